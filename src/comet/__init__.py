@@ -1,0 +1,1 @@
+"""The owner's client: it knows the service's REST interface and nothing else."""

@@ -1,0 +1,1 @@
+"""REST paths, one module per noun."""

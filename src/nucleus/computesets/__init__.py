@@ -1,0 +1,1 @@
+"""Sets of computes that the batch system places."""

@@ -1,0 +1,1 @@
+"""The only ways out: the `rocks` program and the batch system."""

@@ -1,0 +1,1 @@
+"""The eventually consistent view of the site, in SQL."""

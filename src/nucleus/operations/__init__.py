@@ -1,0 +1,1 @@
+"""Durable jobs that writes of the REST interface become."""

@@ -1,0 +1,1 @@
+"""What is read from the site, and when."""

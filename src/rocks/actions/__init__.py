@@ -1,0 +1,1 @@
+"""verb_noun modules: read, decide, do, record."""

@@ -1,0 +1,1 @@
+"""The one door to the message broker. Filled with the image daemons."""

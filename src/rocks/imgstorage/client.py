@@ -1,0 +1,1 @@
+"""What an action may ask of image storage. Filled with the image daemons."""

@@ -1,0 +1,1 @@
+"""The resident program on a NAS. Filled with the image daemons."""

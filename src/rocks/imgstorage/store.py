@@ -1,0 +1,1 @@
+"""The daemons' own journal. Filled with the image daemons."""

@@ -1,0 +1,1 @@
+"""Builds and installs rolls. Filled when rolls are made."""

@@ -1,0 +1,15 @@
+"""The version of this system, as attributes and reports tell it."""
+
+from __future__ import annotations
+
+from rocks import __version__
+
+
+def rocks_version_attributes() -> dict[str, str]:
+    """Attributes that no one can override (specification §2.2, forced)."""
+    return {
+        "rocks_release": __version__,
+        "rocks_version": __version__,
+        "rocks_version_major": __version__.partition(".")[0],
+        "version": __version__,
+    }
