@@ -1,0 +1,153 @@
+"""Processes that outlive the program that started them: recorded by number and start time, ended only when both agree.
+
+A process number alone says little after a crash or a reboot: by then it may belong to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.errors import ToolError
+
+_KILL_DEADLINE_SECONDS = 10.0
+_STATE_FIELD, _START_FIELD = 0, 19  # counted behind the closing bracket of the name: proc(5), fields 3 and 22
+
+
+class ProcessIdentity(NamedTuple):
+    """A process: its number, and its start in clock ticks since the machine's boot."""
+
+    process_id: int
+    start_ticks: int
+
+
+def identify(process_id: int) -> ProcessIdentity | None:
+    """The process that has this number now; None when there is none or it has ended already (a zombie)."""
+    fields = _stat_fields(process_id)
+    if not fields or fields[_STATE_FIELD] in ("Z", "X"):
+        return None
+    return ProcessIdentity(process_id, int(fields[_START_FIELD]))
+
+
+def is_alive(process: ProcessIdentity) -> bool:
+    """Whether this very process still runs."""
+    return identify(process.process_id) == process
+
+
+def command_name(process_id: int) -> str:
+    """The kernel's name of the process, at most 15 characters; empty when it is gone."""
+    try:
+        return Path(f"/proc/{process_id}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def all_process_ids() -> list[int]:
+    """Numbers of all processes of this machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names only, thousands
+
+
+def write_record(path: Path, process: ProcessIdentity) -> None:
+    """Keep a process in a file that only root reads. The file appears whole or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.touch(mode=0o600)
+    draft.write_text(f"{process.process_id} {process.start_ticks}\n", encoding="ascii")
+    draft.rename(path)
+
+
+def read_record(path: Path) -> ProcessIdentity | None:
+    """The recorded process if it still runs; None when there is no record, it is damaged, or the process is gone."""
+    try:
+        number, start = path.read_text(encoding="ascii").split()
+        process = ProcessIdentity(int(number), int(start))
+    except (OSError, ValueError):
+        return None
+    return process if is_alive(process) else None
+
+
+def end(processes: Iterable[ProcessIdentity], grace_seconds: float) -> None:
+    """Ask the processes to end, and kill those that have not after `grace_seconds`.
+
+    Only these very processes are touched, even if a number is given away meanwhile. ToolError when one survives.
+    """
+    handles = {handle: process for process in processes if (handle := _open(process)) is not None}
+    try:
+        left = (
+            _signal_and_wait(set(handles), signal.SIGTERM, grace_seconds)
+            if grace_seconds > 0
+            else set(handles)
+        )
+        left = _signal_and_wait(left, signal.SIGKILL, _KILL_DEADLINE_SECONDS)
+        if left:
+            numbers = ", ".join(str(handles[handle].process_id) for handle in left)
+            raise ToolError(f"process {numbers} does not end although it was killed; see its state by `ps`")
+    finally:
+        for handle, process in handles.items():
+            os.close(handle)
+            _reap(process.process_id)
+
+
+def wait_until_ended(process: ProcessIdentity, deadline_seconds: float) -> bool:
+    """Wait for the process to end by itself; whether it did in time."""
+    handle = _open(process)
+    if handle is None:
+        return True
+    try:
+        return not _wait({handle}, deadline_seconds)
+    finally:
+        os.close(handle)
+        _reap(process.process_id)
+
+
+def _stat_fields(process_id: int) -> list[str]:
+    try:
+        text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text[text.rindex(")") + 1 :].split()
+
+
+def _open(process: ProcessIdentity) -> int | None:
+    try:
+        handle = os.pidfd_open(process.process_id)
+    except OSError:
+        return None
+    if is_alive(process):  # asked after opening: from here on the handle means this process and no later one
+        return handle
+    os.close(handle)
+    return None
+
+
+def _signal_and_wait(handles: set[int], number: signal.Signals, deadline_seconds: float) -> set[int]:
+    for handle in handles:
+        try:
+            signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            pass  # it ended by itself
+    return _wait(handles, deadline_seconds)
+
+
+def _wait(handles: set[int], deadline_seconds: float) -> set[int]:
+    """Handles of the processes that still run at the deadline. A handle becomes readable when its process ends."""
+    poll = select.poll()
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    left = set(handles)
+    end_at = time.monotonic() + deadline_seconds
+    while left and (remaining := end_at - time.monotonic()) > 0:
+        for handle, _events in poll.poll(remaining * 1000):
+            poll.unregister(handle)
+            left.discard(handle)
+    return left
+
+
+def _reap(process_id: int) -> None:
+    try:
+        os.waitpid(process_id, os.WNOHANG)
+    except ChildProcessError:
+        pass  # somebody else's child

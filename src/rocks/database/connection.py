@@ -1,0 +1,215 @@
+"""The cluster database as the rest of the system uses it: bound values, one transaction, named locks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rocks.database import driver, locks, versions
+from rocks.errors import BugError, BusyError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rocks.database.driver import Connection, Cursor
+    from rocks.database.settings import Settings
+
+SELECTOR_SECONDS = 30
+"""How long a statement inside `read_only` may take."""
+
+
+class Database:
+    """One connection, made at the first statement, in one transaction until `commit` or `rollback`.
+
+    Text is utf8mb4 and compared without case; isolation is READ COMMITTED; nothing is committed by itself.
+    Every method can raise HostError (the server is not there, or went away), StateError (the schema has
+    another version than these programs), BusyError (another command is at the same rows, or stored the same
+    just now), UserError (a value that does not fit, a right that is missing) and ToolError (the server
+    refused a statement of ours).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.statements = 0
+        """Statements sent since the object was made, those of connecting and committing left out."""
+        self._connection: Connection[Cursor] | None = None
+        self._last_id = 0
+        self._has_changes = False
+        self._in_selector = False
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def last_id(self) -> int:
+        """The ID that the last `execute` or `insert_many` gave to its first new row; 0 when it gave none."""
+        return self._last_id
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one SELECT; `%s` is a bound value (and, where there are values, `%%` a plain `%`)."""
+        return list(self._run(sql, values).fetchall())
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Do one changing statement; returns how many rows it really changed."""
+        self._has_changes = True
+        cursor = self._run(sql, values)
+        self._last_id = cursor.lastrowid or 0
+        return cursor.rowcount
+
+    def insert_many(self, sql_prefix: str, rows: Iterable[Sequence[Any]], sql_suffix: str = "") -> int:
+        """Insert all rows with one statement: `INSERT INTO t (a, b) VALUES` and rows of two values each.
+
+        `sql_suffix` may say what happens to a row that is there already. Returns how many were inserted;
+        without rows nothing is sent. `last_id` is the first row's.
+        """
+        all_rows = list(rows)
+        if not all_rows:
+            return 0
+        one = "(" + ", ".join(["%s"] * len(all_rows[0])) + ")"
+        values = [value for row in all_rows for value in row]
+        return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
+
+    def commit(self) -> None:
+        """Make what was changed lasting and visible to others."""
+        if self._connection is not None:
+            with self._errors_explained():
+                self._connection.commit()
+        self._has_changes = False
+
+    def rollback(self) -> None:
+        """Undo what was changed since the last commit."""
+        if self._connection is not None:
+            with self._errors_explained():
+                self._connection.rollback()
+        self._has_changes = False
+
+    def close(self) -> None:
+        """End the connection: what was not committed is undone, and its named locks are free."""
+        connection, self._connection = self._connection, None
+        self._has_changes = False
+        if connection is not None and connection.open:
+            connection.close()
+
+    @contextmanager
+    def read_only(self) -> Iterator[Database]:
+        """A section in which the server refuses every change, for the text of a `select …` selector.
+
+        It must begin where nothing waits for a commit, and gives up rows locked by SELECT … FOR UPDATE.
+        Faults of the text are UserErrors there; a statement that takes longer than `SELECTOR_SECONDS` is one
+        too.
+        """
+        if self._has_changes:
+            raise BugError("a selector was looked up between a change and its commit; please report this")
+        self._run(f"SET SESSION max_statement_time = {SELECTOR_SECONDS}")
+        self._run("START TRANSACTION READ ONLY")
+        self._in_selector = True
+        try:
+            yield self
+        finally:
+            self._in_selector = False
+            if self._connection is not None and self._connection.open:
+                self.rollback()
+                self._run("SET SESSION max_statement_time = 0")
+
+    def lock(self, name: str, wait_seconds: float) -> None:
+        """Take the lock of that name (`vm vm-vc1-0`) until `unlock` or `close`; a commit does not release it.
+
+        BusyError, naming it, when somebody else has it for longer than `wait_seconds`.
+        """
+        self.lock_all([name], wait_seconds)
+
+    def lock_all(self, names: Iterable[str], wait_seconds: float) -> None:
+        """Take all these locks or none, with one statement, in an order that all commands share.
+
+        BusyError, naming those that somebody else has, after `wait_seconds` for all of them together.
+        """
+        keys = self._keys(names)
+        left = wait_seconds
+        while missing := self._take(keys, min(left, locks.LONGEST_WAIT_SECONDS)):
+            left -= locks.LONGEST_WAIT_SECONDS
+            if left <= 0:
+                raise BusyError(
+                    f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s):"
+                    " try again when it has ended"
+                )
+
+    def unlock(self, name: str) -> None:
+        """Release a lock; one that we do not have is left alone."""
+        self.unlock_all([name])
+
+    def unlock_all(self, names: Iterable[str]) -> None:
+        """Release all these locks with one statement."""
+        self._release(list(self._keys(names)))
+
+    def _take(self, keys: dict[str, str], wait_seconds: float) -> list[str]:
+        """The names of the locks that were not had in time; in that case none is kept."""
+        if not keys:
+            return []
+        values = [value for key in keys for value in (key, wait_seconds)]
+        had = dict(zip(keys, self.rows(locks.take_statement(len(keys)), values)[0], strict=True))
+        missing = [name for key, name in keys.items() if had[key] != 1]
+        if missing:
+            self._release([key for key in keys if had[key] == 1])
+        return missing
+
+    def _keys(self, names: Iterable[str]) -> dict[str, str]:
+        return dict(sorted((locks.lock_key(self.settings.database, name), name) for name in names))
+
+    def _release(self, keys: list[str]) -> None:
+        if keys:
+            self.rows(locks.release_statement(len(keys)), keys)
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
+        # MariaDB 10.11 lets CREATE TABLE pass in a READ ONLY transaction, which it ends without a word
+        if self._in_selector and not sql.lstrip().lower().startswith("select"):
+            raise UserError("the cluster database refused the selector: it must begin with the word select")
+        connection = self._connection or self._connect()
+        self.statements += 1
+        with self._errors_explained():
+            cursor = connection.cursor()
+            cursor.execute(sql, tuple(values) or None)
+            return cursor
+
+    def _connect(self) -> Connection[Cursor]:
+        with self._errors_explained():
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> Connection[Cursor]:
+        """A connection whose schema has the version of these programs."""
+        name, needed = self.settings.database, versions.newest_version()
+        try:
+            connection = driver.open_connection(self.settings, name)
+        except driver.driver_errors() as error:
+            if driver.error_code(error) == driver.NO_SUCH_DATABASE:
+                raise versions.wrong_version(name, 0, needed) from None
+            raise
+        found = _read_version(connection)
+        if found != needed:
+            connection.close()
+            raise versions.wrong_version(name, found, needed)
+        return connection
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeEncodeError as error:
+            raise UserError(f"{error.object!r} is not valid text: give it in UTF-8") from None
+        except driver.driver_errors() as error:
+            raise driver.explain(error, self.settings, self._in_selector) from None
+
+
+def _read_version(connection: Connection[Cursor]) -> int:
+    """The schema's version; 0 where there is no schema. PyMySQL's errors come out."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(versions.READ_VERSION)
+    except driver.driver_errors() as error:
+        if driver.error_code(error) == driver.NO_SUCH_TABLE:
+            return 0
+        raise
+    return int(cursor.fetchall()[0][0])

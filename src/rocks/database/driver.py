@@ -1,0 +1,156 @@
+"""PyMySQL: imported late and light, connected with our session's rules, its errors put into our families."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection as Connection  # noqa: TID251 - this is the door
+    from pymysql.cursors import Cursor as Cursor  # noqa: TID251
+
+    from rocks.database.settings import Settings
+
+CHARACTER_SET = "utf8mb4"
+COLLATION = "utf8mb4_general_ci"
+"""Text is compared without case, as names in this system are."""
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+"""How long one statement may take; longer than the 50 s that InnoDB waits for a row's lock."""
+
+_DIGESTS = {"_md5", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2"}
+_STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+_ACCESS_DENIED = {1044, 1045, 1698}
+_NO_PRIVILEGE = {1142, 1143, 1227, 1370}
+_LOCKED_OUT = {1205, 1213}
+_BAD_VALUE = {1264, 1265, 1292, 1366, 1367, 1406, 4025}
+_LOST = {0, 2006, 2013, 2014, 2055, 1053, 1927}
+_TOO_MANY_CONNECTIONS = {1040, 1203}
+_UNREACHABLE = {2002, 2003, 2005}
+_DUPLICATE = 1062
+_READ_ONLY = 1792
+_TOO_SLOW = 1969
+
+NO_SUCH_DATABASE = 1049
+NO_SUCH_TABLE = 1146
+
+
+def open_connection(
+    settings: Settings, database_name: str | None, read_seconds: int = READ_SECONDS
+) -> Connection[Cursor]:
+    """A connection by our rules: utf8mb4, strict, READ COMMITTED, no autocommit. Raises PyMySQL's errors."""
+    driver = _import_driver(by_socket=settings.socket is not None)
+    connection: Connection[Cursor] = driver.connect(
+        unix_socket=settings.socket,
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password.encode("utf-8"),  # a text would be sent as Latin-1 (PyMySQL 1.2)
+        database=database_name,
+        charset=CHARACTER_SET,
+        collation=COLLATION,
+        sql_mode=_STRICT,
+        init_command=_ISOLATION,
+        autocommit=False,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        write_timeout=read_seconds,
+    )
+    return connection
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """The classes under which PyMySQL tells a failure."""
+    return (sys.modules["pymysql"].err.Error,) if "pymysql" in sys.modules else ()
+
+
+def error_code(error: Exception) -> int:
+    """The server's or the driver's number for an error; 0 where it has none."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksError:
+    """The error of ours that a failure means.
+
+    `in_selector`: the statement was written by the person who runs the command, so its faults are theirs.
+    """
+    code, words = error_code(error), _words(error)
+    if code in _UNREACHABLE or code in _ACCESS_DENIED:
+        return _explain_unreachable(error, settings)
+    if code in _LOST:
+        return HostError(
+            f"lost the cluster database at {settings.place}: {words or 'the connection is closed'};"
+            " what was not committed is undone; run the command again"
+        )
+    if code in _TOO_MANY_CONNECTIONS:
+        return BusyError(f"the cluster database at {settings.place} has too many connections: try again")
+    if code in _LOCKED_OUT:
+        return BusyError(
+            f"another command holds the same rows of the cluster database ({words}): run it again"
+        )
+    if code == _DUPLICATE:
+        return BusyError(
+            f"the cluster database has this already, perhaps since a moment ago: {words}; look again"
+        )
+    if code in _NO_PRIVILEGE:
+        return UserError(
+            f"the cluster database refused this to user {settings.user}: {words}; run it as root"
+        )
+    if code == _READ_ONLY:
+        return UserError("the cluster database refused the selector: a selector may only read")
+    if code == _TOO_SLOW:
+        return UserError("the cluster database gave the selector up: it took too long; make it simpler")
+    if code in _BAD_VALUE:
+        return UserError(f"the cluster database refused a value: {words}")
+    family = UserError if in_selector else ToolError
+    return family(f"the cluster database refused {'the selector' if in_selector else 'a statement'}: {words}")
+
+
+def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
+    cause = getattr(error, "original_exception", None)
+    if error_code(error) in _ACCESS_DENIED:
+        why = _words(error)
+        what = "run this as root, or let root run `rocks update database`, which renews the right to read"
+    elif isinstance(cause, FileNotFoundError):
+        why = "there is no such socket"
+        what = "start the database, or say in /etc/rocks/database.conf where it is"
+    else:
+        why = getattr(cause, "strerror", None) or str(cause or _words(error))
+        what = "see whether it runs, and that /etc/rocks/database.conf names the right place"
+    return HostError(f"cannot reach the cluster database at {settings.place}: {why}; {what}")
+
+
+def _words(error: Exception) -> str:
+    """The error's own text on one line."""
+    text = error.args[1] if len(error.args) > 1 else error
+    return " ".join(str(text).split())
+
+
+def _import_driver(by_socket: bool) -> Any:
+    """PyMySQL without what it does not need here, which costs more time than the rest of it.
+
+    `cryptography` serves only password plug-ins of MySQL 8, `ssl` only TCP; PyMySQL takes both as optional. Its
+    few digests of passwords need no OpenSSL where Python has them built in (Debian; not RHEL), and whoever
+    imports `hashlib` afterwards gets the whole of it.
+    """
+    if "pymysql" in sys.modules:
+        return sys.modules["pymysql"]
+    unwanted = ["cryptography"]
+    light_digests = by_socket and "hashlib" not in sys.modules and _DIGESTS.issubset(sys.builtin_module_names)
+    if by_socket:
+        unwanted += ["ssl", "_hashlib"] if light_digests else ["ssl"]
+    hidden = [name for name in unwanted if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None tells Python "not there"
+    try:
+        return importlib.import_module("pymysql")
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+        if light_digests:
+            sys.modules.pop("hashlib", None)

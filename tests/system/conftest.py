@@ -1,0 +1,92 @@
+"""What every test on real daemons can ask for; today the database.
+
+`mariadb`              one private server for the whole run; its Settings name a database that does not exist
+`cluster_database`     Settings of a database of the test's own: the newest schema, its first rows, nothing else
+`database`             a connection to that one, closed afterwards
+`absent_database`      Settings of a database that does not exist, for a test that changes definitions
+`cluster_environment`  the environment variables by which a `rocks` process finds that one
+
+All tests below this folder get the marker `system`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.mariadb import MariadbPlace, ensure_initialised, start, stop
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
+from tests.system.fresh_databases import FreshDatabases
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies below this folder; pytest hands over all items of the run."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Settings]:
+    """A running private server. Skips where it cannot run; ends with the run, even when that is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests on a real MariaDB start it under a user id of its own, which needs root")
+    for program in ("mariadbd", "mariadb-install-db", "setpriv"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-mariadb-"))
+    folder.chmod(0o755)  # the server is another user and must reach its folders
+    place = MariadbPlace(folder / "data", folder / "run" / "mysql.sock", folder / "log", folder / "process")
+    try:
+        ensure_initialised(place)
+        start(place, ends_with_starter=True)
+        yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent")
+    finally:
+        stop(place)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def fresh_databases(mariadb: Settings) -> FreshDatabases:
+    """The databases of the run's server."""
+    return FreshDatabases(mariadb)
+
+
+@pytest.fixture
+def absent_database(fresh_databases: FreshDatabases) -> Iterator[Settings]:
+    """Settings that name a database which does not exist; one that the test makes is dropped afterwards."""
+    settings = fresh_databases.new_name()
+    yield settings
+    fresh_databases.drop(settings)
+
+
+@pytest.fixture
+def cluster_database(fresh_databases: FreshDatabases) -> Iterator[Settings]:
+    """Settings of a fresh cluster database: the newest schema with its first rows and nothing else."""
+    settings = fresh_databases.take()
+    yield settings
+    fresh_databases.give_back(settings)
+
+
+@pytest.fixture
+def database(cluster_database: Settings) -> Iterator[Database]:
+    """A connection to the test's cluster database."""
+    with Database(cluster_database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def cluster_environment(cluster_database: Settings) -> dict[str, str]:
+    """Variables for a process that shall use the test's cluster database."""
+    assert cluster_database.socket is not None
+    return {
+        "ROCKS_DATABASE_SOCKET": cluster_database.socket,
+        "ROCKS_DATABASE_NAME": cluster_database.database,
+    }

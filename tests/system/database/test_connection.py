@@ -1,0 +1,253 @@
+"""`Database` on a real server: what it promises to everybody who keeps records with it."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lab.mariadb import MariadbPlace, start, stop
+from rocks.database.backup import copy_database
+from rocks.database.connection import Database
+from rocks.database.migrate import bring_up_to_date
+from rocks.database.settings import Settings
+from rocks.errors import BugError, BusyError, HostError, ToolError, UserError
+
+
+@pytest.fixture
+def other(cluster_database: Settings) -> Iterator[Database]:
+    with Database(cluster_database) as connection:
+        yield connection
+
+
+def names(database: Database) -> list[str]:
+    return [name for (name,) in database.rows("SELECT Name FROM nodes ORDER BY ID")]
+
+
+def test_nothing_is_seen_by_others_before_the_commit(database: Database, other: Database) -> None:
+    assert names(other) == []
+    database.execute("INSERT INTO nodes (Name) VALUES (%s)", ("a",))
+    assert names(database) == ["a"]
+    assert names(other) == []
+    database.commit()
+    assert names(other) == ["a"], "READ COMMITTED: no new transaction is needed to see it"
+
+
+def test_rollback_and_close_undo(database: Database, cluster_database: Settings) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+    database.rollback()
+    assert names(database) == []
+    with Database(cluster_database) as second:
+        second.execute("INSERT INTO nodes (Name) VALUES ('b')")
+    assert names(database) == []
+
+
+def test_closed_connection_is_made_anew_at_the_next_statement(database: Database) -> None:
+    assert database.rows("SELECT 1") == [(1,)]
+    database.close()
+    database.close()
+    assert database.rows("SELECT 2") == [(2,)]
+
+
+def test_many_rows_are_one_statement(database: Database) -> None:
+    database.rows("SELECT 1")
+    for count in (1, 500):
+        before = database.statements
+        rows = ((f"host-{count}-{i}", i) for i in range(count))
+        assert database.insert_many("INSERT INTO nodes (Name, Rank) VALUES", rows) == count
+        assert database.statements == before + 1
+    first = database.rows("SELECT ID FROM nodes WHERE Name = 'host-500-0'")[0][0]
+    assert database.last_id == first
+
+
+def test_no_rows_are_no_statement(database: Database) -> None:
+    before = database.statements
+    assert database.insert_many("INSERT INTO nodes (Name) VALUES", []) == 0
+    assert database.statements == before
+
+
+def test_suffix_says_what_happens_to_rows_that_are_there(database: Database) -> None:
+    prefix, suffix = "INSERT INTO nodes (Name, Rank) VALUES", "ON DUPLICATE KEY UPDATE Rank = VALUES(Rank)"
+    database.insert_many(prefix, [("a", 1)], suffix)
+    database.insert_many(prefix, [("a", 2), ("b", 3)], suffix)
+    assert database.rows("SELECT Name, Rank FROM nodes ORDER BY Name") == [("a", 2), ("b", 3)]
+
+
+def test_affected_rows_are_those_that_changed(database: Database) -> None:
+    database.insert_many("INSERT INTO nodes (Name, Rank) VALUES", [("a", 1), ("b", 2)])
+    assert database.execute("UPDATE nodes SET Rank = 2") == 1
+    assert database.execute("UPDATE nodes SET Rank = 2") == 0
+    assert database.execute("DELETE FROM nodes WHERE Name LIKE %s", ("%",)) == 2
+
+
+def test_percent_stands_for_itself_without_values(database: Database) -> None:
+    assert database.rows("SELECT 'a' LIKE '%a'") == [(1,)]
+    assert database.rows("SELECT %s LIKE '%%a'", ("ba",)) == [(1,)]
+
+
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128))
+def test_any_text_comes_back_as_it_was(database: Database, text: str) -> None:
+    database.execute("INSERT INTO vm_fences (Host, Name, Token) VALUES ('h', 'n', 1)")
+    database.execute("UPDATE vm_fences SET Host = %s", (text,))
+    assert database.rows("SELECT Host FROM vm_fences") == [(text,)]
+    database.rollback()
+
+
+def test_text_that_is_no_text_is_refused(database: Database) -> None:
+    with pytest.raises(UserError, match="is not valid text: give it in UTF-8"):
+        database.rows("SELECT %s", ("\udcff",))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("Name", "n" * 129), ("Rank", "many"), ("Rank", 2**31), ("OS", "plan9"), ("CPUs", None)],
+)
+def test_value_that_does_not_fit_is_refused_and_not_trimmed(
+    database: Database, column: str, value: object
+) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+    with pytest.raises((UserError, ToolError), match=column):
+        database.execute(f"UPDATE nodes SET {column} = %s", (value,))
+    assert names(database) == ["a"]
+
+
+def test_value_that_is_there_already_is_told_by_name(database: Database) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES ('web-1')")
+    with pytest.raises(BusyError, match="Duplicate entry 'WEB-1' for key 'Name'"):
+        database.execute("INSERT INTO nodes (Name) VALUES ('WEB-1')")
+
+
+def test_two_commands_that_hold_each_others_rows_end_with_one_told_to_try_again(
+    database: Database, other: Database
+) -> None:
+    database.insert_many("INSERT INTO nodes (Name) VALUES", [("a",), ("b",)])
+    database.commit()
+    other.execute("SET SESSION innodb_lock_wait_timeout = 1")
+    database.execute("UPDATE nodes SET Rank = 1 WHERE Name = 'a'")
+    with pytest.raises(BusyError, match="another command holds the same rows"):
+        other.execute("UPDATE nodes SET Rank = 2 WHERE Name = 'a'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO nodes (Name) VALUES ('x')",
+        "UPDATE nodes SET Rank = 9",
+        "DELETE FROM nodes",
+        "DROP TABLE nodes",
+        "CREATE TABLE x (i INT)",
+        " create or replace view vnet as select 1",
+        "COMMIT",
+        "SET STATEMENT max_statement_time=1 FOR DELETE FROM nodes",
+        "TRUNCATE nodes",
+        "SELECT Name FROM nodes INTO OUTFILE '/tmp/rocks-should-not-exist'",
+        "SELECT Name FROM nodes; DELETE FROM nodes",
+        "SELECT Nam FROM nodes",
+        "SELECT Name FROM absent",
+        "SELECT (",
+    ],
+)
+def test_selector_that_is_no_plain_question_is_the_users_fault_and_changes_nothing(
+    database: Database, text: str
+) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+    database.commit()
+    with pytest.raises(UserError, match="selector"), database.read_only():
+        database.rows(text)
+    assert names(database) == ["a"]
+    assert database.execute("UPDATE nodes SET Rank = 1") == 1, "afterwards changes are possible again"
+
+
+def test_selector_that_never_ends_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rocks.database.connection.SELECTOR_SECONDS", 0.2)
+    # a cross join without end; SLEEP would return early without an error
+    endless = (
+        "SELECT COUNT(*) FROM information_schema.COLUMNS a, information_schema.COLUMNS b, seq_1_to_100000000"
+    )
+    with pytest.raises(UserError, match="selector"), database.read_only():
+        database.rows(endless)
+    assert database.rows("SELECT @@max_statement_time") == [(0,)]
+
+
+def test_selector_between_a_change_and_its_commit_is_a_fault_of_ours(database: Database) -> None:
+    database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+    with pytest.raises(BugError, match="between a change and its commit"), database.read_only():
+        database.rows("SELECT 1")
+    database.rollback()
+    with database.read_only() as reader:
+        assert reader.rows("SELECT 1") == [(1,)]
+
+
+def test_password_by_the_socket_is_used_for_statements_and_copies(
+    database: Database, cluster_database: Settings, tmp_path: Path
+) -> None:
+    password = "it's \u00e4 secret"
+    database.execute("CREATE USER keeper@localhost IDENTIFIED BY %s", (password,))
+    database.execute("GRANT ALL ON *.* TO keeper@localhost")
+    keeper = cluster_database._replace(user="keeper", password=password)
+    try:
+        with Database(keeper) as own:
+            assert own.rows("SELECT CURRENT_USER()") == [("keeper@localhost",)]
+        with pytest.raises(HostError, match="Access denied for user 'keeper'@'localhost'"):
+            Database(keeper._replace(password="wrong")).rows("SELECT 1")
+        copy_path = copy_database(keeper, tmp_path, "copy.sql")
+        assert b"CREATE TABLE `nodes`" in copy_path.read_bytes()
+    finally:
+        database.execute("DROP USER keeper@localhost")
+
+
+def test_server_that_is_not_there(tmp_path: Path, mariadb: Settings) -> None:
+    absent = mariadb._replace(socket=str(tmp_path / "absent.sock"))
+    with pytest.raises(HostError, match=r"cannot reach .*absent\.sock: there is no such socket; start the"):
+        Database(absent).rows("SELECT 1")
+    nobody_listens = mariadb._replace(socket=None, host="127.0.0.1", port=free_port())
+    with pytest.raises(
+        HostError, match="cannot reach the cluster database at 127.0.0.1:.*: Connection refused"
+    ):
+        Database(nobody_listens).rows("SELECT 1")
+    unknown = mariadb._replace(socket=None, host="no-such-host.invalid")
+    with pytest.raises(HostError, match=r"no-such-host\.invalid:3306"):
+        Database(unknown).rows("SELECT 1")
+
+
+def test_server_that_never_answers_is_given_up(mariadb: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rocks.database.connection.driver.open_connection.__defaults__", (1,))
+    folder = Path(tempfile.mkdtemp())  # a short path: a socket's may not be long
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "s"))
+        silent.listen()
+        with pytest.raises(HostError, match="timed out"):
+            Database(mariadb._replace(socket=str(folder / "s"))).rows("SELECT 1")
+    (folder / "s").unlink()
+    folder.rmdir()
+
+
+def test_server_that_goes_away_between_statements(private_server: MariadbPlace, tmp_path: Path) -> None:
+    settings = Settings(str(private_server.socket_path), "localhost", 3306, "root", "", "cluster")
+    start(private_server, ends_with_starter=True)
+    bring_up_to_date(settings, tmp_path)
+    with Database(settings) as database:
+        database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+        stop(private_server)
+        with pytest.raises(HostError, match="lost the cluster database .* what was not committed is undone"):
+            database.commit()
+        with pytest.raises(HostError):
+            database.rows("SELECT 1")
+    start(private_server, ends_with_starter=True)
+    with Database(settings) as database:
+        assert names(database) == []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,114 @@
+"""Named locks between two commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
+from rocks.errors import BusyError
+
+
+@pytest.fixture
+def other(cluster_database: Settings) -> Iterator[Database]:
+    with Database(cluster_database) as connection:
+        yield connection
+
+
+def test_second_command_is_told_what_is_busy_after_its_waiting_time(
+    database: Database, other: Database
+) -> None:
+    database.lock("vm vm-vc1-0", 1)
+    began = time.monotonic()
+    with pytest.raises(BusyError, match=r"at work on vm VM-vc1-0 \(waited 0\.3 s\): try again"):
+        other.lock("vm VM-vc1-0", 0.3)
+    assert 0.25 < time.monotonic() - began < 2
+    other.lock("vm vm-vc1-1", 0)
+
+
+def test_lock_outlives_commit_and_rollback_and_ends_with_unlock(database: Database, other: Database) -> None:
+    database.lock("vm a", 1)
+    database.commit()
+    database.rollback()
+    with pytest.raises(BusyError):
+        other.lock("vm a", 0)
+    database.unlock("vm a")
+    other.lock("vm a", 0)
+
+
+def test_lock_of_a_command_that_died_is_free(database: Database, other: Database) -> None:
+    database.lock("vm a", 1)
+    waiting = threading.Thread(target=lambda: other.lock("vm a", 20))
+    waiting.start()
+    database.close()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    with pytest.raises(BusyError):
+        database.lock("vm a", 0)
+
+
+def test_all_or_none_in_one_statement(database: Database, other: Database) -> None:
+    names = [f"vm vm-vc1-{i}" for i in range(64)]
+    database.lock(names[40], 1)
+    other.rows("SELECT 1")
+    with pytest.raises(BusyError, match=f"at work on {names[40]} "):
+        other.lock_all(names, 0.1)
+    database.lock_all([name for name in names if name != names[40]], 0)
+    database.unlock_all(names)
+    before = other.statements
+    other.lock_all(names, 1)
+    assert other.statements == before + 1
+    other.unlock_all(names)
+    assert other.statements == before + 2
+    other.lock_all([], 1)
+    other.unlock_all([])
+    assert other.statements == before + 2
+
+
+def test_waiting_time_is_for_all_locks_together(database: Database, other: Database) -> None:
+    names = [f"vm {i}" for i in range(10)]
+    database.lock_all(names, 1)
+    began = time.monotonic()
+    with pytest.raises(BusyError, match="vm 0, vm 1, vm 2"):
+        other.lock_all(names, 0.4)
+    assert time.monotonic() - began < 2
+
+
+def test_commands_that_want_the_same_locks_in_another_order_do_not_block_each_other(
+    cluster_database: Settings,
+) -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        names = [f"vm {i}" for i in range(8)]
+        with Database(cluster_database) as own:
+            for _ in range(10):
+                own.lock_all(names if number % 2 else names[::-1], 20)
+                own.unlock_all(names)
+        done.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+def test_locks_of_two_databases_of_one_server_do_not_meet(
+    database: Database, mariadb: Settings, other: Database
+) -> None:
+    database.lock("vm a", 1)
+    other.settings = mariadb._replace(database="another")
+    assert other._keys(["vm a"]) == {"another:vm a": "vm a"}
+
+
+def test_longest_name_is_taken(database: Database, other: Database) -> None:
+    name = "vm " + "ü" * 125
+    database.lock(name, 1)
+    with pytest.raises(BusyError):
+        other.lock(name, 0)

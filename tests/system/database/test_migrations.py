@@ -1,0 +1,226 @@
+"""Migrations on a real server: from nothing, again, killed anywhere, refused, and with a copy."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.mariadb import MariadbPlace, start, stop
+from rocks.database.connection import Database
+from rocks.database.migrate import Migration, MigrationReport, bring_up_to_date, load_migrations, read_version
+from rocks.database.settings import Settings
+from rocks.database.versions import MIGRATIONS_FOLDER
+from rocks.errors import HostError, IncoherentError, StateError, ToolError
+from rocks.process import Finished, run, run_checked
+from tests.system.database.describe import describe
+
+NEWEST = load_migrations()[-1].version
+LATER = Migration(
+    NEWEST + 1,
+    "later",
+    ("CREATE TABLE IF NOT EXISTS later (ID INT PRIMARY KEY)", "INSERT INTO later VALUES (1)"),
+    "1" * 64,
+)
+
+
+def described(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
+    with Database(settings) as database:
+        return describe(database)
+
+
+def dying_run(settings: Settings, backup_folder: Path, step: int, moment: str, *server: str) -> Finished:
+    """One run in a process of its own that dies at change number `step`."""
+    assert settings.socket is not None
+    program = Path(__file__).with_name("dying_run.py")
+    words = [settings.socket, settings.database, str(backup_folder), str(step), moment, *server]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return run([sys.executable, str(program), *words], deadline_seconds=60, environment=environment)
+
+
+def test_from_nothing_to_the_newest_version(absent_database: Settings, tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert read_version(absent_database) == 0
+    report = bring_up_to_date(absent_database, tmp_path, lines.append)
+    assert report == MigrationReport(0, NEWEST, None)
+    assert read_version(absent_database) == NEWEST
+    assert f"schema version 0, newest version {NEWEST}" in lines[0]
+    assert f"schema version {NEWEST}" in lines[-2]
+    assert list(tmp_path.iterdir()) == [], "there was nothing to copy"
+
+
+def test_second_run_changes_nothing(cluster_database: Settings, tmp_path: Path) -> None:
+    before = described(cluster_database)
+    assert bring_up_to_date(cluster_database, tmp_path) == MigrationReport(NEWEST, NEWEST, None)
+    assert described(cluster_database) == before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_run_killed_at_any_change_is_finished_by_the_next(
+    mariadb: Settings, cluster_database: Settings, tmp_path: Path, moment: str
+) -> None:
+    whole = described(cluster_database)
+    for step in (1, 3, 4, 30, 56, 76, 77, 90, 110, 133):
+        victim = mariadb._replace(database=f"killed_{moment}_{step}")
+        assert dying_run(victim, tmp_path, step, moment).exit_status == -9
+        report = bring_up_to_date(victim, tmp_path)
+        assert report.after == NEWEST
+        assert described(victim) == whole, f"killed {moment} change {step}"
+        with Database(victim) as database:
+            database.execute(f"DROP DATABASE {victim.database}")
+
+
+def test_run_killed_more_than_once_is_finished(
+    absent_database: Settings, cluster_database: Settings, mariadb: Settings, tmp_path: Path
+) -> None:
+    victim = mariadb._replace(database="killed_often")
+    runs = 0
+    while dying_run(victim, tmp_path, 25, "after" if runs % 2 else "before").exit_status == -9:
+        runs += 1
+        assert runs < 20, "each run must come further than the one before"
+    assert runs > 3
+    assert described(victim) == described(cluster_database)
+    with Database(victim) as database:
+        database.execute("DROP DATABASE killed_often")
+
+
+@pytest.mark.parametrize("step", [40, 85, 125])
+def test_server_killed_in_a_run_is_no_harm(
+    cluster_database: Settings, private_server: MariadbPlace, tmp_path: Path, step: int
+) -> None:
+    settings = cluster_database._replace(socket=str(private_server.socket_path), database="crash")
+    server = start(private_server, ends_with_starter=True)
+    failed = dying_run(settings, tmp_path, step, "server", str(server))
+    assert failed.exit_status == 1
+    assert "lost the cluster database" in failed.error_text
+    stop(private_server)
+    start(private_server, ends_with_starter=True)
+    assert bring_up_to_date(settings, tmp_path).after == NEWEST
+    assert described(settings) == described(cluster_database)
+
+
+def test_two_runs_at_once_do_it_once(absent_database: Settings, tmp_path: Path) -> None:
+    reports: list[MigrationReport] = []
+    runs = [
+        threading.Thread(target=lambda: reports.append(bring_up_to_date(absent_database, tmp_path)))
+        for _ in range(3)
+    ]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join(60)
+    assert sorted(reports) == [MigrationReport(0, NEWEST, None)] + [MigrationReport(NEWEST, NEWEST, None)] * 2
+
+
+def test_upgrade_makes_a_copy_that_loads(
+    cluster_database: Settings, absent_database: Settings, mariadb: Settings, tmp_path: Path
+) -> None:
+    with Database(cluster_database) as database:
+        database.execute("INSERT INTO nodes (Name) VALUES ('precious')")
+        database.execute("INSERT INTO vm_leases (Name, Token) VALUES ('precious', 7)")
+        database.execute("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES ('h', '/Ä', 'precious')")
+        database.commit()
+    before = described(cluster_database)
+    (tmp_path / "left.sql.partial").touch()
+    lines: list[str] = []
+    report = upgraded(cluster_database, tmp_path, lines.append, [*load_migrations(), LATER])
+    assert (report.before, report.after) == (NEWEST, NEWEST + 1)
+    assert report.copy_path is not None
+    assert any(str(report.copy_path) in line for line in lines)
+    assert [path.name for path in tmp_path.iterdir()] == [report.copy_path.name]
+    assert report.copy_path.stat().st_mode & 0o777 == 0o600
+    restored = mariadb._replace(database="restored")
+    load_copy(restored, report.copy_path)
+    assert described(restored) == before
+    with Database(restored) as database:
+        assert database.rows("SELECT Name FROM nodes") == [("precious",)]
+        assert database.rows("SELECT Path FROM vm_lease_disks") == [("/Ä",)]
+        database.execute("DROP DATABASE restored")
+
+
+def test_the_servers_own_client_makes_the_same_of_the_files(
+    cluster_database: Settings, absent_database: Settings
+) -> None:
+    client = ["mariadb", "--no-defaults", f"--socket={absent_database.socket}"]
+    run_checked([*client, f"--execute=CREATE DATABASE {absent_database.database}"], deadline_seconds=20)
+    for path in sorted(Path(MIGRATIONS_FOLDER).iterdir()):
+        run_checked(
+            [*client, absent_database.database], deadline_seconds=60, standard_input=path.read_bytes()
+        )
+    with Database(cluster_database) as database:
+        (journal,) = database.rows("SHOW CREATE TABLE schema_migrations")
+    run_checked([*client, absent_database.database, f"--execute={journal[1]}"], deadline_seconds=20)
+    version = (
+        f"INSERT INTO schema_migrations (Version, Name, Digest, Finished) VALUES ({NEWEST}, '', '', NOW())"
+    )
+    run_checked([*client, absent_database.database, f"--execute={version}"], deadline_seconds=20)
+    by_client, by_us = described(absent_database), described(cluster_database)
+    assert by_client.pop("journal") != by_us.pop("journal")
+    assert by_client == by_us
+
+
+def upgraded(
+    settings: Settings, folder: Path, tell: Any = lambda line: None, migrations: Sequence[Migration] = ()
+) -> MigrationReport:
+    return bring_up_to_date(settings, folder, tell, migrations)
+
+
+def load_copy(settings: Settings, path: Path) -> None:
+    client = ["mariadb", "--no-defaults", f"--socket={settings.socket}"]
+    run_checked([*client, f"--execute=CREATE DATABASE {settings.database}"], deadline_seconds=20)
+    run_checked([*client, settings.database], deadline_seconds=60, standard_input=path.read_bytes())
+
+
+def test_copy_that_fails_leaves_the_schema_as_it_was(
+    cluster_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match="cannot write a copy of the database"):
+        upgraded(cluster_database, tmp_path / "file", migrations=[*load_migrations(), LATER])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match="mariadb-dump is not installed; install the package mariadb-client"):
+        upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), LATER])
+    assert read_version(cluster_database) == NEWEST
+
+
+def test_database_newer_than_the_programs_is_refused(cluster_database: Settings, tmp_path: Path) -> None:
+    upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), LATER])
+    with pytest.raises(StateError, match=f"has version {NEWEST + 1}, these programs know only {NEWEST}"):
+        bring_up_to_date(cluster_database, tmp_path)
+    with pytest.raises(StateError, match=f"has version {NEWEST + 1}, these programs know only {NEWEST}"):
+        Database(cluster_database).rows("SELECT 1")
+
+
+def test_older_and_absent_schemas_are_refused_by_commands(absent_database: Settings, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            StateError, match=f"has version 0, these programs need {NEWEST}: run `rocks update"
+        ):
+            Database(absent_database).rows("SELECT 1")
+        upgraded(absent_database, tmp_path, migrations=[])  # second round: the database exists, empty
+    upgraded(absent_database, tmp_path, migrations=load_migrations()[:2])
+    with pytest.raises(StateError, match=f"has version 2, these programs need {NEWEST}"):
+        Database(absent_database).rows("SELECT 1")
+
+
+def test_tables_of_somebody_else_are_left_alone(cluster_database: Settings, tmp_path: Path) -> None:
+    with Database(cluster_database) as database:
+        database.execute("DROP TABLE schema_migrations")
+    with pytest.raises(StateError, match=r"holds \d+ tables that no migration made \(aliases, "):
+        bring_up_to_date(cluster_database, tmp_path)
+
+
+def test_unfinished_migration_of_other_programs_is_refused(
+    cluster_database: Settings, tmp_path: Path
+) -> None:
+    broken = LATER._replace(statements=("CREATE TABLE IF NOT EXISTS later (ID INT)", "NOT SQL"))
+    with pytest.raises(ToolError, match="refused a statement: You have an error"):
+        upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), broken])
+    with pytest.raises(IncoherentError, match=f"migration {NEWEST + 1:04} was begun by other programs"):
+        changed = broken._replace(statements=LATER.statements, digest="2" * 64)
+        upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), changed])

@@ -1,0 +1,103 @@
+"""Which family of ours a server's refusal becomes, and what importing the database room costs."""
+
+from __future__ import annotations
+
+import sys
+
+import pymysql  # noqa: TID251 - its errors are the cases
+import pytest
+
+from rocks.database.driver import explain
+from rocks.database.settings import Settings
+from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
+from rocks.process import run_checked
+
+HERE = Settings("/run/x.sock", "localhost", 3306, "eve", "", "cluster")
+Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityError
+
+
+@pytest.mark.parametrize(
+    ("error", "family", "says"),
+    [
+        (Operational(2003, "Can't connect"), HostError, "cannot reach the cluster database at /run/x.sock"),
+        (
+            Operational(1698, "Access denied for user 'eve'"),
+            HostError,
+            "Access denied for user 'eve'; run this as root",
+        ),
+        (Operational(1045, "Access denied"), HostError, "cannot reach"),
+        (Operational(2013, "Lost connection"), HostError, "lost the cluster database"),
+        (pymysql.err.InterfaceError(0, ""), HostError, "the connection is closed"),
+        (Operational(1040, "Too many connections"), BusyError, "too many connections: try again"),
+        (Operational(1205, "Lock wait timeout exceeded"), BusyError, "another command holds the same rows"),
+        (Operational(1213, "Deadlock found"), BusyError, "run it again"),
+        (
+            Integrity(1062, "Duplicate entry 'a' for key 'MAC'"),
+            BusyError,
+            "Duplicate entry 'a' for key 'MAC'",
+        ),
+        (
+            Operational(1142, "SELECT command denied"),
+            UserError,
+            "to user eve: SELECT command denied; run it as root",
+        ),
+        (
+            pymysql.err.DataError(1406, "Data too long for column 'Name'"),
+            UserError,
+            "refused a value: Data too long",
+        ),
+        (
+            pymysql.err.ProgrammingError(1064, "You have\nan error"),
+            ToolError,
+            "refused a statement: You have an error",
+        ),
+        (Integrity(1451, "Cannot delete a parent row"), ToolError, "Cannot delete a parent row"),
+    ],
+)
+def test_errors_become_the_family_of_who_can_mend_them(
+    error: Exception, family: type[RocksError], says: str
+) -> None:
+    explained = explain(error, HERE, in_selector=False)
+    assert type(explained) is family
+    assert says in str(explained)
+    assert "\n" not in str(explained)
+
+
+@pytest.mark.parametrize("number", [1064, 1146, 1054, 1792, 1969])
+def test_fault_in_a_selector_is_the_users(number: int) -> None:
+    explained = explain(pymysql.err.ProgrammingError(number, "no such thing"), HERE, in_selector=True)
+    assert isinstance(explained, UserError)
+    assert "selector" in str(explained)
+
+
+def test_connecting_by_socket_leaves_others_the_whole_of_hashlib_and_ssl() -> None:
+    script = (
+        "from rocks.database.connection import Database\n"
+        "from rocks.database.settings import read_settings\n"
+        "try: Database(read_settings({'ROCKS_DATABASE_SOCKET': '/nowhere'})).rows('SELECT 1')\n"
+        "except Exception as error: print(type(error).__name__)\n"
+        "import hashlib, ssl\n"
+        "print(hashlib.scrypt.__name__, hashlib.sha256(b'').name, ssl.SSLContext.__name__)\n"
+    )
+    paths = [path for path in sys.path if path]
+    script = f"import sys; sys.path[:0] = {paths!r}\n{script}"
+    printed = run_checked([sys.executable, "-E", "-S", "-c", script], deadline_seconds=30).text.splitlines()
+    assert printed == ["HostError", "scrypt sha256 SSLContext"]
+
+
+def test_importing_the_database_room_loads_no_driver_and_connecting_by_socket_no_ssl() -> None:
+    heavy = ("pymysql", "ssl", "cryptography", "dataclasses", "pathlib", "subprocess")
+    script = (
+        "import sys\n"
+        "from rocks.database.connection import Database\n"
+        "from rocks.database.settings import read_settings\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+        "try: Database(read_settings({'ROCKS_DATABASE_SOCKET': '/nowhere'})).rows('SELECT 1')\n"
+        "except Exception as error: print(type(error).__name__)\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+    )
+    paths = [path for path in sys.path if path]
+    script = f"import sys; sys.path[:0] = {paths!r}\n{script}"
+    # -S: site-packages' own .pth files import some of these
+    printed = run_checked([sys.executable, "-E", "-S", "-c", script], deadline_seconds=30).text.splitlines()
+    assert printed == ["[]", "HostError", "['pymysql']"]

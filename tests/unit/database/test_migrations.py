@@ -1,0 +1,68 @@
+"""The migration files that come with the programs, and how a folder of them is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rocks.database.migrate import Migration, load_migrations
+from rocks.database.versions import newest_version, wrong_version
+from rocks.errors import BugError
+
+MIGRATIONS = load_migrations()
+REPEATABLE = re.compile(
+    r"CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE|ALTER TABLE \w+ (ADD|DROP) \w+ IF|DROP \w+ IF EXISTS"
+    r"|INSERT INTO|UPDATE|DELETE FROM"
+)
+
+
+def test_newest_version_is_the_number_of_the_last_file() -> None:
+    assert newest_version() == MIGRATIONS[-1].version == len(MIGRATIONS)
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda migration: migration.name)
+def test_every_statement_can_be_repeated(migration: Migration) -> None:
+    # rows are written in one transaction with the mark that they were; definitions must bear repetition
+    assert migration.statements
+    for statement in migration.statements:
+        assert REPEATABLE.match(statement), statement[:80]
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda migration: migration.name)
+def test_no_statement_depends_on_the_servers_defaults_or_the_schemas_name(migration: Migration) -> None:
+    for statement in migration.statements:
+        if statement.startswith("CREATE TABLE"):
+            assert statement.endswith("ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci")
+        assert not re.search(r"\bcluster\.|\bUSE\b", statement)
+
+
+def test_views_and_procedures_run_with_the_rights_of_who_asks() -> None:
+    made = [
+        s for m in MIGRATIONS for s in m.statements if re.match(r"CREATE OR REPLACE .*(VIEW|PROCEDURE)", s)
+    ]
+    assert len(made) == 9
+    assert all("SQL SECURITY INVOKER" in statement for statement in made)
+
+
+def test_folder_with_a_gap_or_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "0001_first.sql").write_text("SELECT 1;")
+    (tmp_path / "0003_third.sql").write_text("SELECT 3;")
+    with pytest.raises(BugError, match=r"0003_third\.sql is not migration 0002"):
+        load_migrations(tmp_path)
+    (tmp_path / "0003_third.sql").rename(tmp_path / "0002 second.sql")
+    with pytest.raises(BugError, match="is not migration 0002"):
+        load_migrations(tmp_path)
+
+
+def test_no_migrations_is_an_incomplete_installation(tmp_path: Path) -> None:
+    with pytest.raises(BugError, match="installation is incomplete"):
+        newest_version(str(tmp_path))
+
+
+def test_wrong_version_names_both_and_what_to_do() -> None:
+    assert str(wrong_version("cluster", 3, 5)).endswith(
+        "has version 3, these programs need 5: run `rocks update database`"
+    )
+    assert "has version 7, these programs know only 5: install" in str(wrong_version("cluster", 7, 5))
