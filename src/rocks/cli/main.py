@@ -1,0 +1,175 @@
+"""`rocks WORDS…`: find the command, run it in one transaction, print its output or its error."""
+# ruff: noqa: PTH100 - pathlib would cost every command its start-up time
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rocks.commands.output import write_out
+from rocks.commands.run_command import HELP_WORDS, asks_help, may_run, run_words
+from rocks.commands.tree import load_package, longest_prefix, tree_folders
+from rocks.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.commands.base import Command
+    from rocks.database.connection import Database
+
+EXIT_INTERRUPTED = 130
+LIST_HELP = ("list", "help")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the words name; returns the exit status (design, §4 rule 6)."""
+    _show_any_text()
+    try:
+        return _run(list(arguments))
+    except RocksError as error:
+        return _tell_error(error, None)
+    except KeyboardInterrupt:
+        print("interrupted; work that a host has already begun goes on there", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def find_command(arguments: Sequence[str], trees: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of the command and the words for it; no words when the first is no command.
+
+    A first word with blanks is tried as the complete command, so that a host may be called like a command.
+    """
+    quoted = arguments[0].split()
+    if quoted and quoted != [arguments[0]] and longest_prefix(quoted, trees) == len(quoted):
+        return quoted, list(arguments[1:])
+    length = longest_prefix(arguments, trees)
+    return list(arguments[:length]), list(arguments[length:])
+
+
+def _run(arguments: list[str]) -> int:
+    _refuse_broken_text(arguments)
+    trees = tree_folders()
+    if not arguments or arguments[0] in HELP_WORDS - {"help"}:
+        arguments = list(LIST_HELP)
+    words, rest = find_command(arguments, trees)
+    if not words:
+        print(f'error - invalid rocks command "{arguments[0]}"', file=sys.stderr)
+        return EXIT_UNKNOWN_COMMAND
+    command_class = getattr(load_package(words, trees), "Command", None)
+    if command_class is None:
+        return _list_group(words, trees)
+    if not may_run(command_class) and not asks_help(rest):
+        _become_root(arguments)
+    return _run_command(command_class, rest)
+
+
+def _list_group(words: Sequence[str], trees: Sequence[str]) -> int:
+    list_help = load_package(LIST_HELP, trees).Command
+    _run_command(list_help, [f"subdir={'/'.join(words)}"])
+    return EXIT_UNKNOWN_COMMAND
+
+
+def _run_command(command_class: type[Command], words: list[str]) -> int:
+    command: Command = command_class(_open_database())
+    try:
+        run_words(command, words, stream=True)
+        command.db.commit()
+    except Exception as error:
+        _undo(command.db)
+        write_out(_ended(command.getText()))
+        return _tell_error(_as_ours(error, command), command_class)
+    finally:
+        command.db.close()
+    write_out(_ended(command.getText()))
+    return command.exit_status
+
+
+def _undo(database: Database) -> None:
+    try:
+        database.rollback()
+    except RocksError:
+        pass  # a connection that is lost has undone everything; the first error is the one that tells
+
+
+def _open_database() -> Database:
+    """The cluster database, which connects at its first use: a command that needs none runs without it."""
+    from rocks.database.connection import Database
+    from rocks.database.settings import read_settings
+
+    try:
+        settings = read_settings()
+        if not os.environ.get("ROCKSDEBUG"):
+            return Database(settings)
+        from rocks.database.traced import TracedDatabase
+
+        return TracedDatabase(settings)
+    except RocksError as error:
+        from rocks.database.unconfigured import UnconfiguredDatabase
+
+        return UnconfiguredDatabase(error)
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _as_ours(error: Exception, command: Command) -> RocksError:
+    """A fault of a program, as an error that a person can act on."""
+    if isinstance(error, RocksError):
+        return error
+    fault = BugError(
+        f'"{" ".join(command.words)}" has a fault ({type(error).__name__}: {error}); what it had not '
+        "committed is undone; please report it with what ROCKSDEBUG=1 prints"
+    )
+    fault.__cause__ = error
+    return fault
+
+
+def _tell_error(error: RocksError, command_class: type[Command] | None) -> int:
+    from rocks.commands.run_command import log
+
+    if os.environ.get("ROCKSDEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    message = _on_one_line(str(error))
+    log(f"error: {message}")
+    print(f"Error: {message}", file=sys.stderr)
+    if command_class is not None and isinstance(error, UserError):
+        from rocks.commands.documentation import read_documentation
+
+        words = " ".join(command_class.__module__.split(".")[2:])
+        print(f"rocks {words} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
+    return error.exit_status
+
+
+def _on_one_line(text: str) -> str:
+    """The text with each control character shown as its escape: a message quotes what was typed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _refuse_broken_text(arguments: Sequence[str]) -> None:
+    """Bytes that are no UTF-8 come in as lone surrogates, which neither the database nor a terminal takes."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{word!r} is not UTF-8 text") from None
+
+
+def _show_any_text() -> None:
+    """A terminal of another character set shows what it has not as \\x.., instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _become_root(arguments: Sequence[str]) -> None:
+    from rocks import process
+    from rocks.errors import ToolError
+
+    launcher = os.environ.get("ROCKS_LAUNCHER") or os.path.abspath(sys.argv[0])
+    try:
+        process.replace_this_process(["sudo", "--", launcher, *arguments])
+    except ToolError as error:
+        raise UserError(f'"rocks {" ".join(arguments)}" requires root, and {error}; run it as root') from None

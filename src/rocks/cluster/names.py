@@ -1,0 +1,151 @@
+"""Rules of names: what a host, an interface, a network … may be called. Pure. Source: specification §2.1.
+
+Names reach files, command lines, XML and DNS. They are therefore plain words of ASCII, and nothing has to be
+quoted anywhere for their sake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+from rocks.errors import UserError
+
+HOST_NAME_LONGEST = 63
+ALIAS_LONGEST = 32
+DEVICE_LONGEST = 15
+"""Characters of a network device's name in Linux (IFNAMSIZ less its final zero)."""
+
+SHOWN_LONGEST = 80
+
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
+_LABEL_MEANING = "letters, digits, dashes and underscores, the first and the last a letter or a digit"
+_WORDS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _./+-]*[A-Za-z0-9+])?")
+_WORDS_MEANING = "letters, digits, blanks and . _ / + -, the first and the last a letter or a digit"
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_PLAIN_MEANING = "letters, digits and . _ : -, the first a letter or a digit"
+_DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?::[0-9]{1,4})?")
+_ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_RACK_NUMBER = re.compile(r"rack[0-9]+", re.IGNORECASE)
+_NAME_OF_PLACE = re.compile(r"(.+)-([0-9]{1,9})-([0-9]{1,9})")
+
+_TAKEN_WORDS = frozenset(("localhost", "select", "help", "null", "none"))
+"""Words that mean something else where a host, a member or a value is expected."""
+
+
+def shown(text: str) -> str:
+    """`text` for a message: one line, at most 80 characters, nothing that a terminal would obey."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return safe if len(safe) <= SHOWN_LONGEST else safe[: SHOWN_LONGEST - 1] + "…"
+
+
+def check_host_name(name: str, appliances: Container[str] = ()) -> None:
+    """UserError unless `name` may be a host's; `appliances` are names, in lower case, that no host may have."""
+    if "." in name:
+        raise UserError(f"Hostname {shown(name)} can not contains any dot. Give the name without its domain.")
+    if _RACK_NUMBER.fullmatch(name):
+        raise UserError(
+            f"Hostname {shown(name)} can not be in the form of rack<number>. That selects a rack."
+        )
+    _check(_LABEL, _LABEL_MEANING, HOST_NAME_LONGEST, "Hostname", name)
+    _check_selectable("Hostname", name)
+    if name.lower() in appliances:
+        raise UserError(
+            f"Hostname {shown(name)} can not be equal to an appliance name. That selects the appliance's hosts."
+        )
+
+
+def check_alias(name: str, appliances: Container[str] = ()) -> None:
+    """UserError unless `name` may be a host's other name: labels, with dots between them, that are no address."""
+    labels = name.split(".")
+    if (
+        not all(_LABEL.fullmatch(label) for label in labels)
+        or len(name) > ALIAS_LONGEST
+        or labels[-1].isdigit()
+    ):
+        raise UserError(
+            f'alias "{shown(name)}" is not valid: it must be at most {ALIAS_LONGEST} characters, '
+            f"{_LABEL_MEANING}; dots may part it, but it must not look like an address"
+        )
+    _check_selectable("alias", name)
+    if name.lower() in appliances:
+        raise UserError(f'alias "{shown(name)}" is the name of an appliance, whose hosts it would hide')
+
+
+def check_interface_name(name: str) -> None:
+    """UserError unless `name` may be that of an interface: a host's name on one network."""
+    if "." in name:
+        raise UserError(
+            f'interface name "{shown(name)}" must not be a fully qualified domain name: leave the domain out, '
+            "the network's zone is added to it"
+        )
+    _check(_LABEL, _LABEL_MEANING, HOST_NAME_LONGEST, "interface name", name)
+
+
+def check_device(name: str) -> None:
+    """UserError unless `name` may be a network device: `eth0`, `ib0.8001`, `eth0:1`."""
+    _check(_DEVICE, "a letter, then letters, digits and . _ -", DEVICE_LONGEST, "interface", name)
+    if name.lower() in _TAKEN_WORDS:
+        raise UserError(
+            f'interface "{shown(name)}" is not valid: the word clears a value; give a device such as eth0'
+        )
+
+
+def check_network_name(name: str) -> None:
+    """UserError unless `name` may be a network's."""
+    _check(_LABEL, _LABEL_MEANING, 32, "network", name)
+    if name.lower() in _TAKEN_WORDS | {"all"}:
+        raise UserError(f'network "{shown(name)}" is not valid: the word means something else in a command')
+
+
+def check_appliance_name(name: str) -> None:
+    """UserError unless `name` may be an appliance's; it becomes a selector and the beginning of hosts' names."""
+    _check(_LABEL, _LABEL_MEANING, 32, "appliance", name)
+    _check_selectable("appliance", name)
+
+
+def check_membership_name(name: str) -> None:
+    """UserError unless `name` may be a membership's: words such as `VM Container`."""
+    _check(_WORDS, _WORDS_MEANING, 64, "membership", name)
+
+
+def check_boot_action_name(name: str) -> None:
+    """UserError unless `name` may be a boot action's: words such as `install vm frontend`."""
+    _check(_WORDS, _WORDS_MEANING, 64, "action", name)
+    if name.lower() in _TAKEN_WORDS:
+        raise UserError(f'action "{shown(name)}" is not valid: the word means that a host has no action')
+
+
+def check_attribute_name(name: str) -> None:
+    """UserError unless `name` may be an attribute's; it becomes an XML entity."""
+    _check(
+        _ATTRIBUTE, "letters, digits and . _ -, the first a letter or an underscore", 128, "attribute", name
+    )
+
+
+def check_plain_word(what: str, text: str, longest: int = 128) -> None:
+    """UserError unless `text`, a `what`, is one plain word, such as a driver's name."""
+    _check(_PLAIN, _PLAIN_MEANING, longest, what, text)
+
+
+def parse_place(name: str) -> tuple[str, int, int] | None:
+    """(appliance, rack, rank) of a name such as `compute-0-1`; None for another form."""
+    match = _NAME_OF_PLACE.fullmatch(name)
+    return (match.group(1), int(match.group(2)), int(match.group(3))) if match else None
+
+
+def _check(rule: re.Pattern[str], meaning: str, longest: int, what: str, name: str) -> None:
+    if not rule.fullmatch(name) or len(name) > longest:
+        raise UserError(
+            f'{what} "{shown(name)}" is not valid: it must be 1 to {longest} characters, {meaning}'
+        )
+
+
+def _check_selectable(what: str, name: str) -> None:
+    if name.lower().startswith("rack"):
+        raise UserError(
+            f'{what} "{shown(name)}" is not valid: a word that begins with rack always selects a rack, '
+            "so nobody could address it"
+        )
+    if name.lower() in _TAKEN_WORDS:
+        raise UserError(f'{what} "{shown(name)}" is not valid: the word means something else in a command')

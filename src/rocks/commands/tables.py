@@ -1,0 +1,79 @@
+"""Tables and JSON as every command prints them; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Row = tuple[object, ...]
+
+
+def table_lines(
+    header: Sequence[str],
+    rows: Sequence[Row],
+    columns: Sequence[str] | None = None,
+    show_header: bool = True,
+    pad: str = "-",
+) -> list[str]:
+    """Lines of rows under a header, each column as wide as its longest cell or its header, one blank between.
+
+    An empty cell is filled with `pad`. Without `pad` the cells stand raw, one blank between them, as reports
+    want them. `columns` keeps the columns whose lower-case header is listed, in table order; what has no
+    header has no columns to choose from and is kept whole.
+    """
+    keep = _kept(header, rows, columns)
+    lines = [[_cell(row[i]) for i in keep if i < len(row)] for row in rows]
+    if header:
+        lines.insert(0, [header[i].upper() for i in keep if i < len(header)])
+    widths = [max((len(line[i]) for line in lines if i < len(line)), default=0) for i in range(len(keep))]
+    shown = lines if show_header or not header else lines[1:]
+    return [_padded(line, widths, pad) if pad else " ".join(line) for line in shown]
+
+
+def without_common_owner(header: Sequence[str], rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Row]]:
+    """Header and rows without the owner's column when all rows have the same owner."""
+    if len({row[0] for row in rows}) != 1:
+        return header, rows
+    return header[1:], [row[1:] for row in rows]
+
+
+def json_text(
+    header: Sequence[str], rows: Sequence[Row], object_name: str, columns: Sequence[str] | None = None
+) -> str:
+    """The rows as a JSON array, one object for each run of rows with the same owner, keys in lower case."""
+    import json
+
+    keys = [name.lower() for name in header]
+    owner_key = keys[0] if keys else "owner"
+    groups: list[dict[str, object]] = []
+    for row in rows:
+        cells = {
+            key: value
+            for key, value in zip(keys[1:], row[1:], strict=False)
+            if columns is None or key in columns
+        }
+        if groups and groups[-1][owner_key] == row[0]:
+            members = groups[-1][object_name]
+            assert isinstance(members, list)
+            members.append(cells)
+        else:
+            groups.append({owner_key: row[0], object_name: [cells]})
+    return json.dumps(groups, indent=4, default=str) + "\n"
+
+
+def _kept(header: Sequence[str], rows: Sequence[Row], columns: Sequence[str] | None) -> list[int]:
+    count = max([len(header), *(len(row) for row in rows)])
+    if columns is None or not header:
+        return list(range(count))
+    return [i for i, name in enumerate(header) if name.lower() in columns]
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _padded(cells: list[str], widths: list[int], pad: str) -> str:
+    filled = (cell.ljust(width) if cell else pad * width for cell, width in zip(cells, widths, strict=False))
+    return " ".join(filled)

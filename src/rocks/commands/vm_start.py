@@ -1,0 +1,50 @@
+"""Starts virtual machines with the hooks of the folder `start host vm`, whichever command was typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.start_vm import StartHooks, start_vms
+from rocks.commands.plugin_node import plugin_node
+from rocks.commands.plugins import load_plugins_of, run_plugin
+from rocks.commands.vm_filters import filters_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.commands.base import Command
+    from rocks.commands.plugins import Plugin
+
+WORDS = ("start", "host", "vm")
+
+
+def start_with_hooks(command: Command, names: Sequence[str]) -> None:
+    """Start the machines, tell the person what is notable, and set the command's exit status."""
+    plugins = load_plugins_of(command, WORDS)
+    hooks = StartHooks(
+        filters_of=filters_of(command),
+        allocate=_allocate([plugin for plugin in plugins if "plugin_allocate" in plugin.module_name]),
+        preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
+    )
+    outcomes = start_vms(command.db, names, hooks)
+    for notes in outcomes.done.values():
+        for note in notes:
+            command.tell(note)
+    command.endOutcomes(outcomes.failed, outcomes.tried)
+
+
+def _allocate(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], None] | None:
+    def run_all(vm: VirtualMachine) -> None:
+        for plugin in plugins:
+            run_plugin(plugin, WORDS, plugin_node(vm))
+
+    return run_all if plugins else None
+
+
+def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:
+    def first_document(vm: VirtualMachine) -> str | None:
+        documents = [run_plugin(plugin, WORDS, plugin_node(vm)) for plugin in plugins]
+        return next((document for document in documents if document), None)
+
+    return first_document if plugins else None

@@ -1,0 +1,266 @@
+"""Hosts: selectors to names, and the rows of `nodes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rocks.cluster.selectors import read_selectors
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rocks.cluster.selectors import Selectors
+    from rocks.database.connection import Database
+
+DNS_SECONDS = 2.0
+"""How long a word that the database does not know may keep the resolver busy."""
+
+_APPLIANCE_OF_NODE = "memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
+
+_INTERFACES = "nodes n JOIN networks i ON i.Node = n.ID"
+
+# One branch for each way in which a word may mean a node, strongest first: a node's own name beats an alias that
+# another node has, and so on. An appliance cannot be confused with a node: no node may be called like one.
+_BY_NAME = (
+    f"SELECT 0, a.Name, n.Name FROM nodes n JOIN {_APPLIANCE_OF_NODE} WHERE a.Name IN ({{words}})",
+    "SELECT 1, n.Name, n.Name FROM nodes n WHERE n.Name IN ({words})",
+    "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN ({words})",
+    f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN ({{words}})",
+)
+_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN ({{words}})"
+_BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN ({{words}})"
+# The names before the first dot find the rows by a key; the whole words then choose among them.
+_BY_DOMAIN = tuple(
+    f"SELECT 6, CONCAT({name}, '.', s.dnszone), n.Name FROM {_INTERFACES} JOIN subnets s ON s.ID = i.Subnet"
+    f" WHERE {name} IN ({{words}}) AND CONCAT({name}, '.', s.dnszone) IN ({{words}})"
+    for name in ("n.Name", "i.Name")
+)
+_RACKS = (
+    "SELECT 0, CONCAT('rack', n.Rack), n.Name FROM nodes n JOIN "
+    f"{_APPLIANCE_OF_NODE} WHERE n.Rack IN ({{words}}) AND a.Name <> 'frontend'"
+)
+_PATTERN = "SELECT 0, %s, n.Name FROM nodes n WHERE n.Name LIKE %s"
+
+
+def expand_selectors(database: Database, words: Sequence[str], managed_only: bool = False) -> list[str]:
+    """Names of the hosts that the selector words mean: their union, each once, sorted by name.
+
+    Without words: all hosts in the database's order, only the managed ones when asked. The words take one
+    statement, whatever their number; each `select …` text one more, run read-only. Words that the database does
+    not know are asked of the resolver last, within `DNS_SECONDS`. UserError for a word that means no host; a
+    pattern, a rack or an appliance without hosts means none.
+    """
+    if not words:
+        return _all_hosts(database, managed_only)
+    selectors = read_selectors(words)
+    found = _look_up(database, selectors)
+    names = {name for hosts in found.values() for name in hosts}
+    unknown = [word for word in selectors.names if word.lower() not in found]
+    if unknown:
+        names |= _resolve(database, unknown)
+    if selectors.local:
+        names.add(local_host(database))
+    for statement in selectors.statements:
+        names |= _select(database, statement)
+    return sorted(names)
+
+
+def local_host(database: Database) -> str:
+    """Name of the node that this machine is: by its host name, else the frontend. UserError when neither is."""
+    name = find_local_host(database)
+    if name is None:
+        raise UserError(
+            'cannot resolve host "localhost": this machine is not in the cluster database; '
+            "add it with rocks add host, or set the attribute Kickstart_PrivateHostname to the frontend's name"
+        )
+    return name
+
+
+def find_local_host(database: Database) -> str | None:
+    """As `local_host`, None when this machine is not in the database.
+
+    The program runs on the frontend, so the node that Kickstart_PrivateHostname names is this machine when the
+    kernel's host name is no node.
+    """
+    import socket
+
+    own = socket.gethostname()
+    rows = database.rows(
+        "SELECT n.Name, n.Name IN (%s, %s) FROM nodes n WHERE n.Name IN (%s, %s, (SELECT t.Value FROM"
+        " attributes t JOIN categories c ON c.ID = t.Category"
+        " WHERE c.Name = 'global' AND t.Attr = 'Kickstart_PrivateHostname')) ORDER BY 2 DESC LIMIT 1",
+        (own, own.partition(".")[0]) * 2,
+    )
+    return str(rows[0][0]) if rows else None
+
+
+def names_like(database: Database, table: str, patterns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of `table` (a table of this schema with a column Name) that match, and the patterns that match none.
+
+    Without patterns: all names. Order: the database's.
+    """
+    assert table in ("appliances", "memberships", "distributions", "subnets", "rolls")
+    if not patterns:
+        rows = database.rows(f"SELECT Name FROM {table} ORDER BY ID")
+        return list(dict.fromkeys(str(row[0]) for row in rows)), []
+    branch = f"SELECT %s, ID, Name FROM {table} WHERE Name LIKE %s"
+    rows = database.rows(
+        " UNION ALL ".join([branch] * len(patterns)) + " ORDER BY 2", [p for p in patterns for _ in range(2)]
+    )
+    matched = {str(row[0]) for row in rows}
+    return list(dict.fromkeys(str(row[2]) for row in rows)), [p for p in patterns if p not in matched]
+
+
+def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[object, ...]]:
+    """(name, membership, cpus, rack, rank, run action, install action) of the named hosts, or of all.
+
+    Order: the database's, or that of `names`.
+    """
+    statement = (
+        "SELECT n.Name, m.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction"
+        " FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
+    )
+    if names is None:
+        return database.rows(statement + " ORDER BY n.ID")
+    if not names:
+        return []
+    found = database.rows(f"{statement} WHERE n.Name IN ({marks(names)})", names)
+    return in_order(found, names)
+
+
+def in_order(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Rows sorted by the place of their first cell in `names`; case does not count."""
+    place = {name.lower(): i for i, name in enumerate(names)}
+    return sorted(rows, key=lambda row: place[str(row[0]).lower()])
+
+
+def marks(values: Sequence[object]) -> str:
+    """Place holders for an IN list of as many values."""
+    return ", ".join(["%s"] * len(values))
+
+
+def _all_hosts(database: Database, managed_only: bool) -> list[str]:
+    names = [str(row[0]) for row in database.rows("SELECT Name FROM nodes ORDER BY ID")]
+    if not managed_only:
+        return names
+    from rocks.database.attributes import resolve_attribute
+
+    managed = resolve_attribute(database, "managed", None)
+    return [name for name in names if managed.get(name) == "true"]
+
+
+def _look_up(database: Database, selectors: Selectors) -> dict[str, set[str]]:
+    branches = list(_branches(selectors))
+    if not branches:
+        return {}
+    statement = " UNION ALL ".join(branch for branch, _ in branches)
+    strongest: dict[str, tuple[int, set[str]]] = {}
+    for strength, word, name in database.rows(
+        statement, [value for _, values in branches for value in values]
+    ):
+        known = strongest.get(str(word).lower())
+        if known is None or strength < known[0]:
+            strongest[str(word).lower()] = (strength, {str(name)})
+        elif strength == known[0]:
+            known[1].add(str(name))
+    found = {word: names for word, (_, names) in strongest.items()}
+    for name in _appliances(database, [word for word in selectors.names if word.lower() not in found]):
+        found[name.lower()] = set()
+    return found
+
+
+def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
+    """The parts of the one statement that looks the words up, each with its values."""
+    names = selectors.names
+    if names:
+        for lookup in _BY_NAME:
+            yield lookup.format(words=marks(names)), names
+    if with_colons := [name for name in names if ":" in name]:
+        yield _BY_MAC.format(words=marks(with_colons)), with_colons
+    if with_dots := [name for name in names if "." in name]:
+        yield _BY_IP.format(words=marks(with_dots)), with_dots
+        for lookup in _BY_DOMAIN:
+            yield (
+                lookup.format(words=marks(with_dots)),
+                [name.partition(".")[0] for name in with_dots] + with_dots,
+            )
+    if selectors.racks:
+        yield _RACKS.format(words=marks(selectors.racks)), selectors.racks
+    for pattern in selectors.patterns:
+        yield _PATTERN, (pattern.replace("%", "\0"), pattern)
+
+
+def _appliances(database: Database, words: Sequence[str]) -> list[str]:
+    if not words:
+        return []
+    rows = database.rows(f"SELECT Name FROM appliances WHERE Name IN ({marks(words)})", words)
+    return [str(row[0]) for row in rows]
+
+
+def _select(database: Database, statement: str) -> set[str]:
+    with database.read_only():
+        names = {str(row[0]) for row in database.rows(statement) if row[0] is not None}
+    if not names:
+        return set()
+    rows = database.rows(f"SELECT Name FROM nodes WHERE Name IN ({marks(list(names))})", list(names))
+    known = {str(row[0]) for row in rows}
+    in_lower_case = {name.lower() for name in known}
+    strangers = [name for name in names if name.lower() not in in_lower_case]
+    if strangers:
+        from rocks.cluster.names import shown
+
+        raise UserError(
+            f'host "{shown(min(strangers))}" is not in cluster: the first column of "{shown(statement)}" must hold '
+            "host names"
+        )
+    return known
+
+
+def _resolve(database: Database, words: Sequence[str]) -> set[str]:
+    import socket
+
+    own = socket.gethostname().lower()
+    names: set[str] = set()
+    for word in words:
+        if word.lower() in (own, own.partition(".")[0]):
+            names.add(local_host(database))
+            continue
+        addresses = _addresses(word)
+        rows = (
+            database.rows(
+                "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID"
+                f" WHERE i.IP IN ({marks(addresses)})",
+                addresses,
+            )
+            if addresses
+            else []
+        )
+        if not rows:
+            from rocks.cluster.names import shown
+
+            raise UserError(
+                f'cannot resolve host "{shown(word)}": it is no host, alias, address, appliance or other selector; '
+                "see rocks list host"
+            )
+        names |= {str(row[0]) for row in rows}
+    return names
+
+
+def _addresses(word: str) -> list[str]:
+    """IPv4 addresses of a DNS name; a resolver that is silent for `DNS_SECONDS` counts as not knowing it."""
+    import socket
+    import threading
+
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            found.extend(str(row[4][0]) for row in socket.getaddrinfo(word, None, socket.AF_INET))
+        except (OSError, UnicodeError):
+            pass  # not a name that DNS knows, which the caller reports
+
+    asker = threading.Thread(target=ask, daemon=True)
+    asker.start()
+    asker.join(DNS_SECONDS)
+    return sorted(set(found))

@@ -1,0 +1,62 @@
+"""Command trees of tests: folders with commands and plugins, as another roll would install them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.commands.tree import OUR_TREE, PACKAGE
+
+WriteCommand = Callable[..., Path]
+GROUP = '"""Commands of a test."""\n'
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of another tree, which `ROCKS_TREES` names; what was imported of it is forgotten afterwards."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    monkeypatch.setenv("ROCKS_TREES", str(folder))
+    known = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - known:
+        if name.startswith(f"{PACKAGE}."):
+            del sys.modules[name]
+    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+
+
+@pytest.fixture
+def write_command(tree: Path) -> WriteCommand:
+    """`write_command("add/widget", body)`: a command whose `run` has this body; without one, a group."""
+
+    def write(place: str, body: str = "", must_be_root: int = 0) -> Path:
+        folder = tree / place
+        write_command_file(folder, body, must_be_root)
+        return folder
+
+    return write
+
+
+def write_command_file(folder: Path, body: str, must_be_root: int = 0) -> None:
+    """Write the `__init__.py` of a command's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    indented = "".join(f"        {line}\n" for line in body.splitlines())
+    text = (
+        f'import rocks.commands\n\n\nclass Command(rocks.commands.Command):\n    """Do it."""\n\n'
+        f"    MustBeRoot = {must_be_root}\n\n    def run(self, params, args):\n{indented}"
+    )
+    (folder / "__init__.py").write_text(text if body else GROUP)
+    importlib.invalidate_caches()
+
+
+def write_plugin(folder: Path, name: str, wishes: str = "", run: str = "", before: str = "") -> None:
+    """A plugin that prints its name and its argument."""
+    (folder / f"plugin_{name}.py").write_text(
+        f"{before}import rocks.commands\n\n\nclass Plugin(rocks.commands.Plugin):\n    {wishes or 'pass'}\n\n"
+        f"    def run(self, host):\n"
+        f"        {run or 'self.owner.addText(self.provides() + chr(32) + host + chr(10))'}\n"
+    )

@@ -1,0 +1,434 @@
+"""From words to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rocks.commands import run_command
+from rocks.commands import tree as command_tree
+from rocks.commands.base import Command
+from tests.command_trees import WriteCommand, write_plugin
+from tests.unit.cli.conftest import Rocks
+
+SHOW = "self.addText(f'{self.words} {args} {sorted(params.items())}')"
+
+
+def test_no_words_list_all_commands(rocks: Rocks) -> None:
+    assert rocks() == rocks("list", "help") == rocks("--help") == rocks("-h")
+    assert "\nlist host [host] ...\n" in rocks().output
+
+
+def test_the_longest_prefix_is_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", SHOW)
+    write_command("frob/vm", SHOW)
+    assert rocks("frob", "vm", "x").output == "('frob', 'vm') ['x'] []\n"
+    assert rocks("frob", "vmx", "vm").output == "('frob',) ['vmx', 'vm'] []\n"
+
+
+def test_a_quoted_first_word_is_the_whole_command(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", SHOW)
+    write_command("frob/vm", SHOW)
+    write_command("frob/vm/deep", SHOW)
+    assert rocks("frob vm", "deep").output == "('frob', 'vm') ['deep'] []\n"
+    assert rocks("frob ", "vm").output == "('frob',) ['vm'] []\n"
+    assert rocks("frob nothing", "vm") == (255, "", 'error - invalid rocks command "frob nothing"\n')
+
+
+@pytest.mark.parametrize(
+    "word", ["nothing", "List", "", "list/host", "../list", "base", "tree", "list.host", "-x"]
+)
+def test_an_unknown_word(rocks: Rocks, word: str) -> None:
+    assert rocks(word, "host") == (255, "", f'error - invalid rocks command "{word}"\n')
+
+
+def test_a_group_lists_what_is_below_it(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "")
+    write_command("frob/one", SHOW)
+    write_command("frob/two", SHOW)
+    assert rocks("frob") == (255, "frob one\nfrob two\n", "")
+    assert rocks("frob", "three") == (255, "frob one\nfrob two\n", "")
+
+
+def test_a_group_without_commands_says_so(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "")
+    status, output, error = rocks("frob")
+    assert (status, output) == (255, "")
+    assert error.startswith('Error: there is no command below "frob" that you may run\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import no_such_module_at_all\n", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("class Command(:\n", "SyntaxError: "),
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_command_that_cannot_be_imported_is_no_unknown_command(
+    rocks: Rocks, write_command: WriteCommand, text: str, why: str
+) -> None:
+    folder = write_command("frob", SHOW)
+    (folder / "__init__.py").write_text(text)
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert error.startswith(f'Error: the command "frob" cannot be loaded: {why}')
+    assert f"(in {folder})" in error
+    assert error.count("\n") == 1
+
+
+def test_a_broken_command_hides_no_other_from_the_listing(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", SHOW)
+    (folder / "__init__.py").write_text("import no_such_module_at_all\n")
+    status, output, error = rocks("help")
+    assert status == 0
+    assert "list host [host] ..." in output.splitlines()
+    assert error.startswith('Warning: the command "frob" cannot be loaded: ModuleNotFoundError')
+
+
+def test_a_fault_in_a_command_is_one_line_that_asks_for_a_report(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("frob", "self.addText('before')\nraise KeyError('x')")
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "before\n")
+    assert error.startswith(
+        "Error: \"frob\" has a fault (KeyError: 'x'); what it had not committed is undone"
+    )
+    assert error.count("\n") == 1
+
+
+def test_the_trace_is_shown_on_request(
+    rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_command("frob", "raise KeyError('x')")
+    monkeypatch.setenv("ROCKSDEBUG", "1")
+    assert "Traceback" in rocks("frob").error
+
+
+def test_the_trace_of_a_command_that_cannot_be_loaded(
+    rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (write_command("frob", SHOW) / "__init__.py").write_text("import no_such_module_at_all\n")
+    monkeypatch.setenv("ROCKSDEBUG", "1")
+    error = rocks("frob").error
+    assert "Traceback" in error
+    assert '__init__.py", line 1' in error
+    assert rocks("help", "frob").status == 0
+
+
+def test_the_roll_of_a_command(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", SHOW)
+    assert '"roll": "base"' in rocks("list", "host", "help", "format=parsed").output
+    with (folder / "__init__.py").open("a") as module:
+        module.write('\nRollName = "kvm"\n')
+    assert '"roll": "kvm"' in rocks("frob", "help", "format=parsed").output
+
+
+def test_another_tree_adds_words_below_ours_and_new_ones(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "")
+    write_command("frob/deep", "")
+    write_command("frob/deep/er", SHOW)
+    write_command("list/host/colour", SHOW)
+    assert rocks("frob", "deep", "er").output == "('frob', 'deep', 'er') [] []\n"
+    assert rocks("list", "host", "colour", "h1").output == "('list', 'host', 'colour') ['h1'] []\n"
+    assert "list host colour" in rocks("list", "help", "subdir=list/host").output.splitlines()
+
+
+def test_our_command_stays_ours_when_another_tree_has_it_too(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("report", "")
+    write_command("report/version", "self.addText('theirs')")
+    assert "theirs" not in rocks("report", "version").output
+
+
+def test_trees_are_named_by_files_too(
+    rocks: Rocks, write_command: WriteCommand, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_command("frob", SHOW)
+    monkeypatch.delenv("ROCKS_TREES")
+    (tmp_path / "trees.d").mkdir()
+    monkeypatch.setattr(command_tree, "TREES_FOLDER", str(tmp_path / "trees.d"))
+    assert rocks("frob").status == 255
+    (tmp_path / "trees.d" / "roll").write_text(f"{tree}\n")
+    assert rocks("frob").status == 0
+
+
+def test_a_word_of_another_tree_cannot_replace_the_framework(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("tables", SHOW)
+    status, _, error = rocks("tables")
+    assert status == 1
+    assert '"tables" is a module of the framework itself' in error
+
+
+def test_words_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", SHOW)
+    assert rocks("frob", "a=1", "", "select x=1", "a=2", "help").output == (
+        "('frob',) ['', 'select x=1', 'help'] [('@ROCKSPARAM0', 'a=1'), ('a', '2')]\n"
+    )
+
+
+def test_an_unknown_parameter_is_ignored_with_a_warning(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "self.addText('done')")
+    assert rocks("frob", "colour=red", "json=no", "output-col=a", "output-header=no") == (
+        0,
+        "done\n",
+        'Warning: "frob" knows no parameter "colour"; it is ignored (see rocks frob help)\n',
+    )
+
+
+@pytest.mark.parametrize("word", ["help", "--help", "-h"])
+def test_help_instead_of_running(rocks: Rocks, write_command: WriteCommand, word: str) -> None:
+    write_command("frob", "raise KeyError('must not run')")
+    assert rocks("frob", word) == (0, "rocks frob\n\nDescription:\n\n\tDo it.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("plain", "rocks list host [host] ...\n\nDescription:\n"),
+        ("raw", "List the hosts: "),
+        ("parsed", '{\n    "command": "list host"'),
+        ("docbook", '<section id="rocks-list-host"'),
+        ("sphinx", "list host\n---------\n"),
+    ],
+)
+def test_help_in_every_format(rocks: Rocks, name: str, begin: str) -> None:
+    assert rocks("list", "host", "help", f"format={name}").output.startswith(begin)
+
+
+def test_help_in_no_such_format(rocks: Rocks) -> None:
+    status, _, error = rocks("list", "host", "help", "format=x")
+    assert status == 1
+    assert error.startswith('Error: no such help format "x"; use plain, raw, parsed, docbook or sphinx\n')
+
+
+def test_help_finds_lines_with_the_words(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = rocks("help", "list", "host").output.splitlines()
+    assert "list host [host] ..." in lines
+    assert all("list host" in line for line in lines)
+    assert rocks("help", "no such words").output == ""
+    assert rocks("help", "optional").output == ""
+
+
+def test_the_listing_is_wrapped(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    whole = rocks("list", "help", "subdir=add", "cols=0").output
+    narrow = rocks("list", "help", "subdir=add", "cols=40").output
+    assert max(map(len, whole.splitlines())) > 80
+    assert narrow.replace("\n\t", " ") == whole
+    assert all(len(line.expandtabs(8)) <= 40 for line in narrow.splitlines())
+    monkeypatch.setenv("COLUMNS", "40")
+    assert rocks("list", "help", "subdir=add", "cols=0").output == narrow
+    monkeypatch.setenv("COLUMNS", "")
+    assert rocks("list", "help", "subdir=add", "cols=0").output == whole
+
+
+def test_a_width_that_is_no_number(rocks: Rocks) -> None:
+    assert rocks("list", "help", "cols=wide").error.startswith('Error: cols "wide" must be an integer from 0')
+
+
+def test_an_error_is_one_line_and_the_usage_follows(rocks: Rocks) -> None:
+    assert rocks("report", "version", "major=perhaps") == (
+        1,
+        "",
+        'Error: "major" must be yes or no, not "perhaps"\nrocks report version [major=bool]\n',
+    )
+
+
+def test_what_was_typed_cannot_break_the_line(rocks: Rocks) -> None:
+    status, _, error = rocks("report", "version", "major=a\nError: b\x1b[2J\x85")
+    assert status == 1
+    assert error.splitlines()[0] == r'Error: "major" must be yes or no, not "a\nError: b\x1b[2J\x85"'
+
+
+def test_words_that_are_no_text(rocks: Rocks) -> None:
+    assert rocks("list", "host", "a\udcff") == (1, "", "Error: 'a\\udcff' is not UTF-8 text\n")
+
+
+def test_output_gets_the_newline_it_lacks(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("one", "self.addText('x')")
+    write_command("two", "self.addText('x\\n')")
+    write_command("none", "pass")
+    assert [rocks(word).output for word in ("one", "two", "none")] == ["x\n", "x\n", ""]
+
+
+def test_without_a_database_what_needs_none_runs(rocks: Rocks) -> None:
+    for words in (("report", "version"), ("report", "distro"), ("report", "dbhost"), ("list", "help")):
+        assert rocks(*words).status == 0
+    assert rocks("report", "distro").output == "/export/rocks/install\n"
+
+
+def test_without_a_database_the_others_say_what_was_not_reached(rocks: Rocks) -> None:
+    status, output, error = rocks("list", "host")
+    assert (status, output) == (1, "")
+    assert error.startswith("Error: cannot reach the cluster database at /nowhere/mysql.sock: ")
+    assert error.count("\n") == 1
+
+
+def test_wrong_settings_of_the_database_stop_only_those_that_need_it(
+    rocks: Rocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "database.conf").write_text("prot = 3306\n")
+    monkeypatch.setenv("ROCKS_DATABASE_FILE", str(tmp_path / "database.conf"))
+    assert rocks("report", "version").status == 0
+    for words in (("list", "host"), ("report", "dbhost"), ("report", "database")):
+        status, output, error = rocks(*words)
+        assert (status, output) == (1, "")
+        assert "database.conf line 1: 'prot = 3306' is not one of" in error
+
+
+def test_a_nested_command_gives_its_output_and_shows_nothing(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("inner", "self.tell('told')\nself.showNow('shown')\nself.addText(f'{args}')")
+    write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'x=1']) + '>')")
+    assert rocks("outer") == (0, "<shown['a b']>\n", "")
+
+
+def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "self.abort('not so')")
+    write_command("outer", "self.addText('begun')\nself.command('inner')")
+    assert rocks("outer") == (1, "begun\n", "Error: not so\nrocks outer\n")
+
+
+def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "self.exit_status = 3")
+    write_command("outer", "self.command('inner')")
+    assert rocks("outer").status == 3
+
+
+def test_a_nested_command_that_is_not_there(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("group", "")
+    write_command("outer", "self.command(*args)")
+    assert 'the command "outer" calls "in.ner", which is not installed' in rocks("outer", "in.ner").error
+    assert '"group" is a group of commands, not a command' in rocks("outer", "group").error
+
+
+def test_plugins_run_in_order_with_the_arguments(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    for name, wishes in (("b", ""), ("a", "def requires(self): return ['b']"), ("last", tail())):
+        write_plugin(folder, name, wishes)
+    write_plugin(folder, "c", "")
+    assert rocks("frob").output == "b h1\na h1\nc h1\nlast h1\n"
+
+
+def test_a_plugin_dropped_in_takes_effect_at_once(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    assert rocks("frob").output == ""
+    write_plugin(folder, "a", "")
+    assert rocks("frob").output == "a h1\n"
+    write_plugin(folder, "a", "def provides(self): return 'other'")
+    assert rocks("frob").output == "other h1\n"
+    (folder / "plugin_a.py").unlink()
+    assert rocks("frob").output == ""
+
+
+def test_a_plugin_of_another_tree_needs_no_package_there(
+    rocks: Rocks, write_command: WriteCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "")
+    second = tmp_path / "second"
+    (second / "frob").mkdir(parents=True)
+    write_plugin(second / "frob", "b", "")
+    monkeypatch.setenv("ROCKS_TREES", f"{folder.parent}:{second}")
+    assert rocks("frob").output == "a h1\nb h1\n"
+
+
+def test_plugins_are_chosen_by_their_files_name(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command(
+        "frob", "self.addText(' '.join(p.provides() for p in self.loadPlugins('plugin_allocate')))"
+    )
+    for name in ("allocate", "allocate_disk", "preboot"):
+        write_plugin(folder, name, "")
+    assert rocks("frob").output == "allocate allocate_disk\n"
+
+
+def test_plugins_that_wait_for_each_other(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "def requires(self): return ['b']")
+    write_plugin(folder, "b", "def requires(self): return ['a']")
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert error.startswith("Error: plugins wait for each other in a circle: a, b; ")
+
+
+def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "")
+    write_plugin(folder, "b", "def provides(self): return 'a'")
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert f'call themselves "a": plugin_a.py and {folder}/plugin_b.py; remove one' in error
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = = 1\n", "SyntaxError"),
+        ("x = 1\n", "AttributeError"),
+        ("import nothing_such\n", "ModuleNotFoundError"),
+    ],
+)
+def test_a_broken_plugin_is_named(rocks: Rocks, write_command: WriteCommand, text: str, why: str) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    (folder / "plugin_bad.py").write_text(text)
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert error.startswith(f"Error: the plugin {folder}/plugin_bad.py cannot be loaded: {why}")
+
+
+def test_a_plugin_with_a_fault_is_named(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "", run="raise KeyError('x')")
+    status, _, error = rocks("frob")
+    assert status == 1
+    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'); ')
+
+
+def test_a_plugin_may_hold_records(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    record = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "@dataclass\nclass Record:\n    x: int\n\n"
+    )
+    write_plugin(folder, "a", "", before=record)
+    assert rocks("frob").output == "a h1\n"
+
+
+def test_calls_are_logged_without_secrets(
+    rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(run_command, "log", lines.append)
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="alice"))
+    write_command("frob", "pass")
+    rocks("frob", "h1", "password=geheim", "colour=red")
+    assert lines == ['user alice called "frob h1 password=… colour=red"']
+
+
+@pytest.mark.parametrize(
+    ("must_be_root", "user_id", "name", "may"),
+    [(1, 0, "root", True), (1, 48, "apache", True), (1, 1000, "alice", False), (0, 1000, "alice", True)],
+)
+def test_who_may_run_a_command(
+    must_be_root: int, user_id: int, name: str, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user_id)
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name=name))
+    command_class = type("Some", (Command,), {"MustBeRoot": must_be_root})
+    assert run_command.may_run(command_class) is may
+
+
+def tail() -> str:
+    """What makes a plugin the last."""
+    return "def requires(self): return ['TAIL']"

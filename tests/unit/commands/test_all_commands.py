@@ -1,0 +1,98 @@
+"""What must be true of every command in our tree."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rocks.commands.base import Command
+from rocks.commands.documentation import read_documentation
+from rocks.commands.tree import OUR_TREE, all_commands, load_package, longest_prefix
+
+TREES = [OUR_TREE]
+PACKAGES = list(all_commands(TREES))
+COMMANDS = [words for words in PACKAGES if hasattr(load_package(words, TREES), "Command")]
+
+FOR_EVERYBODY = ("list", "report", "dump", "help")
+NOT_FOR_EVERYBODY = {("list", "host", "profile"), ("list", "host", "installfile")}
+ALSO_FOR_EVERYBODY = {
+    ("run", "host"),
+    ("create", "keys"),
+    ("iterate", "host"),
+    ("open", "host", "console"),
+    ("set", "host", "power"),
+    ("set", "host", "cdrom"),
+    ("set", "cluster", "power"),
+}
+
+
+def named(words: tuple[str, ...]) -> str:
+    return " ".join(words)
+
+
+def command_of(words: tuple[str, ...]) -> type[Command]:
+    command: type[Command] = load_package(words, TREES).Command
+    return command
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_who_may_run_it(words: tuple[str, ...]) -> None:
+    """Specification §1.4."""
+    everybody = words in ALSO_FOR_EVERYBODY or (words[0] in FOR_EVERYBODY and words not in NOT_FOR_EVERYBODY)
+    assert bool(command_of(words).MustBeRoot) is not everybody
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_it_says_what_it_is_for(words: tuple[str, ...]) -> None:
+    documentation = read_documentation(command_of(words))
+    assert documentation.description.endswith(".")
+    assert "<" not in documentation.description, "an element of the docstring is not closed"
+    for word in (*documentation.arguments, *documentation.parameters):
+        assert word.name, documentation.raw
+        assert word.text, f"{word.name} is not explained"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_its_examples_are_of_itself(words: tuple[str, ...]) -> None:
+    documentation = read_documentation(command_of(words))
+    assert documentation.examples
+    for command_line, text in documentation.examples:
+        example = shlex.split(command_line)
+        quoted = example[0].split()
+        found = tuple(quoted) if len(quoted) > 1 else tuple(example[: longest_prefix(example, TREES)])
+        assert found == words
+        assert text
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_related_commands_exist(words: tuple[str, ...]) -> None:
+    for related in read_documentation(command_of(words)).related:
+        assert tuple(related.split()) in COMMANDS
+
+
+@pytest.mark.parametrize("words", PACKAGES, ids=named)
+def test_no_name_in_it_is_hidden_by_a_command_below(words: tuple[str, ...]) -> None:
+    """Python gives a package an attribute for each child: `import os` in `dump` is lost to `dump os`."""
+    folder = Path(OUR_TREE, *words)
+    children = {child.name for child in folder.iterdir() if child.is_dir()}
+    assert not children & names_bound_in(folder / "__init__.py")
+
+
+def names_bound_in(path: Path) -> set[str]:
+    """Names that a module binds at its top."""
+    bound: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Assign):
+            bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return bound - {"rocks"}
+
+
+def test_there_are_commands() -> None:
+    assert {("list", "host"), ("help",), ("list", "help")} <= set(COMMANDS)

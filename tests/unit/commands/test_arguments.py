@@ -1,0 +1,59 @@
+"""Words of a command line: arguments, parameters, yes and no (specification §1.2, §1.3)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rocks.commands.arguments import FIRST_PARAMETER, bool2str, part_words, str2bool, yes_or_no
+from rocks.errors import UserError
+
+PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
+"""The specification's own rule."""
+
+
+@given(st.lists(st.text(alphabet="select=_ +-aZ09%'é\t\n")))
+@example(["select name from nodes where rack=0", "select=5", "selected=1", "", "=", "=x", "a b=c", "é=1"])
+def test_words_are_parted_as_the_specification_says(words: list[str]) -> None:
+    arguments, parameters = part_words(words)
+    positional = [w for w in words if w.split()[:1] == ["select"] or not PARAMETER.match(w)]
+    assert arguments == positional
+    named = [w for w in words if w not in positional]
+    assert {k: v for k, v in parameters.items() if k != FIRST_PARAMETER} == dict(
+        w.split("=", 1) for w in named
+    )
+    assert parameters.get(FIRST_PARAMETER) == (named[0] if named else None)
+
+
+def test_the_last_value_wins_and_the_first_word_is_kept() -> None:
+    assert part_words(["a=1", "b=x=y", "a=2"]).parameters == {FIRST_PARAMETER: "a=1", "a": "2", "b": "x=y"}
+
+
+def test_an_empty_word_is_an_argument() -> None:
+    assert part_words(["", "h1", ""]).arguments == ["", "h1", ""]
+
+
+@pytest.mark.parametrize("text", ["on", "yes", "y", "true", "1", "ON", "Yes", "Y", "True"])
+def test_words_that_mean_true(text: str) -> None:
+    assert str2bool(text)
+    assert yes_or_no("flag", text)
+
+
+@pytest.mark.parametrize("text", ["off", "no", "n", "false", "0", "No", "FALSE"])
+def test_words_that_mean_false(text: str) -> None:
+    assert not str2bool(text)
+    assert not yes_or_no("flag", text)
+
+
+@pytest.mark.parametrize("text", ["", "maybe", "2", " yes", "yess"])
+def test_other_words_are_false_to_a_script_and_an_error_to_a_person(text: str) -> None:
+    assert not str2bool(text)
+    with pytest.raises(UserError, match='"flag" must be yes or no'):
+        yes_or_no("flag", text)
+
+
+def test_truth_as_a_word() -> None:
+    assert (bool2str(True), bool2str(0), str2bool(None)) == ("yes", "no", False)

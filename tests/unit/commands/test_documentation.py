@@ -1,0 +1,108 @@
+"""What a command's docstring says, in every form of help (specification §1.4)."""
+
+from __future__ import annotations
+
+import json
+
+from lxml import etree
+
+from rocks.commands.base import Command
+from rocks.commands.documentation import (
+    help_docbook,
+    help_parsed,
+    help_sphinx,
+    help_text,
+    read_documentation,
+)
+
+
+class Widget(Command):
+    """
+    Add a widget, which is
+    round &amp; blue.
+
+    It has a second paragraph.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts &lt;by name&gt;.
+    </arg>
+    <arg optional="1" type="string" name="colour"/>
+    <param type='int' name='size'>
+    Size in mm.
+    </param>
+    <param type='bool' optional='0' name='hard'>
+    yes or no.
+    </param>
+
+    <example cmd='add widget h1 size=4'>
+    A small one.
+    </example>
+    <related>list widget</related>
+    <related>remove widget</related>
+    """
+
+
+class Silent(Command):
+    __doc__ = None
+
+
+WORDS = ("add", "widget")
+
+
+def test_the_usage_line() -> None:
+    usage = read_documentation(Widget).usage()
+    assert usage == "{host} ... [colour] {hard=bool} [size=int]"
+
+
+def test_description_paragraphs_are_rejoined_and_entities_read() -> None:
+    assert read_documentation(Widget).description == (
+        "Add a widget, which is round & blue.\n\nIt has a second paragraph."
+    )
+
+
+def test_plain_help() -> None:
+    assert help_text(WORDS, read_documentation(Widget), must_be_root=True) == (
+        "rocks add widget {host} ... [colour] {hard=bool} [size=int]\n\n"
+        "Description:\n\n\tAdd a widget, which is round & blue.\n\n\tIt has a second paragraph.\n\n"
+        "Arguments:\n\n\t{host}\n\n\tHosts <by name>.\n\n\t[colour]\n\n"
+        "Parameters:\n\n\t[size=int]\n\n\tSize in mm.\n\n\t{hard=bool}\n\n\tyes or no.\n\n"
+        "Examples:\n\n\t# rocks add widget h1 size=4\n\n\tA small one.\n\n"
+        "Related Commands:\n\n\trocks list widget\n\trocks remove widget\n"
+    )
+
+
+def test_the_prompt_tells_who_may_run_it() -> None:
+    assert "\t$ rocks add widget h1 size=4\n" in help_text(WORDS, read_documentation(Widget), False)
+
+
+def test_help_without_documentation_is_the_command_line() -> None:
+    documentation = read_documentation(Silent)
+    assert documentation.usage() == ""
+    assert help_text(("quiet",), documentation, False).startswith("rocks quiet\n")
+
+
+def test_help_for_programs_is_json() -> None:
+    parts = json.loads(help_parsed(WORDS, read_documentation(Widget), "kvm"))
+    assert (parts["command"], parts["roll"]) == ("add widget", "kvm")
+    assert parts["parameters"][0] == {
+        "name": "size",
+        "type": "int",
+        "optional": True,
+        "repeat": False,
+        "text": "Size in mm.",
+    }
+    assert parts["related"] == ["list widget", "remove widget"]
+
+
+def test_docbook_is_well_formed() -> None:
+    section = etree.fromstring(help_docbook(WORDS, read_documentation(Widget)))
+    assert section.get("id") == "rocks-add-widget"
+    assert section.findtext("title") == "add widget"
+    assert "Hosts <by name>." in section.xpath("string(.//listitem/para)")
+
+
+def test_sphinx_help_has_a_title_and_its_parts() -> None:
+    text = help_sphinx(WORDS, read_documentation(Widget))
+    assert text.startswith("add widget\n----------\n\n**rocks add widget** {host} ...")
+    assert "* ``size`` Size in mm.\n" in text
+    assert "::\n\n    rocks add widget h1 size=4\n" in text

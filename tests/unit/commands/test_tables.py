@@ -1,0 +1,221 @@
+"""Tables with their exact alignment, and JSON (specification §1.5 and the samples of §5.10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.commands.base import Command
+from rocks.database.connection import Database
+from rocks.errors import HostError, RocksError, StateError, UserError
+
+VM_HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
+
+
+class ListHostVm(Command):
+    """Stands where `rocks list host vm` does."""
+
+    __module__ = "rocks.commands.list.host.vm"
+
+
+def table(
+    rows: Sequence[tuple[object, object]], header: Sequence[str] | None, *, words: str = "", **options: Any
+) -> str:
+    """What a command prints for rows of (owner, cells)."""
+    command = ListHostVm(cast("Database", None))
+    command.useWords(dict(word.split("=", 1) for word in words.split()), [])
+    command.beginOutput()
+    for owner, cells in rows:
+        command.addOutput(owner, cells)
+    command.endOutput(header=header, **options)
+    return command.getText()
+
+
+ONE_MACHINE = [
+    ("web-a", (0, 2048, 1, "76:77:6e:80:00:00", "vmc-0-0", "hvm")),
+    ("web-a", ("", "", "", "76:77:6e:80:00:01", None, "")),
+]
+
+
+def test_one_owner_is_left_out_with_its_header() -> None:
+    assert table(ONE_MACHINE, VM_HEADER) == (
+        "SLICE MEM  CPUS MAC               HOST    VIRT-TYPE\n"
+        "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
+        "----- ---- ---- 76:77:6e:80:00:01 ------- ---------\n"
+    )
+
+
+def test_several_owners_stand_in_the_first_column() -> None:
+    path = "file:/state/partition1/kvm/disks/{},vda,virtio"
+    rows = [
+        ("fe-a", (0, 2048, 1, "76:77:6e:80:00:02", "head", "hvm", path.format("fe-a.vda"), 36, None)),
+        ("fe-a", (None, None, None, "76:77:6e:80:00:03", None, None, None, None, None)),
+        (
+            "vm-fe-a-0",
+            (0, 1024, 1, "76:77:6e:80:00:04", "vmc-0-0", "hvm", path.format("vm-fe-a-0.vda"), 36, ""),
+        ),
+    ]
+    assert table(rows, (*VM_HEADER, "disk", "disksize", "cdrom")) == (
+        "VM-HOST    SLICE MEM  CPUS MAC               HOST    VIRT-TYPE DISK                            "
+        "                          DISKSIZE CDROM\n"
+        "fe-a:      0     2048 1    76:77:6e:80:00:02 head    hvm       file:/state/partition1/kvm/disks"
+        "/fe-a.vda,vda,virtio      36       -----\n"
+        "fe-a:      ----- ---- ---- 76:77:6e:80:00:03 ------- --------- --------------------------------"
+        "------------------------- -------- -----\n"
+        "vm-fe-a-0: 0     1024 1    76:77:6e:80:00:04 vmc-0-0 hvm       file:/state/partition1/kvm/disks"
+        "/vm-fe-a-0.vda,vda,virtio 36       -----\n"
+    )
+
+
+def test_an_empty_owner_is_a_colon() -> None:
+    rows = [
+        ("head", ("", "physical")),
+        ("", ("compute-0-0", "physical")),
+        ("fe-a", ("", "VM")),
+        ("", ("vm-fe-a-0", "VM")),
+        ("", ("vm-fe-a-1", "VM")),
+    ]
+    assert table(rows, ("frontend", "client nodes", "type"), trimOwner=0) == (
+        "FRONTEND CLIENT NODES TYPE    \n"
+        "head:    ------------ physical\n"
+        ":        compute-0-0  physical\n"
+        "fe-a:    ------------ VM      \n"
+        ":        vm-fe-a-0    VM      \n"
+        ":        vm-fe-a-1    VM      \n"
+    )
+
+
+def test_a_blank_cell_is_blank_and_an_empty_one_is_dashes() -> None:
+    rows = [
+        ("fe-a", (3, "", "-----BEGIN PUBLIC KEY-----")),
+        ("", (" ", " ", "MIGf…")),
+        ("", (" ", " ", "-----END PUBLIC KEY-----")),
+        ("", (" ", " ", "")),
+    ]
+    assert table(rows, ("host", "id", "description", "public key"), trimOwner=0) == (
+        "HOST  ID DESCRIPTION PUBLIC KEY                \n"
+        "fe-a: 3  ----------- -----BEGIN PUBLIC KEY-----\n"
+        ":                    MIGf…                     \n"
+        ":                    -----END PUBLIC KEY-----  \n"
+        ":                    --------------------------\n"
+    )
+
+
+def test_a_scalar_is_a_row_of_one_cell() -> None:
+    assert table([("a", 1), ("b", "two")], ("attr", "value"), trimOwner=0) == (
+        "ATTR VALUE\na:   1    \nb:   two  \n"
+    )
+
+
+def test_no_rows_print_nothing_but_an_empty_array_as_json() -> None:
+    assert table([], VM_HEADER) == ""
+    assert json.loads(table([], VM_HEADER, words="json=yes")) == []
+
+
+def test_a_report_has_raw_cells() -> None:
+    rows = [("web-a", ("a  line", None)), ("web-a", ("", "x"))]
+    assert table(rows, None, padChar="") == "a  line \n x\n"
+    assert table([("a", "x"), ("b", "y")], None, padChar="") == "a: x\nb: y\n"
+
+
+def test_another_end_of_line() -> None:
+    assert table([("a", "x\ny"), ("b", "z")], None, padChar="", linesep="\r\n") == "a: x\ny\r\nb: z\r\n"
+
+
+def test_a_line_without_header() -> None:
+    assert table(ONE_MACHINE[:1], VM_HEADER, words="output-header=no") == (
+        "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
+    )
+
+
+def test_chosen_columns_keep_the_tables_order() -> None:
+    assert table(ONE_MACHINE, VM_HEADER, words="output-col=mac,SLICE output-header=no") == (
+        "0     76:77:6e:80:00:00\n----- 76:77:6e:80:00:01\n"
+    )
+
+
+def test_a_chosen_owner_is_not_left_out() -> None:
+    assert table(ONE_MACHINE[:1], VM_HEADER, words="output-col=vm-host") == "VM-HOST\nweb-a: \n"
+
+
+def test_a_column_that_is_none_is_an_error_that_names_those_that_are() -> None:
+    with pytest.raises(UserError, match='there is no column "memory", only vm-host, slice, mem'):
+        table(ONE_MACHINE, VM_HEADER, words="output-col=mac,memory")
+
+
+def test_columns_of_a_report_cannot_be_chosen() -> None:
+    assert table([("a", "x")], None, padChar="", words="output-col=attr") == "x\n"
+
+
+def test_a_row_may_be_shorter_than_the_header() -> None:
+    assert table([("a", ("x",))], ("h", "one", "two"), words="output-header=no") == "x  \n"
+    assert table([("a", ("x",))], ("h", "one", "two")) == "ONE TWO\nx  \n"
+
+
+def test_json_has_an_object_for_each_run_of_one_owner() -> None:
+    rows = [("a", (1, None)), ("a", (2, True)), ("b", (3, "x")), ("a", (4, "y"))]
+    assert json.loads(table(rows, ("vm-host", "slice", "host"), words="json=true")) == [
+        {"vm-host": "a", "vm": [{"slice": 1, "host": None}, {"slice": 2, "host": True}]},
+        {"vm-host": "b", "vm": [{"slice": 3, "host": "x"}]},
+        {"vm-host": "a", "vm": [{"slice": 4, "host": "y"}]},
+    ]
+
+
+def test_json_is_indented_by_four() -> None:
+    assert table([("a", "x")], ("vm-host", "slice"), words="json=1") == (
+        '[\n    {\n        "vm-host": "a",\n        "vm": [\n            {\n                "slice": "x"\n'
+        "            }\n        ]\n    }\n]\n"
+    )
+
+
+def test_json_takes_the_word_before_when_the_last_is_the_owners_header() -> None:
+    assert json.loads(table([("a", 1)], ("vm", "slice"), words="json=y")) == [
+        {"vm": "a", "host": [{"slice": 1}]}
+    ]
+
+
+def test_json_of_chosen_columns_keeps_the_owner() -> None:
+    assert json.loads(table(ONE_MACHINE[:1], VM_HEADER, words="json=y output-col=mem")) == [
+        {"vm-host": "web-a", "vm": [{"mem": 2048}]}
+    ]
+
+
+def test_json_of_a_report_holds_its_lines() -> None:
+    assert json.loads(table([("a", "x:1"), ("a", "y:2")], None, padChar="", words="json=y")) == [
+        {"owner": "a", "vm": [{"text": "x:1"}, {"text": "y:2"}]}
+    ]
+
+
+cells = st.one_of(st.none(), st.integers(), st.text(alphabet="abc -é", max_size=12))
+
+
+@given(
+    st.lists(st.tuples(st.text(alphabet="ab", min_size=1, max_size=5), st.tuples(cells, cells)), min_size=1)
+)
+def test_every_line_of_a_table_is_as_long_as_every_other(rows: list[tuple[object, object]]) -> None:
+    lines = table(rows, ("host", "one", "two"), trimOwner=0).splitlines()
+    assert len(lines) == len(rows) + 1
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "tried", "status"),
+    [({}, 3, 0), ({"a": StateError("x")}, 2, 3), ({"a": HostError("x"), "b": StateError("y")}, 2, 1)],
+)
+def test_what_failed_decides_the_exit_status(
+    failures: dict[str, RocksError], tried: int, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ListHostVm(cast("Database", None))
+    command.endOutcomes(failures, tried)
+    assert command.exit_status == status
+    assert capsys.readouterr().err.splitlines() == [f"Error: {n}: {e}" for n, e in failures.items()]
+
+
+def test_the_only_one_that_was_tried_fails_as_if_it_were_the_command() -> None:
+    with pytest.raises(HostError, match="away"):
+        ListHostVm(cast("Database", None)).endOutcomes({"a": HostError("away")}, 1)

@@ -1,0 +1,69 @@
+"""Folders that are commands, in several trees (specification §1.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.commands import tree
+from rocks.errors import StateError
+
+
+@pytest.fixture
+def other_tree(tmp_path: Path) -> Path:
+    """A tree with `add/widget`, `frob` and a plugin for one of our own commands."""
+    for place in ("add/widget", "add/hidden-word", "frob/deep/er"):
+        (tmp_path / place).mkdir(parents=True)
+    for place in ("add/widget", "add/hidden-word", "frob", "frob/deep/er"):
+        (tmp_path / place / "__init__.py").touch()
+    return tmp_path
+
+
+def test_the_longest_prefix_counts_the_words_that_are_folders(other_tree: Path) -> None:
+    trees = [tree.OUR_TREE, str(other_tree)]
+    assert tree.longest_prefix(["list", "host", "compute-0-0"], trees) == 2
+    assert tree.longest_prefix(["list"], trees) == 1
+    assert tree.longest_prefix(["add", "widget", "attr"], trees) == 2
+    assert tree.longest_prefix(["frob", "deep", "er"], trees) == 1
+    assert tree.longest_prefix(["nothing"], trees) == 0
+    assert tree.longest_prefix([], trees) == 0
+
+
+@pytest.mark.parametrize(
+    "word", ["List", "../list", "list/host", "", "__pycache__", "hidden-word", "list ", "."]
+)
+def test_what_is_no_word_of_a_command(word: str, other_tree: Path) -> None:
+    assert tree.longest_prefix([word, "host"], [tree.OUR_TREE, str(other_tree)]) == 0
+
+
+def test_all_commands_of_all_trees_once_and_sorted(other_tree: Path) -> None:
+    found = list(tree.all_commands([tree.OUR_TREE, str(other_tree)]))
+    assert found == sorted(set(found))
+    assert {("list", "host"), ("add", "widget"), ("frob",)} <= set(found)
+    assert ("frob", "deep", "er") not in found
+
+
+def test_trees_are_named_by_the_environment_and_by_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "20-b").write_text("# trees of roll b\n\n  /srv/b  \n/srv/a\n")
+    (tmp_path / "10-a").write_text("/srv/a\n")
+    (tmp_path / ".hidden").write_text("/srv/never\n")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path))
+    monkeypatch.setenv("ROCKS_TREES", "/home/x::/srv/b")
+    assert tree.tree_folders() == [tree.OUR_TREE, "/home/x", "/srv/b", "/srv/a"]
+
+
+def test_without_other_trees_there_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path / "absent"))
+    monkeypatch.delenv("ROCKS_TREES", raising=False)
+    assert tree.tree_folders() == [tree.OUR_TREE]
+
+
+def test_a_file_of_trees_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "roll").write_bytes(b"/srv/\xff\n")
+    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path))
+    with pytest.raises(StateError, match="cannot read .*/roll, which names other command trees: .*remove it"):
+        tree.tree_folders()
