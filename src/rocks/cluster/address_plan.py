@@ -1,0 +1,53 @@
+"""Which addresses of a network are handed out next. Pure. Source: specification §4.3 (report nextip)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from rocks.cluster.interface_rules import Subnet, read_network
+from rocks.errors import StateError, UserError
+
+
+def next_addresses(
+    subnet: Subnet, used: Iterable[str], count: int = 1, increment: int = -1, base: str | None = None
+) -> list[str]:
+    """`count` addresses that nobody has, found by steps of `increment` from `base`.
+
+    `base` is itself a candidate; without it the walk begins at the broadcast address, upwards at the network's.
+    `used` may hold anything; what is no address of the network is passed over. UserError for a base outside the
+    network, StateError, naming the network, when it has too few left that way.
+    """
+    network = read_network(subnet)
+    first, last = int(network.network_address), int(network.broadcast_address)
+    number = _start(subnet, network, increment, base)
+    taken = _numbers(used) | ({first, last} if network.prefixlen < 31 else set())
+    chosen: list[str] = []
+    while len(chosen) < count and first <= number <= last:
+        if number not in taken:
+            chosen.append(str(ipaddress.IPv4Address(number)))
+        number += increment
+    if len(chosen) < count:
+        raise StateError(
+            f'the network "{subnet.name}", {network}, has only {len(chosen)} of {count} free addresses left'
+            f"{f' from {base} on' if base else ''}; remove hosts that are gone or widen it"
+        )
+    return chosen
+
+
+def _start(subnet: Subnet, network: ipaddress.IPv4Network, increment: int, base: str | None) -> int:
+    if base is None:
+        return int(network.broadcast_address if increment < 0 else network.network_address)
+    if ipaddress.IPv4Address(base) not in network:
+        raise UserError(f'The ip address {base} is not in the network "{subnet.name}", which is {network}')
+    return int(ipaddress.IPv4Address(base))
+
+
+def _numbers(texts: Iterable[str]) -> set[int]:
+    numbers = set()
+    for text in texts:
+        try:
+            numbers.add(int(ipaddress.IPv4Address(text)))
+        except ValueError:
+            pass  # not an IPv4 address: it takes none of the network's
+    return numbers

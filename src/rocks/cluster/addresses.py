@@ -1,0 +1,41 @@
+"""How a host is reached: its address, its port, and whether it is this machine. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.attributes import KNOWN
+from rocks.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Address(NamedTuple):
+    """Where a host answers: IPv4 address (None: its name must do), port of its SSH service, is it this machine."""
+
+    name: str
+    address: str | None
+    port: int
+    is_local: bool
+
+
+def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -> str | None:
+    """The address on the primary network, else the first on any; None when there is none.
+
+    `addresses` are (network, address) in the database's order; case does not count.
+    """
+    found = list(addresses)
+    on_primary = [address for network, address in found if network.lower() == primary_network.lower()]
+    return next(iter(on_primary or [address for _, address in found]), None)
+
+
+def ssh_port(host: str, attributes: Mapping[str, str]) -> int:
+    """The port that the attribute `ssh_port` names; StateError when that is none."""
+    text = attributes.get("ssh_port") or KNOWN["ssh_port"].default
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+        return int(text)
+    raise StateError(
+        f'the attribute ssh_port of {host} is "{text}", which is no port; '
+        f"mend it with rocks set host attr {host} ssh_port 22"
+    )

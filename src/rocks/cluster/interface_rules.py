@@ -1,0 +1,84 @@
+"""Rules of interfaces: MAC addresses, and which IPv4 address fits which network. Pure. Source: specification §4.2."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from rocks.cluster.names import shown
+from rocks.errors import IncoherentError, UserError
+
+_OCTET = "[0-9A-Fa-f]{1,2}"
+_MAC = re.compile(f"{_OCTET}(?::{_OCTET})+")
+_OCTETS = (6, 8, 20)
+"""How long a hardware address may be: Ethernet, a port's GUID, an InfiniBand interface's link address."""
+
+_LEAST_PARTS = 6
+"""A word of so many parts, with colons between, is taken for a MAC address where a device could stand too."""
+
+
+class Subnet(NamedTuple):
+    """A network that interfaces are on: its name, its first address, its netmask."""
+
+    name: str
+    subnet: str
+    netmask: str
+
+
+def looks_like_mac(word: str) -> bool:
+    """Whether a word that names an interface means a MAC address and not a device."""
+    return word.count(":") >= _LEAST_PARTS - 1
+
+
+def check_mac(text: str) -> None:
+    """UserError unless `text` is a hardware address: 6 octets, or 8 or 20 of InfiniBand, with colons."""
+    if not _MAC.fullmatch(text) or text.count(":") + 1 not in _OCTETS:
+        raise UserError(
+            f"The mac address {shown(text)} is invalid: six hexadecimal numbers with colons are needed, "
+            "as in 76:77:6e:80:00:00"
+        )
+
+
+def mac_pattern(mac: str) -> str:
+    """A regular expression that matches `mac` however it is written: octets with or without leading zero."""
+    return "^" + ":".join(f"0?{int(octet, 16):x}" for octet in mac.split(":")) + "$"
+
+
+def check_ip(text: str) -> None:
+    """UserError unless `text` is an IPv4 address that one interface can have."""
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise UserError(
+            f"The ip address {shown(text)} is invalid: IPv4 is needed, as in 10.1.255.254"
+        ) from None
+    if address.is_unspecified or address.is_multicast or address.is_loopback or address == _ALL_ONES:
+        raise UserError(f"The ip address {text} is invalid: no interface can have it")
+
+
+def check_ip_in(ip: str, subnet: Subnet) -> None:
+    """UserError unless the address is one of the network's, and neither its first nor its broadcast address."""
+    network = read_network(subnet)
+    address = ipaddress.IPv4Address(ip)
+    if address not in network:
+        raise UserError(f'The ip address {ip} is not in the network "{subnet.name}", which is {network}')
+    if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
+        which = "network" if address == network.network_address else "broadcast"
+        raise UserError(
+            f'The ip address {ip} is the {which} address of "{subnet.name}", {network}; give another'
+        )
+
+
+def read_network(subnet: Subnet) -> ipaddress.IPv4Network:
+    """The network as addresses. IncoherentError when its row in the database is none."""
+    try:
+        return ipaddress.IPv4Network(f"{subnet.subnet}/{subnet.netmask}", strict=False)
+    except ValueError:
+        raise IncoherentError(
+            f'the network "{subnet.name}" has subnet {shown(subnet.subnet)} and netmask {shown(subnet.netmask)}, '
+            "which is no IPv4 network; mend it with rocks set network subnet and netmask"
+        ) from None
+
+
+_ALL_ONES = ipaddress.IPv4Address("255.255.255.255")

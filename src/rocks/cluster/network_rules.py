@@ -1,0 +1,92 @@
+"""Rules of networks: subnet, netmask, MTU and DNS zone. Pure. Source: specification §4.3."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from rocks.cluster.names import check_network_name, shown
+from rocks.cluster.values import read_number
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rocks.cluster.records import Network
+
+DEFAULT_MTU_BYTES = 1500
+MTU_LOWEST_BYTES = 68
+"""The least that IPv4 works with (RFC 791)."""
+MTU_HIGHEST_BYTES = 65535
+ZONE_LONGEST = 64
+
+_ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def check_network(network: Network) -> None:
+    """UserError unless everything of a new network may be so."""
+    check_network_name(network.name)
+    read_addresses(network.subnet, network.netmask)
+    check_zone(network.dns_zone)
+
+
+def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
+    """The addresses of a network; UserError unless it is IPv4, of one piece, and has room for hosts."""
+    address = _read_ipv4("subnet", subnet, "10.1.0.0")
+    mask = _read_ipv4("netmask", netmask, "255.255.0.0")
+    inverse = ~int(mask) & 0xFFFF_FFFF
+    if inverse & (inverse + 1):
+        raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, as in 255.255.0.0')
+    if inverse < 3 or int(mask) == 0:
+        raise UserError(
+            f'netmask "{netmask}" is not valid: 128.0.0.0 to 255.255.255.252 leave room for hosts'
+        )
+    network = ipaddress.IPv4Network((int(address) & int(mask), 32 - inverse.bit_length()))
+    if network.network_address != address:
+        raise UserError(
+            f'subnet "{subnet}" is not valid with netmask {netmask}: the network of that address is '
+            f"{network.network_address}"
+        )
+    return network
+
+
+def read_mtu(text: str) -> int:
+    """The MTU in bytes; UserError for another text or a number that no link has."""
+    return read_number("mtu", text, MTU_LOWEST_BYTES, MTU_HIGHEST_BYTES)
+
+
+def check_zone(zone: str) -> None:
+    """UserError unless `zone` may be a DNS domain."""
+    if len(zone) > ZONE_LONGEST or not all(_ZONE_LABEL.fullmatch(label) for label in zone.split(".")):
+        raise UserError(
+            f'dnszone "{shown(zone)}" is not valid: it must be a domain name of at most {ZONE_LONGEST} characters, '
+            "such as local or example.org"
+        )
+
+
+def check_interfaces_fit(network: Network, interfaces: Iterable[tuple[str, str]]) -> None:
+    """UserError when one of the (host, IP address) would lie outside the network, naming it."""
+    addresses = read_addresses(network.subnet, network.netmask)
+    for host, ip in interfaces:
+        if not _is_host_address(ip, addresses):
+            raise UserError(
+                f'host {host} has {ip} on the network "{network.name}", which is no address of {addresses}; '
+                "change it first with rocks set host interface ip"
+            )
+
+
+def _is_host_address(ip: str, addresses: ipaddress.IPv4Network) -> bool:
+    try:
+        address = ipaddress.IPv4Address(ip)
+    except ValueError:
+        return True  # not IPv4, so no subnet can contain it or leave it out
+    ends = (addresses.network_address, addresses.broadcast_address)
+    return address in addresses and address not in ends
+
+
+def _read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError:
+        raise UserError(f'{name} "{shown(text)}" is not valid: IPv4 is needed, as in {example}') from None

@@ -1,0 +1,1 @@
+"""Commands that add what belongs to an operating system."""

@@ -1,0 +1,38 @@
+"""`rocks add os attr`"""
+
+import rocks.commands
+from rocks.actions.add_attribute import add_attribute
+from rocks.commands.attribute_words import read_name_and_value
+
+
+class Command(rocks.commands.Command):
+    """
+    Add an attribute of all hosts with an operating system. It must not be there yet.
+
+    <arg optional='1' type='string' name='os' repeat='1'>
+    Operating systems, linux or sunos; both when none is given.
+    </arg>
+    <arg type='string' name='attr'>
+    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
+    attr=.
+    </arg>
+    <arg type='string' name='value'>
+    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    </arg>
+
+    <example cmd='add os attr linux managed true'>
+    Give every host with Linux the attribute managed, with the value true.
+    </example>
+
+    <related>set os attr</related>
+    <related>list os attr</related>
+    <related>remove os attr</related>
+    """
+
+    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
+    RefusesUnknownParameters = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Read members, name and value; change them."""
+        members, name, value = read_name_and_value(self)
+        add_attribute(self.db, "os", self.getOSNames(members), name, value)

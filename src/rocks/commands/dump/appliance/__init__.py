@@ -1,0 +1,35 @@
+"""`rocks dump appliance`"""
+
+import rocks.commands.dump
+from rocks.commands.arguments import bool2str
+from rocks.database.appliances import load_appliances
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the appliances.
+
+    <arg optional='1' type='string' name='appliance' repeat='1'>
+    Appliances, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='dump appliance'>
+    One command a line, for a shell.
+    </example>
+
+    <related>add appliance</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command an appliance."""
+        for appliance in load_appliances(self.db, self.getApplianceNames(args)):
+            values = {
+                "membership": appliance.membership,
+                "node": appliance.node,
+                "graph": appliance.graph,
+                "public": bool2str(appliance.is_public),
+                "os": appliance.os,
+                "distribution": appliance.distribution,
+            }
+            words = (f"{name}={value}" for name, value in values.items() if value)
+            self.dump("add", "appliance", appliance.name, *words)

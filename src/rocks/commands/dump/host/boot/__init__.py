@@ -1,0 +1,24 @@
+"""`rocks dump host boot`"""
+
+import rocks.commands.dump
+from rocks.database import boots
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that set the next boots of hosts again.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='dump host boot compute-0-0'>
+    One host.
+    </example>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one line for each host that has a next boot."""
+        for host, action in boots.list_boots(self.db, self.getHostnames(args)):
+            if action is not None:
+                self.dump("set", "host", "boot", str(host), f"action={action}")

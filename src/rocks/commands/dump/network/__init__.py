@@ -1,0 +1,33 @@
+"""`rocks dump network`"""
+
+import rocks.commands.dump
+from rocks.commands.arguments import bool2str
+from rocks.database.subnets import load_networks
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the networks.
+
+    <arg optional='1' type='string' name='network' repeat='1'>
+    Networks, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='dump network'>
+    One command a line, for a shell.
+    </example>
+
+    <related>add network</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command a network."""
+        for network in load_networks(self.db, self.getNetworkNames(args)):
+            values = {
+                "subnet": network.subnet,
+                "netmask": network.netmask,
+                "mtu": network.mtu_bytes,
+                "dnszone": network.dns_zone,
+                "servedns": bool2str(network.serves_dns),
+            }
+            self.dump("add", "network", network.name, *(f"{name}={value}" for name, value in values.items()))

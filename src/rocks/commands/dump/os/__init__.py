@@ -1,0 +1,1 @@
+"""Commands that dump what belongs to an operating system."""

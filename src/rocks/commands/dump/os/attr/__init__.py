@@ -1,0 +1,26 @@
+"""`rocks dump os attr`"""
+
+import rocks.commands.dump
+from rocks.database.attributes import read_attributes
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the attributes of operating systems.
+
+    <arg optional='1' type='string' name='os' repeat='1'>
+    Operating systems, linux or sunos; both when none is given.
+    </arg>
+
+    <example cmd='dump os attr'>
+    One command a line, for a shell.
+    </example>
+
+    <related>add os attr</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command an attribute."""
+        for member, name, value in read_attributes(self.db, "os", self.getOSNames(args)):
+            if value:
+                self.dump("add", "os", "attr", member, name, rocks.commands.dump.positional("value", value))

@@ -1,0 +1,33 @@
+"""`rocks list appliance`"""
+
+import rocks.commands
+from rocks.database.appliances import load_appliances
+
+
+class Command(rocks.commands.Command):
+    """
+    List the appliances: the graph, and the root node file in it, from which their hosts are installed.
+
+    <arg optional='1' type='string' name='appliance' repeat='1'>
+    Appliances, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='list appliance compute'>
+    One appliance.
+    </example>
+    <example cmd='list appliance'>
+    All appliances.
+    </example>
+
+    <related>add appliance</related>
+    <related>list membership</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row an appliance."""
+        self.beginOutput()
+        for appliance in load_appliances(self.db, self.getApplianceNames(args)):
+            self.addOutput(appliance.name, (appliance.graph, appliance.node))
+        self.endOutput(header=("appliance", "graph", "node"))

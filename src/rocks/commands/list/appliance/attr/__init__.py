@@ -1,0 +1,30 @@
+"""`rocks list appliance attr`"""
+
+import rocks.commands
+from rocks.database.attributes import read_attributes
+
+
+class Command(rocks.commands.Command):
+    """
+    List the attributes of all hosts of an appliance, as they were set.
+
+    <arg optional='1' type='string' name='appliance' repeat='1'>
+    Appliances, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='list appliance attr compute'>
+    The attributes of one.
+    </example>
+
+    <related>list host attr</related>
+    <related>set appliance attr</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row an attribute."""
+        self.beginOutput()
+        for member, name, value in read_attributes(self.db, "appliance", self.getApplianceNames(args)):
+            self.addOutput(member, (name, value))
+        self.endOutput(header=("appliance", "attr", "value"), trimOwner=False)

@@ -1,0 +1,26 @@
+"""`rocks list attr`"""
+
+import rocks.commands
+from rocks.database.attributes import read_attributes
+
+
+class Command(rocks.commands.Command):
+    """
+    List the global attributes, those of all hosts.
+
+    <example cmd='list attr'>
+    All global attributes, by name.
+    </example>
+
+    <related>list host attr</related>
+    <related>set attr</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row an attribute."""
+        self.beginOutput()
+        for _, name, value in read_attributes(self.db, "global"):
+            self.addOutput(name, value)
+        self.endOutput(header=("attr", "value"), trimOwner=False)

@@ -1,0 +1,26 @@
+"""`rocks list bootaction`"""
+
+import rocks.commands
+from rocks.database import boots
+
+
+class Command(rocks.commands.Command):
+    """
+    List the boot actions: kernel, ramdisk and arguments under the name by which hosts refer to them.
+
+    <example cmd='list bootaction'>
+    All boot actions.
+    </example>
+
+    <related>add bootaction</related>
+    <related>set host runaction</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row an action."""
+        self.beginOutput()
+        for action, *cells in boots.list_boot_actions(self.db):
+            self.addOutput(action, cells)
+        self.endOutput(header=("action", "kernel", "ramdisk", "args"), trimOwner=False)

@@ -1,0 +1,28 @@
+"""`rocks list distribution`"""
+
+import rocks.commands
+
+
+class Command(rocks.commands.Command):
+    """
+    List the distributions, from which hosts are installed.
+
+    <arg optional='1' type='string' name='distribution' repeat='1'>
+    Distributions, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='list distribution'>
+    All distributions.
+    </example>
+
+    <related>list membership</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a distribution."""
+        self.beginOutput()
+        for name in self.getDistributionNames(args):
+            self.addOutput(name, ())
+        self.endOutput(header=("name",), trimOwner=False)

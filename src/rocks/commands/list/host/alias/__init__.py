@@ -1,0 +1,27 @@
+"""`rocks list host alias`"""
+
+import rocks.commands
+from rocks.database import aliases
+
+
+class Command(rocks.commands.Command):
+    """
+    List the other names of hosts.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='list host alias compute-0-0'>
+    One host.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a alias."""
+        self.beginOutput()
+        for owner, alias in aliases.list_aliases(self.db, self.getHostnames(args)):
+            self.addOutput(owner, alias)
+        self.endOutput(header=("host", "alias"), trimOwner=False)

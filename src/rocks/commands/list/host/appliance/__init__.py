@@ -1,0 +1,27 @@
+"""`rocks list host appliance`"""
+
+import rocks.commands
+from rocks.database import nodes
+
+
+class Command(rocks.commands.Command):
+    """
+    List the appliance that each host is.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='list host appliance compute-0-0'>
+    One host.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a host."""
+        self.beginOutput()
+        for owner, _, appliance in nodes.list_memberships(self.db, self.getHostnames(args)):
+            self.addOutput(owner, appliance)
+        self.endOutput(header=("host", "appliance"))

@@ -1,0 +1,27 @@
+"""`rocks list host boot`"""
+
+import rocks.commands
+from rocks.database import boots
+
+
+class Command(rocks.commands.Command):
+    """
+    List what each host does at its next boot: os, run or install.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='list host boot compute-0-0'>
+    One host.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a host."""
+        self.beginOutput()
+        for owner, action in boots.list_boots(self.db, self.getHostnames(args)):
+            self.addOutput(owner, action)
+        self.endOutput(header=("host", "action"))

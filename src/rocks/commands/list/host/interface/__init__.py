@@ -1,0 +1,39 @@
+"""`rocks list host interface`"""
+
+import rocks.commands
+from rocks.database import interfaces
+
+_HEADER = ("host", "subnet", "iface", "mac", "ip", "netmask", "module", "name", "vlan", "options", "channel")
+
+
+class Command(rocks.commands.Command):
+    """
+    List the interfaces of hosts. Of a VLAN that a host carries only network, device, VLAN, options and channel
+    are shown.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='list host interface compute-0-0'>
+    One host.
+    </example>
+
+    <related>add host interface</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row an interface."""
+        self.beginOutput()
+        for row in interfaces.list_interfaces(self.db, self.getHostnames(args)):
+            self.addOutput(row[0], _shown(row[1:]))
+        self.endOutput(header=_HEADER)
+
+
+def _shown(cells: tuple[object, ...]) -> tuple[object, ...]:
+    network, device, *rest = cells
+    if not str(device or "").lower().startswith("vlan"):
+        return cells
+    return (network, device, None, None, None, None, None, *rest[5:])

@@ -1,0 +1,29 @@
+"""`rocks list membership`"""
+
+import rocks.commands
+from rocks.database.appliances import list_memberships
+
+
+class Command(rocks.commands.Command):
+    """
+    List the memberships: the appliance that each names, its distribution, and whether people may choose it.
+
+    <arg optional='1' type='string' name='membership' repeat='1'>
+    Memberships, % is a wildcard; all when none is given.
+    </arg>
+
+    <example cmd='list membership'>
+    All memberships.
+    </example>
+
+    <related>list appliance</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a membership."""
+        self.beginOutput()
+        for owner, *cells in list_memberships(self.db, self.getMembershipNames(args)):
+            self.addOutput(owner, cells)
+        self.endOutput(header=("membership", "appliance", "distribution", "public"))

@@ -1,0 +1,14 @@
+"""Removes the hosts themselves, when all else is gone."""
+
+from rocks.commands.plugins import TAIL
+from rocks.commands.remove.host import HostPart
+
+
+class Plugin(HostPart):
+    """Hook of `remove host`."""
+
+    part = "node"
+
+    def requires(self) -> list[str]:
+        """After all other hooks."""
+        return [TAIL]

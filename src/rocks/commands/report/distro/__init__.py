@@ -1,0 +1,30 @@
+"""`rocks report distro`"""
+
+import rocks.commands
+from rocks.cluster.attributes import KNOWN
+from rocks.database.attributes import global_attributes
+from rocks.errors import RocksError
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the folder that the distribution is in: install below the one that the global attribute
+    Kickstart_DistroDir names, or below /export/rocks, which also holds when the database is not reached.
+
+    <example cmd='report distro'>
+    Where the distribution is.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the folder."""
+        self.addText(f"{self._folder().rstrip('/')}/install\n")
+
+    def _folder(self) -> str:
+        default = KNOWN["Kickstart_DistroDir"].default
+        try:
+            return global_attributes(self.db).get("Kickstart_DistroDir") or default
+        except RocksError:
+            return default

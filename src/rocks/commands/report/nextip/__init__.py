@@ -1,0 +1,52 @@
+"""`rocks report nextip`"""
+
+import rocks.commands
+from rocks.cluster.address_plan import next_addresses
+from rocks.cluster.interface_rules import check_ip
+from rocks.cluster.names import shown
+from rocks.cluster.values import read_number
+from rocks.database import interfaces
+
+_FARTHEST_STEP = 65536
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the next address of a network that no interface has. Nothing is reserved.
+
+    <arg type='string' name='subnet'>
+    Name of the network.
+    </arg>
+    <param type='int' name='increment'>
+    Step from one candidate to the next; -1 by default, which counts down from the broadcast address.
+    </param>
+    <param type='string' name='baseip'>
+    First candidate.
+    </param>
+
+    <example cmd='report nextip private'>
+    The highest free address of the network private.
+    </example>
+    <example cmd='report nextip private increment=1 baseip=10.1.0.10'>
+    The lowest one from 10.1.0.10 on.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the address."""
+        _, name = self.fillPositionalArgs(("subnet",))
+        increment_text, base = self.fillParams([("increment", "-1"), ("baseip", None)])
+        if not name:
+            self.abort("must supply a subnet")
+        increment = read_number("increment", increment_text, -_FARTHEST_STEP, _FARTHEST_STEP)
+        if increment == 0:
+            self.abort('increment "0" must be a step other than 0')
+        if base:
+            check_ip(base)
+        found = interfaces.find_subnet(self.db, name)
+        if found is None:
+            self.abort(f"subnet {shown(name)} is not valid. rocks list network shows those that are.")
+        (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
+        self.addText(address + "\n")

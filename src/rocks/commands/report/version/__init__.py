@@ -1,0 +1,27 @@
+"""`rocks report version`"""
+
+import rocks.commands
+from rocks.version import rocks_version_attributes
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the version of these programs. The database is not asked.
+
+    <param type='bool' name='major'>
+    yes: only the first number.
+    </param>
+
+    <example cmd='report version major=yes'>
+    The major version.
+    </example>
+
+    <related>report database</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the version."""
+        name = "rocks_version_major" if self.fillFlag("major") else "rocks_version"
+        self.addText(rocks_version_attributes()[name] + "\n")

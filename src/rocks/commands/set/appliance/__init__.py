@@ -1,0 +1,1 @@
+"""Commands that set what belongs to an appliance."""

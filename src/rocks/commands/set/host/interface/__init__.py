@@ -1,0 +1,1 @@
+"""Commands that set something of hosts' interfaces."""

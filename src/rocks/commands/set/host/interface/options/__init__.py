@@ -1,0 +1,35 @@
+"""`rocks set host interface options`"""
+
+import rocks.commands
+from rocks.actions.set_interface import set_options
+
+
+class Command(rocks.commands.Command):
+    """
+    Set the options of hosts' interfaces: those of the driver, and words such as dhcp or noreport.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+    <arg type='string' name='iface'>
+    The interface: its device or its MAC address. May be given as iface=…
+    </arg>
+    <arg type='string' name='options'>
+    The options, in quotes when they hold blanks; NULL clears them. May be given as options=…
+    </arg>
+
+    <example cmd='set host interface options compute-0-0 eth0 noreport'>
+    The interface is left out of reports.
+    </example>
+
+    <related>list host interface</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Set it."""
+        hosts, iface, options = self.fillPositionalArgs(("iface", "options"))
+        if not iface:
+            self.abort("must supply iface")
+        if not options:
+            self.abort("must supply options")
+        set_options(self.db, self.getSomeHostnames(hosts), iface, options)

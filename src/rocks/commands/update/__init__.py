@@ -1,0 +1,1 @@
+"""Commands that bring something to the newest version."""

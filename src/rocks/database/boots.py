@@ -1,0 +1,57 @@
+"""How hosts boot: the next boot of each, and the named recipes (`bootaction`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.hosts import in_order, marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+
+def set_boot_action(database: Database, names: Sequence[str], action: str) -> None:
+    """Make `action` (`os`, `run` or `install`) the next boot of the named hosts; one statement."""
+    if names:
+        database.execute(
+            f"INSERT INTO boot (Node, Action) SELECT n.ID, %s FROM nodes n WHERE n.Name IN ({marks(names)})"
+            " ON DUPLICATE KEY UPDATE Action = VALUES(Action)",
+            [action, *names],
+        )
+
+
+def list_boots(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, action or None) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID"
+        f" WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def list_boot_actions(database: Database) -> list[tuple[object, ...]]:
+    """(action, kernel, ramdisk, arguments) of all boot actions, sorted by name."""
+    return database.rows("SELECT Action, Kernel, Ramdisk, Args FROM bootaction ORDER BY Action")
+
+
+def find_boot_action(database: Database, action: str) -> str | None:
+    """The stored name of a boot action, whatever the case of `action`; None when there is none."""
+    rows = database.rows("SELECT Action FROM bootaction WHERE Action = %s", (action,))
+    # The database finds `os` for "os " and for "ós" as well.
+    return next((str(row[0]) for row in rows if str(row[0]).lower() == action.lower()), None)
+
+
+def put_boot_action(
+    database: Database, action: str, kernel: str | None, ramdisk: str | None, arguments: str | None
+) -> None:
+    """Add a boot action, or give an existing one another kernel, ramdisk and arguments."""
+    database.execute(
+        "INSERT INTO bootaction (Action, Kernel, Ramdisk, Args) VALUES (%s, %s, %s, %s) ON DUPLICATE KEY UPDATE"
+        " Kernel = VALUES(Kernel), Ramdisk = VALUES(Ramdisk), Args = VALUES(Args)",
+        (action, kernel, ramdisk, arguments),
+    )

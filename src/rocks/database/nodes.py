@@ -1,0 +1,178 @@
+"""Rows of `nodes`: new ones, changed ones, removed ones; always in whole sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.cluster.host_plan import Membership
+from rocks.database.hosts import in_order, marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.cluster.host_plan import NewHost
+    from rocks.database.connection import Database
+
+_COLUMNS = frozenset(("CPUs", "Rack", "Rank", "Membership", "RunAction", "InstallAction"))
+_OF_HOSTS = "Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
+
+DEPENDENT_TABLES = {
+    "alias": "aliases",
+    "boot": "boot",
+    "bootflags": "bootflags",
+    "interface": "networks",
+    "key": "public_keys",
+    "node_rolls": "node_rolls",
+    "partition": "partitions",
+    "route": "node_routes",
+}
+"""What a host has beside its own row → the table, with a column `Node`."""
+
+
+def appliance_names(database: Database) -> list[str]:
+    """Names of all appliances."""
+    return [str(row[0]) for row in database.rows("SELECT Name FROM appliances ORDER BY ID")]
+
+
+def memberships(database: Database) -> list[Membership]:
+    """All memberships, in the database's order."""
+    rows = database.rows(
+        "SELECT m.ID, m.Name, a.Name, a.OS FROM memberships m JOIN appliances a ON a.ID = m.Appliance ORDER BY m.ID"
+    )
+    return [Membership(int(row[0]), str(row[1]), str(row[2]), str(row[3] or "linux")) for row in rows]
+
+
+def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name in lower case → (`node` or `alias`, the host that has it), for those of the names that are in use."""
+    if not names:
+        return {}
+    wanted = marks(names)
+    rows = database.rows(
+        f"SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN ({wanted})"
+        f" UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN ({wanted})",
+        [*names, *names],
+    )
+    return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
+
+
+def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
+    """Add the hosts, with the attribute `os` of each; four statements, whatever their number.
+
+    Attributes that an earlier host of the same name left behind are dropped.
+    """
+    if not hosts:
+        return
+    database.insert_many(
+        "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank, OS, RunAction, InstallAction) VALUES",
+        [tuple(host) for host in hosts],
+    )
+    names = [host.name for host in hosts]
+    _remove_members(database, names)
+    database.execute(
+        "INSERT INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
+        f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    database.execute(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'os', n.OS, i.Category, i.ID"
+        " FROM nodes n JOIN categories c ON c.Name = 'host' JOIN catindex i ON i.Category = c.ID AND i.Name = n.Name"
+        f" WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+
+
+def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
+    """Give the hosts the same value in one column of `nodes`."""
+    assert column in _COLUMNS
+    if names:
+        database.execute(f"UPDATE nodes SET {column} = %s WHERE Name IN ({marks(names)})", [value, *names])
+
+
+def rename_host(database: Database, name: str, new_name: str) -> None:
+    """Give a host, and the member of category `host` that holds its attributes, another name."""
+    if name.lower() != new_name.lower():
+        _remove_members(database, [new_name])
+    database.execute("UPDATE nodes SET Name = %s WHERE Name = %s", (new_name, name))
+    database.execute(f"UPDATE catindex SET Name = %s WHERE Name = %s AND {_OF_HOSTS}", (new_name, name))
+
+
+def remove_dependents(database: Database, names: Sequence[str], kind: str) -> None:
+    """Remove what the hosts have of one kind of `DEPENDENT_TABLES`."""
+    _delete_of(database, DEPENDENT_TABLES[kind], names)
+
+
+def remove_attributes(database: Database, names: Sequence[str]) -> None:
+    """Remove the hosts' own attributes, the secret ones too."""
+    if names:
+        database.execute(
+            "DELETE t FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
+            f" WHERE c.Name = 'host' AND i.Name IN ({marks(names)})",
+            names,
+        )
+        _delete_of(database, "sec_node_attributes", names)
+
+
+def remove_hosts(database: Database, names: Sequence[str]) -> None:
+    """Remove the hosts' rows and their members of category `host`; what refers to them goes with them.
+
+    Virtual machines' own rows do not: they must have been removed before.
+    """
+    if names:
+        database.execute(f"DELETE FROM nodes WHERE Name IN ({marks(names)})", names)
+        _remove_members(database, names)
+
+
+def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, membership, appliance) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
+        f" LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, system, CPUs, rack, rank, membership, run action, install action) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, n.OS, n.CPUs, n.Rack, n.Rank, m.Name, n.RunAction, n.InstallAction FROM nodes n"
+        f" LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def _delete_of(database: Database, table: str, names: Sequence[str]) -> None:
+    if names:
+        database.execute(
+            f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN ({marks(names)})", names
+        )
+
+
+def _remove_members(database: Database, names: Sequence[str]) -> None:
+    database.execute(
+        "DELETE FROM catindex WHERE Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
+        f" AND Name IN ({marks(names)})",
+        names,
+    )
+
+
+def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
+    """Name in lower case → ID, for those of the names that are hosts."""
+    if not names:
+        return {}
+    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({marks(names)})", names)
+    return {str(name).lower(): int(number) for name, number in rows}
+
+
+def hosts_of_membership(database: Database, membership: str) -> list[str]:
+    """Names of the hosts of a membership, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership WHERE m.Name = %s ORDER BY n.ID",
+        (membership,),
+    )
+    return [str(row[0]) for row in rows]
