@@ -1,0 +1,10 @@
+"""`python3 -m rocks.agent`, and what the agent's archive runs."""
+
+from __future__ import annotations
+
+import sys
+
+from rocks.agent.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

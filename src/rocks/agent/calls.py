@@ -1,0 +1,84 @@
+"""The calls that the agent answers: a row for each row of `wire.agent.CALLS`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+from rocks.agent.deeds import perform
+from rocks.agent.host import Host
+from rocks.devices.accelerator import known_accelerator, probe_accelerator
+from rocks.devices.disks import read_disk
+from rocks.devices.domain_checks import is_active
+from rocks.devices.domain_stop import ensure_fenced
+from rocks.devices.machine import read_machine
+from rocks.devices.vlan_support import has_8021q
+from rocks.errors import RocksError, StateError
+from rocks.wire.agent import call_of
+from rocks.wire.facts import (
+    ConsoleFact,
+    ConsoleRequest,
+    FactsRequest,
+    Fence,
+    HostFacts,
+    ProbeFact,
+    ProbeRequest,
+)
+from rocks.wire.request import Request
+
+_FENCE_DEADLINE_SECONDS = 5.0
+
+
+def answer(host: Host, request: Request[Any]) -> Any:
+    """The reply to a request. RocksError says why there is none."""
+    return ANSWERS[call_of(request).name](host, request)
+
+
+def read_facts(host: Host, request: FactsRequest) -> HostFacts:
+    """The host as it is, after its fences have been put up."""
+    fenced = tuple(fence.name for fence in request.fences if _put_up(host, fence))
+    machine = read_machine()
+    return HostFacts(
+        hostname=machine.hostname,
+        kernel=machine.kernel,
+        machine=machine.machine,
+        memory_mb=machine.memory_mb,
+        cpus=machine.cpus,
+        has_8021q=has_8021q(host.state_folder, lambda: host.links().has_8021q()),
+        accelerator=known_accelerator(host.state_folder).accelerator,
+        domains=host.domains().facts(),
+        disks=tuple(read_disk(disk.path) for disk in request.disks),
+        fenced=fenced,
+    )
+
+
+def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:
+    """Where a running domain's console is. StateError for one that does not run."""
+    if not is_active(host.domains(), request.name):
+        raise StateError(f"{request.name} does not run on this host, so it has no console")
+    return host.domains().console(request.name)
+
+
+def read_probe(host: Host, request: ProbeRequest) -> ProbeFact:
+    """Whether guests run under KVM here."""
+    return probe_accelerator(host.state_folder, request.again)
+
+
+def _put_up(host: Host, fence: Fence) -> bool:
+    """Whether the fence holds; when it cannot be put up now, the reply just does not list it."""
+    try:
+        with host.leases.held(fence.name, _FENCE_DEADLINE_SECONDS):
+            known = host.leases.remembered(fence.name)
+            if known is None or known < fence.below_token:
+                host.leases.admit(fence.name, fence.below_token)
+            return ensure_fenced(host.domains(), fence)
+    except RocksError:
+        return False
+
+
+ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
+    "facts": read_facts,
+    "perform": perform,
+    "console": read_console,
+    "probe": read_probe,
+}
+"""Call → what answers it."""

@@ -1,0 +1,32 @@
+"""libvirt's hook on this host: it refuses to start a domain whose lease has been taken over.
+
+libvirt 9.0 calls /etc/libvirt/hooks/qemu and each program in /etc/libvirt/hooks/qemu.d with the domain's name, the
+operation, its part and one more word, the domain's XML on standard input, before anything else; exit status 1 prevents
+the start, and what is on standard error becomes part of the error. A hook must not call libvirt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence
+
+from rocks.devices.domain_xml import parse_domain
+from rocks.devices.leases import Leases
+from rocks.errors import StateError
+
+_BEFORE_START = ("prepare", "begin")
+
+
+def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
+    """StateError when the domain must not be started; domains that are not of this system may."""
+    if tuple(arguments[1:3]) != _BEFORE_START:
+        return
+    document = parse_domain(xml)
+    if document.token is None:
+        return
+    known = Leases(state_folder).remembered(document.name)
+    if known is not None and document.token < known:
+        raise StateError(
+            f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
+            f"start it with `rocks start host vm {document.name}` on the frontend"
+        )

@@ -1,0 +1,58 @@
+"""The machine that the agent speaks for, each part of it loaded when first asked for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Callable, Optional
+
+from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.leases import Leases
+from rocks.devices.link_steps import LinkSteps
+
+
+class Host:
+    """Domains, links and leases of one machine. May serve several threads."""
+
+    def __init__(
+        self,
+        state_folder: Path,
+        open_domains: Optional[Callable[[], DomainSteps]] = None,
+        open_links: Optional[Callable[[], LinkSteps]] = None,
+    ) -> None:
+        """The two functions open the doors to libvirt and netlink; by default those of this machine."""
+        self.state_folder = state_folder
+        self.leases = Leases(state_folder)
+        self._open_domains = open_domains or _libvirt
+        self._open_links = open_links or _netlink
+        self._domains: Optional[DomainSteps] = None
+        self._links: Optional[LinkSteps] = None
+        self._domains_lock = threading.Lock()
+        self._links_lock = threading.Lock()
+
+    def domains(self) -> DomainSteps:
+        """The door to libvirt. HostError when libvirt does not answer."""
+        with self._domains_lock:
+            if self._domains is None:
+                self._domains = self._open_domains()
+            return self._domains
+
+    def links(self) -> LinkSteps:
+        """The door to netlink."""
+        with self._links_lock:
+            if self._links is None:
+                self._links = self._open_links()
+            return self._links
+
+
+def _libvirt() -> DomainSteps:
+    from rocks.devices.domains import Domains
+
+    return Domains()
+
+
+def _netlink() -> LinkSteps:
+    # its library takes 0.13 s to import
+    from rocks.devices.links import Links
+
+    return Links()

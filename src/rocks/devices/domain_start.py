@@ -1,0 +1,121 @@
+"""Bring a domain to running: compare, decide, then define and start. May be repeated at any point."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Callable, NamedTuple, Optional, Tuple
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.domain_checks import ACTIVE, AWAKE
+from rocks.devices.domain_steps import DomainSteps
+from rocks.errors import BusyError, RocksError, StateError, ToolError
+from rocks.wire.agent import StartDomain
+from rocks.wire.facts import DomainFact
+
+_ENDING_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+_RETRY_AFTER_SECONDS = 0.5
+
+# libvirt 9.0 picks VNC ports and macvtap numbers before it takes them, so two starts can meet
+_PASSING = ("Address already in use", "Device or resource busy")
+
+
+class Prepared(NamedTuple):
+    """The XML as this host needs it, when all that it names is there."""
+
+    xml: str
+    notes: Tuple[str, ...] = ()
+
+
+def runs_already(wish: StartDomain, found: Optional[DomainFact]) -> bool:
+    """Whether nothing has to be started: the domain runs under this very lease.
+
+    StateError for every state from which it cannot be started now, with what to do first.
+    """
+    if found is not None and found.state in ACTIVE:
+        _refuse_other_lease(wish, found)
+        if found.state in AWAKE:
+            return True
+        if found.state == "paused":
+            raise StateError(f"{wish.name} is paused: `rocks resume host vm {wish.name}` lets it go on")
+    state = "absent" if found is None else found.state
+    if wish.assumed_state not in (None, state):
+        raise StateError(
+            f"{wish.name} was {wish.assumed_state} when this was decided and is {state} now; try again"
+        )
+    if found is not None and found.has_managed_save:
+        raise StateError(
+            f"{wish.name} has a saved state on this host: `virsh start {wish.name}` there goes on from it, "
+            f"`virsh managedsave-remove {wish.name}` drops it"
+        )
+    return False
+
+
+def ensure_running(domains: DomainSteps, wish: StartDomain, prepare: Callable[[], Prepared]) -> Change:
+    """Bring a domain to running under the wish's lease.
+
+    `prepare` is called only when it has to be started, before anything of it is touched. A start that fails
+    leaves no definition behind. StateError as `runs_already`.
+    """
+    found = _settled(domains, wish.name)
+    if runs_already(wish, found):
+        return _ensure_autostart(domains, wish, found)
+    xml, notes = prepare()
+    if found is not None:
+        if found.token is None:
+            notes += (f"replaced a definition of {wish.name} that was not of this system",)
+        domains.destroy(wish.name)
+        domains.undefine(wish.name)
+    domains.define(xml)
+    try:
+        domains.set_autostart(wish.name, wish.autostart)
+        _start(domains, wish.name)
+    except RocksError:
+        with contextlib.suppress(RocksError):  # the first error is the one to tell
+            domains.destroy(wish.name)
+            domains.undefine(wish.name)
+        raise
+    return Change(True, notes)
+
+
+def _refuse_other_lease(wish: StartDomain, found: DomainFact) -> None:
+    if found.token is None:
+        raise StateError(
+            f"a domain {wish.name} that was not started by this system is {found.state} on this host; "
+            f"stop it there with `virsh destroy {wish.name}`"
+        )
+    if found.token != wish.token:
+        raise StateError(
+            f"{wish.name} is {found.state} on this host under lease {found.token}, not {wish.token}; "
+            f"`rocks stop host vm {wish.name}` ends it"
+        )
+
+
+def _settled(domains: DomainSteps, name: str) -> Optional[DomainFact]:
+    """The domain's fact, after waiting for one that is just ending."""
+    deadline = Deadline(_ENDING_SECONDS)
+    found = domains.find(name)
+    while found is not None and found.state == "shutdown":
+        if deadline.passed():
+            raise BusyError(f"{name} is shutting down; try again when it has ended")
+        wait_seconds(_POLL_SECONDS)
+        found = domains.find(name)
+    return found
+
+
+def _ensure_autostart(domains: DomainSteps, wish: StartDomain, found: Optional[DomainFact]) -> Change:
+    if found is None or found.autostart == wish.autostart or not found.persistent:
+        return UNCHANGED
+    domains.set_autostart(wish.name, wish.autostart)
+    return CHANGED
+
+
+def _start(domains: DomainSteps, name: str) -> None:
+    try:
+        domains.start(name)
+    except ToolError as error:
+        if not any(words in str(error) for words in _PASSING):
+            raise
+        wait_seconds(_RETRY_AFTER_SECONDS)
+        domains.start(name)

@@ -1,0 +1,25 @@
+"""What can be done with network devices, as a shape: netlink behind `links.py`, memory behind `fake/links.py`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rocks.devices.change import Change
+from rocks.wire.agent import LinkWanted
+
+
+class LinkSteps(Protocol):
+    """What both can do."""
+
+    def ensure(self, wanted: LinkWanted) -> Change:
+        """Have the device, up, with its MTU.
+
+        StateError when its parent is missing, down or of a smaller MTU, when another device has its name, or
+        when the kernel has no 802.1Q; UserError for a name or number that cannot be.
+        """
+
+    def remove_if_unused(self, wanted: LinkWanted) -> Change:
+        """Remove the device if it was made here and nothing hangs on it any more."""
+
+    def has_8021q(self) -> bool:
+        """Whether the kernel can make VLAN devices, loading its module if need be."""

@@ -1,0 +1,149 @@
+"""The one door to netlink: network devices that guests hang on, made, compared and removed.
+
+A device made here carries the alias `rocks:<vlan>`, and only such a one is ever removed. The host itself takes no part
+in the network of a virtual cluster: no ARP and no IPv6 on these devices.
+
+`fake/links.py` is the twin. Importing the library takes 0.13 s, so this module is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_NOARP, IFF_UP
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.link_rules import (
+    Link,
+    alias_of,
+    check_link,
+    check_parent,
+    no_vlans,
+    refuse_other_device,
+)
+from rocks.errors import ToolError
+from rocks.wire.agent import LinkWanted
+
+
+class Links:
+    """The network devices of the network namespace that this process is in."""
+
+    def ensure(self, wanted: LinkWanted) -> Change:
+        """Have the device, up, with its MTU.
+
+        StateError when its parent is missing, down or of a smaller MTU, when another device has its name, or when
+        the kernel has no 802.1Q; UserError for a name or number that cannot be.
+        """
+        check_link(wanted)
+        with _netlink(f"make the network device {wanted.device}") as route:
+            links = {link.name: link for link in _read_links(route)}
+            parent = check_parent(wanted, links)
+            existing = links.get(wanted.device)
+            if existing is None:
+                _make(route, wanted, parent)
+                existing = _read_links(route, wanted.device)[0]
+                _finish(route, wanted, existing)
+                return CHANGED
+            refuse_other_device(wanted, existing, parent)
+            return _finish(route, wanted, existing)
+
+    def remove_if_unused(self, wanted: LinkWanted) -> Change:
+        """Remove the device if it was made here and nothing hangs on it any more."""
+        check_link(wanted)
+        with _netlink(f"remove the network device {wanted.device}") as route:
+            links = _read_links(route)
+            existing = next((link for link in links if link.name == wanted.device), None)
+            if existing is None or existing.alias != alias_of(wanted):
+                return UNCHANGED
+            if any(existing.number in (link.parent, link.master) for link in links):
+                return UNCHANGED
+            route.link("del", index=existing.number)
+            return CHANGED
+
+    def has_8021q(self) -> bool:
+        """Whether the kernel can make VLAN devices, loading its module if need be.
+
+        It is asked for one without a parent: without 802.1Q it says that it knows no such kind, with it that the
+        parent is missing. Either way nothing is made.
+        """
+        with IPRoute() as route:
+            try:
+                route.link("add", ifname="rocks-probe", kind="vlan", vlan_id=1)
+            except NetlinkError as error:
+                return bool(error.code != errno.EOPNOTSUPP)
+        return True
+
+
+def parse_link(message: Any) -> Link:
+    """A device from netlink's message."""
+    information = message.get_attr("IFLA_LINKINFO")
+    kind = information.get_attr("IFLA_INFO_KIND") if information else None
+    details = information.get_attr("IFLA_INFO_DATA") if kind == "vlan" else None
+    return Link(
+        number=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        kind=kind or "",
+        parent=message.get_attr("IFLA_LINK"),
+        master=message.get_attr("IFLA_MASTER"),
+        vlan=details.get_attr("IFLA_VLAN_ID") if details else None,
+        mtu=message.get_attr("IFLA_MTU"),
+        is_up=bool(message["flags"] & IFF_UP),
+        alias=message.get_attr("IFLA_IFALIAS") or "",
+    )
+
+
+def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
+    messages = route.get_links() if name is None else route.link("get", ifname=name)
+    return [parse_link(message) for message in messages]
+
+
+def _make(route: Any, wanted: LinkWanted, parent: Optional[Link]) -> None:
+    details: Dict[str, Any]
+    if parent is not None:
+        details = {"kind": "vlan", "link": parent.number, "vlan_id": wanted.vlan}
+    else:
+        details = {"kind": "bridge", "br_stp_state": 0, "br_forward_delay": 0}
+    try:
+        route.link("add", ifname=wanted.device, **details)
+    except NetlinkError as error:
+        if error.code == errno.EOPNOTSUPP:
+            raise no_vlans(wanted, Links().has_8021q()) from None
+        if error.code != errno.EEXIST:  # somebody made it just now; what it is will be compared
+            raise
+
+
+def _finish(route: Any, wanted: LinkWanted, existing: Link) -> Change:
+    """Alias, MTU, silence and up, as far as they are not so."""
+    changes: Dict[str, Any] = {}
+    if wanted.mtu is not None and existing.mtu != wanted.mtu:
+        changes["mtu"] = wanted.mtu
+    if not existing.is_up:
+        _silence(wanted.device)
+        changes.update(state="up", flags=IFF_NOARP | IFF_UP, change=IFF_NOARP | IFF_UP)
+        if not existing.alias:
+            changes["ifalias"] = alias_of(wanted)
+    if not changes:
+        return UNCHANGED
+    route.link("set", index=existing.number, **changes)
+    return CHANGED
+
+
+def _silence(device: str) -> None:
+    switch = Path("/proc/sys/net/ipv6/conf") / device / "disable_ipv6"
+    if switch.exists():
+        switch.write_text("1", "ascii")
+
+
+@contextmanager
+def _netlink(what: str) -> Iterator[Any]:
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        reason = error.args[1] if len(error.args) > 1 else str(error)
+        raise ToolError(f"the kernel of this host did not {what}: {reason}") from None

@@ -1,0 +1,81 @@
+"""The folder in which a host remembers what must outlive a request, and locks between requests."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.folders import ensure_folders, sync_folder
+from rocks.errors import BusyError, HostError
+
+DEFAULT_STATE_FOLDER = "/var/lib/rocks"
+_POLL_SECONDS = 0.02
+
+
+def state_folder() -> Path:
+    """`ROCKS_STATE_FOLDER` of the environment, else /var/lib/rocks."""
+    return Path(os.environ.get("ROCKS_STATE_FOLDER", DEFAULT_STATE_FOLDER))
+
+
+def ensure_folder(path: Path) -> Path:
+    """The folder, made with mode 0700 when absent. HostError when it cannot be made."""
+    try:
+        ensure_folders(path, 0o700)
+    except OSError as error:
+        raise HostError(f"cannot make the state folder {path}: {error.strerror}") from None
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step that survives a power cut. HostError when it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from None
+
+
+def read_json(path: Path) -> Dict[str, Any]:
+    """The object in a file of ours; empty when the file is absent or unreadable, for it is only a memory aid."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool, deadline_seconds: float, busy: str) -> Iterator[None]:
+    """Hold a lock file, with others when `shared`; it goes with the process, however that ends.
+
+    BusyError with the sentence `busy` when the lock is not had in time. The file stays: removing it would
+    let two processes hold locks of the same name.
+    """
+    ensure_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _take(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, Deadline(deadline_seconds), busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int, deadline: Deadline, busy: str) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if deadline.passed():
+                raise BusyError(busy) from None
+            wait_seconds(_POLL_SECONDS)

@@ -1,0 +1,119 @@
+"""This very machine as a host: the same agent and the same commands, started here instead of over SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.errors import ToolError
+from rocks.hosts.agent_line import AgentLine, NoAgentError
+from rocks.hosts.connection import Kept, Ran, ran
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.process import start_with_pipes
+
+_CHUNK_BYTES = 65536
+_SHELL = "/bin/bash"
+_FAREWELL_SECONDS = 1.0
+
+
+class LocalConnection:
+    """As `SshConnection`, without SSH."""
+
+    def __init__(self, host: HostAddress, settings: FleetSettings) -> None:
+        self._host = host
+        self._settings = settings
+
+    def open_agent(self) -> AgentLine:
+        """As `Connection.open_agent`; NoAgentError when the agent is not installed here."""
+        try:
+            stream = _PipeStream([self._settings.agent_program, "--serve"])
+        except ToolError as error:
+            raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
+        return AgentLine(self._host.name, stream)
+
+    def run(self, command: str, timeout_seconds: float | None) -> Ran:
+        """As `Connection.run`; the shell is bash."""
+        stream = _PipeStream([_SHELL, "-c", command])
+        stream.close()
+        return stream.collect(Deadline(timeout_seconds))
+
+    def close(self) -> None:
+        """As `Connection.close`."""
+
+
+class _PipeStream:
+    """A program's standard streams, read and written with deadlines."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._process = start_with_pipes(arguments)
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._error_output = self._process.stderr
+        for pipe in (self._input, self._output, self._error_output):
+            os.set_blocking(pipe.fileno(), False)
+        self._said = Kept()
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        left = memoryview(data)
+        while left:
+            _wait(self._input.fileno(), select.POLLOUT, deadline)
+            with contextlib.suppress(BlockingIOError):
+                left = left[os.write(self._input.fileno(), left) :]
+
+    def receive(self, deadline: Deadline) -> bytes:
+        _wait(self._output.fileno(), select.POLLIN, deadline)
+        return os.read(self._output.fileno(), _CHUNK_BYTES)
+
+    def farewell(self) -> tuple[int | None, bytes]:
+        deadline = Deadline(_FAREWELL_SECONDS)
+        while self._process.poll() is None and not deadline.passed():
+            wait_seconds(0.01)
+        with contextlib.suppress(BlockingIOError):
+            self._said.add(os.read(self._error_output.fileno(), _CHUNK_BYTES))
+        return self._process.returncode, bytes(self._said.data)
+
+    def close(self) -> None:
+        """Nothing more will be said to the program; it ends by itself."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+
+    def collect(self, deadline: Deadline) -> Ran:
+        """All that the program prints until it ends; at the deadline its whole process group is killed."""
+        kept = {self._output.fileno(): Kept(), self._error_output.fileno(): Kept()}
+        open_pipes = set(kept)
+        while open_pipes and not deadline.passed():
+            for pipe in _ready(open_pipes, deadline):
+                chunk = os.read(pipe, _CHUNK_BYTES)
+                kept[pipe].add(chunk)
+                if not chunk:
+                    open_pipes.discard(pipe)
+        exit_status = self._end(killed=bool(open_pipes))
+        return ran(exit_status, *kept.values())
+
+    def _end(self, killed: bool) -> int | None:
+        if killed:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._output.close()
+        self._error_output.close()
+        return None if killed else self._process.returncode
+
+
+def _ready(pipes: set[int], deadline: Deadline) -> list[int]:
+    poller = select.poll()
+    for pipe in pipes:
+        poller.register(pipe, select.POLLIN)
+    remaining = deadline.remaining_seconds()
+    return [pipe for pipe, _ in poller.poll(None if remaining is None else remaining * 1000 + 1)]
+
+
+def _wait(descriptor: int, event: int, deadline: Deadline) -> None:
+    poller = select.poll()
+    poller.register(descriptor, event)
+    remaining = deadline.remaining_seconds()
+    if not poller.poll(None if remaining is None else remaining * 1000 + 1):
+        raise TimeoutError

@@ -1,0 +1,101 @@
+"""One host during one command: its connection and its agent, kept from the first request to the last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import rocks
+from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError
+from rocks.hosts.agent_line import AgentLine, NoAgentError
+from rocks.hosts.connection import Connection
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.wire.agent import reply_deadline_seconds
+from rocks.wire.envelope import AGENT_FOLDER, VersionError, agent_archive_name, read_reply, write_request
+from rocks.wire.request import Reply, Request
+
+
+class Session:
+    """Asks one host, one request after the other; requests of several threads wait for each other."""
+
+    def __init__(
+        self, address: HostAddress, settings: FleetSettings, connect: Callable[[], Connection]
+    ) -> None:
+        self.address = address
+        self._settings = settings
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._agent: AgentLine | None = None
+        self._met: RocksError | None = None
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Connect and start the agent, so that the next request finds it ready, or the error that it met."""
+        with self._lock:
+            try:
+                self._ready_agent()
+            except RocksError as error:
+                self._met = error
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        """The host's reply. Raises the agent's own error, or HostError when there is no sound answer.
+
+        StateError for an agent of another version, with the line that upgrades it.
+        """
+        deadline_seconds = reply_deadline_seconds(request)
+        if not self._lock.acquire(timeout=deadline_seconds):
+            raise BusyError(f"host {self.address.name} has not answered what it was asked before")
+        try:
+            answer = self._exchange(request, deadline_seconds)
+        except RocksError:
+            self._forget_agent()
+            raise
+        finally:
+            self._lock.release()
+        if isinstance(answer, RocksError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End agent and connection."""
+        self._forget_agent()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _exchange(self, request: Request[Reply], deadline_seconds: float) -> Reply | RocksError:
+        try:
+            line = self._ready_agent().ask(write_request(request), deadline_seconds)
+            return read_reply(line, request)
+        except VersionError as error:
+            raise StateError(
+                f"the agent on host {self.address.name} is version {error.theirs}, this system is version "
+                f"{rocks.__version__}: {self._install_line()}"
+            ) from None
+        except NoAgentError as error:
+            raise HostError(f"{error}: {self._install_line()}") from None
+        except IncoherentError as error:
+            raise HostError(f"the agent on host {self.address.name} answered garbage: {error}") from None
+
+    def _install_line(self) -> str:
+        archive = f"dist/{agent_archive_name()}"
+        unpack = f"mkdir -p {AGENT_FOLDER} && tar -xzf - -C {AGENT_FOLDER}"
+        if not self.address.is_local:
+            place = f"-p {self.address.port} {self._settings.user}@{self.address.address}"
+            unpack = f"ssh {place} '{unpack}'"
+        return f"`make agent` builds the one that fits; install it with `{unpack} < {archive}`"
+
+    def _ready_agent(self) -> AgentLine:
+        met, self._met = self._met, None
+        if met is not None:
+            raise met
+        if self._connection is None:
+            self._connection = self._connect()
+        if self._agent is None:
+            self._agent = self._connection.open_agent()
+        return self._agent
+
+    def _forget_agent(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.close()

@@ -1,0 +1,188 @@
+"""What the frontend can ask of the agent on a physical host: the deeds, and the one table of calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
+
+from rocks.errors import BugError
+from rocks.wire.codec import tagged
+from rocks.wire.facts import (
+    ConsoleFact,
+    ConsoleRequest,
+    FactsRequest,
+    HostFacts,
+    ProbeFact,
+    ProbeRequest,
+)
+from rocks.wire.request import Request
+
+DiskFormat = Literal["raw", "qcow2"]
+LinkKind = Literal["vlan", "local_bridge"]
+StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
+AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
+
+
+@dataclass(frozen=True)
+class DiskWanted:
+    """A disk that must be there: an image, made when absent and never over an existing one, or a device."""
+
+    path: str
+    format: DiskFormat
+    size_gb: int
+    is_block: bool
+
+
+@dataclass(frozen=True)
+class LinkWanted:
+    """A network device that guests hang on: an 802.1Q device over `parent`, or a bridge without uplink.
+
+    The bridge has no parent. `mtu` None leaves what the kernel gives it.
+    """
+
+    device: str
+    kind: LinkKind
+    parent: Optional[str]
+    vlan: int
+    mtu: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class StartDomain:
+    """Bring the domain to running with this XML under this lease, its disks and links first.
+
+    `assumed_state` is what the facts said (`absent`: no such domain); the deed is refused when it is
+    another now. None assumes nothing.
+    """
+
+    name: str
+    token: int
+    xml: str
+    disks: Tuple[DiskWanted, ...] = ()
+    links: Tuple[LinkWanted, ...] = ()
+    autostart: bool = False
+    assumed_state: Optional[AssumedState] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class StopDomain:
+    """Stop the domain and undefine it (`poweroff`, `shutdown`), or restart it in place (`reset`, `reboot`).
+
+    `shutdown` waits `deadline_seconds` for the guest, then takes the power away. `links` go when nothing
+    uses them any more.
+    """
+
+    name: str
+    token: Optional[int] = None
+    action: StopAction = "poweroff"
+    deadline_seconds: int = 60
+    links: Tuple[LinkWanted, ...] = ()
+
+
+@tagged
+@dataclass(frozen=True)
+class PauseDomain:
+    """Halt the guest where it stands."""
+
+    name: str
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class ResumeDomain:
+    """Let a paused guest go on."""
+
+    name: str
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class ForgetDomain:
+    """Leave nothing of the domain but its disks: no power, definition, firmware variables, managed save."""
+
+    name: str
+    token: Optional[int] = None
+
+
+Deed = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain]
+
+
+@dataclass(frozen=True)
+class AgentError:
+    """An error as it crosses the border: its family (`rocks.errors.FAMILIES`) and its sentence."""
+
+    family: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DeedOutcome:
+    """How one deed ended. `changed` is False when all was as wanted before; `notes` are for the person."""
+
+    name: str
+    changed: bool
+    notes: Tuple[str, ...] = ()
+    error: Optional[AgentError] = None
+
+
+@dataclass(frozen=True)
+class PerformReply:
+    """One outcome for each deed, in the order of the deeds."""
+
+    outcomes: Tuple[DeedOutcome, ...]
+
+
+@dataclass(frozen=True)
+class PerformRequest(Request[PerformReply]):
+    """Do these deeds: those of one name in order, and no failed one stops those of other names."""
+
+    deeds: Tuple[Deed, ...]
+
+
+class Call(NamedTuple):
+    """A row of the table: the call's name on the wire, its shapes, and how long its reply may take."""
+
+    name: str
+    request: Type[Request[Any]]
+    reply: type
+    deadline_seconds: float
+
+
+CALLS: Dict[str, Call] = {
+    call.name: call
+    for call in (
+        Call("facts", FactsRequest, HostFacts, 30.0),
+        Call("perform", PerformRequest, PerformReply, 120.0),
+        Call("console", ConsoleRequest, ConsoleFact, 15.0),
+        Call("probe", ProbeRequest, ProbeFact, 60.0),
+    )
+}
+"""Every question a host can be asked."""
+
+_BY_REQUEST = {call.request: call for call in CALLS.values()}
+
+
+def call_of(request: Request[Any]) -> Call:
+    """The row of a request. BugError for a request that is in no row."""
+    call = _BY_REQUEST.get(type(request))
+    if call is None:
+        raise BugError(f"{type(request).__name__} is in no row of the table of agent calls")
+    return call
+
+
+def reply_deadline_seconds(request: Request[Any]) -> float:
+    """How long to wait for this request's reply: its row's deadline, and what its own deeds wait for."""
+    deadline_seconds = call_of(request).deadline_seconds
+    if isinstance(request, PerformRequest):
+        deadline_seconds += sum(_waiting_seconds(deed) for deed in request.deeds)
+    return deadline_seconds
+
+
+def _waiting_seconds(deed: Deed) -> float:
+    if isinstance(deed, StopDomain) and deed.action == "shutdown":
+        return deed.deadline_seconds
+    return 5.0 if isinstance(deed, StartDomain) else 1.0

@@ -1,0 +1,77 @@
+"""Fakes and the real things for the contract tests: the same cases run on both.
+
+Cases on real daemons carry the marker `system`; they need root, and skip with a reason where a daemon is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import agent_archive, libvirtd, sshd
+from lab.namespace import Machine
+from rocks.hosts.fleet import FleetSettings
+
+
+def need(*programs: str) -> None:
+    """Skip the test unless root runs it where these programs are."""
+    if os.geteuid() != 0:
+        pytest.skip("the real daemons are started by root")
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """A machine with folders of its own and the agent installed, but no daemons yet."""
+    need("unshare", "nsenter")
+    # a short path: the kernel takes 108 bytes for the name of a socket
+    folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
+    made = Machine(folder)
+    try:
+        made.start()
+        agent_archive.install(made.outside("/opt/rocks"))
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def libvirt_uri(machine: Machine) -> Iterator[str]:
+    """Where a real libvirt of the machine's own answers, seen from outside of the machine."""
+    need("libvirtd", "qemu-system-x86_64")
+    hooks = machine.outside("/etc/libvirt/hooks/qemu.d")
+    hooks.mkdir(parents=True, exist_ok=True)
+    (hooks / "rocks").unlink(missing_ok=True)
+    (hooks / "rocks").symlink_to("/opt/rocks/libexec/rocks-libvirt-hook")
+    libvirtd.start(machine, kvm_works=False)
+    holder = machine.holder()
+    assert holder is not None
+    try:
+        yield f"qemu:///system?socket=/proc/{holder.process_id}/root/run/libvirt/libvirt-sock"
+    finally:
+        libvirtd.stop(machine)
+
+
+@pytest.fixture(scope="session")
+def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServer]]:
+    """A real sshd on loopback whose users come out inside the machine, and settings that let us in."""
+    need("sshd")
+    from rocks.hosts.keys import ensure_own_key
+
+    folder = machine.folder / "keys"
+    settings = FleetSettings(
+        key_file=str(folder / "id_ed25519"), known_hosts_file=str(folder / "known_hosts")
+    )
+    server = sshd.start(machine, ensure_own_key(settings)[0] + "\n")
+    try:
+        yield settings, server
+    finally:
+        sshd.stop(machine)

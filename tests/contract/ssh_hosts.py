@@ -1,0 +1,67 @@
+"""Hosts that are in a bad way: real SSH servers on loopback ports whose agents do not behave."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.processes import end, identify
+from lab.sshd import SshServer
+from rocks.process import run_checked, start_in_background
+
+_CONFIGURATION = """\
+{more}
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+"""
+
+
+@contextmanager
+def ssh_server(folder: Path, authorized_key: str, more: str = "") -> Iterator[tuple[SshServer, int]]:
+    """A server of the test's own with more lines of configuration; yields it and its process id."""
+    folder.mkdir()
+    port = free_port()
+    key = folder / "host_key"
+    run_checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], deadline_seconds=10)
+    (folder / "authorized_keys").write_text(authorized_key + "\n")
+    (folder / "config").write_text(_CONFIGURATION.format(port=port, folder=folder, more=more))
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    process_id = start_in_background(
+        ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")], folder / "log"
+    )
+    process = identify(process_id)
+    assert process is not None, (folder / "log").read_text()
+    try:
+        wait_for_greeting(port)
+        text = " ".join((folder / "host_key.pub").read_text().split()[:2])
+        yield SshServer("127.0.0.1", port, text), process_id
+    finally:
+        end([process], 0)
+
+
+def free_port() -> int:
+    """A port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_greeting(port: int) -> None:
+    """Until an SSH server answers, 10 s at most."""
+    for _ in range(500):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"no SSH server at port {port}")

@@ -1,0 +1,343 @@
+"""What starts, pauses and stops domains, on libvirt in memory and on a real one with real QEMU processes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from rocks.devices.disks import ensure_disk
+from rocks.devices.domain_pause import ensure_paused, ensure_resumed, restart
+from rocks.devices.domain_start import Prepared, ensure_running
+from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.domain_stop import ensure_fenced, ensure_forgotten, ensure_stopped
+from rocks.devices.fake.domains import FakeDomains
+from rocks.errors import StateError, ToolError
+from rocks.wire.agent import DiskWanted, ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.facts import Fence
+
+NAME = "vm-t-0"
+
+XML = """<domain type='qemu'>
+  <name>{name}</name>
+  {metadata}
+  <memory>65536</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>
+  <features><acpi/></features>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/>
+    </disk>
+    <serial type='pty'><log file='/var/log/libvirt/qemu/{name}-serial.log'/></serial>
+    <graphics type='vnc' port='-1' autoport='yes'/>
+  </devices>
+</domain>"""
+LEASE = '<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>'
+
+
+class World(Protocol):
+    """A libvirt, and what only the operator of its host does."""
+
+    domains: DomainSteps
+    image: Path
+
+    def save(self, name: str) -> None:
+        """`virsh managedsave`."""
+
+
+class FakeWorld:
+    """libvirt in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fake = FakeDomains()
+        self.domains: DomainSteps = self.fake
+        self.image = folder / "vm.img"
+
+    def save(self, name: str) -> None:
+        self.fake.save(name)
+
+
+class RealWorld:
+    """A real libvirt."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        from rocks.devices.domains import Domains
+
+        self.real = Domains(uri)
+        self.domains: DomainSteps = self.real
+        self.image = folder / "vm.img"
+
+    def save(self, name: str) -> None:
+        self.real._connection.lookupByName(name).managedSave()
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A libvirt without domains and a blank image; whatever a case leaves is taken away."""
+    if request.param == "real":
+        pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
+    # not tmp_path: QEMU's unprivileged user could not pass through its folders
+    folder = Path(tempfile.mkdtemp(prefix="rocks-image-", dir="/tmp"))
+    folder.chmod(0o711)
+    made: World = (
+        FakeWorld(folder)
+        if request.param == "fake"
+        else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
+    )
+    ensure_disk(DiskWanted(str(made.image), "raw", 1, False))
+    try:
+        yield made
+    finally:
+        for fact in made.domains.facts():
+            ensure_forgotten(made.domains, ForgetDomain(fact.name))
+        made.domains.close()
+        shutil.rmtree(folder)
+
+
+def xml_of(world: World, name: str = NAME, token: int | None = 7) -> str:
+    """A guest with a blank disk."""
+    lease = "" if token is None else LEASE.format(token)
+    return XML.format(name=name, metadata=lease, image=world.image)
+
+
+def start(world: World, token: int = 7, **changes: object) -> bool:
+    """Bring the guest to running under a lease; whether anything changed."""
+    xml = xml_of(world, token=token)
+    wish = StartDomain(NAME, token, xml, **changes)  # type: ignore[arg-type]
+    return ensure_running(world.domains, wish, lambda: Prepared(xml)).changed
+
+
+def start_by_hand(world: World) -> None:
+    """What an operator does with virsh."""
+    world.domains.define(xml_of(world, token=None))
+    world.domains.start(NAME)
+
+
+def state(world: World) -> str:
+    """The guest's state."""
+    fact = world.domains.find(NAME)
+    return "absent" if fact is None else fact.state
+
+
+def test_start_from_nothing_and_again(world: World) -> None:
+    """The second time nothing changes, and the facts are those of the XML."""
+    assert start(world, assumed_state="absent")
+    assert not start(world, assumed_state="absent")
+    fact = world.domains.find(NAME)
+    assert fact is not None
+    assert (fact.name, fact.token, fact.memory_mb, fact.cpus) == (NAME, 7, 64, 1)
+    assert (fact.state, fact.persistent, fact.autostart, fact.has_managed_save) == (
+        "running",
+        True,
+        False,
+        False,
+    )
+    assert world.domains.facts() == (fact,)
+    assert world.domains.find("vm-t-1") is None
+
+
+def test_console_of_a_running_guest(world: World) -> None:
+    """VNC on the host's loopback, the serial line as a terminal with its log."""
+    start(world)
+    console = world.domains.console(NAME)
+    assert console.vnc_address == "127.0.0.1"
+    assert console.vnc_port is not None and console.vnc_port >= 5900
+    assert console.serial_device is not None and console.serial_device.startswith("/dev/pts/")
+    assert console.log_path == f"/var/log/libvirt/qemu/{NAME}-serial.log"
+    with pytest.raises(StateError, match="there is no domain vm-t-1"):
+        world.domains.console("vm-t-1")
+
+
+def test_a_start_that_was_killed_is_completed(world: World) -> None:
+    """Defined, but not started, perhaps by an older lease: the next start begins again."""
+    world.domains.define(xml_of(world, token=6))
+    assert state(world) == "shutoff"
+    assert start(world, assumed_state="shutoff")
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.token == 7
+
+
+def test_autostart_is_made_as_wanted_in_either_case(world: World) -> None:
+    """A start that was killed before its last step is completed too."""
+
+    def autostart() -> bool:
+        fact = world.domains.find(NAME)
+        return fact is not None and fact.autostart
+
+    assert start(world, autostart=True)
+    assert autostart()
+    assert start(world, autostart=False)
+    assert not autostart()
+    assert start(world, autostart=True)
+    assert not start(world, autostart=True)
+
+
+def test_a_start_that_fails_leaves_nothing(world: World) -> None:
+    """No definition stays behind, and the error says why."""
+    world.image.unlink()
+    with pytest.raises(ToolError, match="did not start vm-t-0: .*No such file"):
+        start(world)
+    assert state(world) == "absent"
+
+
+def test_what_libvirt_cannot_define(world: World) -> None:
+    """Its own words, and nothing changed."""
+    wish = StartDomain(NAME, 7, "")
+    with pytest.raises(ToolError, match="did not define the domain"):
+        ensure_running(world.domains, wish, lambda: Prepared("<domain type='qemu'/>"))
+    assert world.domains.facts() == ()
+
+
+def test_nothing_is_prepared_for_what_is_refused(world: World) -> None:
+    """Neither disks nor links come into being for a start that cannot be."""
+    start_by_hand(world)
+
+    def prepare() -> Prepared:
+        raise AssertionError("prepared")
+
+    with pytest.raises(
+        StateError, match=r"was not started by this system is running on this host; .*virsh destroy"
+    ):
+        ensure_running(world.domains, StartDomain(NAME, 7, ""), prepare)
+
+
+def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
+    """A domain that runs under another lease, or is in another state than the plan was made for."""
+    start(world, token=7)
+    with pytest.raises(StateError, match="is running on this host under lease 7, not 8"):
+        start(world, token=8)
+    ensure_stopped(world.domains, StopDomain(NAME, 7))
+    with pytest.raises(StateError, match="was shutoff when this was decided and is absent now"):
+        start(world, assumed_state="shutoff")
+    assert state(world) == "absent"
+
+
+def test_pause_and_resume(world: World) -> None:
+    """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
+    start(world)
+    assert ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
+    assert not ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
+    assert state(world) == "paused"
+    with pytest.raises(StateError, match="is paused: `rocks resume host vm vm-t-0`"):
+        start(world)
+    with pytest.raises(StateError, match="cannot shut itself down: resume it first"):
+        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
+    assert ensure_resumed(world.domains, ResumeDomain(NAME, 7)).changed
+    assert not ensure_resumed(world.domains, ResumeDomain(NAME, 7)).changed
+    assert state(world) == "running"
+
+
+def test_what_does_not_run_cannot_be_paused(world: World) -> None:
+    """Neither absent nor defined only."""
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: ensure_paused(world.domains, PauseDomain(NAME)),
+        lambda: ensure_resumed(world.domains, ResumeDomain(NAME)),
+        lambda: restart(world.domains, StopDomain(NAME, action="reset")),
+    )
+    for change in changes:
+        with pytest.raises(StateError, match="does not run on this host: it is absent"):
+            change()
+    world.domains.define(xml_of(world))
+    for change in changes:
+        with pytest.raises(StateError, match="does not run on this host: it is shutoff"):
+            change()
+
+
+def test_reset_and_reboot_leave_it_running(world: World) -> None:
+    """And defined."""
+    start(world)
+    assert restart(world.domains, StopDomain(NAME, 7, "reset")).changed
+    assert restart(world.domains, StopDomain(NAME, 7, "reboot")).changed
+    assert state(world) == "running"
+
+
+def test_stop_undefines(world: World) -> None:
+    """Twice; the disk stays."""
+    start(world)
+    assert ensure_stopped(world.domains, StopDomain(NAME, 7)).changed
+    assert state(world) == "absent"
+    assert not ensure_stopped(world.domains, StopDomain(NAME, 7)).changed
+    assert world.image.exists()
+
+
+def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
+    """A blank disk has nothing that looks at the power button."""
+    start(world)
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
+    assert change.changed
+    assert change.notes == ("vm-t-0 did not shut itself down within 1 s and was powered off",)
+    assert state(world) == "absent"
+
+
+def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
+    """The stop was decided before somebody else started it; an older or unknown lease may be stopped."""
+    start(world, token=9)
+    for change in (
+        lambda: ensure_stopped(world.domains, StopDomain(NAME, 8)),
+        lambda: ensure_paused(world.domains, PauseDomain(NAME, 8)),
+        lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8)),
+    ):
+        with pytest.raises(StateError, match="under lease 9, newer than 8"):
+            change()
+    assert ensure_stopped(world.domains, StopDomain(NAME, None)).changed
+
+
+def test_managed_save(world: World) -> None:
+    """Nothing goes on from it by chance, and only a power-off or a forget drops it."""
+    start(world)
+    world.save(NAME)
+    fact = world.domains.find(NAME)
+    assert fact is not None and (fact.state, fact.has_managed_save) == ("shutoff", True)
+    with pytest.raises(StateError, match=r"`virsh start vm-t-0` there .*`virsh managedsave-remove vm-t-0`"):
+        start(world)
+    with pytest.raises(StateError, match="has a saved state, so its guest cannot shut itself down"):
+        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7))
+    assert change.notes == ("dropped the saved state of vm-t-0",)
+    assert state(world) == "absent"
+
+
+def test_forget_leaves_nothing(world: World) -> None:
+    """Running, saved or absent."""
+    start(world)
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7)).changed
+    assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7)).changed
+    start(world)
+    world.save(NAME)
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME)).changed
+    assert state(world) == "absent"
+
+
+def test_fences(world: World) -> None:
+    """Lower leases go; the same, a higher one, and somebody else's domain stay, which is no fence for the last."""
+    assert ensure_fenced(world.domains, Fence(NAME, 8))
+    start(world, token=8)
+    assert ensure_fenced(world.domains, Fence(NAME, 8))
+    assert state(world) == "running"
+    assert ensure_fenced(world.domains, Fence(NAME, 9))
+    assert state(world) == "absent"
+    start_by_hand(world)
+    assert not ensure_fenced(world.domains, Fence(NAME, 9))
+    assert state(world) == "running"
+
+
+def test_a_definition_of_somebody_else_is_replaced_with_a_note(world: World) -> None:
+    """As Rocks always did."""
+    world.domains.define(xml_of(world, token=None))
+    xml = xml_of(world)
+    change = ensure_running(world.domains, StartDomain(NAME, 7, xml), lambda: Prepared(xml, ("first",)))
+    assert change.notes == ("first", "replaced a definition of vm-t-0 that was not of this system")
+
+
+def test_steps_on_what_is_gone(world: World) -> None:
+    """Taking away what is not there is no error; all else says that there is no such domain."""
+    for step in (world.domains.destroy, world.domains.undefine, world.domains.erase):
+        step(NAME)
+    for other in (world.domains.start, world.domains.suspend, world.domains.press_power_button):
+        with pytest.raises(StateError, match="there is no domain vm-t-0"):
+            other(NAME)

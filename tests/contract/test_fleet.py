@@ -1,0 +1,282 @@
+"""Many hosts at once, some of them in a bad way: nobody is held up, and everybody has an answer or a clear error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import Machine
+from lab.sshd import SshServer
+from rocks.errors import BugError, HostError, RocksError
+from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
+from rocks.hosts.keys import ensure_own_key
+from rocks.hosts.known_hosts import parse_host_key, record_host_keys
+from rocks.process import run_checked, start_with_pipes
+from rocks.wire.facts import ProbeFact, ProbeRequest
+from tests.contract.ssh_hosts import free_port, ssh_server
+
+PROBE = ProbeRequest()
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+
+
+class Silent:
+    """A port that takes connections and says `greeting`, and nothing more."""
+
+    def __init__(self, greeting: bytes = b"", closes: bool = False) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        self._greeting, self._closes = greeting, closes
+        self._kept: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            connection.sendall(self._greeting)
+            if self._closes:
+                connection.close()
+            else:
+                self._kept.append(connection)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+
+class BadCompany:
+    """A good host among bad ones."""
+
+    def __init__(self, settings: FleetSettings) -> None:
+        self.settings = settings
+        self.hosts: list[HostAddress] = []
+        self.expected: dict[str, str] = {}
+
+    def add(self, name: str, port: int, words: str, key: str | None = None) -> None:
+        """A host and what its error must say; empty for the good one."""
+        host = HostAddress(name, "127.0.0.1", port)
+        if key is not None:
+            record_host_keys(self.settings.known_hosts_file, host, (parse_host_key(key),))
+        self.hosts.append(host)
+        self.expected[name] = words
+
+
+@pytest.fixture
+def company(
+    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
+) -> Iterator[BadCompany]:
+    """All the ways in which a host can fail that we know."""
+    shared, server = ssh_settings
+    settings = shared._replace(
+        known_hosts_file=str(tmp_path / "known_hosts"), connect_deadline_seconds=2, login_deadline_seconds=3
+    )
+    key = ensure_own_key(settings)[0]
+    made = BadCompany(settings)
+    with ExitStack() as stack:
+        made.add("good", server.port, "", server.host_key)
+        forced = {
+            "garbage": (
+                "ForceCommand echo hello there",
+                "answered garbage: the reply is no JSON: 'hello there'",
+            ),
+            "closes": ("ForceCommand exit 0", "ended with exit status 0 without an answer"),
+            "binary": ("ForceCommand head -c 100 /dev/zero", r"without an answer, saying '\x00\x00"),
+            "refuses": ("PermitRootLogin no", "does not accept our key for root"),
+            "algorithms": ("KexAlgorithms diffie-hellman-group18-sha512", "does not come to terms over SSH"),
+        }
+        for name, (line, words) in forced.items():
+            bad, _ = stack.enter_context(ssh_server(tmp_path / name, key, line))
+            made.add(name, bad.port, words, bad.host_key)
+        frozen, process_id = stack.enter_context(ssh_server(tmp_path / "frozen", key))
+        os.kill(process_id, signal.SIGSTOP)
+        made.add("frozen", frozen.port, "is reached, but no SSH server answers", frozen.host_key)
+        for name, silent, words in (
+            ("silent", Silent(), "is reached, but no SSH server answers"),
+            ("web", Silent(b"HTTP/1.0 200 OK\r\n\r\n", closes=True), "is reached, but no SSH server answers"),
+            ("half", Silent(b"SSH-2.0-half\r\n"), "does not come to terms over SSH"),
+        ):
+            stack.callback(silent.close)
+            made.add(name, silent.port, words, server.host_key)
+        made.add("refused", free_port(), "Connection refused", server.host_key)
+        made.add("stranger", server.port, "not known here: run `rocks sync host sharedkey stranger`")
+        made.add("changed", server.port, "the key of host changed has changed", bad.host_key)
+        yield made
+
+
+@pytest.mark.system
+def test_nobody_stops_the_others(company: BadCompany) -> None:
+    """Each bad host has its own clear error within the deadlines; the good one answers at once."""
+    requests = {host.name: PROBE for host in company.hosts}
+    start = time.monotonic()
+    results: dict[str, ProbeFact | RocksError] = {}
+    with Fleet(company.hosts, company.settings) as fleet:
+        for name, result in fleet.call(requests):
+            results[name] = result
+            if name == "good":
+                assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 12
+    assert isinstance(results.pop("good"), ProbeFact)
+    assert set(results) | {"good"} == set(company.expected)
+    for name, result in results.items():
+        assert isinstance(result, HostError), (name, result)
+        assert company.expected[name] in str(result), name
+        assert name in str(result)
+
+
+@pytest.mark.system
+def test_a_command_on_all_of_them(company: BadCompany) -> None:
+    """`down` where nothing speaks SSH, `error` with a reason elsewhere, `done` with its exit status."""
+    names = [host.name for host in company.hosts if host.name not in ("garbage", "closes", "binary")]
+    with Fleet(company.hosts, company.settings) as fleet:
+        results = {
+            result.host: result for result in fleet.run_commands("echo out; echo err >&2; exit 4", names, 5)
+        }
+    good = results.pop("good")
+    assert (good.state, good.exit_status, good.output, good.error_output) == ("done", 4, "out\n", "err\n")
+    states = {name: result.state for name, result in results.items()}
+    assert states == {
+        "refused": "down",
+        "silent": "down",
+        "frozen": "down",
+        "web": "down",
+        "half": "error",
+        "refuses": "error",
+        "algorithms": "error",
+        "stranger": "error",
+        "changed": "error",
+    }
+    assert all(result.exit_status is None and result.message for result in results.values())
+
+
+@pytest.mark.system
+def test_one_connection_for_all_requests(
+    ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
+) -> None:
+    """Warmed up or not, facts and deeds go over one connection to one agent."""
+    settings, _ = ssh_settings
+    settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
+    counter = tmp_path / "agents"
+    line = f"ForceCommand echo >> {counter}; exec /usr/bin/python3 -c '{MIRROR_AGENT}'"
+    with ssh_server(tmp_path / "server", ensure_own_key(settings)[0], line) as (server, _):
+        host = HostAddress("a", server.address, server.port)
+        record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+        with Fleet([host], settings) as fleet:
+            fleet.warm_up(["a"])
+            for _ in range(3):
+                assert isinstance(dict(fleet.call({"a": PROBE}))["a"], ProbeFact)
+    assert counter.read_text() == "\n"
+
+
+MIRROR_AGENT = """
+import json, sys
+for line in sys.stdin:
+    version = json.loads(line)["version"]
+    result = {"accelerator": "tcg", "reason": "", "kernel": "", "cached": True}
+    print(json.dumps({"version": version, "ok": True, "result": result}), flush=True)
+""".replace("\n", "\\n").replace('"', '\\"')
+MIRROR_AGENT = f'exec("{MIRROR_AGENT}")'
+
+
+@pytest.mark.system
+def test_a_host_that_freezes_in_the_middle(
+    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer]
+) -> None:
+    """The reply's deadline passes for it alone; a later call opens a new connection."""
+    settings, server = ssh_settings
+    hosts = [HostAddress(name, server.address, server.port) for name in ("a", "b")]
+    for host in hosts:
+        record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    with Fleet(hosts, settings) as fleet:
+        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.call({"a": PROBE, "b": PROBE}))
+        agents = [
+            member.process_id
+            for member in machine.members()
+            if b"rocks-agent" in Path(f"/proc/{member.process_id}/cmdline").read_bytes()
+        ]
+        assert len(agents) >= 2
+        frozen = agents[0]
+        os.kill(frozen, signal.SIGKILL)
+        results = dict(fleet.call({"a": PROBE, "b": PROBE}))
+        kinds = sorted(type(result).__name__ for result in results.values())
+        assert kinds == ["HostError", "ProbeFact"]
+        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.call({"a": PROBE, "b": PROBE}))
+
+
+def test_a_host_that_is_not_in_the_fleet() -> None:
+    """Is our own mistake."""
+    with pytest.raises(BugError, match="host x was asked something"):
+        Fleet([]).call({"x": PROBE})
+
+
+def test_commands_on_this_machine() -> None:
+    """Without SSH; in time, out of time, and side by side."""
+    here = [HostAddress(f"local-{number}", "", is_local=True) for number in range(4)]
+    fleet = Fleet(here)
+    names = [host.name for host in here]
+    start = time.monotonic()
+    results = list(fleet.run_commands("sleep 0.3; echo $((1+1))", names, 5))
+    assert time.monotonic() - start < 1.1
+    assert sorted(result.host for result in results) == names
+    assert {(result.state, result.output) for result in results} == {("done", "2\n")}
+    late = next(fleet.run_commands("echo a; sleep 5", names[:1], 0.3))
+    assert (late.state, late.exit_status, late.output) == ("timeout", None, "a\n")
+    assert next(fleet.run_commands("printf '\\377'", names[:1], 0)).output == "\ufffd"
+
+
+ASK_AND_WAIT = """
+import sys
+from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
+from rocks.wire.facts import ProbeRequest
+settings = FleetSettings(sys.argv[1] + "/id", sys.argv[1] + "/known_hosts", connect_deadline_seconds=60)
+try:
+    with Fleet([HostAddress("silent", "127.0.0.1", int(sys.argv[2]))], settings) as fleet:
+        answers = fleet.call({"silent": ProbeRequest()})
+        print("waiting", flush=True)
+        next(answers)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
+    """At once, whatever the host does or does not do."""
+    settings = FleetSettings(str(tmp_path / "id"), str(tmp_path / "known_hosts"))
+    line, _ = ensure_own_key(settings)
+    silent = Silent()
+    host = HostAddress("silent", "127.0.0.1", silent.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(line),))
+    arguments = [sys.executable, "-c", ASK_AND_WAIT, str(tmp_path), str(silent.port)]
+    process = start_with_pipes(arguments, {**os.environ, "PYTHONPATH": str(SOURCES)})
+    assert process.stdout is not None and process.stdout.readline() == b"waiting\n"
+    time.sleep(0.3)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    silent.close()
+    assert time.monotonic() - start < 2
+    assert output == b"interrupted\n"
+
+
+def test_only_hosts_behind_ssh_load_its_library() -> None:
+    """Commands that stay on this machine start fast."""
+    code = (
+        "import sys; from rocks.hosts.fleet import Fleet, HostAddress\n"
+        "f = Fleet([HostAddress('a', '', is_local=True)]); list(f.run_commands('true', ['a'], 5))\n"
+        "print('paramiko' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    assert (
+        run_checked([sys.executable, "-c", code], deadline_seconds=20, environment=environment).text
+        == "False\n"
+    )

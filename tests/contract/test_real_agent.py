@@ -1,0 +1,189 @@
+"""All of a host at once, and really: sshd, the installed agent, libvirt with its hook, QEMU, a bridge of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lab.namespace import IMAGE_FOLDER, Machine
+from lab.sshd import SshServer
+from rocks.clock import wait_seconds
+from rocks.errors import RocksError, ToolError
+from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
+from rocks.hosts.known_hosts import parse_host_key, record_host_keys
+from rocks.process import start_with_pipes
+from rocks.wire.agent import (
+    DeedOutcome,
+    DiskWanted,
+    ForgetDomain,
+    LinkWanted,
+    PauseDomain,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
+from rocks.wire.envelope import AGENT_PROGRAM, write_request
+from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence
+from rocks.wire.request import Reply, Request
+
+pytestmark = pytest.mark.system
+
+NAME = "vm-real-0"
+IMAGE = f"{IMAGE_FOLDER}/kvm/{NAME}.vda"
+LINK = LinkWanted("rcontract0.7", "local_bridge", None, 7)
+
+# as the frontend writes it: KVM, the host's CPU, and the emulator's path of another distribution
+XML = """<domain type='kvm'>
+  <name>{name}</name>
+  <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+  <memory>65536</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>
+  <cpu mode='host-passthrough'/>
+  <devices>
+    <emulator>/usr/libexec/another-qemu-kvm</emulator>
+    <interface type='direct'><source dev='{device}' mode='bridge'/><model type='virtio'/></interface>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/><source file='{image}'/><target dev='vda' bus='virtio'/>
+    </disk>
+    <serial type='pty'/>
+  </devices>
+</domain>"""
+
+
+class FarHost:
+    """The machine behind its sshd."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        """Its reply."""
+        ((_, answer),) = self._fleet.call({"far": request})
+        if isinstance(answer, RocksError):
+            raise answer
+        return answer
+
+    def perform(self, *deeds: object) -> list[DeedOutcome]:
+        """The outcomes."""
+        return list(self.ask(PerformRequest(deeds)).outcomes)  # type: ignore[arg-type]
+
+    def state(self) -> str | None:
+        """Of the guest."""
+        return next((fact.state for fact in self.ask(FactsRequest()).domains if fact.name == NAME), None)
+
+
+@pytest.fixture
+def far(
+    machine: Machine, libvirt_uri: str, ssh_settings: tuple[FleetSettings, SshServer]
+) -> Iterator[FarHost]:
+    """A host with everything on it; the guest and its lease are gone afterwards."""
+    settings, server = ssh_settings
+    host = HostAddress("far", server.address, server.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    with Fleet([host], settings) as fleet:
+        made = FarHost(fleet)
+        try:
+            yield made
+        finally:
+            (machine.outside("/var/lib/rocks") / "leases" / NAME).unlink(missing_ok=True)
+            made.perform(ForgetDomain(NAME), StopDomain(NAME, links=(LINK,)))
+            (machine.outside(IMAGE_FOLDER) / "kvm" / f"{NAME}.vda").unlink(missing_ok=True)
+
+
+def start(token: int) -> StartDomain:
+    """The guest under a lease."""
+    xml = XML.format(name=NAME, token=token, device=LINK.device, image=IMAGE)
+    return StartDomain(NAME, token, xml, (DiskWanted(IMAGE, "qcow2", 1, False),), (LINK,))
+
+
+def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
+    """Facts, start, the same again, console, pause, resume, stop; each leaves what it promises."""
+    facts = far.ask(FactsRequest((DiskPlace(IMAGE),), (Fence(NAME, 1),)))
+    assert facts.fenced == (NAME,) and not facts.disks[0].exists
+    (first,) = far.perform(start(1))
+    assert (first.error, first.changed) == (None, True)
+    assert first.notes and "started under emulation" in first.notes[0]
+    assert far.perform(start(1)) == [DeedOutcome(NAME, False)]
+    assert far.state() == "running"
+    console = far.ask(ConsoleRequest(NAME))
+    assert console.vnc_port is None and (console.serial_device or "").startswith("/dev/pts/")
+    outcomes = far.perform(PauseDomain(NAME, 1), ResumeDomain(NAME, 1))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    (stopped,) = far.perform(StopDomain(NAME, 1, links=(LINK,)))
+    assert (stopped.error, stopped.changed, stopped.notes) == (None, True, ())
+    assert far.state() is None
+    assert LINK.device not in machine.run(["/usr/sbin/ip", "-brief", "link"], 10).text
+    assert far.ask(FactsRequest((DiskPlace(IMAGE),))).disks[0].exists
+
+
+def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
+    """By two agents: one changes something, the other finds it done."""
+    settings, server = ssh_settings
+    outcomes: list[DeedOutcome] = []
+
+    def begin() -> None:
+        with Fleet([HostAddress("far", server.address, server.port)], settings) as fleet:
+            outcomes.extend(FarHost(fleet).perform(start(2)))
+
+    threads = [threading.Thread(target=begin) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert sorted(outcome.changed for outcome in outcomes) == [False, False, True]
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.08, 0.2, 0.35])
+def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine, seconds: float) -> None:
+    """Whatever it had done, the next start completes it, and the next stop leaves nothing."""
+    process = start_with_pipes(machine.command([AGENT_PROGRAM, "--serve"]))
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(write_request(PerformRequest((start(2),))))
+    process.stdin.flush()
+    wait_seconds(seconds)
+    process.kill()
+    process.communicate()
+    (again,) = far.perform(start(2))
+    assert again.error is None
+    assert far.state() == "running"
+    (stopped,) = far.perform(StopDomain(NAME, 2, links=(LINK,)))
+    assert (stopped.error, far.state()) == (None, None)
+    assert LINK.device not in machine.run(["/usr/sbin/ip", "-brief", "link"], 10).text
+    folder = machine.outside(IMAGE_FOLDER) / "kvm"
+    assert [entry.name for entry in folder.iterdir()] == [f"{NAME}.vda"]
+
+
+def test_an_overtaken_domain_is_gone_within_one_contact(far: FarHost) -> None:
+    """And neither the agent nor libvirt itself starts it again."""
+    assert far.perform(start(3))[0].error is None
+    assert far.ask(FactsRequest(fences=(Fence(NAME, 4),))).fenced == (NAME,)
+    assert far.state() is None
+    (again,) = far.perform(start(3))
+    assert again.error is not None and "this host has seen lease 4" in again.error.message
+    assert far.perform(start(4))[0].error is None
+
+
+def test_libvirt_s_hook_refuses_an_overtaken_domain(far: FarHost, libvirt_uri: str) -> None:
+    """As when a host comes back and libvirt starts what it finds defined; others are let through."""
+    from rocks.devices.domain_xml import emulated, parse_domain, with_emulator
+    from rocks.devices.domains import Domains
+
+    assert far.perform(start(6), StopDomain(NAME, 6))[1].error is None
+    domains = Domains(libvirt_uri)
+    try:
+        for token, refused in ((5, True), (6, False)):
+            document = emulated(with_emulator(parse_domain(start(token).xml), "/usr/bin/qemu-system-x86_64"))
+            domains.undefine(NAME)
+            domains.define(document.text)
+            if refused:
+                with pytest.raises(ToolError, match="belongs to lease 5, but this host has seen lease 6"):
+                    domains.start(NAME)
+            else:
+                domains.start(NAME)
+    finally:
+        domains.close()

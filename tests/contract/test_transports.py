@@ -1,0 +1,233 @@
+"""The way to a host: the same cases for this very machine and for one behind a real sshd."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import agent_archive
+from lab.namespace import Machine
+from lab.sshd import SshServer
+from rocks.errors import HostError
+from rocks.hosts.connection import Connection
+from rocks.hosts.known_hosts import parse_host_key, record_host_keys
+from rocks.hosts.local import LocalConnection
+from rocks.hosts.session import Session
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.wire.envelope import agent_archive_name
+from rocks.wire.facts import ProbeRequest
+
+
+class Way:
+    """A host and how it is reached."""
+
+    def __init__(self, host: HostAddress, settings: FleetSettings, scratch: Path) -> None:
+        self.host = host
+        self.settings = settings
+        self.scratch = scratch
+
+    def connect(self) -> Connection:
+        """A connection that the test closes."""
+        if self.host.is_local:
+            return LocalConnection(self.host, self.settings)
+        from rocks.hosts.known_hosts import read_known_hosts
+        from rocks.hosts.ssh import SshConnection, load_private_key
+
+        known = read_known_hosts(self.settings.known_hosts_file).get(self.host.name, ())
+        return SshConnection(self.host, self.settings, load_private_key(self.settings.key_file), known)
+
+    def session(self) -> Session:
+        """A session over such a connection."""
+        return Session(self.host, self.settings, self.connect)
+
+
+@pytest.fixture(params=["local", pytest.param("ssh", marks=pytest.mark.system)])
+def way(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """A host with the agent installed."""
+    if request.param == "local":
+        if not os.access("/usr/bin/python3", os.X_OK):
+            pytest.skip("the agent runs with /usr/bin/python3, which is not here")
+        monkeypatch.setenv("ROCKS_STATE_FOLDER", str(tmp_path / "state"))
+        agent_archive.install(tmp_path / "opt")
+        settings = FleetSettings(agent_program=str(tmp_path / "opt/libexec/rocks-agent"))
+        yield Way(HostAddress("frontend", "", is_local=True), settings, tmp_path)
+        return
+    machine: Machine = request.getfixturevalue("machine")
+    settings, server = request.getfixturevalue("ssh_settings")
+    yield Way(known_host(server, settings), settings, machine.folder)
+
+
+def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-0-0") -> HostAddress:
+    """The server as a host whose key is known."""
+    host = HostAddress(name, server.address, server.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    return host
+
+
+def test_the_agent_answers_again_and_again(way: Way) -> None:
+    """Two requests, one agent."""
+    session = way.session()
+    first = session.ask(ProbeRequest())
+    assert session.ask(ProbeRequest()).kernel == first.kernel == os.uname().release
+    session.close()
+
+
+def test_an_agent_that_is_not_there(way: Way) -> None:
+    """The line that installs it."""
+    way.settings = way.settings._replace(agent_program="/opt/rocks/libexec/no-agent")
+    with pytest.raises(HostError, match="has no agent") as raised:
+        way.session().ask(ProbeRequest())
+    assert f"dist/{agent_archive_name()}" in str(raised.value)
+
+
+def test_an_agent_that_speaks_garbage(way: Way) -> None:
+    """Any program that prints something else; its options do not matter to `echo`."""
+    way.settings = way.settings._replace(agent_program="/bin/echo")
+    with pytest.raises(HostError, match="answered garbage: the reply is no JSON: '--serve'"):
+        way.session().ask(ProbeRequest())
+
+
+def test_an_agent_that_dies(way: Way) -> None:
+    """Its last words are passed on."""
+    program = way.scratch / "dying-agent"
+    program.write_text("#!/bin/sh\necho 'I am dying' >&2\nexit 3\n")
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    with pytest.raises(
+        HostError, match=r"ended( with exit status 3)? without an answer, saying 'I am dying'"
+    ):
+        way.session().ask(ProbeRequest())
+
+
+def test_an_agent_that_hangs(way: Way) -> None:
+    """The reply's deadline ends the waiting."""
+    program = way.scratch / "hanging-agent"
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    connection = way.connect()
+    agent = connection.open_agent()
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"did not answer within 0\.3 s"):
+        agent.ask(b"{}\n", 0.3)
+    assert time.monotonic() - start < 2
+    connection.close()
+
+
+MIRROR = """#!/usr/bin/python3
+import sys
+for line in sys.stdin.buffer:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+
+
+def test_large_lines_pass_both_ways(way: Way) -> None:
+    """Larger than any pipe or SSH window."""
+    program = way.scratch / "mirror"
+    program.write_text(MIRROR)
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    connection = way.connect()
+    agent = connection.open_agent()
+    for size in (10, 5_000_000, 10):
+        line = b"x" * size
+        assert agent.ask(line + b"\n", 30) == line
+    agent.close()
+    connection.close()
+
+
+def test_a_command_s_end(way: Way) -> None:
+    """Output, error output and exit status, bytes as they are."""
+    connection = way.connect()
+    end = connection.run("printf 'a\\377\\0b'; echo oops >&2; exit 3", 10)
+    assert (end.exit_status, end.output, end.error_output) == (3, b"a\xff\0b", b"oops\n")
+    assert connection.run("true", None).exit_status == 0
+    assert connection.run("cat", 10).exit_status == 0  # there is no input
+    connection.close()
+
+
+def test_much_output_of_a_command(way: Way) -> None:
+    """On both streams at once; neither blocks the other."""
+    connection = way.connect()
+    end = connection.run("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", 30)
+    assert (end.exit_status, len(end.output), len(end.error_output)) == (0, 3000000, 3000000)
+    connection.close()
+
+
+def test_output_beyond_the_bound_is_dropped(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counted; the command still comes to its end."""
+    monkeypatch.setattr("rocks.hosts.connection.MAXIMUM_OUTPUT_BYTES", 1000)
+    connection = way.connect()
+    end = connection.run("head -c 5000 /dev/zero", 30)
+    assert (end.exit_status, len(end.output), end.dropped_bytes) == (0, 1000, 4000)
+    connection.close()
+
+
+def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
+    """With its children; what it had printed is kept."""
+    mark = way.scratch / "still-alive"
+    connection = way.connect()
+    start = time.monotonic()
+    end = connection.run(f"echo begun; (sleep 5; touch '{mark}') & sleep 30; echo ended", 2)
+    assert time.monotonic() - start < 8
+    assert (end.exit_status, end.output) == (None, b"begun\n")
+    connection.close()
+    time.sleep(4)
+    assert not mark.exists()
+
+
+def test_a_command_that_is_killed_there(way: Way) -> None:
+    """By a signal, which is an end like any other."""
+    connection = way.connect()
+    assert connection.run("kill -KILL $$", 10).exit_status not in (0, None)
+    assert connection.run("echo next", 10).output == b"next\n"
+    connection.close()
+
+
+@pytest.mark.system
+def test_an_unknown_host_is_not_spoken_to(
+    ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
+) -> None:
+    """Its key must have been recorded; the message says how."""
+    settings, server = ssh_settings
+    stranger = HostAddress("compute-9-9", server.address, server.port)
+    way = Way(stranger, settings, tmp_path)
+    with pytest.raises(HostError, match="not known here: run `rocks sync host sharedkey compute-9-9`"):
+        way.session().ask(ProbeRequest())
+
+
+@pytest.mark.system
+def test_a_changed_key_is_refused(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """With both fingerprints."""
+    settings, server = ssh_settings
+    settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
+    host = HostAddress("compute-0-0", server.address, server.port)
+    other = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
+    record_host_keys(settings.known_hosts_file, host, (other,))
+    with pytest.raises(HostError, match="the key of host compute-0-0 has changed") as raised:
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())
+    assert other.fingerprint in str(raised.value)
+    assert parse_host_key(server.host_key).fingerprint in str(raised.value)
+
+
+@pytest.mark.system
+def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """Another key than the one that the host knows."""
+    from rocks.hosts.keys import accepts_our_key, ensure_own_key
+
+    settings, server = ssh_settings
+    host = known_host(server, settings)
+    assert accepts_our_key(host, settings)
+    settings = settings._replace(key_file=str(tmp_path / "key"))
+    ensure_own_key(settings)
+    assert not accepts_our_key(host, settings)
+    with pytest.raises(HostError, match="does not accept our key for root: run `rocks sync host sharedkey"):
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())
+    with pytest.raises(HostError, match="this machine has no key|cannot read the key"):
+        (tmp_path / "key").write_text("spoilt")
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())

@@ -1,0 +1,40 @@
+"""What libvirt's hook lets start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.agent.hook import check_start
+from rocks.devices.leases import Leases
+from rocks.errors import IncoherentError, StateError, UserError
+
+BEFORE = ["a", "prepare", "begin", "-"]
+DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
+
+
+def test_an_overtaken_lease_is_refused(tmp_path: Path) -> None:
+    """The same and higher ones may start, and so may what is not of this system."""
+    Leases(tmp_path).admit("a", 7)
+    with pytest.raises(StateError, match="belongs to lease 6, but this host has seen lease 7"):
+        check_start(BEFORE, DOMAIN.format(6), tmp_path)
+    for text in (DOMAIN.format(7), DOMAIN.format(8), "<domain><name>a</name></domain>"):
+        check_start(BEFORE, text, tmp_path)
+
+
+def test_other_moments_are_not_looked_at(tmp_path: Path) -> None:
+    """Only the moment before a start can be refused."""
+    Leases(tmp_path).admit("a", 7)
+    for words in (["a", "release", "end", "-"], ["a", "start", "begin", "-"], ["a"], []):
+        check_start(words, "no XML at all", tmp_path)
+
+
+def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
+    """XML that is none, a remembered number that is none."""
+    with pytest.raises(UserError):
+        check_start(BEFORE, "<domain", tmp_path)
+    Leases(tmp_path).admit("a", 7)
+    (tmp_path / "leases" / "a").write_text("?")
+    with pytest.raises(IncoherentError):
+        check_start(BEFORE, DOMAIN.format(9), tmp_path)

@@ -1,0 +1,93 @@
+"""The file of hosts' keys, as OpenSSH writes and reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import UserError
+from rocks.hosts.known_hosts import HostKey, parse_host_key, read_known_hosts, record_host_keys
+from rocks.hosts.openssh import ssh_arguments, ssh_arguments_of_operator
+from rocks.hosts.settings import FleetSettings, HostAddress
+
+KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
+OTHER = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIBcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
+HOST = HostAddress("compute-0-0", "10.1.255.254", 22)
+
+
+def test_no_file_knows_nobody(tmp_path: Path) -> None:
+    """It is made when the first key is recorded."""
+    assert read_known_hosts(str(tmp_path / "absent")) == {}
+
+
+def test_a_key_is_recorded_under_name_and_place(tmp_path: Path) -> None:
+    """Twice changes nothing; the file is readable by everybody, as OpenSSH wants it."""
+    path = tmp_path / "ssh" / "known_hosts"
+    assert record_host_keys(str(path), HOST, (KEY,))
+    assert not record_host_keys(str(path), HOST, (KEY,))
+    assert path.read_text() == f"compute-0-0,10.1.255.254 {KEY.key_type} {KEY.base64_text}\n"
+    assert read_known_hosts(str(path))["compute-0-0"] == (KEY,)
+    away = HostAddress("compute-0-1", "10.1.255.253", 2222)
+    assert record_host_keys(str(path), away, (OTHER,))
+    assert read_known_hosts(str(path))["[10.1.255.253]:2222"] == (OTHER,)
+    assert read_known_hosts(str(path))["compute-0-0"] == (KEY,)
+    assert [entry.name for entry in path.parent.iterdir()] == ["known_hosts"]
+
+
+def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    """Whoever had the address before loses it; other lines stay as they are."""
+    path = tmp_path / "known_hosts"
+    path.write_text(
+        f"# ours\ncompute-0-0,10.1.255.254 {OTHER.key_type} {OTHER.base64_text} comment\n"
+        f"old-name,10.1.255.254 ssh-rsa AAAA\nnas-0-0 {KEY.key_type} {KEY.base64_text}"
+    )
+    assert record_host_keys(str(path), HOST, (KEY,))
+    assert path.read_text().splitlines() == [
+        "# ours",
+        "old-name ssh-rsa AAAA",
+        f"nas-0-0 {KEY.key_type} {KEY.base64_text}",
+        f"compute-0-0,10.1.255.254 {KEY.key_type} {KEY.base64_text}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "#",
+        "x",
+        "x ssh-ed25519",
+        "x ssh-ed25519 !!!",
+        "@revoked x ssh-ed25519 AAAA",
+        "|1|a|b ssh-ed25519 AAAA",
+    ],
+)
+def test_lines_that_vouch_for_nobody(tmp_path: Path, line: str) -> None:
+    """Comments, marked, hashed and broken ones."""
+    path = tmp_path / "known_hosts"
+    path.write_text(line + "\n")
+    assert read_known_hosts(str(path)).get("x", ()) == ()
+
+
+def test_a_fingerprint_is_openssh_s() -> None:
+    """As `ssh-keygen -l` prints it, without padding."""
+    assert KEY.fingerprint.startswith("SHA256:") and len(KEY.fingerprint) == 50 and "=" not in KEY.fingerprint
+    assert parse_host_key(f"{KEY.key_type} {KEY.base64_text} root@host\n") == KEY
+    with pytest.raises(UserError, match="no public key"):
+        parse_host_key("hello")
+
+
+def test_command_lines_of_openssh() -> None:
+    """Strict about the host's key, which is looked up by the host's name; ours asks nothing."""
+    settings = FleetSettings(key_file="/k", known_hosts_file="/kh")
+    ours = ssh_arguments(HOST, settings, ("-L", "1:127.0.0.1:2"))
+    assert ours[-4:] == ["-L", "1:127.0.0.1:2", "--", "root@10.1.255.254"]
+    for option in (
+        "HostKeyAlias=compute-0-0",
+        "UserKnownHostsFile=/kh",
+        "StrictHostKeyChecking=yes",
+        "BatchMode=yes",
+    ):
+        assert option in ours
+    assert "BatchMode=yes" not in ssh_arguments_of_operator(HOST, settings)

@@ -1,0 +1,156 @@
+"""One host during one command: the handshake, and what is made of answers that are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+import rocks
+from rocks.clock import Deadline
+from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.hosts.agent_line import AgentLine
+from rocks.hosts.connection import Ran
+from rocks.hosts.session import Session
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.wire.agent import AgentError
+from rocks.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_reply
+from rocks.wire.facts import ConsoleFact, ConsoleRequest
+
+FACT = ConsoleFact("127.0.0.1", 5900, None, None)
+GOOD = write_reply(FACT)
+
+
+class Scripted:
+    """A far end that sends these pieces, then ends with this status."""
+
+    def __init__(self, pieces: list[bytes], status: int | None = 0, said: bytes = b"") -> None:
+        self.pieces, self.status, self.said, self.closed = list(pieces), status, said, False
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        if self.closed:
+            raise BrokenPipeError("broken pipe")
+
+    def receive(self, deadline: Deadline) -> bytes:
+        if self.pieces and self.pieces[0] == b"hang":
+            raise TimeoutError
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def farewell(self) -> tuple[int | None, bytes]:
+        return self.status, self.said
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedConnection:
+    """Opens these far ends, one after the other."""
+
+    def __init__(self, *streams: Scripted) -> None:
+        self.streams = list(streams)
+
+    def open_agent(self) -> AgentLine:
+        return AgentLine("c-0-0", self.streams.pop(0))
+
+    def run(self, command: str, timeout_seconds: float | None) -> Ran:
+        raise AssertionError(command)
+
+    def close(self) -> None:
+        pass
+
+
+def session(*streams: Scripted, is_local: bool = False) -> Session:
+    """A session over scripted far ends."""
+    address = HostAddress("c-0-0", "10.1.1.1", 2222, is_local)
+    return Session(address, FleetSettings(), lambda: ScriptedConnection(*streams))
+
+
+def error_of(work: Callable[[], object]) -> RocksError:
+    """What it raises."""
+    with pytest.raises(RocksError) as raised:
+        work()
+    return raised.value
+
+
+def test_an_agent_answers_many_requests() -> None:
+    """Over one connection, however its bytes are cut."""
+    spoken = session(Scripted([GOOD[:5], GOOD[5:] + GOOD[:7], GOOD[7:]]))
+    assert [spoken.ask(ConsoleRequest("a")) for _ in range(2)] == [FACT, FACT]
+    assert session(Scripted([GOOD + GOOD])).ask(ConsoleRequest("a")) == FACT
+
+
+def test_the_agents_own_error_is_raised_and_the_line_kept() -> None:
+    """An error of one request says nothing about the connection."""
+    spoken = session(Scripted([write_error(AgentError("host", "libvirt is down")), GOOD]))
+    error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
+    assert isinstance(error, HostError) and str(error) == "libvirt is down"
+    assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+def test_another_version_is_refused_with_the_line_that_upgrades_it() -> None:
+    """Both versions and a line to paste, for a host over SSH and for this machine."""
+    old = json.dumps({"version": "0.0.9", "ok": False, "error": 1}).encode() + b"\n"
+    error = error_of(lambda: session(Scripted([old])).ask(ConsoleRequest("a")))
+    assert isinstance(error, StateError)
+    assert f"is version 0.0.9, this system is version {rocks.__version__}" in str(error)
+    assert (
+        "`ssh -p 2222 root@10.1.1.1 'mkdir -p /opt/rocks && tar -xzf - -C /opt/rocks' "
+        f"< dist/rocks-agent-{rocks.__version__}.tar.gz`" in str(error)
+    )
+    here = error_of(lambda: session(Scripted([old]), is_local=True).ask(ConsoleRequest("a")))
+    assert "`mkdir -p /opt/rocks && tar -xzf - -C /opt/rocks < dist/" in str(here)
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        (Scripted([b"Welcome\x1b[2J!\n"]), r"answered garbage: the reply is no JSON: 'Welcome\x1b[2J!'"),
+        (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
+        (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer, saying 'half a li'"),
+        (
+            Scripted([], 1, b"Traceback\n  x\nKeyError: 1\n"),
+            "status 1 without an answer, saying 'KeyError: 1'",
+        ),
+        (Scripted([], None), "the agent on host c-0-0 ended without an answer"),
+        (
+            Scripted([], 127, b"bash: no such file"),
+            "has no agent that starts, saying 'bash: no such file': `make",
+        ),
+        (Scripted([b"hang"]), "did not answer within 15 s; what it was asked may still be under way there"),
+        (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without an end of line, beginning with 'xxx"),
+    ],
+)
+def test_what_is_no_answer(stream: Scripted, words: str) -> None:
+    """A host's error that quotes it safely; the line is closed, and the next request opens another."""
+    spoken = session(stream, Scripted([GOOD]))
+    error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
+    assert isinstance(error, HostError)
+    assert words in str(error)
+    assert stream.closed
+    assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+def test_what_warming_up_met_is_told_once() -> None:
+    """And tried again after that."""
+    tries = []
+
+    def connect() -> ScriptedConnection:
+        tries.append(1)
+        if len(tries) == 1:
+            raise UserError("not today")
+        return ScriptedConnection(Scripted([GOOD]))
+
+    spoken = Session(HostAddress("c-0-0", "10.1.1.1"), FleetSettings(), connect)
+    spoken.warm_up()
+    assert str(error_of(lambda: spoken.ask(ConsoleRequest("a")))) == "not today"
+    assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+def test_warming_up_spares_the_first_request_the_way() -> None:
+    """The agent that it started is the one that answers."""
+    connection = ScriptedConnection(Scripted([GOOD]))
+    spoken = Session(HostAddress("c-0-0", "10.1.1.1"), FleetSettings(), lambda: connection)
+    spoken.warm_up()
+    assert connection.streams == []
+    assert spoken.ask(ConsoleRequest("a")) == FACT

@@ -1,0 +1,134 @@
+"""Requests and replies as lines; another version and garbage are told apart from answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import rocks
+from rocks.errors import BugError, IncoherentError, StateError
+from rocks.wire.agent import AgentError, PerformReply, PerformRequest, StopDomain, reply_deadline_seconds
+from rocks.wire.envelope import (
+    MAXIMUM_LINE_BYTES,
+    VersionError,
+    read_reply,
+    read_request,
+    shown_bytes,
+    write_error,
+    write_reply,
+    write_request,
+)
+from rocks.wire.facts import ConsoleFact, ConsoleRequest, ProbeRequest
+from rocks.wire.request import Request
+
+ASK = ConsoleRequest("vm-a-0")
+
+
+def changed(line: bytes, **fields: Any) -> bytes:
+    """The line with other fields in its envelope; None takes one away."""
+    envelope = {**json.loads(line), **fields}
+    return json.dumps({name: value for name, value in envelope.items() if value is not None}).encode()
+
+
+def test_a_request_is_one_line_and_comes_back() -> None:
+    """Whatever its text holds, even ends of lines."""
+    request = ConsoleRequest("a\nb\u2028\0")
+    line = write_request(request)
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
+    assert read_request(line) == request
+
+
+def test_a_reply_comes_back() -> None:
+    """As the shape that the table promises."""
+    fact = ConsoleFact("127.0.0.1", 5900, "/dev/pts/1", None)
+    assert read_reply(write_reply(fact), ASK) == fact
+
+
+@pytest.mark.parametrize("family", ["user", "state", "busy", "host", "tool", "incoherent", "bug"])
+def test_an_error_comes_back_as_its_class(family: str) -> None:
+    """So that exit status and advice are those of the place where it happened."""
+    error = read_reply(write_error(AgentError(family, "no, because")), ASK)
+    assert isinstance(error, Exception)
+    assert (error.family, str(error)) == (family, "no, because")
+
+
+def test_an_unknown_family_is_still_told() -> None:
+    """Its sentence must not be lost."""
+    error = read_reply(write_error(AgentError("cosmic", "rays")), ASK)
+    assert isinstance(error, IncoherentError) and "rays" in str(error)
+
+
+def test_another_version_is_found_before_anything_else() -> None:
+    """Even where the rest cannot be understood."""
+    line = changed(
+        write_reply(ConsoleFact(None, None, None, None)), version="0.0.9", result={"new": 1}, ok=None
+    )
+    with pytest.raises(VersionError) as raised:
+        read_reply(line, ASK)
+    assert raised.value.theirs == "0.0.9"
+    with pytest.raises(StateError, match=f"version {rocks.__version__}, the frontend is version 9.9"):
+        read_request(changed(write_request(ASK), version="9.9"))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"", "is no JSON: ''"),
+        (b"Welcome to host\x1b[2J\xff!", r"is no JSON: 'Welcome to host\\x1b\[2J\\xff!'"),
+        (b"[1]", "no JSON object"),
+        (b"[" * 100000, "no JSON"),
+        (b"{}", "field reply.version: missing"),
+        (changed(write_error(AgentError("user", "x")), error=None), "field reply.error: missing"),
+        (changed(write_error(AgentError("user", "x")), more=1), "field reply.more: unknown"),
+        (changed(write_reply(ConsoleFact(None, None, None, None)), ok="yes"), "field reply.ok"),
+        (changed(write_reply(ConsoleFact(None, None, None, None)), ok=None), "field reply.ok: missing"),
+        (write_reply(PerformReply(())), "field reply.result.outcomes: unknown here"),
+        (b" " * (MAXIMUM_LINE_BYTES + 1), "longer than"),
+    ],
+)
+def test_garbage_is_no_reply(line: bytes, words: str) -> None:
+    """And what is shown of it does no harm to a terminal."""
+    with pytest.raises(IncoherentError, match=words):
+        read_reply(line, ASK)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (changed(write_request(ASK), call="format_disks"), "expected one of facts, perform, console, probe"),
+        (changed(write_request(ASK), call=7), "field request.call"),
+        (changed(write_request(ASK), call=None), "field request.call: missing"),
+        (changed(write_request(ASK), extra=1), "field request.extra: unknown"),
+        (changed(write_request(ASK), arguments=[]), "field request.arguments: expected an object"),
+    ],
+)
+def test_a_wrong_request_is_refused(line: bytes, words: str) -> None:
+    """By the field that is wrong."""
+    with pytest.raises(IncoherentError, match=words):
+        read_request(line)
+
+
+def test_a_request_outside_the_table_is_our_own_fault() -> None:
+    """There is one table of calls."""
+
+    class Strange(Request[int]):
+        pass
+
+    with pytest.raises(BugError, match="Strange"):
+        write_request(Strange())
+
+
+def test_deadlines_include_what_the_deeds_wait_for() -> None:
+    """A guest that is given ten minutes to shut down must not be given up after two."""
+    patient = PerformRequest((StopDomain("a", action="shutdown", deadline_seconds=600),))
+    assert reply_deadline_seconds(patient) > 600
+    assert reply_deadline_seconds(PerformRequest(())) < 600
+    assert reply_deadline_seconds(ProbeRequest()) > 8
+
+
+def test_shown_bytes_are_short_and_plain() -> None:
+    """Printable ASCII only."""
+    assert shown_bytes(bytes(range(256)), 300).isprintable()
+    assert len(shown_bytes(b"x" * 1000)) < 70
