@@ -89,11 +89,19 @@ def set_column(database: Database, names: Sequence[str], column: str, value: obj
 
 
 def rename_host(database: Database, name: str, new_name: str) -> None:
-    """Give a host, and the member of category `host` that holds its attributes, another name."""
+    """Give a host, and the member of category `host` that holds its attributes, another name.
+
+    The attribute that says which host is the frontend follows.
+    """
     if name.lower() != new_name.lower():
         _remove_members(database, [new_name])
     database.execute("UPDATE nodes SET Name = %s WHERE Name = %s", (new_name, name))
     database.execute(f"UPDATE catindex SET Name = %s WHERE Name = %s AND {_OF_HOSTS}", (new_name, name))
+    database.execute(
+        "UPDATE attributes t JOIN categories c ON c.ID = t.Category SET t.Value = %s"
+        " WHERE c.Name = 'global' AND t.Attr = 'Kickstart_PrivateHostname' AND t.Value = %s",
+        (new_name, name),
+    )
 
 
 def remove_dependents(database: Database, names: Sequence[str], kind: str) -> None:

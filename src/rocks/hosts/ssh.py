@@ -104,13 +104,14 @@ class SshConnection:
         return self._transport
 
     def _log_in(self, deadline: Deadline) -> paramiko.Transport:
-        if not self._known_keys:
-            raise HostError(
-                f"the key of host {self._host.name} is not known here: run "
-                f"`rocks sync host sharedkey {self._host.name}`, which shows its fingerprint and records it"
-            )
         transport = start_transport(self._host, self._settings, self._known_keys)
         try:
+            # Asked after the host has answered: one that is down is down, whether its key is known or not.
+            if not self._known_keys:
+                raise HostError(
+                    f"the key of host {self._host.name} is not known here: run "
+                    f"`rocks sync host sharedkey {self._host.name}`, which shows its fingerprint and records it"
+                )
             check_host_key(self._host, transport, self._known_keys)
             transport.auth_timeout = some_seconds(deadline) or 0.0
             transport.auth_publickey(self._settings.user, self._private_key)
@@ -165,7 +166,7 @@ def check_host_key(host: HostAddress, transport: paramiko.Transport, known: tupl
     raise HostError(
         f"the key of host {host.name} has changed: {expected} is known here, it shows {shown.fingerprint} "
         f"({shown.key_type}). Compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on "
-        f"its own console; if the host was installed anew, run `rocks sync host sharedkey {host.name}`"
+        f"its own console; if the host was installed anew, run `rocks sync host sharedkey {host.name} replace=yes`"
     )
 
 

@@ -1,0 +1,161 @@
+"""libvirt's daemon on a machine of the lab: local socket only, state of its own, guests unprivileged."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import uuid
+from pathlib import Path
+
+from lab.namespace import Machine, last_line
+from lab.processes import ProcessIdentity, command_name, end, identify
+from rocks.errors import ToolError
+
+QEMU_OWNER = 64055
+"""Number of the unprivileged user that guests run as: the one Debian's libvirt uses, though no account is needed."""
+
+_ACCOUNT = "libvirt-qemu"
+_URI = "qemu:///system"
+_LOG_FOLDER = "/var/log/libvirt/qemu"
+_KVM = Path("/dev/kvm")
+_START_DEADLINE_SECONDS = 60.0
+_STOP_GRACE_SECONDS = 10.0
+_LINKS_DEADLINE_SECONDS = 5.0
+_PROBE_SECONDS = 5.0
+
+_DAEMON_CONFIGURATION = """\
+auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
+host_uuid = "{uuid}"
+"""
+
+# No mount namespaces of QEMU's own: what lives in the machine's namespace is how its processes are found again.
+_QEMU_CONFIGURATION = """\
+security_driver = "none"
+user = "+{owner}"
+group = "+{owner}"
+stdio_handler = "logd"
+namespaces = []
+cgroup_controllers = []
+"""
+
+
+def start(machine: Machine, kvm_works: bool) -> None:
+    """Start virtlogd and libvirtd on a running machine and wait until libvirtd answers.
+
+    Without working KVM the device is hidden: libvirt 9.0 takes 76 s for each start of a guest when /dev/kvm is there
+    and does not work, 0.3 s when it is not. ToolError when the daemon does not answer in time.
+    """
+    _write_configuration(machine)
+    _ensure_account(machine)
+    _cover_kvm(machine, kvm_works)
+    machine.start_daemon("virtlogd", ["/usr/sbin/virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"])
+    machine.start_daemon("libvirtd", ["/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+    _wait_until_it_answers(machine)
+
+
+def is_running(machine: Machine) -> bool:
+    """Whether both daemons run."""
+    return all(machine.daemon(name) is not None for name in ("virtlogd", "libvirtd"))
+
+
+def guests(machine: Machine) -> dict[str, ProcessIdentity]:
+    """Guests that run on the machine by libvirt's own record: name → QEMU's process."""
+    members = {process.process_id: process for process in machine.members()}
+    found = {}
+    for record in machine.outside("/run/libvirt/qemu").glob("*.pid"):
+        text = record.read_text(encoding="ascii", errors="replace").strip()
+        # A stale record may name anybody's process, and one is libvirtd's own.
+        if text.isdecimal() and int(text) in members and command_name(int(text)).startswith("qemu"):
+            found[record.stem] = members[int(text)]
+    return found
+
+
+def stop(machine: Machine) -> list[str]:
+    """End the guests, then the daemons; returns what was done, in words."""
+    running = guests(machine)
+    end(running.values(), _STOP_GRACE_SECONDS)
+    if running and machine.daemon("libvirtd") is not None:
+        _wait_until_noticed(machine)
+    done = [f"ended the guest {name}" for name in sorted(running)]
+    for name in ("libvirtd", "virtlogd"):
+        if machine.stop_daemon(name, _STOP_GRACE_SECONDS):
+            done.append(f"ended {name}")
+    return done
+
+
+def _write_configuration(machine: Machine) -> None:
+    machine.outside(_LOG_FOLDER).mkdir(mode=0o700, exist_ok=True)  # Debian's package brings it
+    folder = machine.outside("/etc/libvirt")
+    daemon = folder / "libvirtd.conf"
+    if not daemon.exists():
+        daemon.write_text(_DAEMON_CONFIGURATION.format(uuid=uuid.uuid4()), encoding="ascii")
+    (folder / "qemu.conf").write_text(_QEMU_CONFIGURATION.format(owner=QEMU_OWNER), encoding="ascii")
+    # As a host's node file links it: the agent's hook refuses a domain whose lease was taken over.
+    hook = folder / "hooks" / "qemu.d" / "rocks"
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    if not hook.is_symlink():
+        hook.symlink_to("/opt/rocks/libexec/rocks-libvirt-hook")
+
+
+def _ensure_account(machine: Machine) -> None:
+    """Give the machine the account that libvirt's own default names, if this machine has none.
+
+    libvirt 9.0 looks its compiled-in default user and group up before it reads that we configure numbers, and does not
+    start without them. Debian's libvirt-daemon-system makes them; here they exist inside the machine only.
+    """
+    line = f"{_ACCOUNT}:x:{QEMU_OWNER}:"
+    _cover_with_line(machine, Path("/etc/passwd"), f"{line}{QEMU_OWNER}::/nonexistent:/usr/sbin/nologin")
+    _cover_with_line(machine, Path("/etc/group"), line)
+
+
+def _cover_with_line(machine: Machine, original: Path, line: str) -> None:
+    text = original.read_text(encoding="utf-8", errors="surrogateescape")
+    if f"\n{_ACCOUNT}:" in text:
+        return
+    cover = machine.folder / original.name
+    cover.write_text(f"{text.rstrip()}\n{line}\n", encoding="utf-8", errors="surrogateescape")
+    cover.chmod(0o644)
+    machine.cover(cover, str(original))
+
+
+def _cover_kvm(machine: Machine, kvm_works: bool) -> None:
+    """Give the machine a /dev/kvm that says the truth: no access without working KVM, access for guests with it."""
+    if not _KVM.exists():
+        return
+    cover = machine.folder / ("kvm-open" if kvm_works else "kvm-hidden")
+    if not cover.exists():
+        if kvm_works:
+            # The distribution gives the device to a group, and our guests' user is in none: a node of their own.
+            os.mknod(cover, stat.S_IFCHR | 0o600, _KVM.stat().st_rdev)
+            cover.chmod(0o666)
+        else:
+            cover.touch(mode=0o000)
+            cover.chmod(0o000)
+    machine.cover(cover, str(_KVM))
+
+
+def _wait_until_it_answers(machine: Machine) -> None:
+    end_at = time.monotonic() + _START_DEADLINE_SECONDS
+    words = ""
+    while time.monotonic() < end_at:
+        daemon = machine.daemon("libvirtd")
+        if daemon is None or identify(daemon.process_id) is None:
+            words = last_line(machine.log_folder / "libvirtd.log")
+            raise ToolError(f"libvirtd ended while it was starting: {words}")
+        answer = machine.run(["/usr/bin/virsh", "--quiet", "--connect", _URI, "uri"], _PROBE_SECONDS)
+        if answer.exit_status == 0:
+            return
+        words = answer.error_text
+        time.sleep(0.05)
+    raise ToolError(f"libvirtd does not answer after {_START_DEADLINE_SECONDS:g} s: {words}")
+
+
+def _wait_until_noticed(machine: Machine) -> None:
+    """libvirtd removes a guest's network devices when it notices its end; its records of running guests go then."""
+    records = machine.outside("/run/libvirt/qemu")
+    end_at = time.monotonic() + _LINKS_DEADLINE_SECONDS
+    while any(records.glob("*.xml")) and time.monotonic() < end_at:
+        time.sleep(0.02)

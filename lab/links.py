@@ -1,0 +1,116 @@
+"""Network devices of a demo or test: bridges without uplink, marked in the kernel as made by one state folder.
+
+The mark is the link's alias: it is there as long as the link is, whatever happens to our files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.errors import StateError, ToolError
+from rocks.process import run, run_checked
+
+_DEADLINE_SECONDS = 10.0
+_MOST_SITES = 10
+
+
+class Link(NamedTuple):
+    """A network device of this machine: its name and its alias, which may be empty."""
+
+    name: str
+    alias: str
+
+
+def mark_of(folder: Path) -> str:
+    """The alias of links that belong to the state folder; at most 255 bytes fit, and a path may be longer."""
+    return f"rocks lab {hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]}"
+
+
+def read_links() -> list[Link]:
+    """All network devices of this machine."""
+    return parse_links(_ip("-json", "link", "show"))
+
+
+def parse_links(text: str) -> list[Link]:
+    """The devices in the output of `ip -json link show`."""
+    return [Link(str(row["ifname"]), str(row.get("ifalias", ""))) for row in json.loads(text)]
+
+
+def choose_names(links: Sequence[Link], stems: Sequence[str], mark: str) -> list[str]:
+    """A name for each stem, all with the same number: the one that the mark has already, else the first free one.
+
+    A name is free when neither it nor a VLAN on it is there. StateError when none of ten numbers is free.
+    """
+    ours = {link.name for link in links if link.alias == mark}
+    others = {link.name for link in links} - ours
+    taken = others | {_parent(name) for name in others}
+    choices = [[f"{stem}{number}" for stem in stems] for number in range(_MOST_SITES)]
+    # One that was killed half-way may have only one of its devices.
+    for names in choices:
+        if any(name in ours for name in names) and not any(name in others for name in names):
+            return names
+    for names in choices:
+        if not any(name in taken for name in names):
+            return names
+    raise StateError(
+        f"the network devices {stems[0]}0 to {stems[0]}{_MOST_SITES - 1} are all taken, by other demos perhaps; "
+        "see `ip link`, stop those, or remove the devices"
+    )
+
+
+def ensure_bridge(name: str, mark: str) -> bool:
+    """A bridge without uplink and without addresses; returns whether it was made.
+
+    StateError when the name is taken by a device without our mark, ToolError when the kernel refuses.
+    """
+    existing = next((link for link in read_links() if link.name == name), None)
+    if existing is not None and existing.alias != mark:
+        raise StateError(f"the network device {name} is there already and not ours; it is left as it is")
+    if existing is None:
+        _ip("link", "add", name, "type", "bridge")
+        _ip("link", "set", name, "alias", mark)
+        _ip("link", "set", name, "addrgenmode", "none")
+    _ip("link", "set", name, "up")
+    return existing is None
+
+
+def remove_links(mark: str) -> list[str]:
+    """Remove the marked devices and the VLANs on them, named after them; returns the names."""
+    links = read_links()
+    ours = [link.name for link in links if link.alias == mark]
+    names = [link.name for link in links if _parent(link.name) in ours] + ours
+    removed = []
+    for name in names:
+        answer = run(["/usr/sbin/ip", "link", "delete", name], deadline_seconds=_DEADLINE_SECONDS)
+        if answer.exit_status == 0:
+            removed.append(name)
+        elif any(link.name == name for link in read_links()):  # else it went with the device below it
+            raise ToolError(f"the network device {name} cannot be removed: {answer.error_text}")
+    return removed
+
+
+def has_vlans(device: str) -> bool:
+    """Whether the kernel makes 802.1Q devices: tried on `device`, which must exist."""
+    name = f"{device}.4094"
+    made = run(
+        ["/usr/sbin/ip", "link", "add", "link", device, "name", name, "type", "vlan", "id", "4094"],
+        deadline_seconds=_DEADLINE_SECONDS,
+    )
+    if made.exit_status != 0:
+        return False
+    _ip("link", "delete", name)
+    return True
+
+
+def _parent(name: str) -> str:
+    found = re.fullmatch(r"(.+)\.\d+", name)
+    return found.group(1) if found else ""
+
+
+def _ip(*arguments: str) -> str:
+    return run_checked(["/usr/sbin/ip", *arguments], deadline_seconds=_DEADLINE_SECONDS).text

@@ -1,0 +1,39 @@
+"""What is being done, shown as it is done, and how long each step took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Prints a line when a step ends and remembers its time for a table at the end."""
+
+    def __init__(self, tell: Callable[[str], None] = print) -> None:
+        self.tell = tell
+        self.steps: list[tuple[str, float]] = []
+        self._begin = time.monotonic()
+
+    @contextmanager
+    def step(self, words: str) -> Iterator[None]:
+        """A step that takes a moment. When it fails, its name is printed before the error travels on."""
+        begin = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            self.tell(f"  {words}: failed after {time.monotonic() - begin:.1f} s")
+            raise
+        seconds = time.monotonic() - begin
+        self.steps.append((words, seconds))
+        self.tell(f"  {words}: {seconds:.1f} s")
+
+    def record(self, words: str, seconds: float) -> None:
+        """Remember a step that shows itself."""
+        self.steps.append((words, seconds))
+
+    def table(self) -> str:
+        """Every step with its time, and the whole."""
+        rows = [*self.steps, ("all", time.monotonic() - self._begin)]
+        width = max(len(words) for words, _ in rows)
+        return "\n".join(f"  {words:{width}}  {seconds:6.1f} s" for words, seconds in rows)

@@ -1,0 +1,242 @@
+"""Add a virtual cluster: a frontend and its computes on a VLAN of their own, in one transaction, asking no host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.add_vm import DEFAULT_NETWORK, load_containers, plan_new_vms
+from rocks.actions.describe_vm import INSTALL_FRONTEND, PUBLIC_NETWORK
+from rocks.cluster.attributes import Member
+from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
+from rocks.cluster.host_plan import Membership, find_membership
+from rocks.cluster.interface_rules import check_ip
+from rocks.cluster.names import shown
+from rocks.cluster.start_plan import LOCAL_TRANSPORT
+from rocks.cluster.values import VLAN_HIGHEST, read_number
+from rocks.cluster.vm_plan import (
+    DEFAULT_MEMORY_MB,
+    LARGEST_DISK_GB,
+    LARGEST_MEMORY_MB,
+    MOST_CPUS,
+    NEXT_FREE,
+    VIRT_TYPE,
+    InterfaceWish,
+    VmWish,
+    plan_vlan,
+)
+from rocks.database import vm_changes, vm_stock
+from rocks.database.attributes import resolve_members
+from rocks.database.vm_changes import CarriedVlan
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from rocks.cluster.interface_rules import Subnet
+    from rocks.cluster.records import Host
+    from rocks.cluster.vm_plan import NewVm, Stock
+    from rocks.database.connection import Database
+
+COMPUTE_MEMORY_MB = 1024
+GATEWAY_ATTRIBUTE = "Kickstart_PublicGateway"
+MOST_COMPUTES = 4000
+
+
+@dataclass(frozen=True)
+class ClusterWords:
+    """The words of `rocks add cluster`, unread; None is what was not said. Hosts are names of the database.
+
+    `network` is the one whose devices carry the cluster's VLAN.
+    """
+
+    ip: str
+    computes: str
+    frontend_container: str
+    compute_containers: Sequence[str]
+    cpus: str = "1"
+    memory_mb: str = str(COMPUTE_MEMORY_MB)
+    compute_disk_gb: str = str(DEFAULT_SIZE_GB)
+    frontend_disk_gb: str = str(DEFAULT_SIZE_GB)
+    frontend_name: str | None = None
+    cluster_naming: bool = False
+    vlan: str | None = None
+    network: str = DEFAULT_NETWORK
+    gateway: str | None = None
+    virt_type: str = "hvm"
+
+
+@dataclass(frozen=True)
+class NewCluster:
+    """What was added: the VLAN id, the frontend, the computes, and what the operator should know."""
+
+    vlan: int
+    frontend: NewVm
+    computes: tuple[NewVm, ...]
+    warnings: tuple[str, ...]
+
+
+def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
+    """Store the cluster. UserError or StateError, and no change, when anything about it is wrong or taken."""
+    count, wanted_vlan = _check_words(words)
+    networks = vm_stock.load_subnets(database)
+    carrying = _network(networks, words.network)
+    private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
+    places = _places(words, count)
+    containers = {host.name: host for host in load_containers(database, list(dict.fromkeys(places)))}
+    _refuse_spread_over_local(containers.values())
+    vm_stock.lock_stock(database)
+    stock = vm_stock.read_stock(database, list(containers))
+    vlan = plan_vlan(wanted_vlan, stock.vlans)
+    hosts = [containers[place] for place in places]
+    frontend = _frontend(words, hosts[0], _membership(stock, "Frontend"), private, public, vlan)
+    computes = _computes(words, hosts[1:], _membership(stock, "Hosted VM"), vlan)
+    new = plan_new_vms([frontend, *computes], stock)
+    gateway = words.gateway or _site_gateway(database, new[0])
+    subnet_ids = {subnet.name: number for number, subnet in networks.values()}
+    carried = [CarriedVlan(host, vlan, carrying.name) for host in containers]
+    vm_changes.insert_vms(database, new, subnet_ids, carried)
+    vm_changes.claim_vlan(database, vlan, new[0].name)
+    if gateway:
+        vm_changes.insert_default_route(database, new[0].name, gateway)
+    return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, stock, carrying, gateway))
+
+
+def _check_words(words: ClusterWords) -> tuple[int, int | None]:
+    """(number of computes, wanted VLAN id or None)."""
+    if words.virt_type.lower() != VIRT_TYPE:
+        raise UserError(f"KVM support only 'hvm' virtualization, not \"{shown(words.virt_type)}\"")
+    check_ip(words.ip)
+    if words.gateway:
+        check_ip(words.gateway)
+    if words.cluster_naming and not words.frontend_name:
+        raise UserError("you must select a fe-name when using cluster-naming")
+    try:
+        count = read_number("num-computes", words.computes, 0, MOST_COMPUTES)
+    except UserError:
+        raise UserError(
+            f'num-computes must be an integer from 0 to {MOST_COMPUTES}, not "{shown(words.computes)}"'
+        ) from None
+    if count and not words.compute_containers:
+        raise UserError("container-hosts names no host; name physical hosts for the computes")
+    try:
+        vlan = read_number("vlan", words.vlan, 1, VLAN_HIGHEST) if words.vlan else None
+    except UserError:
+        raise UserError(
+            f"Vlan ID ({shown(words.vlan or '')}) must be an integer from 1 to {VLAN_HIGHEST}"
+        ) from None
+    return count, vlan
+
+
+def _places(words: ClusterWords, count: int) -> list[str]:
+    """The container of each machine, the frontend's first; the computes' are filled in turn."""
+    turn = words.compute_containers
+    return [words.frontend_container, *(turn[number % len(turn)] for number in range(count))]
+
+
+def _network(networks: dict[str, tuple[int, Subnet]], name: str) -> Subnet:
+    found = networks.get(name.lower())
+    if found is None:
+        raise UserError(
+            f'unknown network "{shown(name)}"; add it with rocks add network, or see rocks list network'
+        )
+    return found[1]
+
+
+def _membership(stock: Stock, name: str) -> Membership:
+    found = find_membership(name, stock.memberships)
+    if found is None:
+        raise StateError(
+            f'the membership "{name}" is missing from the database; add it back with rocks add appliance'
+        )
+    return found
+
+
+def _frontend(
+    words: ClusterWords, container: Host, membership: Membership, private: Subnet, public: Subnet, vlan: int
+) -> VmWish:
+    # The view `clusters` knows a cluster by its frontend's VLAN on `private`, whichever network carries it.
+    return VmWish(
+        container=container,
+        membership=membership,
+        interfaces=(
+            InterfaceWish(private, NEXT_FREE, vlan),
+            InterfaceWish(public, words.ip, 0),
+        ),
+        name=words.frontend_name or None,
+        memory_mb=DEFAULT_MEMORY_MB,
+        disk_size_gb=read_number("disk-per-frontend", words.frontend_disk_gb, 1, LARGEST_DISK_GB),
+        install_action=INSTALL_FRONTEND,
+    )
+
+
+def _computes(
+    words: ClusterWords, containers: Sequence[Host], membership: Membership, vlan: int
+) -> list[VmWish]:
+    cpus = read_number("cpus-per-compute", words.cpus, 1, MOST_CPUS)
+    memory_mb = read_number("mem-per-compute", words.memory_mb, 1, LARGEST_MEMORY_MB)
+    disk_size_gb = read_number("disk-per-compute", words.compute_disk_gb, 1, LARGEST_DISK_GB)
+    return [
+        VmWish(
+            container=container,
+            membership=membership,
+            interfaces=(InterfaceWish(vlan=vlan),),
+            name=f"vm-{words.frontend_name}-{number}" if words.cluster_naming else None,
+            cpus=cpus,
+            memory_mb=memory_mb,
+            disk_size_gb=disk_size_gb,
+            run_action=None,
+        )
+        for number, container in enumerate(containers)
+    ]
+
+
+def _site_gateway(database: Database, frontend: NewVm) -> str | None:
+    """The default gateway that the attributes give to the new frontend; None where they name none."""
+    membership = frontend.membership
+    member = Member(
+        frontend.name,
+        "linux",
+        membership.appliance,
+        membership.name,
+        str(frontend.rack),
+        str(frontend.rank),
+        "",
+    )
+    found = resolve_members(database, [member], GATEWAY_ATTRIBUTE)[frontend.name].get(GATEWAY_ATTRIBUTE)
+    value = found.value if found else ""
+    if not value:
+        return None
+    try:
+        check_ip(value)
+    except UserError as error:
+        raise StateError(
+            f"the attribute {GATEWAY_ATTRIBUTE} is no gateway ({error}); mend it with rocks set attr, or give gateway="
+        ) from None
+    return value
+
+
+def _refuse_spread_over_local(hosts: Collection[Host]) -> None:
+    local = [host.name for host in hosts if host.attribute("vlan_transport") == LOCAL_TRANSPORT]
+    if local and len(hosts) > 1:
+        raise StateError(
+            f"the cluster would be spread over {', '.join(host.name for host in hosts)}, but VLANs of {local[0]} are "
+            f"its own (attribute vlan_transport={LOCAL_TRANSPORT}) and reach no other host; put the whole cluster "
+            "on one host: fe-container= and container-hosts="
+        )
+
+
+def _warnings(
+    containers: Iterable[str], stock: Stock, network: Subnet, gateway: str | None
+) -> tuple[str, ...]:
+    found = [
+        f"{host} has no interface on network {network.name}, so the cluster's VLAN cannot leave it: "
+        f"rocks add host interface {host} IFACE subnet={network.name}"
+        for host in containers
+        if network.name not in stock.carriers.get(host.lower(), ())
+    ]
+    if not gateway:
+        found.append(
+            "the frontend got no default route: give gateway=, or set the attribute Kickstart_PublicGateway"
+        )
+    return tuple(found)

@@ -1,0 +1,74 @@
+"""The libvirt document of virtual machines, from what the database says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.cluster.vm_network import connect
+from rocks.database import vms as table
+from rocks.errors import StateError
+from rocks.render.domain import InstallBoot, domain_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.cluster.vm_network import Connection
+    from rocks.database.connection import Database
+    from rocks.render.domain import Filter
+
+    FiltersOf = Callable[[VirtualMachine], Mapping[str, Filter]]
+
+INSTALL_FRONTEND = "install vm frontend"
+PUBLIC_NETWORK = "public"
+
+
+def connections_of(vm: VirtualMachine) -> list[Connection]:
+    """How each interface of the machine is connected on its container; none without a container."""
+    return [] if vm.container is None else connect(vm.host.interfaces, vm.container.interfaces)
+
+
+def describe_vms(
+    database: Database, machines: Sequence[VirtualMachine], filters_of: FiltersOf
+) -> dict[str, list[str]]:
+    """Name → document. StateError for a machine without a boot row (`rocks set host boot` makes one)."""
+    for vm in machines:
+        if vm.host.boot_action is None:
+            raise StateError(
+                f"Host {vm.name} doesn't have a boot action; give it one: rocks set host boot {vm.name} action=os"
+            )
+    installs = _installs(database, machines)
+    return {
+        vm.name: domain_lines(vm, connections_of(vm), installs.get(vm.name), filters_of(vm))
+        for vm in machines
+    }
+
+
+def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, InstallBoot]:
+    """Name → how its installer starts, for virtual frontends whose next boot installs."""
+    wanted = [
+        vm
+        for vm in machines
+        if vm.host.install_action == INSTALL_FRONTEND and vm.host.boot_action == "install"
+    ]
+    if not wanted:
+        return {}
+    action = table.load_boot_actions(database, [INSTALL_FRONTEND]).get(INSTALL_FRONTEND)
+    if action is None:
+        raise StateError(
+            f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or let '
+            f"{wanted[0].name} boot from its disk: rocks set host boot {wanted[0].name} action=os"
+        )
+    gateways = table.default_gateways(database, [vm.name for vm in wanted])
+    installs = {}
+    for vm in wanted:
+        public = next((i for i in vm.host.interfaces if (i.subnet or "").lower() == PUBLIC_NETWORK), None)
+        installs[vm.name] = InstallBoot(
+            action,
+            ip=(public and public.ip) or "",
+            netmask=(public and public.netmask) or "",
+            dns=vm.host.attribute("Kickstart_PublicDNSServers").partition(",")[0].strip(),
+            gateway=gateways.get(vm.name, ""),
+            mac=(public and public.mac) or "",
+        )
+    return installs

@@ -1,0 +1,209 @@
+"""Start virtual machines: lease, hooks, facts, plan, deeds, record; each machine has its own outcome.
+
+Two short transactions stand around the machines' work (decision D7): what may start is leased and committed before
+the first call, what came of it is committed after the last. A command that is killed in between leaves a lease in
+state `starting`, which the next start or stop of that machine completes or undoes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
+from rocks.actions.describe_vm import INSTALL_FRONTEND, connections_of, describe_vms
+from rocks.actions.lease_vm import (
+    Attempt,
+    give_up_unused,
+    settle_leases,
+    still_open,
+    take_free_leases,
+    was_running,
+)
+from rocks.actions.outcomes import Outcomes
+from rocks.actions.reach_hosts import open_fleet
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import disk_keys, holders_to_ask
+from rocks.cluster.start_plan import LOCAL_TRANSPORT, AlreadyStarted, container_of, is_active, plan_start
+from rocks.database import boots, leases
+from rocks.database import vms as table
+from rocks.errors import HostError, RocksError, StateError
+from rocks.render.domain import with_lease
+from rocks.wire.agent import StartDomain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.actions.describe_vm import FiltersOf
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.hosts.fleet import Fleet
+    from rocks.wire.facts import HostFacts
+
+
+@dataclass(frozen=True)
+class StartHooks:
+    """What other rolls add: `allocate` may change the database (None: nobody does); `preboot` may give the XML."""
+
+    filters_of: FiltersOf
+    allocate: Callable[[VirtualMachine], None] | None = None
+    preboot: Callable[[VirtualMachine], str | None] | None = None
+
+
+def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
+    """Start the named machines; returns each one's outcome. Commits.
+
+    StateError, and nothing is done, when one of the names is no virtual machine.
+    """
+    attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
+    for attempt in attempts:
+        with attempt.failing_alone():
+            container_of(attempt.vm)
+    busy = lock_vms(database, [attempt.vm.name for attempt in still_open(attempts)])
+    for attempt in attempts:
+        attempt.error = attempt.error or busy.get(attempt.vm.name)
+    try:
+        take_free_leases(database, attempts)
+        if hooks.allocate is not None:
+            _allocate(database, attempts, hooks.allocate)
+        _start(database, attempts, hooks)
+    finally:
+        # After an interrupt as well: what was only planned is undone, what a host was asked for is not.
+        database.rollback()
+        give_up_unused(database, attempts)
+        _record_running(database, attempts)
+        database.commit()
+    return Outcomes(
+        {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
+        {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
+    )
+
+
+def _allocate(
+    database: Database, attempts: Sequence[Attempt], allocate: Callable[[VirtualMachine], None]
+) -> None:
+    """Run the hooks; a machine whose container or disks they changed gets its lease for the new ones."""
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            allocate(attempt.vm)
+        # A hook acts on machines: what it did is recorded, or undone, before the next.
+        if attempt.is_open:
+            database.commit()
+        else:
+            database.rollback()
+    moved = []
+    now = {vm.name: vm for vm in table.load_vms(database, [a.vm.name for a in still_open(attempts)])}
+    for attempt in still_open(attempts):
+        before, attempt.vm = attempt.vm, now[attempt.vm.name]
+        with attempt.failing_alone():
+            if (container_of(before).name, disk_keys(before)) != (
+                container_of(attempt.vm).name,
+                disk_keys(attempt.vm),
+            ):
+                moved.append(attempt)
+    give_up_unused(database, moved)
+    take_free_leases(database, moved)
+
+
+def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    """Ask the hosts, decide, commit what was decided, and let the hosts do it."""
+    containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
+    hosts = sorted(containers | holders_to_ask([a.step for a in still_open(attempts) if a.step]))
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts, [attempt.vm for attempt in still_open(attempts)])
+        settle_leases(database, attempts, facts)
+        _plan(database, attempts, facts)
+        database.commit()
+        _perform(database, fleet, attempts, hooks)
+
+
+def _plan(
+    database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    promised_mb: dict[str, int] = {}
+    neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
+    for attempt in still_open(attempts):
+        vm, host = attempt.vm, container_of(attempt.vm).name
+        with attempt.failing_alone():
+            answer = facts[host]
+            if isinstance(answer, RocksError):
+                raise HostError(f"{vm.name} is not started: {answer}")
+            plan = plan_start(
+                vm, connections_of(vm), answer, attempt.token, promised_mb.get(host, 0), neighbours
+            )
+            if not isinstance(plan, AlreadyStarted):
+                attempt.plan = plan
+                promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
+            elif was_running(attempt):
+                raise StateError(f"The host {vm.name} is already running.")
+            else:
+                attempt.notes = plan.notes
+
+
+def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:
+    """Hosts of each VLAN, asked for only where a container's VLANs are its own."""
+    return table.hosts_of_vlans(
+        database,
+        (
+            interface.vlan
+            for vm in machines
+            if container_of(vm).attribute("vlan_transport") == LOCAL_TRANSPORT
+            for interface in vm.host.interfaces
+            if interface.vlan
+        ),
+    )
+
+
+def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    deeds: dict[str, list[StartDomain]] = {}
+    asked: dict[str, Attempt] = {}
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            deeds.setdefault(container_of(attempt.vm).name, []).append(_deed(database, attempt, hooks))
+            asked[attempt.vm.name] = attempt
+    for attempt in asked.values():
+        attempt.lease_is_unused = False
+    refused: list[Attempt] = []
+    for name, outcome in perform_deeds(fleet, deeds):
+        attempt = asked[name]
+        attempt.error = error_of(outcome)
+        if attempt.error is None and not isinstance(outcome, RocksError):
+            assert attempt.plan is not None
+            attempt.notes = attempt.plan.notes + outcome.notes
+        elif not isinstance(outcome, RocksError):
+            refused.append(attempt)
+    _free_what_does_not_run(database, fleet, refused)
+
+
+def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
+    """A refusal alone does not say that nothing runs: libvirt may have started the domain by itself meanwhile."""
+    facts = ask_facts(database, fleet, {container_of(attempt.vm).name for attempt in refused})
+    for attempt in refused:
+        answer = facts[container_of(attempt.vm).name]
+        attempt.lease_is_unused = not isinstance(answer, RocksError) and not is_active(
+            answer, attempt.vm.name
+        )
+
+
+def _deed(database: Database, attempt: Attempt, hooks: StartHooks) -> StartDomain:
+    vm, plan = attempt.vm, attempt.plan
+    assert plan is not None
+    given = hooks.preboot(vm) if hooks.preboot is not None else None
+    lines = given.splitlines() if given else describe_vms(database, [vm], hooks.filters_of)[vm.name]
+    return StartDomain(
+        name=vm.name,
+        token=attempt.token,
+        xml=with_lease(lines, attempt.token),
+        disks=plan.disks,
+        links=plan.links,
+        autostart=plan.autostart,
+        assumed_state=plan.assumed_state,
+    )
+
+
+def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
+    """What runs is recorded; a frontend whose installer was started boots from its disk the next time."""
+    running = [attempt.vm for attempt in attempts if attempt.notes is not None]
+    leases.set_state(database, [vm.name for vm in running], "running", None)
+    installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
+    boots.set_boot_action(database, installing, "os")

@@ -1,0 +1,140 @@
+"""Stop virtual machines: intent, deeds, record. A lease is released when its host says that the domain is gone.
+
+As in `start_vm`, what is about to happen is committed before a host is asked, and what came of it after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
+from rocks.actions.describe_vm import connections_of
+from rocks.actions.outcomes import Outcomes
+from rocks.actions.reach_hosts import open_fleet
+from rocks.actions.take_over_vm import Force, take_over_vms
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import place_of
+from rocks.cluster.start_plan import links_of
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.wire.agent import StopDomain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.agent import StopAction
+
+ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
+ENDING: tuple[StopAction, ...] = ("poweroff", "shutdown")
+"""Actions after which the domain is gone."""
+
+DEFAULT_DEADLINE_SECONDS = 60
+
+
+def read_action(text: str) -> StopAction:
+    """The action of that name. UserError for another word."""
+    for action in ACTIONS:
+        if text == action:
+            return action
+    raise UserError(f'invalid action "{text}". action must be one of {", ".join(ACTIONS)}')
+
+
+def stop_vms(
+    database: Database,
+    names: Sequence[str],
+    action: StopAction = "poweroff",
+    deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
+    force: Force | None = None,
+) -> Outcomes:
+    """Stop, or restart in place, the named machines; returns each one's outcome. Commits.
+
+    A machine that is off already is done. With `force`, a host that does not answer loses its leases, after its
+    fence command (attribute `vm_fence_command`) succeeded or where the operator vouches for it. StateError, and
+    nothing is done, when one of the names is no virtual machine.
+    """
+    machines = {vm.name: vm for vm in table.load_vms(database, names)}
+    outcomes = Outcomes(failed=dict(lock_vms(database, list(machines))))
+    held = leases.read_leases(database, list(machines), lock=True)
+    places: dict[str, str] = {}
+    for name, vm in machines.items():
+        lease = held.get(name.lower())
+        place = place_of(vm, lease)
+        if name in outcomes.failed:
+            continue
+        if place is None:
+            outcomes.failed[name] = StateError(
+                f"host {name} does not have a physical host, so it does not run"
+            )
+        else:
+            places[name] = place
+    if action in ENDING:
+        leases.set_state(database, list(places), "stopping", action)
+    database.commit()
+    deeds: dict[str, list[StopDomain]] = {}
+    for name, place in places.items():
+        deeds.setdefault(place, []).append(_deed(machines[name], place, held, action, deadline_seconds))
+    gone, silent = _ask(database, deeds, outcomes)
+    if action in ENDING:
+        leases.release_leases(database, gone)
+        refused = [name for name in places if name not in gone and name not in silent]
+        leases.set_state(database, refused, "running", None)
+    database.commit()
+    if force is not None and silent:
+        take_over_vms(database, held, silent, force, outcomes)
+        database.commit()
+    return outcomes
+
+
+def _deed(
+    vm: VirtualMachine, place: str, held: Mapping[str, Lease], action: StopAction, deadline_seconds: int
+) -> StopDomain:
+    lease = held.get(vm.name.lower())
+    is_at_home = vm.container is not None and vm.container.name == place
+    return StopDomain(
+        name=vm.name,
+        token=lease.token if lease else None,
+        action=action,
+        deadline_seconds=deadline_seconds,
+        links=links_of(vm.container, connections_of(vm)) if vm.container and is_at_home else (),
+    )
+
+
+def _ask(
+    database: Database, deeds: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
+) -> tuple[list[str], dict[str, str]]:
+    """Machines that their hosts say are stopped, and those whose host is silent: name → host."""
+    gone: list[str] = []
+    silent: dict[str, str] = {}
+    with open_fleet(database, sorted(deeds)) as fleet:
+        facts = ask_facts(database, fleet, sorted(deeds))
+        for host, wanted in deeds.items():
+            answer = facts[host]
+            if isinstance(answer, RocksError):
+                silent.update({deed.name: host for deed in wanted})
+                outcomes.failed.update({deed.name: _unanswered(deed.name, host, answer) for deed in wanted})
+        # The facts put up the fences that were waiting for the host; its answer is kept whatever follows.
+        database.commit()
+        answering = {
+            host: wanted for host, wanted in deeds.items() if not isinstance(facts[host], RocksError)
+        }
+        place = {deed.name: host for host, wanted in deeds.items() for deed in wanted}
+        for name, outcome in perform_deeds(fleet, answering):
+            error = error_of(outcome)
+            if error is None:
+                gone.append(name)
+                outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
+            else:
+                outcomes.failed[name] = error
+                if isinstance(outcome, HostError):
+                    silent[name] = place[name]
+    return gone, silent
+
+
+def _unanswered(name: str, host: str, why: RocksError) -> HostError:
+    return HostError(
+        f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "
+        f'or when it is off for sure: rocks stop host vm {name} force=yes reason="…"'
+    )

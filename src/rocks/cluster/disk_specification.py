@@ -1,0 +1,87 @@
+"""`TYPE:PATH,DEVICE,BUS`, the text of a disk. Pure. Source: specification §5.4."""
+
+from __future__ import annotations
+
+import re
+
+from rocks.cluster.names import shown
+from rocks.cluster.records import Disk
+from rocks.errors import UserError
+
+FILE_TYPES = ("file", "qcow2", "qed")
+TYPES = (*FILE_TYPES, "phy", "tap:aio")
+BUSES = ("virtio", "ide", "scsi", "sata", "w")
+DEFAULT_SIZE_GB = 36
+
+LONGEST_PATH = 512
+"""Characters that the database keeps."""
+
+LONGEST_FILE_NAME_BYTES = 255
+"""What Linux's file systems take (NAME_MAX)."""
+
+# The path of an iSCSI device holds colons itself.
+_TYPE_AND_PATH = re.compile(rf"({'|'.join(TYPES)}):(.*)", re.DOTALL)
+_DEVICE = re.compile(r"(vd|sd|hd|xvd)[a-z]{1,2}")
+_ONE_OF_SEVERAL = re.compile(r"[^,]*,[^,]*,\S*")
+
+
+def read_disk(text: str, size_gb: int) -> Disk:
+    """The disk that a specification describes.
+
+    UserError when it has not exactly two commas, an unknown type or bus, a device that is none, or a path for which
+    `path_fault` finds a reason.
+    """
+    parts = text.split(",")
+    match = _TYPE_AND_PATH.fullmatch(parts[0])
+    if len(parts) != 3 or match is None:
+        raise UserError(
+            f'Invalid disk specification "{shown(text)}": it must be TYPE:PATH,DEVICE,BUS with TYPE one of '
+            f"{', '.join(TYPES)}. Please see rocks add host vm help."
+        )
+    disk_type, path = match.groups()
+    _, device, bus = parts
+    fault = path_fault(path)
+    if fault:
+        raise UserError(f'Invalid disk specification "{shown(text)}": the path {fault}')
+    if not _DEVICE.fullmatch(device):
+        raise UserError(
+            f'Invalid disk specification "{shown(text)}": "{shown(device)}" is no device such as vda, sda or hda'
+        )
+    if bus not in BUSES:
+        raise UserError(
+            f'Invalid disk specification "{shown(text)}": the bus must be one of {", ".join(BUSES)}'
+        )
+    return _disk_at(disk_type, path, device, bus, size_gb)
+
+
+def split_disks(text: str) -> list[str]:
+    """The specifications in a text that holds several, parted by blanks; a path may hold blanks itself."""
+    found = [match.strip() for match in _ONE_OF_SEVERAL.findall(text)]
+    rest = _ONE_OF_SEVERAL.sub("", text).strip()
+    return [*found, rest] if rest else found
+
+
+def path_fault(path: str) -> str | None:
+    """What keeps `path` from being that of a disk, to follow the words `the path`; None when nothing does.
+
+    One file has one path here (no `//`, no `..`): leases compare paths as text.
+    """
+    if not path.startswith("/") or {"", ".", ".."} & set(path[1:].split("/")):
+        return f'"{shown(path)}" must be absolute, end in a name, and hold neither // nor . nor ..'
+    if "," in path or not path.isprintable():
+        return f'"{shown(path)}" must hold neither commas nor control characters'
+    if len(path) > LONGEST_PATH or any(len(p.encode()) > LONGEST_FILE_NAME_BYTES for p in path.split("/")):
+        return f"is too long: it may have {LONGEST_PATH} characters, each name in it {LONGEST_FILE_NAME_BYTES} bytes"
+    return None
+
+
+def default_disk(vm: str, folder: str, size_gb: int) -> Disk:
+    """The disk that a virtual machine gets when none is given: a raw file in `folder`."""
+    return _disk_at("file", f"{folder.rstrip('/')}/{vm}.vda", "vda", "virtio", size_gb)
+
+
+def _disk_at(disk_type: str, path: str, device: str, bus: str, size_gb: int) -> Disk:
+    if disk_type == "phy":
+        return Disk(disk_type, "", path, device, bus, size_gb)
+    folder, _, name = path.rpartition("/")
+    return Disk(disk_type, folder or "/", name, device, bus, size_gb)

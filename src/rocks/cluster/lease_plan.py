@@ -1,0 +1,95 @@
+"""Who may run a virtual machine now: the rules of decision D6. Pure.
+
+A lease is taken before anything starts and released only when its host has said that the domain is gone. What is
+read here are rows under a lock; what is returned is what must be written before the first call to a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.records import Lease, VirtualMachine
+
+DiskKey = tuple[str, str]
+"""A disk as leases know it: the host and the path there."""
+
+
+@dataclass(frozen=True)
+class TakeLease:
+    """Nobody may be running the machine: take the lease under a new token."""
+
+    name: str
+    host: str
+    disks: tuple[DiskKey, ...]
+
+
+@dataclass(frozen=True)
+class KeepLease:
+    """The same host holds it: it may be running there, or an earlier command was killed. Its facts decide."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class AskHolder:
+    """Another host holds it: only its word that the domain is gone frees the lease."""
+
+    lease: Lease
+    host: str
+    disks: tuple[DiskKey, ...]
+
+
+LeaseStep = TakeLease | KeepLease | AskHolder
+
+
+def disk_keys(vm: VirtualMachine) -> tuple[DiskKey, ...]:
+    """The machine's disks on its container."""
+    return () if vm.container is None else tuple((vm.container.name, disk.path) for disk in vm.disks)
+
+
+def place_of(vm: VirtualMachine, lease: Lease | None) -> str | None:
+    """The host on which the machine may be running: its lease's, else its container; None when it has neither."""
+    if lease is not None and lease.is_held:
+        return lease.host
+    return None if vm.container is None else vm.container.name
+
+
+def plan_lease(vm: VirtualMachine, lease: Lease | None, holders: Mapping[DiskKey, str]) -> LeaseStep:
+    """What must happen to the lease before `vm` may start on its container.
+
+    `holders` says which machine's lease covers a disk. StateError when another machine's does.
+    """
+    assert vm.container is not None
+    keys = disk_keys(vm)
+    for host, path in keys:
+        other = holders.get((host, path))
+        if other is not None and other.lower() != vm.name.lower():
+            raise StateError(
+                f"{vm.name} is not started: its disk {path} on {host} is in use by {other}, which may be running; "
+                f"stop it first (rocks stop host vm {other})"
+            )
+    if lease is None or not lease.is_held or lease.host is None:
+        return TakeLease(vm.name, vm.container.name, keys)
+    if lease.host.lower() == vm.container.name.lower():
+        return KeepLease(lease)
+    return AskHolder(lease, vm.container.name, keys)
+
+
+def holder_is_silent(lease: Lease, reason: str) -> StateError:
+    """The refusal to start while the lease's host cannot say that the domain is gone."""
+    return StateError(
+        f"{lease.name} is not started: it may still be running on {lease.host}, which does not answer ({reason}). "
+        f"Bring {lease.host} back, or when it is off for sure: "
+        f'rocks stop host vm {lease.name} force=yes reason="…"'
+    )
+
+
+def holders_to_ask(steps: Sequence[LeaseStep]) -> set[str]:
+    """Hosts that must be asked besides the containers: the holders of leases that are to move."""
+    return {step.lease.host for step in steps if isinstance(step, AskHolder) and step.lease.host}

@@ -1,0 +1,85 @@
+"""The site's pool of MAC addresses for virtual machines. Pure. Source: specification §5.3.
+
+From the frontend's public address a.b.c.d comes a base of which 22 bits are free, so two sites with different
+public addresses never hand out the same address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from rocks.cluster.names import shown
+from rocks.errors import StateError, UserError
+
+MASK = "ff:ff:ff:c0:00:00"
+_MAC = re.compile(r"[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
+LOCAL_UNICAST = 0x02 << 40
+
+
+def base_from_address(public_address: str) -> str:
+    """The pool's first address for a frontend's public IPv4 address; UserError when that is none.
+
+    >>> base_from_address("137.110.119.118")
+    '76:77:6e:80:00:00'
+    """
+    try:
+        _, b, c, d = ipaddress.IPv4Address(public_address).packed
+    except ValueError:
+        raise UserError(
+            f"The ip address {shown(public_address)} is invalid: it must be IPv4, as 192.0.2.1"
+        ) from None
+    first = (d & 0b1111_1100) + 2
+    return mac_text(first << 40 | c << 32 | b << 24 | (d & 0b11) * 64 << 16)
+
+
+def next_macs(base: str, mask: str, used: Iterable[str], count: int) -> list[str]:
+    """`count` addresses of the pool that nobody has: above the highest used one, then, at the end, the holes.
+
+    `used` may hold anything; InfiniBand addresses and malformed ones are passed over. StateError, naming the
+    pool, when it has too few left.
+    """
+    base_number, mask_number = _pool(base, mask)
+    span = ~mask_number & (2**48 - 1)
+    taken = {n & span for n in map(mac_number, used) if n is not None and n & mask_number == base_number}
+    first = max(taken) + 1 if taken else 0
+    chosen: list[int] = []
+    for start, end in ((first, span + 1), (0, first)):
+        for number in range(start, end):
+            if len(chosen) == count:
+                break
+            if number not in taken:
+                chosen.append(number)
+    if len(chosen) < count:
+        raise StateError(
+            f"the pool of MAC addresses {base} with mask {mask} has only {len(chosen)} of {count} addresses left; "
+            "remove virtual machines or widen vm_mac_base_addr_mask"
+        )
+    return [mac_text(base_number | number) for number in chosen]
+
+
+def mac_number(text: str) -> int | None:
+    """The address as a number; None for what is no six-octet address."""
+    if not _MAC.fullmatch(text):
+        return None
+    return int("".join(octet.zfill(2) for octet in text.split(":")), 16)
+
+
+def mac_text(number: int) -> str:
+    """Six lower-case octets of two digits."""
+    return ":".join(f"{number:012x}"[i : i + 2] for i in range(0, 12, 2))
+
+
+def _pool(base: str, mask: str) -> tuple[int, int]:
+    base_number, mask_number = mac_number(base), mac_number(mask)
+    if base_number is None:
+        raise StateError(f'vm_mac_base_addr "{shown(base)}" is no MAC address; set it as 76:77:6e:80:00:00')
+    span = None if mask_number is None else ~mask_number & (2**48 - 1)
+    # The first octet says that an address is local and no multicast: it must be the same in the whole pool.
+    if mask_number is None or span is None or span & (span + 1) or mask_number >> 40 != 0xFF:
+        raise StateError(
+            f'vm_mac_base_addr_mask "{shown(mask)}" is no mask that begins with ff; set it as {MASK}'
+        )
+    unicast = base_number & ~(0x01 << 40) | LOCAL_UNICAST
+    return unicast & mask_number, mask_number

@@ -1,0 +1,1 @@
+"""Commands that create something of hosts."""

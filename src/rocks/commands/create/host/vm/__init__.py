@@ -1,0 +1,25 @@
+"""`rocks create host vm`"""
+
+import rocks.commands
+from rocks.commands.vm_start import start_with_hooks
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Start virtual machines; another word for start host vm.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines.
+    </arg>
+
+    <example cmd='create host vm vm-vc1-0'>
+    Start one machine.
+    </example>
+    <related>start host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Start the machines and tell what failed."""
+        start_with_hooks(self, self.getSomeHostnames(args))

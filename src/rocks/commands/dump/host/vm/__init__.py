@@ -1,0 +1,49 @@
+"""`rocks dump host vm`"""
+
+import rocks.commands.dump
+from rocks.cluster.records import VirtualMachine
+from rocks.commands.tree import longest_prefix, tree_folders
+from rocks.database.hosts import find_local_host
+from rocks.database.vms import load_vms, which_are_vms
+
+SET_VM = ("set", "host", "vm")
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that make virtual machines again.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Virtual machines; all when none is given.
+    </arg>
+
+    <example cmd='dump host vm'>
+    All virtual machines.
+    </example>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one or two lines a machine."""
+        local = find_local_host(self.db)
+        trees = tree_folders()
+        for vm in load_vms(self.db, which_are_vms(self.db, self.getHostnames(args))):
+            # A machine may be called like a command below `set host vm`: the words are then one.
+            is_command = longest_prefix((*SET_VM, vm.name), trees) > len(SET_VM)
+            verb = (" ".join(SET_VM),) if is_command else SET_VM
+            self.dump(*verb, vm.name, *_words(vm, local))
+            if vm.cdrom_path:
+                self.dump(*SET_VM, "cdrom", vm.name, f"cdrom={vm.cdrom_path}")
+
+
+def _words(vm: VirtualMachine, local: str | None) -> list[str]:
+    words = []
+    if vm.container is not None:
+        words.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")
+    if vm.disks:
+        words += [
+            f"disk={' '.join(disk.specification for disk in vm.disks)}",
+            f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}",
+        ]
+    return [*words, f"mem={vm.memory_mb}", f"slice={vm.slice}", f"virt-type={vm.virt_type or 'para'}"]

@@ -1,0 +1,73 @@
+"""`rocks list cluster`"""
+
+import rocks.commands
+from rocks.database import clusters, vm_listing
+
+VIRTUAL, PHYSICAL = "VM", "physical"
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    List frontends, physical and virtual, with their clients.
+
+    <arg optional='1' type='string' name='frontend' repeat='1'>
+    Frontends; all when none is given.
+    </arg>
+    <param type='bool' name='status'>
+    yes: ask the physical hosts for the states of the virtual machines, as rocks list host vm does.
+    </param>
+
+    <example cmd='list cluster'>
+    All clusters.
+    </example>
+    <example cmd='list cluster vc1 status=yes'>
+    One cluster and what of it runs.
+    </example>
+    <related>list host vm</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a row for each frontend, followed by its clients."""
+        show_status = self.fillFlag("status")
+        frontends = self._frontends(args)
+        found = clusters.members(self.db, [name for name, virtual in frontends if virtual])
+        states = self._states([name for c in found.values() for name in c.names]) if show_status else {}
+        self.beginOutput()
+
+        def add(owner: str, client: str, virtual: bool) -> None:
+            status = (states.get(client or owner, ""),) if show_status else ()
+            self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))
+
+        for name, virtual in frontends:
+            add(name, "", virtual)
+            if virtual:
+                for client in found[name].clients if name in found else ():
+                    add("", client, True)
+            else:
+                for client, client_is_virtual in clusters.physical_clients(self.db):
+                    add("", client, client_is_virtual)
+        header = ["frontend", "client nodes", "type", *(["status"] if show_status else [])]
+        self.endOutput(header=header, trimOwner=False)
+
+    def _frontends(self, args: list[str]) -> list[tuple[str, bool]]:
+        known = clusters.frontends(self.db)
+        if not args:
+            return known
+        kinds = {name.lower(): (name, virtual) for name, virtual in known}
+        names = self.getHostnames(args)
+        for name in names:
+            if name.lower() not in kinds:
+                self.abort(
+                    f"host {name} is not a virtual frontend; rocks list cluster shows those that there are"
+                )
+        return [kinds[name.lower()] for name in names]
+
+    def _states(self, names: list[str]) -> dict[str, str]:
+        from rocks.actions.show_vm_states import show_vm_states  # hosts are reached by heavy libraries
+
+        containers = {row.name: row.container for row in vm_listing.vm_rows(self.db, names)}
+        return show_vm_states(self.db, containers)

@@ -1,0 +1,1 @@
+"""Commands that pause something of hosts."""

@@ -1,0 +1,26 @@
+"""`rocks pause host vm`"""
+
+import rocks.commands
+from rocks.actions.pause_vm import pause_vms
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Halt virtual machines where they stand; their memory stays taken.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines.
+    </arg>
+
+    <example cmd='pause host vm vm-vc1-0'>
+    Pause one machine.
+    </example>
+    <related>resume host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Pause the machines and tell what failed."""
+        outcomes = pause_vms(self.db, self.getSomeHostnames(args))
+        self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -1,0 +1,35 @@
+"""`rocks remove cluster`"""
+
+import rocks.commands
+from rocks.commands.vm_removal import remove_with_hooks
+from rocks.database.clusters import clusters_of
+from rocks.database.vm_changes import drop_unused_vlans
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove virtual clusters: their machines are stopped, their hosts and VLANs removed from the database.
+
+    Disk images stay where they are, and are named. No host's network is restarted.
+
+    <arg type='string' name='frontend' repeat='1'>
+    Virtual frontends.
+    </arg>
+
+    <example cmd='remove cluster vc1'>
+    Remove vc1 and its computes.
+    </example>
+    <related>add cluster</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the clusters."""
+        if not args:
+            self.abort("must supply at least one frontend name")
+        clusters = clusters_of(self.db, self.getHostnames(args))
+        names = [name for cluster in clusters for name in cluster.names]
+        remove_with_hooks(self, names)
+        self.command("remove.host", names)
+        drop_unused_vlans(self.db, sorted({vlan for cluster in clusters for vlan in cluster.vlans}))

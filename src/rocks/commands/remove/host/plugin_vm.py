@@ -1,0 +1,25 @@
+"""A host that is a virtual machine is stopped and forgotten as such before its node goes."""
+
+from collections.abc import Sequence
+
+import rocks.commands
+from rocks.commands.vm_removal import remove_with_hooks
+from rocks.database.vms import which_are_vms
+
+
+class Plugin(rocks.commands.Plugin):
+    """Removes the virtual machines among the hosts, with the hooks of `remove host vm`."""
+
+    def provides(self) -> str:
+        """The plugin's name."""
+        return "vm"
+
+    def precedes(self) -> list[str]:
+        """The machine's interfaces, attributes and boot row describe what is stopped."""
+        return ["attr", "boot", "interface", "route"]
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Remove those of the hosts that are virtual machines."""
+        names = which_are_vms(self.db, hosts)
+        if names:
+            remove_with_hooks(self.owner, names)

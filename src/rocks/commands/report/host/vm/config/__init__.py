@@ -1,0 +1,32 @@
+"""`rocks report host vm config`"""
+
+import rocks.commands
+from rocks.actions.describe_vm import describe_vms
+from rocks.commands.vm_filters import filters_of
+from rocks.database.vms import load_vms, which_are_vms
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the libvirt document of a virtual machine, as its next start will use it.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines; with several, the first line of each document has the machine's name in front.
+    </arg>
+
+    <example cmd='report host vm config vm-vc1-0'>
+    The document of one machine.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the documents."""
+        machines = load_vms(self.db, which_are_vms(self.db, self.getSomeHostnames(args)))
+        documents = describe_vms(self.db, machines, filters_of(self))
+        for name, lines in documents.items():
+            prefix = f"{name}: " if len(documents) > 1 else ""
+            self.addText(prefix + "\n".join(lines) + "\n")

@@ -1,0 +1,29 @@
+"""`rocks report host vm virt_type`"""
+
+import rocks.commands
+from rocks.database.vm_listing import virt_types
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the kind of virtualisation of virtual machines.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines.
+    </arg>
+
+    <example cmd='report host vm virt_type vc1'>
+    Prints hvm.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one line a machine."""
+        self.beginOutput()
+        for name, kind in virt_types(self.db, self.getSomeHostnames(args)):
+            self.addOutput(name, kind)
+        self.endOutput(padChar="")

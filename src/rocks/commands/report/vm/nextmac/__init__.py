@@ -1,0 +1,22 @@
+"""`rocks report vm nextmac`"""
+
+import rocks.commands
+from rocks.actions.add_vm import next_mac
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the MAC address that the next virtual machine would get. It is not reserved.
+
+    <example cmd='report vm nextmac'>
+    Prints an address such as 76:77:6e:80:00:00.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the address."""
+        self.addText(next_mac(self.db) + "\n")

@@ -1,0 +1,26 @@
+"""`rocks resume host vm`"""
+
+import rocks.commands
+from rocks.actions.pause_vm import resume_vms
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Let paused virtual machines go on.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines.
+    </arg>
+
+    <example cmd='resume host vm vm-vc1-0'>
+    Resume one machine.
+    </example>
+    <related>pause host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Resume the machines and tell what failed."""
+        outcomes = resume_vms(self.db, self.getSomeHostnames(args))
+        self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -1,0 +1,32 @@
+"""`rocks set host vm cdrom`"""
+
+import rocks.commands
+from rocks.actions.set_vm import set_cdrom
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Put a CD image into a virtual machine. It takes effect at the next start.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <param type='string' name='cdrom' optional='0'>
+    Absolute path of the image, or of a device, on the physical host; none takes it out.
+    </param>
+
+    <example cmd='set host vm cdrom vc1 cdrom=/export/iso/install.iso'>
+    Boot vc1 from an image.
+    </example>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Change the machine."""
+        hosts, path = self.fillPositionalArgs(("cdrom",))
+        if len(hosts) != 1:
+            self.abort("must supply only one host")
+        if not path:
+            self.abort("you need to specify the path to the cdrom")
+        set_cdrom(self.db, self.getOneHostname(hosts), path)

@@ -1,0 +1,34 @@
+"""`rocks start cluster`"""
+
+import rocks.commands
+from rocks.commands.vm_start import start_with_hooks
+from rocks.database.clusters import clusters_of
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Start the machines of virtual clusters.
+
+    <arg type='string' name='frontend' repeat='1'>
+    Virtual frontends.
+    </arg>
+    <param type='bool' name='computes'>
+    no: start the frontends alone.
+    </param>
+
+    <example cmd='start cluster vc1'>
+    Start vc1 and all its computes.
+    </example>
+    <related>stop cluster</related>
+    <related>start host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Start the machines and tell what failed."""
+        clusters = clusters_of(self.db, self.getSomeHostnames(args))
+        everything = self.fillFlag("computes", True)
+        start_with_hooks(
+            self, [name for c in clusters for name in (c.frontend, *(c.clients if everything else ()))]
+        )

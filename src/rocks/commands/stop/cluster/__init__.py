@@ -1,0 +1,47 @@
+"""`rocks stop cluster`"""
+
+import rocks.commands
+from rocks.actions.stop_vm import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
+from rocks.cluster.values import read_number
+from rocks.database.clusters import clusters_of
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Stop the machines of virtual clusters.
+
+    <arg type='string' name='frontend' repeat='1'>
+    Virtual frontends.
+    </arg>
+    <param type='bool' name='computes'>
+    no: stop the frontends alone.
+    </param>
+    <param type='string' name='action'>
+    poweroff (the default), shutdown, reset or reboot, as for rocks stop host vm.
+    </param>
+    <param type='int' name='timeout'>
+    Seconds that shutdown gives the guests, 60 by default.
+    </param>
+
+    <example cmd='stop cluster vc1 action=shutdown'>
+    Ask vc1 and its computes to shut down.
+    </example>
+    <related>start cluster</related>
+    <related>stop host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Stop the machines and tell what failed."""
+        action, timeout = self.fillParams(
+            [("action", "poweroff"), ("timeout", str(DEFAULT_DEADLINE_SECONDS))]
+        )
+        clusters = clusters_of(self.db, self.getSomeHostnames(args))
+        everything = self.fillFlag("computes", True)
+        names = [name for c in clusters for name in (*(c.clients if everything else ()), c.frontend)]
+        outcomes = stop_vms(self.db, names, read_action(action), read_number("timeout", timeout, 0, 3600))
+        for notes in outcomes.done.values():
+            for note in notes:
+                self.tell(note)
+        self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -1,0 +1,1 @@
+"""Commands that bring machines into line with the database."""

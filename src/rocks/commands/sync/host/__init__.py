@@ -1,0 +1,1 @@
+"""Commands that bring hosts into line with the database."""

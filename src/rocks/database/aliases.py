@@ -1,0 +1,42 @@
+"""Rows of `aliases`: other names of hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.hosts import in_order, marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+
+def insert_alias(database: Database, host: str, alias: str) -> None:
+    """Give the host of that name another one."""
+    database.execute(
+        "INSERT INTO aliases (Node, Name) SELECT ID, %s FROM nodes WHERE Name = %s", (alias, host)
+    )
+
+
+def list_aliases(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, alias) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node"
+        f" WHERE n.Name IN ({marks(names)}) ORDER BY l.ID",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> int:
+    """Remove one alias, or all, of the hosts; returns how many there were."""
+    if not hosts:
+        return 0
+    condition, values = ("", []) if alias is None else (" AND l.Name = %s", [alias])
+    return database.execute(
+        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN ({marks(hosts)}){condition}",
+        [*hosts, *values],
+    )

@@ -1,0 +1,145 @@
+"""Leases of virtual machines, and the fences that a lost lease leaves behind (decision D6).
+
+Rows are keyed by names, not by `vm_nodes`: they outlive `remove host vm`, so a new machine of the same name or on
+the same disk is refused until the old domain is known to be gone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from rocks.cluster.records import Lease
+from rocks.database.hosts import marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.cluster.lease_plan import DiskKey
+    from rocks.database.connection import Database
+
+
+def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
+    """Name, in lower case, → lease, for those of the names that ever had one; `lock` holds the rows."""
+    if not names:
+        return {}
+    rows = database.rows(
+        f"SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases WHERE Name IN ({marks(names)})"
+        + (" FOR UPDATE" if lock else ""),
+        names,
+    )
+    return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
+
+
+def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
+    """All leases that the hosts hold."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        "SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases"
+        f" WHERE State <> 'released' AND Host IN ({marks(hosts)}) ORDER BY Name",
+        hosts,
+    )
+    return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+
+
+def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, str]:
+    """(host, path) → the machine whose lease covers that disk."""
+    if not keys:
+        return {}
+    rows = database.rows(
+        "SELECT Host, Path, Name FROM vm_lease_disks WHERE (Host, Path) IN"
+        f" ({', '.join(['(%s, %s)'] * len(keys))}) FOR UPDATE",
+        [part for key in keys for part in key],
+    )
+    found = {(str(host).lower(), str(path)): str(name) for host, path, name in rows}
+    return {key: found[key[0].lower(), key[1]] for key in keys if (key[0].lower(), key[1]) in found}
+
+
+def take_leases(
+    database: Database, wanted: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
+) -> dict[str, int]:
+    """Give each named machine's lease to its host under a new token; name → token.
+
+    `wanted` maps a name to (host, disks). The caller has seen, under the rows' lock, that nobody holds them.
+    """
+    if not wanted:
+        return {}
+    names = list(wanted)
+    database.insert_many(
+        "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
+        [(name, 1, host, "starting", intent) for name, (host, _) in wanted.items()],
+        "ON DUPLICATE KEY UPDATE Token = Token + 1, Host = VALUES(Host), State = 'starting',"
+        " Intent = VALUES(Intent), Reason = NULL",
+    )
+    cover_disks(database, {name: keys for name, (_, keys) in wanted.items()})
+    return {lease.name: lease.token for lease in read_leases(database, names).values()}
+
+
+def cover_disks(database: Database, wanted: Mapping[str, Sequence[DiskKey]]) -> None:
+    """Let the named machines' leases cover these disks and no others."""
+    _drop_disks(database, list(wanted))
+    disks = {(host, path, name) for name, keys in wanted.items() for host, path in keys}
+    database.insert_many("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", sorted(disks))
+
+
+def set_state(database: Database, names: Sequence[str], state: str, intent: str | None) -> None:
+    """Record what the leases' hosts do, or are about to do: starting, running or stopping."""
+    if names:
+        database.execute(
+            f"UPDATE vm_leases SET State = %s, Intent = %s WHERE State <> 'released' AND Name IN ({marks(names)})",
+            [state, intent, *names],
+        )
+
+
+def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
+    """Nobody runs these machines any more. The token stays, so that the next one is higher."""
+    if names:
+        database.execute(
+            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Reason = %s"
+            f" WHERE Name IN ({marks(names)})",
+            [reason, *names],
+        )
+        _drop_disks(database, names)
+
+
+def rename_lease_host(database: Database, old: str, new: str) -> None:
+    """Follow a host that got another name."""
+    for table in ("vm_leases", "vm_lease_disks", "vm_fences"):
+        database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
+
+
+def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) -> None:
+    """On each (host, name, token): any domain of that name with a lower token must be destroyed when it is met."""
+    rows = list(fences)
+    if rows:
+        database.insert_many(
+            "INSERT INTO vm_fences (Host, Name, Token) VALUES",
+            rows,
+            "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token))",
+        )
+
+
+def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """Host → (name, token) of the fences that have not reached it yet."""
+    found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    if hosts:
+        rows = database.rows(
+            f"SELECT Host, Name, Token FROM vm_fences WHERE Host IN ({marks(hosts)}) ORDER BY Name", hosts
+        )
+        for host, name, token in rows:
+            found[str(host)].append((str(name), int(token)))
+    return found
+
+
+def take_down_fences(database: Database, host: str, names: Sequence[str]) -> None:
+    """The host has said that nothing older is left of these machines."""
+    if names:
+        database.execute(
+            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({marks(names)})", [host, *names]
+        )
+
+
+def _drop_disks(database: Database, names: Sequence[str]) -> None:
+    if names:
+        database.execute(f"DELETE FROM vm_lease_disks WHERE Name IN ({marks(names)})", names)

@@ -1,0 +1,182 @@
+"""Changes of `vm_nodes` and `vm_disks`, and what makes a whole new virtual machine, in whole sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.host_plan import NewHost
+from rocks.cluster.vm_plan import VIRT_TYPE
+from rocks.database.boots import set_boot_action
+from rocks.database.hosts import marks
+from rocks.database.nodes import insert_hosts, node_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rocks.cluster.records import Disk
+    from rocks.cluster.vm_plan import NewVm
+    from rocks.database.connection import Database
+
+_NODE = "(SELECT ID FROM nodes WHERE Name = %s)"
+_FROM_HOST_AND_NETWORK = "FROM w JOIN nodes n ON n.Name = w.Host LEFT JOIN subnets s ON s.name = w.Network"
+
+
+class CarriedVlan(NamedTuple):
+    """A physical host lets a VLAN out through its device on a network."""
+
+    host: str
+    vlan: int
+    network: str
+
+
+def insert_vms(
+    database: Database,
+    new: Sequence[NewVm],
+    subnet_ids: Mapping[str, int],
+    carried: Sequence[CarriedVlan] = (),
+) -> None:
+    """Insert whole virtual machines: node, attribute `os`, interfaces, boot row, `vm_nodes`, `vm_disks`.
+
+    `subnet_ids` has a network's ID by its name; `carried` are VLANs that no host carries yet. A constant number of
+    statements; none is committed.
+    """
+    insert_hosts(
+        database,
+        [
+            NewHost(
+                vm.name,
+                vm.membership.id,
+                vm.cpus,
+                vm.rack,
+                vm.rank,
+                "linux",
+                vm.run_action,
+                vm.install_action,
+            )
+            for vm in new
+        ],
+    )
+    # A sub-select in each row takes MariaDB 10.11 a time that grows with the square of the rows.
+    ids = node_ids(database, [*(vm.name for vm in new), *dict.fromkeys(vm.container for vm in new)])
+    database.insert_many(
+        "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, VlanID) VALUES",
+        [*_interface_rows(new, ids, subnet_ids), *_carrier_rows(carried, ids, subnet_ids)],
+    )
+    set_boot_action(database, [vm.name for vm in new], "install")
+    database.insert_many(
+        "INSERT INTO vm_nodes (PhysNode, Node, Mem, Slice, Virt_Type) VALUES",
+        [(ids[vm.container.lower()], ids[vm.name.lower()], vm.memory_mb, vm.slice, VIRT_TYPE) for vm in new],
+    )
+    _insert_disks(database, [(ids[vm.name.lower()], disk) for vm in new for disk in vm.disks])
+
+
+def insert_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
+    """Add disks to a virtual machine, in order."""
+    number = node_ids(database, [name])[name.lower()]
+    _insert_disks(database, [(number, disk) for disk in disks])
+
+
+def _insert_disks(database: Database, disks: Sequence[tuple[int, Disk]]) -> None:
+    """Add (ID of the node, disk)."""
+    if disks:
+        row = "((SELECT ID FROM vm_nodes WHERE Node = %s), %s, %s, %s, %s, %s, %s)"
+        database.execute(
+            "INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size) VALUES"
+            f" {', '.join([row] * len(disks))}",
+            [
+                cell
+                for node, disk in disks
+                for cell in (node, disk.type, disk.prefix, disk.name, disk.device, disk.bus, disk.size_gb)
+            ],
+        )
+
+
+def _interface_rows(
+    new: Sequence[NewVm], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
+) -> Iterator[tuple[object, ...]]:
+    for vm in new:
+        for number, interface in enumerate(vm.interfaces):
+            subnet = subnet_ids[interface.subnet.name] if interface.subnet else None
+            node = ids[vm.name.lower()]
+            yield node, f"eth{number}", interface.mac, interface.ip, vm.name, subnet, interface.vlan
+
+
+def _carrier_rows(
+    carried: Sequence[CarriedVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
+) -> Iterator[tuple[object, ...]]:
+    for host, vlan, network in carried:
+        yield ids[host.lower()], f"vlan{vlan}", None, None, None, subnet_ids[network], vlan
+
+
+def claim_vlan(database: Database, vlan: int, frontend: str) -> None:
+    """Give a VLAN id to a virtual cluster; the database refuses one that another has."""
+    database.execute(f"INSERT INTO cluster_vlans (VlanID, Frontend) VALUES (%s, {_NODE})", (vlan, frontend))
+
+
+def insert_default_route(database: Database, host: str, gateway: str) -> None:
+    """Send what the host has no other route for to the gateway."""
+    database.execute(
+        "INSERT INTO node_routes (Node, Network, Netmask, Gateway) VALUES"
+        f" ({_NODE}, '0.0.0.0', '0.0.0.0', %s)",
+        (host, gateway),
+    )
+
+
+def carry_vlans(database: Database, carried: Sequence[CarriedVlan]) -> None:
+    """Record that hosts carry VLANs, where they do not yet.
+
+    A device `vlan<N>` that somebody left without its VLAN id or network is completed.
+    """
+    if carried:
+        row = f"({_NODE}, %s, (SELECT ID FROM subnets WHERE name = %s), %s)"
+        database.execute(
+            f"INSERT INTO networks (Node, Device, Subnet, VlanID) VALUES {', '.join([row] * len(carried))}"
+            " ON DUPLICATE KEY UPDATE Subnet = COALESCE(Subnet, VALUES(Subnet)), VlanID = VALUES(VlanID)",
+            [cell for host, vlan, network in carried for cell in (host, f"vlan{vlan}", network, vlan)],
+        )
+
+
+def drop_unused_vlans(database: Database, vlans: Sequence[int]) -> None:
+    """Delete the hosts' entries for those of the VLANs that none of their virtual machines is on any more."""
+    if vlans:
+        database.execute(
+            f"DELETE c FROM networks c WHERE c.VlanID IN ({marks(vlans)}) AND c.Device = CONCAT('vlan', c.VlanID)"
+            " AND NOT EXISTS (SELECT 1 FROM vm_nodes v JOIN (SELECT Node, VlanID FROM networks) i"
+            " ON i.Node = v.Node WHERE v.PhysNode = c.Node AND i.VlanID = c.VlanID)",
+            vlans,
+        )
+
+
+def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
+    """Give a virtual machine these disks in place of those that it has."""
+    database.execute(
+        f"DELETE FROM vm_disks WHERE Vm_Node = (SELECT ID FROM vm_nodes WHERE Node = {_NODE})", [name]
+    )
+    insert_disks(database, name, disks)
+
+
+def ensure_vm_row(database: Database, name: str) -> None:
+    """Make a node a virtual machine, with the table's defaults, unless it is one."""
+    database.execute(
+        "INSERT INTO vm_nodes (Node, PhysNode, Virt_Type) SELECT ID, NULL, 'hvm' FROM nodes WHERE Name = %s"
+        " AND ID NOT IN (SELECT Node FROM vm_nodes)",
+        [name],
+    )
+
+
+def update_vm(database: Database, name: str, columns: Mapping[str, object]) -> None:
+    """Set columns of `vm_nodes` (PhysNode by id, Mem, Slice, Virt_Type, cdrom_path) of one virtual machine."""
+    assert set(columns) <= {"PhysNode", "Mem", "Slice", "Virt_Type", "cdrom_path"}
+    if columns:
+        settings = ", ".join(f"{column} = %s" for column in columns)
+        database.execute(f"UPDATE vm_nodes SET {settings} WHERE Node = {_NODE}", [*columns.values(), name])
+
+
+def delete_vms(database: Database, names: Sequence[str]) -> None:
+    """Delete the rows of `vm_disks` and `vm_nodes`; the nodes stay."""
+    if names:
+        ours = f"SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})"
+        database.execute(f"DELETE FROM vm_disks WHERE Vm_Node IN ({ours})", names)
+        database.execute(
+            f"DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})", names
+        )

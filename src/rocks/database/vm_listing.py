@@ -1,0 +1,102 @@
+"""Virtual machines as listings show them: light to import, and fast for tens of thousands."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.database.hosts import in_order, marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+_PACKED_ROW = (
+    "CONCAT_WS(CHAR(31 USING utf8mb4), n.Name, v.Slice, v.Mem, n.CPUs, COALESCE(p.Name, ''), COALESCE(v.Virt_Type, ''),"
+    " COALESCE(i.MAC, ''), COALESCE(v.cdrom_path, ''))"
+)
+"""The cells of a `VmRow` with ASCII's unit separator between them; only the last could hold one itself."""
+
+
+class VmRow(NamedTuple):
+    """A virtual machine, or a further interface of it, in a listing. Memory in MB."""
+
+    name: str
+    slice: int
+    memory_mb: int
+    cpus: int
+    container: str | None
+    virt_type: str | None
+    mac: str | None
+    cdrom_path: str | None
+
+
+def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
+    """One row for each MAC of a virtual machine, one with None for a machine without any; one statement.
+
+    `names` None means all. Hosts that are no virtual machines are left out.
+    """
+    if names is not None and not names:
+        return []
+    where = "" if names is None else f" WHERE n.Name IN ({marks(names)})"
+    # Of 20,000 machines (MariaDB 10.11, PyMySQL 1.1): in this join order the server reads along the nodes' primary key
+    # and sorts nothing, which with the interfaces' IDs in ORDER BY takes it 0.1 s; one cell a row instead of eight
+    # saves PyMySQL 0.05 s.
+    rows = database.rows(
+        f"SELECT {_PACKED_ROW}, n.ID, i.ID FROM nodes n STRAIGHT_JOIN vm_nodes v ON v.Node = n.ID"
+        " LEFT JOIN nodes p ON p.ID = v.PhysNode LEFT JOIN networks i ON i.Node = n.ID AND i.MAC IS NOT NULL"
+        f"{where} ORDER BY n.ID",
+        names or (),
+    )
+    rows.sort(key=itemgetter(1, 2))
+    found = [_unpacked(row[0]) for row in rows]
+    if names is None:
+        return found
+    place = {name.lower(): i for i, name in enumerate(names)}
+    return sorted(found, key=lambda row: place[row.name.lower()])
+
+
+def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, list[tuple[str, int]]]:
+    """Virtual machine → (specification, size in GB) of its disks; `names` None means all."""
+    if names is not None and not names:
+        return {}
+    where = "" if names is None else f" WHERE n.Name IN ({marks(names)})"
+    rows = database.rows(
+        "SELECT n.Name, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size FROM vm_disks d"
+        f" JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node{where} ORDER BY d.ID",
+        names or (),
+    )
+    from rocks.cluster.records import Disk  # a plain listing is spared what dataclasses cost at its start
+
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, kind, prefix, file_name, device, bus, size in rows:
+        disk = Disk(kind or "", prefix or "", file_name or "", device or "", bus or "", int(size or 0))
+        found.setdefault(str(name), []).append((disk.specification, disk.size_gb))
+    return found
+
+
+def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, virtualisation type) of the named virtual machines; `para` where none is stored."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, COALESCE(v.Virt_Type, 'para') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
+        f" WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    return [(str(name), str(kind)) for name, kind in in_order(rows, names)]
+
+
+def _unpacked(text: str) -> VmRow:
+    name, slice_number, memory_mb, cpus, container, virt_type, mac, cdrom_path = text.split("\x1f", 7)
+    return VmRow(
+        name,
+        int(slice_number),
+        int(memory_mb),
+        int(cpus),
+        container or None,
+        virt_type or None,
+        mac or None,
+        cdrom_path or None,
+    )

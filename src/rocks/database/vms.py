@@ -1,0 +1,237 @@
+"""Virtual machines: `vm_nodes`, `vm_disks` and all that a plan needs beside them, in whole sets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rocks.cluster.attributes import Member
+from rocks.cluster.records import BootAction, Disk, Host, Interface, VirtualMachine
+from rocks.database.attributes import resolve_attributes, resolve_members
+from rocks.database.hosts import in_order, marks
+from rocks.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+_HOST_COLUMNS = (
+    "n.Name, m.Name, a.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction,"
+    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID)"
+)
+_HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
+
+
+def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
+    """The named virtual machines, whole, in the order of the names; six statements, whatever their number.
+
+    StateError `host X is not a virtual host` for a name that is none.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, v.Mem, v.Slice, v.Virt_Type, v.cdrom_path FROM vm_nodes v"
+        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
+        f" WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    _refuse_others(names, {str(row[0]) for row in rows})
+    containers = {str(row[11]) for row in rows if row[11] is not None}
+    hosts = {host.name: host for host in _hosts(database, sorted(containers))}
+    everyone = [*(str(row[0]) for row in rows), *hosts]
+    interfaces = load_interfaces(database, everyone)
+    attributes = {
+        name: {key: found.value for key, found in resolved.items()}
+        for name, resolved in resolve_attributes(database, everyone).items()
+    }
+    disks = _disks(database, [int(row[10]) for row in rows])
+
+    def whole(host: Host) -> Host:
+        return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])
+
+    hosts = {name: whole(host) for name, host in hosts.items()}
+    return [
+        VirtualMachine(
+            host=whole(_host(row[:10])),
+            container=None if row[11] is None else hosts[str(row[11])],
+            memory_mb=int(row[12]),
+            slice=int(row[13]),
+            virt_type=row[14],
+            cdrom_path=row[15] or "",
+            disks=disks[int(row[10])],
+        )
+        for row in in_order(rows, names)
+    ]
+
+
+def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
+    """The named hosts, physical or virtual, with their attributes but without interfaces, in the order of the names.
+
+    Two statements, whatever their number. Names that are no host are left out.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({marks(names)})",
+        names,
+    )
+    rows = in_order(rows, names)
+    attributes = resolve_members(database, [_member(row) for row in rows])
+    return [
+        replace(
+            _host(row[:10]), attributes={key: found.value for key, found in attributes[str(row[0])].items()}
+        )
+        for row in rows
+    ]
+
+
+def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names that are virtual machines, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})", names
+    )
+    return [str(row[0]) for row in in_order(rows, names)]
+
+
+def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
+    """Host → its interfaces in the database's order; a host without any has an empty tuple."""
+    found: defaultdict[str, list[Interface]] = defaultdict(list)
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
+            " i.Options, i.Channel, i.Disable_KVM FROM networks i JOIN nodes n ON n.ID = i.Node"
+            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({marks(names)}) ORDER BY i.ID",
+            names,
+        )
+        for row in rows:
+            found[str(row[0])].append(Interface(*row))
+    return {name: tuple(found[name]) for name in names}
+
+
+def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
+    """Boot action → its row, for those of the names that exist."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    rows = database.rows(
+        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({marks(wanted)})", wanted
+    )
+    return {str(row[0]): BootAction(*row) for row in rows}
+
+
+def hosts_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, list[str]]:
+    """VLAN id → all hosts on which virtual machines with an interface on it are placed."""
+    wanted = sorted(set(vlans))
+    found: dict[int, list[str]] = {vlan: [] for vlan in wanted}
+    if wanted:
+        rows = database.rows(
+            "SELECT DISTINCT i.VlanID, p.Name FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
+            f" JOIN nodes p ON p.ID = v.PhysNode WHERE i.VlanID IN ({marks(wanted)}) ORDER BY p.ID",
+            wanted,
+        )
+        for vlan, name in rows:
+            found[int(vlan)].append(str(name))
+    return found
+
+
+def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
+    """VLAN id → network whose devices carry it on the site's hosts, where some host does."""
+    wanted = sorted(set(vlans))
+    if not wanted:
+        return {}
+    rows = database.rows(
+        "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
+        f" WHERE c.VlanID IN ({marks(wanted)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        wanted,
+    )
+    return {int(vlan): str(network) for vlan, network in rows}
+
+
+def default_gateways(database: Database, names: Sequence[str]) -> dict[str, str]:
+    """Host → gateway of its resolved route to 0.0.0.0/0.0.0.0; hosts without one are left out.
+
+    The scopes are host, appliance, os, global, the first that has the route wins (specification §3).
+    """
+    if not names:
+        return {}
+    where = f"n.Name IN ({marks(names)}) AND r.Network = '0.0.0.0' AND r.Netmask = '0.0.0.0'"
+    rows = database.rows(
+        f"SELECT 4, n.Name, r.Gateway FROM nodes n JOIN node_routes r ON r.Node = n.ID WHERE {where}"
+        " UNION ALL SELECT 3, n.Name, r.Gateway FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        f" JOIN appliance_routes r ON r.Appliance = m.Appliance WHERE {where}"
+        f" UNION ALL SELECT 2, n.Name, r.Gateway FROM nodes n JOIN os_routes r ON r.OS = n.OS WHERE {where}"
+        f" UNION ALL SELECT 1, n.Name, r.Gateway FROM nodes n JOIN global_routes r WHERE {where} ORDER BY 1",
+        [*names] * 4,
+    )
+    return {str(name): str(gateway) for _, name, gateway in rows if gateway}
+
+
+def names_in(database: Database, container: str) -> list[str]:
+    """Virtual machines that are placed on the container, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+        " WHERE p.Name = %s ORDER BY n.ID",
+        (container,),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def _hosts(database: Database, names: Sequence[str]) -> list[Host]:
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS} FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({marks(names)}) ORDER BY n.ID",
+        names,
+    )
+    return [_host(row) for row in rows]
+
+
+def _host(row: Sequence[Any]) -> Host:
+    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
+    return Host(
+        name,
+        membership or "",
+        appliance or "",
+        int(cpus),
+        rack,
+        rank,
+        run_action,
+        install_action,
+        boot,
+        is_virtual=bool(is_virtual),
+    )
+
+
+def _member(row: Sequence[Any]) -> Member:
+    name, membership, appliance, _, rack, rank, *_, os, arch = row
+    return Member(
+        *("" if cell is None else str(cell) for cell in (name, os, appliance, membership, rack, rank, arch))
+    )
+
+
+def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:
+    rows = database.rows(
+        "SELECT Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size FROM vm_disks"
+        f" WHERE Vm_Node IN ({marks(vm_ids)}) ORDER BY ID",
+        vm_ids,
+    )
+    found: defaultdict[int, list[Disk]] = defaultdict(list)
+    for row in rows:
+        found[int(row[0])].append(_disk(row[1:]))
+    return {vm: tuple(found[vm]) for vm in vm_ids}
+
+
+def _disk(row: Sequence[Any]) -> Disk:
+    kind, prefix, name, device, bus, size = row
+    return Disk(kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0))
+
+
+def _refuse_others(names: Sequence[str], found: set[str]) -> None:
+    known = {name.lower() for name in found}
+    for name in names:
+        if name.lower() not in known:
+            raise StateError(f"host {name} is not a virtual host; see rocks list host vm")

@@ -1,0 +1,287 @@
+"""The libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8.
+
+Text that people entered is escaped by lxml; only the attributes that are XML by definition (features, devices,
+pinning, inner CPU elements) are inserted as they are. One tag or one short element stands on a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from string import ascii_lowercase
+
+from lxml import etree
+
+from rocks.cluster.mac_pool import mac_number, mac_text
+from rocks.cluster.records import BootAction, Disk, VirtualMachine
+from rocks.cluster.vm_network import Bridged, Connection, Tap
+from rocks.errors import StateError, UserError
+from rocks.units import KIB_PER_MB
+
+EMULATOR = "/usr/bin/qemu-system-x86_64"
+"""Debian's place of the emulator; a host that has it elsewhere puts its own in (devices.domains)."""
+
+CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
+LEASE_NAMESPACE = "urn:rocks:lease"
+IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
+VIRT_TYPE = "hvm"
+DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
+
+_SERIES = re.compile("xvd|[vsh]d")
+_TAG = re.compile(r"<[^>]*>")
+_VALUE = re.compile(r'="([^"]*)"')
+
+Filter = Callable[[list[str]], list[str]]
+"""A roll's change to a block of lines."""
+
+FILTER_NAMES = ("bootloader", "cpumem", "interface", "disk", "device", "global")
+
+
+@dataclass(frozen=True)
+class InstallBoot:
+    """How a virtual frontend's installer is started: a boot action and what its kernel is told of the network."""
+
+    action: BootAction
+    ip: str = ""
+    netmask: str = ""
+    dns: str = ""
+    gateway: str = ""
+    mac: str = ""
+
+    def command_line(self, is_frontend: bool) -> str:
+        """The kernel's arguments; a frontend's end with the address of its public interface."""
+        arguments = self.action.arguments or ""
+        if not is_frontend:
+            return arguments
+        if self.mac:
+            arguments = arguments.replace("ksdevice=eth1", f"ksdevice={self.mac}")
+        told = (("ip", self.ip), ("netmask", self.netmask), ("dns", self.dns), ("gateway", self.gateway))
+        return arguments + "".join(f" {name}={value} " for name, value in told if value)
+
+
+def domain_lines(
+    vm: VirtualMachine,
+    connections: Sequence[Connection],
+    install: InstallBoot | None = None,
+    filters: Mapping[str, Filter] | None = None,
+) -> list[str]:
+    """The whole document; `install` starts an installer instead of the disk.
+
+    `filters` may replace the six blocks of `FILTER_NAMES`. UserError for a disk of an unknown type.
+    """
+    change = filters or {}
+
+    def block(name: str, lines: list[str]) -> list[str]:
+        return change[name](lines) if name in change else lines
+
+    devices = [
+        "  <devices>",
+        *_lines(_element("emulator", text=EMULATOR), 4),
+        *block("interface", _interfaces(connections)),
+        *block("disk", _disks(vm)),
+        *_raw_devices(vm.host.attributes),
+        *_terminals(vm.name),
+        "  </devices>",
+    ]
+    document = [
+        "<domain type='kvm'>",
+        *_lines(_element("name", text=vm.name), 2),
+        *block("bootloader", _os(vm, install)),
+        *block("cpumem", _cpu_and_memory(vm)),
+        *block("device", devices),
+        "</domain>",
+    ]
+    return block("global", document)
+
+
+def with_lease(lines: Sequence[str], token: int) -> str:
+    """The document with the lease's token in its metadata. StateError when it is not well-formed XML."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    try:
+        domain = etree.fromstring("\n".join(lines).encode(), parser)
+    except etree.XMLSyntaxError as error:
+        raise StateError(
+            f"the domain document is not well-formed XML: {error}; look at the attributes and plugins that add "
+            "XML to it (rocks report host vm config)"
+        ) from None
+    metadata = domain.find("metadata")
+    if metadata is None:
+        metadata = etree.SubElement(domain, "metadata")
+    tag = f"{{{LEASE_NAMESPACE}}}lease"
+    # A document that was read back from libvirt has the lease of an earlier start.
+    for old in metadata.findall(tag):
+        metadata.remove(old)
+    etree.SubElement(metadata, tag, {"token": str(token)}, nsmap={"rocks": LEASE_NAMESPACE})
+    return etree.tostring(domain, encoding="unicode")
+
+
+def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
+    kind = _element("type", {"arch": "x86_64", "machine": "pc"}, text=VIRT_TYPE)
+    if install is not None:
+        files = (
+            ("kernel", install.action.kernel),
+            ("initrd", install.action.ramdisk),
+            ("cmdline", install.command_line(vm.host.appliance.lower() == "frontend")),
+        )
+        # libvirt's schema has no empty file names.
+        os = _element("os", {}, kind, *(_element(tag, text=text) for tag, text in files if text))
+        return [*_lines(os, 2), "  <on_reboot>destroy</on_reboot>"]
+    order = ["cdrom"] if vm.cdrom_path else []
+    if vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0"):
+        order.append("network")
+    order.append("hd")
+    boot = [_element("boot", {"dev": device}) for device in order]
+    return _lines(_element("os", {}, kind, *boot, _element("bootmenu", {"enable": "yes"})), 2)
+
+
+def _cpu_and_memory(vm: VirtualMachine) -> list[str]:
+    lines = _lines(_element("memory", text=str(vm.memory_mb * KIB_PER_MB)), 2)
+    lines += _lines(_element("vcpu", text=str(vm.host.cpus)), 2)
+    mode, _, inner = vm.host.attribute("cpu_mode").partition(":")
+    if mode:
+        opening = _lines(_element("cpu", {"mode": mode}), 2)[0]
+        lines += (
+            [opening] if not inner else [opening.removesuffix("/>") + ">", *inner.split("\n"), "  </cpu>"]
+        )
+    pinning = vm.host.attribute("kvm_cpu_pinning")
+    if pinning == "pin_all":
+        pins = [_element("vcpupin", {"vcpu": str(i), "cpuset": str(i)}) for i in range(vm.host.cpus)]
+        lines += _lines(_element("cputune", {}, *pins), 2)
+    elif pinning:
+        lines += ["  <cputune>", *pinning.split("\n"), "  </cputune>"]
+    if vm.virt_type == VIRT_TYPE:
+        default = "    <acpi/>\n    <apic/>\n    <pae/>"
+        features = vm.host.attribute("HVM_Features") or default
+        lines += ["  <features>", *features.split("\n"), "  </features>"]
+    return lines
+
+
+def _interfaces(connections: Sequence[Connection]) -> list[str]:
+    lines: list[str] = []
+    for connection in connections:
+        if isinstance(connection, Tap):
+            kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
+            model = _element("model", {"type": "virtio"})
+        elif isinstance(connection, Bridged):
+            kind, source = "bridge", {"bridge": connection.bridge}
+            model = _element("model", {"type": "virtio"})
+            if connection.is_open_vswitch:
+                model = _element("virtualport", {"type": "openvswitch"})
+        else:
+            continue
+        mac = _element("mac", {"address": _full_mac(connection.mac)})
+        lines += _lines(_element("interface", {"type": kind}, _element("source", source), mac, model), 4)
+    return lines
+
+
+def _full_mac(mac: str) -> str:
+    """Each octet with two digits, as libvirt's schema wants them."""
+    number = mac_number(mac)
+    return mac if number is None else mac_text(number)
+
+
+def _disks(vm: VirtualMachine) -> list[str]:
+    hints = {disk.device for disk in vm.disks}
+    taken: set[str] = set()
+    ide_letters: set[str] = set()
+    lines: list[str] = []
+    for disk in vm.disks:
+        target = disk.device if disk.device not in taken else _free_target(disk.device, taken | hints)
+        taken.add(target)
+        lines += _lines(_disk(disk, target), 4)
+        if disk.bus == "ide":
+            ide_letters.add(target[-1])  # libvirt puts sda on IDE where hda would be
+    if vm.cdrom_path:
+        free = (name for name in IDE_DEVICES if name not in taken and name[-1] not in ide_letters)
+        device = next(free, None)
+        if device is None:
+            raise UserError(f"{vm.name} has no free IDE device for its cdrom; give a disk another bus")
+        lines += _lines(_cdrom(vm.cdrom_path, device), 4)
+    return lines
+
+
+def _disk(disk: Disk, target: str) -> etree._Element:
+    bus = "virtio" if disk.bus == "w" else disk.bus
+    if disk.is_block:
+        driver, source, kind = {"name": "qemu", "type": "raw"}, {"dev": disk.path}, "block"
+    elif disk.type in DRIVER_TYPES:
+        driver, source, kind = {"name": "qemu", "type": DRIVER_TYPES[disk.type]}, {"file": disk.path}, "file"
+    else:
+        raise UserError("Disk type is not valid. Please see rocks add host vm help.")
+    return _element(
+        "disk",
+        {"type": kind, "device": "disk"},
+        _element("driver", driver),
+        _element("source", source),
+        _element("target", {"dev": target, "bus": bus}),
+    )
+
+
+def _cdrom(path: str, device: str) -> etree._Element:
+    is_block = path.startswith("/dev/")
+    return _element(
+        "disk",
+        {"type": "block" if is_block else "file", "device": "cdrom"},
+        _element("driver", {"name": "qemu", "type": "raw"}),
+        _element("source", {"dev" if is_block else "file": path}),
+        _element("target", {"dev": device, "bus": "ide"}),
+        _element("readonly"),
+    )
+
+
+def _free_target(wanted: str, taken: set[str]) -> str:
+    """Two disks may carry the same device hint in the database; libvirt wants every target once."""
+    match = _SERIES.match(wanted)
+    series = match.group() if match else wanted[:-1]
+    letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
+    free = (series + letter for letter in letters if series + letter not in taken)
+    target: str | None = next(free, None)
+    if target is None:
+        raise UserError(f"too many disks have the device {wanted}; give some another one")
+    return target
+
+
+def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
+    named = {name.lower(): value for name, value in attributes.items()}
+    lines: list[str] = []
+    for number in count():
+        device = named.get(f"kvm_device_{number}")
+        if not device:
+            break
+        lines += device.split("\n")
+    return lines
+
+
+def _terminals(name: str) -> list[str]:
+    log = _element("log", {"file": f"{CONSOLE_LOG_FOLDER}/{name}.console.log"})
+    serial = _element("serial", {"type": "pty"}, log, _element("target", {"port": "0"}))
+    target = _element("target", {"type": "serial", "port": "0"})
+    console = _element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)
+    graphics = _element("graphics", {"type": "vnc", "port": "-1", "keymap": "en-us"})
+    return [*_lines(serial, 4), *_lines(graphics, 4), *_lines(console, 4)]
+
+
+def _element(
+    tag: str, attributes: Mapping[str, str] | None = None, *children: etree._Element, text: str = ""
+) -> etree._Element:
+    try:
+        element = etree.Element(tag, dict(attributes or {}))
+        element.extend(children)
+        element.text = text or None
+    except ValueError:
+        shown = " ".join([text, *(attributes or {}).values()]).encode("unicode_escape").decode()
+        raise UserError(f"the {tag} of a domain cannot hold control characters: {shown}") from None
+    return element
+
+
+def _lines(element: etree._Element, indentation: int) -> list[str]:
+    etree.indent(element, "  ")
+    text: str = _TAG.sub(_single_quoted, etree.tostring(element, encoding="unicode"))
+    return [" " * indentation + line for line in text.split("\n")]
+
+
+def _single_quoted(tag: re.Match[str]) -> str:
+    # The quotes that sites' line-oriented scripts look for; within a tag lxml escapes every other < > and ".
+    return _VALUE.sub(lambda value: "='" + value.group(1).replace("'", "&apos;") + "'", tag.group())

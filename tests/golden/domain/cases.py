@@ -1,0 +1,126 @@
+"""Virtual machines whose libvirt documents are kept in this folder: name of the file → what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rocks.cluster.records import BootAction, VirtualMachine
+from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected
+from rocks.render.domain import InstallBoot
+from tests.unit.machines import machine
+
+MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
+TAP = Tap(MAC, "peth0.4", "peth0", 4, 1500)
+BRIDGE = Bridged(MAC, "eth0")
+INSTALL_FRONTEND = BootAction(
+    "install vm frontend",
+    "/boot/kickstart/default/vmlinuz",
+    "/boot/kickstart/default/initrd.img",
+    "ksdevice=eth1 build airboss=localhost",
+)
+METACHARACTERS = 'it\'s "<it>" & ]]> $(reboot);`x`\\ é東\U0001f600'
+
+
+@dataclass(frozen=True)
+class Case:
+    """What `domain_lines` is called with."""
+
+    vm: VirtualMachine
+    connections: Sequence[Connection] = ()
+    install: InstallBoot | None = None
+
+
+def with_attributes(**attributes: str) -> VirtualMachine:
+    """A compute with two CPUs and these attributes."""
+    return machine(attributes=attributes, cpus=2)
+
+
+def with_disks(*disks: str, **values: Any) -> VirtualMachine:
+    """A compute with these disks."""
+    return machine(disks=disks, **values)
+
+
+CASES = {
+    "compute_on_a_bridge": Case(machine(attributes={"cpu_mode": "host-passthrough"}), [BRIDGE]),
+    "compute_in_a_cluster": Case(
+        machine("vm-vc1-0", memory_mb=1024, disks=["file:/images/vm-vc1-0.vda,vda,virtio"]), [TAP]
+    ),
+    "frontend_from_its_disk": Case(
+        machine("vc1", appliance="frontend", boot_action="os"), [TAP, Bridged(OTHER_MAC, "eth1")]
+    ),
+    "frontend_is_installed": Case(
+        machine("vc1", appliance="Frontend", boot_action="install"),
+        [TAP, Bridged(OTHER_MAC, "eth1")],
+        InstallBoot(
+            INSTALL_FRONTEND, "203.0.113.9", "255.255.255.0", "198.51.100.7", "203.0.113.1", OTHER_MAC
+        ),
+    ),
+    "frontend_is_installed_without_a_public_interface": Case(
+        machine("vc1", appliance="frontend"), [TAP], InstallBoot(INSTALL_FRONTEND, gateway="203.0.113.1")
+    ),
+    "another_appliance_is_installed": Case(
+        machine(), [BRIDGE], InstallBoot(INSTALL_FRONTEND, "203.0.113.9", mac=OTHER_MAC)
+    ),
+    "install_action_without_anything": Case(
+        machine(), [BRIDGE], InstallBoot(BootAction("install vm frontend", None, None, None))
+    ),
+    "nothing_but_itself": Case(with_disks()),
+    "no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
+    "cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
+    "cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
+    "cd_beside_ide_disks": Case(
+        with_disks("file:/a,hda,ide", "file:/b,sdb,ide", "file:/c,hdd,virtio", cdrom_path="/x.iso")
+    ),
+    "every_kind_of_disk": Case(
+        with_disks(
+            "file:/images/a,vda,virtio",
+            "qcow2:/images/b,sda,scsi",
+            "qed:/images/c,hda,ide",
+            "phy:/dev/vg/d,sdb,sata",
+            "tap:aio:/images/e,xvda,w",
+        )
+    ),
+    "disks_that_want_the_same_device": Case(
+        with_disks(
+            "file:/images/a,vda,virtio",
+            "file:/images/b,vda,virtio",
+            "file:/images/c,vdb,virtio",
+            "file:/images/d,xvda,virtio",
+            "file:/images/e,xvda,virtio",
+        )
+    ),
+    "cpu_mode_with_more_inside": Case(
+        with_attributes(
+            cpu_mode="custom:<model fallback='allow'>qemu64</model>\n<feature policy='require' name='aes'/>"
+        )
+    ),
+    "pinned_one_to_one": Case(with_attributes(kvm_cpu_pinning="pin_all")),
+    "pinned_by_hand": Case(
+        with_attributes(kvm_cpu_pinning="<vcpupin vcpu='0' cpuset='2-3'/>\n<emulatorpin cpuset='1'/>")
+    ),
+    "features_of_the_sites_own": Case(with_attributes(HVM_Features="<acpi/>\n<apic/>")),
+    "paravirtualised_without_features": Case(machine(virt_type="para")),
+    "kind_unknown": Case(machine(virt_type=None)),
+    "devices_of_the_sites_own": Case(
+        with_attributes(
+            kvm_device_0="<rng model='virtio'>\n<backend model='random'>/dev/urandom</backend>\n</rng>",
+            KVM_Device_1="<watchdog model='i6300esb'/>",
+            kvm_device_3="<this one='is behind a gap'/>",
+        )
+    ),
+    "open_vswitch": Case(machine(), [Bridged(MAC, "ovs0", is_open_vswitch=True)]),
+    "interface_without_a_connection": Case(
+        machine(), [Unconnected("eth0", "its host has no interface for VLAN 5"), Bridged(MAC, "eth0")]
+    ),
+    "mac_written_short": Case(machine(), [Bridged("76:77:6E:80:0:A", "eth0")]),
+    "metacharacters": Case(
+        machine(
+            disks=[f"file:/{METACHARACTERS}/a,vda,virtio", f"phy:/dev/{METACHARACTERS},vdb,virtio"],
+            cdrom_path=f"/{METACHARACTERS}.iso",
+        ),
+        [BRIDGE],
+        InstallBoot(BootAction("install", f"/{METACHARACTERS}", f"/{METACHARACTERS}", METACHARACTERS)),
+    ),
+}

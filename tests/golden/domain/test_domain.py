@@ -1,0 +1,166 @@
+"""The libvirt documents of `cases.py`: as they are kept, valid by libvirt's schema, and touching all of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from lxml import etree
+
+import rocks.render.domain
+from rocks.render.domain import domain_lines, with_lease
+from tests.golden.domain.cases import CASES, Case
+from tests.golden.files import check_golden
+
+FOLDER = Path(__file__).parent
+SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+SOURCE = Path(rocks.render.domain.__file__)
+
+
+def render(case: Case) -> list[str]:
+    """The document's lines."""
+    return domain_lines(case.vm, case.connections, case.install)
+
+
+@pytest.fixture(scope="module")
+def schema() -> etree.RelaxNG:
+    """libvirt's own schema of domains."""
+    if not SCHEMA.exists():
+        pytest.skip(f"{SCHEMA} is not installed; it belongs to the package libvirt0")
+    return etree.RelaxNG(etree.parse(str(SCHEMA)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_document_is_the_one_that_is_kept(name: str) -> None:
+    check_golden(FOLDER / f"{name}.xml", "\n".join(render(CASES[name])) + "\n")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_document_is_valid_with_and_without_a_lease(name: str, schema: etree.RelaxNG) -> None:
+    lines = render(CASES[name])
+    for text in ("\n".join(lines), with_lease(lines, 7)):
+        assert schema.validate(etree.fromstring(text)), schema.error_log.last_error
+
+
+def test_the_document_with_a_lease_is_the_one_that_is_kept() -> None:
+    text = with_lease(render(CASES["compute_in_a_cluster"]), 7)
+    check_golden(FOLDER / "compute_in_a_cluster_with_lease.xml", text + "\n")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_tag_or_one_short_element_stands_on_a_line(name: str) -> None:
+    for line in render(CASES[name]):
+        assert "\n" not in line
+        assert re.fullmatch(r" *(<[^>]*>|<(\w+)[^>]*>[^<]*</\2>)", line), line
+
+
+def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+    kept = {path.stem for path in FOLDER.glob("*.xml")}
+    assert kept == {*CASES, "compute_in_a_cluster_with_lease"}
+
+
+def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
+    """But for those that raise: what cannot be rendered has no document."""
+    ran: set[int] = set()
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename != str(SOURCE):
+            return None
+        ran.add(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for case in CASES.values():
+            with_lease(render(case), 7)
+        lines = render(CASES["nothing_but_itself"])
+        with_lease(with_lease(lines, 7).splitlines(), 8)
+        domain_lines(CASES["nothing_but_itself"].vm, [], filters={"global": list})
+    finally:
+        sys.settrace(before)
+    never = sorted(_lines_of_functions() - _lines_that_raise() - ran)
+    assert never == [], f"no case comes to these lines of {SOURCE}"
+
+
+def test_every_tag_and_attribute_of_the_renderer_is_in_some_document() -> None:
+    seen = {
+        word
+        for case in CASES.values()
+        for element in etree.fromstring("\n".join(render(case))).iter()
+        for word in (element.tag, *element.attrib)
+    }
+    assert _words_of_elements() - seen == set()
+
+
+def test_every_attribute_that_the_renderer_reads_is_in_some_case() -> None:
+    given = {name.lower() for case in CASES.values() for name in case.vm.host.attributes}
+    assert {name.lower() for name in _attributes_read()} - given == set()
+
+
+def _lines_of_functions() -> set[int]:
+    """Lines that hold code of functions; those of the module itself run when it is imported."""
+    module = compile(SOURCE.read_text(), str(SOURCE), "exec")
+    found: set[int] = set()
+
+    def visit(code: CodeType) -> None:
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                if constant.co_flags & 0x2:  # a function's code, not a class's
+                    # the first line is the definition's, which a call does not come to again
+                    found.update(
+                        line for *_, line in constant.co_lines() if line and line > constant.co_firstlineno
+                    )
+                visit(constant)
+
+    visit(module)
+    return found
+
+
+def _lines_that_raise() -> set[int]:
+    tree = ast.parse(SOURCE.read_text())
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise | ast.ExceptHandler):
+            lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return lines
+
+
+def _words_of_elements() -> set[str]:
+    """Tags, and names of attributes, that stand in calls of `_element`."""
+    words: set[str] = set()
+    for call in ast.walk(ast.parse(SOURCE.read_text())):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "_element":
+            words.update(_text(call.args[0]))
+            for argument in call.args[1:2]:
+                if isinstance(argument, ast.Dict):
+                    words.update(word for key in argument.keys for word in _text(key))
+    return words
+
+
+def _attributes_read() -> set[str]:
+    """Names in calls of `attribute("…")`."""
+    return {
+        word
+        for call in ast.walk(ast.parse(SOURCE.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "attribute"
+        for word in _text(call.args[0])
+    }
+
+
+def _text(node: ast.expr | None) -> list[str]:
+    """The texts in an expression, `"dev" if … else "file"` among them."""
+    if node is None:
+        return []
+    return [
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]

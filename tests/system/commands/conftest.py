@@ -1,0 +1,150 @@
+"""Commands as a person types them, in this process, against the test's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import pytest
+
+from rocks.actions import reach_hosts
+from rocks.cli.main import main
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
+from rocks.hosts.settings import FleetSettings
+
+
+class Ended(NamedTuple):
+    """How a command line ended: exit status, standard output, standard error, statements sent meanwhile."""
+
+    status: int
+    out: str
+    err: str
+    statements: int
+
+
+class Site(NamedTuple):
+    """A cluster to try commands on: `rocks` runs one, `contents` is a mark of all tables' rows."""
+
+    rocks: Callable[..., Ended]
+    database: Database
+
+    def done(self, *words: str) -> str:
+        """Run a command that must succeed; returns its output."""
+        ended = self.rocks(*words)
+        assert (ended.status, ended.err) == (0, ""), f"rocks {words}: {ended}"
+        return ended.out
+
+    def refused(self, *words: str) -> str:
+        """Run a command that must be refused with one line and change nothing; returns that line."""
+        before = self.contents()
+        ended = self.rocks(*words)
+        lines = ended.err.splitlines()
+        assert ended.status == 1, f"rocks {words}: {ended}"
+        assert ended.out == "", f"rocks {words}: {ended}"
+        assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {words}: {ended}"
+        assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {words}: {ended}"
+        assert self.contents() == before, f"rocks {words} was refused and changed the database"
+        return lines[0].removeprefix("Error: ")
+
+    def contents(self) -> list[tuple[object, ...]]:
+        """A checksum of each table."""
+        self.database.rollback()
+        names = [
+            row[0]
+            for row in self.database.rows(
+                "SELECT TABLE_NAME FROM information_schema.TABLES"
+                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1"
+            )
+        ]
+        return self.database.rows("CHECKSUM TABLE " + ", ".join(names))
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Change the database behind the commands' back."""
+        self.database.execute(sql, values)
+        self.database.commit()
+
+
+@pytest.fixture
+def rocks(
+    cluster_environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ended]:
+    """`rocks("list", "host")`: run the command line in this process."""
+    for name, value in cluster_environment.items():
+        monkeypatch.setenv(name, value)
+    counts: list[int] = []
+    close = Database.close
+
+    def counted_close(database: Database) -> None:
+        counts.append(database.statements)
+        close(database)
+
+    monkeypatch.setattr(Database, "close", counted_close)
+
+    def run(*words: str) -> Ended:
+        capsys.readouterr()
+        counts.clear()
+        status = main(list(words))
+        captured = capsys.readouterr()
+        return Ended(status, captured.out, captured.err, sum(counts))
+
+    return run
+
+
+@pytest.fixture
+def site(rocks: Callable[..., Ended], cluster_database: Settings) -> Iterator[Site]:
+    """A cluster with the networks private and public and no host."""
+    with Database(cluster_database) as database:
+        database.execute(
+            "INSERT INTO subnets (name, dnszone, subnet, netmask, mtu, servedns) VALUES"
+            " ('private', 'local', '10.1.0.0', '255.255.0.0', 1500, 1),"
+            " ('public', 'example.org', '203.0.113.0', '255.255.255.0', 1500, 0)"
+        )
+        database.commit()
+        yield Site(rocks, database)
+
+
+@pytest.fixture
+def silent_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host can be asked anything: there is neither a key to others nor an agent on this machine."""
+    nowhere = FleetSettings("/nowhere/key", "/nowhere/known_hosts", "root", "/nowhere/agent")
+    monkeypatch.setattr(reach_hosts, "FleetSettings", lambda: nowhere)
+
+
+@pytest.fixture
+def vm_site(site: Site, silent_hosts: None) -> Site:
+    """The site of the specification's samples: frontend `head`, VM containers `vmc-0-0` and `vmc-0-1`, all silent.
+
+    All three are in rack 0, ranks 0, 0 and 1, with `eth0` on network private at 10.1.0.1 to 10.1.0.3 and their room
+    on /state/partition1; `head` has `eth1` on public at 203.0.113.2.
+    """
+    site.database.execute(
+        "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 4, 0, w.Rank FROM ("
+        "SELECT 'head' AS Name, 'Frontend' AS Kind, 0 AS Rank UNION ALL SELECT 'vmc-0-0', 'VM Container', 0"
+        " UNION ALL SELECT 'vmc-0-1', 'VM Container', 1) w JOIN memberships m ON m.Name = w.Kind"
+    )
+    site.database.execute(
+        "INSERT INTO networks (Node, MAC, IP, Name, Device, Subnet)"
+        " SELECT n.ID, w.MAC, w.IP, n.Name, w.Device, s.ID FROM ("
+        "SELECT 'head' AS Host, '52:54:00:00:00:01' AS MAC, '10.1.0.1' AS IP, 'eth0' AS Device, 'private' AS Net"
+        " UNION ALL SELECT 'head', '52:54:00:00:00:02', '203.0.113.2', 'eth1', 'public'"
+        " UNION ALL SELECT 'vmc-0-0', '52:54:00:00:00:03', '10.1.0.2', 'eth0', 'private'"
+        " UNION ALL SELECT 'vmc-0-1', '52:54:00:00:00:04', '10.1.0.3', 'eth0', 'private'"
+        ") w JOIN nodes n ON n.Name = w.Host JOIN subnets s ON s.name = w.Net"
+    )
+    site.database.execute(
+        "INSERT INTO partitions (Node, Mountpoint, PartitionSize) SELECT n.ID, w.Mount, w.Size FROM nodes n JOIN ("
+        "SELECT '/' AS Mount, '20480MB' AS Size UNION ALL SELECT '/state/partition1', '102400MB'"
+        " UNION ALL SELECT 'swap', '999999MB') w"
+    )
+    site.database.execute(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT w.Attr, w.Value, c.ID, i.ID FROM ("
+        "SELECT 'vm_mac_base_addr' AS Attr, '76:77:6e:80:00:00' AS Value"
+        " UNION ALL SELECT 'vm_mac_base_addr_mask', 'ff:ff:ff:c0:00:00'"
+        " UNION ALL SELECT 'Kickstart_PrivateHostname', 'head'"
+        " UNION ALL SELECT 'Kickstart_PublicGateway', '203.0.113.1'"
+        " UNION ALL SELECT 'Kickstart_PublicDNSServers', '198.51.100.7,198.51.100.8'"
+        ") w JOIN categories c ON c.Name = 'global' JOIN catindex i ON i.Category = c.ID"
+    )
+    site.database.commit()
+    return site

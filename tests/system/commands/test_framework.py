@@ -1,0 +1,297 @@
+"""The command framework where it meets the machine: the database's transaction, sudo, pipes, start-up."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than our door offers
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import rocks
+from tests.command_trees import WriteCommand, tree, write_command, write_command_file, write_plugin
+
+from .conftest import Site
+
+__all__ = ["tree", "write_command"]
+
+ORDINARY_USER = 64999
+"""A user id that no machine gives to anybody."""
+
+HEAVY = {
+    "asyncio",
+    "cryptography",
+    "dataclasses",
+    "inspect",
+    "json",
+    "lxml",
+    "logging",
+    "paramiko",
+    "ssl",
+    "subprocess",
+}
+
+
+class Program(NamedTuple):
+    """A copy of the program where every user may read it, and a folder for programs that it may find."""
+
+    launcher: Path
+    folder: Path
+    programs: Path
+
+    def run(
+        self, *words: str, user: int | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command line in a process of its own, as `user`."""
+        return subprocess.run(
+            [sys.executable, "-E", "-S", str(self.launcher), *words],
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+            cwd="/",
+            env={
+                "PATH": str(self.programs),
+                "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
+                "ROCKS_DATABASE_SOCKET": "/nowhere/mysql.sock",
+                **(environment or {}),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def add_program(self, name: str, text: str) -> None:
+        """Put a shell script where the program finds it."""
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{text}")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def program() -> Iterator[Program]:
+    """The program for other users; skips when this process may not become one."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming an ordinary user needs root")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-program-"))
+    folder.chmod(0o755)
+    package = Path(rocks.__file__).parent
+    shutil.copytree(package, folder / "rocks", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bin").mkdir()
+    yield Program(folder / "rocks" / "cli" / "launch.py", folder, folder / "bin")
+    shutil.rmtree(folder)
+
+
+def test_a_command_is_one_transaction(site: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('add.attr', ['one', '1'])\nself.command('add attr', ['two', '2'])")
+    site.done("frob")
+    assert {"one:", "two:"} <= set(site.done("list", "attr").split())
+
+
+def test_an_error_undoes_everything_nested_commands_too(site: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('add.attr', ['one', '1'])\nself.command('add.attr', ['one', '2'])")
+    assert site.refused("frob") == 'attribute "one" exists; rocks set attr changes its value'
+
+
+def test_a_fault_undoes_everything(site: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('add.attr', ['one', '1'])\n1 / 0")
+    assert site.refused("frob").startswith('"frob" has a fault (ZeroDivisionError: ')
+
+
+def test_a_connection_that_is_lost_undoes_everything(site: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('add.attr', ['one', '1'])\nself.db.execute('KILL CONNECTION_ID()')")
+    assert "cluster database" in site.refused("frob")
+
+
+def test_an_exit_status_of_3_is_committed(site: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('add.attr', ['one', '1'])\nself.exit_status = 3")
+    assert site.rocks("frob").status == 3
+    assert "one:" in site.done("list", "attr").split()
+
+
+def test_statements_are_shown_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKSDEBUG", "1")
+    shown = site.rocks("set", "attr", "one", "it's").err.splitlines()
+    assert any(
+        line.startswith("SQL: INSERT INTO attributes ") and line.endswith('"it\'s"]') for line in shown
+    )
+    assert shown[-1] == "SQL: COMMIT"
+    refused = site.rocks("add", "attr", "one", "1").err
+    assert "SQL: ROLLBACK\n" in refused
+    assert "Traceback" in refused
+
+
+def test_plugins_of_another_tree_hook_into_our_commands(site: Site, tree: Path) -> None:
+    site.done("add", "appliance", "tile")
+    (tree / "remove" / "appliance").mkdir(parents=True)
+    write_plugin(tree / "remove" / "appliance", "tiles")
+    assert site.done("remove", "appliance", "tile") == "tiles tile\n"
+
+
+def test_a_plugin_that_refuses_keeps_the_command_from_happening(site: Site, tree: Path) -> None:
+    site.done("add", "appliance", "tile")
+    (tree / "remove" / "appliance").mkdir(parents=True)
+    write_plugin(tree / "remove" / "appliance", "tiles", run="self.owner.abort('a wall needs ' + host)")
+    assert site.refused("remove", "appliance", "tile") == "a wall needs tile"
+    assert "tile:" in site.done("list", "appliance").split()
+
+
+def test_a_host_may_be_called_like_a_command(site: Site) -> None:
+    site.done("add host", "attr", "membership=compute", "rack=0", "rank=0")
+    site.done("add", "host", "attr", "attr", "kvm", "true")
+    assert "attr: kvm" in site.done("list host attr", "attr")
+    assert site.done("list host", "attr", "output-col=membership", "output-header=no") == "Compute   \n"
+
+
+def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> None:
+    everything = program.run("list", "help").stdout.splitlines()
+    allowed = program.run("list", "help", user=ORDINARY_USER).stdout.splitlines()
+    assert "list host [host] ..." in allowed
+    assert any(line.startswith("add attr ") for line in everything)
+    assert not any(line.startswith("add attr ") for line in allowed)
+
+
+def test_an_ordinary_user_is_sent_through_sudo_with_the_same_words(program: Program) -> None:
+    program.add_program("sudo", f"printf '<%s>\\n' \"$@\" > {program.folder}/words; exit 7\n")
+    (program.folder / "words").touch()
+    os.chown(program.folder / "words", ORDINARY_USER, ORDINARY_USER)
+    ended = program.run("add attr", "a b", "x 'y\" $z;", "", user=ORDINARY_USER)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
+    assert (program.folder / "words").read_text() == (
+        "<-->\n</opt/rocks/bin/rocks>\n<add attr>\n<a b>\n<x 'y\" $z;>\n<>\n"
+    )
+
+
+def test_without_sudo_it_says_who_may(program: Program) -> None:
+    ended = program.run("add", "attr", "a", "1", user=ORDINARY_USER)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        'Error: "rocks add attr a 1" requires root, and cannot start sudo: No such file or directory; run it as root\n'
+    )
+
+
+@pytest.mark.parametrize("word", ["help", "--help", "-h"])
+def test_help_of_a_command_for_root_needs_no_root(program: Program, word: str) -> None:
+    ended = program.run("add", "attr", word, user=ORDINARY_USER)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("rocks add attr {attr} {value}\n")
+
+
+def test_a_nested_command_for_root_is_refused(program: Program) -> None:
+    write_command_file(program.folder / "tree" / "frob", "self.command('add.attr', ['a', '1'])")
+    ended = program.run("frob", user=ORDINARY_USER, environment={"ROCKS_TREES": f"{program.folder}/tree"})
+    assert (ended.returncode, ended.stderr) == (1, 'Error: command "add attr" requires root\nrocks frob\n')
+
+
+def test_a_group_of_commands_for_root_says_that_none_may_be_run(program: Program) -> None:
+    ended = program.run("add", "os", user=ORDINARY_USER)
+    assert (ended.returncode, ended.stdout) == (255, "")
+    assert ended.stderr.startswith('Error: there is no command below "add os" that you may run\n')
+
+
+def test_a_reader_that_goes_away_is_no_fault(program: Program) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-E", "-S", str(program.launcher), "list", "host", "help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_closed_output_is_no_fault(program: Program) -> None:
+    ended = program.run("list", "host", "help")
+    assert ended.returncode == 0
+    closed = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            'exec "$@" >&-',
+            "sh",
+            sys.executable,
+            "-E",
+            "-S",
+            str(program.launcher),
+            "list",
+            "host",
+            "help",
+        ],
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-E", "-S", str(program.launcher), "report", "version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        b"Error: cannot write the output: No space left on device; what the command did stays done\n"
+    )
+
+
+def test_a_terminal_of_another_character_set_gets_escapes(program: Program) -> None:
+    write_command_file(program.folder / "tree" / "frob", "self.addText('Zürich 東京')")
+    ended = program.run(
+        "frob",
+        environment={
+            "ROCKS_TREES": f"{program.folder}/tree",
+            "LC_ALL": "C",
+            "PYTHONCOERCECLOCALE": "0",
+        },
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("Z")
+
+
+def test_list_host_loads_nothing_heavy(site: Site, cluster_environment: dict[str, str]) -> None:
+    """Figure R8 is lost by any one of these modules."""
+    packages = Path(rocks.__file__).parent.parent
+    driver = importlib.util.find_spec("pymysql")
+    assert driver is not None and driver.origin is not None
+    program = (
+        "import sys\n"
+        f"sys.path[:0] = [{str(packages)!r}]; sys.path.append({str(Path(driver.origin).parent.parent)!r})\n"
+        "from rocks.cli.main import main\n"
+        "status = main(['list', 'host'])\n"
+        "print(*sorted(sys.modules), file=sys.stderr)\n"
+        "sys.exit(status)\n"
+    )
+    site.done("add", "host", "compute-0-0")
+    ended = subprocess.run(
+        [sys.executable, "-E", "-S", "-c", program],
+        env={**os.environ, **cluster_environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout.splitlines()[0].split()[0]) == (0, "MEMBERSHIP"), ended.stderr
+    assert not HEAVY & set(ended.stderr.split())
+
+
+def test_interrupting_a_command_says_what_goes_on(program: Program) -> None:
+    write_command_file(
+        program.folder / "tree" / "frob", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
+    )
+    ended = program.run("frob", environment={"ROCKS_TREES": f"{program.folder}/tree"})
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "interrupted; work that a host has already begun goes on there\n"

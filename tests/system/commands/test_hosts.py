@@ -1,0 +1,394 @@
+"""Hosts: added, listed, changed, dumped, removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Site
+
+
+@pytest.fixture
+def three(site: Site) -> Site:
+    """A frontend and two computes."""
+    site.done("add", "host", "head", "membership=frontend", "cpus=4", "rack=0", "rank=0")
+    site.done("add", "host", "compute-0-0")
+    site.done("add", "host", "compute-0-1", "cpus=2")
+    return site
+
+
+def test_list_host_is_the_table_of_the_specification(three: Site) -> None:
+    assert three.done("list", "host") == (
+        "HOST         MEMBERSHIP CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "head:        Frontend   4    0    0    os        install      \n"
+        "compute-0-0: Compute    1    0    0    os        install      \n"
+        "compute-0-1: Compute    2    0    1    os        install      \n"
+    )
+
+
+def test_one_host_is_listed_without_its_name(three: Site) -> None:
+    assert three.done("list", "host", "compute-0-1") == (
+        "MEMBERSHIP CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "Compute    2    0    1    os        install      \n"
+    )
+
+
+def test_no_host_prints_nothing(site: Site) -> None:
+    assert site.done("list", "host") == ""
+
+
+def test_list_host_as_json_has_the_columns_as_keys(three: Site) -> None:
+    assert json.loads(three.done("list", "host", "head", "json=yes")) == [
+        {
+            "host": "head",
+            "list": [
+                {
+                    "membership": "Frontend",
+                    "cpus": 4,
+                    "rack": 0,
+                    "rank": 0,
+                    "runaction": "os",
+                    "installaction": "install",
+                }
+            ],
+        }
+    ]
+
+
+def test_list_host_appliance_and_membership(three: Site) -> None:
+    assert three.done("list", "host", "appliance") == (
+        "HOST         APPLIANCE\nhead:        frontend \ncompute-0-0: compute  \ncompute-0-1: compute  \n"
+    )
+    assert three.done("list", "host", "membership", "head") == "MEMBERSHIP\nFrontend  \n"
+
+
+def test_the_name_supplies_membership_rack_and_rank(site: Site) -> None:
+    site.done("add", "host", "vm-container-3-14")
+    site.done("add", "host", "compute-1-2", "rank=7", "membership=nas appliance")
+    assert site.database.rows(
+        "SELECT n.Name, m.Name, Rack, Rank FROM nodes n JOIN memberships m ON m.ID = Membership"
+    ) == [
+        ("vm-container-3-14", "VM Container", 3, 14),
+        ("compute-1-2", "NAS Appliance", 1, 7),
+    ]
+
+
+def test_a_new_host_has_the_attribute_os_and_neither_interface_nor_boot(site: Site) -> None:
+    site.done("add", "host", "compute-0-0", "os=sunos")
+    rows = site.database.rows(
+        "SELECT Category, Catindex, Attr, Value FROM vattributes WHERE Category = 'host'"
+    )
+    assert rows == [("host", "compute-0-0", "os", "sunos")]
+    assert site.database.rows("SELECT ID FROM networks UNION SELECT ID FROM boot") == []
+
+
+_ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["compute-0-0.local"], "Hostname compute-0-0.local can not contains any dot."),
+    (["rack0"], "Hostname rack0 can not be in the form of rack<number>."),
+    (["RACK12"], "Hostname RACK12 can not be in the form of rack<number>."),
+    (["racket", "membership=compute", "rack=0", "rank=0"], 'Hostname "racket" is not valid'),
+    (
+        ["Compute", "membership=compute", "rack=0", "rank=0"],
+        "Hostname Compute can not be equal to an appliance name.",
+    ),
+    (["HEAD", "membership=compute", "rack=0", "rank=0"], "Node HEAD already exists."),
+    (["front", "membership=compute", "rack=0", "rank=0"], "Node front already exists"),
+    (["new"], "membership not specified"),
+    (["new", "membership=compute"], "rack not specified"),
+    (["new", "membership=compute", "rack=1"], "rank not specified"),
+    (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
+    (["compute-9-9", "cpus=0"], 'cpus "0" must be an integer from 1'),
+    (["compute-9-9", "cpus=-1"], 'cpus "-1" must be an integer'),
+    (["compute-9-9", "cpus=two"], 'cpus "two" must be an integer'),
+    (["compute-9-9", "cpus=1.5"], 'cpus "1.5" must be an integer'),
+    (["compute-9-9", "cpus="], 'cpus "" must be an integer'),
+    (["compute-9-9", "cpus=٣"], 'cpus "٣" must be an integer'),
+    (["compute-9-9", "rack=-1"], 'rack "-1" must be an integer from 0'),
+    (["compute-9-9", "rank=x"], 'rank "x" must be an integer'),
+    (["compute-9-9", "rank=99999999999999999999"], "must be an integer"),
+    (["compute-9-9", "os=plan9"], 'unknown os "plan9"'),
+    (["select", "membership=compute", "rack=0", "rank=0"], 'Hostname "select" is not valid'),
+    (["localhost", "membership=compute", "rack=0", "rank=0"], 'Hostname "localhost" is not valid'),
+    (["a" * 64, "membership=compute", "rack=0", "rank=0"], "1 to 63 characters"),
+    ([], "must supply one host"),
+    (["a", "b"], "must supply one host"),
+)
+
+
+def test_add_host_refuses(three: Site) -> None:
+    three.done("add", "host", "alias", "head", "front")
+    for words, message in _ADD_HOST_REFUSES:
+        assert message in three.refused("add", "host", *words), words
+
+
+def test_the_longest_name_is_stored(site: Site) -> None:
+    name = "a" * 63
+    site.done("add", "host", name, "membership=compute", "rack=0", "rank=0")
+    assert f"{name}" in site.done("list", "host", "json=yes")
+
+
+def test_a_host_may_be_called_like_a_command(site: Site) -> None:
+    site.done("add host", "interface", "membership=compute", "rack=0", "rank=0")
+    assert site.done("list host", "interface", "output-col=cpus") == "CPUS\n1   \n"
+
+
+def test_set_host_columns(three: Site) -> None:
+    three.done("set", "host", "cpus", "compute", "8")
+    three.done("set", "host", "rack", "compute-0-0", "rack=5")
+    three.done("set", "host", "rank", "compute-0-0", "compute-0-1", "6")
+    three.done("set", "host", "membership", "compute-0-1", "vm container")
+    assert three.done("list", "host", "compute", "vm-container") == (
+        "HOST         MEMBERSHIP   CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "compute-0-0: Compute      8    5    6    os        install      \n"
+        "compute-0-1: VM Container 8    0    6    os        install      \n"
+    )
+
+
+_SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1'),
+    (["cpus", "compute-0-0"], "must supply at least one host"),
+    (["cpus"], "must supply cpus"),
+    (["cpus", "nobody", "4"], 'cannot resolve host "nobody"'),
+    (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
+    (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
+    (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
+    (["name", "compute-0-0", "head"], "Node head already exists."),
+    (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
+    (["name", "compute-0-0", "rack7"], "can not be in the form of rack<number>."),
+    (["name", "compute-0-0", "a.b"], "can not contains any dot."),
+    (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
+    (["name", "compute", "new"], "must supply only one host"),
+    (["name", "new"], "must supply one host"),
+    (["name"], "must supply name"),
+)
+
+
+def test_set_host_refuses(three: Site) -> None:
+    for words, message in _SET_HOST_REFUSES:
+        assert message in three.refused("set", "host", *words), words
+
+
+def test_rename_keeps_attributes_and_interfaces(three: Site) -> None:
+    three.done("add", "host", "interface", "compute-0-0", "eth0", "ip=10.1.0.1", "subnet=private")
+    three.done("set", "host", "name", "compute-0-0", "node1")
+    assert three.database.rows(
+        "SELECT Catindex, Attr FROM vattributes WHERE Category = 'host' ORDER BY 1"
+    ) == [
+        ("compute-0-1", "os"),
+        ("head", "os"),
+        ("node1", "os"),
+    ]
+    assert three.done("list", "host", "interface", "node1", "output-col=ip") == "IP      \n10.1.0.1\n"
+    three.done("set", "host", "name", "node1", "Node1")
+    assert "Node1" in three.done("list", "host", "json=yes")
+
+
+def test_rename_drops_what_an_earlier_host_of_the_new_name_left(three: Site) -> None:
+    three.change(
+        "INSERT INTO catindex (Name, Category) SELECT 'node1', ID FROM categories WHERE Name = 'host'"
+    )
+    three.done("set", "host", "name", "compute-0-0", "node1")
+    assert three.database.rows("SELECT Name FROM vcatindex WHERE Category = 'host' AND Name = 'node1'") == [
+        ("node1",)
+    ]
+
+
+def test_a_renamed_frontend_is_still_this_machine(three: Site) -> None:
+    three.done("set", "attr", "Kickstart_PrivateHostname", "head")
+    three.done("set", "host", "name", "head", "neck")
+    assert (
+        three.done("list", "host", "localhost", "output-col=membership,cpus")
+        == "MEMBERSHIP CPUS\nFrontend   4   \n"
+    )
+
+
+def test_a_virtual_machine_that_may_run_keeps_its_name(three: Site) -> None:
+    three.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('compute-0-0', 1, 'head', 'running')"
+    )
+    assert "may be running on head" in three.refused("set", "host", "name", "compute-0-0", "new")
+    three.done("set", "host", "name", "head", "neck")
+    assert three.database.rows("SELECT Host FROM vm_leases") == [("neck",)]
+
+
+@pytest.fixture
+def full(three: Site) -> Site:
+    """compute-0-0 has a row in each table that refers to nodes."""
+    three.done("add", "host", "alias", "compute-0-0", "c00")
+    three.done("add", "host", "interface", "compute-0-0", "eth0", "ip=10.1.0.1", "subnet=private")
+    three.done("set", "host", "boot", "compute-0-0", "action=install")
+    three.change("INSERT INTO rolls (ID, Name) VALUES (1, 'base')")
+    for table, columns, values in (
+        ("bootflags", "Flags", "'quiet'"),
+        ("public_keys", "Public_Key", "'key'"),
+        ("node_rolls", "RollID", "1"),
+        ("partitions", "Mountpoint", "'/'"),
+        ("node_routes", "Network, Netmask", "'0.0.0.0', '0.0.0.0'"),
+        ("sec_node_attributes", "Attr", "'secret'"),
+    ):
+        three.change(
+            f"INSERT INTO {table} (Node, {columns}) SELECT ID, {values} FROM nodes WHERE Name = 'compute-0-0'"
+        )
+    return three
+
+
+_NODE_TABLES = [
+    "aliases",
+    "boot",
+    "bootflags",
+    "networks",
+    "node_rolls",
+    "node_routes",
+    "partitions",
+    "public_keys",
+    "sec_node_attributes",
+]
+
+
+def test_remove_host_leaves_nothing_of_it(full: Site) -> None:
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(1,)], table
+    full.database.rollback()
+    full.done("remove", "host", "compute-0-0")
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(0,)], table
+    assert full.database.rows("SELECT Name FROM vcatindex WHERE Category = 'host' ORDER BY 1") == [
+        ("compute-0-1",),
+        ("head",),
+    ]
+    assert full.done("list", "host", "output-col=cpus") == "CPUS\n4   \n2   \n"
+
+
+def test_remove_host_is_one_transaction(full: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "remove" / "host"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "plugin_last.py").write_text(
+        "import rocks.commands\n"
+        "from rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def requires(self):\n"
+        "        return ['TAIL', 'node']\n"
+        "    def run(self, host):\n"
+        "        raise StateError(f'not {host}')\n"
+    )
+    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    assert full.refused("remove", "host", "compute-0-0") == "not compute-0-0"
+
+
+def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(
+    three: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "remove" / "host"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder.parent / "__init__.py").write_text("")
+    log = tmp_path / "log"
+    for name, precedes in (("zebra", []), ("early", ["attr"])):
+        (folder / f"plugin_{name}.py").write_text(
+            "import rocks.commands\n"
+            "class Plugin(rocks.commands.Plugin):\n"
+            "    def precedes(self):\n"
+            f"        return {precedes}\n"
+            "    def run(self, host):\n"
+            "        left = self.db.rows('SELECT COUNT(*) FROM vattributes WHERE Catindex = %s', (host,))[0][0]\n"
+            f"        open({str(log)!r}, 'a').write(f'{name} {{host}} {{left}}\\n')\n"
+        )
+    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    three.done("remove", "host", "compute")
+    assert (
+        log.read_text()
+        == "early compute-0-0 1\nearly compute-0-1 1\nzebra compute-0-0 0\nzebra compute-0-1 0\n"
+    )
+
+
+def test_remove_host_refuses(three: Site) -> None:
+    assert "must supply at least one host" in three.refused("remove", "host")
+    assert 'cannot resolve host "nobody"' in three.refused("remove", "host", "compute-0-0", "nobody")
+    three.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('vm-a', 1, 'head', 'running')")
+    assert "may be running the virtual machine vm-a" in three.refused("remove", "host", "head")
+
+
+def test_dump_host_replays(three: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+    three.done("set", "host", "runaction", "compute-0-1", "none")
+    three.done("set", "host", "membership", "compute-0-1", "VM Container")
+    assert three.done("dump", "host", "compute-0-0", "compute-0-1") == (
+        '/opt/rocks/bin/rocks "add host" compute-0-0 cpus=1 rack=0 rank=0 membership=Compute os=linux\n'
+        "/opt/rocks/bin/rocks set host runaction compute-0-0 action=os\n"
+        "/opt/rocks/bin/rocks set host installaction compute-0-0 action=install\n"
+        '/opt/rocks/bin/rocks "add host" compute-0-1 cpus=2 rack=0 rank=1 membership=VM\\ Container os=linux\n'
+        "/opt/rocks/bin/rocks set host runaction compute-0-1 action=none\n"
+        "/opt/rocks/bin/rocks set host installaction compute-0-1 action=install\n"
+    )
+
+
+def test_dump_host_leaves_this_machine_out(three: Site) -> None:
+    three.done("set", "attr", "Kickstart_PrivateHostname", "head")
+    assert " head " not in three.done("dump", "host")
+
+
+def test_aliases(three: Site) -> None:
+    assert three.done("list", "host", "alias") == ""
+    three.done("add", "host", "alias", "compute-0-0", "c00")
+    three.done("add", "host", "alias", "head", "www.example.org")
+    assert three.done("list", "host", "alias", "compute-0-0") == "HOST         ALIAS\ncompute-0-0: c00  \n"
+    assert 'alias "C00" already exists' in three.refused("add", "host", "alias", "head", "C00")
+    assert "is the name of a host" in three.refused("add", "host", "alias", "head", "compute-0-1")
+    assert "is the name of an appliance" in three.refused("add", "host", "alias", "head", "login")
+    assert "is not valid" in three.refused("add", "host", "alias", "head", "10.1.0.1")
+    assert "is not valid" in three.refused("add", "host", "alias", "head", "rack1")
+    three.done("remove", "host", "alias", "compute-0-0", "c00")
+    assert "no alias" in three.refused("remove", "host", "alias", "compute-0-0", "c00")
+    three.done("remove", "host", "alias", "head")
+    assert three.done("list", "host", "alias") == ""
+
+
+def _counted(site: Site, *words: str) -> int:
+    ended = site.rocks(*words)
+    assert ended.status == 0, ended
+    return ended.statements
+
+
+def _sixty_four(site: Site) -> Iterator[str]:
+    for number in range(64):
+        yield f"compute-1-{number}"
+    rows = [f"('compute-1-{n}', 2, 1, {n})" for n in range(64)]
+    site.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
+    site.change("INSERT INTO networks (Node, Device) SELECT ID, 'eth0' FROM nodes")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "host", "HOSTS"),
+        ("list", "host", "interface", "HOSTS"),
+        ("list", "host", "boot", "HOSTS"),
+        ("list", "host", "membership", "HOSTS"),
+        ("set", "host", "cpus", "HOSTS", "4"),
+        ("set", "host", "membership", "HOSTS", "login"),
+        ("set", "host", "runaction", "HOSTS", "os"),
+        ("set", "host", "boot", "HOSTS", "action=install"),
+        ("set", "host", "interface", "subnet", "HOSTS", "eth0", "private"),
+        ("set", "host", "interface", "vlan", "HOSTS", "eth0", "7"),
+        ("remove", "host", "interface", "HOSTS", "eth0"),
+        ("dump", "host", "HOSTS"),
+        ("dump", "host", "interface", "HOSTS"),
+        ("remove", "host", "HOSTS"),
+    ],
+    ids=" ".join,
+)
+def test_sixty_four_hosts_take_as_many_statements_as_one(site: Site, words: tuple[str, ...]) -> None:
+    names = list(_sixty_four(site))
+
+    def line(hosts: list[str]) -> list[str]:
+        return [part for word in words for part in (hosts if word == "HOSTS" else [word])]
+
+    one = _counted(site, *line(names[:1]))
+    rest = names[1:] if words[0] == "remove" else names
+    assert _counted(site, *line(rest)) == one
+    assert one <= 20

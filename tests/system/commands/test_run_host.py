@@ -1,0 +1,230 @@
+"""Commands on hosts: this machine, one behind a real sshd, and one that is not there; and the keys to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import sshd
+from lab.namespace import Machine
+from rocks.hosts.keys import ensure_own_key
+from rocks.hosts.known_hosts import HostKey, record_host_keys
+from rocks.hosts.settings import FleetSettings, HostAddress
+
+from .conftest import Site
+
+SILENT = "127.0.0.99"
+"""A loopback address at which nothing listens."""
+
+ANY_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
+"""A host's key whose other half nobody has here."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[sshd.SshServer, Path]]:
+    """A real sshd on loopback, and the folder of the key that it accepts."""
+    if os.geteuid() != 0:
+        pytest.skip("sshd is started by root")
+    for program in ("sshd", "ssh", "unshare", "nsenter"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
+    machine = Machine(folder)
+    try:
+        machine.start()
+        line, _ = ensure_own_key(FleetSettings(key_file=str(folder / "keys" / "id_ed25519")))
+        yield sshd.start(machine, line + "\n"), folder / "keys"
+    finally:
+        sshd.stop(machine)
+        machine.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(
+    server: tuple[sshd.SshServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FleetSettings:
+    """What the commands reach hosts with: the accepted key, and nobody known yet."""
+    chosen = FleetSettings(
+        key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
+    )
+    monkeypatch.setattr("rocks.actions.reach_hosts.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.actions.share_key.FleetSettings", lambda: chosen)
+    return chosen
+
+
+@pytest.fixture
+def reached(site: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
+    """head is this machine, compute-0-0 is reached by SSH, compute-0-1 is not there."""
+    site.done("add", "host", "head", "membership=frontend", "rack=0", "rank=0")
+    site.done("add", "host", "compute-0-0")
+    site.done("add", "host", "compute-0-1")
+    site.done("set", "attr", "Kickstart_PrivateHostname", "head")
+    site.done("set", "host", "attr", "compute-0-0", "ssh_port", str(server[0].port))
+    for host, address in (("compute-0-0", server[0].address), ("compute-0-1", SILENT)):
+        site.change(
+            "INSERT INTO networks (Node, IP) SELECT ID, %s FROM nodes WHERE Name = %s", (address, host)
+        )
+    return site
+
+
+@pytest.fixture
+def known(reached: Site, settings: FleetSettings) -> Site:
+    """As `reached`, and the hosts' keys are recorded, as they are for every host that ever was there."""
+    reached.done("sync", "host", "sharedkey", "compute-0-0")
+    for name, address in (("compute-0-1", SILENT), ("no-such-machine", "no-such-machine")):
+        record_host_keys(settings.known_hosts_file, HostAddress(name, address), (ANY_KEY,))
+    return reached
+
+
+def test_sync_host_sharedkey_shows_the_fingerprint_once(
+    reached: Site, server: tuple[sshd.SshServer, Path]
+) -> None:
+    key = HostKey(*server[0].host_key.split())
+    assert reached.done("sync", "host", "sharedkey", "compute-0-0", "head") == (
+        f"compute-0-0: its key is recorded: ssh-ed25519 {key.fingerprint}\n"
+        "compute-0-0: our key was installed before\n"
+    )
+    assert (
+        reached.done("sync", "host", "sharedkey", "compute-0-0")
+        == "compute-0-0: our key was installed before\n"
+    )
+
+
+def test_sync_host_sharedkey_refuses_another_key_unless_told(reached: Site, settings: FleetSettings) -> None:
+    host = HostAddress("compute-0-0", "127.0.0.1")
+    record_host_keys(settings.known_hosts_file, host, (ANY_KEY,))
+    message = reached.refused("sync", "host", "sharedkey", "compute-0-0")
+    assert ANY_KEY.fingerprint in message and "replace=yes" in message
+    assert reached.rocks("run", "host", "compute-0-0", "true").status == 1
+    assert "is recorded" in reached.done("sync", "host", "sharedkey", "compute-0-0", "replace=yes")
+    assert reached.done("run", "host", "compute-0-0", "echo in") == "in\n"
+
+
+def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:
+    ended = reached.rocks("sync", "host", "sharedkey", "compute")
+    assert ended.status == 3
+    assert "compute-0-0: its key is recorded" in ended.out
+    assert ended.err.startswith("Error: compute-0-1: ")
+
+
+def test_run_host_here_and_there(known: Site) -> None:
+    ended = known.rocks("run", "host", "head", "compute-0-0", "collate=yes", "echo one; echo two")
+    assert (ended.status, ended.err) == (0, "")
+    assert sorted(ended.out.splitlines()) == [
+        "compute-0-0: one",
+        "compute-0-0: two",
+        "head: one",
+        "head: two",
+    ]
+    assert known.done("run", "host", "head", "command=X=1; echo $X 'a  b' \"<&>\"") == "1 a  b <&>\n"
+
+
+def test_run_host_tells_failures_apart(known: Site) -> None:
+    ended = known.rocks(
+        "run", "host", "head", "compute-0-0", "compute-0-1", 'test -n "$SSH_CONNECTION" || exit 7'
+    )
+    assert ended.status == 3
+    assert ended.out == "compute-0-1: down\n"
+    assert ended.err == "head: exit status 7\n"
+    ended = known.rocks("run", "host", "head", "compute-0-0", "collate=yes", "echo bad >&2; exit 1")
+    assert ended.status == 1
+    assert sorted(ended.err.splitlines()) == [
+        "compute-0-0: bad",
+        "compute-0-0: exit status 1",
+        "head: bad",
+        "head: exit status 1",
+    ]
+
+
+def test_run_host_down_alone(known: Site) -> None:
+    ended = known.rocks("run", "host", "compute-0-1", "true")
+    assert (ended.status, ended.out, ended.err) == (1, "compute-0-1: down\n", "")
+
+
+def test_run_host_kills_at_the_timeout(known: Site) -> None:
+    begin = time.monotonic()
+    ended = known.rocks("run", "host", "head", "compute-0-0", "timeout=1", "echo begun; sleep 60")
+    assert time.monotonic() - begin < 20
+    assert ended.status == 1
+    assert sorted(ended.out.splitlines()) == [
+        "begun",
+        "begun",
+        "compute-0-0: timeout, the command was killed",
+        "head: timeout, the command was killed",
+    ]
+
+
+def test_run_host_waits_without_end_when_told(known: Site) -> None:
+    for seconds in ("0", "1000000"):
+        assert (
+            known.done("run", "host", "head", "compute-0-0", f"timeout={seconds}", "sleep 0.1; echo x")
+            == "x\nx\n"
+        )
+
+
+def test_run_host_without_hosts_means_managed_ones(known: Site) -> None:
+    known.done("remove", "host", "compute-0-1")
+    assert known.done("run", "host", "collate=y", "true; echo x") == "compute-0-0: x\n"
+    out = known.done("run", "host", "collate=y", "managed=no", "echo x")
+    assert sorted(out.splitlines()) == ["compute-0-0: x", "head: x"]
+    known.done("set", "appliance", "attr", "compute", "managed", "false")
+    assert known.done("run", "host", "echo x") == ""
+
+
+def test_run_host_spreads_starts_and_tells_times(known: Site) -> None:
+    words = ("run", "host", "head", "compute-0-0", "delay=1", "num-threads=1", "stats=yes", "true")
+    begin = time.monotonic()
+    out = known.done(*words)
+    assert time.monotonic() - begin >= 1
+    assert [line.split(" took ")[0] for line in out.splitlines()] == [
+        "command on host compute-0-0",
+        "command on host head",
+    ]
+    assert known.done("run", "host", "head", "num-threads=0", "echo all") == "all\n"
+
+
+def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
+    known.done("add", "host", "no-such-machine", "membership=compute", "rack=3", "rank=0")
+    ended = known.rocks("run", "host", "no-such-machine", "true")
+    assert (ended.status, ended.out) == (1, "no-such-machine: down\n")
+
+
+def test_run_host_refuses(known: Site) -> None:
+    for words, message in (
+        ([], "must supply a command"),
+        (["head", "timeout=soon", "true"], 'timeout "soon" must be an integer'),
+        (["head", "timeout=-1", "true"], 'timeout "-1" must be an integer'),
+        (["head", "timeout=1000001", "true"], 'timeout "1000001" must be an integer'),
+        (["head", "delay=x", "true"], 'delay "x" must be an integer'),
+        (["head", "num-threads=many", "true"], 'num-threads "many" must be an integer'),
+        (["head", "collate=perhaps", "true"], '"collate" must be yes or no'),
+        (["head", "managed=perhaps", "true"], '"managed" must be yes or no'),
+        (["head", "stats=perhaps", "true"], '"stats" must be yes or no'),
+        (["head", "x11=perhaps", "true"], '"x11" must be yes or no'),
+        (["nobody", "true"], 'cannot resolve host "nobody"'),
+        (["head", "tr\0ue"], "is not valid text"),
+    ):
+        assert message in known.refused("run", "host", *words)
+    known.done("set", "host", "attr", "compute-0-0", "ssh_port", "many")
+    assert 'ssh_port of compute-0-0 is "many"' in known.refused("run", "host", "compute-0-0", "true")
+
+
+def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
+    ended = known.rocks("run", "host", "head", "LANG=C ls")
+    assert (ended.status, ended.out) == (1, "")
+    assert 'Error: "LANG=…" is no parameter of this command' in ended.err
+
+
+def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:
+    known.done("add", "host", "interface", "compute-0-0", "eth9", "ip=203.0.113.7", "subnet=public")
+    assert known.done("run", "host", "compute-0-0", "timeout=5", "echo in") == "in\n"
+    known.done("set", "host", "attr", "compute-0-0", "primary_net", "public")
+    known.change("UPDATE networks SET IP = %s WHERE Device = 'eth9'", (SILENT,))
+    assert known.rocks("run", "host", "compute-0-0", "true").out == "compute-0-0: down\n"

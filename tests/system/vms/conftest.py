@@ -1,0 +1,49 @@
+"""A site of three machines on this one: the frontend with the database, and two hosts reached by real SSH.
+
+Each machine has a mount namespace, a libvirtd and an agent of its own; they share this machine's network, so the
+devices of each carry its name. Guests have empty disks: for these tests it is enough that QEMU runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.vms.site import ThreeMachines
+
+
+@pytest.fixture(scope="session")
+def three_machines() -> Iterator[ThreeMachines]:
+    """The running site; built once, ended with the run. Skips where its programs are missing."""
+    if os.geteuid() != 0:
+        pytest.skip("mount namespaces and libvirt need root")
+    for program in (
+        "/usr/sbin/libvirtd",
+        "/usr/sbin/sshd",
+        "/usr/sbin/mariadbd",
+        "/usr/bin/qemu-system-x86_64",
+    ):
+        if not Path(program).exists():
+            pytest.skip(f"{program} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-vms-"))
+    folder.chmod(0o755)
+    machines = ThreeMachines(folder)
+    try:
+        machines.start()
+        yield machines
+    finally:
+        machines.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def site(three_machines: ThreeMachines) -> Iterator[ThreeMachines]:
+    """The site with both hosts up, and afterwards without any virtual machine, lease or fence."""
+    three_machines.revive()
+    yield three_machines
+    three_machines.clean()

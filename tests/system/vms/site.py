@@ -1,0 +1,243 @@
+"""The site of `conftest.py`: how it is started, used as its operator would, broken and mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess  # noqa: TID251 - the type of what rocks.process starts
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import agent_archive, database, libvirtd, links, sshd
+from lab.namespace import Machine
+from rocks.process import Finished, run, run_checked, start_with_pipes
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+LAUNCHER = [
+    str(CHECKOUT / ".state/venv/bin/python"),
+    "-E",
+    "-S",
+    str(CHECKOUT / "src/rocks/cli/launch.py"),
+]
+HOSTS = ("vmh1", "vmh2")
+ADDRESSES = {"head": "127.0.0.1", "vmh1": "127.0.0.2", "vmh2": "127.0.0.3"}
+IMAGES = "/var/lib/rocks-images"
+MOST_SECONDS = 60.0
+
+
+class ThreeMachines:
+    """`head` is the frontend and runs virtual machines itself; `vmh1` and `vmh2` are reached by SSH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mark = f"rocks-test:{folder.name}"
+        self.machines = {name: Machine(folder / name) for name in ("head", *HOSTS)}
+        self.bridges: dict[str, str] = {}
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ROCKS_")},
+            "ROCKS_LAUNCHER": str(CHECKOUT / "bin/rocks"),
+            "ROCKS_SITE_PACKAGES": str(next((CHECKOUT / ".state/venv/lib").glob("python3.*/site-packages"))),
+        }
+
+    # life
+
+    def start(self) -> None:
+        """Bring everything up and tell the database of it, by the commands that an operator would type."""
+        names = links.choose_names(links.read_links(), ["rtprivh", "rtprva", "rtprvb", "rtpub"], self.mark)
+        self.bridges = dict(zip(("head", *HOSTS, "public"), names, strict=True))
+        for name in names:
+            links.ensure_bridge(name, self.mark)
+        for machine in self.machines.values():
+            machine.folder.mkdir(mode=0o755)
+            machine.start()
+            agent_archive.install(machine.outside("/opt/rocks"))
+        database.start(self.machines["head"])
+        for machine in self.machines.values():
+            libvirtd.start(machine, kvm_works=False)
+        self._describe_site()
+
+    def stop(self) -> None:
+        """End everything."""
+        for machine in self.machines.values():
+            libvirtd.stop(machine)
+            sshd.stop(machine)
+        database.stop(self.machines["head"])
+        for machine in self.machines.values():
+            machine.stop()
+        links.remove_links(self.mark)
+
+    def revive(self) -> None:
+        """Hosts that a test made vanish answer again."""
+        for name in HOSTS:
+            self.start_sshd(name)
+
+    def clean(self) -> None:
+        """No virtual machine is left in the database, on a host, or under a lease."""
+        self.revive()
+        for name, machine in self.machines.items():
+            for domain in self.domains(name):
+                self.virsh(name, "destroy", domain)
+                self.virsh(name, "undefine", domain)
+            for path in machine.outside(IMAGES).iterdir():
+                path.unlink()
+            for path in machine.outside("/var/lib/rocks/leases").glob("*"):
+                path.unlink()
+        vms = [vm["vm-host"] for vm in json.loads(self.rocks("list host vm json=yes").text or "[]")]
+        if vms:
+            self.rocks("remove host " + " ".join(vms))
+        self.sql("UPDATE vm_leases SET State = 'released', Host = NULL")
+        self.sql("DELETE FROM vm_lease_disks")
+        self.sql("DELETE FROM vm_fences")
+
+    def vanish(self, name: str) -> None:
+        """The host does not answer any more; its guests run on."""
+        sshd.stop(self.machines[name])
+
+    def start_sshd(self, name: str) -> None:
+        """The host answers at the port that the database knows."""
+        key = self.machines["head"].outside("/etc/rocks/ssh/id_ed25519.pub").read_text()
+        sshd.start(self.machines[name], key, ADDRESSES[name], self._port(name))
+
+    # use
+
+    def rocks(self, line: str, deadline_seconds: float = MOST_SECONDS) -> Finished:
+        """Run `rocks LINE` on the frontend, as its operator would; words as a shell parts them."""
+        arguments = self.machines["head"].command([*LAUNCHER, *shlex.split(line)])
+        return run(arguments, deadline_seconds=deadline_seconds, environment=self._environment)
+
+    def done(self, line: str) -> str:
+        """As `rocks`, for a command that must succeed; returns its standard output."""
+        finished = self.rocks(line)
+        assert finished.exit_status == 0, f"rocks {line}: {finished.exit_status}: {finished.error_text}"
+        return finished.text
+
+    def refused(self, line: str, exit_status: int = 1) -> str:
+        """As `rocks`, for a command that must be refused in words; returns them."""
+        finished = self.rocks(line)
+        assert finished.exit_status == exit_status, (
+            f"rocks {line}: {finished.exit_status} {finished.error_text}"
+        )
+        assert "Traceback" not in finished.error_text
+        assert "Error: " in finished.error_text
+        return finished.error_text
+
+    def begin(self, line: str) -> Running:
+        """Start `rocks LINE` and let it run."""
+        return Running(
+            start_with_pipes(
+                self.machines["head"].command([*LAUNCHER, *shlex.split(line)]), environment=self._environment
+            )
+        )
+
+    def add_vm(self, name: str, host: str, more: str = "") -> str:
+        """A virtual machine on a host, on the site's private network; returns its name."""
+        self.done(f"add host vm {host} membership=compute name={name} mem=64 disksize=1 {more}")
+        return name
+
+    def virsh(self, host: str, *words: str) -> Finished:
+        """Run virsh on a host, past the system."""
+        return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *words], 30.0)
+
+    def domains(self, host: str, *options: str) -> list[str]:
+        """Names of all domains that libvirt on the host knows; `--state-running` and the like choose."""
+        listed = self.virsh(host, "list", "--name", *(options or ("--all",)))
+        assert listed.exit_status == 0, listed.error_text
+        return listed.text.split()
+
+    def running(self, name: str) -> list[str]:
+        """The hosts on which a domain of that name has a QEMU process."""
+        return [host for host, machine in self.machines.items() if name in libvirtd.guests(machine)]
+
+    def sql(self, statement: str) -> list[list[str]]:
+        """Rows of a statement on the cluster database."""
+        socket = str(self.machines["head"].outside("/var/opt/rocks/mysql/mysql.sock"))
+        answer = run_checked(
+            [
+                "/usr/bin/mariadb",
+                "--no-defaults",
+                "-N",
+                "-B",
+                f"--socket={socket}",
+                "cluster",
+                "-e",
+                statement,
+            ],
+            deadline_seconds=30,
+        )
+        return [line.split("\t") for line in answer.text.splitlines()]
+
+    def lease(self, name: str) -> tuple[int, str, str]:
+        """(token, state, host or NULL) of a machine's lease."""
+        ((token, state, host),) = self.sql(f"SELECT Token, State, Host FROM vm_leases WHERE Name = '{name}'")
+        return int(token), state, host
+
+    # making
+
+    def _describe_site(self) -> None:
+        head = self.machines["head"]
+        key = head.outside("/etc/rocks/ssh") / "id_ed25519"
+        key.parent.mkdir(mode=0o700)
+        run_checked(
+            ["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], deadline_seconds=30
+        )
+        self.done("update database")
+        self.done('"add host" head membership=Frontend rack=0 rank=0 cpus=2')
+        self.done("set attr Kickstart_PrivateHostname head")
+        self.done("set attr vm_mac_base_addr 76:77:6e:80:00:00")
+        self.done("set attr vm_mac_base_addr_mask ff:ff:ff:c0:00:00")
+        self.done(f"set attr vm_image_directory {IMAGES}")
+        self.done("add network private 127.0.0.0 255.0.0.0")
+        self.done("add network public 203.0.113.0 255.255.255.0")
+        self.done("set host attr head kvm true")
+        for number, name in enumerate(HOSTS):
+            port = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name]).port
+            self.done(f"add host {name} membership='VM Container' rack=1 rank={number} cpus=2")
+            self.done(f"set host attr {name} ssh_port {port}")
+        self.sql(
+            "INSERT INTO networks (Node, Device, IP, Subnet, Options) SELECT n.ID, d.Device, d.IP, s.ID, 'novtap'"
+            " FROM nodes n JOIN subnets s ON s.name = 'private' JOIN ("
+            + " UNION ALL ".join(
+                f"SELECT '{name}' AS Host, '{self.bridges[name]}' AS Device, '{address}' AS IP"
+                for name, address in ADDRESSES.items()
+            )
+            + ") d ON d.Host = n.Name"
+        )
+        for name in HOSTS:
+            self.done(f"sync host sharedkey {name}")
+
+    def _port(self, name: str) -> int:
+        return int(re.sub(r"\D", "", self.done(f"report host attr {name} attr=ssh_port")))
+
+
+class Running:
+    """A `rocks` that runs: wait for it, or kill it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def process_id(self) -> int:
+        """Of the process that was started, and that has become Python."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone; what it started on hosts is not touched."""
+        os.kill(self.process_id, signal.SIGKILL)
+        self.end()
+
+    def end(self, deadline_seconds: float = MOST_SECONDS) -> tuple[int, str]:
+        """(exit status, standard error) when it has ended."""
+        _, error_output = self._process.communicate(timeout=deadline_seconds)
+        return self._process.returncode, error_output.decode()
+
+
+def wait_until(condition: Callable[[], object], deadline_seconds: float = 20.0) -> None:
+    """Wait for a condition; AssertionError when it does not come true in time."""
+    end = time.monotonic() + deadline_seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

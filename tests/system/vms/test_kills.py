@@ -1,0 +1,181 @@
+"""A start or stop that is killed at any step is completed or undone by the next one (decision D7)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.vms.site import IMAGES, ThreeMachines
+
+KILLING_HOOK = '''
+import os, signal
+import rocks.commands
+
+class Plugin(rocks.commands.Plugin):
+    """Kills the command in the middle of its work."""
+
+    def run(self, *arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+KILLING_AGENT = """
+#!/bin/sh
+# Stands before the agent on a host: kills the frontend's command when it asks for "{call}", {when} the agent works.
+[ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"
+victim() {{ kill -9 "$(cat {victim})"; }}
+while read -r line; do
+  kill_at=
+  case $line in
+  *'"call":"{call}"'*) kill_at={when} ;;
+  esac
+  [ "$kill_at" != before ] || victim
+  reply=$(printf '%s\\n' "$line" | /opt/rocks/libexec/real-agent)
+  [ "$kill_at" != after ] || victim
+  printf '%s\\n' "$reply"
+done
+"""
+
+
+@pytest.fixture
+def hook_tree(site: ThreeMachines, tmp_path: Path) -> Iterator[Path]:
+    """Another command tree, used by the site's commands while the test runs."""
+    folder = site.machines["head"].outside("/etc/rocks/trees.d")
+    folder.mkdir(exist_ok=True)
+    (folder / "test").write_text(f"{tmp_path}\n")
+    for words in ("start", "start/host", "start/host/vm"):
+        (tmp_path / words).mkdir()
+        (tmp_path / words / "__init__.py").write_text("")
+    yield tmp_path / "start/host/vm"
+    (folder / "test").unlink()
+
+
+@pytest.mark.parametrize("stage", ["plugin_allocate", "plugin_preboot"])
+def test_killed_in_a_hook(site: ThreeMachines, hook_tree: Path, stage: str) -> None:
+    vm = site.add_vm("hooked", "vmh1")
+    hook = hook_tree / f"{stage}_kill.py"
+    hook.write_text(KILLING_HOOK)
+    assert site.rocks(f"start host vm {vm}").exit_status == -9
+    assert site.running(vm) == []
+    assert site.lease(vm)[1] == "starting"
+    hook.unlink()
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+    assert site.lease(vm)[1:] == ("running", "vmh1")
+
+
+@pytest.fixture
+def killing_agent(site: ThreeMachines) -> Iterator[object]:
+    """Call with (call, when) to have the next command killed at that point by vmh1's side; a path takes its id."""
+    place = site.machines["vmh1"].outside("/opt/rocks/libexec")
+    victim = site.machines["vmh1"].outside("/var/lib/rocks") / "victim"
+
+    def arm(call: str, when: str) -> Path:
+        if not (place / "real-agent").exists():
+            (place / "rocks-agent").rename(place / "real-agent")
+        text = KILLING_AGENT.format(call=call, when=when, victim="/var/lib/rocks/victim")
+        (place / "rocks-agent").write_text(textwrap.dedent(text).lstrip())
+        (place / "rocks-agent").chmod(0o755)
+        return victim
+
+    yield arm
+    if (place / "real-agent").exists():
+        (place / "real-agent").replace(place / "rocks-agent")
+
+
+POINTS = [
+    ("facts", "before", "start"),
+    ("facts", "after", "stop"),
+    *(("perform", when, after) for when in ("before", "after") for after in ("start", "stop")),
+]
+"""(call at which the command is killed, before or after the agent's work, the next command)"""
+
+
+def _run_and_be_killed(site: ThreeMachines, killing_agent: object, line: str, call: str, when: str) -> None:
+    victim = killing_agent(call, when)  # type: ignore[operator]
+    process = site.begin(line)
+    victim.write_text(str(process.process_id))
+    assert process.end()[0] == -9
+
+
+def _disarm(site: ThreeMachines) -> None:
+    place = site.machines["vmh1"].outside("/opt/rocks/libexec")
+    (place / "real-agent").replace(place / "rocks-agent")
+
+
+@pytest.mark.parametrize(("call", "when", "next_command"), POINTS)
+def test_a_start_killed_at_a_step(
+    site: ThreeMachines, killing_agent: object, call: str, when: str, next_command: str
+) -> None:
+    vm = site.add_vm("cut", "vmh1")
+    _run_and_be_killed(site, killing_agent, f"start host vm {vm}", call, when)
+    _disarm(site)
+    assert site.lease(vm)[1:] == ("starting", "vmh1"), "the intent was on record before the host was asked"
+    site.done(f"{next_command} host vm {vm}")
+    if next_command == "start":
+        assert site.running(vm) == ["vmh1"]
+        assert site.lease(vm)[1:] == ("running", "vmh1")
+        assert "already running" in site.refused(f"start host vm {vm}")
+    else:
+        assert site.running(vm) == []
+        assert site.domains("vmh1") == []
+        assert site.lease(vm)[1:] == ("released", "NULL")
+
+
+@pytest.mark.parametrize(("call", "when", "next_command"), POINTS)
+def test_a_stop_killed_at_a_step(
+    site: ThreeMachines, killing_agent: object, call: str, when: str, next_command: str
+) -> None:
+    vm = site.add_vm("halted", "vmh1")
+    site.done(f"start host vm {vm}")
+    _run_and_be_killed(site, killing_agent, f"stop host vm {vm}", call, when)
+    _disarm(site)
+    ran = bool(site.running(vm))
+    assert site.lease(vm)[1:] == ("stopping", "vmh1")
+    site.done(f"{next_command} host vm {vm}")
+    assert site.running(vm) == (["vmh1"] if next_command == "start" else [])
+    assert site.lease(vm)[1] == ("running" if next_command == "start" else "released")
+    assert ran == (call == "facts" or when == "before") or call == "perform"
+
+
+def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
+    vm = site.add_vm("orphan", "vmh1")
+    place = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
+    real = place.rename(place.with_name("real-agent"))
+    place.write_text(
+        '#!/bin/sh\n[ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"\n'
+        "while read -r line; do\ncase $line in *perform*) kill -9 $$ ;; esac\n"
+        "printf '%s\\n' \"$line\" | /opt/rocks/libexec/real-agent\ndone\n"
+    )
+    place.chmod(0o755)
+    try:
+        error = site.refused(f"start host vm {vm}")
+        assert "vmh1" in error
+        assert site.lease(vm)[1:] == ("starting", "vmh1"), "nobody has said that it does not run"
+    finally:
+        real.replace(place)
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+
+
+@pytest.mark.parametrize("after_seconds", [0.1, 0.25, 0.4, 0.6, 0.9])
+def test_a_start_killed_at_any_moment(site: ThreeMachines, after_seconds: float) -> None:
+    vm = site.add_vm("whenever", "head")
+    process = site.begin(f"start host vm {vm}")
+    try:
+        process.end(after_seconds)
+    except TimeoutError:
+        pass
+    except Exception as error:
+        assert type(error).__name__ == "TimeoutExpired"
+        process.kill()
+    first = site.rocks(f"start host vm {vm}")
+    assert first.exit_status == 0 or "already running" in first.error_text, first.error_text
+    assert site.running(vm) == ["head"]
+    assert len(site.domains("head", "--state-running")) == 1
+    site.done(f"stop host vm {vm}")
+    assert site.running(vm) == []
+    images = site.machines["head"].outside(IMAGES).iterdir()
+    assert [image.name for image in images] == ["whenever.vda"], "no half-made image is left"

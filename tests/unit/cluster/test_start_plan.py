@@ -1,0 +1,298 @@
+"""May a virtual machine start on this host, and what must be there: from records and facts alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rocks.cluster.start_plan import (
+    LEAST_FREE_BYTES,
+    AlreadyStarted,
+    StartPlan,
+    active_memory_mb,
+    container_of,
+    is_active,
+    links_of,
+    memory_reserve_mb,
+    plan_start,
+)
+from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected
+from rocks.errors import BusyError, RocksError, StateError
+from rocks.units import BYTES_PER_GB
+from rocks.wire.agent import DiskWanted, LinkWanted
+from rocks.wire.facts import DiskFact, DomainFact, HostFacts
+from tests.unit.machines import container, machine
+
+IMAGE = "/images/web.vda"
+TAP = Tap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
+VLAN = LinkWanted("peth0.4", "vlan", "peth0", 4, 9000)
+BRIDGE = LinkWanted("peth0.4", "local_bridge", None, 4, 9000)
+
+
+def domain(name: str = "web", state: Any = "shutoff", **values: Any) -> DomainFact:
+    """A domain of another lease, 1024 MB."""
+    defaults: dict[str, Any] = {
+        "uuid": "u",
+        "token": 3,
+        "memory_mb": 1024,
+        "cpus": 1,
+        "autostart": False,
+        "persistent": True,
+        "has_managed_save": False,
+    }
+    return DomainFact(name=name, state=state, **{**defaults, **values})
+
+
+def disk(path: str = IMAGE, **values: Any) -> DiskFact:
+    """An image that is not there yet, on a file system of 500 GB."""
+    defaults: dict[str, Any] = {
+        "exists": False,
+        "is_block": False,
+        "size_bytes": 0,
+        "filesystem_bytes": 500 * BYTES_PER_GB,
+        "free_bytes": 400 * BYTES_PER_GB,
+    }
+    return DiskFact(path=path, **{**defaults, **values})
+
+
+def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **values: Any) -> HostFacts:
+    """A host of 8 GB and 4 CPUs."""
+    defaults: dict[str, Any] = {
+        "hostname": "vmc-0-0",
+        "kernel": "6.1",
+        "machine": "x86_64",
+        "memory_mb": 8192,
+        "cpus": 4,
+        "has_8021q": True,
+        "accelerator": "tcg",
+        "fenced": (),
+    }
+    return HostFacts(domains=domains, disks=disks, **{**defaults, **values})
+
+
+def plan(
+    told: HostFacts,
+    vm: Any = None,
+    connections: tuple[Connection, ...] = (),
+    promised_mb: int = 0,
+    neighbours: dict[int, list[str]] | None = None,
+) -> StartPlan | AlreadyStarted:
+    """The plan for a machine under lease 7."""
+    return plan_start(vm or machine(), connections, told, 7, promised_mb, neighbours or {})
+
+
+def started(*words: Any, **values: Any) -> StartPlan:
+    """As `plan`, where it must be one to start."""
+    found = plan(*words, **values)
+    assert isinstance(found, StartPlan)
+    return found
+
+
+def test_a_machine_of_which_nothing_is_there_yet() -> None:
+    assert plan(facts()) == StartPlan(
+        disks=(DiskWanted(IMAGE, "raw", 36, False),), links=(), autostart=False, assumed_state="absent"
+    )
+
+
+@pytest.mark.parametrize("state", ["shutoff", "crashed"])
+def test_the_state_that_the_facts_told_goes_with_the_deed(state: str) -> None:
+    assert started(facts(domain(state=state))).assumed_state == state
+
+
+@pytest.mark.parametrize(
+    ("value", "autostart"), [("true", True), ("True", False), ("yes", False), ("", False)]
+)
+def test_autostart_is_exactly_true(value: str, autostart: bool) -> None:
+    vm = machine(attributes={"kvm_autostart": value})
+    assert started(facts(), vm).autostart is autostart
+
+
+@pytest.mark.parametrize("state", ["running", "blocked"])
+def test_what_runs_under_this_lease_is_only_recorded(state: str) -> None:
+    found = plan(facts(domain(state=state, token=7), disks=()))
+    assert isinstance(found, AlreadyStarted)
+    assert found.notes == ("web was already brought up by a command that was cut off",)
+
+
+@pytest.mark.parametrize("token", [None, 6, 8])
+def test_what_runs_under_another_lease_is_told(token: int | None) -> None:
+    with pytest.raises(StateError, match=r"^The host web is already running\.$"):
+        plan(facts(domain(state="running", token=token)))
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "message"),
+    [
+        (domain(state="paused"), StateError, "web is paused, not off; .*rocks resume host vm web"),
+        (domain(state="paused", token=7), StateError, "web is paused"),
+        (domain(state="shutdown", token=7), BusyError, "web is shutting down at this moment"),
+        (domain(has_managed_save=True), StateError, "saved state .*on vmc-0-0.*managedsave-remove web"),
+    ],
+)
+def test_other_states_are_told_with_what_to_do(
+    found: DomainFact, error: type[RocksError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plan(facts(found))
+
+
+def test_other_domains_do_not_matter_but_for_their_memory() -> None:
+    assert started(facts(domain("db", "running"), domain("WEB", "running"))).assumed_state == "absent"
+
+
+@pytest.mark.parametrize(
+    ("state", "active"),
+    [
+        ("running", True),
+        ("blocked", True),
+        ("paused", True),
+        ("shutdown", True),
+        ("crashed", True),
+        ("shutoff", False),
+    ],
+)
+def test_which_states_hold_memory_and_disks(state: str, active: bool) -> None:
+    told = facts(domain("db", state), domain("off"))
+    assert is_active(told, "db") is active
+    assert not is_active(told, "absent")
+    assert active_memory_mb(told) == (1024 if active else 0)
+    assert active_memory_mb(told, but="db") == 0
+
+
+def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
+    others = (domain("db", "running", memory_mb=3000), domain("off", memory_mb=9999))
+    fits = machine(memory_mb=8192 - 256 - 3000)
+    assert started(facts(*others), fits).disks
+    message = r"it needs 4937 MB of memory, and vmc-0-0 has 4936 MB left of 7936 MB .*\(3000 MB are taken\)"
+    with pytest.raises(StateError, match=message):
+        plan(facts(*others), machine(memory_mb=4937))
+
+
+def test_machines_earlier_in_the_command_count_as_well() -> None:
+    with pytest.raises(StateError, match=r"has 936 MB left of 7936 MB .*\(7000 MB are taken\)"):
+        plan(facts(), machine(memory_mb=1000), promised_mb=7000)
+
+
+def test_a_crashed_guest_does_not_stand_in_its_own_way() -> None:
+    vm = machine(memory_mb=6000)
+    assert started(facts(domain(state="crashed", memory_mb=6000)), vm).assumed_state == "crashed"
+
+
+def test_never_less_than_nothing_is_left() -> None:
+    with pytest.raises(StateError, match="has 0 MB left of 0 MB"):
+        plan(facts(memory_mb=100))
+
+
+@pytest.mark.parametrize(("text", "reserve_mb"), [("0", 0), ("512", 512)])
+def test_the_reserve_is_an_attribute(text: str, reserve_mb: int) -> None:
+    assert memory_reserve_mb(container(vm_memory_reserve=text)) == reserve_mb
+    assert memory_reserve_mb(container()) == 256
+
+
+@pytest.mark.parametrize("text", ["", "-1", "many", "1.5", "٣", "9" * 5000, "1\n2"])
+def test_a_reserve_that_is_no_number_is_told(text: str) -> None:
+    with pytest.raises(StateError, match="vm_memory_reserve of vmc-0-0 .* must be a number of MB") as told:
+        memory_reserve_mb(container(vm_memory_reserve=text))
+    assert str(told.value).isprintable()
+
+
+def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
+    assert started(facts(), machine(cpus=4)).disks
+    with pytest.raises(StateError, match="it has 5 CPUs, vmc-0-0 has 4"):
+        plan(facts(), machine(cpus=5))
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "wanted"),
+    [
+        (f"file:{IMAGE},vda,virtio", disk(exists=True), DiskWanted(IMAGE, "raw", 36, False)),
+        (f"tap:aio:{IMAGE},vda,w", disk(), DiskWanted(IMAGE, "raw", 36, False)),
+        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskWanted(IMAGE, "qcow2", 36, False)),
+        (f"qed:{IMAGE},vda,virtio", disk(exists=True), DiskWanted(IMAGE, "raw", 36, False)),
+        (
+            "phy:/dev/vg/a,vda,virtio",
+            disk("/dev/vg/a", exists=True, is_block=True, filesystem_bytes=0, free_bytes=0),
+            DiskWanted("/dev/vg/a", "raw", 36, True),
+        ),
+    ],
+)
+def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: DiskWanted) -> None:
+    assert started(facts(disks=(fact,)), machine(disks=[text])).disks == (wanted,)
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "message"),
+    [
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(filesystem_bytes=35 * BYTES_PER_GB),
+            "of 36.0 GB is larger than its file system of 35.0 GB",
+        ),
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(free_bytes=LEAST_FREE_BYTES - 1),
+            "has 1.1 GB free, and 1.1 GB is the least",
+        ),
+        (f"file:{IMAGE},vda,virtio", disk(exists=True, free_bytes=0), "has 0.0 GB free"),
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(exists=True, is_block=True),
+            f"is a block device; .*disk=phy:{IMAGE},vda,virtio",
+        ),
+        (f"qed:{IMAGE},vda,virtio", disk(), "an empty one of type qed cannot be made"),
+        ("phy:/dev/vg/a,vda,virtio", disk("/dev/vg/a"), "the device /dev/vg/a, is not on its host"),
+        ("phy:/dev/vg/a,vda,virtio", disk("/dev/vg/a", exists=True), "/dev/vg/a, is no block device"),
+    ],
+)
+def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, message: str) -> None:
+    with pytest.raises(StateError, match=message) as refused:
+        plan(facts(disks=(fact,)), machine(disks=[text]))
+    assert str(refused.value).startswith("web is not started: ")
+
+
+def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
+    assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).disks
+
+
+def test_a_vlan_device_is_wanted_once_for_all_taps_on_it() -> None:
+    taps = (TAP, replace(TAP, mac="76:77:6e:80:00:01"), Bridged("76:77:6e:80:00:02", "eth0"))
+    assert started(facts(), connections=taps).links == (VLAN,)
+
+
+def test_without_8021q_the_way_out_is_named() -> None:
+    with pytest.raises(
+        StateError, match=r"no 802.1Q VLANs; .*rocks set host attr vmc-0-0 vlan_transport local"
+    ):
+        plan(facts(has_8021q=False), connections=(TAP,))
+    assert started(facts(has_8021q=False), connections=(Bridged("76:77:6e:80:00:02", "eth0"),)).links == ()
+
+
+def test_a_host_may_keep_its_vlans_to_itself() -> None:
+    vm = machine(place=container(vlan_transport="local"))
+    told = facts(has_8021q=False)
+    assert started(told, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
+    with pytest.raises(StateError, match="but VLAN 4 has machines on vmc-0-1, vmc-0-2 as well"):
+        plan(told, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
+
+
+def test_only_the_word_local_makes_vlans_local() -> None:
+    assert links_of(container(vlan_transport="Local"), [TAP]) == (VLAN,)
+    assert links_of(container(vlan_transport="local"), [TAP]) == (BRIDGE,)
+
+
+def test_an_interface_without_a_connection_is_told_and_no_hindrance() -> None:
+    found = started(facts(), connections=(Unconnected("eth1", "its host has no interface for VLAN 5"),))
+    assert found.notes == ("eth1 of web is not connected: its host has no interface for VLAN 5",)
+
+
+def test_only_a_vm_container_runs_machines() -> None:
+    assert container_of(machine()).name == "vmc-0-0"
+    with pytest.raises(StateError, match="host web does not have a physical host"):
+        container_of(replace(machine(), container=None))
+    for value in ("false", "", "enabled"):
+        with pytest.raises(StateError, match="its physical host vmc-0-0 is no VM container"):
+            container_of(machine(place=replace(container(), attributes={"kvm": value})))
+    with pytest.raises(StateError, match="is no VM container"):
+        plan(facts(), machine(place=replace(container(), attributes={})))

@@ -1,0 +1,257 @@
+"""New virtual machines from what is free (specification §5.1 to §5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.cluster.host_plan import Membership
+from rocks.cluster.interface_rules import Subnet
+from rocks.cluster.mac_pool import MASK
+from rocks.cluster.vm_plan import (
+    NEXT_FREE,
+    InterfaceWish,
+    NewVm,
+    Stock,
+    VmWish,
+    image_folder,
+    plan_vlan,
+    plan_vms,
+)
+from rocks.errors import StateError, UserError
+from tests.unit.machines import container
+
+BASE = "76:77:6e:80:00:00"
+COMPUTE = Membership(2, "Compute", "compute", "linux")
+PRIVATE = Subnet("private", "10.1.0.0", "255.255.0.0")
+PUBLIC = Subnet("public", "203.0.113.0", "255.255.255.0")
+ROOM = [("/", "20480MB"), ("/state/partition1", "102400MB")]
+
+
+def stock(**taken: Any) -> Stock:
+    """An empty site whose containers vmc-0-0 and vmc-0-1 have room for disks."""
+    values: dict[str, Any] = {"names": {"head"}, "macs": [], "ips": [], "vlans": set()}
+    values["partitions"] = {"vmc-0-0": ROOM, "vmc-0-1": ROOM}
+    values["appliances"] = {"frontend", "compute"}
+    return Stock(**{**values, **taken})
+
+
+def wish(**values: Any) -> VmWish:
+    """One compute on vmc-0-0 with the next address of network private."""
+    defaults: dict[str, Any] = {
+        "container": container(),
+        "membership": COMPUTE,
+        "interfaces": (InterfaceWish(PRIVATE, NEXT_FREE),),
+    }
+    return VmWish(**{**defaults, **values})
+
+
+def plan(*wishes: VmWish, on: Stock | None = None) -> list[NewVm]:
+    """The machines that the wishes mean."""
+    return plan_vms(wishes, on or stock(), BASE, MASK)
+
+
+def test_what_is_not_said_is_chosen() -> None:
+    (vm,) = plan(wish())
+    assert (vm.name, vm.slice, vm.container, vm.rack, vm.rank) == ("compute-0-0-0", 0, "vmc-0-0", 0, 0)
+    assert (vm.cpus, vm.memory_mb, vm.run_action, vm.install_action) == (1, 2048, "os", "install")
+    assert vm.interfaces == (InterfaceWish(PRIVATE, "10.1.255.254", None, BASE),)
+    assert [(disk.specification, disk.size_gb) for disk in vm.disks] == [
+        ("file:/state/partition1/kvm/disks/compute-0-0-0.vda,vda,virtio", 36)
+    ]
+
+
+def test_two_machines_of_one_plan_share_nothing() -> None:
+    one, two = plan(wish(), wish())
+    assert (one.name, two.name) == ("compute-0-0-0", "compute-0-0-1")
+    assert (one.slice, two.slice) == (0, 1)
+    assert (one.interfaces[0].mac, two.interfaces[0].mac) == (BASE, "76:77:6e:80:00:01")
+    assert (one.interfaces[0].ip, two.interfaces[0].ip) == ("10.1.255.254", "10.1.255.253")
+
+
+def test_the_name_has_the_containers_rack_and_rank() -> None:
+    place = replace(container("vmc-3-14"), rack=3, rank=14, attributes={"vm_image_directory": "/images"})
+    (vm,) = plan(wish(container=place))
+    assert (vm.name, vm.rack, vm.rank) == ("compute-3-14-0", 3, 14)
+    (vm,) = plan(wish(container=replace(place, rack=None, rank=None)))
+    assert (vm.name, vm.rack, vm.rank) == ("compute-0-0-0", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("slices", "names", "name", "number"),
+    [
+        ({0, 1, 2}, set(), "compute-0-0-3", 3),
+        ({0, 2}, set(), "compute-0-0-1", 1),
+        (set(), {"compute-0-0-0"}, "compute-0-0-1", 1),
+        ({1}, {"compute-0-0-0", "compute-0-0-2"}, "compute-0-0-3", 3),
+    ],
+)
+def test_the_lowest_slice_that_is_free_and_gives_a_free_name(
+    slices: set[int], names: set[str], name: str, number: int
+) -> None:
+    (vm,) = plan(wish(), on=stock(slices={"vmc-0-0": slices}, names=names))
+    assert (vm.name, vm.slice) == (name, number)
+
+
+def test_slices_of_other_containers_do_not_count() -> None:
+    (vm,) = plan(wish(container=container("VMC-0-0")), on=stock(slices={"vmc-0-1": {0}, "vmc-0-0": {1}}))
+    assert vm.slice == 0
+
+
+def test_a_name_or_a_slice_that_is_said() -> None:
+    (vm,) = plan(wish(name="web"), on=stock(slices={"vmc-0-0": {0, 1}}))
+    assert (vm.name, vm.slice) == ("web", 2)
+    assert vm.disks[0].path == "/state/partition1/kvm/disks/web.vda"
+    (vm,) = plan(wish(slice=7))
+    assert (vm.name, vm.slice) == ("compute-0-0-7", 7)
+    (vm,) = plan(wish(name="web", slice=7))
+    assert (vm.name, vm.slice) == ("web", 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "head"}, r"nodename \(head\) is already in the databaase"),
+        ({"name": "HEAD"}, r"nodename \(HEAD\) is already in the databaase"),
+        ({"slice": 4}, r"nodename \(compute-0-0-4\) is already in the databaase"),
+        ({"slice": 1}, "slice 1 of vmc-0-0 is in use"),
+        ({"slice": 1, "name": "new"}, "slice 1 of vmc-0-0 is in use"),
+        ({"name": "a.b"}, "Hostname a.b can not contains any dot"),
+        ({"name": "rack1"}, "can not be in the form of rack<number>"),
+        ({"name": "compute"}, "can not be equal to an appliance name"),
+        ({"name": "<a>&'\""}, 'Hostname "<a>&\'"" is not valid'),
+        ({"name": "$(reboot)"}, "is not valid"),
+        ({"name": "a" * 64}, "1 to 63 characters"),
+        ({"disk": "file:/a/b"}, "Invalid disk specification"),
+        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.300"),)}, "The ip address 10.1.0.300 is invalid"),
+        ({"interfaces": (InterfaceWish(PRIVATE, "10.2.0.1"),)}, 'is not in the network "private"'),
+        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.255.255"),)}, "broadcast address"),
+        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.0"),)}, "network address"),
+        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.9"),)}, "The ip address 10.1.0.9 is in use"),
+        ({"interfaces": (InterfaceWish(mac="zz"),)}, "The mac address zz is invalid"),
+        ({"interfaces": (InterfaceWish(mac="00:01:02:03:04:05:06:07"),)}, "has six octets"),
+        ({"interfaces": (InterfaceWish(mac="52:54:0:0:0:9"),)}, "The mac address 52:54:0:0:0:9 is in use"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
+    taken = stock(
+        names={"head", "compute-0-0-4"},
+        ips=["10.1.0.9"],
+        macs=["52:54:00:00:00:09", "not a mac"],
+        slices={"vmc-0-0": {1}},
+    )
+    with pytest.raises(UserError, match=message) as refused:
+        plan(wish(**values), on=taken)
+    assert str(refused.value).isprintable()
+
+
+def test_what_is_asked_for_is_not_chosen_for_another_interface() -> None:
+    (vm,) = plan(wish(interfaces=(InterfaceWish(mac=BASE), InterfaceWish())))
+    assert [interface.mac for interface in vm.interfaces] == [BASE, "76:77:6e:80:00:01"]
+    (vm,) = plan(wish(interfaces=(InterfaceWish(PRIVATE, NEXT_FREE), InterfaceWish(PRIVATE, "10.1.255.254"))))
+    assert [interface.ip for interface in vm.interfaces] == ["10.1.255.253", "10.1.255.254"]
+
+
+def test_interfaces_keep_vlan_network_and_order() -> None:
+    (vm,) = plan(
+        wish(interfaces=(InterfaceWish(PRIVATE, NEXT_FREE, 4), InterfaceWish(PUBLIC, "203.0.113.9", 0)))
+    )
+    assert vm.interfaces == (
+        InterfaceWish(PRIVATE, "10.1.255.254", 4, BASE),
+        InterfaceWish(PUBLIC, "203.0.113.9", 0, "76:77:6e:80:00:01"),
+    )
+
+
+def test_a_machine_inside_a_cluster_has_neither_network_nor_address() -> None:
+    (vm,) = plan(wish(interfaces=(InterfaceWish(vlan=4),)))
+    assert vm.interfaces == (InterfaceWish(None, None, 4, BASE),)
+
+
+def test_a_network_without_enough_addresses_is_told() -> None:
+    tiny = Subnet("tiny", "10.9.0.0", "255.255.255.252")
+    wishes = [wish(interfaces=(InterfaceWish(tiny, NEXT_FREE),)) for _ in range(3)]
+    with pytest.raises(StateError, match='the network "tiny", 10.9.0.0/30, has only 2 of 3 free addresses'):
+        plan(*wishes)
+
+
+def test_a_pool_without_enough_macs_is_told() -> None:
+    with pytest.raises(StateError, match="has only 1 of 2 addresses left"):
+        plan_vms([wish(), wish()], stock(), BASE, "ff:ff:ff:ff:ff:ff")
+
+
+@given(st.lists(st.sampled_from(["vmc-0-0", "vmc-0-1"]), min_size=1, max_size=30), st.sets(st.integers(0, 9)))
+def test_names_slices_and_addresses_never_repeat(places: list[str], slices: set[int]) -> None:
+    hosts = {name: replace(container(name), rank=int(name[-1])) for name in ("vmc-0-0", "vmc-0-1")}
+    taken = stock(slices={"vmc-0-0": set(slices)})
+    new = plan(*(wish(container=hosts[place]) for place in places), on=taken)
+    assert len({vm.name for vm in new}) == len(new)
+    assert len({(vm.container, vm.slice) for vm in new}) == len(new)
+    assert len({vm.interfaces[0].mac for vm in new}) == len(new)
+    assert len({vm.interfaces[0].ip for vm in new}) == len(new)
+    assert not [vm for vm in new if vm.container == "vmc-0-0" and vm.slice in slices]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "partitions", "folder"),
+    [
+        ("", ROOM, "/state/partition1/kvm/disks"),
+        ("", [("/", "1GB")], "/kvm/disks"),
+        ("/images", ROOM, "/images"),
+        ("/images/", [], "/images/"),
+        ("/", [], "/"),
+        ("/a b/<c>&'\"", [], "/a b/<c>&'\""),
+    ],
+)
+def test_where_images_go(attribute: str, partitions: list[tuple[str, str]], folder: str) -> None:
+    assert image_folder(container(vm_image_directory=attribute), partitions) == folder
+
+
+@pytest.mark.parametrize(
+    ("attribute", "partitions", "message"),
+    [
+        ("", [], r"could not find a partition on host \(vmc-0-0\) to hold the VM's disk image"),
+        ("", [("swap", "9GB")], "could not find a partition"),
+        ("", [("/a,b", "9GB")], "the largest partition of vmc-0-0 cannot hold disk images"),
+        ("images", [], "the attribute vm_image_directory of vmc-0-0 cannot hold disk images"),
+        ("/a,b", ROOM, "must hold neither commas nor control characters"),
+        ("/a\nb", ROOM, "must hold neither commas nor control characters"),
+        ("/a/../b", ROOM, "neither // nor . nor .."),
+        ("/" + "a" * 300, ROOM, "too long"),
+    ],
+)
+def test_where_images_cannot_go(attribute: str, partitions: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(StateError, match=message) as refused:
+        image_folder(container(vm_image_directory=attribute), partitions)
+    assert str(refused.value).isprintable()
+
+
+def test_a_given_disk_needs_no_place() -> None:
+    (vm,) = plan(wish(disk="phy:/dev/vg/a,sda,scsi", disk_size_gb=9), on=stock(partitions={}))
+    assert [(disk.specification, disk.size_gb) for disk in vm.disks] == [("phy:/dev/vg/a,sda,scsi", 9)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used", "vlan"),
+    [
+        (None, [], 2),
+        (None, [2, 3], 4),
+        (None, [3], 2),
+        (None, [0, 1], 2),
+        (7, [2, 3], 7),
+        (1, [], 1),
+        (None, range(2, 4094), 4094),
+    ],
+)
+def test_the_lowest_free_vlan_from_two_on(wanted: int | None, used: list[int], vlan: int) -> None:
+    assert plan_vlan(wanted, used) == vlan
+
+
+def test_no_vlan_is_given_twice() -> None:
+    with pytest.raises(UserError, match=r"Vlan ID \(3\) is in use"):
+        plan_vlan(3, [2, 3])
+    with pytest.raises(StateError, match="could not find a free Vlan ID"):
+        plan_vlan(None, range(2, 4095))
