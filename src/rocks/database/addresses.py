@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.cluster.addresses import Address, choose_address, ssh_port
 from rocks.cluster.attributes import KNOWN
 from rocks.database.attributes import resolve_attributes
-from rocks.database.hosts import find_local_host, marks
+from rocks.database.hosts import find_local_host
+from rocks.database.sets import marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

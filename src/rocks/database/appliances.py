@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.hosts import in_order, marks
+from rocks.database.sets import in_order, marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.attributes import OLD_SUFFIX, Member, Resolved, Stored, known_spelling, resolve
-from rocks.database.hosts import in_order, marks
+from rocks.database.sets import in_order, marks
 from rocks.version import rocks_version_attributes
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.hosts import marks
+from rocks.database.sets import marks
 from rocks.errors import StateError
 
 if TYPE_CHECKING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rocks.cluster.selectors import read_selectors
+from rocks.database.sets import in_order, marks
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rocks.cluster.selectors import Selectors
     from rocks.database.connection import Database
@@ -127,17 +128,6 @@ def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[ob
         return []
     found = database.rows(f"{statement} WHERE n.Name IN ({marks(names)})", names)
     return in_order(found, names)
-
-
-def in_order(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Rows sorted by the place of their first cell in `names`; case does not count."""
-    place = {name.lower(): i for i, name in enumerate(names)}
-    return sorted(rows, key=lambda row: place[str(row[0]).lower()])
-
-
-def marks(values: Sequence[object]) -> str:
-    """Place holders for an IN list of as many values."""
-    return ", ".join(["%s"] * len(values))
 
 
 def _all_hosts(database: Database, managed_only: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.interface_rules import Subnet, looks_like_mac, mac_pattern
-from rocks.database.hosts import in_order, marks
+from rocks.database.sets import in_order, marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from rocks.cluster.records import Lease
-from rocks.database.hosts import marks
+from rocks.database.sets import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.cluster.host_plan import NewHost
 from rocks.cluster.vm_plan import VIRT_TYPE
 from rocks.database.boots import set_boot_action
-from rocks.database.hosts import marks
 from rocks.database.nodes import insert_hosts, node_ids
+from rocks.database.sets import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.cluster.host_plan import Membership
 from rocks.cluster.interface_rules import Subnet
 from rocks.cluster.vm_plan import Stock
-from rocks.database.hosts import marks
+from rocks.database.sets import marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

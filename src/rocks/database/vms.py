@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.cluster.attributes import Member
 from rocks.cluster.records import BootAction, Disk, Host, Interface, VirtualMachine
 from rocks.database.attributes import resolve_attributes, resolve_members
-from rocks.database.hosts import in_order, marks
+from rocks.database.sets import in_order, marks
 from rocks.errors import StateError
 
 if TYPE_CHECKING:
