@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from rocks.errors import BugError, StateError
 
@@ -13,8 +14,9 @@ READ_VERSION = "SELECT COALESCE(MAX(Version), 0) FROM schema_migrations WHERE Fi
 """The statement whose one value is the number of the last migration that was finished."""
 
 
+@cache
 def newest_version(folder: str = MIGRATIONS_FOLDER) -> int:
-    """Number of the last migration that comes with these programs. BugError when there is none."""
+    """Number of the last migration that comes with these programs, read once a process. BugError when there is none."""
     numbers = [int(name[:4]) for name in os.listdir(folder) if name.endswith(".sql")]  # noqa: PTH208 - cheap
     if not numbers:
         raise BugError(f"no migrations in {folder}: the installation is incomplete; please report this")

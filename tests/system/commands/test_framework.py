@@ -50,7 +50,7 @@ class Program(NamedTuple):
     ) -> subprocess.CompletedProcess[str]:
         """Run a command line in a process of its own, as `user`."""
         return subprocess.run(
-            [sys.executable, "-E", "-S", str(self.launcher), *words],
+            [os.path.realpath(sys.executable), "-E", "-S", str(self.launcher), *words],
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -199,7 +199,7 @@ def test_a_reader_that_goes_away_is_no_fault(program: Program) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
-        [sys.executable, "-E", "-S", str(program.launcher), "list", "host", "help"],
+        [os.path.realpath(sys.executable), "-E", "-S", str(program.launcher), "list", "host", "help"],
         stdout=writing,
         stderr=subprocess.PIPE,
         timeout=60,
@@ -236,7 +236,7 @@ def test_a_closed_output_is_no_fault(program: Program) -> None:
 def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
-            [sys.executable, "-E", "-S", str(program.launcher), "report", "version"],
+            [os.path.realpath(sys.executable), "-E", "-S", str(program.launcher), "report", "version"],
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -277,7 +277,7 @@ def test_list_host_loads_nothing_heavy(site: Site, cluster_environment: dict[str
     )
     site.done("add", "host", "compute-0-0")
     ended = subprocess.run(
-        [sys.executable, "-E", "-S", "-c", program],
+        [os.path.realpath(sys.executable), "-E", "-S", "-c", program],
         env={**os.environ, **cluster_environment},
         capture_output=True,
         text=True,
