@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.stop_vm import stop_vms
+from rocks.cluster.lease_plan import place_of
+from rocks.database import leases
 from rocks.database import vms as table
 from rocks.database.vm_changes import delete_vms
 from rocks.errors import BusyError, HostError, RocksError
@@ -32,7 +34,8 @@ def remove_vms(database: Database, names: Sequence[str]) -> Removed:
     no virtual machine, BusyError when another command is changing one; then no row is deleted.
     """
     machines = table.load_vms(database, names)
-    placed = [vm.name for vm in machines if vm.container is not None]
+    held = leases.read_leases(database, names)
+    placed = [vm.name for vm in machines if place_of(vm, held.get(vm.name.lower())) is not None]
     outcomes = stop_vms(database, placed)
     for error in outcomes.failed.values():
         if isinstance(error, BusyError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.actions.add_vm import load_containers
+from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
 from rocks.cluster.names import shown
 from rocks.cluster.values import check_text, read_number
@@ -39,7 +40,10 @@ class VmChanges:
 
 
 def set_vm(database: Database, name: str, changes: VmChanges) -> None:
-    """Change a virtual machine; a host that is none becomes one. UserError, and no change, for a word that is wrong."""
+    """Change a virtual machine; a host that is none becomes one.
+
+    UserError for a word that is wrong, BusyError while another command changes the machine; then nothing is changed.
+    """
     columns: dict[str, object] = {}
     if changes.memory_mb is not None:
         columns["Mem"] = _read_memory(changes.memory_mb)
@@ -57,6 +61,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
             raise UserError(f"host {name} cannot be its own physical host; name another one")
         columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
     _refuse_container(database, name)
+    _lock(database, name)
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
     disks = _plan_disks(vm, changes)
@@ -78,7 +83,14 @@ def set_cdrom(database: Database, name: str, path: str) -> None:
         raise UserError(f'You must use an absolute path for the ISO, not "{shown(path)}"')
     check_text("the path for the ISO", path, CDROM_PATH_LONGEST)
     table.load_vms(database, [name])
+    _lock(database, name)
     vm_changes.update_vm(database, name, {"cdrom_path": path})
+
+
+def _lock(database: Database, name: str) -> None:
+    """Keep others from starting or stopping the machine meanwhile. BusyError when somebody is at it."""
+    for error in lock_vms(database, [name]).values():
+        raise error
 
 
 def _read_memory(text: str) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.ask_hosts import ask_facts
 from rocks.actions.reach_hosts import open_fleet
+from rocks.database import leases
 from rocks.errors import RocksError
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ SHOWN = {"running": "active", "blocked": "active"}
 
 
 def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> dict[str, str]:
-    """Machine → its state on its container; `containers` maps each machine to the latter's name, or None.
+    """Machine → its state where it may run; `containers` maps each machine to its container's name, or None.
 
-    `active`, `paused`, `shutdown`, `shutoff` or `crashed`; `nostate` when its container has no such domain;
-    `nostate-error` when it has no container or the container does not answer within `STATUS_SECONDS`. One
-    connection a container, all at once.
+    `active`, `paused`, `shutdown`, `shutoff` or `crashed`; `nostate` when its host has no such domain;
+    `nostate-error` when it has no container or its host does not answer within `STATUS_SECONDS`. A machine that
+    was given another container while it runs is asked for where its lease is. One connection a host, all at once.
     """
-    hosts = sorted({host for host in containers.values() if host})
+    held = leases.read_leases(database, list(containers))
+    places = {
+        name: lease.host if (lease := held.get(name.lower())) and lease.is_held else container
+        for name, container in containers.items()
+    }
+    hosts = sorted({host for host in places.values() if host})
     with open_fleet(database, hosts) as fleet:
         facts = ask_facts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
     states = {
@@ -37,5 +43,5 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     }
     return {
         name: states[host].get(name, "nostate") if host in states else ERROR_STATE
-        for name, host in containers.items()
+        for name, host in places.items()
     }

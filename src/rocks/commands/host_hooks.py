@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.commands.run_command import log
+from rocks.commands.plugins import call_plugin, run_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ def host_hooks(command: Command) -> list[Callable[[Sequence[str]], None]]:
 
 
 def _hook(command: Command, plugin: Plugin) -> Callable[[Sequence[str]], None]:
+    run_all = getattr(plugin, "run_all", None)
+
     def call(hosts: Sequence[str]) -> None:
-        log(f"run plugin {plugin.provides()} of {' '.join(command.words)}")
-        run_all = getattr(plugin, "run_all", None)
         if run_all is not None:
-            run_all(hosts)
+            call_plugin(plugin, command.words, lambda: run_all(hosts))
             return
         for host in hosts:
-            plugin.run(host)
+            run_plugin(plugin, command.words, host)
 
     return call

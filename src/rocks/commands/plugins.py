@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.errors import BugError, RocksError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.commands.base import Command
 
@@ -83,11 +83,16 @@ def run_plugin(plugin: Plugin, words: Sequence[str], *arguments: Any) -> Any:
 
     BugError, naming the plugin, for any error of it that is none of ours.
     """
+    return call_plugin(plugin, words, lambda: plugin.run(*arguments))
+
+
+def call_plugin(plugin: Plugin, words: Sequence[str], call: Callable[[], Any]) -> Any:
+    """As `run_plugin`, for a hook that is called in another way."""
     from rocks.commands.run_command import log
 
     log(f"run plugin {plugin.provides()} of {' '.join(words)}")
     try:
-        return plugin.run(*arguments)
+        return call()
     except RocksError:
         raise
     except Exception as error:

@@ -33,6 +33,9 @@ def test_a_machine_moves_to_another_host_only_when_it_is_gone_from_the_first(sit
     vm = site.add_vm("mover", "vmh1")
     site.done(f"start host vm {vm}")
     site.done(f"set host vm {vm} physnode=vmh2")
+    assert "active" in site.done(f"list host vm {vm} status=yes"), (
+        "its state is asked of the host that it runs on"
+    )
     error = site.refused(f"start host vm {vm}")
     assert "already running on vmh1" in error
     assert f"rocks stop host vm {vm}" in error
