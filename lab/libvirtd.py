@@ -52,7 +52,7 @@ def start(machine: Machine, kvm_works: bool) -> None:
     _ensure_account(machine)
     _cover_kvm(machine, kvm_works)
     machine.start_daemon("virtlogd", ["/usr/sbin/virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"])
-    machine.start_daemon("libvirtd", ["/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+    machine.start_minded_daemon("libvirtd", ["/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
     _wait_until_it_answers(machine)
 
 

@@ -27,6 +27,7 @@ from rocks.errors import HostError, StateError, ToolError
 from rocks.process import Finished, run, run_checked, start_in_background
 
 FOLDERS = {
+    "/var/lib/rocks": 0o700,
     "/etc/libvirt": 0o755,
     "/etc/rocks": 0o755,
     "/opt/rocks": 0o755,
@@ -34,17 +35,16 @@ FOLDERS = {
     "/run/sshd": 0o755,
     "/var/cache/libvirt": 0o711,
     "/var/lib/libvirt": 0o711,
-    "/var/lib/rocks": 0o700,
     "/var/lib/rocks-images": 0o711,
     "/var/log/libvirt": 0o700,
     "/var/opt/rocks": 0o755,
 }
-"""What a machine has of its own, and the folder's mode."""
+"""What a machine has of its own, and the folder's mode; mounted in this order."""
 
 IMAGE_FOLDER = "/var/lib/rocks-images"
 """Where a machine's guests have their disks; the unprivileged user of QEMU may pass through."""
 
-_MARK_FOLDER = "/var/lib/rocks"
+_MARK_FOLDER = "/var/lib/rocks"  # the first to be mounted: by it a process is known to be inside
 _START_DEADLINE_SECONDS = 20.0
 _MOUNT_DEADLINE_SECONDS = 10.0
 _TERM_GRACE_SECONDS = 5.0
@@ -137,6 +137,22 @@ class Machine:
         write_record(self.record_of(name), process)
         return process
 
+    def start_minded_daemon(self, name: str, arguments: Sequence[str]) -> ProcessIdentity:
+        """As `start_daemon`, for a daemon whose own orphans need somebody to reap them; its record is the daemon's."""
+        running = self.daemon(name)
+        if running is not None:
+            return running
+        self.record_of(name).unlink(missing_ok=True)
+        log = self.log_folder / f"{name}.log"
+        program = [sys.executable, "-m", "lab.minder", str(self.record_of(name)), *arguments]
+        number = start_in_background(self.command(program), log, _with_sources())
+        end_at = time.monotonic() + _START_DEADLINE_SECONDS
+        while (process := self.daemon(name)) is None:
+            if identify(number) is None or time.monotonic() > end_at:
+                raise ToolError(f"{name} ended at once: {last_line(log)}")
+            time.sleep(0.002)
+        return process
+
     def daemon(self, name: str) -> ProcessIdentity | None:
         """The recorded daemon of that name; None when it does not run."""
         return read_record(self.record_of(name))
@@ -222,11 +238,9 @@ class Machine:
     def _start_holder(self) -> None:
         log = self.log_folder / "holder.log"
         self.holder_record.unlink(missing_ok=True)
-        sources = Path(__file__).absolute().parent.parent
-        environment = {**os.environ, "PYTHONPATH": f"{sources}:{sources / 'src'}"}
         program = [sys.executable, "-m", "lab.holder", str(self.folder)]
         number = start_in_background(
-            ["/usr/bin/unshare", "--mount", "--propagation", "private", "--", *program], log, environment
+            ["/usr/bin/unshare", "--mount", "--propagation", "private", "--", *program], log, _with_sources()
         )
         end_at = time.monotonic() + _START_DEADLINE_SECONDS
         while self.holder() is None:
@@ -256,6 +270,12 @@ def last_line(log: Path) -> str:
     """The last line a daemon has written, for a message."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else f"it wrote nothing to {log}"
+
+
+def _with_sources() -> dict[str, str]:
+    """The environment of a Python program that imports this package, wherever it is started."""
+    sources = Path(__file__).absolute().parent.parent
+    return {**os.environ, "PYTHONPATH": f"{sources}:{sources / 'src'}"}
 
 
 def _enter(holder: ProcessIdentity, arguments: Sequence[str]) -> list[str]:

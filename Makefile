@@ -1,0 +1,63 @@
+# Everything a developer, an operator who tries it, or a continuous build asks for. Paths are relative: the checkout may
+# lie anywhere, and its name may have blanks.
+include version.mk
+
+PYTHON = .state/venv/bin/python
+# The set-up and the lab are started by the distribution's Python, so that they can repair everything else.
+LAB = PYTHONPATH=src /usr/bin/python3 -m lab
+CHECKED = src lab tests bench
+PYTEST = $(PYTHON) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop test check lint bench agent reference requirements clean
+
+help: ## list these targets
+	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## install what everything below needs (root; Debian 12)
+	@tools/setup test
+
+demo: ## from an empty machine to a virtual machine that reports its name (root)
+	@tools/setup demo
+	@$(LAB) demo
+
+demo-stop: ## end and remove everything that `make demo` started (root)
+	@$(LAB) demo-stop
+
+test: ## set up, then every check and every test (root; under 10 minutes)
+	@tools/setup test
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -m 'not lab'
+
+check: lint ## what needs no root and no daemons: lint, and the tests of rules and documents (under a minute)
+	$(PYTEST) -m 'not system and not lab' tests/unit tests/contract tests/golden
+
+lint: ## format, style, types, import contracts
+	$(PYTHON) -m ruff format --check $(CHECKED)
+	$(PYTHON) -m ruff check $(CHECKED)
+	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab
+	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
+
+bench: ## measure the figures of the design and print the table (root)
+	@tools/setup test
+	PYTHONPATH=src:. $(PYTHON) -m bench
+
+agent: ## build the host agent's archive into dist/
+	$(PYTHON) -m lab.agent_archive dist
+
+reference: ## write docs/reference anew from what the programs say of themselves
+	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
+
+requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools
+	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
+	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --allow-unsafe --output-file requirements-dev.txt requirements-dev.in
+
+clean: demo-stop ## remove everything that was built or downloaded here; Debian packages stay
+	rm -rf .state dist
+	find src lab tests bench -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,74 @@
+"""`python3 -m lab demo|demo-stop`, behind `make demo` and `make demo-stop`; needs nothing but Python itself."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.demo import Demo
+from lab.progress import Progress
+from lab.site import Site, SiteState
+from rocks.errors import BusyError, RocksError, UserError
+
+_STATE = Path(__file__).absolute().parent.parent / ".state"
+_USAGE = "usage: python3 -m lab demo|demo-stop"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the story that the word names; returns the exit status."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, whatever it is tied to
+    stories = {"demo": _demo, "demo-stop": _demo_stop}
+    if len(arguments) != 1 or arguments[0] not in stories:
+        print(_USAGE, file=sys.stderr)
+        return 1
+    try:
+        if os.geteuid() != 0:
+            raise UserError(f"make {arguments[0]} needs root: run it as root, or with sudo")
+        _STATE.mkdir(exist_ok=True)
+        with _alone():
+            stories[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
+    except RocksError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        if arguments[0] == "demo" and (_STATE / "demo").exists():
+            print(
+                f"What was begun stays as it is: `make demo` goes on from there, `make demo-stop` removes it. "
+                f"Logs are in {_STATE / 'demo' / 'log'}.",
+                file=sys.stderr,
+            )
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\ninterrupted; `make demo` goes on from here, `make demo-stop` removes it", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _demo(site: Site) -> None:
+    Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", Progress()).run()
+
+
+def _demo_stop(site: Site) -> None:
+    done = site.tear_down()
+    for line in done:
+        print(f"  {line}")
+    print("the demo is stopped" if done else "nothing of the demo runs, and nothing is left of it")
+    assert site.state() is SiteState.STOPPED
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with (_STATE / "demo.lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                "another make demo or demo-stop of this checkout is at work; wait for it"
+            ) from None
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""A guest's serial console, followed in the log that libvirt keeps of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.errors import ToolError
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_READY = re.compile(r"guest ready: name=(\S+) mac=(\S+)")
+_POLL_SECONDS = 0.05
+
+
+class Ready(NamedTuple):
+    """What a guest said of itself when it was up."""
+
+    name: str
+    mac: str
+
+
+def read_ready(line: str) -> Ready | None:
+    """The guest's report in a line of its console, if it is one."""
+    found = _READY.search(line)
+    return Ready(found.group(1), found.group(2)) if found else None
+
+
+def plain(line: str) -> str:
+    """A line as it may be shown on any terminal: without control characters and escape sequences."""
+    return _CONTROL.sub("", line)
+
+
+def size_of(log: Path) -> int:
+    """Bytes the log has now; what is written from here on is new. 0 when there is none yet."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def follow_until_ready(log: Path, start: int, deadline_seconds: float, tell: Callable[[str], None]) -> Ready:
+    """Show what is written to `log` behind byte `start`, line by line, until the guest reports that it is ready.
+
+    ToolError when it does not within the deadline.
+    """
+    end_at = time.monotonic() + deadline_seconds
+    rest = b""
+    while time.monotonic() < end_at:
+        size = size_of(log)
+        if size <= start:
+            time.sleep(_POLL_SECONDS)
+            continue
+        with log.open("rb") as file:
+            file.seek(start)
+            rest += file.read(size - start)
+        start = size
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            text = plain(line.decode("utf-8", "replace")).rstrip()
+            if text:
+                tell(text)
+            ready = read_ready(text)
+            if ready is not None:
+                return ready
+    raise ToolError(f"the guest did not report within {deadline_seconds:g} s; its console is in {log}")

@@ -1,0 +1,191 @@
+"""`make demo`: from an empty machine to a guest that reports its own name and MAC address, by real `rocks` commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import console, links
+from lab.console import Ready
+from lab.demo_plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, site_commands
+from lab.guest import image
+from lab.namespace import IMAGE_FOLDER
+from lab.progress import Progress
+from lab.site import Site, SiteState
+from rocks.errors import IncoherentError, StateError, ToolError
+
+_STEMS = ("rockspriv", "rockspub")
+_CONSOLE_LOG = "/var/log/libvirt/qemu/{name}.console.log"
+_COMMAND_DEADLINE_SECONDS = 180.0
+_READY_DEADLINE_SECONDS = 120.0
+_LEAST_FREE_BYTES = 1_500_000_000  # 1 GiB that `rocks start host vm` insists on, and the site's own 0.4 GB
+_BYTES_PER_GB = 1000**3
+
+
+class Demo:
+    """One run of the demo on `site`; the guests' kernel lies unpacked in `kernel`, disks to copy go to `images`."""
+
+    def __init__(self, site: Site, kernel: Path, images: Path, progress: Progress) -> None:
+        self._site = site
+        self._kernel = kernel
+        self._images = images
+        self._progress = progress
+        self._tell = progress.tell
+
+    def run(self) -> None:
+        """The whole story. RocksError when a step fails; what was begun stays, and another run goes on from there."""
+        self._check_space()
+        self._tell("\nThe site's daemons, in a mount namespace of their own:")
+        if self._site.state() is SiteState.UNKNOWN:
+            self._tell("  an earlier run was cut off; what is missing is started again")
+        self._site.bring_up(self._progress)
+        machine = self._make_devices()
+        self._tell("\nThe site, described to its cluster database:")
+        begin = time.monotonic()
+        self._describe(machine)
+        self._progress.record("rocks: database, networks, frontend, cluster", time.monotonic() - begin)
+        self._put_disks()
+        self._tell(f"\nThe virtual machine {GUEST}:")
+        ready = self._start_guest()
+        self._compare(ready)
+        self._show("list", "host", "vm", "status=yes")
+        self._tell(f"\nTimes:\n{self._progress.table()}")
+        self._tell(_closing_words(self._site.folder))
+
+    def _check_space(self) -> None:
+        place = next(folder for folder in (self._site.folder, *self._site.folder.parents) if folder.exists())
+        status = os.statvfs(place)
+        free_bytes = status.f_bavail * status.f_frsize
+        if free_bytes < _LEAST_FREE_BYTES and self._site.state() is not SiteState.RUNNING:
+            raise StateError(
+                f"the demo needs {_LEAST_FREE_BYTES / _BYTES_PER_GB:.1f} GB of disk space in {place} for its database "
+                f"and its guests' disks, and {free_bytes / _BYTES_PER_GB:.1f} GB are free; make room there"
+            )
+
+    def _make_devices(self) -> FrontendFacts:
+        names = self._device_names()
+        with self._progress.step(f"network devices {names[0]} and {names[1]}: bridges without uplink"):
+            for name in names:
+                links.ensure_bridge(name, self._site.mark)
+            has_vlans = links.has_vlans(names[0])
+        if not has_vlans:
+            self._tell(
+                "    this kernel has no 802.1Q VLANs (8021q): each VLAN will be a bridge of this host's own; the "
+                "attribute vlan_transport=local says so"
+            )
+        return FrontendFacts(len(os.sched_getaffinity(0)), names[0], names[1], has_vlans, IMAGE_FOLDER)
+
+    def _device_names(self) -> list[str]:
+        """Chosen once: the database names them, and they are made anew after a reboot."""
+        record = self._site.folder / "network-devices"
+        if record.exists():
+            return record.read_text(encoding="ascii").split()
+        names = links.choose_names(links.read_links(), _STEMS, self._site.mark)
+        draft = record.with_suffix(".new")
+        draft.write_text("\n".join(names) + "\n", encoding="ascii")
+        draft.rename(record)
+        return names
+
+    def _describe(self, machine: FrontendFacts) -> None:
+        self._show("update", "database")
+        for words in site_commands(machine, self._described()):
+            self._show(*words)
+
+    def _described(self) -> Described:
+        described = Described(
+            networks=frozenset(row["network"] for row in self._ask("list", "network")),
+            hosts=frozenset(row["host"] for row in self._ask("list", "host")),
+            attributes={row["attr"]: row["list"][0]["value"] for row in self._ask("list", "attr")},
+        )
+        if FRONTEND not in described.hosts:
+            return described
+        interfaces = self._ask("list", "host", "interface", FRONTEND)
+        attributes = self._ask("list", "host", "attr", FRONTEND)
+        return described._replace(
+            frontend_interfaces=frozenset(row["iface"] for row in interfaces[0]["interface"])
+            if interfaces
+            else frozenset(),
+            frontend_attributes={row["attr"]: row["value"] for host in attributes for row in host["attr"]},
+        )
+
+    def _put_disks(self) -> None:
+        """Disks with the guest on them, where the database says that they are; one that is there stays."""
+        with self._progress.step("guests' disks: Debian's kernel, busybox, built here"):
+            base = image.ensure_base_image(self._kernel, self._images)
+            for host in self._ask("list", "host", "vm", *GUESTS, "showdisks=yes"):
+                row = next(iter(host["vm"]))
+                place = str(row["disk"]).partition(":")[2].partition(",")[0]
+                disk = self._site.machine.outside(place)
+                if not disk.exists():
+                    image.make_disk(base, disk, str(host["vm-host"]), int(row["disksize"]) * _BYTES_PER_GB)
+
+    def _start_guest(self) -> Ready:
+        log = self._site.machine.outside(_CONSOLE_LOG.format(name=GUEST))
+        begin, start = time.monotonic(), console.size_of(log)
+        status = self._ask("list", "host", "vm", GUEST, "status=yes")[0]["vm"][0]["status"]
+        if status == "paused":
+            self._show("resume", "host", "vm", GUEST)
+        elif status == "active":
+            self._tell("  it runs already; it reports every five seconds")
+        else:
+            self._show("start", "host", "vm", GUEST)
+        self._progress.record(f"rocks start host vm {GUEST}", time.monotonic() - begin)
+        self._tell("\nIts serial console:")
+        begin = time.monotonic()
+        ready = console.follow_until_ready(
+            log, start, _READY_DEADLINE_SECONDS, lambda line: self._tell(f"  | {line}")
+        )
+        self._progress.record("guest: from power on to its report", time.monotonic() - begin)
+        return ready
+
+    def _compare(self, ready: Ready) -> None:
+        interfaces = self._ask("list", "host", "interface", GUEST)[0]
+        expected = Ready(interfaces["host"], interfaces["interface"][0]["mac"])
+        if ready != expected:
+            raise IncoherentError(
+                f"the guest says it is {ready.name} with MAC {ready.mac}; the database has {expected.name} with "
+                f"MAC {expected.mac}"
+            )
+        self._tell(f"\nAs the database has it: {expected.name} with MAC address {expected.mac}.")
+
+    def _show(self, *words: str) -> None:
+        """Run a command as a user would, and show both it and what it prints."""
+        self._tell(f"  # bin/rocks {shlex.join(words)}")
+        finished = self._site.rocks(words, _COMMAND_DEADLINE_SECONDS)
+        for line in (finished.text + finished.error_text).splitlines():
+            self._tell(f"  {line}")
+        if finished.exit_status != 0:
+            raise ToolError(f"rocks {shlex.join(words)} ended with exit status {finished.exit_status}")
+
+    def _ask(self, *words: str) -> list[dict[str, Any]]:
+        """What a listing says, for this program: its JSON."""
+        finished = self._site.rocks((*words, "json=yes"), _COMMAND_DEADLINE_SECONDS)
+        if finished.exit_status != 0:
+            raise ToolError(f"rocks {shlex.join(words)} failed: {finished.error_text}")
+        rows: list[dict[str, Any]] = json.loads(finished.text or "[]")
+        return rows
+
+
+def _closing_words(folder: Path) -> str:
+    commands: Sequence[tuple[str, str]] = (
+        ("bin/rocks list cluster status=yes", "clusters and what runs of them"),
+        (f"bin/rocks open host console {GUEST}", "the guest's serial console, a shell on it"),
+        (f"bin/rocks start host vm {GUESTS[2]}", "another guest of the cluster"),
+        (f"bin/rocks report host vm config {GUEST}", "the document that libvirt gets"),
+        (f"bin/rocks stop host vm {GUEST}", "switch the guest off"),
+    )
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:{width}}  {meaning}" for command, meaning in commands]
+    return "\n".join(
+        [
+            "",
+            "The site stays up, and bin/rocks in this checkout addresses it. Worth trying:",
+            *lines,
+            f"Logs are in {folder / 'log'}. `make demo-stop` ends and removes all of it.",
+        ]
+    )

@@ -1,0 +1,110 @@
+"""What the demo's site consists of, as the `rocks` commands that say so; and what they need not say again. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import NamedTuple
+
+FRONTEND = "head"
+CLUSTER = "vc1"
+COMPUTES = 2
+GUEST = f"vm-{CLUSTER}-0"
+GUESTS = (CLUSTER, *(f"vm-{CLUSTER}-{number}" for number in range(COMPUTES)))
+
+# Ranges of documentation (RFC 5737) and of private use (RFC 1918). They stand in the database only: no network device
+# of this machine gets an address.
+_PRIVATE = ("10.1.0.0", "255.255.0.0", "10.1.1.1")
+_PUBLIC = ("203.0.113.0", "255.255.255.0", "203.0.113.2")
+_GATEWAY = "203.0.113.1"
+_CLUSTER_ADDRESS = "203.0.113.9"
+_MAC_POOL_MASK = "ff:ff:ff:c0:00:00"
+
+Words = tuple[str, ...]
+
+
+class FrontendFacts(NamedTuple):
+    """What the demo found on this machine: its processors, the site's two network devices, and whether it has VLANs."""
+
+    cpus: int
+    private_device: str
+    public_device: str
+    has_vlans: bool
+    image_folder: str
+
+
+class Described(NamedTuple):
+    """What the cluster database has already: names, and attributes of the whole site and of the frontend."""
+
+    networks: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    frontend_interfaces: frozenset[str] = frozenset()
+    attributes: Mapping[str, str] = {}
+    frontend_attributes: Mapping[str, str] = {}
+
+
+def mac_pool_base(public_address: str) -> str:
+    """First MAC address of a site's pool, from its frontend's public address a.b.c.d: unique as that address is.
+
+    d without its two low bits, plus 2 (a locally administered unicast address); c; b; the two low bits of d, times 64;
+    then zeros. The mask of 22 bits leaves about four million addresses.
+    """
+    _, b, c, d = ipaddress.IPv4Address(public_address).packed
+    return ":".join(f"{octet:02x}" for octet in ((d & ~3) + 2, c, b, (d & 3) * 64, 0, 0))
+
+
+def site_commands(machine: FrontendFacts, described: Described) -> list[Words]:
+    """Commands that describe the site, in order; those whose object is in the database already are left out."""
+    commands: list[Words] = []
+    for name, (subnet, netmask, _) in (("private", _PRIVATE), ("public", _PUBLIC)):
+        if name not in described.networks:
+            commands.append(("add", "network", name, f"subnet={subnet}", f"netmask={netmask}"))
+    if FRONTEND not in described.hosts:
+        commands.append(
+            ("add", "host", FRONTEND, "membership=Frontend", "rack=0", "rank=0", f"cpus={machine.cpus}")
+        )
+    commands += _attribute_commands(machine, described)
+    commands += _interface_commands(machine, described)
+    if CLUSTER not in described.hosts:
+        commands.append(
+            ("add", "cluster", _CLUSTER_ADDRESS, str(COMPUTES), f"fe-name={CLUSTER}", "cluster-naming=true")
+        )
+        # Its disk gets a system, too, so there is nothing to install.
+        commands.append(("set", "host", "boot", CLUSTER, "action=os"))
+    return commands
+
+
+def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Words]:
+    site = {
+        "Kickstart_PrivateHostname": FRONTEND,
+        "Kickstart_PublicGateway": _GATEWAY,
+        "vm_mac_base_addr": mac_pool_base(_PUBLIC[2]),
+        "vm_mac_base_addr_mask": _MAC_POOL_MASK,
+        "vm_image_directory": machine.image_folder,
+        "kvm_netboot": "no",
+    }
+    frontend = {"kvm": "true"}
+    if not machine.has_vlans:
+        frontend["vlan_transport"] = "local"
+    missing = site.items() - described.attributes.items()
+    missing_of_frontend = frontend.items() - described.frontend_attributes.items()
+    return [("set", "attr", *pair) for pair in site.items() if pair in missing] + [
+        ("set", "host", "attr", FRONTEND, *pair) for pair in frontend.items() if pair in missing_of_frontend
+    ]
+
+
+def _interface_commands(machine: FrontendFacts, described: Described) -> list[Words]:
+    commands: list[Words] = []
+    devices = (
+        (machine.private_device, "private", _PRIVATE[2]),
+        (machine.public_device, "public", _PUBLIC[2]),
+    )
+    for device, network, address in devices:
+        if device not in described.frontend_interfaces:
+            commands.append(
+                ("add", "host", "interface", FRONTEND, device, f"ip={address}", f"subnet={network}")
+            )
+            if network == "private":
+                # VLAN devices are then called DEVICE.VLAN, not pDEVICE.VLAN: nobody has renamed the device here.
+                commands.append(("set", "host", "interface", "options", FRONTEND, device, "novtap"))
+    return commands

@@ -1,0 +1,90 @@
+"""`bin/rocks` finds its checkout and its site from anywhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import rocks
+from lab import database
+from lab.namespace import Machine
+from rocks.process import Finished, run
+from tests.system.lab.conftest import CHECKOUT
+
+VERSION = ["report", "version"]
+
+
+@pytest.fixture
+def checkout(machines_folder: Path) -> Iterator[Path]:
+    """A checkout with blanks in its path, below a folder that only root may enter."""
+    checkout = machines_folder / "a check out"
+    (checkout / "bin").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "bin" / "rocks", checkout / "bin")
+    (checkout / ".state").mkdir()
+    (checkout / ".state" / "venv").symlink_to(CHECKOUT / ".state" / "venv")
+    (checkout / "src").symlink_to(CHECKOUT / "src")
+    yield checkout
+    shutil.rmtree(checkout)
+
+
+def called(arguments: list[str], state: Path | None = None) -> Finished:
+    environment: Mapping[str, str] = {
+        "PATH": os.environ["PATH"],
+        **({"ROCKS_STATE": str(state)} if state else {}),
+    }
+    return run(arguments, deadline_seconds=30, environment=environment)
+
+
+def test_it_works_from_other_folders_through_links_and_with_blanks(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "rocks").symlink_to(checkout / "bin" / "rocks")
+    for way in (
+        [str(checkout / "bin" / "rocks")],
+        [str(tmp_path / "rocks")],
+        ["/usr/bin/env", "-C", str(checkout), "bin/rocks"],
+        ["/usr/bin/env", "-C", str(checkout / "bin"), "sh", "rocks"],
+        ["/usr/bin/env", f"PATH={checkout / 'bin'}:{os.environ['PATH']}", "rocks"],
+    ):
+        finished = called([*way, *VERSION])
+        assert finished.text.strip() == rocks.__version__, (way, finished)
+
+
+def test_without_an_environment_it_says_how_to_make_one(checkout: Path) -> None:
+    (checkout / ".state" / "venv").unlink()
+    finished = called([str(checkout / "bin" / "rocks"), *VERSION])
+    assert finished.exit_status == 1 and "make setup" in finished.error_text
+
+
+def test_words_with_blanks_and_shell_characters_arrive_whole(checkout: Path) -> None:
+    word = "no such; $(command) 'with' \"quotes\" *"
+    finished = called([str(checkout / "bin" / "rocks"), word])
+    assert finished.exit_status == 255 and word in finished.error_text
+
+
+def test_a_stale_record_of_a_demo_is_not_entered(checkout: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "holder").write_text(f"{os.getpid()} 1\n")
+    finished = called([str(checkout / "bin" / "rocks"), *VERSION], state)
+    assert finished.exit_status == 0 and finished.error_text == ""
+
+
+def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machine) -> None:
+    """Commands find the database where the machine has it, and start where they were called."""
+    machine.start()
+    database.start(machine)
+    program = str(CHECKOUT / "bin" / "rocks")
+    for words in (
+        ["update", "database"],
+        ["add", "host", "head", "membership=Frontend", "rack=0", "rank=0"],
+        ["set", "attr", "Kickstart_PrivateHostname", "head"],
+    ):
+        assert called([program, *words], machine.folder).exit_status == 0
+    here = str(machine.folder)
+    words = ["run", "host", "head", "pwd; ls /var/opt/rocks/mysql/data"]
+    finished = called(["/usr/bin/env", "-C", here, program, *words], machine.folder)
+    lines = finished.text.splitlines()
+    assert finished.exit_status == 0 and lines[0] == here and "mysql" in lines

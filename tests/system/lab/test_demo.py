@@ -1,0 +1,74 @@
+"""The demo from its first line to its last, again while it runs, and after it was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import libvirtd
+from lab.demo import Demo
+from lab.demo_plan import GUEST
+from lab.processes import end
+from lab.progress import Progress
+from lab.site import Site, SiteState
+from rocks.errors import IncoherentError
+from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left
+
+KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
+
+
+@pytest.fixture
+def site(machines_folder: Path, tmp_path: Path) -> Iterator[Site]:
+    """A site that does not run; taken down afterwards."""
+    if not KERNEL.exists():
+        pytest.skip("the guests' kernel is not unpacked: run `make setup`")
+    site = Site(machines_folder / "demo", tmp_path / "cache")
+    yield site
+    site.tear_down()
+    assert site.state() is SiteState.STOPPED
+    assert_nothing_is_left(site.machine)
+
+
+def run_demo(site: Site, images: Path) -> list[str]:
+    """What the demo says, line by line."""
+    said: list[str] = []
+    Demo(site, KERNEL, images, Progress(said.append)).run()
+    return "\n".join(said).splitlines()
+
+
+def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Path) -> None:
+    lines = run_demo(site, tmp_path)
+    commands = [line for line in lines if line.startswith("  # bin/rocks ")]
+    assert "  # bin/rocks add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=true" in commands
+    assert f"  # bin/rocks start host vm {GUEST}" in commands
+    assert any(line.startswith(f"  | guest ready: name={GUEST} mac=") for line in lines)
+    assert any(line.startswith(f"As the database has it: {GUEST} with MAC address ") for line in lines)
+    assert any(line.startswith(f"  {GUEST}:") and " active" in line for line in lines)
+    assert sum(line.startswith("  bin/rocks ") for line in lines) == 5
+    assert lines[-1].endswith("`make demo-stop` ends and removes all of it.")
+
+    again = run_demo(site, tmp_path)
+    said = [line for line in again if line.startswith("  # bin/rocks ")]
+    assert said == ["  # bin/rocks update database", "  # bin/rocks list host vm status=yes"]
+    assert "  it runs already; it reports every five seconds" in again
+
+    # A guest that says something else than the database is not passed over.
+    answer = site.rocks(["set", "host", "interface", "mac", GUEST, "eth0", "02:71:00:80:00:77"], 60)
+    assert answer.exit_status == 0, answer.error_text
+    with pytest.raises(IncoherentError, match="02:71:00:80:00:77"):
+        run_demo(site, tmp_path)
+
+
+def test_a_demo_that_was_killed_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
+    run_demo(site, tmp_path)
+    guest = libvirtd.guests(site.machine)[GUEST]
+    for name in ("libvirtd", "mariadbd"):
+        process = site.machine.daemon(name)
+        assert process is not None
+        end([process], grace_seconds=0)
+    end([guest], grace_seconds=0)
+    lines = run_demo(site, tmp_path)
+    assert "  an earlier run was cut off; what is missing is started again" in lines
+    assert f"  # bin/rocks start host vm {GUEST}" in lines

@@ -1,0 +1,115 @@
+"""What the set-up does before it changes anything, and that it leaves services as they were."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.process import Finished, run
+from tests.system.lab.conftest import CHECKOUT
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PARTS = ("tools", "requirements.txt", "requirements-dev.txt", "src", "lab")
+NOBODY = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A checkout where nothing was set up, that every user may read."""
+    folder = Path(tempfile.mkdtemp(prefix="rocks setup "))
+    for part in PARTS:
+        source = CHECKOUT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def set_up(checkout: Path, *before: str, path: str = PATH) -> Finished:
+    arguments = [*before, "/bin/sh", str(checkout / "tools" / "setup"), "demo"]
+    return run(arguments, deadline_seconds=60, environment={"PATH": path, "LANG": "C.UTF-8"})
+
+
+def refusal(finished: Finished) -> str:
+    """The one line that it refused with."""
+    assert finished.exit_status == 1 and finished.output == b"", finished
+    lines = finished.error_text.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Error: "), lines
+    return lines[0]
+
+
+def test_who_is_not_root_is_told_so_and_nothing_is_made(checkout: Path) -> None:
+    assert "needs root" in refusal(set_up(checkout, *NOBODY))
+    assert not (checkout / ".state").exists()
+
+
+def test_a_machine_without_apt_is_told_what_to_use(checkout: Path, tmp_path: Path) -> None:
+    for name in ("dirname", "id", "sh"):
+        (tmp_path / name).symlink_to(shutil.which(name, path=PATH) or "")
+    line = refusal(set_up(checkout, path=str(tmp_path)))
+    assert "apt-get" in line and "Debian 12" in line
+    assert not (checkout / ".state").exists()
+
+
+def test_too_little_disk_space_is_told_with_both_figures_and_the_place(checkout: Path) -> None:
+    """On a file system of 40 MB, in a mount namespace of the test's own."""
+    mounted = 'mount -t tmpfs -o size=40m,mode=755 small "$1/small"'
+    script = f'{mounted} && cd "$1" && cp -R tools requirements* src lab small/'
+    (checkout / "small").mkdir()
+    finished = run(
+        [
+            "/usr/bin/unshare",
+            "--mount",
+            "/bin/sh",
+            "-c",
+            f"{script} && exec sh small/tools/setup demo",
+            "sh",
+            str(checkout),
+        ],
+        deadline_seconds=60,
+        environment={"PATH": PATH},
+    )
+    line = refusal(finished)
+    assert " MB of disk space are needed in " in line and " MB are free" in line and "small" in line
+
+
+def test_services_are_held_back_during_the_installation_only(checkout: Path, tmp_path: Path) -> None:
+    """With an apt-get that fails: it is tried twice, its last words are shown, and the policy is gone afterwards.
+
+    A folder of the test's own lies over /usr/sbin meanwhile, in its own mount namespace.
+    """
+    programs, sbin = tmp_path / "programs", tmp_path / "sbin"
+    programs.mkdir()
+    sbin.mkdir()
+    _program(programs / "dpkg-query", "exit 1")
+    seen = tmp_path / "seen"
+    _program(
+        programs / "apt-get",
+        'case "$*" in *install*) echo "unable to locate package x"; '
+        f'cat /usr/sbin/policy-rc.d >>"{seen}"; exit 100 ;; esac',
+    )
+    script = 'mount --bind "$1" /usr/sbin && exec sh "$2/tools/setup" demo'
+    finished = run(
+        ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh", str(sbin), str(checkout)],
+        deadline_seconds=120,
+        environment={"PATH": f"{programs}:{PATH}"},
+    )
+    assert finished.exit_status == 1
+    assert (
+        "apt-get install failed" in finished.error_text
+        and "unable to locate package x" in finished.error_text
+    )
+    assert seen.read_text().count("exit 101") == 2
+    assert list(sbin.iterdir()) == []
+
+
+def _program(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)

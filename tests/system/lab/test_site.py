@@ -1,0 +1,100 @@
+"""A site is brought up and taken down from any state, and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import database, libvirtd, links
+from lab.processes import end
+from lab.progress import Progress
+from lab.site import Site, SiteState
+from rocks.errors import StateError
+from tests.system.lab.conftest import assert_nothing_is_left
+
+
+@pytest.fixture
+def site(machines_folder: Path, tmp_path: Path) -> Iterator[Site]:
+    """A site that does not run; taken down afterwards."""
+    site = Site(machines_folder / "site", tmp_path / "cache")
+    yield site
+    site.tear_down()
+    assert site.state() is SiteState.STOPPED
+    assert_nothing_is_left(site.machine)
+    assert not site.folder.exists()
+    assert all(link.alias != site.mark for link in links.read_links())
+
+
+def quiet() -> Progress:
+    return Progress(lambda line: None)
+
+
+def kill(site: Site, name: str) -> None:
+    process = site.machine.daemon(name)
+    assert process is not None
+    end([process], grace_seconds=0)
+
+
+def test_a_site_comes_up_and_up_again_is_nothing_new(site: Site) -> None:
+    assert site.state() is SiteState.STOPPED
+    site.bring_up(quiet())
+    assert site.state() is SiteState.RUNNING
+    before = site.machine.members()
+    site.bring_up(quiet())
+    assert site.machine.members() == before
+    answer = site.rocks(["update", "database"], 60)
+    assert answer.exit_status == 0, answer.error_text
+    assert site.rocks(["list", "host"], 60).exit_status == 0
+
+
+@pytest.mark.parametrize("victims", [["mariadbd"], ["libvirtd"], ["virtlogd", "libvirtd"]])
+def test_what_was_killed_is_started_again(site: Site, victims: list[str]) -> None:
+    site.bring_up(quiet())
+    for victim in victims:
+        kill(site, victim)
+    assert site.state() is SiteState.UNKNOWN
+    site.bring_up(quiet())
+    assert site.state() is SiteState.RUNNING
+    site.machine.run_checked(["/usr/bin/virsh", "-c", "qemu:///system", "list"], 30)
+
+
+def test_a_site_whose_namespace_holder_was_killed_is_built_anew_with_its_data(site: Site) -> None:
+    site.bring_up(quiet())
+    assert site.rocks(["update", "database"], 60).exit_status == 0
+    holder = site.machine.holder()
+    assert holder is not None
+    end([holder], grace_seconds=0)
+    site.bring_up(quiet())
+    assert site.state() is SiteState.RUNNING
+    assert site.rocks(["list", "network"], 60).exit_status == 0
+
+
+def test_everything_killed_at_once_is_taken_down_all_the_same(site: Site) -> None:
+    site.bring_up(quiet())
+    links.ensure_bridge(links.choose_names(links.read_links(), ["rockstest"], site.mark)[0], site.mark)
+    end(site.machine.members(), grace_seconds=0)
+    done = site.tear_down()
+    assert any("removed the network device rockstest" in line for line in done)
+    assert site.tear_down() == []
+
+
+def test_a_half_started_site_is_taken_down(site: Site) -> None:
+    site.folder.mkdir()
+    (site.folder / "made-by-rocks-lab").touch()
+    site.machine.start()
+    database.start(site.machine)
+    assert not libvirtd.is_running(site.machine) and site.state() is SiteState.UNKNOWN
+    assert "ended mariadbd" in site.tear_down()
+
+
+def test_a_folder_of_somebody_else_is_neither_used_nor_removed(machines_folder: Path, tmp_path: Path) -> None:
+    folder = machines_folder / "precious"
+    folder.mkdir()
+    (folder / "file").write_text("precious")
+    site = Site(folder, tmp_path / "cache")
+    with pytest.raises(StateError, match="left alone"):
+        site.bring_up(quiet())
+    assert any("left" in line and "alone" in line for line in site.tear_down())
+    assert (folder / "file").read_text() == "precious"

@@ -1,0 +1,53 @@
+"""Which commands the demo needs to say."""
+
+from __future__ import annotations
+
+from lab.demo_plan import CLUSTER, FRONTEND, Described, FrontendFacts, mac_pool_base, site_commands
+
+MACHINE = FrontendFacts(2, "rockspriv0", "rockspub0", has_vlans=True, image_folder="/images")
+
+
+def said(machine: FrontendFacts, described: Described) -> list[str]:
+    """The commands as lines."""
+    return [" ".join(words) for words in site_commands(machine, described)]
+
+
+def test_the_mac_pool_comes_from_the_public_address() -> None:
+    """The example of the specification, and one whose low bits reach the fourth octet."""
+    assert mac_pool_base("137.110.119.118") == "76:77:6e:80:00:00"
+    assert mac_pool_base("203.0.113.3") == "02:71:00:c0:00:00"
+
+
+def test_an_empty_database_is_told_everything_in_an_order_that_works() -> None:
+    lines = said(MACHINE, Described())
+    order = ["add network private", "add host head", "add host interface head rockspriv0", "add cluster"]
+    places = [next(at for at, line in enumerate(lines) if line.startswith(word)) for word in order]
+    assert places == sorted(places)
+    assert "add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=true" in lines
+    assert "set host interface options head rockspriv0 novtap" in lines
+    assert f"add host {FRONTEND} membership=Frontend rack=0 rank=0 cpus=2" in lines
+
+
+def test_only_a_kernel_without_vlans_gets_the_attribute() -> None:
+    line = "set host attr head vlan_transport local"
+    assert line not in said(MACHINE, Described())
+    assert line in said(MACHINE._replace(has_vlans=False), Described())
+
+
+def test_what_the_database_has_is_not_said_again() -> None:
+    first = site_commands(MACHINE, Described())
+    described = Described(
+        networks=frozenset({"private", "public"}),
+        hosts=frozenset({FRONTEND, CLUSTER}),
+        frontend_interfaces=frozenset({"rockspriv0", "rockspub0"}),
+        attributes={words[2]: words[3] for words in first if words[:2] == ("set", "attr")},
+        frontend_attributes={"kvm": "true"},
+    )
+    assert site_commands(MACHINE, described) == []
+
+
+def test_a_site_that_was_cut_off_is_told_the_rest() -> None:
+    described = Described(networks=frozenset({"private"}), hosts=frozenset({FRONTEND}))
+    lines = said(MACHINE, described)
+    assert not any(line.startswith(("add network private", "add host head ")) for line in lines)
+    assert any(line.startswith("add network public") for line in lines)
