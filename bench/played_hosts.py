@@ -1,0 +1,141 @@
+"""Many hosts played by one process: an SSH server whose agents answer with a real host's recorded facts.
+
+    python -m bench.played_hosts ADDRESS PORT HOST_KEY AUTHORIZED_KEY RECORDED_REPLY ANSWER_MS
+
+Sixty real far ends on one machine would measure their own processors; these take little of them. Whoever comes in with
+the authorised key may start an agent, which answers each request after ANSWER_MS, or any other program, which ends at
+once with exit status 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import paramiko  # noqa: TID251 - the far end of the SSH door, played
+from paramiko.common import (  # noqa: TID251
+    AUTH_FAILED,
+    AUTH_SUCCESSFUL,
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_SUCCEEDED,
+)
+
+from rocks.errors import BugError
+from rocks.wire.agent import DeedOutcome, PerformReply, PerformRequest
+from rocks.wire.envelope import read_reply, read_request, write_reply
+from rocks.wire.facts import FactsRequest, HostFacts
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+READY = "playing"
+_AGENT = "rocks-agent"
+_CHUNK_BYTES = 65536
+_START_SECONDS = 0.05
+"""What starting a program takes."""
+
+
+class Player:
+    """Answers requests as an idle host would on which every deed succeeds."""
+
+    def __init__(self, recorded: HostFacts, answer_seconds: float) -> None:
+        """`recorded` has the fact of one disk that does not exist; all disks asked for are like it.
+
+        A played host has VLANs, whatever the recorded one has: it need not make any.
+        """
+        self._recorded = dataclasses.replace(recorded, has_8021q=True)
+        self._answer_seconds = answer_seconds
+
+    def reply(self, line: bytes) -> bytes:
+        """The reply line to a request line. BugError for a request that no start or stop makes."""
+        request = read_request(line)
+        time.sleep(self._answer_seconds)
+        if isinstance(request, FactsRequest):
+            return write_reply(self._facts(request))
+        if isinstance(request, PerformRequest):
+            return write_reply(PerformReply(tuple(DeedOutcome(deed.name, True) for deed in request.deeds)))
+        raise BugError(f"a played host knows no answer to {type(request).__name__}")
+
+    def _facts(self, request: FactsRequest) -> HostFacts:
+        like = self._recorded.disks[0]
+        return dataclasses.replace(
+            self._recorded,
+            disks=tuple(dataclasses.replace(like, path=place.path) for place in request.disks),
+            fenced=tuple(fence.name for fence in request.fences),
+        )
+
+
+class _Door(paramiko.ServerInterface):
+    """Lets one key in and starts what is asked for."""
+
+    def __init__(self, authorized: str, player: Player) -> None:
+        self._authorized = authorized
+        self._player = player
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = f"{key.get_name()} {key.get_base64()}" == self._authorized
+        return AUTH_SUCCESSFUL if known else AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        if kind == "session":
+            return OPEN_SUCCEEDED
+        return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        is_agent = _AGENT in command.decode("utf-8", "replace")
+        work = _serve if is_agent else _end_well
+        # later: that the program was started is said when this method has returned, and must be said first
+        threading.Timer(_START_SECONDS, work, (channel, self._player)).start()
+        return True
+
+
+def _serve(channel: paramiko.Channel, player: Player) -> None:
+    waiting = b""
+    while chunk := channel.recv(_CHUNK_BYTES):
+        *lines, waiting = (waiting + chunk).split(b"\n")
+        for line in lines:
+            channel.sendall(player.reply(line))
+    _end_well(channel, player)
+
+
+def _end_well(channel: paramiko.Channel, player: Player) -> None:
+    channel.send_exit_status(0)
+    channel.close()
+
+
+def _receive(connected: socket.socket, key: paramiko.PKey, door: _Door) -> None:
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport = paramiko.Transport(connected)
+    transport.add_server_key(key)
+    try:
+        transport.start_server(server=door)
+    except (paramiko.SSHException, EOFError, OSError):
+        transport.close()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Play until a signal ends the process."""
+    address, port, host_key, authorized_key, recorded_reply, answer_ms = arguments
+    recorded = read_reply(Path(recorded_reply).read_bytes(), FactsRequest())
+    if not isinstance(recorded, HostFacts):
+        raise BugError(f"{recorded_reply} holds no facts of a host: {recorded}")
+    key = paramiko.Ed25519Key.from_private_key_file(host_key)
+    authorized = " ".join(Path(authorized_key).read_text(encoding="ascii").split()[:2])
+    door = _Door(authorized, Player(recorded, float(answer_ms) / 1000))
+    listener = socket.create_server((address, int(port)), backlog=200)
+    print(READY, flush=True)
+    while True:
+        connected, _ = listener.accept()
+        threading.Thread(target=_receive, args=(connected, key, door), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

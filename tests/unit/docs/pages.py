@@ -1,0 +1,34 @@
+"""The project's pages and what is code in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
+_PROMPT = re.compile(r"^\s*[#$] (.*)$", re.MULTILINE)
+
+
+def all_pages() -> list[Path]:
+    """Every page that people read; the generated reference is left out."""
+    pages = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")]
+    return sorted(page for page in pages if CHECKOUT / "docs" / "reference" not in page.parents)
+
+
+def guides() -> list[Path]:
+    """The pages whose commands people type."""
+    return [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted(CHECKOUT.glob("docs/guide/*.md"))]
+
+
+def without_code(text: str) -> str:
+    """A page's text without its code blocks and spans."""
+    return _SPAN.sub("", _FENCE.sub("", text))
+
+
+def typed_lines(text: str) -> list[str]:
+    """What a page shows as typed: lines behind a prompt in its code blocks, and its code spans."""
+    blocks = "\n".join(_FENCE.findall(text))
+    spans = [" ".join(span.split()) for span in _SPAN.findall(_FENCE.sub("", text))]
+    return _PROMPT.findall(blocks) + spans
