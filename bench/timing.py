@@ -51,11 +51,6 @@ def typical(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def spread_of(values: Sequence[float]) -> str:
-    """How far the runs lie apart, for a reader who wants to judge a figure: `0.31 to 0.35`."""
-    return f"{min(values):.2f} to {max(values):.2f}"
-
-
 def _wait(number: int, name: str) -> None:
     handle = os.pidfd_open(number)
     try:
