@@ -175,7 +175,9 @@ def test_run_host_without_hosts_means_managed_ones(known: Site) -> None:
     out = known.done("run", "host", "collate=y", "managed=no", "echo x")
     assert sorted(out.splitlines()) == ["compute-0-0: x", "head: x"]
     known.done("set", "appliance", "attr", "compute", "managed", "false")
-    assert known.done("run", "host", "echo x") == ""
+    told = known.rocks("run", "host", "echo x")
+    assert (told.status, told.out) == (0, "")
+    assert told.err.startswith("no host is meant: ")
 
 
 def test_run_host_spreads_starts_and_tells_times(known: Site) -> None:
