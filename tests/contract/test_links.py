@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -279,3 +280,39 @@ def test_a_kernel_without_8021q(world: World) -> None:
     with pytest.raises(RocksError, match="set the host attribute vlan_transport=local"):
         world.links.ensure(VLAN)
     assert world.find("ptrunk.7") is None
+
+
+@pytest.mark.system
+def test_devices_that_come_and_go_while_they_are_listed() -> None:
+    """The kernel then says that its listing was interrupted; that is no reason to refuse a guest."""
+    pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace is made by root")
+    from pyroute2 import IPRoute
+
+    from rocks.devices.links import Links
+
+    stop = threading.Event()
+
+    def churn() -> None:
+        with IPRoute() as route:
+            while not stop.is_set():
+                route.link("add", ifname="passing0", kind="bridge")
+                route.link("del", index=route.link_lookup(ifname="passing0")[0])
+
+    def look() -> list[bool]:
+        with IPRoute() as route:
+            for number in range(60):  # a listing of several messages can be interrupted
+                route.link("add", ifname=f"still{number}", kind="bridge")
+        churner = threading.Thread(target=churn)  # in the namespace of the thread that starts it
+        churner.start()
+        try:
+            outcomes = [Links().ensure(LinkWanted("p.2", "local_bridge", None, 2)).changed for _ in range(60)]
+        finally:
+            stop.set()
+            churner.join()
+        return outcomes
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(leave_network).result()
+        assert thread.submit(look).result() == [True] + [False] * 59

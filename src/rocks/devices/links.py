@@ -22,9 +22,11 @@ from rocks.devices.link_rules import (
     no_vlans,
     refuse_other_device,
 )
-from rocks.devices.netlink import IFF_NOARP, IFF_UP, IPRoute, NetlinkError
+from rocks.devices.netlink import IFF_NOARP, IFF_UP, IPRoute, NetlinkDumpInterrupted, NetlinkError
 from rocks.errors import ToolError
 from rocks.wire.agent import LinkWanted
+
+_MOST_LISTINGS = 20
 
 
 class Links:
@@ -95,8 +97,15 @@ def parse_link(message: Any) -> Link:
 
 
 def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
-    messages = route.get_links() if name is None else route.link("get", ifname=name)
-    return [parse_link(message) for message in messages]
+    """One device, or all; asked again when the kernel says that they changed while it was listing them."""
+    if name is not None:
+        return [parse_link(message) for message in route.link("get", ifname=name)]
+    for _ in range(_MOST_LISTINGS - 1):
+        try:
+            return [parse_link(message) for message in route.get_links()]
+        except NetlinkDumpInterrupted:
+            continue
+    return [parse_link(message) for message in route.get_links()]
 
 
 def _make(route: Any, wanted: LinkWanted, parent: Optional[Link]) -> None:

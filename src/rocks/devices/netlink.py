@@ -33,7 +33,9 @@ def _import_client() -> Any:
 
 
 IPRoute = _import_client()
-NetlinkError = importlib.import_module("pyroute2.netlink.exceptions").NetlinkError
+_errors = importlib.import_module("pyroute2.netlink.exceptions")
+NetlinkError = _errors.NetlinkError
+NetlinkDumpInterrupted = _errors.NetlinkDumpInterrupted
 _flags = importlib.import_module("pyroute2.netlink.rtnl.ifinfmsg")
 IFF_NOARP: int = _flags.IFF_NOARP
 IFF_UP: int = _flags.IFF_UP

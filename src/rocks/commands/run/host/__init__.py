@@ -69,8 +69,10 @@ class Command(rocks.commands.Command):
         self.fillFlag("x11", True)
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
         hosts = self.getHostnames(words, managed_only=self.fillFlag("managed", True))
-        if not hosts:
-            self.tell("no host is meant: without names the command runs on hosts whose attribute managed is true")
+        if not hosts and not words:
+            self.tell(
+                "no host is meant: without names a command runs on the hosts whose attribute managed is true"
+            )
         begin, succeeded = monotonic_seconds(), 0
         for result in run_on_hosts(self.db, hosts, command, limits):
             prefix = f"{result.host}: " if collate else ""
