@@ -6,26 +6,33 @@ It finishes by itself when whoever started it was killed meanwhile, so no namesp
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from lab.namespace import FOLDERS, Machine, bind_arguments
-from lab.processes import identify, write_record
+from lab.processes import identify, rename_this_process, write_record
 from rocks.errors import RocksError, ToolError
-from rocks.process import replace_this_process, run_checked
+from rocks.process import run_checked
 
 _MOUNT_DEADLINE_SECONDS = 10.0
 
 
-def hold(machine: Machine) -> None:
-    """Make the mounts, write the record, become a process that sleeps. ToolError when a mount fails."""
+def hold(machine: Machine) -> NoReturn:
+    """Make the mounts, write the record, and do nothing from then on. ToolError when a mount fails.
+
+    It stays the program that it is, so that a list of processes shows which machine it holds.
+    """
+    rename_this_process("rocks-holder")
     for place in FOLDERS:
         run_checked(bind_arguments(machine.outside(place), place), deadline_seconds=_MOUNT_DEADLINE_SECONDS)
     process = identify(os.getpid())
     if process is None:
         raise ToolError("/proc does not show this process; is it mounted?")
     write_record(machine.holder_record, process)
-    replace_this_process(["/usr/bin/sleep", "infinity"])
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":

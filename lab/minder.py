@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.processes import identify, write_record
+from lab.processes import identify, rename_this_process, write_record
 
 _SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h: orphans below come to us
 
@@ -22,6 +22,7 @@ def mind(record: Path, arguments: Sequence[str]) -> None:
     """Start the program, write its identity to `record`, and stay until nothing below is left."""
     if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.exit(f"cannot become the one who reaps: {os.strerror(ctypes.get_errno())}")
+    rename_this_process("rocks-minder")
     number = os.posix_spawn(arguments[0], list(arguments), os.environ)
     process = identify(number)
     if process is not None:

@@ -59,16 +59,23 @@ def remove_unused(places: Iterable[Path]) -> list[Path]:
 
 
 def _mounted_places() -> set[str]:
-    """Mount points of all mount namespaces in which some process lives."""
+    """Mount points of all mount namespaces in which some process lives, as seen from each root folder in them.
+
+    A process that ends while it is looked at says nothing of its namespace, and one with a root folder of its own sees
+    only a part of it: a namespace counts as read for those only who see the same.
+    """
     places: set[str] = set()
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for process_id in all_process_ids():
+        folder = Path(f"/proc/{process_id}")
         try:
-            namespace = str(Path(f"/proc/{process_id}/ns/mnt").readlink())
-            if namespace not in seen:
-                seen.add(namespace)
-                lines = Path(f"/proc/{process_id}/mountinfo").read_text(encoding="utf-8").splitlines()
-                places.update(line.split(" ")[4] for line in lines)
+            view = str((folder / "ns/mnt").readlink()), str((folder / "root").readlink())
+            if view in seen:
+                continue
+            lines = (folder / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except OSError:
-            continue  # it ended meanwhile
+            continue
+        if lines:  # a process that has just ended shows an empty list
+            seen.add(view)
+            places.update(line.split(" ")[4] for line in lines)
     return places

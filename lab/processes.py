@@ -47,6 +47,11 @@ def command_name(process_id: int) -> str:
         return ""
 
 
+def rename_this_process(name: str) -> None:
+    """Give this process a name of its own in lists of processes, at most 15 characters."""
+    Path("/proc/self/comm").write_text(name, encoding="ascii")
+
+
 def all_process_ids() -> list[int]:
     """Numbers of all processes of this machine."""
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names only, thousands

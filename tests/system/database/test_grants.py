@@ -50,7 +50,8 @@ def asked(settings: Settings, sql: str) -> object:
 def as_reader(cluster_database: Settings) -> Iterator[Settings]:
     """The settings of user nobody; its accounts are removed afterwards, for they belong to the whole server."""
     with Database(cluster_database) as database:
-        database.rows("SELECT 1")  # loads all that a query needs: the checkout may lie where nobody cannot read
+        # Loads all that a query needs: the checkout may lie where nobody cannot read.
+        database.rows("SELECT 1")
     yield cluster_database._replace(user="nobody")
     with Database(cluster_database) as database:
         database.execute("DROP USER IF EXISTS nobody@localhost, ''@localhost")

@@ -1,0 +1,77 @@
+"""Which Debian packages go where, and what of them is left out."""
+
+from __future__ import annotations
+
+CARRIER = ("mmdebstrap", "e2fsprogs", "openssh-client", "iproute2", "util-linux", "debian-archive-keyring")
+"""What the machine that carries the lab needs to build it."""
+
+TREE = (
+    "busybox-static",
+    "dbus",
+    "dmsetup",
+    "e2fsprogs",
+    "ethtool",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "libvirt-clients",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-daemon-system",
+    "linux-image-amd64",
+    "lsscsi",
+    "mbuffer",
+    "netbase",
+    "open-iscsi",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-libvirt",
+    "python3-pyroute2",
+    "python3-rtslib-fb",
+    "qemu-system-x86",
+    "qemu-utils",
+    "socat",
+    "systemd-sysv",
+    "tcpdump",
+    # satisfies what the kernel's package asks for; the lab makes an initramfs of its own
+    "tiny-initramfs",
+    "udev",
+    "zfsutils-linux",
+)
+"""What every machine of the lab has, NAS and hosts alike; the role decides what runs."""
+
+QEMU = ("qemu-system-x86", "qemu-utils", "seabios")
+"""The emulator that runs the machines: of the backports, for its SR-IOV adapter igb (QEMU 8.0 and later)."""
+
+WORKSHOP = (
+    "gcc",
+    "make",
+    "autoconf",
+    "automake",
+    "libtool",
+    "kmod",
+    "bc",
+    "libc6-dev",
+    "python3-minimal",
+    "libelf1",
+)
+"""What compiles the ZFS modules and the instruments; the kernel's headers come besides."""
+
+ZFS_SOURCE = "zfs-dkms"
+"""The package with the modules' source; it is unpacked, never installed."""
+
+LEFT_OUT = (
+    "/usr/share/man/*",
+    "/usr/share/doc/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/lib/modules/*/kernel/drivers/gpu/*",
+    "/lib/modules/*/kernel/drivers/iio/*",
+    "/lib/modules/*/kernel/drivers/media/*",
+    "/lib/modules/*/kernel/drivers/net/wireless/*",
+    "/lib/modules/*/kernel/drivers/staging/*",
+    "/lib/modules/*/kernel/drivers/usb/*",
+    "/lib/modules/*/kernel/fs/ocfs2/*",
+    "/lib/modules/*/kernel/sound/*",
+)
+"""Files of packages that no machine of the lab will ever read."""

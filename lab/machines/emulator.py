@@ -1,0 +1,118 @@
+"""How QEMU is started for a machine: one argument vector, whole on one screen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lab.build.parts import Built
+from lab.machines.roster import STORAGE_MTU_BYTES, Description, Role
+from rocks.process import run_checked
+
+CLEAN_STATE = "clean"
+"""Tag of the saved state to which a machine returns between tests."""
+
+MACHINE = "q35,kernel-irqchip=split"
+"""The board; without the split the emulated IOMMU is refused under KVM."""
+
+STORAGE_ADAPTER = "storage-adapter"
+"""QEMU's name of the adapter, for its monitor."""
+
+ROOT_DISK = "root.qcow2"
+DATA_DISK = "data.qcow2"
+SEED = "initramfs"
+MONITOR = "monitor"
+SERIAL_LOG = "serial.log"
+_LOADER = "lib64/ld-linux-x86-64.so.2"
+_LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
+_IMAGE_DEADLINE_SECONDS = 60.0
+
+KERNEL_WORDS = (
+    "console=ttyS0 quiet loglevel=4 systemd.show_status=no systemd.getty_auto=no mitigations=off audit=0 apparmor=0 "
+    "selinux=0 panic=10 net.ifnames=0 intel_iommu=on iommu=pt no_timer_check tsc=reliable"
+)
+
+
+def program(tree: Path, name: str) -> list[str]:
+    """A program of a tree, started by the tree's own loader, so that this machine's libraries do not matter."""
+    libraries = ":".join(str(tree / folder) for folder in _LIBRARIES)
+    return [str(tree / _LOADER), "--library-path", libraries, str(tree / "usr/bin" / name)]
+
+
+def environment_of(tree: Path) -> dict[str, str]:
+    """Environment of the tree's programs: QEMU's loadable parts are sought in the tree, not on this machine."""
+    return {**os.environ, "QEMU_MODULE_DIR": str(tree / _LIBRARIES[0] / "qemu")}
+
+
+def qemu(tree: Path) -> list[str]:
+    """The emulator itself, with its firmware."""
+    firmware = [word for folder in ("qemu", "seabios") for word in ("-L", str(tree / "usr/share" / folder))]
+    return [*program(tree, "qemu-system-x86_64"), *firmware]
+
+
+def create_disks(built: Built, machine: Description, folder: Path) -> None:
+    """The machine's two disks: what it writes over the common image, and room for its pool."""
+    create = [*program(built.qemu_tree, "qemu-img"), "create", "-q", "-f", "qcow2"]
+    backing = ["-b", str(built.image), "-F", "raw"]
+    run_checked([*create, *backing, str(folder / ROOT_DISK)], deadline_seconds=_IMAGE_DEADLINE_SECONDS)
+    size = f"{machine.data_disk_gb}G"
+    run_checked([*create, str(folder / DATA_DISK), size], deadline_seconds=_IMAGE_DEADLINE_SECONDS)
+
+
+def command(
+    built: Built, machine: Description, folder: Path, with_kvm: bool, from_clean_state: bool
+) -> list[str]:
+    """The argument vector for the machine whose files are in `folder`; it stays in the foreground."""
+    return [
+        # relative names from here on: a unix socket's path has 107 bytes at most
+        *("/usr/bin/env", f"--chdir={folder}", f"TMPDIR={folder}"),
+        *qemu(built.qemu_tree),
+        *("-name", machine.name, "-nodefaults", "-no-user-config", "-display", "none"),
+        *_processor(machine, with_kvm),
+        *("-kernel", str(built.kernel), "-initrd", SEED, "-append", KERNEL_WORDS),
+        *("-serial", f"file:{SERIAL_LOG}", "-qmp", f"unix:{MONITOR},server=on,wait=off"),
+        *("-object", "rng-random,id=entropy,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=entropy"),
+        *_disk("root", ROOT_DISK),
+        *_disk("data", DATA_DISK),
+        *_storage_adapter(machine),
+        *(_trunk_adapter(machine) if machine.role is Role.HOST else ()),
+        *(("-loadvm", CLEAN_STATE) if from_clean_state else ()),
+    ]
+
+
+def _processor(machine: Description, with_kvm: bool) -> list[str]:
+    accelerator = ["kvm"] if with_kvm else ["tcg,thread=multi,tb-size=256"]
+    return [
+        *(
+            "-machine",
+            "q35,kernel-irqchip=split",
+            "-accel",
+            *accelerator,
+            "-cpu",
+            "host" if with_kvm else "max",
+        ),
+        *("-smp", str(machine.cpus), "-m", str(machine.memory_mb)),
+    ]
+
+
+def _disk(name: str, file: str) -> list[str]:
+    backend = f"file={file},if=none,id={name},format=qcow2,cache=writeback,discard=unmap"
+    return ["-drive", backend, "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+
+
+def _storage_adapter(machine: Description) -> list[str]:
+    tap = f"tap,id=storage,ifname={machine.name}-storage,script=no,downscript=no"
+    options = (
+        f"id={STORAGE_ADAPTER},netdev=storage,mac={machine.storage_mac},host_mtu={STORAGE_MTU_BYTES},romfile="
+    )
+    return ["-netdev", tap, "-device", f"virtio-net-pci,{options}"]
+
+
+def _trunk_adapter(machine: Description) -> list[str]:
+    """An igb with virtual functions, which wants PCI Express, and the IOMMU that makes them fit for VFIO."""
+    tap = f"tap,id=trunk,ifname={machine.name}-trunk,script=no,downscript=no"
+    return [
+        *("-device", "intel-iommu,intremap=off,caching-mode=on"),
+        *("-device", "pcie-root-port,id=port1,chassis=1,slot=1"),
+        *("-netdev", tap, "-device", f"igb,bus=port1,netdev=trunk,mac={machine.trunk_mac},romfile="),
+    ]

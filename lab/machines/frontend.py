@@ -1,0 +1,173 @@
+"""The site's frontend: it runs on the carrying machine, inside the lab's namespace, with a database of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab import mariadb
+from lab.guest import image
+from lab.machines.machine import LabMachine
+from lab.machines.namespace import Namespace
+from lab.machines.roster import (
+    FRONTEND_ADDRESS,
+    NETMASK,
+    NETWORK,
+    STORAGE_BRIDGE,
+    STORAGE_DEVICE,
+    TRUNK_DEVICE,
+    Description,
+    Role,
+)
+from lab.mariadb import MariadbPlace
+from rocks.errors import StateError, ToolError
+from rocks.process import Finished, run, run_checked
+
+NAME = "head"
+_CHECKOUT = Path(__file__).absolute().parent.parent.parent
+_FOLDER = Path("/var/opt/rocks/mysql")
+_OWN_FOLDERS = (Path("/etc/rocks"), Path("/var/lib/rocks"))
+_DATABASE = "cluster"
+_ROCKS_DEADLINE_SECONDS = 240.0
+_SHORT_SECONDS = 60.0
+_TRUNK_NETWORK, _TRUNK_NETMASK = "10.10.0.0", "255.255.0.0"
+_MAC_POOL = ("0a:71:00:00:00:00", "ff:ff:ff:c0:00:00")
+IMAGE_FOLDER = "/var/lib/rocks-images"
+"""Where a host keeps disks of guests that are files."""
+
+
+class Frontend:
+    """The frontend over the lab's state folder."""
+
+    def __init__(self, folder: Path, operator_key: Path, tell: Callable[[str], None] | None = None) -> None:
+        """`tell` is given every command that `done` runs, and each line it says.
+
+        StateError outside the lab's namespace: there its folders would be the carrying machine's own.
+        """
+        if not Namespace(folder).surrounds_this_process():
+            raise StateError(
+                "the lab's frontend lives inside the lab's network: `python3 -m lab.machines run PROGRAM…`"
+            )
+        self._tell = tell or (lambda line: None)
+        self._folder = folder
+        self._operator_key = operator_key
+        self._place = MariadbPlace(
+            _FOLDER / "data", _FOLDER / "mysql.sock", folder / "mariadbd.log", folder / "mariadbd"
+        )
+
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """What its daemons have written."""
+        return (self._place.log_path,)
+
+    def start(self) -> None:
+        """Have the database server running. ToolError with its last words when it does not."""
+        mariadb.ensure_initialised(self._place)
+        mariadb.start(self._place)
+
+    def begin_anew(self) -> None:
+        """As on the first day: no cluster database, no keys, no leases."""
+        words = [
+            "mariadb",
+            f"--socket={self._place.socket_path}",
+            "-e",
+            f"DROP DATABASE IF EXISTS {_DATABASE}",
+        ]
+        run_checked(words, deadline_seconds=_SHORT_SECONDS)
+        for folder in _OWN_FOLDERS:
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def rocks(self, *words: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> Finished:
+        """Run a command as the operator does, whatever its exit status."""
+        # bin/rocks looks for a demo of that state folder, finds none, and stays in this namespace
+        environment = {**os.environ, "ROCKS_STATE": str(self._folder)}
+        return run(
+            [str(_CHECKOUT / "bin" / "rocks"), *words],
+            deadline_seconds=deadline_seconds,
+            environment=environment,
+        )
+
+    def done(self, *words: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> str:
+        """Run a command that must succeed; returns its output. ToolError with its words otherwise."""
+        self._tell(f"  # bin/rocks {shlex.join(words)}")
+        finished = self.rocks(*words, deadline_seconds=deadline_seconds)
+        for line in finished.text.splitlines():
+            self._tell(f"  {line}")
+        if finished.exit_status != 0:
+            said = (finished.error_text + finished.text).strip()
+            raise ToolError(f"rocks {' '.join(words)} ended with exit status {finished.exit_status}: {said}")
+        return finished.text
+
+    def describe_site(self, machines: Sequence[Description]) -> None:
+        """Tell the database of the networks, of this frontend and of the machines, by `rocks` commands."""
+        for words in site_commands(machines):
+            self.done(*words)
+
+    def share_keys(self, names: Sequence[str]) -> str:
+        """`rocks sync host sharedkey`, let in by the operator's own key in his agent; returns what it said."""
+        program = str(_CHECKOUT / "bin" / "rocks")
+        script = 'ssh-add -q "$0" && exec "$@"'
+        sync = ["sync", "host", "sharedkey", *names]
+        words = ["ssh-agent", "sh", "-c", script, str(self._operator_key), program, *sync]
+        environment = {**os.environ, "ROCKS_STATE": str(self._folder)}
+        return run_checked(words, deadline_seconds=_ROCKS_DEADLINE_SECONDS, environment=environment).text
+
+
+def site_commands(machines: Sequence[Description]) -> list[tuple[str, ...]]:
+    """The `rocks` commands that describe the site of the machines, in order."""
+    base, mask = _MAC_POOL
+    commands: list[tuple[str, ...]] = [
+        ("update", "database"),
+        ("add", "network", "private", f"subnet={NETWORK}", f"netmask={NETMASK}"),
+        ("add", "network", "public", "subnet=203.0.113.0", "netmask=255.255.255.0"),
+        ("add", "network", "trunk", f"subnet={_TRUNK_NETWORK}", f"netmask={_TRUNK_NETMASK}"),
+        ("add", "host", NAME, "membership=Frontend", "rack=0", "rank=0", "cpus=1"),
+        ("add", "host", "interface", NAME, STORAGE_BRIDGE, f"ip={FRONTEND_ADDRESS}", "subnet=private"),
+        ("set", "attr", "Kickstart_PrivateHostname", NAME),
+        ("set", "attr", "Kickstart_PublicGateway", "203.0.113.1"),
+        ("set", "attr", "vm_mac_base_addr", base),
+        ("set", "attr", "vm_mac_base_addr_mask", mask),
+        ("set", "attr", "vm_image_directory", IMAGE_FOLDER),
+        ("set", "attr", "kvm_netboot", "no"),
+    ]
+    for machine in machines:
+        membership = "VM Container" if machine.role is Role.HOST else "NAS Appliance"
+        place = (f"rack={int(machine.role is Role.NAS)}", f"rank={machine.number}", f"cpus={machine.cpus}")
+        address = f"ip={machine.address}"
+        commands.append(("add", "host", machine.site_name, f"membership={membership}", *place))
+        commands.append(
+            ("add", "host", "interface", machine.site_name, STORAGE_DEVICE, address, "subnet=private")
+        )
+        if machine.role is Role.HOST:
+            trunk = f"ip=10.10.0.{10 + machine.number}"
+            commands.append(
+                ("add", "host", "interface", machine.site_name, TRUNK_DEVICE, trunk, "subnet=trunk")
+            )
+            # The trunk's device carries VLANs by itself: there is no bridge over a renamed device.
+            commands.append(
+                ("set", "host", "interface", "options", machine.site_name, TRUNK_DEVICE, "novtap")
+            )
+            commands.append(("set", "host", "attr", machine.name, "vm_memory_reserve", "384"))
+    return commands
+
+
+def put_counting_guest(machine: LabMachine, guest: Path, path: str, disk_mb: int = 16) -> None:
+    """Put a fresh disk with the guest that counts at `path` on a host."""
+    machine.copy_in(guest, path, "600")
+    machine.run(["truncate", f"--size={disk_mb}M", path])
+
+
+def put_linux_guest(machine: LabMachine, kernel: Path, images: Path, name: str, path: str) -> None:
+    """Put the small Linux guest of the demo at `path` on a host; it says `guest ready: name=… mac=…` when it is up."""
+    base = image.ensure_base_image(kernel, images)
+    draft = images / f"{machine.name}-{name}"
+    draft.unlink(missing_ok=True)
+    image.make_disk(base, draft, name, base.stat().st_size)
+    try:
+        machine.copy_in(draft, path, "600", deadline_seconds=120)
+    finally:
+        draft.unlink()

@@ -1,0 +1,59 @@
+"""Whether KVM works on the carrying machine: a kernel boots under it or not. That the device exists proves nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lab.build.parts import Built
+from lab.machines.emulator import MACHINE, environment_of, qemu
+from rocks.errors import ToolError
+from rocks.process import run
+
+_DEVICE = Path("/dev/kvm")
+_DEADLINE_SECONDS = 8.0
+_CAME_THROUGH = b"Unable to mount root fs"
+
+
+def kvm_works(built: Built, memory: Path) -> bool:
+    """Boot the lab's kernel under KVM, or remember what came of it: the result is kept in the file `memory`.
+
+    A result holds until the carrying machine boots again.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    user = f"{boot} {os.getuid()}"
+    if memory.exists():
+        kept, _, answer = memory.read_text(encoding="ascii").strip().rpartition(" ")
+        if kept == user:
+            return answer == "yes"
+    works = os.access(_DEVICE, os.R_OK | os.W_OK) and _boots(built)
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.write_text(f"{user} {'yes' if works else 'no'}\n", encoding="ascii")
+    return works
+
+
+def _boots(built: Built) -> bool:
+    """Whether the lab's kernel comes, under KVM, so far as to miss a root file system. A boot sector proves too little:
+    a KVM that interprets its guests, as on some rented machines, gets through one, and no kernel through its unpacking.
+    """
+    words = [*qemu(built.qemu_tree), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    words += [
+        "-machine",
+        MACHINE,
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-smp",
+        "2",
+        "-m",
+        "256",
+        "-serial",
+        "stdio",
+    ]
+    words += ["-kernel", str(built.kernel), "-append", "console=ttyS0 panic=-1"]
+    try:
+        finished = run(words, deadline_seconds=_DEADLINE_SECONDS, environment=environment_of(built.qemu_tree))
+    except ToolError:
+        return False
+    return _CAME_THROUGH in finished.output

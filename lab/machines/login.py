@@ -1,0 +1,72 @@
+"""Programs on a machine of the lab, over SSH as root.
+
+Each has a connection of its own: one that is kept and shared holds on to the programs' pipes, and a machine that hangs
+would then hang whoever asked it, beyond any deadline (OpenSSH 9.2).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rocks.errors import HostError, ToolError
+from rocks.process import Finished, run
+
+KEY_FILE = "operator_key"
+KNOWN_HOSTS_FILE = "known_hosts"
+_CONNECT_SECONDS = 15
+_NO_CONNECTION = 255
+
+
+class Login:
+    """The operator's way into one machine. The folder `keys` has his key and all public ones."""
+
+    def __init__(self, name: str, address: str, keys: Path) -> None:
+        self._name = name
+        self._address = address
+        self._keys = keys
+
+    def run(self, arguments: Sequence[str], deadline_seconds: float, standard_input: bytes = b"") -> Finished:
+        """Run a program there, whatever its exit status. HostError when the machine cannot be reached."""
+        words = [*self._ssh(), f"root@{self._address}", "--", shlex.join(arguments)]
+        try:
+            finished = run(words, deadline_seconds=deadline_seconds, standard_input=standard_input)
+        except ToolError:
+            raise HostError(
+                f"{self._name} did not finish `{shlex.join(arguments)}` within {deadline_seconds:g} s"
+            ) from None
+        if finished.exit_status == _NO_CONNECTION:
+            raise HostError(f"{self._name} cannot be reached: {_last_line(finished.error_text)}")
+        return finished
+
+    def run_checked(
+        self, arguments: Sequence[str], deadline_seconds: float, standard_input: bytes = b""
+    ) -> Finished:
+        """As `run`, but ToolError with the program's own words unless it exits with 0."""
+        finished = self.run(arguments, deadline_seconds, standard_input)
+        if finished.exit_status != 0:
+            words = finished.error_text or finished.text.strip() or "it printed nothing"
+            raise ToolError(
+                f"`{shlex.join(arguments)}` on {self._name} failed with exit status {finished.exit_status}: {words}"
+            )
+        return finished
+
+    def _ssh(self) -> list[str]:
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": str(_CONNECT_SECONDS),
+            "HostKeyAlias": self._name,
+            "IdentitiesOnly": "yes",
+            "LogLevel": "ERROR",
+            "ServerAliveInterval": "15",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(self._keys / KNOWN_HOSTS_FILE),
+        }
+        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        key = str(self._keys / KEY_FILE)
+        return ["ssh", "-F", "none", "-i", key, *words]
+
+
+def _last_line(words: str) -> str:
+    return words.splitlines()[-1] if words else "ssh gave no reason"

@@ -1,0 +1,43 @@
+"""What an operator does on a new machine before it is part of a site: its pool, our agent, a look at what it can do."""
+
+from __future__ import annotations
+
+from lab import agent_archive
+from lab.machines.machine import LabMachine
+from lab.machines.roster import Role
+
+AGENT_FOLDER = "/opt/rocks"
+AGENT = f"{AGENT_FOLDER}/libexec/rocks-agent"
+_HOOK_FOLDER = "/etc/libvirt/hooks/qemu.d"
+_DISK = "/dev/disk/by-id/virtio-data"
+_DEADLINE_SECONDS = 120.0
+
+
+def configure(machine: LabMachine) -> None:
+    """Bring a machine that has just booted for the first time to the state of a site's."""
+    machine.set_clock()
+    make_pool(machine)
+    if machine.description.role is Role.HOST:
+        install_agent(machine)
+        # Emulated, libvirt takes a long time to learn what QEMU can do, and the agent to probe for KVM: once, here.
+        machine.run(["virsh", "--quiet", "domcapabilities", "--virttype", "qemu"], _DEADLINE_SECONDS)
+        machine.run([AGENT, "probe"], _DEADLINE_SECONDS)
+
+
+def make_pool(machine: LabMachine) -> None:
+    """Its ZFS pool on the whole data disk."""
+    options = ("-o", "ashift=12", "-O", "compression=lz4", "-O", "atime=off", "-O", "mountpoint=none")
+    machine.run(["zpool", "create", "-f", *options, machine.description.pool, _DISK], _DEADLINE_SECONDS)
+
+
+def install_agent(machine: LabMachine) -> None:
+    """Unpack the archive of `make agent` where the package will put it, and link libvirt's hook."""
+    archive = agent_archive.build(machine.folder / "agent")
+    machine.copy_in(archive, f"/var/tmp/{archive.name}")
+    machine.shell(
+        f"mkdir -p {AGENT_FOLDER} {_HOOK_FOLDER}\n"
+        f"tar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n"
+        f"ln -sf {AGENT_FOLDER}/libexec/rocks-libvirt-hook {_HOOK_FOLDER}/rocks\n"
+        "systemctl restart libvirtd.service\n",
+        _DEADLINE_SECONDS,
+    )

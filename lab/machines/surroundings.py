@@ -1,0 +1,122 @@
+"""What the carrying machine must offer, checked before anything is begun, and what to do when it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lab.build.packages import CARRIER
+from rocks.errors import HostError, StateError, UserError
+from rocks.process import run, run_checked
+
+BUILD_BYTES = 6_000_000_000
+"""Trees, workshop, their copy and the image, as measured, with a reserve."""
+
+RUN_BYTES = 4_000_000_000
+"""What three machines write on their disks in a long test, and their saved states."""
+
+MEMORY_RESERVE_MB = 700
+"""QEMU's own memory for three machines, the database, and the tests."""
+
+_BYTES_PER_GB = 1000**3
+_DEADLINE_SECONDS = 30.0
+_INSTALL_DEADLINE_SECONDS = 600.0
+
+
+def require_root_to_build() -> None:
+    """UserError for anybody but root: trees of Debian have many owners."""
+    if os.geteuid() != 0:
+        raise UserError(
+            "the lab is not built yet, and building it needs root: run `make lab` once as root, or with sudo"
+        )
+
+
+def require_tun() -> None:
+    """HostError unless this process may make taps."""
+    device = Path("/dev/net/tun")
+    if not device.exists():
+        raise HostError(
+            "there is no /dev/net/tun, so the machines get no network: run `modprobe tun` as root"
+        )
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise HostError(
+            "this user may not use /dev/net/tun: run `chmod 666 /dev/net/tun` as root, as is usual elsewhere"
+        )
+    try:
+        device.open("rb").close()
+    except OSError as error:
+        raise HostError(
+            f"/dev/net/tun does not work here ({error.strerror}): the kernel needs its module tun"
+        ) from None
+
+
+def require_room(folder: Path, wanted_bytes: int, purpose: str) -> None:
+    """StateError unless the file system of the folder, which need not exist yet, has the room."""
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free_bytes = shutil.disk_usage(place).free
+    if free_bytes < wanted_bytes:
+        raise StateError(
+            f"{purpose} needs {wanted_bytes / _BYTES_PER_GB:.0f} GB of disk space in {place}, and "
+            f"{free_bytes / _BYTES_PER_GB:.1f} GB are free; make room there"
+        )
+
+
+def require_memory(wanted_mb: int) -> None:
+    """StateError unless that much memory is available."""
+    available_mb = read_available_mb(Path("/proc/meminfo").read_text(encoding="ascii"))
+    if available_mb < wanted_mb:
+        raise StateError(
+            f"the lab's machines need {wanted_mb} MB of memory, and {available_mb} MB are available; end other programs"
+        )
+
+
+def read_available_mb(meminfo: str) -> int:
+    """Memory that can be had without swapping, in MB, of the text of /proc/meminfo."""
+    line = next(line for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024 // 1000**2
+
+
+def require_writable(folder: Path) -> None:
+    """UserError unless this user can make files in the folder, which need not exist yet."""
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(place, os.W_OK):
+        raise UserError(
+            f"{place} belongs to somebody else: run `make lab` as its owner, or in a checkout of your own"
+        )
+
+
+def ensure_packages() -> None:
+    """Install what the build needs and this machine lacks; none of it starts a service. HostError off Debian."""
+    if shutil.which("dpkg-query") is None:
+        raise HostError(
+            "the lab is built on Debian 12 only; use a Debian machine, virtual machine or container"
+        )
+    question = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *CARRIER]
+    installed = run(question, deadline_seconds=_DEADLINE_SECONDS).text.split("\n")
+    missing = [name for name in CARRIER if f"{name} installed" not in installed]
+    if not missing:
+        return
+    install = [
+        "apt-get",
+        "-q",
+        "-y",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "-o",
+        "APT::Sandbox::User=root",
+        "install",
+    ]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    answer = run(
+        [*install, "--no-install-recommends", *missing],
+        deadline_seconds=_INSTALL_DEADLINE_SECONDS,
+        environment=environment,
+    )
+    if answer.exit_status != 0:
+        run_checked(["apt-get", "-q", "update"], deadline_seconds=_INSTALL_DEADLINE_SECONDS)
+        run_checked(
+            [*install, "--no-install-recommends", *missing],
+            deadline_seconds=_INSTALL_DEADLINE_SECONDS,
+            environment=environment,
+        )

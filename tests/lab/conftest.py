@@ -1,0 +1,101 @@
+"""What every test in the lab can ask for.
+
+`lab`     the three machines, each in its clean state when the test begins, whatever the test before it did
+`site`    besides, a frontend with a cluster database that describes them, known to each other by keys, and a virtual
+          cluster of two computes, one on each host, whose disks hold the guest that counts
+
+All tests below this folder get the marker `lab`. They run inside the lab's namespace: `make test-lab`. A test
+that fails leaves logs and states of all machines in .state/lab-failures.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.machines.__main__ import CHECKOUT, STATE, open_lab
+from lab.machines.evidence import collect
+from lab.machines.frontend import Frontend
+from lab.machines.lab import Lab
+from lab.machines.login import KEY_FILE
+from lab.machines.namespace import Namespace
+from lab.progress import Progress
+from rocks.errors import RocksError
+from tests.lab.lab_site import LabSite
+
+_FAILURES = CHECKOUT / ".state" / "lab-failures"
+_REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies below this folder; pytest hands over all items of the run."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep how each phase of the test ended, for the fixture that collects evidence."""
+    report: pytest.TestReport = yield  # type: ignore[assignment] # pytest sends the report
+    item.stash.setdefault(_REPORTS, {})[report.when or ""] = report
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def running_lab() -> Lab:
+    """The lab of this checkout, every machine on."""
+    if not Namespace(STATE).surrounds_this_process():
+        pytest.skip("no lab around this run: start it by `make lab` and run the tests by `make test-lab`")
+    running = open_lab()
+    running.start(Progress())
+    return running
+
+
+@pytest.fixture(scope="session")
+def frontend(running_lab: Lab) -> Frontend:
+    """The frontend with its database server running."""
+    started = Frontend(running_lab.folder, running_lab.keys / KEY_FILE)
+    started.start()
+    return started
+
+
+@pytest.fixture
+def lab(running_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The machines in their clean state; evidence of a failure afterwards."""
+    running_lab.return_to_clean_state()
+    began = time.time()
+    yield running_lab
+    reports = request.node.stash.get(_REPORTS, {})
+    if any(report.failed for report in reports.values()):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.nodeid.rpartition("/")[2])
+        logs = [log for log in running_lab.folder.glob("*.log") if log.stat().st_mtime >= began]
+        try:
+            _thaw(running_lab)
+            collect(running_lab.machines.values(), logs, _FAILURES / name)
+            print(f"logs and states of all machines: {_FAILURES / name}")
+        except (RocksError, OSError) as error:
+            print(f"the evidence is not complete: {error}")
+
+
+def _thaw(running: Lab) -> None:
+    """Machines that a test left frozen, or cut off, shall be able to tell what they know."""
+    for machine in running.machines.values():
+        machine.mend()
+        try:
+            machine.thaw()
+        except RocksError:
+            continue  # it is off: its serial line is all there is
+
+
+@pytest.fixture
+def site(lab: Lab, frontend: Frontend) -> LabSite:
+    """A described site with a virtual cluster, nothing of it started."""
+    fresh = LabSite(lab, frontend)
+    fresh.set_up()
+    return fresh

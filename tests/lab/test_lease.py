@@ -1,0 +1,40 @@
+"""The lease (decision D6): one running instance of a machine, whatever its host does."""
+
+from __future__ import annotations
+
+from lab.machines.sample_cluster import disk_of
+from tests.lab.lab_site import LabSite
+
+GUEST = "vm-vc1-0"
+
+
+def test_frozen_host_keeps_its_guest_until_it_is_taken_by_force(site: LabSite) -> None:
+    """Refused without force; with it the guest runs on the other host, and one contact ends the thawed old one."""
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=3)
+    image = site.lab["vmh1"].read_file(disk_of(GUEST))
+    site.lab["vmh2"].write_file(disk_of(GUEST), image, "600")
+    site.lab["vmh1"].freeze()
+    site.done("set", "host", "vm", GUEST, "physnode=vmh2")
+
+    refused = site.rocks("start", "host", "vm", GUEST)
+    assert refused.exit_status == 1
+    assert "vmh1" in refused.error_text
+    assert site.domain_state("vmh2", GUEST) == "absent"
+    not_stopped = site.rocks("stop", "host", "vm", GUEST)
+    assert not_stopped.exit_status == 1
+
+    taken = site.rocks("stop", "host", "vm", GUEST, "force=yes", "reason=its host hangs")
+    assert taken.exit_status == 0, taken.error_text
+    assert "may run twice" in taken.text + taken.error_text
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh2", GUEST, beyond=0)
+
+    site.lab["vmh1"].thaw()
+    assert site.domain_state("vmh1", GUEST) == "running"
+    site.rocks("list", "host", "vm", "status=yes")
+    assert site.domain_state("vmh1", GUEST) == "absent"
+    again = site.lab["vmh1"].run_any(["virsh", "--quiet", "start", GUEST])
+    assert again.exit_status != 0
+    assert site.status(GUEST) == "active"
+    assert site.domain_state("vmh2", GUEST) == "running"
