@@ -5,11 +5,13 @@ include version.mk
 PYTHON = .state/venv/bin/python
 # The set-up and the lab are started by the distribution's Python, so that they can repair everything else.
 LAB = PYTHONPATH=src /usr/bin/python3 -m lab
+MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
 CHECKED = src lab tests bench
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test check lint bench agent reference requirements clean
+.PHONY: help setup demo demo-stop test check lint bench agent reference requirements clean \
+  lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -40,6 +42,26 @@ lint: ## format, style, types, import contracts
 	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
+lab: ## build (the first time) and start three machines with kernels of their own (docs/lab.md)
+	@$(MACHINES) start
+
+lab-demo: ## a site with a virtual cluster on the lab's machines (root)
+	@tools/setup demo
+	@$(MACHINES) demo
+
+lab-stop: ## end the lab; nothing is left running or mounted
+	@$(MACHINES) stop
+
+test-lab: ## the tests that need the lab's machines (root)
+	@tools/setup test
+	@$(MACHINES) start
+	@$(MACHINES) run $(PYTEST) tests/lab --ignore=tests/lab/long
+
+test-lab-long: ## those of them that take minutes each (root)
+	@tools/setup test
+	@$(MACHINES) start
+	@$(MACHINES) run $(PYTEST) tests/lab/long
+
 bench: ## measure the figures of the design and print the table (root)
 	@tools/setup test
 	PYTHONPATH=src:. $(PYTHON) -m bench
@@ -57,7 +79,7 @@ requirements: ## resolve requirements*.in anew into requirements*.txt, with hash
 	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --allow-unsafe --output-file requirements-dev.txt requirements-dev.in
 
-clean: demo-stop ## remove everything that was built or downloaded here; Debian packages stay
+clean: demo-stop lab-stop ## remove everything that was built or downloaded here; Debian packages stay
 	rm -rf .state dist
 	find src lab tests bench -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
