@@ -181,9 +181,11 @@ def test_a_network_gives_a_name_only_where_there_was_none(two: Site) -> None:
 
 
 def test_the_same_value_again_is_no_error(two: Site) -> None:
+    before = two.contents()
     two.done("set", "host", "interface", "ip", "compute-0-0", "eth0", "10.1.0.10")
     two.done("set", "host", "interface", "mac", "compute-0-0", "eth0", MAC)
     two.done("set", "host", "interface", "iface", "compute-0-0", MAC, "eth0")
+    assert two.contents() == before
 
 
 def test_a_network_of_two_addresses_has_no_broadcast(two: Site) -> None:

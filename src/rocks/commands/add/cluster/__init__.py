@@ -1,7 +1,7 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.actions.add_cluster import ClusterWords, add_cluster
+from rocks.actions.add_cluster import ClusterWords, NewCluster, add_cluster
 from rocks.database.nodes import hosts_of_membership
 
 CONTAINER_MEMBERSHIP = "VM Container"
@@ -79,14 +79,15 @@ class Command(rocks.commands.Command):
             self.abort("must supply an IP address for the frontend")
         if not ip or not computes:
             self.abort("must supply the number of compute nodes")
-        cpus, mem, disk, frontend_disk, places, frontend_place = self.fillParams(
+        self._show(add_cluster(self.db, self._words(ip, computes)))
+
+    def _words(self, ip: str, computes: str) -> ClusterWords:
+        cpus, mem, disk, frontend_disk = self.fillParams(
             [
                 ("cpus-per-compute", "1"),
                 ("mem-per-compute", "1024"),
                 ("disk-per-compute", "36"),
                 ("disk-per-frontend", "36"),
-                ("container-hosts", None),
-                ("fe-container", None),
             ]
         )
         name, vlan, network, gateway, kind = self.fillParams(
@@ -98,13 +99,12 @@ class Command(rocks.commands.Command):
                 ("virt-type", "hvm"),
             ]
         )
-        local = not frontend_place
-        frontend_host = self._local_host() if local else self.getOneHostname([frontend_place])
-        words = ClusterWords(
+        frontend_host, compute_hosts = self._places()
+        return ClusterWords(
             ip=ip,
             computes=computes,
             frontend_container=frontend_host,
-            compute_containers=self._containers(places) or [frontend_host if local else self._local_host()],
+            compute_containers=compute_hosts,
             cpus=cpus,
             memory_mb=mem,
             compute_disk_gb=disk,
@@ -116,7 +116,8 @@ class Command(rocks.commands.Command):
             gateway=gateway,
             virt_type=kind,
         )
-        cluster = add_cluster(self.db, words)
+
+    def _show(self, cluster: NewCluster) -> None:
         self.addText(f"Getting Free VLAN: {cluster.vlan} <-- Done.\n")
         self.addText(f"Creating Virtual Frontend on Physical Host {cluster.frontend.container}\n")
         self.addText(f"\tcreated frontend VM named: {cluster.frontend.name}\n<-- Done.\n")
@@ -126,6 +127,14 @@ class Command(rocks.commands.Command):
         self.addText("<-- Done.\n")
         for warning in cluster.warnings:
             self.tell(f"Warning: {warning}")
+
+    def _places(self) -> tuple[str, list[str]]:
+        """The frontend's host and the computes' hosts; the physical frontend is looked for at most once."""
+        places, frontend_place = self.fillParams([("container-hosts", None), ("fe-container", None)])
+        if frontend_place:
+            return self.getOneHostname([frontend_place]), self._containers(places) or [self._local_host()]
+        frontend_host = self._local_host()
+        return frontend_host, self._containers(places) or [frontend_host]
 
     def _local_host(self) -> str:
         return self.getOneHostname(["localhost"])
