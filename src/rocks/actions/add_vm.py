@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
 from rocks.cluster.host_plan import Membership, find_membership
+from rocks.cluster.mac_pool import MASK, base_from_address
 from rocks.cluster.names import shown
 from rocks.cluster.values import VLAN_HIGHEST, read_number
 from rocks.cluster.vm_plan import (
@@ -171,7 +172,11 @@ def _read_vlan(text: str) -> int | None:
 
 def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
     """(base, mask) of the site's MAC addresses; StateError naming what is not set."""
-    for what, attribute in (("address", "vm_mac_base_addr"), ("address mask", "vm_mac_base_addr_mask")):
+    public_address = attributes.get("Kickstart_PublicAddress")
+    for what, attribute, value in (
+        ("address", "vm_mac_base_addr", base_from_address(public_address) if public_address else "VALUE"),
+        ("address mask", "vm_mac_base_addr_mask", MASK),
+    ):
         if not attributes.get(attribute):
-            raise StateError(f"no VM MAC base {what} is defined; set it: rocks set attr {attribute} VALUE")
+            raise StateError(f"no VM MAC base {what} is defined; set it: rocks set attr {attribute} {value}")
     return attributes["vm_mac_base_addr"], attributes["vm_mac_base_addr_mask"]

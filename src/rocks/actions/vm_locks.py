@@ -32,10 +32,5 @@ def lock_vms(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
     return busy
 
 
-def unlock_vms(database: Database, names: Sequence[str]) -> None:
-    """Let other commands change the machines."""
-    database.unlock_all([_lock_name(name) for name in names])
-
-
 def _lock_name(name: str) -> str:
     return f"vm {name.lower()}"

@@ -94,11 +94,6 @@ def read_reply(line: bytes, request: Request[Reply]) -> Union[Reply, RocksError]
     return reply
 
 
-def agent_error(error: RocksError) -> AgentError:
-    """An error as it travels."""
-    return AgentError(error.family, str(error))
-
-
 def as_exception(error: AgentError) -> RocksError:
     """The exception of an error that travelled; IncoherentError for an unknown family."""
     cls = CLASSES.get(error.family)
