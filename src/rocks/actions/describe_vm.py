@@ -28,6 +28,11 @@ def connections_of(vm: VirtualMachine) -> list[Connection]:
     return [] if vm.container is None else connect(vm.host.interfaces, vm.container.interfaces)
 
 
+def boots_installer(vm: VirtualMachine) -> bool:
+    """Whether the machine's next boot starts the installer of a virtual frontend."""
+    return vm.host.install_action == INSTALL_FRONTEND and vm.host.boot_action == "install"
+
+
 def describe_vms(
     database: Database, machines: Sequence[VirtualMachine], filters_of: FiltersOf
 ) -> dict[str, list[str]]:
@@ -46,11 +51,7 @@ def describe_vms(
 
 def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, InstallBoot]:
     """Name → how its installer starts, for virtual frontends whose next boot installs."""
-    wanted = [
-        vm
-        for vm in machines
-        if vm.host.install_action == INSTALL_FRONTEND and vm.host.boot_action == "install"
-    ]
+    wanted = [vm for vm in machines if boots_installer(vm)]
     if not wanted:
         return {}
     action = table.load_boot_actions(database, [INSTALL_FRONTEND]).get(INSTALL_FRONTEND)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
-from rocks.actions.describe_vm import INSTALL_FRONTEND, connections_of, describe_vms
+from rocks.actions.describe_vm import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.lease_vm import (
     Attempt,
     give_up_unused,
@@ -24,10 +24,17 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.reach_hosts import open_fleet
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import disk_keys, holders_to_ask
-from rocks.cluster.start_plan import LOCAL_TRANSPORT, AlreadyStarted, container_of, is_active, plan_start
+from rocks.cluster.start_plan import (
+    LOCAL_TRANSPORT,
+    AlreadyRunningError,
+    AlreadyStarted,
+    container_of,
+    is_active,
+    plan_start,
+)
 from rocks.database import boots, leases
 from rocks.database import vms as table
-from rocks.errors import HostError, RocksError, StateError
+from rocks.errors import HostError, RocksError, ToolError
 from rocks.render.domain import with_lease
 from rocks.wire.agent import StartDomain
 
@@ -135,7 +142,7 @@ def _plan(
                 attempt.plan = plan
                 promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
             elif was_running(attempt):
-                raise StateError(f"The host {vm.name} is already running.")
+                raise AlreadyRunningError(f"The host {vm.name} is already running.")
             else:
                 attempt.notes = plan.notes
 
@@ -166,13 +173,24 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
     refused: list[Attempt] = []
     for name, outcome in perform_deeds(fleet, deeds):
         attempt = asked[name]
-        attempt.error = error_of(outcome)
+        attempt.error = _with_remedy(attempt.vm, error_of(outcome))
         if attempt.error is None and not isinstance(outcome, RocksError):
             assert attempt.plan is not None
             attempt.notes = attempt.plan.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
     _free_what_does_not_run(database, fleet, refused)
+
+
+def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:
+    """A frontend that cannot be installed on its host may still have a system on its disk."""
+    if not isinstance(error, ToolError) or not boots_installer(vm):
+        return error
+    return ToolError(
+        f"{error}. {vm.name} was to boot its installer: give the boot action a kernel that its host has "
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, where its disk holds a system, "
+        f"rocks set host boot {vm.name} action=os"
+    )
 
 
 def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:

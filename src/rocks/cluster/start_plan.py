@@ -40,6 +40,10 @@ class StartPlan:
     notes: tuple[str, ...] = ()
 
 
+class AlreadyRunningError(StateError):
+    """The machine runs under its own lease, as recorded: refused by name, harmless for a whole cluster."""
+
+
 @dataclass(frozen=True)
 class AlreadyStarted:
     """An earlier start under the same lease was cut off after the domain began to run: only record it."""

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from rocks.cluster.records import VirtualMachine
     from rocks.commands.base import Command
     from rocks.commands.plugins import Plugin
+    from rocks.errors import RocksError
 
 WORDS = ("start", "host", "vm")
 
 
-def start_with_hooks(command: Command, names: Sequence[str]) -> None:
-    """Start the machines, tell the person what is notable, and set the command's exit status."""
+def start_with_hooks(
+    command: Command, names: Sequence[str], harmless: tuple[type[RocksError], ...] = ()
+) -> None:
+    """Start the machines, tell the person what is notable, and set the command's exit status.
+
+    A refusal of a `harmless` class is no failure: the machine is as the command wants it.
+    """
     plugins = load_plugins_of(command, WORDS)
     hooks = StartHooks(
         filters_of=filters_of(command),
@@ -31,7 +37,8 @@ def start_with_hooks(command: Command, names: Sequence[str]) -> None:
     for notes in outcomes.done.values():
         for note in notes:
             command.tell(note)
-    command.endOutcomes(outcomes.failed, outcomes.tried)
+    failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
+    command.endOutcomes(failed, outcomes.tried)
 
 
 def _allocate(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], None] | None:

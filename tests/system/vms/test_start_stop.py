@@ -98,6 +98,11 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
         " mem-per-compute=64 disk-per-compute=1 disk-per-frontend=1"
     )
     site.done("set host vm tiny mem=64")
+    site.done("set host boot tiny action=install")
+    refusal = site.refused("start host vm tiny")
+    assert "rocks set host boot tiny action=os" in refusal, (
+        "its host has no kernel of the installer: say what to do"
+    )
     site.done("set host boot tiny action=os")
     site.done(f"add host interface head {site.bridges['public']} subnet=public ip=203.0.113.1")
     site.done("start cluster tiny")
@@ -107,6 +112,8 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
         "vm-tiny-1": ["head"],
     }
     assert site.done("list cluster tiny status=yes").count("active") == 3
+    site.done("start cluster tiny")
+    assert "already running" in site.refused("start host vm tiny")
     bridge = f"{site.bridges['head']}.2"
     assert bridge in site.virsh("head", "dumpxml", "vm-tiny-0").text
     site.done("stop cluster tiny")

@@ -1,6 +1,7 @@
 """`rocks start cluster`"""
 
 import rocks.commands
+from rocks.cluster.start_plan import AlreadyRunningError
 from rocks.commands.vm_start import start_with_hooks
 from rocks.database.clusters import clusters_of
 
@@ -9,7 +10,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Start the machines of virtual clusters.
+    Start the machines of virtual clusters; those that run already are left as they are.
 
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
@@ -29,6 +30,5 @@ class Command(rocks.commands.Command):
         """Start the machines and tell what failed."""
         clusters = clusters_of(self.db, self.getSomeHostnames(args))
         everything = self.fillFlag("computes", True)
-        start_with_hooks(
-            self, [name for c in clusters for name in (c.frontend, *(c.clients if everything else ()))]
-        )
+        names = [name for c in clusters for name in (c.frontend, *(c.clients if everything else ()))]
+        start_with_hooks(self, names, harmless=(AlreadyRunningError,))
