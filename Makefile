@@ -3,7 +3,8 @@
 include version.mk
 
 PYTHON = .state/venv/bin/python
-# The set-up and the lab are started by the distribution's Python, so that they can repair everything else.
+# The set-up and the lab are started by the distribution's Python, so that they can repair everything else. A machine
+# without it has nothing of ours that runs.
 LAB = PYTHONPATH=src /usr/bin/python3 -m lab
 MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
 CHECKED = src lab tests bench
@@ -26,7 +27,7 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@$(LAB) demo
 
 demo-stop: ## end and remove everything that `make demo` started (root)
-	@$(LAB) demo-stop
+	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
 test: ## set up, then every check and every test (root; under 10 minutes)
 	@tools/setup test
@@ -43,6 +44,7 @@ lint: ## format, style, types, import contracts
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
 lab: ## build (the first time) and start three machines with kernels of their own (docs/lab.md)
+	@[ -x /usr/bin/python3 ] || tools/setup lab
 	@$(MACHINES) start
 
 lab-demo: ## a site with a virtual cluster on the lab's machines (root)
@@ -50,7 +52,7 @@ lab-demo: ## a site with a virtual cluster on the lab's machines (root)
 	@$(MACHINES) demo
 
 lab-stop: ## end the lab; nothing is left running or mounted
-	@$(MACHINES) stop
+	@[ ! -x /usr/bin/python3 ] || $(MACHINES) stop
 
 test-lab: ## the tests that need the lab's machines (root)
 	@tools/setup test

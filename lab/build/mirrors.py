@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rocks.errors import StateError
-from rocks.process import run_checked
+from rocks.process import run, run_checked
 
 RELEASE = "bookworm"
+_SECURITY = f"{RELEASE}-security"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _FORMAT = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
 _DEADLINE_SECONDS = 30.0
+_UPDATE_DEADLINE_SECONDS = 300.0
 
 
 class Mirrors(NamedTuple):
@@ -22,31 +24,51 @@ class Mirrors(NamedTuple):
 
 
 def read_mirrors() -> Mirrors:
-    """The mirrors that apt uses here. StateError when its sources name none of Debian 12."""
-    answer = run_checked(["apt-get", "indextargets", "--format", _FORMAT], deadline_seconds=_DEADLINE_SECONDS)
-    return parse_mirrors(answer.text.splitlines())
+    """The mirrors that apt uses here; its lists are fetched when there are none, as in a fresh container.
+
+    StateError when its sources name none of Debian 12, or do not answer.
+    """
+    try:
+        return parse_mirrors(_ask_apt())
+    except StateError as error:
+        update = run(["apt-get", "-q", "update"], deadline_seconds=_UPDATE_DEADLINE_SECONDS)
+        failures = [line for line in update.error_text.splitlines() if line.startswith(("E: ", "W: Failed"))]
+        if failures:
+            raise StateError(
+                f"the package mirror does not answer ({failures[0]}); try again when `apt-get update` works here"
+            ) from error
+        return parse_mirrors(_ask_apt())
 
 
 def parse_mirrors(lines: Iterable[str]) -> Mirrors:
-    """The mirrors in apt's list of index files, a line each: creator, address, release, component."""
+    """The mirrors in apt's list of index files, a line each: creator, address, release, component.
+
+    StateError when a release is missing there.
+    """
     found: dict[str, str] = {}
     for line in lines:
         words = line.split()
         if len(words) == 4 and words[0] == "Packages" and words[3] == "main":
             found.setdefault(words[2], words[1].rstrip("/"))
-    for release in (RELEASE, f"{RELEASE}-security"):
+    for release in (RELEASE, _SECURITY):
         if release not in found:
             raise StateError(
                 f"apt's sources on this machine name no mirror of {release}; the lab is built from Debian 12's "
                 "packages: add it to /etc/apt/sources.list.d"
             )
-    return Mirrors(found[RELEASE], found[f"{RELEASE}-security"])
+    return Mirrors(found[RELEASE], found[_SECURITY])
+
+
+def _ask_apt() -> list[str]:
+    return run_checked(
+        ["apt-get", "indextargets", "--format", _FORMAT], deadline_seconds=_DEADLINE_SECONDS
+    ).text.splitlines()
 
 
 def sources(mirrors: Mirrors, backports: bool = False) -> str:
     """Apt sources in deb822 form: with ZFS's `contrib`, and with the backports where they are asked for."""
     suites = f"{RELEASE} {RELEASE}-updates" + (f" {RELEASE}-backports" if backports else "")
-    stanzas = ((mirrors.debian, suites), (mirrors.security, f"{RELEASE}-security"))
+    stanzas = ((mirrors.debian, suites), (mirrors.security, _SECURITY))
     return "\n".join(
         f"Types: deb\nURIs: {address}\nSuites: {names}\nComponents: main contrib\nSigned-By: {_KEYRING}\n"
         for address, names in stanzas

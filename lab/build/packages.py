@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-CARRIER = ("mmdebstrap", "e2fsprogs", "openssh-client", "iproute2", "util-linux", "debian-archive-keyring")
-"""What the machine that carries the lab needs to build it."""
-
 TREE = (
     "busybox-static",
     "dbus",

@@ -14,32 +14,19 @@ Needs nothing but Python itself.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from lab.build import parts
-from lab.build.cache import Cache
-from lab.machines import surroundings
+from lab.machines import carrier
+from lab.machines.checkout import CHECKOUT, STATE, open_lab
 from lab.machines.demo import show_site
-from lab.machines.kvm import kvm_works
-from lab.machines.lab import Lab
+from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
 from lab.machines.roster import MACHINES
 from lab.progress import Progress
-from rocks.errors import BusyError, RocksError, StateError, UserError
-from rocks.process import replace_this_process, run_interactively
-
-CHECKOUT = Path(__file__).absolute().parent.parent.parent
-STATE = CHECKOUT / ".state" / "lab"
-CACHE = CHECKOUT / ".state" / "lab-cache"
-_KVM_MEMORY = CHECKOUT / ".state" / "lab-kvm"
-_BUILD_RECORD = STATE / "built"
-_LOCK = CHECKOUT / ".state" / "lab.lock"
+from rocks.errors import RocksError, UserError
+from rocks.process import replace_this_process
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -74,80 +61,19 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def open_lab() -> Lab:
-    """The lab of this checkout, for a program inside its namespace. StateError when it is not built."""
-    _refuse_other_build()
-    built = parts.required(Cache(CACHE))
-    return Lab(STATE, built, kvm_works(built, _KVM_MEMORY))
-
-
 def _build(words: Sequence[str]) -> None:
     if words not in ([], ["again"]):
         raise UserError("usage: python3 -m lab.machines build [again]")
-    with _alone():
-        _build_if_needed(again=bool(words))
-
-
-def _build_if_needed(again: bool = False) -> None:
-    cache = Cache(CACHE)
-    if parts.is_built(cache) and not again:
-        return
-    surroundings.require_root_to_build()
-    surroundings.require_room(CACHE, surroundings.BUILD_BYTES, "building the lab")
-    print("Building the lab's machines, from Debian's packages:")
-    surroundings.ensure_packages()
-    if again:
-        shutil.rmtree(CACHE, ignore_errors=True)
-    parts.build(cache, Progress())
+    carrier.build(again=bool(words))
 
 
 def _start(words: Sequence[str]) -> None:
     _no_words("start", words)
-    namespace = Namespace(STATE)
-    if namespace.surrounds_this_process():  # started by the lines below
-        progress = Progress()
-        lab = open_lab()
-        lab.start(progress)
+    if Namespace(STATE).surrounds_this_process():  # started by the line below
+        open_lab().start(Progress())
         return
-    surroundings.require_writable(CHECKOUT / ".state")
-    surroundings.require_tun()
-    with _alone():
-        if namespace.holder() is not None:
-            _refuse_other_build()
-        _build_if_needed()
-        if namespace.holder() is None:
-            _clear(namespace)
-            surroundings.require_room(STATE, surroundings.RUN_BYTES, "running the lab")
-            wanted_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
-            surroundings.require_memory(wanted_mb)
-            STATE.mkdir(parents=True, exist_ok=True)
-            _BUILD_RECORD.write_text(repr(parts.keys()), encoding="ascii")
-            namespace.start()
-        built = parts.required(Cache(CACHE))
-        accelerator = (
-            "KVM" if kvm_works(built, _KVM_MEMORY) else "emulation (TCG): no guest boots under KVM here"
-        )
-        print(f"The lab's machines, by {accelerator}:")
-        status = run_interactively(namespace.command([*_this_program(), "start"]))
-        if status != 0:
-            raise SystemExit(status)
+    carrier.start([*_this_program(), "start"])
     print("The lab runs: `python3 -m lab.machines ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
-
-
-def _refuse_other_build() -> None:
-    """StateError when the machines that run were built from other sources: their image must stay as long as they do."""
-    if not _BUILD_RECORD.exists() or _BUILD_RECORD.read_text(encoding="ascii") != repr(parts.keys()):
-        raise StateError(
-            "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
-        )
-
-
-def _clear(namespace: Namespace) -> None:
-    """End and remove what a lab left that was not stopped."""
-    names = namespace.stop()
-    if names or STATE.exists():
-        print("An earlier lab was cut off; what it left is removed.")
-    shutil.rmtree(STATE, ignore_errors=True)
 
 
 def _status(words: Sequence[str]) -> None:
@@ -193,24 +119,13 @@ def _ssh(words: Sequence[str]) -> None:
     machines = {machine.name: machine for machine in MACHINES}
     if not words or words[0] not in machines:
         raise UserError(f"usage: python3 -m lab.machines ssh {'|'.join(machines)} [PROGRAM…]")
-    keys = STATE / "keys"
-    options = [
-        "-F",
-        "none",
-        "-i",
-        str(keys / "operator_key"),
-        "-o",
-        f"UserKnownHostsFile={keys / 'known_hosts'}",
-    ]
-    options += ["-o", f"HostKeyAlias={words[0]}", "-o", "IdentitiesOnly=yes"]
-    _run(["ssh", *options, f"root@{machines[words[0]].address}", *words[1:]])
+    machine = machines[words[0]]
+    _run([*ssh_command(machine.name, machine.address, STATE / "keys"), *words[1:]])
 
 
 def _stop(words: Sequence[str]) -> None:
     _no_words("stop", words)
-    with _alone():
-        names = Namespace(STATE).stop()
-        shutil.rmtree(STATE, ignore_errors=True)
+    names = carrier.stop()
     print(
         f"ended {', '.join(names)}; the lab is stopped"
         if names
@@ -226,19 +141,6 @@ def _no_words(deed: str, words: Sequence[str]) -> None:
 def _this_program() -> list[str]:
     path = f"PYTHONPATH={CHECKOUT}:{CHECKOUT / 'src'}"
     return ["/usr/bin/env", path, sys.executable, "-m", "lab.machines"]
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    _LOCK.parent.mkdir(exist_ok=True)
-    with _LOCK.open("a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                "another command is building, starting or stopping this lab; wait for it"
-            ) from None
-        yield
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 from lab.build.parts import Built
 from lab.machines import keys, seed
 from lab.machines.emulator import SEED
-from lab.machines.machine import LabMachine, State
+from lab.machines.machine import LabMachine
+from lab.machines.power import State
 from lab.machines.roster import MACHINES, Description
 from lab.machines.site import configure
 from lab.progress import Progress

@@ -29,7 +29,8 @@ class Login:
 
     def run(self, arguments: Sequence[str], deadline_seconds: float, standard_input: bytes = b"") -> Finished:
         """Run a program there, whatever its exit status. HostError when the machine cannot be reached."""
-        words = [*self._ssh(), f"root@{self._address}", "--", shlex.join(arguments)]
+        login = ssh_command(self._name, self._address, self._keys, batch=True)
+        words = [*login, "--", shlex.join(arguments)]
         try:
             finished = run(words, deadline_seconds=deadline_seconds, standard_input=standard_input)
         except ToolError:
@@ -52,20 +53,24 @@ class Login:
             )
         return finished
 
-    def _ssh(self) -> list[str]:
-        options = {
-            "BatchMode": "yes",
-            "ConnectTimeout": str(_CONNECT_SECONDS),
-            "HostKeyAlias": self._name,
-            "IdentitiesOnly": "yes",
-            "LogLevel": "ERROR",
-            "ServerAliveInterval": "15",
-            "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": str(self._keys / KNOWN_HOSTS_FILE),
-        }
-        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        key = str(self._keys / KEY_FILE)
-        return ["ssh", "-F", "none", "-i", key, *words]
+
+def ssh_command(name: str, address: str, keys: Path, batch: bool = False) -> list[str]:
+    """The argument vector that logs in as root with the operator's key; a program's words may follow it.
+
+    `batch`: ssh asks nobody anything.
+    """
+    options = {
+        "BatchMode": "yes" if batch else "no",
+        "ConnectTimeout": str(_CONNECT_SECONDS),
+        "HostKeyAlias": name,
+        "IdentitiesOnly": "yes",
+        "LogLevel": "ERROR",
+        "ServerAliveInterval": "15",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(keys / KNOWN_HOSTS_FILE),
+    }
+    words = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
+    return ["ssh", "-F", "none", "-i", str(keys / KEY_FILE), *words, f"root@{address}"]
 
 
 def _last_line(words: str) -> str:

@@ -170,6 +170,8 @@ def _enter(holder: ProcessIdentity, arguments: Sequence[str]) -> list[str]:
         *user,
         f"--net={place}/net",
         f"--mount={place}/mnt",
+        # entering a mount namespace leaves a chroot, where we may well be
+        f"--root=/proc/{holder.process_id}/root",
         f"--wdns={Path.cwd()}",
         "--",
         *arguments,

@@ -6,9 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from lab.build.packages import CARRIER
 from rocks.errors import HostError, StateError, UserError
-from rocks.process import run, run_checked
 
 BUILD_BYTES = 6_000_000_000
 """Trees, workshop, their copy and the image, as measured, with a reserve."""
@@ -20,8 +18,9 @@ MEMORY_RESERVE_MB = 700
 """QEMU's own memory for three machines, the database, and the tests."""
 
 _BYTES_PER_GB = 1000**3
-_DEADLINE_SECONDS = 30.0
-_INSTALL_DEADLINE_SECONDS = 600.0
+_RUN_PROGRAMS = ("ip", "mount", "nsenter", "ssh", "unshare")
+_BUILD_PROGRAMS = ("apt-get", "chroot", "mke2fs", "mmdebstrap")
+_PROGRAM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def require_root_to_build() -> None:
@@ -86,37 +85,7 @@ def require_writable(folder: Path) -> None:
         )
 
 
-def ensure_packages() -> None:
-    """Install what the build needs and this machine lacks; none of it starts a service. HostError off Debian."""
-    if shutil.which("dpkg-query") is None:
-        raise HostError(
-            "the lab is built on Debian 12 only; use a Debian machine, virtual machine or container"
-        )
-    question = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *CARRIER]
-    installed = run(question, deadline_seconds=_DEADLINE_SECONDS).text.split("\n")
-    missing = [name for name in CARRIER if f"{name} installed" not in installed]
-    if not missing:
-        return
-    install = [
-        "apt-get",
-        "-q",
-        "-y",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-        "-o",
-        "APT::Sandbox::User=root",
-        "install",
-    ]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    answer = run(
-        [*install, "--no-install-recommends", *missing],
-        deadline_seconds=_INSTALL_DEADLINE_SECONDS,
-        environment=environment,
-    )
-    if answer.exit_status != 0:
-        run_checked(["apt-get", "-q", "update"], deadline_seconds=_INSTALL_DEADLINE_SECONDS)
-        run_checked(
-            [*install, "--no-install-recommends", *missing],
-            deadline_seconds=_INSTALL_DEADLINE_SECONDS,
-            environment=environment,
-        )
+def missing_programs(to_build: bool) -> list[str]:
+    """Programs that the lab needs, to run or to be built besides, and this machine has not."""
+    wanted = (*_RUN_PROGRAMS, *_BUILD_PROGRAMS) if to_build else _RUN_PROGRAMS
+    return [name for name in wanted if shutil.which(name, path=_PROGRAM_FOLDERS) is None]

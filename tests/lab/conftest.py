@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.machines.__main__ import CHECKOUT, STATE, open_lab
+from lab.machines.checkout import CHECKOUT, STATE, open_lab
 from lab.machines.evidence import collect
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab

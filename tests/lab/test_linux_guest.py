@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.machines.__main__ import CHECKOUT
+from lab.machines.checkout import CHECKOUT
 from lab.machines.frontend import put_linux_guest
 from lab.machines.sample_cluster import disk_of
 from tests.lab.lab_site import LabSite
@@ -24,4 +24,5 @@ def test_linux_guest_reports_its_name_and_the_mac_address_of_the_database(site: 
     mac = site.ask("list", "host", "interface", GUEST)[0]["interface"][0]["mac"]
     site.done("start", "host", "vm", GUEST)
     console = f"/var/log/libvirt/qemu/{GUEST}.console.log"
-    host.wait_for(["cat", console], f"guest ready: name={GUEST} mac={mac}", 240)
+    said = host.wait_for(["cat", console], "guest ready", 240)
+    assert f"guest ready: name={GUEST} mac={mac}" in said

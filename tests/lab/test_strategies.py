@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lab.machines.lab import Lab
-from lab.machines.machine import State
+from lab.machines.power import State
 from rocks.errors import HostError
 
 

@@ -1,0 +1,90 @@
+"""What happens on the carrying machine itself, outside the namespace: the build, the namespace's start, the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from lab.build import parts
+from lab.build.cache import Cache
+from lab.machines import surroundings
+from lab.machines.checkout import CACHE, CHECKOUT, STATE, alone, record_build, refuse_other_build, with_kvm
+from lab.machines.namespace import Namespace
+from lab.machines.roster import MACHINES
+from lab.progress import Progress
+from rocks.errors import StateError
+from rocks.process import run_interactively
+
+
+def build(again: bool = False) -> None:
+    """Have every part in the cache; `again`: from nothing. StateError while machines run that are made of the old."""
+    with alone():
+        if again and Namespace(STATE).holder() is not None:
+            raise StateError("the lab runs on what would be removed: `make lab-stop` first")
+        _ensure_built(again)
+
+
+def start(start_machines: Sequence[str]) -> None:
+    """Have the lab built, its namespace there, and the program `start_machines` run inside to its end.
+
+    RocksError with what to do when this machine cannot carry it; SystemExit with the program's status when it fails.
+    """
+    surroundings.require_writable(CHECKOUT / ".state")
+    _ensure_programs(to_build=False)
+    surroundings.require_tun()
+    namespace = Namespace(STATE)
+    with alone():
+        if namespace.holder() is not None:
+            refuse_other_build()
+        _ensure_built()
+        if namespace.holder() is None:
+            _clear(namespace)
+            surroundings.require_room(STATE, surroundings.RUN_BYTES, "running the lab")
+            wanted_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
+            surroundings.require_memory(wanted_mb)
+            record_build()
+            namespace.start()
+        kvm = with_kvm(parts.required(Cache(CACHE)))
+        accelerator = "KVM" if kvm else "emulation (TCG): no guest boots under KVM here"
+        print(f"The lab's machines, by {accelerator}:")
+        _run_to_its_end(namespace.command(start_machines))
+
+
+def stop() -> list[str]:
+    """End the lab and remove what it left, in whatever state; returns the names of the programs that were ended."""
+    with alone():
+        names = Namespace(STATE).stop()
+        shutil.rmtree(STATE, ignore_errors=True)
+    return names
+
+
+def _ensure_built(again: bool = False) -> None:
+    cache = Cache(CACHE)
+    if parts.is_built(cache) and not again:
+        return
+    surroundings.require_root_to_build()
+    _ensure_programs(to_build=True)
+    if again:
+        shutil.rmtree(CACHE, ignore_errors=True)
+    surroundings.require_room(CACHE, surroundings.BUILD_BYTES, "building the lab")
+    print("Building the lab's machines, from Debian's packages:")
+    parts.build(cache, Progress())
+
+
+def _ensure_programs(to_build: bool) -> None:
+    if surroundings.missing_programs(to_build):
+        _run_to_its_end([str(CHECKOUT / "tools" / "setup"), "lab"])
+
+
+def _run_to_its_end(arguments: Sequence[str]) -> None:
+    status = run_interactively(arguments)
+    if status != 0:
+        raise SystemExit(status)
+
+
+def _clear(namespace: Namespace) -> None:
+    """End and remove what a lab left that was not stopped."""
+    names = namespace.stop()
+    if names or STATE.exists():
+        print("An earlier lab was cut off; what it left is removed.")
+    shutil.rmtree(STATE, ignore_errors=True)

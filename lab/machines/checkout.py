@@ -1,0 +1,66 @@
+"""The one lab that a checkout has: where it lies, what it was built from, and how a program inside gets hold of it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.build import parts
+from lab.build.cache import Cache
+from lab.build.parts import Built
+from lab.machines.kvm import kvm_works
+from lab.machines.lab import Lab
+from rocks.errors import BusyError, StateError
+
+CHECKOUT = Path(__file__).absolute().parent.parent.parent
+STATE = CHECKOUT / ".state" / "lab"
+"""What runs; it goes with the lab."""
+
+CACHE = CHECKOUT / ".state" / "lab-cache"
+"""What was built; it stays."""
+
+_KVM_MEMORY = CHECKOUT / ".state" / "lab-kvm"
+_BUILD_RECORD = STATE / "built"
+_LOCK = CHECKOUT / ".state" / "lab.lock"
+
+
+def open_lab() -> Lab:
+    """The lab of this checkout, for a program inside its namespace. StateError when it is not built."""
+    refuse_other_build()
+    built = parts.required(Cache(CACHE))
+    return Lab(STATE, built, with_kvm(built))
+
+
+def with_kvm(built: Built) -> bool:
+    """Whether the machines run under KVM here; found out once for each boot of the carrying machine."""
+    return kvm_works(built, _KVM_MEMORY)
+
+
+def record_build() -> None:
+    """Remember what the machines that are about to start are made of."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    _BUILD_RECORD.write_text(repr(parts.keys()), encoding="ascii")
+
+
+def refuse_other_build() -> None:
+    """StateError when the machines that run were built from other sources: their image must stay as long as they do."""
+    if not _BUILD_RECORD.exists() or _BUILD_RECORD.read_text(encoding="ascii") != repr(parts.keys()):
+        raise StateError(
+            "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
+        )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """BusyError when another command is building, starting or stopping the lab; else none can until the block's end."""
+    _LOCK.parent.mkdir(exist_ok=True)
+    with _LOCK.open("a", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                "another command is building, starting or stopping this lab; wait for it"
+            ) from None
+        yield

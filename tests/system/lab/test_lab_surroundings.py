@@ -1,0 +1,140 @@
+"""Where the lab cannot be carried, one line says what to do, and nothing is begun."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from lab.build import parts
+from lab.build.cache import Cache
+from rocks.process import run
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+_STATE = CHECKOUT / ".state"
+_ROOMY = f'mount -t tmpfs -o size=20G,mode=777 state "{_STATE}"\n'
+_TUN = "mount --bind /dev/null /dev/net/tun\n"
+"""A device that everybody may open, as /dev/net/tun is elsewhere."""
+
+
+def attempt(surroundings: str, *words: str, user: str = "") -> str:
+    """Run the lab's program in a mount namespace where a script has changed the surroundings; its one line of error."""
+    as_user = ["setpriv", f"--reuid={user}", "--clear-groups", "--"] if user else []
+    path = f"PYTHONPATH={CHECKOUT}:{CHECKOUT / 'src'}"
+    program = ["env", path, "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", "-m", "lab.machines", *words]
+    script = f'set -e\n{surroundings}exec "$@"\n'
+    words_to_run = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        *as_user,
+        *program,
+    ]
+    finished = run(words_to_run, deadline_seconds=120)
+    assert finished.exit_status == 1, finished.text + finished.error_text
+    lines = finished.error_text.splitlines()
+    assert len(lines) == 1, finished.error_text
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+def built(folder: Path) -> str:
+    """A script that puts parts, empty but of the right names, where a built lab has them."""
+    cache = Cache(_STATE / "lab-cache")
+    names = [cache.place(name, key) for name, key in zip(parts.Keys._fields, parts.keys(), strict=True)]
+    return _ROOMY + "".join(f'mkdir -p "{name}"\n' for name in names)
+
+
+def test_no_tun() -> None:
+    """Machines without a network are of no use."""
+    said = attempt(_ROOMY + "mount -t tmpfs none /dev/net\n", "start")
+    assert "/dev/net/tun" in said
+    assert "modprobe tun" in said
+
+
+def test_tun_for_root_only() -> None:
+    """Who may not open it is told what its usual mode is."""
+    closed = "mknod /tmp/tun-of-root c 1 3\nchmod 600 /tmp/tun-of-root\nmount --bind /tmp/tun-of-root /dev/net/tun\n"
+    said = attempt(_ROOMY + "mount -t tmpfs none /tmp\n" + closed, "start", user="nobody")
+    assert "chmod 666 /dev/net/tun" in said
+
+
+def test_no_root_for_the_build() -> None:
+    """Anybody may run a lab that is built; the build is root's."""
+    assert "run `make lab` once as root" in attempt(_ROOMY + _TUN, "start", user="nobody")
+
+
+def test_checkout_of_somebody_else() -> None:
+    """A state folder that cannot be written is named."""
+    locked = f'mount -t tmpfs -o mode=755 state "{_STATE}"\n'
+    said = attempt(locked + _TUN, "start", user="nobody")
+    assert str(_STATE) in said
+    assert "checkout of your own" in said
+
+
+def test_no_room_for_the_build() -> None:
+    """How much is needed, where, and how much there is."""
+    small = f'mount -t tmpfs -o size=100M state "{_STATE}"\n'
+    said = attempt(small + _TUN, "start")
+    assert "building the lab needs 6 GB" in said
+    assert "0.1 GB are free" in said
+
+
+def test_no_room_to_run(tmp_path: Path) -> None:
+    """A built lab that would fill the disk is not started."""
+    full = built(tmp_path).replace("size=20G", "size=1G")
+    assert "running the lab needs 4 GB" in attempt(full + _TUN, "start")
+
+
+def test_little_memory(tmp_path: Path) -> None:
+    """What /proc/meminfo says is available decides."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(
+        "MemTotal: 4000000 kB\nMemFree: 90000 kB\nMemAvailable: 1000000 kB\n", encoding="ascii"
+    )
+    said = attempt(built(tmp_path) + _TUN + f'mount --bind "{meminfo}" /proc/meminfo\n', "start")
+    assert "1024 MB are available" in said
+    assert "end other programs" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("deb [trusted=yes] http://127.0.0.1:9/debian SUITE main\n", "the package mirror does not answer"),
+        ("", "apt's sources on this machine name no mirror of bookworm"),
+    ],
+)
+def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
+    """A mirror that refuses connections, and a machine whose apt knows none of this release."""
+    sources = tmp_path / "sources.list"
+    suites = ("bookworm", "bookworm-security") if source else ()
+    sources.write_text("".join(source.replace("SUITE", suite) for suite in suites), encoding="ascii")
+    away = (
+        f'touch /etc/apt/sources.list\nmount --bind "{sources}" /etc/apt/sources.list\n'
+        "mount -t tmpfs none /etc/apt/sources.list.d\nmount -t tmpfs none /etc/apt/apt.conf.d\n"
+        "mount -t tmpfs none /var/lib/apt/lists\nmount -t tmpfs none /var/cache/apt\n"
+    )
+    said = attempt(_ROOMY + _TUN + away, "build")
+    assert expected in said
+
+
+def test_another_command_at_work() -> None:
+    """Two builds, or a start and a stop, do not meet."""
+    _STATE.mkdir(exist_ok=True)
+    with (_STATE / "lab.lock").open("a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another command is building, starting or stopping this lab" in attempt("", "stop")
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("frobnicate",), ("start", "now"), ("ssh",), ("ssh", "vmh9"), ("run",)]
+)
+def test_words_that_are_none(words: tuple[str, ...]) -> None:
+    """The usage, and nothing else."""
+    assert "usage: python3 -m lab.machines" in attempt("", *words)
