@@ -22,8 +22,11 @@ TREE = (
     "openssh-server",
     "procps",
     "python3",
+    "python3-kombu",
     "python3-libvirt",
     "python3-pyroute2",
+    # what the devices' contract tests are run by, on the machine whose devices they try
+    "python3-pytest",
     "python3-rtslib-fb",
     "qemu-system-x86",
     "qemu-utils",

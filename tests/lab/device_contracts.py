@@ -1,0 +1,41 @@
+"""Contract tests of devices, carried to a machine that has the devices, and run there by its own Python."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.machines.remote import Remote
+from rocks.process import Finished
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONTRACTS = Path("tests/contract/devices")
+_PARTS = (Path("src/rocks"), CONTRACTS)
+_PLACE = "/root/contracts"
+_DEADLINE_SECONDS = 600.0
+
+
+def run_contract(machine: Remote, name: str, words: Sequence[str] = ()) -> Finished:
+    """Run one file of the contracts on the machine, on its real devices; returns what pytest printed."""
+    machine.run(["rm", "-rf", _PLACE])
+    machine.write_file(f"{_PLACE}.tar", _archive())
+    machine.shell(f"mkdir -p {_PLACE}\ntar -xf {_PLACE}.tar -C {_PLACE}\n", 60)
+    environment = [
+        "env",
+        "ROCKS_REAL_DEVICES=yes",
+        "PYTHONDONTWRITEBYTECODE=1",
+        f"PYTHONPATH={_PLACE}/src:{_PLACE}",
+    ]
+    pytest = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--rootdir={_PLACE}", "-ra"]
+    return machine.run_any([*environment, *pytest, *words, f"{_PLACE}/{CONTRACTS}/{name}"], _DEADLINE_SECONDS)
+
+
+def _archive() -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for part in _PARTS:
+            for path in sorted((CHECKOUT / part).rglob("*.py")):
+                archive.add(path, str(path.relative_to(CHECKOUT)))
+    return target.getvalue()
