@@ -55,6 +55,23 @@ KNOWN = {
         "host", "", "XML of one more device; kvm_device_1 and so on, up to the first that is missing"
     ),
     "kvm_netboot": Known("host", "yes", "no: the network is left out of the boot order"),
+    "img_storage_nas": Known(
+        "appliance", "", "true: the host is a NAS that keeps disk images; unset, the appliance nas is one"
+    ),
+    "img_storage_vm": Known("appliance", "", "true: the host runs virtual machines whose images a NAS keeps"),
+    "img_sync": Known(
+        "host", "", "true: images follow to the host; of a virtual machine, false: its image stays on the NAS"
+    ),
+    "img_persistent": Known(
+        "host", "yes", "no: what the virtual machine wrote is thrown away when its image is unmapped"
+    ),
+    "img_zpools": Known("host", "", "pools of a NAS, by commas, of which rocks set host vm nas chooses one"),
+    "vm_container_zpool": Known("host", "tank", "pool of a host for the images that follow to it"),
+    "imgstorage-network": Known(
+        "global", "", "zone of the network for images; unset, that of the network private"
+    ),
+    "imgstorage-pool": Known("host", "", "pool in the daemons' configuration instead of vm_container_zpool"),
+    "imgstorage-workers": Known("host", "8", "transfers that a NAS makes at the same time"),
     "HVM_Features": Known("host", "", "XML that replaces the default features"),
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),
     "Kickstart_PrivateKickstartHost": Known("global", "", "address from which hosts are installed"),

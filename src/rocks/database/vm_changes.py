@@ -70,12 +70,6 @@ def insert_vms(
     _insert_disks(database, [(ids[vm.name.lower()], disk) for vm in new for disk in vm.disks])
 
 
-def insert_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
-    """Add disks to a virtual machine, in order."""
-    number = node_ids(database, [name])[name.lower()]
-    _insert_disks(database, [(number, disk) for disk in disks])
-
-
 def _insert_disks(database: Database, disks: Sequence[tuple[int, Disk]]) -> None:
     """Add (ID of the node, disk)."""
     if disks:
@@ -148,11 +142,29 @@ def drop_unused_vlans(database: Database, vlans: Sequence[int]) -> None:
 
 
 def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
-    """Give a virtual machine these disks in place of those that it has."""
-    database.execute(
-        f"DELETE FROM vm_disks WHERE Vm_Node = (SELECT ID FROM vm_nodes WHERE Node = {_NODE})", [name]
+    """Give a virtual machine these disks in place of those that it has, number for number.
+
+    Rows stay and get new values, so that what other tables say of a machine's first, second … disk stays true; rows
+    beyond the new number go.
+    """
+    rows = database.rows(
+        f"SELECT v.ID, d.ID FROM vm_nodes v LEFT JOIN vm_disks d ON d.Vm_Node = v.ID WHERE v.Node = {_NODE}"
+        " ORDER BY d.ID",
+        [name],
     )
-    insert_disks(database, name, disks)
+    ids = [row[1] for row in rows if row[1] is not None]
+    gone, new = ids[len(disks) :], [None] * (len(disks) - len(ids))
+    if gone:
+        database.execute(f"DELETE FROM vm_disks WHERE ID IN ({marks(gone)})", gone)
+    columns = ("VBD_Type", "Prefix", "Name", "Device", "Mode", "Size")
+    database.insert_many(
+        f"INSERT INTO vm_disks (ID, Vm_Node, {', '.join(columns)}) VALUES",
+        [
+            (disk_id, rows[0][0], disk.type, disk.prefix, disk.name, disk.device, disk.bus, disk.size_gb)
+            for disk_id, disk in zip([*ids[: len(disks)], *new], disks, strict=True)
+        ],
+        f"ON DUPLICATE KEY UPDATE {', '.join(f'{column} = VALUES({column})' for column in columns)}",
+    )
 
 
 def ensure_vm_row(database: Database, name: str) -> None:

@@ -37,7 +37,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         f" WHERE n.Name IN ({marks(names)})",
         names,
     )
-    _refuse_others(names, {str(row[0]) for row in rows})
+    refuse_others(names, [str(row[0]) for row in rows])
     containers = {str(row[11]) for row in rows if row[11] is not None}
     hosts = {host.name: host for host in _hosts(database, sorted(containers))}
     everyone = [*(str(row[0]) for row in rows), *hosts]
@@ -95,6 +95,14 @@ def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
         f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})", names
     )
     return [str(row[0]) for row in in_order(rows, names)]
+
+
+def refuse_others(names: Sequence[str], machines: Iterable[str]) -> None:
+    """StateError for the first of the names that is none of the virtual machines."""
+    known = {name.lower() for name in machines}
+    for name in names:
+        if name.lower() not in known:
+            raise StateError(f"host {name} is not a virtual host; see rocks list host vm")
 
 
 def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
@@ -228,10 +236,3 @@ def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk
 def _disk(row: Sequence[Any]) -> Disk:
     kind, prefix, name, device, bus, size = row
     return Disk(kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0))
-
-
-def _refuse_others(names: Sequence[str], found: set[str]) -> None:
-    known = {name.lower() for name in found}
-    for name in names:
-        if name.lower() not in known:
-            raise StateError(f"host {name} is not a virtual host; see rocks list host vm")

@@ -27,6 +27,16 @@ CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LEASE_NAMESPACE = "urn:rocks:lease"
 IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
 VIRT_TYPE = "hvm"
+BLOCK_DRIVER = {
+    "name": "qemu",
+    "type": "raw",
+    "cache": "none",
+    "error_policy": "stop",
+    "rerror_policy": "stop",
+}
+"""Of a block device, behind which a NAS may be: a fault pauses the guest, for whom its file system would be broken
+otherwise, and what the guest was told is written does not wait in the host's memory."""
+
 DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
 
 _SERIES = re.compile("xvd|[vsh]d")
@@ -205,7 +215,7 @@ def _disks(vm: VirtualMachine) -> list[str]:
 def _disk(disk: Disk, target: str) -> etree._Element:
     bus = "virtio" if disk.bus == "w" else disk.bus
     if disk.is_block:
-        driver, source, kind = {"name": "qemu", "type": "raw"}, {"dev": disk.path}, "block"
+        driver, source, kind = BLOCK_DRIVER, {"dev": disk.path}, "block"
     elif disk.type in DRIVER_TYPES:
         driver, source, kind = {"name": "qemu", "type": DRIVER_TYPES[disk.type]}, {"file": disk.path}, "file"
     else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rocks.cluster.records import BootAction, VirtualMachine
+from rocks.cluster.records import BootAction, Disk, VirtualMachine
 from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected
 from rocks.render.domain import InstallBoot
 from tests.unit.machines import machine
@@ -80,6 +80,16 @@ CASES = {
             "qed:/images/c,hda,ide",
             "phy:/dev/vg/d,sdb,sata",
             "tap:aio:/images/e,xvda,w",
+        )
+    ),
+    "disks_that_a_nas_keeps": Case(
+        machine(
+            "vm-vc1-0",
+            disks=[
+                Disk("phy", "/dev/mapper", "vm-vc1-0-vol-snap", "vda", "virtio", 36),
+                Disk("phy", "/dev/mapper", "vm-vc1-0-vol1-snap", "vdb", "w", 36),
+                "phy:/dev/disk/by-path/ip-10.1.0.9:3260-iscsi-iqn.2001-04.com.nas-0-0:vm-vc1-0-vol2.7-lun-0,sda,scsi",
+            ],
         )
     ),
     "disks_that_want_the_same_device": Case(

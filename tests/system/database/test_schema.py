@@ -166,6 +166,20 @@ def test_virtual_machine_outlives_its_container_but_not_unseen(database: Databas
         database.execute("INSERT INTO vm_nodes (Node, PhysNode) VALUES (%s, NULL)", (node,))
 
 
+def test_disk_is_kept_in_one_place_and_its_row_goes_with_it(database: Database) -> None:
+    add_vm(database, "vm", None)
+    database.execute("INSERT INTO vm_disks (Vm_Node, Name) SELECT ID, 'vm.vda' FROM vm_nodes")
+    disk = database.last_id
+    database.execute("INSERT INTO img_nas_server (vm_disk_id) VALUES (%s)", (disk,))
+    assert database.rows("SELECT vm_disk_id, nas_name, zpool_name FROM img_nas_server") == [(disk, "", "")]
+    with pytest.raises(BusyError, match="Duplicate entry"):
+        database.execute("INSERT INTO img_nas_server (vm_disk_id, nas_name) VALUES (%s, 'nas-0-0')", (disk,))
+    with pytest.raises(ToolError, match="foreign key"):
+        database.execute("INSERT INTO img_nas_server (vm_disk_id) VALUES (%s)", (disk + 1,))
+    database.execute("DELETE FROM vm_disks")
+    assert count(database, "img_nas_server") == 0
+
+
 def test_vlan_belongs_to_one_cluster_until_its_frontend_is_removed(
     database: Database, cluster_database: Settings
 ) -> None:

@@ -17,7 +17,8 @@ class Command(rocks.commands.Command):
     Its physical host from now on.
     </param>
     <param type='string' name='disk'>
-    All its disks, by blanks, each TYPE:PATH,DEVICE,BUS; they replace those that it has.
+    All its disks, by blanks, each TYPE:PATH,DEVICE,BUS; they replace those that it has, the first the first. A disk
+    that a NAS keeps is still kept there (rocks set host vm nas).
     </param>
     <param type='string' name='disksize'>
     Sizes of its disks in GB, by blanks, in order; 0 leaves a disk's size.
@@ -39,6 +40,7 @@ class Command(rocks.commands.Command):
     Start on another host the next time.
     </example>
     <related>list host vm</related>
+    <related>set host vm nas</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -1,0 +1,122 @@
+"""Which NAS and pool keep the disks of virtual machines. Pure. Source: img-storage specification §3.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.names import check_plain_word, shown
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rocks.cluster.records import Host, Lease
+
+    Draw = Callable[[int], int]
+    """A number from 0 to below the one given, by chance."""
+
+NOWHERE = "none"
+"""Instead of a NAS: the disk is where its own definition says."""
+
+NAS_APPLIANCE = "nas"
+POOL_LONGEST = 128
+_TAKEN_BEGINNINGS = ("mirror", "raidz", "draid", "spare")
+_TAKEN = "log"
+"""What `zpool create` takes for something else (zpoolconcepts(7))."""
+
+
+class KeptDisk(NamedTuple):
+    """Disk `number`, from 0, of a virtual machine, and where it is kept; no names: where `vm_disks` says."""
+
+    vm: str
+    number: int
+    disk_id: int
+    nas: str = ""
+    zpool: str = ""
+
+
+def is_nowhere(nas: str) -> bool:
+    """Whether the word, in any case, means that no NAS keeps the disk."""
+    return nas.lower() == NOWHERE
+
+
+def check_pool_name(name: str) -> None:
+    """UserError unless `name` may be that of a ZFS pool."""
+    check_plain_word("zpool", name, POOL_LONGEST)
+    if not name[0].isalpha() or name.startswith(_TAKEN_BEGINNINGS) or name == _TAKEN or is_nowhere(name):
+        raise UserError(
+            f'zpool "{shown(name)}" is not valid: a pool\'s name begins with a letter, not with '
+            f"{', '.join(_TAKEN_BEGINNINGS)}, and is neither {_TAKEN} nor {NOWHERE}"
+        )
+
+
+def check_nas(host: Host) -> None:
+    """StateError unless the host is a NAS: by its attribute img_storage_nas, without that by its appliance."""
+    if host.attribute("img_storage_nas"):
+        if host.is_true("img_storage_nas"):
+            return
+        reason = "its attribute img_storage_nas says no"
+    elif host.appliance.lower() == NAS_APPLIANCE:
+        return
+    else:
+        reason = "it has neither the attribute img_storage_nas nor the membership NAS Appliance"
+    raise StateError(
+        f"host {host.name} keeps no images: {reason}; make it a NAS with "
+        f"rocks set host attr {host.name} img_storage_nas true, or name another one"
+    )
+
+
+def pools_of(nas: Host) -> list[str]:
+    """The pools that the NAS's attribute img_zpools names, by commas. StateError when it names none, or no pool."""
+    names = dict.fromkeys(word.strip() for word in nas.attribute("img_zpools").split(","))
+    pools = [name for name in names if name]
+    if not pools:
+        raise StateError(
+            f"there is no zpool to choose: {nas.name} has no attribute img_zpools; set it with "
+            f"rocks set host attr {nas.name} img_zpools POOL,POOL or give zpool="
+        )
+    for pool in pools:
+        try:
+            check_pool_name(pool)
+        except UserError as error:
+            raise StateError(
+                f"the attribute img_zpools of {nas.name} has a fault: {error}; mend it, or give zpool="
+            ) from None
+    return pools
+
+
+def disks_numbered(disks: Iterable[KeptDisk], names: Sequence[str], number: int) -> list[KeptDisk]:
+    """Disk `number` of each of the virtual machines. StateError when one has no such disk."""
+    found = {disk.vm.lower(): disk for disk in disks if disk.number == number}
+    for name in names:
+        if name.lower() not in found:
+            raise StateError(
+                f"host {name} has no disk number {number}; rocks list host vm {name} showdisks=yes shows its disks, "
+                "the first is number 0"
+            )
+    return [found[name.lower()] for name in names]
+
+
+def place_disks(disks: Iterable[KeptDisk], nas: str, pools: Sequence[str], draw: Draw) -> list[KeptDisk]:
+    """The disks, each in one of the pools of the NAS by chance; one that the NAS keeps already stays in its pool.
+
+    Otherwise the same command given twice would leave an image behind in the other pool.
+    """
+    return [
+        disk
+        if disk.nas.lower() == nas.lower() and disk.zpool
+        else disk._replace(nas=nas, zpool=pools[draw(len(pools))])
+        for disk in disks
+    ]
+
+
+def refuse_running(leaving: Iterable[KeptDisk], leases: Iterable[Lease]) -> None:
+    """StateError when a machine whose disk leaves a NAS may be running: its image could not go home there."""
+    held = {lease.name.lower(): lease for lease in leases if lease.is_held}
+    for disk in leaving:
+        lease = held.get(disk.vm.lower())
+        if disk.nas and lease is not None:
+            raise StateError(
+                f"host {disk.vm} may be running on {lease.host}, and its image goes home to {disk.nas}: stop it first "
+                f"with rocks stop host vm {disk.vm}"
+            )

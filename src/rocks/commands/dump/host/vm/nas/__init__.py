@@ -1,0 +1,30 @@
+"""`rocks dump host vm nas`"""
+
+import rocks.commands.dump
+from rocks.database.image_places import kept_disks
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that say again which NAS and pool keep the disks of virtual machines.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts; all when none is given. Those that are no virtual machines are left out.
+    </arg>
+
+    <example cmd='dump host vm nas'>
+    All virtual machines.
+    </example>
+
+    <related>dump host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a line for each disk that a NAS keeps; the number of the first disk is understood."""
+        for disk in kept_disks(self.db, self.getHostnames(args) if args else None):
+            if disk.nas:
+                values = (("nas", disk.nas), ("zpool", disk.zpool), ("index", str(disk.number or "")))
+                words = [f"{name}={value}" for name, value in values if value]
+                self.dump("set", "host", "vm", "nas", disk.vm, *words)

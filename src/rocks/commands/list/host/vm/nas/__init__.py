@@ -1,0 +1,36 @@
+"""`rocks list host vm nas`"""
+
+import rocks.commands
+from rocks.database.image_places import kept_disks
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.Command):
+    """
+    List which NAS and pool keep the disks of virtual machines, one row a disk in the order of their numbers.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts; all when none is given. Those that are no virtual machines are left out.
+    </arg>
+
+    <example cmd='list host vm nas'>
+    All virtual machines.
+    </example>
+    <example cmd='list host vm nas vm-vc1-0 output-header=no'>
+    NAS and pool of one, as two words a line.
+    </example>
+
+    <related>set host vm nas</related>
+    <related>list host vm</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the rows."""
+        names = self.getHostnames(args) if args else None
+        self.beginOutput()
+        for disk in kept_disks(self.db, names):
+            self.addOutput(disk.vm, (disk.nas or None, disk.zpool or None))
+        self.endOutput(header=("vm-host", "nas", "zpool"))

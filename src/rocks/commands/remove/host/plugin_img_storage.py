@@ -1,0 +1,22 @@
+"""The NAS that keeps a virtual machine's disks is forgotten before the machine is."""
+
+from collections.abc import Sequence
+
+import rocks.commands
+from rocks.actions.set_vm_nas import forget_vm_nas
+
+
+class Plugin(rocks.commands.Plugin):
+    """Hook of `remove host`."""
+
+    def provides(self) -> str:
+        """The plugin's name."""
+        return "img-storage"
+
+    def precedes(self) -> list[str]:
+        """The rows belong to the machine's disks."""
+        return ["vm"]
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Forget it for those of the hosts that are virtual machines."""
+        forget_vm_nas(self.db, hosts)

@@ -1,0 +1,27 @@
+"""`rocks remove host vm nas`"""
+
+import rocks.commands
+from rocks.actions.set_vm_nas import remove_vm_nas
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.Command):
+    """
+    Forget which NAS keeps the disks of virtual machines; their own definitions hold again. The volumes on the NAS
+    stay. A machine that may be running is refused: its image would not find home.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector. Those that are no virtual machines are left out.
+    </arg>
+
+    <example cmd='remove host vm nas vm-vc1-0'>
+    All disks of one.
+    </example>
+
+    <related>set host vm nas</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Forget it."""
+        remove_vm_nas(self.db, self.getSomeHostnames(args))

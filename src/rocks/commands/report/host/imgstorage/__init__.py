@@ -1,0 +1,58 @@
+"""`rocks report host imgstorage`"""
+
+import rocks.commands
+from rocks.cluster.image_settings import SaidSettings, check_said, daemon_settings
+from rocks.database.hosts import find_local_host
+from rocks.database.subnets import load_networks
+from rocks.database.vms import load_hosts
+from rocks.render.imgstorage_conf import configuration_lines
+
+PRIVATE_NETWORK = "private"
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the configuration file of the image storage daemons of hosts.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given. With several, each line begins with the host.
+    </arg>
+    <param type='string' name='network'>
+    DNS zone of the network for images, instead of the attribute imgstorage-network, without which it is the zone of
+    the network private.
+    </param>
+    <param type='string' name='pool'>
+    The pool of images, instead of the attributes imgstorage-pool and vm_container_zpool.
+    </param>
+    <param type='int' name='workers'>
+    Number of transfers at the same time, instead of the attribute imgstorage-workers or 8.
+    </param>
+
+    <example cmd='report host imgstorage nas-0-0'>
+    The file for a NAS.
+    </example>
+    <example cmd='report host imgstorage vm-container-0-0 pool=fast'>
+    With another pool.
+    </example>
+
+    <related>report host attr</related>
+    """
+
+    MustBeRoot = 0
+    RefusesUnknownParameters = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print three lines a host, each host's from its own attributes."""
+        said = SaidSettings(*self.fillParams([("network", ""), ("pool", ""), ("workers", "")]))
+        check_said(said)
+        hosts = load_hosts(self.db, self.getHostnames(args))
+        networks = load_networks(self.db, [PRIVATE_NETWORK])
+        zone = networks[0].dns_zone if networks else ""
+        frontend = find_local_host(self.db) or ""
+        self.beginOutput()
+        for host in hosts:
+            for line in configuration_lines(daemon_settings(host, frontend, zone, said)):
+                self.addOutput(host.name, line)
+        self.endOutput(padChar="")

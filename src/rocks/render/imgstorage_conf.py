@@ -1,0 +1,31 @@
+"""/etc/imgstorage.conf, as the image storage daemons read it. Pure. Source: img-storage specification §1.3."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rocks.cluster.image_settings import DaemonSettings
+
+CONFIGURATION_PATH = "/etc/imgstorage.conf"
+
+_FOR_XML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+"""JSON's own way to write what XML would take for markup: the block reads the same to both."""
+
+
+def configuration_lines(settings: DaemonSettings) -> list[str]:
+    """The block that makes the file: a JSON list of one object, whose values are texts; the frontend's has
+    `secur_server` besides.
+    """
+    values: dict[str, str | bool] = {
+        "name": settings.name,
+        "frontend_name": settings.frontend,
+        "network": settings.network,
+        "default_pool": settings.pool,
+        "img_sync_workers": str(settings.workers),
+    }
+    if settings.is_frontend:
+        values["secur_server"] = True
+    text = json.dumps([values]).translate(_FOR_XML)
+    return [f'<file name="{CONFIGURATION_PATH}">', text, "</file>"]

@@ -1,0 +1,33 @@
+"""Hosts whose configuration of the image storage daemons is kept in this folder: name of the file → its settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rocks.cluster.image_settings import DaemonSettings, SaidSettings, daemon_settings
+from rocks.cluster.records import Host
+from tests.unit.machines import container
+
+NAS = replace(
+    container("nas-0-0"),
+    membership="NAS Appliance",
+    appliance="nas",
+    attributes={"imgstorage-network": "storage.example.org", "imgstorage-pool": "images"},
+)
+
+
+def settings(host: Host, frontend: str = "head", said: SaidSettings | None = None) -> DaemonSettings:
+    """The settings of a host on a site whose network private has the zone local."""
+    return daemon_settings(host, frontend, "local", said or SaidSettings())
+
+
+CASES = {
+    "nas": settings(NAS),
+    "container_by_default": settings(container("vmc-0-0")),
+    "container_of_the_sites_own": settings(
+        container("vmc-0-1", vm_container_zpool="fast", **{"imgstorage-workers": "3"})
+    ),
+    "frontend": settings(container("head"), "HEAD"),
+    "said": settings(NAS, said=SaidSettings("example.org", "other", "16")),
+    "metacharacters": settings(container("vmc-0-0"), 'it\'s "<it>" & ]]> é\n</file>'),
+}

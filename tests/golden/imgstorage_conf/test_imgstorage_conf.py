@@ -1,0 +1,42 @@
+"""The files of `cases.py`: as they are kept, and read back by XML and JSON parsers as they went in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from rocks.render.imgstorage_conf import configuration_lines
+from tests.golden.files import check_golden
+from tests.golden.imgstorage_conf.cases import CASES
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_file_is_the_one_that_is_kept(name: str) -> None:
+    check_golden(FOLDER / f"{name}.txt", "\n".join(configuration_lines(CASES[name])) + "\n")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_block_reads_the_same_as_xml_and_as_plain_text(name: str) -> None:
+    settings = CASES[name]
+    opening, text, closing = configuration_lines(settings)
+    block = etree.fromstring(f"{opening}\n{text}\n{closing}")
+    assert (block.tag, dict(block.attrib)) == ("file", {"name": "/etc/imgstorage.conf"})
+    (values,) = json.loads(text)
+    assert json.loads(block.text or "") == [values]
+    assert values.pop("secur_server", None) is (True if settings.is_frontend else None)
+    assert values == {
+        "name": settings.name,
+        "frontend_name": settings.frontend,
+        "network": settings.network,
+        "default_pool": settings.pool,
+        "img_sync_workers": str(settings.workers),
+    }
+
+
+def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+    assert {path.stem for path in FOLDER.glob("*.txt")} == set(CASES)

@@ -1,0 +1,495 @@
+"""Which NAS and pool keep the disks of virtual machines (img-storage specification §3.2)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from lxml import etree
+
+from rocks.actions import vm_locks
+from rocks.commands.arguments import part_words
+from tests.command_trees import tree
+
+from .conftest import Site
+from .test_attributes import read_by_shell
+from .test_generated_text import generated, run, text
+
+__all__ = ["tree"]
+
+SET, LIST = ("set", "host", "vm", "nas"), ("list", "host", "vm", "nas")
+DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
+
+
+@pytest.fixture
+def images(vm_site: Site) -> Site:
+    """The site with NAS nas-0-0 (pools tank and fast) and nas-0-1 (none), and three machines on vmc-0-0.
+
+    web has two disks, db one, bare none.
+    """
+    for rank in (0, 1):
+        vm_site.done("add", "host", f"nas-0-{rank}", "membership=NAS Appliance", "rack=0", f"rank={rank}")
+    vm_site.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank, fast")
+    for name in ("web", "db", "bare"):
+        vm_site.done("add", "host", "vm", "vmc-0-0", "compute", f"name={name}")
+    vm_site.done("set", "host", "vm", "web", "disk=file:/images/web.vda,vda,virtio file:/images/b,vdb,virtio")
+    vm_site.change(
+        "DELETE d FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        " WHERE n.Name = 'bare'"
+    )
+    return vm_site
+
+
+def kept(site: Site) -> list[tuple[Any, ...]]:
+    """(machine, device of the disk, NAS, pool) of every row."""
+    site.database.rollback()
+    return site.database.rows(
+        "SELECT n.Name, d.Device, s.nas_name, s.zpool_name FROM img_nas_server s JOIN vm_disks d"
+        " ON d.ID = s.vm_disk_id JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node ORDER BY n.ID, d.ID"
+    )
+
+
+# set host vm nas
+
+
+def test_the_first_disk_unless_a_number_is_said(images: Site) -> None:
+    assert images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank") == ""
+    images.done(*SET, "WEB", "nas=NAS-0-1", "zpool=slow", "index=1")
+    assert kept(images) == [
+        ("web", "vda", "nas-0-0", "tank"),
+        ("web", "vdb", "nas-0-1", "slow"),
+        ("db", "vda", "nas-0-0", "tank"),
+    ]
+
+
+def test_a_disk_has_one_row_however_often_it_is_set(images: Site) -> None:
+    for pool in ("tank", "fast", "fast"):
+        images.done(*SET, "web", "nas=nas-0-0", f"zpool={pool}")
+    assert kept(images) == [("web", "vda", "nas-0-0", "fast")]
+    assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(1,)]
+
+
+@pytest.mark.parametrize("word", ["none", "None", "NONE"])
+def test_none_empties_both_names(images: Site, word: str) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=tank", "index=1")
+    images.done(*SET, "web", f"nas={word}")
+    assert kept(images) == [("web", "vda", "", ""), ("web", "vdb", "nas-0-1", "tank")]
+    images.done(*SET, "web", f"nas={word}", "zpool=ignored", "index=1")
+    assert kept(images) == [("web", "vda", "", ""), ("web", "vdb", "", "")]
+
+
+def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> None:
+    found: Counter[str] = Counter()
+    for _ in range(24):
+        images.done(*SET, "web", "db", "nas=nas-0-0")
+        found.update(pool for *_, pool in kept(images))
+        images.done(*REMOVE, "web", "db")
+    assert set(found) == {"tank", "fast"}, "by chance once in 10^14 runs"
+
+
+def test_a_disk_on_the_nas_stays_in_its_pool_when_it_is_set_again(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
+    for _ in range(5):
+        images.done(*SET, "web", "nas=nas-0-0")
+    assert kept(images) == [("web", "vda", "nas-0-0", "elsewhere")]
+
+
+def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
+    images.done("set", "host", "attr", "vmc-0-1", "img_storage_nas", "yes")
+    images.done(*SET, "web", "nas=vmc-0-1", "zpool=tank")
+    assert kept(images) == [("web", "vda", "vmc-0-1", "tank")]
+    images.done("set", "host", "attr", "nas-0-0", "img_storage_nas", "no")
+    assert "its attribute img_storage_nas says no" in images.refused(*SET, "web", "nas=nas-0-0", "zpool=tank")
+
+
+SET_REFUSES = [
+    ((), "must supply at least one host"),
+    (("nas=nas-0-0",), "must supply at least one host"),
+    (("nobody", "nas=nas-0-0"), 'cannot resolve host "nobody"'),
+    (("web",), "you must name the NAS: nas=HOST, or nas=none"),
+    (("web", "nas="), "you must name the NAS: nas=HOST, or nas=none"),
+    (("web", "nas-0-0"), "you must name the NAS"),
+    (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
+    (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
+    (("web", "nas=%", "zpool=tank"), "must supply only one host"),
+    (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 keeps no images: it has neither the attribute"),
+    (("web", "nas=web", "zpool=tank"), "host web cannot keep its own disk"),
+    (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
+    (("web", "nas=nas-0-1", "zpool="), "nas-0-1 has no attribute img_zpools"),
+    (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
+    (("web", "nas=nas-0-0", "zpool=tank/x"), 'zpool "tank/x" is not valid'),
+    (("web", "nas=nas-0-0", "zpool=mirror0"), 'zpool "mirror0" is not valid'),
+    (("web", "nas=nas-0-0", f"zpool={'x' * 129}"), "is not valid: it must be 1 to 128 characters"),
+    (("web", "nas=none", "zpool=a;b"), 'zpool "a;b" is not valid'),
+    (("web", "nas=nas-0-0", "pool=tank"), 'knows no parameter "pool"'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=one"), 'index "one" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index="), 'index "" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=-1"), 'index "-1" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=1.0"), 'index "1.0" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", f"index={'9' * 30}"), "must be an integer from 0"),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=2"), "host web has no disk number 2"),
+    (("web", "db", "nas=nas-0-0", "zpool=tank", "index=1"), "host db has no disk number 1"),
+    (("bare", "nas=nas-0-0", "zpool=tank"), "host bare has no disk number 0"),
+    (("web", "bare", "nas=none"), "host bare has no disk number 0"),
+    (("web", "vmc-0-0", "nas=nas-0-0", "zpool=tank"), "host vmc-0-0 is not a virtual host"),
+    (("nas-0-1", "nas=nas-0-0", "zpool=tank"), "host nas-0-1 is not a virtual host"),
+]
+
+
+def test_set_host_vm_nas_refuses(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    for words, message in SET_REFUSES:
+        assert message in images.refused(*SET, *words), words
+
+
+def test_a_fault_of_the_attribute_is_told_and_nothing_is_drawn(images: Site) -> None:
+    images.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank,$(reboot)")
+    assert "img_zpools of nas-0-0 has a fault" in images.refused(*SET, "web", "nas=nas-0-0")
+
+
+def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 1, 'vmc-0-0', 'running'),"
+        " ('db', 1, 'vmc-0-0', 'running')"
+    )
+    message = "host web may be running on vmc-0-0, and its image goes home to nas-0-0: stop it first"
+    for words in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
+        assert message in images.refused(*SET, "db", "web", *words)
+    assert message in images.refused(*REMOVE, "web")
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    images.done(*SET, "web", "nas=none")
+
+
+def test_a_machine_that_another_command_changes_is_left_alone(
+    images: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    images.database.lock("vm web", 0)
+    message = "another command is changing web at this moment"
+    assert message in images.refused(*SET, "db", "web", "nas=none")
+    assert message in images.refused(*REMOVE, "db", "web")
+    assert message in images.refused("remove", "host", "db", "web")
+    images.database.unlock("vm web")
+    images.done(*SET, "web", "nas=none")
+
+
+# list host vm nas
+
+
+def test_the_sample_of_one_machine_is_two_words_a_line(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert images.done(*LIST, "web") == "NAS     ZPOOL\nnas-0-0 tank \n------- -----\n"
+    assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n"
+    assert [len(line.split()) for line in images.done(*LIST, "web").splitlines()] == [2, 2, 2]
+
+
+def test_the_sample_of_all_machines(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    images.done(*SET, "db", "nas=nas-0-1", "zpool=archive")
+    assert images.done(*LIST) == (
+        "VM-HOST NAS     ZPOOL  \nweb:    ------- -------\nweb:    nas-0-0 tank   \ndb:     nas-0-1 archive\n"
+    )
+    assert images.done(*LIST, "web", "vmc-0-0", "db") == (
+        "VM-HOST NAS     ZPOOL  \ndb:     nas-0-1 archive\nweb:    ------- -------\nweb:    nas-0-0 tank   \n"
+    )
+
+
+def test_the_sample_of_json(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert json.loads(images.done(*LIST, "web", "json=yes")) == [
+        {"vm-host": "web", "nas": [{"nas": "nas-0-0", "zpool": "tank"}, {"nas": None, "zpool": None}]}
+    ]
+
+
+def test_what_is_no_virtual_machine_or_has_no_disk_is_left_out(images: Site) -> None:
+    assert images.done(*LIST, "vmc-0-0", "nas", "bare") == ""
+    assert images.done(*LIST, "nothing%") == images.done(*DUMP, "nothing%") == ""
+    assert 'cannot resolve host "nobody"' in images.refused(*LIST, "nobody")
+
+
+# dump host vm nas, remove host vm nas
+
+
+def test_dump_is_the_line_of_the_specification(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    assert images.done(*DUMP) == (
+        "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-0 zpool=tank\n"
+        "/opt/rocks/bin/rocks set host vm nas db nas=nas-0-0 zpool=tank\n"
+    )
+    images.done(*SET, "web", "nas=none")
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=a_b:c", "index=1")
+    assert images.done(*DUMP, "web", "vmc-0-0") == (
+        "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-1 zpool=a_b:c index=1\n"
+    )
+
+
+def test_what_was_dumped_and_removed_comes_back_by_a_shell(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
+    images.done(*SET, "db", "nas=nas-0-0", "zpool=x-1.y")
+    before, dumped = kept(images), images.done("dump", "host", "vm") + images.done(*DUMP)
+    assert images.rocks("remove", "host", "vm", "web", "db").status == 0
+    assert kept(images) == []
+    for words in read_by_shell(dumped):
+        images.done(*words[1:])
+    assert kept(images) == before
+    assert images.done(*DUMP) == dumped[dumped.index(images.done(*DUMP)) :]
+    for words in read_by_shell(dumped):
+        images.done(*words[1:])
+    assert kept(images) == before
+
+
+def test_rows_of_another_program_without_a_pool_are_dumped_too(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.change("UPDATE img_nas_server SET zpool_name = ''")
+    assert images.done(*DUMP) == "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-0\n"
+
+
+def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    assert images.done(*REMOVE, "web", "vmc-0-0", "bare") == ""
+    assert kept(images) == [("db", "vda", "nas-0-0", "tank")]
+    assert images.done(*REMOVE, "web") == ""
+    assert "must supply at least one host" in images.refused(*REMOVE)
+    assert 'cannot resolve host "nobody"' in images.refused(*REMOVE, "nobody", "db")
+
+
+# what other commands do to it
+
+
+def test_a_new_size_or_path_of_a_disk_leaves_it_where_it_is_kept(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
+    before = kept(images)
+    images.done("set", "host", "vm", "web", "disksize=10 20")
+    assert kept(images) == before
+    images.done("set", "host", "vm", "web", "disk=phy:/dev/mapper/web-vol-snap,vda,virtio file:/b,vdb,virtio")
+    assert kept(images) == before
+    (found,) = json.loads(images.done("list", "host", "vm", "web", "showdisks=yes", "json=yes"))
+    assert [(row["disk"], row["disksize"]) for row in found["vm"]] == [
+        ("phy:/dev/mapper/web-vol-snap,vda,virtio", 36),
+        ("file:/b,vdb,virtio", 36),
+    ]
+    images.done("set", "host", "vm", "web", "disk=file:/c,vda,virtio")
+    assert kept(images) == before[:1]
+    images.done("set", "host", "vm", "web", "disk=file:/c,vda,virtio file:/d,vdb,virtio file:/e,vdc,virtio")
+    assert kept(images) == before[:1]
+    assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n------- -----\n"
+
+
+def test_the_device_of_an_image_is_rendered_from_its_row(images: Site) -> None:
+    images.change(
+        "UPDATE vm_disks SET VBD_Type = 'phy', Prefix = '/dev/mapper', Name = 'db-vol-snap', Mode = 'w'"
+        " WHERE Name = 'db.vda'"
+    )
+    document = etree.fromstring(images.done("report", "host", "vm", "config", "db"))
+    (disk,) = document.findall("devices/disk")
+    assert (disk.get("type"), disk.find("source").attrib) == ("block", {"dev": "/dev/mapper/db-vol-snap"})
+    assert disk.find("target").attrib == {"dev": "vda", "bus": "virtio"}
+    assert disk.find("driver").attrib == {
+        **{"name": "qemu", "type": "raw", "cache": "none"},
+        **{"error_policy": "stop", "rerror_policy": "stop"},
+    }
+
+
+def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    (folder / "plugin_storage.py").write_text(
+        "import rocks.commands\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def run(self, node):\n"
+        "        assert self.db.rows('SELECT COUNT(*) FROM img_nas_server') == [(1,)]\n"
+    )
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    assert images.rocks("remove", "host", "web", "vmc-0-1").status == 0
+    assert kept(images) == [("db", "vda", "nas-0-0", "tank")]
+    (folder / "plugin_storage.py").unlink()
+    assert images.rocks("remove", "host", "vm", "db").status == 0
+    assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
+
+
+def test_another_hook_that_refuses_keeps_the_rows(images: Site, tree: Path) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    (folder / "plugin_storage.py").write_text(
+        "import rocks.commands\nfrom rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def run(self, node):\n"
+        "        raise StateError('not now')\n"
+    )
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert images.refused("remove", "host", "web") == "not now"
+
+
+def test_rows_follow_a_nas_to_its_new_name_and_outlive_it(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.done("set", "host", "name", "nas-0-0", "name=store")
+    assert {nas for *_, nas, _ in kept(images)} == {"store"}
+    images.done("remove", "host", "store")
+    assert {nas for *_, nas, _ in kept(images)} == {"store"}
+
+
+def test_a_machine_whose_volume_bears_its_name_keeps_that(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    rename = ("set", "host", "name", "web", "name=shop")
+    assert "the volume of host web on nas-0-0 bears its name" in images.refused(*rename)
+    images.done(*SET, "web", "nas=none")
+    images.done(*rename)
+    assert images.done(*LIST, "shop", "output-header=no").count("\n") == 2
+
+
+# report host imgstorage
+
+REPORT = ("report", "host", "imgstorage")
+BLOCK = '<file name="/etc/imgstorage.conf">\n%s\n</file>\n'
+
+
+def configuration(site: Site, *words: str) -> dict[str, dict[str, Any]]:
+    """Host → what its file says, from the report of several hosts."""
+    lines = [line.split(" ", 1) for line in site.done(*REPORT, *words).splitlines()]
+    return {host.rstrip(":"): json.loads(text)[0] for host, text in lines if text.startswith("[")}
+
+
+def test_the_sample_of_one_host(images: Site) -> None:
+    assert images.done(*REPORT, "nas-0-0") == BLOCK % (
+        '[{"name": "nas-0-0", "frontend_name": "head", "network": "local", "default_pool": "tank",'
+        ' "img_sync_workers": "8"}]'
+    )
+    assert images.done(*REPORT, "head") == BLOCK % (
+        '[{"name": "head", "frontend_name": "head", "network": "local", "default_pool": "tank",'
+        ' "img_sync_workers": "8", "secur_server": true}]'
+    )
+
+
+def test_words_beat_attributes_which_beat_the_network_private(images: Site) -> None:
+    images.done("set", "network", "zone", "private", "zone=cluster")
+    images.done("set", "host", "attr", "vmc-0-0", "vm_container_zpool", "slow")
+    assert configuration(images, "vmc-0-0", "vmc-0-1") == {
+        "vmc-0-0": described("vmc-0-0", "cluster", "slow", "8"),
+        "vmc-0-1": described("vmc-0-1", "cluster", "tank", "8"),
+    }
+    images.done("set", "attr", "imgstorage-network", "storage")
+    images.done("set", "host", "attr", "vmc-0-0", "imgstorage-pool", "fast")
+    images.done("set", "appliance", "attr", "vm-container", "IMGSTORAGE-workers", "2")
+    assert configuration(images, "vmc-0-0", "vmc-0-1") == {
+        "vmc-0-0": described("vmc-0-0", "storage", "fast", "2"),
+        "vmc-0-1": described("vmc-0-1", "storage", "tank", "2"),
+    }
+    said = ("network=example.org", "pool=mine", "workers=16")
+    assert configuration(images, "vmc-0-0", "vmc-0-1", *said) == {
+        name: described(name, "example.org", "mine", "16") for name in ("vmc-0-0", "vmc-0-1")
+    }
+
+
+def described(name: str, network: str, pool: str, workers: str) -> dict[str, Any]:
+    """What the file of a host that is not the frontend says."""
+    return {
+        **{"name": name, "frontend_name": "head", "network": network},
+        **{"default_pool": pool, "img_sync_workers": workers},
+    }
+
+
+def test_no_host_gets_the_values_of_another_in_any_order(images: Site) -> None:
+    own = {"imgstorage-network": "first.example", "imgstorage-pool": "first", "imgstorage-workers": "3"}
+    for name in ("a-first", "m-middle", "z-last"):
+        images.done("add", "host", name, "membership=compute", "rack=9", f"rank={ord(name[0])}")
+    alone = {
+        name: json.loads(images.done(*REPORT, name).splitlines()[1])[0] for name in ("a-first", "z-last")
+    }
+    for attribute, value in own.items():
+        images.done("set", "host", "attr", "m-middle", attribute, value)
+    found = configuration(images, "z-last", "m-middle", "a-first")
+    assert found.pop("m-middle") == described("m-middle", "first.example", "first", "3")
+    assert found == alone
+    for attribute, value in own.items():
+        images.done("set", "host", "attr", "a-first", attribute, value)
+        images.done("remove", "host", "attr", "m-middle", attribute)
+    found = configuration(images)
+    assert found["a-first"] == described("a-first", "first.example", "first", "3")
+    assert found["m-middle"] == described("m-middle", "local", "tank", "8")
+    assert found["z-last"] == alone["z-last"]
+    assert found["head"]["default_pool"] == "tank"
+
+
+REPORT_REFUSES = [
+    (("nobody",), 'cannot resolve host "nobody"'),
+    (("nas-0-0", "network=a b"), 'dnszone "a b" is not valid'),
+    (("nas-0-0", "pool=a/b"), 'zpool "a/b" is not valid'),
+    (("nas-0-0", "workers=0"), 'workers "0" must be an integer from 1'),
+    (("nas-0-0", "workers=many"), 'workers "many" must be an integer from 1'),
+    (("nas-0-0", "zpool=tank"), 'knows no parameter "zpool"'),
+]
+
+
+def test_report_host_imgstorage_refuses(images: Site) -> None:
+    for words, message in REPORT_REFUSES:
+        assert message in images.refused(*REPORT, *words), words
+    images.done("set", "host", "attr", "nas-0-1", "imgstorage-workers", "all")
+    assert "the attributes of host nas-0-1 have a fault" in images.refused(*REPORT, "nas-0-0", "nas-0-1")
+    assert images.done(*REPORT, "nas-0-0") != ""
+    images.change("UPDATE subnets SET dnszone = NULL")
+    assert "host nas-0-0 has no network for images" in images.refused(*REPORT, "nas-0-0")
+    assert images.done(*REPORT, "nothing%") == ""
+
+
+# all of them
+
+
+def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
+    rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
+    images.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
+    images.done("set", "attr", "vm_image_directory", "/images")
+    images.done("add", "host", "vm", *(f"node-{n}" for n in range(64)), "compute")
+    machines = [f"compute-9-{n}-0" for n in range(64)]
+    for words in (
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*SET, "HOSTS", "nas=nas-0-1", "zpool=tank"),
+        (*LIST, "HOSTS"),
+        (*DUMP, "HOSTS"),
+        (*REPORT, "HOSTS"),
+        (*SET, "HOSTS", "nas=none"),
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*REMOVE, "HOSTS"),
+    ):
+
+        def line(hosts: list[str], words: tuple[str, ...] = words) -> list[str]:
+            return [part for word in words for part in (hosts if word == "HOSTS" else [word])]
+
+        one, many = images.rocks(*line(machines[:1])), images.rocks(*line(machines[1:] + machines[:1]))
+        assert (one.status, many.status) == (0, 0), words
+        assert many.statements == one.statements, words
+        assert one.statements <= 12, words
+    assert kept(images) == []
+
+
+@settings(generated, max_examples=40)
+@given(value=text)
+def test_any_text_in_any_place(images: Site, value: str) -> None:
+    assume(value not in ("help", "--help", "-h") and not part_words([value]).parameters)
+    before = images.contents()
+    for words in (
+        (*SET, value, "nas=nas-0-0", "zpool=tank", "index=1"),
+        (*SET, "web", f"nas={value}", "zpool=tank"),
+        (*SET, "web", "nas=nas-0-0", f"zpool={value}"),
+        (*SET, "web", "nas=nas-0-0", "zpool=tank", f"index={value}"),
+        (*LIST, value),
+        (*DUMP, value),
+        (*REPORT, value),
+        (*REPORT, "web", f"network={value}"),
+        (*REPORT, "web", f"pool={value}"),
+        (*REPORT, "web", f"workers={value}"),
+    ):
+        run(images, *words, before=before)
+        images.change("DELETE FROM img_nas_server")
+    assert images.contents() == before

@@ -1,0 +1,73 @@
+"""What a host's image storage daemons are told, from words, attributes and defaults."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.cluster.image_settings import DaemonSettings, SaidSettings, check_said, daemon_settings
+from rocks.errors import StateError, UserError
+from tests.unit.machines import container
+
+
+def settings(said: SaidSettings | None = None, zone: str = "local", **attributes: str) -> DaemonSettings:
+    return daemon_settings(container(**attributes), "head", zone, said or SaidSettings())
+
+
+def test_defaults() -> None:
+    assert settings() == DaemonSettings("vmc-0-0", "head", "local", "tank", 8)
+
+
+def test_attributes_win_over_defaults_and_words_over_attributes() -> None:
+    attributes = {"imgstorage-network": "storage", "vm_container_zpool": "slow", "imgstorage-workers": "2"}
+    assert settings(**attributes) == DaemonSettings("vmc-0-0", "head", "storage", "slow", 2)
+    assert settings(**attributes, **{"imgstorage-pool": "fast"}).pool == "fast"
+    said = SaidSettings("example.org", "mine", "7")
+    assert settings(said, **attributes) == DaemonSettings("vmc-0-0", "head", "example.org", "mine", 7)
+
+
+def test_an_attribute_without_a_text_counts_as_none() -> None:
+    empty = {
+        "imgstorage-network": "",
+        "imgstorage-pool": "",
+        "vm_container_zpool": "",
+        "imgstorage-workers": "",
+    }
+    assert settings(**empty) == settings()
+
+
+def test_the_frontend_is_the_one_of_the_attributes_and_known_in_any_case() -> None:
+    assert settings(Kickstart_PrivateHostname="other").frontend == "other"
+    assert daemon_settings(container("Head"), "head", "local", SaidSettings()).is_frontend
+    assert not settings().is_frontend
+    with pytest.raises(StateError, match="host vmc-0-0 has no frontend"):
+        daemon_settings(container(), "", "local", SaidSettings())
+
+
+def test_no_zone_at_all() -> None:
+    with pytest.raises(StateError, match="host vmc-0-0 has no network for images"):
+        settings(zone="")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("imgstorage-network", "a b", "dnszone"),
+        ("imgstorage-pool", "a/b", "zpool"),
+        ("vm_container_zpool", "9", "zpool"),
+        ("imgstorage-workers", "0", "workers"),
+        ("imgstorage-workers", "257", "workers"),
+        ("imgstorage-workers", "many", "workers"),
+    ],
+)
+def test_a_fault_of_an_attribute_names_the_host(name: str, value: str, message: str) -> None:
+    with pytest.raises(StateError, match=f"the attributes of host vmc-0-0 have a fault: {message}"):
+        settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "said", [SaidSettings(network="a b"), SaidSettings(pool="a/b"), SaidSettings(workers="-1")]
+)
+def test_words_that_are_wrong(said: SaidSettings) -> None:
+    with pytest.raises(UserError, match="is not valid|must be an integer"):
+        check_said(said)
+    check_said(SaidSettings())
