@@ -1,0 +1,196 @@
+"""Exports of a NAS, in memory and by LIO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from rocks.errors import IncoherentError, StateError, UserError
+from tests.contract.devices.target_world import (
+    INITIATOR,
+    OTHER,
+    PREFIX,
+    World,
+    backstore,
+    open_world,
+    real_devices,
+    wanted_export,
+)
+
+
+@pytest.fixture(params=["fake", real_devices])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A NAS with two volumes and no export."""
+    with open_world(request.param) as opened:
+        yield opened
+
+
+def test_an_export_is_made_once(world: World) -> None:
+    """Whole and as wanted; the second time nothing changes."""
+    wanted = wanted_export(world)
+    assert world.targets.read_exports() == ()
+    assert world.targets.ensure_export(wanted).changed
+    assert not world.targets.ensure_export(wanted).changed
+    (export,) = world.targets.read_exports()
+    assert export.target == wanted.target
+    assert export.device_path == wanted.device_path
+    assert export.read_only
+    assert export.initiators == (INITIATOR,)
+    assert export.portals == ("127.0.0.1:3260",)
+    assert export.unit_serial == wanted.unit_serial
+    assert export.sessions == ()
+    assert export.is_complete
+
+
+def test_an_export_can_be_written_only_when_asked_for(world: World) -> None:
+    """For images that stay on the NAS; without CHAP as well."""
+    wanted = wanted_export(world, read_only=False, chap=None)
+    assert world.targets.ensure_export(wanted).changed
+    assert not world.targets.ensure_export(wanted).changed
+    assert not world.targets.read_exports()[0].read_only
+    with pytest.raises(
+        IncoherentError, match="is .* writable with serial 0123456789abcdef, not .* read-only"
+    ):
+        world.targets.ensure_export(replace(wanted, read_only=True))
+
+
+@pytest.mark.parametrize("part", ["target", "LUN", "access list", "mapped LUN", "portal", "gate"])
+def test_an_export_that_is_half_made_is_completed(world: World, part: str) -> None:
+    """Whatever step the last attempt had come to."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    (complete,) = world.targets.read_exports()
+    world.take_part(wanted.target, part)
+    assert not any(export.is_complete for export in world.targets.read_exports())
+    assert world.targets.ensure_export(wanted).changed
+    assert world.targets.read_exports() == (complete,)
+    assert not world.targets.ensure_export(wanted).changed
+
+
+def test_a_backstore_without_target_is_found_and_removed(world: World) -> None:
+    """It would keep its volume busy for ever."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    assert world.targets.read_spare_backstores() == ()
+    world.take_part(wanted.target, "target")
+    assert world.targets.read_spare_backstores() == (wanted.target,)
+    assert world.targets.ensure_export_gone(wanted.target).changed
+    assert world.targets.read_spare_backstores() == ()
+
+
+def test_exports_of_two_volumes_do_not_meet(world: World) -> None:
+    """Each goes alone."""
+    first, second = wanted_export(world), wanted_export(world, "vm2", unit_serial="fedcba9876543210")
+    world.targets.ensure_export(first)
+    world.targets.ensure_export(second)
+    assert [export.target for export in world.targets.read_exports()] == [first.target, second.target]
+    assert world.targets.ensure_export_gone(first.target).changed
+    (left,) = world.targets.read_exports()
+    assert left.target == second.target and left.is_complete
+
+
+def test_an_export_goes_once(world: World) -> None:
+    """Target and backstore, so that the volume is free for the next epoch."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    assert world.targets.ensure_export_gone(wanted.target).changed
+    assert not world.targets.ensure_export_gone(wanted.target).changed
+    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
+    assert world.targets.ensure_export(wanted_export(world, epoch=4)).changed
+
+
+@pytest.mark.parametrize("part", ["LUN", "access list", "portal", "gate"])
+def test_an_export_that_is_half_gone_goes(world: World, part: str) -> None:
+    """Whatever step the last attempt had come to."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    world.take_part(wanted.target, part)
+    assert world.targets.ensure_export_gone(wanted.target).changed
+    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
+
+
+def test_a_volume_is_exported_once(world: World) -> None:
+    """Not to two hosts, and not under two epochs."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    with pytest.raises(StateError, match=rf"is exported already, by {wanted.target}"):
+        world.targets.ensure_export(wanted_export(world, epoch=4))
+    assert len(world.targets.read_exports()) == 1
+
+
+def test_another_serial_or_device_is_refused(world: World) -> None:
+    """A target is one image in one epoch, and stays so."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    before = world.targets.read_exports()
+    for other in (
+        replace(wanted, unit_serial="another-serial"),
+        replace(wanted, device_path=world.device("vm2")),
+    ):
+        with pytest.raises(IncoherentError, match=f"the backstore {backstore(wanted)} is /dev/"):
+            world.targets.ensure_export(other)
+    assert world.targets.read_exports() == before
+
+
+def test_who_was_let_in_besides_is_turned_out(world: World) -> None:
+    """An access list has one entry."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    world.let_in(wanted.target, OTHER)
+    assert set(world.targets.read_exports()[0].initiators) == {OTHER, INITIATOR}
+    change = world.targets.ensure_export(wanted)
+    assert change.changed and change.notes == (f"{OTHER} is no longer let in",)
+    assert world.targets.read_exports()[0].initiators == (INITIATOR,)
+
+
+def test_what_others_export_stays(world: World) -> None:
+    """It is not listed, not touched, and cannot be named."""
+    world.export_theirs("theirs", world.device("vm2"))
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    assert [export.target for export in world.targets.read_exports()] == [wanted.target]
+    with pytest.raises(StateError, match=r"is exported already, by iqn\.2024-01\.org\.example:theirs"):
+        world.targets.ensure_export(wanted_export(world, "vm2"))
+    with pytest.raises(UserError, match=f"is no target of this NAS: theirs begin with {PREFIX}"):
+        world.targets.ensure_export_gone("iqn.2024-01.org.example:theirs")
+    world.targets.ensure_export_gone(wanted.target)
+    assert world.theirs() == "theirs"
+
+
+def test_a_backstore_that_serves_others_stays(world: World) -> None:
+    """Removing it would take their disk."""
+    wanted = wanted_export(world)
+    world.targets.ensure_export(wanted)
+    world.export_theirs(backstore(wanted), None)
+    with pytest.raises(
+        IncoherentError, match=r"serves iqn\.2024-01\.org\.example:theirs as well; nothing was removed"
+    ):
+        world.targets.ensure_export_gone(wanted.target)
+    assert world.theirs() == backstore(wanted)
+    assert world.targets.read_exports()[0].is_complete
+
+
+def test_a_device_that_is_not_there(world: World) -> None:
+    """Nothing is made of it."""
+    wanted = wanted_export(world, device_path="/dev/zvol/none/such")
+    with pytest.raises(StateError, match="/dev/zvol/none/such is no block device of this NAS"):
+        world.targets.ensure_export(wanted)
+    assert world.targets.read_exports() == ()
+
+
+def test_an_address_that_is_not_the_nas_s_own(world: World) -> None:
+    """It does not become an export that nobody can reach."""
+    wanted = wanted_export(world, portal_address="10.255.255.1")
+    with pytest.raises(StateError, match=r"10\.255\.255\.1 is no address of this NAS"):
+        world.targets.ensure_export(wanted)
+    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "8.8.8.8", "224.0.0.1", "nas-0-0", "127.1"])
+def test_a_portal_is_one_address_of_a_network_of_the_sites_own(world: World, address: str) -> None:
+    """Not all of them, not the internet's, and no name that may lead elsewhere tomorrow."""
+    with pytest.raises(UserError, match="iSCSI portal"):
+        world.targets.ensure_export(wanted_export(world, portal_address=address))
+    assert world.targets.read_exports() == ()
