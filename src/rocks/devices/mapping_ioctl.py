@@ -1,0 +1,177 @@
+"""The kernel's interface to device-mapper: its ioctls on /dev/mapper/control.
+
+Layout and numbers: include/uapi/linux/dm-ioctl.h, version 4.0.0 and later (`struct dm_ioctl`, `struct dm_target_spec`,
+`struct dm_name_list`), on machines whose _IOC is that of asm-generic/ioctl.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+CONTROL = "/dev/mapper/control"
+
+LIST_DEVICES = 2
+DEV_CREATE = 3
+DEV_REMOVE = 4
+DEV_SUSPEND = 6
+DEV_STATUS = 7
+TABLE_LOAD = 9
+TABLE_CLEAR = 10
+TABLE_STATUS = 12
+
+SUSPEND_FLAG = 1 << 1
+STATUS_TABLE_FLAG = 1 << 4
+ACTIVE_PRESENT_FLAG = 1 << 5
+INACTIVE_PRESENT_FLAG = 1 << 6
+BUFFER_FULL_FLAG = 1 << 8
+SKIP_LOCKFS_FLAG = 1 << 10
+QUERY_INACTIVE_TABLE_FLAG = 1 << 12
+
+# version, data_size, data_start, target_count, open_count, flags, event_nr, padding, dev, name, uuid, data
+_HEADER = struct.Struct("=3IIIIiIIIQ128s129s7x")
+# sector_start, length, status, next, target_type
+_TARGET = struct.Struct("=QQiI16s")
+# dev, next
+_NAME = struct.Struct("=QI")
+# Python lets other threads run during an ioctl only when the buffer has at most 1024 bytes (fcntlmodule.c, 3.11)
+_ROOM = 1024 - _HEADER.size
+_MOST_ROOM = 4 * 1024 * 1024
+
+
+class Reply(NamedTuple):
+    """What the kernel filled in; `number` is the device's `major:minor`, `data` what follows the header."""
+
+    flags: int
+    open_count: int
+    target_count: int
+    number: str
+    uuid: str
+    data: bytes
+
+
+class Target(NamedTuple):
+    """A row of a table; `parameters` are its status words when the status was asked for."""
+
+    start_sector: int
+    length_sectors: int
+    target_type: str
+    parameters: str
+
+
+class Control:
+    """Device-mapper, opened. OSError when the kernel refuses (ENXIO: no such device), FileNotFoundError without it."""
+
+    def __init__(self) -> None:
+        self._file = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def ask(
+        self,
+        command: int,
+        name: str,
+        flags: int = 0,
+        uuid: str = "",
+        target: Optional[Target] = None,
+        event: int = 0,
+    ) -> Reply:
+        """One ioctl; a buffer that is too small for the answer is made larger."""
+        room = _ROOM
+        while True:
+            message = pack_request(name, flags, uuid, target, event, room)
+            fcntl.ioctl(self._file, request_number(command), message)
+            reply = unpack_reply(bytes(message))
+            if not reply.flags & BUFFER_FULL_FLAG:
+                return reply
+            if room >= _MOST_ROOM:
+                raise OSError(errno.EMSGSIZE, "the kernel's answer is too long")
+            room *= 4
+
+    def names(self) -> List[str]:
+        """Every device-mapper device."""
+        return list(unpack_names(self.ask(LIST_DEVICES, "").data))
+
+    def status(self, name: str) -> Optional[Reply]:
+        """A device without its table; None when there is none."""
+        try:
+            return self.ask(DEV_STATUS, name)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise
+
+    def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
+        """The rows of the live table (or, by flag, of the loaded one), with parameters or status words."""
+        reply = self.ask(TABLE_STATUS, name, flags)
+        return tuple(unpack_targets(reply.data, reply.target_count))
+
+
+def request_number(command: int) -> int:
+    """_IOWR(DM_IOCTL, command, struct dm_ioctl)."""
+    return 3 << 30 | _HEADER.size << 16 | 0xFD << 8 | command
+
+
+def pack_request(
+    name: str, flags: int, uuid: str, target: Optional[Target], event: int, room: int
+) -> bytearray:
+    """A request of `room` bytes for data, with one row of a table when there is one."""
+    data = b"" if target is None else pack_target(target)
+    message = bytearray(_HEADER.size + max(room, len(data)))
+    rows = 0 if target is None else 1
+    size, start = len(message), _HEADER.size
+    _HEADER.pack_into(
+        message, 0, 4, 0, 0, size, start, rows, 0, flags, event, 0, 0, name.encode(), uuid.encode()
+    )
+    message[start : start + len(data)] = data
+    return message
+
+
+def pack_target(target: Target) -> bytes:
+    """A row of a table, its parameters ended by a zero, as long as a multiple of 8."""
+    parameters = target.parameters.encode() + b"\0"
+    size = -(-(_TARGET.size + len(parameters)) // 8) * 8
+    head = _TARGET.pack(target.start_sector, target.length_sectors, 0, size, target.target_type.encode())
+    return (head + parameters).ljust(size, b"\0")
+
+
+def unpack_reply(message: bytes) -> Reply:
+    """The kernel's answer."""
+    fields = _HEADER.unpack_from(message)
+    size, start, rows, opened, flags = fields[3:8]
+    number = fields[10]
+    return Reply(
+        flags, opened, rows, f"{os.major(number)}:{os.minor(number)}", _text(fields[12]), message[start:size]
+    )
+
+
+def unpack_targets(data: bytes, count: int) -> Iterator[Target]:
+    """The rows of a table; `next` counts from the first row, as in an answer."""
+    at = 0
+    for _ in range(count):
+        start, length, _, following, kind = _TARGET.unpack_from(data, at)
+        yield Target(start, length, _text(kind), _text(data[at + _TARGET.size :]))
+        at = following
+
+
+def unpack_names(data: bytes) -> Iterator[str]:
+    """The names of a list; `next` counts from each entry, and is 0 in the last. Of no devices nothing is told."""
+    at = 0
+    while len(data) >= at + _NAME.size:
+        device, following = _NAME.unpack_from(data, at)
+        if device != 0:
+            yield _text(data[at + _NAME.size :])
+        if following == 0:
+            return
+        at += following
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -1,0 +1,448 @@
+"""Mappings, in memory and by the kernel's device-mapper (a lab machine's, over volumes of its own pool)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from rocks.clock import Deadline
+from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, Switched
+from rocks.errors import BusyError, IncoherentError, StateError, UserError
+from tests.contract.devices.mapping_real_world import RealWorld
+from tests.contract.devices.mapping_worlds import FakeWorld, World
+
+SECTORS = 8 * 2048
+ORIGIN = "contract-mapping-a-origin"
+SNAP = "contract-mapping-a-snap"
+ORIGIN_PATH = f"/dev/mapper/{ORIGIN}"
+SNAP_PATH = f"/dev/mapper/{SNAP}"
+SOON = 20.0
+
+STALLS: dict[str, float] = {}
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param(
+            "real",
+            marks=pytest.mark.skipif(
+                os.environ.get("ROCKS_REAL_DEVICES") != "yes",
+                reason="real device-mapper is in the lab: `make test-lab`",
+            ),
+        ),
+    ]
+)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A host without mappings of ours."""
+    made: World = FakeWorld() if request.param == "fake" else RealWorld()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tell_stalls() -> Iterator[None]:
+    """What the switches took, for whoever reads the output."""
+    yield
+    for what, seconds in STALLS.items():
+        print(f"stall {what}: {seconds * 1000:.1f} ms")
+
+
+def told(what: str, switched: Switched) -> bool:
+    """Whether something was switched; how long the device stood still is told at the end."""
+    STALLS[what] = switched.stall_seconds
+    return switched.changed
+
+
+def overlay(world: World, cow_mb: int = 4) -> tuple[Linear, Linear, Snapshot, str]:
+    """A guest's disk on its way: linear tables on the remote and the local volume, its own table, and its COW."""
+    remote = Linear(SECTORS, world.volume("remote", 8))
+    local = Linear(SECTORS, world.volume("local", 8))
+    cow = world.volume("cow", cow_mb)
+    snapshot = Snapshot(SECTORS, ORIGIN_PATH, cow)
+    world.write(remote.device, 0, "zero of the image")
+    world.write(remote.device, 5, "five of the image")
+    world.mappings.ensure(ORIGIN, remote)
+    world.mappings.ensure(SNAP, snapshot)
+    return remote, local, snapshot, cow
+
+
+def merge_of(snapshot: Snapshot) -> SnapshotMerge:
+    """The table that merges it."""
+    return SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
+
+
+def test_made_and_made_again(world: World) -> None:
+    """The second time nothing changes; what is read is what was asked for."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    assert world.mappings.read(ORIGIN) is None
+    assert not world.mappings.is_live(ORIGIN, table)
+    assert world.mappings.ensure(ORIGIN, table).changed
+    assert not world.mappings.ensure(ORIGIN, table).changed
+    assert world.mappings.is_live(ORIGIN, table)
+    fact = world.mappings.read(ORIGIN)
+    assert fact is not None
+    assert (fact.name, fact.uuid, fact.is_suspended, fact.open_count) == (ORIGIN, f"ROCKS-{ORIGIN}", False, 0)
+    assert (fact.loaded_table, fact.status) == (None, None)
+    assert isinstance(fact.table, Linear) and fact.table.length_sectors == SECTORS
+    assert fact in world.mappings.list()
+
+
+def test_its_path_is_there_when_it_is_made(world: World) -> None:
+    """And leads to what it maps; a write through it is a write below."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.mappings.ensure(ORIGIN, table)
+    world.write(ORIGIN_PATH, 3, "three")
+    assert world.read_chunk(table.device, 3) == "three"
+    if isinstance(world, RealWorld):
+        fact = world.mappings.read(ORIGIN)
+        assert fact is not None
+        assert os.path.realpath(ORIGIN_PATH) == fact.node
+        world.mappings.ensure_gone(ORIGIN, Deadline(SOON))
+        assert not os.path.lexists(ORIGIN_PATH)
+
+
+def test_another_table_is_refused(world: World) -> None:
+    """A name with another table belongs to something else; nothing is changed."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    other = Linear(SECTORS, world.volume("b", 8))
+    world.mappings.ensure(ORIGIN, table)
+    with pytest.raises(
+        IncoherentError, match=f"{ORIGIN} has another table: {SECTORS} sectors linear .*, and not"
+    ):
+        world.mappings.ensure(ORIGIN, other)
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.mappings.ensure(ORIGIN, Linear(SECTORS - 8, table.device))
+    assert world.mappings.is_live(ORIGIN, table)
+
+
+def test_what_somebody_else_made_is_left_alone(world: World) -> None:
+    """Neither changed nor removed nor listed, but told."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.make_foreign(ORIGIN, table)
+    for attempt in (
+        lambda: world.mappings.ensure(ORIGIN, table),
+        lambda: world.mappings.switch(ORIGIN, table, table),
+        lambda: world.mappings.ensure_resumed(ORIGIN),
+        lambda: world.mappings.ensure_gone(ORIGIN, Deadline(0)),
+    ):
+        with pytest.raises(IncoherentError, match="is not of this system"):
+            attempt()
+    fact = world.mappings.read(ORIGIN)
+    assert fact is not None and fact.uuid == "LVM-other"
+    assert ORIGIN not in [listed.name for listed in world.mappings.list()]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("", Linear(8, "/dev/a")),
+        ("a/b", Linear(8, "/dev/a")),
+        ("a b", Linear(8, "/dev/a")),
+        ("..", Linear(8, "/dev/a")),
+        ("control", Linear(8, "/dev/a")),
+        ("a" * 123, Linear(8, "/dev/a")),
+        ("a", Linear(0, "/dev/a")),
+        ("a", Linear(8, "a")),
+        ("a", Linear(8, "/dev/a b")),
+        ("a", Snapshot(8, "/dev/a", "/dev/b\n")),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", chunk_sectors=17)),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", chunk_sectors=4)),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", store="N")),
+    ],
+)
+def test_what_cannot_be(world: World, name: str, table: Linear | Snapshot) -> None:
+    """Refused before the kernel is asked anything."""
+    with pytest.raises(UserError):
+        world.mappings.ensure(name, table)
+
+
+def test_a_device_that_will_not_do(world: World) -> None:
+    """Missing, or shorter than the mapping; no mapping is left behind."""
+    with pytest.raises(StateError, match="this host has no device /dev/zvol/vmpool/missing"):
+        world.mappings.ensure(ORIGIN, Linear(SECTORS, "/dev/zvol/vmpool/missing"))
+    short = world.volume("short", 4)
+    with pytest.raises(StateError, match=f"{short} has 8192 sectors and .* needs {SECTORS} of them"):
+        world.mappings.ensure(ORIGIN, Linear(SECTORS, short))
+    assert world.mappings.read(ORIGIN) is None
+
+
+def test_a_cow_has_one_snapshot(world: World) -> None:
+    """The kernel would let two write into it."""
+    *_, snapshot, cow = overlay(world)
+    other = "contract-mapping-b-snap"
+    with pytest.raises(IncoherentError, match=f"{cow} is the COW of /dev/mapper/{SNAP}"):
+        world.mappings.ensure(other, snapshot)
+    assert world.mappings.read(other) is None
+
+
+def test_a_guest_writes_over_an_image(world: World) -> None:
+    """What it writes goes into the COW, the image stays as it was, and the fill is told in sectors."""
+    remote, *_ = overlay(world)
+    empty = world.mappings.read(SNAP)
+    world.write(SNAP_PATH, 5, "five of the guest")
+    assert world.read_chunk(SNAP_PATH, 0) == "zero of the image"
+    assert world.read_chunk(SNAP_PATH, 5) == "five of the guest"
+    assert world.read_chunk(remote.device, 5) == "five of the image"
+    fact = world.mappings.read(SNAP)
+    assert empty is not None and empty.status == (32, 8192, 32, "ok")
+    assert fact is not None and fact.status == (48, 8192, 32, "ok")
+    origin = world.mappings.read(ORIGIN)
+    assert origin is not None and origin.open_count == 1
+
+
+def test_from_the_nas_to_local_under_a_guest(world: World) -> None:
+    """The whole way: origin moved below the snapshot, merge, linear; each step again is nothing; nothing is lost."""
+    remote, local, snapshot, _ = overlay(world)
+    world.copy(remote.device, local.device)
+    world.open(SNAP)
+    world.write(SNAP_PATH, 1, "before")
+    assert told("A, origin to local", world.mappings.switch(ORIGIN, local, remote))
+    assert world.mappings.switch(ORIGIN, local, remote) == (False, 0.0)
+    world.write(SNAP_PATH, 2, "between")
+    assert told("B, merge begins", world.mappings.switch(SNAP, merge_of(snapshot), snapshot))
+    assert world.mappings.switch(SNAP, merge_of(snapshot), snapshot) == (False, 0.0)
+    world.write(SNAP_PATH, 3, "while merging")
+    world.finish_merge(SNAP)
+    assert told("C, local alone", world.mappings.switch(SNAP, local, merge_of(snapshot)))
+    assert world.mappings.is_live(SNAP, local)
+    world.write(SNAP_PATH, 4, "after")
+    written = {0: "zero of the image", 1: "before", 2: "between", 3: "while merging", 4: "after"}
+    for device in (SNAP_PATH, local.device):
+        assert {chunk: world.read_chunk(device, chunk) for chunk in written} == written
+    assert world.read_chunk(remote.device, 1) == ""
+    assert world.mappings.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    world.close(SNAP)
+
+
+def test_a_stall_is_short_and_told(world: World) -> None:
+    """Above nothing, and below what makes a switch give up."""
+    remote, local, *_ = overlay(world)
+    stall = world.mappings.switch(ORIGIN, local, remote).stall_seconds
+    assert 0 < stall < 0.5
+
+
+def test_the_order_that_loses_writes_is_refused(world: World) -> None:
+    """A merge, or a snapshot, over another origin or COW than the running snapshot has; it goes on as it was."""
+    _, local, snapshot, cow = overlay(world)
+    other_cow = world.volume("cow2", 4)
+    world.write(SNAP_PATH, 1, "before")
+    for table in (
+        SnapshotMerge(SECTORS, local.device, cow),
+        Snapshot(SECTORS, local.device, cow),
+        SnapshotMerge(SECTORS, ORIGIN_PATH, other_cow),
+    ):
+        with pytest.raises(IncoherentError, match="every later write would be lost; switch the origin's own"):
+            world.mappings.switch(SNAP, table, snapshot)
+    fact = world.mappings.read(SNAP)
+    assert fact is not None and fact.loaded_table is None and not fact.is_suspended
+    assert world.mappings.is_live(SNAP, snapshot)
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+
+
+def test_a_switch_that_would_throw_writes_away_is_refused(world: World) -> None:
+    """Snapshot to linear, a merge that has not ended or ends elsewhere, a way back, another length."""
+    remote, local, snapshot, _ = overlay(world)
+    with pytest.raises(IncoherentError, match="would lose all that was written into"):
+        world.mappings.switch(SNAP, local, snapshot)
+    with pytest.raises(IncoherentError, match="a guest's disk keeps its size"):
+        world.mappings.switch(ORIGIN, Linear(SECTORS - 8, local.device), remote)
+    with pytest.raises(IncoherentError, match="cannot go from"):
+        world.mappings.switch(ORIGIN, snapshot, remote)
+    world.copy(remote.device, local.device)
+    world.mappings.switch(ORIGIN, local, remote)
+    world.mappings.switch(SNAP, merge_of(snapshot), snapshot)
+    with pytest.raises(IncoherentError, match="no way back"):
+        world.mappings.switch(SNAP, snapshot, merge_of(snapshot))
+    with pytest.raises(IncoherentError, match="is merged into"):
+        world.mappings.switch(SNAP, remote, merge_of(snapshot))
+    assert world.mappings.is_live(SNAP, merge_of(snapshot))
+
+
+def test_another_live_table_than_expected_is_refused(world: World) -> None:
+    """Then somebody else was at it."""
+    remote, local, *_ = overlay(world)
+    other = Linear(SECTORS, world.volume("other", 8))
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.mappings.switch(ORIGIN, local, other)
+    with pytest.raises(StateError, match="make it first"):
+        world.mappings.switch("contract-mapping-none", local, remote)
+    assert world.mappings.is_live(ORIGIN, remote)
+
+
+def test_a_device_that_does_not_come_to_rest(world: World) -> None:
+    """The switch gives up after half a second, the live table goes on, and later the same call succeeds."""
+    below = Linear(SECTORS, world.volume("below", 8))
+    local = Linear(SECTORS, world.volume("local", 8))
+    remote = Linear(SECTORS, ORIGIN_PATH)
+    world.mappings.ensure(ORIGIN, below)
+    world.mappings.ensure(SNAP, remote)
+    world.make_restless(SNAP, ORIGIN)
+    with pytest.raises(BusyError, match=r"did not come to rest within 0\.5 s, so it goes on as it was"):
+        world.mappings.switch(SNAP, local, remote)
+    fact = world.mappings.read(SNAP)
+    assert fact is not None and fact.loaded_table is None and not fact.is_suspended
+    assert world.mappings.is_live(SNAP, remote)
+    world.calm()
+    assert world.mappings.switch(SNAP, local, remote).changed
+
+
+def test_a_device_that_a_crash_left_suspended(world: World) -> None:
+    """It goes on with the table that it had, and what was loaded is forgotten; a second time nothing changes."""
+    remote, local, snapshot, _ = overlay(world)
+    world.leave_suspended(SNAP, merge_of(snapshot))
+    world.leave_suspended(ORIGIN, local)
+    found = world.mappings.read(ORIGIN)
+    assert found is not None and found.is_suspended and isinstance(found.loaded_table, Linear)
+    for name, table in ((ORIGIN, remote), (SNAP, snapshot)):
+        assert world.mappings.ensure_resumed(name).changed
+        assert not world.mappings.ensure_resumed(name).changed
+        assert world.mappings.is_live(name, table)
+    world.write(SNAP_PATH, 1, "after")
+    assert world.read_chunk(SNAP_PATH, 1) == "after"
+
+
+def test_a_switch_goes_on_where_a_crash_ended_it(world: World) -> None:
+    """A device that was left suspended before its switch is switched; one that has its table only goes on."""
+    remote, local, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.copy(remote.device, local.device)
+    world.leave_suspended(ORIGIN, local)
+    assert world.mappings.switch(ORIGIN, local, remote).changed
+    world.leave_suspended(SNAP, merge_of(snapshot))
+    assert world.mappings.switch(SNAP, merge_of(snapshot), snapshot).changed
+    world.finish_merge(SNAP)
+    assert world.read_chunk(local.device, 1) == "before"
+    world.leave_suspended(SNAP, local)
+    assert world.mappings.ensure(SNAP, merge_of(snapshot)).changed
+
+
+def test_a_device_that_a_crash_left_without_a_table(world: World) -> None:
+    """It gets it, or goes."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.leave_empty(ORIGIN)
+    with pytest.raises(StateError, match="has no table yet"):
+        world.mappings.ensure_resumed(ORIGIN)
+    assert world.mappings.ensure(ORIGIN, table).changed
+    assert world.mappings.is_live(ORIGIN, table)
+    world.leave_empty(SNAP)
+    assert world.mappings.ensure_gone(SNAP, Deadline(SOON)).changed
+
+
+def test_a_mapping_made_anew_has_what_was_written(world: World) -> None:
+    """After a restart of the host the COW is what is left of the guest's writes."""
+    *_, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.mappings.ensure_gone(SNAP, Deadline(SOON))
+    world.mappings.ensure(SNAP, snapshot)
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+
+
+def test_a_merge_goes_on_after_a_restart(world: World) -> None:
+    """Made anew as a merge, over what it had merged already."""
+    remote, local, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.copy(remote.device, local.device)
+    world.mappings.switch(ORIGIN, local, remote)
+    world.mappings.switch(SNAP, merge_of(snapshot), snapshot)
+    world.mappings.ensure_gone(SNAP, Deadline(SOON))
+    assert world.mappings.ensure(SNAP, merge_of(snapshot)).changed
+    world.finish_merge(SNAP)
+    assert world.read_chunk(local.device, 1) == "before"
+
+
+def test_a_cow_that_has_grown_is_used_whole(world: World) -> None:
+    """Before it is full."""
+    *_, cow = overlay(world, cow_mb=1)
+    world.write(SNAP_PATH, 1, "before")
+    world.extend(cow, 4)
+    assert world.mappings.ensure_extended(SNAP).changed
+    fact = world.mappings.read(SNAP)
+    assert fact is not None and fact.status is not None
+    assert (fact.status.total_sectors, fact.status.state) == (8192, "ok")
+    for chunk in range(200):
+        world.write(SNAP_PATH, chunk, f"chunk {chunk}")
+    assert world.read_chunk(SNAP_PATH, 199) == "chunk 199"
+    with pytest.raises(StateError, match="is no snapshot"):
+        world.mappings.ensure_extended(ORIGIN)
+
+
+def fill(world: World) -> int:
+    """Write until the snapshot takes no more; returns how many chunks it took."""
+    for chunk in range(SECTORS // 16):
+        try:
+            world.write(SNAP_PATH, chunk, f"chunk {chunk}")
+        except OSError:
+            return chunk
+    raise AssertionError("it never was full")
+
+
+def test_a_full_cow_keeps_what_it_has_and_is_brought_back(world: World) -> None:
+    """It overflows and is not invalid; extended and re-activated below its open user, it takes writes again."""
+    *_, snapshot, cow = overlay(world, cow_mb=1)
+    taken = fill(world)
+    fact = world.mappings.read(SNAP)
+    assert fact is not None and fact.status is not None and fact.status.state == "overflow"
+    assert fact.status.fill_ratio == 1.0
+    assert world.read_chunk(SNAP_PATH, taken - 1) == f"chunk {taken - 1}"
+    world.open(SNAP)
+    world.extend(cow, 4)
+    with pytest.raises(StateError, match="is in state overflow: pause what uses it, and re-activate it"):
+        world.mappings.ensure_extended(SNAP)
+    assert world.mappings.ensure_reactivated(SNAP, snapshot).changed
+    assert not world.mappings.ensure_reactivated(SNAP, snapshot).changed
+    world.write(SNAP_PATH, taken, "more")
+    assert world.read_chunk(SNAP_PATH, taken) == "more"
+    assert [world.read_chunk(SNAP_PATH, chunk) for chunk in range(taken)] == [
+        f"chunk {n}" for n in range(taken)
+    ]
+    world.close(SNAP)
+
+
+def test_a_snapshot_that_the_kernel_gave_up_is_brought_back(world: World) -> None:
+    """All that was written is there again."""
+    *_, snapshot, cow = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.invalidate(SNAP, cow)
+    fact = world.mappings.read(SNAP)
+    assert fact is not None and fact.status is not None and fact.status.state == "invalid"
+    with pytest.raises(OSError):
+        world.read_chunk(SNAP_PATH, 1)
+    assert world.mappings.ensure_reactivated(SNAP, snapshot).changed
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+    assert world.read_chunk(SNAP_PATH, 5) == "five of the image"
+
+
+def test_only_a_snapshot_is_brought_back(world: World) -> None:
+    """And only with its own table."""
+    remote, local, _, cow = overlay(world)
+    with pytest.raises(StateError, match="only a snapshot is re-activated"):
+        world.mappings.ensure_reactivated(ORIGIN, remote)
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.mappings.ensure_reactivated(SNAP, Snapshot(SECTORS, local.device, cow))
+
+
+def test_what_is_open_is_not_removed(world: World) -> None:
+    """By a guest, or by a mapping above it."""
+    overlay(world)
+    world.open(SNAP)
+    with pytest.raises(StateError, match=rf"{SNAP} is still open \(1 times\)"):
+        world.mappings.ensure_gone(SNAP, Deadline(0.3))
+    with pytest.raises(StateError, match="is still open"):
+        world.mappings.ensure_gone(ORIGIN, Deadline(0))
+    world.close(SNAP)
+    assert world.mappings.ensure_gone(SNAP, Deadline(SOON)).changed
+    assert world.mappings.ensure_gone(ORIGIN, Deadline(SOON)).changed
+
+
+def test_removed_twice(world: World) -> None:
+    """The second time there is nothing to do."""
+    world.mappings.ensure(ORIGIN, Linear(SECTORS, world.volume("a", 8)))
+    assert world.mappings.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    assert not world.mappings.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    assert world.mappings.read(ORIGIN) is None
+    assert ORIGIN not in [fact.name for fact in world.mappings.list()]

@@ -1,0 +1,95 @@
+"""A cut-over by `rocks.devices.mappings`, step by step; carried to a lab machine and run there.
+
+    python3 cut_over_steps.py begin | move | merge | end | remove | kills
+
+One JSON object a line: the step, and how long the disk stood still. Volumes: /dev/zvol/vmpool/{remote,local,cow}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rocks.clock import Deadline
+from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge
+from rocks.devices.mappings import Mappings
+from rocks.errors import RocksError
+
+DISK, ORIGIN = "disk", "disk-origin"
+_POOL = Path("/dev/zvol/vmpool")
+_MERGE_SECONDS = 200.0
+_KILLS = 16
+_LONGEST_MOVE_SECONDS = 3.0
+_SWITCHER_SECONDS = 1.0
+
+
+def main(step: str) -> None:
+    """Do one step and tell its stall."""
+    length = int(Path("/sys/block", (_POOL / "remote").resolve().name, "size").read_text("ascii"))
+    remote, local = (Linear(length, str(_POOL / name)) for name in ("remote", "local"))
+    snapshot = Snapshot(length, f"/dev/mapper/{ORIGIN}", str(_POOL / "cow"))
+    merge = SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
+    mappings = Mappings()
+    if step == "begin":
+        mappings.ensure(ORIGIN, remote)
+        mappings.ensure(DISK, snapshot)
+    elif step == "move":
+        tell(step, mappings.switch(ORIGIN, local, remote).stall_seconds)
+    elif step == "merge":
+        tell(step, mappings.switch(DISK, merge, snapshot).stall_seconds)
+    elif step == "end":
+        wait_until_merged(mappings)
+        tell(step, mappings.switch(DISK, local, merge).stall_seconds)
+        mappings.ensure_gone(ORIGIN, Deadline(20))
+    elif step == "remove":
+        mappings.ensure_gone(DISK, Deadline(20))
+    elif step == "kills":
+        kill_moves(mappings, remote, local)
+    else:
+        raise SystemExit(f"no step {step}")
+
+
+def kill_moves(mappings: Mappings, remote: Linear, local: Linear) -> None:
+    """Begin to move the origin, and kill whoever does it, some time later; tell what that left."""
+    for number in range(_KILLS):
+        before = mappings.read(ORIGIN)
+        tables = (local, remote) if mappings.is_live(ORIGIN, remote) else (remote, local)
+        mover = os.fork()
+        if mover == 0:
+            with contextlib.suppress(RocksError):
+                mappings.switch(ORIGIN, *tables)
+            os._exit(0)
+        time.sleep(_LONGEST_MOVE_SECONDS * number / _KILLS)
+        os.kill(mover, signal.SIGKILL)
+        os.waitpid(mover, 0)
+        time.sleep(_SWITCHER_SECONDS)  # a switcher that was told to go does what it was told
+        after = mappings.read(ORIGIN)
+        assert before is not None and after is not None
+        told = {"suspended": after.is_suspended, "moved": before.table != after.table}
+        print(json.dumps({**told, "loaded": after.loaded_table is not None}), flush=True)
+        mappings.ensure_resumed(ORIGIN)
+
+
+def wait_until_merged(mappings: Mappings) -> None:
+    """Until the COW holds nothing but metadata, as the writer goes on."""
+    end_at = time.monotonic() + _MERGE_SECONDS
+    while time.monotonic() < end_at:
+        fact = mappings.read(DISK)
+        if fact is not None and fact.status is not None and fact.status.is_merged:
+            return
+        time.sleep(0.1)
+    raise SystemExit("it was not merged")
+
+
+def tell(step: str, stall_seconds: float) -> None:
+    """A line for the test."""
+    print(json.dumps({"step": step, "stall": stall_seconds}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
