@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 
 
 class Deadline:
@@ -31,3 +32,8 @@ def monotonic_seconds() -> float:
 def wait_seconds(seconds: float) -> None:
     """Let `seconds` pass."""
     time.sleep(seconds)
+
+
+def utc_now() -> datetime:
+    """The time of day, in UTC and whole seconds; never for measuring, for it may jump."""
+    return datetime.now(timezone.utc).replace(microsecond=0)

@@ -17,7 +17,11 @@ PACKAGES = list(all_commands(TREES))
 COMMANDS = [words for words in PACKAGES if hasattr(load_package(words, TREES), "Command")]
 
 FOR_EVERYBODY = ("list", "report", "dump", "help")
-NOT_FOR_EVERYBODY = {("list", "host", "profile"), ("list", "host", "installfile")}
+NOT_FOR_EVERYBODY = {
+    ("list", "host", "profile"),
+    ("list", "host", "installfile"),
+    ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
+}
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),
     ("create", "keys"),

@@ -1,0 +1,142 @@
+"""Certificates by which hosts prove themselves to the message broker and to each other: issue, carry, revoke."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.reach_hosts import fleet_addresses
+from rocks.actions.sync_broker import (
+    BROKER_NAME,
+    broker_control,
+    give_broker_certificates,
+    node_authority,
+    refuse_brokers_name,
+)
+from rocks.clock import utc_now
+from rocks.database.hosts import local_host
+from rocks.errors import BusyError, RocksError, StateError, UserError
+from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, carry
+from rocks.hosts.settings import FleetSettings
+from rocks.hosts.spread import spread
+from rocks.hosts.x509 import Shown, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.hosts.settings import HostAddress
+
+DEFAULT_DAYS = 825
+LONGEST_DAYS = 3650
+_SOON = timedelta(days=30)
+_MARGIN_SECONDS = 5.0
+
+
+class ListedCertificate(NamedTuple):
+    """A host's certificate for people: `expires` is a day, `state` one of good, not carried, expires soon, expired."""
+
+    host: str
+    serial: str
+    expires: str
+    state: str
+
+
+def add_certificates(database: Database, names: Sequence[str], days: int, replace: bool) -> list[Shown]:
+    """Issue a certificate for each host. One that has a good one is refused, unless `replace` says that it may.
+
+    The old one stays good until the new one has been carried to the host. Nothing is issued when one is refused.
+    """
+    if not 1 <= days <= LONGEST_DAYS:
+        raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
+    refuse_brokers_name(list(names))
+    authority = node_authority()
+    known = authority.certificates()
+    good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
+    if good and not replace:
+        raise StateError(
+            f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; another one: "
+            f"rocks add host certificate {' '.join(good)} replace=yes"
+        )
+    addresses = {host.name: host.address for host in fleet_addresses(database, names)}
+    authority.ensure(f"Image storage of {local_host(database)}")
+    return [authority.issue(_wanted(name, addresses[name], days)) for name in names]
+
+
+def list_certificates(names: Sequence[str] | None) -> list[ListedCertificate]:
+    """The certificates of the named hosts; None: all that there are, also of hosts that are gone."""
+    authority = node_authority()
+    listed = []
+    for name, shown in authority.certificates().items():
+        if name != BROKER_NAME and (names is None or name in names):
+            state = _state(shown, authority.is_carried(name))
+            listed.append(ListedCertificate(name, shown.serial_text, f"{shown.expires:%Y-%m-%d}", state))
+    return listed
+
+
+def carry_certificates(
+    database: Database,
+    names: Sequence[str],
+    settings: FleetSettings | None = None,
+    folder: str = NODE_FOLDER,
+) -> Iterator[tuple[str, list[Shown] | RocksError]]:
+    """Carry each host's newest certificate there; yields (host, older ones that this revoked, or why not).
+
+    The broker is given the list of revoked certificates at the end.
+    """
+    chosen = settings or FleetSettings()
+    hosts = {host.name: host for host in fleet_addresses(database, names)}
+    database.commit()
+    jobs = {name: partial(_carry, host, chosen, folder) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    has_revoked = False
+    for name, result in spread(jobs, threads=chosen.threads, deadline_seconds=deadlines):
+        has_revoked = has_revoked or bool(result)
+        yield name, result
+    control = broker_control()
+    if has_revoked and control.is_here:
+        give_broker_certificates(node_authority(), control)
+
+
+def remove_certificates(names: Sequence[str]) -> dict[str, list[Shown]]:
+    """Revoke all certificates of the hosts, and have the broker throw them out; host → what was revoked.
+
+    Hosts without one are passed over. BusyError when they are revoked and the broker could not be told.
+    """
+    authority = node_authority()
+    revoked = {name: shown for name in names if (shown := authority.revoke(name))}
+    control = broker_control()
+    if not revoked or not control.is_here:
+        return revoked
+    try:
+        give_broker_certificates(authority, control)
+        for name in revoked:
+            control.remove_user(name)
+    except RocksError as error:
+        raise BusyError(
+            f"revoked: {', '.join(revoked)}; but the broker could not be told, and what they have open there stays "
+            f"open ({error}): run `rocks sync broker` when it runs"
+        ) from None
+    return revoked
+
+
+def _wanted(name: str, address: str, days: int) -> Wanted:
+    return Wanted(name, [name], [] if address == name else [address], days)
+
+
+def _carry(host: HostAddress, settings: FleetSettings, folder: str) -> list[Shown]:
+    authority = node_authority()
+    carried = authority.carried(host.name)
+    files = {"ca.crt": carried.authority, "revoked.pem": carried.revoked, "node.pem": carried.pair}
+    carry(host, settings, files, folder)
+    return authority.settle(host.name)
+
+
+def _state(shown: Shown, is_carried: bool) -> str:
+    now = utc_now()
+    if shown.expires <= now:
+        return "expired"
+    if not is_carried:
+        return "not carried"
+    return "expires soon" if shown.expires <= now + _SOON else "good"

@@ -1,0 +1,122 @@
+"""Bring the message broker of this machine into line: its certificates, its users and their rights."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.reach_hosts import fleet_addresses
+from rocks.clock import utc_now
+from rocks.cluster.storage_roles import storage_roles
+from rocks.database.attributes import resolve_attributes
+from rocks.database.hosts import local_host
+from rocks.errors import StateError, ToolError, UserError
+from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
+from rocks.hosts.broker import BrokerControl, read_broker_settings
+from rocks.hosts.x509 import Wanted
+from rocks.render.broker import TAG, BrokerNode, definitions
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+
+BROKER_NAME = "broker"
+"""The name in the broker's own certificate; no node can have it."""
+
+_DAYS = 825
+_RENEWED_BEFORE = timedelta(days=90)
+
+
+class SyncedBroker(NamedTuple):
+    """What was done: users that there are now, those that were removed, and whether its certificates changed."""
+
+    users: tuple[str, ...]
+    removed: tuple[str, ...]
+    has_new_certificates: bool
+
+
+def sync_broker(database: Database) -> SyncedBroker:
+    """Give the broker a user for each host that has a certificate and a role in image storage, and no others.
+
+    Its own certificate is issued or renewed, the list of revoked ones given. StateError when this machine has no
+    broker, ToolError when it does not run.
+    """
+    control = broker_control()
+    if not control.is_here:
+        raise StateError(
+            "this machine has no message broker: install rabbitmq-server, and configure it as "
+            "`rocks report broker` says"
+        )
+    authority = node_authority()
+    _ensure_own_certificate(database, authority)
+    changed = give_broker_certificates(authority, control)
+    known = set(authority.certificates()) - {BROKER_NAME}
+    nodes = [node for node in _storage_nodes(database) if node.name in known]
+    try:
+        control.apply(definitions(nodes))
+    except ToolError as error:
+        raise ToolError(
+            f"{error}; its certificates are in place: start it if it does not run, and run `rocks sync broker` again"
+        ) from None
+    names = {node.name for node in nodes}
+    surplus = [user for user in control.users(TAG) if user not in names]
+    removed = tuple(user for user in surplus if control.remove_user(user))
+    if changed:
+        control.forget_read_files()
+    return SyncedBroker(tuple(sorted(names)), removed, changed)
+
+
+def give_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
+    """Have the broker's folder hold its certificate and the newest list of revoked ones; whether anything was new.
+
+    Nothing is done before the broker has a certificate at all.
+    """
+    if BROKER_NAME not in authority.certificates():
+        return False
+    carried = authority.carried(BROKER_NAME)
+    return control.give_certificates(
+        {
+            "ca.crt": carried.authority,
+            f"crls/{authority.list_file_name()}": carried.revoked,
+            "broker.pem": carried.pair,
+        }
+    )
+
+
+def node_authority() -> Authority:
+    """The authority of this cluster's certificates."""
+    return Authority(Path(AUTHORITY_FOLDER))
+
+
+def broker_control() -> BrokerControl:
+    """The broker of this machine."""
+    return BrokerControl(read_broker_settings())
+
+
+def _ensure_own_certificate(database: Database, authority: Authority) -> None:
+    own = authority.certificates().get(BROKER_NAME)
+    if own is not None and own.expires > utc_now() + _RENEWED_BEFORE:
+        return
+    name = local_host(database)
+    authority.ensure(f"Image storage of {name}")
+    addresses = [host.address for host in fleet_addresses(database, [name]) if host.address != name]
+    wanted = Wanted(BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True)
+    authority.issue(wanted)
+    authority.settle(BROKER_NAME)
+
+
+def _storage_nodes(database: Database) -> list[BrokerNode]:
+    nodes = []
+    for name, found in resolve_attributes(database, None).items():
+        roles = storage_roles({attribute: resolved.value for attribute, resolved in found.items()})
+        if roles:
+            nodes.append(BrokerNode(name, roles))
+    return nodes
+
+
+def refuse_brokers_name(names: list[str]) -> None:
+    """UserError when a node has the name that the broker's certificate has."""
+    if BROKER_NAME in names:
+        raise UserError(
+            f'no certificate can be issued to a host named "{BROKER_NAME}": the broker has that name'
+        )

@@ -1,0 +1,28 @@
+"""`rocks list host certificate`"""
+
+import rocks.commands
+from rocks.actions.certify_hosts import list_certificates
+
+
+class Command(rocks.commands.Command):
+    """
+    List the certificates of hosts: serial number, the day on which it ends, and its state. That is good, not carried
+    (to its host, by sync host certificate), expires soon (within 30 days), or expired.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all that have a certificate when none is given.
+    </arg>
+
+    <example cmd='list host certificate'>
+    All certificates.
+    </example>
+
+    <related>add host certificate</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a certificate."""
+        self.beginOutput()
+        for host, *row in list_certificates(self.getHostnames(args) if args else None):
+            self.addOutput(host, row)
+        self.endOutput(header=("host", "serial", "expires", "state"), trimOwner=False)

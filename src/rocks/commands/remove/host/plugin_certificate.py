@@ -1,0 +1,17 @@
+"""Revokes the hosts' certificates."""
+
+from collections.abc import Sequence
+
+from rocks.commands.remove.host import HostPart
+
+
+class Plugin(HostPart):
+    """Hook of `remove host`."""
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Revoke them; a removal that fails later leaves them revoked."""
+        from rocks.actions.certify_hosts import (
+            remove_certificates,
+        )  # the library for certificates is slow to load
+
+        remove_certificates(hosts)

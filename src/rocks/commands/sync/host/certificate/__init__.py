@@ -1,0 +1,34 @@
+"""`rocks sync host certificate`"""
+
+import rocks.commands
+from rocks.actions.certify_hosts import carry_certificates
+from rocks.errors import RocksError
+
+
+class Command(rocks.commands.Command):
+    """
+    Carry the newest certificate of hosts there, over SSH, with its key, the authority's certificate and the list of
+    revoked ones, to /etc/rocks/pki. What a host had before is revoked when it has the new one.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+
+    <example cmd='sync host certificate nas-0-0'>
+    One host.
+    </example>
+
+    <related>add host certificate</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Carry them and tell of each host what was done."""
+        hosts = self.getSomeHostnames(args)
+        failures: dict[str, RocksError] = {}
+        for host, result in carry_certificates(self.db, hosts):
+            if isinstance(result, RocksError):
+                failures[host] = result
+                continue
+            revoked = "".join(f"; {shown.serial_text} is revoked" for shown in result)
+            self.showNow(f"{host}: has its certificate{revoked}\n")
+        self.endOutcomes(failures, len(hosts))

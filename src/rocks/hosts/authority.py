@@ -1,0 +1,182 @@
+"""The authority of this cluster's certificates, kept on the frontend; its key never leaves this folder.
+
+In the folder (0700), all written whole or not at all:
+ca.key, ca.crt       the authority itself; the key 0600
+revoked.pem          its list of revoked certificates
+nodes/NAME.pem       the newest certificate of each node with its key, 0600
+old/NAME.pem         the one before it, which stays good until the newest has been carried to the node
+carried/NAME         serial number of the certificate that the node has
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.clock import utc_now
+from rocks.errors import HostError, StateError, UserError
+from rocks.hosts import x509
+from rocks.hosts.x509 import Pair, Shown, Wanted
+
+AUTHORITY_FOLDER = "/etc/rocks/pki/authority"
+_FOLDERS = ("nodes", "old", "carried")
+LONGEST_NAME = 64
+"""X.520's bound for a common name."""
+
+
+class Carried(NamedTuple):
+    """What a node gets: its certificate with its key, the authority's certificate, the list of revoked ones; PEM."""
+
+    pair: bytes
+    authority: bytes
+    revoked: bytes
+
+
+class Authority:
+    """The authority in a folder. Several processes may use it at once: each change holds a lock on the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def ensure(self, name: str) -> bool:
+        """Make the authority unless there is one; `name` tells people whose it is. Returns whether it was made."""
+        with self._locked():
+            if (self._folder / "ca.crt").exists():
+                return False
+            pair = x509.make_authority(name[:LONGEST_NAME], utc_now())
+            _write(self._folder / "ca.key", pair.key)
+            _write(self._folder / "revoked.pem", x509.make_revoked_list(pair, [], utc_now()))
+            _write(self._folder / "ca.crt", pair.certificate)
+            return True
+
+    def issue(self, wanted: Wanted) -> Shown:
+        """A new certificate with a new key for a node. One it had before stays good until `settle` or `revoke`.
+
+        UserError for a name that no certificate can carry.
+        """
+        if len(wanted.node) > LONGEST_NAME or not wanted.node.isascii():
+            raise UserError(
+                f'"{wanted.node}" cannot stand in a certificate: a name has {LONGEST_NAME} ASCII characters at most'
+            )
+        with self._locked():
+            pair = x509.sign(self._pair(), wanted, utc_now())
+            newest = self._newest(wanted.node)
+            if newest.exists():
+                self._keep_old(wanted.node, newest)
+            _write(newest, pair.certificate + pair.key)
+            return x509.read_certificate(pair.certificate)
+
+    def settle(self, node: str) -> list[Shown]:
+        """The node has its newest certificate: revoke the one before it. Returns what was revoked."""
+        with self._locked():
+            serial = _read(self._newest(node)).serial_text
+            _write(self._folder / "carried" / node, serial.encode("ascii"))
+            old = self._old(node)
+            return self._revoke([old] if old.exists() else [])
+
+    def revoke(self, node: str) -> list[Shown]:
+        """Revoke all that the node has and forget its keys. Returns what was revoked, nothing when it had none."""
+        if not self._newest(node).exists() and not self._old(node).exists():
+            return []
+        with self._locked():
+            revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
+            (self._folder / "carried" / node).unlink(missing_ok=True)
+            return revoked
+
+    def certificates(self) -> dict[str, Shown]:
+        """Node → its newest certificate, by name."""
+        files = sorted((self._folder / "nodes").glob("*.pem"))
+        return {file.stem: _read(file) for file in files}
+
+    def is_carried(self, node: str) -> bool:
+        """Whether the node has its newest certificate."""
+        carried, newest = self._folder / "carried" / node, self._newest(node)
+        return (
+            carried.exists() and newest.exists() and carried.read_text("ascii") == _read(newest).serial_text
+        )
+
+    def carried(self, node: str) -> Carried:
+        """What the node needs to have. StateError when it has no certificate."""
+        newest = self._newest(node)
+        if not newest.exists():
+            raise StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
+        with self._locked():
+            return Carried(
+                newest.read_bytes(),
+                (self._folder / "ca.crt").read_bytes(),
+                (self._folder / "revoked.pem").read_bytes(),
+            )
+
+    def list_file_name(self) -> str:
+        """Name of the file in which TLS libraries look for the list of revoked certificates."""
+        return x509.list_file_name((self._folder / "ca.crt").read_bytes())
+
+    def _newest(self, node: str) -> Path:
+        return self._folder / "nodes" / f"{node}.pem"
+
+    def _old(self, node: str) -> Path:
+        return self._folder / "old" / f"{node}.pem"
+
+    def _pair(self) -> Pair:
+        try:
+            return Pair((self._folder / "ca.crt").read_bytes(), (self._folder / "ca.key").read_bytes())
+        except FileNotFoundError as error:
+            raise StateError(
+                f"the authority of certificates is not complete: {error.filename} is missing"
+            ) from None
+
+    def _keep_old(self, node: str, newest: Path) -> None:
+        if self._old(node).exists():  # two that the node may have are enough
+            self._revoke([self._old(node)])
+        newest.rename(self._old(node))
+
+    def _revoke(self, files: list[Path]) -> list[Shown]:
+        """Put the certificates on the list, then remove their files: killed in between, it is done again."""
+        if not files:
+            return []
+        shown = [_read(file) for file in files]
+        listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
+        known = {serial for serial, _ in listed}
+        listed += [(one.serial, utc_now()) for one in shown if one.serial not in known]
+        _write(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
+        for file in files:
+            file.unlink()
+        return shown
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            for folder in (self._folder, *(self._folder / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise HostError(
+                f"cannot use the folder of certificates {self._folder}: {error.strerror}"
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _read(file: Path) -> Shown:
+    try:
+        return x509.read_certificate(file.read_bytes())
+    except ValueError as error:
+        raise HostError(f"{file} is no certificate: {error}; remove it and issue another one") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that only root reads, whole or not at all, also when the machine's power fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

@@ -1,0 +1,50 @@
+"""Certificates carried to hosts: over SSH, through standard input, for nobody else to see."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import tarfile
+from collections.abc import Mapping
+
+from rocks.errors import HostError
+from rocks.hosts.openssh import ssh_arguments
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.process import run
+
+NODE_FOLDER = "/etc/rocks/pki"
+"""Where a node has its own certificate: node.pem (0600, with its key), ca.crt, revoked.pem."""
+
+DEADLINE_SECONDS = 30.0
+
+# Read by the host's sh. All files are there before the first is put in its place, the certificate last.
+_SCRIPT = """\
+umask 077 && mkdir -p -m 755 "$1" && new=$(mktemp -d "$1/.new.XXXXXX") && trap 'rm -rf "$new"' EXIT &&
+tar -x -p -f - -C "$new" && sync && mv -f "$new/ca.crt" "$new/revoked.pem" "$1/" && mv -f "$new/node.pem" "$1/"
+"""
+
+
+def carry(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+    """Put node.pem, ca.crt and revoked.pem into the folder on the host. HostError when it cannot be done."""
+    if host.is_local:
+        arguments = ["sh", "-c", _SCRIPT, "sh", folder]
+    else:
+        arguments = [
+            *ssh_arguments(host, settings),
+            f"exec sh -c {shlex.quote(_SCRIPT)} sh {shlex.quote(folder)}",
+        ]
+    finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=_archive(files))
+    if finished.exit_status != 0:
+        words = (finished.error_text or "it said nothing").splitlines()[-1]
+        raise HostError(f"the certificate did not get to host {host.name}: {words}")
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            entry.mode = 0o600 if name == "node.pem" else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return target.getvalue()

@@ -1,1 +1,0 @@
-"""The one door to the message broker. Filled with the image daemons."""

@@ -1,0 +1,222 @@
+"""A command's end of the bus: questions out, answers in, all with one deadline, in the caller's own thread."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Callable, Deque, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+
+from rocks import clock
+from rocks.clock import Deadline, wait_seconds
+from rocks.errors import BusyError, RocksError
+from rocks.imgstorage.bus.backoff import Backoff
+from rocks.imgstorage.bus.link import BrokerAwayError, Link, UndeliveredError
+from rocks.imgstorage.bus.messages import (
+    Delivery,
+    Kind,
+    Message,
+    UnfitError,
+    new_message_id,
+    read_delivery,
+)
+from rocks.imgstorage.bus.settings import BusSettings
+from rocks.wire import queues
+
+_log = logging.getLogger(__name__)
+
+_PREFETCH = 64
+_LONGEST_READ_SECONDS = 1.0
+
+Answer = Union[Delivery, RocksError]
+Listener = Callable[[str, Delivery], None]
+
+
+class NoAnswerError(BusyError):
+    """The deadline has passed; what was asked may well be under way: ask again with the same `message_id`."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request to a daemon's queue. Asked again with the same `message_id`, it is the same question."""
+
+    to: str
+    body: bytes
+    message_id: str = field(default_factory=new_message_id)
+
+
+class Asker:
+    """Asks daemons. Not for two threads at once; to be used in a `with`.
+
+    When the connection breaks while answers are waited for, it is made anew and what is unanswered is asked again:
+    daemons know a question by its `message_id` and repeat the answer they gave.
+    """
+
+    def __init__(self, settings: BusSettings) -> None:
+        self._settings = settings
+        self._link: Optional[Link] = None
+        self._queue = ""
+        self._come: Deque[Any] = deque()
+        self._unrouted: Dict[str, Question] = {}
+        self._tried_at = 0.0
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection. What was asked goes on where it was asked."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def ask(
+        self,
+        question: Question,
+        deadline_seconds: float,
+        on_event: Optional[Callable[[Delivery], None]] = None,
+    ) -> Delivery:
+        """The answer to one question; `on_event` is called for each event that comes before it.
+
+        BrokerAwayError when the broker cannot be reached to begin with, UndeliveredError when nobody has that queue,
+        NoAnswerError at the deadline.
+        """
+        listener = None if on_event is None else lambda _key, event: on_event(event)
+        for _, answer in self.ask_all({"": question}, deadline_seconds, listener):
+            if isinstance(answer, RocksError):
+                raise answer
+            return answer
+        raise NoAnswerError("nothing was asked")
+
+    def ask_all(
+        self,
+        questions: Mapping[str, Question],
+        deadline_seconds: float,
+        on_event: Optional[Listener] = None,
+    ) -> Iterator[Tuple[str, Answer]]:
+        """(key, answer or why there is none) for each question, as the answers come.
+
+        BrokerAwayError and RefusedError when the broker cannot be reached, or refuses us, to begin with.
+        """
+        if not questions:
+            return
+        deadline = Deadline(deadline_seconds)
+        open_ones = dict(questions)
+        if self._link is None:
+            self._connect()
+        yield from self._send(open_ones, is_first=True)
+        backoff = Backoff()
+        while open_ones and not deadline.passed():
+            try:
+                yield from self._listen(open_ones, deadline, on_event)
+            except BrokerAwayError as error:
+                _log.warning("%s; asking again as soon as it is back", error)
+                self.close()
+                yield from self._send_again(open_ones, deadline, backoff)
+        for key, question in open_ones.items():
+            yield (
+                key,
+                NoAnswerError(
+                    f"{queues.queue_node(question.to)} has not answered within {deadline_seconds:g} s; "
+                    f"what it was asked ({question.message_id}) may still be under way there"
+                ),
+            )
+
+    def _connect(self) -> None:
+        link = Link(self._settings)
+        link.open()
+        self._queue = queues.reply_queue(self._settings.node, secrets.token_hex(16))
+        self._come.clear()
+        link.make_reply_queue(self._queue)
+        link.consume(self._queue, _PREFETCH, self._come.append)
+        self._link = link
+
+    def _send(self, open_ones: Dict[str, Question], is_first: bool) -> Iterator[Tuple[str, Answer]]:
+        """Ask all; those that nobody takes are answered, by the error, and struck off. BrokerAwayError.
+
+        A queue that was there before and is not after an outage is waited for: its daemon has not come back yet.
+        """
+        self._unrouted.clear()
+        for key, question in list(open_ones.items()):
+            assert self._link is not None
+            try:
+                message = Message(
+                    question.to, question.body, Kind.REQUEST, question.message_id, None, self._queue
+                )
+                self._link.publish(message)
+            except BrokerAwayError:
+                self.close()
+                raise
+            except UndeliveredError as error:
+                if not is_first:
+                    self._unrouted[key] = question
+                    continue
+                del open_ones[key]
+                yield key, error
+            except RocksError as error:
+                del open_ones[key]
+                yield key, error
+
+    def _send_again(
+        self, open_ones: Dict[str, Question], deadline: Deadline, backoff: Backoff
+    ) -> Iterator[Tuple[str, Answer]]:
+        while open_ones and not deadline.passed():
+            try:
+                self._connect()
+                yield from self._send(open_ones, is_first=False)
+                backoff.reset()
+                return
+            except BrokerAwayError:
+                wait_seconds(min(backoff.next_seconds(), deadline.remaining_seconds() or 0.0))
+
+    def _listen(
+        self, open_ones: Dict[str, Question], deadline: Deadline, on_event: Optional[Listener]
+    ) -> Iterator[Tuple[str, Answer]]:
+        link = self._link
+        if link is None:
+            raise BrokerAwayError("the connection to the message broker is gone")
+        patience = min(_LONGEST_READ_SECONDS, self._settings.heartbeat_seconds / 4)
+        link.read(min(patience, deadline.remaining_seconds() or 0.0))
+        while self._come:
+            message = self._come.popleft()
+            link.acknowledge(message.delivery_tag)
+            found = _answered(message, open_ones)
+            if found is None:
+                continue
+            key, delivery = found
+            if delivery.kind is Kind.REPLY:
+                del open_ones[key]
+                yield key, delivery
+            elif on_event is not None:
+                on_event(key, delivery)
+        if self._unrouted and clock.monotonic_seconds() - self._tried_at > _LONGEST_READ_SECONDS:
+            self._tried_at = clock.monotonic_seconds()
+            late = {key: question for key, question in self._unrouted.items() if key in open_ones}
+            for key, answer in self._send(late, is_first=False):
+                del open_ones[key]
+                yield key, answer
+        link.beat()
+
+
+def _answered(message: Any, open_ones: Mapping[str, Question]) -> Optional[Tuple[str, Delivery]]:
+    """The question that this is about; None when it is not from him who was asked, or came too late."""
+    try:
+        delivery = read_delivery(message)
+    except UnfitError as error:
+        _log.warning("an answer was thrown away: %s", error)
+        return None
+    for key, question in open_ones.items():
+        if question.message_id == delivery.correlation_id:
+            if delivery.sender == queues.queue_node(question.to):
+                return key, delivery
+            _log.warning("%s answered what %s was asked; thrown away", delivery.sender, question.to)
+    return None

@@ -1,0 +1,332 @@
+"""A daemon's end of the bus: one thread that owns the connection, a few that run the handler.
+
+The connection's thread never runs a handler, so heartbeats go out whatever handlers do. Everything that it shall do for
+other threads is put on a list and a byte into a pipe wakes it: it waits for that pipe and the broker at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import queue
+import select
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Callable, Deque, List, Optional, Tuple
+
+from rocks.clock import Deadline, monotonic_seconds
+from rocks.errors import BugError, BusyError, RocksError
+from rocks.imgstorage.bus.backoff import Backoff
+from rocks.imgstorage.bus.link import BrokerAwayError, Link, NotYetThereError, UndeliveredError
+from rocks.imgstorage.bus.messages import Delivery, Message, UnfitError, read_delivery
+from rocks.imgstorage.bus.settings import BusSettings
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_SECONDS = 5.0
+_GIVEN_BACK_AFTER_SECONDS = 900.0
+"""RabbitMQ 3.10 ends a reader that holds a message for 30 minutes (consumer_timeout)."""
+
+_CLOSING_SECONDS = 10.0
+_SAME_COMPLAINT_SECONDS = 300.0
+
+Handler = Callable[[Delivery], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a bus.
+
+    Messages taken from the queue and not yet acknowledged, handlers' threads, messages waiting to be sent; and for how
+    long after the broker has come a missing queue may be one whose daemon is still on its way (`NotYetThereError`).
+    """
+
+    prefetch: int = 16
+    threads: int = 1
+    waiting: int = 1000
+    return_seconds: float = 60.0
+
+
+@dataclass
+class _Held:
+    """A message that is with a handler; `connection` counts connections, for tags of an older one mean nothing."""
+
+    connection: int
+    tag: int
+    delivery: Delivery
+    since: float = field(default_factory=monotonic_seconds)
+    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 30.0))
+
+
+class _Job:
+    """Something that the connection's thread does for another one, which may wait for it."""
+
+    def __init__(self, work: Callable[[Link], None]) -> None:
+        self.work = work
+        self.error: Optional[RocksError] = None
+        self.done = threading.Event()
+
+    def finish(self, error: Optional[RocksError]) -> None:
+        self.error = error
+        self.done.set()
+
+
+class Bus:
+    """Sends, and gives each message of `queue_name` to `handler`, for as long as it is not closed.
+
+    The handler returns when what it was told is on disk; then the message is acknowledged. BusyError from it means "not
+    now": it gets the same message again a little later. Any other error is a message that cannot be
+    handled: it goes to the dead letters and is logged. With one thread messages come in order, but for those that
+    come again. `on_connected` is called in a handler's thread each time that the broker is there (again).
+    """
+
+    def __init__(
+        self,
+        settings: BusSettings,
+        queue_name: Optional[str] = None,
+        handler: Optional[Handler] = None,
+        on_connected: Optional[Callable[[], None]] = None,
+        limits: Limits = Limits(),
+    ) -> None:
+        self._settings = settings
+        self._queue_name = queue_name
+        self._handler = handler
+        self._on_connected = on_connected
+        self._limits = limits
+        self._jobs: Deque[_Job] = deque()
+        self._jobs_lock = threading.Lock()
+        self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._later: List[Tuple[float, int, _Held]] = []
+        self._count = itertools.count()
+        self._connection = 0
+        self._connected_since = 0.0
+        self._connected = threading.Event()
+        self._closing = threading.Event()
+        self._leaving = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._complaint: Tuple[str, float] = ("", 0.0)
+        self._threads = [
+            threading.Thread(target=self._run_handlers, name=f"bus-handler-{number}", daemon=True)
+            for number in range(limits.threads)
+        ]
+        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+
+    def start(self) -> None:
+        """Begin, and return at once; the broker need not be there."""
+        for thread in (self._thread, *self._threads):
+            thread.start()
+
+    def close(self) -> None:
+        """Let handlers that run come to their end, 10 s at most, acknowledge, and leave."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        for _ in self._threads:
+            self._work.put(None)
+        deadline = Deadline(_CLOSING_SECONDS)
+        for thread in self._threads:
+            thread.join(deadline.remaining_seconds())
+        self._leaving.set()
+        self._wake()
+        self._thread.join(_CLOSING_SECONDS)
+        self._fail_jobs(BrokerAwayError("this daemon is leaving the message broker"))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there, as far as is known."""
+        return self._connected.is_set()
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is there within the time."""
+        return self._connected.wait(deadline_seconds)
+
+    def publish(self, message: Message) -> None:
+        """Send, and return when the broker has it on disk. Errors as `Link.publish`, and NotYetThereError.
+
+        BrokerAwayError at once while the broker is away: keep the message and send it from `on_connected`.
+        """
+        job = _Job(lambda link: link.publish(message))
+        with self._jobs_lock:
+            if not self._connected.is_set() or self._leaving.is_set():
+                raise BrokerAwayError(f"the message broker at {self._settings.address} is away")
+            if len(self._jobs) >= self._limits.waiting:
+                raise BusyError(f"{self._limits.waiting} messages wait to be sent already")
+            self._jobs.append(job)
+        self._wake()
+        # the messages before it wait for their confirmations too; a broken connection fails them all at once
+        if not job.done.wait(self._settings.confirm_deadline_seconds * 2):
+            raise BrokerAwayError("the message broker has not confirmed a message in time; it may have it")
+        if isinstance(job.error, UndeliveredError) and self._is_new():
+            raise NotYetThereError(f"{job.error}; its daemon may be about to come back")
+        if job.error is not None:
+            raise job.error
+
+    def _is_new(self) -> bool:
+        return monotonic_seconds() - self._connected_since < self._limits.return_seconds
+
+    # the connection's thread
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._leaving.is_set():
+            link = Link(self._settings)
+            try:
+                self._begin(link)
+                backoff.reset()
+                self._serve(link)
+            except RocksError as error:
+                self._lost(error)
+            except Exception as error:  # noqa: BLE001 - the bus must outlive its own faults
+                _log.exception("a fault in the bus")
+                self._lost(BugError(f"{type(error).__name__} in the bus; please report this"))
+            finally:
+                link.close()
+            self._leaving.wait(backoff.next_seconds())
+
+    def _begin(self, link: Link) -> None:
+        link.open()
+        self._connection += 1
+        self._later.clear()
+        if self._queue_name is not None:
+            link.ensure_daemon_queue(self._queue_name)
+            link.consume(self._queue_name, self._limits.prefetch, self._arrived_on(link))
+        _log.info("connected to the message broker at %s", self._settings.address)
+        self._complaint = ("", 0.0)
+        self._connected_since = monotonic_seconds()
+        self._connected.set()
+        if self._on_connected is not None:
+            self._work.put(self._on_connected)
+
+    def _serve(self, link: Link) -> None:
+        link.read()  # a message may have come in one piece with the answer to our wish to read, unseen by `select`
+        while self._jobs or not self._leaving.is_set():
+            watched = [link.fileno(), self._wake_read]
+            ready, _, _ = select.select(watched, [], [], self._patience_seconds())
+            if self._wake_read in ready:
+                _drain(self._wake_read)
+            self._do_jobs(link)
+            # whether `link` is ready or not: waiting for a confirmation, the library reads what comes behind it too
+            link.read()
+            self._hand_out_again()
+            link.beat()
+
+    def _patience_seconds(self) -> float:
+        most = min(_LONGEST_WAIT_SECONDS, self._settings.heartbeat_seconds / 4)
+        return max(0.0, min(most, self._later[0][0] - monotonic_seconds())) if self._later else most
+
+    def _do_jobs(self, link: Link) -> None:
+        while self._jobs:
+            job = self._jobs[0]
+            try:
+                job.work(link)
+            except BrokerAwayError:
+                raise  # fails this job with all the others
+            except RocksError as error:
+                self._jobs.popleft()
+                job.finish(error)
+            else:
+                self._jobs.popleft()
+                job.finish(None)
+
+    def _hand_out_again(self) -> None:
+        now = monotonic_seconds()
+        while self._later and self._later[0][0] <= now:
+            self._work.put(heapq.heappop(self._later)[2])
+
+    def _arrived_on(self, link: Link) -> Callable[[Any], None]:
+        def arrived(message: Any) -> None:
+            try:
+                delivery = read_delivery(message)
+            except UnfitError as error:
+                _log.error("a message on %s goes to the dead letters: %s", self._queue_name, error)
+                link.bury(message.delivery_tag)
+                return
+            self._work.put(_Held(self._connection, message.delivery_tag, delivery))
+
+        return arrived
+
+    def _lost(self, error: RocksError) -> None:
+        with self._jobs_lock:
+            self._connected.clear()
+        self._fail_jobs(error)
+        text, since = self._complaint
+        now = monotonic_seconds()
+        if str(error) != text or now - since > _SAME_COMPLAINT_SECONDS:
+            self._complaint = (str(error), now)
+            _log.warning("%s; trying again for as long as it takes", error)
+
+    def _fail_jobs(self, error: RocksError) -> None:
+        while self._jobs:
+            self._jobs.popleft().finish(error)
+
+    # the handlers' threads
+
+    def _run_handlers(self) -> None:
+        while True:
+            item = self._work.get()
+            if item is None:
+                return
+            if not isinstance(item, _Held):
+                self._tell_connected(item)
+            elif item.connection == self._connection and not self._closing.is_set():
+                self._handle(item)
+
+    def _tell_connected(self, told: Callable[[], None]) -> None:
+        try:
+            told()
+        except RocksError as error:
+            _log.warning("after connecting: %s", error)
+        except Exception:  # noqa: BLE001
+            _log.exception("a fault after connecting; please report this")
+
+    def _handle(self, held: _Held) -> None:
+        assert self._handler is not None
+        try:
+            self._handler(held.delivery)
+        except BusyError as error:
+            _log.info("message %s waits: %s", held.delivery.message_id, error)
+            if monotonic_seconds() - held.since > _GIVEN_BACK_AFTER_SECONDS:
+                self._settle(held, lambda link: link.give_back(held.tag))
+            else:
+                self._settle(held, lambda _link: self._keep_for_later(held))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not come for ever
+            words = str(error) if isinstance(error, RocksError) else f"{type(error).__name__}: {error}"
+            _log.exception("message %s goes to the dead letters: %s", held.delivery.message_id, words)
+            self._settle(held, lambda link: link.bury(held.tag))
+        else:
+            self._settle(held, lambda link: link.acknowledge(held.tag))
+
+    def _keep_for_later(self, held: _Held) -> None:
+        due = monotonic_seconds() + held.backoff.next_seconds()
+        heapq.heappush(self._later, (due, next(self._count), held))
+
+    def _settle(self, held: _Held, work: Callable[[Link], None]) -> None:
+        """Have the connection's thread do it, if it is still the connection on which the message came."""
+
+        def settle(link: Link) -> None:
+            if held.connection == self._connection:
+                work(link)
+
+        with self._jobs_lock:
+            if self._connected.is_set():
+                self._jobs.append(_Job(settle))
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # it is full of bytes that wake
+
+
+def _drain(pipe: int) -> None:
+    try:
+        while os.read(pipe, 4096):
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,126 @@
+"""A real broker for the whole run, with the rights of a small site: head (frontend), nas-0-0, vmc-0-0 and vmc-0-1.
+
+Each test has a node of its own, made for it, so that no test finds what another has left in a queue.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lab import broker
+from lab.broker import BrokerPlace
+from rocks.hosts.authority import Authority
+from rocks.hosts.x509 import Wanted
+from rocks.imgstorage.bus import BusSettings
+from rocks.imgstorage.bus.secure import connect
+from rocks.render.broker import BrokerNode, definitions
+from rocks.wire import queues
+
+NODES = {
+    "head": queues.FRONTEND,
+    "nas-0-0": queues.NAS,
+    "vmc-0-0": queues.HOST,
+    "vmc-0-1": queues.HOST,
+    # one NAS for each test that needs a queue of its own
+    **{f"nas-1-{number}": queues.NAS for number in range(20)},
+}
+
+
+@dataclass(frozen=True)
+class RealBroker:
+    """The broker of the run and the certificates of its site."""
+
+    place: BrokerPlace
+    authority: Authority
+    folder: Path
+    fresh: Iterator[int] = field(default_factory=itertools.count)
+
+    def settings(self, node: str, **more: object) -> BusSettings:
+        """How that node comes in."""
+        pair = self.folder / f"{node}.pem"
+        if not pair.exists():
+            pair.touch(mode=0o600)
+            pair.write_bytes(self.authority.carried(node).pair)
+        return BusSettings(
+            node,
+            self.place.address,
+            self.place.port,
+            "localhost",
+            str(pair),
+            str(self.folder / "pki" / "ca.crt"),
+            **more,  # type: ignore[arg-type]
+        )
+
+    def fresh_nas(self) -> str:
+        """A NAS whose queue no other test has used."""
+        return f"nas-1-{next(self.fresh)}"
+
+    def give_certificates(self) -> None:
+        """Have the broker use the newest list of revoked certificates."""
+        carried = self.authority.carried("broker")
+        revoked = (self.authority.list_file_name(), carried.revoked)
+        broker.give_certificates(self.place, carried.authority, carried.pair, revoked)
+
+    def ready(self, queue: str) -> int:
+        """How many messages lie in a queue and are with nobody.
+
+        By AMQP: what `rabbitmqctl list_queues` says of quorum queues is 5 s old (RabbitMQ 3.10).
+        """
+        connection = connect(self.settings("head"))
+        try:
+            return int(connection.channel().queue_declare(queue, passive=True).message_count)
+        finally:
+            connection.close()
+
+    def wait_for(self, queue: str, ready: int) -> None:
+        """Until so many messages lie in the queue, 5 s at most."""
+        end_at = time.monotonic() + 5
+        while (found := self.ready(queue)) != ready:
+            assert time.monotonic() < end_at, f"{found} messages in {queue}, not {ready}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def real_broker() -> Iterator[RealBroker]:
+    """A running RabbitMQ. Skips where it cannot run; ends with the run, even when that is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests on a real RabbitMQ start it under a user id of its own, which needs root")
+    for program in ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/bin/setpriv"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-broker-", dir="/tmp"))
+    folder.chmod(0o755)  # the broker is another user and must reach its folders
+    made = RealBroker(BrokerPlace(folder / "broker"), Authority(folder / "pki"), folder)
+    made.place.folder.mkdir()
+    try:
+        made.authority.ensure("the tests' authority")
+        for node in NODES:
+            made.authority.issue(Wanted(node, [node], [], 30))
+        made.authority.issue(Wanted("broker", ["localhost"], [made.place.address], 30, is_service=True))
+        made.give_certificates()
+        broker.start(made.place, ends_with_starter=True)
+        document = folder / "definitions.json"
+        document.write_text(definitions(BrokerNode(node, frozenset([role])) for node, role in NODES.items()))
+        broker.control(made.place, "import_definitions", str(document))
+        yield made
+    finally:
+        broker.stop(made.place)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def closing() -> Iterator[Callable[[object], None]]:
+    """`closing(x)`: have `x.close()` called after the test."""
+    things: list[object] = []
+    yield things.append
+    for thing in reversed(things):
+        thing.close()  # type: ignore[attr-defined]

@@ -1,0 +1,186 @@
+"""A broker that is killed, stopped or full: what was taken is kept, what was not is told, everybody comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from lab import broker
+from rocks.errors import BusyError, RocksError
+from rocks.imgstorage.bus import (
+    Asker,
+    BrokerAwayError,
+    Bus,
+    Delivery,
+    Limits,
+    Message,
+    Question,
+    QueueFullError,
+    send_waiting,
+)
+from rocks.wire import queues
+from tests.system.imgstorage.conftest import RealBroker
+
+Closing = Callable[[object], None]
+
+
+class ListOutbox:
+    """An outbox that a store would have on disk."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.why: dict[str, RocksError] = {}
+
+    def waiting(self, most: int) -> Sequence[Message]:
+        return self.messages[:most]
+
+    def sent(self, message_id: str) -> None:
+        self.messages = [message for message in self.messages if message.message_id != message_id]
+
+    def failed(self, message_id: str, why: RocksError) -> None:
+        self.sent(message_id)
+        self.why[message_id] = why
+
+
+def test_a_killed_broker_comes_back_with_everything(real_broker: RealBroker, closing: Closing) -> None:
+    """Messages wait in it, an outbox waits for it, and a command that waits for its answer gets it after all."""
+    sleeper, nas = real_broker.fresh_nas(), real_broker.fresh_nas()
+    come: queue.Queue[Delivery] = queue.Queue()
+    first = Bus(real_broker.settings(sleeper), queues.nas_queue(sleeper), come.put)
+    closing(first)
+    first.start()
+    assert first.wait_until_connected(10)
+    first.close()
+
+    outbox = ListOutbox()
+    host = Bus(real_broker.settings("vmc-0-0"), limits=Limits(return_seconds=8))
+    asked: queue.Queue[Delivery] = queue.Queue()
+    daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), asked.put)
+    for bus in (host, daemon):
+        closing(bus)
+        bus.start()
+        assert bus.wait_until_connected(10)
+    for number in range(5):
+        host.publish(Message(queues.nas_queue(sleeper), b"before %d" % number))
+
+    question = Question(queues.nas_queue(nas), b"map")
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        with Asker(real_broker.settings("head")) as asker:
+            answers.append(asker.ask(question, 60).body)
+
+    command = threading.Thread(target=ask)
+    command.start()
+    assert asked.get(timeout=10).body == b"map"
+
+    broker.kill(real_broker.place)
+    while host.is_connected or daemon.is_connected:
+        time.sleep(0.01)
+    outbox.messages = [Message(queues.nas_queue(sleeper), b"meanwhile %d" % number) for number in range(3)]
+    outbox.messages.append(Message(queues.nas_queue("nas-9-9"), b"to nobody"))
+    nobody = outbox.messages[-1].message_id
+    with pytest.raises(BrokerAwayError):
+        send_waiting(host, outbox)
+    assert len(outbox.messages) == 4
+
+    def send() -> None:
+        while outbox.messages:
+            try:
+                send_waiting(host, outbox)
+            except BusyError:
+                time.sleep(0.1)
+
+    postman = threading.Thread(target=send)
+    postman.start()
+    broker.start(real_broker.place, ends_with_starter=True)
+    again = asked.get(timeout=40)
+    assert again.message_id == question.message_id, "asked again, as the same question"
+    reply = again.reply(b"mapped")
+    assert reply is not None
+    while True:  # the last one to ask is the one that waits; an older queue for replies is gone
+        try:
+            daemon.publish(reply)
+            break
+        except RocksError:
+            reply = asked.get(timeout=10).reply(b"mapped")
+            assert reply is not None
+    command.join(20)
+    assert answers == [b"mapped"]
+
+    second = Bus(real_broker.settings(sleeper), queues.nas_queue(sleeper), come.put)
+    closing(second)
+    second.start()
+    bodies = [come.get(timeout=30).body for _ in range(8)]
+    assert bodies == [b"before %d" % n for n in range(5)] + [b"meanwhile %d" % n for n in range(3)]
+    postman.join(20)
+    assert outbox.messages == []
+    assert "Message could not be delivered" in str(outbox.why[nobody])
+
+
+def test_a_broker_that_stands_still_is_noticed(real_broker: RealBroker, closing: Closing) -> None:
+    """Its kernel still takes connections, and it says nothing."""
+    nas = real_broker.fresh_nas()
+    daemon = Bus(
+        real_broker.settings(nas, heartbeat_seconds=2, connect_deadline_seconds=1.0),
+        queues.nas_queue(nas),
+        lambda _: None,
+    )
+    closing(daemon)
+    daemon.start()
+    assert daemon.wait_until_connected(10)
+    process_id = broker.running_process(real_broker.place)
+    assert process_id is not None
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        end_at = time.monotonic() + 15
+        while daemon.is_connected:
+            assert time.monotonic() < end_at, "heartbeats that do not come were not noticed"
+            time.sleep(0.05)
+        begun = time.monotonic()
+        with pytest.raises(BusyError):
+            Asker(real_broker.settings("head", connect_deadline_seconds=1.0)).ask(
+                Question(queues.nas_queue(nas), b"1"), 5
+            )
+        assert time.monotonic() - begun < 5
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+    assert daemon.wait_until_connected(40)
+
+
+def test_a_full_queue_is_told_and_takes_again_later(real_broker: RealBroker, closing: Closing) -> None:
+    """With a bound of three for this queue, above the policy of all."""
+    nas = real_broker.fresh_nas()
+    name = queues.nas_queue(nas)
+    bound = json.dumps({"max-length": 3, "overflow": "reject-publish"})
+    words = ("-p", queues.VIRTUAL_HOST, "--priority", "9", "--apply-to", "queues")
+    broker.control(real_broker.place, "set_policy", *words, "small", f"^{name}$", bound)
+    come: queue.Queue[bytes] = queue.Queue()
+    first = Bus(real_broker.settings(nas), name, lambda _: None)
+    closing(first)
+    first.start()
+    assert first.wait_until_connected(10)
+    first.close()
+    head = Bus(real_broker.settings("head"))
+    closing(head)
+    head.start()
+    assert head.wait_until_connected(10)
+    taken = 0
+    with pytest.raises(QueueFullError, match=f"{name} is full"):
+        for number in range(20):
+            head.publish(Message(name, b"%d" % number))
+            taken += 1
+    assert 3 <= taken < 20
+    second = Bus(real_broker.settings(nas), name, lambda delivery: come.put(delivery.body))
+    closing(second)
+    second.start()
+    assert [come.get(timeout=10) for _ in range(taken)] == [b"%d" % number for number in range(taken)]
+    head.publish(Message(name, b"again"))
+    assert come.get(timeout=10) == b"again"

@@ -1,0 +1,216 @@
+"""Who may come in, and what he may do there: asked of a real RabbitMQ with the rights that we give it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import amqp
+import pytest
+
+from lab import broker
+from rocks.clock import utc_now
+from rocks.hosts import x509
+from rocks.hosts.x509 import Wanted
+from rocks.imgstorage.bus import BrokerAwayError, Bus, BusSettings, Message, RefusedError
+from rocks.imgstorage.bus.link import Link
+from rocks.imgstorage.bus.secure import connect
+from rocks.wire import queues
+from tests.system.imgstorage.conftest import RealBroker
+
+VMC = queues.host_queue("vmc-0-0")
+OTHER = queues.host_queue("vmc-0-1")
+NAS = queues.nas_queue("nas-0-0")
+TOKEN = "0" * 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def daemons_queues(real_broker: RealBroker) -> None:
+    for node, name in (("vmc-0-0", VMC), ("vmc-0-1", OTHER), ("nas-0-0", NAS)):
+        link = Link(real_broker.settings(node))
+        link.open()
+        link.ensure_daemon_queue(name)
+        link.close()
+
+
+def refused(settings: BusSettings, act: Callable[[Any], object]) -> None:
+    """The broker refuses what `act` does on a channel."""
+    connection = connect(settings)
+    try:
+        with pytest.raises((amqp.exceptions.AccessRefused, amqp.exceptions.PreconditionFailed)):
+            act(connection.channel())
+            connection.drain_events(timeout=2)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("node", "to", "allowed"),
+    [
+        ("head", NAS, True),
+        ("head", VMC, True),
+        ("nas-0-0", VMC, True),
+        ("nas-0-0", NAS, False),
+        ("vmc-0-0", NAS, True),
+        ("vmc-0-0", OTHER, False),
+        ("head", queues.DEAD_QUEUE, False),
+    ],
+)
+def test_a_node_writes_only_where_its_role_has_something_to_say(
+    real_broker: RealBroker, node: str, to: str, allowed: bool
+) -> None:
+    link = Link(real_broker.settings(node))
+    link.open()
+    try:
+        if allowed:
+            link.publish(Message(to, b"1"))
+        else:
+            with pytest.raises(RefusedError, match="access to topic"):
+                link.publish(Message(to, b"1"))
+            if node != "head":
+                return
+            link.publish(Message(NAS, b"after a refusal the link still sends"))
+    finally:
+        link.close()
+
+
+def test_a_node_reads_no_queue_but_its_own(real_broker: RealBroker) -> None:
+    settings = real_broker.settings("vmc-0-0")
+    for name in (OTHER, NAS, queues.DEAD_QUEUE):
+        refused(settings, lambda channel, name=name: channel.basic_consume(name))
+        refused(settings, lambda channel, name=name: channel.basic_get(name))
+        refused(settings, lambda channel, name=name: channel.queue_purge(name))
+        refused(settings, lambda channel, name=name: channel.queue_delete(name))
+    refused(settings, lambda channel: channel.queue_declare(queues.host_queue("vmc-9-9"), durable=True))
+    refused(settings, lambda channel: channel.queue_declare(queues.reply_queue("head", TOKEN)))
+    # binding its own queue for another's messages would be reading them too
+    refused(settings, lambda channel: channel.queue_bind(VMC, queues.EXCHANGE, routing_key=OTHER))
+    refused(settings, lambda channel: channel.queue_bind(VMC, queues.EXCHANGE, routing_key="#"))
+    refused(settings, lambda channel: channel.exchange_declare("mine", "topic"))
+    refused(settings, lambda channel: channel.exchange_delete(queues.EXCHANGE))
+
+
+def test_the_default_exchange_is_no_way_round(real_broker: RealBroker) -> None:
+    message = amqp.Message(b"1", user_id="vmc-0-0")
+    refused(
+        real_broker.settings("vmc-0-0"),
+        lambda channel: channel.basic_publish_confirm(message, exchange="", routing_key=OTHER, timeout=2),
+    )
+
+
+def test_no_node_speaks_as_another(real_broker: RealBroker) -> None:
+    """The broker itself compares `user_id` with the certificate."""
+    message = amqp.Message(b"1", user_id="nas-0-0", message_id="1", type="request")
+    refused(
+        real_broker.settings("vmc-0-0"),
+        lambda channel: channel.basic_publish_confirm(
+            message, exchange=queues.EXCHANGE, routing_key=NAS, timeout=2
+        ),
+    )
+
+
+def test_what_does_not_say_who_sent_it_is_never_read(
+    real_broker: RealBroker, closing: Callable[[object], None]
+) -> None:
+    """The broker lets messages without `user_id` pass; so does it one that wants others to be answered."""
+    nas = real_broker.fresh_nas()
+    read: list[object] = []
+    daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), read.append)
+    closing(daemon)
+    daemon.start()
+    assert daemon.wait_until_connected(10)
+    before = real_broker.ready(queues.DEAD_QUEUE)
+    connection = connect(real_broker.settings("vmc-0-0"))
+    unfit = (
+        {"message_id": "1", "type": "request"},
+        {"message_id": "2", "type": "request", "user_id": "vmc-0-0", "reply_to": OTHER},
+        {"message_id": "3", "type": "gossip", "user_id": "vmc-0-0"},
+        {"type": "request", "user_id": "vmc-0-0"},
+    )
+    for properties in unfit:
+        connection.channel().basic_publish_confirm(
+            amqp.Message(b"1", **properties), queues.EXCHANGE, queues.nas_queue(nas), timeout=5
+        )
+    connection.close()
+    real_broker.wait_for(queues.DEAD_QUEUE, before + len(unfit))
+    assert read == []
+
+
+def test_a_certificate_of_another_authority_is_refused(
+    real_broker: RealBroker, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Also when it says the same name; and a broker that is not ours is not spoken to."""
+    folder = tmp_path_factory.mktemp("pki")
+    theirs = x509.make_authority("the tests' authority", utc_now())
+    pair = x509.sign(theirs, Wanted("vmc-0-0", ["vmc-0-0"], [], 1), utc_now())
+    (folder / "pair.pem").write_bytes(pair.certificate + pair.key)
+    (folder / "ca.crt").write_bytes(theirs.certificate)
+    ours = real_broker.settings("vmc-0-0")
+    refused_to_open(_with(ours, pair_file=str(folder / "pair.pem")), "refuses the certificate of")
+    refused_to_open(_with(ours, authority_file=str(folder / "ca.crt")), "not as it must be")
+    refused_to_open(_with(ours, server_name="elsewhere"), "not as it must be")
+
+
+def test_nobody_comes_in_without_a_certificate(real_broker: RealBroker) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(real_broker.settings("head").authority_file)
+    place = (real_broker.place.address, real_broker.place.port)
+    with (
+        pytest.raises((ssl.SSLError, ConnectionResetError)),
+        socket.create_connection(place, 5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(b"AMQP\0\0\x09\x01")
+        secure.recv(1)
+
+
+def test_the_brokers_own_certificate_lets_nobody_in(real_broker: RealBroker) -> None:
+    refused_to_open(real_broker.settings("broker"), "refuses the certificate of")
+
+
+def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_out(
+    real_broker: RealBroker, closing: Callable[[object], None]
+) -> None:
+    """Both are needed: the list stops the certificate, also under a user made anew; deleting ends what is open."""
+    nas = real_broker.fresh_nas()
+    old = real_broker.settings(nas)
+    daemon = Bus(old, queues.nas_queue(nas), lambda _: None)
+    closing(daemon)
+    daemon.start()
+    assert daemon.wait_until_connected(10)
+
+    real_broker.authority.issue(Wanted(nas, [nas], [], 30))
+    assert [shown.node for shown in real_broker.authority.settle(nas)] == [nas]
+    real_broker.give_certificates()
+    refused_to_open(old, "refuses the certificate of")
+    assert daemon.is_connected, "a list of revoked certificates ends no open connection"
+
+    new = real_broker.folder / f"{nas}.new.pem"
+    new.write_bytes(real_broker.authority.carried(nas).pair)
+    link = Link(_with(old, pair_file=str(new)))
+    link.open()
+
+    broker.control(real_broker.place, "delete_user", nas)
+    end_at = time.monotonic() + 10
+    while daemon.is_connected and time.monotonic() < end_at:
+        time.sleep(0.05)
+    assert not daemon.is_connected
+    with pytest.raises((BrokerAwayError, RefusedError)):
+        link.publish(Message(VMC, b"1"))
+    refused_to_open(_with(old, pair_file=str(new)), f"does not let {nas} in")
+
+
+def refused_to_open(settings: BusSettings, words: str) -> None:
+    link = Link(settings)
+    try:
+        with pytest.raises((RefusedError, BrokerAwayError), match=words):
+            link.open()
+    finally:
+        link.close()
+
+
+def _with(settings: BusSettings, **more: str) -> BusSettings:
+    return BusSettings(**{**settings.__dict__, **more})

@@ -1,0 +1,294 @@
+"""Messages over a real RabbitMQ: nothing is lost, nothing is done twice unseen, nothing waits for ever."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.errors import BusyError, ToolError
+from rocks.imgstorage.bus import (
+    Asker,
+    BrokerAwayError,
+    Bus,
+    Delivery,
+    Kind,
+    Limits,
+    Message,
+    NoAnswerError,
+    Question,
+    UndeliveredError,
+)
+from rocks.imgstorage.bus.link import Link
+from rocks.imgstorage.bus.service import Handler
+from rocks.process import start_with_pipes
+from rocks.render.broker import MOST_DELIVERIES
+from rocks.wire import queues
+from tests.system.imgstorage.conftest import RealBroker
+
+SOURCES = Path(__file__).parents[3] / "src"
+Closing = Callable[[object], None]
+
+
+class Inbox:
+    """A handler that keeps what comes."""
+
+    def __init__(self) -> None:
+        self.come: queue.Queue[Delivery] = queue.Queue()
+
+    def __call__(self, delivery: Delivery) -> None:
+        self.come.put(delivery)
+
+    def next(self) -> Delivery:
+        return self.come.get(timeout=10)
+
+
+@pytest.fixture
+def started(real_broker: RealBroker, closing: Closing) -> Callable[..., Bus]:
+    """`started(node, queue, handler)`: a bus that is connected."""
+
+    def start(
+        node: str, name: str | None = None, handler: Handler | None = None, limits: Limits | None = None
+    ) -> Bus:
+        bus = Bus(real_broker.settings(node), name, handler, limits=limits or Limits(return_seconds=0))
+        closing(bus)
+        bus.start()
+        assert bus.wait_until_connected(10)
+        return bus
+
+    return start
+
+
+def test_a_message_arrives_with_the_name_of_its_sender(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    nas, inbox = real_broker.fresh_nas(), Inbox()
+    started(nas, queues.nas_queue(nas), inbox)
+    host = started("vmc-0-0", queues.host_queue("vmc-0-0"), Inbox())
+    message = Message(queues.nas_queue(nas), b'{"action":"x"}', reply_to=queues.host_queue("vmc-0-0"))
+    host.publish(message)
+    got = inbox.next()
+    assert (got.sender, got.body, got.kind) == ("vmc-0-0", b'{"action":"x"}', Kind.REQUEST)
+    assert (got.message_id, got.correlation_id) == (message.message_id, None)
+    assert (got.reply_to, got.is_again) == (queues.host_queue("vmc-0-0"), False)
+
+
+def test_a_message_waits_for_a_daemon_that_is_away(
+    real_broker: RealBroker, started: Callable[..., Bus], closing: Closing
+) -> None:
+    nas, inbox = real_broker.fresh_nas(), Inbox()
+    name = queues.nas_queue(nas)
+    started(nas, name, Inbox()).close()
+    started("vmc-0-0").publish(Message(name, b"1"))
+    started(nas, name, inbox)
+    assert inbox.next().body == b"1"
+
+
+def test_a_queue_that_nobody_ever_made_is_told(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+    bus = started("head")
+    with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
+        bus.publish(Message(queues.host_queue("vmc-9-9"), b"1"))
+    with pytest.raises(UndeliveredError), Asker(real_broker.settings("head")) as asker:
+        asker.ask(Question(queues.host_queue("vmc-9-9"), b"1"), 10)
+
+
+def test_what_a_killed_daemon_had_not_finished_comes_again(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    """The other end runs under the distribution's own Python and kombu, as on a host."""
+    nas, inbox = real_broker.fresh_nas(), Inbox()
+    name = queues.nas_queue(nas)
+    settings = real_broker.settings(nas)
+    program = str(Path(__file__).with_name("reader_process.py"))
+    words = [nas, settings.address, str(settings.port), settings.pair_file, settings.authority_file, name]
+    reader = start_with_pipes(
+        ["/usr/bin/python3", program, *words], {**os.environ, "PYTHONPATH": str(SOURCES)}
+    )
+    assert reader.stdout is not None
+    try:
+        bus = started("head")
+        message = Message(name, b"precious")
+        for _ in range(100):
+            try:
+                bus.publish(message)
+                break
+            except UndeliveredError:
+                time.sleep(0.1)
+        assert reader.stdout.readline() == b"precious\n"
+    finally:
+        reader.kill()
+        _, said = reader.communicate()
+    assert said == b""
+    started(nas, name, inbox)
+    got = inbox.next()
+    assert (got.body, got.message_id, got.is_again) == (b"precious", message.message_id, True)
+
+
+def test_not_now_is_asked_again_and_order_is_kept_otherwise(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    nas = real_broker.fresh_nas()
+    seen: queue.Queue[bytes] = queue.Queue()
+    refused = []
+
+    def handler(delivery: Delivery) -> None:
+        if delivery.body == b"1" and not refused:
+            refused.append(delivery)
+            raise BusyError("not now")
+        seen.put(delivery.body)
+
+    daemon = started(nas, queues.nas_queue(nas), handler)
+    bus = started("head")
+    for body in (b"1", b"2", b"3"):
+        bus.publish(Message(queues.nas_queue(nas), body))
+    assert [seen.get(timeout=10) for _ in range(3)] == [b"2", b"3", b"1"]
+    daemon.close()
+    assert real_broker.ready(queues.nas_queue(nas)) == 0, "what was handled does not come back"
+
+
+def test_a_message_that_breaks_its_handler_goes_to_the_dead_letters(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    nas = real_broker.fresh_nas()
+    seen: queue.Queue[bytes] = queue.Queue()
+
+    def handler(delivery: Delivery) -> None:
+        seen.put(delivery.body)
+        if delivery.body == b"poison":
+            raise ZeroDivisionError
+
+    daemon = started(nas, queues.nas_queue(nas), handler)
+    before = real_broker.ready(queues.DEAD_QUEUE)
+    bus = started("head")
+    bus.publish(Message(queues.nas_queue(nas), b"poison"))
+    bus.publish(Message(queues.nas_queue(nas), b"sound"))
+    assert [seen.get(timeout=10), seen.get(timeout=10)] == [b"poison", b"sound"]
+    real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
+    daemon.close()
+    assert real_broker.ready(queues.nas_queue(nas)) == 0
+
+
+def test_a_message_that_kills_its_reader_comes_back_only_so_often(real_broker: RealBroker) -> None:
+    """As when the daemon dies over it each time: then it goes to the dead letters too."""
+    nas = real_broker.fresh_nas()
+    link = Link(real_broker.settings(nas))
+    link.open()
+    head = Link(real_broker.settings("head"))
+    head.open()
+    come: list[Any] = []
+    try:
+        link.ensure_daemon_queue(queues.nas_queue(nas))
+        link.consume(queues.nas_queue(nas), 1, come.append)
+        before = real_broker.ready(queues.DEAD_QUEUE)
+        head.publish(Message(queues.nas_queue(nas), b"1"))
+        times = 0
+        while link.read(2.0):
+            for message in come:
+                times += 1
+                link.give_back(message.delivery_tag)
+            come.clear()
+        assert times == MOST_DELIVERIES + 1
+        real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
+    finally:
+        link.close()
+        head.close()
+
+
+def test_at_most_so_many_are_taken_at_once(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+    """Two threads, four messages out: the others stay in the broker until the handlers go on."""
+    nas = real_broker.fresh_nas()
+    go_on = threading.Event()
+    at_work: queue.Queue[bytes] = queue.Queue()
+
+    def handler(delivery: Delivery) -> None:
+        at_work.put(delivery.body)
+        go_on.wait(20)
+
+    taker = started(nas, queues.nas_queue(nas), handler, limits=Limits(prefetch=4, threads=2))
+    bus = started("head")
+    for number in range(10):
+        bus.publish(Message(queues.nas_queue(nas), b"%d" % number))
+    assert sorted(at_work.get(timeout=10) for _ in range(2)) == [b"0", b"1"]
+    time.sleep(0.3)
+    assert at_work.empty()
+    assert taker._work.qsize() == 2, "prefetch bounds what lies in memory"
+    go_on.set()
+    assert len([at_work.get(timeout=10) for _ in range(8)]) == 8
+
+
+def test_a_command_hears_of_progress_and_gets_its_answer(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    nas = real_broker.fresh_nas()
+    daemon: list[Bus] = []
+
+    def handler(delivery: Delivery) -> None:
+        for body, kind in ((b"10 %", Kind.EVENT), (b"90 %", Kind.EVENT), (b"done", Kind.REPLY)):
+            message = delivery.reply(body, kind)
+            assert message is not None
+            daemon[0].publish(message)
+
+    daemon.append(started(nas, queues.nas_queue(nas), handler))
+    events: list[bytes] = []
+    with Asker(real_broker.settings("head")) as asker:
+        for _ in range(2):
+            question = Question(queues.nas_queue(nas), b"map")
+            answer = asker.ask(question, 10, lambda event: events.append(event.body))
+            assert (answer.body, answer.sender) == (b"done", nas)
+            assert answer.correlation_id == question.message_id
+    assert events == [b"10 %", b"90 %"] * 2
+
+
+def test_a_command_waits_no_longer_than_its_deadline_and_may_ask_again(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    nas, inbox = real_broker.fresh_nas(), Inbox()
+    started(nas, queues.nas_queue(nas), inbox)
+    question = Question(queues.nas_queue(nas), b"map")
+    with Asker(real_broker.settings("head")) as asker:
+        begun = time.monotonic()
+        with pytest.raises(NoAnswerError, match=question.message_id):
+            asker.ask(question, 0.5)
+        assert 0.4 < time.monotonic() - begun < 3
+        with pytest.raises(NoAnswerError):
+            asker.ask(question, 0.5)
+    assert [inbox.next().message_id, inbox.next().message_id] == [question.message_id] * 2
+
+
+def test_an_answer_of_somebody_else_does_not_count(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
+    """vmc-0-1 knows the queue for replies and the id of the question, and answers in place of the NAS."""
+    nas, inbox = real_broker.fresh_nas(), Inbox()
+    started(nas, queues.nas_queue(nas), inbox)
+    other = started("vmc-0-1")
+
+    def meddle() -> None:
+        message = inbox.next().reply(b"done, trust me")
+        assert message is not None
+        other.publish(message)
+
+    meddler = threading.Thread(target=meddle)
+    meddler.start()
+    with Asker(real_broker.settings("head")) as asker, pytest.raises(NoAnswerError):
+        asker.ask(Question(queues.nas_queue(nas), b"map"), 1)
+    meddler.join()
+
+
+def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Closing) -> None:
+    settings = real_broker.settings("head")
+    nobody = type(settings)(**{**settings.__dict__, "port": 1})
+    bus = Bus(nobody)
+    closing(bus)
+    bus.start()
+    with pytest.raises(BrokerAwayError, match="is away"):
+        bus.publish(Message(queues.nas_queue("nas-0-0"), b"1"))
+    with pytest.raises(BrokerAwayError, match="cannot reach the message broker at 127.0.0.1 port 1"):
+        Asker(nobody).ask(Question(queues.nas_queue("nas-0-0"), b"1"), 5)
+    assert issubclass(BrokerAwayError, BusyError) and not issubclass(BrokerAwayError, ToolError)

@@ -1,0 +1,120 @@
+"""`rocks sync broker` on a real RabbitMQ that has nothing yet, and what a removed certificate does there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import broker
+from lab.broker import BrokerPlace
+from rocks.actions import certify_hosts, sync_broker
+from rocks.database.connection import Database
+from rocks.errors import BusyError, ToolError
+from rocks.hosts.broker import BrokerControl, read_broker_settings
+from rocks.hosts.x509 import Wanted
+from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
+from rocks.wire import queues
+
+_PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+
+
+@dataclass(frozen=True)
+class EmptyBroker:
+    """A broker that runs and has no users; `place` is where it is, `folder` where the nodes' certificates go."""
+
+    place: BrokerPlace
+    folder: Path
+
+    def bus(self, node: str, queue_name: str | None = None) -> Bus:
+        """That node's end, as it comes in by its certificate."""
+        pair = self.folder / f"{node}.pem"
+        pair.write_bytes(sync_broker.node_authority().carried(node).pair)
+        authority = str(self.place.pki_folder / "ca.crt")
+        settings = BusSettings(node, self.place.address, self.place.port, "localhost", str(pair), authority)
+        return Bus(settings, queue_name, lambda _: None, limits=Limits(return_seconds=0))
+
+
+@pytest.fixture
+def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmptyBroker]:
+    """Its certificates come by the same door as a site's broker gets them."""
+    if not Path(_PROGRAM).exists():
+        pytest.skip(f"{_PROGRAM} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rocks-broker-", dir="/tmp"))
+    folder.chmod(0o755)
+    place = BrokerPlace(folder / "broker")
+    place.folder.mkdir()
+    broker.write_control(place, folder / "broker.conf")
+    settings = read_broker_settings(str(folder / "broker.conf"))
+    monkeypatch.setattr(sync_broker, "AUTHORITY_FOLDER", str(folder / "authority"))
+    monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: settings)
+    database.execute(
+        "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 1, 0, w.Rank FROM ("
+        "SELECT 'head' AS Name, 'Frontend' AS Kind, 0 AS Rank UNION ALL SELECT 'vmc-0-0', 'VM Container', 0"
+        " UNION ALL SELECT 'vmc-0-1', 'VM Container', 1) w JOIN memberships m ON m.Name = w.Kind"
+    )
+    database.execute(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'Kickstart_PrivateHostname', 'head',"
+        " c.ID, i.ID FROM categories c JOIN catindex i ON i.Category = c.ID WHERE c.Name = 'global'"
+    )
+    try:
+        authority = sync_broker.node_authority()
+        authority.ensure("Image storage of head")
+        authority.issue(Wanted(sync_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True))
+        sync_broker.give_broker_certificates(authority, BrokerControl(settings))
+        broker.start(place, ends_with_starter=True)
+        yield EmptyBroker(place, folder)
+    finally:
+        processes = [broker.running_process(place)]
+        assert broker.stop(place) and not broker.stop(place)
+        assert all(not Path(f"/proc/{number}/exe").exists() for number in processes)
+        shutil.rmtree(folder)
+
+
+def test_users_follow_certificates_and_roles(
+    empty_broker: EmptyBroker, database: Database, closing: Callable[[object], None]
+) -> None:
+    certify_hosts.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
+    synced = sync_broker.sync_broker(database)
+    assert synced.users == ("head", "vmc-0-0") and synced.removed == ()
+    assert not sync_broker.sync_broker(database).has_new_certificates
+
+    host = empty_broker.bus("vmc-0-0", queues.host_queue("vmc-0-0"))
+    head = empty_broker.bus("head")
+    for bus in (host, head):
+        closing(bus)
+        bus.start()
+        assert bus.wait_until_connected(10)
+    head.publish(Message(queues.host_queue("vmc-0-0"), b"1"))
+    with pytest.raises(UndeliveredError):
+        head.publish(Message(queues.host_queue("vmc-0-1"), b"1"))
+
+    assert list(certify_hosts.remove_certificates(["vmc-0-0", "vmc-0-1"])) == ["vmc-0-0"]
+    end_at = time.monotonic() + 10
+    while host.is_connected and time.monotonic() < end_at:
+        time.sleep(0.05)
+    assert not host.is_connected and head.is_connected
+    assert sync_broker.sync_broker(database).users == ("head",)
+
+    # the broker is away: the certificate is revoked all the same, and the line says what is left to do
+    certify_hosts.add_certificates(database, ["vmc-0-1"], 30, replace=False)
+    assert sync_broker.sync_broker(database).users == ("head", "vmc-0-1")
+    broker.kill(empty_broker.place)
+    with pytest.raises(BusyError, match="run `rocks sync broker` when it runs"):
+        certify_hosts.remove_certificates(["vmc-0-1"])
+    with pytest.raises(ToolError, match="the message broker did not do import_definitions"):
+        sync_broker.sync_broker(database)
+    broker.start(empty_broker.place, ends_with_starter=True)
+    synced = sync_broker.sync_broker(database)
+    assert (synced.users, synced.removed) == (("head",), ("vmc-0-1",))
+
+
+def test_only_root_and_the_broker_read_its_certificates(empty_broker: EmptyBroker) -> None:
+    for path in empty_broker.place.pki_folder.rglob("*"):
+        assert path.stat().st_mode & 0o007 == 0, path
+    assert (empty_broker.place.pki_folder / "broker.pem").stat().st_gid == broker.USER_ID

@@ -1,0 +1,108 @@
+"""The authority of certificates: what it makes verifies, what it revokes is on its list, its key stays closed."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import StateError, UserError
+from rocks.hosts.authority import Authority
+from rocks.hosts.x509 import Wanted, read_revoked_list
+from rocks.process import run_checked
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "pki")
+    assert made.ensure("Image storage of head")
+    assert not made.ensure("another")
+    return made
+
+
+def _wanted(node: str, is_service: bool = False) -> Wanted:
+    return Wanted(node, [node], ["10.1.1.2", "fd00::1"], 30, is_service)
+
+
+def _revoked(authority: Authority, node: str) -> set[int]:
+    return {serial for serial, _ in read_revoked_list(authority.carried(node).revoked)}
+
+
+def test_openssl_finds_a_certificate_good_until_it_is_revoked(authority: Authority, tmp_path: Path) -> None:
+    """For a client and for a server; a service's own is none for a client."""
+    authority.issue(_wanted("nas-0-0"))
+    authority.issue(_wanted("broker", is_service=True))
+
+    def verify(node: str, purpose: str) -> str:
+        carried = authority.carried("nas-0-0")
+        (tmp_path / "list.pem").write_bytes(carried.authority + carried.revoked)
+        (tmp_path / "node.pem").write_bytes(authority.carried(node).pair)
+        words = ["-crl_check", "-purpose", purpose, "-CAfile", str(tmp_path / "list.pem")]
+        return run_checked(
+            ["sh", "-c", 'openssl verify "$@" 2>&1 || true', "sh", *words, str(tmp_path / "node.pem")],
+            deadline_seconds=10,
+        ).text
+
+    assert ": OK" in verify("nas-0-0", "sslclient") and ": OK" in verify("nas-0-0", "sslserver")
+    assert ": OK" in verify("broker", "sslserver") and "purpose" in verify("broker", "sslclient")
+    old = tmp_path / "old.pem"
+    old.write_bytes(authority.carried("nas-0-0").pair)
+    authority.issue(_wanted("nas-0-0"))
+    authority.settle("nas-0-0")
+    assert ": OK" in verify("nas-0-0", "sslclient")
+    (tmp_path / "pki" / "nodes" / "old.pem").write_bytes(old.read_bytes())
+    assert "revoked" in verify("old", "sslclient")
+    name = run_checked(
+        ["openssl", "crl", "-hash", "-noout", "-in", str(tmp_path / "pki" / "revoked.pem")],
+        deadline_seconds=10,
+    ).text.strip()
+    assert authority.list_file_name() == f"{name}.r0"
+
+
+def test_the_old_one_is_good_until_the_new_one_is_carried(authority: Authority) -> None:
+    first = authority.issue(_wanted("nas-0-0"))
+    assert not authority.is_carried("nas-0-0")
+    assert authority.settle("nas-0-0") == [] and authority.is_carried("nas-0-0")
+    second = authority.issue(_wanted("nas-0-0"))
+    assert _revoked(authority, "nas-0-0") == set() and not authority.is_carried("nas-0-0")
+    third = authority.issue(_wanted("nas-0-0"))
+    assert _revoked(authority, "nas-0-0") == {first.serial}, "two that a host may have are enough"
+    assert [shown.serial for shown in authority.settle("nas-0-0")] == [second.serial]
+    assert _revoked(authority, "nas-0-0") == {first.serial, second.serial}
+    assert authority.certificates() == {"nas-0-0": third}
+
+
+def test_revoking_twice_is_revoking_once(authority: Authority, tmp_path: Path) -> None:
+    """Killed between writing the list and removing the file, it does the rest when it is run again."""
+    authority.issue(_wanted("broker"))
+    shown = authority.issue(_wanted("nas-0-0"))
+    pair = (tmp_path / "pki" / "nodes" / "nas-0-0.pem").read_bytes()
+    assert authority.revoke("nas-0-0") == [shown]
+    (tmp_path / "pki" / "nodes" / "nas-0-0.pem").write_bytes(pair)
+    assert authority.revoke("nas-0-0") == [shown]
+    assert authority.revoke("nas-0-0") == []
+    assert [serial for serial, _ in read_revoked_list(authority.carried("broker").revoked)] == [shown.serial]
+    with pytest.raises(StateError, match="rocks add host certificate nas-0-0"):
+        authority.carried("nas-0-0")
+
+
+def test_nothing_is_open_to_others(authority: Authority, tmp_path: Path) -> None:
+    authority.issue(_wanted("nas-0-0"))
+    for path in (tmp_path / "pki").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
+
+
+def test_python_takes_the_pair_from_one_file(authority: Authority, tmp_path: Path) -> None:
+    authority.issue(_wanted("nas-0-0"))
+    (tmp_path / "node.pem").write_bytes(authority.carried("nas-0-0").pair)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(tmp_path / "node.pem")
+
+
+def test_names_that_no_certificate_carries(authority: Authority) -> None:
+    for name in ("x" * 65, "n\u00e4s"):
+        with pytest.raises(UserError, match="cannot stand in a certificate"):
+            authority.issue(_wanted(name))
+    assert authority.certificates() == {}
