@@ -1,0 +1,77 @@
+"""What a daemon reads when it starts: /etc/imgstorage.conf, as `rocks report host imgstorage` writes it, and addresses.
+
+The file is a JSON list of one object with texts (img-storage specification §1.3); unknown keys are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+from rocks.errors import HostError, StateError
+
+PATH = Path("/etc/imgstorage.conf")
+STREAM_PORT = 7443
+"""Where a NAS takes transfers, beside iSCSI's own port."""
+
+PORTAL_PORT = 3260
+
+
+class Configuration(NamedTuple):
+    """This node's name in the cluster, the frontend's, the zone of the storage network, the node's own pool, and how
+    many transfers a NAS has at once."""
+
+    name: str
+    frontend_name: str
+    network: str
+    default_pool: str
+    transfers: int
+
+
+def read_configuration(path: Path = PATH) -> Configuration:
+    """The configuration of this node. StateError when there is none, or something is missing in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StateError(f"{path} is missing; on the frontend: `rocks sync host imgstorage`") from None
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"{path} cannot be read ({error}); on the frontend: `rocks sync host imgstorage`"
+        ) from None
+    values = found[0] if isinstance(found, list) and len(found) == 1 else None
+    if not isinstance(values, dict):
+        raise StateError(f"{path} is no list of one object; on the frontend: `rocks sync host imgstorage`")
+    workers = _text(path, values, "img_sync_workers", "8")
+    if not workers.isdigit() or not 0 < int(workers) <= 64:
+        raise StateError(f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to 64 is needed")
+    return Configuration(
+        _text(path, values, "name"),
+        _text(path, values, "frontend_name"),
+        _text(path, values, "network", "local"),
+        _text(path, values, "default_pool", "tank"),
+        int(workers),
+    )
+
+
+def storage_address(node: str, network: str) -> str:
+    """The address of a node on the storage network: of `<short name>.<zone>` where that resolves, else of its name.
+
+    HostError when neither does.
+    """
+    for name in (f"{node.partition('.')[0]}.{network}", node):
+        try:
+            return str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+        except OSError:
+            continue
+    raise HostError(
+        f"Host {node} is unknown: neither {node.partition('.')[0]}.{network} nor {node} has an address"
+    )
+
+
+def _text(path: Path, values: Any, key: str, default: Optional[str] = None) -> str:
+    value = values.get(key, default)
+    if not isinstance(value, str) or not value:
+        raise StateError(f"{key} is missing in {path}; on the frontend: `rocks sync host imgstorage`")
+    return value

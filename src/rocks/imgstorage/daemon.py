@@ -1,0 +1,81 @@
+"""What both daemons do around their service: read the configuration, log, tell systemd, end when they are told to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Callable, NamedTuple, Protocol
+
+from rocks.errors import RocksError
+from rocks.imgstorage.bus import BusSettings
+from rocks.imgstorage.configuration import Configuration, read_configuration
+from rocks.imgstorage.stream.transport import Identity
+
+PKI = Path("/etc/rocks/pki")
+
+
+class Settings(NamedTuple):
+    """All that a daemon is given."""
+
+    configuration: Configuration
+    bus: BusSettings
+    identity: Identity
+
+
+class Service(Protocol):
+    """A daemon's own part."""
+
+    def start(self) -> None:
+        """Begin; RocksError when it cannot."""
+
+    def close(self) -> None:
+        """Come to an end."""
+
+
+def read_settings() -> Settings:
+    """The node's configuration and certificate. StateError when it has none."""
+    configuration = read_configuration()
+    pair, authority = PKI / "node.pem", PKI / "ca.crt"
+    bus = BusSettings(
+        node=configuration.name,
+        address=configuration.frontend_name,
+        pair_file=str(pair),
+        authority_file=str(authority),
+    )
+    return Settings(configuration, bus, Identity(pair, pair, authority))
+
+
+def run_daemon(make: Callable[[Settings], Service]) -> int:
+    """Run a service until SIGTERM or SIGINT; returns the exit status, 1 when it could not start."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    try:
+        service = make(read_settings())
+        service.start()
+    except RocksError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    _tell_systemd("READY=1")
+    ending.wait()
+    _tell_systemd("STOPPING=1")
+    service.close()
+    return 0
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3), where there is somebody who listens."""
+    place = os.environ.get("NOTIFY_SOCKET")
+    if not place:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        try:
+            door.sendto(state.encode(), "\0" + place[1:] if place.startswith("@") else place)
+        except OSError:
+            pass  # whoever listened has gone

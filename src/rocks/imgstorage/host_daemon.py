@@ -1,1 +1,0 @@
-"""The resident program on a physical host. Filled with the image daemons."""

@@ -1,0 +1,255 @@
+"""Requests of NASes: recorded, done effect by effect, answered; one worker per image, many images at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Dict, Mapping, Optional, Protocol, Set, Tuple
+
+from rocks.devices.target_chap import ChapSecrets
+from rocks.errors import BugError, BusyError, HostError, IncoherentError, RocksError
+from rocks.imgstorage.model.effects import HostRequest
+from rocks.imgstorage.model.facts import NOTHING, Facts, laid_over
+from rocks.imgstorage.model.host_actions import (
+    HostEffect,
+    HostImage,
+    RecordStage,
+    check_order,
+    host_effects,
+    rebuild_effects,
+)
+from rocks.imgstorage.model.image import Refusal
+from rocks.imgstorage.perform.access import Access
+from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
+from rocks.wire.codec import decode, encode
+from rocks.wire.imgstorage_messages import HOST_ANSWER, Message, read_message, write_message
+from rocks.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+WORKERS = 32
+"""More than merges and copies at once, which each keep one; they mostly wait."""
+
+_REBUILD_AGAIN_SECONDS = 2.0
+
+
+class Deeds(Protocol):
+    """What does effects: `rocks.imgstorage.perform.host_deeds.HostDeeds`."""
+
+    def do(self, effect: HostEffect, access: Access) -> Facts:
+        """Do it, and tell what was found. RocksError when it cannot be done."""
+
+
+class HostEngine:
+    """All images that this host has something of."""
+
+    def __init__(self, store: HostStore, deeds: Deeds) -> None:
+        self._store = store
+        self._deeds = deeds
+        self._busy: Set[str] = set()
+        self._again: Set[str] = set()
+        self._to_rebuild: Set[str] = set()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
+        self.posted = threading.Event()
+        """Set when there may be messages to send."""
+
+    def start(self) -> None:
+        """Have every image's device again, then go on with what is open."""
+        self._to_rebuild = {copy.known.zvol for copy in self._store.copies()}
+        for zvol in sorted(self._to_rebuild | {request.zvol for request in self._store.open_requests()}):
+            self._wake(zvol)
+
+    def close(self) -> None:
+        """Let what is being done come to its end, and begin nothing more."""
+        self._closing.set()
+        self._workers.shutdown(wait=True)
+
+    # --- requests
+
+    def take(self, message: Message, sender: str, body: bytes) -> None:
+        """Record a request; a worker does it. One that is known is answered again, or goes on."""
+        if sender != message.fields.get("nas"):
+            raise IncoherentError(f"{sender} speaks for {message.fields.get('nas')!r}")
+        request = _request(message)
+        zvol = str(request.zvol)
+        epoch, sequence = _numbers(message.op_id)
+        with self._store.transaction():
+            known = self._store.request(message.op_id)
+            if known is not None:
+                if known.answer is not None:
+                    self._store.send_answer(known.op_id, nas_queue(known.nas), known.answer)
+                    self.posted.set()
+                return
+            copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
+            refusal = check_order(copy.known, epoch, sequence)
+            if refusal is not None:
+                _log.info("%s: %s", zvol, refusal.text)
+                return
+            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None))
+            taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
+            self._store.keep(CopyRecord(message.image_id, taken, _details(message, copy.details)))
+        self._wake(zvol)
+
+    def _wake(self, zvol: str) -> None:
+        with self._lock:
+            if zvol in self._busy:
+                self._again.add(zvol)
+                return
+            if self._closing.is_set():
+                return
+            self._busy.add(zvol)
+        self._workers.submit(self._work_on, zvol)
+
+    def _work_on(self, zvol: str) -> None:
+        try:
+            while not self._closing.is_set() and self._do_next(zvol):
+                pass
+        except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
+            _log.exception("a fault at %s; please report this", zvol)
+        finally:
+            with self._lock:
+                self._busy.discard(zvol)
+                again = zvol in self._again
+                self._again.discard(zvol)
+            if again:
+                self._wake(zvol)
+
+    def _do_next(self, zvol: str) -> bool:
+        requests = [request for request in self._store.open_requests() if request.zvol == zvol]
+        if zvol in self._to_rebuild and self._rebuild(zvol, requests[-1] if requests else None):
+            self._to_rebuild.discard(zvol)
+        for overtaken in requests[:-1]:
+            self._answer(overtaken, IncoherentError(f"{zvol}: a newer request has come"))
+        if not requests:
+            return False
+        self._perform(requests[-1])
+        return True
+
+    def _perform(self, record: RequestRecord) -> None:
+        message = read_message(record.body)
+        request = _request(message)
+        copy = self._store.copy(record.zvol)
+        assert copy is not None
+        try:
+            found = host_effects(request, copy.known, message.epoch)
+            if isinstance(found, Refusal):
+                raise IncoherentError(found.text) if found.family == "incoherent" else HostError(found.text)
+            facts = NOTHING
+            for effect in found:
+                facts = laid_over(facts, self._do(effect, record.zvol, message.epoch, request))
+                if facts.has_changes:
+                    break
+        except RocksError as error:
+            _log.warning("%s %s: %s", record.zvol, type(request).__name__, error)
+            self._answer(record, error)
+        except Exception as error:  # noqa: BLE001 - it is told, instead of a dead worker
+            _log.exception("a fault in %s of %s", type(request).__name__, record.zvol)
+            self._answer(record, BugError(f"{type(error).__name__}: {error}; please report this"))
+        else:
+            self._answer(record, facts)
+
+    def _do(self, effect: HostEffect, zvol: str, epoch: int, request: Optional[HostRequest]) -> Facts:
+        copy = self._store.copy(zvol)
+        assert copy is not None
+        if isinstance(effect, RecordStage):
+            self._record_stage(copy, effect, epoch, request)
+            return NOTHING
+        known = copy.known
+        size = getattr(request, "size_bytes", 0)
+        if size and known.size_bytes != size:
+            known = replace(known, size_bytes=size)
+        return self._deeds.do(effect, _access(copy, known, epoch))
+
+    def _record_stage(
+        self, copy: CopyRecord, effect: RecordStage, epoch: int, request: Optional[HostRequest]
+    ) -> None:
+        known = replace(
+            copy.known,
+            stage=effect.stage,
+            target=effect.target,
+            serial=effect.serial,
+            epoch=epoch,
+            pool=getattr(request, "pool", None) or copy.known.pool,
+            size_bytes=getattr(request, "size_bytes", 0) or copy.known.size_bytes,
+        )
+        self._store.keep(copy._replace(known=known))
+        self._to_rebuild.discard(known.zvol)  # the request builds the rest
+        _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
+
+    def _answer(self, record: RequestRecord, result: Any) -> None:
+        message = read_message(record.body)
+        fields: Dict[str, Any]
+        if isinstance(result, RocksError):
+            fields = {"status": "error", "family": result.family, "error": str(result)}
+        else:
+            fields = {"status": "success", "facts": encode(result)}
+        body = write_message(
+            HOST_ANSWER, fields, op_id=record.op_id, image_id=message.image_id, epoch=message.epoch
+        )
+        self._store.answer(record.op_id, nas_queue(record.nas), body)
+        self.posted.set()
+
+    # --- after a restart
+
+    def _rebuild(self, zvol: str, request: Optional[RequestRecord]) -> bool:
+        """Whether there is nothing to be rebuilt any more. While the NAS is away it is tried again and again, since a
+        guest may be waiting too; requests do not wait for that."""
+        copy = self._store.copy(zvol)
+        if copy is None:
+            return True
+        asked = None if request is None else _request(read_message(request.body))
+        for effect in rebuild_effects(copy.known, asked):
+            try:
+                self._deeds.do(effect, _access(copy, copy.known, copy.known.epoch))
+            except (HostError, BusyError) as error:
+                _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
+                again = threading.Timer(_REBUILD_AGAIN_SECONDS, self._wake, (zvol,))
+                again.daemon = True
+                again.start()
+                return False
+            except RocksError as error:
+                _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
+                return True
+        if copy.known.stage != "none":
+            _log.info("%s: rebuilt as %s", zvol, copy.known.stage)
+        return True
+
+
+def _request(message: Message) -> Any:
+    return decode(HostRequest, message.fields.get("request"), "message.request")  # type: ignore[arg-type] # a Union
+
+
+def _numbers(op_id: str) -> Tuple[int, int]:
+    _, _, work_id = op_id.rpartition(".")
+    epoch, _, sequence = work_id.partition("-")
+    if not epoch.isdigit() or not sequence.isdigit():
+        raise IncoherentError(f"the request's number {op_id!r} is none")
+    return int(epoch), int(sequence)
+
+
+def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
+    """The way to the NAS; secrets come with the map only, and are kept as long as the image is there."""
+    said = {
+        name: message.fields.get(name) for name in ("nas", "volume", "address", "portal_port", "stream_port")
+    }
+    return {**said, "chap": message.fields.get("chap", before.get("chap"))}
+
+
+def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
+    details = copy.details
+    chap = details.get("chap")
+    return Access(
+        copy.image_id,
+        epoch,
+        known,
+        str(details["nas"]),
+        str(details["volume"]),
+        str(details["address"]),
+        int(details["portal_port"]),
+        int(details["stream_port"]),
+        None if chap is None else decode(ChapSecrets, chap, "chap"),
+    )

@@ -1,0 +1,132 @@
+"""The host daemon put together: broker, records, devices."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.mapping_steps import MappingSteps
+from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.session_steps import SessionSteps
+from rocks.errors import RocksError, UserError
+from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.imgstorage.configuration import Configuration
+from rocks.imgstorage.host_daemon.engine import HostEngine
+from rocks.imgstorage.host_daemon.rows import device_rows
+from rocks.imgstorage.host_daemon.watch import TempWriteWatch
+from rocks.imgstorage.outgoing import Postman
+from rocks.imgstorage.perform.copy_deeds import CopyDeeds
+from rocks.imgstorage.perform.device_deeds import DeviceDeeds, read_start
+from rocks.imgstorage.perform.host_deeds import HostDeeds
+from rocks.imgstorage.perform.transfers import HostTransfers
+from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.host import HostStore
+from rocks.imgstorage.stream.transport import Identity, client_context
+from rocks.wire.imgstorage import ListDevices
+from rocks.wire.imgstorage_messages import (
+    HOST_REQUEST,
+    Message,
+    read_message,
+    read_request,
+    write_error,
+    write_success,
+)
+from rocks.wire.queues import host_queue
+
+_log = logging.getLogger(__name__)
+
+STORE = Path("/var/lib/rocks/imgstorage/host.db")
+
+
+class Devices(NamedTuple):
+    """What a host is made of."""
+
+    pools: PoolSteps
+    sessions: SessionSteps
+    mappings: MappingSteps
+    open_domains: Callable[[], DomainSteps]
+    read_start: Callable[[str, int], bytes] = read_start
+
+
+class HostService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+    ) -> None:
+        self._configuration = configuration
+        self._devices = devices
+        self._identity = identity
+        self._store = HostStore(store_path)
+        transfers = HostTransfers(devices.pools, self._context)
+        copies = CopyDeeds(devices.pools, transfers, configuration.name)
+        deeds = HostDeeds(
+            copies, DeviceDeeds(devices.pools, devices.sessions, devices.mappings, devices.read_start)
+        )
+        self._engine = HostEngine(self._store, deeds)
+        self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
+        queue = host_queue(configuration.name)
+        self._bus = Bus(bus_settings, queue, self._received, self._engine.posted.set, Limits())
+        self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
+
+    def start(self) -> None:
+        """Have the guests' devices again, and take requests."""
+        self._context()
+        self._engine.start()
+        self._bus.start()
+        self._postman.start()
+        self._watch.start()
+        _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is there, and gives us our messages, within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """Come to an end; guests go on, and what is open is gone on with at the next start."""
+        self._watch.close()
+        self._bus.close()
+        self._engine.close()
+        self._postman.close()
+        self._store.close()
+
+    def _context(self) -> ssl.SSLContext:
+        return client_context(self._identity)
+
+    def _received(self, delivery: Delivery) -> None:
+        message = read_message(delivery.body)
+        if message.action == HOST_REQUEST:
+            self._engine.take(message, delivery.sender, delivery.body)
+            return
+        number = message.op_id or delivery.message_id
+        try:
+            body = self._answer(message, delivery.sender)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=number)
+        if delivery.reply_to is not None:
+            letter = Letter(
+                f"answer-{delivery.message_id}", delivery.reply_to, "reply", delivery.message_id, None, body
+            )
+            self._store.post(letter)
+            self._engine.posted.set()
+
+    def _answer(self, message: Message, sender: str) -> bytes:
+        request = read_request(message, "host")
+        if sender != self._configuration.frontend_name:
+            raise UserError(f"{sender} may not ask that of {self._configuration.name}")
+        if isinstance(request, ListDevices):
+            rows = device_rows(self._store, self._devices.mappings, self._devices.sessions)
+            return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
+        initiator = self._devices.sessions.read_initiator()
+        return write_success(message.action, {"body": initiator}, op_id=message.op_id)
+
+    def _lost(self, letter: Letter, why: RocksError) -> None:
+        """A NAS that has no queue has never had a daemon, or a command has not waited: nobody misses the message."""

@@ -1,0 +1,159 @@
+"""Watches temp-write volumes: none may ever be full, or device-mapper takes a guest's writes for failed.
+
+A temp-write volume is as large as its image, so what can run out is the pool. More of it is reserved in time; when
+there is no more, the guest is paused, and goes on when there is room again or its image has become local.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from typing import Callable, Dict, NamedTuple, Optional, Set
+
+from rocks.clock import monotonic_seconds
+from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.mapping_steps import MappingSteps
+from rocks.devices.pool_facts import VolumeFact
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import RocksError
+from rocks.imgstorage.model.names import guest_device, temp_write_volume
+from rocks.imgstorage.model.space import FillFact, poll_seconds, temp_write_step
+from rocks.imgstorage.store.host import CopyRecord, HostStore
+from rocks.units import BYTES_PER_SECTOR, gigabytes
+
+_log = logging.getLogger(__name__)
+
+_CALM_SECONDS = 2.0
+_GO_ON_BELOW = 0.85
+_MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
+
+
+class _Seen(NamedTuple):
+    used_bytes: int
+    at: float
+
+
+class TempWriteWatch:
+    """One thread for all images of the host; nothing that it meets ends it."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        pools: PoolSteps,
+        mappings: MappingSteps,
+        open_domains: Callable[[], DomainSteps],
+    ) -> None:
+        """`open_domains` is called when a guest must be paused, and not before."""
+        self._store = store
+        self._pools = pools
+        self._mappings = mappings
+        self._open_domains = open_domains
+        self._seen: Dict[str, _Seen] = {}
+        self._paused: Set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, after the present round."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = _CALM_SECONDS
+        while not self._stopping.wait(pause):
+            pause = self.look()
+
+    def look(self) -> float:
+        """One round; returns the seconds until the next."""
+        pause = _CALM_SECONDS
+        for copy in self._store.copies():
+            if copy.known.stage not in ("overlay", "merging"):
+                self._let_go(copy.known.zvol)
+                continue
+            try:
+                pause = min(pause, self._look_at(copy))
+            except RocksError as error:
+                _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
+            except Exception:  # noqa: BLE001 - the watch must outlive its own faults
+                _log.exception("a fault in watching %s; please report this", copy.known.zvol)
+        return pause
+
+    def _look_at(self, copy: CopyRecord) -> float:
+        zvol, pool = copy.known.zvol, copy.known.pool or ""
+        mapping = self._mappings.read(guest_device(zvol))
+        volume = self._pools.read_volume(temp_write_volume(pool, zvol))
+        if mapping is None or mapping.status is None or mapping.status.state != "ok" or volume is None:
+            return _CALM_SECONDS
+        used = mapping.status.allocated_sectors * BYTES_PER_SECTOR
+        free = self._pools.read_pool(pool).free_bytes
+        fill = self._fill(zvol, used, volume, free)
+        step = temp_write_step(fill)
+        if step == "extend":
+            self._reserve(
+                zvol, volume, min(volume.size_bytes, used + max(used // 2, fill.bytes_per_second * 120)), free
+            )
+        elif step == "pause":
+            self._pause(zvol, fill)
+        if zvol in self._paused and used < _GO_ON_BELOW * fill.size_bytes:
+            self._let_go(zvol)
+        return poll_seconds(fill)
+
+    def _fill(self, zvol: str, used: int, volume: VolumeFact, free: int) -> FillFact:
+        """What it can take is bounded by what is reserved for it and what the pool has left, not by its size alone."""
+        now = monotonic_seconds()
+        before = self._seen.get(zvol)
+        self._seen[zvol] = _Seen(used, now)
+        rate = 0
+        if before is not None and now > before.at:
+            rate = max(0, int((used - before.used_bytes) / (now - before.at)))
+        limit = min(volume.size_bytes, max(volume.reserved_bytes, used) + free)
+        return FillFact(used, limit, rate, can_extend=free > 0 and volume.reserved_bytes < volume.size_bytes)
+
+    def _reserve(self, zvol: str, volume: VolumeFact, wanted: int, free: int) -> None:
+        reserved = min(wanted, volume.reserved_bytes + free // 2)
+        if reserved > volume.reserved_bytes:
+            self._pools.ensure_reserved(volume.name, volume.guid, reserved)
+            _log.info("%s: %s are reserved for what its guest writes meanwhile", zvol, gigabytes(reserved))
+
+    def _pause(self, zvol: str, fill: FillFact) -> None:
+        name = _machine(zvol)
+        if name is None or zvol in self._paused:
+            return
+        self._open_domains().suspend(name)
+        self._paused.add(zvol)
+        _log.error(
+            "%s is paused: the pool has no room for what it writes while its image is copied (%s of %s are used); "
+            "make room in the pool, it then goes on by itself",
+            name,
+            gigabytes(fill.used_bytes),
+            gigabytes(fill.size_bytes),
+        )
+
+    def _let_go(self, zvol: str) -> None:
+        self._seen.pop(zvol, None)
+        name = _machine(zvol)
+        if zvol not in self._paused or name is None:
+            return
+        try:
+            self._open_domains().resume(name)
+        except RocksError as error:
+            _log.warning("%s could not be resumed: %s", name, error)
+        else:
+            _log.info("%s goes on", name)
+        self._paused.discard(zvol)
+
+    @property
+    def paused(self) -> Set[str]:
+        """Images whose guests are paused for want of room."""
+        return set(self._paused)
+
+
+def _machine(zvol: str) -> Optional[str]:
+    """The virtual machine of an image, by the volume's name."""
+    match = _MACHINE.match(zvol)
+    return None if match is None else match.group(1)

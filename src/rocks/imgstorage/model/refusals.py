@@ -1,0 +1,142 @@
+"""What is said to an event that has no row in the table: for every pair a sentence; pure.
+
+The beginnings are texts that programs have always looked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple, Type
+
+from rocks.imgstorage.model.events import (
+    Abandon,
+    Cancel,
+    Delete,
+    Event,
+    GraceOver,
+    HostLost,
+    Map,
+    PullNow,
+    Restore,
+    Retry,
+    RetryDue,
+    StartPull,
+    StartSeed,
+    StepDone,
+    StepFailed,
+    Undelete,
+    Unmap,
+)
+from rocks.imgstorage.model.image import Image, Refusal
+from rocks.imgstorage.model.states import (
+    DELETING,
+    HELD,
+    LOCAL,
+    MAPPED,
+    MAPPING,
+    PULLING,
+    REMOTE,
+    RESTORING,
+    RETURNING,
+    SEEDING,
+    STATES,
+    SWITCHING,
+    UNMAPPED,
+    State,
+)
+
+Pair = Tuple[State, Type[Event]]
+
+_DOING: Dict[State, str] = {
+    UNMAPPED: "no host has it",
+    MAPPING: "it is being mapped to {image.owner}",
+    MAPPED: "{image.owner} has it, and waits to copy it",
+    REMOTE: "{image.owner} has it",
+    SEEDING: "it is being copied to {image.owner}",
+    SWITCHING: "{image.owner} is turning to its copy",
+    LOCAL: "{image.owner} has it",
+    PULLING: "changes are on the way home from {image.owner}",
+    RETURNING: "it is on the way home from {image.owner}",
+    HELD: "it is held, and an operator must look: {image.reason}",
+    DELETING: "it is to be destroyed; rocks restore host storageimg takes that back",
+    RESTORING: "an earlier snapshot is being restored",
+}
+
+_BUSY = "ZVol {image.zvol} is busy: {doing}"
+_MAPPED_ELSEWHERE = "Error when mapping zvol: already mapped: {image.owner} has ZVol {image.zvol}"
+_NOT_MAPPED = "ZVol {image.zvol} is not mapped"
+_IS_MAPPED = "Error deleting zvol {image.zvol}: is mapped: {doing}"
+_NOT_UNMAPPED = "ZVol {image.zvol} cannot be restored: {doing}; unmap it first"
+_NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
+_HELD = "ZVol {image.zvol} is held, and an operator must look: {image.reason}"
+
+_BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
+    Map: ("busy", _BUSY),
+    Unmap: ("state", _NOT_MAPPED),
+    PullNow: ("state", _NO_PULL),
+    Delete: ("state", _IS_MAPPED),
+    Undelete: ("state", "ZVol {image.zvol} is not to be destroyed: {doing}"),
+    Restore: ("state", _NOT_UNMAPPED),
+    Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
+    Retry: ("state", "ZVol {image.zvol} is not held: {doing}"),
+    Abandon: ("state", "ZVol {image.zvol} is not held: {doing}; declare its host lost first"),
+    HostLost: ("state", "{event.host} does not have ZVol {image.zvol}: {doing}"),
+    StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
+    StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
+    RetryDue: ("state", "ZVol {image.zvol} waits for no pause: {doing}"),
+    GraceOver: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
+    StepDone: ("bug", "ZVol {image.zvol}: step {event.step} has no place here: {doing}; please report this"),
+    StepFailed: (
+        "bug",
+        "ZVol {image.zvol}: step {event.step} has no place here: {doing}; please report this",
+    ),
+}
+
+_BY_PAIR: Dict[Pair, Tuple[str, str]] = {
+    **{
+        (state, Map): ("state", _MAPPED_ELSEWHERE)
+        for state in (MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING)
+    },
+    (HELD, Map): ("state", _HELD),
+    (HELD, Unmap): ("state", _HELD),
+    (HELD, PullNow): ("state", _HELD),
+    (HELD, Retry): ("state", _HELD),
+    (HELD, HostLost): ("state", _HELD),
+    (MAPPING, Delete): ("busy", _BUSY),
+    (RESTORING, Delete): ("busy", _BUSY),
+    (DELETING, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (HELD, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (DELETING, Undelete): ("busy", _BUSY),
+    (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and changes must come home"),
+}
+
+OVERTAKEN: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver)
+"""Events of the schedule that come too late are dropped without a word to anybody."""
+
+
+def has_refusal(state: State, event: Type[Event]) -> bool:
+    """Whether the pair has a sentence."""
+    return state in STATES and ((state, event) in _BY_PAIR or event in _BY_EVENT)
+
+
+def refusal_text(state: State, event: Type[Event]) -> str:
+    """The sentence with its places for names, for the page."""
+    return _template(state, event)[1].replace("{doing}", _DOING[state])
+
+
+def refuse(image: Image, event: Event) -> Refusal:
+    """The refusal of a pair without a row."""
+    family, template = _template(image.state, type(event))
+    return Refusal(family, worded(template, image, event), is_stale=isinstance(event, OVERTAKEN))
+
+
+def worded(template: str, image: Image, event: Any) -> str:
+    """The sentence about this image and event."""
+    dirty = ", ".join(copy.host for copy in image.copies if copy.kind == "dirty")
+    doing = _DOING[image.state].format(image=image, event=event)
+    return template.format(
+        image=image, event=event, doing=doing, dirty=dirty, unreturned=", ".join(image.unreturned_on())
+    )
+
+
+def _template(state: State, event: Type[Event]) -> Tuple[str, str]:
+    return _BY_PAIR.get((state, event)) or _BY_EVENT[event]

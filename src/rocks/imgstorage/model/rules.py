@@ -1,0 +1,183 @@
+"""The questions on which rows of the machine's table depend; each has the words that the page and the picture show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Tuple
+
+from rocks.imgstorage.model import space
+from rocks.imgstorage.model.effects import MapLinear, MapRemote
+from rocks.imgstorage.model.facts import CopyFact, Facts
+from rocks.imgstorage.model.image import Image
+from rocks.imgstorage.model.schedule import is_given_up
+from rocks.imgstorage.model.states import State
+
+Test = Callable[[Image, Any, int], bool]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A question about the record, the event and the time (UNIX seconds)."""
+
+    words: str
+    holds: Test
+
+    def __invert__(self) -> Guard:
+        """The opposite."""
+        return Guard(f"not: {self.words}", lambda image, event, now: not self.holds(image, event, now))
+
+    def __and__(self, other: Guard) -> Guard:
+        """Both."""
+        return Guard(
+            f"{self.words}; {other.words}",
+            lambda image, event, now: self.holds(image, event, now) and other.holds(image, event, now),
+        )
+
+
+# --- about a host's copy, from what the host saw -------------------------------------------------------------------
+
+
+def copy_is_usable(copy: CopyFact, facts: Facts) -> bool:
+    """Whether a copy equals a snapshot of the NAS, and nothing else of the image is left on the host."""
+    known = {point.guid for point in facts.history or ()}
+    return (
+        copy.exists
+        and copy.stage == "none"
+        and not copy.has_temp_write
+        and copy.written_bytes == 0
+        and copy.size_bytes == facts.size_bytes
+        and copy.guid in known
+    )
+
+
+def copy_must_go_aside(copy: CopyFact, facts: Facts) -> bool:
+    """Whether the host has something of the image that is no snapshot of the NAS: kept, but out of the way."""
+    has_something = copy.exists or copy.has_temp_write or copy.stage != "none"
+    return has_something and not copy_is_usable(copy, facts)
+
+
+def leftovers_must_go_aside(copy: CopyFact) -> bool:
+    """The same for a map that makes no copy: a copy may lie where it is, devices and a temp-write volume may not."""
+    return copy.has_temp_write or copy.stage != "none"
+
+
+def bytes_to_seed(copy: CopyFact, facts: Facts) -> int:
+    """What will have to be copied: all, or what was written since the snapshot that the copy equals."""
+    if not copy_is_usable(copy, facts):
+        return facts.seed_bytes or 0
+    points = facts.history or ()
+    newest_first = tuple(reversed(points))
+    since: Tuple[int, ...] = ()
+    for point in newest_first:
+        if point.guid == copy.guid:
+            break
+        since += (point.written_bytes,)
+    return sum(since)
+
+
+def shortage(image: Image, facts: Facts) -> Optional[str]:
+    """Why there is no room, with numbers; None when there is."""
+    copy, size_bytes = facts.copy or CopyFact(), facts.size_bytes or image.size_bytes
+    nas = space.nas_shortage(facts.free_bytes or 0, facts.pool_bytes or 0, size_bytes)
+    if nas is not None or not image.sync:
+        return nas
+    return space.host_shortage(copy.free_bytes, copy.pool_bytes, size_bytes, bytes_to_seed(copy, facts))
+
+
+def _copy(event: Any) -> CopyFact:
+    return event.facts.copy or CopyFact()
+
+
+def _would_lose_changes(image: Image, event: Any, now: int) -> bool:
+    known = image.copy_on(image.owner)
+    is_dirty = known is not None and known.kind == "dirty"
+    return is_dirty and _copy(event).exists and copy_must_go_aside(_copy(event), event.facts)
+
+
+def _is_at_base(image: Image, event: Any, now: int) -> bool:
+    copy = _copy(event)
+    return copy_is_usable(copy, event.facts) and copy.guid == event.facts.base_guid
+
+
+def _dirty_elsewhere(image: Image, event: Any, now: int) -> bool:
+    return any(copy.kind == "dirty" and copy.host != event.host for copy in image.copies)
+
+
+def _asked_of_host(image: Image) -> Any:
+    asked = None if image.work is None else image.work.effects[-1]
+    return getattr(asked, "request", None)
+
+
+WOULD_LOSE_CHANGES = Guard("its copy there has changes on another base", _would_lose_changes)
+NO_ROOM = Guard("no room", lambda image, event, now: shortage(image, event.facts) is not None)
+WITHOUT_COPY = Guard("img_sync false", lambda image, event, now: not image.sync)
+COPY_AT_BASE = Guard("the host's copy is clean at the newest snapshot", _is_at_base)
+
+LINEAR_ATTACHED = Guard(
+    "the copy itself", lambda image, event, now: isinstance(_asked_of_host(image), MapLinear)
+)
+REMOTE_ATTACHED = Guard("writable", lambda image, event, now: isinstance(_asked_of_host(image), MapRemote))
+
+# --- about a request -----------------------------------------------------------------------------------------------
+
+NO_INITIATOR = Guard("no initiator", lambda image, event, now: not event.initiator)
+NO_POOL = Guard("to be copied, but no pool", lambda image, event, now: event.sync and not event.remote_pool)
+OLD_LEASE = Guard(
+    "an older lease of the virtual machine",
+    lambda image, event, now: (
+        event.lease_token is not None
+        and image.lease_token is not None
+        and event.lease_token < image.lease_token
+    ),
+)
+DIRTY_ELSEWHERE = Guard("another host has changes that the NAS has not", _dirty_elsewhere)
+SAME_HOST = Guard("for the host that has it", lambda image, event, now: event.host == image.owner)
+UNMAP_WAITS = Guard("an unmap waits", lambda image, event, now: bool(image.unmap_ids))
+NOT_PERSISTENT = Guard("not persistent", lambda image, event, now: not image.persistent)
+HAS_UNRETURNED = Guard(
+    "a host has changes that the NAS has not, no force",
+    lambda image, event, now: bool(image.unreturned_on()) and not event.force,
+)
+IS_MAPPED_BY = Guard("the owner host", lambda image, event, now: event.host == image.owner)
+NOT_FENCED = Guard(
+    "neither fenced nor forced", lambda image, event, now: not (event.is_fenced or event.force)
+)
+
+# --- about the work ------------------------------------------------------------------------------------------------
+
+GIVEN_UP = Guard(
+    "tried enough, or two things disagree",
+    lambda image, event, now: is_given_up(event.family, image.faults + 1),
+)
+IN_USE = Guard("the device is in use", lambda image, event, now: event.family == "state")
+WRONG_REQUEST = Guard("what was asked cannot be", lambda image, event, now: event.family in ("user", "state"))
+HAS_CHANGES = Guard(
+    "the temp-write volume is not empty", lambda image, event, now: bool(event.facts.has_changes)
+)
+IS_BASE = Guard("what arrived is the base", lambda image, event, now: event.facts.guid == image.base_guid)
+HAS_OBSTACLES = Guard("clones or holds of others", lambda image, event, now: bool(event.facts.obstacles))
+NO_VOLUME = Guard("there is no volume", lambda image, event, now: event.facts.volume_guid is None)
+NOTHING_OPEN = Guard("nothing is open", lambda image, event, now: image.work is None)
+PAUSE_OVER = Guard(
+    "the pause is over", lambda image, event, now: image.retry_at is not None and image.retry_at <= now
+)
+NO_PAUSE = Guard("no pause", lambda image, event, now: image.retry_at is None or image.retry_at <= now)
+DUE = Guard(
+    "due", lambda image, event, now: image.work is None and image.due_at is not None and image.due_at <= now
+)
+GIVING_UP = Guard(
+    "it is being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
+)
+UNDOING = Guard(
+    "it is being undone already",
+    lambda image, event, now: image.work is not None and image.work.step in ("undo", "leave"),
+)
+IS_HOME = Guard(
+    "nothing is wanted from the host any more",
+    lambda image, event, now: image.work is not None and image.work.step in ("home", "leave"),
+)
+
+
+def was_in(state: State) -> Guard:
+    """Whether a held image was in that state."""
+    return Guard(f"was {state}", lambda image, event, now: image.held_from == state)

@@ -1,1 +1,0 @@
-"""The resident program on a NAS. Filled with the image daemons."""

@@ -1,0 +1,250 @@
+"""What commands ask of a NAS: each request is answered at once, or becomes an event whose outcome answers it later."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import CLASSES, IncoherentError, RocksError, StateError, UserError
+from rocks.imgstorage.model import events
+from rocks.imgstorage.model.image import Image, Outcome, Refusal
+from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
+from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
+from rocks.imgstorage.nas_daemon.progress import ProgressBoard
+from rocks.imgstorage.nas_daemon.rows import image_row, operation_row, snapshot_row
+from rocks.imgstorage.store.nas import NasStore, Operation
+from rocks.units import BYTES_PER_GIB
+from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
+
+Fields = Mapping[str, Any]
+
+
+class Site(NamedTuple):
+    """This NAS, whose word counts, and how a host's address is found (HostError when it has none)."""
+
+    node: str
+    frontend: str
+    find_address: Callable[[str], str]
+
+
+class Commands:
+    """Takes the requests of commands. Only the frontend's are done; anybody may look."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        engine: Engine,
+        pools: PoolSteps,
+        progress: ProgressBoard,
+        site: Site,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._pools = pools
+        self._progress = progress
+        self._node = site.node
+        self._frontend = site.frontend
+        self._find_address = site.find_address
+        self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
+            wire.ListZvols: self._list_zvols,
+            wire.GetZvolAttrs: self._get_zvol_attrs,
+            wire.SetZvolAttrs: self._set_zvol_attrs,
+            wire.GetAttrs: self._get_attrs,
+            wire.SetAttrs: self._set_attrs,
+            wire.DelAttrs: self._del_attrs,
+            wire.ListSnapshots: self._list_snapshots,
+            wire.ListOperations: self._list_operations,
+            wire.OperationStatus: self._operation_status,
+        }
+        self._begins: Dict[Type[object], Callable[[Any, str], None]] = {
+            wire.MapZvol: self._map,
+            wire.UnmapZvol: lambda request, op: self._take(request.zvol, events.Unmap(op)),
+            wire.DelZvol: self._delete,
+            wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
+            wire.CancelZvol: lambda request, op: self._take(request.zvol, events.Cancel(op)),
+            wire.RetryZvol: lambda request, op: self._take(request.zvol, events.Retry(op)),
+            wire.AbandonZvol: lambda request, op: self._take(
+                request.zvol, events.Abandon(op, request.reason, request.is_fenced, request.force)
+            ),
+            wire.RestoreZvol: self._restore,
+        }
+
+    def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """Record what is asked, and answer it now or when it is done. Asked again, the answer is the same."""
+        known = self._store.operation(op_id)
+        if known is not None:
+            if known.answer is not None and reply_to:
+                self._store.answer_again(known._replace(reply_to=reply_to))
+            elif reply_to:
+                self._store.redirect(op_id, reply_to)
+            self._engine.posted.set()
+            return
+        zvol = str(message.fields.get("zvol", ""))
+        operation = Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None)
+        try:
+            request = read_request(message, "nas")
+            if sender != self._frontend:
+                raise UserError(f"{sender} may not ask that of {self._node}; only {self._frontend} may")
+            self._store.begin(operation)
+            if type(request) in self._answers:
+                fields = self._answers[type(request)](request)
+                self._store.answer(op_id, write_success(message.action, fields, op_id=op_id))
+            else:
+                self._begins[type(request)](request, op_id)
+        except RocksError as error:
+            self._store.begin(operation)
+            self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
+        self._engine.posted.set()
+
+    def told(self, image: Image, outcome: Outcome) -> None:
+        """Answer whoever waits for an operation that has ended."""
+        operation = self._store.operation(outcome.op_id)
+        if operation is None:
+            return
+        if outcome.family is not None:
+            error = CLASSES[outcome.family](outcome.text)
+            body = write_error(operation.action, error, op_id=outcome.op_id)
+        else:
+            fields = {} if outcome.device is None else {"bdev": outcome.device}
+            body = write_success(operation.action, {"zvol": image.zvol, **fields}, op_id=outcome.op_id)
+        self._store.answer(outcome.op_id, body)
+
+    # --- begun now, answered by their outcome
+
+    def _map(self, request: wire.MapZvol, op_id: str) -> None:
+        if not request.initiator:
+            raise UserError("no initiator name")
+        if request.sync and not request.remotepool:
+            raise UserError(
+                f"ZVol {request.zvol} cannot be copied to {request.remotehost}: no remotepool was given"
+            )
+        self._find_address(request.remotehost)
+        image = self._engine.image_of(request.zvol)
+        if image is None:
+            self._pools.read_pool(request.zpool)
+            image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
+            self._engine.add(image)
+        elif image.pool != request.zpool:
+            raise StateError(
+                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
+            )
+        event = events.Map(
+            op_id,
+            request.remotehost,
+            request.remotepool,
+            request.sync,
+            request.initiator,
+            request.size * BYTES_PER_GIB,
+            request.token,
+        )
+        self._take(request.zvol, event)
+
+    def _delete(self, request: wire.DelZvol, op_id: str) -> None:
+        image = self._known(request.zvol)
+        if image.pool != request.zpool:
+            raise StateError(
+                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
+            )
+        self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
+
+    def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
+        image = self._known(request.zvol)
+        found = self._pools.read_history(image.volume).snapshot(request.snapshot)
+        if found is None:
+            raise UserError(
+                f"{image.volume} has no snapshot {request.snapshot}; `rocks list host storagesnap` shows them"
+            )
+        self._take(request.zvol, events.Restore(op_id, found.name, found.guid))
+
+    def _take(self, zvol: str, event: events.Event) -> None:
+        refusal: Optional[Refusal] = self._engine.take(self._known(zvol).image_id, event)
+        if refusal is not None:
+            raise CLASSES[refusal.family](refusal.text)
+
+    def _known(self, zvol: str) -> Image:
+        image = self._engine.image_of(zvol)
+        if image is None:
+            raise StateError(f"ZVol {zvol} not found in database")
+        return image
+
+    # --- answered now
+
+    def _list_zvols(self, request: wire.ListZvols) -> Fields:
+        del request
+        jobs = self._progress.since()
+        return {
+            "body": [
+                image_row(
+                    image, self._store.attributes_of(image.zvol), jobs.get(image.image_id), now_seconds()
+                )
+                for image in self._engine.images()
+            ]
+        }
+
+    def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        return {
+            "body": {
+                "zvol": image.zvol,
+                **self._store.attributes_of(image.zvol),
+                "persistent": image.persistent,
+            }
+        }
+
+    def _set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        values = {name: attribute_value(name, value) for name, value in request.changes}
+        persistent = values.pop("persistent", None)
+        if persistent is not None:
+            refusal = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent)))
+            if refusal is not None:
+                raise CLASSES[refusal.family](refusal.text)
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute_of(image.zvol, name, value)
+        return self._get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
+
+    def _get_attrs(self, request: wire.GetAttrs) -> Fields:
+        del request
+        return {"attrs": self._store.attributes()}
+
+    def _set_attrs(self, request: wire.SetAttrs) -> Fields:
+        values = {name: global_value(name, value) for name, value in request.attrs}
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute(name, value)
+        return {"attrs": self._store.attributes()}
+
+    def _del_attrs(self, request: wire.DelAttrs) -> Fields:
+        self._store.forget_attributes(request.attrs)
+        return {"attrs": self._store.attributes()}
+
+    def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
+        image = self._known(request.zvol)
+        return {
+            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots]
+        }
+
+    def _list_operations(self, request: wire.ListOperations) -> Fields:
+        del request
+        by_zvol = {image.zvol: image for image in self._engine.images()}
+        shown = [
+            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
+            for operation in self._store.open_operations()
+            if operation.action not in ("list_operations", "op_status")
+        ]
+        return {"body": shown + self._progress.rows_without(shown, by_zvol.values())}
+
+    def _operation_status(self, request: wire.OperationStatus) -> Fields:
+        operation = self._store.operation(request.operation)
+        if operation is None:
+            raise IncoherentError(f"{self._node} knows no operation {request.operation} (any more)")
+        answer = None if operation.answer is None else operation.answer.decode("utf-8")
+        return {
+            "operation": request.operation,
+            "action": operation.action,
+            "zvol": operation.zvol,
+            "answer": answer,
+        }

@@ -1,0 +1,174 @@
+"""Images and what happens to them: an event is decided, recorded, and its effects are done by one worker per image."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, Optional, Protocol, Set, Tuple
+
+from rocks.clock import utc_now
+from rocks.errors import BugError, RocksError
+from rocks.imgstorage.model.effects import AskHost, Effect
+from rocks.imgstorage.model.events import EffectDone, EffectFailed, Event
+from rocks.imgstorage.model.facts import Facts
+from rocks.imgstorage.model.image import Decision, Image, Outcome, Refusal, Work
+from rocks.imgstorage.model.machine import decide, is_ready
+from rocks.imgstorage.store.nas import NasStore
+
+_log = logging.getLogger(__name__)
+
+WORKERS = 8
+"""Images that are worked on at the same time; transfers have threads of their own."""
+
+
+class Deeds(Protocol):
+    """What does effects: `rocks.imgstorage.perform.nas_deeds.NasDeeds`."""
+
+    def do(self, effect: Effect) -> Facts:
+        """Do it, and tell what was found. RocksError when it cannot be done."""
+
+
+AskHostNow = Callable[[Image, Work, AskHost], None]
+"""Records the message by which a host is asked; within the transaction of its caller."""
+
+Told = Callable[[Image, Outcome], None]
+"""Records how an operation ended; within the transaction of its caller."""
+
+
+def now_seconds() -> int:
+    """UNIX time, for records; nothing is ordered by it."""
+    return int(utc_now().timestamp())
+
+
+class Engine:
+    """All images of the NAS. Records are kept in memory too: they are few, and looked at every second."""
+
+    def __init__(self, store: NasStore, deeds: Deeds, ask_host: AskHostNow, told: Told) -> None:
+        self._store = store
+        self._deeds = deeds
+        self._ask_host = ask_host
+        self._told = told
+        self._images: Dict[str, Image] = {image.image_id: image for image in store.images()}
+        self._busy: Set[str] = set()
+        self._again: Set[str] = set()
+        self._lock = threading.RLock()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
+        self.posted = threading.Event()
+        """Set when there may be messages to send."""
+
+    def close(self) -> None:
+        """Let what is being done come to its end, and begin nothing more."""
+        self._workers.shutdown(wait=True)
+
+    # --- reading
+
+    def images(self) -> Tuple[Image, ...]:
+        """All images as they are now, by volume."""
+        with self._lock:
+            return tuple(sorted(self._images.values(), key=lambda image: (image.zvol, image.pool)))
+
+    def image(self, image_id: str) -> Optional[Image]:
+        """One of them."""
+        return self._images.get(image_id)
+
+    def image_of(self, zvol: str) -> Optional[Image]:
+        """The image of a volume name."""
+        with self._lock:
+            return next((image for image in self._images.values() if image.zvol == zvol), None)
+
+    # --- events
+
+    def add(self, image: Image) -> None:
+        """A new image, before its first event."""
+        with self._lock, self._store.transaction():
+            self._store.save(image)
+            self._images[image.image_id] = image
+
+    def take(self, image_id: str, event: Event) -> Optional[Refusal]:
+        """Decide, record, and have a worker do what follows; the refusal when nothing does."""
+        with self._lock:
+            image = self._images.get(image_id)
+            if image is None:
+                return Refusal("state", f"there is no image {image_id} (any more)", is_stale=True)
+            decision = decide(image, event, now_seconds())
+            if isinstance(decision, Refusal):
+                _log.info("%s %s: refused: %s", image.zvol, type(event).__name__, decision.text)
+                return decision
+            self._record(image, event, decision)
+        self.posted.set()
+        self.wake(image_id)
+        return None
+
+    def wake(self, image_id: str) -> None:
+        """Have a worker look whether the image has something to be done."""
+        with self._lock:
+            if image_id in self._busy:
+                self._again.add(image_id)
+                return
+            self._busy.add(image_id)
+        self._workers.submit(self._work_on, image_id)
+
+    def _record(self, image: Image, event: Event, decision: Decision) -> None:
+        new = decision.image
+        with self._store.transaction():
+            if new is None:
+                self._store.forget(image.image_id)
+            else:
+                self._store.save(new)
+            for outcome in decision.outcomes:
+                self._told(new or image, outcome)
+        if new is None:
+            del self._images[image.image_id]
+        else:
+            self._images[image.image_id] = new
+        if new is None or new.state != image.state:
+            _log.info(
+                "%s %s: %s -> %s",
+                image.zvol,
+                type(event).__name__,
+                image.state,
+                "gone" if new is None else new.state,
+            )
+
+    # --- effects
+
+    def _work_on(self, image_id: str) -> None:
+        try:
+            while self._do_next(image_id):
+                pass
+        except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
+            _log.exception("a fault at image %s; please report this", image_id)
+        finally:
+            with self._lock:
+                self._busy.discard(image_id)
+                again = image_id in self._again
+                self._again.discard(image_id)
+            if again:
+                self.wake(image_id)
+
+    def _do_next(self, image_id: str) -> bool:
+        """Do the next effect of the open step; whether there may be another."""
+        image = self._images.get(image_id)
+        if image is None or image.work is None or not is_ready(image):
+            return False
+        work = image.work
+        effect = work.effects[work.position]
+        if isinstance(effect, AskHost):
+            with self._store.transaction():
+                self._ask_host(image, work, effect)
+            self.posted.set()
+            return False
+        self.take(image_id, self._do(image, work, effect))
+        return True
+
+    def _do(self, image: Image, work: Work, effect: Effect) -> Event:
+        try:
+            return EffectDone(work.work_id, work.position, self._deeds.do(effect))
+        except RocksError as error:
+            _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
+            return EffectFailed(work.work_id, work.position, error.family, str(error))
+        except Exception as error:  # noqa: BLE001 - it is told, and the image held, instead of a dead worker
+            _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
+            bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
+            return EffectFailed(work.work_id, work.position, bug.family, str(bug))

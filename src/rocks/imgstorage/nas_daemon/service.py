@@ -1,0 +1,174 @@
+"""The NAS daemon put together: broker, records, devices, transfers, clock; and what it does first when it starts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.target_steps import TargetSteps
+from rocks.errors import IncoherentError, RocksError
+from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.imgstorage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
+from rocks.imgstorage.model import schedule, steps
+from rocks.imgstorage.model.effects import AskHost
+from rocks.imgstorage.model.events import HostFailed, Restarted
+from rocks.imgstorage.model.image import Image, Work
+from rocks.imgstorage.nas_daemon.clockwork import Clockwork
+from rocks.imgstorage.nas_daemon.commands import Commands, Site
+from rocks.imgstorage.nas_daemon.engine import Engine
+from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence, event_of
+from rocks.imgstorage.nas_daemon.progress import ProgressBoard
+from rocks.imgstorage.nas_daemon.transfers import NasTransfers
+from rocks.imgstorage.outgoing import Postman
+from rocks.imgstorage.perform.nas_deeds import NasDeeds, Portal
+from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.nas import NasStore
+from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
+from rocks.wire.imgstorage import ACTIONS
+from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, read_message
+from rocks.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+STORE = Path("/var/lib/rocks/imgstorage/nas.db")
+
+
+class Devices(NamedTuple):
+    """What a NAS is made of."""
+
+    pools: PoolSteps
+    targets: TargetSteps
+
+
+class NasService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+        stream_port: int = STREAM_PORT,
+        resolve: Callable[[str, str], str] = storage_address,
+    ) -> None:
+        """`resolve` finds a node's address on the storage network."""
+        self._configuration = configuration
+        self._devices = devices
+        node, network = configuration.name, configuration.network
+        self._address = resolve(node, network)
+        self._store = NasStore(store_path)
+        self._progress = ProgressBoard()
+        self._hosts = HostCorrespondence(self._store, node, self._address, PORTAL_PORT, stream_port)
+        deeds = NasDeeds(devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of)
+        self._deeds = deeds
+        self._engine = Engine(
+            self._store, deeds, self._ask_host, lambda image, outcome: self._commands.told(image, outcome)
+        )
+        self._commands = Commands(
+            self._store,
+            self._engine,
+            devices.pools,
+            self._progress,
+            Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
+        )
+        self._transfers = NasTransfers(devices.pools, self._engine, self._store, self._hosts, self._progress)
+        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        self._clockwork = Clockwork(self._engine, self._store, self._hosts, limits)
+        self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
+        self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
+        self._identity = identity
+        self._stream_port = stream_port
+        self._server: Optional[StreamServer] = None
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Make the exports again, go on with what is open, and take requests. RocksError when it cannot start."""
+        self._rebuild_exports()
+        context = server_context(self._identity)
+        self._server = StreamServer(
+            context,
+            self._address,
+            self._stream_port,
+            self._transfers.serve,
+            2 * self._configuration.transfers,
+        )
+        for image in self._engine.images():
+            self._engine.take(image.image_id, Restarted())
+            self._engine.wake(image.image_id)
+        self._bus.start()
+        self._postman.start()
+        self._clockwork.start()
+        _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is there, and gives us our messages, within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """Come to an end; what is open is gone on with at the next start."""
+        self._clockwork.close()
+        self._bus.close()
+        if self._server is not None:
+            self._server.close()
+        self._engine.close()
+        self._postman.close()
+        self._store.close()
+
+    # --- at the start
+
+    def _rebuild_exports(self) -> None:
+        """What LIO knows does not survive a reboot: hosts wait for their disks, and may log in when all is there."""
+        wanted = {}
+        for image in self._engine.images():
+            export = steps.wanted_export(image)
+            if export is not None:
+                wanted[export.target] = export
+        for fact in self._devices.targets.read_exports():
+            if fact.target not in wanted:
+                self._devices.targets.ensure_export_gone(fact.target)
+        for spare in self._devices.targets.read_spare_backstores():
+            if spare not in wanted:
+                self._devices.targets.ensure_export_gone(spare)
+        for export in wanted.values():
+            try:
+                self._deeds.do(export)
+            except RocksError as error:
+                _log.error("the export %s could not be made again: %s", export.target, error)
+
+    # --- messages
+
+    def _received(self, delivery: Delivery) -> None:
+        message = read_message(delivery.body)
+        if message.action in (HOST_ANSWER, HOST_NEWS):
+            image_id, event = event_of(message, delivery.sender)
+            self._engine.take(image_id, event)
+        elif message.action in ACTIONS or message.action != HOST_REQUEST:
+            self._commands.handle(
+                message, delivery.sender, message.op_id or delivery.message_id, delivery.reply_to
+            )
+        else:
+            raise IncoherentError(f"{delivery.sender} asks a NAS for what only hosts do")
+
+    def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
+        self._hosts.ask(image, work, effect)
+
+    def _lost(self, letter: Letter, why: RocksError) -> None:
+        """A host that has never had a daemon has no queue: whoever waits is told so at once."""
+        message = read_message(letter.body)
+        if message.action != HOST_REQUEST:
+            return
+        image_id, _, work_id = message.op_id.rpartition(".")
+        image = self._engine.image(image_id)
+        if image is not None and image.owner is not None:
+            words = f"Compute node {image.owner} is unavailable: {why}"
+            self._engine.take(image_id, HostFailed(work_id, image.owner, message.epoch, "host", words))
+
+    def _secrets_of(self, target: str) -> Optional[ChapSecrets]:
+        image = next((one for one in self._engine.images() if one.target == target), None)
+        return None if image is None else self._hosts.secrets_of(image)

@@ -1,0 +1,170 @@
+"""The NAS's end of transfers: it sends a base to a host, and takes changes from the one host that has the image."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from typing import Callable, Dict, Optional
+
+from rocks.clock import monotonic_seconds, wait_seconds
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import CLASSES, BugError, BusyError, IncoherentError, RocksError
+from rocks.imgstorage.model.fencing import check_stream
+from rocks.imgstorage.model.image import Image
+from rocks.imgstorage.model.states import RETURNING
+from rocks.imgstorage.nas_daemon.attributes import bytes_per_second
+from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
+from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence
+from rocks.imgstorage.nas_daemon.progress import ProgressBoard
+from rocks.imgstorage.perform.exchange import (
+    Opening,
+    describe,
+    hear,
+    read_opening,
+    receive_all,
+    say,
+    say_error,
+    send_all,
+)
+from rocks.imgstorage.perform.transfers import RETURN, SEED
+from rocks.imgstorage.store.nas import NasStore
+from rocks.imgstorage.stream.pace import Bucket, Meter
+from rocks.imgstorage.stream.transport import Connection
+
+_log = logging.getLogger(__name__)
+
+
+class NasTransfers:
+    """Serves hosts' connections. One transfer for an image at a time."""
+
+    def __init__(
+        self,
+        pools: PoolSteps,
+        engine: Engine,
+        store: NasStore,
+        hosts: HostCorrespondence,
+        progress: ProgressBoard,
+    ) -> None:
+        self._pools = pools
+        self._engine = engine
+        self._store = store
+        self._hosts = hosts
+        self._progress = progress
+        self._buckets: Dict[str, Bucket] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, connection: Connection) -> None:
+        """Do what the host at the other end wants, if it may. Raises nothing."""
+        try:
+            self._serve(connection, read_opening(connection.opening))
+        except RocksError as error:
+            _log.warning("transfer with %s: %s", connection.peer, error)
+            with suppress(OSError):
+                say_error(connection.writer, error)
+        except OSError as error:
+            _log.warning("transfer with %s was cut: %s", connection.peer, error)
+        except Exception as error:  # noqa: BLE001 - one transfer's fault must not end the others
+            _log.exception("a fault in a transfer with %s; please report this", connection.peer)
+            with suppress(OSError):
+                say_error(
+                    connection.writer, BugError(f"{type(error).__name__} in the transfer; please report this")
+                )
+
+    def _serve(self, connection: Connection, opening: Opening) -> None:
+        if opening.purpose not in (SEED, RETURN):
+            raise IncoherentError(f"a transfer has no purpose {opening.purpose!r}")
+        image = self._allowed(opening, connection.peer)
+        with self._lock:
+            if image.image_id in self._buckets:
+                raise BusyError(
+                    f"ZVol {image.zvol} is being transferred already; this attempt will be repeated"
+                )
+            self._buckets[image.image_id] = Bucket(self._rate(image, opening.purpose))
+        _log.info("%s: %s with %s begins", image.zvol, opening.purpose, connection.peer)
+        try:
+            if opening.purpose == SEED:
+                self._send(image, opening, connection)
+            else:
+                self._receive(image, opening, connection)
+        finally:
+            with self._lock:
+                del self._buckets[image.image_id]
+            self._progress.end(image.image_id)
+        _log.info("%s: %s with %s is complete", image.zvol, opening.purpose, connection.peer)
+
+    def _send(self, image: Image, opening: Opening, connection: Connection) -> None:
+        theirs = hear(connection.reader)
+        send_all(
+            self._pools,
+            image.volume,
+            opening.to_guid,
+            theirs,
+            connection.writer,
+            self._buckets[image.image_id],
+            self._counter(image, opening, connection.peer, None),
+        )
+
+    def _receive(self, image: Image, opening: Opening, connection: Connection) -> None:
+        say(connection.writer, describe(self._pools, image.volume))
+        bucket = self._buckets[image.image_id]
+        receive_all(
+            self._pools,
+            image.volume,
+            connection.reader,
+            self._counter(image, opening, connection.peer, bucket),
+        )
+        self._allowed(opening, connection.peer)
+        newest = self._pools.read_history(image.volume).newest
+        if newest is None or newest.guid != opening.to_guid:
+            raise IncoherentError(
+                f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
+            )
+        say(connection.writer, {"received": newest.guid})
+
+    def _allowed(self, opening: Opening, peer: str) -> Image:
+        """The image, if this host may transfer it now. The refusal is raised."""
+        image = self._engine.image(opening.image_id)
+        if image is None:
+            raise IncoherentError(f"there is no image {opening.image_id} here (any more)")
+        refusal = check_stream(image, peer, opening.epoch, opening.purpose == RETURN)
+        if refusal is not None:
+            raise CLASSES[refusal.family](refusal.text)
+        return image
+
+    def _counter(
+        self, image: Image, opening: Opening, peer: str, bucket: Optional[Bucket]
+    ) -> Callable[[int, int], None]:
+        """Told of each part: it checks the grant, waits for the rate of what is received, and tells the progress."""
+        meter: Optional[Meter] = None
+
+        def count(part_bytes: int, total_bytes: int) -> None:
+            nonlocal meter
+            now = self._allowed(opening, peer)
+            if bucket is not None:
+                wait_seconds(bucket.take(part_bytes, monotonic_seconds()))
+            meter = meter or Meter(total_bytes, monotonic_seconds())
+            self._progress.tell(
+                image.image_id, opening.purpose, meter.add(part_bytes, monotonic_seconds()), now_seconds()
+            )
+            if now.work is not None:
+                self._hosts.heard(image.image_id, now.work.work_id)
+
+        return count
+
+    def set_rates(self) -> None:
+        """Attributes have changed: what is under way goes on at the new rate."""
+        with self._lock:
+            for image_id, bucket in self._buckets.items():
+                image = self._engine.image(image_id)
+                if image is not None:
+                    bucket.set_rate(self._rate(image, SEED if image.state != RETURNING else RETURN))
+
+    def _rate(self, image: Image, purpose: str) -> Optional[float]:
+        """Bytes per second: the image's own, else the NAS's; never for the final return, which somebody waits for."""
+        if image.state == RETURNING:
+            return None
+        name = "uploadspeed" if purpose == SEED else "downloadspeed"
+        return bytes_per_second(
+            self._store.attributes_of(image.zvol)[name] or self._store.attributes().get(name)
+        )

@@ -1,0 +1,82 @@
+"""A daemon's messages on their way to the broker: kept in its store, sent by one thread, in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Callable, Optional, Sequence
+
+from rocks.errors import BusyError, RocksError
+from rocks.imgstorage.bus import Bus, Kind, Message, send_waiting
+from rocks.imgstorage.store.file import Letter, StoreFile
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 5.0
+
+Lost = Callable[[Letter, RocksError], None]
+"""Is told of a message that nobody will ever get."""
+
+
+class StoredOutbox:
+    """The store's letters, as the bus wants them."""
+
+    def __init__(self, store: StoreFile, lost: Lost) -> None:
+        self._store = store
+        self._lost = lost
+
+    def waiting(self, most: int) -> Sequence[Message]:
+        """The oldest messages that are not yet sent."""
+        return [
+            Message(
+                one.destination, one.body, Kind(one.kind), one.message_id, one.correlation_id, one.reply_to
+            )
+            for one in self._store.waiting(most)
+        ]
+
+    def sent(self, message_id: str) -> None:
+        """The broker has it."""
+        self._store.sent(message_id)
+
+    def failed(self, message_id: str, why: RocksError) -> None:
+        """It cannot be delivered."""
+        letter: Optional[Letter] = self._store.letter(message_id)
+        self._store.sent(message_id)
+        if letter is not None:
+            _log.warning("a message to %s is lost: %s", letter.destination, why)
+            self._lost(letter, why)
+
+
+class Postman:
+    """Sends what is in the store, whenever there may be something, and again while the broker is away."""
+
+    def __init__(self, bus: Bus, store: StoreFile, lost: Lost, posted: threading.Event) -> None:
+        self._bus = bus
+        self._outbox = StoredOutbox(store, lost)
+        self._posted = posted
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="postman", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; what waits is sent by the next start."""
+        self._stopping.set()
+        self._posted.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._posted.wait(_AGAIN_SECONDS)
+            self._posted.clear()
+            try:
+                send_waiting(self._bus, self._outbox)
+            except BusyError:
+                self._stopping.wait(0.5)
+                self._posted.set()
+            except RocksError as error:
+                _log.warning("messages wait to be sent: %s", error)
+            except Exception:  # noqa: BLE001 - messages must go on being sent
+                _log.exception("a fault in sending; please report this")

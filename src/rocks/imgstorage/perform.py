@@ -1,1 +1,0 @@
-"""Does an image's effects on this machine's devices. Filled with the image daemons."""

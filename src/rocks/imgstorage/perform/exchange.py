@@ -1,0 +1,172 @@
+"""What both ends of a transfer say before and between the streams: lines of JSON, planned by guid.
+
+The receiver tells which snapshots it has and what a cut stream left; the sender plans, and announces each stream by a
+line before its frames. Neither end ever takes back what it has to make a stream fit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+
+from rocks.devices.pool_facts import ReceiveWanted, SendWanted
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import CLASSES, HostError, IncoherentError, RocksError, StateError
+from rocks.imgstorage.model.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
+from rocks.imgstorage.stream.pace import Bucket
+from rocks.imgstorage.stream.pump import receive_program, send_program
+
+VERSION = 1
+_LONGEST_LINE_BYTES = 1024 * 1024
+
+Count = Callable[[int, int], None]
+"""Is told of each part of a stream before it is used: its bytes, and about how many the stream has in all."""
+
+
+class Opening(NamedTuple):
+    """What a host wants: the image, its grant, and which way. `to_guid` is the snapshot that is to arrive."""
+
+    purpose: str
+    image_id: str
+    epoch: int
+    to_guid: str
+
+
+def write_opening(opening: Opening) -> bytes:
+    """The first line of a connection, without its end."""
+    return json.dumps({"v": VERSION, **opening._asdict()}).encode()
+
+
+def read_opening(line: bytes) -> Opening:
+    """What the first line says. IncoherentError when it is none of ours."""
+    said = _parse(line)
+    try:
+        opening = Opening(
+            str(said["purpose"]), str(said["image_id"]), int(said["epoch"]), str(said["to_guid"])
+        )
+    except (KeyError, ValueError, TypeError):
+        raise IncoherentError("the transfer began with a line that is none of ours") from None
+    if said.get("v") != VERSION:
+        raise IncoherentError(f"the transfer is of version {said.get('v')!r}, and this side knows {VERSION}")
+    return opening
+
+
+def say(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
+    """Send a line."""
+    writer.write(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+    writer.flush()
+
+
+def say_error(writer: BinaryIO, error: RocksError) -> None:
+    """Send an error in the place of a line."""
+    say(writer, {"error": str(error), "family": error.family})
+
+
+def hear(reader: BinaryIO) -> Dict[str, Any]:
+    """The next line. Raises the error that the other end sent instead; HostError when it is gone."""
+    line = reader.readline(_LONGEST_LINE_BYTES)
+    if not line.endswith(b"\n"):
+        raise HostError("the far end closed the transfer before its end")
+    said = _parse(line)
+    if "error" in said:
+        raise CLASSES.get(str(said.get("family")), IncoherentError)(str(said["error"]))
+    return said
+
+
+# --- the sending end -----------------------------------------------------------------------------------------------
+
+
+def send_all(
+    pools: PoolSteps,
+    volume: str,
+    to_guid: str,
+    receiver: Mapping[str, Any],
+    writer: BinaryIO,
+    bucket: Bucket,
+    count: Count,
+) -> None:
+    """Plan by what the receiver has said (`describe`), and send all streams. IncoherentError when the two diverged."""
+    history = pools.read_history(volume)
+    ours = [Point(point.name, point.guid, point.createtxg) for point in history.snapshots]
+    ours += [Point(point.name, point.guid, point.createtxg, True) for point in history.bookmarks]
+    plan = plan_send(ours, _points(receiver), to_guid, _token(pools, receiver))
+    if isinstance(plan, Diverged):
+        raise IncoherentError(f"{volume}: {plan.text}")
+    assert isinstance(plan, SendPlan)
+    wanted = [_wanted(volume, step) for step in plan.steps]
+    sizes = [pools.estimate_send(step) for step in wanted]
+    say(writer, {"aborts_partial": plan.aborts_partial})
+    for step, one, size in zip(plan.steps, wanted, sizes):
+        say(writer, {"how": step.how, "to": step.to.name, "from_guid": one.from_guid, "bytes": size})
+        send_program(pools.start_send(one), writer, bucket, lambda part, size=size: count(part, size))  # type: ignore[misc]
+    say(writer, {"how": "end"})
+
+
+def _wanted(volume: str, step: SendStep) -> SendWanted:
+    start = step.start
+    return SendWanted(
+        volume,
+        step.to.name,
+        step.to.guid,
+        from_snapshot=start.name if start is not None and not start.is_bookmark else None,
+        from_bookmark=start.name if start is not None and start.is_bookmark else None,
+        from_guid=None if start is None else start.guid,
+        resume_token=step.token,
+    )
+
+
+def _points(receiver: Mapping[str, Any]) -> Sequence[Point]:
+    try:
+        return [Point(str(name), str(guid), int(order)) for name, guid, order in receiver["points"]]
+    except (KeyError, ValueError, TypeError):
+        raise IncoherentError("the receiver of the transfer did not tell what it has") from None
+
+
+def _token(pools: PoolSteps, receiver: Mapping[str, Any]) -> Optional[Token]:
+    text = receiver.get("token")
+    if not text:
+        return None
+    try:
+        fact = pools.decode_token(str(text))
+    except StateError:
+        return Token("", None, str(text))  # not sound: the plan drops what it stands for
+    return Token(fact.to_guid, fact.from_guid, str(text))
+
+
+# --- the receiving end ---------------------------------------------------------------------------------------------
+
+
+def describe(pools: PoolSteps, volume: str) -> Dict[str, Any]:
+    """What the receiver has: its snapshots, and what a cut stream left."""
+    fact = pools.read_volume(volume)
+    snapshots = pools.read_history(volume).snapshots
+    return {
+        "points": [[point.name, point.guid, point.createtxg] for point in snapshots],
+        "token": None if fact is None else fact.resume_token,
+    }
+
+
+def receive_all(pools: PoolSteps, volume: str, reader: BinaryIO, count: Count) -> None:
+    """Take in all that the sender announces."""
+    if hear(reader).get("aborts_partial"):
+        pools.ensure_partial_gone(volume)
+    while True:
+        said = hear(reader)
+        if said.get("how") == "end":
+            return
+        size = int(said.get("bytes", 0))
+        from_guid = said.get("from_guid")
+        wanted = ReceiveWanted(
+            volume, None if from_guid is None else str(from_guid), is_resumed=said.get("how") == "resume"
+        )
+        receive_program(reader, pools.start_receive(wanted), lambda part, size=size: count(part, size))  # type: ignore[misc]
+
+
+def _parse(line: bytes) -> Dict[str, Any]:
+    try:
+        said = json.loads(line.decode("utf-8"))
+    except ValueError:
+        raise IncoherentError("a line of the transfer is no JSON") from None
+    if not isinstance(said, dict):
+        raise IncoherentError("a line of the transfer is no JSON object")
+    return said

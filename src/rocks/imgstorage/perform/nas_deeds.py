@@ -1,0 +1,226 @@
+"""The deeds of a NAS: each effect of the model done with ZFS and LIO. Done twice, it changes nothing."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, NamedTuple, Optional, Type
+
+from rocks.clock import Deadline
+from rocks.devices.pool_facts import History, SendWanted, SnapshotFact, VolumeFact
+from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.target_steps import ExportWanted, TargetSteps
+from rocks.errors import BugError, IncoherentError, StateError
+from rocks.imgstorage.model import effects
+from rocks.imgstorage.model.facts import NOTHING, Facts, HistoryPoint
+from rocks.imgstorage.model.names import HOLD_TAG
+
+PROPERTY_PREFIX = "imgstore:"
+AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
+"""Carried by the snapshots that are made here, and by no others: only these are ever trimmed."""
+
+BLOCK_BYTES = 16 * 1024
+"""Of new volumes: a guest's 4 KiB write costs four times itself on its way home, and not thirty-two times."""
+
+_DEVICE_SECONDS = 30.0
+
+
+class Portal(NamedTuple):
+    """Where a NAS lets hosts in: its address on the storage network, and nowhere else."""
+
+    address: str
+    port: int
+
+
+SecretsOf = Callable[[str], Optional[ChapSecrets]]
+"""The secrets of a target's present export."""
+
+
+class NasDeeds:
+    """Does effects; AskHost is none of its business."""
+
+    def __init__(self, pools: PoolSteps, targets: TargetSteps, portal: Portal, secrets_of: SecretsOf) -> None:
+        self._pools = pools
+        self._targets = targets
+        self._portal = portal
+        self._secrets_of = secrets_of
+        self._deeds: Dict[Type[object], Callable[..., Facts]] = {
+            effects.EnsureVolume: self._ensure_volume,
+            effects.EnsureLease: self._ensure_lease,
+            effects.EnsureBase: self._ensure_base,
+            effects.EnsureOnlyHold: self._ensure_only_hold,
+            effects.EnsureExport: self._ensure_export,
+            effects.EnsureExportGone: self._ensure_export_gone,
+            effects.VerifyReceived: self._verify_received,
+            effects.EnsurePartialGone: self._ensure_partial_gone,
+            effects.ReadObstacles: self._read_obstacles,
+            effects.EnsureVolumeGone: self._ensure_volume_gone,
+            effects.EnsureSnapshot: self._ensure_snapshot,
+            effects.EnsureRestored: self._ensure_restored,
+        }
+
+    def do(self, effect: effects.Effect) -> Facts:
+        """Do one effect and tell what it found. RocksError, of the family that says who can help, when it cannot."""
+        deed = self._deeds.get(type(effect))
+        if deed is None:
+            raise BugError(f"a NAS does no {type(effect).__name__}; please report this")
+        return deed(effect)
+
+    # --- the volume
+
+    def _ensure_volume(self, effect: effects.EnsureVolume) -> Facts:
+        if self._pools.read_volume(effect.volume) is None:
+            if effect.size_bytes <= 0:
+                raise StateError(
+                    f"the volume {effect.volume} does not exist, and no size was given to make it with"
+                )
+            self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
+        volume = self._volume(effect.volume)
+        pool = self._pools.read_pool(effect.volume.partition("/")[0])
+        return Facts(
+            size_bytes=volume.size_bytes,
+            volume_guid=volume.guid,
+            free_bytes=pool.free_bytes,
+            pool_bytes=pool.size_bytes,
+        )
+
+    def _ensure_lease(self, effect: effects.EnsureLease) -> Facts:
+        volume = self._volume(effect.volume)
+        standing = int(volume.property_value(f"{PROPERTY_PREFIX}epoch") or 0)
+        if standing > effect.epoch:
+            raise IncoherentError(
+                f"{effect.volume} carries the epoch {standing}, and this daemon's records know {effect.epoch}: "
+                "they are older than the volume; `rocks list host storagemap` shows them"
+            )
+        properties = {
+            "epoch": str(effect.epoch),
+            "owner": effect.owner or "none",
+            "state": effect.state,
+            "base_guid": effect.base_guid or "none",
+        }
+        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in properties.items()}
+        self._pools.ensure_properties(effect.volume, volume.guid, named)
+        return NOTHING
+
+    def _ensure_base(self, effect: effects.EnsureBase) -> Facts:
+        volume = self._volume(effect.volume)
+        newest = self._pools.read_history(effect.volume).newest
+        if newest is None or self._pools.written_since(effect.volume, newest.name, newest.guid) > 0:
+            newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+        self._pools.ensure_hold(effect.volume, newest.name, newest.guid, HOLD_TAG)
+        history = self._pools.read_history(effect.volume)
+        return Facts(
+            base_name=newest.name,
+            base_guid=newest.guid,
+            seed_bytes=self._pools.estimate_send(SendWanted(effect.volume, newest.name, newest.guid)),
+            history=tuple(HistoryPoint(point.guid, point.written_bytes) for point in history.snapshots),
+        )
+
+    def _ensure_only_hold(self, effect: effects.EnsureOnlyHold) -> Facts:
+        if effect.name is not None and effect.guid is not None:
+            self._pools.ensure_hold(effect.volume, effect.name, effect.guid, HOLD_TAG)
+        for snapshot in self._pools.read_history(effect.volume).snapshots:
+            if HOLD_TAG in snapshot.holds and snapshot.guid != effect.guid:
+                self._pools.ensure_released(effect.volume, snapshot.name, snapshot.guid, HOLD_TAG)
+        return NOTHING
+
+    # --- the export
+
+    def _ensure_export(self, effect: effects.EnsureExport) -> Facts:
+        name = effect.volume
+        if effect.snapshot is not None:
+            self._pools.ensure_snapshots_shown(effect.volume, self._volume(effect.volume).guid)
+            name = f"{effect.volume}@{effect.snapshot}"
+        secrets = self._secrets_of(effect.target)
+        if secrets is None:
+            raise BugError(f"the export {effect.target} has no secrets; please report this")
+        self._targets.ensure_export(
+            ExportWanted(
+                target=effect.target,
+                device_path=self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS)),
+                read_only=effect.snapshot is not None,
+                initiator=effect.initiator,
+                chap=secrets,
+                portal_address=self._portal.address,
+                portal_port=self._portal.port,
+                unit_serial=effect.serial,
+            )
+        )
+        return NOTHING
+
+    def _ensure_export_gone(self, effect: effects.EnsureExportGone) -> Facts:
+        self._targets.ensure_export_gone(effect.target)
+        return NOTHING
+
+    # --- what has come home
+
+    def _verify_received(self, effect: effects.VerifyReceived) -> Facts:
+        newest = self._pools.read_history(effect.volume).newest
+        if newest is None or newest.guid != effect.guid:
+            raise IncoherentError(
+                f"the newest snapshot of {effect.volume} is {'none' if newest is None else newest.guid}, "
+                f"and the host says that {effect.guid} has come home; nothing of the host's is given up"
+            )
+        return Facts(guid=newest.guid, base_name=newest.name)
+
+    def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
+        self._pools.ensure_partial_gone(effect.volume)
+        return NOTHING
+
+    # --- the end, and the past
+
+    def _read_obstacles(self, effect: effects.ReadObstacles) -> Facts:
+        volume = self._pools.read_volume(effect.volume)
+        if volume is None:
+            return Facts(obstacles=())
+        obstacles = []
+        for snapshot in self._pools.read_history(effect.volume).snapshots:
+            obstacles += [f"{clone} is a clone of {snapshot.name}" for clone in snapshot.clones]
+            obstacles += [f"{snapshot.name} is held by {tag}" for tag in snapshot.holds if tag != HOLD_TAG]
+        return Facts(obstacles=tuple(obstacles), volume_guid=volume.guid)
+
+    def _ensure_volume_gone(self, effect: effects.EnsureVolumeGone) -> Facts:
+        volume = self._pools.read_volume(effect.volume)
+        if volume is None:
+            return NOTHING
+        if volume.guid != effect.guid:
+            raise IncoherentError(
+                f"{effect.volume} has been made anew since its destruction was asked for; it stays"
+            )
+        snapshots = self._pools.read_history(effect.volume).snapshots
+        for snapshot in snapshots:
+            self._pools.ensure_released(effect.volume, snapshot.name, snapshot.guid, HOLD_TAG)
+        named = [(snapshot.name, snapshot.guid) for snapshot in snapshots]
+        self._pools.ensure_volume_gone(effect.volume, effect.guid, named, may_lose_bytes=None)
+        return NOTHING
+
+    def _ensure_snapshot(self, effect: effects.EnsureSnapshot) -> Facts:
+        self._pools.ensure_snapshot(effect.volume, self._volume(effect.volume).guid, effect.name, AUTOMATIC)
+        return NOTHING
+
+    def _ensure_restored(self, effect: effects.EnsureRestored) -> Facts:
+        beside = f"{effect.volume}-restoring"
+        if self._pools.read_volume(effect.aside) is None:
+            original = self._volume(effect.volume)
+            # once promoted, the clone owns the snapshot that it was made of
+            if self._pools.read_volume(beside) is None:
+                self._pools.ensure_clone(beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+            clone = self._volume(beside)
+            if _find(self._pools.read_history(beside), effect.guid) is None:
+                self._pools.ensure_promoted(beside, clone.guid)
+            self._pools.ensure_renamed(effect.volume, original.guid, effect.aside)
+        clone_there = self._pools.read_volume(beside)
+        if clone_there is not None:
+            self._pools.ensure_renamed(beside, clone_there.guid, effect.volume)
+        return NOTHING
+
+    def _volume(self, name: str) -> VolumeFact:
+        volume = self._pools.read_volume(name)
+        if volume is None:
+            raise StateError(
+                f"the volume {name} is not there; `zfs list -t volume` on the NAS shows those that are"
+            )
+        return volume
+
+
+def _find(history: History, guid: str) -> Optional[SnapshotFact]:
+    return next((snapshot for snapshot in history.snapshots if snapshot.guid == guid), None)

@@ -1,0 +1,70 @@
+"""A host's end of transfers: it connects to its NAS, for either direction, and goes on where it was cut."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from typing import Callable
+
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import IncoherentError, RocksError
+from rocks.imgstorage.perform.access import Access
+from rocks.imgstorage.perform.exchange import (
+    Opening,
+    describe,
+    hear,
+    receive_all,
+    say,
+    say_error,
+    send_all,
+    write_opening,
+)
+from rocks.imgstorage.stream.pace import Bucket
+from rocks.imgstorage.stream.transport import connect
+
+SEED, RETURN = "seed", "return"
+
+
+class HostTransfers:
+    """Moves snapshots; `context` is asked for anew each time, since certificates are renewed while a daemon runs."""
+
+    def __init__(self, pools: PoolSteps, context: Callable[[], ssl.SSLContext]) -> None:
+        self._pools = pools
+        self._context = context
+
+    def receive(self, access: Access, volume: str, base_guid: str) -> None:
+        """Have the snapshot of that guid in `volume`. RocksError when it was cut; what has come is kept."""
+        opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
+        with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
+            say(connection.writer, describe(self._pools, volume))
+            receive_all(self._pools, volume, connection.reader, _uncounted)
+        newest = self._pools.read_history(volume).newest
+        if newest is None or newest.guid != base_guid:
+            raise IncoherentError(
+                f"{volume} was received, and its newest snapshot is not the one of {base_guid}"
+            )
+
+    def send(self, access: Access, volume: str, name: str) -> str:
+        """Have the NAS receive the snapshot and say so; returns its guid."""
+        snapshot = self._pools.read_history(volume).snapshot(name)
+        if snapshot is None:
+            raise IncoherentError(f"{volume} has no snapshot {name}, which was to be sent home")
+        opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
+        with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
+            theirs = hear(connection.reader)
+            try:
+                send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), _uncounted)
+            except RocksError as error:
+                with suppress(OSError):  # it may have gone, and that may be the error
+                    say_error(connection.writer, error)
+                raise
+            said = hear(connection.reader)
+        if said.get("received") != snapshot.guid:
+            raise IncoherentError(
+                f"{access.nas} has received {said.get('received')!r} instead of {snapshot.guid}"
+            )
+        return snapshot.guid
+
+
+def _uncounted(part_bytes: int, total_bytes: int) -> None:
+    """The NAS counts for both."""

@@ -1,1 +1,0 @@
-"""The daemons' own journal. Filled with the image daemons."""

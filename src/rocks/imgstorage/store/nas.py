@@ -1,0 +1,204 @@
+"""What a NAS knows: images with their open work, who waits for what, and what is set for one image or for all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from rocks.imgstorage.model.image import Image
+from rocks.imgstorage.store.file import Letter, StoreFile
+from rocks.wire.codec import decode, encode
+
+_TABLES = """
+CREATE TABLE images (image_id TEXT PRIMARY KEY, zvol TEXT NOT NULL UNIQUE, record TEXT NOT NULL);
+CREATE TABLE secrets (
+  image_id TEXT NOT NULL, epoch INTEGER NOT NULL, secrets TEXT NOT NULL, PRIMARY KEY (image_id, epoch)
+);
+CREATE TABLE operations (
+  op_id TEXT PRIMARY KEY, action TEXT NOT NULL, zvol TEXT NOT NULL, asker TEXT NOT NULL, reply_to TEXT NOT NULL,
+  began INTEGER NOT NULL, answer BLOB
+);
+CREATE TABLE zvolattrs (
+  zvol TEXT PRIMARY KEY, frequency INTEGER, nextsync INTEGER, downloadspeed TEXT, uploadspeed TEXT
+);
+CREATE TABLE globals (attr TEXT PRIMARY KEY, value TEXT);
+"""
+
+_KEPT_OPERATIONS = 10_000
+"""Answers that are kept for those who ask again."""
+
+ATTRIBUTES = ("frequency", "nextsync", "downloadspeed", "uploadspeed")
+
+
+class Operation(NamedTuple):
+    """Something a command has asked for. `answer` None while it is under way; `began` in UNIX seconds."""
+
+    op_id: str
+    action: str
+    zvol: str
+    asker: str
+    reply_to: str
+    began: int
+    answer: Optional[bytes]
+
+
+class Secrets(NamedTuple):
+    """Names and passwords by which a host and an export know each other, in both directions."""
+
+    user: str
+    password: str
+    mutual_user: str
+    mutual_password: str
+
+
+class NasStore(StoreFile):
+    """The records of a NAS daemon."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _TABLES)
+
+    # --- images
+
+    def images(self) -> List[Image]:
+        """All of them, by volume."""
+        return [_image(record) for (record,) in self.rows("SELECT record FROM images ORDER BY zvol")]
+
+    def image(self, image_id: str) -> Optional[Image]:
+        """One of them; None when it has been forgotten."""
+        found = self.rows("SELECT record FROM images WHERE image_id = ?", (image_id,))
+        return _image(found[0][0]) if found else None
+
+    def image_of(self, zvol: str) -> Optional[Image]:
+        """The image of a volume name; None when it is not known."""
+        found = self.rows("SELECT record FROM images WHERE zvol = ?", (zvol,))
+        return _image(found[0][0]) if found else None
+
+    def save(self, image: Image) -> None:
+        """The image as it is now."""
+        record = json.dumps(encode(image), separators=(",", ":"))
+        self.change(
+            "INSERT INTO images (image_id, zvol, record) VALUES (?, ?, ?) "
+            "ON CONFLICT (image_id) DO UPDATE SET zvol = excluded.zvol, record = excluded.record",
+            (image.image_id, image.zvol, record),
+        )
+
+    def forget(self, image_id: str) -> None:
+        """There is no such image any more."""
+        with self.transaction():
+            self.change(
+                "DELETE FROM zvolattrs WHERE zvol IN (SELECT zvol FROM images WHERE image_id = ?)",
+                (image_id,),
+            )
+            self.change("DELETE FROM images WHERE image_id = ?", (image_id,))
+            self.change("DELETE FROM secrets WHERE image_id = ?", (image_id,))
+
+    # --- secrets of exports
+
+    def secrets(self, image_id: str, epoch: int) -> Optional[Secrets]:
+        """Those of an image's export in an epoch, None when none were made."""
+        found = self.rows("SELECT secrets FROM secrets WHERE image_id = ? AND epoch = ?", (image_id, epoch))
+        return Secrets(*json.loads(found[0][0])) if found else None
+
+    def keep_secrets(self, image_id: str, epoch: int, secrets: Secrets) -> None:
+        """Those of the present epoch; all others of the image are forgotten."""
+        with self.transaction():
+            self.change("DELETE FROM secrets WHERE image_id = ?", (image_id,))
+            self.change(
+                "INSERT INTO secrets (image_id, epoch, secrets) VALUES (?, ?, ?)",
+                (image_id, epoch, json.dumps(list(secrets))),
+            )
+
+    # --- operations
+
+    def operation(self, op_id: str) -> Optional[Operation]:
+        """What was asked under that number."""
+        found = self.rows(f"SELECT {_OPERATION} FROM operations WHERE op_id = ?", (op_id,))
+        return Operation(*found[0]) if found else None
+
+    def open_operations(self) -> List[Operation]:
+        """Those that are under way, oldest first."""
+        rows = self.rows(f"SELECT {_OPERATION} FROM operations WHERE answer IS NULL ORDER BY began, op_id")
+        return [Operation(*row) for row in rows]
+
+    def begin(self, operation: Operation) -> bool:
+        """Record it; False when one of that number is recorded already."""
+        return (
+            self.change(
+                f"INSERT INTO operations ({_OPERATION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                operation,
+            )
+            == 1
+        )
+
+    def answer(self, op_id: str, body: bytes) -> None:
+        """Record how it ended, and send that to whoever asked."""
+        with self.transaction():
+            operation = self.operation(op_id)
+            if operation is None or operation.answer is not None:
+                return
+            self.change("UPDATE operations SET answer = ? WHERE op_id = ?", (body, op_id))
+            if operation.reply_to:
+                self.post(Letter(f"answer-{op_id}", operation.reply_to, "reply", op_id, None, body))
+            self.change(
+                "DELETE FROM operations WHERE answer IS NOT NULL AND op_id NOT IN "
+                "(SELECT op_id FROM operations ORDER BY began DESC LIMIT ?)",
+                (_KEPT_OPERATIONS,),
+            )
+
+    def answer_again(self, operation: Operation) -> None:
+        """Send the recorded answer to where it is asked for now."""
+        if operation.answer is not None:
+            number = f"answer-{operation.op_id}-{operation.reply_to}"
+            self.post(Letter(number, operation.reply_to, "reply", operation.op_id, None, operation.answer))
+
+    def redirect(self, op_id: str, reply_to: str) -> None:
+        """Whoever waits for the operation waits in another queue now."""
+        self.change(
+            "UPDATE operations SET reply_to = ? WHERE op_id = ? AND answer IS NULL", (reply_to, op_id)
+        )
+
+    # --- settings
+
+    def attributes_of(self, zvol: str) -> Dict[str, Any]:
+        """What is set for one image: each of ATTRIBUTES, None where nothing is."""
+        found = self.rows(f"SELECT {', '.join(ATTRIBUTES)} FROM zvolattrs WHERE zvol = ?", (zvol,))
+        return dict(zip(ATTRIBUTES, found[0] if found else (None,) * len(ATTRIBUTES)))
+
+    def all_attributes(self) -> Dict[str, Dict[str, Any]]:
+        """What is set for each image of which anything is."""
+        rows = self.rows(f"SELECT zvol, {', '.join(ATTRIBUTES)} FROM zvolattrs")
+        return {row[0]: dict(zip(ATTRIBUTES, row[1:])) for row in rows}
+
+    def set_attribute_of(self, zvol: str, name: str, value: Any) -> None:
+        """Set one of ATTRIBUTES, or clear it by None."""
+        column = ATTRIBUTES[ATTRIBUTES.index(name)]
+        self.change(
+            f"INSERT INTO zvolattrs (zvol, {column}) VALUES (?, ?) "
+            f"ON CONFLICT (zvol) DO UPDATE SET {column} = excluded.{column}",
+            (zvol, value),
+        )
+
+    def attributes(self) -> Dict[str, Optional[str]]:
+        """What is set for the whole NAS."""
+        return dict(self.rows("SELECT attr, value FROM globals ORDER BY attr"))
+
+    def set_attribute(self, name: str, value: Optional[str]) -> None:
+        """Set one of them; None is a value too."""
+        self.change(
+            "INSERT INTO globals (attr, value) VALUES (?, ?) ON CONFLICT (attr) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def forget_attributes(self, names: Tuple[str, ...]) -> None:
+        """Forget some of them."""
+        with self.transaction():
+            for name in names:
+                self.change("DELETE FROM globals WHERE attr = ?", (name,))
+
+
+_OPERATION = ", ".join(Operation._fields)
+
+
+def _image(record: str) -> Image:
+    return decode(Image, json.loads(record), "image")

@@ -1,0 +1,223 @@
+"""A NAS, two hosts and a frontend: real daemons, a real broker and real TLS between them, over devices in memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.fake.mappings import FakeMappings
+from rocks.devices.fake.pools import FakePools
+from rocks.devices.fake.sessions import FakeSessions
+from rocks.devices.fake.targets import FakeTargets
+from rocks.imgstorage.bus import Asker, Question
+from rocks.imgstorage.configuration import Configuration
+from rocks.imgstorage.host_daemon import service as host_service
+from rocks.imgstorage.host_daemon.service import HostService
+from rocks.imgstorage.model.names import target_prefix
+from rocks.imgstorage.nas_daemon import service as nas_service
+from rocks.imgstorage.nas_daemon.service import NasService
+from rocks.imgstorage.stream.transport import Identity
+from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import read_message, success_of, write_request
+from rocks.wire.queues import host_queue, nas_queue
+from tests.system.imgstorage.conftest import RealBroker
+
+NAS, HOSTS, FRONTEND = "nas-0-0", ("vmc-0-0", "vmc-0-1"), "head"
+_PREFIX = "/dev/zvol/"
+_ROOM_BYTES = 100 * BYTES_PER_GIB
+
+
+def address_of(node: str, network: str) -> str:
+    """All of them are here."""
+    del node, network
+    return "127.0.0.1"
+
+
+class PoolDevices(dict[str, int]):
+    """Block devices of a pool's volumes and snapshots, path → bytes."""
+
+    def __init__(self, pools: FakePools) -> None:
+        super().__init__()
+        self._pools = pools
+
+    def __contains__(self, path: object) -> bool:
+        return self.size(str(path)) is not None
+
+    def __missing__(self, path: str) -> int:
+        size = self.size(path)
+        if size is None:
+            raise KeyError(path)
+        return size
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """As of any dictionary."""
+        size = self.size(path)
+        return default if size is None else size
+
+    def size(self, path: str) -> int | None:
+        """Of the device, None when there is none."""
+        if not path.startswith(_PREFIX):
+            return None
+        fact = self._pools.read_volume(path[len(_PREFIX) :].partition("@")[0])
+        return None if fact is None else fact.size_bytes
+
+
+class Machine:
+    """A node whose disks outlive its daemon."""
+
+    def __init__(self, name: str, folder: Path, broker: RealBroker) -> None:
+        self.name = name
+        self.store = folder / f"{name}.db"
+        self.settings = broker.settings(name)
+        pair = Path(self.settings.pair_file)
+        self.identity = Identity(pair, pair, Path(self.settings.authority_file))
+        self.configuration = Configuration(name, FRONTEND, "local", "tank", 4)
+        self.pools = FakePools({"tank": _ROOM_BYTES})
+        self.devices = PoolDevices(self.pools)
+
+
+class NasMachine(Machine):
+    """The NAS."""
+
+    def __init__(self, folder: Path, broker: RealBroker, stream_port: int) -> None:
+        super().__init__(NAS, folder, broker)
+        self.stream_port = stream_port
+        self.targets = FakeTargets(target_prefix(NAS))
+        self.targets.devices = self.devices
+        self.service: NasService | None = None
+
+    def start(self) -> None:
+        """Its daemon."""
+        devices = nas_service.Devices(self.pools, self.targets)
+        self.service = NasService(
+            self.configuration,
+            devices,
+            self.settings,
+            self.identity,
+            self.store,
+            self.stream_port,
+            address_of,
+        )
+        self.service.start()
+        assert self.service.wait_until_connected(10)
+
+
+class HostMachine(Machine):
+    """A host."""
+
+    def __init__(self, name: str, folder: Path, broker: RealBroker, nas: NasMachine) -> None:
+        super().__init__(name, folder, broker)
+        self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
+        self.mappings = FakeMappings(self.length_sectors)
+        self.domains = FakeDomains()
+        self.service: HostService | None = None
+
+    def start(self) -> None:
+        """Its daemon."""
+        devices = host_service.Devices(
+            self.pools, self.sessions, self.mappings, lambda: self.domains, self.read_start
+        )
+        self.service = HostService(self.configuration, devices, self.settings, self.identity, self.store)
+        self.service.start()
+        assert self.service.wait_until_connected(10)
+
+    def length_sectors(self, path: str) -> int | None:
+        """Of a volume's device, or of a session's disk."""
+        size = self.devices.size(path)
+        if size is None:
+            size = next((s.size_bytes for s in self.sessions.read_sessions() if s.device_path == path), None)
+        return None if size is None else size // BYTES_PER_SECTOR
+
+    def read_start(self, path: str, count: int) -> bytes:
+        """Temp-write volumes in memory always have a good header."""
+        del path
+        return (b"SnAp" + (1).to_bytes(4, "little"))[:count]
+
+    def lose_power(self) -> None:
+        """Sessions and devices are gone; volumes and records stay."""
+        assert self.service is not None
+        self.service.close()
+        self.mappings.mappings.clear()
+        for session in self.sessions.read_sessions():
+            self.sessions.users.pop(session.device_path, None)
+            self.sessions.ensure_session_gone(session.target)
+
+
+class ImageSite:
+    """All of it, with what a command asks."""
+
+    def __init__(self, folder: Path, broker: RealBroker, stream_port: int) -> None:
+        self.nas = NasMachine(folder, broker, stream_port)
+        self.hosts = {name: HostMachine(name, folder, broker, self.nas) for name in HOSTS}
+        self._asker = Asker(broker.settings(FRONTEND))
+
+    def start(self) -> None:
+        """All daemons."""
+        self.nas.start()
+        for host in self.hosts.values():
+            host.start()
+
+    def close(self) -> None:
+        """End all daemons."""
+        self._asker.close()
+        for machine in (*self.hosts.values(), self.nas):
+            if machine.service is not None:
+                machine.service.close()
+
+    def ask(self, request: Any, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
+        """The fields of the answer; the error that it carries is raised."""
+        queue = nas_queue(to) if to == NAS else host_queue(to)
+        delivery = self._asker.ask(Question(queue, write_request(request)), deadline_seconds)
+        return success_of(read_message(delivery.body))
+
+    def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:
+        """Map an image; returns its device."""
+        initiator = str(self.ask(wire.ListInitiator(), host)["body"])
+        answer = self.ask(wire.MapZvol("tank", zvol, host, "tank", size, sync, initiator))
+        return str(answer["bdev"])
+
+    def unmap(self, zvol: str) -> None:
+        """Take an image back."""
+        self.ask(wire.UnmapZvol(zvol))
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        """What the listing says of all images."""
+        rows: list[Mapping[str, Any]] = self.ask(wire.ListZvols())["body"]
+        return rows
+
+    def row(self, zvol: str) -> Mapping[str, Any]:
+        """What the listing says of an image."""
+        return next(row for row in self.rows() if row["zvol"] == zvol)
+
+    def wait_for_state(self, zvol: str, state: str, deadline_seconds: float = 30) -> None:
+        """Until the image is in that state."""
+        self.wait_for(lambda: self.row(zvol)["state"] == state, f"{zvol} {state}", deadline_seconds, zvol)
+
+    def wait_for(
+        self, holds: Callable[[], bool], words: str, deadline_seconds: float = 30, zvol: str | None = None
+    ) -> None:
+        """Until it holds."""
+        end_at = time.monotonic() + deadline_seconds
+        while not holds():
+            if time.monotonic() > end_at:
+                raise AssertionError(f"not {words}: {json.dumps(dict(self.row(zvol)) if zvol else {})}")
+            time.sleep(0.05)
+
+    def leftovers(self, host: str) -> list[str]:
+        """What a host and the NAS have that nothing needs when no image is mapped."""
+        machine = self.hosts[host]
+        found = [f"mapping {mapping.name}" for mapping in machine.mappings.list()]
+        found += [f"session {session.target}" for session in machine.sessions.read_sessions()]
+        found += [
+            f"volume {fact.name}" for fact in machine.pools.list_volumes("tank") if "temp-write" in fact.name
+        ]
+        found += [
+            f"volume {fact.name}" for fact in machine.pools.list_volumes("tank") if ".seed" in fact.name
+        ]
+        found += [f"export {export.target}" for export in self.nas.targets.read_exports()]
+        return found

@@ -1,0 +1,145 @@
+"""An image's life through both daemons: mapped, copied, local, pulled, home again; and daemons that end in between."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import StateError
+from rocks.wire import imgstorage as wire
+from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.image_site import HOSTS, ImageSite
+
+ZVOL = "vm-vc1-0-vol"
+HOST, OTHER = HOSTS
+
+
+@pytest.fixture
+def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
+    """All daemons running, no image."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = int(door.getsockname()[1])
+    made = ImageSite(tmp_path, real_broker, port)
+    made.start()
+    yield made
+    made.close()
+
+
+def newest(pools: object, volume: str) -> str:
+    """Guid of the newest snapshot."""
+    found = pools.read_history(volume).newest  # type: ignore[attr-defined]
+    assert found is not None
+    return str(found.guid)
+
+
+def test_image_becomes_local_and_comes_home(site: ImageSite) -> None:
+    """A device at once, then the copy; at unmap the NAS has what was written, and nothing is left."""
+    nas, host = site.nas, site.hosts[HOST]
+    nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
+    nas.pools.write(f"tank/{ZVOL}", os.urandom(300_000), 1_000_000)
+    assert site.map(ZVOL) == f"/dev/mapper/{ZVOL}-snap"
+    site.wait_for_state(ZVOL, "local")
+    assert host.pools.content(f"tank/{ZVOL}") == nas.pools.content(f"tank/{ZVOL}")
+    assert nas.targets.read_exports() == ()
+    assert host.sessions.read_sessions() == ()
+    host.pools.write(f"tank/{ZVOL}", b"what the guest wrote", 5_000_000)
+    site.ask(wire.PullZvol(ZVOL))
+    assert nas.pools.read(f"tank/{ZVOL}", 20, 5_000_000) == b"what the guest wrote"
+    host.pools.write(f"tank/{ZVOL}", b"and at last", 9_000_000)
+    site.unmap(ZVOL)
+    assert nas.pools.read(f"tank/{ZVOL}", 11, 9_000_000) == b"and at last"
+    assert site.row(ZVOL)["word"] == "unmapped"
+    assert newest(nas.pools, f"tank/{ZVOL}") == newest(host.pools, f"tank/{ZVOL}")
+    assert site.leftovers(HOST) == []
+
+
+def test_second_start_on_the_same_host_is_local_at_once(site: ImageSite) -> None:
+    """The clean copy is used, without an export; on the other host the image has what was written on the first."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
+    site.unmap(ZVOL)
+    site.map(ZVOL)
+    assert site.row(ZVOL)["state"] in ("local", "pulling")
+    site.unmap(ZVOL)
+    site.map(ZVOL, OTHER)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[OTHER].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
+    site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"other", 4096)
+    site.unmap(ZVOL)
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
+
+
+def test_iscsi_only_image_is_never_copied(site: ImageSite) -> None:
+    """With sync false the guest has the NAS's disk, writable, until it is unmapped."""
+    device = site.map(ZVOL, sync=False)
+    assert site.row(ZVOL)["state"] == "remote"
+    assert device == site.hosts[HOST].sessions.read_sessions()[0].device_path
+    assert [export.read_only for export in site.nas.targets.read_exports()] == [False]
+    site.unmap(ZVOL)
+    assert site.leftovers(HOST) == []
+
+
+def test_refusals_are_the_texts_that_tools_know(site: ImageSite) -> None:
+    """And nothing is changed by them."""
+    with pytest.raises(StateError, match=f"ZVol {ZVOL} not found in database"):
+        site.unmap(ZVOL)
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    with pytest.raises(StateError, match="already mapped"):
+        site.map(ZVOL, OTHER)
+    with pytest.raises(StateError, match="is mapped"):
+        site.ask(wire.DelZvol("tank", ZVOL))
+    site.unmap(ZVOL)
+    with pytest.raises(StateError, match="is not mapped"):
+        site.unmap(ZVOL)
+    site.ask(wire.DelZvol("tank", ZVOL))
+    site.wait_for(lambda: site.nas.pools.read_volume(f"tank/{ZVOL}") is None, "destroyed")
+    assert site.ask(wire.ListZvols())["body"] == []
+
+
+def test_host_that_loses_its_power_goes_on_where_it_was(site: ImageSite) -> None:
+    """Local, the device is rebuilt from the record; changes written before are there and come home."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    host = site.hosts[HOST]
+    host.pools.write(f"tank/{ZVOL}", b"before the crash", 4096)
+    host.lose_power()
+    host.start()
+    site.wait_for(lambda: len(host.mappings.list()) == 1, "the device again")
+    site.unmap(ZVOL)
+    assert site.nas.pools.read(f"tank/{ZVOL}", 16, 4096) == b"before the crash"
+    assert site.leftovers(HOST) == []
+
+
+def test_nas_daemon_that_ends_goes_on_with_what_is_open(site: ImageSite) -> None:
+    """Ended while the host was being asked: after the start the image becomes local."""
+    site.map(ZVOL)
+    assert site.nas.service is not None
+    site.nas.service.close()
+    site.nas.start()
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert site.leftovers(HOST) == []
+
+
+def test_image_that_is_not_persistent_forgets_what_was_written(site: ImageSite) -> None:
+    """Instead of a list in a file: an attribute of the image."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    before = newest(site.nas.pools, f"tank/{ZVOL}")
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"gone tomorrow", 4096)
+    site.unmap(ZVOL)
+    assert newest(site.nas.pools, f"tank/{ZVOL}") == before
+    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)

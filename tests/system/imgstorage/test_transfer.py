@@ -1,0 +1,298 @@
+"""Transfers over real TLS on loopback: a program's output arrives at another program, whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from rocks.clock import Deadline
+from rocks.errors import HostError, IncoherentError, ToolError
+from rocks.imgstorage.stream.pace import Bucket
+from rocks.imgstorage.stream.pump import receive_program, send_program
+from rocks.imgstorage.stream.transport import (
+    Connection,
+    Identity,
+    StreamServer,
+    client_context,
+    connect,
+    server_context,
+)
+from rocks.process import start_with_pipes
+
+_SIZE_BYTES = 9_000_001
+
+
+class Authority:
+    """A certificate authority of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
+        certificate = self._certificate(self._name, self._key, is_authority=True)
+        self.certificate = folder / "authority.crt"
+        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def identity(self, name: str) -> Identity:
+        """Certificate and key of a node."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._certificate(subject, key, is_authority=False, name=name)
+        paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        paths[1].write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        )
+        return Identity(paths[0], paths[1], self.certificate)
+
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool, name: str = ""
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        if name:
+            names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+class ProgramOf:
+    """A program whose output, or input, is a stream."""
+
+    def __init__(self, words: list[str], *, reads: bool) -> None:
+        self._process = start_with_pipes(words)
+        self.stream = cast(BinaryIO, self._process.stdin if reads else self._process.stdout)
+        if not reads:
+            cast(BinaryIO, self._process.stdin).close()
+
+    def finish(self, deadline: Deadline) -> None:
+        if self._process.wait(deadline.remaining_seconds()) != 0:
+            said = cast(BinaryIO, self._process.stderr).read().decode().strip()
+            raise ToolError(f"the program failed: {said}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def reading(script: str, *words: str) -> ProgramOf:
+    """A program that is fed."""
+    return ProgramOf(["sh", "-c", script, "sh", *words], reads=True)
+
+
+def printing(script: str, *words: str) -> ProgramOf:
+    """A program that feeds."""
+    return ProgramOf(["sh", "-c", script, "sh", *words], reads=False)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """The site's."""
+    return Authority(tmp_path / "site")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Random data of an odd length."""
+    path = tmp_path / "source"
+    path.write_bytes(os.urandom(_SIZE_BYTES))
+    return path
+
+
+Start = Callable[[Callable[[Connection], None]], StreamServer]
+
+
+@pytest.fixture
+def start(authority: Authority) -> Iterator[Start]:
+    """A listening NAS that deals with a connection as it is told."""
+    servers: list[StreamServer] = []
+
+    def listen(serve: Callable[[Connection], None]) -> StreamServer:
+        servers.append(
+            StreamServer(server_context(authority.identity("nas-0-0")), "127.0.0.1", 0, serve, limit=2)
+        )
+        return servers[-1]
+
+    yield listen
+    for server in servers:
+        server.close()
+
+
+def ignore(size_bytes: int) -> None:
+    """Nobody wants to know."""
+
+
+def digest(path: Path) -> str:
+    """What is in a file, in short."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_stream_of_a_program_arrives_in_another(
+    authority: Authority, start: Start, source: Path, tmp_path: Path
+) -> None:
+    """Both directions, and each end knows the other by its certificate and the opening line."""
+    seen: list[tuple[str, bytes]] = []
+    up = tmp_path / "up"
+
+    def serve(connection: Connection) -> None:
+        seen.append((connection.peer, connection.opening))
+        if connection.opening == b"fetch":
+            send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+        else:
+            receive_program(connection.reader, reading('cat >"$1"', str(up)), ignore)
+            connection.writer.write(b"done\n")
+
+    server = start(serve)
+    context = client_context(authority.identity("vmh1"))
+    down = tmp_path / "down"
+    counted: list[int] = []
+    with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+        received = receive_program(connection.reader, reading('cat >"$1"', str(down)), counted.append)
+    assert received == _SIZE_BYTES == sum(counted)
+    assert digest(down) == digest(source)
+    with connect(context, "127.0.0.1", server.port, "nas-0-0", b"bring") as connection:
+        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+        assert connection.reader.readline() == b"done\n"
+    assert digest(up) == digest(source)
+    assert seen == [("vmh1", b"fetch"), ("vmh1", b"bring")]
+
+
+def test_failure_of_the_sending_program_reaches_the_receiver(
+    authority: Authority, start: Start, tmp_path: Path
+) -> None:
+    """With its words; the receiving program has not seen all, though all that was printed has been sent."""
+
+    def serve(connection: Connection) -> None:
+        with pytest.raises(ToolError):
+            send_program(
+                printing("head -c 3000000 /dev/zero; echo no such snapshot >&2; exit 1"),
+                connection.writer,
+                Bucket(),
+                ignore,
+            )
+
+    server = start(serve)
+    target = tmp_path / "target"
+    context = client_context(authority.identity("vmh1"))
+    with (
+        pytest.raises(ToolError, match="no such snapshot"),
+        connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
+    ):
+        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    assert target.stat().st_size < 3_000_000
+
+
+def test_failure_of_the_receiving_program_is_told_with_its_words(
+    authority: Authority, start: Start, source: Path
+) -> None:
+    """And the sender's program ends with it."""
+    ended = threading.Event()
+
+    def serve(connection: Connection) -> None:
+        try:
+            send_program(
+                printing('cat "$1"; cat "$1"; cat "$1"', str(source)), connection.writer, Bucket(), ignore
+            )
+        except OSError:
+            ended.set()
+
+    server = start(serve)
+    context = client_context(authority.identity("vmh1"))
+    with (
+        pytest.raises(ToolError, match="out of space"),
+        connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
+    ):
+        receive_program(connection.reader, reading("echo out of space >&2; exec <&-; exit 1"), ignore)
+    assert ended.wait(20)
+
+
+def test_certificate_of_another_authority_is_refused_at_both_ends(
+    authority: Authority, start: Start, tmp_path: Path
+) -> None:
+    """A stranger gets nothing served; a stranger as NAS gets nothing asked."""
+    served: list[str] = []
+    server = start(lambda connection: served.append(connection.peer))
+    stranger = Authority(tmp_path / "stranger").identity("vmh1")
+    mixed = Identity(stranger.certificate, stranger.key, authority.certificate)
+    with (
+        pytest.raises((HostError, ssl.SSLError)),
+        connect(client_context(mixed), "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
+    ):
+        if not connection.reader.readline():
+            raise HostError("refused")
+    with (
+        pytest.raises(IncoherentError, match="not its own"),
+        connect(client_context(stranger), "127.0.0.1", server.port, "nas-0-0", b"fetch"),
+    ):
+        pass
+    with (
+        pytest.raises(IncoherentError, match="not its own"),
+        connect(client_context(authority.identity("vmh1")), "127.0.0.1", server.port, "nas-0-9", b"fetch"),
+    ):
+        pass
+    time.sleep(0.2)
+    assert served == []
+
+
+def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -> None:
+    """Two are served at once; the third is when one of them has ended."""
+    leave = threading.Event()
+    inside: list[str] = []
+
+    def serve(connection: Connection) -> None:
+        inside.append(connection.peer)
+        leave.wait(20)
+
+    server = start(serve)
+
+    def ask(name: str) -> None:
+        context = client_context(authority.identity(name))
+        with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+            connection.reader.readline()
+
+    threads = [threading.Thread(target=ask, args=(f"vmh{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    end_at = time.monotonic() + 10
+    while len(inside) < 2 and time.monotonic() < end_at:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert len(inside) == 2
+    leave.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(inside) == 3
+
+
+def test_nobody_there_and_no_certificate(authority: Authority, tmp_path: Path) -> None:
+    """Both are one sentence that says what to do or whom to look at."""
+    identity = authority.identity("vmh1")
+    with pytest.raises(HostError, match="no transfer with nas-0-0 at 127.0.0.1:9"):
+        connect(client_context(identity), "127.0.0.1", 9, "nas-0-0", b"fetch").__enter__()
+    with pytest.raises(ToolError, match="rocks sync host certificate"):
+        client_context(Identity(tmp_path / "none.crt", identity.key, identity.authority))

@@ -1,0 +1,205 @@
+"""The NAS of the simulated world: keeps the record as the daemon would, and does its effects in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rocks.errors import HostError, IncoherentError, RocksError, StateError
+from rocks.imgstorage.model import effects, machine, steps
+from rocks.imgstorage.model.effects import AskHost, Effect
+from rocks.imgstorage.model.events import EffectDone, EffectFailed, Event, HostFailed, Restarted
+from rocks.imgstorage.model.facts import NOTHING, Facts, HistoryPoint
+from rocks.imgstorage.model.fencing import check_stream
+from rocks.imgstorage.model.image import Decision, Image, Outcome, Refusal
+from rocks.imgstorage.model.machine import Entries
+from rocks.wire.codec import decode, encode
+from tests.unit.imgstorage.sim_host import ZVOL, Ask
+from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
+
+
+@dataclass
+class Export:
+    """What a target shows; `snapshot` None: the volume itself, writable."""
+
+    initiator: str
+    snapshot: str | None
+
+
+@dataclass
+class Nas:
+    """`image`, `volume` and `properties` are durable; `exports` are the kernel's and lost at a power cut."""
+
+    entries: Entries = field(default_factory=machine.entries_by_pair)
+    now: int = 1_800_000_000
+    image: Image = field(default_factory=lambda: Image("1", "nas-0-0", "tank", ZVOL))
+    volume: Volume = field(default_factory=Volume)
+    properties: tuple[int, str | None] = (0, None)
+    exports: dict[str, Export] = field(default_factory=dict)
+    is_up: bool = True
+    asked: set[str] = field(default_factory=set)
+    send: Callable[[Ask], None] = lambda ask: None
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    on_change: Callable[[Image, Image], None] = lambda before, after: None
+
+    # --- the daemon ------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> Decision | Refusal:
+        """Decide, store, tell."""
+        before = self.image
+        decision = machine.decide(before, event, self.now, self.entries)
+        if isinstance(decision, Decision):
+            assert decision.image is not None, "this world deletes nothing"
+            self.image = decision.image
+            self.on_change(before, decision.image)
+            for outcome in decision.outcomes:
+                self.on_outcome(outcome)
+        return decision
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` would do something."""
+        image = self.image
+        if not self.is_up or not machine.is_ready(image):
+            return False
+        assert image.work is not None
+        return image.work.asked is None or image.work.work_id not in self.asked
+
+    def step(self, is_killed: bool = False) -> None:
+        """Do the next effect; with `is_killed` the daemon dies before it has stored that it is done."""
+        image = self.image
+        work = image.work
+        if not self.has_work or work is None:
+            return
+        effect = work.effects[work.position]
+        if isinstance(effect, AskHost):
+            epoch, sequence = work.work_id.split("-")
+            self.asked.add(work.work_id)
+            self.send(Ask(effect.host, image.epoch, int(sequence), effect.request))
+            return
+        try:
+            event: Event = EffectDone(work.work_id, work.position, self.do(effect))
+        except RocksError as error:
+            event = EffectFailed(work.work_id, work.position, error.family, str(error))
+        if is_killed:
+            self.kill()
+        else:
+            self.handle(event)
+
+    def fail(self, family: str) -> None:
+        """The next effect fails."""
+        work = self.image.work
+        if self.has_work and work is not None and work.asked is None:
+            self.handle(EffectFailed(work.work_id, work.position, family, "it failed"))
+
+    def give_up_waiting(self) -> None:
+        """No answer came in time."""
+        image = self.image
+        if image.work is not None and machine.is_ready(image) and image.work.asked is not None:
+            host = image.work.asked.host
+            self.handle(HostFailed(image.work.work_id, host, image.epoch, "host", "no answer in time"))
+
+    def kill(self) -> None:
+        """The daemon is killed and started again."""
+        self.asked = set()
+        self.image = decode(Image, json.loads(json.dumps(encode(self.image))), "image")
+        wanted = steps.wanted_export(self.image)
+        for target in set(self.exports) - ({wanted.target} if wanted else set()):
+            del self.exports[target]
+        if wanted is not None:
+            self.do(wanted)
+        self.handle(Restarted())
+
+    def power_off(self) -> None:
+        """The machine is off; LIO forgets."""
+        self.is_up = False
+        self.exports = {}
+
+    def power_on(self) -> None:
+        """The daemon starts."""
+        if not self.is_up:
+            self.is_up = True
+            self.kill()
+
+    # --- what hosts do with it -------------------------------------------------------------------------------------
+
+    def log_in(self, host: str, target: str, read_only: bool) -> None:
+        export = self.exports.get(target)
+        if export is None:
+            raise HostError("no such target")
+        assert export.initiator == f"iqn.{host}" and (export.snapshot is not None) == read_only
+
+    def exported(self, target: str | None) -> Content:
+        """What a target shows."""
+        assert target in self.exports, "the export is gone under a guest"
+        name = self.exports[target].snapshot
+        snap = None if name is None else self.volume.find(name)
+        return self.volume.content if snap is None else snap.content
+
+    def write(self, target: str, block: int, version: int) -> None:
+        assert self.exports[target].snapshot is None, "a write to a read-only export"
+        self.volume.content[block] = version
+
+    def check_stream(self, host: str, epoch: int, is_to_nas: bool) -> None:
+        if not self.is_up:
+            raise HostError("the NAS is down")
+        refusal = check_stream(self.image, host, epoch, is_to_nas)
+        if refusal is not None:
+            raise StateError(refusal.text)
+
+    def receive(self, host: str, epoch: int, sender: Volume, guid: str, is_cut: bool) -> None:
+        """Take a snapshot, and hold it before saying so."""
+        self.check_stream(host, epoch, is_to_nas=True)
+        if not transfer(sender, self.volume, guid, is_cut):
+            raise HostError("the stream was cut")
+        self.volume.holds.add(guid)
+
+    # --- effects ---------------------------------------------------------------------------------------------------
+
+    def do(self, effect: Effect) -> Facts:
+        """One effect, whole."""
+        result: Facts | None = getattr(self, "_do_" + type(effect).__name__)(effect)
+        return result or NOTHING
+
+    def _do_EnsureVolume(self, effect: effects.EnsureVolume) -> Facts:
+        return Facts(size_bytes=SIZE_BYTES, volume_guid="77", free_bytes=500 * GIB, pool_bytes=1000 * GIB)
+
+    def _do_EnsureLease(self, effect: effects.EnsureLease) -> None:
+        if self.properties[0] > effect.epoch:
+            raise IncoherentError("a higher epoch stands there")
+        self.properties = (effect.epoch, effect.owner)
+
+    def _do_EnsureBase(self, effect: effects.EnsureBase) -> Facts:
+        newest = self.volume.newest
+        if newest is None or self.volume.is_written:
+            newest = self.volume.snapshot(effect.name)
+        self.volume.holds.add(newest.guid)
+        history = tuple(HistoryPoint(snap.guid, 0) for snap in self.volume.snaps)
+        return Facts(base_name=newest.name, base_guid=newest.guid, seed_bytes=GIB, history=history)
+
+    def _do_EnsureOnlyHold(self, effect: effects.EnsureOnlyHold) -> None:
+        if effect.guid is None or effect.name is None:
+            self.volume.holds = set()
+            return
+        snap = self.volume.find(effect.name)
+        assert snap is not None and snap.guid == effect.guid
+        self.volume.holds = {effect.guid}
+
+    def _do_EnsureExport(self, effect: effects.EnsureExport) -> None:
+        self.exports[effect.target] = Export(effect.initiator, effect.snapshot)
+
+    def _do_EnsureExportGone(self, effect: effects.EnsureExportGone) -> None:
+        self.exports.pop(effect.target, None)
+
+    def _do_VerifyReceived(self, effect: effects.VerifyReceived) -> Facts:
+        newest = self.volume.newest
+        if newest is None or newest.guid != effect.guid:
+            raise IncoherentError("the NAS has another newest snapshot")
+        return Facts(guid=newest.guid)
+
+    def _do_EnsurePartialGone(self, effect: effects.EnsurePartialGone) -> None:
+        self.volume.token = None
+
+    def _do_EnsureSnapshot(self, effect: effects.EnsureSnapshot) -> None:
+        self.volume.snapshot(effect.name)

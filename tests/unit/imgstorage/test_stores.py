@@ -1,0 +1,144 @@
+"""Records of the daemons: whole after a restart, repeated without harm, and nothing of an aborted change."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import IncoherentError, ToolError
+from rocks.imgstorage.model.effects import AskHost, EnsureVolume, LookAtCopy
+from rocks.imgstorage.model.facts import Facts, HistoryPoint
+from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.model.image import Copy, Image, Work
+from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
+from rocks.imgstorage.store.nas import NasStore, Operation, Secrets
+
+IMAGE = Image(
+    "id-1",
+    "nas-0-0",
+    "tank",
+    "a-vol",
+    state="mapping",
+    epoch=3,
+    copies=(Copy("vmc-0-0", "tank", "clean", "123"),),
+    work=Work(
+        "prepare",
+        "3-4",
+        (EnsureVolume("tank/a-vol", 5), AskHost("vmc-0-0", LookAtCopy("a-vol", None))),
+        1,
+        Facts(history=(HistoryPoint("1", 2),)),
+    ),
+)
+
+
+def test_image_with_open_work_survives_a_restart(tmp_path: Path) -> None:
+    """Effects, facts and copies among it."""
+    store = NasStore(tmp_path / "nas.db")
+    store.save(IMAGE)
+    store.save(replace(IMAGE, epoch=4))
+    store.close()
+    again = NasStore(tmp_path / "nas.db")
+    assert again.images() == [replace(IMAGE, epoch=4)]
+    assert again.image_of("a-vol") == again.image("id-1")
+    assert (tmp_path / "nas.db").stat().st_mode & 0o777 == 0o600
+    again.forget("id-1")
+    assert again.image("id-1") is None
+
+
+def test_operation_is_answered_once_and_to_whom_waits_now(tmp_path: Path) -> None:
+    """A second beginning is none; the answer goes to the queue of the last who asked."""
+    store = NasStore(tmp_path / "nas.db")
+    operation = Operation("op", "map_zvol", "a-vol", "head", "queue-1", 100, None)
+    assert store.begin(operation)
+    assert not store.begin(operation)
+    store.redirect("op", "queue-2")
+    store.answer("op", b"first")
+    store.answer("op", b"second")
+    assert [(one.destination, one.body) for one in store.waiting(9)] == [("queue-2", b"first")]
+    known = store.operation("op")
+    assert known is not None
+    assert known.answer == b"first"
+    assert store.open_operations() == []
+    store.answer_again(known._replace(reply_to="queue-3"))
+    assert [one.destination for one in store.waiting(9)] == ["queue-2", "queue-3"]
+
+
+def test_letters_are_kept_in_order_until_they_are_sent(tmp_path: Path) -> None:
+    """One of the same number is the same."""
+    store = NasStore(tmp_path / "nas.db")
+    for number in ("b", "a", "b"):
+        store.post(Letter(number, "queue", "request", None, "mine", number.encode()))
+    assert [one.message_id for one in store.waiting(9)] == ["b", "a"]
+    assert [one.message_id for one in store.waiting(1)] == ["b"]
+    store.sent("b")
+    assert store.letter("b") is None
+    assert [one.message_id for one in store.waiting(9)] == ["a"]
+
+
+def test_settings_and_secrets(tmp_path: Path) -> None:
+    """Cleared ones read as none; of secrets only the present epoch's are kept."""
+    store = NasStore(tmp_path / "nas.db")
+    store.set_attribute_of("a-vol", "frequency", 60)
+    store.set_attribute_of("a-vol", "uploadspeed", "5M")
+    store.set_attribute_of("a-vol", "frequency", None)
+    expected = {"frequency": None, "nextsync": None, "downloadspeed": None, "uploadspeed": "5M"}
+    assert store.attributes_of("a-vol") == expected
+    assert store.all_attributes() == {"a-vol": expected}
+    store.set_attribute("frequency", "300")
+    store.set_attribute("note", None)
+    assert store.attributes() == {"frequency": "300", "note": None}
+    store.forget_attributes(("note", "never-set"))
+    assert store.attributes() == {"frequency": "300"}
+    store.keep_secrets("id-1", 1, Secrets("a", "b", "c", "d"))
+    store.keep_secrets("id-1", 2, Secrets("e", "f", "g", "h"))
+    assert store.secrets("id-1", 1) is None
+    assert store.secrets("id-1", 2) == Secrets("e", "f", "g", "h")
+
+
+def test_aborted_change_leaves_nothing(tmp_path: Path) -> None:
+    """All of a transaction or none of it, also of one within another."""
+    store = NasStore(tmp_path / "nas.db")
+    with pytest.raises(KeyError), store.transaction():
+        store.save(IMAGE)
+        with store.transaction():
+            store.post(Letter("a", "queue", "request", None, None, b""))
+        raise KeyError
+    assert store.images() == []
+    assert store.waiting(9) == []
+
+
+def test_host_remembers_stages_and_answers(tmp_path: Path) -> None:
+    """What it was asked, in order; what it has; what it has answered."""
+    store = HostStore(tmp_path / "host.db")
+    copy = CopyRecord("id-1", HostImage("a-vol", "tank", epoch=3, stage="overlay"), {"nas": "nas-0-0"})
+    store.keep(copy)
+    for number in ("id-1.3-5", "id-1.3-4"):
+        assert store.begin(RequestRecord(number, "nas-0-0", "a-vol", b"body", None))
+    assert not store.begin(RequestRecord("id-1.3-4", "nas-0-0", "a-vol", b"other", None))
+    store.close()
+    again = HostStore(tmp_path / "host.db")
+    assert again.copies() == [copy]
+    assert [request.op_id for request in again.open_requests()] == ["id-1.3-5", "id-1.3-4"]
+    again.answer("id-1.3-5", "img-storage.nas.nas-0-0", b"done")
+    assert [request.op_id for request in again.open_requests()] == ["id-1.3-4"]
+    assert [(one.destination, one.body) for one in again.waiting(9)] == [("img-storage.nas.nas-0-0", b"done")]
+    again.forget("a-vol")
+    assert again.copy("a-vol") is None
+
+
+def test_records_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> None:
+    """No database, a folder that is a file, and records of a later release."""
+    (tmp_path / "text.db").write_text("hello " * 1000, encoding="ascii")
+    with pytest.raises(ToolError, match="text.db cannot be used"):
+        NasStore(tmp_path / "text.db")
+    with pytest.raises(ToolError, match="cannot be used"):
+        NasStore(tmp_path / "text.db" / "nas.db")
+    NasStore(tmp_path / "later.db").close()
+    with sqlite3.connect(tmp_path / "later.db") as later:
+        later.execute("PRAGMA user_version = 99")
+    with pytest.raises(IncoherentError, match="upgrade the daemon"):
+        NasStore(tmp_path / "later.db")

@@ -1,0 +1,125 @@
+"""The table is whole: every pair of state and event has a row or a refusal with a text."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import replace
+
+import pytest
+
+from rocks.errors import FAMILIES
+from rocks.imgstorage.model import events, machine, refusals
+from rocks.imgstorage.model.events import TABLE_EVENTS, Event
+from rocks.imgstorage.model.facts import Facts
+from rocks.imgstorage.model.image import Decision, Image, Refusal, Step
+from rocks.imgstorage.model.states import STATES, State
+from rocks.imgstorage.model.table import TABLE, Refuse, Row
+from rocks.wire.codec import decode, encode
+from tests.unit.imgstorage.records import HOST, MAP, NOW, record
+
+PAIRS = [(state, event) for state in STATES for event in TABLE_EVENTS]
+STEPS = typing.get_args(Step)
+
+SAMPLES: dict[type[Event], Event] = {
+    events.Map: replace(MAP, op_id="map-2"),
+    events.Unmap: events.Unmap("unmap-2"),
+    events.PullNow: events.PullNow("pull-2"),
+    events.Delete: events.Delete("delete-2"),
+    events.Undelete: events.Undelete("undelete-2"),
+    events.Restore: events.Restore("restore-2", "img-1-1-20270115T080000Z", "900"),
+    events.Cancel: events.Cancel("cancel-2"),
+    events.Configure: events.Configure("set-2", False),
+    events.Retry: events.Retry("retry-2"),
+    events.Abandon: events.Abandon("abandon-2", "it burns", force=True),
+    events.HostLost: events.HostLost(HOST, "no power"),
+    events.CopyFound: events.CopyFound("vmh2", "tank", 0, "clean", "900"),
+    events.StartSeed: events.StartSeed(),
+    events.StartPull: events.StartPull(),
+    events.RetryDue: events.RetryDue(),
+    events.GraceOver: events.GraceOver(),
+    events.Restarted: events.Restarted(),
+}
+
+
+def samples(event: type[Event]) -> list[Event]:
+    """One of every kind; results of steps once for each step."""
+    if event is events.StepDone:
+        return [events.StepDone(step, Facts(guid="1000", volume_guid="77")) for step in STEPS]
+    if event is events.StepFailed:
+        return [events.StepFailed(step, family, "it failed") for step in STEPS for family in FAMILIES]
+    return [SAMPLES[event]]
+
+
+@pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda item: getattr(item, "__name__", item))
+def test_every_pair_has_an_answer(state: State, event: type[Event]) -> None:
+    """A row or a refusal, for the record as it is in that state; refusals have a whole sentence about this image."""
+    assert refusals.has_refusal(state, event) or _ends_without_question(state, event)
+    image = record(state)
+    for sample in samples(event):
+        step = getattr(sample, "step", None)
+        if step is not None and (image.work is None or image.work.step != step):
+            continue
+        decision = machine.decide(image, sample, NOW)
+        if isinstance(decision, Refusal):
+            assert decision.family in FAMILIES
+            assert decision.text.startswith(("ZVol vm-vol", "Error ", HOST)) and "{" not in decision.text
+
+
+def _ends_without_question(state: State, event: type[Event]) -> bool:
+    entries = [entry for entry in TABLE if (entry.state, entry.event) == (state, event)]
+    return bool(entries) and entries[-1].guard is None
+
+
+def test_every_step_has_an_end() -> None:
+    """A step that a row begins has, in the state it leads to, rows without a question for success and failure."""
+    for row in TABLE:
+        if isinstance(row, Row) and row.starts is not None:
+            for event in (events.StepDone, events.StepFailed):
+                ends = [
+                    entry
+                    for entry in TABLE
+                    if isinstance(entry, Row)
+                    and (entry.state, entry.event, entry.step) == (row.to, event, row.starts)
+                ]
+                assert ends and ends[-1].guard is None, f"{row.to}: {row.starts} {event.__name__}"
+
+
+def test_nothing_stands_behind_a_row_without_question() -> None:
+    """Such an entry would never count."""
+    closed: set[tuple[object, ...]] = set()
+    for entry in TABLE:
+        key = (entry.state, entry.event, entry.step if isinstance(entry, Row) else None)
+        assert key not in closed, f"{key} is never reached"
+        if entry.guard is None:
+            closed.add(key)
+
+
+def test_every_state_is_reached_and_left() -> None:
+    """No state is a dead end."""
+    rows = [entry for entry in TABLE if isinstance(entry, Row)]
+    assert {row.to for row in rows} - {None} == set(STATES)
+    for state in STATES:
+        assert any(row.state == state and row.to != state for row in rows)
+
+
+def test_refused_everywhere_has_no_row_of_its_own() -> None:
+    """A refusal with a question needs something behind it."""
+    for entry in TABLE:
+        if isinstance(entry, Refuse):
+            assert entry.guard is not None
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_record_survives_being_stored(state: State) -> None:
+    """Nothing of it is only in memory."""
+    image = record(state)
+    assert decode(Image, encode(image), "image") == image
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_restart_does_what_is_open(state: State) -> None:
+    """The same effects, from the first that is not done; the record stays as it is."""
+    image = record(state)
+    decision = machine.decide(image, events.Restarted(), NOW)
+    assert isinstance(decision, Decision) and decision.image == image
+    assert decision.effects == (() if image.work is None else image.work.open_effects)

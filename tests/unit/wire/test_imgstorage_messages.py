@@ -1,0 +1,120 @@
+"""Messages of image storage: the fields that tools know, and what is wrong with others in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.errors import IncoherentError, RocksError, StateError, ToolError
+from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import (
+    read_message,
+    read_request,
+    success_of,
+    write_error,
+    write_message,
+    write_request,
+    write_success,
+)
+
+REQUESTS = [
+    wire.MapZvol("tank", "a-vol", "vmc-0-0", "tank", 36, True, "iqn.2024-01.org:vmc", 7),
+    wire.MapZvol("tank", "a-vol", "vmc-0-0", None, 36, False, "iqn.2024-01.org:vmc"),
+    wire.UnmapZvol("a-vol"),
+    wire.DelZvol("tank", "a-vol", force=True),
+    wire.ListZvols(),
+    wire.GetZvolAttrs("a-vol"),
+    wire.SetZvolAttrs("a-vol", (("frequency", "60"), ("uploadspeed", None))),
+    wire.GetAttrs(),
+    wire.SetAttrs((("frequency", "60"), ("note", None))),
+    wire.DelAttrs(("note",)),
+    wire.PullZvol("a-vol"),
+    wire.CancelZvol("a-vol"),
+    wire.RetryZvol("a-vol"),
+    wire.AbandonZvol("a-vol", "its host burnt", force=True),
+    wire.ListSnapshots("a-vol"),
+    wire.RestoreZvol("a-vol", "img-1-2-20260101T000000Z"),
+    wire.ListOperations(),
+    wire.OperationStatus("4711"),
+    wire.ListDevices(),
+    wire.ListInitiator(),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_requests_survive_the_way(request_: object) -> None:
+    """What is written is what is read, by the role that is asked."""
+    message = read_message(write_request(request_, op_id="4711"))
+    assert message.op_id == "4711"
+    assert read_request(message, wire.ACTIONS[message.action].role) == request_
+
+
+def test_every_action_is_tried() -> None:
+    """The table and the list above are the same."""
+    assert {type(request) for request in REQUESTS} == {action.shape for action in wire.ACTIONS.values()}
+
+
+def test_message_of_an_old_tool() -> None:
+    """Without an envelope, sizes as text, attributes beside the volume, fields that nobody knows."""
+    old = {"action": "map_zvol", "zpool": "tank", "zvol": "a", "remotehost": "h", "size": "36", "sync": True}
+    request = read_request(read_message(json.dumps({**old, "initiator": "iqn", "colour": 1}).encode()), "nas")
+    assert request == wire.MapZvol("tank", "a", "h", None, 36, True, "iqn")
+    attributes = {"action": "set_zvol_attrs", "zvol": "a", "frequency": 60, "nextsync": None, "colour": "red"}
+    assert read_request(read_message(json.dumps(attributes).encode()), "nas") == wire.SetZvolAttrs(
+        "a", (("frequency", "60"), ("nextsync", None))
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"\xff", "no JSON"),
+        (b"[1]", "no JSON object"),
+        (b'{"v": 2, "action": "list_zvols"}', "upgrade this side"),
+        (b'{"action": 5}', "field message.action: expected text"),
+        (b'{"action": "map_zvol", "zvol": "a"}', "field message.zpool: missing"),
+        (b'{"action": "unmap_zvol", "zvol": 5}', "field message.zvol: expected text"),
+        (b'{"action": "set_attrs", "attrs": []}', "field message.attrs: expected an object"),
+        (b'{"action": "set_zvol_attrs"}', "field message.zvol: missing"),
+        (b'{"action": "list_dev"}', "action_unsupported"),
+        (b'{"action": "frobnicate"}', "action_unsupported"),
+        (b"{}", "action_unsupported"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(body: bytes, words: str) -> None:
+    """It names the field."""
+    with pytest.raises(IncoherentError, match=words):
+        read_request(read_message(body), "nas")
+
+
+@given(
+    st.binary(max_size=60)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(str).map(str.encode)
+)
+def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
+    """Whatever comes."""
+    try:
+        read_request(read_message(body), "nas")
+    except RocksError as error:
+        assert "\n" not in str(error)
+
+
+def test_answers() -> None:
+    """A success carries its fields, an error its family and text; an unknown action is answered without one."""
+    good = read_message(write_success("map_zvol", {"bdev": "/dev/mapper/a-vol-snap"}, op_id="1"))
+    assert (good.action, success_of(good)["bdev"]) == ("zvol_mapped", "/dev/mapper/a-vol-snap")
+    bad = read_message(write_error("map_zvol", StateError("ZVol a-vol is busy"), op_id="1"))
+    assert bad.fields["status"] == "error"
+    with pytest.raises(StateError, match="ZVol a-vol is busy"):
+        success_of(bad)
+    unknown = json.loads(write_error("frobnicate", IncoherentError("action_unsupported")))
+    assert (unknown["status"], unknown["error"], "action" in unknown) == (
+        "error",
+        "action_unsupported",
+        False,
+    )
+    with pytest.raises(ToolError, match="Error occured"):
+        success_of(read_message(write_message("zvol_mapped", {"status": "error"})))
