@@ -44,6 +44,11 @@ class Description(NamedTuple):
         return f"nas-0-{self.number}" if self.role is Role.NAS else self.name
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All names by which others find it."""
+        return tuple(dict.fromkeys((self.name, self.site_name)))
+
+    @property
     def address(self) -> str:
         """Its address on the storage network, by which it is managed too."""
         return f"10.9.0.{10 + self.number}"

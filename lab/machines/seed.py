@@ -42,7 +42,7 @@ _UNWANTED_UNITS = {
 
 def seed_files(machine: Description, everybody: tuple[Description, ...]) -> dict[str, bytes]:
     """Name (without a leading slash) → content of the files that are this machine's own, keys left out."""
-    hosts = "".join(f"{other.address} {other.name}\n" for other in everybody)
+    hosts = "".join(f"{other.address} {' '.join(other.names)}\n" for other in everybody)
     texts = {
         "etc/hostname": f"{machine.name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n{FRONTEND_ADDRESS} head\n{hosts}",

@@ -13,6 +13,7 @@ from rocks.devices.mapping_ioctl import (
     DEV_CREATE,
     DEV_REMOVE,
     DEV_SUSPEND,
+    READONLY_FLAG,
     TABLE_CLEAR,
     TABLE_LOAD,
     Control,
@@ -96,9 +97,19 @@ def remove(control: Control, name: str) -> bool:
 
 
 def _load(control: Control, name: str, table: KnownTable) -> None:
-    """Into the place of the table that waits; devices are named by number, which the kernel looks up nowhere."""
+    """Into the place of the table that waits; devices are named by number, which the kernel looks up nowhere.
+
+    A device that may not be written, as the NAS's disk while its image is copied, is mapped read only: the kernel
+    opens what a table names for writing unless it is told otherwise (dm_get_table_device).
+    """
     kind, parameters = kernel_words(with_devices(table, nodes.device_number))
-    control.ask(TABLE_LOAD, name, target=Target(0, table.length_sectors, kind, parameters))
+    target = Target(0, table.length_sectors, kind, parameters)
+    try:
+        control.ask(TABLE_LOAD, name, target=target)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        control.ask(TABLE_LOAD, name, READONLY_FLAG, target=target)
 
 
 def _judge(control: Control, name: str, stall: Optional[float], elapsed_seconds: float) -> float:

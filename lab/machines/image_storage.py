@@ -1,0 +1,76 @@
+"""Image storage on the lab's site, set up as an operator does it: broker, certificates, configuration, daemons."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lab import broker, imgstorage_archive
+from lab.broker import BrokerPlace
+from lab.machines.frontend import NAME, Frontend
+from lab.machines.lab import Lab, together
+from lab.machines.machine import LabMachine
+from lab.machines.roster import FRONTEND_ADDRESS, Role
+from lab.machines.site import AGENT_FOLDER
+from lab.progress import Progress
+
+BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
+"""Inside the lab's network; where other users can pass."""
+
+_UNITS = {Role.NAS: "rocks-imgstorage-nas", Role.HOST: "rocks-imgstorage-host"}
+_START_SECONDS = 120.0
+_CONFIGURATION = "/etc/imgstorage.conf"
+
+
+def unit_of(machine: LabMachine) -> str:
+    """The unit of the daemon that a machine has."""
+    return f"{_UNITS[machine.description.role]}.service"
+
+
+def set_up(lab: Lab, frontend: Frontend, progress: Progress) -> None:
+    """Everything, on a site that is described and whose hosts know the frontend's key."""
+    names = [machine.description.site_name for machine in lab.machines.values()]
+    frontend.share_keys([name for name in names if name not in lab.machines])
+    for machine in lab.machines.values():
+        if machine.description.role is Role.HOST:
+            frontend.done("set", "host", "attr", machine.name, "vm_container_zpool", machine.description.pool)
+            frontend.done("set", "host", "attr", machine.name, "img_sync", "yes")
+        else:
+            frontend.done(
+                "set", "host", "attr", machine.description.site_name, "img_zpools", machine.description.pool
+            )
+    frontend.done("add", "host", "certificate", NAME, *names)
+    with progress.step("message broker"):
+        start_broker(frontend)
+    frontend.done("sync", "host", "certificate", NAME, *names)
+    with progress.step("image daemons on all machines"):
+        together(lambda machine: install(machine, frontend), lab.machines.values())
+
+
+def start_broker(frontend: Frontend) -> None:
+    """Have the broker running, anew, with its certificates and a user for every node."""
+    broker.stop(BROKER)
+    shutil.rmtree(BROKER.folder, ignore_errors=True)
+    BROKER.folder.mkdir(parents=True, exist_ok=True)
+    broker.write_control(BROKER, Path("/etc/rocks/broker.conf"))
+    frontend.rocks("sync", "broker")  # gives it certificates; that it does not run yet is said, and true
+    broker.start(BROKER)
+    frontend.done("sync", "broker")
+
+
+def install(machine: LabMachine, frontend: Frontend) -> None:
+    """Unpack the daemons' archive, write the configuration that the site reports, start the machine's daemon."""
+    archive = imgstorage_archive.build(machine.folder / "imgstorage")
+    machine.copy_in(archive, f"/var/tmp/{archive.name}")
+    report = frontend.done("report", "host", "imgstorage", machine.description.site_name)
+    document = report[report.index(">") + 1 : report.rindex("</file>")].strip()
+    machine.write_file(_CONFIGURATION, f"{document}\n".encode())
+    unit = unit_of(machine)
+    machine.shell(
+        f"mkdir -p {AGENT_FOLDER}\n"
+        f"tar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n"
+        f"ln -sf {AGENT_FOLDER}/lib/systemd/{unit} /etc/systemd/system/{unit}\n"
+        "systemctl daemon-reload\n"
+        f"systemctl enable --now {unit}\n",
+        _START_SECONDS,
+    )
