@@ -15,6 +15,11 @@ from rocks.devices.leases import Leases
 from rocks.errors import StateError
 
 _BEFORE_START = ("prepare", "begin")
+_AFTER_END = ("release", "end")
+
+RELEASED_FOLDER = Path("imgstorage") / "released"
+"""Below the state folder: a file for each machine that has ended, which the image daemon of this host takes away. The
+daemon makes the folder; without it nobody wants to know."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
@@ -30,3 +35,10 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
             f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
             f"start it with `rocks start host vm {document.name}` on the frontend"
         )
+
+
+def note_end(arguments: Sequence[str], state_folder: Path) -> None:
+    """Tell the image daemon that a machine has ended, so that its changes come home. OSError when that fails."""
+    folder = state_folder / RELEASED_FOLDER
+    if tuple(arguments[1:3]) == _AFTER_END and "/" not in arguments[0] and folder.is_dir():
+        (folder / arguments[0]).touch()

@@ -69,11 +69,12 @@ def _private_standard_output() -> IO[bytes]:
 
 
 def _hook(arguments: Sequence[str]) -> int:
-    from rocks.agent.hook import check_start
+    from rocks.agent.hook import check_start, note_end
 
     try:
         check_start(arguments, sys.stdin.buffer.read().decode("utf-8"), state_folder())
-    except (RocksError, UnicodeDecodeError) as error:
+        note_end(arguments, state_folder())
+    except (RocksError, UnicodeDecodeError, OSError) as error:
         print(f"rocks: {error}", file=sys.stderr)
         return 1
     return 0

@@ -72,7 +72,7 @@ class Machine:
 
     def __init__(self, name: str, folder: Path, broker: RealBroker) -> None:
         self.name = name
-        self.store = folder / f"{name}.db"
+        self.store = folder / name / "imgstorage" / f"{name}.db"
         self.settings = broker.settings(name)
         pair = Path(self.settings.pair_file)
         self.identity = Identity(pair, pair, Path(self.settings.authority_file))

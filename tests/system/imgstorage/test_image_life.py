@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.agent.hook import note_end
 from rocks.errors import StateError
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
@@ -143,3 +144,19 @@ def test_image_that_is_not_persistent_forgets_what_was_written(site: ImageSite) 
     assert newest(site.nas.pools, f"tank/{ZVOL}") == before
     assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
+
+
+def test_machine_that_has_ended_brings_its_image_home(site: ImageSite) -> None:
+    """libvirt's hook leaves a note; the host's daemon tells the NAS, which trusts it for its own images only."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    host, other = site.hosts[HOST], site.hosts[OTHER]
+    host.pools.write(f"tank/{ZVOL}", b"the last word", 4096)
+    for machine in (other, host):
+        (machine.store.parent / "released").mkdir(exist_ok=True)
+    note_end(["vm-vc1-0", "release", "end", "-"], host.store.parent.parent)
+    (host.store.parent / "released" / "another-vm").touch()
+    site.wait_for_state(ZVOL, "unmapped")
+    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == b"the last word"
+    site.wait_for(lambda: not list((host.store.parent / "released").iterdir()), "no notes left")
+    assert site.leftovers(HOST) == []

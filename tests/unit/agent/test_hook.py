@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.agent.hook import check_start
+from rocks.agent.hook import RELEASED_FOLDER, check_start, note_end
 from rocks.devices.leases import Leases
 from rocks.errors import IncoherentError, StateError, UserError
 
@@ -38,3 +38,16 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "leases" / "a").write_text("?")
     with pytest.raises(IncoherentError):
         check_start(BEFORE, DOMAIN.format(9), tmp_path)
+
+
+def test_end_of_a_machine_is_noted_where_somebody_wants_to_know(tmp_path: Path) -> None:
+    """Only then, only the end, and never outside the folder."""
+    note_end(["a", "release", "end", "-"], tmp_path)
+    folder = tmp_path / RELEASED_FOLDER
+    assert not folder.exists()
+    folder.mkdir(parents=True)
+    for words in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
+        note_end(words, tmp_path)
+    assert list(folder.iterdir()) == []
+    note_end(["a", "release", "end", "-"], tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["a"]

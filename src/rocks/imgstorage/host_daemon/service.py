@@ -15,6 +15,7 @@ from rocks.errors import RocksError, UserError
 from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import Configuration
 from rocks.imgstorage.host_daemon.engine import HostEngine
+from rocks.imgstorage.host_daemon.releases import ReleaseWatch
 from rocks.imgstorage.host_daemon.rows import device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
 from rocks.imgstorage.outgoing import Postman
@@ -73,6 +74,8 @@ class HostService:
         )
         self._engine = HostEngine(self._store, deeds)
         self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
+        released = store_path.parent / "released"
+        self._releases = ReleaseWatch(released, self._store, self._engine.posted, self._is_running)
         queue = host_queue(configuration.name)
         self._bus = Bus(bus_settings, queue, self._received, self._engine.posted.set, Limits())
         self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
@@ -84,6 +87,7 @@ class HostService:
         self._bus.start()
         self._postman.start()
         self._watch.start()
+        self._releases.start()
         _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:
@@ -92,6 +96,7 @@ class HostService:
 
     def close(self) -> None:
         """Come to an end; guests go on, and what is open is gone on with at the next start."""
+        self._releases.close()
         self._watch.close()
         self._bus.close()
         self._engine.close()
@@ -100,6 +105,10 @@ class HostService:
 
     def _context(self) -> ssl.SSLContext:
         return client_context(self._identity)
+
+    def _is_running(self, machine: str) -> bool:
+        fact = self._devices.open_domains().find(machine)
+        return fact is not None and fact.state not in ("shutoff", "crashed")
 
     def _received(self, delivery: Delivery) -> None:
         message = read_message(delivery.body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
@@ -15,7 +16,8 @@ from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.imgstorage.model import schedule, steps
 from rocks.imgstorage.model.effects import AskHost
-from rocks.imgstorage.model.events import HostFailed, Restarted
+from rocks.imgstorage.model.events import HostFailed, Restarted, Unmap
+from rocks.imgstorage.model.fencing import check_speaker
 from rocks.imgstorage.model.image import Image, Work
 from rocks.imgstorage.nas_daemon.clockwork import Clockwork
 from rocks.imgstorage.nas_daemon.commands import Commands, Site
@@ -29,7 +31,7 @@ from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore
 from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
 from rocks.wire.imgstorage import ACTIONS
-from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, read_message
+from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
 from rocks.wire.queues import nas_queue
 
 _log = logging.getLogger(__name__)
@@ -145,7 +147,9 @@ class NasService:
 
     def _received(self, delivery: Delivery) -> None:
         message = read_message(delivery.body)
-        if message.action in (HOST_ANSWER, HOST_NEWS):
+        if message.action == HOST_NEWS and "released" in message.fields:
+            self._released(message, delivery.sender)
+        elif message.action in (HOST_ANSWER, HOST_NEWS):
             image_id, event = event_of(message, delivery.sender)
             self._engine.take(image_id, event)
         elif message.action in ACTIONS or message.action != HOST_REQUEST:
@@ -154,6 +158,12 @@ class NasService:
             )
         else:
             raise IncoherentError(f"{delivery.sender} asks a NAS for what only hosts do")
+
+    def _released(self, message: Message, sender: str) -> None:
+        """A host says that the machine of an image has ended there: what it has comes home."""
+        image = self._engine.image(message.image_id)
+        if image is not None and check_speaker(image, sender, message.epoch) is None:
+            self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
 
     def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
         self._hosts.ask(image, work, effect)

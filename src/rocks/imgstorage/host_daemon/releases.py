@@ -1,0 +1,78 @@
+"""Machines that have ended on this host: libvirt's hook notes them, and their NASes bring the images home."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+from pathlib import Path
+from typing import Callable
+
+from rocks.errors import RocksError
+from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.host import CopyRecord, HostStore
+from rocks.wire.imgstorage_messages import HOST_NEWS, write_message
+from rocks.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+
+
+class ReleaseWatch:
+    """One thread that looks for notes; a note goes when the message that it stands for is recorded."""
+
+    def __init__(
+        self, folder: Path, store: HostStore, posted: threading.Event, is_running: Callable[[str], bool]
+    ) -> None:
+        """`is_running` tells whether a machine runs (again); then its note is only thrown away."""
+        self._folder = folder
+        self._store = store
+        self._posted = posted
+        self._is_running = is_running
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
+
+    def start(self) -> None:
+        """Make the folder, and begin."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except (RocksError, OSError) as error:
+                _log.warning("machines that have ended could not be told: %s", error)
+            except Exception:  # noqa: BLE001 - the watch must outlive its own faults
+                _log.exception("a fault in telling what has ended; please report this")
+
+    def look(self) -> None:
+        """One round."""
+        for note in sorted(self._folder.iterdir()):
+            images = [copy for copy in self._store.copies() if self._is_of(copy, note.name)]
+            if images and not self._is_running(note.name):
+                with self._store.transaction():
+                    for copy in images:
+                        self._tell(copy)
+                self._posted.set()
+                _log.info("%s has ended: its images go home", note.name)
+            note.unlink()
+
+    def _is_of(self, copy: CopyRecord, machine: str) -> bool:
+        return copy.known.stage != "none" and bool(
+            re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
+        )
+
+    def _tell(self, copy: CopyRecord) -> None:
+        fields = {"released": copy.known.zvol}
+        body = write_message(HOST_NEWS, fields, image_id=copy.image_id, epoch=copy.known.epoch)
+        self._store.post(
+            Letter(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
+        )
