@@ -49,11 +49,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class AllocateHook:
+    """What is done for machines before their hosts are asked; it may change the database, and returns what failed.
+
+    With `takes_all` it gets all machines at once, and leaves no change in the database of those that failed.
+    """
+
+    run: Callable[[Sequence[VirtualMachine]], Mapping[str, RocksError]]
+    takes_all: bool = False
+
+
+@dataclass(frozen=True)
 class StartHooks:
-    """What other rolls add: `allocate` may change the database (None: nobody does); `preboot` may give the XML."""
+    """What other rolls add: `allocate`, in order; `preboot` may give the XML."""
 
     filters_of: FiltersOf
-    allocate: Callable[[VirtualMachine], None] | None = None
+    allocate: Sequence[AllocateHook] = ()
     preboot: Callable[[VirtualMachine], str | None] | None = None
 
 
@@ -71,7 +82,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
         attempt.error = attempt.error or busy.get(attempt.vm.name)
     try:
         take_free_leases(database, attempts)
-        if hooks.allocate is not None:
+        if hooks.allocate:
             _allocate(database, attempts, hooks.allocate)
         _start(database, attempts, hooks)
     finally:
@@ -86,18 +97,12 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
     )
 
 
-def _allocate(
-    database: Database, attempts: Sequence[Attempt], allocate: Callable[[VirtualMachine], None]
-) -> None:
+def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[AllocateHook]) -> None:
     """Run the hooks; a machine whose container or disks they changed gets its lease for the new ones."""
-    for attempt in still_open(attempts):
-        with attempt.failing_alone():
-            allocate(attempt.vm)
-        # A hook acts on machines: what it did is recorded, or undone, before the next.
-        if attempt.is_open:
-            database.commit()
-        else:
-            database.rollback()
+    for hook in hooks:
+        candidates = still_open(attempts)
+        for group in [candidates] if hook.takes_all and candidates else [[one] for one in candidates]:
+            _run_hook(database, hook, group)
     moved = []
     now = {vm.name: vm for vm in table.load_vms(database, [a.vm.name for a in still_open(attempts)])}
     for attempt in still_open(attempts):
@@ -110,6 +115,17 @@ def _allocate(
                 moved.append(attempt)
     give_up_unused(database, moved)
     take_free_leases(database, moved)
+
+
+def _run_hook(database: Database, hook: AllocateHook, attempts: Sequence[Attempt]) -> None:
+    """A hook acts on machines: what it did is recorded, or undone, before the next."""
+    failed = hook.run([attempt.vm for attempt in attempts])
+    for attempt in attempts:
+        attempt.error = failed.get(attempt.vm.name)
+    if hook.takes_all or not failed:
+        database.commit()
+    else:
+        database.rollback()
 
 
 def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:

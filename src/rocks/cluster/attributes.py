@@ -72,6 +72,9 @@ KNOWN = {
     ),
     "imgstorage-pool": Known("host", "", "pool in the daemons' configuration instead of vm_container_zpool"),
     "imgstorage-workers": Known("host", "8", "transfers that a NAS makes at the same time"),
+    "RABBITMQ_Server": Known(
+        "global", "", "host of the message broker of images; unset, the frontend itself"
+    ),
     "HVM_Features": Known("host", "", "XML that replaces the default features"),
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),
     "Kickstart_PrivateKickstartHost": Known("global", "", "address from which hosts are installed"),

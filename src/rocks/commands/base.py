@@ -136,6 +136,16 @@ class Command(NameExpansion):
         else:
             self.addText(text)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a person at a terminal waits for this command."""
+        return self._stream and sys.stderr is not None and sys.stderr.isatty()
+
+    def showProgress(self, line: str) -> None:
+        """Show a line that the next one replaces, to a person at a terminal; an empty one wipes it away."""
+        if self.shows_progress:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
     def beginOutput(self) -> None:
         """Start a table."""
         self._rows = []

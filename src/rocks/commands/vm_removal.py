@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.remove_vm import remove_vms
-from rocks.commands.plugin_node import plugin_node
-from rocks.commands.plugins import load_plugins_of, run_plugin
+from rocks.commands.machine_hooks import run_for, takes_all
+from rocks.commands.plugins import load_plugins_of
 from rocks.database.vms import load_vms
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ WORDS = ("remove", "host", "vm")
 def remove_with_hooks(command: Command, names: Sequence[str]) -> None:
     """Run the hooks for each machine, remove the machines, and tell the person what stays."""
     plugins = load_plugins_of(command, WORDS)
-    for vm in load_vms(command.db, names):
-        for plugin in plugins:
-            run_plugin(plugin, WORDS, plugin_node(vm))
+    machines = load_vms(command.db, names)
+    for plugin in plugins:
+        for group in [machines] if takes_all(plugin) else [[vm] for vm in machines]:
+            for error in run_for(plugin, WORDS, group).values():
+                raise error
     removed = remove_vms(command.db, names)
     for warning in removed.warnings:
         command.tell(warning)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.start_vm import StartHooks, start_vms
+from rocks.actions.start_vm import AllocateHook, StartHooks, start_vms
+from rocks.commands.machine_hooks import run_for, takes_all
 from rocks.commands.plugin_node import plugin_node
 from rocks.commands.plugins import load_plugins_of, run_plugin
 from rocks.commands.vm_filters import filters_of
@@ -30,7 +31,7 @@ def start_with_hooks(
     plugins = load_plugins_of(command, WORDS)
     hooks = StartHooks(
         filters_of=filters_of(command),
-        allocate=_allocate([plugin for plugin in plugins if "plugin_allocate" in plugin.module_name]),
+        allocate=[_allocate(plugin) for plugin in plugins if "plugin_allocate" in plugin.module_name],
         preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
     )
     outcomes = start_vms(command.db, names, hooks)
@@ -41,12 +42,8 @@ def start_with_hooks(
     command.endOutcomes(failed, outcomes.tried)
 
 
-def _allocate(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], None] | None:
-    def run_all(vm: VirtualMachine) -> None:
-        for plugin in plugins:
-            run_plugin(plugin, WORDS, plugin_node(vm))
-
-    return run_all if plugins else None
+def _allocate(plugin: Plugin) -> AllocateHook:
+    return AllocateHook(lambda machines: run_for(plugin, WORDS, machines), takes_all(plugin))
 
 
 def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:

@@ -8,7 +8,7 @@ from rocks.cluster.image_places import KeptDisk
 from rocks.database.sets import in_order, marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -45,6 +45,17 @@ def put_disks(database: Database, disks: Iterable[KeptDisk]) -> None:
         [(disk.disk_id, disk.nas, disk.zpool) for disk in disks],
         "ON DUPLICATE KEY UPDATE nas_name = VALUES(nas_name), zpool_name = VALUES(zpool_name)",
     )
+
+
+def set_devices(database: Database, devices: Mapping[int, tuple[str, str]]) -> None:
+    """Have these disks be block devices: ID of the disk → folder and name of its device; one statement."""
+    if devices:
+        rows = " UNION ALL ".join(["SELECT %s AS ID, %s AS Folder, %s AS Device"] * len(devices))
+        database.execute(
+            f"UPDATE vm_disks d JOIN ({rows}) w ON w.ID = d.ID"
+            " SET d.VBD_Type = 'phy', d.Prefix = w.Folder, d.Name = w.Device",
+            [cell for disk_id, device in devices.items() for cell in (disk_id, *device)],
+        )
 
 
 def delete_disks(database: Database, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from rocks.clock import Deadline
@@ -17,6 +18,7 @@ MIB = 1024 * 1024
 SIZE = 16 * MIB
 _PIECE_BYTES = 65536
 _SECONDS = 60.0
+_ELSEWHERE_BYTES = 512 * MIB
 
 
 class World(Protocol):
@@ -32,6 +34,9 @@ class World(Protocol):
     def read(self, name: str, length: int, offset: int = 0) -> bytes:
         """What a guest would read."""
 
+    def elsewhere(self) -> str:
+        """Another pool, with nothing in it."""
+
     def open_device(self, volume: str) -> None:
         """An export takes the device for itself."""
 
@@ -46,7 +51,7 @@ class FakeWorld:
     """In memory."""
 
     def __init__(self) -> None:
-        self.fake = FakePools({"tank": 8 * 1024 * MIB})
+        self.fake = FakePools({"tank": 8 * 1024 * MIB, "elsewhere": 8 * 1024 * MIB})
         self.pools: PoolSteps = self.fake
         self.verbs: Any = self.fake.fake
         self.here = "tank/contract"
@@ -57,6 +62,9 @@ class FakeWorld:
 
     def read(self, name: str, length: int, offset: int = 0) -> bytes:
         return self.fake.read(name, length, offset)
+
+    def elsewhere(self) -> str:
+        return "elsewhere"
 
     def open_device(self, volume: str) -> None:
         self.fake.open_device(volume)
@@ -80,7 +88,19 @@ class RealWorld:
         self.verbs: Any = real._verbs
         self.here = f"{pool}/contract-{os.getpid()}"
         self._open: dict[str, int] = {}
+        self._file = Path(f"/var/tmp/elsewhere-{os.getpid()}")
+        self._elsewhere = ""
         self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", self.here)
+
+    def elsewhere(self) -> str:
+        pool = f"elsewhere{os.getpid()}"
+        self._file.touch()
+        os.truncate(self._file, _ELSEWHERE_BYTES)
+        run_checked(
+            ["zpool", "create", "-O", "mountpoint=none", pool, str(self._file)], deadline_seconds=_SECONDS
+        )
+        self._elsewhere = pool
+        return pool
 
     def write(self, volume: str, data: bytes, offset: int = 0) -> None:
         device = os.open(self.pools.wait_for_device(volume, Deadline(_SECONDS)), os.O_RDWR)
@@ -120,6 +140,9 @@ class RealWorld:
         for line in self._words("holds", "-H", *names) if names else []:
             self._zfs("release", line.split("\t")[1], line.split("\t")[0])
         run(["udevadm", "settle"], deadline_seconds=_SECONDS)
+        if self._elsewhere:
+            run_checked(["zpool", "destroy", self._elsewhere], deadline_seconds=_SECONDS)
+            self._file.unlink()
         self._zfs("destroy", "-R", self.here)
 
     def _words(self, *words: str) -> list[str]:

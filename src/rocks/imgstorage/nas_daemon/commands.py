@@ -13,9 +13,11 @@ from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
 from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.rows import image_row, operation_row, snapshot_row
+from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
 
 Fields = Mapping[str, Any]
@@ -73,30 +75,44 @@ class Commands:
 
     def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         """Record what is asked, and answer it now or when it is done. Asked again, the answer is the same."""
+        action = ACTIONS.get(message.action)
+        if action is not None and action.shape in self._answers:
+            self._answer_now(message, sender, op_id, reply_to)
+        else:
+            self._begin(message, sender, op_id, reply_to)
+        self._engine.posted.set()
+
+    def _answer_now(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """What moves nothing is not recorded: asked again it is done again, and changes nothing then."""
+        try:
+            request = self._permitted(message, sender)
+            body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=op_id)
+        if reply_to:
+            self._store.post(Letter(f"answer-{uuid.uuid4()}", reply_to, "reply", op_id, None, body))
+
+    def _begin(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         known = self._store.operation(op_id)
         if known is not None:
             if known.answer is not None and reply_to:
                 self._store.answer_again(known._replace(reply_to=reply_to))
             elif reply_to:
                 self._store.redirect(op_id, reply_to)
-            self._engine.posted.set()
             return
         zvol = str(message.fields.get("zvol", ""))
-        operation = Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None)
+        self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
         try:
-            request = read_request(message, "nas")
-            if sender != self._frontend:
-                raise UserError(f"{sender} may not ask that of {self._node}; only {self._frontend} may")
-            self._store.begin(operation)
-            if type(request) in self._answers:
-                fields = self._answers[type(request)](request)
-                self._store.answer(op_id, write_success(message.action, fields, op_id=op_id))
-            else:
-                self._begins[type(request)](request, op_id)
+            request = self._permitted(message, sender)
+            self._begins[type(request)](request, op_id)
         except RocksError as error:
-            self._store.begin(operation)
             self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
-        self._engine.posted.set()
+
+    def _permitted(self, message: Message, sender: str) -> Any:
+        request = read_request(message, "nas")
+        if sender != self._frontend:
+            raise UserError(f"{sender} may not ask that of {self._node}; only {self._frontend} may")
+        return request
 
     def told(self, image: Image, outcome: Outcome) -> None:
         """Answer whoever waits for an operation that has ended."""
@@ -233,7 +249,6 @@ class Commands:
         shown = [
             operation_row(operation, by_zvol.get(operation.zvol), self._progress)
             for operation in self._store.open_operations()
-            if operation.action not in ("list_operations", "op_status")
         ]
         return {"body": shown + self._progress.rows_without(shown, by_zvol.values())}
 

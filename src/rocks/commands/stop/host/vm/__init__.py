@@ -4,8 +4,7 @@ import rocks.commands
 from rocks.actions.stop_vm import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.actions.take_over_vm import Force
 from rocks.cluster.values import read_number
-from rocks.commands.plugin_node import plugin_node
-from rocks.database.vms import load_vms
+from rocks.commands.vm_termination import terminate_with_hooks
 
 LONGEST_DEADLINE_SECONDS = 3600
 
@@ -27,7 +26,8 @@ class Command(rocks.commands.Command):
     Seconds that shutdown gives the guest, 60 by default.
     </param>
     <param type='bool' name='terminate'>
-    yes: stop nothing, only free what was allocated for machines that have ended by themselves.
+    yes: stop nothing, only free what was allocated for machines that have ended by themselves: images come home to
+    their NAS, for which the command waits.
     </param>
     <param type='bool' name='force'>
     yes: take the machines from a host that does not answer, after its fence command (attribute vm_fence_command)
@@ -65,8 +65,7 @@ class Command(rocks.commands.Command):
         chosen = read_action(action)
         names = self.getSomeHostnames(args)
         if self.fillFlag("terminate"):
-            for vm in load_vms(self.db, names):
-                self.runPlugins(plugin_node(vm))
+            terminate_with_hooks(self, names)
             return
         outcomes = stop_vms(self.db, names, chosen, seconds, Force(reason, host_is_off) if force else None)
         for notes in outcomes.done.values():

@@ -1,0 +1,188 @@
+"""Ask NASes for all images of machines that start: hosts' initiators, then the maps, then what must be undone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rocks.errors import RocksError, StateError
+from rocks.imgstorage.client import questions
+from rocks.imgstorage.client.asking import MAP_SECONDS
+from rocks.wire.imgstorage import MapZvol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.cluster.image_plan import ImageWanted
+    from rocks.imgstorage.client import StorageClient, Wanted, Watcher
+    from rocks.imgstorage.client.asking import Answers
+
+UNDO_SECONDS = 30.0
+"""An image that nobody has written to is home at once; another one goes on without us."""
+
+UNKNOWN = "not found in database"
+ELSEWHERE = "already mapped"
+"""What NASes say; programs have always looked for these words."""
+
+
+class Mapped(NamedTuple):
+    """Image → the path of its device, of machines of which all are mapped; notes; machine → why none is."""
+
+    devices: dict[ImageWanted, str]
+    notes: list[str]
+    failed: dict[str, RocksError]
+
+
+def map_images(
+    storage: StorageClient, images: Sequence[ImageWanted], tokens: Mapping[str, int], watcher: Watcher
+) -> Mapped:
+    """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
+
+    A machine has all of its images, or those that this mapped are unmapped again.
+    """
+    mapped = Mapped({}, [], {})
+    known = storage.ask_each(_first_questions(images))
+    for image in images:
+        error = _obstacle(image, known)
+        if error is not None:
+            mapped.failed.setdefault(image.vm, error)
+    tried = [image for image in images if image.vm not in mapped.failed]
+    answers = storage.wait_each(
+        {_key(image): _map_question(image, known, tokens) for image in tried}, MAP_SECONDS, watcher
+    )
+    for image in tried:
+        answer = answers[_key(image)]
+        if isinstance(answer, RocksError):
+            mapped.failed.setdefault(image.vm, _with_remedy(image, answer))
+    _set_late_attributes(storage, [image for image in tried if image.vm not in mapped.failed], known, mapped)
+    _undo(storage, tried, answers, known, mapped)
+    for image in tried:
+        answer = answers[_key(image)]
+        if image.vm not in mapped.failed and isinstance(answer, str):
+            mapped.devices[image] = answer
+    return mapped
+
+
+def _first_questions(images: Sequence[ImageWanted]) -> dict[str, Wanted[Any]]:
+    """Initiators of hosts; what is set for images; and, where something may have to be undone, what was so before."""
+    asked: dict[str, Wanted[Any]] = {}
+    counts: defaultdict[str, int] = defaultdict(int)
+    for image in images:
+        asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
+        if image.keeps_changes is None:
+            asked[_key(image)] = questions.image_attributes_of(image.nas, image.volume)
+        else:
+            asked[_key(image)] = _persistence(image)
+        counts[image.vm] += 1
+    for image in images:
+        if counts[image.vm] > 1:
+            asked[f"images {image.nas}"] = questions.images_of(image.nas)
+    return asked
+
+
+def _persistence(image: ImageWanted) -> Wanted[Any]:
+    values = {"persistent": "yes" if image.keeps_changes else "no"}
+    return questions.set_image_attributes(image.nas, image.volume, values)
+
+
+def _obstacle(image: ImageWanted, known: Answers[Any]) -> RocksError | None:
+    """Why the image cannot even be asked for."""
+    for answer in (known[f"initiator {image.host}"], known.get(f"images {image.nas}")):
+        if isinstance(answer, RocksError):
+            return answer
+    attributes = known[_key(image)]
+    if isinstance(attributes, RocksError) and not _is_unknown(attributes):
+        return attributes
+    return None
+
+
+def _map_question(image: ImageWanted, known: Answers[Any], tokens: Mapping[str, int]) -> Wanted[str]:
+    request = MapZvol(
+        image.zpool,
+        image.volume,
+        image.host,
+        image.pool,
+        image.size_gb,
+        image.sync,
+        str(known[f"initiator {image.host}"]),
+        tokens.get(image.vm.lower()),
+    )
+    return questions.map_image(image.nas, request)
+
+
+def _set_late_attributes(
+    storage: StorageClient, images: Iterable[ImageWanted], known: Answers[Any], mapped: Mapped
+) -> None:
+    """A NAS knows an image from its first map on; no guest runs yet. Whose writes are lost is told in any case."""
+    late = {}
+    for image in images:
+        attributes = known[_key(image)]
+        if isinstance(attributes, RocksError):
+            if image.keeps_changes is False:
+                late[_key(image)] = (image, _persistence(image))
+        elif not attributes.persistent:
+            mapped.notes.append(_forgetful(image))
+    answers = storage.ask_each({key: question for key, (_, question) in late.items()})
+    for key, (image, _) in late.items():
+        answer = answers[key]
+        if isinstance(answer, RocksError):
+            mapped.failed.setdefault(image.vm, answer)
+        else:
+            mapped.notes.append(_forgetful(image))
+
+
+def _forgetful(image: ImageWanted) -> str:
+    return f"{image.nas}:{image.volume} is not persistent: what {image.vm} writes is thrown away when it is unmapped"
+
+
+def _undo(
+    storage: StorageClient,
+    tried: Iterable[ImageWanted],
+    answers: Answers[str],
+    known: Answers[Any],
+    mapped: Mapped,
+) -> None:
+    """Unmap what this mapped, or may have mapped, for machines that do not get all of theirs."""
+    wanted = {}
+    for image in tried:
+        answer = answers[_key(image)]
+        is_refused = isinstance(answer, RocksError) and answer.family != "busy"
+        if image.vm in mapped.failed and not is_refused and not _was_mapped(image, known):
+            wanted[_key(image)] = (image, questions.unmap_image(image.nas, image.volume))
+    undone = storage.ask_each({key: question for key, (_, question) in wanted.items()}, UNDO_SECONDS)
+    for key, (image, _) in wanted.items():
+        error = undone[key]
+        if isinstance(error, RocksError) and not is_home_already(error):
+            before = mapped.failed[image.vm]
+            mapped.failed[image.vm] = type(before)(
+                f"{before}; and {image.nas}:{image.volume} may still be mapped to {image.host}: {error}"
+            )
+
+
+def _was_mapped(image: ImageWanted, known: Answers[Any]) -> bool:
+    rows = known.get(f"images {image.nas}", ())
+    if isinstance(rows, RocksError):
+        return False
+    return any(row.zvol == image.volume and row.remotehost == image.host for row in rows)
+
+
+def is_home_already(error: RocksError) -> bool:
+    """Whether a NAS says by it that nobody has the image."""
+    return isinstance(error, StateError) and str(error).endswith(("is not mapped", UNKNOWN))
+
+
+def _is_unknown(error: RocksError) -> bool:
+    return isinstance(error, StateError) and str(error).endswith(UNKNOWN)
+
+
+def _with_remedy(image: ImageWanted, error: RocksError) -> RocksError:
+    if isinstance(error, StateError) and ELSEWHERE in str(error):
+        return StateError(
+            f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
+            f"rocks stop host vm {image.vm} terminate=true"
+        )
+    return error
+
+
+def _key(image: ImageWanted) -> str:
+    return f"image {image.nas} {image.volume}"

@@ -1,0 +1,1 @@
+"""Commands that undo what is under way with hosts."""

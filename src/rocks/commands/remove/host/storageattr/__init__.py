@@ -1,0 +1,34 @@
+"""`rocks remove host storageattr`"""
+
+import rocks.commands
+from rocks.actions.set_storage_attribute import remove_storage_attribute
+from rocks.commands.storage_tables import words_named
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.Command):
+    """
+    Forget an attribute of a whole NAS.
+
+    <arg type='string' name='nas'>
+    The NAS.
+    </arg>
+    <arg type='string' name='attr'>
+    The attribute.
+    </arg>
+
+    <example cmd='remove host storageattr nas-0-0 uploadspeed'>
+    No bound any more.
+    </example>
+
+    <related>list host storageattr</related>
+    <related>set host storageattr</related>
+    """
+
+    RefusesUnknownParameters = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Forget it."""
+        nas, name = words_named(self, ("nas", "attr"))
+        remove_storage_attribute(self.db, nas, name)

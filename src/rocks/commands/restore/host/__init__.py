@@ -1,0 +1,1 @@
+"""Commands that bring an earlier state of something of hosts back."""

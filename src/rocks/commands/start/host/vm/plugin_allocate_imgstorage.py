@@ -1,0 +1,32 @@
+"""Images that a NAS keeps are mapped before their machines start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rocks.commands
+from rocks.actions.map_vm_images import map_vm_images
+from rocks.commands.storage_progress import StorageProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.commands.plugin_node import PluginNode
+    from rocks.errors import RocksError
+
+
+class Plugin(rocks.commands.Plugin):
+    """Hook of `start host vm`."""
+
+    def provides(self) -> str:
+        """The plugin's name."""
+        return "allocate_imgstorage"
+
+    def run_all(self, nodes: Sequence[PluginNode]) -> Mapping[str, RocksError]:
+        """Map all images of all the machines, print a line for each, and return the machines that failed."""
+        with StorageProgress(self.owner) as progress:
+            mapped = map_vm_images(self.db, [node.name for node in nodes], progress)
+        self.owner.addText("".join(f"{line}\n" for line in mapped.lines))
+        for note in mapped.notes:
+            self.owner.tell(note)
+        return mapped.failed

@@ -1,1 +1,0 @@
-"""What an action may ask of image storage. Filled with the image daemons."""

@@ -1,0 +1,136 @@
+"""What the daemons say about images, as records; fields have the names that they have in messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+
+from rocks.errors import IncoherentError
+from rocks.wire.imgstorage_messages import read_shape
+
+Fields = Mapping[str, Any]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of a NAS. `time` is when its transfer was queued, `nextsync` when the next is due, UNIX seconds.
+
+    `is_sending` is 1 on the way to the host, 0 on the way home, None without a transfer; with `is_delete_remote` it is
+    the last one. `locked` is the volume's name while a map would be refused as busy.
+    """
+
+    zvol: str
+    zpool: str
+    state: str
+    word: str
+    iscsi_target: Optional[str] = None
+    remotehost: Optional[str] = None
+    remotepool: Optional[str] = None
+    is_sending: Optional[int] = None
+    is_delete_remote: Optional[int] = None
+    time: Optional[int] = None
+    nextsync: Optional[int] = None
+    frequency: Optional[int] = None
+    locked: Optional[str] = None
+    size_bytes: int = 0
+    persistent: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """What a NAS has under way. `op` is `-` for a transfer that no command waits for; `rate` bytes a second,
+    `eta` seconds."""
+
+    op: str
+    action: str
+    image: str
+    host: Optional[str] = None
+    phase: Optional[str] = None
+    percent: Optional[float] = None
+    bytes: Optional[int] = None
+    rate: Optional[int] = None
+    eta: Optional[int] = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """A snapshot of an image on its NAS."""
+
+    name: str
+    guid: str
+    created: str
+    referenced_bytes: int
+    written_bytes: int
+    holds: int
+    clones: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """What a host has of an image; `size` in GiB, `time` when it was queued, UNIX seconds."""
+
+    sync: str = ""
+    target: Optional[str] = None
+    device: Optional[str] = None
+    status: Optional[str] = None
+    size: Optional[int] = None
+    bdev: Optional[str] = None
+    started: bool = False
+    synced: Optional[str] = None
+    time: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ImageAttributes:
+    """What is set for one image: seconds, UNIX seconds, bytes a second as text; None where nothing is set."""
+
+    zvol: str
+    frequency: Optional[int] = None
+    nextsync: Optional[int] = None
+    uploadspeed: Optional[str] = None
+    downloadspeed: Optional[str] = None
+    persistent: bool = True
+
+
+def read_rows(shape: Type[Row], fields: Fields) -> Tuple[Row, ...]:
+    """The list `body` of an answer. IncoherentError when it is none, or a row lacks something."""
+    body = fields.get("body")
+    if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
+        raise IncoherentError("the answer has no list of rows")
+    rows: List[Row] = [read_shape(shape, row) for row in body]
+    return tuple(rows)
+
+
+def read_devices(fields: Fields) -> Dict[str, DeviceRow]:
+    """Volume → what the host has of it. IncoherentError when the answer has no such thing."""
+    body = fields.get("body")
+    if not isinstance(body, dict) or not all(isinstance(row, dict) for row in body.values()):
+        raise IncoherentError("the answer has no rows by volume")
+    return {str(volume): read_shape(DeviceRow, row) for volume, row in body.items()}
+
+
+def read_image_attributes(fields: Fields) -> ImageAttributes:
+    """The attributes in `body`. IncoherentError when there are none."""
+    body = fields.get("body")
+    if not isinstance(body, dict):
+        raise IncoherentError("the answer has no attributes")
+    return read_shape(ImageAttributes, body)
+
+
+def read_attributes(fields: Fields) -> Dict[str, Optional[str]]:
+    """The attributes of a whole NAS; None is a value too. IncoherentError when there are none."""
+    attributes = fields.get("attrs")
+    if not isinstance(attributes, dict):
+        raise IncoherentError("the answer has no attributes")
+    return {str(name): None if value is None else str(value) for name, value in attributes.items()}
+
+
+def read_text(name: str, fields: Fields) -> str:
+    """One field that is a text. IncoherentError when it is none."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise IncoherentError(f"the answer has no {name}")
+    return value

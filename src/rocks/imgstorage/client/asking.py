@@ -1,0 +1,225 @@
+"""Asks daemons and waits for them: many questions at once, each with its own answer or error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Type, TypeVar, Union
+
+from rocks.clock import Deadline, utc_now, wait_seconds
+from rocks.errors import HostError, IncoherentError, RocksError
+from rocks.imgstorage.bus import (
+    Asker,
+    BrokerAwayError,
+    BusSettings,
+    Delivery,
+    NoAnswerError,
+    Question,
+    UndeliveredError,
+)
+from rocks.imgstorage.client.listing import progress_line
+from rocks.imgstorage.client.questions import Wanted, operations_of
+from rocks.wire.imgstorage_messages import read_message, success_of, write_request
+
+Answer = TypeVar("Answer")
+Answers = Dict[str, Union[Answer, RocksError]]
+
+QUICK_SECONDS = 20.0
+"""For what a daemon answers at once."""
+
+MAP_SECONDS = 300.0
+"""For a device: a volume made, an export, a login."""
+
+HOME_SECONDS = 24 * 3600.0
+"""For what has to be moved first, however large it is."""
+
+_LOOK_SECONDS = 2.0
+_LOOK = "look at "
+"""Begins the key of a question of ours between those of the caller."""
+
+
+class Watcher(Protocol):
+    """A person who waits."""
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether there is anybody who sees it."""
+
+    def progress(self, line: str) -> None:
+        """What is waited for is so far."""
+
+    def left(self, line: str) -> None:
+        """The person waits no longer; what was waited for goes on."""
+
+
+class StorageClient:
+    """One connection to the broker, made at the first question; to be used in a `with`."""
+
+    def __init__(self, settings: BusSettings) -> None:
+        self._asker = Asker(settings)
+
+    def __enter__(self) -> StorageClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._asker.close()
+
+    def ask(self, wanted: Wanted[Answer], deadline_seconds: Optional[float] = None) -> Answer:
+        """The answer to one question, within QUICK_SECONDS unless another deadline is given.
+
+        Raises the error that the daemon answers, in its family and words; BrokerAwayError (BusyError) when the broker
+        cannot be reached, RefusedError (ToolError) when it does not let us in, HostError when that node never had a
+        daemon, NoAnswerError (BusyError) at the deadline.
+        """
+        return _only(self.ask_each({"": wanted}, deadline_seconds))
+
+    def ask_each(
+        self, wanted: Mapping[str, Wanted[Answer]], deadline_seconds: Optional[float] = None
+    ) -> Answers[Answer]:
+        """Key → the answer to its question, or why there is none; all are asked at once.
+
+        Only errors of the broker are raised: they are everybody's.
+        """
+        seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
+        questions = _questions(wanted, seconds)
+        answers: Answers[Answer] = {}
+        for key, answer in self._asker.ask_all(questions, seconds):
+            _put(answers, key, wanted[key], questions[key], answer, seconds)
+        return answers
+
+    def wait(
+        self, wanted: Wanted[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
+    ) -> Answer:
+        """As `ask`, for what takes long; a watcher is told how far it is."""
+        return _only(self.wait_each({"": wanted}, deadline_seconds, watcher))
+
+    def wait_each(
+        self,
+        wanted: Mapping[str, Wanted[Answer]],
+        deadline_seconds: float,
+        watcher: Optional[Watcher] = None,
+        taken: Optional[Callable[[], None]] = None,
+    ) -> Answers[Answer]:
+        """As `ask_each`, for requests to NASes that take long.
+
+        `taken` is called once, when the broker has all of them and their NASes have had a moment: the caller may
+        let go of what it kept for them. An interrupt ends the waiting and nothing else.
+        """
+        questions = _questions(wanted, deadline_seconds)
+        answers: Answers[Answer] = {}
+        deadline = Deadline(deadline_seconds)
+        is_first = True
+        try:
+            while len(answers) < len(questions) and not deadline.passed():
+                still_open = {key: one for key, one in questions.items() if key not in answers}
+                looking = watcher if watcher is not None and watcher.wants_progress and not is_first else None
+                patience = deadline.remaining_seconds() or 0.0
+                if looking is not None or (is_first and (taken or watcher)):
+                    patience = min(_LOOK_SECONDS, patience)
+                try:
+                    self._round(wanted, still_open, patience, answers, looking)
+                except BrokerAwayError:
+                    if is_first:
+                        raise
+                    wait_seconds(min(_LOOK_SECONDS, patience))
+                if is_first and taken is not None:
+                    taken()
+                is_first = False
+        except KeyboardInterrupt:
+            if watcher is not None:
+                for key in [key for key in questions if key not in answers]:
+                    watcher.left(_left(wanted[key], questions[key]))
+            raise
+        for key, question in questions.items():
+            if key not in answers:
+                answers[key] = _no_answer(wanted[key], question, deadline_seconds)
+        return answers
+
+    def _round(
+        self,
+        wanted: Mapping[str, Wanted[Answer]],
+        still_open: Mapping[str, Question],
+        patience: float,
+        answers: Answers[Answer],
+        watcher: Optional[Watcher],
+    ) -> None:
+        """Ask, or ask again, which is the same question; meanwhile look how far the NASes are."""
+        nodes = sorted({wanted[key].node for key in still_open}) if watcher is not None else []
+        looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
+        for key, answer in self._asker.ask_all({**still_open, **_questions(looks, patience)}, patience):
+            if key in looks:
+                if watcher is not None and isinstance(answer, Delivery):
+                    _show(looks[key], answer, [wanted[one].zvol for one in still_open], watcher)
+            elif not isinstance(answer, NoAnswerError):
+                _put(answers, key, wanted[key], still_open[key], answer, patience)
+
+
+def _questions(wanted: Mapping[str, Wanted[Any]], deadline_seconds: float) -> Dict[str, Question]:
+    until = int((utc_now().timestamp() + deadline_seconds) * 1000)
+    return {
+        key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in wanted.items()
+    }
+
+
+def _put(
+    answers: Answers[Answer],
+    key: str,
+    wanted: Wanted[Answer],
+    question: Question,
+    answer: Union[Delivery, RocksError],
+    deadline_seconds: float,
+) -> None:
+    """Read the answer, and put it or the error among the others."""
+    if isinstance(answer, NoAnswerError):
+        answers[key] = _no_answer(wanted, question, deadline_seconds)
+    elif isinstance(answer, UndeliveredError):
+        answers[key] = HostError(
+            f"{answer}; image storage has never run on {wanted.node}, or the broker has lost its queue"
+        )
+    elif isinstance(answer, RocksError):
+        answers[key] = answer
+    else:
+        try:
+            answers[key] = wanted.read(success_of(read_message(answer.body)))
+        except IncoherentError as error:
+            answers[key] = IncoherentError(f"{wanted.node}: {error}")
+        except RocksError as error:
+            answers[key] = error
+
+
+def _no_answer(wanted: Wanted[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
+    begin = f"{wanted.node} has not answered within {deadline_seconds:g} s"
+    if wanted.is_reading:
+        return NoAnswerError(f"{begin}: does image storage run there?")
+    return NoAnswerError(
+        f"{begin}; operation {question.message_id} goes on there when it can: "
+        f"rocks list host storageop {wanted.node}"
+    )
+
+
+def _left(wanted: Wanted[Any], question: Question) -> str:
+    return (
+        f"{wanted.node} goes on with {wanted.zvol}, operation {question.message_id}; how far it is: "
+        f"rocks list host storageop {wanted.node}"
+    )
+
+
+def _show(look: Wanted[Any], answer: Delivery, zvols: List[str], watcher: Watcher) -> None:
+    try:
+        rows = look.read(success_of(read_message(answer.body)))
+    except RocksError:
+        return  # who waits is told by the answer to the question itself
+    lines = {row.image: progress_line(row) for row in rows if row.image in zvols}
+    if lines:
+        watcher.progress("; ".join(lines.values()))
+
+
+def _only(answers: Answers[Answer]) -> Answer:
+    answer = answers[""]
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer

@@ -1,0 +1,164 @@
+"""Answers as people and tools read them: words, times, rows of tables; pure. Source: specification §3.1 and §6.6."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Optional, Tuple
+
+from rocks.imgstorage.client.answers import DeviceRow, ImageAttributes, ImageRow, OperationRow, SnapshotRow
+from rocks.units import BYTES_PER_GB
+
+Cells = Tuple[object, ...]
+
+MAPS = (
+    "nas",
+    "zvol",
+    "zpool",
+    "remotehost",
+    "remotepool",
+    "target",
+    "state",
+    "time",
+    "nextsync",
+    "locked",
+)
+DEVICES = (
+    "host",
+    "volume",
+    "sync",
+    "target",
+    "device",
+    "status",
+    "size (GB)",
+    "block dev",
+    "is started",
+    "synced",
+    "time",
+)
+ATTRIBUTES = ("nas", "attr", "value")
+IMAGE_ATTRIBUTES = ("nas", "zvol", "frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
+SNAPSHOTS = ("nas", "name", "guid", "created", "referenced", "written", "holds")
+OPERATIONS = (
+    "nas",
+    "op",
+    "image",
+    "host",
+    "phase",
+    "percent",
+    "bytes",
+    "rate",
+    "eta",
+    "action",
+    "reason",
+)
+"""Headers; the rows below have no cell for the first column, whose host was asked."""
+
+MAPPED_WORD = "mapped"
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_OWN_WORDS = ("held", "deleting", "restoring")
+"""States that the old words do not cover."""
+
+
+def state_word(row: ImageRow) -> str:
+    """What tools have always read, of what is queued or moved; a word of our own where none of theirs is true."""
+    if row.state in _OWN_WORDS:
+        return row.word
+    if row.remotehost is None:
+        return "unmapped"
+    if row.is_delete_remote:
+        return "NAS<-VM"
+    if row.is_sending is None:
+        return MAPPED_WORD
+    return "NAS->VM" if row.is_sending else "NAS<-VM sched"
+
+
+def map_cells(row: ImageRow, now_seconds: int) -> Cells:
+    """A row of `list host storagemap`; `now_seconds` is UNIX time."""
+    word = state_word(row)
+    due = row.nextsync if word == MAPPED_WORD else None
+    return (
+        row.zvol,
+        row.zpool,
+        row.remotehost,
+        row.remotepool,
+        row.iscsi_target,
+        word,
+        None if row.time is None else duration(now_seconds - row.time),
+        None if due is None else weekday_time(due),
+        True if row.locked else None,
+    )
+
+
+def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
+    """A row of `list host storagedev`."""
+    return (
+        volume,
+        row.sync or None,
+        row.target,
+        row.device,
+        row.status,
+        row.size,
+        row.bdev,
+        True if row.started else None,
+        row.synced,
+        None if row.time is None else duration(now_seconds - row.time),
+    )
+
+
+def image_attribute_cells(row: ImageAttributes) -> Cells:
+    """A row of `list host zvolattr`."""
+    keeps = "yes" if row.persistent else "no"
+    return (row.zvol, row.frequency, row.nextsync, row.uploadspeed, row.downloadspeed, keeps)
+
+
+def snapshot_cells(row: SnapshotRow) -> Cells:
+    """A row of `list host storagesnap`; sizes in bytes."""
+    return (row.name, row.guid, row.created, row.referenced_bytes, row.written_bytes, row.holds)
+
+
+def operation_cells(row: OperationRow) -> Cells:
+    """A row of `list host storageop`."""
+    return (
+        row.op,
+        row.image or None,
+        row.host,
+        row.phase,
+        None if row.percent is None else f"{row.percent:.1f}",
+        row.bytes,
+        None if row.rate is None else rate_text(row.rate),
+        None if row.eta is None else duration(row.eta),
+        row.action,
+        row.reason or None,
+    )
+
+
+def progress_line(row: OperationRow) -> str:
+    """How far an image is, for a person who waits: `vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left`."""
+    parts = []
+    if row.percent is not None:
+        parts.append(f"{row.percent:.1f} %")
+    if row.bytes is not None:
+        parts.append(f"{row.bytes / BYTES_PER_GB:.1f} GB")
+    if row.rate is not None:
+        parts.append(f"{row.rate / 1e6:.1f} MB/s")
+    if row.eta is not None:
+        parts.append(f"{duration(row.eta)} left")
+    words = f"{row.image}: {row.phase or row.action} {', '.join(parts)}".rstrip()
+    return f"{words} ({row.reason})" if row.reason else words
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss; what is before its beginning, by two clocks that differ, is at it."""
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def weekday_time(unix_seconds: int, zone: Optional[datetime.tzinfo] = None) -> str:
+    """Weekday hh:mm.ss, for example `Fri 14:05.09`; in the zone, this machine's when None."""
+    when = datetime.datetime.fromtimestamp(unix_seconds, zone)
+    return f"{_DAYS[when.weekday()]} {when:%H:%M.%S}"
+
+
+def rate_text(bytes_per_second: int) -> str:
+    """One word, for example `23.4MB/s`."""
+    return f"{bytes_per_second / 1e6:.1f}MB/s"

@@ -1,0 +1,101 @@
+"""A cluster with a frontend's commands, a NAS and two hosts with their daemons: what an operator types really happens.
+
+Fixtures, to be imported by the modules that use them, with those of the commands' own tests.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.system.commands.conftest import Ended, Site
+from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
+
+HOST, OTHER = HOSTS
+ADD = ("add", "host", "storagemap", NAS, "tank")
+REMOVE = ("remove", "host", "storagemap", NAS)
+
+
+class Storage(NamedTuple):
+    """The commands and their database, and the daemons that answer them."""
+
+    cluster: Site
+    images: ImageSite
+
+    def rocks(self, *words: str) -> Ended:
+        """Run a command."""
+        return self.cluster.rocks(*words)
+
+    def done(self, *words: str) -> str:
+        """Run a command that must succeed; returns its output."""
+        return self.cluster.done(*words)
+
+    def refused(self, *words: str) -> str:
+        """Run a command that must be refused with one line and change nothing in the database; returns that line."""
+        return self.cluster.refused(*words)
+
+    def map(self, volume: str, host: str = HOST, size: str = "1") -> str:
+        """Map an image that follows to the host, and wait until it is local; returns its device."""
+        out = self.done(*ADD, volume, host, size, "img_sync=yes", "remotepool=tank")
+        self.images.wait_for_state(volume, "local")
+        return out.splitlines()[1]
+
+    def add_vm(self, name: str, *disks: str, sync: bool = True) -> str:
+        """A machine on the first host whose disks, 1 GB each, the NAS keeps; returns its name."""
+        self.done("add", "host", "vm", HOST, "compute", f"name={name}")
+        words = " ".join(f"file:/images/{name}.{disk},{disk},virtio" for disk in disks or ("vda",))
+        self.done("set", "host", "vm", name, f"disk={words}", "disksize=1")
+        for index in range(len(disks or ("vda",))):
+            self.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=tank", f"index={index}")
+        self.done("set", "host", "attr", HOST, "img_sync", "yes" if sync else "no")
+        return name
+
+    def disks(self, name: str) -> list[tuple[object, ...]]:
+        """(type, prefix, name) of a machine's disks."""
+        self.cluster.database.rollback()
+        return self.cluster.database.rows(
+            "SELECT d.VBD_Type, d.Prefix, d.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node"
+            " JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s ORDER BY d.ID",
+            [name],
+        )
+
+
+@pytest.fixture(scope="module")
+def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
+    """All daemons of the module's tests, which use volumes of different names."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = int(door.getsockname()[1])
+    made = ImageSite(tmp_path_factory.mktemp("images"), real_broker, port)
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def certified(
+    rocks: Callable[..., Ended], real_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder with the frontend's certificate; commands find it, and the tests' broker."""
+    settings = real_broker.settings("head")
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    (folder / "node.pem").write_bytes(Path(settings.pair_file).read_bytes())
+    (folder / "ca.crt").write_bytes(Path(settings.authority_file).read_bytes())
+    (folder / "node.pem").chmod(0o600)
+    monkeypatch.setenv("ROCKS_PKI_FOLDER", str(folder))
+    monkeypatch.setenv("ROCKS_BROKER_ADDRESS", settings.address)
+    monkeypatch.setenv("ROCKS_BROKER_PORT", str(settings.port))
+    monkeypatch.setenv("ROCKS_BROKER_NAME", "localhost")
+    return folder
+
+
+@pytest.fixture
+def storage(vm_site: Site, certified: Path, daemons: ImageSite) -> Storage:
+    """The site of `vm_site` with nas-0-0, whose pool is tank."""
+    vm_site.done("add", "host", NAS, "membership=NAS Appliance", "rack=0", "rank=0")
+    return Storage(vm_site, daemons)

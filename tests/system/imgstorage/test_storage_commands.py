@@ -1,0 +1,286 @@
+"""Commands of image storage, typed as an operator types them, against real daemons (specification §3.1)."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from rocks.imgstorage.bus import Asker
+from rocks.imgstorage.client import asking
+from rocks.imgstorage.model.events import HostLost
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import (
+    ADD,
+    HOST,
+    OTHER,
+    REMOVE,
+    Storage,
+    certified,
+    daemons,
+    storage,
+)
+
+__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+LIST = ("list", "host", "storagemap", NAS)
+
+
+def row(storage: Storage, volume: str) -> list[str]:
+    """The words of an image's row."""
+    lines = storage.done(*LIST, "output-header=no").splitlines()
+    return next(line.split() for line in lines if line.split()[0] == volume)
+
+
+# --- map, list, unmap ----------------------------------------------------------------------------------------------
+
+
+def test_map_prints_the_mapping_and_then_the_device(storage: Storage) -> None:
+    out = storage.done(*ADD, "first-vol", HOST, "1", "img_sync=yes", "remotepool=tank")
+    assert out == f"{NAS}:tank/first-vol mapped to {HOST}\n/dev/mapper/first-vol-snap\n"
+    storage.images.wait_for_state("first-vol", "local")
+    assert storage.done(*ADD, "first-vol", HOST, "1", "img_sync=yes", "remotepool=tank") == out, "already so"
+    assert storage.done(*REMOVE, "first-vol") == f"{NAS}:first-vol unmapped\nSuccess\n"
+    assert storage.images.leftovers(HOST) == []
+    assert row(storage, "first-vol")[5] == "unmapped"
+
+
+def test_words_may_be_given_by_name(storage: Storage) -> None:
+    named = ("nas=nas-0-0", "zpool=tank", "volume=named-vol", f"remotehost={HOST}", "size=1", "img_sync=no")
+    assert storage.done("add", "host", "storagemap", *named).splitlines()[0].endswith(f"mapped to {HOST}")
+    assert "named-vol" in storage.done("list", "host", "storagemap", f"nas={NAS}")
+    storage.done("remove", "host", "storagemap", "volume=named-vol", f"nas={NAS}")
+
+
+def test_img_sync_is_what_the_host_says(storage: Storage) -> None:
+    storage.done("set", "host", "attr", HOST, "img_sync", "true")
+    assert "remotepool=POOL" in storage.refused(*ADD, "asked-vol", HOST, "1")
+    storage.done(*ADD, "asked-vol", HOST, "1", "remotepool=tank")
+    storage.images.wait_for_state("asked-vol", "local")
+    storage.done(*REMOVE, "asked-vol")
+    storage.done("set", "host", "attr", HOST, "img_sync", "false")
+    storage.done(*ADD, "asked-vol", HOST, "1")
+    assert storage.images.row("asked-vol")["state"] == "remote"
+    storage.done(*REMOVE, "asked-vol")
+
+
+def test_changes_come_home_when_they_are_asked_for(storage: Storage) -> None:
+    storage.map("pulled-vol")
+    before = len(storage.done("list", "host", "storagesnap", NAS, "pulled-vol").splitlines())
+    storage.images.hosts[HOST].pools.write("tank/pulled-vol", b"now", 4096)
+    assert storage.done("sync", "host", "storagemap", NAS, "pulled-vol").endswith("\nSuccess\n")
+    assert storage.images.nas.pools.read("tank/pulled-vol", 3, 4096) == b"now"
+    assert len(storage.done("list", "host", "storagesnap", NAS, "pulled-vol").splitlines()) == before + 1
+    storage.done(*REMOVE, "pulled-vol")
+    assert "has no changes on a host to pull" in storage.refused(
+        "sync", "host", "storagemap", NAS, "pulled-vol"
+    )
+
+
+def test_snapshots_are_listed_and_restored(storage: Storage) -> None:
+    storage.map("restored-vol")
+    host = storage.images.hosts[HOST]
+    host.pools.write("tank/restored-vol", b"good", 4096)
+    storage.done("sync", "host", "storagemap", NAS, "restored-vol")
+    listed = storage.done("list", "host", "storagesnap", NAS, "restored-vol", "output-header=no").splitlines()
+    good = listed[-1].split()[0]
+    host.pools.write("tank/restored-vol", b"evil", 4096)
+    storage.done(*REMOVE, "restored-vol")
+    assert storage.images.nas.pools.read("tank/restored-vol", 4, 4096) == b"evil"
+    out = storage.done("list", "host", "storagesnap", NAS, "restored-vol")
+    assert out.splitlines()[0].split() == ["NAME", "GUID", "CREATED", "REFERENCED", "WRITTEN", "HOLDS"]
+    done = storage.done("restore", "host", "storageimg", NAS, "restored-vol", f"snap={good}")
+    assert done == f"{NAS}:restored-vol is as in {good}\nSuccess\n"
+    assert storage.images.nas.pools.read("tank/restored-vol", 4, 4096) == b"good"
+
+
+def test_a_destroyed_image_is_gone(storage: Storage) -> None:
+    remove = ("remove", "host", "storageimg", NAS, "tank", "doomed-vol")
+    storage.map("doomed-vol")
+    assert "is mapped" in storage.refused(*remove)
+    storage.done(*REMOVE, "doomed-vol")
+    storage.done("set", "host", "zvolattr", NAS, "doomed-vol", "frequency", "77")
+    assert storage.done(*remove) == f"{NAS}:tank/doomed-vol destroyed\nSuccess\n"
+    assert storage.images.nas.pools.read_volume("tank/doomed-vol") is None
+    assert "ZVol doomed-vol not found in database" in storage.refused(*remove)
+    assert "doomed-vol" not in storage.done(*LIST)
+
+
+# --- attributes ----------------------------------------------------------------------------------------------------
+
+
+def test_attributes_of_a_nas(storage: Storage) -> None:
+    assert storage.done("set", "host", "storageattr", NAS, "uploadspeed", "20m") == ""
+    storage.done("set", "host", "storageattr", NAS, "site-tool", "a b'\"<c>")
+    storage.done("set", "host", "storageattr", NAS, "frequency", "None")
+    lines = storage.done("list", "host", "storageattr", NAS).splitlines()
+    assert lines[0].split() == ["ATTR", "VALUE"]
+    found = dict(line.split(None, 1) for line in lines[1:])
+    assert found["uploadspeed"].strip() == "20M" and found["site-tool"].strip() == "a b'\"<c>"
+    assert set(found["frequency"].strip()) == {"-"}
+    assert storage.done("remove", "host", "storageattr", NAS, "site-tool") == ""
+    assert "site-tool" not in storage.done("list", "host", "storageattr", NAS)
+    assert 'has no attribute "site-tool"' in storage.refused(
+        "remove", "host", "storageattr", NAS, "site-tool"
+    )
+
+
+def test_attributes_of_an_image(storage: Storage) -> None:
+    storage.map("set-vol")
+    storage.done(*REMOVE, "set-vol")
+    for name, value in (("frequency", "600"), ("uploadspeed", "500k"), ("persistent", "no")):
+        assert storage.done("set", "host", "zvolattr", NAS, "set-vol", name, value) == ""
+    listed = storage.done("list", "host", "zvolattr", NAS, "set-vol")
+    assert [line.split() for line in listed.splitlines()] == [
+        ["ZVOL", "FREQUENCY", "NEXTSYNC", "UPLOADSPEED", "DOWNLOADSPEED", "PERSISTENT"],
+        ["set-vol", "600", "-" * 8, "500K", "-" * 13, "no"],
+    ]
+    storage.done("set", "host", "zvolattr", NAS, "set-vol", "frequency", "NONE")
+    storage.done("set", "host", "zvolattr", NAS, "set-vol", "persistent", "none")
+    assert storage.done("list", "host", "zvolattr", NAS, "set-vol", "output-header=no").split()[1::4] == [
+        "-" * 9,
+        "yes",
+    ]
+
+
+# --- what is under way ---------------------------------------------------------------------------------------------
+
+
+def test_operations_are_listed_and_a_command_that_does_not_wait_says_how_to_look(storage: Storage) -> None:
+    """The host's daemon is away, so the image cannot come home."""
+    storage.map("slow-vol")
+    service = storage.images.hosts[HOST].service
+    assert service is not None
+    service.close()
+    try:
+        message = storage.refused(*REMOVE, "slow-vol", "timeout=1")
+        number = message.split("operation ")[1].split()[0]
+        assert message == (
+            f"{NAS} has not answered within 1 s; operation {number} goes on there when it can: "
+            f"rocks list host storageop {NAS}"
+        )
+        listed = storage.done("list", "host", "storageop", NAS)
+        header, line = listed.splitlines()
+        assert header.split() == [
+            "OP",
+            "IMAGE",
+            "HOST",
+            "PHASE",
+            "PERCENT",
+            "BYTES",
+            "RATE",
+            "ETA",
+            "ACTION",
+            "REASON",
+        ]
+        assert line.split()[:4] == [number, "slow-vol", HOST, "returning"]
+        assert row(storage, "slow-vol")[5] == "NAS<-VM"
+        assert row(storage, "slow-vol")[-1] == "True"
+        assert "is busy" in storage.refused(*ADD, "slow-vol", OTHER, "1", "img_sync=no")
+        assert "is busy" in storage.refused("clean", "host", "storagemap", NAS, "slow-vol")
+    finally:
+        storage.images.hosts[HOST].start()
+    storage.images.wait_for_state("slow-vol", "unmapped")
+    assert storage.done("list", "host", "storageop", NAS) == ""
+
+
+def test_a_host_that_is_silent_gets_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "QUICK_SECONDS", 1.0)
+    service = storage.images.hosts[OTHER].service
+    assert service is not None
+    service.close()
+    try:
+        message = storage.refused(*ADD, "silent-vol", OTHER, "1", "img_sync=no")
+        assert message == f"{OTHER} has not answered within 1 s: does image storage run there?"
+    finally:
+        storage.images.hosts[OTHER].start()
+
+
+def test_what_is_not_under_way_is_not_cancelled(storage: Storage) -> None:
+    words = ("cancel", "host", "storagemap", NAS)
+    assert "not found in database" in storage.refused(*words, "idle-map-vol")
+    storage.done(*ADD, "idle-map-vol", OTHER, "1", "img_sync=no")
+    assert "has nothing that can be cancelled" in storage.refused(*words, "idle-map-vol")
+    storage.done(*REMOVE, "idle-map-vol")
+
+
+def test_an_interrupt_ends_the_waiting_and_says_how_to_look(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.map("left-vol")
+
+    def interrupted(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Asker, "ask_all", interrupted)
+        ended = storage.rocks(*REMOVE, "left-vol")
+    assert ended.status == 130 and ended.out == ""
+    assert f"{NAS} goes on with left-vol, operation " in ended.err
+    assert f"rocks list host storageop {NAS}" in ended.err
+    storage.done(*REMOVE, "left-vol")
+
+
+def test_progress_is_shown_at_a_terminal(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waiting command asks the NAS how far it is, and wipes its line away at the end."""
+    storage.map("shown-vol")
+    monkeypatch.setattr(asking, "_LOOK_SECONDS", 0.2)
+    service = storage.images.hosts[HOST].service
+    assert service is not None
+    service.close()
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
+    try:
+        ended = storage.rocks(*REMOVE, "shown-vol", "timeout=2")
+    finally:
+        storage.images.hosts[HOST].start()
+    shown = ended.err.split("\r\033[K")
+    assert "shown-vol: returning" in shown
+    assert "has not answered within 2 s" in shown[-1]
+    storage.images.wait_for_state("shown-vol", "unmapped")
+
+
+# --- clean ---------------------------------------------------------------------------------------------------------
+
+
+def test_clean_brings_an_idle_image_home_with_its_changes(storage: Storage) -> None:
+    storage.map("idle-vol")
+    storage.images.hosts[HOST].pools.write("tank/idle-vol", b"kept", 4096)
+    out = storage.done("clean", "host", "storagemap", NAS, "idle-vol", "nodetype=vmc")
+    assert out == f"{NAS}:idle-vol is unmapped from {HOST}, with all its changes\nSuccess\n"
+    assert storage.images.nas.pools.read("tank/idle-vol", 4, 4096) == b"kept"
+    assert "is not mapped" in storage.refused("clean", "host", "storagemap", NAS, "idle-vol")
+
+
+def test_only_an_operators_word_gives_changes_up(storage: Storage) -> None:
+    """Held, because a snapshot that the NAS needs is gone; the image is then what the NAS has, under a new epoch."""
+    clean = ("clean", "host", "storagemap", NAS, "lost-vol")
+    storage.map("lost-vol")
+    storage.images.hosts[HOST].pools.write("tank/lost-vol", b"only here", 4096)
+    why = ("force=yes", "reason=its disks are broken")
+    assert "nothing need be lost" in storage.refused(*clean, *why)
+    for words in (("force=yes",), ("reason=x",), ("force=yes", "reason= "), ("force=no", "reason=x")):
+        assert "go together" in storage.refused(*clean, *words)
+    hold(storage, "lost-vol")
+    assert row(storage, "lost-vol")[5] == "held"
+    again = storage.done(*clean)
+    assert "was held (" in again and f"gives up whatever was written on {HOST} after 20" in again
+    hold(storage, "lost-vol")
+    out = storage.done(*clean, *why)
+    assert f"given up: whatever was written on {HOST} after 20" in out and out.endswith("\nSuccess\n")
+    assert row(storage, "lost-vol")[5] == "unmapped"
+    assert storage.images.nas.pools.read("tank/lost-vol", 9, 4096) == bytes(9)
+    assert storage.images.hosts[HOST].pools.read("tank/lost-vol", 9, 4096) == b"only here", (
+        "set aside, not destroyed"
+    )
+
+
+def hold(storage: Storage, volume: str) -> None:
+    """Have the NAS take the image's host for lost."""
+    service = storage.images.nas.service
+    assert service is not None
+    image = service._engine.image_of(volume)
+    assert image is not None and image.owner is not None
+    refusal = service._engine.take(image.image_id, HostLost(image.owner, "it was not heard of"))
+    assert refusal is None, refusal
+    storage.images.wait_for_state(volume, "held")

@@ -1,0 +1,78 @@
+"""Listings of image storage, word for word, and as programs read them (specification §3.1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.golden.files import check_golden
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import (
+    ADD,
+    HOST,
+    OTHER,
+    REMOVE,
+    Storage,
+    certified,
+    daemons,
+    storage,
+)
+
+__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "imgstorage_commands"
+LIST = ("list", "host", "storagemap", NAS)
+_CHANGING = (
+    (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d\.\d\d", "Fri 14:05.09"),
+    (r"\b0:00:\d\d\b", "0:00:00"),
+    (r"img-(\d+)-(\d+)-\d{8}T\d{6}Z", r"img-\1-\2-20260131T235959Z"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-01-31T23:59:59Z"),
+)
+
+
+def same_always(text: str) -> str:
+    """The text with times that are as long as all others."""
+    for pattern, instead in _CHANGING:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
+    """Golden: nothing has the image, one host works on the NAS's volume, one on its own copy."""
+    assert "gold-" not in storage.done(*LIST)
+    storage.map("gold-local-vol")
+    storage.done(*ADD, "gold-remote-vol", OTHER, "1", "img_sync=no")
+    storage.map("gold-home-vol")
+    storage.done(*REMOVE, "gold-home-vol")
+    header, *rows = storage.done(*LIST).splitlines()
+    mine = [line for line in rows if line.startswith("gold-")]
+    assert header.split() == [
+        "ZVOL",
+        "ZPOOL",
+        "REMOTEHOST",
+        "REMOTEPOOL",
+        "TARGET",
+        "STATE",
+        "TIME",
+        "NEXTSYNC",
+        "LOCKED",
+    ]
+    words = [line.split() for line in mine]
+    assert words[0][:3] + [words[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]
+    assert words[1][:4] + [words[1][5]] == ["gold-local-vol", "tank", HOST, "tank", "mapped"]
+    assert re.search(r" (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d\.\d\d ", mine[1])
+    assert words[2][4] == "iqn.2001-04.com.nas-0-0:gold-remote-vol.1" and words[2][5] == "mapped"
+    check_golden(GOLDEN / "storagemap.txt", same_always("\n".join(mine)) + "\n")
+    check_golden(
+        GOLDEN / "storagedev.txt", same_always(storage.done("list", "host", "storagedev", HOST, OTHER))
+    )
+    (listed,) = json.loads(storage.done(*LIST, "json=yes"))
+    assert listed["nas"] == NAS and {"zvol", "state", "locked"} <= set(listed["storagemap"][0])
+    assert storage.done(*LIST, "output-col=zvol,state", "output-header=no").split()[:2] == [
+        "gold-home-vol",
+        "unmapped",
+    ]
+    for volume in ("gold-local-vol", "gold-remote-vol"):
+        storage.done(*REMOVE, volume)

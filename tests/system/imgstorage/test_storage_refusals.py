@@ -1,0 +1,185 @@
+"""Words that are wrong are refused in one line, and a broker or a certificate that is missing is named."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rocks.imgstorage.client import settings as client_settings
+from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage, certified, daemons, storage
+
+__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+MAP = ("host", "storagemap")
+NO_VOLUME = "ZVol none-vol not found in database"
+NOT_VALID = 'volume "-x" is not valid'
+REFUSED = [
+    # add
+    (
+        ("add", *MAP),
+        "must supply nas, zpool, volume, remotehost, size; nas, zpool, volume, remotehost, size missing",
+    ),
+    (("add", *MAP, NAS, "tank", "a-vol", HOST), "nas missing"),
+    ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "and nothing else, not 6 words"),
+    (("add", *MAP, "nobody", "tank", "a-vol", HOST, "1"), 'cannot resolve host "nobody"'),
+    ((*ADD, "a-vol", "nobody", "1"), 'cannot resolve host "nobody"'),
+    ((*ADD, "a-vol", "vm-container", "1"), "must supply only one host, not 2"),
+    (("add", *MAP, NAS, "-tank", "a-vol", HOST, "1"), 'zpool "-tank" is not valid'),
+    ((*ADD, "-x", HOST, "1"), NOT_VALID),
+    ((*ADD, "a/b", HOST, "1"), 'volume "a/b" is not valid'),
+    ((*ADD, "a@b", HOST, "1"), 'volume "a@b" is not valid'),
+    ((*ADD, "a-vol\n", HOST, "1"), "is not valid"),
+    ((*ADD, "a" * 202, HOST, "1"), "is not valid"),
+    *(
+        ((*ADD, "a-vol", HOST, size), f'size "{size}" must be an integer from 1')
+        for size in ("0", "-1", "x", "1.5", "１")
+    ),
+    ((*ADD, "a-vol", HOST, "999999999999"), "must be an integer from 1"),
+    ((*ADD, "a-vol", HOST, "1", "img_sync=perhaps"), '"img_sync" must be yes or no'),
+    (
+        (*ADD, "a-vol", HOST, "1", "img_sync=yes"),
+        "no pool there is named: give remotepool=POOL, or img_sync=no",
+    ),
+    ((*ADD, "a-vol", HOST, "1", "img_sync=yes", "remotepool=/"), "is not valid"),
+    ((*ADD, "a-vol", HOST, "1", "remotepol=x"), 'knows no parameter "remotepol"'),
+    (
+        ("add", *MAP, HOST, "tank", "a-vol", OTHER, "1", "img_sync=no"),
+        f"there is no queue img-storage.nas.{HOST}",
+    ),
+    # remove, sync, cancel, clean
+    *(
+        case
+        for verb in ("remove", "sync", "cancel", "clean")
+        for case in (
+            ((verb, *MAP), "must supply nas, volume; nas, volume missing"),
+            ((verb, *MAP, NAS), "nas missing"),
+            ((verb, *MAP, NAS, "a", "b"), "and nothing else"),
+            ((verb, *MAP, NAS, "-x"), NOT_VALID),
+            ((verb, *MAP, NAS, "none-vol"), NO_VOLUME),
+        )
+    ),
+    *(((verb, *MAP, NAS, "none-vol", "timeout=0"), "timeout") for verb in ("remove", "sync")),
+    (("clean", *MAP, NAS, "none-vol", "nodetype=host"), 'nodetype "host" must be vmc or nas'),
+    (("clean", *MAP, NAS, "none-vol", "force=yes"), "go together"),
+    (("clean", *MAP, NAS, "none-vol", "force=yes", "reason=a\nb"), "no printable character"),
+    # images
+    (("remove", "host", "storageimg", NAS, "tank"), "nas missing"),
+    (("remove", "host", "storageimg", NAS, "tank", "none-vol"), NO_VOLUME),
+    (("remove", "host", "storageimg", NAS, "tank", "-x"), NOT_VALID),
+    (("remove", "host", "storageimg", NAS, "tank", "none-vol", "force=x"), '"force" must be yes or no'),
+    (("restore", "host", "storageimg", NAS, "none-vol"), "name the snapshot: snap=NAME"),
+    (("restore", "host", "storageimg", NAS, "none-vol", "snap=x"), NO_VOLUME),
+    # attributes
+    (("set", "host", "storageattr", NAS, "frequency"), "nas missing"),
+    (("set", "host", "storageattr", NAS, "a", "b", "c"), "and nothing else"),
+    (("set", "host", "storageattr", NAS, "frequency", "often"), "frequency is 'often'; seconds, 1 to"),
+    (("set", "host", "storageattr", NAS, "uploadspeed", "fast"), "bytes per second are needed"),
+    (("set", "host", "storageattr", NAS, "a b", "c"), 'attr "a b" is not valid'),
+    (("set", "host", "storageattr", NAS, "a", "b\nc"), "no printable character"),
+    (("remove", "host", "storageattr", NAS, "nothing"), 'has no attribute "nothing"'),
+    (("remove", "host", "storageattr", NAS), "nas missing"),
+    (("set", "host", "zvolattr", NAS, "none-vol", "frequency"), "nas missing"),
+    (("set", "host", "zvolattr", NAS, "none-vol", "frequency", "60"), NO_VOLUME),
+    (
+        ("set", "host", "zvolattr", NAS, "none-vol", "speed", "1"),
+        '"speed" is no attribute of an image; there are',
+    ),
+    (("set", "host", "zvolattr", NAS, "-x", "frequency", "1"), NOT_VALID),
+    (("list", "host", "zvolattr", NAS), "nas missing"),
+    (("list", "host", "zvolattr", NAS, "none-vol"), NO_VOLUME),
+    # lists
+    *(
+        (("list", "host", word), "must supply at least one host")
+        for word in ("storagemap", "storagedev", "storageattr", "storageop")
+    ),
+    *(
+        (("list", "host", word, "nobody"), 'cannot resolve host "nobody"')
+        for word in ("storagemap", "storagedev", "storageattr", "storageop")
+    ),
+    (("list", "host", "storagesnap", NAS), "nas missing"),
+    (("list", "host", "storagesnap", NAS, "none-vol"), NO_VOLUME),
+    (
+        ("list", "host", "storagemap", HOST),
+        f"there is no queue img-storage.nas.{HOST}; image storage has never run",
+    ),
+    (("list", "host", "storagedev", NAS), f"there is no queue img-storage.host.{NAS}"),
+    (("list", "host", "storagemap", NAS, "output-col=size"), 'there is no column "size"'),
+]
+
+
+def test_words_that_are_wrong(storage: Storage) -> None:
+    """In one test, for the sake of the daemons, which are asked nothing else in between."""
+    assert storage.done("list", "host", "storagemap", NAS) == ""
+    for words, message in REFUSED:
+        assert message in storage.refused(*words), words
+    assert storage.done("list", "host", "storagemap", NAS) == ""
+
+
+def test_one_of_several_that_does_not_answer(storage: Storage) -> None:
+    ended = storage.rocks("list", "host", "storageattr", NAS, HOST)
+    assert ended.status == 3, "done for one of them"
+    assert f"Error: {HOST}: Message could not be delivered" in ended.err
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
+def test_any_text_in_any_place(storage: Storage, text: str) -> None:
+    """Refused in one line or done; never a fault, and never a volume."""
+    for words in (
+        ("add", *MAP, f"nas={NAS}", "zpool=tank", f"volume={text}", f"remotehost={HOST}", "size=x"),
+        ("remove", *MAP, f"nas={NAS}", f"volume={text}"),
+        ("clean", *MAP, f"nas={NAS}", "volume=none-vol", "force=yes", f"reason={text}"),
+        ("set", "host", "storageattr", f"nas={NAS}", "attr=any", f"value={text}"),
+        ("list", "host", "storagesnap", f"nas={NAS}", f"volume={text}"),
+        ("restore", "host", "storageimg", f"nas={NAS}", "volume=none-vol", f"snap={text}"),
+    ):
+        ended = storage.rocks(*words)
+        assert "has a fault" not in ended.err, (words, ended)
+        assert ended.status in (0, 1), (words, ended)
+
+
+def test_without_a_certificate(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_PKI_FOLDER", str(tmp_path))
+    message = vm_site.refused("list", "host", "storagemap", HOST)
+    assert message.startswith(f"head has no certificate in {tmp_path}/node.pem")
+    assert "rocks add host certificate head" in message
+
+
+def test_somebody_who_may_not_read_the_certificate(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "node.pem").touch()
+    monkeypatch.setenv("ROCKS_PKI_FOLDER", str(tmp_path))
+    monkeypatch.setattr(client_settings.os, "access", lambda *_: False)
+    assert "only root may ask about images" in vm_site.refused("list", "host", "storagemap", HOST)
+
+
+def test_a_broker_that_is_not_there(vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        monkeypatch.setenv("ROCKS_BROKER_PORT", str(door.getsockname()[1]))
+    assert "cannot reach the message broker at 127.0.0.1" in vm_site.refused(
+        "list", "host", "storagemap", HOST
+    )
+    monkeypatch.setenv("ROCKS_BROKER_PORT", "x")
+    assert "a port is a number from 1 to 65535" in vm_site.refused("list", "host", "storagemap", HOST)
+
+
+def test_a_broker_of_another_name(vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_BROKER_NAME", "elsewhere")
+    assert "shows a certificate that is not as it must be" in vm_site.refused(
+        "list", "host", "storagemap", HOST
+    )
+
+
+def test_the_attribute_names_the_brokers_host(
+    vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROCKS_BROKER_ADDRESS")
+    vm_site.done("set", "attr", "RABBITMQ_Server", "127.0.0.1")
+    assert "there is no queue" in vm_site.refused("list", "host", "storagemap", OTHER)

@@ -1,0 +1,310 @@
+"""Images of virtual machines: mapped by their start, brought home by their end, in the way of their removal.
+
+No physical host answers in these tests, so a start ends after the images: "is not started" is its own word for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import ask_hosts
+from rocks.errors import ToolError
+from rocks.imgstorage.client import asking
+from rocks.process import run
+from rocks.wire.facts import DomainFact, HostFacts
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS, HostMachine
+from tests.system.imgstorage.storage_site import (
+    ADD,
+    HOST,
+    OTHER,
+    REMOVE,
+    Storage,
+    certified,
+    daemons,
+    storage,
+)
+
+__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
+END = "terminate=true"
+
+
+def mapped_lines(storage: Storage, *machines: str) -> list[str]:
+    """What the start says of images; it fails afterwards, for want of a host."""
+    ended = storage.rocks(*START, *machines)
+    assert ended.status == 1
+    assert ended.err.count("is not started") == len(machines), ended.err
+    return ended.out.splitlines()
+
+
+def owner(storage: Storage, volume: str) -> object:
+    """The host that has the image; None also when there is no such image."""
+    rows: list[Mapping[str, object]] = [dict(row) for row in storage.images.rows()]
+    return next((row["remotehost"] for row in rows if row["zvol"] == volume), None)
+
+
+def test_a_start_maps_the_image_and_the_disk_is_its_device(storage: Storage) -> None:
+    vm = storage.add_vm("web")
+    lines = mapped_lines(storage, vm)
+    assert lines == [f"{NAS}:web-vol mapped to {HOST}:/dev/mapper/web-vol-snap"]
+    assert storage.disks(vm) == [("phy", "/dev/mapper", "web-vol-snap")]
+    row = storage.images.row("web-vol")
+    assert (row["remotehost"], row["remotepool"], row["size_bytes"]) == (HOST, "tank", 2**30)
+    assert mapped_lines(storage, vm) == lines, "already so"
+    storage.images.wait_for_state("web-vol", "local")
+    storage.images.hosts[HOST].pools.write("tank/web-vol", b"written", 4096)
+    assert storage.done(*STOP, vm, END) == ""
+    assert storage.images.row("web-vol")["state"] == "unmapped"
+    assert storage.images.nas.pools.read("tank/web-vol", 7, 4096) == b"written"
+    assert storage.images.leftovers(HOST) == []
+    assert storage.done(*STOP, vm, END) == "", "twice is harmless"
+
+
+def test_all_disks_of_all_machines_at_once(storage: Storage) -> None:
+    two, one = storage.add_vm("two", "vda", "vdb"), storage.add_vm("one")
+    storage.done("add", "host", "vm", HOST, "compute", "name=local")
+    before = storage.disks("local")
+    assert sorted(mapped_lines(storage, two, one, "local")) == [
+        f"{NAS}:one-vol mapped to {HOST}:/dev/mapper/one-vol-snap",
+        f"{NAS}:two-vol mapped to {HOST}:/dev/mapper/two-vol-snap",
+        f"{NAS}:two-vol1 mapped to {HOST}:/dev/mapper/two-vol1-snap",
+    ]
+    assert storage.disks(two) == [
+        ("phy", "/dev/mapper", "two-vol-snap"),
+        ("phy", "/dev/mapper", "two-vol1-snap"),
+    ]
+    assert storage.disks("local") == before
+    storage.done(*STOP, two, one, "local", END)
+    assert [owner(storage, volume) for volume in ("two-vol", "two-vol1", "one-vol")] == [None] * 3
+
+
+def test_a_machine_gets_all_of_its_images_or_none(storage: Storage) -> None:
+    """The second is on another host already; the other machine of the command is not concerned."""
+    both, fine = storage.add_vm("both", "vda", "vdb"), storage.add_vm("fine")
+    storage.map("both-vol1", OTHER)
+    disks = storage.disks(both)
+    ended = storage.rocks(*START, both, fine)
+    assert ended.status == 1
+    assert (
+        f"Error: both: both is not started on {HOST}: Error when mapping zvol: already mapped: {OTHER} has"
+        in ended.err
+    )
+    assert "rocks stop host vm both terminate=true" in ended.err
+    assert ended.out == f"{NAS}:fine-vol mapped to {HOST}:/dev/mapper/fine-vol-snap\n"
+    assert (owner(storage, "both-vol"), owner(storage, "both-vol1")) == (None, OTHER)
+    assert storage.disks(both) == disks
+    storage.done(*REMOVE, "both-vol1")
+    storage.done(*STOP, both, fine, END)
+
+
+def test_what_was_mapped_before_this_start_stays(storage: Storage) -> None:
+    vm = storage.add_vm("again", "vda", "vdb")
+    storage.map("again-vol")
+    storage.map("again-vol1", OTHER)
+    assert storage.rocks(*START, vm).status == 1
+    assert (owner(storage, "again-vol"), owner(storage, "again-vol1")) == (HOST, OTHER)
+    storage.done(*REMOVE, "again-vol1")
+    storage.done(*STOP, vm, END)
+
+
+def test_a_host_that_cannot_take_the_image_leaves_none_mapped(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = storage.add_vm("broken")
+
+    def no_login(*_: object, **__: object) -> object:
+        raise ToolError("iscsiadm: no such luck")
+
+    machine: HostMachine = storage.images.hosts[HOST]
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.sessions, "ensure_session", no_login)
+        message = storage.rocks(*START, vm).err
+    assert "Error: " in message and "no such luck" in message
+    storage.images.wait_for(lambda: owner(storage, "broken-vol") is None, "given back")
+    assert storage.images.leftovers(HOST) == []
+    assert storage.disks(vm)[0][0] == "file"
+
+
+def test_who_decides_whether_the_image_follows(storage: Storage) -> None:
+    """The host's img_sync and the machine's, which can only switch it off; the pool is imgstorage-pool's first."""
+    vm = storage.add_vm("stays", sync=True)
+    storage.done("set", "host", "attr", vm, "img_sync", "false")
+    (line,) = mapped_lines(storage, vm)
+    assert storage.images.row("stays-vol")["state"] == "remote"
+    device = line.partition(f"mapped to {HOST}:")[2]
+    assert storage.disks(vm) == [("phy", device.rpartition("/")[0], device.rpartition("/")[2])]
+    storage.done(*STOP, vm, END)
+    storage.done("set", "host", "attr", HOST, "img_sync", "no")
+    storage.done("set", "host", "attr", vm, "img_sync", "true")
+    mapped_lines(storage, vm)
+    assert storage.images.row("stays-vol")["state"] == "remote"
+    storage.done(*STOP, vm, END)
+
+
+def test_what_the_machine_writes_is_thrown_away_if_its_attribute_says_so(storage: Storage) -> None:
+    """Also at the first start, when the NAS does not know the image yet; and kept again when it says that."""
+    vm = storage.add_vm("amnesia")
+    storage.done("set", "host", "attr", vm, "img_persistent", "no")
+    for start in range(2):
+        assert (
+            "amnesia-vol is not persistent: what amnesia writes is thrown away"
+            in storage.rocks(*START, vm).err
+        )
+        assert storage.images.row("amnesia-vol")["persistent"] is False
+        storage.images.wait_for_state("amnesia-vol", "local")
+        storage.images.hosts[HOST].pools.write("tank/amnesia-vol", b"gone tomorrow", 4096 * (start + 1))
+        storage.done(*STOP, vm, END)
+        assert storage.images.nas.pools.read("tank/amnesia-vol", 13, 4096 * (start + 1)) == bytes(13)
+    storage.done("remove", "host", "attr", vm, "img_persistent")
+    assert "is not persistent" in storage.rocks(*START, vm).err, (
+        "without the attribute the image's own counts"
+    )
+    storage.done("set", "host", "attr", vm, "img_persistent", "yes")
+    assert "is not persistent" not in storage.rocks(*START, vm).err
+    assert storage.images.row("amnesia-vol")["persistent"] is True
+    storage.done(*STOP, vm, END)
+
+
+def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) -> None:
+    vm = storage.add_vm("unclear")
+    storage.done("set", "host", "attr", vm, "img_persistent", "perhaps")
+    assert 'is "perhaps", neither yes nor no' in storage.rocks(*START, vm).err
+    assert owner(storage, "unclear-vol") is None
+    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'unclear'") == [
+        ("released",)
+    ]
+
+
+def test_plain_stop_and_reset_leave_the_image_where_it_is(storage: Storage) -> None:
+    vm = storage.add_vm("resting")
+    mapped_lines(storage, vm)
+    for words in ((), ("action=reset",), ("action=reboot",), ("action=shutdown", "timeout=1")):
+        storage.rocks(*STOP, vm, *words)
+        assert owner(storage, "resting-vol") == HOST
+    storage.done(*STOP, vm, END)
+
+
+def test_the_lease_token_travels(storage: Storage) -> None:
+    """A start under an older lease than the image has seen is refused by the NAS."""
+    vm = storage.add_vm("leased")
+    mapped_lines(storage, vm)
+    storage.done(*STOP, vm, END)
+    storage.cluster.database.rollback()
+    ((token,),) = storage.cluster.database.rows("SELECT Token FROM vm_leases WHERE Name = %s", [vm])
+    service = storage.images.nas.service
+    assert service is not None
+    image = service._engine.image_of("leased-vol")
+    assert image is not None and image.lease_token is not None and 0 < image.lease_token <= token
+    newer = image.lease_token + token + 100
+    service._engine.add(replace(image, lease_token=newer))
+    assert f"is older than {newer}" in storage.rocks(*START, vm).err
+
+
+def test_a_device_in_use_is_not_taken_away(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unmap waits for the guest; the command waits for a while, and the other machine's image is home."""
+    vm, other = storage.add_vm("busy"), storage.add_vm("idle")
+    mapped_lines(storage, vm, other)
+    for volume in ("busy-vol", "idle-vol"):
+        storage.images.wait_for_state(volume, "local")
+    device = storage.images.hosts[HOST].mappings.mappings["busy-vol-snap"]
+    device.holders += 1
+    monkeypatch.setattr(asking, "HOME_SECONDS", 3.0)
+    ended = storage.rocks(*STOP, vm, other, END)
+    assert ended.status == 3, "done for one of them"
+    assert f"Error: busy: {NAS} has not answered within 3 s; operation " in ended.err
+    assert (owner(storage, "busy-vol"), owner(storage, "idle-vol")) == (HOST, None)
+    assert "busy-vol-snap" in storage.images.hosts[HOST].mappings.mappings
+    device.holders -= 1
+    storage.images.wait_for(lambda: owner(storage, "busy-vol") is None, "home after all", 60)
+
+
+def test_a_machine_that_runs_keeps_its_image(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The news that it had ended came after its next start."""
+    vm = storage.add_vm("restarted")
+    mapped_lines(storage, vm)
+    domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
+    facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, "kvm", (domain,), (), ())
+    with monkeypatch.context() as patch:
+        patch.setattr(ask_hosts, "ask_facts", lambda *_: {HOST: facts})
+        message = storage.refused(*STOP, vm, END)
+    assert message.startswith(f"the machine restarted is running on {HOST}, so its image stays there")
+    assert owner(storage, "restarted-vol") == HOST
+    storage.done(*STOP, vm, END)
+
+
+# --- removal -------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_whose_image_a_host_has_is_not_removed(storage: Storage) -> None:
+    vm = storage.add_vm("kept")
+    mapped_lines(storage, vm)
+    for words in (("remove", "host", "vm", vm), ("remove", "host", vm)):
+        message = storage.refused(*words)
+        assert message.startswith(f"host kept is not removed: {HOST} has its image {NAS}:kept-vol")
+        assert "rocks stop host vm kept terminate=true" in message
+    storage.done(*STOP, vm, END)
+    assert storage.rocks("remove", "host", vm).status == 0
+    assert storage.images.row("kept-vol")["state"] == "unmapped", "the image stays"
+
+
+def test_a_nas_that_is_silent_is_a_warning(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm = storage.add_vm("unknown")
+    monkeypatch.setattr(asking, "QUICK_SECONDS", 0.5)
+    service = storage.images.nas.service
+    assert service is not None
+    service.close()
+    try:
+        assert "has not answered within 0.5 s" in storage.rocks(*START, vm).err
+        ended = storage.rocks("remove", "host", vm)
+    finally:
+        storage.images.nas.start()
+    assert ended.status == 0
+    assert "Warning: whether a host still has unknown-vol of nas-0-0 is not known" in ended.err
+    assert owner(storage, "unknown-vol") is None
+
+
+# --- what machines without images pay ------------------------------------------------------------------------------
+
+
+def test_a_start_without_an_image_loads_nothing_of_image_storage(storage: Storage) -> None:
+    program = (
+        "import sys\n"
+        "from rocks.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+        "loaded = [name for name in sys.modules if name.split('.')[0] in ('kombu', 'amqp') or 'imgstorage' in name]\n"
+        "print('loaded', sorted(loaded))\n"
+    )
+    storage.done("add", "host", "vm", HOST, "compute", "name=plain")
+    words = [sys.executable, "-c", program, *START, "plain"]
+    source = str(Path(__file__).parents[3] / "src")
+    ended = run(words, deadline_seconds=60, environment={**os.environ, "PYTHONPATH": source})
+    assert "is not started" in ended.error_text, ended.error_text
+    plugin = "rocks.commands.start.host.vm.plugin_allocate_imgstorage"
+    assert ended.text == f"loaded {[plugin]}\n"
+
+
+def test_machines_without_images_cost_one_statement(storage: Storage) -> None:
+    names = [f"plain-{number}" for number in range(9)]
+    for name in names:
+        storage.done("add", "host", "vm", HOST, "compute", f"name={name}")
+    one, many = storage.rocks(*START, names[0]), storage.rocks(*START, *names[1:])
+    assert (one.status, many.status) == (1, 1)
+    assert many.statements == one.statements
+    words = ("list", "host", "vm")
+    assert storage.rocks(*STOP, names[0], END).statements <= storage.rocks(*words, names[0]).statements + 12
+
+
+def test_add_refuses_what_a_machine_has_elsewhere(storage: Storage) -> None:
+    vm = storage.add_vm("taken")
+    mapped_lines(storage, vm)
+    message = storage.refused(*ADD, "taken-vol", OTHER, "1", "img_sync=no")
+    assert message.startswith("Error when mapping zvol: already mapped")
+    storage.done(*STOP, vm, END)
