@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.actions.reach_hosts import fleet_addresses
@@ -11,6 +12,8 @@ from rocks.database.hosts import local_host
 from rocks.imgstorage.client import StorageClient, broker_settings
 
 if TYPE_CHECKING:
+    import ssl
+
     from rocks.database.connection import Database
 
 SERVER_ATTRIBUTE = "RABBITMQ_Server"
@@ -27,3 +30,15 @@ def open_storage(database: Database) -> StorageClient:
     server = found.value if found is not None and found.value else node
     address = next((host.address for host in fleet_addresses(database, [server])), server)
     return StorageClient(broker_settings(node, server, address, os.environ))
+
+
+def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContext]:
+    """The address and port at which a NAS takes transfers, and this machine's certificate for it. HostError without."""
+    from rocks.imgstorage.configuration import STREAM_PORT, storage_address
+    from rocks.imgstorage.stream.transport import Identity, client_context
+
+    found = resolve_attributes(database, [nas])[nas].get("imgstorage-network")
+    network = found.value if found is not None and found.value else "local"
+    folder = Path(os.environ.get("ROCKS_PKI_FOLDER") or "/etc/rocks/pki")
+    pair = folder / "node.pem"
+    return storage_address(nas, network), STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))

@@ -33,6 +33,20 @@ class MapZvol:
 
 
 @dataclass(frozen=True)
+class AddZvol:
+    """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
+
+    With `importing` no host gets it until its content has come, by a transfer.
+    """
+
+    zpool: str
+    zvol: str
+    size_bytes: int = 0
+    origin: Optional[str] = None
+    importing: bool = False
+
+
+@dataclass(frozen=True)
 class UnmapZvol:
     """Take an image back from its host, with its changes. The answer comes when the NAS has them."""
 
@@ -172,6 +186,7 @@ ACTIONS: Dict[str, Action] = {
     action.name: action
     for action in (
         Action("map_zvol", "nas", MapZvol, "zvol_mapped"),
+        Action("add_zvol", "nas", AddZvol, "zvol_added"),
         Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
         Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
         Action("list_zvols", "nas", ListZvols, "zvol_list"),

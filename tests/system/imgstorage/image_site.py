@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -67,6 +68,32 @@ class PoolDevices(dict[str, int]):
         return None if fact is None else fact.size_bytes
 
 
+class VolumeFile(io.RawIOBase):
+    """A volume in memory as its block device."""
+
+    def __init__(self, pools: FakePools, volume: str) -> None:
+        super().__init__()
+        self._pools, self._volume, self._at = pools, volume, 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """From the beginning only."""
+        assert whence == 0
+        self._at = offset
+        return offset
+
+    def write(self, data: Any) -> int:
+        """Where it stands."""
+        self._pools.write(self._volume, bytes(data), self._at)
+        self._at += len(data)
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """From where it stands."""
+        found = self._pools.read(self._volume, size, self._at)
+        self._at += len(found)
+        return found
+
+
 class Machine:
     """A node whose disks outlive its daemon."""
 
@@ -93,7 +120,7 @@ class NasMachine(Machine):
 
     def start(self) -> None:
         """Its daemon."""
-        devices = nas_service.Devices(self.pools, self.targets)
+        devices = nas_service.Devices(self.pools, self.targets, self.open_device)
         self.service = NasService(
             self.configuration,
             devices,
@@ -105,6 +132,10 @@ class NasMachine(Machine):
         )
         self.service.start()
         assert self.service.wait_until_connected(10)
+
+    def open_device(self, path: str) -> Any:
+        """A volume's device, to be written to."""
+        return VolumeFile(self.pools, path[len(_PREFIX) :])
 
 
 class HostMachine(Machine):

@@ -23,6 +23,8 @@ from rocks.wire.imgstorage_messages import (
 REQUESTS = [
     wire.MapZvol("tank", "a-vol", "vmc-0-0", "tank", 36, True, "iqn.2024-01.org:vmc", 7),
     wire.MapZvol("tank", "a-vol", "vmc-0-0", None, 36, False, "iqn.2024-01.org:vmc"),
+    wire.AddZvol("tank", "a-vol", 2**30),
+    wire.AddZvol("tank", "a-vol", origin="golden@1"),
     wire.UnmapZvol("a-vol"),
     wire.DelZvol("tank", "a-vol", force=True),
     wire.ListZvols(),

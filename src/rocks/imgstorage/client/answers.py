@@ -39,6 +39,14 @@ class ImageRow:
 
 
 @dataclass(frozen=True)
+class MadeVolume:
+    """A volume that has been made; its guid is decimal text."""
+
+    guid: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class OperationRow:
     """What a NAS has under way. `op` is `-` for a transfer that no command waits for; `rate` bytes a second,
     `eta` seconds."""

@@ -6,6 +6,7 @@ import datetime
 from typing import Optional, Tuple
 
 from rocks.imgstorage.client.answers import DeviceRow, ImageAttributes, ImageRow, OperationRow, SnapshotRow
+from rocks.imgstorage.stream.pace import Progress
 from rocks.units import BYTES_PER_GB
 
 Cells = Tuple[object, ...]
@@ -145,6 +146,12 @@ def progress_line(row: OperationRow) -> str:
         parts.append(f"{duration(row.eta)} left")
     words = f"{row.image}: {row.phase or row.action} {', '.join(parts)}".rstrip()
     return f"{words} ({row.reason})" if row.reason else words
+
+
+def transfer_line(volume: str, progress: Progress) -> str:
+    """How far a transfer of this machine is."""
+    left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+    return f"{volume}: {progress.percent:.1f} %, {rate_text(round(progress.rate))}{left}"
 
 
 def duration(seconds: float) -> str:

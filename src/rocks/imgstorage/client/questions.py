@@ -11,6 +11,7 @@ from rocks.imgstorage.client.answers import (
     Fields,
     ImageAttributes,
     ImageRow,
+    MadeVolume,
     OperationRow,
     SnapshotRow,
     read_attributes,
@@ -20,6 +21,7 @@ from rocks.imgstorage.client.answers import (
     read_text,
 )
 from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import read_shape
 from rocks.wire.queues import host_queue, nas_queue
 
 Answer = TypeVar("Answer")
@@ -113,6 +115,21 @@ def map_image(nas: str, request: wire.MapZvol) -> Wanted[str]:
 def unmap_image(nas: str, zvol: str) -> Wanted[None]:
     """Take it back, with its changes."""
     return Wanted(nas, wire.UnmapZvol(zvol), _nothing)
+
+
+def add_image(
+    nas: str,
+    zpool: str,
+    zvol: str,
+    *,
+    size_bytes: int = 0,
+    origin: Optional[str] = None,
+    importing: bool = False,
+) -> Wanted[MadeVolume]:
+    """Make a volume: empty, a clone, or one whose content is to come."""
+    return Wanted(
+        nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing), partial(read_shape, MadeVolume)
+    )
 
 
 def delete_image(nas: str, zpool: str, zvol: str, force: bool) -> Wanted[None]:

@@ -11,6 +11,7 @@ from rocks.imgstorage.model import events
 from rocks.imgstorage.model.image import Image, Outcome, Refusal
 from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
 from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
+from rocks.imgstorage.nas_daemon.imports import Imports
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.rows import image_row, operation_row, snapshot_row
 from rocks.imgstorage.store.file import Letter
@@ -40,8 +41,10 @@ class Commands:
         engine: Engine,
         pools: PoolSteps,
         progress: ProgressBoard,
+        imports: Imports,
         site: Site,
     ) -> None:
+        self._imports = imports
         self._store = store
         self._engine = engine
         self._pools = pools
@@ -50,6 +53,7 @@ class Commands:
         self._frontend = site.frontend
         self._find_address = site.find_address
         self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
+            wire.AddZvol: imports.add,
             wire.ListZvols: self._list_zvols,
             wire.GetZvolAttrs: self._get_zvol_attrs,
             wire.SetZvolAttrs: self._set_zvol_attrs,
@@ -137,6 +141,7 @@ class Commands:
                 f"ZVol {request.zvol} cannot be copied to {request.remotehost}: no remotepool was given"
             )
         self._find_address(request.remotehost)
+        self._imports.refuse_unfinished(f"{request.zpool}/{request.zvol}")
         image = self._engine.image_of(request.zvol)
         if image is None:
             self._pools.read_pool(request.zpool)

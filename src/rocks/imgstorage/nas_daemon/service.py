@@ -23,6 +23,7 @@ from rocks.imgstorage.nas_daemon.clockwork import Clockwork
 from rocks.imgstorage.nas_daemon.commands import Commands, Site
 from rocks.imgstorage.nas_daemon.engine import Engine
 from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence, event_of
+from rocks.imgstorage.nas_daemon.imports import Imports, OpenDevice, open_device
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.transfers import NasTransfers
 from rocks.imgstorage.outgoing import Postman
@@ -44,6 +45,7 @@ class Devices(NamedTuple):
 
     pools: PoolSteps
     targets: TargetSteps
+    open_device: OpenDevice = open_device
 
 
 class NasService:
@@ -72,14 +74,18 @@ class NasService:
         self._engine = Engine(
             self._store, deeds, self._ask_host, lambda image, outcome: self._commands.told(image, outcome)
         )
+        imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
         self._commands = Commands(
             self._store,
             self._engine,
             devices.pools,
             self._progress,
+            imports,
             Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
         )
-        self._transfers = NasTransfers(devices.pools, self._engine, self._store, self._hosts, self._progress)
+        self._transfers = NasTransfers(
+            devices.pools, self._engine, self._store, self._hosts, self._progress, imports
+        )
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._clockwork = Clockwork(self._engine, self._store, self._hosts, limits)
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())

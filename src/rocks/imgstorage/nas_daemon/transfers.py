@@ -16,19 +16,12 @@ from rocks.imgstorage.model.states import RETURNING
 from rocks.imgstorage.nas_daemon.attributes import bytes_per_second
 from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
 from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence
+from rocks.imgstorage.nas_daemon.imports import IMPORT, Imports
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
-from rocks.imgstorage.perform.exchange import (
-    Opening,
-    describe,
-    hear,
-    read_opening,
-    receive_all,
-    say,
-    say_error,
-    send_all,
-)
+from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
 from rocks.imgstorage.perform.transfers import RETURN, SEED
 from rocks.imgstorage.store.nas import NasStore
+from rocks.imgstorage.stream.lines import Opening, hear, read_opening, say, say_error
 from rocks.imgstorage.stream.pace import Bucket, Meter
 from rocks.imgstorage.stream.transport import Connection
 
@@ -45,7 +38,9 @@ class NasTransfers:
         store: NasStore,
         hosts: HostCorrespondence,
         progress: ProgressBoard,
+        imports: Imports,
     ) -> None:
+        self._imports = imports
         self._pools = pools
         self._engine = engine
         self._store = store
@@ -72,6 +67,9 @@ class NasTransfers:
                 )
 
     def _serve(self, connection: Connection, opening: Opening) -> None:
+        if opening.purpose == IMPORT:
+            self._imports.receive(connection, opening)
+            return
         if opening.purpose not in (SEED, RETURN):
             raise IncoherentError(f"a transfer has no purpose {opening.purpose!r}")
         image = self._allowed(opening, connection.peer)

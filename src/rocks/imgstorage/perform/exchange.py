@@ -6,71 +6,18 @@ line before its frames. Neither end ever takes back what it has to make a stream
 
 from __future__ import annotations
 
-import json
-from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, BinaryIO, Callable, Dict, Mapping, Optional, Sequence
 
 from rocks.devices.pool_facts import ReceiveWanted, SendWanted
 from rocks.devices.pool_steps import PoolSteps
-from rocks.errors import CLASSES, HostError, IncoherentError, RocksError, StateError
+from rocks.errors import IncoherentError, StateError
 from rocks.imgstorage.model.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
+from rocks.imgstorage.stream.lines import hear, say
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.pump import receive_program, send_program
 
-VERSION = 1
-_LONGEST_LINE_BYTES = 1024 * 1024
-
 Count = Callable[[int, int], None]
 """Is told of each part of a stream before it is used: its bytes, and about how many the stream has in all."""
-
-
-class Opening(NamedTuple):
-    """What a host wants: the image, its grant, and which way. `to_guid` is the snapshot that is to arrive."""
-
-    purpose: str
-    image_id: str
-    epoch: int
-    to_guid: str
-
-
-def write_opening(opening: Opening) -> bytes:
-    """The first line of a connection, without its end."""
-    return json.dumps({"v": VERSION, **opening._asdict()}).encode()
-
-
-def read_opening(line: bytes) -> Opening:
-    """What the first line says. IncoherentError when it is none of ours."""
-    said = _parse(line)
-    try:
-        opening = Opening(
-            str(said["purpose"]), str(said["image_id"]), int(said["epoch"]), str(said["to_guid"])
-        )
-    except (KeyError, ValueError, TypeError):
-        raise IncoherentError("the transfer began with a line that is none of ours") from None
-    if said.get("v") != VERSION:
-        raise IncoherentError(f"the transfer is of version {said.get('v')!r}, and this side knows {VERSION}")
-    return opening
-
-
-def say(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
-    """Send a line."""
-    writer.write(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
-    writer.flush()
-
-
-def say_error(writer: BinaryIO, error: RocksError) -> None:
-    """Send an error in the place of a line."""
-    say(writer, {"error": str(error), "family": error.family})
-
-
-def hear(reader: BinaryIO) -> Dict[str, Any]:
-    """The next line. Raises the error that the other end sent instead; HostError when it is gone."""
-    line = reader.readline(_LONGEST_LINE_BYTES)
-    if not line.endswith(b"\n"):
-        raise HostError("the far end closed the transfer before its end")
-    said = _parse(line)
-    if "error" in said:
-        raise CLASSES.get(str(said.get("family")), IncoherentError)(str(said["error"]))
-    return said
 
 
 # --- the sending end -----------------------------------------------------------------------------------------------
@@ -160,13 +107,3 @@ def receive_all(pools: PoolSteps, volume: str, reader: BinaryIO, count: Count) -
             volume, None if from_guid is None else str(from_guid), is_resumed=said.get("how") == "resume"
         )
         receive_program(reader, pools.start_receive(wanted), lambda part, size=size: count(part, size))  # type: ignore[misc]
-
-
-def _parse(line: bytes) -> Dict[str, Any]:
-    try:
-        said = json.loads(line.decode("utf-8"))
-    except ValueError:
-        raise IncoherentError("a line of the transfer is no JSON") from None
-    if not isinstance(said, dict):
-        raise IncoherentError("a line of the transfer is no JSON object")
-    return said

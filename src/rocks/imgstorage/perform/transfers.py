@@ -9,16 +9,8 @@ from typing import Callable
 from rocks.devices.pool_steps import PoolSteps
 from rocks.errors import IncoherentError, RocksError
 from rocks.imgstorage.perform.access import Access
-from rocks.imgstorage.perform.exchange import (
-    Opening,
-    describe,
-    hear,
-    receive_all,
-    say,
-    say_error,
-    send_all,
-    write_opening,
-)
+from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
+from rocks.imgstorage.stream.lines import Opening, hear, say, say_error, write_opening
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.transport import connect
 

@@ -1,0 +1,97 @@
+"""The frontend's end of an import: a file's content goes to a new volume of a NAS, and is proved to be there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import struct
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
+
+from rocks.clock import monotonic_seconds
+from rocks.errors import IncoherentError, UserError
+from rocks.imgstorage.stream.frames import FrameWriter
+from rocks.imgstorage.stream.lines import Opening, hear, say, write_opening
+from rocks.imgstorage.stream.pace import Meter, Progress
+from rocks.imgstorage.stream.transport import connect
+
+_PIECE_BYTES = 512 * 1024
+_OFFSET = struct.Struct(">Q")
+_ZEROS = bytes(_PIECE_BYTES)
+
+Listener = Callable[[Progress], None]
+
+
+class Destination(NamedTuple):
+    """Where the content goes: the NAS and its transfer port, the volume's whole name, its guid and size."""
+
+    nas: str
+    address: str
+    port: int
+    volume: str
+    guid: str
+    size_bytes: int
+
+
+def send_file(path: Path, destination: Destination, context: ssl.SSLContext, listener: Listener) -> str:
+    """Send a raw image; returns the digest (BLAKE2b) of the whole volume, on which both ends agree.
+
+    Holes and zeros are not sent. IncoherentError when the NAS reads back something else; nothing uses it then.
+    """
+    opening = write_opening(Opening("import", destination.volume, 0, destination.guid))
+    digest = hashlib.blake2b()
+    meter = Meter(destination.size_bytes, monotonic_seconds())
+    with (
+        _opened(path) as file,
+        connect(context, destination.address, destination.port, destination.nas, opening) as connection,
+    ):
+        hear(connection.reader)
+        frames = FrameWriter(connection.writer)
+        for offset, data in pieces(file, destination.size_bytes):
+            digest.update(data)
+            if data != _ZEROS[: len(data)]:
+                frames.data(_OFFSET.pack(offset) + data)
+            listener(meter.add(len(data), monotonic_seconds()))
+        frames.end()
+        theirs = hear(connection.reader).get("digest")
+        if theirs != digest.hexdigest():
+            raise IncoherentError(
+                f"{destination.volume} on {destination.nas} does not hold what {path} does; it stays unusable, "
+                "run the same command again"
+            )
+        say(connection.writer, {"agreed": True})
+        hear(connection.reader)
+    return digest.hexdigest()
+
+
+def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:
+    """All of a file in order, zeros behind its end up to that size; holes are not read."""
+    offset = 0
+    length = os.fstat(file.fileno()).st_size
+    data_begins = _next_data(file, 0)
+    while offset < size_bytes:
+        size = min(_PIECE_BYTES, size_bytes - offset)
+        if offset < length and data_begins < offset:
+            data_begins = _next_data(file, offset)
+        if offset >= length or data_begins >= offset + size:
+            yield offset, _ZEROS[:size]
+        else:
+            file.seek(offset)
+            yield offset, file.read(min(size, length - offset)).ljust(size, b"\0")
+        offset += size
+
+
+def _next_data(file: BinaryIO, offset: int) -> int:
+    """Where data begins at or after that place; far beyond the end when there is none."""
+    try:
+        return os.lseek(file.fileno(), offset, os.SEEK_DATA)
+    except OSError:
+        return 1 << 62
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,163 @@
+"""New volumes on a NAS: empty ones, clones, and those whose content an operator brings in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import struct
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Callable, Iterator, Mapping, Tuple, cast
+
+from rocks.clock import Deadline
+from rocks.devices.pool_facts import SnapshotFact, VolumeFact
+from rocks.devices.pool_steps import PoolSteps
+from rocks.errors import IncoherentError, StateError, ToolError, UserError
+from rocks.imgstorage.nas_daemon.engine import Engine
+from rocks.imgstorage.perform.nas_deeds import BLOCK_BYTES
+from rocks.imgstorage.stream.frames import read_frames
+from rocks.imgstorage.stream.lines import Opening, hear, say
+from rocks.imgstorage.stream.transport import Connection
+from rocks.wire.imgstorage import AddZvol
+
+IMPORT = "import"
+"""The purpose of a transfer that fills a new volume. Its `image_id` is the volume's whole name, `to_guid` its guid."""
+
+IMPORTING = "imgstore:importing"
+_OFFSET = struct.Struct(">Q")
+_DEVICE_SECONDS = 30.0
+_PIECE_BYTES = 4 * 1024 * 1024
+
+OpenDevice = Callable[[str], IO[bytes]]
+
+
+def open_device(path: str) -> IO[bytes]:
+    """A block device, to be written and read back. ToolError when it cannot be opened."""
+    try:
+        return cast("IO[bytes]", Path(path).open("r+b", buffering=0))
+    except OSError as error:
+        raise ToolError(f"{path} cannot be opened: {error.strerror}") from None
+
+
+class Imports:
+    """Makes volumes, and takes in the content of those that are being imported, from the frontend alone."""
+
+    def __init__(
+        self, pools: PoolSteps, engine: Engine, frontend: str, open_device: OpenDevice = open_device
+    ) -> None:
+        self._pools = pools
+        self._engine = engine
+        self._frontend = frontend
+        self._open_device = open_device
+
+    def add(self, request: AddZvol) -> Mapping[str, Any]:
+        """Make the volume; guid and size of it. StateError when there is one, but for an import that was cut."""
+        name = f"{request.zpool}/{request.zvol}"
+        self._pools.read_pool(request.zpool)
+        found = self._pools.read_volume(name)
+        if found is not None and not (request.importing and found.property_value(IMPORTING) == "yes"):
+            raise StateError(
+                f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or take another name"
+            )
+        if found is not None and found.size_bytes != _rounded(request.size_bytes):
+            raise StateError(
+                f"ZVol {request.zvol} was left by another import, of {found.size_bytes} bytes; remove it first"
+            )
+        if request.origin is not None:
+            self._clone(name, request)
+        elif request.size_bytes > 0:
+            self._pools.ensure_volume(name, _rounded(request.size_bytes), BLOCK_BYTES)
+        else:
+            raise UserError(f"ZVol {request.zvol} needs a size, an origin or a file")
+        made = self._fact(name)
+        if request.importing:
+            self._pools.ensure_properties(name, made.guid, {IMPORTING: "yes"})
+        return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
+
+    def refuse_unfinished(self, volume: str) -> None:
+        """StateError for a volume whose content has not come yet."""
+        found = self._pools.read_volume(volume)
+        if found is not None and found.property_value(IMPORTING) == "yes":
+            raise StateError(
+                f"{volume} is being brought in, and not complete; `rocks add host storageimg` again completes it"
+            )
+
+    def receive(self, connection: Connection, opening: Opening) -> None:
+        """Write what comes, read all of it back, tell the digest; when the other end agrees, the volume is complete."""
+        if connection.peer != self._frontend:
+            raise UserError(f"{connection.peer} may bring in no images; only {self._frontend} may")
+        volume = self._fact(opening.image_id)
+        if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
+            raise IncoherentError(f"{opening.image_id} is not the volume that was made for this import")
+        path = self._pools.wait_for_device(volume.name, Deadline(_DEVICE_SECONDS))
+        with self._open_device(path) as device:
+            say(connection.writer, {"ready": True})
+            for offset, data in _pieces(connection.reader):
+                if offset + len(data) > volume.size_bytes:
+                    raise IncoherentError(f"the import goes beyond the end of {volume.name}")
+                device.seek(offset)
+                device.write(data)
+            device.flush()
+            device.seek(0)
+            say(connection.writer, {"digest": _digest(device, volume.size_bytes)})
+        if hear(connection.reader).get("agreed") is True:
+            self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
+            say(connection.writer, {"complete": True})
+
+    def _clone(self, name: str, request: AddZvol) -> None:
+        origin, _, wanted = str(request.origin).partition("@")
+        parent = f"{request.zpool}/{origin}"
+        self.refuse_unfinished(parent)
+        fact = self._fact(parent)
+        snapshot = self._snapshot(parent, fact, wanted, request.zvol)
+        self._pools.ensure_clone(name, f"{parent}@{snapshot.name}", snapshot.guid)
+
+    def _snapshot(self, parent: str, fact: VolumeFact, wanted: str, zvol: str) -> SnapshotFact:
+        if wanted:
+            found = self._pools.read_history(parent).snapshot(wanted)
+            if found is None:
+                raise UserError(
+                    f"{parent} has no snapshot {wanted}; `rocks list host storagesnap` shows them"
+                )
+            return found
+        image = self._engine.image_of(parent.partition("/")[2])
+        if image is not None and image.owner is not None:
+            raise StateError(
+                f"ZVol {image.zvol} is mapped to {image.owner}, where it changes: unmap it, or name a snapshot of it"
+            )
+        # the name by which image tools have always known snapshots that a clone hangs on
+        return self._pools.ensure_snapshot(parent, fact.guid, f"tmpclone-{zvol}-{secrets.token_hex(4)}", {})
+
+    def _fact(self, name: str) -> VolumeFact:
+        found = self._pools.read_volume(name)
+        if found is None:
+            raise StateError(
+                f"the volume {name} is not there; `zfs list -t volume` on the NAS shows those that are"
+            )
+        return found
+
+
+def _rounded(size_bytes: int) -> int:
+    """Whole blocks, as a volume has them."""
+    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _pieces(reader: BinaryIO) -> Iterator[Tuple[int, bytes]]:
+    for payload in read_frames(reader):
+        yield _offset_of(payload)
+
+
+def _offset_of(payload: bytes) -> Tuple[int, bytes]:
+    if len(payload) < _OFFSET.size:
+        raise IncoherentError("a piece of the import does not say where it belongs")
+    return _OFFSET.unpack_from(payload)[0], payload[_OFFSET.size :]
+
+
+def _digest(device: IO[bytes], size_bytes: int) -> str:
+    digest, left = hashlib.blake2b(), size_bytes
+    while left > 0:
+        data = device.read(min(_PIECE_BYTES, left))
+        if not data:
+            raise IncoherentError("the volume ends before its size")
+        digest.update(data)
+        left -= len(data)
+    return digest.hexdigest()

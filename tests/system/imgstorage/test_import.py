@@ -1,0 +1,147 @@
+"""Images that an operator brings in: empty ones, clones, files; and what becomes of an import that is cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import HostError, IncoherentError, StateError, UserError
+from rocks.imgstorage.client.importing import Destination, send_file
+from rocks.imgstorage.stream.pace import Progress
+from rocks.imgstorage.stream.transport import client_context
+from rocks.wire import imgstorage as wire
+from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS, ImageSite, Machine
+
+ZVOL, HOST = "golden", HOSTS[0]
+SIZE = 3_000_000
+
+
+@pytest.fixture
+def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
+    """All daemons running, no image."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = int(door.getsockname()[1])
+    made = ImageSite(tmp_path, real_broker, port)
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A sparse file of an odd size: data, a hole, data, a hole at the end."""
+    path = tmp_path / "image.raw"
+    with path.open("wb") as target:
+        target.write(os.urandom(100_000))
+        target.seek(2_000_000)
+        target.write(os.urandom(10_000))
+        target.truncate(SIZE)
+    return path
+
+
+def send(site: ImageSite, file: Path, broker: RealBroker, tmp_path: Path, node: str = FRONTEND) -> str:
+    """Make the volume and bring the file in, as that node."""
+    made = site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+    destination = Destination(
+        NAS, "127.0.0.1", site.nas.stream_port, f"tank/{ZVOL}", made["guid"], made["size_bytes"]
+    )
+    seen: list[Progress] = []
+    context = client_context(Machine(node, tmp_path / "client", broker).identity)
+    digest = send_file(file, destination, context, seen.append)
+    assert seen[-1].percent == 100.0
+    return digest
+
+
+def test_file_becomes_an_image(site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path) -> None:
+    """Every byte of it, zeros behind its end, and holes that stay holes; then it is mapped like any other."""
+    digest = send(site, file, real_broker, tmp_path)
+    whole = file.read_bytes().ljust(site.nas.devices[f"/dev/zvol/tank/{ZVOL}"], b"\0")
+    assert digest == hashlib.blake2b(whole).hexdigest()
+    assert site.nas.pools.read(f"tank/{ZVOL}", len(whole)) == whole
+    assert len(site.nas.pools.content(f"tank/{ZVOL}")) < 12
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+
+
+def test_import_that_was_cut_is_of_no_use_until_it_is_repeated(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
+) -> None:
+    """No host gets it, no clone is made of it; the same again completes it, another size is refused."""
+    site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+    with pytest.raises(StateError, match="is being brought in"):
+        site.map(ZVOL)
+    with pytest.raises(StateError, match="is being brought in"):
+        site.ask(wire.AddZvol("tank", "a-clone", origin=ZVOL))
+    with pytest.raises(StateError, match="left by another import"):
+        site.ask(wire.AddZvol("tank", ZVOL, 2 * SIZE, importing=True))
+    send(site, file, real_broker, tmp_path)
+    with pytest.raises(StateError, match="exists already"):
+        site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+
+
+def test_only_the_frontend_brings_images_in(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
+) -> None:
+    """A host's certificate is not enough, and nothing is written."""
+    with pytest.raises((UserError, HostError), match=f"{HOST}|closed"):
+        send(site, file, real_broker, tmp_path, node=HOST)
+    assert site.nas.pools.content(f"tank/{ZVOL}") == {}
+
+
+def test_file_that_changes_on_its_way_is_found(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
+) -> None:
+    """What the NAS reads back is not what was read here: it stays unusable."""
+    real_write = site.nas.pools.write
+
+    def write_badly(volume: str, data: bytes, offset: int = 0) -> None:
+        real_write(volume, bytes([data[0] ^ 1]) + data[1:], offset)
+
+    site.nas.pools.write = write_badly  # type: ignore[method-assign]
+    with pytest.raises(IncoherentError, match="does not hold what"):
+        send(site, file, real_broker, tmp_path)
+    site.nas.pools.write = real_write  # type: ignore[method-assign]
+    with pytest.raises(StateError, match="is being brought in"):
+        site.map(ZVOL)
+
+
+def test_clones_share_what_they_have_in_common(site: ImageSite) -> None:
+    """Of the present content or a snapshot; their origin cannot be destroyed, nor be cloned while a host has it."""
+    site.ask(wire.AddZvol("tank", ZVOL, 2**20))
+    site.nas.pools.write(f"tank/{ZVOL}", b"gold", 4096)
+    site.ask(wire.AddZvol("tank", "vm-a-vol", origin=ZVOL))
+    assert site.nas.pools.read("tank/vm-a-vol", 4, 4096) == b"gold"
+    fact = site.nas.pools.read_volume("tank/vm-a-vol")
+    assert fact is not None
+    assert (fact.origin or "").startswith(f"tank/{ZVOL}@tmpclone-vm-a-vol-")
+    with pytest.raises(UserError, match="no snapshot nothing"):
+        site.ask(wire.AddZvol("tank", "vm-b-vol", origin=f"{ZVOL}@nothing"))
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    with pytest.raises(StateError, match="is mapped to"):
+        site.ask(wire.AddZvol("tank", "vm-b-vol", origin=ZVOL))
+    site.unmap(ZVOL)
+    with pytest.raises(StateError, match="clone"):
+        site.ask(wire.DelZvol("tank", ZVOL))
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (wire.AddZvol("nopool", "a", 2**20), "nopool"),
+        (wire.AddZvol("tank", "a"), "needs a size"),
+        (wire.AddZvol("tank", "a b", 2**20), "a b"),
+        (wire.AddZvol("tank", "a", origin="nothing"), "tank/nothing"),
+    ],
+)
+def test_bad_wishes_are_one_sentence(site: ImageSite, request_: wire.AddZvol, words: str) -> None:
+    """And make nothing."""
+    with pytest.raises((StateError, UserError), match=words):
+        site.ask(request_)
+    assert site.nas.pools.list_volumes("tank") == ()
