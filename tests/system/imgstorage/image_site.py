@@ -202,8 +202,12 @@ class ImageSite:
 
     def ask(self, request: Any, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
         """The fields of the answer; the error that it carries is raised."""
+        return self.ask_body(write_request(request), to, deadline_seconds)
+
+    def ask_body(self, body: bytes, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
+        """The same, for a message that is written already."""
         queue = nas_queue(to) if to == NAS else host_queue(to)
-        delivery = self._asker.ask(Question(queue, write_request(request)), deadline_seconds)
+        delivery = self._asker.ask(Question(queue, body), deadline_seconds)
         return success_of(read_message(delivery.body))
 
     def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:

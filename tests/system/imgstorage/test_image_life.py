@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from rocks.agent.hook import note_end
-from rocks.errors import StateError
+from rocks.errors import BusyError, StateError
 from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import write_request
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, ImageSite
 
@@ -160,3 +161,13 @@ def test_machine_that_has_ended_brings_its_image_home(site: ImageSite) -> None:
     assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == b"the last word"
     site.wait_for(lambda: not list((host.store.parent / "released").iterdir()), "no notes left")
     assert site.leftovers(HOST) == []
+
+
+def test_request_that_nobody_waits_for_any_more_is_not_done(site: ImageSite) -> None:
+    """It lay in the queue while the NAS was away; a start that was given up maps nothing."""
+    body = write_request(
+        wire.MapZvol("tank", ZVOL, HOST, "tank", 1, False, "iqn.2024-01.org:x"), deadline=1000
+    )
+    with pytest.raises(BusyError, match="nobody waited"):
+        site.ask_body(body)
+    assert site.ask(wire.ListZvols())["body"] == []

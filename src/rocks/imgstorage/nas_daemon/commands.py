@@ -6,7 +6,7 @@ import uuid
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from rocks.devices.pool_steps import PoolSteps
-from rocks.errors import CLASSES, IncoherentError, RocksError, StateError, UserError
+from rocks.errors import CLASSES, BusyError, IncoherentError, RocksError, StateError, UserError
 from rocks.imgstorage.model import events
 from rocks.imgstorage.model.image import Image, Outcome, Refusal
 from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
@@ -108,6 +108,7 @@ class Commands:
         self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
         try:
             request = self._permitted(message, sender)
+            _refuse_overdue(message)
             self._begins[type(request)](request, op_id)
         except RocksError as error:
             self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
@@ -268,3 +269,14 @@ class Commands:
             "zvol": operation.zvol,
             "answer": answer,
         }
+
+
+def _refuse_overdue(message: Message) -> None:
+    """BusyError for a request that has lain in the queue until nobody waited for it any more: a machine is not mapped
+    for a start that was given up long ago."""
+    due = message.deadline_milliseconds
+    if due is not None and now_seconds() * 1000 > due:
+        raise BusyError(
+            "the request came when nobody waited for it any more, so nothing was done; ask again "
+            "(do the clocks of the frontend and the NAS agree?)"
+        )
