@@ -29,7 +29,7 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 demo-stop: ## end and remove everything that `make demo` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
-test: ## set up, then every check and every test (root; under 10 minutes)
+test: ## set up, then every check and every test but the lab's (root; some 12 minutes)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not lab'
