@@ -277,7 +277,18 @@ def _leash(ends_with_starter: bool) -> list[str]:
 def _as_user(*options: str) -> list[str]:
     setpriv = shutil.which("setpriv") or "/usr/bin/setpriv"
     identity = [f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups"]
-    return [setpriv, *identity, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", *options, "--"]
+    # not from here: the broker's user may have no right to look into this folder, and Erlang does
+    return [
+        "/usr/bin/env",
+        "--chdir=/",
+        setpriv,
+        *identity,
+        "--no-new-privs",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+        *options,
+        "--",
+    ]
 
 
 def _give(path: Path) -> None:

@@ -13,7 +13,10 @@ from rocks.process import run
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 _STATE = CHECKOUT / ".state"
-_ROOMY = f'mount -t tmpfs -o size=20G,mode=777 state "{_STATE}"\n'
+_PLACE = Path("/mnt")
+"""Where the checkout is seen during a test, for the place where it lies may be closed to others."""
+
+_ROOMY = f'mount -t tmpfs -o size=20G,mode=777 state "{_PLACE}/.state"\n'
 _TUN = "mount --bind /dev/null /dev/net/tun\n"
 """A device that everybody may open, as /dev/net/tun is elsewhere."""
 
@@ -21,9 +24,11 @@ _TUN = "mount --bind /dev/null /dev/net/tun\n"
 def attempt(surroundings: str, *words: str, user: str = "") -> str:
     """Run the lab's program in a mount namespace where a script has changed the surroundings; its one line of error."""
     as_user = ["setpriv", f"--reuid={user}", "--clear-groups", "--"] if user else []
-    path = f"PYTHONPATH={CHECKOUT}:{CHECKOUT / 'src'}"
+    path = f"PYTHONPATH={_PLACE}:{_PLACE / 'src'}"
     program = ["env", path, "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", "-m", "lab.machines", *words]
-    script = f'set -e\n{surroundings}exec "$@"\n'
+    script = (
+        f'set -e\nmkdir -p "{_STATE}"\nmount --rbind "{CHECKOUT}" {_PLACE}\ncd /\n{surroundings}exec "$@"\n'
+    )
     words_to_run = [
         "unshare",
         "--mount",
@@ -46,7 +51,7 @@ def attempt(surroundings: str, *words: str, user: str = "") -> str:
 
 def built(folder: Path) -> str:
     """A script that puts parts, empty but of the right names, where a built lab has them."""
-    cache = Cache(_STATE / "lab-cache")
+    cache = Cache(_PLACE / ".state" / "lab-cache")
     names = [cache.place(name, key) for name, key in zip(parts.Keys._fields, parts.keys(), strict=True)]
     return _ROOMY + "".join(f'mkdir -p "{name}"\n' for name in names)
 
@@ -72,15 +77,15 @@ def test_no_root_for_the_build() -> None:
 
 def test_checkout_of_somebody_else() -> None:
     """A state folder that cannot be written is named."""
-    locked = f'mount -t tmpfs -o mode=755 state "{_STATE}"\n'
+    locked = f'mount -t tmpfs -o mode=755 state "{_PLACE}/.state"\n'
     said = attempt(locked + _TUN, "start", user="nobody")
-    assert str(_STATE) in said
+    assert f"{_PLACE}/.state" in said
     assert "checkout of your own" in said
 
 
 def test_no_room_for_the_build() -> None:
     """How much is needed, where, and how much there is."""
-    small = f'mount -t tmpfs -o size=100M state "{_STATE}"\n'
+    small = f'mount -t tmpfs -o size=100M state "{_PLACE}/.state"\n'
     said = attempt(small + _TUN, "start")
     assert "building the lab needs 6 GB" in said
     assert "0.1 GB are free" in said

@@ -31,7 +31,7 @@ def test_files_of_a_machine() -> None:
     files = seed_files(VMH1, MACHINES)
     assert files["etc/hostname"] == b"vmh1\n"
     assert b"Address=10.9.0.11/16" in files["etc/systemd/network/10-storage.network"]
-    assert b"10.9.0.10 nas\n10.9.0.11 vmh1\n" in files["etc/hosts"]
+    assert b"10.9.0.10 nas nas-0-0\n10.9.0.11 vmh1\n" in files["etc/hosts"]
     assert int.from_bytes(files["etc/hostid"], "little") == int(VMH1.host_id, 16)
     assert "etc/systemd/network/10-trunk.network" not in seed_files(NAS, MACHINES)
 
