@@ -171,3 +171,27 @@ def test_request_that_nobody_waits_for_any_more_is_not_done(site: ImageSite) -> 
     with pytest.raises(BusyError, match="nobody waited"):
         site.ask_body(body)
     assert site.ask(wire.ListZvols())["body"] == []
+
+
+def test_old_snapshots_go_and_foreign_ones_stay(site: ImageSite) -> None:
+    """After many pulls the NAS has the last few of ours and the operator's own; the host has its base alone."""
+    nas, host = site.nas, site.hosts[HOST]
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    fact = nas.pools.read_volume(f"tank/{ZVOL}")
+    assert fact is not None
+    for number in range(6):
+        host.pools.write(f"tank/{ZVOL}", b"%d" % number, 4096)
+        site.ask(wire.PullZvol(ZVOL))
+    site.unmap(ZVOL)
+    nas.pools.ensure_snapshot(f"tank/{ZVOL}", fact.guid, "before-the-upgrade", {})
+    before = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
+    assert nas.service is not None
+    nas.service._housekeeping.look()
+    after = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
+    assert len(before) >= 8
+    assert len(after) <= 5
+    assert after[-1] == "before-the-upgrade"
+    assert set(before[-4:]) <= set(after)
+    assert len(host.pools.read_history(f"tank/{ZVOL}").snapshots) == 1
+    site.map(ZVOL)

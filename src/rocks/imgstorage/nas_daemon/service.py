@@ -23,6 +23,7 @@ from rocks.imgstorage.nas_daemon.clockwork import Clockwork
 from rocks.imgstorage.nas_daemon.commands import Commands, Site
 from rocks.imgstorage.nas_daemon.engine import Engine
 from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence, event_of
+from rocks.imgstorage.nas_daemon.housekeeping import Housekeeping
 from rocks.imgstorage.nas_daemon.imports import Imports, OpenDevice, open_device
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.transfers import NasTransfers
@@ -88,6 +89,7 @@ class NasService:
         )
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._clockwork = Clockwork(self._engine, self._store, self._hosts, limits)
+        self._housekeeping = Housekeeping(self._engine, devices.pools)
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
         self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
         self._identity = identity
@@ -112,6 +114,7 @@ class NasService:
         self._bus.start()
         self._postman.start()
         self._clockwork.start()
+        self._housekeeping.start()
         _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:
@@ -120,6 +123,7 @@ class NasService:
 
     def close(self) -> None:
         """Come to an end; what is open is gone on with at the next start."""
+        self._housekeeping.close()
         self._clockwork.close()
         self._bus.close()
         if self._server is not None:

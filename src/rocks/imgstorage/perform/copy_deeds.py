@@ -197,7 +197,9 @@ class CopyDeeds:
     def _drop_automatic(self, name: str, snapshot: SnapshotFact) -> None:
         self._pools.ensure_released(name, snapshot.name, snapshot.guid, names.HOLD_TAG)
         others = [tag for tag in snapshot.holds if tag != names.HOLD_TAG]
-        if snapshot.is_automatic and not others and not snapshot.clones:
+        # by its name as well: a stream does not carry the property that marks those that were made by us
+        is_ours = snapshot.is_automatic or names.parse_snapshot_name(snapshot.name) is not None
+        if is_ours and not others and not snapshot.clones:
             self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
 
     def _roll_back(self, effect: steps.RollBack, access: Access) -> Facts:
