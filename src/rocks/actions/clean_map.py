@@ -29,10 +29,10 @@ _MOVING = ("seeding", "switching", "pulling", "returning")
 def clean_map(
     database: Database, nas: str, volume: str, node_type: str, reason: str | None, watcher: Watcher
 ) -> str:
-    """Clean up; returns what was done, for a person. With a `reason`, a held image's changes are given up.
+    """Clean up; returns what was done, for a person. With a `reason`, what only its host has is given up.
 
-    `node_type` is a word of old scripts: the NAS has the host do its part. StateError when the NAS has no such image,
-    nobody has it, or it is not held and changes were to be given up; BusyError while it moves.
+    `node_type` is a word of old scripts: the NAS has the host do its part. StateError when the NAS has no such image or
+    nobody has it; BusyError while it moves.
     """
     check_volume_name(volume)
     if node_type not in NODE_TYPES:
@@ -46,7 +46,7 @@ def clean_map(
         row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
         if row is None:
             raise StateError(f"ZVol {volume} not found in database")
-        if row.remotehost is None and row.state != "held":
+        if row.remotehost is None and row.state != "held" and reason is None:
             raise StateError(f"ZVol {volume} is not mapped")
         if reason is not None:
             return _give_up(storage, nas, row, reason, watcher)
@@ -73,12 +73,6 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
 
 
 def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
-    if row.state != "held":
-        raise StateError(
-            f"ZVol {row.zvol} is {row.state}, and nothing need be lost: rocks clean host storagemap {nas} {row.zvol} "
-            f"without force brings it home. If {row.remotehost} does not answer, it is held after a few tries; then "
-            "force=yes gives up what only that host has"
-        )
     lost = _what_would_be_lost(storage, nas, row)
     storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; given up: {lost}"

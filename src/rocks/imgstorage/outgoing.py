@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Callable, Optional, Sequence
+from typing import Callable, Collection, Optional, Sequence
 
 from rocks.errors import BusyError, RocksError
 from rocks.imgstorage.bus import Bus, Kind, Message, send_waiting
@@ -25,13 +25,13 @@ class StoredOutbox:
         self._store = store
         self._lost = lost
 
-    def waiting(self, most: int) -> Sequence[Message]:
-        """The oldest messages that are not yet sent."""
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
+        """The oldest messages that are not yet sent, but for those to some queues."""
         return [
             Message(
                 one.destination, one.body, Kind(one.kind), one.message_id, one.correlation_id, one.reply_to
             )
-            for one in self._store.waiting(most)
+            for one in self._store.waiting(most, passing_over)
         ]
 
     def sent(self, message_id: str) -> None:

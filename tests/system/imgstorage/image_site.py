@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ class HostMachine(Machine):
     def start(self) -> None:
         """Its daemon."""
         devices = host_service.Devices(
-            self.pools, self.sessions, self.mappings, lambda: self.domains, self.read_start
+            self.pools, self.sessions, self.mappings, lambda: nullcontext(self.domains), self.read_start
         )
         self.service = HostService(self.configuration, devices, self.settings, self.identity, self.store)
         self.service.start()

@@ -134,7 +134,9 @@ def start(authority: Authority) -> Iterator[Start]:
 
     def listen(serve: Callable[[Connection], None]) -> StreamServer:
         servers.append(
-            StreamServer(server_context(authority.identity("nas-0-0")), "127.0.0.1", 0, serve, limit=2)
+            StreamServer(
+                lambda: server_context(authority.identity("nas-0-0")), "127.0.0.1", 0, serve, limit=2
+            )
         )
         return servers[-1]
 

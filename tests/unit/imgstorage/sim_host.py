@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rocks.errors import HostError, IncoherentError, RocksError, StateError
+from rocks.errors import BusyError, HostError, IncoherentError, RocksError
 from rocks.imgstorage.model import effects as asked
 from rocks.imgstorage.model import host_actions as deeds
 from rocks.imgstorage.model.events import CopyFound, HostDone, HostFailed
@@ -274,11 +274,11 @@ class Host:
 
     def _do_EnsureUnused(self, effect: deeds.EnsureUnused) -> None:
         if self.has_guest:
-            raise StateError("the device is in use")
+            raise BusyError("the device is in use")
 
     def _do_EnsureDeviceGone(self, effect: deeds.EnsureDeviceGone) -> None:
         if self.has_guest:
-            raise StateError("the device is in use")
+            raise BusyError("the device is in use")
         self.device = None
 
     def _do_EnsureOriginGone(self, effect: deeds.EnsureOriginGone) -> None:
@@ -297,7 +297,7 @@ class Host:
     def _do_EnsureSessionGone(self, effect: deeds.EnsureSessionGone) -> None:
         if self.device is not None and self.device.kind == "remote":
             if self.has_guest:
-                raise StateError("the disk is in use")
+                raise BusyError("the disk is in use")
             self.device = None
         assert self.origin != "remote", "the origin needs the session"
         if effect.target is None or self.session == effect.target:

@@ -163,6 +163,7 @@ class Nas:
         return result or NOTHING
 
     def _do_EnsureVolume(self, effect: effects.EnsureVolume) -> Facts:
+        assert effect.guid in (None, "77"), "another volume is taken for the image's"
         return Facts(size_bytes=SIZE_BYTES, volume_guid="77", free_bytes=500 * GIB, pool_bytes=1000 * GIB)
 
     def _do_EnsureLease(self, effect: effects.EnsureLease) -> None:

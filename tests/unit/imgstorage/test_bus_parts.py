@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,8 +65,8 @@ class MemoryOutbox:
         self.messages = [Message(HOST, body, message_id=body.decode()) for body in bodies]
         self.why: dict[str, RocksError] = {}
 
-    def waiting(self, most: int) -> Sequence[Message]:
-        return self.messages[:most]
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
+        return [message for message in self.messages if message.to not in passing_over][:most]
 
     def sent(self, message_id: str) -> None:
         self.messages = [message for message in self.messages if message.message_id != message_id]

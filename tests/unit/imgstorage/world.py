@@ -223,6 +223,9 @@ class World:
         if owner is None or not self.nas.is_up:
             return
         self.hosts[owner].power_off()
+        if self.operations % 3 and self.image.state != HELD:
+            self.give_up_held(owner)  # directly: nobody has declared the host lost before
+            return
         self.request(events.HostLost(owner, "switched off"))
         if self.image.state == HELD:
             self.give_up_held(owner)

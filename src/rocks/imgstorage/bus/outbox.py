@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict, Protocol, Sequence
+from typing import Collection, Dict, Protocol, Sequence
 
 from rocks.errors import BusyError, RocksError
-from rocks.imgstorage.bus.link import NotYetThereError
+from rocks.imgstorage.bus.link import NotYetThereError, QueueFullError
 from rocks.imgstorage.bus.messages import Message
 
 _AT_ONCE = 100
@@ -21,8 +21,8 @@ class Sender(Protocol):
 class Outbox(Protocol):
     """The store's list of messages that are to be sent, oldest first; written together with what they tell of."""
 
-    def waiting(self, most: int) -> Sequence[Message]:
-        """The oldest messages that are not yet sent."""
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
+        """The oldest messages that are not yet sent, but for those to some queues."""
 
     def sent(self, message_id: str) -> None:
         """The broker has it."""
@@ -39,9 +39,9 @@ def send_waiting(sender: Sender, outbox: Outbox) -> int:
     `on_connected`. A message may be sent twice: when the broker's word for it was lost.
     """
     count = 0
-    late: Dict[str, NotYetThereError] = {}
+    late: Dict[str, BusyError] = {}
     while True:
-        messages = [message for message in outbox.waiting(_AT_ONCE) if message.to not in late]
+        messages = outbox.waiting(_AT_ONCE, tuple(late))
         if not messages:
             break
         count += sum(_send(sender, outbox, message, late) for message in messages)
@@ -50,13 +50,13 @@ def send_waiting(sender: Sender, outbox: Outbox) -> int:
     return count
 
 
-def _send(sender: Sender, outbox: Outbox, message: Message, late: Dict[str, NotYetThereError]) -> bool:
+def _send(sender: Sender, outbox: Outbox, message: Message, late: Dict[str, BusyError]) -> bool:
     """Whether it was sent. `late` gets the queue that is not there yet; what is meant for it keeps its order."""
     if message.to in late:
         return False
     try:
         sender.publish(message)
-    except NotYetThereError as error:
+    except (NotYetThereError, QueueFullError) as error:
         late[message.to] = error
         return False
     except BusyError:

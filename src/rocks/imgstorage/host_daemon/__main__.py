@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Sequence
 
 from rocks.devices.domains import Domains
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _make(settings: Settings) -> HostService:
-    devices = Devices(Pools(), Sessions(), Mappings(), Domains)
+    devices = Devices(Pools(), Sessions(), Mappings(), lambda: closing(Domains()))
     return HostService(settings.configuration, devices, settings.bus, settings.identity)
 
 

@@ -8,11 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Protocol, Set, Tuple
 
+from rocks.clock import Deadline, wait_seconds
 from rocks.devices.target_chap import ChapSecrets
-from rocks.errors import BugError, BusyError, HostError, IncoherentError, RocksError
-from rocks.imgstorage.model.effects import HostRequest
+from rocks.errors import BugError, BusyError, HostError, IncoherentError, RocksError, StateError
+from rocks.imgstorage.model.effects import DetachDevice, DropMap, HostRequest
 from rocks.imgstorage.model.facts import NOTHING, Facts, laid_over
 from rocks.imgstorage.model.host_actions import (
+    EnsureDeviceGone,
+    EnsureUnused,
     HostEffect,
     HostImage,
     RecordStage,
@@ -33,6 +36,7 @@ WORKERS = 32
 """More than merges and copies at once, which each keep one; they mostly wait."""
 
 _REBUILD_AGAIN_SECONDS = 2.0
+_POLL_SECONDS = 0.1
 
 
 class Deeds(Protocol):
@@ -51,6 +55,7 @@ class HostEngine:
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._to_rebuild: Set[str] = set()
+        self._waiting_for: Set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
@@ -60,8 +65,14 @@ class HostEngine:
     def start(self) -> None:
         """Have every image's device again, then go on with what is open."""
         self._to_rebuild = {copy.known.zvol for copy in self._store.copies()}
+        self._waiting_for = set(self._to_rebuild)
         for zvol in sorted(self._to_rebuild | {request.zvol for request in self._store.open_requests()}):
             self._wake(zvol)
+
+    def wait_until_rebuilt(self, deadline: Deadline) -> None:
+        """Until every image's device has been tried, so that what is started next may find it."""
+        while self._waiting_for and not deadline.passed():
+            wait_seconds(_POLL_SECONDS)
 
     def close(self) -> None:
         """Let what is being done come to its end, and begin nothing more."""
@@ -85,9 +96,17 @@ class HostEngine:
                     self.posted.set()
                 return
             copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
+            if copy.image_id != message.image_id or copy.details.get("nas", sender) != sender:
+                if copy.known.stage != "none":
+                    words = f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
+                    self._refuse(message, sender, StateError(words))
+                    return
+                # a name that is used again: what the one before has left goes aside, and its numbers mean nothing
+                copy = CopyRecord(message.image_id, HostImage(zvol, copy.known.pool), {})
             refusal = check_order(copy.known, epoch, sequence)
             if refusal is not None:
                 _log.info("%s: %s", zvol, refusal.text)
+                self._refuse(message, sender, StateError(refusal.text))
                 return
             self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None))
             taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
@@ -122,6 +141,7 @@ class HostEngine:
         requests = [request for request in self._store.open_requests() if request.zvol == zvol]
         if zvol in self._to_rebuild and self._rebuild(zvol, requests[-1] if requests else None):
             self._to_rebuild.discard(zvol)
+        self._waiting_for.discard(zvol)
         for overtaken in requests[:-1]:
             self._answer(overtaken, IncoherentError(f"{zvol}: a newer request has come"))
         if not requests:
@@ -140,8 +160,9 @@ class HostEngine:
                 raise IncoherentError(found.text) if found.family == "incoherent" else HostError(found.text)
             facts = NOTHING
             for effect in found:
-                facts = laid_over(facts, self._do(effect, record.zvol, message.epoch, request))
+                facts = laid_over(facts, self._do_one(effect, record.zvol, message.epoch, request))
                 if facts.has_changes:
+                    self._to_rebuild.add(record.zvol)  # the guest's device, which was taken away to look
                     break
         except RocksError as error:
             _log.warning("%s %s: %s", record.zvol, type(request).__name__, error)
@@ -150,7 +171,18 @@ class HostEngine:
             _log.exception("a fault in %s of %s", type(request).__name__, record.zvol)
             self._answer(record, BugError(f"{type(error).__name__}: {error}; please report this"))
         else:
+            self._forget_secrets(record.zvol)
             self._answer(record, facts)
+
+    def _do_one(self, effect: HostEffect, zvol: str, epoch: int, request: HostRequest) -> Facts:
+        """As `_do`. What fails after the guest's device has gone is no word about the device: the NAS tries again."""
+        try:
+            return self._do(effect, zvol, epoch, request)
+        except (BusyError, StateError) as error:
+            is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone))
+            if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
+                raise HostError(str(error)) from error
+            raise
 
     def _do(self, effect: HostEffect, zvol: str, epoch: int, request: Optional[HostRequest]) -> Facts:
         copy = self._store.copy(zvol)
@@ -163,6 +195,12 @@ class HostEngine:
         if size and known.size_bytes != size:
             known = replace(known, size_bytes=size)
         return self._deeds.do(effect, _access(copy, known, epoch))
+
+    def _forget_secrets(self, zvol: str) -> None:
+        """Where nothing of the NAS is in use any more, nothing is kept that lets anybody in there."""
+        copy = self._store.copy(zvol)
+        if copy is not None and copy.known.stage == "none" and copy.details.get("chap") is not None:
+            self._store.keep(copy._replace(details={**copy.details, "chap": None}))
 
     def _record_stage(
         self, copy: CopyRecord, effect: RecordStage, epoch: int, request: Optional[HostRequest]
@@ -179,6 +217,15 @@ class HostEngine:
         self._store.keep(copy._replace(known=known))
         self._to_rebuild.discard(known.zvol)  # the request builds the rest
         _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
+
+    def _refuse(self, message: Message, sender: str, error: RocksError) -> None:
+        """Answer a request that is not taken on; a NAS that has gone on since passes the answer over."""
+        fields = {"status": "error", "family": error.family, "error": str(error)}
+        body = write_message(
+            HOST_ANSWER, fields, op_id=message.op_id, image_id=message.image_id, epoch=message.epoch
+        )
+        self._store.send_answer(message.op_id, nas_queue(sender), body)
+        self.posted.set()
 
     def _answer(self, record: RequestRecord, result: Any) -> None:
         message = read_message(record.body)
@@ -205,15 +252,16 @@ class HostEngine:
         for effect in rebuild_effects(copy.known, asked):
             try:
                 self._deeds.do(effect, _access(copy, copy.known, copy.known.epoch))
-            except (HostError, BusyError) as error:
+            except IncoherentError as error:
+                _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
+                return True
+            except RocksError as error:
+                # whatever it is may pass: a NAS that is away, a pool that is late, a daemon that is not up yet
                 _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
                 again = threading.Timer(_REBUILD_AGAIN_SECONDS, self._wake, (zvol,))
                 again.daemon = True
                 again.start()
                 return False
-            except RocksError as error:
-                _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
-                return True
         if copy.known.stage != "none":
             _log.info("%s: rebuilt as %s", zvol, copy.known.stage)
         return True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import ssl
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, ContextManager, NamedTuple
 
+from rocks.clock import Deadline
 from rocks.devices.domain_steps import DomainSteps
 from rocks.devices.mapping_steps import MappingSteps
 from rocks.devices.pool_steps import PoolSteps
@@ -39,6 +40,7 @@ from rocks.wire.queues import host_queue
 
 _log = logging.getLogger(__name__)
 
+_REBUILD_SECONDS = 60.0
 STORE = Path("/var/lib/rocks/imgstorage/host.db")
 
 
@@ -48,7 +50,7 @@ class Devices(NamedTuple):
     pools: PoolSteps
     sessions: SessionSteps
     mappings: MappingSteps
-    open_domains: Callable[[], DomainSteps]
+    open_domains: Callable[[], ContextManager[DomainSteps]]
     read_start: Callable[[str, int], bytes] = read_start
 
 
@@ -84,6 +86,7 @@ class HostService:
         """Have the guests' devices again, and take requests."""
         self._context()
         self._engine.start()
+        self._engine.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
         self._bus.start()
         self._postman.start()
         self._watch.start()
@@ -107,7 +110,8 @@ class HostService:
         return client_context(self._identity)
 
     def _is_running(self, machine: str) -> bool:
-        fact = self._devices.open_domains().find(machine)
+        with self._devices.open_domains() as domains:
+            fact = domains.find(machine)
         return fact is not None and fact.state not in ("shutoff", "crashed")
 
     def _received(self, delivery: Delivery) -> None:

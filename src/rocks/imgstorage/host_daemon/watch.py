@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from typing import Callable, Dict, NamedTuple, Optional, Set
+from typing import Callable, ContextManager, Dict, NamedTuple, Optional
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.domain_steps import DomainSteps
@@ -42,7 +42,7 @@ class TempWriteWatch:
         store: HostStore,
         pools: PoolSteps,
         mappings: MappingSteps,
-        open_domains: Callable[[], DomainSteps],
+        open_domains: Callable[[], ContextManager[DomainSteps]],
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""
         self._store = store
@@ -50,7 +50,6 @@ class TempWriteWatch:
         self._mappings = mappings
         self._open_domains = open_domains
         self._seen: Dict[str, _Seen] = {}
-        self._paused: Set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -72,11 +71,12 @@ class TempWriteWatch:
         """One round; returns the seconds until the next."""
         pause = _CALM_SECONDS
         for copy in self._store.copies():
-            if copy.known.stage not in ("overlay", "merging"):
-                self._let_go(copy.known.zvol)
-                continue
             try:
-                pause = min(pause, self._look_at(copy))
+                if copy.known.stage in ("overlay", "merging"):
+                    pause = min(pause, self._look_at(copy))
+                else:
+                    self._seen.pop(copy.known.zvol, None)
+                    self._let_go(copy.known.zvol)
             except RocksError as error:
                 _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
             except Exception:  # noqa: BLE001 - the watch must outlive its own faults
@@ -99,7 +99,7 @@ class TempWriteWatch:
             )
         elif step == "pause":
             self._pause(zvol, fill)
-        if zvol in self._paused and used < _GO_ON_BELOW * fill.size_bytes:
+        elif used < _GO_ON_BELOW * fill.size_bytes:
             self._let_go(zvol)
         return poll_seconds(fill)
 
@@ -122,10 +122,14 @@ class TempWriteWatch:
 
     def _pause(self, zvol: str, fill: FillFact) -> None:
         name = _machine(zvol)
-        if name is None or zvol in self._paused:
+        if name is None or zvol in self._store.paused():
             return
-        self._open_domains().suspend(name)
-        self._paused.add(zvol)
+        with self._open_domains() as domains:
+            fact = domains.find(name)
+            if fact is None or fact.state not in ("running", "blocked"):
+                return  # it writes nothing, and whoever has paused it lets it go on
+            self._store.set_paused(zvol)
+            domains.suspend(name)
         _log.error(
             "%s is paused: the pool has no room for what it writes while its image is copied (%s of %s are used); "
             "make room in the pool, it then goes on by itself",
@@ -135,22 +139,15 @@ class TempWriteWatch:
         )
 
     def _let_go(self, zvol: str) -> None:
-        self._seen.pop(zvol, None)
         name = _machine(zvol)
-        if zvol not in self._paused or name is None:
+        if name is None or zvol not in self._store.paused():
             return
-        try:
-            self._open_domains().resume(name)
-        except RocksError as error:
-            _log.warning("%s could not be resumed: %s", name, error)
-        else:
-            _log.info("%s goes on", name)
-        self._paused.discard(zvol)
-
-    @property
-    def paused(self) -> Set[str]:
-        """Images whose guests are paused for want of room."""
-        return set(self._paused)
+        with self._open_domains() as domains:
+            fact = domains.find(name)
+            if fact is not None and fact.state == "paused":
+                domains.resume(name)
+                _log.info("%s goes on", name)
+        self._store.set_resumed(zvol)
 
 
 def _machine(zvol: str) -> Optional[str]:

@@ -96,7 +96,7 @@ def _prepared(image: Image, event: Any) -> Image:
     return replace(
         _fresh(_enter(image, MAPPING)),
         size_bytes=facts.size_bytes or image.size_bytes,
-        volume_guid=facts.volume_guid or image.volume_guid,
+        volume_guid=image.volume_guid or facts.volume_guid,
         base_name=facts.base_name or image.base_name,
         base_guid=facts.base_guid or image.base_guid,
     )
@@ -135,7 +135,7 @@ def would_lose_changes(image: Image, event: Any, now: int) -> Decision:
     """Give the grant back: the copy there must be looked at by an operator."""
     text = (
         f"ZVol {image.zvol} is not mapped: {image.owner} has changes that the NAS does not have, and the NAS has "
-        f"gone on without them; see `rocks list host storagesnap`, then `rocks repair host storagemap`"
+        f"gone on without them; see `rocks list host storagesnap`, then `rocks clean host storagemap`"
     )
     return _give_back(_prepared(image, event), "state", text)
 
@@ -165,13 +165,15 @@ def cancel_map(image: Image, event: Any, now: int) -> Decision:
 
 def _stopped(image: Image) -> Image:
     """The record of a map that goes no further; a base that it has made, and holds, is the base from here on."""
-    return _with_found_base(image, _enter(image, MAPPING))
+    return _with_found(image, _enter(image, MAPPING))
 
 
-def _with_found_base(before: Image, image: Image) -> Image:
+def _with_found(before: Image, image: Image) -> Image:
+    """With the volume and the base that the open step has found."""
     facts = NOTHING if before.work is None else before.work.facts
     return replace(
         image,
+        volume_guid=before.volume_guid or facts.volume_guid,
         base_name=facts.base_name or before.base_name,
         base_guid=facts.base_guid or before.base_guid,
     )
@@ -255,8 +257,13 @@ def became_local(image: Image, event: Any, now: int) -> Decision:
 
 
 def begin_pull(image: Image, event: Any, now: int) -> Decision:
-    """A snapshot whose sending was cut is sent first, so that its resume token is of use."""
+    """A snapshot whose sending was cut is sent first, so that its resume token is of use.
+
+    Whoever asked after that one was named waits for the next.
+    """
     pulling = _enter(image, PULLING)
+    if image.pending_name is None:
+        pulling = replace(pulling, covered_ids=image.pull_ids)
     name = image.pending_name or names.snapshot_name(pulling.epoch, pulling.sequence, now)
     pulling = replace(pulling, pending_name=name)
     return _start(pulling, "pull", steps.pull(pulling, name))
@@ -282,9 +289,10 @@ def pulled(image: Image, event: Any, now: int) -> Decision:
         base_name=image.pending_name,
         base_guid=event.facts.guid,
         pending_name=None,
-        pull_ids=(),
+        pull_ids=tuple(op_id for op_id in image.pull_ids if op_id not in image.covered_ids),
+        covered_ids=(),
     ).with_copy(image.owner or "", _pool(image), "dirty", event.facts.guid)
-    return _start(based, "settle", steps.settle(based), _told(image.pull_ids))
+    return _start(based, "settle", steps.settle(based), _told(image.covered_ids))
 
 
 def settled(image: Image, event: Any, now: int) -> Decision:
@@ -396,6 +404,7 @@ def _unmapped(image: Image) -> Image:
         operation_id="",
         unmap_ids=(),
         pull_ids=(),
+        covered_ids=(),
         due_at=None,
         copies=copies,
     )
@@ -463,6 +472,7 @@ def _hold(image: Image, family: str, reason: str) -> Decision:
         operation_id="",
         unmap_ids=(),
         pull_ids=(),
+        covered_ids=(),
     )
     return Decision(held, (), _told(waiting, family, text))
 
@@ -478,19 +488,37 @@ def go_on(image: Image, event: Any, now: int) -> Decision:
 
 
 def begin_abandon(image: Image, event: Any, now: int) -> Decision:
-    """A new epoch, so that the lost host is stale when it returns; its copy is never destroyed."""
+    """A new epoch, so that the lost host is stale when it returns; its copy is never destroyed.
+
+    Whoever waited for that host is told; of a held image nobody does.
+    """
+    waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
     given_up = replace(
-        _with_found_base(image, _enter(image, HELD)),
+        _with_found(image, _enter(image, HELD)),
         epoch=image.epoch + 1,
-        held_from=image.held_from,
+        held_from=image.held_from if image.state == HELD else image.state,
         operation_id=event.op_id,
+        unmap_ids=(),
+        pull_ids=(),
+        covered_ids=(),
         tries=0,
         faults=0,
         reason=event.reason,
+        abandon_reason=event.reason,
     )
     if image.owner is not None and image.sync:
         given_up = given_up.with_copy(image.owner, _pool(image), "suspect", image.base_guid)
-    return _start(given_up, "abandon", steps.abandon(given_up))
+    text = f"ZVol {image.zvol}: what {image.owner} has of it was given up: {event.reason}"
+    return _start(given_up, "abandon", steps.abandon(given_up), _told(waiting, "host", text))
+
+
+def give_up_copies(image: Image, event: Any, now: int) -> Decision:
+    """Nobody has the image, but hosts have changes: from here on they count no more, and are kept."""
+    given_up = replace(_fresh(_enter(image, UNMAPPED)), epoch=image.epoch + 1, abandon_reason=event.reason)
+    for copy in image.copies:
+        if copy.kind == "dirty":
+            given_up = given_up.with_copy(copy.host, copy.pool, "suspect", copy.guid)
+    return Decision(given_up, (), _told((event.op_id,)))
 
 
 def abandoned(image: Image, event: Any, now: int) -> Decision:
@@ -514,6 +542,15 @@ def cannot_delete(image: Image, event: Any, now: int) -> Decision:
     obstacles = ", ".join(event.facts.obstacles or ())
     text = f"Error deleting zvol {image.zvol}: others need it: {obstacles}; remove these first"
     return Decision(_unmapped(image), (), _told((image.operation_id,), "state", text))
+
+
+def cannot_delete_other(image: Image, event: Any, now: int) -> Decision:
+    """By guid, or not at all."""
+    text = (
+        f"Error deleting zvol {image.zvol}: another volume has the name {image.volume} (guid "
+        f"{event.facts.volume_guid}, the image's was {image.volume_guid}); rename that one first"
+    )
+    return Decision(_unmapped(image), (), _told((image.operation_id,), "incoherent", text))
 
 
 def operation_failed(image: Image, event: Any, now: int) -> Decision:
@@ -563,9 +600,23 @@ def begin_restore(image: Image, event: Any, now: int) -> Decision:
     return _start(restoring, "restore", effects)
 
 
+def begin_exchange(image: Image, event: Any, now: int) -> Decision:
+    """The snapshot lies beside the volume."""
+    exchanging = replace(
+        _fresh(_enter(image, RESTORING)), volume_guid=image.volume_guid or event.facts.volume_guid
+    )
+    effects = steps.exchange(exchanging, image.pending_name or "", image.final_guid or "")
+    return _start(exchanging, "exchange", effects)
+
+
 def restored(image: Image, event: Any, now: int) -> Decision:
-    """The chosen snapshot is the base."""
-    based = replace(image, base_name=image.pending_name, base_guid=image.final_guid)
+    """The chosen snapshot is the base, in a volume of another guid."""
+    based = replace(
+        image,
+        base_name=image.pending_name,
+        base_guid=image.final_guid,
+        volume_guid=event.facts.volume_guid or image.volume_guid,
+    )
     return Decision(_unmapped(based), (), _told((image.operation_id,)))
 
 

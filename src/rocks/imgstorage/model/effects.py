@@ -17,13 +17,15 @@ from rocks.wire.codec import tagged
 @tagged
 @dataclass(frozen=True)
 class EnsureVolume:
-    """The volume exists; a missing one is made with this size, an existing one keeps its own.
+    """The volume exists; the first time, a missing one is made with this size, an existing one keeps its own.
 
-    Facts: size_bytes, volume_guid, free_bytes and pool_bytes of the pool.
+    With the guid of an image that has been used nothing is made: StateError when the volume is missing,
+    IncoherentError when another has its name. Facts: size_bytes, volume_guid, free_bytes and pool_bytes of the pool.
     """
 
     volume: str
     size_bytes: int
+    guid: Optional[str] = None
 
 
 @tagged
@@ -31,7 +33,8 @@ class EnsureVolume:
 class EnsureLease:
     """Epoch, owner, state and base stand in the volume's properties.
 
-    IncoherentError when a higher epoch stands there. A missing volume is no error when there is no owner.
+    IncoherentError when a higher epoch stands there. A missing volume is no error when there is no owner. With
+    `only_on` nothing is done unless the volume has that guid: on another's nothing of ours is to be changed.
     """
 
     volume: str
@@ -39,6 +42,7 @@ class EnsureLease:
     owner: Optional[str]
     state: str
     base_guid: Optional[str]
+    only_on: Optional[str] = None
 
 
 @tagged
@@ -59,12 +63,13 @@ class EnsureBase:
 class EnsureOnlyHold:
     """The snapshot is held by us, and no other of the volume is: the new hold is there before an old one goes.
 
-    Without a snapshot, none is. A missing volume is no error then.
+    Without a snapshot, none is. A missing volume is no error then. `only_on` as in EnsureLease.
     """
 
     volume: str
     name: Optional[str]
     guid: Optional[str]
+    only_on: Optional[str] = None
 
 
 @tagged
@@ -124,10 +129,25 @@ class EnsureVolumeGone:
 @tagged
 @dataclass(frozen=True)
 class EnsureSnapshot:
-    """A snapshot of the present content under that name."""
+    """A snapshot of the present content under that name, of the volume of that guid if it is known.
+
+    Facts: volume_guid.
+    """
 
     volume: str
     name: str
+    guid: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureClone:
+    """A clone of the volume's snapshot of that guid lies beside it, and nothing else has that name."""
+
+    volume: str
+    snapshot: str
+    guid: str
+    beside: str
 
 
 @tagged
@@ -135,14 +155,16 @@ class EnsureSnapshot:
 class EnsureRestored:
     """The snapshot of that guid is the volume's present content, and nothing was destroyed.
 
-    A clone of it beside the volume is promoted, the volume is renamed to `aside`, the clone takes its name; each of
-    these is skipped when it is already so.
+    The clone of it at `beside` is promoted, the volume, whose guid was `original_guid`, is renamed to `aside`, the
+    clone takes its name; each of these is skipped when it is already so. Facts: volume_guid, which is the clone's.
     """
 
     volume: str
     snapshot: str
     guid: str
     aside: str
+    beside: str
+    original_guid: str
 
 
 # --- asked of a host -----------------------------------------------------------------------------------------------
@@ -346,6 +368,7 @@ Effect = Union[
     ReadObstacles,
     EnsureVolumeGone,
     EnsureSnapshot,
+    EnsureClone,
     EnsureRestored,
     AskHost,
 ]

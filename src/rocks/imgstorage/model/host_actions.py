@@ -470,7 +470,14 @@ def _map_remote(request: asked.MapRemote) -> HostEffects:
 
 
 def _drop_nothing(request: asked.DropMap) -> HostEffects:
-    return () if request.target is None else (EnsureSessionGone(request.zvol, request.target),)
+    session: HostEffects = (
+        () if request.target is None else (EnsureSessionGone(request.zvol, request.target),)
+    )
+    if request.pool is None:
+        return session
+    # no record is no proof that nothing was written: it may have been lost
+    checked: HostEffects = () if request.discards else (RequireTempWriteEmpty(request.zvol, request.pool),)
+    return (EnsureDeviceGone(request.zvol), *checked, EnsureOriginGone(request.zvol), *session)
 
 
 def _drop_overlay(request: asked.DropMap) -> HostEffects:

@@ -42,6 +42,7 @@ Step = Literal[
     "unmark",
     "destroy",
     "restore",
+    "exchange",
 ]
 
 
@@ -89,9 +90,10 @@ class Image:
     `target` stands from when the export is to be made until it is gone. `pending_name` is a snapshot that is being
     sent, or whose sending was cut.
     `operation_id` is the map, delete, restore or abandon that somebody waits for; `unmap_ids` and `pull_ids` those who
-    wait for the image, or its changes, to be home. `tries` counts failures since the last success, `faults`
-    those of them that are no mere waiting for a machine; `reason` says in
-    words why the image is held or waits. `retry_at` and `due_at` are UNIX seconds.
+    wait for the image, or its changes, to be home; `covered_ids` are those of the latter who came before the snapshot
+    that is being sent was named. `tries` counts failures since the last success, `faults` those of them that are no
+    mere waiting for a machine; `reason` says in words why the image is held or waits, `abandon_reason` why an operator
+    last gave up what only a host had. `retry_at` and `due_at` are UNIX seconds.
     """
 
     image_id: str
@@ -119,6 +121,7 @@ class Image:
     operation_id: str = ""
     unmap_ids: Tuple[str, ...] = ()
     pull_ids: Tuple[str, ...] = ()
+    covered_ids: Tuple[str, ...] = ()
     work: Optional[Work] = None
     tries: int = 0
     faults: int = 0
@@ -127,6 +130,7 @@ class Image:
     held_from: Optional[State] = None
     failure_family: str = ""
     reason: str = ""
+    abandon_reason: str = ""
 
     @property
     def volume(self) -> str:

@@ -75,6 +75,11 @@ def aside_volume(volume: str, epoch: int) -> str:
     return f"{volume}-orphan-{epoch}"
 
 
+def restoring_volume(volume: str, epoch: int) -> str:
+    """Where an earlier snapshot becomes a volume; by the restore's epoch, so that no other takes it for its own."""
+    return f"{volume}-restoring-{epoch}"
+
+
 def before_volume(volume: str, epoch: int) -> str:
     """What a volume is called from which an earlier snapshot was restored."""
     return f"{volume}-before-{epoch}"

@@ -163,6 +163,7 @@ def _sample_steps() -> List[Tuple[Step, steps.Effects]]:
         ("unmark", steps.release(image)),
         ("destroy", steps.destroy(image)),
         ("restore", steps.restore(image, name, "9", 0)),
+        ("exchange", steps.exchange(image, name, "9")),
     ]
 
 

@@ -57,7 +57,7 @@ _DOING: Dict[State, str] = {
     PULLING: "changes are on the way home from {image.owner}",
     RETURNING: "it is on the way home from {image.owner}",
     HELD: "it is held, and an operator must look: {image.reason}",
-    DELETING: "it is to be destroyed; rocks restore host storageimg takes that back",
+    DELETING: "it is to be destroyed",
     RESTORING: "an earlier snapshot is being restored",
 }
 
@@ -78,7 +78,7 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
     Restore: ("state", _NOT_UNMAPPED),
     Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
     Retry: ("state", "ZVol {image.zvol} is not held: {doing}"),
-    Abandon: ("state", "ZVol {image.zvol} is not held: {doing}; declare its host lost first"),
+    Abandon: ("state", "ZVol {image.zvol}: no host has anything of it to be given up: {doing}"),
     HostLost: ("state", "{event.host} does not have ZVol {image.zvol}: {doing}"),
     StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
     StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
@@ -106,6 +106,8 @@ _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
     (DELETING, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
     (HELD, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
     (DELETING, Undelete): ("busy", _BUSY),
+    (DELETING, Restore): ("state", "ZVol {image.zvol} cannot be restored: {doing}"),
+    (RESTORING, Restore): ("busy", _BUSY),
     (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and changes must come home"),
 }
 
@@ -134,8 +136,24 @@ def worded(template: str, image: Image, event: Any) -> str:
     dirty = ", ".join(copy.host for copy in image.copies if copy.kind == "dirty")
     doing = _DOING[image.state].format(image=image, event=event)
     return template.format(
-        image=image, event=event, doing=doing, dirty=dirty, unreturned=", ".join(image.unreturned_on())
+        image=image,
+        event=event,
+        doing=doing,
+        dirty=dirty,
+        unreturned=", ".join(image.unreturned_on()),
+        lost=_what_is_lost(image),
     )
+
+
+def _what_is_lost(image: Image) -> str:
+    """What giving up costs: of the hosts that have something, what the NAS has not."""
+    if image.owner is None and not image.unreturned_on():
+        return "nothing of a host"
+    if image.owner is not None and not image.sync:
+        return f"what {image.owner} has not written to the NAS yet"
+    hosts = image.owner or ", ".join(image.unreturned_on())
+    since = "" if image.base_name is None else f" since the snapshot {image.base_name}"
+    return f"what was written on {hosts}{since}"
 
 
 def _template(state: State, event: Type[Event]) -> Tuple[str, str]:

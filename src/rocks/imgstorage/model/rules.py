@@ -142,6 +142,10 @@ IS_MAPPED_BY = Guard("the owner host", lambda image, event, now: event.host == i
 NOT_FENCED = Guard(
     "neither fenced nor forced", lambda image, event, now: not (event.is_fenced or event.force)
 )
+HAS_DIRTY = Guard(
+    "a host has changes that the NAS has not",
+    lambda image, event, now: any(copy.kind == "dirty" for copy in image.copies),
+)
 
 # --- about the work ------------------------------------------------------------------------------------------------
 
@@ -149,14 +153,23 @@ GIVEN_UP = Guard(
     "tried enough, or two things disagree",
     lambda image, event, now: is_given_up(event.family, image.faults + 1),
 )
-IN_USE = Guard("the device is in use", lambda image, event, now: event.family == "state")
-WRONG_REQUEST = Guard("what was asked cannot be", lambda image, event, now: event.family in ("user", "state"))
+IN_USE = Guard("the device is in use", lambda image, event, now: event.family in ("busy", "state"))
+WRONG_REQUEST = Guard(
+    "what was asked cannot be", lambda image, event, now: event.family in ("user", "state", "incoherent")
+)
 HAS_CHANGES = Guard(
     "the temp-write volume is not empty", lambda image, event, now: bool(event.facts.has_changes)
 )
 IS_BASE = Guard("what arrived is the base", lambda image, event, now: event.facts.guid == image.base_guid)
 HAS_OBSTACLES = Guard("clones or holds of others", lambda image, event, now: bool(event.facts.obstacles))
 NO_VOLUME = Guard("there is no volume", lambda image, event, now: event.facts.volume_guid is None)
+OTHER_VOLUME = Guard(
+    "another volume has its name",
+    lambda image, event, now: (
+        None not in (image.volume_guid, event.facts.volume_guid)
+        and image.volume_guid != event.facts.volume_guid
+    ),
+)
 NOTHING_OPEN = Guard("nothing is open", lambda image, event, now: image.work is None)
 PAUSE_OVER = Guard(
     "the pause is over", lambda image, event, now: image.retry_at is not None and image.retry_at <= now
@@ -167,6 +180,10 @@ DUE = Guard(
 )
 GIVING_UP = Guard(
     "it is being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
+)
+EXCHANGING = Guard(
+    "a restored snapshot is being put in its place",
+    lambda image, event, now: image.work is not None and image.work.step == "exchange",
 )
 UNDOING = Guard(
     "it is being undone already",

@@ -120,7 +120,7 @@ STATES: Dict[State, StateFact] = {
         "held",
     ),
     DELETING: StateFact(
-        "Marked for destruction; until the grace period ends it can be undone.",
+        "Marked for destruction, which comes when the grace period has ended.",
         False,
         None,
         "goes on with the open step, or waits for the end of the grace period",

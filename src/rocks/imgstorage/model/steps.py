@@ -17,7 +17,7 @@ Effects = Tuple[Effect, ...]
 def prepare(image: Image, now_seconds: int) -> Effects:
     """The grant stands on the NAS before the host hears of it; then see what the host has."""
     assert image.owner is not None
-    volume = effects.EnsureVolume(image.volume, image.size_bytes)
+    volume = effects.EnsureVolume(image.volume, image.size_bytes, image.volume_guid)
     base = effects.EnsureBase(image.volume, names.snapshot_name(image.epoch, image.sequence, now_seconds))
     look = _ask(image, effects.LookAtCopy(image.zvol, image.remote_pool))
     return (volume, _lease(image), base, look) if image.sync else (volume, _lease(image), look)
@@ -130,8 +130,9 @@ def home(image: Image, guid: str, name: str) -> Effects:
 
 
 def leave(image: Image) -> Effects:
-    """The export goes, then the grant."""
-    return (*_export_gone(image), *_only_hold(image), _released(image))
+    """The export goes, then the grant; of a volume that is missing, or another's, there is nothing to be let go."""
+    hold = effects.EnsureOnlyHold(image.volume, image.base_name, image.base_guid, image.volume_guid)
+    return (*_export_gone(image), hold, _released(image))
 
 
 def abandon(image: Image) -> Effects:
@@ -141,7 +142,7 @@ def abandon(image: Image) -> Effects:
         *_export_gone(image),
         effects.EnsurePartialGone(image.volume),
         # which snapshot is the newest may not have been recorded; the newest is never trimmed
-        effects.EnsureOnlyHold(image.volume, None, None),
+        effects.EnsureOnlyHold(image.volume, None, None, image.volume_guid),
     )
 
 
@@ -162,12 +163,21 @@ def destroy(image: Image) -> Effects:
 
 
 def restore(image: Image, name: str, guid: str, now_seconds: int) -> Effects:
-    """A snapshot of what is there now comes first."""
+    """A snapshot of what is there now comes first. Until this step has ended, nothing of the volume is changed."""
     safety = names.snapshot_name(image.epoch, image.sequence, now_seconds)
-    aside = names.before_volume(image.volume, image.epoch)
     return (
-        effects.EnsureSnapshot(image.volume, safety),
-        effects.EnsureRestored(image.volume, name, guid, aside),
+        effects.EnsureSnapshot(image.volume, safety, image.volume_guid),
+        effects.EnsureClone(image.volume, name, guid, names.restoring_volume(image.volume, image.epoch)),
+    )
+
+
+def exchange(image: Image, name: str, guid: str) -> Effects:
+    """The clone and the volume change places; begun, this must come to its end."""
+    assert image.volume_guid is not None
+    aside = names.before_volume(image.volume, image.epoch)
+    beside = names.restoring_volume(image.volume, image.epoch)
+    return (
+        effects.EnsureRestored(image.volume, name, guid, aside, beside, image.volume_guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
         effects.EnsureLease(image.volume, image.epoch, None, "unmapped", guid),
     )
@@ -183,7 +193,9 @@ def _lease(image: Image) -> effects.EnsureLease:
 
 
 def _released(image: Image) -> effects.EnsureLease:
-    return effects.EnsureLease(image.volume, image.epoch, None, "unmapped", image.base_guid)
+    return effects.EnsureLease(
+        image.volume, image.epoch, None, "unmapped", image.base_guid, image.volume_guid
+    )
 
 
 def _export(image: Image, snapshot: Optional[str]) -> effects.EnsureExport:

@@ -140,7 +140,7 @@ _MAP: Tuple[Entry, ...] = (
         UNMAPPED,
         Map,
         "ZVol {image.zvol} is not mapped to {event.host}: changes that the NAS does not have are on {dirty}; "
-        "map it there, or give them up with rocks repair host storagemap",
+        "map it there, or give them up with rocks clean host storagemap",
         rules.DIRTY_ELSEWHERE,
     ),
     Row(UNMAPPED, Map, MAPPING, "grant a new epoch", changes.begin_map, starts="prepare"),
@@ -334,6 +334,11 @@ _RETURN: Tuple[Entry, ...] = (
     *_retried(RETURNING, "drop", "detach", "return", "discard", "home", "leave"),
 )
 
+_GIVE_UP = (
+    "ZVol {image.zvol}: giving it up loses {lost}, and whoever has it may still be writing: see that it is off, then "
+    'say force=yes reason="…"'
+)
+
 _HOLD: Tuple[Entry, ...] = (
     *(
         Row(
@@ -363,10 +368,17 @@ _HOLD: Tuple[Entry, ...] = (
     Refuse(
         HELD,
         Abandon,
-        "ZVol {image.zvol}: {image.owner} may still be writing; see that it is off, or say "
-        'force=yes reason="…", and what only it has is lost',
-        rules.NOT_FENCED,
+        "ZVol {image.zvol} cannot be given up while a restored snapshot is being put in its place: mend what is said "
+        "of it, then rocks clean host storagemap goes on",
+        rules.EXCHANGING,
     ),
+    *(Refuse(state, Abandon, _GIVE_UP, rules.NOT_FENCED) for state in (HELD, *HOST_HAS_IT)),
+    *(
+        Row(state, Abandon, HELD, "a new epoch; the copy is suspect", changes.begin_abandon, starts="abandon")
+        for state in HOST_HAS_IT
+    ),
+    Refuse(UNMAPPED, Abandon, _GIVE_UP, rules.HAS_DIRTY & rules.NOT_FENCED),
+    Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", changes.give_up_copies, rules.HAS_DIRTY),
     Row(HELD, Abandon, HELD, "a new epoch; the copy is suspect", changes.begin_abandon, starts="abandon"),
     _done(HELD, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", changes.abandoned),
     _failed(HELD, "abandon", HELD, "again after a pause", changes.try_later),
@@ -381,6 +393,14 @@ _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
         rules.HAS_UNRETURNED,
     ),
     Row(UNMAPPED, Delete, DELETING, "see whether it may be", changes.begin_delete, starts="check"),
+    _done(
+        DELETING,
+        "check",
+        UNMAPPED,
+        "another volume has its name",
+        changes.cannot_delete_other,
+        rules.OTHER_VOLUME,
+    ),
     _done(DELETING, "check", UNMAPPED, "others need it", changes.cannot_delete, rules.HAS_OBSTACLES),
     _done(DELETING, "check", None, "there was no volume", changes.forget, rules.NO_VOLUME),
     _done(DELETING, "check", DELETING, "mark it", changes.begin_mark, starts="mark"),
@@ -392,16 +412,19 @@ _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     _done(DELETING, "destroy", None, "there is no such image any more", changes.forget),
     *_retried(DELETING, "mark", "unmark", "destroy"),
     Row(UNMAPPED, Restore, RESTORING, "safety snapshot first", changes.begin_restore, starts="restore"),
-    _done(RESTORING, "restore", UNMAPPED, "the snapshot is the image", changes.restored),
-    _failed(
+    _done(
         RESTORING,
         "restore",
-        UNMAPPED,
-        "there is no such snapshot",
-        changes.operation_failed,
-        rules.WRONG_REQUEST,
+        RESTORING,
+        "put it in the volume's place",
+        changes.begin_exchange,
+        starts="exchange",
     ),
-    *_retried(RESTORING, "restore"),
+    _failed(
+        RESTORING, "restore", UNMAPPED, "nothing was changed", changes.operation_failed, rules.WRONG_REQUEST
+    ),
+    _done(RESTORING, "exchange", UNMAPPED, "the snapshot is the image", changes.restored),
+    *_retried(RESTORING, "restore", "exchange"),
 )
 
 _EVERYWHERE: Tuple[Entry, ...] = (

@@ -11,6 +11,9 @@ Value = Union[None, bool, int, str]
 
 _RATE = re.compile(r"([1-9][0-9]{0,12})([KMG]?)\Z")
 _FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_LEAST_RATE = 100 * 1024
+"""Less than that, and a part of a stream takes longer than the other end waits for it."""
+
 _LONGEST_PERIOD_SECONDS = 366 * 86400
 _TRUE, _FALSE = ("on", "yes", "y", "true", "1"), ("off", "no", "n", "false", "0")
 
@@ -46,9 +49,10 @@ def bytes_per_second(text: Optional[str]) -> Optional[float]:
 
 
 def _rate_text(name: str, text: str) -> str:
-    if _RATE.match(text.upper()) is None:
+    rate = bytes_per_second(text)
+    if rate is None or rate < _LEAST_RATE:
         raise UserError(
-            f"{name} is {text!r}; bytes per second are needed, as 500000, 500K, 20M or 1G, or none"
+            f"{name} is {text!r}; bytes per second are needed, as 500000, 500K, 20M or 1G, 100K at least, or none"
         )
     return text.upper()
 

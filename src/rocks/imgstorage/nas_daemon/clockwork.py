@@ -18,6 +18,8 @@ from rocks.imgstorage.store.nas import NasStore
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = schedule.LONGEST_DELAY_SECONDS + 60
+_LONGEST_WAIT_SECONDS = 8 * 86400
 
 
 class Clockwork:
@@ -63,8 +65,9 @@ class Clockwork:
             del self._since[image_id]
 
     def _look_at(self, image: Image, now: int) -> None:
-        if image.retry_at is not None and image.retry_at <= now:
-            self._engine.take(image.image_id, RetryDue())
+        if image.retry_at is not None and not now < image.retry_at <= now + _LONGEST_PAUSE_SECONDS:
+            # a time beyond any pause comes from a clock that was wrong
+            self._engine.take(image.image_id, RetryDue(), max(now, image.retry_at))
         if (
             image.state == DELETING
             and image.work is None
@@ -111,6 +114,8 @@ class Clockwork:
         if image.state == LOCAL and due_at is None:
             due_at = schedule.next_pull(now, every)
             self._store.set_attribute_of(image.zvol, "nextsync", due_at)
+        elif image.state == LOCAL and int(due_at or 0) > now + _LONGEST_WAIT_SECONDS:
+            due_at = now  # nobody has meant that: the clock was wrong when it was set
         elif image.owner is None and due_at is not None:
             self._store.set_attribute_of(image.zvol, "nextsync", None)
         return now + 1 if due_at is None else int(due_at)

@@ -98,11 +98,13 @@ class Commands:
 
     def _begin(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         known = self._store.operation(op_id)
-        if known is not None:
-            if known.answer is not None and reply_to:
+        if known is not None and known.answer is not None:
+            if reply_to:
                 self._store.answer_again(known._replace(reply_to=reply_to))
-            elif reply_to:
-                self._store.redirect(op_id, reply_to)
+            return
+        if known is not None and reply_to:
+            self._store.redirect(op_id, reply_to)
+        if known is not None and self._is_under_way(op_id):
             return
         zvol = str(message.fields.get("zvol", ""))
         self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
@@ -112,6 +114,13 @@ class Commands:
             self._begins[type(request)](request, op_id)
         except RocksError as error:
             self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
+
+    def _is_under_way(self, op_id: str) -> bool:
+        """Whether an image has taken it on: a daemon that ended in between has recorded it, and not begun."""
+        return any(
+            op_id in (image.operation_id, *image.unmap_ids, *image.pull_ids)
+            for image in self._engine.images()
+        )
 
     def _permitted(self, message: Message, sender: str) -> Any:
         request = read_request(message, "nas")
@@ -164,7 +173,11 @@ class Commands:
         self._take(request.zvol, event)
 
     def _delete(self, request: wire.DelZvol, op_id: str) -> None:
-        image = self._known(request.zvol)
+        image = self._engine.image_of(request.zvol)
+        if image is None and self._pools.read_volume(f"{request.zpool}/{request.zvol}") is not None:
+            image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)  # it was never mapped
+            self._engine.add(image)
+        image = image or self._known(request.zvol)
         if image.pool != request.zpool:
             raise StateError(
                 f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"

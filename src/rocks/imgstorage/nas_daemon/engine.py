@@ -18,6 +18,7 @@ from rocks.imgstorage.store.nas import NasStore
 
 _log = logging.getLogger(__name__)
 
+_AGAIN_SECONDS = 10.0
 WORKERS = 8
 """Images that are worked on at the same time; transfers have threads of their own."""
 
@@ -85,13 +86,13 @@ class Engine:
             self._store.save(image)
             self._images[image.image_id] = image
 
-    def take(self, image_id: str, event: Event) -> Optional[Refusal]:
-        """Decide, record, and have a worker do what follows; the refusal when nothing does."""
+    def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Refusal]:
+        """Decide, record, and have a worker do what follows; the refusal when nothing does. `now` is UNIX time."""
         with self._lock:
             image = self._images.get(image_id)
             if image is None:
                 return Refusal("state", f"there is no image {image_id} (any more)", is_stale=True)
-            decision = decide(image, event, now_seconds())
+            decision = decide(image, event, now_seconds() if now is None else now)
             if isinstance(decision, Refusal):
                 _log.info("%s %s: refused: %s", image.zvol, type(event).__name__, decision.text)
                 return decision
@@ -107,7 +108,10 @@ class Engine:
                 self._again.add(image_id)
                 return
             self._busy.add(image_id)
-        self._workers.submit(self._work_on, image_id)
+        try:
+            self._workers.submit(self._work_on, image_id)
+        except RuntimeError:
+            pass  # the daemon is ending; what is open is gone on with at its next start
 
     def _record(self, image: Image, event: Event, decision: Decision) -> None:
         new = decision.image
@@ -139,6 +143,9 @@ class Engine:
                 pass
         except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
             _log.exception("a fault at image %s; please report this", image_id)
+            later = threading.Timer(_AGAIN_SECONDS, self.wake, (image_id,))
+            later.daemon = True
+            later.start()
         finally:
             with self._lock:
                 self._busy.discard(image_id)

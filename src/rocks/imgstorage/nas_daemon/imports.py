@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import struct
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Callable, Iterator, Mapping, Tuple, cast
+from typing import IO, Any, BinaryIO, Callable, Iterator, Mapping, Set, Tuple, cast
 
 from rocks.clock import Deadline
 from rocks.devices.pool_facts import SnapshotFact, VolumeFact
 from rocks.devices.pool_steps import PoolSteps
-from rocks.errors import IncoherentError, StateError, ToolError, UserError
+from rocks.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.imgstorage.nas_daemon.engine import Engine
 from rocks.imgstorage.perform.nas_deeds import BLOCK_BYTES
 from rocks.imgstorage.stream.frames import read_frames
@@ -48,6 +51,8 @@ class Imports:
         self._engine = engine
         self._frontend = frontend
         self._open_device = open_device
+        self._running: Set[str] = set()
+        self._lock = threading.Lock()
 
     def add(self, request: AddZvol) -> Mapping[str, Any]:
         """Make the volume; guid and size of it. StateError when there is one, but for an import that was cut."""
@@ -58,10 +63,10 @@ class Imports:
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or take another name"
             )
-        if found is not None and found.size_bytes != _rounded(request.size_bytes):
-            raise StateError(
-                f"ZVol {request.zvol} was left by another import, of {found.size_bytes} bytes; remove it first"
-            )
+        if found is not None:
+            # what an import left that was cut off, and may be another file's: nothing of it is kept
+            with self._alone(name):
+                self._pools.ensure_volume_gone(name, found.guid, may_lose_bytes=None)
         if request.origin is not None:
             self._clone(name, request)
         elif request.size_bytes > 0:
@@ -89,19 +94,32 @@ class Imports:
         if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
             raise IncoherentError(f"{opening.image_id} is not the volume that was made for this import")
         path = self._pools.wait_for_device(volume.name, Deadline(_DEVICE_SECONDS))
-        with self._open_device(path) as device:
-            say(connection.writer, {"ready": True})
-            for offset, data in _pieces(connection.reader):
-                if offset + len(data) > volume.size_bytes:
-                    raise IncoherentError(f"the import goes beyond the end of {volume.name}")
-                device.seek(offset)
-                device.write(data)
-            device.flush()
-            device.seek(0)
-            say(connection.writer, {"digest": _digest(device, volume.size_bytes)})
-        if hear(connection.reader).get("agreed") is True:
-            self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
-            say(connection.writer, {"complete": True})
+        with self._alone(volume.name):
+            with self._open_device(path) as device:
+                say(connection.writer, {"ready": True})
+                for offset, data in _pieces(connection.reader):
+                    if offset + len(data) > volume.size_bytes:
+                        raise IncoherentError(f"the import goes beyond the end of {volume.name}")
+                    device.seek(offset)
+                    device.write(data)
+                _put_on_disk(device)
+                device.seek(0)
+                say(connection.writer, {"digest": _digest(device, volume.size_bytes)})
+            if hear(connection.reader).get("agreed") is True:
+                self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
+                say(connection.writer, {"complete": True})
+
+    @contextmanager
+    def _alone(self, volume: str) -> Iterator[None]:
+        with self._lock:
+            if volume in self._running:
+                raise BusyError(f"{volume} is being brought in just now; wait for that, or end it")
+            self._running.add(volume)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(volume)
 
     def _clone(self, name: str, request: AddZvol) -> None:
         origin, _, wanted = str(request.origin).partition("@")
@@ -150,6 +168,19 @@ def _offset_of(payload: bytes) -> Tuple[int, bytes]:
     if len(payload) < _OFFSET.size:
         raise IncoherentError("a piece of the import does not say where it belongs")
     return _OFFSET.unpack_from(payload)[0], payload[_OFFSET.size :]
+
+
+def _put_on_disk(device: IO[bytes]) -> None:
+    """And out of memory, so that what is read next is what the disk has. ToolError when the disk did not take it."""
+    try:
+        number = device.fileno()
+    except OSError:
+        return  # a device in memory
+    try:
+        os.fsync(number)
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError as error:
+        raise ToolError(f"what was brought in did not get to the disk: {error.strerror}") from None
 
 
 def _digest(device: IO[bytes], size_bytes: int) -> str:

@@ -100,9 +100,9 @@ class NasService:
     def start(self) -> None:
         """Make the exports again, go on with what is open, and take requests. RocksError when it cannot start."""
         self._rebuild_exports()
-        context = server_context(self._identity)
+        server_context(self._identity)  # to say so now when it cannot be used
         self._server = StreamServer(
-            context,
+            lambda: server_context(self._identity),
             self._address,
             self._stream_port,
             self._transfers.serve,

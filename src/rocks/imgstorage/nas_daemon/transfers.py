@@ -139,6 +139,9 @@ class NasTransfers:
         def count(part_bytes: int, total_bytes: int) -> None:
             nonlocal meter
             now = self._allowed(opening, peer)
+            self._buckets[image.image_id].set_rate(
+                self._rate(now, opening.purpose)
+            )  # it may have been changed
             if bucket is not None:
                 wait_seconds(bucket.take(part_bytes, monotonic_seconds()))
             meter = meter or Meter(total_bytes, monotonic_seconds())
@@ -149,14 +152,6 @@ class NasTransfers:
                 self._hosts.heard(image.image_id, now.work.work_id)
 
         return count
-
-    def set_rates(self) -> None:
-        """Attributes have changed: what is under way goes on at the new rate."""
-        with self._lock:
-            for image_id, bucket in self._buckets.items():
-                image = self._engine.image(image_id)
-                if image is not None:
-                    bucket.set_rate(self._rate(image, SEED if image.state != RETURNING else RETURN))
 
     def _rate(self, image: Image, purpose: str) -> Optional[float]:
         """Bytes per second: the image's own, else the NAS's; never for the final return, which somebody waits for."""

@@ -80,8 +80,16 @@ class CopyDeeds:
         for name in (_volume(effect), names.temp_write_volume(effect.pool, effect.zvol)):
             volume = self._pools.read_volume(name)
             if volume is not None:
-                self._pools.ensure_renamed(name, volume.guid, names.aside_volume(name, epoch))
+                self._pools.ensure_renamed(name, volume.guid, self._free_aside(name, epoch))
         return NOTHING
+
+    def _free_aside(self, name: str, epoch: int) -> str:
+        """A host that has lost its record may have set aside under this epoch before."""
+        first = aside = names.aside_volume(name, epoch)
+        number = 2
+        while self._pools.read_volume(aside) is not None:
+            aside, number = f"{first}-{number}", number + 1
+        return aside
 
     def _ensure_temp_write(self, effect: steps.EnsureTempWrite, access: Access) -> Facts:
         del access

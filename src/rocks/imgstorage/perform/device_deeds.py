@@ -8,7 +8,7 @@ from typing import Callable, Dict, Type
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, Table
+from rocks.devices.mapping_tables import CHUNK_SECTORS, Linear, Snapshot, SnapshotMerge, Table
 from rocks.devices.pool_steps import PoolSteps
 from rocks.devices.session_steps import SessionSteps, SessionWanted
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError
@@ -25,6 +25,8 @@ _CLOSE_SECONDS = 10.0
 _MERGE_POLL_SECONDS = 0.5
 _HEADER = b"SnAp"
 _HEADER_BYTES = 8
+_CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
+_FIRST_BYTES = _CHUNK_BYTES + 16
 _MAPPER = "/dev/mapper/"
 
 Deed = Callable[..., Facts]
@@ -224,7 +226,7 @@ class DeviceDeeds:
         volume = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
         if volume is None:
             return Facts(has_changes=False)
-        return Facts(has_changes=any(self._read_start(self._temp_write(effect), _HEADER_BYTES)))
+        return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(effect), _FIRST_BYTES)))
 
     # --- helpers
 
@@ -237,6 +239,12 @@ class DeviceDeeds:
 
     def _overlay(self, effect: "steps.EnsureOverlayDevice | steps.EnsureMergeDevice") -> "tuple[str, str]":
         return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)
+
+
+def _holds_exceptions(start: bytes) -> bool:
+    """Whether the first entry of the first metadata area is used: an old chunk and a new one, and no chunk is new
+    number 0 (dm-snap-persistent.c, struct disk_exception)."""
+    return start[:4] == _HEADER and any(start[_CHUNK_BYTES + 8 : _CHUNK_BYTES + 16])
 
 
 def _sectors(access: Access) -> int:

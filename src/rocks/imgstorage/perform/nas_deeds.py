@@ -55,6 +55,7 @@ class NasDeeds:
             effects.ReadObstacles: self._read_obstacles,
             effects.EnsureVolumeGone: self._ensure_volume_gone,
             effects.EnsureSnapshot: self._ensure_snapshot,
+            effects.EnsureClone: self._ensure_clone,
             effects.EnsureRestored: self._ensure_restored,
         }
 
@@ -68,7 +69,10 @@ class NasDeeds:
     # --- the volume
 
     def _ensure_volume(self, effect: effects.EnsureVolume) -> Facts:
-        if self._pools.read_volume(effect.volume) is None:
+        found = self._pools.read_volume(effect.volume)
+        if effect.guid is not None:
+            _refuse_stranger(effect.volume, found, effect.guid)
+        if found is None:
             if effect.size_bytes <= 0:
                 raise StateError(
                     f"the volume {effect.volume} does not exist, and no size was given to make it with"
@@ -84,6 +88,9 @@ class NasDeeds:
         )
 
     def _ensure_lease(self, effect: effects.EnsureLease) -> Facts:
+        found = self._pools.read_volume(effect.volume)
+        if _is_not_ours(found, effect.only_on) or (found is None and effect.owner is None):
+            return NOTHING
         volume = self._volume(effect.volume)
         standing = int(volume.property_value(f"{PROPERTY_PREFIX}epoch") or 0)
         if standing > effect.epoch:
@@ -116,6 +123,8 @@ class NasDeeds:
         )
 
     def _ensure_only_hold(self, effect: effects.EnsureOnlyHold) -> Facts:
+        if _is_not_ours(self._pools.read_volume(effect.volume), effect.only_on):
+            return NOTHING
         if effect.name is not None and effect.guid is not None:
             self._pools.ensure_hold(effect.volume, effect.name, effect.guid, HOLD_TAG)
         for snapshot in self._pools.read_history(effect.volume).snapshots:
@@ -194,24 +203,43 @@ class NasDeeds:
         return NOTHING
 
     def _ensure_snapshot(self, effect: effects.EnsureSnapshot) -> Facts:
-        self._pools.ensure_snapshot(effect.volume, self._volume(effect.volume).guid, effect.name, AUTOMATIC)
+        volume = self._volume(effect.volume)
+        if effect.guid is not None:
+            _refuse_stranger(effect.volume, volume, effect.guid)
+        self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+        return Facts(volume_guid=volume.guid)
+
+    def _ensure_clone(self, effect: effects.EnsureClone) -> Facts:
+        self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
         return NOTHING
 
     def _ensure_restored(self, effect: effects.EnsureRestored) -> Facts:
-        beside = f"{effect.volume}-restoring"
-        if self._pools.read_volume(effect.aside) is None:
-            original = self._volume(effect.volume)
-            # once promoted, the clone owns the snapshot that it was made of
-            if self._pools.read_volume(beside) is None:
-                self._pools.ensure_clone(beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
-            clone = self._volume(beside)
-            if _find(self._pools.read_history(beside), effect.guid) is None:
-                self._pools.ensure_promoted(beside, clone.guid)
-            self._pools.ensure_renamed(effect.volume, original.guid, effect.aside)
-        clone_there = self._pools.read_volume(beside)
-        if clone_there is not None:
-            self._pools.ensure_renamed(beside, clone_there.guid, effect.volume)
-        return NOTHING
+        aside = self._pools.read_volume(effect.aside)
+        if aside is None:
+            _refuse_stranger(effect.volume, self._pools.read_volume(effect.volume), effect.original_guid)
+            self._promote(effect)
+            self._pools.ensure_renamed(effect.volume, effect.original_guid, effect.aside)
+        else:
+            _refuse_stranger(effect.aside, aside, effect.original_guid)
+        clone = self._pools.read_volume(effect.beside)
+        if clone is not None:
+            self._require_restored(effect, effect.beside)
+            self._pools.ensure_renamed(effect.beside, clone.guid, effect.volume)
+        self._require_restored(effect, effect.volume)
+        return Facts(volume_guid=self._volume(effect.volume).guid)
+
+    def _promote(self, effect: effects.EnsureRestored) -> None:
+        """Have the clone own the snapshot that it was made of; then that is no more the volume's."""
+        if _find(self._pools.read_history(effect.beside), effect.guid) is None:
+            self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+            self._pools.ensure_promoted(effect.beside, self._volume(effect.beside).guid)
+
+    def _require_restored(self, effect: effects.EnsureRestored, name: str) -> None:
+        if _find(self._pools.read_history(name), effect.guid) is None:
+            raise IncoherentError(
+                f"{name} has no snapshot of guid {effect.guid}, which is being restored; what was there before is "
+                f"{effect.aside}"
+            )
 
     def _volume(self, name: str) -> VolumeFact:
         volume = self._pools.read_volume(name)
@@ -224,3 +252,22 @@ class NasDeeds:
 
 def _find(history: History, guid: str) -> Optional[SnapshotFact]:
     return next((snapshot for snapshot in history.snapshots if snapshot.guid == guid), None)
+
+
+def _is_not_ours(found: Optional[VolumeFact], only_on: Optional[str]) -> bool:
+    return only_on is not None and (found is None or found.guid != only_on)
+
+
+def _refuse_stranger(name: str, found: Optional[VolumeFact], guid: str) -> None:
+    """StateError without the volume of an image that has been used, IncoherentError with another under its name."""
+    if found is None:
+        raise StateError(
+            f"the volume {name} (guid {guid}) is not there, and no empty one is made in its place: "
+            "`zfs list -t volume -o name,guid` on the NAS shows whether it has another name, to be put right with "
+            "`zfs rename`; if it is lost, `rocks remove host storageimg` forgets the image"
+        )
+    if found.guid != guid:
+        raise IncoherentError(
+            f"{name} has the guid {found.guid}, and the image's volume has {guid}: another volume has its name, and "
+            "is not touched; `zfs rename` on the NAS puts that right"
+        )

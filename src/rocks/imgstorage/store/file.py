@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Tuple
 
 from rocks.errors import IncoherentError, ToolError
 
@@ -79,11 +79,10 @@ class StoreFile:
             self._depth = 1
             try:
                 yield
+                self._execute("COMMIT")
             except BaseException:
                 self._connection.rollback()
                 raise
-            else:
-                self._execute("COMMIT")
             finally:
                 self._depth = 0
 
@@ -108,11 +107,11 @@ class StoreFile:
             f"INSERT INTO outbox ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", letter
         )
 
-    def waiting(self, most: int) -> List[Letter]:
-        """The oldest messages that are not sent yet."""
-        return [
-            Letter(*row) for row in self.rows(f"SELECT {_LETTER} FROM outbox ORDER BY id LIMIT ?", (most,))
-        ]
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> List[Letter]:
+        """The oldest messages that are not sent yet, but for those to some destinations."""
+        marks = ", ".join("?" for _ in passing_over)
+        sql = f"SELECT {_LETTER} FROM outbox WHERE destination NOT IN ({marks}) ORDER BY id LIMIT ?"
+        return [Letter(*row) for row in self.rows(sql, (*passing_over, most))]
 
     def letter(self, message_id: str) -> Optional[Letter]:
         """One that is not sent yet."""

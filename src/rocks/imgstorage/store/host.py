@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.store.file import Letter, StoreFile
@@ -12,6 +12,7 @@ from rocks.wire.codec import decode, encode
 
 _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);
+CREATE TABLE paused (zvol TEXT PRIMARY KEY);
 CREATE TABLE requests (
   op_id TEXT PRIMARY KEY, nas TEXT NOT NULL, zvol TEXT NOT NULL, body BLOB NOT NULL, answer BLOB
 );
@@ -67,6 +68,20 @@ class HostStore(StoreFile):
         """It has nothing of that image any more."""
         self.change("DELETE FROM copies WHERE zvol = ?", (zvol,))
 
+    # --- guests that were paused for want of room
+
+    def paused(self) -> Set[str]:
+        """Images whose guests the daemon has paused."""
+        return {zvol for (zvol,) in self.rows("SELECT zvol FROM paused")}
+
+    def set_paused(self, zvol: str) -> None:
+        """Its guest is about to be paused."""
+        self.change("INSERT INTO paused (zvol) VALUES (?) ON CONFLICT DO NOTHING", (zvol,))
+
+    def set_resumed(self, zvol: str) -> None:
+        """Its guest goes on."""
+        self.change("DELETE FROM paused WHERE zvol = ?", (zvol,))
+
     # --- requests
 
     def request(self, op_id: str) -> Optional[RequestRecord]:
@@ -87,7 +102,8 @@ class HostStore(StoreFile):
     def answer(self, op_id: str, destination: str, body: bytes) -> None:
         """Record the answer, and send it. Asked again, it is the same."""
         with self.transaction():
-            self.change("UPDATE requests SET answer = ? WHERE op_id = ?", (body, op_id))
+            # the request itself goes: it may hold secrets
+            self.change("UPDATE requests SET answer = ?, body = '' WHERE op_id = ?", (body, op_id))
             self.send_answer(op_id, destination, body)
             self.change(
                 "DELETE FROM requests WHERE answer IS NOT NULL AND rowid < (SELECT MAX(rowid) FROM requests) - ?",

@@ -6,6 +6,7 @@ Who connects is known by the certificate's common name and by nothing that he sa
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -16,11 +17,18 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from rocks.errors import HostError, IncoherentError, ToolError
 
+_log = logging.getLogger(__name__)
+
 SILENCE_SECONDS = 120.0
 """How long either end waits for the other's next byte before it gives the connection up; a transfer is resumable."""
 
 _OPENING_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 20.0
+_AFTER_ERROR_SECONDS = 1.0
+_REVOKED = "revoked.pem"
+_TIMELY = (9, 10, 11, 12)
+"""Not yet valid and expired, of a certificate and of a list of revoked ones (OpenSSL's x509_vfy.h)."""
+
 _WAITING_CONNECTIONS = 16
 
 
@@ -58,6 +66,10 @@ def _with_identity(context: ssl.SSLContext, identity: Identity) -> ssl.SSLContex
     try:
         context.load_cert_chain(str(identity.certificate), str(identity.key))
         context.load_verify_locations(str(identity.authority))
+        revoked = identity.authority.with_name(_REVOKED)
+        if revoked.exists():
+            context.load_verify_locations(str(revoked))
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (OSError, ssl.SSLError) as error:
         raise ToolError(
             f"the certificate in {identity.certificate.parent} cannot be used ({error}); "
@@ -91,13 +103,17 @@ class StreamServer:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         address: str,
         port: int,
         serve: Callable[[Connection], None],
         limit: int,
     ) -> None:
-        """`serve` gets each connection and must not raise. HostError when the address cannot be listened on."""
+        """`serve` gets each connection and must not raise. HostError when the address cannot be listened on.
+
+        `context` is asked for each connection, since certificates are renewed, and revoked, while a daemon runs.
+        """
+        self._closed = threading.Event()
         self._context = context
         self._serve = serve
         self._slots = threading.BoundedSemaphore(limit)
@@ -111,6 +127,7 @@ class StreamServer:
 
     def close(self) -> None:
         """Accept nothing more. What is open goes on to its end."""
+        self._closed.set()
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -123,19 +140,25 @@ class StreamServer:
             self._slots.acquire()
             try:
                 plain, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(target=self._handle, args=(plain,), name="transfer", daemon=True).start()
+                threading.Thread(target=self._handle, args=(plain,), name="transfer", daemon=True).start()
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread could be started
+                self._slots.release()
+                if self._closed.is_set():
+                    return
+                _log.warning("a transfer could not be begun: %s", error)
+                self._closed.wait(_AFTER_ERROR_SECONDS)
 
     def _handle(self, plain: socket.socket) -> None:
         try:
             plain.settimeout(_HANDSHAKE_SECONDS)
-            with plain, self._context.wrap_socket(plain, server_side=True) as stream:
+            with plain, self._context().wrap_socket(plain, server_side=True) as stream:
                 _prepare(stream)
                 with _files(stream) as (reader, writer):
                     opening = reader.readline(_OPENING_BYTES)
                     if opening.endswith(b"\n"):
                         self._serve(Connection(_common_name(stream), opening[:-1], reader, writer))
+        except ToolError as error:
+            _log.error("transfers are refused: %s", error)
         except (OSError, IncoherentError):
             pass  # no certificate of ours, or gone before it said what it wanted
         finally:
@@ -176,6 +199,11 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _TIMELY:
+            raise HostError(
+                f"the transfer with {name} was not begun: {error.verify_message}; renew it on the frontend by "
+                f"`rocks add host certificate {name} replace=yes` and sync, and look at the clocks of both"
+            ) from None
         raise IncoherentError(
             f"the transfer with {name} was not begun: its certificate is not its own ({error.verify_message})"
         ) from None

@@ -13,7 +13,7 @@ class Command(rocks.commands.Command):
     Have an image unmapped that does not get there by itself. A mapping under way is undone, an idle image is brought
     home with its changes, one that is held goes on where it stopped. Nothing is lost by that.
 
-    Only with force=yes and a reason is what only the host has given up, and only for an image that is held; the image
+    Only with force=yes and a reason is what only the host has given up, for a host that will not return; the image
     is then what the NAS has. What that would lose is said first, by the command without force. The host's copy is
     never destroyed: it is set aside.
 

@@ -1,0 +1,246 @@
+"""Giving up what only a host has, in every state; failures that mean "in use"; who is told of which pull."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.imgstorage.model import effects, host_actions, refusals, schedule
+from rocks.imgstorage.model.effects import AskHost
+from rocks.imgstorage.model.events import (
+    Abandon,
+    EffectDone,
+    Event,
+    HostFailed,
+    Map,
+    PullNow,
+    Restore,
+    RetryDue,
+    StartPull,
+    StartSeed,
+    Unmap,
+)
+from rocks.imgstorage.model.facts import CopyFact
+from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.model.image import Copy, Image, Refusal
+from rocks.imgstorage.model.states import HOST_HAS_IT, STATES, State
+from rocks.imgstorage.model.table import TABLE, Refuse
+from tests.unit.imgstorage.records import (
+    GIB,
+    HOST,
+    MAP,
+    NAS_FACTS,
+    NOW,
+    ROOMY,
+    after,
+    decided,
+    finish_step,
+    finished,
+    new_image,
+    record,
+    refused,
+)
+
+GIVE_UP = Abandon("abandon-1", "it burns", force=True)
+
+
+def host_failed(image: Image, family: str) -> Image:
+    """The record after the host has failed in the open step, whose NAS part is done."""
+    while image.work is not None and image.work.asked is None:
+        image = after(image, _done(image))
+    assert image.work is not None
+    return after(image, HostFailed(image.work.work_id, HOST, image.epoch, family, "vm-vol-snap is in use"))
+
+
+def _done(image: Image) -> Event:
+    assert image.work is not None
+    return EffectDone(image.work.work_id, image.work.position)
+
+
+# --- giving up -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", HOST_HAS_IT)
+def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
+    """At once: a new epoch, the copy is suspect, the reason is kept, and the image is free afterwards."""
+    image = record(state)
+    decision = decided(image, GIVE_UP)
+    given_up = decision.image
+    assert given_up is not None and given_up.state == "held" and given_up.held_from == state
+    assert given_up.epoch == image.epoch + 1 and given_up.abandon_reason == "it burns"
+    if image.sync:
+        copy = given_up.copy_on(HOST)
+        assert copy is not None and copy.kind == "suspect"
+    while given_up.state == "held":
+        decision = finish_step(given_up)
+        assert decision.image is not None
+        given_up = decision.image
+    assert given_up.state == "unmapped" and given_up.abandon_reason == "it burns"
+    assert [(outcome.op_id, outcome.family) for outcome in decision.outcomes] == [("abandon-1", None)]
+    assert after(given_up, replace(MAP, host="vmh2", lease_token=9)).state == "mapping"
+
+
+@pytest.mark.parametrize("state", HOST_HAS_IT)
+def test_a_host_known_to_be_off_needs_no_force(state: State) -> None:
+    """The fence has spoken."""
+    assert after(record(state), Abandon("abandon-1", "fenced", is_fenced=True)).state == "held"
+
+
+@pytest.mark.parametrize("state", [*HOST_HAS_IT, "held"])
+def test_without_force_it_says_what_would_be_lost(state: State) -> None:
+    """And how to say it."""
+    refusal = refused(record(state), Abandon("abandon-1", "it burns"))
+    assert "force=yes reason=" in refusal.text and HOST in refusal.text and "loses what" in refusal.text
+    if state in ("mapped", "local", "returning"):
+        assert "since the snapshot img-1-1-" in refusal.text
+
+
+def test_who_waits_for_a_host_that_is_given_up_is_told() -> None:
+    """A map, an unmap and a pull do not wait for ever."""
+    assert decided(record("mapping"), GIVE_UP).outcomes[0].op_id == MAP.op_id
+    waiting = after(after(record("pulling"), PullNow("pull-1")), Unmap("unmap-1"))
+    decision = decided(waiting, GIVE_UP)
+    assert {outcome.op_id for outcome in decision.outcomes} == {"pull-1", "unmap-1"}
+    assert all(outcome.family == "host" and "it burns" in outcome.text for outcome in decision.outcomes)
+    assert decision.image is not None and not decision.image.pull_ids and not decision.image.unmap_ids
+
+
+def test_changes_that_block_a_map_can_be_given_up() -> None:
+    """Of a host that will never return; its copy is kept, and its next report changes nothing."""
+    image = replace(new_image(), epoch=3, copies=(Copy("vmh2", "tank", "dirty", "900"),))
+    assert "rocks clean host storagemap" in refused(image, MAP).text
+    assert "vmh2" in refused(image, Abandon("abandon-1", "it burns")).text
+    decision = decided(image, GIVE_UP)
+    given_up = decision.image
+    assert given_up is not None and given_up.epoch == 4 and given_up.abandon_reason == "it burns"
+    assert given_up.copies == (Copy("vmh2", "tank", "suspect", "900"),)
+    assert [outcome.op_id for outcome in decision.outcomes] == ["abandon-1"]
+    assert after(given_up, MAP).state == "mapping"
+    assert "no host has anything" in refused(new_image(), GIVE_UP).text
+
+
+# --- in use --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["mapped", "remote", "local"])
+def test_an_unmap_under_a_running_guest_leaves_the_image_where_it_was(state: State) -> None:
+    """The host says that the device is in use, which is no reason to try for ever."""
+    back = after(record(state), Unmap("unmap-1"))
+    assert back.work is not None and back.work.step in ("drop", "detach")
+    ended = decided(
+        back, HostFailed(back.work.work_id, HOST, back.epoch, "busy", "/dev/mapper/vm-vol-snap is in use")
+    )
+    assert ended.image is not None and ended.image.state == state and ended.image.work is None
+    assert [outcome.op_id for outcome in ended.outcomes] == ["unmap-1"]
+    text = ended.outcomes[0].text
+    assert text.startswith("Error detaching iSCSI target from compute node: ") and "in use" in text
+
+
+def test_busy_elsewhere_is_waited_for() -> None:
+    """A transfer or a switch that finds somebody else at it is tried again."""
+    image = finished(record("returning"))
+    assert image.work is not None and image.work.step == "return"
+    for busy in (image, record("switching")):
+        waiting = host_failed(busy, "busy")
+        assert waiting.state == busy.state and waiting.retry_at is not None
+        assert after(waiting, RetryDue(), NOW + 10**6).work is not None
+
+
+# --- pulls ---------------------------------------------------------------------------------------------------------
+
+
+def pulled(image: Image) -> tuple[Image, list[str]]:
+    """The record after a whole pull, and who was told."""
+    told: list[str] = []
+    while image.state == "pulling":
+        decision = finish_step(image)
+        assert decision.image is not None
+        image = decision.image
+        told += [outcome.op_id for outcome in decision.outcomes]
+    return image, told
+
+
+def test_a_pull_that_was_asked_for_while_one_runs_waits_for_the_next() -> None:
+    """The snapshot that is on its way may be older than the request."""
+    pulling = after(after(record("local"), PullNow("pull-1")), StartPull())
+    image, told = pulled(after(pulling, PullNow("pull-2")))
+    assert told == ["pull-1"] and image.pull_ids == ("pull-2",)
+    job = schedule.job_of(image, NOW, NOW + 999, NOW)
+    assert job is not None and job.kind == "asked pull"
+    image, told = pulled(after(image, StartPull()))
+    assert told == ["pull-2"] and image.pull_ids == ()
+
+
+def test_a_cut_pull_answers_only_those_who_asked_before_it() -> None:
+    """Its snapshot is sent first, whoever has asked meanwhile."""
+    pulling = after(after(record("local"), PullNow("pull-1")), StartPull())
+    cut = after(host_failed(pulling, "host"), PullNow("pull-2"))
+    image, told = pulled(after(cut, StartPull(), NOW + 10**6))
+    assert told == ["pull-1"] and image.pull_ids == ("pull-2",)
+
+
+# --- a host without a record ---------------------------------------------------------------------------------------
+
+
+def test_a_lost_record_does_not_say_that_nothing_was_written() -> None:
+    """What is there is looked at before the map is called dropped."""
+    request = effects.DropMap("vm-vol", "tank", "iqn.x", discards=False)
+    sequence = host_actions.host_effects(request, HostImage("vm-vol"), 2)
+    assert not isinstance(sequence, Refusal)
+    kinds = [type(effect) for effect in sequence]
+    assert kinds.index(host_actions.RequireTempWriteEmpty) < kinds.index(host_actions.EnsureSessionGone)
+    assert kinds[0] is host_actions.EnsureDeviceGone
+    assert host_actions.EnsureTempWriteGone not in kinds and host_actions.RecordStage not in kinds
+
+
+def test_what_a_lost_record_had_written_is_held() -> None:
+    """The copy that the host is then asked for is refused there; nothing is dropped."""
+    back = after(record("mapped"), Unmap("unmap-1"))
+    facts = replace(ROOMY, has_temp_write=True)
+    mapped = finished(back, replace(NAS_FACTS, has_changes=True), facts)
+    assert mapped.state == "mapped" and mapped.unmap_ids == ("unmap-1",)
+    seeding = after(mapped, StartSeed())
+    assert seeding.work is not None
+    ask = seeding.work.effects[-1]
+    assert isinstance(ask, AskHost)
+    refusal = host_actions.host_effects(ask.request, HostImage("vm-vol"), seeding.epoch)
+    assert isinstance(refusal, Refusal)
+    assert host_failed(seeding, refusal.family).state == "held"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_temp_write_volume_is_set_aside_at_the_next_map(sync: bool) -> None:
+    """Although the host knows nothing of the image, and although its copy is at the base."""
+    copy = CopyFact(
+        exists=True,
+        guid="1000",
+        size_bytes=8 * GIB,
+        has_temp_write=True,
+        free_bytes=100 * GIB,
+        pool_bytes=200 * GIB,
+    )
+    mapping = finished(after(new_image(), replace(MAP, sync=sync)), copy=copy)
+    assert mapping.work is not None
+    ask = mapping.work.effects[-1]
+    assert isinstance(ask, AskHost) and isinstance(ask.request, (effects.MapOverlay, effects.MapRemote))
+    assert ask.request.sets_aside
+    sequence = host_actions.host_effects(ask.request, HostImage("vm-vol"), mapping.epoch)
+    assert not isinstance(sequence, Refusal)
+    assert any(isinstance(effect, host_actions.EnsureSetAside) for effect in sequence)
+
+
+# --- texts ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_text_names_a_command_that_is_not_there() -> None:
+    """And none promises that a destruction is taken back."""
+    texts = [entry.text for entry in TABLE if isinstance(entry, Refuse)]
+    texts += [
+        refusals.refusal_text(state, event)
+        for state in STATES
+        for event in (Map, Unmap, PullNow, Restore, Abandon)
+    ]
+    assert not [text for text in texts if "repair host" in text or "takes that back" in text]
+    deleting = refused(record("deleting"), replace(MAP, op_id="map-2"))
+    assert deleting.text == "ZVol vm-vol is busy: it is to be destroyed"

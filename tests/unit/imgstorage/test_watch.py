@@ -1,0 +1,109 @@
+"""A temp-write volume that fills: more is reserved in time; the guest is paused before it is full, then goes on."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.fake.mappings import FakeMappings
+from rocks.devices.fake.pools import FakePools
+from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotStatus
+from rocks.imgstorage.host_daemon.watch import TempWriteWatch
+from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.store.host import CopyRecord, HostStore
+
+GIB = 2**30
+ZVOL, COW, ORIGIN = "a-vol", "tank/a-vol-temp-write", "/dev/origin"
+SECTORS = 8 * GIB // 512
+
+
+class Host:
+    """One image under a temp-write volume, with its guest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pools = FakePools({"tank": 20 * GIB})
+        self.pools.ensure_volume(COW, 8 * GIB, 8192, GIB)
+        self.mappings = FakeMappings(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.mappings.ensure("a-vol-origin", Linear(SECTORS, ORIGIN))
+        self.mappings.ensure("a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}"))
+        self.domains = FakeDomains()
+        self.domains.define("<domain><name>a</name><memory>1</memory></domain>")
+        self.domains.start("a")
+        self.store = HostStore(folder / "host.db")
+        self.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="overlay"), {}))
+
+    def watch(self) -> TempWriteWatch:
+        """As after a restart of the daemon."""
+        return TempWriteWatch(self.store, self.pools, self.mappings, lambda: nullcontext(self.domains))
+
+    def fill(self, used_bytes: int) -> None:
+        """The guest has written so much."""
+        self.mappings.mappings["a-vol-snap"].set_status = SnapshotStatus(used_bytes // 512, SECTORS, 16, "ok")
+
+    @property
+    def guest(self) -> str:
+        """The guest's state."""
+        fact = self.domains.find("a")
+        assert fact is not None
+        return fact.state
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host with 20 GiB, of which one is reserved."""
+    return Host(tmp_path)
+
+
+def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
+    """Nothing while there is room; then half as much again as is used."""
+    watch = host.watch()
+    host.fill(GIB // 4)
+    watch.look()
+    fact = host.pools.read_volume(COW)
+    assert fact is not None
+    assert fact.reserved_bytes == GIB
+    host.pools.leave_free("tank", 2 * GIB)
+    host.fill(5 * GIB // 2)
+    watch.look()
+    fact = host.pools.read_volume(COW)
+    assert fact is not None
+    assert fact.reserved_bytes > GIB
+    assert host.guest == "running"
+
+
+def test_guest_is_paused_before_the_volume_is_full_and_goes_on_after_a_restart(host: Host) -> None:
+    """The pool is full: paused once. With room again it goes on, though the daemon was restarted meanwhile."""
+    host.pools.leave_free("tank", GIB // 100)
+    host.fill(GIB - GIB // 100)
+    host.watch().look()
+    assert host.guest == "paused"
+    host.watch().look()
+    assert host.guest == "paused"
+    host.pools.leave_free("tank", 10 * GIB)
+    host.watch().look()
+    assert host.guest == "running"
+
+
+def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
+    """There is no temp-write volume any more that could fill."""
+    host.pools.leave_free("tank", 0)
+    host.fill(GIB)
+    host.watch().look()
+    assert host.guest == "paused"
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
+    host.watch().look()
+    assert host.guest == "running"
+
+
+def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:
+    """It is not ours to let go."""
+    host.domains.suspend("a")
+    host.pools.leave_free("tank", 0)
+    host.fill(GIB)
+    host.watch().look()
+    host.pools.leave_free("tank", 10 * GIB)
+    host.watch().look()
+    assert host.guest == "paused"
