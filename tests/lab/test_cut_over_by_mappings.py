@@ -1,66 +1,9 @@
-"""A volume is moved below a running writer by our own switches: no block is lost, and none of them is the longest wait.
-
-The writer keeps what the disk must hold in memory and compares every read (`lab/instruments/model_writer.c`).
-"""
+"""A volume is moved below a running writer by our own switches, and no block is lost."""
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
-from pathlib import Path
-from typing import Any
-
 from lab.machines.lab import Lab
-from lab.machines.machine import LabMachine
-
-_HERE = Path(__file__).parent
-_SOURCES = _HERE.parents[1] / "src"
-_PLACE = "/root/cut-over"
-_LOG = "/var/log/writer.log"
-_SIZE_MB = 32
-
-_PREPARE = f"""
-pool=vmpool
-zfs create -s -V {_SIZE_MB}M -o volblocksize=16k $pool/remote
-zfs create -s -V {_SIZE_MB + 8}M -o volblocksize=8k $pool/cow
-udevadm settle
-dd if=/dev/urandom of=/dev/zvol/$pool/remote bs=1M count={_SIZE_MB} conv=fsync status=none
-zfs snapshot $pool/remote@base
-"""
-_COPY = "zfs send -cL vmpool/remote@base | zfs receive -u vmpool/local; udevadm settle; sleep 1\n"
-
-
-def carry_sources(machine: LabMachine) -> None:
-    """Our modules and the program, onto the machine."""
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for path in sorted((_SOURCES / "rocks").rglob("*.py")):
-            archive.add(path, str(path.relative_to(_SOURCES)))
-    machine.write_file(f"{_PLACE}.tar", target.getvalue())
-    machine.shell(f"mkdir -p {_PLACE}\ntar -xf {_PLACE}.tar -C {_PLACE}\n", 60)
-    machine.write_file(f"{_PLACE}/steps.py", (_HERE / "cut_over_steps.py").read_bytes())
-
-
-def do(machine: LabMachine, step: str) -> list[dict[str, Any]]:
-    """One step; what it told."""
-    told = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 240)
-    return [json.loads(line) for line in told.text.splitlines()]
-
-
-def cut_over(machine: LabMachine) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """The whole story under a writer: what the writer said, event → its last report; step → its stall in seconds."""
-    machine.shell(_PREPARE, 120)
-    do(machine, "begin")
-    machine.start_program("writer", ["/root/model_writer", "/dev/mapper/disk", "/dev/zvol/vmpool/local"])
-    machine.wait_for(["cat", _LOG], '"loaded"', 60)
-    machine.shell(_COPY, 180)
-    told = [line for step in ("move", "merge", "end") for line in do(machine, step)]
-    machine.run(["systemctl", "stop", "writer"], 60)
-    lines = machine.read_file(_LOG).decode().splitlines()
-    reports = [json.loads(line) for line in lines if line.startswith("{")]
-    said = {str(report["event"]) + str(report.get("device", "")): report for report in reports}
-    return said, {line["step"]: line["stall"] for line in told}
+from tests.lab.switches import carry_sources, cut_over
 
 
 def test_nothing_is_lost_below_a_running_writer(lab: Lab) -> None:
@@ -76,24 +19,3 @@ def test_nothing_is_lost_below_a_running_writer(lab: Lab) -> None:
     assert set(stalls) == {"move", "merge", "end"}
     assert 0 < max(stalls.values()) < 0.5
     assert "suspended" not in machine.run(["dmsetup", "info", "disk"]).text.lower()
-
-
-def test_a_mover_that_is_killed_leaves_no_disk_suspended(lab: Lab) -> None:
-    """At sixteen moments from its start to its end: the disk runs on one table or the other, and no write is lost."""
-    machine = lab["vmh1"]
-    carry_sources(machine)
-    machine.copy_in(lab.model_writer, "/root/model_writer", "755")
-    machine.shell(_PREPARE, 120)
-    do(machine, "begin")
-    machine.start_program("writer", ["/root/model_writer", "/dev/mapper/disk"])
-    machine.wait_for(["cat", _LOG], '"loaded"', 60)
-    machine.shell(_COPY, 180)
-    told = do(machine, "kills")
-    print(told)
-    assert [left["suspended"] for left in told] == [False] * 16
-    assert {left["moved"] for left in told} == {False, True}
-    machine.run(["systemctl", "stop", "writer"], 60)
-    lines = machine.read_file(_LOG).decode().splitlines()
-    result = next(json.loads(line) for line in lines if '"result"' in line)
-    print(result)
-    assert (result["mismatches"], result["errors"]) == (0, 0)

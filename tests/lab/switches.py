@@ -1,0 +1,62 @@
+"""A volume that is moved below a running writer by our own switches.
+
+The writer keeps what the disk must hold in memory and compares every read (`lab/instruments/model_writer.c`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from lab.machines.machine import LabMachine
+
+_HERE = Path(__file__).parent
+_SOURCES = _HERE.parents[1] / "src"
+_PLACE = "/root/cut-over"
+LOG = "/var/log/writer.log"
+_SIZE_MB = 32
+
+PREPARE = f"""
+pool=vmpool
+zfs create -s -V {_SIZE_MB}M -o volblocksize=16k $pool/remote
+zfs create -s -V {_SIZE_MB + 8}M -o volblocksize=8k $pool/cow
+udevadm settle
+dd if=/dev/urandom of=/dev/zvol/$pool/remote bs=1M count={_SIZE_MB} conv=fsync status=none
+zfs snapshot $pool/remote@base
+"""
+COPY = "zfs send -cL vmpool/remote@base | zfs receive -u vmpool/local; udevadm settle; sleep 1\n"
+
+
+def carry_sources(machine: LabMachine) -> None:
+    """Our modules and the program, onto the machine."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for path in sorted((_SOURCES / "rocks").rglob("*.py")):
+            archive.add(path, str(path.relative_to(_SOURCES)))
+    machine.write_file(f"{_PLACE}.tar", target.getvalue())
+    machine.shell(f"mkdir -p {_PLACE}\ntar -xf {_PLACE}.tar -C {_PLACE}\n", 60)
+    machine.write_file(f"{_PLACE}/steps.py", (_HERE / "cut_over_steps.py").read_bytes())
+
+
+def do(machine: LabMachine, step: str) -> list[dict[str, Any]]:
+    """One step; what it told."""
+    told = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 240)
+    return [json.loads(line) for line in told.text.splitlines()]
+
+
+def cut_over(machine: LabMachine) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """The whole story under a writer: what the writer said, event → its last report; step → its stall in seconds."""
+    machine.shell(PREPARE, 120)
+    do(machine, "begin")
+    machine.start_program("writer", ["/root/model_writer", "/dev/mapper/disk", "/dev/zvol/vmpool/local"])
+    machine.wait_for(["cat", LOG], '"loaded"', 60)
+    machine.shell(COPY, 180)
+    told = [line for step in ("move", "merge", "end") for line in do(machine, step)]
+    machine.run(["systemctl", "stop", "writer"], 60)
+    lines = machine.read_file(LOG).decode().splitlines()
+    reports = [json.loads(line) for line in lines if line.startswith("{")]
+    said = {str(report["event"]) + str(report.get("device", "")): report for report in reports}
+    return said, {line["step"]: line["stall"] for line in told}
