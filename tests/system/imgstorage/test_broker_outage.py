@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -38,8 +38,8 @@ class ListOutbox:
         self.messages: list[Message] = []
         self.why: dict[str, RocksError] = {}
 
-    def waiting(self, most: int) -> Sequence[Message]:
-        return self.messages[:most]
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
+        return [message for message in self.messages if message.to not in passing_over][:most]
 
     def sent(self, message_id: str) -> None:
         self.messages = [message for message in self.messages if message.message_id != message_id]
