@@ -104,6 +104,11 @@ class DeviceDeeds:
     def _ensure_unused(self, effect: steps.EnsureUnused, access: Access) -> Facts:
         del access
         mapping = self._mappings.read(names.guest_device(effect.zvol))
+        # udev looks into a device for a moment when a guest has let go of it
+        deadline = Deadline(_CLOSE_SECONDS / 2)
+        while mapping is not None and mapping.open_count and not deadline.passed():
+            wait_seconds(_MERGE_POLL_SECONDS)
+            mapping = self._mappings.read(mapping.name)
         if mapping is not None and mapping.open_count:
             # not StateError: whoever has it may close it any moment, and an image is not held for that
             raise BusyError(
