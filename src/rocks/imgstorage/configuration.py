@@ -35,14 +35,18 @@ def read_configuration(path: Path = PATH) -> Configuration:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StateError(f"{path} is missing; on the frontend: `rocks sync host imgstorage`") from None
+        raise StateError(
+            f"{path} is missing; put there what `rocks report host imgstorage` says on the frontend"
+        ) from None
     except (OSError, ValueError) as error:
         raise StateError(
-            f"{path} cannot be read ({error}); on the frontend: `rocks sync host imgstorage`"
+            f"{path} cannot be read ({error}); put there what `rocks report host imgstorage` says on the frontend"
         ) from None
     values = found[0] if isinstance(found, list) and len(found) == 1 else None
     if not isinstance(values, dict):
-        raise StateError(f"{path} is no list of one object; on the frontend: `rocks sync host imgstorage`")
+        raise StateError(
+            f"{path} is no list of one object; put there what `rocks report host imgstorage` says on the frontend"
+        )
     workers = _text(path, values, "img_sync_workers", "8")
     if not workers.isdigit() or not 0 < int(workers) <= 64:
         raise StateError(f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to 64 is needed")
@@ -73,5 +77,7 @@ def storage_address(node: str, network: str) -> str:
 def _text(path: Path, values: Any, key: str, default: Optional[str] = None) -> str:
     value = values.get(key, default)
     if not isinstance(value, str) or not value:
-        raise StateError(f"{key} is missing in {path}; on the frontend: `rocks sync host imgstorage`")
+        raise StateError(
+            f"{key} is missing in {path}; put there what `rocks report host imgstorage` says on the frontend"
+        )
     return value

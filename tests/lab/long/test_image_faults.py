@@ -30,14 +30,15 @@ def begin(images: ImageSite, seconds: float) -> int:
     return images.site.count("vmh1", GUEST)
 
 
-def finish(images: ImageSite, beyond: int) -> None:
-    """It becomes local, counts on, ends, and is at home whole."""
+def finish(images: ImageSite, beyond: int) -> int:
+    """It becomes local, counts on, ends, and is at home whole; returns the count that is at home."""
     images.wait_until_local("vmh1", 240)
     images.site.wait_for_count("vmh1", GUEST, beyond=beyond)
     images.site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped", 240)
-    images.count_at_home(images.site.count("vmh1", GUEST))
+    home = images.count_at_home(images.site.count("vmh1", GUEST))
     assert images.leftovers("vmh1") == []
+    return home
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
@@ -47,7 +48,7 @@ def test_daemon_is_killed(images: ImageSite, name: str, seconds: float) -> None:
     seen = begin(images, seconds)
     machine = images.site.lab[name]
     machine.run(["systemctl", "kill", "--signal=KILL", image_storage.unit_of(machine)])
-    finish(images, seen)
+    assert finish(images, seen) > seen
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
@@ -56,7 +57,7 @@ def test_nas_loses_its_power(images: ImageSite, seconds: float) -> None:
     seen = begin(images, seconds)
     images.nas.kill()
     images.nas.boot()
-    finish(images, seen)
+    assert finish(images, seen) > seen
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
@@ -68,7 +69,7 @@ def test_host_loses_its_power(images: ImageSite, seconds: float) -> None:
     host.boot()
     images.site.done("start", "host", "vm", GUEST)
     images.site.wait_for_count("vmh1", GUEST, beyond=seen - 1)
-    finish(images, seen)
+    assert finish(images, seen) > seen
 
 
 def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
@@ -77,4 +78,4 @@ def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
     images.nas.cut()
     time.sleep(60)
     images.nas.mend()
-    finish(images, seen)
+    assert finish(images, seen) > seen

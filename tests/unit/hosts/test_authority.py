@@ -98,7 +98,11 @@ def test_nothing_is_open_to_others(authority: Authority, tmp_path: Path) -> None
 def test_python_takes_the_pair_from_one_file(authority: Authority, tmp_path: Path) -> None:
     authority.issue(_wanted("nas-0-0"))
     (tmp_path / "node.pem").write_bytes(authority.carried("nas-0-0").pair)
-    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(tmp_path / "node.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(tmp_path / "node.pem")
+    (tmp_path / "node.pem").write_bytes(b"no certificate")
+    with pytest.raises(ssl.SSLError):
+        context.load_cert_chain(tmp_path / "node.pem")
 
 
 def test_names_that_no_certificate_carries(authority: Authority) -> None:
