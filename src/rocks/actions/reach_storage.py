@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.reach_hosts import fleet_addresses
 from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import local_host
+from rocks.errors import HostError
 from rocks.imgstorage.client import StorageClient, broker_settings
 
 if TYPE_CHECKING:
@@ -41,4 +42,9 @@ def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContex
     network = found.value if found is not None and found.value else "local"
     folder = Path(os.environ.get("ROCKS_PKI_FOLDER") or "/etc/rocks/pki")
     pair = folder / "node.pem"
-    return storage_address(nas, network), STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))
+    try:
+        address = storage_address(nas, network)
+    except HostError:
+        # no name service knows it: the database does
+        address = fleet_addresses(database, [nas])[0].address
+    return address, STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))

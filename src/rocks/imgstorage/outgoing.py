@@ -13,6 +13,8 @@ from rocks.imgstorage.store.file import Letter, StoreFile
 _log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 5.0
+BROKER_SECONDS = 15.0
+"""How long a daemon's start waits for the broker."""
 
 Lost = Callable[[Letter, RocksError], None]
 """Is told of a message that nobody will ever get."""

@@ -19,7 +19,7 @@ from rocks.imgstorage.host_daemon.engine import HostEngine
 from rocks.imgstorage.host_daemon.releases import ReleaseWatch
 from rocks.imgstorage.host_daemon.rows import device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
-from rocks.imgstorage.outgoing import Postman
+from rocks.imgstorage.outgoing import BROKER_SECONDS, Postman
 from rocks.imgstorage.perform.copy_deeds import CopyDeeds
 from rocks.imgstorage.perform.device_deeds import DeviceDeeds, read_start
 from rocks.imgstorage.perform.host_deeds import HostDeeds
@@ -91,6 +91,8 @@ class HostService:
         self._postman.start()
         self._watch.start()
         self._releases.start()
+        # who waits for this daemon's start may ask it something next; a broker that is away is not waited for
+        self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:

@@ -27,7 +27,7 @@ from rocks.imgstorage.nas_daemon.housekeeping import Housekeeping
 from rocks.imgstorage.nas_daemon.imports import Imports, OpenDevice, open_device
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.transfers import NasTransfers
-from rocks.imgstorage.outgoing import Postman
+from rocks.imgstorage.outgoing import BROKER_SECONDS, Postman
 from rocks.imgstorage.perform.nas_deeds import NasDeeds, Portal
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore
@@ -115,6 +115,8 @@ class NasService:
         self._postman.start()
         self._clockwork.start()
         self._housekeeping.start()
+        # who waits for this daemon's start may ask it something next; a broker that is away is not waited for
+        self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:
