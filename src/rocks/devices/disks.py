@@ -83,10 +83,8 @@ def _is_there(path: Path, is_block: bool) -> bool:
 
 def _make_image(path: Path, wanted: DiskWanted) -> None:
     _remove_leftovers(path)
-    unfinished = path.with_name(f"{_unfinished_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
-    descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    unfinished, descriptor = _open_unfinished(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         _fill(unfinished, descriptor, wanted)
         os.fsync(descriptor)
         try:
@@ -97,6 +95,20 @@ def _make_image(path: Path, wanted: DiskWanted) -> None:
         unfinished.unlink()
         os.close(descriptor)
     sync_folder(path.parent)
+
+
+def _open_unfinished(path: Path) -> "tuple[Path, int]":
+    """A new file beside the path, open and locked.
+
+    Between making and locking it, another process may take it for a leftover and remove it; then there is a next one.
+    """
+    while True:
+        unfinished = path.with_name(f"{_unfinished_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 1:
+            return unfinished, descriptor
+        os.close(descriptor)
 
 
 def _fill(unfinished: Path, descriptor: int, wanted: DiskWanted) -> None:
@@ -117,7 +129,10 @@ def _unfinished_prefix(path: Path) -> str:
 def _remove_leftovers(path: Path) -> None:
     """Remove what a killed creation left; one that is still at work holds its file locked."""
     for leftover in list(_leftovers(path)):
-        descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its maker has finished, or somebody else has removed it
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
