@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import shutil
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from rocks.errors import StateError, UserError
 
 _BUSYBOX = Path("/bin/busybox")
 _INIT = Path(__file__).with_name("init")
+_ROLES = Path(__file__).with_name("roles")
 _KERNEL_NAME = "VMLINUZ"
 _INITRAMFS_NAME = "INITRD"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
@@ -34,8 +38,8 @@ def ensure_base_image(unpacked_kernel: Path, folder: Path) -> Path:
     return base
 
 
-def make_disk(base: Path, disk: Path, name: str, size_bytes: int) -> None:
-    """A sparse copy of `base` at `disk` that boots a guest called `name`.
+def make_disk(base: Path, disk: Path, name: str, size_bytes: int, words: str = "") -> None:
+    """A sparse copy of `base` at `disk` that boots a guest called `name`; `words` are further ones for its kernel.
 
     `size_bytes` is the size of the disk that the guest sees. UserError when the name cannot stand on a kernel's
     command line or the size is too small; StateError when there is a disk already: it is left as it is.
@@ -48,7 +52,7 @@ def make_disk(base: Path, disk: Path, name: str, size_bytes: int) -> None:
         draft = Path(folder, "disk")
         _copy_sparse(base, draft, size_bytes)
         text = Path(folder, "configuration")
-        text.write_text(configuration(name), encoding="ascii")
+        text.write_text(configuration(name, words), encoding="ascii")
         disk_image.write_file(draft, disk_image.CONFIGURATION_NAME, text)
         try:
             os.link(draft, disk)  # fails when there is one, which renaming would not
@@ -56,8 +60,31 @@ def make_disk(base: Path, disk: Path, name: str, size_bytes: int) -> None:
             raise StateError(f"there is a disk at {disk} already; it is left as it is") from None
 
 
-def configuration(name: str) -> str:
-    """What syslinux is told: boot at once, show it on the serial line, hand the guest its name."""
+def make_frontend_disk(base: Path, unpacked_kernel: Path, disk: Path, name: str, system: Path) -> None:
+    """A disk that boots the frontend of a virtual cluster, which installs its computes with what `system` holds.
+
+    Kernel and initramfs of the installer, and `system`, lie behind the partition, as a tar archive.
+    """
+    image_kernel = kernel.find_kernel(unpacked_kernel)
+    with tempfile.TemporaryFile() as cargo:
+        with tarfile.open(fileobj=cargo, mode="w") as archived:
+            archived.add(image_kernel, "vmlinuz")
+            archived.add(system, "system")
+            initramfs = _initramfs(kernel.read_modules(unpacked_kernel, image_kernel))
+            header = tarfile.TarInfo("initrd")
+            header.size = len(initramfs)
+            archived.addfile(header, io.BytesIO(initramfs))
+        sector = disk_image.IMAGE_BYTES // disk_image.SECTOR_BYTES
+        size_bytes = disk_image.IMAGE_BYTES + cargo.tell()
+        make_disk(base, disk, name, size_bytes, f"rocks_role=frontend rocks_cargo={sector}")
+        with disk.open("r+b") as whole:
+            whole.seek(disk_image.IMAGE_BYTES)
+            cargo.seek(0)
+            shutil.copyfileobj(cargo, whole)
+
+
+def configuration(name: str, words: str = "") -> str:
+    """What syslinux is told: boot at once, show it on the serial line, hand the guest its name and further words."""
     return (
         "SERIAL 0 115200\n"
         "DEFAULT linux\n"
@@ -65,7 +92,7 @@ def configuration(name: str) -> str:
         f"  KERNEL /{_KERNEL_NAME}\n"
         f"  INITRD /{_INITRAMFS_NAME}\n"
         "  APPEND console=ttyS0 loglevel=4 mitigations=off audit=0 net.ifnames=0 no_timer_check panic=-1 "
-        f"rocks_name={name}\n"
+        f"{f'rocks_name={name} {words}'.strip()}\n"
     )
 
 
@@ -80,6 +107,8 @@ def _initramfs(modules: dict[str, bytes]) -> bytes:
             archive.folder("dev"),
             archive.character_device("dev/console", 5, 1),
             archive.program("init", _INIT.read_bytes()),
+            archive.folder("roles"),
+            *(archive.program(f"roles/{role.name}", role.read_bytes()) for role in sorted(_ROLES.iterdir())),
             archive.folder("modules"),
             archive.document("modules/order", order.encode()),
             *(archive.document(f"modules/{name}.ko", content) for name, content in modules.items()),

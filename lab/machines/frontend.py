@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import mariadb
@@ -33,6 +34,7 @@ _OWN_FOLDERS = (Path("/etc/rocks"), Path("/var/lib/rocks"))
 _DATABASE = "cluster"
 _ROCKS_DEADLINE_SECONDS = 240.0
 _SHORT_SECONDS = 60.0
+_DISK_SECONDS = 120.0
 _TRUNK_NETWORK, _TRUNK_NETMASK = "10.10.0.0", "255.255.0.0"
 _MAC_POOL = ("0a:71:00:00:00:00", "ff:ff:ff:c0:00:00")
 IMAGE_FOLDER = "/var/lib/rocks-images"
@@ -164,10 +166,29 @@ def put_counting_guest(machine: LabMachine, guest: Path, path: str, disk_mb: int
 def put_linux_guest(machine: LabMachine, kernel: Path, images: Path, name: str, path: str) -> None:
     """Put the small Linux guest of the demo at `path` on a host; it says `guest ready: name=… mac=…` when it is up."""
     base = image.ensure_base_image(kernel, images)
+    with _draft(images, machine, name) as draft:
+        image.make_disk(base, draft, name, base.stat().st_size)
+        machine.copy_in(draft, path, "600", deadline_seconds=_DISK_SECONDS)
+
+
+def put_installing_frontend(
+    machine: LabMachine, kernel: Path, images: Path, name: str, path: str, system: Path
+) -> None:
+    """Put a virtual cluster's frontend there, which installs its computes with what the file `system` holds.
+
+    It says `frontend serves …` when it is up, and of each compute what it answers.
+    """
+    base = image.ensure_base_image(kernel, images)
+    with _draft(images, machine, name) as draft:
+        image.make_frontend_disk(base, kernel, draft, name, system)
+        machine.copy_in(draft, path, "600", deadline_seconds=_DISK_SECONDS)
+
+
+@contextmanager
+def _draft(images: Path, machine: LabMachine, name: str) -> Iterator[Path]:
     draft = images / f"{machine.name}-{name}"
     draft.unlink(missing_ok=True)
-    image.make_disk(base, draft, name, base.stat().st_size)
     try:
-        machine.copy_in(draft, path, "600", deadline_seconds=120)
+        yield draft
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)

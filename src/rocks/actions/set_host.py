@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.actions.write_boot_files import write_boot_files
 from rocks.cluster.host_plan import find_membership
 from rocks.cluster.names import shown
 from rocks.cluster.values import read_number
@@ -44,13 +45,15 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
 
 
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
-    """Set the boot action by which the hosts run; `none` takes it away."""
+    """Set the boot action by which the hosts run, and answer their boots by it; `none` takes it away."""
     nodes.set_column(database, names, "RunAction", _existing_action(database, action))
+    write_boot_files(database, names)
 
 
 def set_install_action(database: Database, names: Sequence[str], action: str) -> None:
-    """Set the boot action by which the hosts are installed; `none` takes it away."""
+    """Set the boot action by which the hosts are installed, and answer their boots by it; `none` takes it away."""
     nodes.set_column(database, names, "InstallAction", _existing_action(database, action))
+    write_boot_files(database, names)
 
 
 def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:

@@ -114,3 +114,53 @@ def test_dump_host_boot(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         two.done("dump", "host", "boot") == "/opt/rocks/bin/rocks set host boot compute-0-1 action=install\n"
     )
+
+
+@pytest.fixture
+def pxe(two: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A boot service's folder; the computes have private addresses."""
+    folder = tmp_path / "pxelinux.cfg"
+    folder.mkdir()
+    monkeypatch.setenv("ROCKS_PXE_FOLDER", str(folder))
+    for number in range(2):
+        two.done(
+            "add",
+            "host",
+            "interface",
+            f"compute-0-{number}",
+            "eth0",
+            f"ip=10.1.255.{254 - number}",
+            "subnet=private",
+        )
+    return folder
+
+
+def test_boots_are_answered_by_what_was_set(two: Site, pxe: Path) -> None:
+    """A file for each host, by its address; the next boot, and another action, write it anew."""
+    two.done("set", "host", "boot", "compute", "action=install")
+    assert sorted(path.name for path in pxe.iterdir()) == ["0A01FFFD", "0A01FFFE"]
+    assert "  kernel vmlinuz\n  append ks kssendmac initrd=initrd.img\n" in (pxe / "0A01FFFE").read_text()
+    two.done("set", "host", "boot", "compute-0-0", "action=os")
+    assert (pxe / "0A01FFFE").read_text().endswith("  localboot 0\n")
+    assert "vmlinuz" in (pxe / "0A01FFFD").read_text()
+    two.done("add", "bootaction", "action=memtest", "kernel=memtest86")
+    two.done("set", "host", "runaction", "compute-0-0", "memtest")
+    assert (pxe / "0A01FFFE").read_text().endswith("  kernel memtest86\n")
+    two.done("add", "bootaction", "action=memtest", "kernel=memtest87")
+    assert (pxe / "0A01FFFE").read_text().endswith("  kernel memtest87\n")
+    two.done("set", "host", "runaction", "compute-0-0", "none")
+    assert [path.name for path in pxe.iterdir()] == ["0A01FFFD"]
+
+
+def test_a_host_that_goes_takes_its_answer_with_it(two: Site, pxe: Path) -> None:
+    two.done("set", "host", "boot", "compute", "action=install")
+    two.done("remove", "host", "compute-0-0")
+    assert [path.name for path in pxe.iterdir()] == ["0A01FFFD"]
+
+
+def test_a_file_that_cannot_be_written_is_said(two: Site, pxe: Path) -> None:
+    (pxe / "0A01FFFE").mkdir()
+    message = two.refused("set", "host", "boot", "compute-0-0", "action=install")
+    assert message.startswith(
+        f"the boot file {pxe / '0A01FFFE'} of compute-0-0 cannot be written: Is a directory"
+    )

@@ -30,6 +30,13 @@ def test_the_guest_is_told_its_name_on_the_kernels_command_line() -> None:
     assert append.split()[-1] == "rocks_name=vm-a-0" and "console=ttyS0" in append
 
 
+def test_further_words_follow_the_name() -> None:
+    append = next(
+        line for line in image.configuration("vc1", "rocks_role=frontend").splitlines() if "APPEND" in line
+    )
+    assert append.split()[-2:] == ["rocks_name=vc1", "rocks_role=frontend"]
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a\nLABEL x", 'a"b', "ä"])
 def test_a_name_that_could_add_to_the_command_line_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be the name of a guest"):

@@ -8,7 +8,8 @@ from rocks.commands.host_hooks import host_hooks
 class Command(rocks.commands.Command):
     """
     Set what hosts do at their next boot, and let the hooks write the boot configuration. Without an action the
-    hooks alone run.
+    hooks alone run. Where this machine has the folder /tftpboot/pxelinux/pxelinux.cfg, a host with an address on
+    the network private has a file there for pxelinux. Hosted VMs have none: their cluster's own frontend answers.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.

@@ -1,0 +1,19 @@
+"""Removes what the boot service answers to the hosts."""
+
+from collections.abc import Sequence
+
+from rocks.commands.remove.host import HostPart
+
+
+class Plugin(HostPart):
+    """Hook of `remove host`."""
+
+    def precedes(self) -> list[str]:
+        """Before their addresses go, which name the files."""
+        return ["interface"]
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Remove the files of all these hosts."""
+        from rocks.actions.write_boot_files import remove_boot_files
+
+        remove_boot_files(self.db, hosts)

@@ -1,0 +1,15 @@
+"""Writes what the site's boot service answers."""
+
+from collections.abc import Sequence
+
+import rocks.commands
+
+
+class Plugin(rocks.commands.Plugin):
+    """Hook of `set host boot`: files for hosts, and for virtual machines on the site's own private network."""
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Write the files of all these hosts."""
+        from rocks.actions.write_boot_files import write_boot_files
+
+        write_boot_files(self.db, hosts)
