@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from lab.machines import sample_cluster
+from lab.machines import image_storage, sample_cluster, sample_image
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from lab.machines.login import KEY_FILE
+from lab.machines.roster import NAS
 from lab.machines.sample_cluster import GUESTS, VLAN
 from lab.progress import Progress
 
+_LOCAL_SECONDS = 240
 _CONSOLE = "/var/log/libvirt/qemu/{guest}.console.log"
 
 _CLOSING_WORDS = """
 The site stays up. `python3 -m lab.machines run bash` is a shell on its frontend, where bin/rocks speaks to it:
   bin/rocks list cluster status=yes
-  bin/rocks stop host vm {guest}
+  bin/rocks list host storagemap {nas}     where each image is, and what comes next
+  bin/rocks stop host vm {guest}              its image goes home; list the map again
+  bin/rocks set host vm {guest} physnode=vmh2 and then start it: it is there, with everything, at once
   bin/rocks run host vmh1 vmh2 collate=yes "uptime"
   bin/rocks report host vm config {guest}
 On a host (python3 -m lab.machines ssh {host}):
   tail -f {console}     the guest's serial console, where it counts
-  virsh list; ip -d link show trunk0.{vlan}; zpool status
+  dmsetup table; zfs list; iscsiadm -m session; virsh list; ip -d link show trunk0.{vlan}; zpool status
 `python3 -m lab.machines clean` brings the machines back to where they began, `make lab-stop` ends it all."""
 
 
@@ -32,10 +36,18 @@ def show_site(lab: Lab) -> None:
     with progress.step("frontend: a private MariaDB, inside the lab's network"):
         frontend.start()
     sample_cluster.set_up(lab, frontend)
+    image_storage.set_up(lab, frontend, progress)
+    sample_image.put(lab, frontend)
     frontend.done("start", "host", "vm", *GUESTS)
     frontend.done("list", "host", "vm", "showdisks=yes")
     for guest, host in GUESTS.items():
         counted = lab[host].wait_for(["tail", "-c", "60", _CONSOLE.format(guest=guest)], "count", 60)
         progress.tell(f"  {guest} on {host} says: {counted.split('count ')[-1].split()[0]}")
-    guest, host = next(iter(GUESTS.items()))
-    print(_CLOSING_WORDS.format(guest=guest, host=host, vlan=VLAN, console=_CONSOLE.format(guest=guest)))
+    guest = sample_image.GUEST
+    host = GUESTS[guest]
+    device = ["dmsetup", "table", f"{sample_image.VOLUME}-snap"]
+    with progress.step(f"the image of {guest} follows it to {host}, while it runs"):
+        lab[host].wait_for(device, "linear", _LOCAL_SECONDS)
+    frontend.done("list", "host", "storagemap", NAS.site_name)
+    words = {"guest": guest, "host": host, "nas": NAS.site_name, "vlan": VLAN}
+    print(_CLOSING_WORDS.format(**words, console=_CONSOLE.format(guest=guest)))

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 import lab.instruments
-from lab.machines import image_storage
+from lab.machines import image_storage, sample_image
 from lab.machines.machine import LabMachine
 from lab.progress import Progress
 from tests.lab.lab_site import LabSite
 
-GUEST, VOLUME, NAS = "vm-vc1-0", "vm-vc1-0-vol", "nas-0-0"
-_SIZE_MB = 64
+GUEST, VOLUME, NAS = sample_image.GUEST, sample_image.VOLUME, "nas-0-0"
 _VERIFIER = "/root/verifier.py"
 _POLL_SECONDS = 1.0
 
@@ -28,16 +27,8 @@ class ImageSite:
     def set_up(self) -> None:
         """Daemons, and the guest's disk on the NAS; nothing is mapped."""
         image_storage.set_up(self.site.lab, self.site.frontend, Progress())
-        guest = "/root/counting_guest.bin"
-        self.nas.copy_in(self.site.lab.counting_guest, guest)
+        sample_image.put(self.site.lab, self.site.frontend)
         self.nas.copy_in(Path(lab.instruments.__file__).parent / "verifier.py", _VERIFIER)
-        self.nas.shell(
-            f"zfs create -s -V {_SIZE_MB}M -o volblocksize=16k tank/{VOLUME}\n"
-            "udevadm settle\n"
-            f"dd if={guest} of=/dev/zvol/tank/{VOLUME} conv=fsync status=none\n",
-            60,
-        )
-        self.site.done("set", "host", "vm", "nas", GUEST, f"nas={NAS}", "zpool=tank")
 
     def state(self) -> str:
         """What `rocks list host storagemap` says of the image."""

@@ -1,0 +1,26 @@
+"""A guest of the sample cluster whose disk is an image on the NAS; for demo and tests."""
+
+from __future__ import annotations
+
+from lab.machines.frontend import Frontend
+from lab.machines.lab import Lab
+from lab.machines.roster import NAS
+
+GUEST = "vm-vc1-0"
+VOLUME = f"{GUEST}-vol"
+_SIZE_MB = 64
+_IMPORT_SECONDS = 240.0
+
+
+def put(lab: Lab, frontend: Frontend) -> None:
+    """Bring the counting guest in as an image, and tell the database that it is the guest's disk."""
+    file = lab.folder / f"{VOLUME}.raw"
+    file.write_bytes(lab.counting_guest.read_bytes())
+    with file.open("r+b") as whole:
+        whole.truncate(_SIZE_MB << 20)
+    try:
+        words = (NAS.site_name, NAS.pool, VOLUME, f"file={file}")
+        frontend.done("add", "host", "storageimg", *words, deadline_seconds=_IMPORT_SECONDS)
+    finally:
+        file.unlink()
+    frontend.done("set", "host", "vm", "nas", GUEST, f"nas={NAS.site_name}", f"zpool={NAS.pool}")
