@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.add_vm import DEFAULT_NETWORK, load_containers, plan_new_vms
+from rocks.actions.change_partitions import add_new_clusters_partition, check_pkey_word
 from rocks.actions.describe_vm import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.cluster.attributes import Member
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
@@ -47,7 +48,7 @@ MOST_COMPUTES = 4000
 class ClusterWords:
     """The words of `rocks add cluster`, unread; None is what was not said. Hosts are names of the database.
 
-    `network` is the one whose devices carry the cluster's VLAN.
+    `network` is the one whose devices carry the cluster's VLAN; `pkey` may be `none`.
     """
 
     ip: str
@@ -64,16 +65,18 @@ class ClusterWords:
     network: str = DEFAULT_NETWORK
     gateway: str | None = None
     virt_type: str = "hvm"
+    pkey: str | None = None
 
 
 @dataclass(frozen=True)
 class NewCluster:
-    """What was added: the VLAN id, the frontend, the computes, and what the operator should know."""
+    """What was added: the VLAN id, the frontend, the computes, what the operator should know, and the partition key."""
 
     vlan: int
     frontend: NewVm
     computes: tuple[NewVm, ...]
     warnings: tuple[str, ...]
+    pkey: int | None = None
 
 
 def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
@@ -99,7 +102,8 @@ def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
     vm_changes.claim_vlan(database, vlan, new[0].name)
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
-    return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, stock, carrying, gateway))
+    pkey = add_new_clusters_partition(database, new[0].name, words.pkey)
+    return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, stock, carrying, gateway), pkey)
 
 
 def _check_words(words: ClusterWords) -> tuple[int, int | None]:
@@ -107,6 +111,7 @@ def _check_words(words: ClusterWords) -> tuple[int, int | None]:
     if words.virt_type.lower() != VIRT_TYPE:
         raise UserError(f"KVM support only 'hvm' virtualization, not \"{shown(words.virt_type)}\"")
     check_ip(words.ip)
+    check_pkey_word(words.pkey)
     if words.gateway:
         check_ip(words.gateway)
     if words.cluster_naming and not words.frontend_name:

@@ -41,7 +41,7 @@ def remove_vms(database: Database, names: Sequence[str]) -> Removed:
         if isinstance(error, BusyError):
             raise error
     delete_vms(database, [vm.name for vm in machines])
-    warnings = [_warning(name, error) for name, error in outcomes.failed.items()]
+    warnings = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
     images = [
         f"{vm.container.name}:{disk.path}"
         for vm in machines

@@ -22,8 +22,9 @@ from rocks.actions.lease_vm import (
 )
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.reach_hosts import open_fleet
+from rocks.actions.sync_partitions import leave_partitions, partitions_of_machines
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import disk_keys, holders_to_ask
+from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask
 from rocks.cluster.start_plan import (
     LOCAL_TRANSPORT,
     AlreadyRunningError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.hosts.fleet import Fleet
     from rocks.wire.facts import HostFacts
+    from rocks.wire.infiniband import PartitionWanted
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,17 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
         give_up_unused(database, attempts)
         _record_running(database, attempts)
         database.commit()
+    warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
     return Outcomes(
         {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
         {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
+        warnings,
     )
+
+
+def _may_leave_a_host(attempt: Attempt) -> bool:
+    """Whether a host may have nothing of the machine's cluster any more, though it had or was about to."""
+    return attempt.error is not None or isinstance(attempt.step, AskHolder)
 
 
 def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[AllocateHook]) -> None:
@@ -180,9 +189,11 @@ def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mappi
 def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
     deeds: dict[str, list[StartDomain]] = {}
     asked: dict[str, Attempt] = {}
+    partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
     for attempt in still_open(attempts):
         with attempt.failing_alone():
-            deeds.setdefault(container_of(attempt.vm).name, []).append(_deed(database, attempt, hooks))
+            deed = _deed(database, attempt, hooks, partitions.get(attempt.vm.name))
+            deeds.setdefault(container_of(attempt.vm).name, []).append(deed)
             asked[attempt.vm.name] = attempt
     for attempt in asked.values():
         attempt.lease_is_unused = False
@@ -219,7 +230,9 @@ def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[
         )
 
 
-def _deed(database: Database, attempt: Attempt, hooks: StartHooks) -> StartDomain:
+def _deed(
+    database: Database, attempt: Attempt, hooks: StartHooks, partition: PartitionWanted | None
+) -> StartDomain:
     vm, plan = attempt.vm, attempt.plan
     assert plan is not None
     given = hooks.preboot(vm) if hooks.preboot is not None else None
@@ -232,6 +245,7 @@ def _deed(database: Database, attempt: Attempt, hooks: StartHooks) -> StartDomai
         links=plan.links,
         autostart=plan.autostart,
         assumed_state=plan.assumed_state,
+        partition=partition,
     )
 
 

@@ -11,6 +11,7 @@ from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
 from rocks.actions.describe_vm import connections_of
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.reach_hosts import open_fleet
+from rocks.actions.sync_partitions import leave_partitions
 from rocks.actions.take_over_vm import Force, take_over_vms
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import place_of
@@ -85,6 +86,8 @@ def stop_vms(
     if force is not None and silent:
         take_over_vms(database, held, silent, force, outcomes)
         database.commit()
+    if action in ENDING:
+        outcomes.warnings = leave_partitions(database)
     return outcomes
 
 

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict
 
 from rocks.agent.deeds import perform
 from rocks.agent.host import Host
+from rocks.agent.partitions import read_infiniband
 from rocks.devices.accelerator import known_accelerator, probe_accelerator
 from rocks.devices.disks import read_disk
 from rocks.devices.domain_checks import is_active
@@ -80,5 +81,6 @@ ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
     "perform": perform,
     "console": read_console,
     "probe": read_probe,
+    "infiniband": read_infiniband,
 }
 """Call → what answers it."""

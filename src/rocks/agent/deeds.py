@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Tuple
 
 from rocks.agent.host import Host
+from rocks.agent.partitions import give_partition, take_back
 from rocks.devices.accelerator import host_emulator, probe_accelerator
 from rocks.devices.change import Change
 from rocks.devices.disks import check_path, ensure_disk
@@ -93,7 +94,8 @@ def _do(host: Host, deed: Deed) -> Change:
             return ensure_paused(host.domains(), deed)
         if isinstance(deed, ResumeDomain):
             return ensure_resumed(host.domains(), deed)
-        return ensure_forgotten(host.domains(), deed)
+        change = ensure_forgotten(host.domains(), deed)
+        return Change(change.changed, change.notes + take_back(host, deed.name))
 
 
 @contextmanager
@@ -131,6 +133,7 @@ def _prepare(host: Host, deed: StartDomain, document: DomainDocument) -> Prepare
         ensure_disk(disk)
     for link in deed.links:
         notes += host.links().ensure(link).notes
+    notes += give_partition(host, deed.name, document.host_devices, deed.partition)
     return Prepared(fitted.text, notes)
 
 
@@ -151,7 +154,7 @@ def _stop(host: Host, deed: StopDomain) -> Change:
         return restart(host.domains(), deed)
     change = ensure_stopped(host.domains(), deed)
     removed, notes = _remove_links(host, deed.links)
-    return Change(change.changed or removed, change.notes + notes)
+    return Change(change.changed or removed, change.notes + notes + take_back(host, deed.name))
 
 
 def _remove_links(host: Host, links: Tuple[LinkWanted, ...]) -> Tuple[bool, Tuple[str, ...]]:

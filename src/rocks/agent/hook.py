@@ -17,6 +17,9 @@ from rocks.errors import StateError
 _BEFORE_START = ("prepare", "begin")
 _AFTER_END = ("release", "end")
 
+PARTITIONS_FOLDER = "partitions"
+"""Below the state folder: a file for each machine with an InfiniBand function (`agent.partitions`)."""
+
 RELEASED_FOLDER = Path("imgstorage") / "released"
 """Below the state folder: a file for each machine that has ended, which the image daemon of this host takes away. The
 daemon makes the folder; without it nobody wants to know."""
@@ -35,6 +38,15 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
             f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
             f"start it with `rocks start host vm {document.name}` on the frontend"
         )
+
+
+def give_partition_again(arguments: Sequence[str], state_folder: Path) -> None:
+    """Have the machine's InfiniBand function see its key, also when libvirt starts it by itself; else RocksError."""
+    if tuple(arguments[1:3]) == _BEFORE_START and (state_folder / PARTITIONS_FOLDER / arguments[0]).is_file():
+        from rocks.agent.host import Host
+        from rocks.agent.partitions import give_again
+
+        give_again(Host(state_folder), arguments[0])
 
 
 def note_end(arguments: Sequence[str], state_folder: Path) -> None:

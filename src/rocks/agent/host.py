@@ -9,22 +9,27 @@ from typing import Callable, Optional
 from rocks.devices.domain_steps import DomainSteps
 from rocks.devices.leases import Leases
 from rocks.devices.link_steps import LinkSteps
+from rocks.devices.pkey_steps import PkeySteps
 
 
 class Host:
-    """Domains, links and leases of one machine. May serve several threads."""
+    """Domains, links, InfiniBand functions and leases of one machine. May serve several threads."""
+
+    sysfs = Path("/sys")
 
     def __init__(
         self,
         state_folder: Path,
         open_domains: Optional[Callable[[], DomainSteps]] = None,
         open_links: Optional[Callable[[], LinkSteps]] = None,
+        open_pkeys: Optional[Callable[[], PkeySteps]] = None,
     ) -> None:
-        """The two functions open the doors to libvirt and netlink; by default those of this machine."""
+        """The functions open the doors to libvirt, netlink and adapters; by default those of this machine."""
         self.state_folder = state_folder
         self.leases = Leases(state_folder)
         self._open_domains = open_domains or _libvirt
         self._open_links = open_links or _netlink
+        self._open_pkeys = open_pkeys or _adapters
         self._domains: Optional[DomainSteps] = None
         self._links: Optional[LinkSteps] = None
         self._domains_lock = threading.Lock()
@@ -44,6 +49,10 @@ class Host:
                 self._links = self._open_links()
             return self._links
 
+    def pkeys(self) -> PkeySteps:
+        """The door to InfiniBand adapters; it keeps nothing open."""
+        return self._open_pkeys()
+
 
 def _libvirt() -> DomainSteps:
     from rocks.devices.domains import Domains
@@ -56,3 +65,9 @@ def _netlink() -> LinkSteps:
     from rocks.devices.links import Links
 
     return Links()
+
+
+def _adapters() -> PkeySteps:
+    from rocks.devices.pkeys import Pkeys
+
+    return Pkeys()

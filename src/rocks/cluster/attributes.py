@@ -48,6 +48,24 @@ KNOWN = {
     "vlan_transport": Known(
         "host", "", "local: VLANs are bridges of the host's own, for a kernel without 8021q"
     ),
+    "ib_pkey_pool": Known(
+        "global",
+        "",
+        "partition keys for virtual clusters, as 0x0002-0x00ff; unset, the site has no InfiniBand",
+    ),
+    "ib_default_membership": Known(
+        "global",
+        "both",
+        "what all ports are in the default partition: both, full, limited, or none to say nothing",
+    ),
+    "ib_sm": Known("global", "", "virtual: the subnet manager sees ports of virtual machines (mlx5)"),
+    "ib_partitions_file": Known("global", "/etc/opensm/partitions.conf", "where opensm reads its partitions"),
+    "ib_opensm_pid_file": Known(
+        "global", "", "file with opensm's process id, to have it read its partitions"
+    ),
+    "ib_opensm_reload": Known(
+        "global", "", "program and arguments that have opensm read its partitions, instead of its process id"
+    ),
     "cpu_mode": Known("global", "", "CPU mode of guests, MODE or MODE:INNER-XML"),
     "kvm_cpu_pinning": Known("host", "", "pin_all, or XML for cputune"),
     "kvm_autostart": Known("host", "", "true: the machine starts with its container"),

@@ -35,9 +35,8 @@ def start_with_hooks(
         preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
     )
     outcomes = start_vms(command.db, names, hooks)
-    for notes in outcomes.done.values():
-        for note in notes:
-            command.tell(note)
+    for line in outcomes.lines:
+        command.tell(line)
     failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
     command.endOutcomes(failed, outcomes.tried)
 

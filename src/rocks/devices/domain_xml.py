@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Tuple
 from xml.etree.ElementTree import Element
 
 from rocks.errors import UserError
@@ -60,6 +60,13 @@ class DomainDocument(NamedTuple):
     def emulator(self) -> Optional[str]:
         """Path of the emulator that the document names."""
         return self.root.findtext("devices/emulator")
+
+    @property
+    def host_devices(self) -> Tuple[str, ...]:
+        """PCI addresses of the host's devices that the guest gets, as 0000:03:00.1."""
+        places = self.root.findall("devices/hostdev[@type='pci']/source/address")
+        places += self.root.findall("devices/interface[@type='hostdev']/source/address")
+        return tuple(_pci_address(place) for place in places)
 
     @property
     def console(self) -> ConsoleFact:
@@ -132,3 +139,17 @@ def _listen_address(graphics: Element) -> Optional[str]:
 def _attribute(parent: Any, child: str, name: str) -> Optional[str]:
     element = None if parent is None else parent.find(child)
     return None if element is None else element.get(name)
+
+
+def _pci_address(place: Element) -> str:
+    domain, bus, slot, function = (_part(place, name) for name in ("domain", "bus", "slot", "function"))
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+
+
+def _part(place: Element, name: str) -> int:
+    """A number of a PCI address as libvirt writes it, 0x03 or 3."""
+    text = place.get(name, "0")
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UserError(f"the domain XML has a PCI address whose {name} is {text[:40]!r}") from None

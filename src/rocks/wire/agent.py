@@ -15,6 +15,7 @@ from rocks.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
+from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionWanted
 from rocks.wire.request import Request
 
 DiskFormat = Literal["raw", "qcow2"]
@@ -53,7 +54,7 @@ class StartDomain:
     """Bring the domain to running with this XML under this lease, its disks and links first.
 
     `assumed_state` is what the facts said (`absent`: no such domain); the deed is refused when it is
-    another now. None assumes nothing.
+    another now. None assumes nothing. `partition` is for the domain's InfiniBand function, if it has one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StartDomain:
     links: Tuple[LinkWanted, ...] = ()
     autostart: bool = False
     assumed_state: Optional[AssumedState] = None
+    partition: Optional[PartitionWanted] = None
 
 
 @tagged
@@ -159,6 +161,7 @@ CALLS: Dict[str, Call] = {
         Call("perform", PerformRequest, PerformReply, 120.0),
         Call("console", ConsoleRequest, ConsoleFact, 15.0),
         Call("probe", ProbeRequest, ProbeFact, 60.0),
+        Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
     )
 }
 """Every question a host can be asked."""
@@ -185,4 +188,6 @@ def reply_deadline_seconds(request: Request[Any]) -> float:
 def _waiting_seconds(deed: Deed) -> float:
     if isinstance(deed, StopDomain) and deed.action == "shutdown":
         return deed.deadline_seconds
-    return 5.0 if isinstance(deed, StartDomain) else 1.0
+    if isinstance(deed, StartDomain):
+        return 5.0 if deed.partition is None else 20.0
+    return 1.0

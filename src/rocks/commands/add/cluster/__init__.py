@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.actions.add_cluster import ClusterWords, NewCluster, add_cluster
+from rocks.cluster.pkeys import pkey_text
 from rocks.database.nodes import hosts_of_membership
 
 CONTAINER_MEMBERSHIP = "VM Container"
@@ -55,6 +56,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='gateway'>
     Default gateway of the frontend, by default the attribute Kickstart_PublicGateway.
     </param>
+    <param type='string' name='pkey'>
+    Key of the cluster's InfiniBand partition, or none. By default the lowest free one of the pool ib_pkey_pool, and
+    none where the site has no pool.
+    </param>
     <param type='string' name='virt-type'>
     hvm, the only kind that KVM has.
     </param>
@@ -90,13 +95,14 @@ class Command(rocks.commands.Command):
                 ("disk-per-frontend", "36"),
             ]
         )
-        name, vlan, network, gateway, kind = self.fillParams(
+        name, vlan, network, gateway, kind, pkey = self.fillParams(
             [
                 ("fe-name", None),
                 ("vlan", None),
                 ("subnet", "private"),
                 ("gateway", None),
                 ("virt-type", "hvm"),
+                ("pkey", None),
             ]
         )
         frontend_host, compute_hosts = self._places()
@@ -115,10 +121,13 @@ class Command(rocks.commands.Command):
             network=network,
             gateway=gateway,
             virt_type=kind,
+            pkey=pkey,
         )
 
     def _show(self, cluster: NewCluster) -> None:
         self.addText(f"Getting Free VLAN: {cluster.vlan} <-- Done.\n")
+        if cluster.pkey is not None:
+            self.addText(f"Getting Free Partition Key: {pkey_text(cluster.pkey)} <-- Done.\n")
         self.addText(f"Creating Virtual Frontend on Physical Host {cluster.frontend.container}\n")
         self.addText(f"\tcreated frontend VM named: {cluster.frontend.name}\n<-- Done.\n")
         self.addText(f"Creating {len(cluster.computes)} Virtual Cluster nodes\n")

@@ -1,6 +1,7 @@
 """`rocks remove cluster`"""
 
 import rocks.commands
+from rocks.actions.sync_partitions import leave_partitions
 from rocks.commands.vm_removal import remove_with_hooks
 from rocks.database.clusters import clusters_of
 from rocks.database.vm_changes import drop_unused_vlans
@@ -12,7 +13,8 @@ class Command(rocks.commands.Command):
     """
     Remove virtual clusters: their machines are stopped, their hosts and VLANs removed from the database.
 
-    Disk images stay where they are, and are named. No host's network is restarted.
+    The key of an InfiniBand partition is free again when all of them have stopped. Disk images stay where they are,
+    and are named. No host's network is restarted.
 
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
@@ -33,3 +35,5 @@ class Command(rocks.commands.Command):
         remove_with_hooks(self, names)
         self.command("remove.host", names)
         drop_unused_vlans(self.db, sorted({vlan for cluster in clusters for vlan in cluster.vlans}))
+        for warning in leave_partitions(self.db):
+            self.tell(warning)

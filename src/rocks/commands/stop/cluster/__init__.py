@@ -41,7 +41,6 @@ class Command(rocks.commands.Command):
         everything = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if everything else ()), c.frontend)]
         outcomes = stop_vms(self.db, names, read_action(action), read_number("timeout", timeout, 0, 3600))
-        for notes in outcomes.done.values():
-            for note in notes:
-                self.tell(note)
+        for line in outcomes.lines:
+            self.tell(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

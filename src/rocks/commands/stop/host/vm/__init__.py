@@ -68,7 +68,6 @@ class Command(rocks.commands.Command):
             terminate_with_hooks(self, names)
             return
         outcomes = stop_vms(self.db, names, chosen, seconds, Force(reason, host_is_off) if force else None)
-        for notes in outcomes.done.values():
-            for note in notes:
-                self.tell(note)
+        for line in outcomes.lines:
+            self.tell(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

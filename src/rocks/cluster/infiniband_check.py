@@ -1,0 +1,86 @@
+"""What a host says of its InfiniBand adapters, beside what the database says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from rocks.cluster.guids import guid_text
+from rocks.cluster.partition_plan import Port
+from rocks.cluster.pkeys import DEFAULT_PKEY, FULL_BIT, pkey_text
+from rocks.wire.infiniband import FunctionFact, InfinibandFacts, PortFact
+
+OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
+
+
+class Checked(NamedTuple):
+    """A line: what was looked at, `OK`, `WRONG` or `UNKNOWN`, and why."""
+
+    subject: str
+    result: str
+    detail: str
+
+
+def ports_of_facts(host: str, facts: InfinibandFacts) -> list[Port]:
+    """The ports that the host has."""
+    return [Port(host, port.device, port.number, int(port.guid, 16)) for port in facts.ports]
+
+
+def check_host(
+    facts: InfinibandFacts,
+    recorded: Sequence[Port],
+    keys: Collection[int],
+    all_keys: Collection[int],
+    machines: Mapping[str, int],
+) -> list[Checked]:
+    """Every port and function, and each departure from the kernel's documents.
+
+    `keys`: those of the clusters that are placed on the host, with the bit of full members; `all_keys`: low bits of all
+    clusters' keys; `machines`: machine → its key. Keys of nobody are the operator's own and none of our business.
+    """
+    known = {(port.device, port.number): port.guid for port in recorded}
+    found = [_port(port, known.pop((port.device, port.number), None), keys, all_keys) for port in facts.ports]
+    for (device, number), guid in known.items():
+        found.append(
+            Checked(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, and not there")
+        )
+    found += [_function(function, machines) for function in facts.functions]
+    found += [Checked("kernel's files", WRONG, line) for line in facts.departures]
+    if not facts.ports:
+        found.append(Checked("adapters", WRONG, "the host has no InfiniBand port"))
+    elif not facts.departures:
+        found.append(Checked("kernel's files", OK, "as its documents say"))
+    return found
+
+
+def _port(port: PortFact, recorded: int | None, keys: Collection[int], all_keys: Collection[int]) -> Checked:
+    subject = f"{port.device} port {port.number}"
+    guid = int(port.guid, 16)
+    if recorded is None:
+        return Checked(subject, WRONG, f"{guid_text(guid)} is not recorded: rocks sync host ibport")
+    if recorded != guid:
+        return Checked(subject, WRONG, f"is {guid_text(guid)}, recorded as {guid_text(recorded)}")
+    if "ACTIVE" not in port.state:
+        return Checked(subject, WRONG, f"is {port.state}: no cable, or no subnet manager")
+    missing = sorted(set(keys) - set(port.keys))
+    foreign = sorted(key for key in port.keys if key not in keys and key & ~FULL_BIT in all_keys)
+    if missing or foreign:
+        words = [f"lacks {pkey_text(key)}" for key in missing] + [f"has {pkey_text(key)}" for key in foreign]
+        return Checked(subject, WRONG, f"{', '.join(words)}: rocks sync ib partitions")
+    return Checked(subject, OK, " ".join(pkey_text(key) for key in port.keys))
+
+
+def _function(function: FunctionFact, machines: Mapping[str, int]) -> Checked:
+    subject = f"{function.device} function {function.address}"
+    whose = function.machine or "nobody"
+    if function.keys is None:
+        return Checked(subject, UNKNOWN, f"of {whose}; the host cannot tell which keys its guest sees")
+    shown = " ".join(pkey_text(key) for key in function.keys) or "no key"
+    own = machines.get(function.machine)
+    others = [key for key in function.keys if key & ~FULL_BIT not in (own, DEFAULT_PKEY)]
+    has_full_default = DEFAULT_PKEY | FULL_BIT in function.keys
+    if function.machine and (
+        others or has_full_default or own not in {key & ~FULL_BIT for key in function.keys}
+    ):
+        return Checked(subject, WRONG, f"of {whose} sees {shown}; start the machine again")
+    return Checked(subject, OK, f"of {whose}: {shown}")

@@ -1,0 +1,1 @@
+"""Commands that add what belongs to the InfiniBand fabric."""

@@ -1,0 +1,1 @@
+"""Commands that look whether hosts are as they should be."""

@@ -1,0 +1,26 @@
+"""`rocks dump host ibport`"""
+
+import rocks.commands.dump
+from rocks.cluster.guids import guid_text
+from rocks.database.ib_ports import read_ports
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the InfiniBand ports of hosts.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='dump host ibport'>
+    One command a line, for a shell.
+    </example>
+
+    <related>add host ibport</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command a port."""
+        for host, device, number, guid in read_ports(self.db, self.getHostnames(args) if args else None):
+            self.dump("add", "host", "ibport", host, device, guid_text(guid), f"port={number}")

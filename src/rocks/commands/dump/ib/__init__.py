@@ -1,0 +1,1 @@
+"""Commands that print how what belongs to the InfiniBand fabric was made."""

@@ -1,0 +1,33 @@
+"""`rocks dump ib partition`"""
+
+import rocks.commands.dump
+from rocks.cluster.pkeys import pkey_text
+from rocks.database.partitions import read_partitions
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that give virtual clusters their InfiniBand partitions.
+
+    <arg optional='1' type='string' name='frontend' repeat='1'>
+    Frontends of clusters; all when none is given.
+    </arg>
+
+    <example cmd='dump ib partition'>
+    One command a line, for a shell.
+    </example>
+
+    <related>add ib partition</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command a partition."""
+        for name, pkey, membership, has_ipoib in read_partitions(
+            self.db, self.getHostnames(args) if args else None
+        ):
+            words = (
+                f"pkey={pkey_text(pkey)}",
+                f"membership={membership}",
+                f"ipoib={self.bool2str(has_ipoib)}",
+            )
+            self.dump("add", "ib", "partition", name, *words)

@@ -1,0 +1,31 @@
+"""`rocks list host ibport`"""
+
+import rocks.commands
+from rocks.cluster.guids import guid_text
+from rocks.database.ib_ports import read_ports
+
+
+class Command(rocks.commands.Command):
+    """
+    List the InfiniBand ports of physical hosts, as the database knows them.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='list host ibport'>
+    All ports.
+    </example>
+
+    <related>add host ibport</related>
+    <related>sync host ibport</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a port."""
+        self.beginOutput()
+        for host, device, number, guid in read_ports(self.db, self.getHostnames(args) if args else None):
+            self.addOutput(host, (device, number, guid_text(guid)))
+        self.endOutput(header=("host", "device", "port", "guid"), trimOwner=False)

@@ -1,0 +1,1 @@
+"""Commands that list what belongs to the InfiniBand fabric."""

@@ -1,0 +1,1 @@
+"""Commands that remove what belongs to the InfiniBand fabric."""

@@ -1,0 +1,1 @@
+"""Commands that report what belongs to the InfiniBand fabric."""

@@ -1,0 +1,26 @@
+"""`rocks report ib partitions`"""
+
+import rocks.commands
+from rocks.actions.sync_partitions import partitions_document
+
+
+class Command(rocks.commands.Command):
+    """
+    Print opensm's partitions.conf as sync ib partitions would leave it: the default partition (attribute
+    ib_default_membership), one for each virtual cluster of which machines run, with the ports of their hosts, and the
+    lines that are there already outside of the marks "# rocks: begin" and "# rocks: end".
+
+    <example cmd='report ib partitions'>
+    The whole file.
+    </example>
+
+    <related>sync ib partitions</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the file."""
+        if args:
+            self.abort(f'too many arguments: "{args[0]}"; the file is one for all clusters')
+        self.addText(partitions_document(self.db))

@@ -1,0 +1,1 @@
+"""Commands that synchronise what belongs to the InfiniBand fabric."""

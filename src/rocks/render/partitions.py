@@ -1,0 +1,67 @@
+"""opensm's partitions.conf (opensm(8), PARTITION CONFIGURATION): our lines between two marks, the operator's outside.
+
+Each member has a line of its own that repeats name and key: opensm merges them, and a line of a thousand ports is no
+pleasure to read or compare. A partition without members is left out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from rocks.cluster.guids import guid_text
+from rocks.cluster.pkeys import DEFAULT_PKEY, pkey_text
+from rocks.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rocks.cluster.partition_plan import Partition, PartitionMember, PartitionTable
+
+BEGIN = "# rocks: begin"
+END = "# rocks: end"
+_HINT = " - written by `rocks sync ib partitions`; lines above and below the two marks are yours"
+
+
+def our_lines(table: PartitionTable) -> str:
+    """Our part of the file, with its marks."""
+    members: defaultdict[int, list[PartitionMember]] = defaultdict(list)
+    for member in sorted(table.members):
+        members[member.pkey].append(member)
+    lines = [BEGIN + _HINT]
+    if table.default_membership != "none":
+        lines.append(
+            f"Default={pkey_text(DEFAULT_PKEY)}, ipoib : ALL={table.default_membership}, SELF=full ;"
+        )
+    for partition in sorted(table.partitions, key=lambda partition: partition.pkey):
+        lines += _partition(partition, members[partition.pkey])
+    return "".join(f"{line}\n" for line in (*lines, END))
+
+
+def with_our_lines(existing: str, ours: str) -> str:
+    """The file with our part in the place of the old one, or at its end; every other line stays as it is.
+
+    StateError when the marks are not one pair: somebody has edited them.
+    """
+    lines = existing.splitlines(keepends=True)
+    begins = [number for number, line in enumerate(lines) if line.startswith(BEGIN)]
+    ends = [number for number, line in enumerate(lines) if line.startswith(END)]
+    if not begins and not ends:
+        gap = "" if not existing or existing.endswith("\n") else "\n"
+        return existing + gap + ours
+    if len(begins) != 1 or len(ends) != 1 or ends[0] < begins[0]:
+        raise StateError(
+            f'its lines "{BEGIN}" and "{END}" are not one pair any more; remove them and what is between them, and '
+            "run it again"
+        )
+    return "".join(lines[: begins[0]]) + ours + "".join(lines[ends[0] + 1 :])
+
+
+def _partition(partition: Partition, members: list[PartitionMember]) -> Iterator[str]:
+    flags = ", ipoib" if partition.has_ipoib else ""
+    for member in members:
+        yield (
+            f"{partition.frontend}={pkey_text(partition.pkey)}{flags} : "
+            f"{guid_text(member.guid)}={partition.membership} ; # {member.owner}"
+        )
+        flags = ""

@@ -1,0 +1,191 @@
+"""What the agent does about a machine's InfiniBand function: before the start, after the end, after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.agent.hook import PARTITIONS_FOLDER
+from rocks.agent.host import Host
+from rocks.agent.partitions import give_again
+from rocks.agent.replies import reply_to
+from rocks.devices import accelerator
+from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.fake.links import FakeLinks
+from rocks.devices.fake.pkeys import FakePkeys
+from rocks.devices.pkey_rules import Function
+from rocks.devices.pkeys import Pkeys
+from rocks.errors import RocksError, StateError
+from rocks.wire.agent import DeedOutcome, ForgetDomain, PerformRequest, StartDomain, StopDomain
+from rocks.wire.envelope import read_reply, write_request
+from rocks.wire.infiniband import InfinibandRequest, PartitionWanted
+from rocks.wire.request import Reply, Request
+
+from .adapter_tree import AdapterTree
+
+FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
+RED = PartitionWanted(2, "full", "02000000000000a0", "02000000000000a4")
+BLUE = PartitionWanted(3, "full", "02000000000000b0", "02000000000000b4")
+HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
+<address domain='0x0000' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/></source></hostdev>"""
+XML = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+<memory>65536</memory><vcpu>1</vcpu><devices>{devices}</devices></domain>"""
+
+
+class Agent:
+    """An agent's insides over a host in memory, with an mlx4 adapter of two functions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pkeys = FakePkeys()
+        for number, address in enumerate((FIRST, SECOND)):
+            self.pkeys.add(Function(address, "mlx4_0", number, "index_map", "ib0"))
+        self.pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
+        self.doors_opened = 0
+        domains, links = FakeDomains(), FakeLinks()
+        self.host = Host(folder / "state", lambda: domains, lambda: links, self._open)
+        self.folder = self.host.state_folder / PARTITIONS_FOLDER
+
+    def _open(self) -> FakePkeys:
+        self.doors_opened += 1
+        return self.pkeys
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
+        if isinstance(answer, RocksError):
+            raise answer
+        return answer
+
+    def perform(self, *deeds: Any) -> tuple[DeedOutcome, ...]:
+        return self.ask(PerformRequest(deeds)).outcomes
+
+    def start(
+        self, name: str, wanted: PartitionWanted | None, *addresses: str, token: int = 7
+    ) -> DeedOutcome:
+        """Start a machine that has these functions."""
+        devices = "".join(
+            HOSTDEV.format(bus=address[5:7], slot=address[8:10], function=address[11])
+            for address in addresses
+        )
+        text = XML.format(name=name, token=token, devices=devices)
+        (outcome,) = self.perform(StartDomain(name, token, text, partition=wanted))
+        return outcome
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+    return Agent(tmp_path)
+
+
+def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
+    assert agent.start("a", RED, "0000:00:1f.2", FIRST).error is None
+    assert agent.start("b", BLUE, SECOND).error is None
+    assert agent.pkeys.shown_keys(FIRST) == (0x8002, 0x7FFF)
+    assert agent.pkeys.shown_keys(SECOND) == (0x8003, 0x7FFF)
+    assert agent.pkeys.guids[FIRST] == RED.port_guid
+    facts = agent.ask(InfinibandRequest())
+    assert [(function.machine, function.keys) for function in facts.functions] == [
+        ("a", (0x8002, 0x7FFF)),
+        ("b", (0x8003, 0x7FFF)),
+    ]
+    (stopped, forgotten) = agent.perform(StopDomain("a", 7), ForgetDomain("b", 7))
+    assert (stopped.error, forgotten.error) == (None, None)
+    assert agent.pkeys.shown_keys(FIRST) == agent.pkeys.shown_keys(SECOND) == ()
+    assert list(agent.folder.iterdir()) == []
+
+
+def test_a_host_without_infiniband_is_not_even_asked(agent: Agent) -> None:
+    assert agent.start("a", RED).error is None
+    (stopped,) = agent.perform(StopDomain("a", 7))
+    assert stopped.error is None
+    assert agent.doors_opened == 0
+    assert not agent.folder.exists()
+
+
+def test_a_start_waits_for_its_key(agent: Agent) -> None:
+    """Without it the machine does not run: it would have a fabric without its cluster, or somebody else's."""
+    agent.pkeys.tables["mlx4_0"] = {0: 0xFFFF}
+    outcome = agent.start("a", RED, FIRST)
+    assert outcome.error is not None
+    assert "has not given the key 0x8002 to mlx4_0" in outcome.error.message
+    assert agent.host.domains().find("a") is None
+
+
+def test_what_a_crash_left_is_taken_from_it(agent: Agent) -> None:
+    """The host died under `a`; its function goes to a machine without a partition, then to one with another."""
+    agent.start("a", RED, FIRST)
+    agent.host.domains().destroy("a")
+    assert agent.start("c", None, FIRST).error is None
+    assert agent.pkeys.shown_keys(FIRST) == ()
+    agent.host.domains().destroy("c")
+    assert agent.start("b", BLUE, FIRST).error is None
+    assert agent.pkeys.shown_keys(FIRST) == (0x8003, 0x7FFF)
+    agent.perform(StopDomain("a", 7), StopDomain("c", 7))
+    assert agent.pkeys.shown_keys(FIRST) == (0x8003, 0x7FFF), (
+        "who had it before takes nothing back from who has it"
+    )
+
+
+def test_a_function_under_a_running_machine_is_not_taken(agent: Agent) -> None:
+    """Two machines whose XML names the same one: the second is refused, the first keeps its key."""
+    agent.start("a", RED, FIRST)
+    outcome = agent.start("b", BLUE, FIRST)
+    assert outcome.error is not None
+    assert (
+        outcome.error.message == f"the InfiniBand function {FIRST} is that of a, which runs; give b another"
+    )
+    assert agent.pkeys.shown_keys(FIRST) == (0x8002, 0x7FFF)
+
+
+def test_a_machine_that_got_another_function(agent: Agent) -> None:
+    agent.start("a", RED, FIRST)
+    agent.perform(StopDomain("a", 7))
+    agent.start("a", RED, FIRST, token=8)
+    agent.perform(StopDomain("a", 8))
+    assert agent.start("a", RED, SECOND, token=9).error is None
+    assert agent.pkeys.shown_keys(FIRST) == ()
+    assert agent.pkeys.shown_keys(SECOND) == (0x8002, 0x7FFF)
+
+
+def test_two_functions_are_refused(agent: Agent) -> None:
+    outcome = agent.start("a", RED, FIRST, SECOND)
+    assert outcome.error is not None
+    assert f"its XML has {FIRST} and {SECOND}" in outcome.error.message
+
+
+def test_an_address_that_is_none(agent: Agent) -> None:
+    text = XML.format(name="a", token=7, devices=HOSTDEV.format(bus="zz", slot="00", function="1"))
+    (outcome,) = agent.perform(StartDomain("a", 7, text, partition=RED))
+    assert outcome.error is not None
+    assert outcome.error.message == "the domain XML has a PCI address whose bus is '0xzz'"
+
+
+def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
+    """mlx4 has forgotten its maps; libvirt starts the machine by itself, and is refused while the key is missing."""
+    tree = AdapterTree(tmp_path / "sys")
+    tree.add_adapter("mlx4_0", "0000:03:00", 1)
+    tree.set_keys("mlx4_0", 0xFFFF, 0x8002)
+    steps = Pkeys(tree.sysfs, deadline_seconds=0.2)
+    host = Host(tmp_path / "state", open_pkeys=lambda: steps)
+    give_again(host, "a")
+    (tmp_path / "state/partitions").mkdir(parents=True)
+    (tmp_path / "state/partitions/a").write_text(
+        '{"functions": ["0000:03:00.1"], "wanted": {"pkey": 2, "membership": "full", "node_guid": "02000000000000a0",'
+        ' "port_guid": "02000000000000a1", "manager_sees_machines": false}}'
+    )
+    give_again(host, "a")
+    assert steps.shown_keys(FIRST) == (0x8002,)
+    steps.clear(FIRST)
+    tree.set_keys("mlx4_0", 0xFFFF)
+    with pytest.raises(StateError, match="has not given the key 0x8002"):
+        give_again(host, "a")
+    assert steps.shown_keys(FIRST) == ()
+
+
+def test_a_function_that_is_taken_is_not_tried(agent: Agent) -> None:
+    agent.start("a", RED, FIRST)
+    with pytest.raises(StateError, match=f"{FIRST} is that of a; name a free one"):
+        agent.ask(InfinibandRequest(FIRST))

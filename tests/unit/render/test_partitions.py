@@ -1,0 +1,58 @@
+"""opensm's partitions.conf: our part, and everybody else's lines around it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.cluster.partition_plan import Partition, PartitionMember, PartitionTable
+from rocks.errors import StateError
+from rocks.render.partitions import our_lines, with_our_lines
+
+TABLE = PartitionTable(
+    "both",
+    (
+        Partition("vc2", 3, "limited", False),
+        Partition("vc1", 2, "full", True),
+        Partition("idle", 4, "full", True),
+    ),
+    (
+        PartitionMember(3, 0x10000B, "vmc-0-0 mlx4_0 port 1"),
+        PartitionMember(2, 0x10000D, "vmc-0-1 mlx4_0 port 1"),
+        PartitionMember(2, 0x10000B, "vmc-0-0 mlx4_0 port 1"),
+    ),
+)
+OURS = """\
+# rocks: begin - written by `rocks sync ib partitions`; lines above and below the two marks are yours
+Default=0x7fff, ipoib : ALL=both, SELF=full ;
+vc1=0x0002, ipoib : 0x000000000010000b=full ; # vmc-0-0 mlx4_0 port 1
+vc1=0x0002 : 0x000000000010000d=full ; # vmc-0-1 mlx4_0 port 1
+vc2=0x0003 : 0x000000000010000b=limited ; # vmc-0-0 mlx4_0 port 1
+# rocks: end
+"""
+
+
+def test_our_part() -> None:
+    """By key, then GUID; a cluster of which nothing runs is not there; the first line of a partition has its flags."""
+    assert our_lines(TABLE) == OURS
+    silent = our_lines(TABLE._replace(default_membership="none"))
+    assert "Default" not in silent
+    assert silent.count("\n") == OURS.count("\n") - 1
+
+
+def test_the_operators_lines_stay() -> None:
+    mine = "# mine\nstorage=0x0100 : ALL=limited ;"
+    first = with_our_lines(mine, OURS)
+    assert first == mine + "\n" + OURS
+    edited = first + "after=0x0101 : SELF ;\n"
+    other = our_lines(TABLE._replace(partitions=(), members=()))
+    assert with_our_lines(edited, other) == mine + "\n" + other + "after=0x0101 : SELF ;\n"
+    assert with_our_lines(with_our_lines(edited, other), OURS) == edited
+    assert with_our_lines("", OURS) == OURS
+
+
+@pytest.mark.parametrize(
+    "text", ["# rocks: begin\n", "# rocks: end\n", OURS + OURS, "# rocks: end\n# rocks: begin\n"]
+)
+def test_marks_that_somebody_has_edited(text: str) -> None:
+    with pytest.raises(StateError, match="are not one pair any more"):
+        with_our_lines(text, OURS)
