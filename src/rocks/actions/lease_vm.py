@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.cluster.start_plan import StartPlan
     from rocks.database.connection import Database
+    from rocks.wire.agent import FunctionWanted
     from rocks.wire.facts import HostFacts
 
 INTENT = "start"
@@ -43,6 +44,7 @@ class Attempt:
     token: int = 0
     lease_is_unused: bool = False
     plan: StartPlan | None = None
+    functions: tuple[FunctionWanted, ...] = ()
     notes: tuple[str, ...] | None = None
     error: RocksError | None = None
 
@@ -112,8 +114,8 @@ def settle_leases(
                     f"{step.host}, stop it there: rocks stop host vm {attempt.vm.name}"
                 )
     leases.cover_disks(database, kept)
-    _take(database, free)
     leases.put_up_fences(database, fences)
+    _take(database, free)
 
 
 def was_running(attempt: Attempt) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
+from rocks.actions.claim_functions import claim_functions
 from rocks.actions.describe_vm import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.lease_vm import (
     Attempt,
@@ -145,6 +146,7 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         facts = ask_facts(database, fleet, hosts, [attempt.vm for attempt in still_open(attempts)])
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
+        claim_functions(database, still_open(attempts))
         database.commit()
         _perform(database, fleet, attempts, hooks)
 
@@ -246,6 +248,7 @@ def _deed(
         autostart=plan.autostart,
         assumed_state=plan.assumed_state,
         partition=partition,
+        functions=attempt.functions,
     )
 
 

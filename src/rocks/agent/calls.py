@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict
 
 from rocks.agent.deeds import perform
+from rocks.agent.functions import read_adapters, take_back_older
 from rocks.agent.host import Host
 from rocks.agent.partitions import read_infiniband
 from rocks.devices.accelerator import known_accelerator, probe_accelerator
@@ -71,7 +72,8 @@ def _put_up(host: Host, fence: Fence) -> bool:
             known = host.leases.remembered(fence.name)
             if known is None or known < fence.below_token:
                 host.leases.admit(fence.name, fence.below_token)
-            return ensure_fenced(host.domains(), fence)
+            is_fenced = ensure_fenced(host.domains(), fence)
+            return is_fenced and take_back_older(host, fence.name, fence.below_token)
     except RocksError:
         return False
 
@@ -82,5 +84,6 @@ ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
     "console": read_console,
     "probe": read_probe,
     "infiniband": read_infiniband,
+    "adapters": read_adapters,
 }
 """Call → what answers it."""

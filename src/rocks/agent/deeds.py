@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Tuple
 
+from rocks.agent.functions import check_functions, functions_held, give, take_back_functions
 from rocks.agent.host import Host
 from rocks.agent.partitions import give_partition, take_back
 from rocks.devices.accelerator import host_emulator, probe_accelerator
@@ -95,7 +96,8 @@ def _do(host: Host, deed: Deed) -> Change:
         if isinstance(deed, ResumeDomain):
             return ensure_resumed(host.domains(), deed)
         change = ensure_forgotten(host.domains(), deed)
-        return Change(change.changed, change.notes + take_back(host, deed.name))
+        notes = take_back(host, deed.name) + take_back_functions(host, deed.name)
+        return Change(change.changed, change.notes + notes)
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def _held(host: Host, deed: Deed) -> Iterator[None]:
 
 def _start(host: Host, deed: StartDomain) -> Change:
     document = _checked(deed)
-    with _held(host, deed), _links_held(host, deed.links, shared=True):
+    with _held(host, deed), _links_held(host, deed.links, shared=True), functions_held(host, deed):
         return ensure_running(host.domains(), deed, lambda: _prepare(host, deed, document))
 
 
@@ -124,6 +126,7 @@ def _checked(deed: StartDomain) -> DomainDocument:
         check_path(disk.path)
     for link in deed.links:
         check_link(link)
+    check_functions(deed)
     return document
 
 
@@ -134,7 +137,7 @@ def _prepare(host: Host, deed: StartDomain, document: DomainDocument) -> Prepare
     for link in deed.links:
         notes += host.links().ensure(link).notes
     notes += give_partition(host, deed.name, document.host_devices, deed.partition)
-    return Prepared(fitted.text, notes)
+    return Prepared(give(host, deed, fitted).text, notes)
 
 
 def _fitted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
@@ -154,7 +157,8 @@ def _stop(host: Host, deed: StopDomain) -> Change:
         return restart(host.domains(), deed)
     change = ensure_stopped(host.domains(), deed)
     removed, notes = _remove_links(host, deed.links)
-    return Change(change.changed or removed, change.notes + notes + take_back(host, deed.name))
+    notes += take_back(host, deed.name) + take_back_functions(host, deed.name)
+    return Change(change.changed or removed, change.notes + notes)
 
 
 def _remove_links(host: Host, links: Tuple[LinkWanted, ...]) -> Tuple[bool, Tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""libvirt's hook on this host: it refuses to start a domain whose lease has been taken over.
+"""libvirt's hook on this host: it refuses to start a domain whose lease has been taken over, and sets its functions.
 
 libvirt 9.0 calls /etc/libvirt/hooks/qemu and each program in /etc/libvirt/hooks/qemu.d with the domain's name, the
 operation, its part and one more word, the domain's XML on standard input, before anything else; exit status 1 prevents
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from rocks.devices.domain_xml import parse_domain
+from rocks.devices.domain_xml import function_addresses, parse_domain
 from rocks.devices.leases import Leases
 from rocks.errors import StateError
 
@@ -26,7 +26,10 @@ daemon makes the folder; without it nobody wants to know."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """StateError when the domain must not be started; domains that are not of this system may."""
+    """StateError when the domain must not be started; domains that are not of this system may.
+
+    Where libvirt starts it by itself after the host has booted, its virtual functions are made and set again here.
+    """
     if tuple(arguments[1:3]) != _BEFORE_START:
         return
     document = parse_domain(xml)
@@ -38,6 +41,11 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
             f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
             f"start it with `rocks start host vm {document.name}` on the frontend"
         )
+    if function_addresses(document):
+        from rocks.agent.functions import restore_functions  # rare, and the hook runs at every start
+        from rocks.agent.host import Host
+
+        restore_functions(Host(state_folder), document)
 
 
 def give_partition_again(arguments: Sequence[str], state_folder: Path) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.function_records import FunctionRecords
+from rocks.devices.function_steps import FunctionSteps
 from rocks.devices.leases import Leases
 from rocks.devices.link_steps import LinkSteps
 from rocks.devices.pkey_steps import PkeySteps
 
 
 class Host:
-    """Domains, links, InfiniBand functions and leases of one machine. May serve several threads."""
+    """Domains, links, virtual and InfiniBand functions, and leases of one machine. May serve several threads."""
 
     sysfs = Path("/sys")
 
@@ -23,15 +25,19 @@ class Host:
         open_domains: Optional[Callable[[], DomainSteps]] = None,
         open_links: Optional[Callable[[], LinkSteps]] = None,
         open_pkeys: Optional[Callable[[], PkeySteps]] = None,
+        open_functions: Optional[Callable[[], FunctionSteps]] = None,
     ) -> None:
         """The functions open the doors to libvirt, netlink and adapters; by default those of this machine."""
         self.state_folder = state_folder
         self.leases = Leases(state_folder)
+        self.given_functions = FunctionRecords(state_folder)
         self._open_domains = open_domains or _libvirt
         self._open_links = open_links or _netlink
         self._open_pkeys = open_pkeys or _adapters
+        self._open_functions = open_functions or _sriov
         self._domains: Optional[DomainSteps] = None
         self._links: Optional[LinkSteps] = None
+        self._functions: Optional[FunctionSteps] = None
         self._domains_lock = threading.Lock()
         self._links_lock = threading.Lock()
 
@@ -53,6 +59,13 @@ class Host:
         """The door to InfiniBand adapters; it keeps nothing open."""
         return self._open_pkeys()
 
+    def functions(self) -> FunctionSteps:
+        """The door to virtual functions."""
+        with self._links_lock:
+            if self._functions is None:
+                self._functions = self._open_functions()
+            return self._functions
+
 
 def _libvirt() -> DomainSteps:
     from rocks.devices.domains import Domains
@@ -71,3 +84,9 @@ def _adapters() -> PkeySteps:
     from rocks.devices.pkeys import Pkeys
 
     return Pkeys()
+
+
+def _sriov() -> FunctionSteps:
+    from rocks.devices.functions import Functions  # by netlink, as above
+
+    return Functions()

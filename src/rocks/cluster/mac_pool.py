@@ -71,6 +71,12 @@ def mac_text(number: int) -> str:
     return ":".join(f"{number:012x}"[i : i + 2] for i in range(0, 12, 2))
 
 
+def full_mac(mac: str) -> str:
+    """Each octet with two digits in lower case, as libvirt's schema and the kernel want them; others as they are."""
+    number = mac_number(mac)
+    return mac if number is None else mac_text(number)
+
+
 def _pool(base: str, mask: str) -> tuple[int, int]:
     base_number, mask_number = mac_number(base), mac_number(mask)
     if base_number is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.names import shown
 from rocks.cluster.values import read_number
-from rocks.cluster.vm_network import Tap, Unconnected
+from rocks.cluster.vm_network import Function, Tap, Unconnected
 from rocks.errors import BusyError, StateError, UserError
 from rocks.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
 from rocks.wire.agent import DiskWanted, LinkWanted
@@ -92,6 +92,7 @@ def plan_start(
         raise StateError(f"The host {vm.name} is already running.")
     _check_domain(vm, domain)
     _check_size(vm, container, facts, promised_memory_mb)
+    _check_functions(vm, container, connections)
     return StartPlan(
         disks=tuple(_check_disk(vm, disk, facts.disks) for disk in vm.disks),
         links=_links(vm, container, connections, facts, neighbours),
@@ -168,6 +169,19 @@ def _check_size(vm: VirtualMachine, container: Host, facts: HostFacts, promised_
             f"{max(0, room - used)} MB left of {room} MB for virtual machines ({used} MB are taken); stop others, "
             f"or rocks set host vm {vm.name} mem=MB"
         )
+
+
+def _check_functions(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
+    for function in connections:
+        if not isinstance(function, Function):
+            continue
+        if function.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
+            raise StateError(
+                f"{vm.name} is not started: VLANs of {container.name} are its own ({container.name} has "
+                f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {function.device} is not connected to "
+                f"them; take the option sriov from the interface: rocks set host interface options {vm.name} "
+                f"{function.mac} NULL"
+            )
 
 
 def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> DiskWanted:

@@ -38,6 +38,21 @@ class Bridged:
 
 
 @dataclass(frozen=True)
+class Function:
+    """A virtual function (SR-IOV) of the container's adapter, handed to the guest itself.
+
+    `device` is the adapter's interface in the database, `parent` its network device on the container, `vlan` 0 none.
+    """
+
+    mac: str
+    device: str
+    parent: str
+    vlan: int
+    checks_source: bool = True
+    is_trusted: bool = False
+
+
+@dataclass(frozen=True)
 class Unconnected:
     """An interface for which the container has no device; `reason` says what is missing."""
 
@@ -45,7 +60,14 @@ class Unconnected:
     reason: str
 
 
-Connection = Tap | Bridged | Unconnected
+Connection = Tap | Bridged | Function | Unconnected
+
+FUNCTION_OPTION = "sriov"
+"""Option of a virtual machine's interface that asks for a virtual function."""
+
+TRUST_OPTION = "sriov-trust"
+ANY_SOURCE_OPTION = "sriov-nospoofchk"
+"""Besides: the adapter trusts the guest, or lets it send under any address."""
 
 
 def vlan_device(parent: str, vlan: int) -> str:
@@ -60,47 +82,80 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
     """The connection of each enabled interface with a MAC, taps first, else in the database's order.
 
     An interface on a VLAN that the container carries becomes a tap; one on a subnet of the container with the
-    same VLAN id becomes a bridge's port; one whose device is linked into Open vSwitch by hand is skipped.
+    same VLAN id becomes a bridge's port; one whose device is linked into Open vSwitch by hand is skipped. One with the
+    option `sriov` gets a virtual function of the same device instead of a tap or a port.
     """
     found = [
         connection
         for interface in interfaces
         if interface.mac and not interface.kvm_disabled
-        for connection in (_tap(interface, container) or _bridged(interface, container),)
+        for connection in (_connection(interface, container),)
         if connection is not None
     ]
     return [c for c in found if isinstance(c, Tap)] + [c for c in found if not isinstance(c, Tap)]
 
 
-def _tap(interface: Interface, container: Sequence[Interface]) -> Tap | None:
-    if not interface.vlan or not interface.mac:
+def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
+    assert interface.mac
+    carrier = _carrier(interface, container)
+    if interface.has_option(FUNCTION_OPTION):
+        physical = carrier or _on_same_network(interface, container)
+        return _missing(interface) if physical is None else _function(interface, physical)
+    if carrier is not None and interface.vlan:
+        parent = _kernel_device(carrier)
+        device = vlan_device(parent, interface.vlan)
+        return Tap(interface.mac, device, parent, interface.vlan, carrier.mtu_bytes or DEFAULT_MTU_BYTES)
+    physical = _on_same_network(interface, container)
+    if physical is None or not physical.device:
+        return _missing(interface)
+    if physical.module == "ovs-link":
         return None
+    return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
+
+
+def _function(interface: Interface, physical: Interface) -> Function:
+    assert interface.mac and physical.device
+    return Function(
+        mac=interface.mac,
+        device=physical.device,
+        parent=_kernel_device(physical),
+        vlan=interface.vlan or 0,
+        checks_source=not interface.has_option(ANY_SOURCE_OPTION),
+        is_trusted=interface.has_option(TRUST_OPTION),
+    )
+
+
+def _carrier(interface: Interface, container: Sequence[Interface]) -> Interface | None:
+    """The device through which the interface's VLAN leaves the container."""
     for carried in container:
-        if carried.is_vlan and carried.vlan == interface.vlan:
+        if interface.vlan and carried.is_vlan and carried.vlan == interface.vlan:
             for physical in container:
                 if not physical.is_vlan and physical.device and _same_subnet(physical, carried):
-                    prefix = "" if physical.has_option("novtap") else "p"
-                    parent = prefix + physical.device
-                    return Tap(
-                        interface.mac,
-                        vlan_device(parent, interface.vlan),
-                        parent,
-                        interface.vlan,
-                        physical.mtu_bytes or DEFAULT_MTU_BYTES,
-                    )
+                    return physical
     return None
 
 
-def _bridged(interface: Interface, container: Sequence[Interface]) -> Bridged | Unconnected | None:
-    assert interface.mac
+def _on_same_network(interface: Interface, container: Sequence[Interface]) -> Interface | None:
+    """The container's device on the interface's network and VLAN."""
     for physical in container:
         if physical.is_vlan or not physical.device or not _same_subnet(interface, physical):
             continue
         if (physical.vlan or 0) == (interface.vlan or 0):
-            if physical.module == "ovs-link":
-                return None
-            return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
-    return Unconnected(interface.device or interface.mac, _what_is_missing(interface))
+            return physical
+    return None
+
+
+def kernel_device(device: str, options: str | None) -> str:
+    """The network device of a container's adapter: `p` before its name, which its bridge has, or (novtap) as it is."""
+    return device if "novtap" in (options or "").replace(",", " ").split() else f"p{device}"
+
+
+def _kernel_device(physical: Interface) -> str:
+    return kernel_device(physical.device or "", physical.options)
+
+
+def _missing(interface: Interface) -> Unconnected:
+    return Unconnected(interface.device or interface.mac or "", _what_is_missing(interface))
 
 
 def _what_is_missing(interface: Interface) -> str:

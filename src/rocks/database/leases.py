@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from rocks.cluster.records import Lease
+from rocks.database import virtual_functions
 from rocks.database.sets import marks
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def take_leases(
         " Intent = VALUES(Intent), Reason = NULL",
     )
     cover_disks(database, {name: keys for name, (_, keys) in wanted.items()})
+    virtual_functions.free_functions(database, names)
     return {lease.name: lease.token for lease in read_leases(database, names).values()}
 
 
@@ -93,7 +95,10 @@ def set_state(database: Database, names: Sequence[str], state: str, intent: str 
 
 
 def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
-    """Nobody runs these machines any more. The token stays, so that the next one is higher."""
+    """Nobody runs these machines any more. The token stays, so that the next one is higher.
+
+    Their disks and virtual functions are free, but for functions on a host that a fence still has to reach.
+    """
     if names:
         database.execute(
             "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Reason = %s"
@@ -101,11 +106,12 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
             [reason, *names],
         )
         _drop_disks(database, names)
+        virtual_functions.free_functions(database, names)
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:
     """Follow a host that got another name."""
-    for table in ("vm_leases", "vm_lease_disks", "vm_fences"):
+    for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases"):
         database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
 
 
@@ -135,6 +141,7 @@ def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[
 def take_down_fences(database: Database, host: str, names: Sequence[str]) -> None:
     """The host has said that nothing older is left of these machines."""
     if names:
+        virtual_functions.free_fenced(database, host, names)
         database.execute(
             f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({marks(names)})", [host, *names]
         )

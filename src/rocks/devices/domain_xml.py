@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from xml.etree.ElementTree import Element
 
-from rocks.errors import UserError
+from rocks.errors import IncoherentError, UserError
 from rocks.units import KIB_PER_MB
 from rocks.wire.facts import ConsoleFact
 
@@ -16,6 +16,13 @@ _LEASE = f"{{{LEASE_NAMESPACE}}}lease"
 # so that a document of ours or of libvirt keeps its prefixes when it is written again
 ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
+
+
+_ADDRESS_PARTS = ("domain", "bus", "slot", "function")
+"""Of a PCI address, as libvirt's XML has them: hexadecimal numbers."""
+
+NO_ADDRESS = "0000:00:00.0"
+"""What the frontend writes, which does not know a function's: at that address is the host's own bridge."""
 
 
 class DomainDocument(NamedTuple):
@@ -117,6 +124,34 @@ def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
     return _written(root)
 
 
+def function_addresses(document: DomainDocument) -> Dict[str, str]:
+    """MAC address, in lower case → PCI address of each interface that is a virtual function."""
+    return {_mac_of(interface): _address_of(interface) for interface in _function_interfaces(document.root)}
+
+
+def with_functions(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
+    """The document with the PCI addresses (0000:01:10.0) of its virtual functions, by MAC address in lower case.
+
+    Interfaces that a site's own XML gives with an address stay. IncoherentError when those without one, and those
+    that there are addresses for, are not the same.
+    """
+    found = function_addresses(document)
+    wanted = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
+    if wanted != set(addresses):
+        raise IncoherentError(
+            f"the XML of {document.name} has virtual functions for {_listed(wanted)}, the request for "
+            f"{_listed(addresses)}; look at the plugins and filters that change its interfaces (rocks report host vm "
+            "config)"
+        )
+    if not wanted:
+        return document
+    root = _copy(document)
+    interfaces = {_mac_of(interface): interface for interface in _function_interfaces(root)}
+    for mac in wanted:
+        _put_address(interfaces[mac], addresses[mac])
+    return _written(root)
+
+
 class _NoDoctype(ElementTree.TreeBuilder):
     def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
         """Called before a single entity of the document type has been read."""
@@ -129,6 +164,35 @@ def _copy(document: DomainDocument) -> Element:
 
 def _written(root: Element) -> DomainDocument:
     return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
+
+
+def _function_interfaces(root: Element) -> List[Element]:
+    return root.findall("devices/interface[@type='hostdev']")
+
+
+def _address_of(interface: Element) -> str:
+    address = interface.find("source/address")
+    if address is None:
+        return NO_ADDRESS
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*(int(address.get(part, "0"), 16) for part in _ADDRESS_PARTS))
+
+
+def _put_address(interface: Element, address: str) -> None:
+    for old in interface.findall("source"):
+        interface.remove(old)
+    domain, bus, slot_and_function = address.split(":")
+    slot, function = slot_and_function.split(".")
+    values = (f"0x{domain}", f"0x{bus}", f"0x{slot}", f"0x{function}")
+    source = ElementTree.SubElement(interface, "source")
+    ElementTree.SubElement(source, "address", {"type": "pci", **dict(zip(_ADDRESS_PARTS, values))})
+
+
+def _mac_of(interface: Element) -> str:
+    return (_attribute(interface, "mac", "address") or "").lower()
+
+
+def _listed(macs: Iterable[str]) -> str:
+    return ", ".join(sorted(macs)) or "none"
 
 
 def _listen_address(graphics: Element) -> Optional[str]:

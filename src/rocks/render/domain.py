@@ -14,9 +14,9 @@ from string import ascii_lowercase
 
 from lxml import etree
 
-from rocks.cluster.mac_pool import mac_number, mac_text
+from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
-from rocks.cluster.vm_network import Bridged, Connection, Tap
+from rocks.cluster.vm_network import Bridged, Connection, Function, Tap
 from rocks.errors import StateError, UserError
 from rocks.units import KIB_PER_MB
 
@@ -179,17 +179,28 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
             model = _element("model", {"type": "virtio"})
             if connection.is_open_vswitch:
                 model = _element("virtualport", {"type": "openvswitch"})
+        elif isinstance(connection, Function):
+            lines += _lines(_function(connection), 4)
+            continue
         else:
             continue
-        mac = _element("mac", {"address": _full_mac(connection.mac)})
+        mac = _element("mac", {"address": full_mac(connection.mac)})
         lines += _lines(_element("interface", {"type": kind}, _element("source", source), mac, model), 4)
     return lines
 
 
-def _full_mac(mac: str) -> str:
-    """Each octet with two digits, as libvirt's schema wants them."""
-    number = mac_number(mac)
-    return mac if number is None else mac_text(number)
+def _function(connection: Function) -> etree._Element:
+    """The agent puts the function's PCI address in, which only the host knows; the schema wants one."""
+    address = {"type": "pci", **dict.fromkeys(("domain", "bus", "slot", "function"), "0x0")}
+    interface = _element(
+        "interface",
+        {"type": "hostdev", "managed": "yes"},
+        _element("source", {}, _element("address", address)),
+        _element("mac", {"address": full_mac(connection.mac)}),
+    )
+    if connection.vlan:
+        interface.append(_element("vlan", {}, _element("tag", {"id": str(connection.vlan)})))
+    return interface
 
 
 def _disks(vm: VirtualMachine) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
 from rocks.errors import BugError
 from rocks.wire.codec import tagged
 from rocks.wire.facts import (
+    AdapterFacts,
+    AdaptersRequest,
     ConsoleFact,
     ConsoleRequest,
     FactsRequest,
@@ -48,10 +50,30 @@ class LinkWanted:
     mtu: Optional[int] = None
 
 
+@dataclass(frozen=True)
+class FunctionWanted:
+    """Virtual function `number`, from 0, of the network adapter `device`, as a guest is to find it.
+
+    `count` functions are made where there are none yet. `vlan` 0 leaves frames untagged. With `checks_source` the
+    adapter drops frames with another source than `mac`; a trusted guest may ask it for more than its own frames.
+    """
+
+    device: str
+    count: int
+    number: int
+    mac: str
+    vlan: int = 0
+    checks_source: bool = True
+    is_trusted: bool = False
+
+
 @tagged
 @dataclass(frozen=True)
 class StartDomain:
-    """Bring the domain to running with this XML under this lease, its disks and links first.
+    """Bring the domain to running with this XML under this lease, its disks, links and functions first.
+
+    The XML has an interface of type `hostdev` for the MAC address of each function; the host puts the function's
+    PCI address in.
 
     `assumed_state` is what the facts said (`absent`: no such domain); the deed is refused when it is
     another now. None assumes nothing. `partition` is for the domain's InfiniBand function, if it has one.
@@ -65,6 +87,7 @@ class StartDomain:
     autostart: bool = False
     assumed_state: Optional[AssumedState] = None
     partition: Optional[PartitionWanted] = None
+    functions: Tuple[FunctionWanted, ...] = ()
 
 
 @tagged
@@ -162,6 +185,7 @@ CALLS: Dict[str, Call] = {
         Call("console", ConsoleRequest, ConsoleFact, 15.0),
         Call("probe", ProbeRequest, ProbeFact, 60.0),
         Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
+        Call("adapters", AdaptersRequest, AdapterFacts, 60.0),
     )
 }
 """Every question a host can be asked."""

@@ -119,3 +119,60 @@ class ProbeRequest(Request[ProbeFact]):
     """Ask for the KVM probe's result; `again` boots the probe guest even when the result is known."""
 
     again: bool = False
+
+
+FunctionUse = Literal["free", "guest", "host"]
+"""In whose hands a virtual function is: nobody's, a guest's, or the host's own."""
+
+
+@dataclass(frozen=True)
+class FunctionFact:
+    """A virtual function as its adapter has it: number from 0, PCI address, what the guest in it may do.
+
+    `vlan` 0: untagged. `checks_source` and `is_trusted` are None where the driver does not tell. `user` says who uses
+    it: a domain, or the host's own network device; empty for a free one.
+    """
+
+    number: int
+    address: str
+    mac: str
+    vlan: int
+    checks_source: Optional[bool]
+    is_trusted: Optional[bool]
+    use: FunctionUse
+    user: str
+
+
+@dataclass(frozen=True)
+class AdapterFact:
+    """A network adapter: how many functions it can give (0: none), and those that are there.
+
+    `problem` says why it can give none to a guest now; empty when it can.
+    """
+
+    device: str
+    most: int
+    problem: str
+    functions: Tuple[FunctionFact, ...]
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """The adapters that were asked for, in that order."""
+
+    adapters: Tuple[AdapterFact, ...]
+
+
+@dataclass(frozen=True)
+class AdapterWanted:
+    """An adapter, and how many functions it is to give; 0 leaves it as it is."""
+
+    device: str
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptersRequest(Request[AdapterFacts]):
+    """Ask what the adapters' virtual functions are; with counts, have so many first."""
+
+    adapters: Tuple[AdapterWanted, ...]

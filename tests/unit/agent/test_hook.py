@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from rocks.agent.hook import RELEASED_FOLDER, check_start, note_end
+from rocks.devices.fake.functions import FakeFunctions
+from rocks.devices.function_records import FunctionRecords, GivenFunctions
 from rocks.devices.leases import Leases
 from rocks.errors import IncoherentError, StateError, UserError
+from rocks.wire.agent import FunctionWanted
 
 BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
@@ -51,3 +54,28 @@ def test_end_of_a_machine_is_noted_where_somebody_wants_to_know(tmp_path: Path) 
     assert list(folder.iterdir()) == []
     note_end(["a", "release", "end", "-"], tmp_path)
     assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+def test_functions_of_a_guest_that_starts_by_itself_are_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the domain has some, and they were not set since the host booted."""
+    functions = FakeFunctions()
+    functions.add("eth1")
+    monkeypatch.setattr("rocks.agent.host._sriov", lambda: functions)
+    wanted = FunctionWanted("eth1", 2, 1, "52:54:00:aa:00:01", 100)
+    FunctionRecords(tmp_path).write("a", GivenFunctions(7, "an earlier boot", (wanted,)))
+    interface = (
+        "<devices><interface type='hostdev'><source><address type='pci' domain='0' bus='1' slot='0x10' function='2'/>"
+        "</source><mac address='52:54:00:aa:00:01'/></interface></devices></domain>"
+    )
+    check_start(BEFORE, DOMAIN.format(7), tmp_path)
+    assert functions.adapters["eth1"].functions == ()
+    text = DOMAIN.format(7).replace("</domain>", interface)
+    check_start(BEFORE, text, tmp_path)
+    assert functions.adapters["eth1"].functions[1].mac == wanted.mac
+    functions.adapters.clear()
+    check_start(BEFORE, text, tmp_path)
+    FunctionRecords(tmp_path).write("a", GivenFunctions(7, "an earlier boot", (wanted,)))
+    with pytest.raises(StateError, match="this host has no network adapter eth1"):
+        check_start(BEFORE, text, tmp_path)

@@ -18,7 +18,7 @@ from rocks.cluster.start_plan import (
     memory_reserve_mb,
     plan_start,
 )
-from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Connection, Function, Tap, Unconnected
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskWanted, LinkWanted
@@ -296,3 +296,14 @@ def test_only_a_vm_container_runs_machines() -> None:
             container_of(machine(place=replace(container(), attributes={"kvm": value})))
     with pytest.raises(StateError, match="is no VM container"):
         plan(facts(), machine(place=replace(container(), attributes={})))
+
+
+def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
+    function = Function(TAP.mac, "eth0", "peth0", 4)
+    vm = machine(place=container(vlan_transport="local"))
+    with pytest.raises(
+        StateError, match="vlan_transport=local.* rocks set host interface options web 76:77:"
+    ):
+        plan_start(vm, [function], facts(), 4, 0, {})
+    assert isinstance(plan_start(vm, [replace(function, vlan=0)], facts(), 4, 0, {}), StartPlan)
+    assert isinstance(plan_start(machine(), [function], facts(), 4, 0, {}), StartPlan)

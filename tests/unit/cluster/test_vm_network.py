@@ -12,9 +12,11 @@ from rocks.cluster.records import Interface
 from rocks.cluster.vm_network import (
     LONGEST_DEVICE_NAME,
     Bridged,
+    Function,
     Tap,
     Unconnected,
     connect,
+    kernel_device,
     vlan_device,
 )
 from tests.unit.machines import PRIVATE, PUBLIC, interface
@@ -138,3 +140,50 @@ def test_a_name_too_long_for_the_kernel_is_shortened_and_stays_apart_from_others
 @given(st.from_regex(r"p[a-z][a-z0-9]{0,14}", fullmatch=True), st.integers(1, 4094))
 def test_every_name_fits_the_kernel(parent: str, vlan: int) -> None:
     assert len(vlan_device(parent, vlan)) <= LONGEST_DEVICE_NAME
+
+
+FUNCTION = Function(MAC, "eth0", "peth0", 4)
+CARRIER = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+
+
+@pytest.mark.parametrize("options", ["sriov", "dhcp sriov", "dhcp,sriov"])
+def test_an_interface_that_asks_for_a_function_gets_one_of_the_device_of_its_vlan(options: str) -> None:
+    assert connect([guest(vlan=4, options=options)], CARRIER) == [FUNCTION]
+
+
+@pytest.mark.parametrize("options", ["sriovs", "sriov-trust", "no-sriov"])
+def test_only_the_whole_word_sriov_counts(options: str) -> None:
+    assert connect([guest(vlan=4, options=options)], CARRIER) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+
+
+def test_trust_and_sources_are_words_of_their_own() -> None:
+    trusted, any_source = "sriov sriov-trust", "sriov,sriov-nospoofchk"
+    assert connect([guest(vlan=4, options=trusted)], CARRIER) == [
+        Function(MAC, "eth0", "peth0", 4, is_trusted=True)
+    ]
+    assert connect([guest(vlan=4, options=any_source)], CARRIER) == [
+        Function(MAC, "eth0", "peth0", 4, checks_source=False)
+    ]
+
+
+def test_a_function_without_vlan_is_of_the_device_on_the_machines_network() -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("eth1", options="novtap", **PUBLIC)]
+    assert connect([guest(options="sriov", **PUBLIC)], carrier) == [Function(MAC, "eth1", "eth1", 0)]
+
+
+def test_a_function_of_a_network_that_the_container_has_not() -> None:
+    (found,) = connect([guest(vlan=5, options="sriov")], CARRIER)
+    assert found == Unconnected("eth0", "its host has no interface for VLAN 5")
+
+
+def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None:
+    found = connect(
+        [guest("eth0", OTHER_MAC, vlan=4, options="sriov"), guest("eth1", **PRIVATE), guest("eth2", vlan=4)],
+        CARRIER,
+    )
+    assert [type(one) for one in found] == [Tap, Function, Bridged]
+
+
+def test_the_kernels_name_of_an_adapter() -> None:
+    assert kernel_device("eth0", None) == "peth0"
+    assert kernel_device("eth0", "dhcp,novtap") == "eth0"

@@ -6,8 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rocks.devices.domain_xml import emulated, parse_domain, with_emulator
-from rocks.errors import UserError
+from rocks.devices.domain_xml import (
+    emulated,
+    function_addresses,
+    parse_domain,
+    with_emulator,
+    with_functions,
+)
+from rocks.errors import IncoherentError, UserError
 from rocks.wire.facts import ConsoleFact
 
 FULL = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -97,3 +103,54 @@ def test_what_cannot_be_read(text: str, words: str) -> None:
     """One clear line, and no entity is ever expanded."""
     with pytest.raises(UserError, match=words):
         parse_domain(text)
+
+
+WITH_FUNCTION = FULL.replace(
+    "<serial",
+    "<interface type='hostdev' managed='yes'><mac address='52:54:00:AA:00:01'/></interface>"
+    "<interface type='bridge'><mac address='52:54:00:aa:00:02'/></interface><serial",
+)
+
+
+def test_virtual_functions_get_their_addresses() -> None:
+    """And only those; once more gives the same, with the addresses that are new."""
+    document = parse_domain(WITH_FUNCTION)
+    assert function_addresses(document) == {"52:54:00:aa:00:01": "0000:00:00.0"}
+    for address in ("0000:01:10.0", "0001:c1:1f.7"):
+        document = with_functions(document, {"52:54:00:aa:00:01": address})
+        assert function_addresses(parse_domain(document.text)) == {"52:54:00:aa:00:01": address}
+        assert len(document.root.findall("devices/interface/source")) == 1
+    source = document.root.find("devices/interface/source/address")
+    assert source is not None
+    assert source.attrib == {
+        "type": "pci",
+        "domain": "0x0001",
+        "bus": "0xc1",
+        "slot": "0x1f",
+        "function": "0x7",
+    }
+
+
+def test_a_document_without_functions_stays_as_it_is() -> None:
+    """To the letter."""
+    document = parse_domain(FULL)
+    assert with_functions(document, {}) is document
+
+
+@pytest.mark.parametrize("addresses", [{}, {"52:54:00:aa:00:02": "0000:01:10.0"}])
+def test_functions_that_the_document_does_not_name(addresses: dict[str, str]) -> None:
+    """Or that it names and that were not asked for."""
+    with pytest.raises(
+        IncoherentError, match=r"the XML of vm-a-0 has virtual functions for 52:54:00:aa:00:01"
+    ):
+        with_functions(parse_domain(WITH_FUNCTION), addresses)
+
+
+def test_an_interface_that_a_site_hands_over_by_itself_stays() -> None:
+    """By an attribute kvm_device_0, say: it has its address, and no function of the pool is meant."""
+    own = WITH_FUNCTION.replace(
+        "managed='yes'>", "><source><address type='pci' domain='0' bus='5' slot='1' function='2'/></source>"
+    )
+    document = parse_domain(own)
+    assert with_functions(document, {}) is document
+    assert function_addresses(document) == {"52:54:00:aa:00:01": "0000:05:01.2"}

@@ -6,7 +6,9 @@ from rocks.actions.set_interface import set_options
 
 class Command(rocks.commands.Command):
     """
-    Set the options of hosts' interfaces: those of the driver, and words such as dhcp or noreport.
+    Set the options of hosts' interfaces: those of the driver, and words such as dhcp or noreport. For an interface of a
+    virtual machine, sriov asks for a virtual function of its host's adapter (rocks set host sriov); with sriov-trust
+    besides the adapter trusts the guest, with sriov-nospoofchk it lets it send under any MAC address.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -20,6 +22,10 @@ class Command(rocks.commands.Command):
 
     <example cmd='set host interface options compute-0-0 eth0 noreport'>
     The interface is left out of reports.
+    </example>
+
+    <example cmd='set host interface options vm-vc1-0 eth0 sriov'>
+    From its next start on the machine has a virtual function for that interface.
     </example>
 
     <related>list host interface</related>

@@ -1,0 +1,25 @@
+"""`rocks dump host sriov`"""
+
+import rocks.commands.dump
+from rocks.database.virtual_functions import adapters_of
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that say again how many virtual functions adapters of hosts give.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+
+    <example cmd='dump host sriov'>
+    All hosts.
+    </example>
+
+    <related>dump host interface</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a line for each adapter that gives functions."""
+        for row in adapters_of(self.db, self.getHostnames(args)):
+            self.dump("set", "host", "sriov", row.host, row.device, str(row.functions))

@@ -1,0 +1,67 @@
+"""`rocks list host sriov`"""
+
+from collections.abc import Sequence
+
+import rocks.commands
+from rocks.cluster.function_listing import FunctionRow, function_rows, now_cells
+from rocks.cluster.function_plan import AdapterRow
+from rocks.database import virtual_functions
+
+HEADER = ("host", "iface", "function", "vm", "mac")
+STATUS_HEADER = ("address", "vlan", "now")
+
+
+class Command(rocks.commands.Command):
+    """
+    List the virtual functions (SR-IOV) that adapters of hosts give to virtual machines, and which machine has which: it
+    has it from its start until its host has confirmed that it is gone.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; all when none is given.
+    </arg>
+    <param type='bool' name='status'>
+    yes: ask the hosts for each function's PCI address, its VLAN, and in whose hands it is now: free, the guest NAME,
+    the host's own network device; absent (not made yet), or no answer within 20 seconds.
+    </param>
+
+    <example cmd='list host sriov'>
+    All functions of the site.
+    </example>
+    <example cmd='list host sriov vm-container-0-0 status=yes'>
+    Those of one host, and what it says of them.
+    </example>
+
+    <related>set host sriov</related>
+    """
+
+    MustBeRoot = 0
+    RefusesUnknownParameters = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row a function."""
+        show_status = self.fillFlag("status")
+        names = self.getHostnames(args)
+        adapters = virtual_functions.adapters_of(self.db, names)
+        rows = function_rows(adapters, virtual_functions.given_on(self.db, names))
+        status = self._status(rows, adapters) if show_status else {}
+        self.beginOutput()
+        for row in rows:
+            self.addOutput(row.host, (*row[1:], *status.get(row, ())))
+        self.endOutput(header=(*HEADER, *STATUS_HEADER * show_status))
+
+    def _status(
+        self, rows: Sequence[FunctionRow], adapters: Sequence[AdapterRow]
+    ) -> dict[FunctionRow, tuple[str | None, str | None, str]]:
+        from rocks.actions.ask_adapters import ask_adapters  # hosts are reached by heavy libraries
+        from rocks.errors import RocksError
+
+        answers = {}
+        for host, answer in ask_adapters(self.db, sorted({adapter.host for adapter in adapters})).items():
+            if isinstance(answer, RocksError):
+                self.tell(f"{host}: {answer}")
+            else:
+                answers[host] = answer
+                for adapter in answer:
+                    if adapter.problem:
+                        self.tell(f"{host}: {adapter.problem}")
+        return {row: now_cells(row, adapters, answers) for row in rows}
