@@ -64,9 +64,9 @@ test-lab-long: ## those of them that take minutes each (root)
 	@$(MACHINES) start
 	@$(MACHINES) run $(PYTEST) tests/lab/long
 
-bench: ## measure the figures of the design and print the table (root)
+bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the table; INTO=PAGE (root)
 	@tools/setup test
-	PYTHONPATH=src:. $(PYTHON) -m bench
+	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")
 
 agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist

@@ -1,4 +1,8 @@
-"""`make bench`: build a site of its own, measure, print one table, leave nothing behind; needs root."""
+"""`make bench`: build a site of its own, measure there and in the lab, print one table, leave nothing behind.
+
+`make bench FIGURES="R1 R4"` measures those alone; INTO=FILE puts what is printed into a page, between its marks.
+Needs root.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-from bench import far_hosts, machine, many_hosts, many_vms, one_start, start_up, table
+from bench import far_hosts, lab_part, machine, many_hosts, many_vms, one_start, page, start_up, table
+from bench.images.figures import FIGURES
 from bench.site import STATE, BenchSite
 from bench.table import Row
 from lab.progress import Progress
@@ -21,14 +28,46 @@ EXIT_INTERRUPTED = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def main() -> int:
-    """Measure and print; returns the exit status: 0 when all was measured, whatever the verdicts are."""
+class Part(NamedTuple):
+    """What is done on the site that needs no lab: figures that it yields, what is said meanwhile, and who does it.
+
+    `carries` are figures that rest on it.
+    """
+
+    numbers: tuple[str, ...]
+    what: str
+    work: Callable[[BenchSite], list[Row] | None]
+    carries: tuple[str, ...] = ()
+
+
+_HERE = {"R2", "R8", "R9", "R10", "R16"}
+_PARTS = (
+    Part((), "the cluster database", BenchSite.describe, tuple(_HERE)),
+    Part(("R8",), "start-up", start_up.measure),
+    Part(("R10", "R16"), "a cluster is added, very many virtual machines are listed", many_vms.measure),
+    Part((), f"{far_hosts.COUNT} far hosts and their virtual machines", far_hosts.bring_up, ("R2", "R9")),
+    Part(("R2",), "one start", one_start.measure),
+    Part(("R9",), "many starts", many_hosts.measure),
+)
+_BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"
+_BUSY_LOAD = 0.5
+"""Programs that wanted a processor in the last minute; more than that, and others take part in the figures."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print; returns the exit status: 0 when there is a table, which tells what is not in it, and why."""
     try:
         if os.geteuid() != 0:
             raise UserError("make bench needs root: run it as root, or with sudo")
+        into, numbers = _read_words(words)
+        if into is not None:
+            page.refuse_unmarked(into)
         STATE.mkdir(exist_ok=True)
         with _alone():
-            _bench(BenchSite(STATE / "bench"))
+            printed = _bench(BenchSite(STATE / "bench"), numbers)
+        print(printed)
+        if into is not None:
+            page.put(into, printed)
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
@@ -38,39 +77,70 @@ def main() -> int:
     return 0
 
 
-def _bench(site: BenchSite) -> None:
+def _read_words(words: Sequence[str]) -> tuple[Path | None, set[str]]:
+    pages = [word.removeprefix("into=") for word in words if word.startswith("into=")]
+    numbers = {word for word in words if not word.startswith("into=")}
+    known = {*_HERE, *(number for figure in FIGURES for number in figure.numbers)}
+    for word in sorted(numbers - known):
+        listed = " ".join(sorted(known, key=lambda number: int(number[1:])))
+        raise UserError(f"{word} is no figure that is measured here; there are {listed}")
+    return Path(pages[-1]) if pages else None, numbers
+
+
+def _bench(site: BenchSite, numbers: set[str]) -> str:
+    """Measure all, or the figures of these numbers; returns what is to be printed."""
     begin = time.monotonic()
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
+    load = machine.load()
+    if load > _BUSY_LOAD:
+        progress.tell(f"Others are at work on this machine (load {load:.1f}): times will be theirs as well.")
     for number in _ENDING:
         signal.signal(number, _interrupt)
+    here = _measure_here(site, progress, numbers) if not numbers or numbers & _HERE else []
+    in_lab = lab_part.measure(numbers)
+    rows = sorted([*here, *in_lab.rows], key=lambda row: int(row.number[1:]))
+    words = [_BY_KVM if site.has_kvm else _BY_EMULATION] if here else []
+    words += [f"others at work on it: load {load:.1f}"] if load > _BUSY_LOAD else []
+    print(f"\nmeasured in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    return "\n\n".join([machine.describe(*words), table.markdown(rows), *in_lab.tables])
+
+
+def _measure_here(site: BenchSite, progress: Progress, numbers: set[str]) -> list[Row]:
+    """The figures that need no lab, on a site of their own."""
+    wanted = numbers or _HERE
     try:
         site.tear_down()  # what a killed run left
         site.bring_up(progress)
-        rows = _measure(site, progress)
-        words = machine.describe("KVM" if site.has_kvm else "guests by emulation (TCG)")
+        rows = _do_parts(site, progress, wanted)
+    except RocksError as error:
+        rows = [table.not_measured(number, "", str(error)) for number in _HERE & wanted]
     finally:
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         with progress.step("removing all of it"):
             site.tear_down()
-    print(f"{words}\n\n{table.markdown(rows)}")
-    print(f"\nmeasured in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+        for number in _ENDING:
+            signal.signal(number, _interrupt)
+    return rows
 
 
-def _measure(site: BenchSite, progress: Progress) -> list[Row]:
-    with progress.step("the cluster database"):
-        site.describe()
-    with progress.step("R8: start-up"):
-        rows = start_up.measure(site)
-    with progress.step("R16 and R10: a cluster is added, very many virtual machines are listed"):
-        rows += many_vms.measure(site)
-    with progress.step(f"{far_hosts.COUNT} far hosts and their virtual machines"):
-        far_hosts.bring_up(site)
-    with progress.step("R2: one start"):
-        rows += one_start.measure(site)
-    with progress.step("R9: many starts"):
-        rows += many_hosts.measure(site)
-    return sorted(rows, key=lambda row: int(row.number[1:]))
+def _do_parts(site: BenchSite, progress: Progress, wanted: set[str]) -> list[Row]:
+    """What fails costs its own figures, and those that rest on it."""
+    rows: list[Row] = []
+    why: dict[str, str] = {}
+    for part in _PARTS:
+        if not wanted & {*part.numbers, *part.carries}:
+            continue
+        if not why.keys() & set(part.numbers):
+            try:
+                with progress.step(" ".join([*part.numbers, part.what])):
+                    rows += part.work(site) or []
+                continue
+            except RocksError as error:
+                progress.tell(f"  {error}")
+                why |= dict.fromkeys([*part.numbers, *part.carries], str(error))
+        rows += [table.not_measured(number, part.what, why[number]) for number in part.numbers]
+    return rows
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -88,4 +158,4 @@ def _alone() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,8 +9,8 @@ from pathlib import Path
 _KIB_PER_GIB = 1024 * 1024
 
 
-def describe(accelerator: str) -> str:
-    """Cores, memory, distribution, kernel and how guests run here: `2 cores, 24 GiB, Debian 12, kernel 6.1.0, TCG`."""
+def describe(*more: str) -> str:
+    """Cores, memory, distribution, kernel, and more words: `2 cores, 24 GiB, Debian 12, kernel 6.1.0, TCG`."""
     cores = len(os.sched_getaffinity(0))
     return ", ".join(
         [
@@ -18,9 +18,14 @@ def describe(accelerator: str) -> str:
             f"{_memory_gib()} GiB",
             _distribution(Path("/etc/os-release").read_text(encoding="utf-8")),
             f"kernel {platform.release()}",
-            accelerator,
+            *more,
         ]
     )
+
+
+def load() -> float:
+    """How many programs wanted a processor on average over the last minute."""
+    return os.getloadavg()[0]
 
 
 def _memory_gib() -> int:

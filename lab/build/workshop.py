@@ -16,7 +16,8 @@ from rocks.errors import ToolError
 ZFS_MODULES = ("spl", "zavl", "icp", "zcommon", "znvpair", "zunicode", "zlua", "zzstd", "zfs")
 """Those that ZFS 2.1 consists of."""
 
-INSTRUMENT_SOURCES = ("counting_guest.S", "model_writer.c")
+BOOT_SECTORS = ("counting_guest", "reading_guest")
+INSTRUMENT_SOURCES = (*(f"{name}.S" for name in BOOT_SECTORS), "model_writer.c")
 """Files of lab/instruments that are compiled."""
 
 _SOURCE_FOLDER = "/usr/src/lab"
@@ -58,19 +59,19 @@ def build_zfs(tree: Path, kernel: str, into: Path) -> None:
 
 
 def build_instruments(tree: Path, sources: Path, into: Path) -> None:
-    """Assemble the guest that counts, link the model writer statically, and put both into the folder `into`."""
+    """Assemble the guests, link the model writer statically, and put all into the folder `into`."""
     place = tree / _SOURCE_FOLDER.lstrip("/")
     for name in INSTRUMENT_SOURCES:
         shutil.copyfile(sources / name, place / name)
     into.mkdir(parents=True, exist_ok=True)
-    run_inside(
-        tree, "gcc", "-m32", "-c", f"{_SOURCE_FOLDER}/counting_guest.S", "-o", f"{_SOURCE_FOLDER}/guest.o"
-    )
     link = ("ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary")
-    run_inside(tree, *link, "-o", f"{_SOURCE_FOLDER}/counting_guest.bin", f"{_SOURCE_FOLDER}/guest.o")
+    for name in BOOT_SECTORS:
+        source = f"{_SOURCE_FOLDER}/{name}"
+        run_inside(tree, "gcc", "-m32", "-c", f"{source}.S", "-o", f"{source}.o")
+        run_inside(tree, *link, "-o", f"{source}.bin", f"{source}.o")
     compile_writer = ("gcc", "-std=c17", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
     run_inside(
         tree, *compile_writer, "-o", f"{_SOURCE_FOLDER}/model_writer", f"{_SOURCE_FOLDER}/model_writer.c"
     )
-    for name in ("counting_guest.bin", "model_writer"):
+    for name in (*(f"{name}.bin" for name in BOOT_SECTORS), "model_writer"):
         shutil.copy(place / name, into / name)

@@ -18,7 +18,8 @@ BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
 """Inside the lab's network; where other users can pass."""
 
 _UNITS = {Role.NAS: "rocks-imgstorage-nas", Role.HOST: "rocks-imgstorage-host"}
-_START_SECONDS = 120.0
+_START_SECONDS = 240.0
+"""A daemon is started by systemd within 120 s, and unpacked before; on a busy machine all of that takes its time."""
 _CONFIGURATION = "/etc/imgstorage.conf"
 
 

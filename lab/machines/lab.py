@@ -42,6 +42,11 @@ class Lab:
         return self._built.instruments / "counting_guest.bin"
 
     @property
+    def reading_guest(self) -> Path:
+        """The boot sector of the guest that reads 64 MiB before it says that it is ready."""
+        return self._built.instruments / "reading_guest.bin"
+
+    @property
     def model_writer(self) -> Path:
         """The program that writes, remembers and compares; linked statically, for any machine."""
         return self._built.instruments / "model_writer"

@@ -51,6 +51,29 @@ def test_model_writer_fails_a_cut_over_in_the_wrong_order(host: LabMachine) -> N
     assert said["final/dev/zvol/vmpool/local"]["mismatches"] > 0, said
 
 
+def test_reading_guest_reads_before_it_is_ready(host: LabMachine, lab: Lab) -> None:
+    """As many pieces as it says, and a beat for each one after that."""
+    disk, serial = "/var/lib/reading.img", "/var/log/reading.serial"
+    host.copy_in(lab.reading_guest, disk, "600")
+    host.run(["truncate", "--size=64M", disk])
+    qemu = [
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-machine",
+        "pc,accel=kvm:tcg",
+        "-m",
+        "16",
+    ]
+    drive = ["-drive", f"file={disk},format=raw,if=virtio,cache=none", "-serial", f"file:{serial}"]
+    host.start_program("reading", [*qemu, *drive])
+    said = host.wait_for(["cat", serial], "beat 00000404", 120).split()
+    host.run(["systemctl", "kill", "--signal=KILL", "reading"])
+    assert said[:4] == ["ready", "00000400", "beat", "00000401"]
+    assert "error" not in said
+
+
 def test_counting_guest_and_verifier(host: LabMachine) -> None:
     """The guest counts within seconds; its disk is found whole, and a single changed byte in it is found too."""
     qemu = [

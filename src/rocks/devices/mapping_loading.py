@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Optional
+from typing import Optional, Tuple
 
 from rocks.clock import monotonic_seconds
 from rocks.devices import mapping_nodes as nodes
@@ -64,8 +64,11 @@ def go_on(control: Control, fact: MappingFact) -> Change:
     return Change(fact.loaded_table is not None or fact.is_suspended)
 
 
-def swap(control: Control, fact: MappingFact, table: KnownTable) -> float:
-    """Put a table in the place of the live one; returns the stall in seconds. BusyError when given up, as `switch`."""
+def swap(control: Control, fact: MappingFact, table: KnownTable) -> Tuple[float, float]:
+    """Put a table in the place of the live one; returns the seconds of the stall, and of the whole.
+
+    BusyError when given up, as `switch`.
+    """
     if fact.loaded_table is not None:
         # of two tables that wait for the exceptions of a third, the kernel refuses the second (register_snapshot)
         control.ask(TABLE_CLEAR, fact.name)
@@ -82,7 +85,8 @@ def swap(control: Control, fact: MappingFact, table: KnownTable) -> float:
     except BaseException:
         control.ask(TABLE_CLEAR, fact.name)
         raise
-    return _judge(control, fact.name, stall, monotonic_seconds() - began)
+    whole = monotonic_seconds() - began
+    return _judge(control, fact.name, stall, whole), whole
 
 
 def remove(control: Control, name: str) -> bool:

@@ -117,10 +117,14 @@ class MappingFact(NamedTuple):
 
 
 class Switched(NamedTuple):
-    """`stall_seconds` bounds from above how long the device took no requests; 0 when nothing was changed."""
+    """`stall_seconds` bounds from above how long the device took no requests; 0 when nothing was changed.
+
+    `whole_seconds` is how long the kernel was at it, the old table's end included, while requests flow again.
+    """
 
     changed: bool
     stall_seconds: float
+    whole_seconds: float = 0.0
 
 
 def kernel_words(table: KnownTable) -> Tuple[str, str]:

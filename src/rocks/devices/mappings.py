@@ -95,7 +95,7 @@ class Mappings:
                 raise other_table(fact, expected)
             check_switch(name, fact.table, wanted, fact.status, base_of_origin(control, fact.table))
             check_devices(name, table)
-            return Switched(True, swap(control, fact, table))
+            return Switched(True, *swap(control, fact, table))
 
     def ensure_extended(self, name: str) -> Change:
         """As `MappingSteps.ensure_extended`."""

@@ -208,7 +208,11 @@ class DeviceDeeds:
             raise IncoherentError(f"{_MAPPER}{name} has the table {live}, after which {table} may not come")
         switched = self._mappings.switch(name, table, live)  # type: ignore[arg-type] # one of Table, by may_follow
         _log.info(
-            "%s switched to %s: no I/O for %.1f ms", name, type(table).__name__, 1000 * switched.stall_seconds
+            "%s switched to %s: no I/O for %.1f ms, begun %.3f s ago",
+            name,
+            type(table).__name__,
+            1000 * switched.stall_seconds,
+            switched.whole_seconds,
         )
 
     # --- the temp-write volume, as a device

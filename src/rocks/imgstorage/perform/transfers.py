@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from contextlib import suppress
 from typing import Callable
 
+from rocks.clock import monotonic_seconds
 from rocks.devices.pool_steps import PoolSteps
 from rocks.errors import IncoherentError, RocksError
 from rocks.imgstorage.perform.access import Access
@@ -13,6 +15,8 @@ from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
 from rocks.imgstorage.stream.lines import Opening, hear, say, say_error, write_opening
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.transport import connect
+
+_log = logging.getLogger(__name__)
 
 SEED, RETURN = "seed", "return"
 
@@ -27,9 +31,11 @@ class HostTransfers:
     def receive(self, access: Access, volume: str, base_guid: str) -> None:
         """Have the snapshot of that guid in `volume`. RocksError when it was cut; what has come is kept."""
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
+        tally = _Tally()
         with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
             say(connection.writer, describe(self._pools, volume))
-            receive_all(self._pools, volume, connection.reader, _uncounted)
+            receive_all(self._pools, volume, connection.reader, tally.count)
+        tally.tell(volume, "received")
         newest = self._pools.read_history(volume).newest
         if newest is None or newest.guid != base_guid:
             raise IncoherentError(
@@ -42,15 +48,17 @@ class HostTransfers:
         if snapshot is None:
             raise IncoherentError(f"{volume} has no snapshot {name}, which was to be sent home")
         opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
+        tally = _Tally()
         with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
             theirs = hear(connection.reader)
             try:
-                send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), _uncounted)
+                send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
             except RocksError as error:
                 with suppress(OSError):  # it may have gone, and that may be the error
                     say_error(connection.writer, error)
                 raise
             said = hear(connection.reader)
+        tally.tell(volume, "sent")
         if said.get("received") != snapshot.guid:
             raise IncoherentError(
                 f"{access.nas} has received {said.get('received')!r} instead of {snapshot.guid}"
@@ -58,5 +66,15 @@ class HostTransfers:
         return snapshot.guid
 
 
-def _uncounted(part_bytes: int, total_bytes: int) -> None:
-    """The NAS counts for both."""
+class _Tally:
+    """What one transfer moves, for the log; progress is the NAS's business, which counts for both."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._began = monotonic_seconds()
+
+    def count(self, part_bytes: int, total_bytes: int) -> None:
+        self._bytes += part_bytes
+
+    def tell(self, volume: str, what: str) -> None:
+        _log.info("%s: %d bytes %s in %.2f s", volume, self._bytes, what, monotonic_seconds() - self._began)

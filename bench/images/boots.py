@@ -1,0 +1,155 @@
+"""R1: a guest boots from the NAS, against the same from a local disk; and how long mapping takes, by size."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from bench.images.site import GUEST, HOST_POOL, NAS, POOL, VOLUME, ImageSite, last_report
+from bench.table import Found, Row, at_most, told
+from bench.timing import in_turns, typical
+from lab.machines.machine import LabMachine
+
+ROUNDS = 3
+LIMIT = 1.10
+SIZES_GB = (1, 8, 32)
+MAP_ROUNDS = 2
+MAP_LIMIT = 1.25
+SLOWLY = "200K"
+WHAT = "boot from the NAS / from a local disk, 64 MiB read before the ready line"
+MAP_WHAT = "time to map an image of 32 GB / of 1 GB"
+
+_LOCAL = "bench-local"
+_LOCAL_VOLUME = f"{HOST_POOL}/{_LOCAL}"
+_WATCH = "boot-watch"
+_READY_SECONDS = 180
+_ZFS_SECONDS = 180
+_DOMAIN = "/root/bench-local.xml"
+
+
+def measure(site: ImageSite) -> Found:
+    """Boots in turns, all with cold caches; then images that are sparse, in turns."""
+    _prepare(site)
+    remote, slowed, local = in_turns(
+        [lambda: _boot_remote(site), lambda: _boot_slowed(site), lambda: _boot_local(site)], ROUNDS
+    )
+    from_the_nas, alone, from_the_host = typical(remote), typical(slowed), typical(local)
+    how = (
+        f"{from_the_nas:.2f} s / {from_the_host:.2f} s from QEMU's exec to the ready line, medians of {ROUNDS}, in "
+        "turns, caches dropped before each; the image is being copied meanwhile, as fast as it goes"
+    )
+    how_alone = f"{alone:.2f} s / {from_the_host:.2f} s, in turns with those above"
+    rows = [
+        at_most("R1", WHAT, from_the_nas / from_the_host, LIMIT, "", how),
+        told(
+            "R1",
+            f"the same, the copying slowed to {SLOWLY} a second",
+            f"{alone / from_the_host:.2f}",
+            how_alone,
+        ),
+        _mapping(site),
+    ]
+    return Found(rows)
+
+
+def _prepare(site: ImageSite) -> None:
+    """The same content as the guest's image and on a volume of its host."""
+    site.add_clone(VOLUME)
+    site.put_guest("reading")
+    site.done("set", "host", "vm", "nas", GUEST, f"nas={NAS}", f"zpool={POOL}")
+    host = site.host
+    site.map(VOLUME)
+    site.wait_until_local(host)
+    host.shell(
+        f"size=$(blockdev --getsize64 /dev/mapper/{VOLUME}-snap)\n"
+        f"zfs create -s -V $size -o volblocksize=16k {_LOCAL_VOLUME}\n"
+        "udevadm settle\n"
+        f"dd if=/dev/mapper/{VOLUME}-snap of=/dev/zvol/{_LOCAL_VOLUME} bs=1M conv=fsync status=none\n",
+        _ZFS_SECONDS,
+    )
+    site.unmap(VOLUME)
+    forget_copy(host, VOLUME)
+
+
+def _boot_remote(site: ImageSite) -> float:
+    """The guest's image is on the NAS alone; it has written nothing when it ends, so nothing remains on the host."""
+    host = site.host
+    site.drop_caches()
+    site.start_carried(host, _WATCH, "console_watch", "boot", GUEST, "ready", str(_READY_SECONDS))
+    site.done("start", "host", "vm", GUEST)
+    seconds = float(last_report(host, _WATCH, "seconds", _READY_SECONDS)["seconds"])
+    document = host.run(["virsh", "--quiet", "dumpxml", GUEST]).text
+    host.write_file(_DOMAIN, local_domain(document).encode())
+    site.done("stop", "host", "vm", GUEST)
+    site.wait_for_state(VOLUME, "unmapped")
+    forget_copy(host, VOLUME)
+    return seconds
+
+
+def _boot_slowed(site: ImageSite) -> float:
+    """The guest has the way to the NAS nearly to itself."""
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", SLOWLY)
+    try:
+        return _boot_remote(site)
+    finally:
+        site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
+
+
+def _boot_local(site: ImageSite) -> float:
+    host = site.host
+    site.drop_caches()
+    site.start_carried(host, _WATCH, "console_watch", "boot", _LOCAL, "ready", str(_READY_SECONDS))
+    host.run(["virsh", "--quiet", "create", _DOMAIN], 60)
+    try:
+        return float(last_report(host, _WATCH, "seconds", _READY_SECONDS)["seconds"])
+    finally:
+        host.run(["virsh", "--quiet", "destroy", _LOCAL], 60)
+
+
+def local_domain(document: str) -> str:
+    """The guest's own domain under another name, on the local volume, without what is one of a kind."""
+    document = document.replace(f"/dev/mapper/{VOLUME}-snap", f"/dev/zvol/{_LOCAL_VOLUME}")
+    document = document.replace(GUEST, _LOCAL)
+    for element in ("interface", "metadata", "uuid"):
+        document = re.sub(rf"<{element}\b.*?</{element}>", "", document, flags=re.DOTALL)
+    return re.sub(r"<domain [^>]*?(type='[a-z]+')[^>]*>", r"<domain \1>", document, count=1)
+
+
+def forget_copy(host: LabMachine, volume: str) -> None:
+    """Take away what a host has kept of an unmapped image, so that the next map finds nothing."""
+    name = f"{HOST_POOL}/{volume}"
+    host.shell(
+        f"zfs list -H -o name {name} >/dev/null 2>&1 || exit 0\n"
+        f"for snapshot in $(zfs list -H -o name -t snapshot {name}); do\n"
+        "  for tag in $(zfs holds -H $snapshot | cut -f 2); do zfs release $tag $snapshot; done\n"
+        "done\n"
+        # udev may look into it for a moment
+        f"for try in 1 2 3 4 5 6; do zfs destroy -r {name} && exit 0; sleep 1; done\n"
+        "exit 1\n",
+        _ZFS_SECONDS,
+    )
+
+
+def _mapping(site: ImageSite) -> Row:
+    for size_gb in SIZES_GB:
+        site.done("add", "host", "storageimg", NAS, POOL, _sparse(size_gb), f"size={size_gb}")
+    taken = in_turns([lambda size_gb=size_gb: _map(site, size_gb) for size_gb in SIZES_GB], MAP_ROUNDS)  # type: ignore[misc]
+    times: Sequence[float] = [typical(seconds) for seconds in taken]
+    listed = ", ".join(f"{seconds:.2f} s" for seconds in times)
+    sizes = ", ".join(str(size) for size in SIZES_GB)
+    how = f"`rocks add host storagemap` for {sizes} GB, sparse: {listed}, medians of {MAP_ROUNDS}, in turns"
+    return at_most("R1", MAP_WHAT, times[-1] / times[0], MAP_LIMIT, "", how)
+
+
+def _map(site: ImageSite, size_gb: int) -> float:
+    begin = time.perf_counter()
+    site.map(_sparse(size_gb), size_gb)
+    seconds = time.perf_counter() - begin
+    site.unmap(_sparse(size_gb))
+    forget_copy(site.host, _sparse(size_gb))
+    return seconds
+
+
+def _sparse(size_gb: int) -> str:
+    return f"sparse-{size_gb}"

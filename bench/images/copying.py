@@ -1,0 +1,111 @@
+"""R4: how fast an image follows to its host, against the same stream by ZFS's own programs and socat's TLS."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from bench.images.boots import forget_copy
+from bench.images.site import HOST_POOL, NAS, POOL, ImageSite, wait_until
+from bench.table import Found, Row, told
+from bench.timing import in_turns, typical
+from lab.machines.machine import LabMachine
+from rocks.errors import ToolError
+
+ROUNDS = 3
+LIMIT = 0.90
+WHAT = "localisation rate / `zfs send` to `zfs receive` through socat's TLS"
+
+_VOLUME = "copied"
+_REFERENCE = f"{HOST_POOL}/reference"
+_PAIR, _AUTHORITY = "/etc/rocks/pki/node.pem", "/etc/rocks/pki/ca.crt"
+_PORT = 7999
+_BLOCK_BYTES = 131072
+"""What socat carries at once; its own 8 KiB would make the reference slow."""
+
+_SECONDS = 120
+_RECEIVED = re.compile(r"(\S+): (\d+) bytes received in ([\d.]+) s$")
+_BYTES_PER_MB = 1e6
+
+
+def measure(site: ImageSite) -> Found:
+    """The three ways in turns, into a pool that has nothing of the image."""
+    site.add_clone(_VOLUME)
+    ours, tls, plain = in_turns(
+        [
+            lambda: _ours(site),
+            lambda: _by_socat(site, with_tls=True),
+            lambda: _by_socat(site, with_tls=False),
+        ],
+        ROUNDS,
+    )
+    site.socat_rate = typical(tls)
+    ratio = typical(ours) / typical(tls)
+    rates = f"{typical(ours) / _BYTES_PER_MB:.1f} MB/s / {typical(tls) / _BYTES_PER_MB:.1f} MB/s"
+    how = f"{rates}, medians of {ROUNDS} in turns, TLS 1.3 with AES-256-GCM both; no guest runs"
+    plain_rate = f"{typical(plain) / _BYTES_PER_MB:.1f} MB/s"
+    rows = [
+        Row("R4", WHAT, f"{ratio:.2f}", f">= {LIMIT:.2f}", ratio >= LIMIT, how),
+        told("R4", "`zfs send` to `zfs receive` through a plain connection", plain_rate, "by socat"),
+    ]
+    return Found(rows)
+
+
+class Received(NamedTuple):
+    """What a host's daemon has said of a copy that it received."""
+
+    stream_bytes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.stream_bytes / self.seconds
+
+
+def received(site: ImageSite, volume: str, since: float) -> Received:
+    """What the host's daemon has said of an image that is local now."""
+    for _, line in site.logged(site.host, since):
+        found = _RECEIVED.search(line)
+        if found is not None and found.group(1).endswith(f"/{volume}"):
+            return Received(int(found.group(2)), float(found.group(3)))
+    raise ToolError(f"the daemon of {site.host.name} has not told how long it received {volume}")
+
+
+def _ours(site: ImageSite) -> float:
+    begin = site.clock(site.host)
+    site.map(_VOLUME)
+    site.wait_until_local(site.host, _VOLUME)
+    told_of = received(site, _VOLUME, begin)
+    site.unmap(_VOLUME)
+    forget_copy(site.host, _VOLUME)
+    return told_of.rate
+
+
+def _by_socat(site: ImageSite, with_tls: bool) -> float:
+    """The rate of the same snapshot, from the host's connection until its `zfs receive` has ended."""
+    files = f"cert={_PAIR},cafile={_AUTHORITY}"
+    listen, connect = f"TCP-LISTEN:{_PORT},reuseaddr", f"TCP:{site.nas.description.address}:{_PORT}"
+    if with_tls:
+        listen = listen.replace("TCP", "OPENSSL") + f",{files}"
+        connect = connect.replace("TCP", "OPENSSL") + f",{files},commonname={NAS}"
+    carry = f"socat -u -b {_BLOCK_BYTES}"
+    send = (
+        f"snapshot=$(zfs list -H -o name -t snapshot -s createtxg {POOL}/{_VOLUME} | tail -n 1)\n"
+        f"zfs send -L -e -c $snapshot | tee >(wc -c >/run/sent) | {carry} - {listen}\n"
+    )
+    receive = (
+        "begin=$(date +%s.%N)\n"
+        f"{carry} {connect} - | zfs receive -s -u {_REFERENCE}\n"
+        "end=$(date +%s.%N)\n"
+        "echo $begin $end\n"
+    )
+    site.nas.start_program("reference", ["bash", "-c", send])
+    wait_until(lambda: _listens(site.nas), "socat to listen", 30)
+    begin, end = site.host.run(["bash", "-e", "-o", "pipefail", "-c", receive], _SECONDS).text.split()
+    forget_copy(site.host, _REFERENCE.partition("/")[2])
+    return int(site.nas.read_file("/run/sent")) / (float(end) - float(begin))
+
+
+def _listens(machine: LabMachine) -> bool:
+    return f":{_PORT}" in machine.run(["ss", "-H", "-l", "-t", "-n"]).text

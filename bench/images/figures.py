@@ -1,0 +1,35 @@
+"""Which figures of image storage there are, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bench.images import boots, clones, copying, cut_overs, life, memory, outage, returns
+from bench.images.site import ImageSite
+from bench.table import Found
+
+
+class Figure(NamedTuple):
+    """Rows that are measured together: their numbers and what each is, who measures, within how many seconds."""
+
+    rows: Sequence[tuple[str, str]]
+    measure: Callable[[ImageSite], Found]
+    deadline_seconds: int
+
+    @property
+    def numbers(self) -> set[str]:
+        """The figures' numbers."""
+        return {number for number, _ in self.rows}
+
+
+FIGURES = (
+    Figure([("R7", clones.WHAT)], clones.measure, 180),
+    Figure([("R4", copying.WHAT)], copying.measure, 420),
+    Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 900),
+    Figure([("R5", returns.WHAT), ("R5", returns.KILL_WHAT)], returns.measure, 420),
+    Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 600),
+    Figure([("R15", outage.WHAT)], outage.measure, 300),
+    Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
+    Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),
+)

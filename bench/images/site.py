@@ -1,0 +1,224 @@
+"""The lab's site as the figures need it: image storage on all machines, images, guests, and what they say."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab import broker
+from lab.machines import image_storage, sample_cluster
+from lab.machines.frontend import Frontend
+from lab.machines.lab import Lab
+from lab.machines.machine import LabMachine
+from lab.machines.roster import Role
+from lab.progress import Progress
+from rocks.errors import HostError, ToolError
+from rocks.process import run_checked
+
+NAS, POOL, HOST_POOL = "nas-0-0", "tank", "vmpool"
+GOLDEN, GOLDEN_MB = "golden", 64
+GUEST = "vm-vc1-0"
+VOLUME = f"{GUEST}-vol"
+
+_CARRIED = "/root/bench"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_PYTHON_PATH = f"PYTHONPATH={_CARRIED}:/opt/rocks/lib/rocks-imgstorage.pyz"
+_STATE_SECONDS = 180.0
+_POLL_SECONDS = 0.5
+_SHORT_SECONDS = 60.0
+_NO_PULLS_SECONDS = "86400"
+_COUNT = re.compile(r"^count ([0-9A-F]{8})\r?$", re.MULTILINE)
+
+
+class Moved(NamedTuple):
+    """Bytes on the NAS's network cable, all of them: headers, messages and our own looking on as well."""
+
+    sent: int
+    received: int
+
+    def since(self, before: Moved) -> Moved:
+        """What has been moved between two moments."""
+        return Moved(self.sent - before.sent, self.received - before.received)
+
+
+class ImageSite:
+    """The lab with its frontend and image storage."""
+
+    def __init__(self, lab: Lab, frontend: Frontend) -> None:
+        self.lab = lab
+        self.frontend = frontend
+        self.nas = lab["nas"]
+        self.host = lab["vmh1"]
+        self.socat_rate: float | None = None
+        """Bytes per second by ZFS's own programs and socat's TLS, once that has been measured."""
+
+    def set_up(self, progress: Progress) -> None:
+        """From the machines' clean state: daemons on all of them, a golden image of random data, nothing mapped."""
+        self.lab.return_to_clean_state()
+        sample_cluster.set_up(self.lab, self.frontend)
+        image_storage.set_up(self.lab, self.frontend, progress)
+        with progress.step("a golden image"):
+            self._make_golden()
+        for machine in self.lab.machines.values():
+            self._carry_programs(machine)
+        self.done("set", "host", "storageattr", NAS, "frequency", _NO_PULLS_SECONDS)
+
+    def leave(self) -> None:
+        """The lab as it was: machines in their clean state, no broker."""
+        broker.stop(image_storage.BROKER)
+        self.lab.return_to_clean_state()
+
+    def _make_golden(self) -> None:
+        for name, guest in (("reading", self.lab.reading_guest), ("counting", self.lab.counting_guest)):
+            self.nas.copy_in(guest, f"/root/{name}_guest.bin")
+        self.host.copy_in(self.lab.model_writer, "/root/model_writer", "755")
+        self.nas.shell(
+            f"zfs create -s -V {GOLDEN_MB}M -o volblocksize=16k {POOL}/{GOLDEN}\n"
+            "udevadm settle\n"
+            f"dd if=/dev/urandom of=/dev/zvol/{POOL}/{GOLDEN} bs=1M count={GOLDEN_MB} conv=fsync status=none\n",
+            _SHORT_SECONDS,
+        )
+
+    def _carry_programs(self, machine: LabMachine) -> None:
+        target = io.BytesIO()
+        with tarfile.open(fileobj=target, mode="w") as archive:
+            bench = _CHECKOUT / "bench"
+            for path in (bench / "exec_watch.py", *sorted((bench / "images" / "carried").glob("*.py"))):
+                archive.add(path, str(path.relative_to(_CHECKOUT)))
+            for package in ("bench", "bench/images"):
+                archive.addfile(tarfile.TarInfo(f"{package}/__init__.py"))
+        machine.write_file(f"{_CARRIED}.tar", target.getvalue())
+        machine.shell(f"mkdir -p {_CARRIED}\ntar -xf {_CARRIED}.tar -C {_CARRIED}\n")
+
+    # --- the frontend
+
+    def done(self, *words: str, deadline_seconds: float = _STATE_SECONDS) -> str:
+        """Run a `rocks` command that must succeed; its output."""
+        return self.frontend.done(*words, deadline_seconds=deadline_seconds)
+
+    def add_clone(self, volume: str) -> None:
+        """An image with the golden one's content; it takes no room."""
+        self.done("add", "host", "storageimg", NAS, POOL, volume, f"origin={GOLDEN}")
+
+    def map(self, volume: str, size_gb: int = 1) -> str:
+        """Map an image to the first host; returns the path of its device there."""
+        words = (NAS, POOL, volume, self.host.name, str(size_gb), f"remotepool={HOST_POOL}")
+        return self.done("add", "host", "storagemap", *words).splitlines()[-1]
+
+    def unmap(self, volume: str) -> None:
+        """Unmap an image, and wait until it is at home."""
+        self.done("remove", "host", "storagemap", NAS, volume)
+
+    def state(self, volume: str) -> str:
+        """What the NAS says of an image; `absent` when it knows none of that name."""
+        answer = self.done("list", "host", "storagemap", NAS, "json=yes")
+        rows = [row for host in json.loads(answer or "[]") for row in host["storagemap"]]
+        return next((str(row["state"]) for row in rows if row["zvol"] == volume), "absent")
+
+    def wait_for_state(self, volume: str, state: str) -> None:
+        """Until an image is in that state. HostError at the deadline."""
+        wait_until(lambda: self.state(volume) == state, f"{volume} to be {state}")
+
+    # --- guests
+
+    def put_guest(self, boot_sector: str, volume: str = VOLUME) -> None:
+        """A guest's boot sector, `reading` or `counting`, at the beginning of an unmapped image."""
+        self.nas.shell(
+            f"dd if=/root/{boot_sector}_guest.bin of=/dev/zvol/{POOL}/{volume} conv=notrunc,fsync status=none\n"
+        )
+
+    def count(self, host: LabMachine) -> int:
+        """The last count that the counting guest has reported on that host, 0 when there is none."""
+        log = f"/var/log/libvirt/qemu/{GUEST}.console.log"
+        counts = _COUNT.findall(host.run_any(["tail", "-c", "4000", log]).text)
+        return int(counts[-1], 16) if counts else 0
+
+    def table(self, host: LabMachine, volume: str = VOLUME) -> str:
+        """The kind of a guest's device-mapper table on a host, `absent` when there is none."""
+        answer = host.run_any(["dmsetup", "table", f"{volume}-snap"])
+        return answer.text.split()[2] if answer.exit_status == 0 else "absent"
+
+    def wait_until_local(self, host: LabMachine, volume: str = VOLUME) -> None:
+        """Until the guest's device is the host's own volume."""
+        wait_until(lambda: self.table(host, volume) == "linear", f"{volume} to be local")
+
+    # --- machines
+
+    def carried(self, machine: LabMachine, program: str, *words: str, deadline_seconds: float = 60) -> str:
+        """Run a carried program to its end; its output."""
+        return machine.run(_command(program, words), deadline_seconds).text
+
+    def start_carried(self, machine: LabMachine, unit: str, program: str, *words: str) -> None:
+        """Start a carried program as the unit; its output goes to /var/log/UNIT.log, which is made anew."""
+        log = f"/var/log/{unit}.log"
+        machine.run(["rm", "-f", log])
+        machine.start_program(unit, _command(program, words))
+        machine.wait_for(["cat", log], "watching", _SHORT_SECONDS)
+
+    def logged(self, machine: LabMachine, since: float) -> list[tuple[float, str]]:
+        """What the machine's daemon has said since that time on the machine's clock: when, and the line."""
+        unit = image_storage.unit_of(machine)
+        words = ["journalctl", "--no-pager", "-q", "-u", unit, "-o", "json", f"--since=@{since:.3f}"]
+        lines = [json.loads(line) for line in machine.run(words).text.splitlines()]
+        return [(int(line["__REALTIME_TIMESTAMP"]) / 1e6, str(line["MESSAGE"])) for line in lines]
+
+    def clock(self, machine: LabMachine) -> float:
+        """The machine's time, seconds since 1970."""
+        return float(machine.run(["date", "+%s.%N"]).text)
+
+    def drop_caches(self) -> None:
+        """Have nothing of any image in memory, on the NAS and on the hosts."""
+        for machine in self.lab.machines.values():
+            machine.shell("sync\necho 3 >/proc/sys/vm/drop_caches\n", _SHORT_SECONDS)
+
+    def moved(self) -> Moved:
+        """What has gone over the NAS's cable so far, as the switch counts it."""
+        words = ["ip", "-json", "-statistics", "link", "show", "dev", f"{self.nas.name}-storage"]
+        counted = json.loads(run_checked(words, deadline_seconds=10).text)[0]["stats64"]
+        # the switch's port takes in what the NAS sends
+        return Moved(int(counted["rx"]["bytes"]), int(counted["tx"]["bytes"]))
+
+    def hosts(self) -> list[LabMachine]:
+        """The machines that run guests."""
+        return [machine for machine in self.lab.machines.values() if machine.description.role is Role.HOST]
+
+
+def wait_until(
+    is_so: Callable[[], bool],
+    what: str,
+    deadline_seconds: float = _STATE_SECONDS,
+    poll_seconds: float = _POLL_SECONDS,
+) -> None:
+    """Until it is so. HostError naming what was waited for at the deadline."""
+    end_at = time.monotonic() + deadline_seconds
+    while not is_so():
+        if time.monotonic() > end_at:
+            raise HostError(f"waited {deadline_seconds:g} s in vain for {what}")
+        time.sleep(poll_seconds)
+
+
+def last_report(machine: LabMachine, unit: str, key: str, deadline_seconds: float = 60) -> Any:
+    """The value of `key` in the report of a carried program. ToolError with the error that it told instead."""
+    text = machine.wait_for(["cat", f"/var/log/{unit}.log"], "}\n", deadline_seconds)
+    end_at = time.monotonic() + deadline_seconds
+    while True:
+        for line in text.splitlines():
+            report = json.loads(line) if line.startswith("{") else {}
+            if "error" in report:
+                raise ToolError(str(report["error"]))
+            if key in report:
+                return report
+        if time.monotonic() > end_at:
+            raise HostError(f"{unit} on {machine.name} has not told {key} within {deadline_seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+        text = machine.run(["cat", f"/var/log/{unit}.log"]).text
+
+
+def _command(program: str, words: Sequence[str]) -> list[str]:
+    return ["env", _PYTHON_PATH, "python3", "-m", f"bench.images.carried.{program}", *words]

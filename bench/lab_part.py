@@ -1,0 +1,81 @@
+"""The part of the bench that needs the lab: it is started, measured in, and left as it was found.
+
+A machine that cannot carry the lab, or a lab that breaks, costs its rows and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.images.figures import FIGURES, Figure
+from bench.relayed import run_relayed
+from bench.site import CHECKOUT, STATE
+from bench.table import Found, Row, not_measured
+from lab.machines.checkout import STATE as LAB_STATE
+from lab.machines.namespace import Namespace
+from rocks.errors import RocksError
+
+_PYTHON = "/usr/bin/python3"
+_BUILD_SECONDS = 1800.0
+_STOP_SECONDS = 120.0
+_SPARE_SECONDS = 900
+"""For setting the site up, again after each figure that failed."""
+
+
+def measure(numbers: set[str]) -> Found:
+    """The figures of image storage, all of them or those of these numbers. Raises no RocksError."""
+    wanted = [figure for figure in FIGURES if not numbers or figure.numbers & numbers]
+    if not wanted:
+        return Found([])
+    ran_before = Namespace(LAB_STATE).holder() is not None
+    result = STATE / "bench-images"
+    result.unlink(missing_ok=True)
+    why = "the lab ended before it came to this"
+    try:
+        _lab("start", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
+        _measure(wanted, numbers, result)
+    except RocksError as error:
+        why = str(error)
+    finally:
+        if not ran_before:
+            _stop()
+    return collect(wanted, result, why)
+
+
+def _measure(wanted: Sequence[Figure], numbers: set[str], result: Path) -> None:
+    deadline = sum(figure.deadline_seconds for figure in wanted) + _SPARE_SECONDS
+    command = [sys.executable, "-m", "bench.images", str(result), *sorted(numbers)]
+    _lab("run", *command, what="measuring in the lab", deadline_seconds=deadline)
+
+
+def _lab(*words: str, what: str, deadline_seconds: float) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"}
+    run_relayed([_PYTHON, "-m", "lab.machines", *words], environment, what, deadline_seconds)
+
+
+def _stop() -> None:
+    try:
+        _lab("stop", what="`make lab-stop`", deadline_seconds=_STOP_SECONDS)
+    except RocksError as error:
+        print(error, file=sys.stderr)
+
+
+def collect(wanted: Sequence[Figure], result: Path, why: str) -> Found:
+    """What was measured, a line of the file for each figure in their order, and why the others were not."""
+    rows: list[Row] = []
+    tables: list[str] = []
+    measured = 0  # a line each, in their order
+    if result.exists():
+        for line in result.read_text(encoding="utf-8").splitlines():
+            found = json.loads(line)
+            rows += [Row(*row) for row in found["rows"]]
+            tables += found["tables"]
+            measured += 1
+        result.unlink()
+    for figure in wanted[measured:]:
+        rows += [not_measured(number, what, why) for number, what in figure.rows]
+    return Found(rows, tuple(tables))

@@ -1,0 +1,62 @@
+"""Programs that take minutes: what they tell is passed on as it comes, and all of them ends at a deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from rocks.errors import ToolError
+from rocks.process import start_with_pipes
+
+_POLL_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 5.0
+
+
+def run_relayed(
+    arguments: Sequence[str], environment: Mapping[str, str], what: str, deadline_seconds: float
+) -> None:
+    """Run a program to its end; all its output goes to our standard error, line by line.
+
+    ToolError with its last line, of its errors if it has told any, when it fails; ToolError too when it is not done in
+    time, and is killed with its group.
+    """
+    process = start_with_pipes(arguments, environment)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    process.stdin.close()
+    errors: list[str] = []
+    others: list[str] = []
+    relays = [
+        threading.Thread(target=_relay, args=(stream, said), daemon=True)
+        for stream, said in ((process.stderr, errors), (process.stdout, others))
+    ]
+    try:
+        for relay in relays:
+            relay.start()
+        end_at = time.monotonic() + deadline_seconds
+        while process.poll() is None:
+            if time.monotonic() > end_at:
+                raise ToolError(f"{what} was not done within {deadline_seconds:g} s")
+            time.sleep(_POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    for relay in relays:
+        # not for ever: what it has started in the background may have kept the pipes
+        relay.join(timeout=_LAST_WORDS_SECONDS)
+    if process.returncode != 0:
+        last = (errors or others or ["it said nothing"])[-1]
+        raise ToolError(f"{what} failed: {last.removeprefix('Error: ')}")
+
+
+def _relay(stream: IO[bytes], said: list[str]) -> None:
+    for line in stream:
+        text = line.decode("utf-8", "replace").rstrip()
+        if text:
+            said[:] = [text]
+        print(text, file=sys.stderr, flush=True)

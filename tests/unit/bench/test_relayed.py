@@ -1,0 +1,32 @@
+"""Programs whose output is passed on while they run."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from bench.relayed import run_relayed
+from rocks.errors import ToolError
+
+
+def test_both_streams_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    run_relayed(["sh", "-c", "echo out; echo err >&2"], os.environ, "it", 10)
+    told = capfd.readouterr()
+    assert sorted(told.err.split()) == ["err", "out"]
+    assert told.out == ""
+
+
+def test_a_failure_is_told_by_the_last_line() -> None:
+    with pytest.raises(ToolError, match=r"^the lab failed: no tun here$"):
+        run_relayed(
+            ["sh", "-c", "echo before; echo 'Error: no tun here' >&2; exit 1"], os.environ, "the lab", 10
+        )
+
+
+def test_what_is_not_done_in_time_is_killed_with_its_children() -> None:
+    begin = time.monotonic()
+    with pytest.raises(ToolError, match="the lab was not done within 0.3 s"):
+        run_relayed(["sh", "-c", "sleep 30 & sleep 30"], os.environ, "the lab", 0.3)
+    assert time.monotonic() - begin < 10
