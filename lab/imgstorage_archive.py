@@ -19,6 +19,8 @@ ROOMS = ("errors.py", "units.py", "clock.py", "process.py", "wire", "devices", "
 _UNIT = """\
 [Unit]
 Description=Image storage: the daemon of a {role}
+# what keeps it from starting may pass, however often it has tried: a pool that is late, a certificate that is to come
+StartLimitIntervalSec=0
 After=network.target zfs.target {after}
 {before}
 [Service]

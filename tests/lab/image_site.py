@@ -15,6 +15,31 @@ from tests.lab.lab_site import LabSite
 GUEST, VOLUME, NAS = sample_image.GUEST, sample_image.VOLUME, "nas-0-0"
 _VERIFIER = "/root/verifier.py"
 _POLL_SECONDS = 1.0
+_POOL = "vmpool"
+_FORGET = f"""\
+zfs list -H -t snapshot -o name {_POOL}/{VOLUME} | while read -r name; do
+  zfs holds -H "$name" | while read -r held tag rest; do zfs release "$tag" "$held"; done
+done
+zfs destroy -r {_POOL}/{VOLUME}
+"""
+_HOLDS = """\
+zfs list -H -t snapshot -o name,userrefs -s createtxg {0} 2>/dev/null | sed '$d' | awk '$2 > 0 {{print "hold on " $1}}'
+zfs list -H -t snapshot -o name,userrefs -s createtxg {0} 2>/dev/null | awk '$2 > 1 {{print "holds on " $1}}'
+"""
+_LEFT_ON_HOST = f"""\
+dmsetup ls | grep -v '^No devices' | sed 's/^/mapping /'
+iscsiadm -m session 2>/dev/null | sed 's/^/session /'
+iscsiadm -m node 2>/dev/null | sed 's/^/node record /'
+zfs list -H -o name -t volume | grep -e temp-write -e '\\.seed/' | sed 's/^/volume /'
+{_HOLDS.format(f"{_POOL}/{VOLUME}")}
+true
+"""
+_LEFT_ON_NAS = f"""\
+cd /sys/kernel/config/target 2>/dev/null && ls -d iscsi/iqn* core/iblock_*/*/ 2>/dev/null | sed 's/^/target /'
+zfs get -H -o name,value receive_resume_token -t volume | awk '$2 != "-" && $2 != "" {{print "half received " $1}}'
+{_HOLDS.format(f"tank/{VOLUME}")}
+true
+"""
 
 
 class ImageSite:
@@ -63,12 +88,16 @@ class ImageSite:
         assert judged.exit_status == 0, judged.text
         return int(json.loads(judged.text)["count"])
 
+    def forget_copy(self, host: str) -> None:
+        """Destroy what a host has kept of the image, as an operator may: the next start there copies all of it."""
+        self.site.lab[host].shell(f"zfs list {_POOL}/{VOLUME} >/dev/null 2>&1 || exit 0\n{_FORGET}", 60)
+
     def leftovers(self, host: str) -> list[str]:
-        """What a host and the NAS have that nothing needs when no image is mapped."""
-        machine = self.site.lab[host]
-        found = machine.run(["dmsetup", "ls"]).text.splitlines()
-        found += machine.run_any(["iscsiadm", "-m", "session"]).text.splitlines()
-        volumes = machine.run(["zfs", "list", "-H", "-o", "name", "-t", "volume"]).text.splitlines()
-        found += [name for name in volumes if "temp-write" in name or ".seed" in name]
-        targets = self.nas.shell("ls /sys/kernel/config/target/iscsi 2>/dev/null | grep ^iqn || true")
-        return [line for line in [*found, *targets.splitlines()] if line and line != "No devices found"]
+        """What a host, the NAS and its records have that nothing needs when no image is mapped."""
+        found = self.site.lab[host].shell(_LEFT_ON_HOST, 60).splitlines()
+        found += self.nas.shell(_LEFT_ON_NAS, 60).splitlines()
+        maps = [row for nas in self.site.ask("list", "host", "storagemap", NAS) for row in nas["storagemap"]]
+        found += [f"lock of {row['zvol']}" for row in maps if row["locked"]]
+        operations = self.site.ask("list", "host", "storageop", NAS)
+        found += [f"operation {row['op']}" for nas in operations for row in nas["storageop"]]
+        return [line for line in found if line]

@@ -121,6 +121,28 @@ def remove_certificates(names: Sequence[str]) -> dict[str, list[Shown]]:
     return revoked
 
 
+def carry_revoked_list(database: Database, settings: FleetSettings | None = None) -> dict[str, RocksError]:
+    """Carry the list of revoked certificates to all nodes that have one: their daemons then end what is open.
+
+    Returns those that it did not get to, each with why.
+    """
+    authority = node_authority()
+    carried = [
+        name for name in authority.certificates() if name != BROKER_NAME and authority.is_carried(name)
+    ]
+    chosen = settings or FleetSettings()
+    hosts = {host.name: host for host in fleet_addresses(database, carried)} if carried else {}
+    database.commit()
+    jobs = {name: partial(_carry_list, host, chosen) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    answers = spread(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    return {name: answer for name, answer in answers if isinstance(answer, RocksError)}
+
+
+def _carry_list(host: HostAddress, settings: FleetSettings) -> None:
+    carry(host, settings, {"revoked.pem": node_authority().carried(host.name).revoked}, NODE_FOLDER)
+
+
 def _wanted(name: str, address: str, days: int) -> Wanted:
     return Wanted(name, [name], [] if address == name else [address], days)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rocks.actions.await_images import is_refused_as_busy, map_when_home
 from rocks.errors import RocksError, StateError
 from rocks.imgstorage.client import questions
-from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.wire.imgstorage import MapZvol
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def map_images(
 ) -> Mapped:
     """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
 
-    A machine has all of its images, or those that this mapped are unmapped again.
+    A machine has all of its images, or those that this mapped are unmapped again. An image that is still on its way
+    home is waited for.
     """
     mapped = Mapped({}, [], {})
     known = storage.ask_each(_first_questions(images))
@@ -47,8 +48,8 @@ def map_images(
         if error is not None:
             mapped.failed.setdefault(image.vm, error)
     tried = [image for image in images if image.vm not in mapped.failed]
-    answers = storage.wait_each(
-        {_key(image): _map_question(image, known, tokens) for image in tried}, MAP_SECONDS, watcher
+    answers = map_when_home(
+        storage, {_key(image): _map_question(image, known, tokens) for image in tried}, watcher
     )
     for image in tried:
         answer = answers[_key(image)]
@@ -146,7 +147,9 @@ def _undo(
     wanted = {}
     for image in tried:
         answer = answers[_key(image)]
-        is_refused = isinstance(answer, RocksError) and answer.family != "busy"
+        is_refused = isinstance(answer, RocksError) and (
+            answer.family != "busy" or is_refused_as_busy(answer)
+        )
         if image.vm in mapped.failed and not is_refused and not _was_mapped(image, known):
             wanted[_key(image)] = (image, questions.unmap_image(image.nas, image.volume))
     undone = storage.ask_each({key: question for key, (_, question) in wanted.items()}, UNDO_SECONDS)

@@ -12,7 +12,7 @@ from typing import Sequence
 
 from rocks.devices.domain_xml import function_addresses, parse_domain
 from rocks.devices.leases import Leases
-from rocks.errors import StateError
+from rocks.errors import RocksError, StateError
 
 _BEFORE_START = ("prepare", "begin")
 _AFTER_END = ("release", "end")
@@ -21,8 +21,9 @@ PARTITIONS_FOLDER = "partitions"
 """Below the state folder: a file for each machine with an InfiniBand function (`agent.partitions`)."""
 
 RELEASED_FOLDER = Path("imgstorage") / "released"
-"""Below the state folder: a file for each machine that has ended, which the image daemon of this host takes away. The
-daemon makes the folder; without it nobody wants to know."""
+"""Below the state folder: a file for each machine that has ended, with the lease under which it ran, if any, in it. The
+image daemon of this host makes the folder, and takes the files away; without the folder nobody wants to know. A file
+whose name begins with a dot is still being written."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
@@ -57,8 +58,15 @@ def give_partition_again(arguments: Sequence[str], state_folder: Path) -> None:
         give_again(Host(state_folder), arguments[0])
 
 
-def note_end(arguments: Sequence[str], state_folder: Path) -> None:
+def note_end(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
     """Tell the image daemon that a machine has ended, so that its changes come home. OSError when that fails."""
     folder = state_folder / RELEASED_FOLDER
-    if tuple(arguments[1:3]) == _AFTER_END and "/" not in arguments[0] and folder.is_dir():
-        (folder / arguments[0]).touch()
+    if tuple(arguments[1:3]) != _AFTER_END or "/" in arguments[0] or not folder.is_dir():
+        return
+    try:
+        token = parse_domain(xml).token
+    except RocksError:
+        token = None  # that it has ended is true whatever its description is like
+    written = folder / f".{arguments[0]}"
+    written.write_text("" if token is None else str(token))
+    written.replace(folder / arguments[0])

@@ -72,9 +72,10 @@ def _hook(arguments: Sequence[str]) -> int:
     from rocks.agent.hook import check_start, give_partition_again, note_end
 
     try:
-        check_start(arguments, sys.stdin.buffer.read().decode("utf-8"), state_folder())
+        xml = sys.stdin.buffer.read().decode("utf-8")
+        check_start(arguments, xml, state_folder())
         give_partition_again(arguments, state_folder())
-        note_end(arguments, state_folder())
+        note_end(arguments, xml, state_folder())
     except (RocksError, UnicodeDecodeError, OSError) as error:
         print(f"rocks: {error}", file=sys.stderr)
         return 1

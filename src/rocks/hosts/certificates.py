@@ -17,26 +17,26 @@ NODE_FOLDER = "/etc/rocks/pki"
 
 DEADLINE_SECONDS = 30.0
 
-# Read by the host's sh. All files are there before the first is put in its place, the certificate last.
+# Read by the host's sh: the folder, then the files in order. All are there before the first is put in its place.
 _SCRIPT = """\
-umask 077 && mkdir -p -m 755 "$1" && new=$(mktemp -d "$1/.new.XXXXXX") && trap 'rm -rf "$new"' EXIT &&
-tar -x -p -f - -C "$new" && sync && mv -f "$new/ca.crt" "$new/revoked.pem" "$1/" && mv -f "$new/node.pem" "$1/"
+umask 077 && folder=$1 && shift && mkdir -p -m 755 "$folder" && new=$(mktemp -d "$folder/.new.XXXXXX") &&
+trap 'rm -rf "$new"' EXIT && tar -x -p -f - -C "$new" && sync &&
+for file; do mv -f "$new/$file" "$folder/" || exit; done
 """
 
 
 def carry(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
-    """Put node.pem, ca.crt and revoked.pem into the folder on the host. HostError when it cannot be done."""
-    if host.is_local:
-        arguments = ["sh", "-c", _SCRIPT, "sh", folder]
-    else:
-        arguments = [
-            *ssh_arguments(host, settings),
-            f"exec sh -c {shlex.quote(_SCRIPT)} sh {shlex.quote(folder)}",
-        ]
+    """Put the files (of node.pem, ca.crt and revoked.pem) into the folder on the host, in that order.
+
+    HostError when it cannot be done.
+    """
+    arguments = ["sh", "-c", _SCRIPT, "sh", folder, *files]
+    if not host.is_local:
+        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
     finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=_archive(files))
     if finished.exit_status != 0:
         words = (finished.error_text or "it said nothing").splitlines()[-1]
-        raise HostError(f"the certificate did not get to host {host.name}: {words}")
+        raise HostError(f"{', '.join(files)} did not get to host {host.name}: {words}")
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

@@ -65,7 +65,10 @@ class DelZvol:
 
 @dataclass(frozen=True)
 class ListZvols:
-    """All images of the NAS."""
+    """The images of the NAS by name, those behind `after`; as many as a message can carry, `more` says that there are
+    others."""
+
+    after: str = ""
 
 
 @dataclass(frozen=True)

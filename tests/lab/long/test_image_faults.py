@@ -1,12 +1,18 @@
-"""Machines and daemons die while an image is on its way; it arrives, with all that the guest reported."""
+"""Machines and daemons die while an image is on its way; it arrives, with all that the guest reported.
+
+Each test lives through some lives of one image, with another fault in each. What the host has kept is destroyed between
+them, so that each begins with a copy of all of it.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from lab.machines import image_storage
+from lab.machines.machine import LabMachine
 from tests.lab.image_site import GUEST, ImageSite
 from tests.lab.lab_site import LabSite
 
@@ -22,12 +28,21 @@ def images(site: LabSite) -> ImageSite:
     return made
 
 
-def begin(images: ImageSite, seconds: float) -> int:
-    """A guest that counts, and so many seconds later; its last count."""
+def live(images: ImageSite, seconds: float, fault: Callable[[int], None], home: int = 0) -> int:
+    """A guest that counts beyond what is at home; so many seconds later, the fault, told the guest's last count. Then
+    the image becomes local, the guest counts on and ends, and the image is at home, whole: returns its count."""
+    images.forget_copy("vmh1")
     images.site.done("start", "host", "vm", GUEST)
-    images.site.wait_for_count("vmh1", GUEST, beyond=0)
+    images.site.wait_for_count("vmh1", GUEST, beyond=home)
     time.sleep(seconds)
-    return images.site.count("vmh1", GUEST)
+    seen = images.site.count("vmh1", GUEST)
+    fault(seen)
+    return finish(images, seen)
+
+
+def kill_daemon(machine: LabMachine) -> None:
+    """That of image storage, by SIGKILL."""
+    machine.run(["systemctl", "kill", "--signal=KILL", image_storage.unit_of(machine)])
 
 
 def finish(images: ImageSite, beyond: int) -> int:
@@ -37,45 +52,50 @@ def finish(images: ImageSite, beyond: int) -> int:
     images.site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped", 240)
     home = images.count_at_home(images.site.count("vmh1", GUEST))
+    assert home > beyond
     assert images.leftovers("vmh1") == []
     return home
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
-@pytest.mark.parametrize("name", ["nas", "vmh1"])
-def test_daemon_is_killed(images: ImageSite, name: str, seconds: float) -> None:
-    """SIGKILL; systemd starts it again, and it goes on. The guest notices nothing."""
-    seen = begin(images, seconds)
-    machine = images.site.lab[name]
-    machine.run(["systemctl", "kill", "--signal=KILL", image_storage.unit_of(machine)])
-    assert finish(images, seen) > seen
+def test_daemons_are_killed(images: ImageSite, seconds: float) -> None:
+    """SIGKILL to that of the NAS, in the next life to that of the host; systemd starts it again, and it goes on.
+
+    The guest notices nothing.
+    """
+    nas, host = images.nas, images.site.lab["vmh1"]
+    home = live(images, seconds, lambda seen: kill_daemon(nas))
+    assert live(images, seconds, lambda seen: kill_daemon(host), home) > home
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
-def test_nas_loses_its_power(images: ImageSite, seconds: float) -> None:
-    """The guest waits for its disk, and goes on when the NAS is back and has made its exports again."""
-    seen = begin(images, seconds)
-    images.nas.kill()
-    images.nas.boot()
-    assert finish(images, seen) > seen
+def test_machines_lose_their_power(images: ImageSite, seconds: float) -> None:
+    """First the host: the guest is gone, what it had written is not, and started again it counts on from there.
 
+    Then the NAS: the guest waits for its disk, and goes on when the NAS has made its exports again.
+    """
 
-@pytest.mark.parametrize("seconds", _MOMENTS)
-def test_host_loses_its_power(images: ImageSite, seconds: float) -> None:
-    """The guest is gone, what it had written is not: started again it counts on from there."""
-    seen = begin(images, seconds)
-    host = images.site.lab["vmh1"]
-    host.kill()
-    host.boot()
-    images.site.done("start", "host", "vm", GUEST)
-    images.site.wait_for_count("vmh1", GUEST, beyond=seen - 1)
-    assert finish(images, seen) > seen
+    def nas_dies(seen: int) -> None:
+        images.nas.kill()
+        images.nas.boot()
+
+    def host_dies(seen: int) -> None:
+        host = images.site.lab["vmh1"]
+        host.kill()
+        host.boot()
+        images.site.done("start", "host", "vm", GUEST)
+        images.site.wait_for_count("vmh1", GUEST, beyond=seen - 1)
+
+    home = live(images, seconds, host_dies)
+    assert live(images, seconds, nas_dies, home) > home
 
 
 def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
     """Before the image is local: the guest stalls, without an error, and goes on."""
-    seen = begin(images, 0)
-    images.nas.cut()
-    time.sleep(60)
-    images.nas.mend()
-    assert finish(images, seen) > seen
+
+    def cut(seen: int) -> None:
+        images.nas.cut()
+        time.sleep(60)
+        images.nas.mend()
+
+    live(images, 0, cut)

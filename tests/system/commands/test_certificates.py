@@ -62,6 +62,26 @@ def test_it_is_carried_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path)
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
+def test_the_list_of_revoked_ones_is_carried_to_all(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To nodes that have a certificate; one that is not reached is told. Nothing else of theirs is touched."""
+    vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
+    vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
+    there = tmp_path / "there"
+    monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(there))
+    dict(certify_hosts.carry_certificates(vm_site.database, ["head"], folder=str(there)))
+    sync_broker.node_authority().settle("vmc-0-1")
+    before = {file.name: file.read_bytes() for file in there.iterdir()}
+    ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
+    assert ended.status == 0
+    assert "Warning: vmc-0-1 does not know that yet" in ended.err
+    assert "rocks sync host certificate vmc-0-1" in ended.err
+    after = {file.name: file.read_bytes() for file in there.iterdir()}
+    assert [name for name in after if after[name] != before[name]] == ["revoked.pem"]
+    assert after.keys() == before.keys()
+
+
 def test_refusals(vm_site: Site, pki: Path) -> None:
     assert "must supply at least one host" in vm_site.refused("add", "host", "certificate")
     assert 'cannot resolve host "nobody"' in vm_site.refused("add", "host", "certificate", "nobody")

@@ -64,6 +64,11 @@ class RealBroker:
         """A NAS whose queue no other test has used."""
         return f"nas-1-{next(self.fresh)}"
 
+    def throw_out(self, *nodes: str) -> None:
+        """End the connections of the nodes, which may come again."""
+        for node in nodes:
+            broker.control(self.place, "close_all_user_connections", node, "a test")
+
     def give_certificates(self) -> None:
         """Have the broker use the newest list of revoked certificates."""
         carried = self.authority.carried("broker")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -186,7 +187,8 @@ class ImageSite:
     def __init__(self, folder: Path, broker: RealBroker, stream_port: int) -> None:
         self.nas = NasMachine(folder, broker, stream_port)
         self.hosts = {name: HostMachine(name, folder, broker, self.nas) for name in HOSTS}
-        self._asker = Asker(broker.settings(FRONTEND))
+        self._broker = broker
+        self._askers: dict[int, Asker] = {}
 
     def start(self) -> None:
         """All daemons."""
@@ -196,7 +198,8 @@ class ImageSite:
 
     def close(self) -> None:
         """End all daemons."""
-        self._asker.close()
+        for asker in self._askers.values():
+            asker.close()
         for machine in (*self.hosts.values(), self.nas):
             if machine.service is not None:
                 machine.service.close()
@@ -208,7 +211,10 @@ class ImageSite:
     def ask_body(self, body: bytes, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
         """The same, for a message that is written already."""
         queue = nas_queue(to) if to == NAS else host_queue(to)
-        delivery = self._asker.ask(Question(queue, body), deadline_seconds)
+        thread = threading.get_ident()  # a connection is one thread's
+        if thread not in self._askers:
+            self._askers[thread] = Asker(self._broker.settings(FRONTEND))
+        delivery = self._askers[thread].ask(Question(queue, body), deadline_seconds)
         return success_of(read_message(delivery.body))
 
     def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:
@@ -223,8 +229,12 @@ class ImageSite:
 
     def rows(self) -> list[Mapping[str, Any]]:
         """What the listing says of all images."""
-        rows: list[Mapping[str, Any]] = self.ask(wire.ListZvols())["body"]
-        return rows
+        rows: list[Mapping[str, Any]] = []
+        while True:
+            answer = self.ask(wire.ListZvols(rows[-1]["zvol"] if rows else ""))
+            rows += answer["body"]
+            if not answer["more"]:
+                return rows
 
     def row(self, zvol: str) -> Mapping[str, Any]:
         """What the listing says of an image."""

@@ -155,12 +155,45 @@ def test_machine_that_has_ended_brings_its_image_home(site: ImageSite) -> None:
     host.pools.write(f"tank/{ZVOL}", b"the last word", 4096)
     for machine in (other, host):
         (machine.store.parent / "released").mkdir(exist_ok=True)
-    note_end(["vm-vc1-0", "release", "end", "-"], host.store.parent.parent)
+    note_end(["vm-vc1-0", "release", "end", "-"], "", host.store.parent.parent)
     (host.store.parent / "released" / "another-vm").touch()
     site.wait_for_state(ZVOL, "unmapped")
     assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == b"the last word"
     site.wait_for(lambda: not list((host.store.parent / "released").iterdir()), "no notes left")
     assert site.leftovers(HOST) == []
+
+
+def test_old_news_does_not_take_a_started_machine_its_image(site: ImageSite) -> None:
+    """Stopped and started at once: the host tells of the end of the earlier lease when the newer one has the image."""
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+    for token in (7, 8):
+        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token))
+        site.wait_for_state(ZVOL, "local")
+    folder = site.hosts[HOST].store.parent / "released"
+    xml = '<domain><name>vm-vc1-0</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
+    note_end(["vm-vc1-0", "release", "end", "-"], xml.format(7), folder.parents[1])
+    site.wait_for(lambda: not list(folder.iterdir()), "no notes left")
+    site.ask(wire.PullZvol(ZVOL))
+    assert site.row(ZVOL)["state"] in ("local", "pulling")
+    assert len(site.hosts[HOST].mappings.list()) == 1
+    note_end(["vm-vc1-0", "release", "end", "-"], xml.format(8), folder.parents[1])
+    site.wait_for_state(ZVOL, "unmapped")
+    assert site.leftovers(HOST) == []
+
+
+def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> None:
+    """It waits ten seconds for each part, for its rate; what its host is refused from now on is not sent any more."""
+    site.nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
+    site.nas.pools.write(f"tank/{ZVOL}", os.urandom(4_000_000), 0)
+    site.ask(wire.SetAttrs((("uploadspeed", "100K"),)))
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "seeding")
+    assert site.nas.service is not None
+    transfers = site.nas.service._transfers
+    site.wait_for(lambda: bool(transfers._open), "a transfer")
+    site.ask(wire.AbandonZvol(ZVOL, "the host has burned", force=True))
+    site.wait_for(lambda: not transfers._open, "the transfer's end", 5)
+    assert site.row(ZVOL)["state"] == "unmapped"
 
 
 def test_request_that_nobody_waits_for_any_more_is_not_done(site: ImageSite) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from rocks.imgstorage.model.image import Image
 from tests.golden.files import check_golden
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
@@ -76,3 +77,24 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
     ]
     for volume in ("gold-local-vol", "gold-remote-vol"):
         storage.done(*REMOVE, volume)
+
+
+def test_thousands_of_images_are_listed(storage: Storage) -> None:
+    """More than a message can carry: they come in parts, and none is missing or there twice."""
+    service = storage.images.nas.service
+    assert service is not None
+    names = [f"many-{number:04d}-{'x' * 60}-vol" for number in range(3000)]
+    images = [Image(name, NAS, "tank", name, size_bytes=2**30) for name in names]
+    with service._engine._lock, service._store.transaction():
+        for image in images:
+            service._engine.add(image)
+    try:
+        rows = [row["zvol"] for row in storage.images.rows()]
+        (listed,) = json.loads(storage.done(*LIST, "json=yes"))
+    finally:
+        with service._engine._lock, service._store.transaction():
+            for image in images:
+                service._store.forget(image.image_id)
+                del service._engine._images[image.image_id]
+    assert [name for name in rows if name.startswith("many-")] == names
+    assert [row["zvol"] for row in listed["storagemap"] if row["zvol"].startswith("many-")] == names

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rocks.actions import ask_hosts
+from rocks.actions import ask_hosts, await_images
+from rocks.devices.pool_facts import SendWanted
+from rocks.devices.pool_steps import Transfer
 from rocks.errors import ToolError
 from rocks.imgstorage.client import asking
+from rocks.imgstorage.model.events import Unmap
 from rocks.process import run
 from rocks.wire.facts import DomainFact, HostFacts
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
@@ -131,6 +135,85 @@ def test_a_host_that_cannot_take_the_image_leaves_none_mapped(
     storage.images.wait_for(lambda: owner(storage, "broken-vol") is None, "given back")
     assert storage.images.leftovers(HOST) == []
     assert storage.disks(vm)[0][0] == "file"
+
+
+class SlowWayHome:
+    """A host whose images come home only when they are let go."""
+
+    def __init__(self, machine: HostMachine, patch: pytest.MonkeyPatch) -> None:
+        self.may_go = threading.Event()
+        send = machine.pools.start_send
+
+        def later(wanted: SendWanted) -> Transfer:
+            self.may_go.wait(30)
+            return send(wanted)
+
+        patch.setattr(machine.pools, "start_send", later)
+
+
+def returning(storage: Storage, name: str) -> str:
+    """A machine whose image is on its way home."""
+    vm = storage.add_vm(name)
+    mapped_lines(storage, vm)
+    volume = f"{name}-vol"
+    storage.images.wait_for_state(volume, "local")
+    storage.images.hosts[HOST].pools.write(f"tank/{volume}", b"the last word", 4096)
+    image = storage.images.row(volume)
+    service = storage.images.nas.service
+    assert service is not None and image["state"] == "local"
+    found = service._engine.image_of(volume)
+    assert found is not None
+    service._engine.take(found.image_id, Unmap("test"))
+    storage.images.wait_for_state(volume, "returning")
+    return vm
+
+
+def test_a_start_waits_until_the_image_is_home(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop, and at once a start: refused as busy by the NAS, waited for by the command, then mapped."""
+    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    vm = returning(storage, "hasty")
+    threading.Timer(2.5, way.may_go.set).start()
+    assert mapped_lines(storage, vm) == [f"{NAS}:hasty-vol mapped to {HOST}:/dev/mapper/hasty-vol-snap"]
+    assert way.may_go.is_set()
+    assert storage.images.nas.pools.read("tank/hasty-vol", 13, 4096) == b"the last word"
+    storage.done(*STOP, vm, END)
+
+
+def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to do, and the image goes on its way."""
+    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    vm = returning(storage, "patient")
+    monkeypatch.setattr(await_images, "HOME_SECONDS", 1.5)
+    ended = storage.rocks(*START, vm)
+    assert ended.status != 0 and ended.out == ""
+    assert "ZVol patient-vol is busy: it is on the way home from vmc-0-0" in ended.err
+    assert (
+        "start the machine when rocks list host storagemap nas-0-0 shows patient-vol as unmapped" in ended.err
+    )
+    assert "may still be mapped" not in ended.err
+    way.may_go.set()
+    storage.images.wait_for_state("patient-vol", "unmapped")
+    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'patient'") == [
+        ("released",)
+    ]
+
+
+def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is mapped, the machine's lease is free, and the image comes home."""
+    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    vm = returning(storage, "torn")
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(await_images, "wait_seconds", interrupted)
+        ended = storage.rocks(*START, vm)
+    assert ended.status not in (0, 1)
+    assert f"{NAS}:torn-vol was not mapped" in ended.err
+    way.may_go.set()
+    storage.images.wait_for_state("torn-vol", "unmapped")
+    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'torn'") == [("released",)]
 
 
 def test_who_decides_whether_the_image_follows(storage: Storage) -> None:

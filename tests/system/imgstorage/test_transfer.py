@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,6 +24,7 @@ from rocks.clock import Deadline
 from rocks.errors import HostError, IncoherentError, ToolError
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.pump import receive_program, send_program
+from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import (
     Connection,
     Identity,
@@ -60,6 +62,23 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
         )
         return Identity(paths[0], paths[1], self.certificate)
+
+    def revoke(self, identity: Identity) -> None:
+        """Have the certificate in the list of revoked ones, beside the authority's."""
+        now = datetime.datetime.now(datetime.UTC)
+        serial = x509.load_pem_x509_certificate(identity.certificate.read_bytes()).serial_number
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        revoked = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now)
+            .next_update(now + datetime.timedelta(days=1))
+            .add_revoked_certificate(entry)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate.with_name("revoked.pem").write_bytes(
+            revoked.public_bytes(serialization.Encoding.PEM)
+        )
 
     def _certificate(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool, name: str = ""
@@ -131,18 +150,18 @@ Start = Callable[[Callable[[Connection], None]], StreamServer]
 def start(authority: Authority) -> Iterator[Start]:
     """A listening NAS that deals with a connection as it is told."""
     servers: list[StreamServer] = []
+    identity = authority.identity("nas-0-0")
+    revocations = RevocationWatch(identity.authority, look_seconds=0.1)
+    revocations.start()
 
     def listen(serve: Callable[[Connection], None]) -> StreamServer:
-        servers.append(
-            StreamServer(
-                lambda: server_context(authority.identity("nas-0-0")), "127.0.0.1", 0, serve, limit=2
-            )
-        )
+        servers.append(StreamServer(lambda: server_context(identity), "127.0.0.1", 0, serve, 2, revocations))
         return servers[-1]
 
     yield listen
     for server in servers:
         server.close()
+    revocations.close()
 
 
 def ignore(size_bytes: int) -> None:
@@ -289,6 +308,59 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
     for thread in threads:
         thread.join(20)
     assert len(inside) == 3
+
+
+def wait_for_key(found: dict[str, bytes], key: str) -> None:
+    """Until it is there, 10 s at most."""
+    end_at = time.monotonic() + 10
+    while key not in found and time.monotonic() < end_at:
+        time.sleep(0.01)
+
+
+def test_revoked_certificate_ends_what_it_has_open(authority: Authority, start: Start) -> None:
+    """At the NAS, in the middle of a transfer; another node's goes on."""
+    got: dict[str, bytes] = {}
+
+    def serve(connection: Connection) -> None:
+        try:
+            got[connection.peer] = connection.reader.readline()
+        except OSError:
+            got[connection.peer] = b""
+
+    server = start(serve)
+    identities = {name: authority.identity(name) for name in ("vmh1", "vmh2")}
+    with connect(client_context(identities["vmh2"]), "127.0.0.1", server.port, "nas-0-0", b"a") as other:
+        with (
+            connect(client_context(identities["vmh1"]), "127.0.0.1", server.port, "nas-0-0", b"a") as one,
+            suppress(HostError, OSError),
+        ):
+            time.sleep(0.3)
+            assert got == {}
+            authority.revoke(identities["vmh1"])
+            assert one.reader.readline() == b""
+        wait_for_key(got, "vmh1")
+        other.writer.write(b"still here\n")
+    wait_for_key(got, "vmh2")
+    assert got == {"vmh1": b"", "vmh2": b"still here\n"}
+
+
+def test_revoked_certificate_of_a_nas_ends_what_a_host_has_open(authority: Authority) -> None:
+    """The other way round: a host sends nothing more to a NAS that is no longer one."""
+    left = threading.Event()
+    nas, host = authority.identity("nas-0-0"), authority.identity("vmh1")
+    server = StreamServer(lambda: server_context(nas), "127.0.0.1", 0, lambda _: left.wait(20) and None, 1)
+    revocations = RevocationWatch(host.authority, look_seconds=0.1)
+    revocations.start()
+    try:
+        with connect(
+            client_context(host), "127.0.0.1", server.port, "nas-0-0", b"a", revocations
+        ) as connection:
+            authority.revoke(nas)
+            assert connection.reader.readline() == b""
+    finally:
+        left.set()
+        revocations.close()
+        server.close()
 
 
 def test_nobody_there_and_no_certificate(authority: Authority, tmp_path: Path) -> None:

@@ -44,16 +44,26 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
 
 
 def test_end_of_a_machine_is_noted_where_somebody_wants_to_know(tmp_path: Path) -> None:
-    """Only then, only the end, and never outside the folder."""
-    note_end(["a", "release", "end", "-"], tmp_path)
+    """Only then, only the end, and never outside the folder; with the lease under which it ran."""
+    end = ["a", "release", "end", "-"]
+    note_end(end, DOMAIN.format(7), tmp_path)
     folder = tmp_path / RELEASED_FOLDER
     assert not folder.exists()
     folder.mkdir(parents=True)
     for words in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
-        note_end(words, tmp_path)
+        note_end(words, DOMAIN.format(7), tmp_path)
     assert list(folder.iterdir()) == []
-    note_end(["a", "release", "end", "-"], tmp_path)
-    assert [path.name for path in folder.iterdir()] == ["a"]
+    note_end(end, DOMAIN.format(7), tmp_path)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
+
+
+@pytest.mark.parametrize("text", ["no XML at all", "<domain><name>a</name></domain>"])
+def test_end_of_a_machine_without_a_lease_is_noted_too(tmp_path: Path, text: str) -> None:
+    """Whatever its description says, it has ended."""
+    folder = tmp_path / RELEASED_FOLDER
+    folder.mkdir(parents=True)
+    note_end(["a", "release", "end", "-"], text, tmp_path)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": ""}
 
 
 def test_functions_of_a_guest_that_starts_by_itself_are_set(

@@ -114,6 +114,7 @@ def test_a_device_that_is_being_merged() -> None:
     assert listing.device_cells("vm-vol", row, NOW) == (
         *("vm-vol", "sync", None, "vm-vol-snap", "snapshot-merge", 36, None, True, "32/73400320 32"),
         "0:01:00",
+        None,
     )
 
 

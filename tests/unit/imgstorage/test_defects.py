@@ -298,6 +298,14 @@ def test_mapping_again_for_the_same_host_is_already_so() -> None:
     assert decision.outcomes[0].device == "/dev/mapper/vm-vol-snap"
 
 
+@pytest.mark.parametrize(("before", "said", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)])
+def test_mapping_again_remembers_the_newest_lease(before: int, said: int, after_it: int) -> None:
+    """Whatever order the requests of two starts come in."""
+    image = replace(record("local"), lease_token=before)
+    decision = decided(image, replace(MAP, op_id="map-2", lease_token=said))
+    assert decision.image is not None and decision.image.lease_token == after_it
+
+
 def test_an_old_lease_is_refused() -> None:
     """The virtual machine's lease has moved on."""
     image = replace(new_image(), lease_token=5)

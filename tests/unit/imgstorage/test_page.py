@@ -10,7 +10,8 @@ import pytest
 
 from rocks.imgstorage.model import picture
 
-PAGE = Path(__file__).parents[3] / "docs" / "img-storage.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "img-storage.md"
 
 
 def section(name: str) -> re.Pattern[str]:
@@ -29,3 +30,23 @@ def test_the_page_shows_what_runs(name: str) -> None:
         PAGE.write_text(text)
     found = section(name).search(text)
     assert found is not None and found.group(1) == wanted
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    """The table of what went wrong elsewhere promises them."""
+    table = (
+        PAGE.read_text("utf-8").partition("<!-- defects begins -->")[2].partition("<!-- defects ends -->")[0]
+    )
+    rows = [line for line in table.splitlines() if line.startswith("| F")]
+    assert [row.split()[1] for row in rows] == [f"F{number}" for number in range(1, 23)]
+    places = {room: ROOT / "tests" / room / "imgstorage" / "test_defects.py" for room in ("unit", "system")}
+    for row in rows:
+        shown = row.split(" | ")[3]
+        room = ""
+        named = re.findall(r"(unit|system)?\s*`([^`]+)`", shown)
+        assert named, row
+        for word, name in named:
+            room = word or room
+            file, _, test = name.rpartition("::")
+            text = (ROOT / file if file else places[room]).read_text("utf-8")
+            assert f"def {test}(" in text, name

@@ -20,15 +20,24 @@ ROOM = space.FillFact(0, 100, 0, can_extend=True)
         (10, 2, False, "watch"),
         (70, 0, True, "extend"),
         (70, 0, False, "watch"),
-        (85, 0, False, "slow"),
-        (85, 0, True, "extend"),
-        (95, 0, True, "pause"),
+        (84, 0, True, "extend"),
+        (85, 0, False, "pause"),
+        (85, 0, True, "pause"),
+        (20, 20, True, "pause"),
         (100, 0, False, "pause"),
     ],
 )
 def test_a_temp_write_volume_is_never_full(used: int, rate: int, can_extend: bool, wanted: str) -> None:
-    """It grows, the guest is slowed, the guest is paused."""
+    """More is reserved for it; where the pool cannot take all of it, the guest is paused, early if it writes fast."""
     assert space.temp_write_step(space.FillFact(used, 100, rate, can_extend)) == wanted
+
+
+@pytest.mark.parametrize(("used", "rate"), [(70, 0), (99, 0), (10, 50)])
+def test_a_temp_write_volume_for_which_there_is_room_pauses_nobody(used: int, rate: int) -> None:
+    """All of it is reserved; then it can never be full."""
+    fill = space.FillFact(used, 100, rate, can_extend=True, has_room_for_all=True)
+    assert space.temp_write_step(fill) == "extend"
+    assert space.temp_write_step(fill._replace(is_reserved=True, can_extend=False)) == "nothing"
 
 
 def test_a_temp_write_volume_takes_all_of_the_image() -> None:

@@ -10,7 +10,10 @@ import pytest
 from rocks.devices.fake.domains import FakeDomains
 from rocks.devices.fake.mappings import FakeMappings
 from rocks.devices.fake.pools import FakePools
+from rocks.devices.fake.sessions import FakeSessions
+from rocks.devices.fake.targets import FakeTargets
 from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotStatus
+from rocks.imgstorage.host_daemon.rows import PAUSED, device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.store.host import CopyRecord, HostStore
@@ -65,8 +68,8 @@ def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
     fact = host.pools.read_volume(COW)
     assert fact is not None
     assert fact.reserved_bytes == GIB
-    host.pools.leave_free("tank", 2 * GIB)
-    host.fill(5 * GIB // 2)
+    host.pools.leave_free("tank", GIB)
+    host.fill(7 * GIB // 2)
     watch.look()
     fact = host.pools.read_volume(COW)
     assert fact is not None
@@ -85,6 +88,27 @@ def test_guest_is_paused_before_the_volume_is_full_and_goes_on_after_a_restart(h
     host.pools.leave_free("tank", 10 * GIB)
     host.watch().look()
     assert host.guest == "running"
+
+
+def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
+    """The pool has room for all of the temp-write volume, which is larger than the image: it cannot be full."""
+    watch = host.watch()
+    host.pools.leave_free("tank", 18 * GIB)
+    for used_mb in (6500, 7500, 8100):
+        host.fill(used_mb * 2**20)
+        watch.look()
+        assert host.guest == "running"
+    fact = host.pools.read_volume(COW)
+    assert fact is not None and fact.reserved_bytes == fact.size_bytes
+
+
+@pytest.mark.parametrize("state", ["overflow", "invalid"])
+def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str) -> None:
+    """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
+    host.mappings.mappings["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
+    host.watch().look()
+    assert host.guest == "paused"
+    assert device_rows(host.store, host.mappings, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
 
 
 def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:

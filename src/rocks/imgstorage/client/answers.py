@@ -78,7 +78,7 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """What a host has of an image; `size` in GiB, `time` when it was queued, UNIX seconds."""
+    """What a host has of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for a person."""
 
     sync: str = ""
     target: Optional[str] = None
@@ -89,6 +89,7 @@ class DeviceRow:
     started: bool = False
     synced: Optional[str] = None
     time: Optional[int] = None
+    note: Optional[str] = None
 
 
 @dataclass(frozen=True)

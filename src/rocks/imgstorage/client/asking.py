@@ -85,10 +85,16 @@ class StorageClient:
         Only errors of the broker are raised: they are everybody's.
         """
         seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
-        questions = _questions(wanted, seconds)
         answers: Answers[Answer] = {}
-        for key, answer in self._asker.ask_all(questions, seconds):
-            _put(answers, key, wanted[key], questions[key], answer, seconds)
+        asked: Dict[str, Wanted[Answer]] = dict(wanted)
+        while asked:
+            questions = _questions(asked, seconds)
+            followed: Dict[str, Wanted[Answer]] = {}
+            for key, answer in self._asker.ask_all(questions, seconds):
+                more = _put(answers, key, asked[key], questions[key], answer, seconds)
+                if more is not None:
+                    followed[key] = more
+            asked = followed
         return answers
 
     def wait(
@@ -172,8 +178,8 @@ def _put(
     question: Question,
     answer: Union[Delivery, RocksError],
     deadline_seconds: float,
-) -> None:
-    """Read the answer, and put it or the error among the others."""
+) -> Optional[Wanted[Answer]]:
+    """Read the answer, and put it or the error among the others; what must be asked still to have all of it."""
     if isinstance(answer, NoAnswerError):
         answers[key] = _no_answer(wanted, question, deadline_seconds)
     elif isinstance(answer, UndeliveredError):
@@ -184,11 +190,14 @@ def _put(
         answers[key] = answer
     else:
         try:
-            answers[key] = wanted.read(success_of(read_message(answer.body)))
+            fields = success_of(read_message(answer.body))
+            answers[key] = wanted.read(fields)
+            return None if wanted.follow is None else wanted.follow(fields)
         except IncoherentError as error:
             answers[key] = IncoherentError(f"{wanted.node}: {error}")
         except RocksError as error:
             answers[key] = error
+    return None
 
 
 def _no_answer(wanted: Wanted[Any], question: Question, deadline_seconds: float) -> NoAnswerError:

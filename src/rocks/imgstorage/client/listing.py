@@ -35,6 +35,7 @@ DEVICES = (
     "is started",
     "synced",
     "time",
+    "note",
 )
 ATTRIBUTES = ("nas", "attr", "value")
 IMAGE_ATTRIBUTES = ("nas", "zvol", "frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
@@ -103,6 +104,7 @@ def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
         True if row.started else None,
         row.synced,
         None if row.time is None else duration(now_seconds - row.time),
+        row.note,
     )
 
 

@@ -41,11 +41,15 @@ _READING = (
 
 @dataclass(frozen=True)
 class Wanted(Generic[Answer]):
-    """A question to a node's daemon, and how its answer is read."""
+    """A question to a node's daemon, and how its answer is read.
+
+    `follow`, where an answer may be only the first part: the question that brings all of it, None when that was all.
+    """
 
     node: str
     request: Any
     read: Callable[[Fields], Answer]
+    follow: Optional[Callable[[Fields], Optional[Wanted[Answer]]]] = None
 
     @property
     def queue(self) -> str:
@@ -68,8 +72,21 @@ class Wanted(Generic[Answer]):
 
 
 def images_of(nas: str) -> Wanted[Tuple[ImageRow, ...]]:
-    """All images."""
-    return Wanted(nas, wire.ListZvols(), partial(read_rows, ImageRow))
+    """All images, however many."""
+    return _images_behind(nas, ())
+
+
+def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Wanted[Tuple[ImageRow, ...]]:
+    """All images, of which the first are known already."""
+
+    def read(fields: Fields) -> Tuple[ImageRow, ...]:
+        return known + read_rows(ImageRow, fields)
+
+    def follow(fields: Fields) -> Optional[Wanted[Tuple[ImageRow, ...]]]:
+        rows = read(fields)
+        return _images_behind(nas, rows) if fields.get("more") is True and len(rows) > len(known) else None
+
+    return Wanted(nas, wire.ListZvols(known[-1].zvol if known else ""), read, follow)
 
 
 def operations_of(nas: str) -> Wanted[Tuple[OperationRow, ...]]:

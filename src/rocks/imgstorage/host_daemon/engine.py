@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Protocol, Set, Tuple
 
-from rocks.clock import Deadline, wait_seconds
+from rocks.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.devices.target_chap import ChapSecrets
 from rocks.errors import BugError, BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.imgstorage.model.effects import DetachDevice, DropMap, HostRequest
@@ -37,6 +37,8 @@ WORKERS = 32
 
 _REBUILD_AGAIN_SECONDS = 2.0
 _POLL_SECONDS = 0.1
+_QUIET_SECONDS = 120.0
+"""A copy that was asked for within that time is about to be used: it does not go to make room."""
 
 
 class Deeds(Protocol):
@@ -57,6 +59,7 @@ class HostEngine:
         self._to_rebuild: Set[str] = set()
         self._waiting_for: Set[str] = set()
         self._lock = threading.Lock()
+        self._asked_at: Dict[str, float] = {}
         self._closing = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
         self.posted = threading.Event()
@@ -74,6 +77,13 @@ class HostEngine:
         while self._waiting_for and not deadline.passed():
             wait_seconds(_POLL_SECONDS)
 
+    def is_idle(self, zvol: str) -> bool:
+        """Whether nobody is at that image, or has asked for anything of it for a while."""
+        copy = self._store.copy(zvol)
+        with self._lock:
+            is_quiet = monotonic_seconds() - self._asked_at.get(zvol, -_QUIET_SECONDS) >= _QUIET_SECONDS
+            return is_quiet and zvol not in self._busy and (copy is None or copy.known.stage == "none")
+
     def close(self) -> None:
         """Let what is being done come to its end, and begin nothing more."""
         self._closing.set()
@@ -87,6 +97,8 @@ class HostEngine:
             raise IncoherentError(f"{sender} speaks for {message.fields.get('nas')!r}")
         request = _request(message)
         zvol = str(request.zvol)
+        with self._lock:
+            self._asked_at[zvol] = monotonic_seconds()
         epoch, sequence = _numbers(message.op_id)
         with self._store.transaction():
             known = self._store.request(message.op_id)
@@ -280,11 +292,13 @@ def _numbers(op_id: str) -> Tuple[int, int]:
 
 
 def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
-    """The way to the NAS; secrets come with the map only, and are kept as long as the image is there."""
+    """The way to the NAS, and what it can spare now; secrets come with the map only, and are kept as long as the image
+    is there."""
     said = {
         name: message.fields.get(name) for name in ("nas", "volume", "address", "portal_port", "stream_port")
     }
-    return {**said, "chap": message.fields.get("chap", before.get("chap"))}
+    spare = message.fields.get("spare") or {}
+    return {**said, "chap": message.fields.get("chap", before.get("chap")), "spare": spare}
 
 
 def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
@@ -300,4 +314,5 @@ def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
         int(details["portal_port"]),
         int(details["stream_port"]),
         None if chap is None else decode(ChapSecrets, chap, "chap"),
+        details.get("spare") or {},
     )

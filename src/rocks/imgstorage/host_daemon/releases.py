@@ -7,7 +7,7 @@ import re
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from rocks.errors import RocksError
 from rocks.imgstorage.store.file import Letter
@@ -56,11 +56,14 @@ class ReleaseWatch:
     def look(self) -> None:
         """One round."""
         for note in sorted(self._folder.iterdir()):
+            if note.name.startswith("."):
+                continue  # it is being written
             images = [copy for copy in self._store.copies() if self._is_of(copy, note.name)]
             if images and not self._is_running(note.name):
+                token = _lease_of(note)
                 with self._store.transaction():
                     for copy in images:
-                        self._tell(copy)
+                        self._tell(copy, token)
                 self._posted.set()
                 _log.info("%s has ended: its images go home", note.name)
             note.unlink()
@@ -70,9 +73,15 @@ class ReleaseWatch:
             re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
         )
 
-    def _tell(self, copy: CopyRecord) -> None:
-        fields = {"released": copy.known.zvol}
+    def _tell(self, copy: CopyRecord, token: Optional[int]) -> None:
+        fields = {"released": copy.known.zvol, "token": token}
         body = write_message(HOST_NEWS, fields, image_id=copy.image_id, epoch=copy.known.epoch)
         self._store.post(
             Letter(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
         )
+
+
+def _lease_of(note: Path) -> Optional[int]:
+    """The lease under which the machine ran; None when it had none."""
+    text = note.read_text(errors="replace")
+    return int(text) if text.isascii() and text.isdigit() else None

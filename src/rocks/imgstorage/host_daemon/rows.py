@@ -12,6 +12,7 @@ from rocks.imgstorage.store.host import HostStore
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 
 _SUFFIX = guest_device("")
+PAUSED = "the guest is paused: no room in the pool for its writes"
 
 
 def device_rows(
@@ -19,6 +20,7 @@ def device_rows(
 ) -> Dict[str, Dict[str, Any]]:
     """Image volume → what the host has of it; sessions of no image known here are `volume0`, `volume1`, …"""
     known = {copy.known.zvol: copy.known for copy in store.copies()}
+    paused = store.paused()
     open_ones = {request.zvol for request in store.open_requests()}
     rows: Dict[str, Dict[str, Any]] = {}
     found = {session.target: session for session in sessions.read_sessions()}
@@ -31,6 +33,8 @@ def device_rows(
         if target in found:
             row.update(target=target, bdev=found.pop(target).disk)
         row["started"] = zvol in open_ones and isinstance(mapping.table, SnapshotMerge)
+        if zvol in paused:
+            row["note"] = PAUSED
         rows[zvol] = row
     for zvol, image in known.items():
         if image.stage == "remote" and image.target in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from pathlib import Path
 from typing import Callable, ContextManager, NamedTuple
 
@@ -15,6 +16,7 @@ from rocks.devices.session_steps import SessionSteps
 from rocks.errors import RocksError, UserError
 from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import Configuration
+from rocks.imgstorage.host_daemon.copy_reports import report_copies
 from rocks.imgstorage.host_daemon.engine import HostEngine
 from rocks.imgstorage.host_daemon.releases import ReleaseWatch
 from rocks.imgstorage.host_daemon.rows import device_rows
@@ -26,6 +28,7 @@ from rocks.imgstorage.perform.host_deeds import HostDeeds
 from rocks.imgstorage.perform.transfers import HostTransfers
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.host import HostStore
+from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Identity, client_context
 from rocks.wire.imgstorage import ListDevices
 from rocks.wire.imgstorage_messages import (
@@ -41,6 +44,7 @@ from rocks.wire.queues import host_queue
 _log = logging.getLogger(__name__)
 
 _REBUILD_SECONDS = 60.0
+_REPORT_SECONDS = 30.0
 STORE = Path("/var/lib/rocks/imgstorage/host.db")
 
 
@@ -69,8 +73,11 @@ class HostService:
         self._devices = devices
         self._identity = identity
         self._store = HostStore(store_path)
-        transfers = HostTransfers(devices.pools, self._context)
-        copies = CopyDeeds(devices.pools, transfers, configuration.name)
+        self._revocations = RevocationWatch(identity.authority)
+        transfers = HostTransfers(devices.pools, self._context, self._revocations)
+        copies = CopyDeeds(
+            devices.pools, transfers, configuration.name, lambda zvol: self._engine.is_idle(zvol)
+        )
         deeds = HostDeeds(
             copies, DeviceDeeds(devices.pools, devices.sessions, devices.mappings, devices.read_start)
         )
@@ -78,6 +85,8 @@ class HostService:
         self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._engine.posted, self._is_running)
+        # many copies are looked at one by one, which nobody shall wait for
+        self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
         queue = host_queue(configuration.name)
         self._bus = Bus(bus_settings, queue, self._received, self._engine.posted.set, Limits())
         self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
@@ -85,10 +94,12 @@ class HostService:
     def start(self) -> None:
         """Have the guests' devices again, and take requests."""
         self._context()
+        self._revocations.start()
         self._engine.start()
         self._engine.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
         self._bus.start()
         self._postman.start()
+        self._reports.start()
         self._watch.start()
         self._releases.start()
         # who waits for this daemon's start may ask it something next; a broker that is away is not waited for
@@ -105,8 +116,17 @@ class HostService:
         self._watch.close()
         self._bus.close()
         self._engine.close()
+        self._reports.join(_REPORT_SECONDS)
+        self._revocations.close()
         self._postman.close()
         self._store.close()
+
+    def _report_copies(self) -> None:
+        try:
+            report_copies(self._store, self._devices.pools, self._configuration.default_pool)
+        except RocksError as error:
+            _log.warning("the copies that are kept here could not be told: %s", error)
+        self._engine.posted.set()
 
     def _context(self) -> ssl.SSLContext:
         return client_context(self._identity)

@@ -25,7 +25,12 @@ from rocks.units import BYTES_PER_SECTOR, gigabytes
 _log = logging.getLogger(__name__)
 
 _CALM_SECONDS = 2.0
-_GO_ON_BELOW = 0.85
+_SHORTEST_SECONDS = 0.5
+"""Two looks that follow each other faster tell nothing about a rate."""
+
+_GO_ON_BELOW = 0.8
+_AHEAD_SECONDS = 120
+_HURRY_PERCENT = 80
 _MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
 
 
@@ -87,35 +92,48 @@ class TempWriteWatch:
         zvol, pool = copy.known.zvol, copy.known.pool or ""
         mapping = self._mappings.read(guest_device(zvol))
         volume = self._pools.read_volume(temp_write_volume(pool, zvol))
-        if mapping is None or mapping.status is None or mapping.status.state != "ok" or volume is None:
+        if mapping is None or mapping.status is None or volume is None:
             return _CALM_SECONDS
-        used = mapping.status.allocated_sectors * BYTES_PER_SECTOR
-        free = self._pools.read_pool(pool).free_bytes
-        fill = self._fill(zvol, used, volume, free)
+        fill = self._fill(zvol, mapping.status.allocated_sectors * BYTES_PER_SECTOR, volume)
+        if mapping.status.state != "ok":
+            # its writes fail from here on; what it wrote before is there
+            self._pause(zvol, fill)
+            return _CALM_SECONDS
         step = temp_write_step(fill)
         if step == "extend":
-            self._reserve(
-                zvol, volume, min(volume.size_bytes, used + max(used // 2, fill.bytes_per_second * 120)), free
-            )
+            self._reserve(zvol, volume, fill)
         elif step == "pause":
             self._pause(zvol, fill)
-        elif used < _GO_ON_BELOW * fill.size_bytes:
+        elif fill.is_reserved or fill.used_bytes < _GO_ON_BELOW * fill.size_bytes:
             self._let_go(zvol)
         return poll_seconds(fill)
 
-    def _fill(self, zvol: str, used: int, volume: VolumeFact, free: int) -> FillFact:
+    def _fill(self, zvol: str, used: int, volume: VolumeFact) -> FillFact:
         """What it can take is bounded by what is reserved for it and what the pool has left, not by its size alone."""
         now = monotonic_seconds()
         before = self._seen.get(zvol)
         self._seen[zvol] = _Seen(used, now)
         rate = 0
-        if before is not None and now > before.at:
+        if before is not None and now > before.at + _SHORTEST_SECONDS:
             rate = max(0, int((used - before.used_bytes) / (now - before.at)))
-        limit = min(volume.size_bytes, max(volume.reserved_bytes, used) + free)
-        return FillFact(used, limit, rate, can_extend=free > 0 and volume.reserved_bytes < volume.size_bytes)
+        free = self._pools.read_pool(volume.name.partition("/")[0]).free_bytes
+        room = max(volume.reserved_bytes, used) + free
+        is_reserved = volume.reserved_bytes >= volume.size_bytes
+        return FillFact(
+            used,
+            min(volume.size_bytes, room),
+            rate,
+            can_extend=free > 0 and not is_reserved,
+            is_reserved=is_reserved,
+            has_room_for_all=room >= volume.size_bytes,
+        )
 
-    def _reserve(self, zvol: str, volume: VolumeFact, wanted: int, free: int) -> None:
-        reserved = min(wanted, volume.reserved_bytes + free // 2)
+    def _reserve(self, zvol: str, volume: VolumeFact, fill: FillFact) -> None:
+        """Half of what is free is left to others, until it is this one or its guest."""
+        free = self._pools.read_pool(volume.name.partition("/")[0]).free_bytes
+        ahead = max(fill.used_bytes // 2, fill.bytes_per_second * _AHEAD_SECONDS)
+        most = volume.reserved_bytes + (free if fill.percent >= _HURRY_PERCENT else free // 2)
+        reserved = min(volume.size_bytes, fill.used_bytes + ahead, most)
         if reserved > volume.reserved_bytes:
             self._pools.ensure_reserved(volume.name, volume.guid, reserved)
             _log.info("%s: %s are reserved for what its guest writes meanwhile", zvol, gigabytes(reserved))

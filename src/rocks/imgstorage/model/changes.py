@@ -86,8 +86,10 @@ def begin_map(image: Image, event: Any, now: int) -> Decision:
 
 
 def already_mapped(image: Image, event: Any, now: int) -> Decision:
-    """Tell the device again."""
-    return Decision(image, (), _told((event.op_id,), device=image.device))
+    """Tell the device again. The newest lease is remembered: the end of a machine of an older one is no news then."""
+    tokens = [token for token in (image.lease_token, event.lease_token) if token is not None]
+    known = replace(image, lease_token=max(tokens, default=None))
+    return Decision(known, (), _told((event.op_id,), device=image.device))
 
 
 def _prepared(image: Image, event: Any) -> Image:
@@ -107,7 +109,8 @@ def attach_overlay(image: Image, event: Any, now: int) -> Decision:
     copy = event.facts.copy or CopyFact()
     ready = replace(_prepared(image, event), target=names.target_name(image.nas, image.zvol, image.epoch))
     aside = rules.copy_must_go_aside(copy, event.facts)
-    return _start(ready, "attach", steps.attach_overlay(ready, aside))
+    room = rules.room_needed(ready, event.facts)
+    return _start(ready, "attach", steps.attach_overlay(ready, aside, room))
 
 
 def attach_linear(image: Image, event: Any, now: int) -> Decision:

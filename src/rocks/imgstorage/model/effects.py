@@ -184,7 +184,8 @@ class LookAtCopy:
 class MapOverlay:
     """Give the guest the NAS's disk under a temp-write volume. Facts: device.
 
-    With `sets_aside` whatever an earlier epoch left is renamed first and kept.
+    With `sets_aside` whatever an earlier epoch left is renamed first and kept. `room_bytes` is what the pool must have
+    free for the copy and the guest's writes.
     """
 
     zvol: str
@@ -193,6 +194,7 @@ class MapOverlay:
     serial: str
     size_bytes: int
     sets_aside: bool
+    room_bytes: int = 0
 
 
 @tagged

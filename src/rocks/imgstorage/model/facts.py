@@ -29,7 +29,8 @@ class CopyFact:
     """What a host has of an image, as it is, whatever any record says.
 
     `guid` is the newest snapshot's of the copy, None without a copy; `written_bytes` what was written since.
-    `free_bytes` is the pool's free space less what the host has promised to other images; `pool_bytes` its size.
+    `free_bytes` is the pool's free space less what the host has promised to other images, and what copies that are kept
+    for nobody would leave; `pool_bytes` its size.
     `epoch` is the one under which the host last had the image, 0 when never.
     """
 

@@ -115,11 +115,15 @@ class EnsureLocalOrigin:
 @tagged
 @dataclass(frozen=True)
 class EnsureTempWrite:
-    """The temp-write volume is there; a missing one is made, empty."""
+    """The temp-write volume is there; a missing one is made, empty.
+
+    Before, `room_bytes` are free in the pool, if that can be had by copies of other images that may go.
+    """
 
     zvol: str
     pool: str
     size_bytes: int
+    room_bytes: int = 0
 
 
 @tagged
@@ -443,7 +447,7 @@ def _map_overlay(request: asked.MapOverlay) -> HostEffects:
     return (
         RecordStage("overlay", request.target, request.serial),
         EnsureSession(request.target, request.serial, request.size_bytes, read_only=True),
-        EnsureTempWrite(request.zvol, request.pool, request.size_bytes),
+        EnsureTempWrite(request.zvol, request.pool, request.size_bytes, request.room_bytes),
         EnsureRemoteOrigin(request.zvol, request.target),
         EnsureOverlayDevice(request.zvol, request.pool),
     )

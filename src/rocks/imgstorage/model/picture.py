@@ -141,7 +141,7 @@ def _sample_steps() -> List[Tuple[Step, steps.Effects]]:
     image, name = _SAMPLE, "img-2-3-20260101T000000Z"
     return [
         ("prepare", steps.prepare(image, 0)),
-        ("attach", steps.attach_overlay(image, sets_aside=False)),
+        ("attach", steps.attach_overlay(image, sets_aside=False, room_bytes=0)),
         ("attach", steps.attach_linear(image)),
         ("attach", steps.attach_remote(image, sets_aside=False)),
         ("undo", steps.undo(image)),

@@ -75,6 +75,13 @@ def bytes_to_seed(copy: CopyFact, facts: Facts) -> int:
     return sum(since)
 
 
+def room_needed(image: Image, facts: Facts) -> int:
+    """What the host's pool must have free for a map that copies."""
+    copy = facts.copy or CopyFact()
+    size_bytes = facts.size_bytes or image.size_bytes
+    return space.host_room(copy.pool_bytes, size_bytes, bytes_to_seed(copy, facts))
+
+
 def shortage(image: Image, facts: Facts) -> Optional[str]:
     """Why there is no room, with numbers; None when there is."""
     copy, size_bytes = facts.copy or CopyFact(), facts.size_bytes or image.size_bytes

@@ -23,11 +23,11 @@ def prepare(image: Image, now_seconds: int) -> Effects:
     return (volume, _lease(image), base, look) if image.sync else (volume, _lease(image), look)
 
 
-def attach_overlay(image: Image, sets_aside: bool) -> Effects:
+def attach_overlay(image: Image, sets_aside: bool, room_bytes: int) -> Effects:
     """The base snapshot is exported read only, then the host puts a temp-write volume over it."""
     assert image.remote_pool is not None and image.target is not None
     request = effects.MapOverlay(
-        image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, sets_aside
+        image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, sets_aside, room_bytes
     )
     return (_export(image, image.base_name), _ask(image, request))
 

@@ -13,7 +13,7 @@ from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
 from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
 from rocks.imgstorage.nas_daemon.imports import Imports
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
-from rocks.imgstorage.nas_daemon.rows import image_row, operation_row, snapshot_row
+from rocks.imgstorage.nas_daemon.rows import first_page, image_row, operation_row, snapshot_row
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
@@ -22,6 +22,9 @@ from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
 
 Fields = Mapping[str, Any]
+
+PAGE_BYTES = 512 * 1024
+"""Of rows in one answer: half of what a message may have."""
 
 
 class Site(NamedTuple):
@@ -207,16 +210,14 @@ class Commands:
     # --- answered now
 
     def _list_zvols(self, request: wire.ListZvols) -> Fields:
-        del request
-        jobs = self._progress.since()
-        return {
-            "body": [
-                image_row(
-                    image, self._store.attributes_of(image.zvol), jobs.get(image.image_id), now_seconds()
-                )
-                for image in self._engine.images()
-            ]
-        }
+        jobs, attributes = self._progress.since(), self._store.all_attributes()
+        rows = (
+            image_row(image, attributes.get(image.zvol, {}), jobs.get(image.image_id), now_seconds())
+            for image in self._engine.images()
+            if image.zvol > request.after
+        )
+        body, has_more = first_page(rows, PAGE_BYTES)
+        return {"body": body, "more": has_more}
 
     def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
         image = self._known(request.zvol)

@@ -33,6 +33,9 @@ class Deeds(Protocol):
 AskHostNow = Callable[[Image, Work, AskHost], None]
 """Records the message by which a host is asked; within the transaction of its caller."""
 
+Changed = Callable[[str], None]
+"""Is told the id of an image that has just changed, after that is recorded."""
+
 Told = Callable[[Image, Outcome], None]
 """Records how an operation ended; within the transaction of its caller."""
 
@@ -45,11 +48,14 @@ def now_seconds() -> int:
 class Engine:
     """All images of the NAS. Records are kept in memory too: they are few, and looked at every second."""
 
-    def __init__(self, store: NasStore, deeds: Deeds, ask_host: AskHostNow, told: Told) -> None:
+    def __init__(
+        self, store: NasStore, deeds: Deeds, ask_host: AskHostNow, told: Told, changed: Changed
+    ) -> None:
         self._store = store
         self._deeds = deeds
         self._ask_host = ask_host
         self._told = told
+        self._changed = changed
         self._images: Dict[str, Image] = {image.image_id: image for image in store.images()}
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
@@ -98,6 +104,7 @@ class Engine:
                 return decision
             self._record(image, event, decision)
         self.posted.set()
+        self._changed(image_id)
         self.wake(image_id)
         return None
 
@@ -162,7 +169,8 @@ class Engine:
         work = image.work
         effect = work.effects[work.position]
         if isinstance(effect, AskHost):
-            with self._store.transaction():
+            # the lock first, as everywhere: what is asked may depend on other images
+            with self._lock, self._store.transaction():
                 self._ask_host(image, work, effect)
             self.posted.set()
             return False

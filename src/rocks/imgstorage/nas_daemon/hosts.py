@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import secrets as random
 import threading
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.target_chap import ChapSecrets
 from rocks.errors import IncoherentError
-from rocks.imgstorage.model.effects import AskHost, MapOverlay, MapRemote
+from rocks.imgstorage.model.effects import AskHost, LookAtCopy, MapOverlay, MapRemote
 from rocks.imgstorage.model.events import CopyFound, Event, HostDone, HostFailed
 from rocks.imgstorage.model.facts import Facts
 from rocks.imgstorage.model.image import Image, Work
-from rocks.imgstorage.model.states import STATES
+from rocks.imgstorage.model.states import STATES, UNMAPPED
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore, Secrets
 from rocks.wire.codec import decode, encode
@@ -24,12 +24,24 @@ from rocks.wire.queues import host_queue, nas_queue
 _log = logging.getLogger(__name__)
 
 _SECRET_BYTES = 24
+_MOST_SPARE = 1000
+"""Copies that a message names; more of them make no difference to one map."""
 
 
 class HostCorrespondence:
     """Asks hosts through the store's outbox, and reads their answers."""
 
-    def __init__(self, store: NasStore, node: str, address: str, portal_port: int, stream_port: int) -> None:
+    def __init__(
+        self,
+        store: NasStore,
+        node: str,
+        address: str,
+        portal_port: int,
+        stream_port: int,
+        images: Callable[[], Iterable[Image]],
+    ) -> None:
+        """`images` gives all images of the NAS."""
+        self._images = images
         self._store = store
         self._node = node
         self._places = {"address": address, "portal_port": portal_port, "stream_port": stream_port}
@@ -46,6 +58,8 @@ class HostCorrespondence:
             "lease_token": image.lease_token,
             **self._places,
         }
+        if isinstance(effect.request, (LookAtCopy, MapOverlay)):
+            fields["spare"] = self._spare_on(effect.host)
         if isinstance(effect.request, (MapOverlay, MapRemote)):
             fields["chap"] = encode(self.secrets_of(image))
         body = write_message(HOST_REQUEST, fields, op_id=number, image_id=image.image_id, epoch=image.epoch)
@@ -60,6 +74,16 @@ class HostCorrespondence:
             )
         )
         self.heard(image.image_id, work.work_id)
+
+    def _spare_on(self, host: str) -> Dict[str, str]:
+        """Volume → guid of images that are at home, and of which the host has kept a copy that is the same."""
+        found: Dict[str, str] = {}
+        for image in self._images():
+            copy = image.copy_on(host)
+            is_home = image.state == UNMAPPED and copy is not None and copy.kind == "clean"
+            if is_home and copy is not None and copy.guid is not None and len(found) < _MOST_SPARE:
+                found[image.zvol] = copy.guid
+        return found
 
     def secrets_of(self, image: Image) -> ChapSecrets:
         """Those of the image's present export; made when there are none yet."""

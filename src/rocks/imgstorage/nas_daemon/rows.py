@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Dict, Mapping, Optional
+import json
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from rocks.devices.pool_facts import SnapshotFact
 from rocks.imgstorage.model.image import Image
@@ -46,6 +47,18 @@ def image_row(image: Image, attributes: Mapping[str, Any], since: Optional[int],
         "persistent": image.persistent,
         "reason": image.reason,
     }
+
+
+def first_page(rows: Iterable[Dict[str, Any]], most_bytes: int) -> Tuple[List[Dict[str, Any]], bool]:
+    """The first rows, one at least, that take no more than so many bytes as JSON; and whether there are others."""
+    page: List[Dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        size += len(json.dumps(row)) + 2
+        if page and size > most_bytes:
+            return page, True
+        page.append(row)
+    return page, False
 
 
 def snapshot_row(snapshot: SnapshotFact) -> Dict[str, Any]:

@@ -31,6 +31,7 @@ from rocks.imgstorage.outgoing import BROKER_SECONDS, Postman
 from rocks.imgstorage.perform.nas_deeds import NasDeeds, Portal
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore
+from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
 from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
@@ -69,11 +70,17 @@ class NasService:
         self._address = resolve(node, network)
         self._store = NasStore(store_path)
         self._progress = ProgressBoard()
-        self._hosts = HostCorrespondence(self._store, node, self._address, PORTAL_PORT, stream_port)
+        self._hosts = HostCorrespondence(
+            self._store, node, self._address, PORTAL_PORT, stream_port, lambda: self._engine.images()
+        )
         deeds = NasDeeds(devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of)
         self._deeds = deeds
         self._engine = Engine(
-            self._store, deeds, self._ask_host, lambda image, outcome: self._commands.told(image, outcome)
+            self._store,
+            deeds,
+            self._ask_host,
+            lambda image, outcome: self._commands.told(image, outcome),
+            lambda image_id: self._transfers.end_refused(image_id),
         )
         imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
         self._commands = Commands(
@@ -93,6 +100,7 @@ class NasService:
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
         self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
         self._identity = identity
+        self._revocations = RevocationWatch(identity.authority)
         self._stream_port = stream_port
         self._server: Optional[StreamServer] = None
         self._ended = threading.Event()
@@ -107,7 +115,9 @@ class NasService:
             self._stream_port,
             self._transfers.serve,
             2 * self._configuration.transfers,
+            self._revocations,
         )
+        self._revocations.start()
         for image in self._engine.images():
             self._engine.take(image.image_id, Restarted())
             self._engine.wake(image.image_id)
@@ -130,6 +140,7 @@ class NasService:
         self._bus.close()
         if self._server is not None:
             self._server.close()
+            self._revocations.close()
         self._engine.close()
         self._postman.close()
         self._store.close()
@@ -172,10 +183,23 @@ class NasService:
             raise IncoherentError(f"{delivery.sender} asks a NAS for what only hosts do")
 
     def _released(self, message: Message, sender: str) -> None:
-        """A host says that the machine of an image has ended there: what it has comes home."""
+        """A host says that the machine of an image has ended there: what it has comes home.
+
+        Unless it has been mapped for a newer lease meanwhile: a machine that is stopped and started at once.
+        """
         image = self._engine.image(message.image_id)
-        if image is not None and check_speaker(image, sender, message.epoch) is None:
-            self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
+        if image is None or check_speaker(image, sender, message.epoch) is not None:
+            return
+        token = message.fields.get("token")
+        if isinstance(token, int) and image.lease_token is not None and token < image.lease_token:
+            _log.info(
+                "%s: the machine of lease %d has ended, and lease %d has it",
+                image.zvol,
+                token,
+                image.lease_token,
+            )
+            return
+        self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
 
     def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
         self._hosts.ask(image, work, effect)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, NamedTuple, Optional
 
-from rocks.clock import monotonic_seconds, wait_seconds
+from rocks.clock import monotonic_seconds
 from rocks.devices.pool_steps import PoolSteps
 from rocks.errors import CLASSES, BugError, BusyError, IncoherentError, RocksError
 from rocks.imgstorage.model.fencing import check_stream
@@ -28,6 +28,14 @@ from rocks.imgstorage.stream.transport import Connection
 _log = logging.getLogger(__name__)
 
 
+class _Open(NamedTuple):
+    """A transfer that is under way."""
+
+    opening: Opening
+    connection: Connection
+    bucket: Bucket
+
+
 class NasTransfers:
     """Serves hosts' connections. One transfer for an image at a time."""
 
@@ -46,7 +54,7 @@ class NasTransfers:
         self._store = store
         self._hosts = hosts
         self._progress = progress
-        self._buckets: Dict[str, Bucket] = {}
+        self._open: Dict[str, _Open] = {}
         self._lock = threading.Lock()
 
     def serve(self, connection: Connection) -> None:
@@ -74,11 +82,12 @@ class NasTransfers:
             raise IncoherentError(f"a transfer has no purpose {opening.purpose!r}")
         image = self._allowed(opening, connection.peer)
         with self._lock:
-            if image.image_id in self._buckets:
+            if image.image_id in self._open:
                 raise BusyError(
                     f"ZVol {image.zvol} is being transferred already; this attempt will be repeated"
                 )
-            self._buckets[image.image_id] = Bucket(self._rate(image, opening.purpose))
+            bucket = Bucket(self._rate(image, opening.purpose))
+            self._open[image.image_id] = _Open(opening, connection, bucket)
         _log.info("%s: %s with %s begins", image.zvol, opening.purpose, connection.peer)
         try:
             if opening.purpose == SEED:
@@ -87,9 +96,22 @@ class NasTransfers:
                 self._receive(image, opening, connection)
         finally:
             with self._lock:
-                del self._buckets[image.image_id]
+                del self._open[image.image_id]
             self._progress.end(image.image_id)
         _log.info("%s: %s with %s is complete", image.zvol, opening.purpose, connection.peer)
+
+    def end_refused(self, image_id: str) -> None:
+        """The image has changed: its transfer ends at once if it is not to be any more. What has come is kept."""
+        with self._lock:
+            known = self._open.get(image_id)
+        if known is None:
+            return
+        try:
+            self._allowed(known.opening, known.connection.peer)
+        except RocksError as error:
+            _log.info("the transfer with %s ends: %s", known.connection.peer, error)
+            known.bucket.end()
+            known.connection.end()
 
     def _send(self, image: Image, opening: Opening, connection: Connection) -> None:
         theirs = hear(connection.reader)
@@ -99,13 +121,13 @@ class NasTransfers:
             opening.to_guid,
             theirs,
             connection.writer,
-            self._buckets[image.image_id],
+            self._open[image.image_id].bucket,
             self._counter(image, opening, connection.peer, None),
         )
 
     def _receive(self, image: Image, opening: Opening, connection: Connection) -> None:
         say(connection.writer, describe(self._pools, image.volume))
-        bucket = self._buckets[image.image_id]
+        bucket = self._open[image.image_id].bucket
         receive_all(
             self._pools,
             image.volume,
@@ -139,11 +161,12 @@ class NasTransfers:
         def count(part_bytes: int, total_bytes: int) -> None:
             nonlocal meter
             now = self._allowed(opening, peer)
-            self._buckets[image.image_id].set_rate(
+            self._open[image.image_id].bucket.set_rate(
                 self._rate(now, opening.purpose)
             )  # it may have been changed
             if bucket is not None:
-                wait_seconds(bucket.take(part_bytes, monotonic_seconds()))
+                bucket.pause(bucket.take(part_bytes, monotonic_seconds()))
+                self._allowed(opening, peer)
             meter = meter or Meter(total_bytes, monotonic_seconds())
             self._progress.tell(
                 image.image_id, opening.purpose, meter.add(part_bytes, monotonic_seconds()), now_seconds()

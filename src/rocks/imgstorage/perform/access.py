@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Protocol
+from typing import Mapping, NamedTuple, Optional, Protocol
 
 from rocks.devices.target_chap import ChapSecrets
 from rocks.imgstorage.model.host_actions import HostImage
@@ -11,7 +11,8 @@ from rocks.imgstorage.model.host_actions import HostImage
 class Access(NamedTuple):
     """An image as a host has it, and the way to its NAS.
 
-    `volume` is the image's whole name on the NAS. `known` is the host's record, whose stage a rebuild needs.
+    `volume` is the image's whole name on the NAS. `known` is the host's record, whose stage a rebuild needs. `spare` is
+    what the NAS has said of other images: volume → guid of the snapshot that it has of those which nobody has.
     """
 
     image_id: str
@@ -23,6 +24,7 @@ class Access(NamedTuple):
     portal_port: int
     stream_port: int
     chap: Optional[ChapSecrets]
+    spare: Mapping[str, str] = {}
 
 
 class Transfers(Protocol):

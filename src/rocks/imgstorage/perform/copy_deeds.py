@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Tuple, Type
+from typing import Callable, Dict, Optional, Type
 
 from rocks.devices.pool_facts import SnapshotFact, VolumeFact
 from rocks.devices.pool_steps import PoolSteps
@@ -12,8 +12,8 @@ from rocks.imgstorage.model import names
 from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts
 from rocks.imgstorage.model.space import reserve_bytes, temp_write_bytes
 from rocks.imgstorage.perform.access import Access, Transfers
+from rocks.imgstorage.perform.kept_copies import PROPERTY_PREFIX, forget_copy, make_room, spare_bytes
 
-PROPERTY_PREFIX = "imgstore:"
 _AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
 _TEMP_WRITE_BLOCK_BYTES = 8192
 """As large as device-mapper's chunk, so that none is read to write another."""
@@ -22,9 +22,19 @@ Deed = Callable[..., Facts]
 
 
 class CopyDeeds:
-    """What a host does to volumes. `host` is its name in the cluster."""
+    """What a host does to volumes. `host` is its name in the cluster.
 
-    def __init__(self, pools: PoolSteps, transfers: Transfers, host: str) -> None:
+    `is_idle` tells of a volume's name that nobody is at it, so that its copy may go for another's sake.
+    """
+
+    def __init__(
+        self,
+        pools: PoolSteps,
+        transfers: Transfers,
+        host: str,
+        is_idle: Callable[[str], bool] = lambda zvol: False,
+    ) -> None:
+        self._is_idle = is_idle
         self._pools = pools
         self._transfers = transfers
         self._host = host
@@ -67,7 +77,7 @@ class CopyDeeds:
             written_bytes=written,
             size_bytes=0 if volume is None else volume.size_bytes,
             has_temp_write=temp_write is not None,
-            free_bytes=pool.free_bytes,
+            free_bytes=pool.free_bytes + spare_bytes(self._pools, effect.pool, access.spare),
             pool_bytes=pool.size_bytes,
         )
         return Facts(copy=copy)
@@ -92,9 +102,12 @@ class CopyDeeds:
         return aside
 
     def _ensure_temp_write(self, effect: steps.EnsureTempWrite, access: Access) -> Facts:
-        del access
+        name = names.temp_write_volume(effect.pool, effect.zvol)
+        if self._pools.read_volume(name) is None:
+            # once: what is reserved then is no longer free
+            make_room(self._pools, effect.pool, effect.room_bytes, access.spare, self._is_idle)
         self._pools.ensure_volume(
-            names.temp_write_volume(effect.pool, effect.zvol),
+            name,
             temp_write_bytes(effect.size_bytes),
             _TEMP_WRITE_BLOCK_BYTES,
             # device-mapper takes a pool without room for a full device; it must not come to that
@@ -138,7 +151,7 @@ class CopyDeeds:
             self._pools.ensure_renamed(_seed(effect), self._fact(_seed(effect)).guid, name)
         newest = self._require_newest(name, effect.base_guid)
         self._pools.ensure_hold(name, newest.name, newest.guid, names.HOLD_TAG)
-        self._write_mark(name, "clean", newest.guid, access.epoch)
+        self._write_mark(name, "clean", newest.guid, access)
         return Facts(guid=newest.guid)
 
     def _ensure_seed_settled(self, effect: steps.EnsureSeedSettled, access: Access) -> Facts:
@@ -170,7 +183,7 @@ class CopyDeeds:
 
     def _mark_copy(self, effect: steps.MarkCopy, access: Access) -> Facts:
         guid = effect.guid or self._newest(_volume(effect)).guid
-        self._write_mark(_volume(effect), effect.kind, guid, access.epoch)
+        self._write_mark(_volume(effect), effect.kind, guid, access)
         return NOTHING
 
     def _snapshot_copy(self, effect: steps.SnapshotCopy, access: Access) -> Facts:
@@ -199,7 +212,7 @@ class CopyDeeds:
         for older in history.snapshots:
             if older.createtxg < base.createtxg:
                 self._drop_automatic(name, older)
-        self._write_mark(name, "dirty", base.guid, access.epoch)
+        self._write_mark(name, "dirty", base.guid, access)
         return Facts(guid=base.guid)
 
     def _drop_automatic(self, name: str, snapshot: SnapshotFact) -> None:
@@ -220,21 +233,17 @@ class CopyDeeds:
 
     def _ensure_copy_gone(self, effect: steps.EnsureCopyGone, access: Access) -> Facts:
         del access
-        volume = self._pools.read_volume(_volume(effect))
-        if volume is None:
-            return NOTHING
-        self._require_newest(volume.name, effect.guid)
-        going: List[Tuple[str, str]] = []
-        for snapshot in self._pools.read_history(volume.name).snapshots:
-            self._pools.ensure_released(volume.name, snapshot.name, snapshot.guid, names.HOLD_TAG)
-            going.append((snapshot.name, snapshot.guid))
-        self._pools.ensure_volume_gone(volume.name, volume.guid, going)
+        if self._pools.read_volume(_volume(effect)) is not None:
+            self._require_newest(_volume(effect), effect.guid)
+            forget_copy(self._pools, effect.pool, effect.zvol)
         return NOTHING
 
     # --- helpers
 
-    def _write_mark(self, name: str, kind: str, guid: str, epoch: int) -> None:
-        values = {"copy": kind, "base_guid": guid, "epoch": str(epoch)}
+    def _write_mark(self, name: str, kind: str, guid: str, access: Access) -> None:
+        values = {"copy": kind, "base_guid": guid, "epoch": str(access.epoch)}
+        # by these a host that has lost its records knows whose it is
+        values.update(id=access.image_id, nas=access.nas, volume=access.volume)
         named = {f"{PROPERTY_PREFIX}{key}": value for key, value in values.items()}
         self._pools.ensure_properties(name, self._fact(name).guid, named)
 

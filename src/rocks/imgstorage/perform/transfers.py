@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from contextlib import suppress
-from typing import Callable
+from typing import Callable, ContextManager
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.pool_steps import PoolSteps
@@ -14,7 +14,8 @@ from rocks.imgstorage.perform.access import Access
 from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
 from rocks.imgstorage.stream.lines import Opening, hear, say, say_error, write_opening
 from rocks.imgstorage.stream.pace import Bucket
-from rocks.imgstorage.stream.transport import connect
+from rocks.imgstorage.stream.revocation import RevocationWatch
+from rocks.imgstorage.stream.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
 
@@ -22,17 +23,23 @@ SEED, RETURN = "seed", "return"
 
 
 class HostTransfers:
-    """Moves snapshots; `context` is asked for anew each time, since certificates are renewed while a daemon runs."""
+    """Moves snapshots; `context` is asked for anew each time, since certificates are renewed while a daemon runs.
 
-    def __init__(self, pools: PoolSteps, context: Callable[[], ssl.SSLContext]) -> None:
+    `revocations` ends a transfer with a NAS whose certificate is revoked.
+    """
+
+    def __init__(
+        self, pools: PoolSteps, context: Callable[[], ssl.SSLContext], revocations: RevocationWatch
+    ) -> None:
         self._pools = pools
         self._context = context
+        self._revocations = revocations
 
     def receive(self, access: Access, volume: str, base_guid: str) -> None:
         """Have the snapshot of that guid in `volume`. RocksError when it was cut; what has come is kept."""
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
         tally = _Tally()
-        with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
+        with self._connected(access, opening) as connection:
             say(connection.writer, describe(self._pools, volume))
             receive_all(self._pools, volume, connection.reader, tally.count)
         tally.tell(volume, "received")
@@ -49,7 +56,7 @@ class HostTransfers:
             raise IncoherentError(f"{volume} has no snapshot {name}, which was to be sent home")
         opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
         tally = _Tally()
-        with connect(self._context(), access.address, access.stream_port, access.nas, opening) as connection:
+        with self._connected(access, opening) as connection:
             theirs = hear(connection.reader)
             try:
                 send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
@@ -64,6 +71,11 @@ class HostTransfers:
                 f"{access.nas} has received {said.get('received')!r} instead of {snapshot.guid}"
             )
         return snapshot.guid
+
+    def _connected(self, access: Access, opening: bytes) -> ContextManager[Connection]:
+        return connect(
+            self._context(), access.address, access.stream_port, access.nas, opening, self._revocations
+        )
 
 
 class _Tally:

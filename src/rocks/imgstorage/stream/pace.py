@@ -19,6 +19,16 @@ class Bucket:
         self._rate = bytes_per_second
         self._free_at: float | None = None
         self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `end`: a slow transfer that is given up does not sit out its time."""
+        if seconds > 0:
+            self._ended.wait(seconds)
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._ended.set()
 
     def set_rate(self, bytes_per_second: float | None) -> None:
         """From now on; what waits already keeps its time, which is never long."""

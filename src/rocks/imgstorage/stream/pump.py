@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, BinaryIO, Protocol
 
-from rocks.clock import Deadline, monotonic_seconds, wait_seconds
+from rocks.clock import Deadline, monotonic_seconds
 from rocks.errors import RocksError
 from rocks.imgstorage.stream.frames import FRAME_BYTES, FrameWriter, read_frames
 from rocks.imgstorage.stream.pace import Bucket
@@ -43,7 +43,7 @@ def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Coun
             payload = program.stream.read(FRAME_BYTES)
             if not payload:
                 break
-            wait_seconds(bucket.take(len(payload), monotonic_seconds()))
+            bucket.pause(bucket.take(len(payload), monotonic_seconds()))
             frames.data(payload)
             count(len(payload))
         program.finish(Deadline(_FINISH_SECONDS))

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, Optional, cast
 
 from rocks.errors import HostError, IncoherentError, ToolError
+from rocks.imgstorage.stream.revocation import LIST_NAME, RevocationWatch
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,6 @@ SILENCE_SECONDS = 120.0
 _OPENING_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 20.0
 _AFTER_ERROR_SECONDS = 1.0
-_REVOKED = "revoked.pem"
 _TIMELY = (9, 10, 11, 12)
 """Not yet valid and expired, of a certificate and of a list of revoked ones (OpenSSL's x509_vfy.h)."""
 
@@ -41,12 +41,16 @@ class Identity(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An open transfer: who is at the other end, the line it began with, and what is read and written."""
+    """An open transfer: who is at the other end, the line it began with, and what is read and written.
+
+    `end` breaks it, from any thread: whoever reads or writes, at either end, sees it at once.
+    """
 
     peer: str
     opening: bytes
     reader: BinaryIO
     writer: BinaryIO
+    end: Callable[[], None]
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:
@@ -66,7 +70,7 @@ def _with_identity(context: ssl.SSLContext, identity: Identity) -> ssl.SSLContex
     try:
         context.load_cert_chain(str(identity.certificate), str(identity.key))
         context.load_verify_locations(str(identity.authority))
-        revoked = identity.authority.with_name(_REVOKED)
+        revoked = identity.authority.with_name(LIST_NAME)
         if revoked.exists():
             context.load_verify_locations(str(revoked))
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -80,11 +84,17 @@ def _with_identity(context: ssl.SSLContext, identity: Identity) -> ssl.SSLContex
 
 @contextmanager
 def connect(
-    context: ssl.SSLContext, address: str, port: int, name: str, opening: bytes
+    context: ssl.SSLContext,
+    address: str,
+    port: int,
+    name: str,
+    opening: bytes,
+    revocations: Optional[RevocationWatch] = None,
 ) -> Iterator[Connection]:
     """A connection to the node `name`, begun with the line `opening` (without its end).
 
-    HostError when nobody answers, or ends it within; IncoherentError when its certificate is another's.
+    HostError when nobody answers, or ends it within; IncoherentError when its certificate is another's. It ends when
+    that is revoked, where `revocations` watches.
     """
     try:
         plain = socket.create_connection((address, port), timeout=_HANDSHAKE_SECONDS)
@@ -92,10 +102,10 @@ def connect(
         raise HostError(f"no transfer with {name} at {address}:{port}: {error}") from None
     with plain, _translated(name), context.wrap_socket(plain, server_hostname=name) as stream:
         _prepare(stream)
-        with _files(stream) as (reader, writer):
+        with _files(stream) as (reader, writer), _watched(stream, name, revocations) as end:
             writer.write(opening + b"\n")
             writer.flush()
-            yield Connection(name, opening, reader, writer)
+            yield Connection(name, opening, reader, writer, end)
 
 
 class StreamServer:
@@ -108,11 +118,14 @@ class StreamServer:
         port: int,
         serve: Callable[[Connection], None],
         limit: int,
+        revocations: Optional[RevocationWatch] = None,
     ) -> None:
         """`serve` gets each connection and must not raise. HostError when the address cannot be listened on.
 
-        `context` is asked for each connection, since certificates are renewed, and revoked, while a daemon runs.
+        `context` is asked for each connection, since certificates are renewed, and revoked, while a daemon runs;
+        `revocations` ends those that are open.
         """
+        self._revocations = revocations
         self._closed = threading.Event()
         self._context = context
         self._serve = serve
@@ -153,10 +166,11 @@ class StreamServer:
             plain.settimeout(_HANDSHAKE_SECONDS)
             with plain, self._context().wrap_socket(plain, server_side=True) as stream:
                 _prepare(stream)
-                with _files(stream) as (reader, writer):
+                peer = _common_name(stream)
+                with _files(stream) as (reader, writer), _watched(stream, peer, self._revocations) as end:
                     opening = reader.readline(_OPENING_BYTES)
                     if opening.endswith(b"\n"):
-                        self._serve(Connection(_common_name(stream), opening[:-1], reader, writer))
+                        self._serve(Connection(peer, opening[:-1], reader, writer, end))
         except ToolError as error:
             _log.error("transfers are refused: %s", error)
         except (OSError, IncoherentError):
@@ -169,6 +183,27 @@ def _prepare(stream: ssl.SSLSocket) -> None:
     stream.settimeout(SILENCE_SECONDS)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextmanager
+def _watched(
+    stream: ssl.SSLSocket, peer: str, revocations: Optional[RevocationWatch]
+) -> Iterator[Callable[[], None]]:
+    """What breaks the connection; while the block lasts it is also done when the peer's certificate is revoked."""
+
+    def end() -> None:
+        try:
+            # the plain socket's: the TLS one's forgets its keys, below whoever is just writing
+            socket.socket.shutdown(stream, socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
+
+    if revocations is None:
+        yield end
+        return
+    certificate: Any = stream.getpeercert() or {}
+    with revocations.watching(int(str(certificate.get("serialNumber", "0")), 16), peer, end):
+        yield end
 
 
 @contextmanager

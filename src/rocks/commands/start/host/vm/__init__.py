@@ -11,7 +11,9 @@ class Command(rocks.commands.Command):
     Start virtual machines.
 
     A machine runs at most once: the start is refused while another host may still be running it. The disk image is
-    made when it is missing, never over an existing one. Nothing is printed when all goes well.
+    made when it is missing, never over an existing one. An image that is still on its way home to its NAS is waited
+    for, a quarter of an hour at most; an interrupt ends that, and nothing is started. Nothing is printed when all goes
+    well.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.

@@ -1,0 +1,113 @@
+"""Map images that may still be on their way home: a machine that was stopped a moment ago can be started at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.errors import BusyError, RocksError
+from rocks.imgstorage.bus import BrokerAwayError, NoAnswerError
+from rocks.imgstorage.client import questions
+from rocks.imgstorage.client.asking import MAP_SECONDS
+from rocks.imgstorage.client.listing import progress_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rocks.imgstorage.client import StorageClient, Wanted, Watcher
+    from rocks.imgstorage.client.asking import Answers
+
+HOME_SECONDS = 900.0
+"""How long a start waits for an image that comes home. What takes longer is better watched than waited for."""
+
+_LOOK_SECONDS = 1.0
+_BUSY = " is busy: "
+"""What a NAS says of an image that moves; programs have always looked for these words."""
+
+_PASSING = ("mapping", "returning", "restoring")
+"""States that refuse a map as busy and end by themselves. An image that is being destroyed is not waited for: nobody
+wants the empty volume that would take its place."""
+
+_LEFT_ALONE = ("deleting", None)
+
+
+def map_when_home(
+    storage: StorageClient, wanted: Mapping[str, Wanted[str]], watcher: Watcher
+) -> Answers[str]:
+    """Ask for the maps; one that is refused since its image still moves is asked for again when that has ended.
+
+    Key → the device, or why there is none; after HOME_SECONDS a BusyError that says what to do. An interrupt ends the
+    waiting: of what was waited for, nothing has been mapped.
+    """
+    answers = storage.wait_each(wanted, MAP_SECONDS, watcher)
+    deadline = Deadline(HOME_SECONDS)
+    waiting = {key: one for key, one in wanted.items() if is_refused_as_busy(answers[key])}
+    try:
+        while waiting and not deadline.passed():
+            states = _states(storage, waiting.values())
+            arrived = {key: one for key, one in waiting.items() if states.get(_place(one)) not in _PASSING}
+            waiting = {key: one for key, one in waiting.items() if key not in arrived}
+            again = {key: one for key, one in arrived.items() if states.get(_place(one)) not in _LEFT_ALONE}
+            if again:
+                asked_again: Answers[str] = storage.wait_each(again, MAP_SECONDS, watcher)
+                answers.update(asked_again)
+                waiting.update({key: one for key, one in again.items() if is_refused_as_busy(answers[key])})
+            if waiting:
+                _show(storage, waiting.values(), watcher)
+                wait_seconds(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        for one in waiting.values():
+            watcher.left(f"{one.node}:{one.zvol} was not mapped, and goes on its way; {_remedy(one)}")
+        raise
+    for key, one in waiting.items():
+        answers[key] = BusyError(f"{answers[key]}. That has lasted {HOME_SECONDS:g} s; {_remedy(one)}")
+    return answers
+
+
+def is_refused_as_busy(answer: str | RocksError) -> bool:
+    """Whether a NAS has refused it for what the image is at; not that nobody has answered."""
+    return isinstance(answer, BusyError) and not isinstance(answer, NoAnswerError) and _BUSY in str(answer)
+
+
+def _place(wanted: Wanted[str]) -> tuple[str, str]:
+    return wanted.node, wanted.zvol
+
+
+def _states(storage: StorageClient, waiting: Iterable[Wanted[str]]) -> dict[tuple[str, str], str]:
+    """(NAS, volume) → its state. Images of a NAS that does not answer now count as on their way: it is asked again."""
+    places = [_place(one) for one in waiting]
+    try:
+        answers = storage.ask_each({nas: questions.images_of(nas) for nas, _ in places})
+    except BrokerAwayError:
+        return dict.fromkeys(places, _PASSING[0])
+    states: dict[tuple[str, str], str] = {}
+    for nas, rows in answers.items():
+        if isinstance(rows, RocksError):
+            states.update({place: _PASSING[0] for place in places if place[0] == nas})
+        else:
+            states.update({(nas, row.zvol): row.state for row in rows})
+    return states
+
+
+def _show(storage: StorageClient, waiting: Iterable[Wanted[str]], watcher: Watcher) -> None:
+    """Tell a person how far the images are."""
+    if not watcher.wants_progress:
+        return
+    volumes = {_place(one) for one in waiting}
+    try:
+        answers = storage.ask_each({nas: questions.operations_of(nas) for nas, _ in volumes})
+    except BrokerAwayError:
+        return
+    lines = {(nas, volume): f"{volume}: on its way" for nas, volume in volumes}
+    for nas, rows in answers.items():
+        for row in () if isinstance(rows, RocksError) else rows:
+            if (nas, row.image) in volumes:
+                lines[nas, row.image] = progress_line(row)
+    watcher.progress("; ".join(lines.values()))
+
+
+def _remedy(wanted: Wanted[str]) -> str:
+    return (
+        f"start the machine when rocks list host storagemap {wanted.node} shows {wanted.zvol} as unmapped "
+        f"(rocks list host storageop {wanted.node} shows how far it is)"
+    )

@@ -1,0 +1,9 @@
+"""Dumps networks."""
+
+from rocks.commands.dump import DumpPart
+
+
+class Plugin(DumpPart):
+    """Hook of `dump`."""
+
+    part = "dump.network"

@@ -1,0 +1,80 @@
+"""A pool without room for what a guest writes while its image is copied: the guest is paused in time, and goes on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
+from tests.lab.lab_site import LabSite
+
+_POOL = "vmpool"
+_DATA_MB = 40
+_LEFT_MB = 16
+_DEVICE = f"/dev/mapper/{VOLUME}-snap"
+_WRITE_MB = 1
+_FIRST_MB = 20
+"""Where the guest, who counts on the first megabytes of its disk, does not write."""
+
+
+@pytest.fixture
+def images(site: LabSite) -> ImageSite:
+    """Daemons on all machines, nothing mapped; the image has data that is copied slowly."""
+    made = ImageSite(site)
+    made.set_up()
+    made.nas.shell(
+        f"dd if=/dev/urandom of=/dev/zvol/tank/{VOLUME} bs=1M seek={_FIRST_MB} count={_DATA_MB} "
+        "conv=fsync status=none\n",
+        120,
+    )
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", "100K")
+    return made
+
+
+def note(images: ImageSite) -> str | None:
+    """What the host's listing says to a person about the guest."""
+    rows = images.site.ask("list", "host", "storagedev", "vmh1")
+    return next(row["note"] for host in rows for row in host["storagedev"] if row["volume"] == VOLUME)
+
+
+def test_guest_is_paused_before_its_temp_write_volume_is_full(images: ImageSite) -> None:
+    """Somebody fills the pool, and the disk is written to until the daemon pauses the guest: device-mapper has lost
+    nothing by then. With room again the guest counts on, and its image becomes local and comes home whole."""
+    site, host = images.site, images.site.lab["vmh1"]
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=0)
+    host.shell(
+        f"zfs set refreservation=none {_POOL}/{VOLUME}-temp-write\n"
+        f"zfs create -o mountpoint=none {_POOL}/junk\n"
+        "zpool sync\n"
+        f"free=$(zfs list -H -p -o available {_POOL})\n"
+        f"zfs set reservation=$(( free - {_LEFT_MB} * 1048576 )) {_POOL}/junk\n",
+        60,
+    )
+    written = 0
+    while site.domain_state("vmh1", GUEST) != "paused":
+        assert written < _LEFT_MB, f"{written} MB are written, and the guest runs"
+        host.shell(
+            f"dd if=/dev/urandom of={_DEVICE} bs=1M seek={_FIRST_MB + written} count={_WRITE_MB} "
+            "oflag=direct conv=notrunc status=none\n",
+            60,
+        )
+        written += _WRITE_MB
+        time.sleep(3)
+    status = host.run(["dmsetup", "status", f"{VOLUME}-snap"]).text
+    print(f"paused after {written} MB, {_LEFT_MB} were left: {status.strip()}")
+    assert status.split()[2] == "snapshot" and "/" in status.split()[3], status
+    assert note(images) == "the guest is paused: no room in the pool for its writes"
+    assert images.site.status(GUEST) == "paused"
+
+    stopped_at = site.count("vmh1", GUEST)
+    host.shell(f"zfs destroy {_POOL}/junk\n", 60)
+    site.wait_for_count("vmh1", GUEST, beyond=stopped_at)
+    assert note(images) is None
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
+    images.wait_until_local("vmh1")
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped")
+    images.count_at_home(site.count("vmh1", GUEST))
+    assert images.leftovers("vmh1") == []

@@ -1,0 +1,38 @@
+"""Serial numbers are read out of a list of revoked certificates as OpenSSL's own library reads them."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from cryptography.x509 import random_serial_number
+
+from rocks.errors import IncoherentError
+from rocks.hosts import x509
+from rocks.imgstorage.stream.revocation import revoked_serials
+
+NOW = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 300])
+def test_all_that_is_listed_is_read(count: int) -> None:
+    """Numbers of any length, also those whose first bit is set."""
+    authority = x509.make_authority("ours", NOW)
+    serials = [2**159 - 1, 1, 2**127, *(random_serial_number() for _ in range(count))][:count]
+    pem = x509.make_revoked_list(authority, [(serial, NOW) for serial in serials], NOW)
+    assert {serial for serial, _ in x509.read_revoked_list(pem)} == set(serials)
+    assert revoked_serials(pem) == frozenset(serials)
+
+
+@pytest.mark.parametrize("cut", [0, 40, 200])
+def test_what_is_no_list_is_told(cut: int) -> None:
+    """Empty, or cut short."""
+    pem = x509.make_revoked_list(x509.make_authority("ours", NOW), [(7, NOW)], NOW)
+    with pytest.raises(IncoherentError, match="list of revoked certificates is damaged"):
+        revoked_serials(pem[:cut])
+
+
+def test_a_list_that_is_damaged_within_is_told() -> None:
+    """The lines are there, what is in them is not."""
+    with pytest.raises(IncoherentError, match="damaged"):
+        revoked_serials(b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n")
