@@ -104,6 +104,14 @@ class Frontend:
             raise ToolError(f"rocks {' '.join(words)} ended with exit status {finished.exit_status}: {said}")
         return finished.text
 
+    def report_profile(self, name: str) -> str:
+        """The profile of a host, a script; `tell` is given the command only."""
+        self._tell(f"  # bin/rocks report host profile {name} | ssh root@{name} bash")
+        finished = self.rocks("report", "host", "profile", name)
+        if finished.exit_status != 0:
+            raise ToolError(f"rocks report host profile {name} failed: {finished.error_text.strip()}")
+        return finished.text
+
     def describe_site(self, machines: Sequence[Description]) -> None:
         """Tell the database of the networks, of this frontend and of the machines, by `rocks` commands."""
         for words in site_commands(machines):

@@ -10,6 +10,7 @@ from lab.broker import BrokerPlace
 from lab.machines.frontend import NAME, Frontend
 from lab.machines.lab import Lab, together
 from lab.machines.machine import LabMachine
+from lab.machines.profile import run_profile
 from lab.machines.roster import FRONTEND_ADDRESS, Role
 from lab.machines.site import AGENT_FOLDER
 from lab.progress import Progress
@@ -18,9 +19,7 @@ BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
 """Inside the lab's network; where other users can pass."""
 
 _UNITS = {Role.NAS: "rocks-imgstorage-nas", Role.HOST: "rocks-imgstorage-host"}
-_START_SECONDS = 240.0
-"""A daemon is started by systemd within 120 s, and unpacked before; on a busy machine all of that takes its time."""
-_CONFIGURATION = "/etc/imgstorage.conf"
+_UNPACK_SECONDS = 60.0
 
 
 def unit_of(machine: LabMachine) -> str:
@@ -60,18 +59,10 @@ def start_broker(frontend: Frontend) -> None:
 
 
 def install(machine: LabMachine, frontend: Frontend) -> None:
-    """Unpack the daemons' archive, write the configuration that the site reports, start the machine's daemon."""
+    """Unpack the daemons' archive, which no package brings yet, and have the machine's profile do the rest."""
     archive = imgstorage_archive.build(machine.folder / "imgstorage")
     machine.copy_in(archive, f"/var/tmp/{archive.name}")
-    report = frontend.done("report", "host", "imgstorage", machine.description.site_name)
-    document = report[report.index(">") + 1 : report.rindex("</file>")].strip()
-    machine.write_file(_CONFIGURATION, f"{document}\n".encode())
-    unit = unit_of(machine)
     machine.shell(
-        f"mkdir -p {AGENT_FOLDER}\n"
-        f"tar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n"
-        f"ln -sf {AGENT_FOLDER}/lib/systemd/{unit} /etc/systemd/system/{unit}\n"
-        "systemctl daemon-reload\n"
-        f"systemctl enable --now {unit}\n",
-        _START_SECONDS,
+        f"mkdir -p {AGENT_FOLDER}\ntar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n", _UNPACK_SECONDS
     )
+    run_profile(machine, frontend)

@@ -36,6 +36,11 @@ class Remote:
         """Run a script by the machine's `sh -e`, given on its standard input; returns its output."""
         return self._login.run_checked(["sh", "-e", "-s"], deadline_seconds, script.encode()).text
 
+    def run_script(self, script: str, deadline_seconds: float = SHORT_SECONDS) -> str:
+        """Run a script by the machine's bash, given on its standard input; returns all that it said."""
+        finished = self._login.run_checked(["bash"], deadline_seconds, script.encode())
+        return f"{finished.text}{finished.error_text}"
+
     def start_program(self, name: str, arguments: Sequence[str]) -> None:
         """Start a program that goes on by itself, as the unit `name`; its output goes to /var/log/`name`.log there."""
         output = [f"--property=Standard{stream}=append:/var/log/{name}.log" for stream in ("Output", "Error")]

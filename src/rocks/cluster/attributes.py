@@ -85,6 +85,16 @@ KNOWN = {
     ),
     "img_zpools": Known("host", "", "pools of a NAS, by commas, of which rocks set host vm nas chooses one"),
     "vm_container_zpool": Known("host", "tank", "pool of a host for the images that follow to it"),
+    "vm_container_zpool_disks": Known(
+        "host", "", "one disk or two, by blanks, of which the host's profile makes vm_container_zpool"
+    ),
+    "img_storage_part_zfs_mirror": Known(
+        "host",
+        "",
+        "true: the host's profile makes vm_container_zpool where it is missing, of two disks as a mirror",
+    ),
+    "packaging": Known("host", "deb", "deb or rpm: which packages the host's operating system has"),
+    "release": Known("host", "", "release of the host's operating system, as node and graph files name it"),
     "imgstorage-network": Known(
         "global", "", "zone of the network for images; unset, that of the network private"
     ),

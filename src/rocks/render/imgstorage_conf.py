@@ -15,8 +15,13 @@ _FOR_XML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def configuration_lines(settings: DaemonSettings) -> list[str]:
-    """The block that makes the file: a JSON list of one object, whose values are texts; the frontend's has
-    `secur_server` besides.
+    """The block that makes the file."""
+    return [f'<file name="{CONFIGURATION_PATH}">', configuration_text(settings), "</file>"]
+
+
+def configuration_text(settings: DaemonSettings) -> str:
+    """The file's only line: a JSON list of one object, whose values are texts; the frontend's has `secur_server`
+    besides.
     """
     values: dict[str, str | bool] = {
         "name": settings.name,
@@ -27,5 +32,4 @@ def configuration_lines(settings: DaemonSettings) -> list[str]:
     }
     if settings.is_frontend:
         values["secur_server"] = True
-    text = json.dumps([values]).translate(_FOR_XML)
-    return [f'<file name="{CONFIGURATION_PATH}">', text, "</file>"]
+    return json.dumps([values]).translate(_FOR_XML)

@@ -20,6 +20,7 @@ FOR_EVERYBODY = ("list", "report", "dump", "help")
 NOT_FOR_EVERYBODY = {
     ("list", "host", "profile"),
     ("list", "host", "installfile"),
+    ("report", "host", "profile"),  # it shows all attributes that nodes name
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
 }
 ALSO_FOR_EVERYBODY = {

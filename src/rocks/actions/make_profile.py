@@ -1,0 +1,126 @@
+"""What a host is made of, as a script: its attributes from the database, its nodes from the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rocks.cluster.addresses import choose_address
+from rocks.cluster.image_settings import SaidSettings, daemon_settings
+from rocks.cluster.profile_values import effective_attributes, network_value, pool_values, split_values
+from rocks.database.appliances import load_appliances
+from rocks.database.hosts import find_local_host, names_like
+from rocks.database.subnets import load_networks
+from rocks.database.vms import load_hosts, load_interfaces
+from rocks.errors import StateError
+from rocks.graph.edges import read_graph
+from rocks.graph.load import Library, shell_functions
+from rocks.graph.profile import Wish, make_profile
+from rocks.graph.records import Circumstances
+from rocks.graph.shell import GENERATOR, shell_script
+from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
+from rocks.render.imgstorage_conf import configuration_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rocks.cluster.profile_values import Value
+    from rocks.cluster.records import Host, Network
+    from rocks.database.appliances import Appliance
+    from rocks.database.connection import Database
+
+_PRIVATE = "private"
+_DEFAULT_GRAPH = "default"
+_DEFAULT_ARCHITECTURE = "x86_64"
+
+
+@dataclass(frozen=True)
+class HostOfSite:
+    """A host with its interfaces, its appliance, and what else of the site its profile needs.
+
+    `frontend` is the host that this machine is, '' when it is none.
+    """
+
+    host: Host
+    appliance: Appliance
+    networks: tuple[Network, ...]
+    frontend: str
+
+
+def shell_profile(database: Database, name: str, base: Path | None) -> str:
+    """The script that brings the host, which runs already, to what the graph says; run again it changes nothing.
+
+    `base` is a folder with graphs and nodes instead of the usual ones. Errors as of `write_profile`.
+    """
+    (host,) = load_hosts(database, [name])
+    found = load_appliances(database, [host.appliance])
+    if not found or not found[0].node:
+        raise StateError(
+            f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root in the graph; "
+            "see rocks list appliance"
+        )
+    host = replace(host, interfaces=load_interfaces(database, [host.name])[host.name])
+    networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
+    return write_profile(HostOfSite(host, found[0], networks, find_local_host(database) or ""), Library(base))
+
+
+def write_profile(site: HostOfSite, library: Library) -> str:
+    """The script for a host. StateError for a graph or a node file that is missing or has a fault, and for a value that
+    a node file names and the host has not.
+    """
+    values, missing = split_values(_values(site))
+    circumstances = Circumstances(values, values, missing)
+    graph = read_graph(library.graph_files(values["graph"]))
+    wish = Wish(site.host.name, site.appliance.node, GENERATOR, circumstances)
+    profile = make_profile(wish, graph, library.node_files)
+    return shell_script(profile, shell_functions(), values["packaging"])
+
+
+def _values(site: HostOfSite) -> dict[str, Value]:
+    """Attributes and entities of the host; later ones are checked, or known better, than attributes."""
+    values: dict[str, Value] = {
+        **effective_attributes(site.host),
+        **_identity(site),
+        **pool_values(site.host),
+        **_storage_values(site),
+    }
+    address = values["hostaddr"]
+    place = BrokerPlace((address if isinstance(address, str) else "0.0.0.0",))
+    return values | {
+        "broker_configuration": rabbitmq_conf(place).rstrip("\n"),
+        "broker_advanced_configuration": advanced_config(place).rstrip("\n"),
+        "broker_plugins": enabled_plugins().rstrip("\n"),
+    }
+
+
+def _identity(site: HostOfSite) -> dict[str, Value]:
+    """The entities that every host has (specification §6.3), its addresses those on the network private."""
+    host, appliance = site.host, site.appliance
+    address = choose_address(((one.subnet or "", one.ip) for one in host.interfaces if one.ip), _PRIVATE)
+    mac = next((one.mac for one in host.interfaces if one.mac and one.subnet == _PRIVATE), None)
+    none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
+    return {
+        "hostname": host.name,
+        "hostaddr": address or StateError(none % "an address"),
+        "ksmac": mac or StateError(none % "a MAC address on the network private"),
+        "arch": host.attributes.get("arch") or _DEFAULT_ARCHITECTURE,
+        "os": appliance.os,
+        "graph": appliance.graph or _DEFAULT_GRAPH,
+        "distribution": appliance.distribution,
+        "membership": host.membership,
+        "root": appliance.node,
+    }
+
+
+def _storage_values(site: HostOfSite) -> dict[str, Value]:
+    """The configuration of the image daemons, and the network that they use."""
+    zone = next((network.dns_zone for network in site.networks if network.name == _PRIVATE), "")
+    try:
+        settings = daemon_settings(site.host, site.frontend, zone, SaidSettings())
+    except StateError as error:
+        return {"imgstorage_configuration": error, "storage_network": error}
+    of_zone = [network for network in site.networks if network.dns_zone.lower() == settings.network.lower()]
+    return {
+        "imgstorage_configuration": configuration_text(settings),
+        "storage_network": network_value(site.host, settings.network, of_zone[0] if of_zone else None),
+    }

@@ -1,0 +1,238 @@
+# What profiles and the sections of node files call. Each leaves what is right as it is, and says what it changes.
+
+rocks_say() { printf '%s: %s\n' "$ROCKS_HOST" "$*"; }
+
+# rocks_changed WORDS…: say that something was changed, and count it
+rocks_changed() {
+  printf '%s\n' "$*" >>"$ROCKS_WORK/changes"
+  rocks_say "changed: $*"
+}
+
+# rocks_warn WORDS…: say what an operator still has to do; the profile goes on
+rocks_warn() {
+  printf '%s\n' "$*" >>"$ROCKS_WORK/warnings"
+  printf 'Warning: %s: %s\n' "$ROCKS_HOST" "$*" >&2
+}
+
+# rocks_fail WORDS…: end with an error
+rocks_fail() {
+  printf 'Error: %s: %s\n' "$ROCKS_HOST" "$*" >&2
+  exit 1
+}
+
+# rocks_packages_deb NAME…: install those that are missing
+rocks_packages_deb() {
+  local installed name lists='' missing=()
+  command -v dpkg-query >/dev/null ||
+    rocks_fail "this machine has no dpkg; on the frontend: rocks set host attr $ROCKS_HOST packaging rpm"
+  installed=$'\n'$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' -- "$@" 2>/dev/null || true)$'\n'
+  for name; do
+    [[ $installed == *$'\n'[ih]"i $name"$'\n'* ]] || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  export DEBIAN_FRONTEND=noninteractive
+  # one source that does not answer is no reason to give up: the packages may come from another
+  apt-get -qq -o DPkg::Lock::Timeout=300 update || lists=', nor fetch all lists of packages: see /etc/apt/sources.list'
+  apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold --no-install-recommends \
+    install -- "${missing[@]}" >"$ROCKS_WORK/apt" 2>&1 || {
+    tail -n 20 "$ROCKS_WORK/apt" >&2
+    rocks_fail "apt-get did not install ${missing[*]}$lists"
+  }
+  rocks_changed "packages installed: ${missing[*]}"
+}
+
+# rocks_packages_rpm NAME…: install those that are missing
+rocks_packages_rpm() {
+  local name missing=()
+  command -v rpm >/dev/null ||
+    rocks_fail "this machine has no rpm; on the frontend: rocks set host attr $ROCKS_HOST packaging deb"
+  for name; do
+    case $name in
+      @*) dnf -q group list --installed --hidden "${name#@}" 2>/dev/null | grep -q . || missing+=("$name") ;;
+      *) rpm -q --quiet -- "$name" || missing+=("$name") ;;
+    esac
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  dnf -y -q install -- "${missing[@]}" >"$ROCKS_WORK/dnf" 2>&1 || {
+    tail -n 20 "$ROCKS_WORK/dnf" >&2
+    rocks_fail "dnf did not install ${missing[*]}"
+  }
+  rocks_changed "packages installed: ${missing[*]}"
+}
+
+# rocks_content: take the standard input as the content of the next rocks_file
+rocks_content() { (umask 077 && cat >"$ROCKS_WORK/content"); }
+
+# rocks_file PATH create|append|touch PERMISSIONS OWNER keep|forget: have the file with the content, whole or as before
+rocks_file() {
+  local path content=$ROCKS_WORK/content new text block
+  path=$(readlink -m -- "$1")
+  [ ! -d "$path" ] || rocks_fail "$path is a folder, and the profile has a file there: move the folder away"
+  case $2 in
+    touch) if [ -e "$path" ]; then cat -- "$path"; fi | rocks_content ;;
+    append)
+      if [ -e "$path" ]; then
+        # the dot keeps the line ends at the end
+        text=$(tr -d '\0' <"$path" && echo .) text=${text%.} block=$(cat -- "$content" && echo .) block=${block%.}
+        (
+          umask 077
+          cat -- "$path"
+          if [ -n "$text" ] && [[ $text != *$'\n' ]]; then echo; fi
+          if [[ $'\n'$text$'\n' != *$'\n'"$block"* ]]; then cat -- "$content"; fi
+        ) >"$content.whole"
+        mv -f -- "$content.whole" "$content"
+      fi
+      ;;
+  esac
+  if ! [ -e "$path" ] || ! cmp -s -- "$content" "$path"; then
+    # a user that there is not is found here, before anything is written
+    if [ -n "$4" ]; then chown -- "$4" "$content"; fi
+    [ "$5" = forget ] || rocks_keep_original "$path"
+    [ -d "${path%/*}/" ] || mkdir -p -- "${path%/*}/"
+    new=${path%/*}/.${path##*/}.rocks-new
+    rm -f -- "$new"
+    (umask 077 && set -C && cat -- "$content" >"$new")
+    if [ -e "$path" ]; then chown --reference="$path" -- "$new"; fi
+    if [ -n "$4" ]; then chown -- "$4" "$new"; fi
+    if [ -n "$3" ]; then
+      chmod -- "$3" "$new"
+    elif [ -e "$path" ]; then
+      chmod --reference="$path" -- "$new"
+    else
+      chmod 644 -- "$new"
+    fi
+    mv -f -- "$new" "$path"
+    if command -v restorecon >/dev/null; then restorecon -- "$path"; fi
+    rocks_changed "file $path"
+  fi
+  rm -f -- "$content"
+  if [ -n "$4" ]; then rocks_owner "$path" "$4"; fi
+  if [ -n "$3" ] && [ "$(stat -c %a -- "$path")" != "$3" ]; then
+    chmod -- "$3" "$path"
+    rocks_changed "permissions of $path"
+  fi
+}
+
+rocks_owner() {
+  local names numbers
+  case $2 in
+    *:*) names=%U:%G numbers=%u:%g ;;
+    *) names=%U numbers=%u ;;
+  esac
+  if [ "$(stat -c "$names" -- "$1")" != "$2" ] && [ "$(stat -c "$numbers" -- "$1")" != "$2" ]; then
+    chown -- "$2" "$1"
+    rocks_changed "owner of $1"
+  fi
+}
+
+# A file that was there before the first profile wrote it is kept once, below /var/lib/rocks/originals.
+rocks_keep_original() {
+  local kept=/var/lib/rocks/originals$1
+  if ! [ -e "$kept" ] && ! [ -e "$kept.none" ]; then
+    (umask 077 && mkdir -p -- "${kept%/*}")
+    if [ -e "$1" ]; then cp -a -- "$1" "$kept.new" && mv -f -- "$kept.new" "$kept"; else : >"$kept.none"; fi
+  fi
+}
+
+# rocks_folder PATH PERMISSIONS: have the folder, owned by root
+rocks_folder() {
+  if ! [ -d "$1" ] || [ "$(stat -c %a -- "$1")" != "$2" ]; then
+    install -d -m "$2" -- "$1"
+    rocks_changed "folder $1"
+  fi
+}
+
+# rocks_link TARGET PATH: have the symbolic link
+rocks_link() {
+  if ! [ -h "$2" ] || [ "$(readlink -- "$2")" != "$1" ]; then
+    [ ! -e "$2" ] || [ -h "$2" ] || rocks_fail "$2 is no link to $1, and the profile has one there: move it away"
+    mkdir -p -- "${2%/*}"
+    ln -sfn -- "$1" "$2"
+    rocks_changed "link $2"
+  fi
+}
+
+# rocks_module NAME…: have the kernel's modules loaded now; /etc/modules-load.d says what is loaded at boot
+rocks_module() {
+  local name
+  for name; do
+    if ! [ -d "/sys/module/${name//-/_}" ]; then
+      modprobe -q -- "$name" ||
+        rocks_fail "the kernel $(uname -r) has no module $name: install what brings it, and run the profile again"
+      # what is built into the kernel is often not to be seen there
+      [ ! -d "/sys/module/${name//-/_}" ] || rocks_changed "module $name loaded"
+    fi
+  done
+}
+
+# rocks_unit_enabled UNIT: have a unit started at boot
+rocks_unit_enabled() {
+  if ! systemctl is-enabled -q -- "$1" 2>/dev/null; then
+    systemctl enable -q -- "$1"
+    rocks_changed "unit $1 enabled"
+  fi
+}
+
+# rocks_service UNIT FILE…: have the unit enabled and running, and started after the last change of any of the files
+rocks_service() {
+  local unit=$1 started file
+  shift
+  if [ "$(systemctl show --value -p NeedDaemonReload -- "$unit")" = yes ]; then systemctl daemon-reload; fi
+  rocks_unit_enabled "$unit"
+  [ -d /run/systemd/system ] || return 0 # not booted: it starts at the boot
+  if ! systemctl is-active -q -- "$unit"; then
+    systemctl reset-failed -- "$unit" 2>/dev/null || true
+    systemctl start -- "$unit" || rocks_fail "$unit does not start: journalctl -u $unit says why"
+    rocks_changed "unit $unit started"
+    return 0
+  fi
+  rocks_restart_if_older "$unit" "$@"
+}
+
+# rocks_restart_if_older UNIT FILE…: have the unit, if it runs, started after the last change of any of the files
+rocks_restart_if_older() {
+  local unit=$1 started file
+  shift
+  systemctl is-active -q -- "$unit" || return 0
+  started=$(date -d "$(TZ=UTC systemctl show --value -p ActiveEnterTimestamp -- "$unit")" +%s)
+  for file; do
+    if [ -e "$file" ] && { grep -qxF "file $file" "$ROCKS_WORK/changes" || [ "$(stat -c %Z -- "$file")" -gt "$started" ]; }; then
+      systemctl restart -- "$unit" || rocks_fail "$unit does not start with the new $file: journalctl -u $unit says why"
+      rocks_changed "unit $unit restarted, for $file is newer"
+      return 0
+    fi
+  done
+}
+
+# rocks_section NODE KIND PROGRAM…: run the text on the standard input by the program
+rocks_section() {
+  local node=$1 kind=$2 status=0
+  shift 2
+  (umask 077 && cat >"$ROCKS_WORK/section")
+  command -v -- "$1" >/dev/null || rocks_fail "node $node needs the program $1 for its $kind section"
+  "$@" "$ROCKS_WORK/section" </dev/null || status=$?
+  [ "$status" = 0 ] ||
+    rocks_fail "the $kind section of node $node ended with exit status $status; mend what it says, and run the profile again"
+}
+
+rocks_begin() {
+  [ "$(id -u)" = 0 ] || rocks_fail "the profile is for root"
+  exec 9>/run/lock/rocks-profile
+  flock -n 9 || rocks_fail "another profile is being run on this machine; wait for its end"
+  ROCKS_WORK=$(mktemp -d)
+  trap 'rm -rf -- "$ROCKS_WORK"' EXIT
+  : >"$ROCKS_WORK/changes" >"$ROCKS_WORK/warnings"
+  export ROCKS_WORK
+  rocks_say "profile begins on $(uname -n)"
+}
+
+rocks_end() {
+  local changes warnings
+  changes=$(grep -c . "$ROCKS_WORK/changes" || true)
+  warnings=$(grep -c . "$ROCKS_WORK/warnings" || true)
+  case $changes in
+    0) rocks_say "profile ends: nothing was to be changed" ;;
+    *) rocks_say "profile ends: changes: $changes" ;;
+  esac
+  [ "$warnings" = 0 ] || rocks_say "left to do, as warned above: $warnings"
+}

@@ -1,0 +1,91 @@
+"""Which nodes a host has, and in which order they are written. Source: specification §6.2."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from rocks.errors import StateError
+from rocks.graph.conditions import is_meant
+from rocks.graph.records import HEAD, TAIL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from rocks.graph.records import Circumstances, Edge, Order
+
+
+def reached_nodes(edges: Iterable[Edge], root: str, circumstances: Circumstances) -> list[str]:
+    """The nodes that the root includes, itself first, each once, in the order in which a walk in depth finds them."""
+    children: dict[str, list[str]] = {}
+    for edge in edges:
+        if is_meant(edge.selections, circumstances):
+            children.setdefault(edge.parent, []).append(edge.child)
+    found: dict[str, None] = {}
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            waiting += reversed(children.get(name, []))
+    return list(found)
+
+
+def ordered_nodes(
+    names: Collection[str], orders: Iterable[Order], generator: str, circumstances: Circumstances
+) -> list[str]:
+    """The names as the rules order them; those that no rule names come last, by name, but before what follows TAIL.
+
+    A rule holds also where the node between two others is not among the names. StateError for rules that go in a
+    circle.
+    """
+    rules = [
+        (order.head, order.tail)
+        for order in orders
+        if order.generator in ("", generator) and is_meant(order.selections, circumstances)
+    ]
+    heads: dict[str, set[str]] = {}
+    tails: dict[str, set[str]] = {}
+    for head, tail in rules:
+        heads.setdefault(tail, set()).add(head)
+        tails.setdefault(head, set()).add(tail)
+    first, last = _beyond(HEAD, heads), _beyond(TAIL, tails)
+    sequence = _sorted(heads)
+    named = {*heads, *tails, HEAD, TAIL}
+    parts = (
+        [name for name in sequence if name in first],
+        [name for name in sequence if name not in first and name not in last],
+        sorted(name for name in names if name not in named),
+        [name for name in sequence if name in last],
+    )
+    return [name for part in parts for name in part if name in names]
+
+
+def _beyond(start: str, steps: Mapping[str, set[str]]) -> set[str]:
+    """All that the steps lead to from the start, the start left out unless they lead back."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in steps.get(waiting.pop(), ()):
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def _sorted(heads: Mapping[str, set[str]]) -> list[str]:
+    """All names of the rules, each after its heads, those that are free at the same time by name."""
+    sorter = TopologicalSorter(heads)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " before ".join(error.args[1])
+        raise StateError(
+            f"the graph's order goes in a circle: {circle}; take one of these rules out of the graph files"
+        ) from None
+    found: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        found += ready
+        sorter.done(*ready)
+    return found

@@ -1,0 +1,57 @@
+"""A host's profile: the nodes that it is made of, in order. What is written of it is the renderers' business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.errors import StateError
+from rocks.graph.order import ordered_nodes, reached_nodes
+from rocks.graph.tags import read_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.graph.load import Source
+    from rocks.graph.records import Circumstances, Graph, Node
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The nodes of a host, in the order in which they are written; a node that is extended is there several times."""
+
+    host: str
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """For which host a profile is made, from which root of the graph, and for which kind of document."""
+
+    host: str
+    root: str
+    generator: str
+    circumstances: Circumstances
+
+
+def make_profile(wish: Wish, graph: Graph, files_of: Callable[[str], Sequence[Source]]) -> Profile:
+    """The host's profile. StateError for a node without a file, rules in a circle, and files with faults."""
+    reached = reached_nodes(graph.edges, wish.root, wish.circumstances)
+    names = ordered_nodes(reached, graph.orders, wish.generator, wish.circumstances)
+    nodes: list[Node] = []
+    for name in names:
+        sources = files_of(name)
+        if not sources:
+            raise StateError(_missing(name, wish, graph, reached))
+        nodes += [read_node(name, source.place, source.data, wish.circumstances) for source in sources]
+    return Profile(wish.host, tuple(nodes))
+
+
+def _missing(name: str, wish: Wish, graph: Graph, reached: Sequence[str]) -> str:
+    by = [edge for edge in graph.edges if edge.child == name and edge.parent in reached]
+    if not by:
+        return (
+            f'cannot find node "{name}", with which the graph of host {wish.host} begins; '
+            "the host's appliance names it, see rocks list appliance"
+        )
+    return f'cannot find node "{name}", which {by[0].parent} includes by {by[0].place}; its roll must bring {name}.xml'

@@ -1,0 +1,135 @@
+"""What graph and node files say, as frozen records."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD, TAIL = "HEAD", "TAIL"
+"""Names in order rules that stand for before and after everything else."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """For which hosts something is meant: each word of a list is enough, and all that is given must hold."""
+
+    arch: tuple[str, ...] = ()
+    os: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`parent` includes `child` for hosts of all the selections. `place` is the file, for messages."""
+
+    parent: str
+    child: str
+    selections: tuple[Selection, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """`head` comes before `tail`, for hosts of all the selections; `generator` limits it to one kind of document."""
+
+    head: str
+    tail: str
+    generator: str = ""
+    selections: tuple[Selection, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All graph files of a graph together."""
+
+    edges: tuple[Edge, ...] = ()
+    orders: tuple[Order, ...] = ()
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """A host as graph and node files see it: its attributes, and entities besides.
+
+    `missing` says of a name why this host has no such entity.
+    """
+
+    attributes: Mapping[str, str]
+    entities: Mapping[str, str]
+    missing: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that a host shall have, or one that it shall not be given."""
+
+    name: str
+    is_group: bool = False
+    is_excluded: bool = False
+
+
+class FileMode(enum.Enum):
+    """What becomes of a file's text."""
+
+    CREATE = "create"
+    APPEND = "append"
+    PIPE = "pipe"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a section. `text` is None when nothing is written but owner and permissions.
+
+    With PIPE the text is a program through which `source`, or the file itself, goes. `command` gives the content
+    instead of a text. `permissions` are octal digits as stat prints them, `owner` is `user` or `user:group`.
+    """
+
+    path: str
+    mode: FileMode = FileMode.CREATE
+    text: str | None = None
+    source: str = ""
+    command: str = ""
+    permissions: str = ""
+    owner: str = ""
+    is_expanded: bool = False
+    keeps_original: bool = True
+
+
+class When(enum.Enum):
+    """When a section runs: before the installation, after it, or at a boot before or after the others."""
+
+    PRE = "pre"
+    POST = "post"
+    BOOT_PRE = "boot pre"
+    BOOT_POST = "boot post"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A program text with files in it. `interpreter` is a program and its words, empty for bash."""
+
+    when: When
+    parts: tuple[str | File, ...]
+    interpreter: tuple[str, ...] = ()
+    argument: str = ""
+
+    @property
+    def is_for_installer(self) -> bool:
+        """Whether it is to run in the installer's own system and not in the installed one."""
+        return "--nochroot" in self.argument.split()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node file as one host sees it. `directives` are the installer's own: (tag, text)."""
+
+    name: str
+    place: str
+    packages: tuple[Package, ...] = ()
+    sections: tuple[Section, ...] = ()
+    directives: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,198 @@
+"""The node language: a node file as one host sees it. Source: specification §6.3.
+
+Tags that only an installer could do something with at the frontend (`eval`, `include`, `copy`, `ansible`) are refused
+by name; none is passed over in silence.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from rocks.errors import StateError
+from rocks.graph.conditions import is_meant
+from rocks.graph.document import (
+    REMARKS,
+    attribute,
+    parse_document,
+    refuse_others,
+    selection_of,
+    tag_of,
+    where,
+)
+from rocks.graph.file_tag import FILE_ATTRIBUTES, read_file
+from rocks.graph.records import File, Node, Package, Section, When
+from rocks.graph.variables import VARIABLE_ATTRIBUTES, Variables
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+    from rocks.graph.records import Circumstances
+
+_SELECTING = frozenset(("arch", "os", "release", "cond"))
+_ROOT_ATTRIBUTES = _SELECTING | {"roll", "interface"}
+_SECTION_ATTRIBUTES = _SELECTING | {"interpreter", "arg", "roll", "file"}
+_KNOWN = ("package", "pre", "post", "configure", "boot", "main", "file", "var")
+_PHASES = frozenset(("pre", "post", "reconfigure"))
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9@^][A-Za-z0-9 @^+._:-]*", re.ASCII)
+
+
+def read_node(name: str, place: str, data: bytes, circumstances: Circumstances) -> Node:
+    """The node `name` of the file at `place`. StateError, with file and line, for what the language does not have."""
+    root = parse_document(data, place, circumstances)
+    if root.tag == "jumpstart":
+        raise StateError(f"{place} is for SunOS (<jumpstart>), which this system does not install")
+    if root.tag != "kickstart":
+        raise StateError(f"{place} is no node file: its root is <{root.tag}> and not <kickstart>")
+    refuse_others(root, _ROOT_ATTRIBUTES, place)
+    reader = _Reader(name, place, circumstances)
+    if reader.is_wanted(root):
+        for element in root:
+            reader.read(element)
+    return reader.node()
+
+
+class _Reader:
+    """Goes through one file, keeping its variables."""
+
+    def __init__(self, name: str, place: str, circumstances: Circumstances) -> None:
+        self._name, self._place, self._circumstances = name, place, circumstances
+        self._variables = Variables(circumstances.entities)
+        self._packages: list[Package] = []
+        self._sections: list[Section] = []
+        self._directives: list[tuple[str, str]] = []
+
+    def node(self) -> Node:
+        return Node(
+            self._name, self._place, tuple(self._packages), tuple(self._sections), tuple(self._directives)
+        )
+
+    def is_wanted(self, element: etree._Element) -> bool:
+        try:
+            return is_meant([selection_of(element)], self._circumstances)
+        except StateError as error:
+            raise StateError(f"{where(element, self._place)}: {error}") from None
+
+    def read(self, element: etree._Element) -> None:
+        if element.tag in REMARKS:
+            return
+        if element.tag not in _KNOWN:
+            raise self._refusal(element, _KNOWN)
+        if not self.is_wanted(element):
+            return
+        match element.tag:
+            case "package":
+                self._packages.append(self._package(element))
+            case "main":
+                self._directives += [
+                    (str(child.tag), self._text(child).strip())
+                    for child in element
+                    if child.tag not in REMARKS and self.is_wanted(child)
+                ]
+            case "var":
+                self._variable(element)
+            case "file":
+                self._sections.append(Section(When.POST, (self._file(element),)))
+            case _:
+                self._section(element)
+
+    def _section(self, element: etree._Element) -> None:
+        more = {"configure": {"phase"}, "boot": {"order"}}.get(str(element.tag), set())
+        refuse_others(element, _SECTION_ATTRIBUTES | more, self._place)
+        when = self._when(element)
+        if when is None:
+            return
+        try:
+            interpreter = tuple(shlex.split(attribute(element, "interpreter")))
+        except ValueError:
+            raise StateError(f"{where(element, self._place)}: the interpreter has an open quote") from None
+        section = Section(when, self._parts(element), interpreter, attribute(element, "arg"))
+        if any(isinstance(part, File) or part.strip() for part in section.parts):
+            self._sections.append(section)
+
+    def _when(self, element: etree._Element) -> When | None:
+        """When the section runs; None when it is for another phase."""
+        if element.tag == "boot":
+            order = attribute(element, "order", "pre") or "pre"
+            if order not in ("pre", "post"):
+                raise StateError(
+                    f"{where(element, self._place)}: order of <boot> is pre or post, not {order!r}"
+                )
+            return When.BOOT_PRE if order == "pre" else When.BOOT_POST
+        if element.tag == "configure":
+            phases = {word.strip() for word in attribute(element, "phase", "post").split(",")}
+            if not phases <= _PHASES:
+                raise StateError(
+                    f"{where(element, self._place)}: a phase of <configure> is pre, post or reconfigure"
+                )
+            return When.POST if "post" in phases else When.PRE if "pre" in phases else None
+        return When(str(element.tag))
+
+    def _parts(self, element: etree._Element) -> tuple[str | File, ...]:
+        parts: list[str | File] = [element.text or ""]
+        for child in element:
+            if child.tag == "file":
+                if self.is_wanted(child):
+                    parts.append(self._file(child))
+            elif child.tag == "var":
+                parts.append(self._variable(child))
+            elif child.tag not in REMARKS:
+                raise self._refusal(child, ("file", "var"))
+            parts.append(child.tail or "")
+        return _joined(parts)
+
+    def _file(self, element: etree._Element) -> File:
+        refuse_others(element, _SELECTING | FILE_ATTRIBUTES, self._place)
+        try:
+            return read_file(element, self._text(element))
+        except StateError as error:
+            raise StateError(f"{where(element, self._place)}: {error}") from None
+
+    def _text(self, element: etree._Element) -> str:
+        text = element.text or ""
+        for child in element:
+            if child.tag != "var":
+                raise self._refusal(child, ("var",))
+            text += self._variable(child) + (child.tail or "")
+        return text
+
+    def _variable(self, element: etree._Element) -> str:
+        """Keep the variable's value, or give it."""
+        refuse_others(element, _SELECTING | VARIABLE_ATTRIBUTES, self._place)
+        if not self.is_wanted(element):
+            return ""
+        try:
+            return self._variables.read(element)
+        except StateError as error:
+            raise StateError(f"{where(element, self._place)}: {error}") from None
+
+    def _package(self, element: etree._Element) -> Package:
+        refuse_others(element, _SELECTING | {"type", "disable", "roll", "file"}, self._place)
+        name = self._text(element).strip()
+        if not _PACKAGE_NAME.fullmatch(name):
+            raise StateError(f"{where(element, self._place)}: {name!r} is no name of a package")
+        kind = attribute(element, "type")
+        if kind not in ("", "meta"):
+            raise StateError(
+                f"{where(element, self._place)}: the type of a package is meta or none, not {kind!r}"
+            )
+        return Package(name, kind == "meta", attribute(element, "disable") not in ("", "0"))
+
+    def _refusal(self, element: etree._Element, known: tuple[str, ...]) -> StateError:
+        return StateError(
+            f"{where(element, self._place)}: the tag <{tag_of(element)}> is not understood here; there are "
+            f"{', '.join(known)}"
+        )
+
+
+def _joined(parts: list[str | File]) -> tuple[str | File, ...]:
+    """Texts that follow each other as one."""
+    found: list[str | File] = []
+    for part in parts:
+        last = found[-1] if found else None
+        if isinstance(part, str) and isinstance(last, str):
+            found[-1] = last + part
+        elif part != "":
+            found.append(part)
+    return tuple(found)

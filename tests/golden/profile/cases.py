@@ -1,0 +1,66 @@
+"""Hosts whose profiles are kept in this folder: name of the file → the host on its site."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rocks.actions.make_profile import HostOfSite
+from rocks.cluster.records import Host, Network
+from rocks.database.appliances import Appliance
+from tests.unit.machines import PRIVATE, container, interface
+
+_NETWORKS = (
+    Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", False),
+    Network("storage", "10.9.0.0", "255.255.0.0", 9000, "storage.example.org", False),
+)
+_NAS = replace(
+    container("nas-0-0", [interface("eth0", "nas-0-0", ip="10.1.255.250", **PRIVATE)]),
+    membership="NAS Appliance",
+    appliance="nas",
+    attributes={
+        "appliance": "nas",
+        "img_zpools": "tank, fast",
+        "imgstorage-network": "storage.example.org",
+    },
+)
+_FRONTEND = replace(
+    container("head", [interface("eth0", "head", ip="10.1.1.1", **PRIVATE)]),
+    membership="Frontend",
+    appliance="frontend",
+    attributes={"appliance": "frontend"},
+)
+
+
+def vm_host(**attributes: str) -> Host:
+    """A VM container with attributes of its own."""
+    return container("vmc-0-0", appliance="vm-container", **attributes)
+
+
+def on_site(host: Host, root: str) -> HostOfSite:
+    """The host on a site with a storage network of its own, whose frontend is head."""
+    appliance = Appliance(host.appliance, "default", root, "linux", host.membership, "rocks-dist", True)
+    return HostOfSite(host, appliance, _NETWORKS, "head")
+
+
+_DISKS = "/dev/disk/by-id/a /dev/disk/by-id/b"
+
+CASES = {
+    "frontend": on_site(_FRONTEND, "server"),
+    "nas": on_site(_NAS, "nas"),
+    "vm_host": on_site(vm_host(img_sync="no"), "client"),
+    "vm_host_with_copies": on_site(
+        vm_host(
+            img_sync="yes",
+            vm_container_zpool="vmpool",
+            img_storage_part_zfs_mirror="true",
+            vm_container_zpool_disks=_DISKS,
+        ),
+        "client",
+    ),
+    "vm_host_of_rpm_without_images": on_site(
+        vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local"), "client"
+    ),
+    "compute": on_site(
+        replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"
+    ),
+}

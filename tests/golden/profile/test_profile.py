@@ -1,0 +1,76 @@
+"""The profiles of `cases.py` as they are kept, without the functions that all of them begin with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rocks.actions.make_profile import HostOfSite, write_profile
+from rocks.errors import StateError
+from rocks.graph.load import Library, shell_functions
+from rocks.process import run
+from tests.golden.files import check_golden
+from tests.golden.profile.cases import CASES
+
+FOLDER = Path(__file__).parent
+
+
+def profile(site: HostOfSite) -> str:
+    """The script of a host, by the project's own graph."""
+    return write_profile(site, Library())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_profile_is_the_one_that_is_kept(name: str) -> None:
+    script = profile(CASES[name])
+    assert shell_functions().rstrip("\n") in script
+    check_golden(FOLDER / f"{name}.sh", script.replace(shell_functions().rstrip("\n"), "# (functions)"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bash_reads_the_profile(name: str) -> None:
+    read = run(["bash", "-n"], deadline_seconds=10, standard_input=profile(CASES[name]).encode())
+    assert (read.exit_status, read.error_text) == (0, "")
+
+
+def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+    assert {path.stem for path in FOLDER.glob("*.sh")} == set(CASES)
+
+
+@pytest.mark.parametrize(
+    ("case", "attribute", "value", "words"),
+    [
+        ("nas", "img_zpools", "tank,$(reboot)", "the attribute img_zpools of host nas-0-0 has a fault"),
+        ("nas", "imgstorage-network", "elsewhere", "no network has the zone elsewhere"),
+        (
+            "vm_host_with_copies",
+            "vm_container_zpool",
+            "a'b",
+            'zpool "a\'b" is not valid',
+        ),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "", "names one disk or two"),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a /dev/a", "names one disk or two"),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a; reboot", "names one disk or two"),
+        ("vm_host", "packaging", "brew", "packaging 'brew', which is deb or rpm"),
+        ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 have a fault"),
+    ],
+)
+def test_an_attribute_with_a_fault_makes_no_script(case: str, attribute: str, value: str, words: str) -> None:
+    site = CASES[case]
+    attributes = {**site.host.attributes, attribute: value}
+    with pytest.raises(StateError) as caught:
+        profile(replace(site, host=replace(site.host, attributes=attributes)))
+    assert words in str(caught.value)
+
+
+def test_an_attribute_with_quotes_and_ends_of_documents_stays_in_its_file() -> None:
+    site = CASES["vm_host"]
+    evil = "x'\n\"$(reboot)\nROCKS-END-1\nROCKS-END-2\n<&>"
+    attributes = {**site.host.attributes, "Kickstart_PrivateHostname": evil, "arch": evil, "kvm": evil}
+    script = profile(replace(site, host=replace(site.host, attributes=attributes)))
+    (line,) = [line for line in script.splitlines() if "reboot" in line]
+    before, after = script.split(line)
+    assert before.endswith("rocks_content <<'ROCKS-END-1'\n")
+    assert after.startswith("\nROCKS-END-1\nrocks_file /etc/imgstorage.conf")

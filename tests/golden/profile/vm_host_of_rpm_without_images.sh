@@ -1,0 +1,50 @@
+#!/bin/bash
+# What host vmc-0-0 is made of, by rocks report host profile; to be run by root there.
+# Nodes: base, client, kvm-base
+set -euo pipefail
+umask 022
+export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export ROCKS_HOST=vmc-0-0
+
+# (functions)
+for name in $(compgen -A function rocks_); do export -f "${name?}"; done
+
+rocks_profile() {
+rocks_begin
+rocks_packages_rpm iproute kmod libvirt-client libvirt-daemon-kvm openssh-server python3-libvirt python3-pyroute2 qemu-img qemu-kvm
+rocks_say 'node kvm-base begins (post)'
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+macvtap
+ROCKS-END-1
+rocks_file /etc/modules-load.d/rocks-kvm.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+# Frames of guests on bridges are not the host's firewall's; the dash: where there is no bridge filter, nothing is set.
+-net.bridge.bridge-nf-call-iptables = 0
+-net.bridge.bridge-nf-call-ip6tables = 0
+-net.bridge.bridge-nf-call-arptables = 0
+ROCKS-END-1
+rocks_file /etc/sysctl.d/90-rocks-kvm.conf create 644 '' forget
+ROCKS-END-2
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module macvtap
+for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
+  if [ -e "$setting" ] && [ "$(cat "$setting")" != 0 ]; then
+    echo 0 >"$setting"
+    rocks_changed "$setting"
+  fi
+done
+if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
+  rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
+else
+  rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
+fi
+ROCKS-END-1
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_service virtqemud.socket
+rocks_restart_if_older virtqemud.service /etc/libvirt/hooks/qemu.d
+ROCKS-END-1
+rocks_say 'node kvm-base ends (post)'
+rocks_end
+}
+rocks_profile </dev/null

@@ -1,0 +1,132 @@
+#!/bin/bash
+# What host vmc-0-0 is made of, by rocks report host profile; to be run by root there.
+# Nodes: base, client, kvm-base, img-storage-base, img-storage-vm-create-zfs, img-storage-vm
+set -euo pipefail
+umask 022
+export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export ROCKS_HOST=vmc-0-0
+
+# (functions)
+for name in $(compgen -A function rocks_); do export -f "${name?}"; done
+
+rocks_profile() {
+rocks_begin
+rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-kombu python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils zfsutils-linux
+rocks_say 'node kvm-base begins (post)'
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+8021q
+macvtap
+ROCKS-END-1
+rocks_file /etc/modules-load.d/rocks-kvm.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+# Frames of guests on bridges are not the host's firewall's; the dash: where there is no bridge filter, nothing is set.
+-net.bridge.bridge-nf-call-iptables = 0
+-net.bridge.bridge-nf-call-ip6tables = 0
+-net.bridge.bridge-nf-call-arptables = 0
+ROCKS-END-1
+rocks_file /etc/sysctl.d/90-rocks-kvm.conf create 644 '' forget
+ROCKS-END-2
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module 8021q
+ROCKS-END-1
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module macvtap
+for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
+  if [ -e "$setting" ] && [ "$(cat "$setting")" != 0 ]; then
+    echo 0 >"$setting"
+    rocks_changed "$setting"
+  fi
+done
+if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
+  rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
+else
+  rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
+fi
+ROCKS-END-1
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_service libvirtd.socket
+rocks_restart_if_older libvirtd.service /etc/libvirt/hooks/qemu.d
+ROCKS-END-1
+rocks_say 'node kvm-base ends (post)'
+rocks_say 'node img-storage-base begins (post)'
+rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[{"name": "vmc-0-0", "frontend_name": "head", "network": "local", "default_pool": "vmpool", "img_sync_workers": "8"}]
+ROCKS-END-1
+rocks_file /etc/imgstorage.conf create 644 '' keep
+rocks_folder /etc/rocks/pki 755
+if [ -s /etc/rocks/pki/node.pem ]; then
+  # it holds the machine's own key
+  if [ "$(stat -c '%a %u' /etc/rocks/pki/node.pem)" != '600 0' ]; then
+    chown root: /etc/rocks/pki/node.pem
+    chmod 600 /etc/rocks/pki/node.pem
+    rocks_changed "permissions of /etc/rocks/pki/node.pem"
+  fi
+else
+  rocks_warn "there is no certificate yet, and no daemon starts without: rocks add host certificate $ROCKS_HOST, rocks sync" \
+    "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
+fi
+ROCKS-END-2
+rocks_say 'node img-storage-base ends (post)'
+rocks_say 'node img-storage-vm-create-zfs begins (post)'
+rocks_section img-storage-vm-create-zfs post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module zfs
+pool='vmpool'
+if ! zpool list -H -o name "$pool" >/dev/null 2>&1; then
+  # a pool of that name that is only not imported is no reason for another one
+  if zpool import 2>/dev/null | grep -qx " *pool: $pool"; then
+    rocks_fail "the pool $pool is there and not imported: zpool import $pool, and run the profile again"
+  fi
+  zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none "$pool" mirror /dev/disk/by-id/a /dev/disk/by-id/b ||
+    rocks_fail "zpool did not make the pool $pool of mirror /dev/disk/by-id/a /dev/disk/by-id/b; empty the disks, or name others in vm_container_zpool_disks"
+  rocks_changed "pool $pool made of mirror /dev/disk/by-id/a /dev/disk/by-id/b"
+fi
+ROCKS-END-1
+rocks_say 'node img-storage-vm-create-zfs ends (post)'
+rocks_say 'node img-storage-vm begins (post)'
+rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+iscsi_tcp
+dm_mod
+ROCKS-END-1
+rocks_file /etc/modules-load.d/rocks-imgstorage-vm.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+dm_snapshot
+zfs
+ROCKS-END-1
+rocks_file /etc/modules-load.d/rocks-imgstorage-copies.conf create 644 '' forget
+if [ -e /etc/iscsi/iscsid.conf ]; then cat -- /etc/iscsi/iscsid.conf; fi | {
+sed -e 's/^[# ]*node\.startup *=.*/node.startup = manual/' -e 's/^[# ]*node\.session\.scan *=.*/node.session.scan = manual/' |
+  awk '/^node\.startup = / && startup++ { next }
+       /^node\.session\.scan = / && scan++ { next }
+       { print }
+       END { if (!startup) print "node.startup = manual"; if (!scan) print "node.session.scan = manual" }'
+} | rocks_content
+rocks_file /etc/iscsi/iscsid.conf create '' '' keep
+rocks_module iscsi_tcp dm_mod
+ROCKS-END-2
+rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module dm_snapshot zfs
+pool='vmpool'
+zpool list -H -o name "$pool" >/dev/null 2>&1 ||
+  rocks_warn "the pool $pool of the attribute vm_container_zpool is missing: zpool create $pool DISK, or zpool import $pool"
+ROCKS-END-1
+rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
+rocks_service iscsid.socket
+program=/opt/rocks/libexec/rocks-imgstorage-host
+if [ ! -x "$program" ]; then
+  rocks_warn "the image daemons are missing: unpack the archive of lab.imgstorage_archive below /opt/rocks, and run the profile again"
+else
+  rocks_link /opt/rocks/lib/systemd/rocks-imgstorage-host.service /etc/systemd/system/rocks-imgstorage-host.service
+  if [ -s /etc/rocks/pki/node.pem ]; then
+    rocks_service rocks-imgstorage-host.service /etc/imgstorage.conf /etc/rocks/pki/node.pem /opt/rocks/lib/rocks-imgstorage.pyz
+  else
+    rocks_unit_enabled rocks-imgstorage-host.service
+  fi
+fi
+ROCKS-END-1
+rocks_say 'node img-storage-vm ends (post)'
+rocks_end
+}
+rocks_profile </dev/null

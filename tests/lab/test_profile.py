@@ -1,0 +1,62 @@
+"""The machines are made what the graph says by their profiles, twice: the second time there is nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.machines import image_storage
+from lab.machines.lab import together
+from lab.machines.machine import LabMachine
+from lab.machines.profile import run_profile
+from lab.progress import Progress
+from tests.lab.lab_site import LabSite
+
+_HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
+_DISK = "/dev/disk/by-id/virtio-data"
+_NOTHING = "profile ends: nothing was to be changed"
+
+
+@pytest.fixture
+def configured(site: LabSite) -> LabSite:
+    """A site with image storage, all of whose machines have run their profiles once.
+
+    Before that vmh1 had no hook of libvirt, and vmh2 no pool but an empty disk for one.
+    """
+    site.lab["vmh1"].run(["rm", _HOOK])
+    site.lab["vmh2"].shell(
+        f"zpool destroy vmpool\nwipefs --quiet --all {_DISK}-part* {_DISK}\nudevadm settle\n"
+    )
+    site.done("set", "host", "attr", "vmh2", "img_storage_part_zfs_mirror", "true")
+    site.done("set", "host", "attr", "vmh2", "vm_container_zpool_disks", _DISK)
+    image_storage.set_up(site.lab, site.frontend, Progress())
+    return site
+
+
+def test_profiles_make_the_machines_and_find_nothing_to_do_again(configured: LabSite) -> None:
+    """Units run, hook and pool are there, a stranger does not reach the NAS's ports; again, nothing changes."""
+    site = configured
+    for machine in site.lab.machines.values():
+        unit = image_storage.unit_of(machine)
+        assert machine.run(["systemctl", "is-active", unit]).text.strip() == "active"
+        assert machine.run(["systemctl", "is-enabled", unit]).text.strip() == "enabled"
+    assert site.lab["vmh1"].run(["readlink", _HOOK]).text.strip() == "/opt/rocks/libexec/rocks-libvirt-hook"
+    assert "node.session.scan = manual" in site.lab["vmh1"].shell("cat /etc/iscsi/iscsid.conf")
+
+    assert site.lab["vmh2"].run(["zpool", "list", "-H", "-o", "health", "vmpool"]).text.strip() == "ONLINE"
+
+    said: dict[str, str] = {}
+
+    def again(machine: LabMachine) -> None:
+        said[machine.name] = run_profile(machine, site.frontend)
+
+    together(again, site.lab.machines.values())
+    assert {name: _NOTHING in text for name, text in said.items()} == dict.fromkeys(said, True), said
+
+    nas, host = site.lab["nas"], site.lab["vmh2"]
+    port = ["bash", "-c", "exec 3<>/dev/tcp/10.9.0.10/7443"]
+    assert host.run_any(port).exit_status == 0
+    nas.shell("sed -i 's/-s 10.9.0.0/-s 10.8.0.0/' /etc/rocks/storage-firewall.rules")
+    nas.shell("systemctl restart rocks-storage-firewall.service")
+    assert "refused" in host.run_any(port).error_text
+    assert "changed: unit rocks-storage-firewall.service restarted" in run_profile(nas, site.frontend)
+    assert host.run_any(port).exit_status == 0

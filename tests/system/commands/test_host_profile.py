@@ -1,0 +1,109 @@
+"""`rocks report host profile`: one host's script from its attributes, or one line that says why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.process import run
+
+from .conftest import Site
+from .test_generated_text import generated, text
+
+REPORT = ("report", "host", "profile")
+
+
+@pytest.fixture
+def hosts(vm_site: Site) -> Site:
+    """The site with NAS nas-0-0 and a virtual machine."""
+    vm_site.done("add", "host", "nas-0-0", "membership=NAS Appliance", "rack=0", "rank=0")
+    vm_site.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank,fast")
+    vm_site.done("add", "host", "vm", "vmc-0-0", "membership=Hosted VM", "name=web")
+    return vm_site
+
+
+def nodes_of(script: str) -> list[str]:
+    """The nodes that a script names."""
+    (line,) = [line for line in script.splitlines() if line.startswith("# Nodes: ")]
+    return line.removeprefix("# Nodes: ").split(", ")
+
+
+def test_each_host_has_what_its_attributes_say(hosts: Site) -> None:
+    nas = hosts.done(*REPORT, "nas-0-0")
+    assert nodes_of(nas) == ["base", "client", "img-storage-base", "img-storage-nas", "nas"]
+    assert '[{"name": "nas-0-0", "frontend_name": "head", "network": "local"' in nas
+    assert "-A ROCKS-STORAGE -s 10.1.0.0/16 -j RETURN" in nas
+    assert "for pool in tank fast; do" in nas
+
+    roles = ["base", "client", "kvm-base", "img-storage-base", "img-storage-vm"]
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles
+    hosts.done("set", "host", "attr", "vmc-0-0", "img_storage_vm", "false")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
+    hosts.done("set", "host", "attr", "vmc-0-0", "kvm", "no")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:2]
+    assert nodes_of(hosts.done(*REPORT, "head")) == ["base", "server", "img-storage", "img-storage-base"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "must supply one host"),
+        (("vmc-0-0", "vmc-0-1"), "must supply only one host, not 2"),
+        (("nosuch",), 'cannot resolve host "nosuch"'),
+        (("web",), "host web has no profile: its appliance hosted-vm has no root in the graph"),
+        (("nas-0-0", "basedir=/nowhere"), "/nowhere is no base folder: it has no folder graphs"),
+        (("nas-0-0", "gen=kgen"), "gen"),
+    ],
+)
+def test_what_has_no_profile_is_told_in_one_line(hosts: Site, words: tuple[str, ...], line: str) -> None:
+    assert line in hosts.refused(*REPORT, *words)
+
+
+def test_another_graph_with_its_faults(hosts: Site, tmp_path: Path) -> None:
+    graph, node = tmp_path / "graphs/default/site.xml", tmp_path / "nodes/nas.xml"
+    for path in (graph, node):
+        path.parent.mkdir(parents=True)
+    words = (*REPORT, "nas-0-0", f"basedir={tmp_path}")
+    assert "no such graph default" in hosts.refused(*words)
+    graph.write_text('<graph><edge from="nas" to="extra" cond="site_wish"/></graph>')
+    assert 'cannot find node "nas"' in hosts.refused(*words)
+    node.write_text("<kickstart><post>echo &site_wish;</post></kickstart>")
+    assert "&site_wish; has no value here: the host has no attribute site_wish" in hosts.refused(*words)
+
+    hosts.done("set", "host", "attr", "nas-0-0", "site_wish", "yes")
+    assert 'cannot find node "extra", which nas includes by' in hosts.refused(*words)
+    (tmp_path / "nodes/extra.xml").write_text("<kickstart>\n<eval>date</eval></kickstart>")
+    assert "extra.xml, line 2: the tag <eval> is not understood here" in hosts.refused(*words)
+    (tmp_path / "nodes/extra.xml").write_text("<kickstart><post>true</post></kickstart>")
+    assert "echo yes" in hosts.done(*words)
+    assert nodes_of(hosts.done(*words)) == ["extra", "nas"]
+
+
+_ATTRIBUTES = (
+    "img_zpools",
+    "imgstorage-network",
+    "imgstorage-pool",
+    "packaging",
+    "release",
+    "img_storage_nas",
+    "arch",
+)
+
+
+@generated
+@given(attribute=st.sampled_from(_ATTRIBUTES), value=text)
+def test_any_text_in_an_attribute_makes_a_script_that_bash_reads_or_one_line(
+    hosts: Site, attribute: str, value: str
+) -> None:
+    if hosts.rocks("set", "host", "attr", "nas-0-0", f"attr={attribute}", f"value={value}").status:
+        return
+    ended = hosts.rocks(*REPORT, "nas-0-0")
+    hosts.done("remove", "host", "attr", "nas-0-0", attribute)
+    if ended.status:
+        assert (ended.status, ended.out, len(ended.err.splitlines())) == (1, "", 1), ended
+        return
+    read = run(["bash", "-n"], deadline_seconds=10, standard_input=ended.out.encode())
+    assert (read.exit_status, read.error_text) == (0, "")

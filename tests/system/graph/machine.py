@@ -1,0 +1,82 @@
+"""A machine to run a profile on: this one, in a mount namespace with folders of its own where something is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rocks.process import Finished, run
+
+_STUBS = {
+    # what is installed is a file of its name
+    "dpkg-query": 'for name; do [ ! -e "$STUBS/installed/$name" ] || echo "ii $name"; done',
+    "apt-get": 'echo "$*" >>"$STUBS/apt"; [ ! -e "$STUBS/no-mirror" ] || exit 100\n'
+    'case " $* " in *" install "*) for name; do touch -- "$STUBS/installed/${name##*/}"; done ;; esac',
+    "modprobe": 'echo "$*" >>"$STUBS/modprobe"',
+    "zpool": "true",
+    "systemctl": """\
+word=$1; shift
+for unit; do :; done
+echo "$word $unit" >>"$STUBS/systemctl"
+case $word in
+  is-enabled) [ -e "$STUBS/units/$unit.enabled" ] ;;
+  is-active) [ -e "$STUBS/units/$unit.active" ] ;;
+  enable) touch "$STUBS/units/$unit.enabled" ;;
+  start|restart) [ ! -e "$STUBS/units/$unit.broken" ] && touch "$STUBS/units/$unit.active" ;;
+  show) [ ! -e "$STUBS/units/$unit.active" ] || stat -c %y "$STUBS/units/$unit.active" ;;
+esac
+""",
+}
+_SCRIPT = """\
+set -eu
+for place in etc var/lib usr/local/sbin run; do mount --bind "$0/$place" "/$place"; done
+mount --bind "$0/opt" /opt
+export STUBS="$0/stubs"
+exec bash
+"""
+
+
+class Machine:
+    """Folders below `folder`; programs that would change this machine are stubs that keep what they are told there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("etc", "var/lib", "usr/local/sbin", "run/lock", "run/systemd/system", "opt"):
+            (folder / name).mkdir(parents=True)
+        for name in ("stubs/installed", "stubs/units"):
+            (folder / name).mkdir(parents=True)
+        for name in ("passwd", "group", "nsswitch.conf", "alternatives"):
+            source = Path("/etc") / name
+            if source.is_dir():
+                shutil.copytree(source, folder / "etc" / name, symlinks=True)
+            elif source.exists():
+                shutil.copy(source, folder / "etc" / name)
+        for name, text in _STUBS.items():
+            program = folder / "usr/local/sbin" / name
+            program.write_text(f"#!/bin/bash\n{text}\n")
+            program.chmod(0o755)
+
+    def run(self, script: str) -> Finished:
+        """Run the script by bash from its standard input, as root."""
+        words = ["unshare", "--mount", "--propagation=private", "bash", "-c", _SCRIPT, str(self.folder)]
+        return run(words, deadline_seconds=120, standard_input=script.encode())
+
+    def done(self, script: str) -> str:
+        """Run a script that must succeed; returns all that it said."""
+        finished = self.run(script)
+        assert finished.exit_status == 0, f"{finished.text}{finished.error_text}"
+        return finished.text + finished.error_text
+
+    def path(self, name: str) -> Path:
+        """Where a file of the machine is for this test."""
+        return self.folder / name.lstrip("/")
+
+    def install(self, *packages: str) -> None:
+        """Have packages."""
+        for name in packages:
+            (self.folder / "stubs/installed" / name).touch()
+
+    def told(self, program: str) -> list[str]:
+        """What a stub was told, a line a call."""
+        log = self.folder / "stubs" / program
+        return log.read_text().splitlines() if log.exists() else []

@@ -1,0 +1,201 @@
+"""Profiles run for real by bash: what they make, that a second run changes nothing, and how they fail."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rocks.actions.make_profile import write_profile
+from rocks.graph.load import Library, shell_functions
+from rocks.graph.profile import Profile
+from rocks.graph.shell import shell_script
+from rocks.graph.tags import read_node
+from tests.golden.profile.cases import CASES
+from tests.system.graph.machine import Machine
+from tests.unit.graph.hosts import circumstances
+
+NOTHING = "h1: profile ends: nothing was to be changed"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine on which nothing has been done."""
+    if os.geteuid() != 0:
+        pytest.skip("a profile is run in a mount namespace of its own, which needs root")
+    return Machine(tmp_path)
+
+
+def script(body: str, **attributes: str) -> str:
+    """The profile of a host that is one node."""
+    data = f"<kickstart>{body}</kickstart>".encode()
+    node = read_node("n", "n.xml", data, circumstances(**attributes))
+    return shell_script(Profile("h1", (node,)), shell_functions(), "deb")
+
+
+def changes(said: str) -> list[str]:
+    """What a profile said it changed."""
+    return [line.partition("changed: ")[2] for line in said.splitlines() if "changed: " in line]
+
+
+def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine) -> None:
+    machine.path("/etc/kept.conf").write_text("old\n")
+    machine.path("/etc/grown.conf").write_text("first")
+    machine.path("/etc/filtered.conf").write_text("b\na\n")
+    machine.path("/etc/source").write_text("2\n1\n")
+    machine.path("/etc/loose").write_text("x\n")
+    machine.path("/etc/loose").chmod(0o666)
+    text = script(
+        "<post>umask 077\n"
+        '<file name="/etc/kept.conf">it\'s "$HOME" `x` \\ &lt;&amp; &value;\n  indented\n</file>'
+        '<file name="/etc/new/secret" perms="0600" owner="nobody.root">s</file>'
+        '<file name="/etc/grown.conf" mode="append">second\nthird</file>'
+        '<file name="/etc/filtered.conf" mode="pipe">sort</file>'
+        '<file name="/etc/sorted" mode="pipe" src="/etc/source">sort</file>'
+        '<file name="/etc/said" expr="echo $((40 + 2))"/>'
+        '<file name="/etc/expanded" vars="expanded">$ROCKS_HOST $(echo $((1+1)))</file>'
+        '<file name="/etc/loose" perms="640"/>'
+        '<file name="/etc/empty"/>'
+        "</post>",
+        value="any'thing",
+    )
+    first = machine.done(text)
+    contents = {path.name: path.read_text() for path in machine.path("/etc").glob("*") if path.is_file()}
+
+    assert contents["kept.conf"] == "it's \"$HOME\" `x` \\ <& any'thing\n  indented\n"
+    assert contents["grown.conf"] == "first\nsecond\nthird\n"
+    assert contents["filtered.conf"] == "a\nb\n"
+    assert contents["sorted"] == "1\n2\n"
+    assert contents["said"] == "42\n"
+    assert contents["expanded"] == "h1 2\n"
+    assert contents["empty"] == ""
+    assert machine.path("/etc/loose").stat().st_mode & 0o777 == 0o640
+    secret = machine.path("/etc/new/secret").stat()
+    assert (secret.st_mode & 0o777, secret.st_uid) == (0o600, 65534)
+    assert machine.path("/etc/sorted").stat().st_mode & 0o777 == 0o644
+    assert machine.path("/var/lib/rocks/originals/etc/kept.conf").read_text() == "old\n"
+    assert len(changes(first)) == 9
+    assert "h1: profile ends: changes: 9" in first
+
+    before = {path: path.stat().st_ctime_ns for path in machine.path("/etc").rglob("*")}
+    assert NOTHING in machine.done(text)
+    assert {path: path.stat().st_ctime_ns for path in machine.path("/etc").rglob("*")} == before
+
+
+def test_the_original_is_kept_once_and_a_link_is_followed(machine: Machine) -> None:
+    machine.path("/etc/real").write_text("1\n")
+    machine.path("/etc/link").symlink_to("real")
+    for number in (2, 3):
+        machine.done(script(f'<file name="/etc/link">{number}</file><file name="/etc/new">{number}</file>'))
+    assert machine.path("/etc/link").is_symlink()
+    assert machine.path("/etc/real").read_text() == "3\n"
+    assert machine.path("/var/lib/rocks/originals/etc/real").read_text() == "1\n"
+    assert not machine.path("/var/lib/rocks/originals/etc/new").exists()
+
+
+def test_only_missing_packages_are_installed_and_none_needs_no_mirror(machine: Machine) -> None:
+    machine.install("a", "c.d")
+    (machine.folder / "stubs/no-mirror").touch()
+    assert NOTHING in machine.done(script("<package>a</package><package>c.d</package>"))
+    assert machine.told("apt") == []
+
+    refused = machine.run(script("<package>a</package><package>b</package>"))
+    assert refused.exit_status == 1
+    assert "apt-get did not install b, nor fetch all lists of packages" in refused.error_text
+
+    (machine.folder / "stubs/no-mirror").unlink()
+    text = script("<package>b</package><package>a</package>")
+    assert changes(machine.done(text)) == ["packages installed: b"]
+    assert machine.told("apt")[-1].endswith("install -- b")
+    assert NOTHING in machine.done(text)
+
+
+def test_sections_run_in_their_interpreters_and_read_nothing_of_the_script(machine: Machine) -> None:
+    said = machine.done(
+        script(
+            '<post interpreter="/usr/bin/python3 -I">import sys; print("python", sys.stdin.read())</post>'
+            "<post>cat; echo bash $BASH_VERSION</post><boot>echo first</boot>"
+        )
+    )
+    assert [line.split()[0] for line in said.splitlines() if not line.startswith("h1:")] == [
+        "first",
+        "python",
+        "bash",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("<post>echo a; false; echo b</post>", "the post section of node n ended with exit status 1"),
+        ("<post>false | cat</post>", "ended with exit status 1"),
+        ('<post interpreter="python3">exit(7)</post>', "the post section of node n ended with exit status 7"),
+        ('<post interpreter="no-such-program">x</post>', "node n needs the program no-such-program"),
+        ('<file name="/etc">x</file>', "/etc is a folder, and the profile has a file there"),
+        ('<file name="/etc/x" expr="false"/>', "ended with exit status"),
+        ('<file name="/etc/x" mode="pipe">exit 3</file>', "ended with exit status 3"),
+        ('<file name="/etc/x" owner="no_such_user">x</file>', "invalid user"),
+    ],
+)
+def test_a_section_that_fails_ends_the_profile(machine: Machine, body: str, words: str) -> None:
+    ended = machine.run(script(f'{body}<post>echo "never reached"</post>'))
+    assert ended.exit_status == 1
+    assert words in ended.error_text
+    assert "never reached" not in ended.text
+    assert [path.name for path in machine.path("/etc").iterdir() if "x" in path.name] == []
+
+
+def test_a_script_that_did_not_arrive_whole_does_nothing(machine: Machine) -> None:
+    text = script('<file name="/etc/x">x</file>')
+    for end in (len(text) // 2, text.rindex("rocks_profile")):
+        machine.run(text[:end])
+        assert not machine.path("/etc/x").exists()
+
+
+def test_two_profiles_at_once_are_refused(machine: Machine) -> None:
+    machine.path("/etc/inner").write_text(script('<file name="/etc/x">x</file>'))
+    said = machine.done(script("<post>bash /etc/inner 2&gt;&amp;1 9&gt;&amp;- || echo refused</post>"))
+    assert "another profile is being run on this machine" in said
+    assert "refused" in said
+    assert not machine.path("/etc/x").exists()
+
+
+def test_units_are_enabled_started_and_restarted_for_newer_files(machine: Machine) -> None:
+    text = script("<post>rocks_service a.service /etc/a.conf</post>")
+    assert changes(machine.done(text)) == ["unit a.service enabled", "unit a.service started"]
+    assert NOTHING in machine.done(text)
+
+    time.sleep(1.1)
+    machine.path("/etc/a.conf").write_text("by hand\n")
+    assert changes(machine.done(text)) == ["unit a.service restarted, for /etc/a.conf is newer"]
+    assert NOTHING in machine.done(text)
+
+    (machine.folder / "stubs/units/b.service.broken").touch()
+    ended = machine.run(script("<post>rocks_service b.service</post>"))
+    assert ended.exit_status == 1
+    assert "b.service does not start: journalctl -u b.service says why" in ended.error_text
+
+
+@pytest.mark.parametrize("name", ["nas", "vm_host", "vm_host_with_copies", "frontend"])
+def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: str) -> None:
+    """The host's programs and certificate are there; systemctl and modprobe are stubs."""
+    for program in ("rocks-imgstorage-nas", "rocks-imgstorage-host", "rocks-libvirt-hook"):
+        path = machine.path(f"/opt/rocks/libexec/{program}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o755)
+    certificate = machine.path("/etc/rocks/pki/node.pem")
+    certificate.parent.mkdir(parents=True)
+    certificate.write_text("a key\n")
+    text = write_profile(CASES[name], Library()).replace('"/sys/module/', '"$STUBS/modules/')
+    (machine.folder / "stubs/modules").mkdir()
+    stub = machine.path("/usr/local/sbin/modprobe")
+    stub.write_text('#!/bin/bash\nfor name; do mkdir -p "$STUBS/modules/$name"; done\n')
+
+    first = machine.done(text)
+    assert "permissions of /etc/rocks/pki/node.pem" in first
+    assert certificate.stat().st_mode & 0o777 == 0o600
+    assert machine.path("/etc/imgstorage.conf").read_text().startswith('[{"name": ')
+    again = machine.done(text)
+    assert "profile ends: nothing was to be changed" in again, again

@@ -1,0 +1,59 @@
+"""The roll's own graph and node files: well-formed, of the language, and all of use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from rocks.graph.conditions import read_condition
+from rocks.graph.edges import read_graph
+from rocks.graph.load import Library
+from rocks.graph.tags import read_node
+from tests.unit.docs.pages import CHECKOUT
+from tests.unit.graph.hosts import circumstances
+
+NODES = sorted((CHECKOUT / "nodes").glob("*.xml"))
+GRAPHS = sorted((CHECKOUT / "graphs").glob("*/*.xml"))
+_ROOTS = {"server", "client", "compute", "login", "nas"}
+_ENTITIES = dict.fromkeys(
+    (
+        *("imgstorage_configuration", "storage_network", "img_zpools", "vm_container_zpool"),
+        *(
+            "vm_container_zpool_layout",
+            "broker_configuration",
+            "broker_advanced_configuration",
+            "broker_plugins",
+        ),
+    ),
+    "word",
+)
+
+
+@pytest.mark.parametrize("path", [*NODES, *GRAPHS], ids=lambda path: path.name)
+def test_every_condition_can_be_read_and_every_file_says_what_it_is_for(path: Path) -> None:
+    root = etree.parse(str(path), etree.XMLParser(resolve_entities=False, recover=True)).getroot()
+    for element in root.iter(etree.Element):
+        if element.get("cond"):
+            read_condition(str(element.get("cond")))
+    described = root.find("description")
+    assert described is not None and (described.text or "").strip()
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
+@pytest.mark.parametrize("packaging", ["deb", "rpm"])
+def test_every_node_file_is_of_the_language(path: Path, packaging: str) -> None:
+    attributes = {"img_sync": "yes", "packaging": packaging, **_ENTITIES}
+    node = read_node(path.stem, str(path), path.read_bytes(), circumstances(**attributes))
+    assert node.name == path.stem
+
+
+def test_every_node_is_reached_and_every_name_of_the_graph_has_its_file() -> None:
+    graph = read_graph(Library().graph_files("default"))
+    names = {edge.child for edge in graph.edges} | {edge.parent for edge in graph.edges}
+    ordered = {name for order in graph.orders for name in (order.head, order.tail)}
+
+    assert names == {path.stem for path in NODES}
+    assert names - {edge.child for edge in graph.edges} <= _ROOTS
+    assert ordered <= names
