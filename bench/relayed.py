@@ -59,4 +59,6 @@ def _relay(stream: IO[bytes], said: list[str]) -> None:
         text = line.decode("utf-8", "replace").rstrip()
         if text:
             said[:] = [text]
-        print(text, file=sys.stderr, flush=True)
+        # in one piece: the other stream is told at the same time
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

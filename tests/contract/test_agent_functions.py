@@ -129,6 +129,25 @@ def test_functions_go_with_the_guest(agent: Agent, end: Any) -> None:
         assert not agent.record("a").exists()
 
 
+def test_what_libvirt_leaves_in_a_function_goes_too(agent: Agent) -> None:
+    """When a guest ends, libvirt 9.0 gives its function an address of the host's own, and the VLAN again."""
+    agent.perform(start("a", FIRST))
+    agent.functions.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
+    assert agent.perform(StopDomain("a", 7))[0].error is None
+    assert (agent.function(0).mac, agent.function(0).vlan) == (NO_MAC, 0)
+
+
+def test_a_function_that_is_somebody_elses_by_now_stays(agent: Agent) -> None:
+    """An old note of it does no harm."""
+    agent.perform(start("a", FIRST))
+    text = agent.record("a").read_text()
+    agent.perform(StopDomain("a", 7), start("b", replace(FIRST, mac=OTHER_MAC)))
+    agent.record("a").write_text(text)
+    assert agent.perform(StopDomain("a", 7))[0].notes == ()
+    assert (agent.function(0).mac, agent.function(0).vlan) == (OTHER_MAC, 100)
+    assert not agent.record("a").exists()
+
+
 def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
     """Frames for the guest would else go to a function that nobody has, and not to where it starts next."""
     agent.domains.refusals["start"] = "boom"

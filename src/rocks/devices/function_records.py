@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional, Set, Tuple
 
 from rocks.devices.leases import check_name
 from rocks.devices.state_folder import ensure_folder, write_whole
-from rocks.errors import IncoherentError
+from rocks.errors import IncoherentError, RocksError
 from rocks.wire.agent import FunctionWanted
 from rocks.wire.codec import decode, encode
 
@@ -56,6 +56,20 @@ class FunctionRecords:
     def remove(self, name: str) -> None:
         """Nothing is given any more."""
         self._path(name).unlink(missing_ok=True)
+
+    def of_others(self, name: str) -> Set[Tuple[str, int]]:
+        """(device, number) of all functions that other virtual machines have; damaged records count for nothing."""
+        found: Set[Tuple[str, int]] = set()
+        for path in self._folder.glob("[!.]*.json"):
+            if path.name != self._path(name).name:
+                try:
+                    given = self.read(path.name[: -len(".json")])
+                except RocksError:
+                    continue
+                found.update(
+                    (function.device, function.number) for function in (given.functions if given else ())
+                )
+        return found
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{check_name(name)}.json"

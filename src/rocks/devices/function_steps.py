@@ -37,4 +37,8 @@ class FunctionSteps(Protocol):
         """
 
     def ensure_free(self, wanted: FunctionWanted) -> Change:
-        """Have the function be nobody's, if it is there and has that MAC address. BusyError while it is in use."""
+        """Have the function be nobody's, if it is there; the caller knows whose it was. BusyError while it is in use.
+
+        Its MAC address tells nothing: libvirt 9.0 puts an address of the host's own into it when the guest ends, and
+        the guest's VLAN again.
+        """

@@ -97,7 +97,7 @@ class Functions:
             adapter = self._adapter(route, wanted.device)
             functions = adapter.functions if adapter else ()
             function = next((one for one in functions if one.number == wanted.number), None)
-            if adapter is None or function is None or function.mac != wanted.mac:
+            if adapter is None or function is None:
                 return UNCHANGED
             refuse_used(wanted, adapter._replace(functions=(function,)))
             return Change(_set(route, wanted.device, function, nobodys_settings()))

@@ -66,7 +66,8 @@ def give_functions(
     if before is None and not functions:
         return {}
     wanted = {(function.device, function.number) for function in functions}
-    left = tuple(f for f in before.functions if (f.device, f.number) not in wanted) if before else ()
+    gone = records.of_others(name) | wanted
+    left = tuple(f for f in before.functions if (f.device, f.number) not in gone) if before else ()
     records.write(name, GivenFunctions(token, "", left + functions))
     for function in left:
         steps.ensure_free(function)
@@ -85,7 +86,10 @@ def take_back(steps: FunctionSteps, records: FunctionRecords, name: str) -> Tupl
         return ()
     left: List[FunctionWanted] = []
     notes: List[str] = []
+    others = records.of_others(name)
     for function in given.functions:
+        if (function.device, function.number) in others:
+            continue  # somebody else's by now
         try:
             steps.ensure_free(function)
         except RocksError as error:
