@@ -14,12 +14,14 @@ GUIDS = {"head": "0x0002c90300000001", "vmh1": "0x0002c90300000011", "vmh2": "0x
 FOLDER = "/etc/rocks/opensm"
 FILE, TOLD = f"{FOLDER}/partitions.conf", f"{FOLDER}/told"
 TELL = f"""
-import glob
-words = [w for p in glob.glob('/proc/[0-9]*/cmdline') for w in open(p).read().split(chr(0))]
-running = sorted({{w for w in words if w[:13] == 'guest=vm-blue'}})
-ports = sorted(line.partition(' : ')[2][:18] for line in open({FILE!r}) if line.startswith('blue='))
-guests = sorted(word[6:].split(',')[0] for word in running)
-open({TOLD!r}, 'a').write(' '.join([*ports, '|', *guests]) + chr(10))
+import contextlib, glob, re
+guests, ports = set(), []
+for path in glob.glob('/proc/[0-9]*/cmdline'):
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        guests.update(re.findall(r'guest=(vm-blue-[0-9]+)', open(path, errors='replace').read()))
+for line in open({FILE!r}):
+    ports += [line.partition(' : ')[2][:18]] if line.startswith('blue=') else []
+open({TOLD!r}, 'a').write(' '.join([*sorted(ports), '|', *sorted(guests)]) + chr(10))
 """
 ATTRIBUTES = {"ib_pkey_pool": "0x20-0x2f", "ib_partitions_file": FILE}
 
