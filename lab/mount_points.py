@@ -41,6 +41,11 @@ def ensure(places: Iterable[Path]) -> None:
             raise HostError(f"cannot make the mount point {place}: {error.strerror}") from None
 
 
+def is_lasting(place: Path) -> bool:
+    """Whether a folder is there and is nobody's mount point that will be removed again."""
+    return place.is_dir() and not (place / _MARK).exists()
+
+
 def remove_unused(places: Iterable[Path]) -> list[Path]:
     """Remove those of the folders that carry the mark and are used by no mount namespace; returns them.
 

@@ -21,6 +21,7 @@ from lab.machines.roster import (
     TRUNK_BRIDGE,
     Description,
 )
+from lab.mount_points import is_lasting
 from lab.processes import (
     ProcessIdentity,
     all_process_ids,
@@ -126,11 +127,12 @@ class Namespace:
         return holder
 
     def _mounts(self) -> list[list[str]]:
-        """Binds of our folders; where the machine has no such folder, an overlay inside provides the mount point."""
+        """Binds of our folders. Where this machine has no such folder, or one that goes when a demo or a test ends, an
+        overlay inside provides the mount point: Linux detaches a mount whose mount point is removed elsewhere."""
         covers = self.folder / "covers"
         covers.mkdir(exist_ok=True)
         steps: list[list[str]] = [["mount", "-t", "tmpfs", "-o", "mode=755", "lab", str(covers)]]
-        for parent in sorted({str(Path(place).parent) for place in FOLDERS if not Path(place).is_dir()}):
+        for parent in sorted({str(Path(place).parent) for place in FOLDERS if not is_lasting(Path(place))}):
             upper, work = (f"{covers}{parent}/{name}" for name in ("upper", "work"))
             options = f"lowerdir={parent},upperdir={upper},workdir={work},userxattr"
             steps.append(["mkdir", "-p", upper, work])

@@ -20,7 +20,8 @@ _FORGET = f"""\
 zfs list -H -t snapshot -o name {_POOL}/{VOLUME} | while read -r name; do
   zfs holds -H "$name" | while read -r held tag rest; do zfs release "$tag" "$held"; done
 done
-zfs destroy -r {_POOL}/{VOLUME}
+for try in 1 2 3 4 5 6; do zfs destroy -r {_POOL}/{VOLUME} && exit 0; sleep 1; done  # udev may look into it
+exit 1
 """
 _HOLDS = """\
 zfs list -H -t snapshot -o name,userrefs -s createtxg {0} 2>/dev/null | sed '$d' | awk '$2 > 0 {{print "hold on " $1}}'

@@ -24,6 +24,7 @@ from rocks.devices.mapping_rules import UUID_PREFIX
 from rocks.devices.mapping_steps import MappingSteps
 from rocks.devices.mapping_tables import Linear, Table, kernel_words
 from rocks.devices.mappings import Mappings
+from rocks.devices.pool_tool import zfs_when_free
 from rocks.process import run_checked
 from tests.contract.devices.mapping_worlds import POOL, PREFIX
 
@@ -129,19 +130,27 @@ class RealWorld:
             self.calm()
         for name in list(self._opened):
             self.close(name)
-        for _ in range(3):  # an origin goes after what stands on it
-            with Control() as control:
-                for name in control.names():
-                    if name.startswith(PREFIX):
-                        with contextlib.suppress(OSError):
-                            control.ask(DEV_REMOVE, name)
+        _wait(_are_mappings_gone, "mappings of these tests are in use")
         listed = run_checked(["zfs", "list", "-H", "-o", "name", "-t", "volume"], deadline_seconds=_SECONDS)
         for dataset in listed.text.split():
             if dataset.startswith(f"{POOL}/{PREFIX}"):
-                self._zfs("destroy", dataset)
+                zfs_when_free("destroy", dataset)
 
     def _zfs(self, *words: str) -> None:
         run_checked(["zfs", *words], deadline_seconds=_SECONDS)
+
+
+def _are_mappings_gone() -> bool:
+    """Whether none is left; takes away those that are free, for an origin goes after what stands on it."""
+    with Control() as control:
+        for name in _own_mappings(control):
+            with contextlib.suppress(OSError):
+                control.ask(DEV_REMOVE, name)
+        return not _own_mappings(control)
+
+
+def _own_mappings(control: Control) -> list[str]:
+    return [name for name in control.names() if name.startswith(PREFIX)]
 
 
 def _with_device(path: str, flags: int, work: Callable[[int], int]) -> None:

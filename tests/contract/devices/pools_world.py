@@ -11,6 +11,7 @@ from rocks.clock import Deadline
 from rocks.devices.fake.pools import FakePools
 from rocks.devices.pool_facts import SnapshotFact
 from rocks.devices.pool_steps import PoolSteps, Transfer
+from rocks.devices.pool_tool import zfs_when_free
 from rocks.process import run, run_checked
 
 BLOCK = 16384
@@ -143,7 +144,7 @@ class RealWorld:
         if self._elsewhere:
             run_checked(["zpool", "destroy", self._elsewhere], deadline_seconds=_SECONDS)
             self._file.unlink()
-        self._zfs("destroy", "-R", self.here)
+        zfs_when_free("destroy", "-R", self.here)
 
     def _words(self, *words: str) -> list[str]:
         return run_checked(["zfs", *words], deadline_seconds=_SECONDS).text.splitlines()

@@ -122,6 +122,7 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
     wanted = export(world)
     fact = world.sessions.ensure_session(wanted)
     world.restart_daemon()
+    wait_for_state(world, is_logged_in=True)  # a daemon that has just come mends its sessions first
     assert world.sessions.read_sessions() == (fact,)
     world.nas.targets.ensure_export_gone(wanted.target)
     wait_for_state(world, is_logged_in=False)
