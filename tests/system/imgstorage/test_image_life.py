@@ -196,6 +196,27 @@ def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> 
     assert site.row(ZVOL)["state"] == "unmapped"
 
 
+def test_unmap_does_not_wait_for_a_copy_of_what_nobody_has_written(site: ImageSite) -> None:
+    """The copy would take most of a minute; the unmap cuts it, and what had come of it is not in the way of the next."""
+    nas, host = site.nas, site.hosts[HOST]
+    nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
+    nas.pools.write(f"tank/{ZVOL}", os.urandom(4_000_000), 0)
+    site.ask(wire.SetAttrs((("uploadspeed", "100K"),)))
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "seeding")
+    assert nas.service is not None
+    transfers = nas.service._transfers
+    site.wait_for(lambda: bool(transfers._open), "a transfer")
+    site.ask(wire.UnmapZvol(ZVOL), deadline_seconds=10)
+    assert site.row(ZVOL)["word"] == "unmapped"
+    assert not transfers._open
+    assert site.leftovers(HOST) == []
+    site.ask(wire.SetAttrs((("uploadspeed", None),)))
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    assert host.pools.content(f"tank/{ZVOL}") == nas.pools.content(f"tank/{ZVOL}")
+
+
 def test_request_that_nobody_waits_for_any_more_is_not_done(site: ImageSite) -> None:
     """It lay in the queue while the NAS was away; a start that was given up maps nothing."""
     body = write_request(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 
 import pytest
@@ -131,10 +130,8 @@ def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
 
 def test_another_command_at_work() -> None:
     """Two builds, or a start and a stop, do not meet."""
-    _STATE.mkdir(exist_ok=True)
-    with (_STATE / "lab.lock").open("a", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another command is building, starting or stopping this lab" in attempt("", "stop")
+    locked = f'exec 9>>"{_PLACE}/.state/lab.lock"\nflock 9\n'
+    assert "another command is building, starting or stopping this lab" in attempt(_ROOMY + locked, "stop")
 
 
 @pytest.mark.parametrize(

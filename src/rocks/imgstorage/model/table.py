@@ -287,12 +287,16 @@ _PULL: Tuple[Entry, ...] = (
 
 _RETURN: Tuple[Entry, ...] = (
     Row(MAPPED, Unmap, MAPPED, "waits for the copy", changes.wait_to_unmap, rules.UNMAP_WAITS),
-    Row(MAPPED, Unmap, RETURNING, "try without the copy", changes.take_back_overlay, starts="drop"),
+    Row(SEEDING, Unmap, SEEDING, "waits for the copy", changes.wait_to_unmap, rules.UNMAP_WAITS),
+    *(
+        Row(state, Unmap, RETURNING, "try without the copy", changes.take_back_overlay, starts="drop")
+        for state in (MAPPED, SEEDING)
+    ),
     Row(REMOTE, Unmap, RETURNING, "log out", changes.take_back_overlay, starts="drop"),
     Row(LOCAL, Unmap, RETURNING, "take the device away", changes.take_back_copy, starts="detach"),
     *(
         Row(state, Unmap, state, "waits for what is under way", changes.wait_to_unmap)
-        for state in (MAPPING, SEEDING, SWITCHING, PULLING, RETURNING)
+        for state in (MAPPING, SWITCHING, PULLING, RETURNING)
     ),
     *(
         Row(state, Cancel, state, "forget the unmap", changes.forget_unmap, rules.UNMAP_WAITS)
