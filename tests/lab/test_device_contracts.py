@@ -13,8 +13,8 @@ from tests.lab.device_contracts import CHECKOUT, CONTRACTS, run_contract
 
 _PLACES = {
     "nas": ("test_targets.py", "test_pools.py"),
-    "vmh1": ("test_sessions.py", "test_functions.py"),
-    "vmh2": ("test_mappings.py",),
+    "vmh1": ("test_sessions.py",),
+    "vmh2": ("test_mappings.py", "test_functions.py"),
 }
 """Machine → the contracts that are tried on it."""
 

@@ -197,7 +197,7 @@ def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> 
 
 
 def test_unmap_does_not_wait_for_a_copy_of_what_nobody_has_written(site: ImageSite) -> None:
-    """The copy would take most of a minute; the unmap cuts it, and what had come of it is not in the way of the next."""
+    """The copy would take most of a minute; the unmap cuts it; what had come is not in the way of the next."""
     nas, host = site.nas, site.hosts[HOST]
     nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
     nas.pools.write(f"tank/{ZVOL}", os.urandom(4_000_000), 0)

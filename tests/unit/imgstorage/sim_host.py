@@ -423,10 +423,6 @@ class Host:
         self.copy.content = dict(self.copy.snaps[-1].content)
         self.copy.holds = {effect.guid}
 
-    def _do_EnsureCopyGone(self, effect: deeds.EnsureCopyGone) -> None:
-        assert self.copy is None or not self.copy.is_written
-        self.copy = None
-
     def _epoch(self) -> int:
         assert self.job is not None
         return self.job.epoch

@@ -43,8 +43,6 @@ from tests.unit.imgstorage.records import (
     refused,
 )
 
-REQUESTS_THAT_DESTROY = (effects.ForgetCopy, effects.DiscardChanges)
-
 
 def asked(image: Image) -> effects.HostRequest:
     """What the host is asked in the open step."""

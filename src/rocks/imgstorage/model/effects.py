@@ -318,16 +318,6 @@ class DiscardChanges:
     base_guid: str
 
 
-@tagged
-@dataclass(frozen=True)
-class ForgetCopy:
-    """Destroy a copy whose newest snapshot has this guid, with nothing written since."""
-
-    zvol: str
-    pool: str
-    guid: str
-
-
 HostRequest = Union[
     LookAtCopy,
     MapOverlay,
@@ -342,7 +332,6 @@ HostRequest = Union[
     DetachDevice,
     ReturnCopy,
     DiscardChanges,
-    ForgetCopy,
 ]
 
 

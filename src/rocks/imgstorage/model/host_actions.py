@@ -296,16 +296,6 @@ class RollBack:
     guid: str
 
 
-@tagged
-@dataclass(frozen=True)
-class EnsureCopyGone:
-    """The copy, whose newest snapshot has this guid with nothing written since, is destroyed."""
-
-    zvol: str
-    pool: str
-    guid: str
-
-
 HostEffect = Union[
     ReadCopy,
     RecordStage,
@@ -335,7 +325,6 @@ HostEffect = Union[
     SendSnapshot,
     AdvanceBase,
     RollBack,
-    EnsureCopyGone,
 ]
 HostEffects = Tuple[HostEffect, ...]
 
@@ -589,10 +578,6 @@ def _discard(request: asked.DiscardChanges) -> HostEffects:
     )
 
 
-def _forget(request: asked.ForgetCopy) -> HostEffects:
-    return (EnsureCopyGone(request.zvol, request.pool, request.guid),)
-
-
 _SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
     asked.MapOverlay: {"none": _map_overlay, "overlay": _map_overlay},
     asked.MapLinear: {"none": _map_linear, "linear": _map_linear_again},
@@ -611,6 +596,5 @@ _SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
     asked.DetachDevice: {"linear": _detach, "none": _nothing},
     asked.ReturnCopy: {"none": _return},
     asked.DiscardChanges: {"none": _discard},
-    asked.ForgetCopy: {"none": _forget},
 }
 """Request → stage → what is done; a stage that is missing refuses."""

@@ -12,7 +12,7 @@ from rocks.imgstorage.model import names
 from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts
 from rocks.imgstorage.model.space import reserve_bytes, temp_write_bytes
 from rocks.imgstorage.perform.access import Access, Transfers
-from rocks.imgstorage.perform.kept_copies import PROPERTY_PREFIX, forget_copy, make_room, spare_bytes
+from rocks.imgstorage.perform.kept_copies import PROPERTY_PREFIX, make_room, spare_bytes
 
 _AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
 _TEMP_WRITE_BLOCK_BYTES = 8192
@@ -53,7 +53,6 @@ class CopyDeeds:
             steps.SendSnapshot: self._send_snapshot,
             steps.AdvanceBase: self._advance_base,
             steps.RollBack: self._roll_back,
-            steps.EnsureCopyGone: self._ensure_copy_gone,
         }
 
     def _read_copy(self, effect: steps.ReadCopy, access: Access) -> Facts:
@@ -230,13 +229,6 @@ class CopyDeeds:
             _volume(effect), self._fact(_volume(effect)).guid, newest.name, newest.guid
         )
         return Facts(guid=newest.guid)
-
-    def _ensure_copy_gone(self, effect: steps.EnsureCopyGone, access: Access) -> Facts:
-        del access
-        if self._pools.read_volume(_volume(effect)) is not None:
-            self._require_newest(_volume(effect), effect.guid)
-            forget_copy(self._pools, effect.pool, effect.zvol)
-        return NOTHING
 
     # --- helpers
 
