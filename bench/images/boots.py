@@ -11,7 +11,7 @@ from bench.table import Found, Row, at_most, told
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
 
-ROUNDS = 3
+ROUNDS = 2
 LIMIT = 1.10
 SIZES_GB = (1, 8, 32)
 MAP_ROUNDS = 2
