@@ -127,7 +127,8 @@ class Fabric:
         }
 
 
-_QUIET = 'name=$1; shift; exec env "$@" </dev/null >>"$OSM_TMP_DIR/$name.out" 2>&1'
+# an adapter that is played has its files in the working folder, and leaves them there when it is killed
+_QUIET = 'cd "$OSM_TMP_DIR"; name=$1; shift; exec env "$@" </dev/null >>"$OSM_TMP_DIR/$name.out" 2>&1'
 
 
 def _net_text(adapters: int) -> str:
