@@ -57,8 +57,11 @@ class ImageSite:
         self.nas.copy_in(Path(lab.instruments.__file__).parent / "verifier.py", _VERIFIER)
 
     def state(self) -> str:
-        """What `rocks list host storagemap` says of the image."""
-        rows = self.site.ask("list", "host", "storagemap", NAS)
+        """What `rocks list host storagemap` says of the image; why it says nothing, where its NAS does not answer."""
+        answer = self.site.rocks("list", "host", "storagemap", NAS, "json=yes")
+        if answer.exit_status != 0:
+            return f"not told: {answer.error_text}"
+        rows = json.loads(answer.text or "[]")
         found = [row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME]
         return str(found[0]["state"]) if found else "absent"
 
