@@ -85,6 +85,7 @@ def live_wholly(images: ImageSite) -> None:
     start(images)
     booted = images.site.wait_for_count("vmh1", GUEST, 0, _DEADLINE_SECONDS)
     images.wait_until_local("vmh1", _DEADLINE_SECONDS)
+    images.wait_for_state("local", _DEADLINE_SECONDS)  # its device is so before a dying daemon can say it
     images.site.done("sync", "host", "storagemap", NAS, VOLUME)
     images.site.wait_for_count("vmh1", GUEST, booted + 8)
     assert come_home(images) >= booted + 8
