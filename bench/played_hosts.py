@@ -46,9 +46,9 @@ class Player:
     def __init__(self, recorded: HostFacts, answer_seconds: float) -> None:
         """`recorded` has the fact of one disk that does not exist; all disks asked for are like it.
 
-        A played host has VLANs, whatever the recorded one has: it need not make any.
+        A played host has VLANs and packet filters, whatever the recorded one has: it need not make any.
         """
-        self._recorded = dataclasses.replace(recorded, has_8021q=True)
+        self._recorded = dataclasses.replace(recorded, has_8021q=True, has_filters=True)
         self._answer_seconds = answer_seconds
 
     def reply(self, line: bytes) -> bytes:

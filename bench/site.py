@@ -132,6 +132,8 @@ class BenchSite:
         ):
             self.rocks(*words, database=database)
         self.rocks("set", "host", "attr", FRONTEND, "kvm", "true", database=database)
+        if not links.has_filters():
+            self.rocks("set", "attr", "vm_filter", "off", database=database)
         if not self.has_vlans:
             self.rocks("set", "host", "attr", FRONTEND, "vlan_transport", "local", database=database)
         self._add_interface(Container(FRONTEND, _FRONTEND_ADDRESS, self.frontend_device), database)

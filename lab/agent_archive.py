@@ -4,7 +4,8 @@
 
 writes FOLDER/rocks-agent-VERSION.tar.gz and prints its path. It holds `lib/rocks-agent.pyz` with the rooms that run
 on a host, `libexec/rocks-agent`, which starts the agent with the host's own Python, and `libexec/rocks-libvirt-hook`,
-to be linked as /etc/libvirt/hooks/qemu.d/rocks.
+to be linked as /etc/libvirt/hooks/qemu.d/rocks; `lib/systemd/rocks-links.service` brings the network devices of guests
+back at a boot.
 """
 
 from __future__ import annotations
@@ -22,12 +23,29 @@ _HOOK = """\
 exec "$(dirname "$(readlink -f "$0")")/rocks-agent" hook "$@"
 """
 
+_UNIT = """\
+[Unit]
+Description=Network devices of virtual clusters
+After=network.target systemd-modules-load.service local-fs.target
+Before=libvirtd.service virtqemud.service libvirt-guests.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/opt/rocks/libexec/rocks-agent links
+TimeoutStartSec=120
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 _ARCHIVE = ProgramArchive(
     "rocks-agent",
     ROOMS,
     {
         "libexec/rocks-agent": program("rocks-agent", "rocks-agent", "rocks.agent.main"),
         "libexec/rocks-libvirt-hook": File(_HOOK, 0o755),
+        "lib/systemd/rocks-links.service": File(_UNIT),
     },
 )
 

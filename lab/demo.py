@@ -72,13 +72,19 @@ class Demo:
         with self._progress.step(f"network devices {names[0]} and {names[1]}: bridges without uplink"):
             for name in names:
                 links.ensure_bridge(name, self._site.mark)
-            has_vlans = links.has_vlans(names[0])
+            has_vlans, has_filters = links.has_vlans(names[0]), links.has_filters()
         if not has_vlans:
             self._tell(
                 "    this kernel has no 802.1Q VLANs (8021q): each VLAN will be a bridge of this host's own; the "
                 "attribute vlan_transport=local says so"
             )
-        return FrontendFacts(len(os.sched_getaffinity(0)), names[0], names[1], has_vlans, IMAGE_FOLDER)
+        if not has_filters:
+            self._tell(
+                "    this kernel cannot filter what guests send (sch_ingress, cls_bpf, act_gact): each start will say "
+                "so; the attribute vm_filter=off allows it"
+            )
+        cpus = len(os.sched_getaffinity(0))
+        return FrontendFacts(cpus, names[0], names[1], has_vlans, has_filters, IMAGE_FOLDER)
 
     def _device_names(self) -> list[str]:
         """Chosen once: the database names them, and they are made anew after a reboot."""

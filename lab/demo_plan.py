@@ -24,12 +24,13 @@ Words = tuple[str, ...]
 
 
 class FrontendFacts(NamedTuple):
-    """What the demo found on this machine: its processors, the site's two network devices, and whether it has VLANs."""
+    """What the demo found on this machine: processors, the site's two network devices, what its kernel can do."""
 
     cpus: int
     private_device: str
     public_device: str
     has_vlans: bool
+    has_filters: bool
     image_folder: str
 
 
@@ -86,6 +87,8 @@ def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Wo
     frontend = {"kvm": "true"}
     if not machine.has_vlans:
         frontend["vlan_transport"] = "local"
+    if not machine.has_filters:
+        frontend["vm_filter"] = "off"
     missing = site.items() - described.attributes.items()
     missing_of_frontend = frontend.items() - described.frontend_attributes.items()
     return [("set", "attr", *pair) for pair in site.items() if pair in missing] + [

@@ -23,7 +23,17 @@ from lab.machines.roster import (
 _UNITS = "etc/systemd/system"
 _MODULES = {
     Role.NAS: ("target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod"),
-    Role.HOST: ("8021q", "macvtap", "dm_snapshot", "iscsi_tcp", "igb", "vfio_pci"),
+    Role.HOST: (
+        "8021q",
+        "macvtap",
+        "dm_snapshot",
+        "iscsi_tcp",
+        "igb",
+        "vfio_pci",
+        "sch_ingress",
+        "cls_bpf",
+        "act_gact",
+    ),
 }
 _UNWANTED_UNITS = {
     Role.NAS: (

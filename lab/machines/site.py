@@ -31,13 +31,14 @@ def make_pool(machine: LabMachine) -> None:
 
 
 def install_agent(machine: LabMachine) -> None:
-    """Unpack the archive of `make agent` where the package will put it, and link libvirt's hook."""
+    """Unpack the archive of `make agent` where the package will put it, link libvirt's hook, enable the unit."""
     archive = agent_archive.build(machine.folder / "agent")
     machine.copy_in(archive, f"/var/tmp/{archive.name}")
     machine.shell(
         f"mkdir -p {AGENT_FOLDER} {_HOOK_FOLDER}\n"
         f"tar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n"
         f"ln -sf {AGENT_FOLDER}/libexec/rocks-libvirt-hook {_HOOK_FOLDER}/rocks\n"
+        f"systemctl --quiet enable {AGENT_FOLDER}/lib/systemd/rocks-links.service\n"
         "systemctl restart libvirtd.service\n",
         _DEADLINE_SECONDS,
     )

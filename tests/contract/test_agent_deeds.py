@@ -14,9 +14,11 @@ import pytest
 
 import rocks
 from rocks.agent.host import Host
+from rocks.agent.links import restore_links
 from rocks.agent.replies import foresee, reply_to
 from rocks.devices import accelerator
 from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.fake.filters import FakeFilters
 from rocks.devices.fake.links import FakeLinks
 from rocks.devices.leases import Leases
 from rocks.errors import RocksError
@@ -34,6 +36,7 @@ from rocks.wire.agent import (
 )
 from rocks.wire.envelope import read_reply, write_request
 from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence, HostFacts, ProbeRequest
+from rocks.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.wire.request import Reply, Request
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
@@ -51,7 +54,13 @@ class Agent:
         self.domains = FakeDomains()
         self.links = FakeLinks()
         self.trunk = self.links.add("trunk", "veth")
-        self.host = Host(folder / "state", lambda: self.domains, lambda: self.links)
+        self.filters = FakeFilters()
+        self.host = Host(
+            folder / "state",
+            lambda: self.domains,
+            lambda: self.links,
+            open_filters=lambda: self.filters,
+        )
 
     def ask(self, request: Request[Reply]) -> Reply:
         """The reply, or the agent's error raised."""
@@ -198,6 +207,166 @@ def test_links_go_with_the_last_guest(agent: Agent) -> None:
     assert "ptrunk.7" not in agent.links.links
     (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkWanted("p", "vlan", None, 0),)))
     assert outcome.error is None and "a network device was left" in outcome.notes[0]
+
+
+NETWORKED = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="7"><rocks:network filter="{filter}">
+<rocks:sender mac="02:00:00:00:00:01" side="own"/>
+<rocks:sender mac="02:00:00:00:00:02" side="shared" ipv4="203.0.113.9" ipv6=""/>
+</rocks:network></rocks:lease></metadata><memory>65536</memory><vcpu>1</vcpu><devices>
+<interface type='direct'><source dev='ptrunk.7' mode='bridge'/><mac address='02:00:00:00:00:01'/></interface>
+<interface type='bridge'><source bridge='br1'/><mac address='02:00:00:00:00:02'/></interface>
+</devices></domain>"""
+
+
+def networked(name: str, word: str = "on") -> StartDomain:
+    """The deed that starts a guest on a VLAN and on a bridge of the site."""
+    site = LinkWanted("br1", "site_bridge", None, 0)
+    return start(name, xml=NETWORKED.format(name=name, filter=word), links=(VLAN, site))
+
+
+def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
+    """Set while it is paused, on each interface what that one may send; none where the document says so."""
+    agent.links.add("br1", "bridge")
+    seen: list[tuple[str | None, list[str]]] = []
+    resume = agent.domains.resume
+
+    def look(name: str) -> None:
+        seen.append((agent.state(name), sorted(agent.filters.rules)))
+        resume(name)
+
+    agent.domains.resume = look  # type: ignore[method-assign]
+    assert agent.perform(networked("a"))[0].error is None
+    assert seen == [("paused", ["macvtap0", "vnet1"])]
+    reasons = {device: [rule.reason for rule in rules] for device, rules in agent.filters.rules.items()}
+    assert reasons["macvtap0"] == ["tagged", "mac", "control"]
+    assert reasons["vnet1"][3:] == ["type", "arp", "ipv4", "dhcp", "ipv6", "neighbour"]
+    agent.filters.rules.clear()
+    assert agent.perform(PauseDomain("a", 7), ResumeDomain("a", 7))[1].changed
+    assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]
+    agent.filters.rules.clear()
+    assert agent.perform(StopDomain("a", 7), networked("a", "off"))[1].error is None
+    assert agent.filters.rules == {} and agent.state("a") == "running"
+
+
+def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
+    """And nothing of its start stays: no domain, no device, no plan for the next boot."""
+    agent.links.add("br1", "bridge")
+    agent.filters.missing.append("vnet1")
+    (outcome,) = agent.perform(networked("a"))
+    assert outcome.error is not None and "has no network device vnet1" in outcome.error.message
+    assert agent.state("a") is None
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+
+
+def test_a_start_that_was_cut_off_before_the_guest_ran_is_finished(agent: Agent) -> None:
+    """By the same start, when the frontend says so; what a person has paused stays paused."""
+    agent.domains.define(xml("a"))
+    agent.domains.start_paused("a")
+    (refused,) = agent.perform(start("a"))
+    assert refused.error is not None and "rocks resume host vm a" in refused.error.message
+    (moved,) = agent.perform(start("a", assumed_state="absent"))
+    assert (
+        moved.error is not None
+        and "was absent when this was decided and is paused now" in moved.error.message
+    )
+    assert agent.perform(start("a", assumed_state="paused"))[0].changed
+    assert agent.state("a") == "running"
+
+
+def test_the_sites_own_devices_are_only_looked_at(agent: Agent) -> None:
+    """Missing, down, no bridge: nothing is started; a stop leaves them."""
+    (outcome,) = agent.perform(networked("a"))
+    assert (
+        outcome.error is not None
+        and "no network device br1, on which the guest belongs" in outcome.error.message
+    )
+    agent.links.add("br1", "bridge", is_up=False)
+    assert "is down: `ip link set br1 up`" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "veth")
+    assert "br1 of this host is no bridge" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "bridge")
+    assert agent.perform(networked("a"), StopDomain("a", 7))[1].error is None
+    assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
+
+
+def test_devices_come_back_after_a_boot(agent: Agent) -> None:
+    """Those of all machines that were started and not stopped; what is wrong with one does not stop the others."""
+    agent.links.add("other", "veth")
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkWanted("other.9", "vlan", "other", 9),)))
+    agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
+    rebooted = Agent(agent.folder)
+    made, errors = restore_links(rebooted.host, 0)
+    assert made == ["ptrunk.7"] and "has no network device other" in str(errors[0])
+    rebooted.links.add("other", "veth")
+    assert restore_links(rebooted.host, 0) == (["other.9"], [])
+    assert restore_links(rebooted.host, 0) == ([], [])
+    (agent.folder / "state" / "links" / "b").write_text("?")
+    _, errors = restore_links(rebooted.host, 0)
+    assert "cannot be read" in str(errors[0]) and "rocks sync host vlan" in str(errors[0])
+
+
+def test_hosts_have_the_devices_that_the_frontend_wants(agent: Agent) -> None:
+    """Made, kept, removed when unused; the plan for the next boot is the same, but for machines that moved."""
+    agent.perform(
+        start("a", links=(VLAN,)), start("moved", links=(LinkWanted("ptrunk.5", "vlan", "trunk", 5),))
+    )
+    for vlan in (8, 9):
+        agent.links.ensure(LinkWanted(f"ptrunk.{vlan}", "vlan", "trunk", vlan))
+    agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.9"])
+    new = LinkWanted("ptrunk.6", "vlan", "trunk", 6)
+    bad = LinkWanted("q.6", "vlan", "q", 6)
+    plans = (LinkPlan("a", (VLAN,)), LinkPlan("b", (new, bad)))
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest(plans, kept=("moved",))).outcomes}
+    assert found == {
+        "ptrunk.7": "kept",
+        "ptrunk.6": "made",
+        "ptrunk.5": "kept",
+        "q.6": "failed",
+        "ptrunk.8": "removed",
+        "ptrunk.9": "used",
+    }
+    assert agent.host.link_plans.names() == ("a", "b", "moved")
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest((), ())).outcomes}
+    assert found == {**dict.fromkeys(("ptrunk.5", "ptrunk.6", "ptrunk.7"), "removed"), "ptrunk.9": "used"}
+    assert agent.host.link_plans.names() == ()
+
+
+def test_how_guests_are_connected(agent: Agent) -> None:
+    """Of running domains of ours: devices, states, bytes as the guest sees them, what was dropped."""
+    agent.links.add("br1", "bridge")
+    agent.perform(networked("a"), start("b"))
+    below = agent.links.links["ptrunk.7"]
+    for name, parent in (("macvtap0", below), ("vnet1", None)):
+        made = agent.links.add(name, "tun", parent)
+        agent.links.links[name] = made._replace(received_bytes=10, sent_bytes=20)
+    assert not agent.filters.send("macvtap0", bytes(60))
+    tap, port = agent.ask(NetworkRequest()).interfaces
+    assert (tap.domain, tap.mac, tap.device, tap.source, tap.vlan) == (
+        "a",
+        "02:00:00:00:00:01",
+        "macvtap0",
+        "ptrunk.7",
+        7,
+    )
+    assert (tap.received_bytes, tap.sent_bytes) == (10, 20) and (port.received_bytes, port.sent_bytes) == (
+        20,
+        10,
+    )
+    assert (tap.is_up, tap.filter, tap.drops[1]) == (True, "on", DropCount("mac", 1))
+    agent.filters.rules.clear()
+    assert [fact.filter for fact in agent.ask(NetworkRequest()).interfaces] == ["missing", "missing"]
+    agent.perform(StopDomain("a", 7))
+    assert agent.ask(NetworkRequest()).interfaces == ()
+
+
+def test_a_fence_takes_the_devices_of_what_it_ends(agent: Agent) -> None:
+    """And leaves those of a domain that holds it."""
+    agent.perform(start("a", links=(VLAN,)))
+    agent.ask(FactsRequest(fences=(Fence("a", 7),)))
+    assert "ptrunk.7" in agent.links.links
+    agent.ask(FactsRequest(fences=(Fence("a", 8),)))
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
 
 
 def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

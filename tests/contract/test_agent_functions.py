@@ -15,6 +15,7 @@ from rocks.agent.replies import reply_to
 from rocks.devices import accelerator, function_records, guest_functions
 from rocks.devices.domain_xml import function_addresses, parse_domain
 from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.fake.filters import FakeFilters
 from rocks.devices.fake.functions import FakeFunctions
 from rocks.devices.fake.links import FakeLinks
 from rocks.devices.function_rules import NO_MAC
@@ -30,6 +31,7 @@ from rocks.wire.agent import (
 )
 from rocks.wire.envelope import read_reply, write_request
 from rocks.wire.facts import AdaptersRequest, AdapterWanted, FactsRequest, Fence, FunctionFact
+from rocks.wire.network import InterfaceFact, NetworkRequest
 from rocks.wire.request import Reply, Request
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
@@ -39,18 +41,26 @@ XML = """<domain type='qemu'><name>{name}</name>
 <memory>65536</memory><vcpu>1</vcpu><devices>{interfaces}</devices></domain>"""
 INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0' bus='0x0' slot='0x0'
 function='0x0'/></source><mac address='{mac}'/><vlan><tag id='{vlan}'/></vlan></interface>"""
+TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa:00:09'/></interface>"
 
 
 class Agent:
-    """An agent's insides over a host in memory, whose adapter has functions."""
+    """An agent's insides over a host in memory, whose adapter has functions and whose kernel has no packet filters."""
 
     def __init__(self, folder: Path) -> None:
         self.state_folder = folder / "state"
         self.domains = FakeDomains()
         self.functions = FakeFunctions()
         self.functions.add("trunk")
+        self.links = FakeLinks()
+        self.links.add("trunk", "veth")
+        self.filters = FakeFilters(knows_filters=False)
         self.host = Host(
-            self.state_folder, lambda: self.domains, FakeLinks, open_functions=lambda: self.functions
+            self.state_folder,
+            lambda: self.domains,
+            lambda: self.links,
+            open_functions=lambda: self.functions,
+            open_filters=lambda: self.filters,
         )
 
     def ask(self, request: Request[Reply]) -> Reply:
@@ -155,6 +165,36 @@ def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
     assert agent.function(0).mac == NO_MAC
     assert not agent.record("a").exists()
     assert agent.domains.find("a") is None
+
+
+def test_a_function_is_not_for_the_hosts_packet_filter(agent: Agent) -> None:
+    """It starts paused and goes on as any other, where the kernel has no filters too."""
+    assert agent.perform(start("a", FIRST))[0].error is None
+    fact = agent.domains.find("a")
+    assert fact is not None and fact.state == "running"
+    assert agent.filters.rules == {}
+
+
+def test_a_filter_that_cannot_be_set_takes_the_function_back(agent: Agent) -> None:
+    """Of a machine that has an interface of the other kind besides."""
+    deed = start("a", FIRST)
+    family, words = agent.refused(replace(deed, xml=deed.xml.replace("</devices>", f"{TAP}</devices>")))
+    assert family == "tool" and "did not filter macvtap1" in words
+    assert agent.domains.find("a") is None
+    assert agent.function(0).mac == NO_MAC and not agent.record("a").exists()
+
+
+def test_how_guests_with_functions_are_connected(agent: Agent) -> None:
+    """Adapter, PCI address and VLAN by the host's record; nobody counts what comes by."""
+    agent.perform(start("a", FIRST), start("b", replace(SECOND, checks_source=False)))
+    one, other = agent.ask(NetworkRequest()).interfaces
+    address = "0000:01:10.0"
+    assert one == InterfaceFact("a", MAC, address, "trunk", 100, True, True, None, None, "adapter", ())
+    assert (other.domain, other.vlan, other.filter) == ("b", 200, "off")
+    agent.links.links.clear()
+    agent.record("b").write_text("?")
+    (left,) = agent.ask(NetworkRequest()).interfaces
+    assert (left.domain, left.is_up, left.has_carrier) == ("a", False, False)
 
 
 def test_a_function_in_other_hands(agent: Agent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -26,7 +27,7 @@ from rocks.wire.agent import (
     StopDomain,
 )
 from rocks.wire.envelope import AGENT_PROGRAM, write_request
-from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence
+from rocks.wire.facts import ConsoleRequest, DiskPlace, DomainState, FactsRequest, Fence
 from rocks.wire.request import Reply, Request
 
 pytestmark = pytest.mark.system
@@ -35,10 +36,12 @@ NAME = "vm-real-0"
 IMAGE = f"{IMAGE_FOLDER}/kvm/{NAME}.vda"
 LINK = LinkWanted("rcontract0.7", "local_bridge", None, 7)
 
-# as the frontend writes it: KVM, the host's CPU, and the emulator's path of another distribution
+# as the frontend writes it: KVM, the host's CPU, and the emulator's path of another distribution; packet filters are
+# the lab's, for the carrying machine's kernel may have none
 XML = """<domain type='kvm'>
   <name>{name}</name>
-  <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+  <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}">
+    <rocks:network filter="off"/></rocks:lease></metadata>
   <memory>65536</memory>
   <vcpu>1</vcpu>
   <os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>
@@ -71,7 +74,7 @@ class FarHost:
         """The outcomes."""
         return list(self.ask(PerformRequest(deeds)).outcomes)  # type: ignore[arg-type]
 
-    def state(self) -> str | None:
+    def state(self) -> DomainState | None:
         """Of the guest."""
         return next((fact.state for fact in self.ask(FactsRequest()).domains if fact.name == NAME), None)
 
@@ -138,6 +141,12 @@ def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSe
     assert sorted(outcome.changed for outcome in outcomes) == [False, False, True]
 
 
+def _started_again(far: FarHost, token: int) -> DeedOutcome:
+    """As the frontend does it: with what the facts tell of the domain."""
+    (outcome,) = far.perform(replace(start(token), assumed_state=far.state() or "absent"))
+    return outcome
+
+
 @pytest.mark.parametrize("seconds", [0.02, 0.08, 0.2, 0.35])
 def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine, seconds: float) -> None:
     """Whatever it had done, the next start completes it, and the next stop leaves nothing."""
@@ -148,7 +157,9 @@ def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine
     wait_seconds(seconds)
     process.kill()
     process.communicate()
-    (again,) = far.perform(start(2))
+    again = _started_again(far, 2)
+    if again.error is not None and "try again" in again.error.message:
+        again = _started_again(far, 2)  # libvirt was still at it
     assert again.error is None
     assert far.state() == "running"
     (stopped,) = far.perform(StopDomain(NAME, 2, links=(LINK,)))
@@ -168,22 +179,26 @@ def test_an_overtaken_domain_is_gone_within_one_contact(far: FarHost) -> None:
     assert far.perform(start(4))[0].error is None
 
 
-def test_libvirt_s_hook_refuses_an_overtaken_domain(far: FarHost, libvirt_uri: str) -> None:
-    """As when a host comes back and libvirt starts what it finds defined; others are let through."""
+def test_libvirt_s_hook_refuses_an_overtaken_domain(far: FarHost, machine: Machine, libvirt_uri: str) -> None:
+    """As when a host comes back and libvirt starts what it finds defined; others are let through, on their devices."""
     from rocks.devices.domain_xml import emulated, parse_domain, with_emulator
     from rocks.devices.domains import Domains
 
-    assert far.perform(start(6), StopDomain(NAME, 6))[1].error is None
+    assert far.perform(start(6))[0].error is None
     domains = Domains(libvirt_uri)
     try:
+        domains.destroy(NAME)
+        machine.run(["/usr/sbin/ip", "link", "delete", LINK.device], 10)
         for token, refused in ((5, True), (6, False)):
             document = emulated(with_emulator(parse_domain(start(token).xml), "/usr/bin/qemu-system-x86_64"))
             domains.undefine(NAME)
             domains.define(document.text)
             if refused:
                 with pytest.raises(ToolError, match="belongs to lease 5, but this host has seen lease 6"):
-                    domains.start(NAME)
+                    domains.start_paused(NAME)
+                    domains.resume(NAME)
             else:
-                domains.start(NAME)
+                domains.start_paused(NAME)
+                domains.resume(NAME)
     finally:
         domains.close()

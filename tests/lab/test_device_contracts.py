@@ -1,4 +1,4 @@
-"""The contracts of devices (tests/contract/devices), held on real ZFS, LIO, open-iscsi, device-mapper and SR-IOV.
+"""The contracts of devices (tests/contract/devices), held on real ZFS, LIO, open-iscsi, device-mapper, SR-IOV, netlink.
 
 The same cases run on the fakes in `make check`. Here all machines work at the same time, each on other contracts.
 """
@@ -14,7 +14,7 @@ from tests.lab.device_contracts import CHECKOUT, CONTRACTS, run_contract
 _PLACES = {
     "nas": ("test_targets.py", "test_pools.py"),
     "vmh1": ("test_sessions.py",),
-    "vmh2": ("test_mappings.py", "test_functions.py"),
+    "vmh2": ("test_mappings.py", "test_functions.py", "test_filters.py", "test_links.py"),
 }
 """Machine → the contracts that are tried on it."""
 

@@ -15,6 +15,7 @@ from rocks.cluster.interface_rules import check_ip
 from rocks.cluster.names import shown
 from rocks.cluster.start_plan import LOCAL_TRANSPORT
 from rocks.cluster.values import VLAN_HIGHEST, read_number
+from rocks.cluster.vlan_pool import POOL_ATTRIBUTE, plan_vlan, read_pool
 from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
     LARGEST_DISK_GB,
@@ -24,10 +25,9 @@ from rocks.cluster.vm_plan import (
     VIRT_TYPE,
     InterfaceWish,
     VmWish,
-    plan_vlan,
 )
 from rocks.database import vm_changes, vm_stock
-from rocks.database.attributes import resolve_members
+from rocks.database.attributes import global_attributes, resolve_members
 from rocks.database.vm_changes import CarriedVlan
 from rocks.errors import StateError, UserError
 
@@ -88,9 +88,11 @@ def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
     places = _places(words, count)
     containers = {host.name: host for host in load_containers(database, list(dict.fromkeys(places)))}
     _refuse_spread_over_local(containers.values())
+    site = global_attributes(database)
+    pool = read_pool(site.get(POOL_ATTRIBUTE, ""))
     vm_stock.lock_stock(database)
     stock = vm_stock.read_stock(database, list(containers))
-    vlan = plan_vlan(wanted_vlan, stock.vlans)
+    vlan = plan_vlan(wanted_vlan, stock.vlans, pool)
     hosts = [containers[place] for place in places]
     frontend = _frontend(words, hosts[0], _membership(stock, "Frontend"), private, public, vlan)
     computes = _computes(words, hosts[1:], _membership(stock, "Hosted VM"), vlan)
@@ -102,7 +104,7 @@ def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
     vm_changes.claim_vlan(database, vlan, new[0].name)
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
-    pkey = add_new_clusters_partition(database, new[0].name, words.pkey)
+    pkey = add_new_clusters_partition(database, new[0].name, words.pkey, site)
     return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, stock, carrying, gateway), pkey)
 
 

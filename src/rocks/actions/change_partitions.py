@@ -13,7 +13,7 @@ from rocks.database.clusters import clusters_of
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -40,18 +40,23 @@ def add_partition(database: Database, frontend: str, words: PartitionWords) -> P
         raise StateError(
             f"{frontend} has the partition {pkey_text(existing.pkey)}; change it with rocks set ib partition {frontend}"
         )
-    partition = _new_partition(database, cluster.frontend, words)
+    partition = _new_partition(database, cluster.frontend, words, global_attributes(database))
     table.insert_partition(database, partition)
     return partition
 
 
-def add_new_clusters_partition(database: Database, frontend: str, pkey: str | None) -> int | None:
-    """The key that a cluster gets which is being added: the named one, or one of the pool where there is a pool."""
+def add_new_clusters_partition(
+    database: Database, frontend: str, pkey: str | None, site: Mapping[str, str]
+) -> int | None:
+    """The key that a cluster gets which is being added: the named one, or one of the pool where there is a pool.
+
+    `site` are the global attributes.
+    """
     wanted = None if pkey is None else pkey.strip().lower()
-    if wanted == NO_PKEY or (wanted is None and not _pool(database)):
+    if wanted == NO_PKEY or (wanted is None and not _pool(site)):
         return None
     database.lock(table.LOCK, table.LOCK_SECONDS)
-    partition = _new_partition(database, frontend, PartitionWords(wanted))
+    partition = _new_partition(database, frontend, PartitionWords(wanted), site)
     table.insert_partition(database, partition)
     return partition.pkey
 
@@ -89,10 +94,12 @@ def remove_partitions(database: Database, frontends: Sequence[str]) -> None:
     table.delete_partitions(database, frontends)
 
 
-def _new_partition(database: Database, frontend: str, words: PartitionWords) -> Partition:
+def _new_partition(
+    database: Database, frontend: str, words: PartitionWords, site: Mapping[str, str]
+) -> Partition:
     membership = read_membership("full" if words.membership is None else words.membership)
     if words.pkey is None:
-        pkey = next_pkey(_pool(database), table.used_keys(database))
+        pkey = next_pkey(_pool(site), table.used_keys(database))
     else:
         pkey = read_pkey(words.pkey)
         _refuse_taken(database, pkey)
@@ -130,5 +137,5 @@ def _refuse_running(database: Database, partitions: Sequence[Partition]) -> None
         )
 
 
-def _pool(database: Database) -> str:
-    return global_attributes(database).get(POOL_ATTRIBUTE, "").strip()
+def _pool(site: Mapping[str, str]) -> str:
+    return site.get(POOL_ATTRIBUTE, "").strip()

@@ -123,6 +123,11 @@ def was_running(attempt: Attempt) -> bool:
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "running"
 
 
+def was_cut_off(attempt: Attempt) -> bool:
+    """Whether an earlier start under the same lease did not come to its end."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "starting"
+
+
 def give_up_unused(database: Database, attempts: Sequence[Attempt]) -> None:
     """Release the leases of machines that do not run, as far as that is known for sure."""
     unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]

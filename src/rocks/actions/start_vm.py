@@ -19,6 +19,7 @@ from rocks.actions.lease_vm import (
     settle_leases,
     still_open,
     take_free_leases,
+    was_cut_off,
     was_running,
 )
 from rocks.actions.outcomes import Outcomes
@@ -163,7 +164,13 @@ def _plan(
             if isinstance(answer, RocksError):
                 raise HostError(f"{vm.name} is not started: {answer}")
             plan = plan_start(
-                vm, connections_of(vm), answer, attempt.token, promised_mb.get(host, 0), neighbours
+                vm,
+                connections_of(vm),
+                answer,
+                attempt.token,
+                promised_mb.get(host, 0),
+                neighbours,
+                was_cut_off(attempt),
             )
             if not isinstance(plan, AlreadyStarted):
                 attempt.plan = plan
@@ -242,7 +249,7 @@ def _deed(
     return StartDomain(
         name=vm.name,
         token=attempt.token,
-        xml=with_lease(lines, attempt.token),
+        xml=with_lease(lines, attempt.token, plan.network),
         disks=plan.disks,
         links=plan.links,
         autostart=plan.autostart,

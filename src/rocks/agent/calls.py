@@ -7,13 +7,15 @@ from typing import Any, Callable, Dict
 from rocks.agent.deeds import perform
 from rocks.agent.functions import read_adapters, take_back_older
 from rocks.agent.host import Host
+from rocks.agent.links import release_links, sync_links
+from rocks.agent.network import read_network
 from rocks.agent.partitions import read_infiniband
 from rocks.devices.accelerator import known_accelerator, probe_accelerator
 from rocks.devices.disks import read_disk
 from rocks.devices.domain_checks import is_active
 from rocks.devices.domain_stop import ensure_fenced
+from rocks.devices.kernel_support import has_8021q, has_filters
 from rocks.devices.machine import read_machine
-from rocks.devices.vlan_support import has_8021q
 from rocks.errors import RocksError, StateError
 from rocks.wire.agent import call_of
 from rocks.wire.facts import (
@@ -46,6 +48,7 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         memory_mb=machine.memory_mb,
         cpus=machine.cpus,
         has_8021q=has_8021q(host.state_folder, lambda: host.links().has_8021q()),
+        has_filters=has_filters(host.state_folder, lambda: host.filters().works()),
         accelerator=known_accelerator(host.state_folder).accelerator,
         domains=host.domains().facts(),
         disks=tuple(read_disk(disk.path) for disk in request.disks),
@@ -73,6 +76,8 @@ def _put_up(host: Host, fence: Fence) -> bool:
             if known is None or known < fence.below_token:
                 host.leases.admit(fence.name, fence.below_token)
             is_fenced = ensure_fenced(host.domains(), fence)
+            if host.domains().find(fence.name) is None:
+                release_links(host, fence.name)
             return is_fenced and take_back_older(host, fence.name, fence.below_token)
     except RocksError:
         return False
@@ -85,5 +90,7 @@ ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
     "probe": read_probe,
     "infiniband": read_infiniband,
     "adapters": read_adapters,
+    "network": read_network,
+    "sync_links": sync_links,
 }
 """Call → what answers it."""

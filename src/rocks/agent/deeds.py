@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Callable, Dict, Iterator, List, Tuple
 
 from rocks.agent.functions import check_functions, functions_held, give, take_back_functions
 from rocks.agent.host import Host
+from rocks.agent.links import links_held, release_links, secured
 from rocks.agent.partitions import give_partition, take_back
 from rocks.devices.accelerator import host_emulator, probe_accelerator
 from rocks.devices.change import Change
@@ -19,8 +21,7 @@ from rocks.devices.domain_start import Prepared, ensure_running
 from rocks.devices.domain_stop import ensure_forgotten, ensure_stopped
 from rocks.devices.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
 from rocks.devices.leases import check_name
-from rocks.devices.link_rules import check_link
-from rocks.devices.state_folder import locked
+from rocks.devices.link_rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError
 from rocks.wire.agent import (
     AgentError,
@@ -37,7 +38,6 @@ from rocks.wire.agent import (
 
 _SIDE_BY_SIDE = 4
 _LOCK_DEADLINE_SECONDS = 30.0
-_LINKS_DEADLINE_SECONDS = 20.0
 
 
 def perform(host: Host, request: PerformRequest) -> PerformReply:
@@ -94,10 +94,8 @@ def _do(host: Host, deed: Deed) -> Change:
         if isinstance(deed, PauseDomain):
             return ensure_paused(host.domains(), deed)
         if isinstance(deed, ResumeDomain):
-            return ensure_resumed(host.domains(), deed)
-        change = ensure_forgotten(host.domains(), deed)
-        notes = take_back(host, deed.name) + take_back_functions(host, deed.name)
-        return Change(change.changed, change.notes + notes)
+            return ensure_resumed(host.domains(), deed, lambda document: secured(host, document))
+        return _with_all_given_back(host, deed.name, ensure_forgotten(host.domains(), deed))
 
 
 @contextmanager
@@ -110,8 +108,25 @@ def _held(host: Host, deed: Deed) -> Iterator[None]:
 
 def _start(host: Host, deed: StartDomain) -> Change:
     document = _checked(deed)
-    with _held(host, deed), _links_held(host, deed.links, shared=True), functions_held(host, deed):
-        return ensure_running(host.domains(), deed, lambda: _prepare(host, deed, document))
+    with _held(host, deed):
+        try:
+            with links_held(host, deed.links, shared=True), functions_held(host, deed):
+                return ensure_running(
+                    host.domains(),
+                    deed,
+                    lambda: _prepare(host, deed, document),
+                    lambda live: secured(host, live),
+                )
+        except RocksError:
+            _undo_links(host, deed)
+            raise
+
+
+def _undo_links(host: Host, deed: StartDomain) -> None:
+    """Nothing of a start that failed stays; the error that ended it is the one to tell."""
+    with contextlib.suppress(RocksError):
+        if host.domains().find(deed.name) is None:
+            release_links(host, deed.name, deed.links)
 
 
 def _checked(deed: StartDomain) -> DomainDocument:
@@ -134,6 +149,7 @@ def _prepare(host: Host, deed: StartDomain, document: DomainDocument) -> Prepare
     fitted, notes = _fitted(host, document)
     for disk in deed.disks:
         ensure_disk(disk)
+    host.link_plans.remember(deed.name, tuple(link for link in deed.links if not is_of_site(link)))
     for link in deed.links:
         notes += host.links().ensure(link).notes
     notes += give_partition(host, deed.name, document.host_devices, deed.partition)
@@ -155,31 +171,11 @@ def _fitted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple
 def _stop(host: Host, deed: StopDomain) -> Change:
     if deed.action in ("reset", "reboot"):
         return restart(host.domains(), deed)
-    change = ensure_stopped(host.domains(), deed)
-    removed, notes = _remove_links(host, deed.links)
-    notes += take_back(host, deed.name) + take_back_functions(host, deed.name)
-    return Change(change.changed or removed, change.notes + notes)
+    return _with_all_given_back(host, deed.name, ensure_stopped(host.domains(), deed), deed.links)
 
 
-def _remove_links(host: Host, links: Tuple[LinkWanted, ...]) -> Tuple[bool, Tuple[str, ...]]:
-    """Remove what nothing uses; that it failed is only worth a note, for the domain is gone all the same."""
-    changed = False
-    try:
-        with _links_held(host, links, shared=False):
-            for link in links:
-                changed = host.links().remove_if_unused(link).changed or changed
-    except RocksError as error:
-        return changed, (f"a network device was left: {error}",)
-    return changed, ()
-
-
-@contextmanager
-def _links_held(host: Host, links: Tuple[LinkWanted, ...], *, shared: bool) -> Iterator[None]:
-    """Starts hold the links together from making them to the guest hanging on them; removal wants them alone."""
-    if not links:
-        yield
-        return
-    busy = "another command is starting or stopping guests on this host; try again when it has ended"
-    path = host.state_folder / "links.lock"
-    with locked(path, shared=shared, deadline_seconds=_LINKS_DEADLINE_SECONDS, busy=busy):
-        yield
+def _with_all_given_back(host: Host, name: str, change: Change, links: Tuple[LinkWanted, ...] = ()) -> Change:
+    """The change of ending a domain, and what became of what it had on the host."""
+    removed = release_links(host, name, links)
+    notes = take_back(host, name) + take_back_functions(host, name)
+    return Change(change.changed or removed.changed, change.notes + removed.notes + notes)

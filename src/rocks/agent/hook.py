@@ -1,8 +1,12 @@
-"""libvirt's hook on this host: it refuses to start a domain whose lease has been taken over, and sets its functions.
+"""libvirt's hook on this host: no start without lease, devices and packet filter, whoever starts the domain.
 
 libvirt 9.0 calls /etc/libvirt/hooks/qemu and each program in /etc/libvirt/hooks/qemu.d with the domain's name, the
 operation, its part and one more word, the domain's XML on standard input, before anything else; exit status 1 prevents
 the start, and what is on standard error becomes part of the error. A hook must not call libvirt.
+
+`prepare` comes before libvirt makes anything. At `start` the host's side of each interface is there, still down, and
+named in the XML, and QEMU is about to be executed (9.0, qemuProcessLaunch): a filter that is set then is there before
+the guest can send its first frame, at an autostart and at `virsh start` as well.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from rocks.devices.domain_xml import function_addresses, parse_domain
+from rocks.devices.domain_xml import DomainDocument, function_addresses, parse_domain
 from rocks.devices.leases import Leases
 from rocks.errors import RocksError, StateError
 
 _BEFORE_START = ("prepare", "begin")
+_BEFORE_EXECUTION = ("start", "begin")
 _AFTER_END = ("release", "end")
 
 PARTITIONS_FOLDER = "partitions"
@@ -27,26 +32,57 @@ whose name begins with a dot is still being written."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """StateError when the domain must not be started; domains that are not of this system may.
+    """Let a domain start when all is as it must be; domains that are not of this system may.
 
-    Where libvirt starts it by itself after the host has booted, its virtual functions are made and set again here.
+    Where libvirt starts it by itself after the host has booted, its virtual functions and network devices are made
+    again here. StateError when its lease was taken over; other errors as devices and filters raise them.
     """
-    if tuple(arguments[1:3]) != _BEFORE_START:
+    operation = tuple(arguments[1:3])
+    if operation not in (_BEFORE_START, _BEFORE_EXECUTION):
         return
     document = parse_domain(xml)
     if document.token is None:
         return
+    if operation == _BEFORE_EXECUTION:
+        if document.is_filtered:
+            _secure(document, state_folder)
+        return
+    _check_lease(document, state_folder)
+    if function_addresses(document):
+        _restore_functions(document, state_folder)
+    if (state_folder / "links" / document.name).exists():  # `devices.link_plans` takes long to import
+        _ensure_devices(document, state_folder)
+
+
+def _secure(document: DomainDocument, state_folder: Path) -> None:
+    # libvirt waits for the hook at every step of every domain: what most of them do not need takes 0.1 s to import
+    from rocks.agent.host import Host
+    from rocks.agent.links import secured
+
+    secured(Host(state_folder), document)
+
+
+def _ensure_devices(document: DomainDocument, state_folder: Path) -> None:
+    from rocks.agent.host import Host
+    from rocks.agent.links import ensure_planned
+
+    ensure_planned(Host(state_folder), document.name)
+
+
+def _restore_functions(document: DomainDocument, state_folder: Path) -> None:
+    from rocks.agent.functions import restore_functions
+    from rocks.agent.host import Host
+
+    restore_functions(Host(state_folder), document)
+
+
+def _check_lease(document: DomainDocument, state_folder: Path) -> None:
     known = Leases(state_folder).remembered(document.name)
-    if known is not None and document.token < known:
+    if known is not None and document.token is not None and document.token < known:
         raise StateError(
             f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
             f"start it with `rocks start host vm {document.name}` on the frontend"
         )
-    if function_addresses(document):
-        from rocks.agent.functions import restore_functions  # rare, and the hook runs at every start
-        from rocks.agent.host import Host
-
-        restore_functions(Host(state_folder), document)
 
 
 def give_partition_again(arguments: Sequence[str], state_folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The agent's way in. Started without a word it answers one request from standard input on standard output.
 
-`--serve` answers one request a line until the end of the input; `hook` is libvirt's hook; `probe [again]` tells an
-operator, as a JSON object, whether guests run under KVM here; `--version` prints the version.
+`--serve` answers one request a line until the end of the input; `hook` is libvirt's hook; `links` brings the network
+devices of guests back after a boot; `probe [again]` tells an operator, as a JSON object, whether guests run under KVM
+here; `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import rocks
 from rocks.devices.state_folder import state_folder
 from rocks.errors import RocksError
 
-_USAGE = "usage: rocks-agent [--serve | --version | probe [again] | hook NAME OPERATION PART EXTRA]"
+_USAGE = "usage: rocks-agent [--serve | --version | links | probe [again] | hook NAME OPERATION PART EXTRA]"
 _GRACE_SECONDS = 60
+_PARENT_SECONDS = 30.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
         return _hook(arguments[1:])
     if arguments[0] == "probe" and list(arguments[1:]) in ([], ["again"]):
         return _probe(again=len(arguments) == 2)
+    if list(arguments) == ["links"]:
+        return _links()
     if list(arguments) == ["--version"]:
         print(rocks.__version__)
         return 0
@@ -80,6 +84,21 @@ def _hook(arguments: Sequence[str]) -> int:
         print(f"rocks: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _links() -> int:
+    from rocks.agent.host import Host
+    from rocks.agent.links import restore_links
+
+    try:
+        made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)
+    except RocksError as error:
+        made, errors = [], [error]
+    for device in made:
+        print(f"made the network device {device}")
+    for wrong in errors:
+        print(f"rocks: {wrong}", file=sys.stderr)
+    return errors[0].exit_status if errors else 0
 
 
 def _probe(again: bool) -> int:

@@ -48,6 +48,19 @@ KNOWN = {
     "vlan_transport": Known(
         "host", "", "local: VLANs are bridges of the host's own, for a kernel without 8021q"
     ),
+    "vm_filter": Known(
+        "host",
+        "on",
+        "off: guests of the host, or this guest, may send any frame; for kernels without packet filters",
+    ),
+    "vm_ipv6": Known(
+        "host",
+        "",
+        "IPv6 addresses, by commas, that the virtual machine has on networks that it shares with others",
+    ),
+    "vm_vlan_pool": Known(
+        "global", "2-4094", "VLAN ids for virtual clusters: numbers and ranges by commas, as in 100-199,300"
+    ),
     "ib_pkey_pool": Known(
         "global",
         "",

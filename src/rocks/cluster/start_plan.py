@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.cluster.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.cluster.names import shown
 from rocks.cluster.values import read_number
-from rocks.cluster.vm_network import Function, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Direct, Function, Tap, Unconnected
 from rocks.errors import BusyError, StateError, UserError
 from rocks.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
 from rocks.wire.agent import DiskWanted, LinkWanted
@@ -38,6 +39,7 @@ class StartPlan:
     autostart: bool
     assumed_state: AssumedState
     notes: tuple[str, ...] = ()
+    network: FilterPlan = FilterPlan(is_on=False)
 
 
 class AlreadyRunningError(StateError):
@@ -73,11 +75,13 @@ def plan_start(
     lease_token: int,
     promised_memory_mb: int,
     neighbours: Mapping[int, Sequence[str]],
+    was_cut_off: bool = False,
 ) -> StartPlan | AlreadyStarted:
     """The plan for one machine, or an error that says who can mend what.
 
     `promised_memory_mb` is what machines earlier in the same command will take on this host; `neighbours` maps
-    a VLAN id to all hosts on which machines of that VLAN are placed.
+    a VLAN id to all hosts on which machines of that VLAN are placed. `was_cut_off`: an earlier start under this lease
+    did not come to its end, so a paused domain of it is one that was not let go yet.
     """
     container = container_of(vm)
     domain = next((domain for domain in facts.domains if domain.name == vm.name), None)
@@ -90,7 +94,10 @@ def plan_start(
         if domain.token == lease_token:
             return AlreadyStarted((f"{vm.name} was already brought up by a command that was cut off",))
         raise StateError(f"The host {vm.name} is already running.")
-    _check_domain(vm, domain)
+    if not (was_cut_off and domain is not None and domain.state == "paused" and domain.token == lease_token):
+        _check_domain(vm, domain)
+    network = plan_filter(vm, connections)
+    _check_filter(vm, container, network, facts)
     _check_size(vm, container, facts, promised_memory_mb)
     _check_functions(vm, container, connections)
     return StartPlan(
@@ -98,7 +105,8 @@ def plan_start(
         links=_links(vm, container, connections, facts, neighbours),
         autostart=vm.host.attribute("kvm_autostart") == "true",
         assumed_state="absent" if domain is None else domain.state,
-        notes=notes,
+        notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
+        network=network,
     )
 
 
@@ -124,7 +132,7 @@ def memory_reserve_mb(container: Host) -> int:
 
 
 def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkWanted, ...]:
-    """The network devices that a machine's taps hang on, each once."""
+    """The network devices that a machine's interfaces hang on, each once; those of the site are only looked at."""
     is_local = container.attribute("vlan_transport") == LOCAL_TRANSPORT
     links = {
         tap.device: LinkWanted(
@@ -137,7 +145,21 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkWa
         for tap in connections
         if isinstance(tap, Tap)
     }
+    for connection in connections:
+        if isinstance(connection, Direct):
+            links[connection.device] = LinkWanted(connection.device, "site_device", None, 0)
+        elif isinstance(connection, Bridged) and not connection.is_open_vswitch:
+            links[connection.bridge] = LinkWanted(connection.bridge, "site_bridge", None, 0)
     return tuple(links.values())
+
+
+def _check_filter(vm: VirtualMachine, container: Host, network: FilterPlan, facts: HostFacts) -> None:
+    if network.is_on and network.senders and not facts.has_filters:
+        raise StateError(
+            f"{vm.name} is not started: the kernel of {container.name} cannot filter what guests send; load its "
+            f"modules sch_ingress, cls_bpf and act_gact, or, where everybody may trust all guests, "
+            f"rocks set host attr {container.name} vm_filter off"
+        )
 
 
 def _check_domain(vm: VirtualMachine, domain: DomainFact | None) -> None:

@@ -53,6 +53,14 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A macvtap on the container's own device `device`, which others of the site use as well."""
+
+    mac: str
+    device: str
+
+
+@dataclass(frozen=True)
 class Unconnected:
     """An interface for which the container has no device; `reason` says what is missing."""
 
@@ -60,7 +68,10 @@ class Unconnected:
     reason: str
 
 
-Connection = Tap | Bridged | Function | Unconnected
+Connection = Tap | Bridged | Direct | Function | Unconnected
+
+DIRECT_OPTION = "macvtap"
+"""Option of a container's interface: guests get a macvtap on it, and it need not be a bridge."""
 
 FUNCTION_OPTION = "sriov"
 """Option of a virtual machine's interface that asks for a virtual function."""
@@ -70,9 +81,14 @@ ANY_SOURCE_OPTION = "sriov-nospoofchk"
 """Besides: the adapter trusts the guest, or lets it send under any address."""
 
 
+def long_vlan_name(parent: str, vlan: int) -> str:
+    """What a VLAN device would be called if names could be of any length."""
+    return f"{parent}.{vlan}"
+
+
 def vlan_device(parent: str, vlan: int) -> str:
     """The name of a VLAN device; a name too long for the kernel becomes `v<id>-<8 hex digits of the parent>`."""
-    name = f"{parent}.{vlan}"
+    name = long_vlan_name(parent, vlan)
     if len(name) <= LONGEST_DEVICE_NAME:
         return name
     return f"v{vlan}-{hashlib.sha256(parent.encode()).hexdigest()[:8]}"
@@ -82,8 +98,9 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
     """The connection of each enabled interface with a MAC, taps first, else in the database's order.
 
     An interface on a VLAN that the container carries becomes a tap; one on a subnet of the container with the
-    same VLAN id becomes a bridge's port; one whose device is linked into Open vSwitch by hand is skipped. One with the
-    option `sriov` gets a virtual function of the same device instead of a tap or a port.
+    same VLAN id becomes a bridge's port, or a macvtap of its own where the device has the option `macvtap`; one
+    whose device is linked into Open vSwitch by hand is skipped. One with the option `sriov` gets a virtual function of
+    the same device instead of any of these.
     """
     found = [
         connection
@@ -110,6 +127,8 @@ def _connection(interface: Interface, container: Sequence[Interface]) -> Connect
         return _missing(interface)
     if physical.module == "ovs-link":
         return None
+    if physical.has_option(DIRECT_OPTION):
+        return Direct(interface.mac, physical.device)
     return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
 
 

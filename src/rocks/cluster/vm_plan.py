@@ -146,22 +146,6 @@ def plan_vms(wishes: Sequence[VmWish], stock: Stock, mac_base: str, mac_mask: st
     return [_plan_vm(wish, stock, free) for wish in wishes]
 
 
-def plan_vlan(wanted: int | None, used: Iterable[int]) -> int:
-    """A VLAN id for a new cluster: the wanted one, else the lowest free one from 2 on.
-
-    UserError when the wanted one is in use; StateError when none is free.
-    """
-    taken = set(used)
-    if wanted is not None:
-        if wanted in taken:
-            raise UserError(f"Vlan ID ({wanted}) is in use; leave vlan= out and a free one is chosen")
-        return wanted
-    for vlan in range(2, 4095):
-        if vlan not in taken:
-            return vlan
-    raise StateError("could not find a free Vlan ID: 2 to 4094 are all in use; remove a cluster")
-
-
 def image_folder(container: Host, partitions: Iterable[tuple[str | None, str | None]]) -> str:
     """Where the container keeps disk images: attribute `vm_image_directory`, else its largest partition.
 

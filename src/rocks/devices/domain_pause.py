@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.domain_checks import awake, refuse_newer_lease
 from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.domain_xml import DomainDocument
 from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
 
 
@@ -19,11 +22,14 @@ def ensure_paused(domains: DomainSteps, wish: PauseDomain) -> Change:
     return CHANGED
 
 
-def ensure_resumed(domains: DomainSteps, wish: ResumeDomain) -> Change:
-    """Let a paused guest go on. StateError when it is neither paused nor running."""
+def ensure_resumed(
+    domains: DomainSteps, wish: ResumeDomain, secure: Callable[[DomainDocument], Change]
+) -> Change:
+    """Let a paused guest go on, `secure` before. StateError when it is neither paused nor running."""
     found = domains.find(wish.name)
     if found is not None and found.state == "paused":
         refuse_newer_lease(found, wish.token)
+        secure(domains.document(wish.name))
         domains.resume(wish.name)
         return CHANGED
     awake(domains, wish.name, wish.token)

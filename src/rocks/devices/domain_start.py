@@ -9,6 +9,7 @@ from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.domain_checks import ACTIVE, AWAKE
 from rocks.devices.domain_steps import DomainSteps
+from rocks.devices.domain_xml import DomainDocument
 from rocks.errors import BusyError, RocksError, StateError, ToolError
 from rocks.wire.agent import StartDomain
 from rocks.wire.facts import DomainFact
@@ -37,7 +38,7 @@ def runs_already(wish: StartDomain, found: Optional[DomainFact]) -> bool:
         _refuse_other_lease(wish, found)
         if found.state in AWAKE:
             return True
-        if found.state == "paused":
+        if found.state == "paused" and wish.assumed_state is None:
             raise StateError(f"{wish.name} is paused: `rocks resume host vm {wish.name}` lets it go on")
     state = "absent" if found is None else found.state
     if wish.assumed_state not in (None, state):
@@ -52,15 +53,24 @@ def runs_already(wish: StartDomain, found: Optional[DomainFact]) -> bool:
     return False
 
 
-def ensure_running(domains: DomainSteps, wish: StartDomain, prepare: Callable[[], Prepared]) -> Change:
+def ensure_running(
+    domains: DomainSteps,
+    wish: StartDomain,
+    prepare: Callable[[], Prepared],
+    secure: Callable[[DomainDocument], Change],
+) -> Change:
     """Bring a domain to running under the wish's lease.
 
-    `prepare` is called only when it has to be started, before anything of it is touched. A start that fails
-    leaves no definition behind. StateError as `runs_already`.
+    `prepare` is called only when it has to be started, before anything of it is touched; `secure` when its devices are
+    there and its guest does not run yet. A start that fails leaves no definition behind. A domain that is paused, as
+    was assumed, is one whose start was cut off: it is brought to its end. StateError as `runs_already`.
     """
     found = _settled(domains, wish.name)
     if runs_already(wish, found):
         return _ensure_autostart(domains, wish, found)
+    if found is not None and found.state == "paused":
+        _let_go(domains, wish.name, secure)
+        return CHANGED
     xml, notes = prepare()
     if found is not None:
         if found.token is None:
@@ -71,6 +81,7 @@ def ensure_running(domains: DomainSteps, wish: StartDomain, prepare: Callable[[]
     try:
         domains.set_autostart(wish.name, wish.autostart)
         _start(domains, wish.name)
+        _let_go(domains, wish.name, secure)
     except RocksError:
         with contextlib.suppress(RocksError):  # the first error is the one to tell
             domains.destroy(wish.name)
@@ -111,11 +122,16 @@ def _ensure_autostart(domains: DomainSteps, wish: StartDomain, found: Optional[D
     return CHANGED
 
 
+def _let_go(domains: DomainSteps, name: str, secure: Callable[[DomainDocument], Change]) -> None:
+    secure(domains.document(name))
+    domains.resume(name)
+
+
 def _start(domains: DomainSteps, name: str) -> None:
     try:
-        domains.start(name)
+        domains.start_paused(name)
     except ToolError as error:
         if not any(words in str(error) for words in _PASSING):
             raise
         wait_seconds(_RETRY_AFTER_SECONDS)
-        domains.start(name)
+        domains.start_paused(name)

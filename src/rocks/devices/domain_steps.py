@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional, Protocol, Tuple
 
+from rocks.devices.domain_xml import DomainDocument
 from rocks.wire.facts import ConsoleFact, DomainFact
 
 
@@ -29,8 +30,11 @@ class DomainSteps(Protocol):
     def set_autostart(self, name: str, wanted: bool) -> None:
         """Whether the domain is started when the host boots."""
 
-    def start(self, name: str) -> None:
-        """Start a defined domain; from its managed save when it has one."""
+    def document(self, name: str) -> DomainDocument:
+        """The domain's document; of one that runs, with the names of its devices on this host."""
+
+    def start_paused(self, name: str) -> None:
+        """Start a defined domain, from its managed save when it has one; its guest does not run yet."""
 
     def destroy(self, name: str) -> None:
         """Take the power away; nothing is done to a domain that does not run or exist."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 from xml.etree.ElementTree import Element
 
+from rocks.devices.interface_xml import (
+    LEASE,
+    LEASE_NAMESPACE,
+    NO_ADDRESS,
+    GuestInterface,
+    SenderWords,
+    address_of,
+    function_interfaces,
+    interfaces_of,
+    mac_of,
+    pci_address,
+    put_address,
+    senders_of,
+    wants_filter,
+)
 from rocks.errors import IncoherentError, UserError
 from rocks.units import KIB_PER_MB
 from rocks.wire.facts import ConsoleFact
 
-LEASE_NAMESPACE = "urn:rocks:lease"
-_LEASE = f"{{{LEASE_NAMESPACE}}}lease"
-
 # so that a document of ours or of libvirt keeps its prefixes when it is written again
 ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
-
-
-_ADDRESS_PARTS = ("domain", "bus", "slot", "function")
-"""Of a PCI address, as libvirt's XML has them: hexadecimal numbers."""
-
-NO_ADDRESS = "0000:00:00.0"
-"""What the frontend writes, which does not know a function's: at that address is the host's own bridge."""
 
 
 class DomainDocument(NamedTuple):
@@ -44,7 +49,7 @@ class DomainDocument(NamedTuple):
     @property
     def token(self) -> Optional[int]:
         """The lease's token, None for a domain that is not of this system."""
-        lease = self.root.find(f"metadata/{_LEASE}")
+        lease = self.root.find(f"metadata/{LEASE}")
         text = "" if lease is None else lease.get("token", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -73,7 +78,22 @@ class DomainDocument(NamedTuple):
         """PCI addresses of the host's devices that the guest gets, as 0000:03:00.1."""
         places = self.root.findall("devices/hostdev[@type='pci']/source/address")
         places += self.root.findall("devices/interface[@type='hostdev']/source/address")
-        return tuple(_pci_address(place) for place in places)
+        return tuple(pci_address(place) for place in places)
+
+    @property
+    def interfaces(self) -> Tuple[GuestInterface, ...]:
+        """As `interface_xml.interfaces_of`."""
+        return interfaces_of(self.root)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the host is to filter what the guest sends, and there is a device to filter it on."""
+        return wants_filter(self.root) and bool(self.interfaces)
+
+    @property
+    def senders(self) -> Dict[str, SenderWords]:
+        """As `interface_xml.senders_of`."""
+        return senders_of(self.root)
 
     @property
     def console(self) -> ConsoleFact:
@@ -126,7 +146,7 @@ def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
 
 def function_addresses(document: DomainDocument) -> Dict[str, str]:
     """MAC address, in lower case → PCI address of each interface that is a virtual function."""
-    return {_mac_of(interface): _address_of(interface) for interface in _function_interfaces(document.root)}
+    return {mac_of(interface): address_of(interface) for interface in function_interfaces(document.root)}
 
 
 def with_functions(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
@@ -146,9 +166,9 @@ def with_functions(document: DomainDocument, addresses: Mapping[str, str]) -> Do
     if not wanted:
         return document
     root = _copy(document)
-    interfaces = {_mac_of(interface): interface for interface in _function_interfaces(root)}
+    interfaces = {mac_of(interface): interface for interface in function_interfaces(root)}
     for mac in wanted:
-        _put_address(interfaces[mac], addresses[mac])
+        put_address(interfaces[mac], addresses[mac])
     return _written(root)
 
 
@@ -166,31 +186,6 @@ def _written(root: Element) -> DomainDocument:
     return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
 
 
-def _function_interfaces(root: Element) -> List[Element]:
-    return root.findall("devices/interface[@type='hostdev']")
-
-
-def _address_of(interface: Element) -> str:
-    address = interface.find("source/address")
-    if address is None:
-        return NO_ADDRESS
-    return "{:04x}:{:02x}:{:02x}.{:x}".format(*(int(address.get(part, "0"), 16) for part in _ADDRESS_PARTS))
-
-
-def _put_address(interface: Element, address: str) -> None:
-    for old in interface.findall("source"):
-        interface.remove(old)
-    domain, bus, slot_and_function = address.split(":")
-    slot, function = slot_and_function.split(".")
-    values = (f"0x{domain}", f"0x{bus}", f"0x{slot}", f"0x{function}")
-    source = ElementTree.SubElement(interface, "source")
-    ElementTree.SubElement(source, "address", {"type": "pci", **dict(zip(_ADDRESS_PARTS, values))})
-
-
-def _mac_of(interface: Element) -> str:
-    return (_attribute(interface, "mac", "address") or "").lower()
-
-
 def _listed(macs: Iterable[str]) -> str:
     return ", ".join(sorted(macs)) or "none"
 
@@ -203,17 +198,3 @@ def _listen_address(graphics: Element) -> Optional[str]:
 def _attribute(parent: Any, child: str, name: str) -> Optional[str]:
     element = None if parent is None else parent.find(child)
     return None if element is None else element.get(name)
-
-
-def _pci_address(place: Element) -> str:
-    domain, bus, slot, function = (_part(place, name) for name in ("domain", "bus", "slot", "function"))
-    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
-
-
-def _part(place: Element, name: str) -> int:
-    """A number of a PCI address as libvirt writes it, 0x03 or 3."""
-    text = place.get(name, "0")
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise UserError(f"the domain XML has a PCI address whose {name} is {text[:40]!r}") from None

@@ -13,7 +13,7 @@ from typing import Any, Container, Dict, Iterator, NamedTuple, Optional, Set, Tu
 import libvirt  # noqa: TID251 - this is the door
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.devices.domain_xml import parse_domain
+from rocks.devices.domain_xml import DomainDocument, parse_domain
 from rocks.errors import HostError, StateError, ToolError
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
@@ -112,10 +112,15 @@ class Domains:
         with _refusal(f"set the autostart of {name}"):
             self._existing(name).setAutostart(wanted)
 
-    def start(self, name: str) -> None:
-        """As `DomainSteps.start`."""
+    def document(self, name: str) -> DomainDocument:
+        """As `DomainSteps.document`."""
+        with _refusal(f"tell what {name} is"):
+            return parse_domain(self._existing(name).XMLDesc())
+
+    def start_paused(self, name: str) -> None:
+        """As `DomainSteps.start_paused`."""
         with _refusal(f"start {name}"):
-            self._existing(name).create()
+            self._existing(name).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
     def destroy(self, name: str) -> None:
         """As `DomainSteps.destroy`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Container, Dict, Iterator, List, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.link_rules import (
@@ -19,53 +19,79 @@ from rocks.devices.link_rules import (
     alias_of,
     check_link,
     check_parent,
+    check_site_device,
+    is_of_site,
+    is_ours,
+    is_used,
     no_vlans,
     refuse_other_device,
+    refuse_taken_vlan,
 )
 from rocks.devices.netlink import IFF_NOARP, IFF_UP, IPRoute, NetlinkDumpInterrupted, NetlinkError
 from rocks.errors import ToolError
 from rocks.wire.agent import LinkWanted
 
 _MOST_LISTINGS = 20
+_SILENT = (
+    ("ipv6", "disable_ipv6", "1"),
+    ("ipv4", "rp_filter", "1"),
+    ("ipv4", "forwarding", "0"),
+    ("ipv4", "arp_ignore", "8"),
+    ("ipv4", "drop_unicast_in_l2_multicast", "1"),
+)
 
 
 class Links:
     """The network devices of the network namespace that this process is in."""
 
     def ensure(self, wanted: LinkWanted) -> Change:
-        """Have the device, up, with its MTU.
-
-        StateError when its parent is missing, down or of a smaller MTU, when another device has its name, or when
-        the kernel has no 802.1Q; UserError for a name or number that cannot be.
-        """
+        """As `LinkSteps.ensure`."""
         check_link(wanted)
         with _netlink(f"make the network device {wanted.device}") as route:
             links = {link.name: link for link in _read_links(route)}
+            if is_of_site(wanted):
+                check_site_device(wanted, links)
+                return UNCHANGED
             parent = check_parent(wanted, links)
+            refuse_taken_vlan(wanted, links, parent)
             existing = links.get(wanted.device)
             if existing is None:
                 _make(route, wanted, parent)
                 existing = _read_links(route, wanted.device)[0]
+                refuse_other_device(wanted, existing, parent)
                 _finish(route, wanted, existing)
                 return CHANGED
             refuse_other_device(wanted, existing, parent)
             return _finish(route, wanted, existing)
 
     def remove_if_unused(self, wanted: LinkWanted) -> Change:
-        """Remove the device if it was made here and nothing hangs on it any more."""
+        """As `LinkSteps.remove_if_unused`."""
         check_link(wanted)
         with _netlink(f"remove the network device {wanted.device}") as route:
             links = _read_links(route)
             existing = next((link for link in links if link.name == wanted.device), None)
-            if existing is None or existing.alias != alias_of(wanted):
-                return UNCHANGED
-            if any(existing.number in (link.parent, link.master) for link in links):
+            if existing is None or existing.alias != alias_of(wanted) or is_used(existing, links):
                 return UNCHANGED
             route.link("del", index=existing.number)
             return CHANGED
 
+    def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
+        """As `LinkSteps.remove_all_but`."""
+        with _netlink("remove network devices") as route:
+            links = _read_links(route)
+            surplus = [link for link in links if is_ours(link) and link.name not in devices]
+            removed = [link for link in surplus if not is_used(link, links)]
+            for link in removed:
+                route.link("del", index=link.number)
+        return tuple(link.name for link in removed)
+
+    def list(self) -> Tuple[Link, ...]:
+        """As `LinkSteps.list`."""
+        with _netlink("list its network devices") as route:
+            return tuple(_read_links(route))
+
     def has_8021q(self) -> bool:
-        """Whether the kernel can make VLAN devices, loading its module if need be.
+        """As `LinkSteps.has_8021q`.
 
         It is asked for one without a parent: without 802.1Q it says that it knows no such kind, with it that the
         parent is missing. Either way nothing is made.
@@ -83,6 +109,7 @@ def parse_link(message: Any) -> Link:
     information = message.get_attr("IFLA_LINKINFO")
     kind = information.get_attr("IFLA_INFO_KIND") if information else None
     details = information.get_attr("IFLA_INFO_DATA") if kind == "vlan" else None
+    statistics = message.get_attr("IFLA_STATS64") or {}
     return Link(
         number=message["index"],
         name=message.get_attr("IFLA_IFNAME"),
@@ -93,6 +120,9 @@ def parse_link(message: Any) -> Link:
         mtu=message.get_attr("IFLA_MTU"),
         is_up=bool(message["flags"] & IFF_UP),
         alias=message.get_attr("IFLA_IFALIAS") or "",
+        has_carrier=bool(message.get_attr("IFLA_CARRIER")),
+        received_bytes=statistics.get("rx_bytes", 0),
+        sent_bytes=statistics.get("tx_bytes", 0),
     )
 
 
@@ -119,8 +149,10 @@ def _make(route: Any, wanted: LinkWanted, parent: Optional[Link]) -> None:
     except NetlinkError as error:
         if error.code == errno.EOPNOTSUPP:
             raise no_vlans(wanted, Links().has_8021q()) from None
-        if error.code != errno.EEXIST:  # somebody made it just now; what it is will be compared
+        if error.code != errno.EEXIST:
             raise
+        # somebody made it just now, by this name or with this VLAN; what it is will be compared
+        refuse_taken_vlan(wanted, {link.name: link for link in _read_links(route)}, parent)
 
 
 def _finish(route: Any, wanted: LinkWanted, existing: Link) -> Change:
@@ -140,9 +172,15 @@ def _finish(route: Any, wanted: LinkWanted, existing: Link) -> Change:
 
 
 def _silence(device: str) -> None:
-    switch = Path("/proc/sys/net/ipv6/conf") / device / "disable_ipv6"
-    if switch.exists():
-        switch.write_text("1", "ascii")
+    """Have the host take no part: a guest that sends to the host's own MAC address finds nobody.
+
+    No route leads out by the device, so that with strict reverse path filtering (RFC 3704) no IPv4 packet that comes
+    in by it is the host's.
+    """
+    for family, switch, value in _SILENT:
+        path = Path("/proc/sys/net") / family / "conf" / device / switch
+        if path.exists():
+            path.write_text(value, "ascii")
 
 
 @contextmanager

@@ -39,3 +39,8 @@ NetlinkDumpInterrupted = _errors.NetlinkDumpInterrupted
 _flags = importlib.import_module("pyroute2.netlink.rtnl.ifinfmsg")
 IFF_NOARP: int = _flags.IFF_NOARP
 IFF_UP: int = _flags.IFF_UP
+_messages = importlib.import_module("pyroute2.netlink")
+Attribute: Any = _messages.nla
+"""Base class of netlink's attributes."""
+TrafficMessage: Any = importlib.import_module("pyroute2.netlink.rtnl.tcmsg").tcmsg
+"""Base class of messages on traffic control."""

@@ -14,9 +14,10 @@ from string import ascii_lowercase
 
 from lxml import etree
 
+from rocks.cluster.filter_plan import FilterPlan
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
-from rocks.cluster.vm_network import Bridged, Connection, Function, Tap
+from rocks.cluster.vm_network import Bridged, Connection, Direct, Function, Tap
 from rocks.errors import StateError, UserError
 from rocks.units import KIB_PER_MB
 
@@ -25,6 +26,7 @@ EMULATOR = "/usr/bin/qemu-system-x86_64"
 
 CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LEASE_NAMESPACE = "urn:rocks:lease"
+_NAMESPACES = {"rocks": LEASE_NAMESPACE}
 IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
 VIRT_TYPE = "hvm"
 BLOCK_DRIVER = {
@@ -106,8 +108,11 @@ def domain_lines(
     return block("global", document)
 
 
-def with_lease(lines: Sequence[str], token: int) -> str:
-    """The document with the lease's token in its metadata. StateError when it is not well-formed XML."""
+def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = None) -> str:
+    """The document with the lease's token in its metadata, and what its interfaces may send.
+
+    StateError when it is not well-formed XML.
+    """
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
         domain = etree.fromstring("\n".join(lines).encode(), parser)
@@ -119,12 +124,31 @@ def with_lease(lines: Sequence[str], token: int) -> str:
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(domain, "metadata")
-    tag = f"{{{LEASE_NAMESPACE}}}lease"
     # A document that was read back from libvirt has the lease of an earlier start.
-    for old in metadata.findall(tag):
+    for old in metadata.findall(f"{{{LEASE_NAMESPACE}}}*"):
         metadata.remove(old)
-    etree.SubElement(metadata, tag, {"token": str(token)}, nsmap={"rocks": LEASE_NAMESPACE})
+    lease = etree.SubElement(metadata, _ours("lease"), {"token": str(token)}, nsmap=_NAMESPACES)
+    if network is not None:
+        _add_network(lease, network)
     return etree.tostring(domain, encoding="unicode")
+
+
+def _add_network(lease: etree._Element, network: FilterPlan) -> None:
+    """Read by `devices.domain_xml` on the host, where the hook needs it before the guest runs.
+
+    Inside the lease: of several elements of one namespace in the metadata, libvirt 9.0 keeps the first.
+    """
+    words = {"filter": "on" if network.is_on else "off"}
+    element = etree.SubElement(lease, _ours("network"), words)
+    for sender in network.senders:
+        words = {"mac": full_mac(sender.mac), "side": "shared" if sender.is_shared else "own"}
+        if sender.is_shared:
+            words |= {"ipv4": " ".join(sender.ipv4), "ipv6": " ".join(sender.ipv6)}
+        etree.SubElement(element, _ours("sender"), words)
+
+
+def _ours(tag: str) -> str:
+    return f"{{{LEASE_NAMESPACE}}}{tag}"
 
 
 def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
@@ -171,7 +195,7 @@ def _cpu_and_memory(vm: VirtualMachine) -> list[str]:
 def _interfaces(connections: Sequence[Connection]) -> list[str]:
     lines: list[str] = []
     for connection in connections:
-        if isinstance(connection, Tap):
+        if isinstance(connection, Tap | Direct):
             kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
             model = _element("model", {"type": "virtio"})
         elif isinstance(connection, Bridged):

@@ -7,6 +7,7 @@ from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
 
 from rocks.errors import BugError
 from rocks.wire.codec import tagged
+from rocks.wire.errors import AgentError
 from rocks.wire.facts import (
     AdapterFacts,
     AdaptersRequest,
@@ -18,10 +19,13 @@ from rocks.wire.facts import (
     ProbeRequest,
 )
 from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionWanted
+from rocks.wire.links import LinkKind, LinkWanted
+from rocks.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.wire.request import Request
 
+__all__ = ["AgentError", "LinkKind", "LinkWanted"]
+
 DiskFormat = Literal["raw", "qcow2"]
-LinkKind = Literal["vlan", "local_bridge"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
 
@@ -34,20 +38,6 @@ class DiskWanted:
     format: DiskFormat
     size_gb: int
     is_block: bool
-
-
-@dataclass(frozen=True)
-class LinkWanted:
-    """A network device that guests hang on: an 802.1Q device over `parent`, or a bridge without uplink.
-
-    The bridge has no parent. `mtu` None leaves what the kernel gives it.
-    """
-
-    device: str
-    kind: LinkKind
-    parent: Optional[str]
-    vlan: int
-    mtu: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -137,14 +127,6 @@ Deed = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain]
 
 
 @dataclass(frozen=True)
-class AgentError:
-    """An error as it crosses the border: its family (`rocks.errors.FAMILIES`) and its sentence."""
-
-    family: str
-    message: str
-
-
-@dataclass(frozen=True)
 class DeedOutcome:
     """How one deed ended. `changed` is False when all was as wanted before; `notes` are for the person."""
 
@@ -186,6 +168,8 @@ CALLS: Dict[str, Call] = {
         Call("probe", ProbeRequest, ProbeFact, 60.0),
         Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
         Call("adapters", AdaptersRequest, AdapterFacts, 60.0),
+        Call("network", NetworkRequest, NetworkFacts, 15.0),
+        Call("sync_links", SyncLinksRequest, SyncLinksReply, 60.0),
     )
 }
 """Every question a host can be asked."""

@@ -70,6 +70,7 @@ class HostFacts:
     memory_mb: int
     cpus: int
     has_8021q: bool
+    has_filters: bool
     accelerator: Accelerator
     domains: Tuple[DomainFact, ...]
     disks: Tuple[DiskFact, ...]

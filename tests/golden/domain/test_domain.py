@@ -13,6 +13,7 @@ import pytest
 from lxml import etree
 
 import rocks.render.domain
+from rocks.cluster.filter_plan import FilterPlan, Sender
 from rocks.render.domain import domain_lines, with_lease
 from tests.golden.domain.cases import CASES, Case
 from tests.golden.files import check_golden
@@ -20,6 +21,13 @@ from tests.golden.files import check_golden
 FOLDER = Path(__file__).parent
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 SOURCE = Path(rocks.render.domain.__file__)
+NETWORK = FilterPlan(
+    True,
+    (
+        Sender("76:77:6e:80:00:00", False),
+        Sender("76:77:6e:80:0:1", True, ("203.0.113.9",), ("2001:db8::9", "2001:db8::a")),
+    ),
+)
 
 
 def render(case: Case) -> list[str]:
@@ -43,12 +51,12 @@ def test_the_document_is_the_one_that_is_kept(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_document_is_valid_with_and_without_a_lease(name: str, schema: etree.RelaxNG) -> None:
     lines = render(CASES[name])
-    for text in ("\n".join(lines), with_lease(lines, 7)):
+    for text in ("\n".join(lines), with_lease(lines, 7, NETWORK)):
         assert schema.validate(etree.fromstring(text)), schema.error_log.last_error
 
 
 def test_the_document_with_a_lease_is_the_one_that_is_kept() -> None:
-    text = with_lease(render(CASES["compute_in_a_cluster"]), 7)
+    text = with_lease(render(CASES["compute_in_a_cluster"]), 7, NETWORK)
     check_golden(FOLDER / "compute_in_a_cluster_with_lease.xml", text + "\n")
 
 
@@ -78,7 +86,7 @@ def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
     sys.settrace(trace)
     try:
         for case in CASES.values():
-            with_lease(render(case), 7)
+            with_lease(render(case), 7, NETWORK)
         lines = render(CASES["nothing_but_itself"])
         with_lease(with_lease(lines, 7).splitlines(), 8)
         domain_lines(CASES["nothing_but_itself"].vm, [], filters={"global": list})

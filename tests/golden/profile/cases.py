@@ -58,7 +58,7 @@ CASES = {
         "client",
     ),
     "vm_host_of_rpm_without_images": on_site(
-        vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local"), "client"
+        vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local", vm_filter="off"), "client"
     ),
     "compute": on_site(
         replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"

@@ -20,6 +20,12 @@ macvtap
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-kvm.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
+sch_ingress
+cls_bpf
+act_gact
+ROCKS-END-1
+rocks_file /etc/modules-load.d/rocks-filter.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
 # Frames of guests on bridges are not the host's firewall's; the dash: where there is no bridge filter, nothing is set.
 -net.bridge.bridge-nf-call-iptables = 0
 -net.bridge.bridge-nf-call-ip6tables = 0
@@ -31,6 +37,9 @@ rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module 8021q
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module sch_ingress cls_bpf act_gact
+ROCKS-END-1
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module macvtap
 for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
   if [ -e "$setting" ] && [ "$(cat "$setting")" != 0 ]; then
@@ -40,6 +49,8 @@ for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
 done
 if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
   rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
+  rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  rocks_unit_enabled rocks-links.service
 else
   rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
 fi

@@ -36,6 +36,8 @@ for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
 done
 if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
   rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
+  rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  rocks_unit_enabled rocks-links.service
 else
   rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
 fi

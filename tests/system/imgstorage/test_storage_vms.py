@@ -315,7 +315,7 @@ def test_a_machine_that_runs_keeps_its_image(storage: Storage, monkeypatch: pyte
     vm = storage.add_vm("restarted")
     mapped_lines(storage, vm)
     domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
-    facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, "kvm", (domain,), (), ())
+    facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, True, "kvm", (domain,), (), ())
     with monkeypatch.context() as patch:
         patch.setattr(ask_hosts, "ask_facts", lambda *_: {HOST: facts})
         message = storage.refused(*STOP, vm, END)

@@ -193,6 +193,8 @@ class ThreeMachines:
         self.done("add network private 127.0.0.0 255.0.0.0")
         self.done("add network public 203.0.113.0 255.255.255.0")
         self.done("set host attr head kvm true")
+        if not links.has_filters():
+            self.done("set attr vm_filter off")
         for number, name in enumerate(HOSTS):
             port = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name]).port
             self.done(f"add host {name} membership='VM Container' rack=1 rank={number} cpus=2")

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from rocks.agent import host
 from rocks.agent.hook import RELEASED_FOLDER, check_start, note_end
+from rocks.devices.fake.filters import FakeFilters
 from rocks.devices.fake.functions import FakeFunctions
+from rocks.devices.fake.links import FakeLinks
 from rocks.devices.function_records import FunctionRecords, GivenFunctions
 from rocks.devices.leases import Leases
+from rocks.devices.link_plans import LinkPlans
 from rocks.errors import IncoherentError, StateError, UserError
 from rocks.wire.agent import FunctionWanted
+from rocks.wire.links import LinkWanted
 
 BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
@@ -29,8 +34,30 @@ def test_an_overtaken_lease_is_refused(tmp_path: Path) -> None:
 def test_other_moments_are_not_looked_at(tmp_path: Path) -> None:
     """Only the moment before a start can be refused."""
     Leases(tmp_path).admit("a", 7)
-    for words in (["a", "release", "end", "-"], ["a", "start", "begin", "-"], ["a"], []):
+    for words in (["a", "release", "end", "-"], ["a", "started", "begin", "-"], ["a"], []):
         check_start(words, "no XML at all", tmp_path)
+
+
+NETWORKED = """<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="7"/></metadata><devices>
+<interface type='direct'><mac address='02:00:00:00:00:01'/><source dev='p.7'/><target dev='macvtap0'/></interface>
+</devices></domain>"""
+
+
+def test_no_start_without_devices_and_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before libvirt makes anything the planned devices come back; before QEMU is executed the filter is set."""
+    links, filters = FakeLinks(), FakeFilters()
+    monkeypatch.setattr(host, "_netlink", lambda: links)
+    monkeypatch.setattr(host, "_filters", lambda: filters)
+    LinkPlans(tmp_path).remember("a", (LinkWanted("p.7", "local_bridge", None, 7),))
+    check_start(BEFORE, NETWORKED, tmp_path)
+    assert "p.7" in links.links and filters.rules == {}
+    execution = ["a", "start", "begin", "-"]
+    check_start(execution, NETWORKED, tmp_path)
+    assert [rule.reason for rule in filters.rules["macvtap0"]] == ["tagged", "mac", "control"]
+    filters.missing.append("macvtap0")
+    with pytest.raises(StateError, match="no network device macvtap0"):
+        check_start(execution, NETWORKED, tmp_path)
+    check_start(execution, NETWORKED.replace('token="7"', 'tokens="7"'), tmp_path)
 
 
 def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rocks.cluster.filter_plan import FilterPlan, Sender
 from rocks.cluster.start_plan import (
     LEAST_FREE_BYTES,
     AlreadyStarted,
@@ -18,16 +19,17 @@ from rocks.cluster.start_plan import (
     memory_reserve_mb,
     plan_start,
 )
-from rocks.cluster.vm_network import Bridged, Connection, Function, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Connection, Direct, Function, Tap, Unconnected
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskWanted, LinkWanted
 from rocks.wire.facts import DiskFact, DomainFact, HostFacts
-from tests.unit.machines import container, machine
+from tests.unit.machines import container, interface, machine
 
 IMAGE = "/images/web.vda"
 TAP = Tap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
 VLAN = LinkWanted("peth0.4", "vlan", "peth0", 4, 9000)
+SITE_BRIDGE = LinkWanted("eth0", "site_bridge", None, 0)
 BRIDGE = LinkWanted("peth0.4", "local_bridge", None, 4, 9000)
 
 
@@ -66,6 +68,7 @@ def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **value
         "memory_mb": 8192,
         "cpus": 4,
         "has_8021q": True,
+        "has_filters": True,
         "accelerator": "tcg",
         "fenced": (),
     }
@@ -92,7 +95,11 @@ def started(*words: Any, **values: Any) -> StartPlan:
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
     assert plan(facts()) == StartPlan(
-        disks=(DiskWanted(IMAGE, "raw", 36, False),), links=(), autostart=False, assumed_state="absent"
+        disks=(DiskWanted(IMAGE, "raw", 36, False),),
+        links=(),
+        autostart=False,
+        assumed_state="absent",
+        network=FilterPlan(is_on=True),
     )
 
 
@@ -258,7 +265,7 @@ def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
 
 def test_a_vlan_device_is_wanted_once_for_all_taps_on_it() -> None:
     taps = (TAP, replace(TAP, mac="76:77:6e:80:00:01"), Bridged("76:77:6e:80:00:02", "eth0"))
-    assert started(facts(), connections=taps).links == (VLAN,)
+    assert started(facts(), connections=taps).links == (VLAN, SITE_BRIDGE)
 
 
 def test_without_8021q_the_way_out_is_named() -> None:
@@ -266,7 +273,8 @@ def test_without_8021q_the_way_out_is_named() -> None:
         StateError, match=r"no 802.1Q VLANs; .*rocks set host attr vmc-0-0 vlan_transport local"
     ):
         plan(facts(has_8021q=False), connections=(TAP,))
-    assert started(facts(has_8021q=False), connections=(Bridged("76:77:6e:80:00:02", "eth0"),)).links == ()
+    bridged = (Bridged("76:77:6e:80:00:02", "eth0"),)
+    assert started(facts(has_8021q=False), connections=bridged).links == (SITE_BRIDGE,)
 
 
 def test_a_host_may_keep_its_vlans_to_itself() -> None:
@@ -307,3 +315,70 @@ def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
         plan_start(vm, [function], facts(), 4, 0, {})
     assert isinstance(plan_start(vm, [replace(function, vlan=0)], facts(), 4, 0, {}), StartPlan)
     assert isinstance(plan_start(machine(), [function], facts(), 4, 0, {}), StartPlan)
+
+
+def test_what_each_interface_may_send_goes_with_the_plan() -> None:
+    others = Bridged("76:77:6e:80:00:02", "eth0")
+    assert started(facts(), connections=(TAP, others)).network == FilterPlan(
+        True, (Sender(TAP.mac, False), Sender(others.mac, True))
+    )
+
+
+def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_off() -> None:
+    told = facts(has_filters=False)
+    with pytest.raises(
+        StateError, match=r"cannot filter what guests send; .*rocks set host attr vmc-0-0 vm_filter off"
+    ):
+        plan(told, connections=(TAP,))
+    assert started(told).network.senders == ()
+    for vm in (machine(place=container(vm_filter="off")), machine(attributes={"vm_filter": "OFF"})):
+        found = started(told, vm, (TAP,))
+        assert not found.network.is_on
+        assert "web runs without a packet filter (vm_filter=off of" in found.notes[-1]
+    with pytest.raises(StateError, match='vm_filter of web is "no"; it must be on or off'):
+        plan(facts(), machine(attributes={"vm_filter": "no"}), (TAP,))
+
+
+def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
+    """Neither is a kernel without filters refused for it, nor is anything said when the filter is off."""
+    function = Function("76:77:6e:80:00:02", "eth0", "peth0", 4)
+    told = facts(has_filters=False)
+    assert started(told, connections=(function,)).network == FilterPlan(True, ())
+    with pytest.raises(StateError, match="cannot filter what guests send"):
+        plan(told, connections=(function, TAP))
+    assert started(told, machine(attributes={"vm_filter": "off"}), (function,)).notes == ()
+
+
+def test_addresses_of_the_sender() -> None:
+    words = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
+    found = started(facts(), machine(attributes=words), (Direct("76:77:6e:80:00:02", "eth1"),))
+    assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
+    assert found.links == (LinkWanted("eth1", "site_device", None, 0),)
+    for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
+        with pytest.raises(StateError, match="no IPv6 address that a machine can have"):
+            plan(facts(), machine(attributes={"vm_ipv6": wrong}), (TAP,))
+    with pytest.raises(StateError, match="has 9 addresses, and 8 are the most"):
+        plan(facts(), machine(attributes={"vm_ipv6": ",".join(f"fd00::{n}" for n in range(1, 10))}), (TAP,))
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    eth0 = interface("eth0", "web", mac=TAP.mac, ip="10.1.0")
+    vm = machine()
+    vm = replace(vm, host=replace(vm.host, interfaces=(eth0,)))
+    with pytest.raises(StateError, match='eth0 of web has the ip address "10.1.0", which is none'):
+        plan(facts(), vm, (Direct(TAP.mac, "eth1"),))
+    found = started(
+        facts(),
+        replace(vm, host=replace(vm.host, interfaces=(replace(eth0, ip="10.1.0.9"),))),
+        (Direct(TAP.mac, "eth1"),),
+    )
+    assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
+
+
+def test_a_start_that_was_cut_off_before_its_guest_ran_is_finished() -> None:
+    ours = facts(domain(state="paused", token=7))
+    found = plan_start(machine(), (), ours, 7, 0, {}, was_cut_off=True)
+    assert isinstance(found, StartPlan) and found.assumed_state == "paused"
+    for told, was_cut_off in ((ours, False), (facts(domain(state="paused", token=6)), True)):
+        with pytest.raises(StateError, match="web is paused, not off"):
+            plan_start(machine(), (), told, 7, 0, {}, was_cut_off)

@@ -12,6 +12,7 @@ from rocks.cluster.records import Interface
 from rocks.cluster.vm_network import (
     LONGEST_DEVICE_NAME,
     Bridged,
+    Direct,
     Function,
     Tap,
     Unconnected,
@@ -47,6 +48,14 @@ def test_the_network_of_the_machines_own_interface_does_not_matter_for_a_tap() -
 def test_a_device_without_the_p_for_those_with_novtap(options: str) -> None:
     carrier = [interface("bond0", options=options, **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
     assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "bond0.4", "bond0", 4, 1500)]
+
+
+def test_a_shared_network_by_a_macvtap_where_the_device_says_so() -> None:
+    carrier = [interface("eth1", options="novtap,macvtap", **PUBLIC)]
+    assert connect([guest(**PUBLIC)], carrier) == [Direct(MAC, "eth1")]
+    assert connect([guest(**PUBLIC)], [interface("eth1", options="macvtaps", **PUBLIC)]) == [
+        Bridged(MAC, "eth1")
+    ]
 
 
 def test_only_the_whole_word_novtap_counts() -> None:

@@ -19,7 +19,6 @@ from rocks.cluster.vm_plan import (
     Stock,
     VmWish,
     image_folder,
-    plan_vlan,
     plan_vms,
 )
 from rocks.errors import StateError, UserError
@@ -232,26 +231,3 @@ def test_where_images_cannot_go(attribute: str, partitions: list[tuple[str, str]
 def test_a_given_disk_needs_no_place() -> None:
     (vm,) = plan(wish(disk="phy:/dev/vg/a,sda,scsi", disk_size_gb=9), on=stock(partitions={}))
     assert [(disk.specification, disk.size_gb) for disk in vm.disks] == [("phy:/dev/vg/a,sda,scsi", 9)]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "used", "vlan"),
-    [
-        (None, [], 2),
-        (None, [2, 3], 4),
-        (None, [3], 2),
-        (None, [0, 1], 2),
-        (7, [2, 3], 7),
-        (1, [], 1),
-        (None, range(2, 4094), 4094),
-    ],
-)
-def test_the_lowest_free_vlan_from_two_on(wanted: int | None, used: list[int], vlan: int) -> None:
-    assert plan_vlan(wanted, used) == vlan
-
-
-def test_no_vlan_is_given_twice() -> None:
-    with pytest.raises(UserError, match=r"Vlan ID \(3\) is in use"):
-        plan_vlan(3, [2, 3])
-    with pytest.raises(StateError, match="could not find a free Vlan ID"):
-        plan_vlan(None, range(2, 4095))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rocks.devices import accelerator
+from rocks.devices.kernel_support import has_8021q, has_filters
 from rocks.devices.machine import parse_memory_kib, read_machine
 from rocks.devices.probe_guest import EXIT_STATUS, boot_sector
-from rocks.devices.vlan_support import has_8021q
 
 
 def test_the_probe_guest_is_a_boot_sector() -> None:
@@ -52,9 +52,9 @@ def test_without_the_device_nothing_is_booted(tmp_path: Path, monkeypatch: pytes
     assert [entry.name for entry in tmp_path.iterdir()] == ["kvm"]
 
 
-def test_vlan_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading netlink's library costs more than all the rest of a facts call."""
-    monkeypatch.setattr("rocks.devices.vlan_support._LOADED", tmp_path / "absent")
+    monkeypatch.setattr("rocks.devices.kernel_support._LOADED", tmp_path / "absent")
     asked = []
 
     def ask() -> bool:
@@ -64,9 +64,27 @@ def test_vlan_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch: p
     assert not has_8021q(tmp_path / "state", ask)
     assert not has_8021q(tmp_path / "state", ask)
     assert asked == [1]
-    monkeypatch.setattr("rocks.devices.vlan_support._LOADED", tmp_path)
+    monkeypatch.setattr("rocks.devices.kernel_support._LOADED", tmp_path)
     assert has_8021q(tmp_path / "state", ask)
     assert asked == [1]
+
+
+def test_packet_filters_need_not_be_asked_for_where_their_modules_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three of them; else the kernel is asked, once."""
+    modules = (tmp_path / "sch_ingress", tmp_path / "cls_bpf")
+    monkeypatch.setattr("rocks.devices.kernel_support._FILTER_MODULES", modules)
+    modules[0].mkdir()
+    asked = []
+
+    def ask() -> bool:
+        asked.append(1)
+        return False
+
+    assert not has_filters(tmp_path / "state", ask) and not has_filters(tmp_path / "state", ask)
+    modules[1].mkdir()
+    assert has_filters(tmp_path / "state", ask) and asked == [1]
 
 
 def test_the_machine_says_what_it_is() -> None:

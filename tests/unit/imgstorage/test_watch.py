@@ -34,7 +34,8 @@ class Host:
         self.mappings.ensure("a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}"))
         self.domains = FakeDomains()
         self.domains.define("<domain><name>a</name><memory>1</memory></domain>")
-        self.domains.start("a")
+        self.domains.start_paused("a")
+        self.domains.resume("a")
         self.store = HostStore(folder / "host.db")
         self.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="overlay"), {}))
 

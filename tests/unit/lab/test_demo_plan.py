@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from lab.demo_plan import CLUSTER, FRONTEND, Described, FrontendFacts, mac_pool_base, site_commands
 
-MACHINE = FrontendFacts(2, "rockspriv0", "rockspub0", has_vlans=True, image_folder="/images")
+MACHINE = FrontendFacts(
+    2, "rockspriv0", "rockspub0", has_vlans=True, has_filters=True, image_folder="/images"
+)
 
 
 def said(machine: FrontendFacts, described: Described) -> list[str]:
@@ -32,6 +34,12 @@ def test_only_a_kernel_without_vlans_gets_the_attribute() -> None:
     line = "set host attr head vlan_transport local"
     assert line not in said(MACHINE, Described())
     assert line in said(MACHINE._replace(has_vlans=False), Described())
+
+
+def test_only_a_kernel_without_packet_filters_gets_the_attribute() -> None:
+    line = "set host attr head vm_filter off"
+    assert line not in said(MACHINE, Described())
+    assert line in said(MACHINE._replace(has_filters=False), Described())
 
 
 def test_what_the_database_has_is_not_said_again() -> None:

@@ -66,7 +66,7 @@ def host_facts() -> dict[str, Any]:
     domain = DomainFact("vm-a-0", "u", "running", 7, 1024, 2, False, True, False)
     disk = DiskFact("/x", True, False, 10, 100, 90)
     facts: dict[str, Any] = encode(
-        HostFacts("h", "6.1", "x86_64", 2048, 4, True, "tcg", (domain,), (disk,), ("vm-a-0",))
+        HostFacts("h", "6.1", "x86_64", 2048, 4, True, True, "tcg", (domain,), (disk,), ("vm-a-0",))
     )
     return facts
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
+from xml.etree.ElementTree import SubElement
 
 from rocks.devices.domain_xml import DomainDocument, parse_domain
 from rocks.errors import RocksError, StateError, ToolError
@@ -84,8 +86,14 @@ class FakeDomains:
         with self._step("set_autostart"):
             self._change(self._existing(name), autostart=wanted)
 
-    def start(self, name: str) -> None:
-        """As `DomainSteps.start`."""
+    def document(self, name: str) -> DomainDocument:
+        """As `DomainSteps.document`."""
+        with self._lock:
+            domain = self._existing(name)
+            return domain.document if domain.state == "shutoff" else _with_devices(domain.document)
+
+    def start_paused(self, name: str) -> None:
+        """As `DomainSteps.start_paused`."""
         with self._step("start"):
             domain = self._existing(name)
             if domain.state != "shutoff":
@@ -93,7 +101,7 @@ class FakeDomains:
             for source in domain.document.root.iterfind("devices/disk/source[@file]"):
                 if not Path(source.get("file", "")).exists():
                     raise ToolError(f"libvirt on this host did not start {name}: No such file or directory")
-            self._change(domain, state="running", has_managed_save=False)
+            self._change(domain, state="paused", has_managed_save=False)
 
     def destroy(self, name: str) -> None:
         """As `DomainSteps.destroy`."""
@@ -180,6 +188,15 @@ class FakeDomains:
 
     def _change(self, domain: _Domain, **changes: Any) -> None:
         self._domains[domain.document.name] = replace(domain, **changes)
+
+
+def _with_devices(document: DomainDocument) -> DomainDocument:
+    root = copy.deepcopy(document.root)
+    for number, interface in enumerate(root.iterfind("devices/interface")):
+        if interface.get("type") != "hostdev":
+            name = "macvtap" if interface.get("type") == "direct" else "vnet"
+            SubElement(interface, "target", {"dev": f"{name}{number}"})
+    return DomainDocument(document.text, root)
 
 
 def _fact(domain: _Domain) -> DomainFact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Container, Dict, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.link_rules import (
@@ -10,8 +10,13 @@ from rocks.devices.link_rules import (
     alias_of,
     check_link,
     check_parent,
+    check_site_device,
+    is_of_site,
+    is_ours,
+    is_used,
     no_vlans,
     refuse_other_device,
+    refuse_taken_vlan,
 )
 from rocks.wire.agent import LinkWanted
 
@@ -26,7 +31,11 @@ class FakeLinks:
     def ensure(self, wanted: LinkWanted) -> Change:
         """As `LinkSteps.ensure`."""
         check_link(wanted)
+        if is_of_site(wanted):
+            check_site_device(wanted, self.links)
+            return UNCHANGED
         parent = check_parent(wanted, self.links)
+        refuse_taken_vlan(wanted, self.links, parent)
         existing = self.links.get(wanted.device)
         if existing is not None:
             refuse_other_device(wanted, existing, parent)
@@ -53,10 +62,22 @@ class FakeLinks:
         existing = self.links.get(wanted.device)
         if existing is None or existing.alias != alias_of(wanted):
             return UNCHANGED
-        if any(existing.number in (link.parent, link.master) for link in self.links.values()):
+        if is_used(existing, self.links.values()):
             return UNCHANGED
         del self.links[wanted.device]
         return CHANGED
+
+    def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
+        """As `LinkSteps.remove_all_but`."""
+        surplus = [link for link in self.links.values() if is_ours(link) and link.name not in devices]
+        removed = [link.name for link in surplus if not is_used(link, self.links.values())]
+        for name in removed:
+            del self.links[name]
+        return tuple(removed)
+
+    def list(self) -> Tuple[Link, ...]:
+        """As `LinkSteps.list`."""
+        return tuple(self.links.values())
 
     def has_8021q(self) -> bool:
         """As `LinkSteps.has_8021q`."""

@@ -8,7 +8,8 @@ class Command(rocks.commands.Command):
     """
     Set the options of hosts' interfaces: those of the driver, and words such as dhcp or noreport. For an interface of a
     virtual machine, sriov asks for a virtual function of its host's adapter (rocks set host sriov); with sriov-trust
-    besides the adapter trusts the guest, with sriov-nospoofchk it lets it send under any MAC address.
+    besides the adapter trusts the guest, with sriov-nospoofchk it lets it send under any MAC address. For an interface
+    of a host, macvtap gives guests on its network a macvtap each, so that it need be no bridge.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.

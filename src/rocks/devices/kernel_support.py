@@ -1,4 +1,4 @@
-"""Whether this host's kernel has 802.1Q, without loading netlink's library each time."""
+"""Whether this host's kernel has 802.1Q and packet filters, without loading netlink's library each time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ from typing import Callable, Dict
 
 from rocks.devices.state_folder import ensure_folder, read_json, write_whole
 
-_FILE = "vlan-support.json"
+_VLANS, _FILTERS = "vlan-support.json", "filter-support.json"
 _LOADED = Path("/proc/net/vlan")
+_FILTER_MODULES = tuple(Path("/sys/module") / name for name in ("sch_ingress", "cls_bpf", "act_gact"))
 
 
 def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
     """What the kernel shows, else what it said before, else what it says now, which is remembered for this boot."""
-    if _LOADED.is_dir():
-        return True
-    memory = read_json(state_folder / _FILE)
+    return _LOADED.is_dir() or _remembered(state_folder / _VLANS, "has_8021q", ask_kernel)
+
+
+def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
+    """What the kernel shows, else what it said before, else what it says now, which is remembered for this boot."""
+    return all(path.is_dir() for path in _FILTER_MODULES) or _remembered(
+        state_folder / _FILTERS, "has_filters", ask_kernel
+    )
+
+
+def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:
+    memory = read_json(file)
     key = _key()
-    if memory.get("key") == key and isinstance(memory.get("has_8021q"), bool):
-        return bool(memory["has_8021q"])
+    if memory.get("key") == key and isinstance(memory.get(name), bool):
+        return bool(memory[name])
     answer = ask_kernel()
-    ensure_folder(state_folder)
-    write_whole(state_folder / _FILE, json.dumps({"key": key, "has_8021q": answer}, indent=1) + "\n")
+    ensure_folder(file.parent)
+    write_whole(file, json.dumps({"key": key, name: answer}, indent=1) + "\n")
     return answer
 
 

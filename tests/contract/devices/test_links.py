@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -39,6 +40,12 @@ class World(Protocol):
     def take_guest_off(self, device: str) -> None:
         """The guest has ended."""
 
+    def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
+        """A VLAN device of somebody else."""
+
+    def setting(self, family: str, device: str, name: str) -> str:
+        """How the kernel's own protocols treat a device."""
+
     def find(self, name: str) -> Link | None:
         """A device as it is."""
 
@@ -58,6 +65,12 @@ class FakeWorld:
 
     def take_guest_off(self, device: str) -> None:
         del self.fake.links["macvtap0"]
+
+    def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
+        self.fake.add(name, "vlan", self.fake.links[parent], is_up=is_up, vlan=vlan)
+
+    def setting(self, family: str, device: str, name: str) -> str:
+        pytest.skip("settings of the kernel's own protocols are not kept in memory")
 
     def find(self, name: str) -> Link | None:
         return self.fake.links.get(name)
@@ -105,6 +118,24 @@ class RealWorld:
 
     def take_guest_off(self, device: str) -> None:
         self._ask(lambda route: route.link("del", ifname="macvtap0"))
+
+    def remove_all_but(self, devices: Container[str]) -> tuple[str, ...]:
+        return self.run(lambda: self._links.remove_all_but(devices))
+
+    def list(self) -> tuple[Link, ...]:
+        return self.run(self._links.list)
+
+    def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
+        def make(route: Any) -> None:
+            number = route.link_lookup(ifname=parent)[0]
+            route.link("add", ifname=name, kind="vlan", link=number, vlan_id=vlan)
+            if is_up:
+                route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
+
+        self._ask(make)
+
+    def setting(self, family: str, device: str, name: str) -> str:
+        return self.run(lambda: Path(f"/proc/sys/net/{family}/conf/{device}/{name}").read_text().strip())
 
     def find(self, name: str) -> Link | None:
         from rocks.devices.links import parse_link
@@ -269,14 +300,88 @@ def test_another_vlan_device_of_the_same_name(world: World) -> None:
         world.links.ensure(LinkWanted("ptrunk.7", "vlan", "eth5", 7))
 
 
+def test_a_vlan_that_something_else_has(world: World) -> None:
+    """Over the same parent; and a device of the wanted name that somebody else has made and uses."""
+    need_8021q(world)
+    world.add("trunk")
+    world.add_vlan("storage", "trunk", 7)
+    with pytest.raises(
+        StateError, match="VLAN 7 over trunk is taken on this host by storage, so ptrunk.7 cannot"
+    ):
+        world.links.ensure(VLAN)
+    assert world.find("ptrunk.7") is None
+    world.add_vlan("trunk.8", "trunk", 8)
+    with pytest.raises(
+        StateError, match="trunk.8 exists on this host and is a VLAN device that this system has not"
+    ):
+        world.links.ensure(LinkWanted("trunk.8", "vlan", "trunk", 8))
+
+
+def test_one_that_was_cut_off_in_the_making_is_finished(world: World) -> None:
+    """It is of the right kind, nameless and down: the kernel takes an alias only afterwards."""
+    need_8021q(world)
+    world.add("trunk")
+    world.add_vlan("ptrunk.7", "trunk", 7, is_up=False)
+    assert world.links.ensure(VLAN).changed
+    made = world.find("ptrunk.7")
+    assert made is not None and (made.is_up, made.alias) == (True, "rocks:7")
+
+
+def test_what_nobody_plans_is_removed(world: World) -> None:
+    """But for what is planned, used, or somebody else's; all are in the list."""
+    world.add("eth7")
+    for vlan in (7, 8, 9):
+        world.links.ensure(LinkWanted(f"p.{vlan}", "local_bridge", None, vlan))
+    world.hang_guest_on("p.9")
+    assert world.links.remove_all_but({"p.7"}) == ("p.8",)
+    assert {"eth7", "p.7", "p.9"} <= {link.name for link in world.links.list()}
+    assert world.find("p.8") is None
+
+
+def test_devices_of_the_site(world: World) -> None:
+    """There, up, and a bridge where one is wanted; nothing is done to them."""
+    bridge, device = LinkWanted("p.7", "site_bridge", None, 0), LinkWanted("eth7", "site_device", None, 0)
+    for wanted in (bridge, device):
+        with pytest.raises(
+            StateError, match=f"no network device {wanted.device}, on which the guest belongs"
+        ):
+            world.links.ensure(wanted)
+    world.add("eth7", is_up=False)
+    with pytest.raises(StateError, match="eth7 of this host is down"):
+        world.links.ensure(device)
+    world.links.ensure(LinkWanted("p.7", "local_bridge", None, 7))
+    world.add("eth8")
+    assert not world.links.ensure(bridge).changed
+    assert not world.links.ensure(LinkWanted("eth8", "site_device", None, 0)).changed
+    with pytest.raises(StateError, match="eth8 of this host is no bridge"):
+        world.links.ensure(LinkWanted("eth8", "site_bridge", None, 0))
+    assert not world.links.remove_if_unused(bridge).changed
+    with pytest.raises(UserError):
+        world.links.ensure(LinkWanted("eth8", "site_device", "eth7", 0))
+
+
+def test_the_host_takes_no_part(world: World) -> None:
+    """No IPv6, no ARP, no IPv4 that comes in by a device without routes."""
+    world.links.ensure(BRIDGE)
+    assert world.setting("ipv6", "pprivate.7", "disable_ipv6") == "1"
+    assert [
+        world.setting("ipv4", "pprivate.7", name) for name in ("rp_filter", "forwarding", "arp_ignore")
+    ] == [
+        "1",
+        "0",
+        "8",
+    ]
+
+
 def test_a_kernel_without_8021q(world: World) -> None:
-    """The refusal names the attribute that does without."""
+    """The refusal names the attribute that does without; a kernel that has them makes the device."""
     if isinstance(world, FakeWorld):
         world.fake = FakeLinks(knows_8021q=False)
         world.links = world.fake
-    if world.links.has_8021q():
-        pytest.skip("this kernel has 802.1Q")
     world.add("trunk")
+    if world.links.has_8021q():
+        assert world.links.ensure(VLAN).changed
+        return
     with pytest.raises(RocksError, match="set the host attribute vlan_transport=local"):
         world.links.ensure(VLAN)
     assert world.find("ptrunk.7") is None

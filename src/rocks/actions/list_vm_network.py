@@ -1,0 +1,118 @@
+"""How virtual machines are connected: what the database wants, and what their hosts say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rocks.actions.ask_hosts import ask_facts
+from rocks.actions.describe_vm import connections_of
+from rocks.actions.reach_hosts import open_fleet
+from rocks.actions.show_vm_states import STATUS_SECONDS
+from rocks.cluster.lease_plan import place_of
+from rocks.cluster.mac_pool import mac_number
+from rocks.cluster.vm_network import Bridged, Direct, Function, Tap, long_vlan_name
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import BugError, HostError, RocksError
+from rocks.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.cluster.records import Interface, VirtualMachine
+    from rocks.cluster.vm_network import Connection
+    from rocks.database.connection import Database
+
+UNKNOWN, OFF, UP, DOWN, UNCONNECTED = "unknown", "off", "up", "down", "unconnected"
+
+
+@dataclass(frozen=True)
+class ConnectedInterface:
+    """An interface of a machine. `fact` is its host's word, None without any; `long_name` is a shortened link's."""
+
+    vm: str
+    interface: Interface
+    host: str | None
+    link: str
+    long_name: str
+    state: str
+    fact: InterfaceFact | None = None
+
+
+@dataclass(frozen=True)
+class VmNetworks:
+    """The interfaces in the order of their machines, and hosts that did not answer; `asked` counts all hosts."""
+
+    interfaces: tuple[ConnectedInterface, ...]
+    failed: dict[str, RocksError] = field(default_factory=dict)
+    asked: int = 0
+
+
+def list_vm_networks(database: Database, names: Sequence[str]) -> VmNetworks:
+    """All interfaces of the named virtual machines; each host is asked once, all at the same time."""
+    machines = table.load_vms(database, names)
+    held = leases.read_leases(database, [vm.name for vm in machines])
+    places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
+    hosts = sorted({host for host in places.values() if host})
+    answers = _ask(database, hosts)
+    facts = {
+        (host, fact.domain, mac_number(fact.mac)): fact
+        for host, answer in answers.items()
+        if not isinstance(answer, RocksError)
+        for fact in answer.interfaces
+    }
+    failed = {host: answer for host, answer in answers.items() if isinstance(answer, RocksError)}
+    found = [
+        _connected(vm, interface, places[vm.name], failed, facts)
+        for vm in machines
+        for interface in vm.host.interfaces
+        if interface.mac and not interface.kvm_disabled
+    ]
+    return VmNetworks(tuple(found), failed, len(hosts))
+
+
+def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | RocksError]:
+    answers: dict[str, NetworkFacts | RocksError] = {
+        host: HostError(f"{host} is not in the cluster database any more, so it cannot be asked")
+        for host in hosts
+    }
+    with open_fleet(database, hosts) as fleet:
+        fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
+        ask_facts(database, fleet, fenced, limit_seconds=STATUS_SECONDS)
+        requests = {host: NetworkRequest() for host in hosts if host in fleet.names}
+        for host, answer in fleet.call(requests, STATUS_SECONDS):
+            is_answer = isinstance(answer, NetworkFacts | RocksError)
+            answers[host] = answer if is_answer else BugError(f"{host} answered with {type(answer).__name__}")
+    return answers
+
+
+def _connected(
+    vm: VirtualMachine,
+    interface: Interface,
+    host: str | None,
+    failed: dict[str, RocksError],
+    facts: dict[tuple[str, str, int | None], InterfaceFact],
+) -> ConnectedInterface:
+    connection = next((c for c in connections_of(vm) if getattr(c, "mac", None) == interface.mac), None)
+    link, long_name = _link(connection)
+    fact = facts.get((host or "", vm.name, mac_number(interface.mac or "")))
+    if fact is not None:
+        link, state = fact.source or link, UP if fact.is_up and fact.has_carrier else DOWN
+    elif host is None or host in failed:
+        state = UNKNOWN
+    else:
+        state = OFF if link else UNCONNECTED
+    return ConnectedInterface(vm.name, interface, host, link, long_name, state, fact)
+
+
+def _link(connection: Connection | None) -> tuple[str, str]:
+    """What the interface hangs on, or is to hang on, and its long name where the name had to be shortened."""
+    if isinstance(connection, Tap):
+        long_name = long_vlan_name(connection.parent, connection.vlan)
+        return connection.device, "" if long_name == connection.device else long_name
+    if isinstance(connection, Bridged):
+        return connection.bridge, ""
+    if isinstance(connection, Function):
+        return connection.parent, ""
+    return (connection.device, "") if isinstance(connection, Direct) else ("", "")

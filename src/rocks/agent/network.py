@@ -1,0 +1,107 @@
+"""How the guests of this host are connected, as libvirt and the kernel have it."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from rocks.agent.host import Host
+from rocks.devices.domain_checks import ACTIVE
+from rocks.devices.domain_xml import DomainDocument, function_addresses
+from rocks.devices.filter_steps import Drops, GuestDevice
+from rocks.devices.interface_xml import GuestInterface
+from rocks.devices.link_rules import Link
+from rocks.errors import RocksError, StateError
+from rocks.wire.network import DropCount, FilterState, InterfaceFact, NetworkFacts, NetworkRequest
+
+_Connected = Tuple[DomainDocument, GuestInterface, GuestDevice]
+
+
+def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
+    """All interfaces of the running domains of this system; one that the kernel does not have is left out."""
+    documents = _documents(host)
+    connected = [found for document in documents for found in _interfaces(document)]
+    if not connected and not any(function_addresses(document) for document in documents):
+        return NetworkFacts(())
+    links = {link.name: link for link in host.links().list()}
+    drops = host.filters().read([device for _, _, device in connected]) if connected else {}
+    facts = [_fact(*found, links, drops.get(found[2].name, ())) for found in connected]
+    facts += [fact for document in documents for fact in _functions(host, document, links)]
+    return NetworkFacts(tuple(fact for fact in facts if fact is not None))
+
+
+def _documents(host: Host) -> List[DomainDocument]:
+    documents = []
+    for fact in host.domains().facts():
+        if fact.state in ACTIVE and fact.token is not None:
+            try:
+                documents.append(host.domains().document(fact.name))
+            except StateError:
+                continue  # it has ended meanwhile
+    return documents
+
+
+def _interfaces(document: DomainDocument) -> List[_Connected]:
+    return [
+        (document, interface, GuestDevice(interface.device, interface.is_macvtap))
+        for interface in document.interfaces
+        if interface.device is not None
+    ]
+
+
+def _fact(
+    document: DomainDocument,
+    interface: GuestInterface,
+    device: GuestDevice,
+    links: Dict[str, Link],
+    drops: Drops,
+) -> Optional[InterfaceFact]:
+    link = links.get(device.name)
+    if link is None:
+        return None
+    below = links.get(interface.source or "")
+    # what a guest sends is sent by a macvtap, but received by a tap
+    received, sent = link.received_bytes, link.sent_bytes
+    return InterfaceFact(
+        domain=document.name,
+        mac=interface.mac,
+        device=device.name,
+        source=interface.source or "",
+        vlan=below.vlan if below is not None else None,
+        is_up=link.is_up and (below is None or below.is_up),
+        has_carrier=link.has_carrier and (below is None or below.has_carrier),
+        received_bytes=received if device.is_macvtap else sent,
+        sent_bytes=sent if device.is_macvtap else received,
+        filter=_filter_state(document, drops),
+        drops=tuple(DropCount(reason, frames) for reason, frames in drops),
+    )
+
+
+def _filter_state(document: DomainDocument, drops: Drops) -> FilterState:
+    if drops:
+        return "on"
+    return "missing" if document.is_filtered else "off"
+
+
+def _functions(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterator[InterfaceFact]:
+    """The virtual functions that the machine was given, by the host's own record of them."""
+    addresses = function_addresses(document)
+    try:
+        given = host.given_functions.read(document.name) if addresses else None
+    except RocksError:
+        return  # its next start or stop tells what is wrong with the record
+    for function in given.functions if given is not None else ():
+        address, adapter = addresses.get(function.mac.lower()), links.get(function.device)
+        if address is not None:
+            yield InterfaceFact(
+                domain=document.name,
+                mac=function.mac,
+                device=address,
+                source=function.device,
+                vlan=function.vlan or None,
+                is_up=adapter is not None and adapter.is_up,
+                has_carrier=adapter is not None and adapter.has_carrier,
+                received_bytes=None,
+                sent_bytes=None,
+                filter="adapter" if function.checks_source else "off",
+                drops=(),
+            )

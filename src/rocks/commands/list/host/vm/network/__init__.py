@@ -1,0 +1,89 @@
+"""`rocks list host vm network`"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import rocks.commands
+from rocks.database.vms import which_are_vms
+from rocks.errors import EXIT_SOME_HOSTS_FAILED
+
+if TYPE_CHECKING:
+    from rocks.actions.list_vm_network import ConnectedInterface, VmNetworks
+
+HEADER = (
+    "vm-host",
+    "iface",
+    "mac",
+    "vlan",
+    "host",
+    "link",
+    "device",
+    "state",
+    "received",
+    "sent",
+    "filter",
+    "dropped",
+    "why",
+)
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Show how virtual machines are connected, as their physical hosts have it, all asked at the same time.
+
+    LINK is the host's device that the interface hangs on (a shortened name is followed by the long one), DEVICE the
+    interface's own device there. STATE is up, down, off (the machine does not run), unconnected (its host has no
+    device for it) or unknown (the host did not answer within 5 seconds; the exit status tells it too). RECEIVED and
+    SENT are the guest's bytes. FILTER is on, off (attribute vm_filter) or missing; DROPPED are frames that the guest
+    sent and its host did not let through, and WHY counts them by reason.
+
+    Of a virtual function (SR-IOV) LINK is the adapter and DEVICE the PCI address; FILTER is adapter, or off with the
+    option sriov-nospoofchk, and what comes by is not counted.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts; all when none is given. Those that are no virtual machines are left out.
+    </arg>
+
+    <example cmd='list host vm network vm-vc1-0'>
+    One machine.
+    </example>
+    <related>list host vm</related>
+    <related>report host vlan</related>
+    """
+
+    MustBeRoot = 0
+    RefusesUnknownParameters = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a row for each interface."""
+        from rocks.actions.list_vm_network import list_vm_networks  # hosts are reached by heavy libraries
+
+        networks = list_vm_networks(self.db, which_are_vms(self.db, self.getHostnames(args)))
+        self.beginOutput()
+        for found in networks.interfaces:
+            self.addOutput(found.vm, _cells(found))
+        self.endOutput(header=HEADER)
+        self._tell_failures(networks)
+
+    def _tell_failures(self, networks: VmNetworks) -> None:
+        for host, error in networks.failed.items():
+            print(f"Error: {host}: {error}", file=sys.stderr)
+        if networks.failed:
+            all_failed = len(networks.failed) == networks.asked
+            first = next(iter(networks.failed.values()))
+            self.exit_status = first.exit_status if all_failed else EXIT_SOME_HOSTS_FAILED
+
+
+def _cells(found: ConnectedInterface) -> tuple[object, ...]:
+    fact, interface = found.fact, found.interface
+    link = f"{found.link}({found.long_name})" if found.long_name else found.link
+    start = (interface.device, interface.mac, interface.vlan or None, found.host, link)
+    if fact is None:
+        return (*start, None, found.state, None, None, None, None, None)
+    why = ",".join(f"{drop.reason}={drop.frames}" for drop in fact.drops if drop.frames)
+    dropped = None if fact.sent_bytes is None else sum(drop.frames for drop in fact.drops)
+    return (*start, fact.device, found.state, fact.received_bytes, fact.sent_bytes, fact.filter, dropped, why)
