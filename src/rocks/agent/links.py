@@ -9,6 +9,7 @@ from typing import Iterator, List, Sequence, Tuple
 from rocks.agent.host import Host
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import UNCHANGED, Change
+from rocks.devices.domain_checks import ACTIVE
 from rocks.devices.domain_xml import DomainDocument
 from rocks.devices.guest_filters import ensure_filtered
 from rocks.devices.link_rules import is_ours
@@ -70,11 +71,13 @@ def restore_links(host: Host, deadline_seconds: float) -> Tuple[List[str], List[
 
 def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
     """Have the devices of these machines, remove ours that no machine needs, and keep the plan for the next boot."""
-    plans = {name: host.link_plans.recall(name) for name in request.kept}
-    plans.update({plan.name: plan.links for plan in request.plans})
-    wanted = {link.device: link for links in plans.values() for link in links}
-    host.link_plans.replace(plans)
     with _locked(host, shared=False):
+        # a machine that was started after the frontend had read its records keeps what it has
+        awake = [fact.name for fact in host.domains().facts() if fact.state in ACTIVE]
+        plans = {name: host.link_plans.recall(name) for name in (*awake, *request.kept)}
+        plans.update({plan.name: plan.links for plan in request.plans})
+        wanted = {link.device: link for links in plans.values() for link in links}
+        host.link_plans.replace(plans)
         outcomes = [_synchronised(host, link) for link in wanted.values()]
         removed = host.links().remove_all_but(wanted)
         left = [link.name for link in host.links().list() if is_ours(link)]
