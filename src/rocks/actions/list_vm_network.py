@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rocks.actions.ask_hosts import ask_facts
 from rocks.actions.describe_vm import connections_of
 from rocks.actions.reach_hosts import open_fleet
-from rocks.actions.show_vm_states import STATUS_SECONDS
 from rocks.cluster.lease_plan import place_of
 from rocks.cluster.mac_pool import mac_number
 from rocks.cluster.vm_network import Bridged, Direct, Function, Tap, long_vlan_name
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Interface, VirtualMachine
     from rocks.cluster.vm_network import Connection
     from rocks.database.connection import Database
+
+ANSWER_SECONDS = 10.0
+"""How long the listing waits for a host; longer than for states, since a host loads its netlink library for it."""
 
 UNKNOWN, OFF, UP, DOWN, UNCONNECTED = "unknown", "off", "up", "down", "unconnected"
 
@@ -79,9 +81,9 @@ def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | R
     }
     with open_fleet(database, hosts) as fleet:
         fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
-        ask_facts(database, fleet, fenced, limit_seconds=STATUS_SECONDS)
+        ask_facts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
         requests = {host: NetworkRequest() for host in hosts if host in fleet.names}
-        for host, answer in fleet.call(requests, STATUS_SECONDS):
+        for host, answer in fleet.call(requests, ANSWER_SECONDS):
             is_answer = isinstance(answer, NetworkFacts | RocksError)
             answers[host] = answer if is_answer else BugError(f"{host} answered with {type(answer).__name__}")
     return answers

@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
 
     LINK is the host's device that the interface hangs on (a shortened name is followed by the long one), DEVICE the
     interface's own device there. STATE is up, down, off (the machine does not run), unconnected (its host has no
-    device for it) or unknown (the host did not answer within 5 seconds; the exit status tells it too). RECEIVED and
+    device for it) or unknown (the host did not answer within 10 seconds; the exit status tells it too). RECEIVED and
     SENT are the guest's bytes. FILTER is on, off (attribute vm_filter) or missing; DROPPED are frames that the guest
     sent and its host did not let through, and WHY counts them by reason.
 
