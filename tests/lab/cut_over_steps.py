@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 
 from rocks.clock import Deadline
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge
+from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, Table
 from rocks.devices.mappings import Mappings
-from rocks.errors import RocksError
+from rocks.errors import BusyError, RocksError
 
 DISK, ORIGIN = "disk", "disk-origin"
 _POOL = Path("/dev/zvol/vmpool")
 _MERGE_SECONDS = 200.0
+_ATTEMPTS, _PAUSE_SECONDS = 5, 1.0
 _KILLS = 16
 _LONGEST_MOVE_SECONDS = 3.0
 _SWITCHER_SECONDS = 1.0
@@ -39,12 +40,12 @@ def main(step: str) -> None:
         mappings.ensure(ORIGIN, remote)
         mappings.ensure(DISK, snapshot)
     elif step == "move":
-        tell(step, mappings.switch(ORIGIN, local, remote).stall_seconds)
+        tell(step, switched(mappings, ORIGIN, local, remote))
     elif step == "merge":
-        tell(step, mappings.switch(DISK, merge, snapshot).stall_seconds)
+        tell(step, switched(mappings, DISK, merge, snapshot))
     elif step == "end":
         wait_until_merged(mappings)
-        tell(step, mappings.switch(DISK, local, merge).stall_seconds)
+        tell(step, switched(mappings, DISK, local, merge))
         mappings.ensure_gone(ORIGIN, Deadline(20))
     elif step == "remove":
         mappings.ensure_gone(DISK, Deadline(20))
@@ -52,6 +53,15 @@ def main(step: str) -> None:
         kill_moves(mappings, remote, local)
     else:
         raise SystemExit(f"no step {step}")
+
+
+def switched(mappings: Mappings, name: str, table: Table, live: Table) -> float:
+    """The stall in seconds. As by the daemon, a switch that was given up for its length is tried again."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(BusyError):
+            return mappings.switch(name, table, live).stall_seconds
+        time.sleep(_PAUSE_SECONDS)
+    return mappings.switch(name, table, live).stall_seconds
 
 
 def kill_moves(mappings: Mappings, remote: Linear, local: Linear) -> None:
