@@ -57,13 +57,19 @@ class ImageSite:
         self.nas.copy_in(Path(lab.instruments.__file__).parent / "verifier.py", _VERIFIER)
 
     def state(self) -> str:
-        """What `rocks list host storagemap` says of the image; why it says nothing, where its NAS does not answer."""
+        """What `rocks list host storagemap` says of the image; why it says nothing, where its NAS does not answer.
+
+        `mapped` alone is an image that is local: one that is turning to its copy is `mapped, busy`.
+        """
         answer = self.site.rocks("list", "host", "storagemap", NAS, "json=yes")
         if answer.exit_status != 0:
             return f"not told: {answer.error_text}"
         rows = json.loads(answer.text or "[]")
         found = [row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME]
-        return str(found[0]["state"]) if found else "absent"
+        if not found:
+            return "absent"
+        word = str(found[0]["state"])
+        return f"{word}, busy" if word == "mapped" and found[0]["locked"] else word
 
     def wait_for_state(self, state: str, deadline_seconds: float = 180) -> None:
         """Until the image is in that state."""
