@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.cluster.addresses import choose_address
-from rocks.cluster.image_settings import SaidSettings, daemon_settings
+from rocks.cluster.image_settings import PRIVATE_NETWORK, SaidSettings, daemon_settings
 from rocks.cluster.profile_values import effective_attributes, network_value, pool_values, split_values
 from rocks.database.appliances import load_appliances
 from rocks.database.hosts import find_local_host, names_like
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from rocks.database.appliances import Appliance
     from rocks.database.connection import Database
 
-_PRIVATE = "private"
 _DEFAULT_GRAPH = "default"
 _DEFAULT_ARCHITECTURE = "x86_64"
 
@@ -96,8 +95,10 @@ def _values(site: HostOfSite) -> dict[str, Value]:
 def _identity(site: HostOfSite) -> dict[str, Value]:
     """The entities that every host has (specification §6.3), its addresses those on the network private."""
     host, appliance = site.host, site.appliance
-    address = choose_address(((one.subnet or "", one.ip) for one in host.interfaces if one.ip), _PRIVATE)
-    mac = next((one.mac for one in host.interfaces if one.mac and one.subnet == _PRIVATE), None)
+    address = choose_address(
+        ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
+    )
+    mac = next((one.mac for one in host.interfaces if one.mac and one.subnet == PRIVATE_NETWORK), None)
     none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
     return {
         "hostname": host.name,
@@ -114,7 +115,7 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
 
 def _storage_values(site: HostOfSite) -> dict[str, Value]:
     """The configuration of the image daemons, and the network that they use."""
-    zone = next((network.dns_zone for network in site.networks if network.name == _PRIVATE), "")
+    zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
     try:
         settings = daemon_settings(site.host, site.frontend, zone, SaidSettings())
     except StateError as error:

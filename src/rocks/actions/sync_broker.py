@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.actions.find_broker import find_broker
 from rocks.actions.reach_hosts import fleet_addresses
 from rocks.clock import utc_now
+from rocks.cluster.image_settings import BROKER_ATTRIBUTE
 from rocks.cluster.storage_roles import storage_roles
 from rocks.database.attributes import resolve_attributes
-from rocks.database.hosts import local_host
+from rocks.database.hosts import find_local_host, local_host
 from rocks.errors import StateError, ToolError, UserError
 from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
@@ -39,8 +41,11 @@ def sync_broker(database: Database) -> SyncedBroker:
     """Give the broker a user for each host that has a certificate and a role in image storage, and no others.
 
     Its own certificate is issued or renewed, the list of revoked ones given. StateError when this machine has no
-    broker, ToolError when it does not run.
+    broker, or the site's is another's; ToolError when it does not run.
     """
+    elsewhere = broker_elsewhere(database)
+    if elsewhere:
+        raise StateError(_not_ours(elsewhere, local_host(database)))
     control = broker_control()
     if not control.is_here:
         raise StateError(
@@ -64,6 +69,14 @@ def sync_broker(database: Database) -> SyncedBroker:
     if changed:
         control.forget_read_files()
     return SyncedBroker(tuple(sorted(names)), removed, changed)
+
+
+def broker_definitions(database: Database) -> str:
+    """What a broker on another host must import: as `sync_broker` does it here, and a user for each node with a role.
+
+    One without a certificate cannot come in, user or not.
+    """
+    return definitions(_storage_nodes(database))
 
 
 def give_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
@@ -91,6 +104,39 @@ def node_authority() -> Authority:
 def broker_control() -> BrokerControl:
     """The broker of this machine."""
     return BrokerControl(read_broker_settings())
+
+
+def own_broker(database: Database) -> BrokerControl | None:
+    """The broker of this machine, None when it has none or the site's is on another host."""
+    control = broker_control()
+    return control if control.is_here and not broker_elsewhere(database) else None
+
+
+def broker_elsewhere(database: Database) -> str:
+    """The host of the site's broker, '' when that is this machine."""
+    node = find_local_host(database)
+    server = find_broker(database, node) if node else node
+    return "" if server is None or server == node else server
+
+
+def _not_ours(server: str, node: str) -> str:
+    """Which files a broker on another host needs: a node's own are good for a service as well."""
+    return (
+        f"the attribute {BROKER_ATTRIBUTE} says that the message broker of images is on {server}, and this command "
+        f"sets up that of {node} only: who runs the one on {server} sets it up, with what `rocks report broker` and "
+        f"`rocks report broker definitions=yes` print, and with what rocks add host certificate {server} and rocks "
+        f"sync host certificate {server} put into /etc/rocks/pki there: node.pem as broker.pem, ca.crt as ca.crt, "
+        f"revoked.pem as crls/{_list_file_name()}; if {server} is {node}, or shall be: rocks remove attr "
+        f"{BROKER_ATTRIBUTE}"
+    )
+
+
+def _list_file_name() -> str:
+    authority = node_authority()
+    try:
+        return authority.list_file_name()
+    except FileNotFoundError:  # no certificate was issued yet
+        return "HASH.r0 (HASH as of openssl crl -hash)"
 
 
 def _ensure_own_certificate(database: Database, authority: Authority) -> None:

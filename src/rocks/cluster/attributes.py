@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.names import check_attribute_name, shown
 from rocks.errors import UserError
+from rocks.wire.imgstorage_conf import DEFAULT_TRANSFERS, MOST_TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,9 +113,15 @@ KNOWN = {
         "global", "", "zone of the network for images; unset, that of the network private"
     ),
     "imgstorage-pool": Known("host", "", "pool in the daemons' configuration instead of vm_container_zpool"),
-    "imgstorage-workers": Known("host", "8", "transfers that a NAS makes at the same time"),
+    "imgstorage-workers": Known(
+        "host",
+        str(DEFAULT_TRANSFERS),
+        f"transfers that a NAS makes at the same time, from 1 to {MOST_TRANSFERS}",
+    ),
     "RABBITMQ_Server": Known(
-        "global", "", "host of the message broker of images; unset, the frontend itself"
+        "global",
+        "",
+        "host of the message broker of images, if it is not the frontend, whose own rocks sync broker sets up",
     ),
     "HVM_Features": Known("host", "", "XML that replaces the default features"),
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),

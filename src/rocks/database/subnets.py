@@ -30,6 +30,12 @@ def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
     ]
 
 
+def zone_of(database: Database, name: str) -> str:
+    """The DNS zone of a network, '' when it has none or is none."""
+    networks = load_networks(database, [name])
+    return networks[0].dns_zone if networks else ""
+
+
 def find_network(database: Database, name: str, zone: str) -> tuple[str, str] | None:
     """(name, zone) of a network that has this name or this zone; None when there is none."""
     rows = database.rows(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from rocks.errors import HostError, StateError
+from rocks.wire.imgstorage_conf import DEFAULT_TRANSFERS, MOST_TRANSFERS
 
 PATH = Path("/etc/imgstorage.conf")
 STREAM_PORT = 7443
@@ -20,14 +21,15 @@ PORTAL_PORT = 3260
 
 
 class Configuration(NamedTuple):
-    """This node's name in the cluster, the frontend's, the zone of the storage network, the node's own pool, and how
-    many transfers a NAS has at once."""
+    """This node's name in the cluster, the frontend's, the zone of the storage network, the node's own pool, how many
+    transfers a NAS has at once, and the host of the message broker."""
 
     name: str
     frontend_name: str
     network: str
     default_pool: str
     transfers: int
+    broker_name: str
 
 
 def read_configuration(path: Path = PATH) -> Configuration:
@@ -47,15 +49,21 @@ def read_configuration(path: Path = PATH) -> Configuration:
         raise StateError(
             f"{path} is no list of one object; put there what `rocks report host imgstorage` says on the frontend"
         )
-    workers = _text(path, values, "img_sync_workers", "8")
-    if not workers.isdigit() or not 0 < int(workers) <= 64:
-        raise StateError(f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to 64 is needed")
+    # an empty text is that of an attribute without a value (specification §1.3)
+    workers = values.get("img_sync_workers") or str(DEFAULT_TRANSFERS)
+    if not _is_number_of_transfers(workers):
+        raise StateError(
+            f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to {MOST_TRANSFERS} is needed: set the "
+            "attribute imgstorage-workers, and put there what `rocks report host imgstorage` says on the frontend"
+        )
+    frontend = _text(path, values, "frontend_name")
     return Configuration(
         _text(path, values, "name"),
-        _text(path, values, "frontend_name"),
+        frontend,
         _text(path, values, "network", "local"),
         _text(path, values, "default_pool", "tank"),
         int(workers),
+        _text(path, values, "broker_name", frontend),
     )
 
 
@@ -72,6 +80,10 @@ def storage_address(node: str, network: str) -> str:
     raise HostError(
         f"Host {node} is unknown: neither {node.partition('.')[0]}.{network} nor {node} has an address"
     )
+
+
+def _is_number_of_transfers(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isdigit() and 0 < int(text) <= MOST_TRANSFERS
 
 
 def _text(path: Path, values: Any, key: str, default: Optional[str] = None) -> str:

@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple, Protocol
 
 from rocks.errors import RocksError
 from rocks.imgstorage.bus import BusSettings
-from rocks.imgstorage.configuration import Configuration, read_configuration
+from rocks.imgstorage.configuration import PATH, Configuration, read_configuration
 from rocks.imgstorage.stream.transport import Identity
 
 PKI = Path("/etc/rocks/pki")
@@ -37,13 +37,14 @@ class Service(Protocol):
         """Come to an end."""
 
 
-def read_settings() -> Settings:
+def read_settings(path: Path = PATH) -> Settings:
     """The node's configuration and certificate. StateError when it has none."""
-    configuration = read_configuration()
+    configuration = read_configuration(path)
     pair, authority = PKI / "node.pem", PKI / "ca.crt"
     bus = BusSettings(
         node=configuration.name,
-        address=configuration.frontend_name,
+        # its certificate must bear the same name
+        address=configuration.broker_name,
         pair_file=str(pair),
         authority_file=str(authority),
     )

@@ -21,7 +21,7 @@ def configuration_lines(settings: DaemonSettings) -> list[str]:
 
 def configuration_text(settings: DaemonSettings) -> str:
     """The file's only line: a JSON list of one object, whose values are texts; the frontend's has `secur_server`
-    besides.
+    besides, and `broker_name` stands there when the message broker is on another host than the frontend.
     """
     values: dict[str, str | bool] = {
         "name": settings.name,
@@ -30,6 +30,8 @@ def configuration_text(settings: DaemonSettings) -> str:
         "default_pool": settings.pool,
         "img_sync_workers": str(settings.workers),
     }
+    if settings.broker != settings.frontend:
+        values["broker_name"] = settings.broker
     if settings.is_frontend:
         values["secur_server"] = True
     return json.dumps([values]).translate(_FOR_XML)

@@ -28,6 +28,7 @@ CASES = {
         container("vmc-0-1", vm_container_zpool="fast", **{"imgstorage-workers": "3"})
     ),
     "frontend": settings(container("head"), "HEAD"),
+    "broker_elsewhere": settings(container("vmc-0-0", RABBITMQ_Server="mq.example.org")),
     "said": settings(NAS, said=SaidSettings("example.org", "other", "16")),
     "metacharacters": settings(container("vmc-0-0"), 'it\'s "<it>" & ]]> é\n</file>'),
 }

@@ -29,6 +29,7 @@ def test_the_block_reads_the_same_as_xml_and_as_plain_text(name: str) -> None:
     (values,) = json.loads(text)
     assert json.loads(block.text or "") == [values]
     assert values.pop("secur_server", None) is (True if settings.is_frontend else None)
+    assert values.pop("broker_name", settings.frontend) == settings.broker
     assert values == {
         "name": settings.name,
         "frontend_name": settings.frontend,

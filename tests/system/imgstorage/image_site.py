@@ -105,7 +105,7 @@ class Machine:
         self.settings = broker.settings(name)
         pair = Path(self.settings.pair_file)
         self.identity = Identity(pair, pair, Path(self.settings.authority_file))
-        self.configuration = Configuration(name, FRONTEND, "local", "tank", 4)
+        self.configuration = Configuration(name, FRONTEND, "local", "tank", 4, FRONTEND)
         self.pools = FakePools({"tank": _ROOM_BYTES})
         self.devices = PoolDevices(self.pools)
 
@@ -203,6 +203,14 @@ class ImageSite:
         for machine in (*self.hosts.values(), self.nas):
             if machine.service is not None:
                 machine.service.close()
+
+    def lose_records(self) -> None:
+        """The NAS is installed anew over its pools: what its daemon knew is gone."""
+        assert self.nas.service is not None
+        self.nas.service.close()
+        for file in self.nas.store.parent.glob(f"{self.nas.store.name}*"):
+            file.unlink()
+        self.nas.start()
 
     def ask(self, request: Any, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
         """The fields of the answer; the error that it carries is raised."""

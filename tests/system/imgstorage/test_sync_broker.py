@@ -94,7 +94,7 @@ def test_users_follow_certificates_and_roles(
     with pytest.raises(UndeliveredError):
         head.publish(Message(queues.host_queue("vmc-0-1"), b"1"))
 
-    assert list(certify_hosts.remove_certificates(["vmc-0-0", "vmc-0-1"])) == ["vmc-0-0"]
+    assert list(certify_hosts.remove_certificates(database, ["vmc-0-0", "vmc-0-1"])) == ["vmc-0-0"]
     end_at = time.monotonic() + 10
     while host.is_connected and time.monotonic() < end_at:
         time.sleep(0.05)
@@ -106,7 +106,7 @@ def test_users_follow_certificates_and_roles(
     assert sync_broker.sync_broker(database).users == ("head", "vmc-0-1")
     broker.kill(empty_broker.place)
     with pytest.raises(BusyError, match="run `rocks sync broker` when it runs"):
-        certify_hosts.remove_certificates(["vmc-0-1"])
+        certify_hosts.remove_certificates(database, ["vmc-0-1"])
     with pytest.raises(ToolError, match="the message broker did not do import_definitions"):
         sync_broker.sync_broker(database)
     broker.start(empty_broker.place, ends_with_starter=True)

@@ -6,6 +6,7 @@ import pytest
 
 from rocks.cluster.image_settings import DaemonSettings, SaidSettings, check_said, daemon_settings
 from rocks.errors import StateError, UserError
+from rocks.wire.imgstorage_conf import MOST_TRANSFERS
 from tests.unit.machines import container
 
 
@@ -14,15 +15,15 @@ def settings(said: SaidSettings | None = None, zone: str = "local", **attributes
 
 
 def test_defaults() -> None:
-    assert settings() == DaemonSettings("vmc-0-0", "head", "local", "tank", 8)
+    assert settings() == DaemonSettings("vmc-0-0", "head", "local", "tank", 8, "head")
 
 
 def test_attributes_win_over_defaults_and_words_over_attributes() -> None:
     attributes = {"imgstorage-network": "storage", "vm_container_zpool": "slow", "imgstorage-workers": "2"}
-    assert settings(**attributes) == DaemonSettings("vmc-0-0", "head", "storage", "slow", 2)
+    assert settings(**attributes) == DaemonSettings("vmc-0-0", "head", "storage", "slow", 2, "head")
     assert settings(**attributes, **{"imgstorage-pool": "fast"}).pool == "fast"
     said = SaidSettings("example.org", "mine", "7")
-    assert settings(said, **attributes) == DaemonSettings("vmc-0-0", "head", "example.org", "mine", 7)
+    assert settings(said, **attributes) == DaemonSettings("vmc-0-0", "head", "example.org", "mine", 7, "head")
 
 
 def test_an_attribute_without_a_text_counts_as_none() -> None:
@@ -43,6 +44,14 @@ def test_the_frontend_is_the_one_of_the_attributes_and_known_in_any_case() -> No
         daemon_settings(container(), "", "local", SaidSettings())
 
 
+def test_the_broker_is_on_the_frontend_unless_the_attribute_says_another() -> None:
+    assert settings(RABBITMQ_Server="mq.example.org").broker == "mq.example.org"
+    assert settings(RABBITMQ_Server="10.1.1.9").broker == "10.1.1.9"
+    for same in ("", "head", "HEAD"):
+        assert settings(RABBITMQ_Server=same).broker == "head"
+    assert settings(Kickstart_PrivateHostname="other").broker == "other"
+
+
 def test_no_zone_at_all() -> None:
     with pytest.raises(StateError, match="host vmc-0-0 has no network for images"):
         settings(zone="")
@@ -55,8 +64,9 @@ def test_no_zone_at_all() -> None:
         ("imgstorage-pool", "a/b", "zpool"),
         ("vm_container_zpool", "9", "zpool"),
         ("imgstorage-workers", "0", "workers"),
-        ("imgstorage-workers", "257", "workers"),
+        ("imgstorage-workers", str(MOST_TRANSFERS + 1), "workers"),
         ("imgstorage-workers", "many", "workers"),
+        ("RABBITMQ_Server", "a b", "RABBITMQ_Server"),
     ],
 )
 def test_a_fault_of_an_attribute_names_the_host(name: str, value: str, message: str) -> None:

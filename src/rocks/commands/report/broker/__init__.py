@@ -1,6 +1,7 @@
 """`rocks report broker`"""
 
 import rocks.commands
+from rocks.actions.sync_broker import broker_definitions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 
 
@@ -12,9 +13,16 @@ class Command(rocks.commands.Command):
     <param type='string' name='address'>
     Address on which it listens; all of the machine's by default.
     </param>
+    <param type='bool' name='definitions'>
+    Print what a broker on another host than the frontend must import instead, for rabbitmqctl import_definitions: a
+    user for each host that has a role in image storage, with the rights of that role.
+    </param>
 
     <example cmd='report broker address=10.1.1.1'>
     A broker on the private network only.
+    </example>
+    <example cmd='report broker definitions=yes'>
+    For a broker on the host that the attribute RABBITMQ_Server names.
     </example>
 
     <related>sync broker</related>
@@ -23,7 +31,10 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print the files."""
+        """Print the files, or the definitions."""
+        if self.fillFlag("definitions"):
+            self.addText(broker_definitions(self.db))
+            return
         (address,) = self.fillParams([("address", "0.0.0.0")])
         place = BrokerPlace((address,))
         for name, text in (

@@ -8,7 +8,8 @@ class Command(rocks.commands.Command):
     """
     Bring the message broker of this machine into line: a user for each host that has a certificate and a role in image
     storage, with the rights of that role, and none for any other; its own certificate; the list of revoked ones.
-    Users that are not ours are left alone.
+    Users that are not ours are left alone. Refused when the attribute RABBITMQ_Server names another host: the broker
+    there is set up by who runs it.
 
     <example cmd='sync broker'>
     After certificates were added, or attributes img_storage_nas and img_storage_vm changed.

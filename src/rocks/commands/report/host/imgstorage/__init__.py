@@ -1,13 +1,11 @@
 """`rocks report host imgstorage`"""
 
 import rocks.commands
-from rocks.cluster.image_settings import SaidSettings, check_said, daemon_settings
+from rocks.cluster.image_settings import PRIVATE_NETWORK, SaidSettings, check_said, daemon_settings
 from rocks.database.hosts import find_local_host
-from rocks.database.subnets import load_networks
+from rocks.database.subnets import zone_of
 from rocks.database.vms import load_hosts
 from rocks.render.imgstorage_conf import configuration_lines
-
-PRIVATE_NETWORK = "private"
 
 RollName = "img-storage"
 
@@ -27,7 +25,7 @@ class Command(rocks.commands.Command):
     The pool of images, instead of the attributes imgstorage-pool and vm_container_zpool.
     </param>
     <param type='int' name='workers'>
-    Number of transfers at the same time, instead of the attribute imgstorage-workers or 8.
+    Number of transfers at the same time, from 1 to 64, instead of the attribute imgstorage-workers or 8.
     </param>
 
     <example cmd='report host imgstorage nas-0-0'>
@@ -48,8 +46,7 @@ class Command(rocks.commands.Command):
         said = SaidSettings(*self.fillParams([("network", ""), ("pool", ""), ("workers", "")]))
         check_said(said)
         hosts = load_hosts(self.db, self.getHostnames(args))
-        networks = load_networks(self.db, [PRIVATE_NETWORK])
-        zone = networks[0].dns_zone if networks else ""
+        zone = zone_of(self.db, PRIVATE_NETWORK)
         frontend = find_local_host(self.db) or ""
         self.beginOutput()
         for host in hosts:

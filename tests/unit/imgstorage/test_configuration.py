@@ -1,0 +1,58 @@
+"""What a daemon reads from the file that the frontend writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.cluster.image_settings import SaidSettings, daemon_settings
+from rocks.errors import StateError
+from rocks.imgstorage.configuration import Configuration, read_configuration
+from rocks.imgstorage.daemon import read_settings
+from rocks.render.imgstorage_conf import configuration_text
+from rocks.wire.imgstorage_conf import DEFAULT_TRANSFERS, MOST_TRANSFERS
+from tests.unit.machines import container
+
+
+def read(folder: Path, **values: Any) -> Configuration:
+    """What a daemon reads from a file with these values besides those that there must be."""
+    file = folder / "imgstorage.conf"
+    file.write_text(json.dumps([{"name": "nas-0-0", "frontend_name": "head", **values}]), encoding="utf-8")
+    return read_configuration(file)
+
+
+def written(folder: Path, **attributes: str) -> Configuration:
+    """What the daemons of a host with these attributes read from the file that the frontend writes."""
+    file = folder / "imgstorage.conf"
+    settings = daemon_settings(container("vmc-0-0", **attributes), "head", "local", SaidSettings())
+    file.write_text(configuration_text(settings), encoding="utf-8")
+    return read_configuration(file)
+
+
+def test_what_is_not_said_is_as_usual(tmp_path: Path) -> None:
+    assert read(tmp_path) == Configuration("nas-0-0", "head", "local", "tank", DEFAULT_TRANSFERS, "head")
+    assert read(tmp_path, img_sync_workers="") == read(tmp_path)
+
+
+def test_as_many_transfers_as_the_frontend_lets_one_set(tmp_path: Path) -> None:
+    for number in (1, MOST_TRANSFERS):
+        assert written(tmp_path, **{"imgstorage-workers": str(number)}).transfers == number
+    assert written(tmp_path, **{"imgstorage-workers": ""}).transfers == DEFAULT_TRANSFERS
+
+
+def test_daemons_go_to_the_broker_that_the_attribute_names(tmp_path: Path) -> None:
+    """By that name, which must stand in its certificate; the frontend is who may ask, as ever."""
+    for attributes, broker in (({}, "head"), ({"RABBITMQ_Server": "mq.example.org"}, "mq.example.org")):
+        configuration = written(tmp_path, **attributes)
+        assert (configuration.frontend_name, configuration.broker_name) == ("head", broker)
+        bus = read_settings(tmp_path / "imgstorage.conf").bus
+        assert (bus.node, bus.address, bus.server_name) == ("vmc-0-0", broker, None)
+
+
+@pytest.mark.parametrize("workers", ["0", str(MOST_TRANSFERS + 1), "-1", "many", "8 ", "²", 8])
+def test_numbers_of_transfers_that_are_none(tmp_path: Path, workers: object) -> None:
+    with pytest.raises(StateError, match=f"a whole number from 1 to {MOST_TRANSFERS} is needed"):
+        read(tmp_path, img_sync_workers=workers)
