@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.reach_hosts import fleet_addresses
 from rocks.actions.sync_broker import (
     BROKER_NAME,
-    broker_control,
     give_broker_certificates,
     node_authority,
+    own_broker,
     refuse_brokers_name,
 )
 from rocks.clock import utc_now
@@ -23,7 +23,7 @@ from rocks.hosts.spread import spread
 from rocks.hosts.x509 import Shown, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from rocks.database.connection import Database
     from rocks.hosts.settings import HostAddress
@@ -79,35 +79,35 @@ def carry_certificates(
     database: Database,
     names: Sequence[str],
     settings: FleetSettings | None = None,
-    folder: str = NODE_FOLDER,
 ) -> Iterator[tuple[str, list[Shown] | RocksError]]:
     """Carry each host's newest certificate there; yields (host, older ones that this revoked, or why not).
 
-    The broker is given the list of revoked certificates at the end.
+    The broker is given the list of revoked certificates at the end. Nodes get it by `carry_revoked_list`: what has
+    been carried to these, too, was from before their old ones were revoked.
     """
     chosen = settings or FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names)}
+    control = own_broker(database)
     database.commit()
-    jobs = {name: partial(_carry, host, chosen, folder) for name, host in hosts.items()}
+    jobs = {name: partial(_carry, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
     has_revoked = False
     for name, result in spread(jobs, threads=chosen.threads, deadline_seconds=deadlines):
         has_revoked = has_revoked or bool(result)
         yield name, result
-    control = broker_control()
-    if has_revoked and control.is_here:
+    if has_revoked and control is not None:
         give_broker_certificates(node_authority(), control)
 
 
-def remove_certificates(names: Sequence[str]) -> dict[str, list[Shown]]:
-    """Revoke all certificates of the hosts, and have the broker throw them out; host → what was revoked.
+def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[Shown]]:
+    """Revoke all certificates of the hosts, and have our broker throw them out; host → what was revoked.
 
     Hosts without one are passed over. BusyError when they are revoked and the broker could not be told.
     """
+    control = own_broker(database)
     authority = node_authority()
     revoked = {name: shown for name in names if (shown := authority.revoke(name))}
-    control = broker_control()
-    if not revoked or not control.is_here:
+    if not revoked or control is None:
         return revoked
     try:
         give_broker_certificates(authority, control)
@@ -121,17 +121,21 @@ def remove_certificates(names: Sequence[str]) -> dict[str, list[Shown]]:
     return revoked
 
 
-def carry_revoked_list(database: Database, settings: FleetSettings | None = None) -> dict[str, RocksError]:
+def carry_revoked_list(
+    database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
+) -> dict[str, RocksError]:
     """Carry the list of revoked certificates to all nodes that have one: their daemons then end what is open.
 
+    A node whose newest certificate has not been carried yet works with the one before, and gets the list as well.
     Returns those that it did not get to, each with why.
     """
     authority = node_authority()
-    carried = [
-        name for name in authority.certificates() if name != BROKER_NAME and authority.is_carried(name)
+    without = {BROKER_NAME, *passing_over}
+    names = [
+        name for name in authority.certificates() if name not in without and authority.has_one_there(name)
     ]
     chosen = settings or FleetSettings()
-    hosts = {host.name: host for host in fleet_addresses(database, carried)} if carried else {}
+    hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
     database.commit()
     jobs = {name: partial(_carry_list, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
@@ -147,11 +151,11 @@ def _wanted(name: str, address: str, days: int) -> Wanted:
     return Wanted(name, [name], [] if address == name else [address], days)
 
 
-def _carry(host: HostAddress, settings: FleetSettings, folder: str) -> list[Shown]:
+def _carry(host: HostAddress, settings: FleetSettings) -> list[Shown]:
     authority = node_authority()
     carried = authority.carried(host.name)
     files = {"ca.crt": carried.authority, "revoked.pem": carried.revoked, "node.pem": carried.pair}
-    carry(host, settings, files, folder)
+    carry(host, settings, files, NODE_FOLDER)
     return authority.settle(host.name)
 
 

@@ -99,6 +99,10 @@ class Authority:
             carried.exists() and newest.exists() and carried.read_text("ascii") == _read(newest).serial_text
         )
 
+    def has_one_there(self, node: str) -> bool:
+        """Whether the node has any certificate of ours, its newest or the one before."""
+        return (self._folder / "carried" / node).exists() and self._newest(node).exists()
+
     def carried(self, node: str) -> Carried:
         """What the node needs to have. StateError when it has no certificate."""
         newest = self._newest(node)

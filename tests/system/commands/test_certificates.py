@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from rocks.actions import certify_hosts, sync_broker
-from rocks.errors import RocksError
+from rocks.errors import HostError, RocksError
 from rocks.hosts.broker import BrokerSettings
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.hosts.x509 import read_revoked_list
 from tests.system.commands.conftest import Site
 
 
@@ -35,18 +40,23 @@ def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
 
 def test_a_removed_host_has_none(vm_site: Site, pki: Path) -> None:
     vm_site.done("add", "host", "certificate", "vmc-0-1")
-    vm_site.done("remove", "host", "vmc-0-1")
+    assert (
+        "the certificate of vmc-0-1 is revoked, and other nodes"
+        in vm_site.rocks("remove", "host", "vmc-0-1").err
+    )
     assert vm_site.done("list", "host", "certificate") == ""
 
 
-def test_it_is_carried_to_this_machine(vm_site: Site, pki: Path, tmp_path: Path) -> None:
+def test_it_is_carried_to_this_machine(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A host that does not answer does not hinder the other, and keeps its old one."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head")
+    monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(tmp_path / "there"))
 
     def carry() -> dict[str, object]:
-        names = ["head", "vmc-0-0"]
-        return dict(certify_hosts.carry_certificates(vm_site.database, names, folder=str(tmp_path / "there")))
+        return dict(certify_hosts.carry_certificates(vm_site.database, ["head", "vmc-0-0"]))
 
     result = carry()
     assert result["head"] == [] and isinstance(result["vmc-0-0"], RocksError)
@@ -70,16 +80,109 @@ def test_the_list_of_revoked_ones_is_carried_to_all(
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
     there = tmp_path / "there"
     monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(there))
-    dict(certify_hosts.carry_certificates(vm_site.database, ["head"], folder=str(there)))
+    dict(certify_hosts.carry_certificates(vm_site.database, ["head"]))
     sync_broker.node_authority().settle("vmc-0-1")
     before = {file.name: file.read_bytes() for file in there.iterdir()}
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
-    assert ended.status == 0
+    assert ended.status == 3
     assert "Warning: vmc-0-1 does not know that yet" in ended.err
     assert "rocks sync host certificate vmc-0-1" in ended.err
     after = {file.name: file.read_bytes() for file in there.iterdir()}
     assert [name for name in after if after[name] != before[name]] == ["revoked.pem"]
     assert after.keys() == before.keys()
+
+
+@pytest.fixture
+def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hosts whose folders of certificates are here, each by its name; vmc-0-1 does not answer."""
+
+    def carry(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+        if host.name == "vmc-0-1":
+            raise HostError("it is off")
+        there = tmp_path / "hosts" / host.name
+        there.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (there / name).write_bytes(data)
+
+    monkeypatch.setattr(certify_hosts, "carry", carry)
+    return tmp_path / "hosts"
+
+
+def revoked_at(carried: Path, node: str) -> set[int]:
+    """Serial numbers that the node knows as revoked."""
+    return {serial for serial, _ in read_revoked_list((carried / node / "revoked.pem").read_bytes())}
+
+
+def test_all_nodes_know_when_a_renewed_certificate_is_carried(
+    vm_site: Site, pki: Path, carried: Path
+) -> None:
+    """The renewed host as well: the list that it got with its certificate is from before."""
+    both = ("head", "vmc-0-0")
+    vm_site.done("add", "host", "certificate", *both, "vmc-0-1")
+    vm_site.done("sync", "host", "certificate", *both)
+    sync_broker.node_authority().settle("vmc-0-1")
+    old = sync_broker.node_authority().certificates()["vmc-0-0"]
+    before = (carried / "head" / "node.pem").read_bytes()
+    vm_site.done("add", "host", "certificate", "vmc-0-0", "replace=yes")
+    assert revoked_at(carried, "head") == set()
+    ended = vm_site.rocks("sync", "host", "certificate", "vmc-0-0")
+    assert ended.status == 3
+    assert ended.out == f"vmc-0-0: has its certificate; {old.serial_text} is revoked\n"
+    (line,) = ended.err.splitlines()
+    assert line.startswith("Warning: vmc-0-1 does not know that yet") and "it is off" in line
+    assert [revoked_at(carried, node) for node in both] == [{old.serial}] * 2
+    assert (carried / "head" / "node.pem").read_bytes() == before
+    # nothing was revoked: nobody else is asked
+    assert vm_site.done("sync", "host", "certificate", "vmc-0-0") == "vmc-0-0: has its certificate\n"
+
+
+def test_a_node_with_a_new_certificate_to_come_gets_the_list(vm_site: Site, pki: Path, carried: Path) -> None:
+    """It works with the one before until then."""
+    vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
+    vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
+    vm_site.done("add", "host", "certificate", "head", "replace=yes")
+    removed = sync_broker.node_authority().certificates()["vmc-0-0"]
+    vm_site.done("remove", "host", "certificate", "vmc-0-0")
+    assert revoked_at(carried, "head") == {removed.serial}
+
+
+def test_the_list_is_carried_though_the_broker_does_not_answer(
+    vm_site: Site, pki: Path, carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
+    vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
+    removed = sync_broker.node_authority().certificates()["vmc-0-0"]
+    monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: broken)
+    assert "the broker could not be told" in vm_site.refused("remove", "host", "certificate", "vmc-0-0")
+    assert revoked_at(carried, "head") == {removed.serial}
+
+
+def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, carried: Path) -> None:
+    """What is set, who does it, and with which files; what it has open is told to be ended there."""
+    vm_site.done("set", "attr", "RABBITMQ_Server", "mq.example.org")
+    message = vm_site.refused("sync", "broker")
+    assert (
+        "the attribute RABBITMQ_Server says that the message broker of images is on mq.example.org" in message
+    )
+    assert "sets up that of head only" in message and "crls/HASH.r0" in message
+    vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
+    name = sync_broker.node_authority().list_file_name()
+    assert f"revoked.pem as crls/{name}" in vm_site.refused("sync", "broker")
+    ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
+    assert ended.status == 0 and "run there rabbitmqctl delete_user vmc-0-0" in ended.err
+    vm_site.done("set", "attr", "RABBITMQ_Server", "a b")
+    message = vm_site.refused("sync", "broker")
+    assert "the attribute RABBITMQ_Server of host head has a fault" in message
+    vm_site.done("set", "attr", "RABBITMQ_Server", "HEAD")
+    assert "this machine has no message broker" in vm_site.refused("sync", "broker")
+
+
+def test_what_a_broker_on_another_host_imports(vm_site: Site) -> None:
+    """A user for each host with a role, though none has a certificate yet."""
+    found = json.loads(vm_site.done("report", "broker", "definitions=yes"))
+    assert [user["name"] for user in found["users"]] == ["head", "vmc-0-0", "vmc-0-1"]
+    assert {policy["name"] for policy in found["policies"]} >= {"img-storage-requests"}
 
 
 def test_refusals(vm_site: Site, pki: Path) -> None:

@@ -14,4 +14,9 @@ class Plugin(HostPart):
             remove_certificates,
         )  # the library for certificates is slow to load
 
-        remove_certificates(hosts)
+        for host in remove_certificates(self.db, hosts):
+            # to carry the list from here would commit a removal that is only half done
+            self.owner.tell(
+                f"Warning: the certificate of {host} is revoked, and other nodes take transfers from it until they "
+                "know: rocks sync host certificate NODE..."
+            )

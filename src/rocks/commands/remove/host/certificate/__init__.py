@@ -1,7 +1,10 @@
 """`rocks remove host certificate`"""
 
 import rocks.commands
-from rocks.actions.certify_hosts import carry_revoked_list, remove_certificates
+from rocks.actions.certify_hosts import remove_certificates
+from rocks.actions.sync_broker import broker_elsewhere
+from rocks.commands.revoked_list import spread_revoked_list
+from rocks.errors import BusyError
 
 
 class Command(rocks.commands.Command):
@@ -23,13 +26,22 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Revoke them, tell the serial numbers, and have all nodes know."""
-        removed = remove_certificates(self.getSomeHostnames(args))
+        hosts = self.getSomeHostnames(args)
+        try:
+            removed = remove_certificates(self.db, hosts)
+        except BusyError:
+            # they are revoked, though the broker does not know it; run again, there would be nothing to revoke
+            spread_revoked_list(self)
+            raise
         for host, revoked in removed.items():
             for shown in revoked:
                 self.addText(f"{host}: certificate {shown.serial_text} is revoked\n")
-        failed = carry_revoked_list(self.db) if removed else {}
-        for node, error in failed.items():
+        if not removed:
+            return
+        broker = broker_elsewhere(self.db)
+        for host in removed if broker else ():
             self.tell(
-                f"Warning: {node} does not know that yet, and goes on with transfers that are open: {error}; "
-                f"when it answers: rocks sync host certificate {node}"
+                f"Warning: the message broker is on {broker}, where {host} keeps what it has open: run there "
+                f"rabbitmqctl delete_user {host}"
             )
+        spread_revoked_list(self)

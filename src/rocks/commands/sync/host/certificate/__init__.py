@@ -2,13 +2,15 @@
 
 import rocks.commands
 from rocks.actions.certify_hosts import carry_certificates
+from rocks.commands.revoked_list import spread_revoked_list
 from rocks.errors import RocksError
 
 
 class Command(rocks.commands.Command):
     """
     Carry the newest certificate of hosts there, over SSH, with its key, the authority's certificate and the list of
-    revoked ones, to /etc/rocks/pki. What a host had before is revoked when it has the new one.
+    revoked ones, to /etc/rocks/pki. What a host had before is revoked when it has the new one; the list is then carried
+    to all nodes that have a certificate, where it ends open transfers.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -25,10 +27,14 @@ class Command(rocks.commands.Command):
         """Carry them and tell of each host what was done."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
+        has_revoked = False
         for host, result in carry_certificates(self.db, hosts):
             if isinstance(result, RocksError):
                 failures[host] = result
                 continue
+            has_revoked = has_revoked or bool(result)
             revoked = "".join(f"; {shown.serial_text} is revoked" for shown in result)
             self.showNow(f"{host}: has its certificate{revoked}\n")
+        if has_revoked:
+            spread_revoked_list(self, passing_over=failures)  # who has just failed is told below
         self.endOutcomes(failures, len(hosts))
