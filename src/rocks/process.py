@@ -7,9 +7,12 @@ import signal
 import subprocess  # noqa: TID251 - this is the door
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, NoReturn, Sequence
+from typing import Callable, Mapping, NoReturn, Sequence
 
+from rocks.clock import Deadline
 from rocks.errors import ToolError
+
+_WATCH_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,20 @@ def run(
     deadline_seconds: float,
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
     """Run a program to its end, whatever its exit status, and return what it printed.
 
     The program gets a process group of its own, and all of it is killed when the deadline passes, so that no
-    grandchild stays behind. ToolError when it cannot be started or does not end in time.
+    grandchild stays behind. `watch` gets all of its output so far, twice a second. ToolError when it cannot be started
+    or does not end in time.
     """
     process = _start(arguments, environment)
     try:
-        output, error_output = process.communicate(standard_input, timeout=deadline_seconds)
+        if watch is None:
+            output, error_output = process.communicate(standard_input, timeout=deadline_seconds)
+        else:
+            output, error_output = _watched(process, standard_input, deadline_seconds, watch)
     except subprocess.TimeoutExpired:
         _kill_group(process)
         raise ToolError(f"{arguments[0]} did not end within {deadline_seconds:g} s and was killed") from None
@@ -62,6 +70,7 @@ def run_checked(
     deadline_seconds: float,
     standard_input: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
     """As `run`, but ToolError with the program's own last words unless it exits with 0."""
     finished = run(
@@ -69,6 +78,7 @@ def run_checked(
         deadline_seconds=deadline_seconds,
         standard_input=standard_input,
         environment=environment,
+        watch=watch,
     )
     if finished.exit_status != 0:
         words = finished.error_text or finished.text.strip() or "it printed nothing"
@@ -138,6 +148,26 @@ def _start(arguments: Sequence[str], environment: Mapping[str, str] | None) -> s
         )
     except OSError as error:
         raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+
+
+def _watched(
+    process: subprocess.Popen[bytes],
+    standard_input: bytes,
+    deadline_seconds: float,
+    watch: Callable[[bytes], None],
+) -> tuple[bytes, bytes]:
+    """As `communicate`, which may be called again after its time-out and then goes on, without the input."""
+    deadline = Deadline(deadline_seconds)
+    given: bytes | None = standard_input
+    while True:
+        patience = min(_WATCH_SECONDS, deadline.remaining_seconds() or 0.0)
+        try:
+            return process.communicate(given, timeout=patience)
+        except subprocess.TimeoutExpired as pause:
+            if deadline.passed():
+                raise
+            given = None
+            watch(pause.output or b"")
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.process import run, run_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rocks.database.connection import Database
     from rocks.imgstorage.client import Watcher
@@ -25,25 +26,42 @@ if TYPE_CHECKING:
 FORMATS = {"raw": "raw", "img": "raw", "qcow2": "qcow2"}
 """A file's suffix → its format; any other format must be stated."""
 
+_BEGINNINGS = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "VMDK"),
+    (0, b"# Disk DescriptorFile", "VMDK"),
+    (0, b"vhdxfile", "VHDX"),
+    (64, b"\x7f\x10\xda\xbe", "VDI"),
+)
+"""Where in a file of that format which bytes are. Source: QEMU's block drivers of these formats."""
+
+_PROGRESS = re.compile(rb"\(\s*([0-9.]+)/100%\)")
+"""How far `qemu-img convert -p` is (seen with 7.2), a carriage return behind each."""
+
 _LOOK_SECONDS = 60.0
 _CONVERT_SECONDS = 24 * 3600.0
 
 
 class ImageFile(NamedTuple):
-    """A file to be brought in. Its format is never guessed from its content, which a guest may have written."""
+    """A file to be brought in. Its content, which a guest may have written, never decides its format."""
 
     path: Path
     format: str
 
 
 def read_file_words(path: str, stated: str) -> ImageFile:
-    """The file that a person named. UserError for one that is not there, or whose format is not known."""
+    """The file that a person named. UserError for one that is not there, or whose format is not known.
+
+    A name that says raw is not believed where the content looks like another format: many qcow2 files are called .img.
+    """
     file = Path(path)
     if not file.is_file():
         raise UserError(f"file={path} is no file on this machine")
     chosen = stated or FORMATS.get(file.suffix.lstrip("."), "")
     if chosen not in FORMATS.values():
         raise UserError(f"the format of {path} is not known by its name: say format=raw or format=qcow2")
+    if chosen == "raw" and not stated:
+        _refuse_disguised(file)
     return ImageFile(file, chosen)
 
 
@@ -71,10 +89,11 @@ def import_image(
     from rocks.imgstorage.client.listing import transfer_line
 
     _check(zpool, volume, 1)
-    with as_raw(file) as (raw, size_bytes), open_storage(database) as storage:
+    converting = _converting(volume, watcher)
+    with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
+        address, port, context = open_transfer(database, nas)
         wanted = questions.add_image(nas, zpool, volume, size_bytes=size_bytes, importing=True)
         made = storage.ask(wanted, MAP_SECONDS)
-        address, port, context = open_transfer(database, nas)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         return send_file(
             raw, destination, context, lambda progress: watcher.progress(transfer_line(volume, progress))
@@ -82,8 +101,11 @@ def import_image(
 
 
 @contextmanager
-def as_raw(file: ImageFile) -> Iterator[tuple[Path, int]]:
-    """The content of a file as a raw file, and its size. UserError or StateError for a file that is not to be used."""
+def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Iterator[tuple[Path, int]]:
+    """The content of a file as a raw file, and its size. UserError or StateError for a file that is not to be used.
+
+    `watch` is told how many percent of a conversion, which may last hours, are done.
+    """
     if file.format == "raw":
         size_bytes = file.path.stat().st_size
         if size_bytes == 0:
@@ -93,9 +115,45 @@ def as_raw(file: ImageFile) -> Iterator[tuple[Path, int]]:
     size_bytes = _virtual_size(file)
     with tempfile.TemporaryDirectory(prefix=".rocks-import-", dir=file.path.absolute().parent) as folder:
         raw = Path(folder) / "raw"
-        words = ["qemu-img", "convert", "-f", file.format, "-O", "raw", str(file.path), str(raw)]
-        run_checked(words, deadline_seconds=_CONVERT_SECONDS)
+        words = ["qemu-img", "convert", "-p", "-f", file.format, "-O", "raw", str(file.path), str(raw)]
+        printed = None if watch is None else _percent_for(watch)
+        run_checked(words, deadline_seconds=_CONVERT_SECONDS, watch=printed)
         yield raw, size_bytes
+
+
+def _refuse_disguised(file: Path) -> None:
+    """UserError for a file that looks like a format that its name does not say; this is all that a look may do."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(128)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    for offset, mark, kind in _BEGINNINGS:
+        if head[offset:].startswith(mark):
+            made = (
+                f"make a qcow2 file of it (qemu-img convert -f {kind.lower()} -O qcow2) and say format=qcow2"
+            )
+            other = "format=qcow2 when it is one" if kind == "qcow2" else made
+            raise UserError(
+                f"{file} looks like {kind}, but its name says raw: say format=raw when the disk itself begins like "
+                f"that, or {other}"
+            )
+
+
+def _converting(volume: str, watcher: Watcher) -> Callable[[float], None] | None:
+    """Tells a person who sees it how far the conversion is."""
+    if not watcher.wants_progress:
+        return None
+    return lambda percent: watcher.progress(f"{volume}: {percent:.0f} % converted")
+
+
+def _percent_for(watch: Callable[[float], None]) -> Callable[[bytes], None]:
+    def printed(output: bytes) -> None:
+        found = _PROGRESS.findall(output)
+        if found:
+            watch(float(found[-1]))
+
+    return printed
 
 
 def _virtual_size(file: ImageFile) -> int:

@@ -111,6 +111,14 @@ def test_file_that_changes_on_its_way_is_found(
         site.map(ZVOL)
 
 
+def test_image_that_was_made_is_known_at_once(site: ImageSite) -> None:
+    """Its snapshots and attributes can be asked for before any host has had it."""
+    site.ask(wire.AddZvol("tank", "empty", 2**20))
+    assert site.row("empty")["state"] == "unmapped"
+    assert site.ask(wire.ListSnapshots("empty"))["body"] == []
+    assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
+
+
 def test_clones_share_what_they_have_in_common(site: ImageSite) -> None:
     """Of the present content or a snapshot; their origin cannot be destroyed, nor be cloned while a host has it."""
     site.ask(wire.AddZvol("tank", ZVOL, 2**20))

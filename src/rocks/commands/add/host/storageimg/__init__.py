@@ -16,7 +16,8 @@ class Command(rocks.commands.Command):
     """
     Make an image on a NAS: an empty one, a clone of another one, or one with the content of a file of this machine.
 
-    A file is read as its name or the parameter format says, never as its content suggests. It travels without its
+    A file is read as its name or the parameter format says, never as its content suggests; one that is named as raw
+    and looks like another format is refused until format says what is meant. It travels without its
     holes, and is read back on the NAS: until both ends agree on the digest of all of it, no host gets the image. The
     same command again completes an import that was cut off.
 
