@@ -58,6 +58,10 @@ class StateError(RocksError):
     family = "state"
 
 
+class NoRoomError(StateError):
+    """A pool is full."""
+
+
 class BusyError(RocksError):
     """Somebody else is at it just now; the same request may succeed later."""
 

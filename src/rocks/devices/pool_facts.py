@@ -26,6 +26,8 @@ class VolumeFact(NamedTuple):
     a few KiB too many after a rollback: whether anything was written is asked of `written_since`. `origin` is the
     snapshot of which it is a clone, by whole name. With `resume_token` a receive into it was cut; when that was to be
     the volume's first stream, it has size 0 as yet. `properties` are those of `imgstore:` that are set on it, sorted.
+    `referenced_bytes` are those of the pool that its present content takes, which on RAIDZ are more than were written.
+    With `is_synchronous` each write is on the disks before it is answered.
     """
 
     name: str
@@ -38,6 +40,8 @@ class VolumeFact(NamedTuple):
     origin: Optional[str] = None
     resume_token: Optional[str] = None
     properties: Tuple[Tuple[str, str], ...] = ()
+    referenced_bytes: int = 0
+    is_synchronous: bool = False
 
     def property_value(self, key: str) -> Optional[str]:
         """The value of a property of ours, by its whole name; None when it is not set."""

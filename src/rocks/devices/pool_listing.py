@@ -53,6 +53,8 @@ def volume_of(name: str, values: Mapping[str, str]) -> VolumeFact:
         origin=_word(values.get("origin")),
         resume_token=_word(values.get("receive_resume_token")),
         properties=own_properties(values),
+        referenced_bytes=_number(values.get("referenced")),
+        is_synchronous=values.get("sync") == "always",
     )
 
 

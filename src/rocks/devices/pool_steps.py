@@ -95,6 +95,9 @@ class PoolSteps(Protocol):
     def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
         """Have no block devices of the volume's snapshots."""
 
+    def ensure_synchronous(self, volume: str, guid: str) -> Change:
+        """Have each write on the pool's disks before it is answered, whatever the writer asks for."""
+
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
         """Have the volume under another name of the same pool; the file system above is made when it is missing."""
 

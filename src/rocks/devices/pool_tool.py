@@ -6,7 +6,7 @@ import os
 from typing import Dict, Optional
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.errors import BusyError, RocksError, StateError, ToolError
+from rocks.errors import BusyError, NoRoomError, RocksError, StateError, ToolError
 from rocks.process import Finished, run
 
 QUICK_SECONDS = 60.0
@@ -105,7 +105,7 @@ def refusal(what: str, words: str) -> RocksError:
     if any(mark in words for mark in _BUSY):
         return BusyError(text)
     if any(mark in words for mark in _FULL):
-        return StateError(f"{text}; the pool has no room for it")
+        return NoRoomError(f"{text}; the pool has no room for it")
     return ToolError(text)
 
 

@@ -100,6 +100,12 @@ class VolumeDeeds(PoolReading):
         self._known(volume, guid)
         return self._show(volume, "hidden") if self._verbs.shows_snapshots(volume) else UNCHANGED
 
+    def ensure_synchronous(self, volume: str, guid: str) -> Change:
+        """As `PoolSteps.ensure_synchronous`."""
+        return (
+            UNCHANGED if self._known(volume, guid).is_synchronous else self._set(volume, {"sync": "always"})
+        )
+
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
         """As `PoolSteps.ensure_renamed`."""
         check_volume(volume)

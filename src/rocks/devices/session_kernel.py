@@ -16,6 +16,7 @@ from rocks.process import start_with_pipes
 
 _POLL_SECONDS = 0.02
 _COMMAND_SECONDS = "180"
+_AS_OFTEN_AS_IT_TAKES = "-1"
 _LUN_0 = "- - 0"
 _WITHOUT_END = "off"
 
@@ -45,6 +46,9 @@ def wait_for_ever(session: KernelSession) -> None:
     _set(SYSTEM / "class/scsi_host" / session.host / "eh_deadline", _WITHOUT_END)
     if session.disk_folder is not None:
         _set(session.disk_folder / "device/timeout", _COMMAND_SECONDS)
+        for disk in session.disk_folder.glob("device/scsi_disk/*"):
+            # else a request that is tried again fails once it is older than six time-outs (scsi_cmd_runtime_exceeced)
+            _set(disk / "max_retries", _AS_OFTEN_AS_IT_TAKES)
 
 
 def write_within(path: Path, text: str, deadline_seconds: float) -> bool:

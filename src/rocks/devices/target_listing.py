@@ -6,13 +6,16 @@ Whatever disappears while it is being read is left out, as it would be a moment 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from rocks.devices.target_chap import ChapSecrets
 from rocks.devices.target_tree import Acl, Mapped, Portal, Store, Tree, Unit
+from rocks.errors import ToolError
 
 CONFIGURATION = Path("/sys/kernel/config/target")
+_MOST_LISTINGS = 5
 _GROUP = "tpgt_1"
 _BLOCK = "iblock_"
 _READ_ONLY = re.compile(r"\breadonly: 1\b")
@@ -126,7 +129,10 @@ def _links(folder: Path) -> List[Path]:
 
 
 def _folders(folder: Path, pattern: str) -> Iterable[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+    for _ in range(_MOST_LISTINGS):
+        with suppress(FileNotFoundError):  # another export went away while this was listed: look again
+            return sorted(path for path in folder.glob(pattern) if path.is_dir())
+    raise ToolError(f"LIO's objects below {folder} came and went while they were listed; try again")
 
 
 def _number(path: Path) -> int:

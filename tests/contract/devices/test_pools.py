@@ -67,7 +67,7 @@ def test_a_volume(world: World) -> None:
     fact = pools.read_volume(volume)
     assert fact is not None and pools.list_volumes(world.here) == (fact,)
     assert fact[:1] + fact[2:4] == (volume, SIZE, BLOCK)
-    assert fact[6:] == (0, None, None, ()) and int(fact.guid) > 0
+    assert fact[6:10] == (0, None, None, ()) and int(fact.guid) > 0 and not fact.is_synchronous
     assert (
         0 < fact.written_bytes < MOST_METADATA_BYTES
     )  # a volume without a snapshot has always written something
@@ -565,6 +565,10 @@ def test_devices(world: World) -> None:
     world.write(volume, b"b" * BLOCK)
     with pytest.raises(HostError, match="did not appear"):
         pools.wait_for_device(f"{volume}@one", Deadline(0))
+    assert pools.ensure_synchronous(volume, guid).changed
+    assert not pools.ensure_synchronous(volume, guid).changed
+    synchronous = pools.read_volume(volume)
+    assert synchronous is not None and synchronous.is_synchronous
     assert pools.ensure_snapshots_shown(volume, guid).changed
     assert not pools.ensure_snapshots_shown(volume, guid).changed
     assert pools.wait_for_device(f"{volume}@one", soon()) == f"/dev/zvol/{volume}@one"

@@ -6,12 +6,13 @@ import time
 
 import pytest
 
+from rocks.imgstorage.model.space import kept_free_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
 _POOL = "vmpool"
 _DATA_MB = 40
-_LEFT_MB = 16
+_MB = 2**20
 _DEVICE = f"/dev/mapper/{VOLUME}-snap"
 _WRITE_MB = 1
 _LOOKS, _LOOK_SECONDS = 4, 3
@@ -48,10 +49,18 @@ def is_paused_to_stay(images: ImageSite) -> bool:
     return True
 
 
-def test_guest_is_paused_before_its_temp_write_volume_is_full(images: ImageSite) -> None:
-    """Somebody fills the pool, and the disk is written to until the daemon pauses the guest: device-mapper has lost
-    nothing by then. With room again the guest counts on, and its image becomes local and comes home whole."""
+@pytest.mark.parametrize(("above_kept", "left_mb"), [(True, 12), (False, 16)])
+def test_guest_is_paused_before_its_temp_write_volume_is_full(
+    images: ImageSite, above_kept: bool, left_mb: int
+) -> None:
+    """Somebody fills the pool, to what is kept free and some more or beyond that, and the disk is written to until the
+    daemon pauses the guest: device-mapper has lost nothing by then.
+
+    With room again the guest counts on, and its image becomes local and comes home whole.
+    """
     site, host = images.site, images.site.lab["vmh1"]
+    used, free = map(int, host.run(["zfs", "list", "-Hpo", "used,available", _POOL]).text.split())
+    left = left_mb * _MB + (kept_free_bytes(used + free) if above_kept else 0)
     site.done("start", "host", "vm", GUEST)
     site.wait_for_count("vmh1", GUEST, beyond=0)
     host.shell(
@@ -59,12 +68,12 @@ def test_guest_is_paused_before_its_temp_write_volume_is_full(images: ImageSite)
         f"zfs create -o mountpoint=none {_POOL}/junk\n"
         "zpool sync\n"
         f"free=$(zfs list -H -p -o available {_POOL})\n"
-        f"zfs set reservation=$(( free - {_LEFT_MB} * 1048576 )) {_POOL}/junk\n",
+        f"zfs set reservation=$(( free - {left} )) {_POOL}/junk\n",
         60,
     )
     written = 0
     while not is_paused_to_stay(images):
-        assert written < _LEFT_MB, f"{written} MB are written, and the guest runs"
+        assert written < left_mb, f"{written} MB are written, and the guest runs"
         host.shell(
             f"dd if=/dev/urandom of={_DEVICE} bs=1M seek={_FIRST_MB + written} count={_WRITE_MB} "
             "oflag=direct conv=notrunc status=none\n",
@@ -73,7 +82,7 @@ def test_guest_is_paused_before_its_temp_write_volume_is_full(images: ImageSite)
         written += _WRITE_MB
         time.sleep(_LOOK_SECONDS)  # a guest would not write on once it is paused
     status = host.run(["dmsetup", "status", f"{VOLUME}-snap"]).text
-    print(f"paused after {written} MB, {_LEFT_MB} were left: {status.strip()}")
+    print(f"paused after {written} MB, {left_mb} were left: {status.strip()}")
     assert status.split()[2] == "snapshot" and "/" in status.split()[3], status
     assert note(images) == "the guest is paused: no room in the pool for its writes"
     assert images.site.status(GUEST) == "paused"

@@ -12,7 +12,9 @@ from hypothesis import assume, given, settings
 from lxml import etree
 
 from rocks.actions import vm_locks
+from rocks.actions.reach_storage import open_transfer
 from rocks.commands.arguments import part_words
+from rocks.errors import StateError
 from tests.command_trees import tree
 
 from .conftest import Site
@@ -419,6 +421,37 @@ def test_no_host_gets_the_values_of_another_in_any_order(images: Site) -> None:
     assert found["m-middle"] == described("m-middle", "local", "tank", "8")
     assert found["z-last"] == alone["z-last"]
     assert found["head"]["default_pool"] == "tank"
+
+
+def test_an_import_goes_where_the_configuration_says(images: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands' zone of a NAS is that of its daemon: said by an attribute or by nobody."""
+    asked: list[tuple[str, str]] = []
+
+    def storage_address(node: str, network: str) -> str:
+        asked.append((node, network))
+        return "10.1.0.9"
+
+    monkeypatch.setattr("rocks.imgstorage.configuration.storage_address", storage_address)
+    monkeypatch.setattr("rocks.imgstorage.stream.transport.client_context", lambda _: None)
+
+    def same_zone() -> str:
+        images.database.rollback()
+        assert open_transfer(images.database, "nas-0-0")[0] == "10.1.0.9"
+        (described,) = json.loads(images.done(*REPORT, "nas-0-0").splitlines()[1])
+        assert asked.pop() == ("nas-0-0", described["network"])
+        return str(described["network"])
+
+    assert same_zone() == "local"
+    images.done("set", "network", "zone", "private", "zone=cluster")
+    assert same_zone() == "cluster"
+    images.done("set", "host", "attr", "nas-0-0", "imgstorage-network", "storage")
+    assert same_zone() == "storage"
+    images.done("remove", "host", "attr", "nas-0-0", "imgstorage-network")
+    assert same_zone() == "cluster"
+    images.change("UPDATE subnets SET dnszone = NULL")
+    images.database.rollback()
+    with pytest.raises(StateError, match="host nas-0-0 has no network for images"):
+        open_transfer(images.database, "nas-0-0")
 
 
 REPORT_REFUSES = [

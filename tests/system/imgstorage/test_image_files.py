@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks import process
 from rocks.actions.add_image import ImageFile, as_raw, read_file_words
 from rocks.errors import StateError, UserError
 from rocks.process import run_checked
@@ -54,14 +55,63 @@ def test_file_that_refers_to_another_is_refused(raw: Path, tmp_path: Path) -> No
 
 
 def test_format_is_what_is_said_and_never_what_the_content_looks_like(raw: Path, tmp_path: Path) -> None:
-    """A raw file whose guest has written a qcow2 header stays raw; a raw file called qcow2 is refused."""
+    """A raw file whose guest has written a qcow2 header stays raw when that is said; a raw file called qcow2 is
+    refused."""
     disguised = tmp_path / "disguised.raw"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(disguised))
-    with as_raw(read_file_words(str(disguised), "")) as (content, size):
+    with as_raw(read_file_words(str(disguised), "raw")) as (content, size):
         assert content == disguised
         assert size == disguised.stat().st_size
     with pytest.raises(UserError, match="is no qcow2 file"), as_raw(ImageFile(raw, "qcow2")):
         pass
+
+
+@pytest.mark.parametrize("name", ["cloud.img", "cloud.raw"])
+@pytest.mark.parametrize(
+    ("format_", "remedy"),
+    [
+        ("qcow2", "or format=qcow2 when it is one"),
+        ("vmdk", "(qemu-img convert -f vmdk -O qcow2) and say format=qcow2"),
+        ("vhdx", "(qemu-img convert -f vhdx -O qcow2) and"),
+        ("vdi", "(qemu-img convert -f vdi -O qcow2) and"),
+    ],
+)
+def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(
+    tmp_path: Path, name: str, format_: str, remedy: str
+) -> None:
+    """Cloud images in qcow2 are called .img: as raw bytes no machine boots from them."""
+    file = tmp_path / name
+    make("create", "-q", "-f", format_, str(file), "10M")
+    with pytest.raises(UserError) as refusal:
+        read_file_words(str(file), "")
+    message = str(refusal.value)
+    assert f"{file} looks like {format_ if format_ == 'qcow2' else format_.upper()}, but" in message
+    assert "say format=raw when" in message and remedy in message
+    assert read_file_words(str(file), "raw") == ImageFile(file, "raw")
+    assert read_file_words(str(file), "qcow2") == ImageFile(file, "qcow2")
+
+
+def test_vmdk_that_is_a_text_is_seen_as_well(tmp_path: Path) -> None:
+    """Its extents are files of their own."""
+    file = tmp_path / "disk.img"
+    make("create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", str(file), "10M")
+    with pytest.raises(UserError, match="looks like VMDK"):
+        read_file_words(str(file), "")
+
+
+def test_conversion_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal it would else be silent for hours."""
+    monkeypatch.setattr(process, "_WATCH_SECONDS", 0.01)
+    whole, file = tmp_path / "whole.raw", tmp_path / "whole.qcow2"
+    with whole.open("wb") as target:
+        for _ in range(64):
+            target.write(os.urandom(2**20))
+    make("convert", "-f", "raw", "-O", "qcow2", "-c", str(whole), str(file))
+    seen: list[float] = []
+    with as_raw(read_file_words(str(file), ""), seen.append) as (content, size):
+        assert content.read_bytes() == whole.read_bytes()
+        assert size == 64 * 2**20
+    assert seen and seen == sorted(seen) and 0 <= seen[0] <= seen[-1] <= 100
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rocks.agent.hook import note_end
-from rocks.errors import BusyError, StateError
+from rocks.errors import BusyError, StateError, UserError
+from rocks.imgstorage.nas_daemon import exports
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import write_request
 from tests.system.imgstorage.conftest import RealBroker
@@ -78,14 +79,50 @@ def test_second_start_on_the_same_host_is_local_at_once(site: ImageSite) -> None
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
 
 
+def test_nas_that_has_lost_its_records_takes_images_on_again(site: ImageSite) -> None:
+    """By what their volumes say: at home, it goes to any host; with a host's changes, to that host alone."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
+    site.unmap(ZVOL)
+    site.lose_records()
+    site.map(ZVOL, OTHER)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[OTHER].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
+    site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"other", 4096)
+    site.lose_records()
+    with pytest.raises(StateError, match=f"changes that the NAS does not have are on {OTHER}"):
+        site.map(ZVOL, HOST)
+    assert site.hosts[OTHER].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
+
+
 def test_iscsi_only_image_is_never_copied(site: ImageSite) -> None:
     """With sync false the guest has the NAS's disk, writable, until it is unmapped."""
     device = site.map(ZVOL, sync=False)
     assert site.row(ZVOL)["state"] == "remote"
     assert device == site.hosts[HOST].sessions.read_sessions()[0].device_path
     assert [export.read_only for export in site.nas.targets.read_exports()] == [False]
+    volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    assert volume is not None and volume.is_synchronous, "a NAS that loses its power has what it has answered"
+    site.hosts[HOST].sessions.users[device] = "a guest"
+    with pytest.raises(StateError, match="Error detaching"):
+        site.unmap(ZVOL)
+    assert site.row(ZVOL)["state"] == "remote"
+    site.hosts[HOST].sessions.users.clear()
     site.unmap(ZVOL)
     assert site.leftovers(HOST) == []
+
+
+def test_iscsi_only_image_cannot_forget(site: ImageSite) -> None:
+    """What its guest writes is on the NAS at once."""
+    site.map(ZVOL, sync=False)
+    with pytest.raises(StateError, match="mapped without a copy"):
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    site.unmap(ZVOL)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    with pytest.raises(UserError, match="is not persistent, and without a copy"):
+        site.map(ZVOL, sync=False)
+    assert site.row(ZVOL)["state"] == "unmapped"
 
 
 def test_refusals_are_the_texts_that_tools_know(site: ImageSite) -> None:
@@ -127,6 +164,25 @@ def test_nas_daemon_that_ends_goes_on_with_what_is_open(site: ImageSite) -> None
     site.nas.service.close()
     site.nas.start()
     site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert site.leftovers(HOST) == []
+
+
+def test_exports_of_a_pool_that_comes_late_are_made_when_it_has_come(
+    site: ImageSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NAS that was switched on again, whose pool is imported by hand: hosts wait for their disks that long."""
+    monkeypatch.setattr(exports, "AGAIN_SECONDS", 0.2)
+    site.map(ZVOL, sync=False)
+    assert site.nas.service is not None
+    site.nas.service.close()
+    for export in site.nas.targets.read_exports():
+        site.nas.targets.ensure_export_gone(export.target)
+    site.nas.pools.export_pool("tank")
+    site.nas.start()
+    assert site.nas.targets.read_exports() == ()
+    site.nas.pools.import_pool("tank")
+    site.wait_for(lambda: len(site.nas.targets.read_exports()) == 1, "exported again")
     site.unmap(ZVOL)
     assert site.leftovers(HOST) == []
 

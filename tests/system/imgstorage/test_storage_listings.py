@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 from pathlib import Path
 
+from rocks.errors import StateError
 from rocks.imgstorage.model.image import Image
 from tests.golden.files import check_golden
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
-from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.image_site import NAS, ImageSite
 from tests.system.imgstorage.storage_site import (
     ADD,
     HOST,
@@ -77,6 +80,34 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
     ]
     for volume in ("gold-local-vol", "gold-remote-vol"):
         storage.done(*REMOVE, volume)
+
+
+def test_a_list_tells_for_how_long_a_host_has_been_asked(storage: Storage) -> None:
+    """While it does what the NAS wants of it: here it waits until a guest lets go of its device."""
+    images = storage.images
+    storage.map("asked-vol")
+    device = images.hosts[HOST].mappings.mappings["asked-vol-snap"]
+
+    def times() -> dict[str, str]:
+        words = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")
+        rows = (line.split() for line in storage.done(*words).splitlines())
+        return {row[0]: row[1] if len(row) > 1 else "" for row in rows}
+
+    assert not times()["asked-vol"].strip("-")
+    device.holders += 1
+    unmap = threading.Thread(target=refused_unmap, args=(images, "asked-vol"))
+    unmap.start()
+    images.wait_for(lambda: re.fullmatch(r"0:00:\d\d", times()["asked-vol"]) is not None, "a time")
+    unmap.join(30)
+    device.holders -= 1
+    images.wait_for(lambda: not times()["asked-vol"].strip("-"), "no time any more")
+    storage.done(*REMOVE, "asked-vol")
+
+
+def refused_unmap(images: ImageSite, zvol: str) -> None:
+    """Take the image back from a host where it is in use."""
+    with contextlib.suppress(StateError):
+        images.unmap(zvol)
 
 
 def test_thousands_of_images_are_listed(storage: Storage) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.errors import BusyError, HostError, IncoherentError, RocksError
 from rocks.imgstorage.model import effects as asked
-from rocks.imgstorage.model import host_actions as deeds
+from rocks.imgstorage.model import host_actions
+from rocks.imgstorage.model import host_effects as deeds
 from rocks.imgstorage.model.events import CopyFound, HostDone, HostFailed
 from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts, laid_over
-from rocks.imgstorage.model.host_actions import HostEffect, HostImage
+from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.model.host_effects import HostEffect
 from rocks.imgstorage.model.image import Refusal
 from rocks.wire.codec import decode, encode
 from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
@@ -59,7 +61,7 @@ class Host:
     name: str
     nas: Nas
     may_discard: Callable[[str, int], bool]
-    sequences: Callable[..., Any] = deeds.host_effects
+    sequences: Callable[..., Any] = host_actions.sequence_for
     known: HostImage = field(default_factory=lambda: HostImage(ZVOL))
     job: Ask | None = None
     answered: HostDone | HostFailed | None = None
@@ -84,14 +86,14 @@ class Host:
         """A request has arrived; an answer that was given before is given again."""
         if self.answered is not None and self.answered.work_id == ask.work_id:
             return self.answered
-        if deeds.check_order(self.known, ask.epoch, ask.sequence) is not None:
+        if host_actions.check_order(self.known, ask.epoch, ask.sequence) is not None:
             return None
         if self.job is not None and self.job.work_id == ask.work_id:
             return None
         self.job = ask
         self.known = dataclasses.replace(self.known, last_epoch=ask.epoch, last_sequence=ask.sequence)
         self.todo = None
-        if deeds.ends_rebuild(ask.request):
+        if host_actions.ends_rebuild(ask.request):
             self.rebuilding = []
         return None
 
@@ -125,7 +127,7 @@ class Host:
             self.facts = laid_over(self.facts, found)
             if found.has_changes:
                 self.todo = []
-                self.rebuilding = list(deeds.rebuild_effects(self.known, None))
+                self.rebuilding = list(host_actions.rebuild_effects(self.known, None))
         if self.todo:
             return None
         self.answered = HostDone(job.work_id, self.name, job.epoch, self.facts)
@@ -157,7 +159,7 @@ class Host:
         self.known = decode(HostImage, encode(self.known), "known")
         self.todo = None
         request = None if self.job is None else self.job.request
-        self.rebuilding = list(deeds.rebuild_effects(self.known, request))
+        self.rebuilding = list(host_actions.rebuild_effects(self.known, request))
 
     def power_off(self) -> None:
         """Everything that is not on a disk is gone."""

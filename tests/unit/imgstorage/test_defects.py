@@ -118,7 +118,7 @@ def test_f3_a_map_destroys_nothing(copy: CopyFact, wanted: type) -> None:
     if isinstance(request, effects.MapOverlay):
         assert request.sets_aside == (copy.exists and (not is_known or copy.stage != "none"))
     known = HostImage("vm-vol", "tank", stage=copy.stage, epoch=0)
-    sequence = host_actions.host_effects(request, known, mapping.epoch)
+    sequence = host_actions.sequence_for(request, known, mapping.epoch)
     assert not isinstance(sequence, Refusal)
     assert not any("Gone" in type(one).__name__ and "Copy" in type(one).__name__ for one in sequence)
 

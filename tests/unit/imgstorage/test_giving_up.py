@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.imgstorage.model import effects, host_actions, refusals, schedule
+from rocks.imgstorage.model import effects, host_actions, host_effects, refusals, schedule
 from rocks.imgstorage.model.effects import AskHost
 from rocks.imgstorage.model.events import (
     Abandon,
@@ -186,12 +186,12 @@ def test_a_cut_pull_answers_only_those_who_asked_before_it() -> None:
 def test_a_lost_record_does_not_say_that_nothing_was_written() -> None:
     """What is there is looked at before the map is called dropped."""
     request = effects.DropMap("vm-vol", "tank", "iqn.x", discards=False)
-    sequence = host_actions.host_effects(request, HostImage("vm-vol"), 2)
+    sequence = host_actions.sequence_for(request, HostImage("vm-vol"), 2)
     assert not isinstance(sequence, Refusal)
     kinds = [type(effect) for effect in sequence]
-    assert kinds.index(host_actions.RequireTempWriteEmpty) < kinds.index(host_actions.EnsureSessionGone)
-    assert kinds[0] is host_actions.EnsureDeviceGone
-    assert host_actions.EnsureTempWriteGone not in kinds and host_actions.RecordStage not in kinds
+    assert kinds.index(host_effects.RequireTempWriteEmpty) < kinds.index(host_effects.EnsureSessionGone)
+    assert kinds[0] is host_effects.EnsureDeviceGone
+    assert host_effects.EnsureTempWriteGone not in kinds and host_effects.RecordStage not in kinds
 
 
 def test_what_a_lost_record_had_written_is_held() -> None:
@@ -204,7 +204,7 @@ def test_what_a_lost_record_had_written_is_held() -> None:
     assert seeding.work is not None
     ask = seeding.work.effects[-1]
     assert isinstance(ask, AskHost)
-    refusal = host_actions.host_effects(ask.request, HostImage("vm-vol"), seeding.epoch)
+    refusal = host_actions.sequence_for(ask.request, HostImage("vm-vol"), seeding.epoch)
     assert isinstance(refusal, Refusal)
     assert host_failed(seeding, refusal.family).state == "held"
 
@@ -225,9 +225,9 @@ def test_a_temp_write_volume_is_set_aside_at_the_next_map(sync: bool) -> None:
     ask = mapping.work.effects[-1]
     assert isinstance(ask, AskHost) and isinstance(ask.request, (effects.MapOverlay, effects.MapRemote))
     assert ask.request.sets_aside
-    sequence = host_actions.host_effects(ask.request, HostImage("vm-vol"), mapping.epoch)
+    sequence = host_actions.sequence_for(ask.request, HostImage("vm-vol"), mapping.epoch)
     assert not isinstance(sequence, Refusal)
-    assert any(isinstance(effect, host_actions.EnsureSetAside) for effect in sequence)
+    assert any(isinstance(effect, host_effects.EnsureSetAside) for effect in sequence)
 
 
 # --- texts ---------------------------------------------------------------------------------------------------------

@@ -8,36 +8,85 @@ from rocks.imgstorage.model import names, schedule, space
 from rocks.imgstorage.model.schedule import Job, Limits
 from tests.unit.imgstorage.records import GIB, NOW, record
 
-ROOM = space.FillFact(0, 100, 0, can_extend=True)
+ROOM = space.FillFact(0, 100, 0, spare_bytes=50)
 
 
 @pytest.mark.parametrize(
-    ("used", "rate", "can_extend", "wanted"),
+    ("used", "rate", "spare", "wanted"),
     [
-        (10, 0, True, "nothing"),
-        (55, 0, True, "watch"),
-        (10, 2, True, "extend"),
-        (10, 2, False, "watch"),
-        (70, 0, True, "extend"),
-        (70, 0, False, "watch"),
-        (84, 0, True, "extend"),
-        (85, 0, False, "pause"),
-        (85, 0, True, "pause"),
-        (20, 20, True, "pause"),
-        (100, 0, False, "pause"),
+        (10, 0, 50, "nothing"),
+        (55, 0, 50, "watch"),
+        (10, 2, 50, "extend"),
+        (10, 2, 0, "watch"),
+        (70, 0, 50, "extend"),
+        (70, 0, 0, "watch"),
+        (84, 0, 50, "extend"),
+        (85, 0, 0, "pause"),
+        (85, 0, 50, "pause"),
+        (20, 20, 50, "pause"),
+        (100, 0, 0, "pause"),
     ],
 )
-def test_a_temp_write_volume_is_never_full(used: int, rate: int, can_extend: bool, wanted: str) -> None:
+def test_a_temp_write_volume_is_never_full(used: int, rate: int, spare: int, wanted: str) -> None:
     """More is reserved for it; where the pool cannot take all of it, the guest is paused, early if it writes fast."""
-    assert space.temp_write_step(space.FillFact(used, 100, rate, can_extend)) == wanted
+    assert space.temp_write_step(space.FillFact(used, 100, rate, spare)) == wanted
 
 
 @pytest.mark.parametrize(("used", "rate"), [(70, 0), (99, 0), (10, 50)])
 def test_a_temp_write_volume_for_which_there_is_room_pauses_nobody(used: int, rate: int) -> None:
     """All of it is reserved; then it can never be full."""
-    fill = space.FillFact(used, 100, rate, can_extend=True, has_room_for_all=True)
+    fill = space.FillFact(used, 100, rate, spare_bytes=50, has_room_for_all=True)
     assert space.temp_write_step(fill) == "extend"
-    assert space.temp_write_step(fill._replace(is_reserved=True, can_extend=False)) == "nothing"
+    assert space.temp_write_step(fill._replace(is_reserved=True, spare_bytes=0)) == "nothing"
+
+
+MIB = 2**20
+VOLUME = space.TempWriteFact(
+    64 * GIB, GIB, reserved_bytes=2 * GIB, pool_bytes=100 * GIB, free_bytes=50 * GIB, bytes_per_second=0
+)
+"""A hundredth of the pool is 1 GiB, and 5 are kept."""
+
+
+def test_what_a_pool_keeps_is_not_reserved() -> None:
+    """5 %, 8 GiB at most: with less, OpenZFS may refuse any write."""
+    assert space.kept_free_bytes(100 * GIB) == 5 * GIB and space.kept_free_bytes(4096 * GIB) == 8 * GIB
+    fill = space.temp_write_fill(VOLUME)
+    assert (fill.used_bytes, fill.size_bytes, fill.spare_bytes) == (GIB, 47 * GIB, 45 * GIB)
+    kept_only = space.temp_write_fill(VOLUME._replace(free_bytes=5 * GIB))
+    assert (kept_only.size_bytes, kept_only.spare_bytes) == (2 * GIB, 0)
+    all_of_it = space.temp_write_fill(VOLUME._replace(reserved_bytes=64 * GIB))
+    assert all_of_it.is_reserved and all_of_it.spare_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "reserved", "rate", "wanted"),
+    [
+        (GIB, 2 * GIB, 0, "watch"),  # its reservation bears it, but for a rest of 64 MiB
+        (GIB, 2 * GIB, 4 * MIB, "pause"),  # of which 24 bytes are wanted for each that is on its way
+        (1700 * MIB, 2 * GIB, 0, "pause"),
+        (GIB, 0, 0, "pause"),
+        (GIB, 65 * GIB, 4 * MIB, "nothing"),
+        (64 * GIB, 64 * GIB, 0, "pause"),  # all is written, and each write over it wants room for a moment
+    ],
+)
+def test_pool_that_others_have_filled(used: int, reserved: int, rate: int, wanted: str) -> None:
+    """Less than half of what is kept is left: only what is reserved, and not yet written, lets a write through."""
+    fact = VOLUME._replace(
+        used_bytes=used, reserved_bytes=reserved, free_bytes=2 * GIB, bytes_per_second=rate
+    )
+    assert space.temp_write_step(space.temp_write_fill(fact)) == wanted
+
+
+def test_raidz_takes_more_than_is_written() -> None:
+    """And what is reserved is counted as it takes it: half written may be all that is reserved."""
+    fact = VOLUME._replace(used_bytes=GIB, charged_bytes=2 * GIB, free_bytes=2 * GIB)
+    assert space.temp_write_step(space.temp_write_fill(fact)) == "pause"
+    fill = space.temp_write_fill(
+        VOLUME._replace(used_bytes=GIB, charged_bytes=2 * GIB, reserved_bytes=64 * GIB)
+    )
+    assert (fill.whole_bytes, fill.is_reserved) == (128 * GIB, False)
+    little = VOLUME._replace(used_bytes=MIB, charged_bytes=2 * MIB)
+    assert space.temp_write_fill(little).whole_bytes == 64 * GIB
 
 
 def test_a_temp_write_volume_takes_all_of_the_image() -> None:
@@ -45,14 +94,15 @@ def test_a_temp_write_volume_takes_all_of_the_image() -> None:
     size = space.temp_write_bytes(8 * GIB)
     assert size > 8 * GIB * 1.01 and size % space.CHUNK_BYTES == 0
     assert space.temp_write_bytes(1) >= 2 * space.CHUNK_BYTES
+    assert space.reserve_bytes(64 * MIB) == space.temp_write_bytes(64 * MIB) < 66 * MIB
 
 
 def test_room_on_a_host() -> None:
-    """A tenth above the seed, the reserve, and 5 % of the pool."""
-    needed = 11 * GIB + 2 * GIB + 5 * GIB
+    """A tenth above the seed, the reserve twice, for it is merged, and 5 % of the pool."""
+    needed = 11 * GIB + 2 * 2 * GIB + 5 * GIB
     assert space.host_shortage(needed, 100 * GIB, 8 * GIB, 10 * GIB) is None
     text = space.host_shortage(needed - 1, 100 * GIB, 8 * GIB, 10 * GIB)
-    assert text is not None and "19.3 GB are needed" in text
+    assert text is not None and "21.5 GB are needed" in text
     assert space.nas_shortage(2 * GIB, 0, 8 * GIB) is None and space.nas_shortage(2 * GIB, GIB, 8 * GIB)
     assert space.poll_seconds(ROOM) == 2.0 and space.poll_seconds(ROOM._replace(used_bytes=51)) == 1.0
 

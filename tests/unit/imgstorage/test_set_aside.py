@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from rocks.devices.fake.pools import FakePools
-from rocks.imgstorage.model.host_actions import EnsureSetAside, HostImage, ReadCopy
+from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.model.host_effects import EnsureSetAside, ReadCopy
 from rocks.imgstorage.perform.access import Access
 from rocks.imgstorage.perform.copy_deeds import CopyDeeds
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rocks.imgstorage.model import changes, effects, events, host_actions, machine, steps
+from rocks.imgstorage.model import changes, effects, events, host_actions, host_effects, machine, steps
 from rocks.imgstorage.model.events import StepDone, StepFailed
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.model.image import Decision, Image, Refusal
@@ -146,7 +146,7 @@ def without(kind: type) -> Sequence:
     """The sequences without one effect."""
 
     def sequence(request: Any, known: HostImage, epoch: int) -> Any:
-        found = host_actions.host_effects(request, known, epoch)
+        found = host_actions.sequence_for(request, known, epoch)
         return (
             found if isinstance(found, Refusal) else tuple(one for one in found if not isinstance(one, kind))
         )
@@ -158,7 +158,7 @@ def exchanged(first: type, second: type) -> Sequence:
     """The sequences with two effects exchanged."""
 
     def sequence(request: Any, known: HostImage, epoch: int) -> Any:
-        found = host_actions.host_effects(request, known, epoch)
+        found = host_actions.sequence_for(request, known, epoch)
         if isinstance(found, Refusal):
             return found
         kinds = [type(one) for one in found]
@@ -173,31 +173,31 @@ def exchanged(first: type, second: type) -> Sequence:
 
 
 SEQUENCES: dict[str, Sequence] = {
-    "temp-write volume dropped unseen": without(host_actions.RequireTempWriteEmpty),
+    "temp-write volume dropped unseen": without(host_effects.RequireTempWriteEmpty),
     "looked at before the device has gone": exchanged(
-        host_actions.EnsureDeviceGone, host_actions.RequireTempWriteEmpty
+        host_effects.EnsureDeviceGone, host_effects.RequireTempWriteEmpty
     ),
-    "not waited for the merge": without(host_actions.WaitMerged),
-    "logged out before the switch": exchanged(host_actions.EnsureLocalOrigin, host_actions.EnsureSessionGone),
-    "linear recorded before all is merged": exchanged(host_actions.WaitMerged, host_actions.RecordStage),
-    "the stage is not recorded before the switch": without(host_actions.RecordStage),
-    "the temp-write volume stays": without(host_actions.EnsureTempWriteGone),
-    "the session stays": without(host_actions.EnsureSessionGone),
-    "the seed is not settled": without(host_actions.EnsureSeedSettled),
+    "not waited for the merge": without(host_effects.WaitMerged),
+    "logged out before the switch": exchanged(host_effects.EnsureLocalOrigin, host_effects.EnsureSessionGone),
+    "linear recorded before all is merged": exchanged(host_effects.WaitMerged, host_effects.RecordStage),
+    "the stage is not recorded before the switch": without(host_effects.RecordStage),
+    "the temp-write volume stays": without(host_effects.EnsureTempWriteGone),
+    "the session stays": without(host_effects.EnsureSessionGone),
+    "the seed is not settled": without(host_effects.EnsureSeedSettled),
 }
 
 
-SPOILED_HOSTS: dict[str, Sequence] = {"home without a look": without(host_actions.SendSnapshot)}
+SPOILED_HOSTS: dict[str, Sequence] = {"home without a look": without(host_effects.SendSnapshot)}
 """Rows that only do harm with a host that is wrong too."""
 
 DEFENDED: dict[str, tuple[Entries, Sequence]] = {
     "a host says that it has sent, and has not": (
         machine.entries_by_pair(),
-        without(host_actions.SendSnapshot),
+        without(host_effects.SendSnapshot),
     ),
     "a strange copy is not set aside": (
         spoiled("mapping", StepDone, never_sets_aside, step="prepare", guard=None),
-        host_actions.host_effects,
+        host_actions.sequence_for,
     ),
 }
 """What a second defence catches: such an image is held, or not mapped, and nothing is lost."""
@@ -228,7 +228,7 @@ def _lives() -> Iterator[Callable[[World], object]]:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_spoiled_row_is_caught(name: str) -> None:
     """A wrong table does not pass."""
-    sequences = SPOILED_HOSTS.get(name, host_actions.host_effects)
+    sequences = SPOILED_HOSTS.get(name, host_actions.sequence_for)
     assert lives_until_caught(lambda: World(ROWS[name], sequences)) > 0
 
 

@@ -12,7 +12,7 @@ from rocks.devices.fake.mappings import FakeMappings
 from rocks.devices.fake.pools import FakePools
 from rocks.devices.fake.sessions import FakeSessions
 from rocks.devices.fake.targets import FakeTargets
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotStatus
+from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, SnapshotStatus
 from rocks.imgstorage.host_daemon.rows import PAUSED, device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
 from rocks.imgstorage.model.host_actions import HostImage
@@ -69,8 +69,8 @@ def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
     fact = host.pools.read_volume(COW)
     assert fact is not None
     assert fact.reserved_bytes == GIB
-    host.pools.leave_free("tank", GIB)
-    host.fill(7 * GIB // 2)
+    host.pools.leave_free("tank", 2 * GIB // 5)
+    host.fill(GIB)
     watch.look()
     fact = host.pools.read_volume(COW)
     assert fact is not None
@@ -121,6 +121,44 @@ def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
     host.watch().look()
     assert host.guest == "running"
+
+
+def test_guest_that_somebody_lets_go_on_is_paused_again(host: Host) -> None:
+    """By a person, or because the daemon ended between its record and the pause: there is still no room."""
+    host.pools.leave_free("tank", 0)
+    host.fill(GIB)
+    host.watch().look()
+    host.domains.resume("a")
+    host.watch().look()
+    assert host.guest == "paused"
+
+
+def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
+    """A merge that has stopped fails the guest's writes; nothing new comes into a temp-write volume by then."""
+    mapping = host.mappings.mappings["a-vol-snap"]
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
+    snapshot = mapping.table
+    assert isinstance(snapshot, Snapshot)
+    merge = SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
+    host.mappings.switch("a-vol-snap", merge, snapshot)
+    mapping = host.mappings.mappings["a-vol-snap"]
+    mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "merge_failed")
+    host.watch().look()
+    assert host.guest == "paused"
+    host.pools.leave_free("tank", 0)
+    mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "ok")
+    host.watch().look()
+    assert host.guest == "running"
+
+
+def test_guest_stays_paused_until_its_merge_begins(host: Host) -> None:
+    """Its origin is local, and the host's record says so; what it writes still comes into the temp-write volume."""
+    host.pools.leave_free("tank", 0)
+    host.fill(GIB)
+    host.watch().look()
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
+    host.watch().look()
+    assert host.guest == "paused"
 
 
 def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:

@@ -41,7 +41,7 @@ class World:
     """All of it. `entries` and `sequences` are the model's, or spoiled ones."""
 
     def __init__(
-        self, entries: Entries | None = None, sequences: Callable[..., Any] = host_actions.host_effects
+        self, entries: Entries | None = None, sequences: Callable[..., Any] = host_actions.sequence_for
     ) -> None:
         self.nas = Nas(entries or machine.entries_by_pair())
         self.hosts = {name: Host(name, self.nas, self.may_discard, sequences) for name in HOSTS}

@@ -84,6 +84,7 @@ class Volume:
     created_txg: int = 0
     log_bytes: int = 0
     shows_snapshots: bool = False
+    is_synchronous: bool = False
     is_open: bool = False
     is_receiving: bool = False
 
@@ -92,6 +93,12 @@ class Volume:
         later = [block for block in self.blocks.values() if block.birth > txg]
         data = sum(self.block_bytes for block in later if block.data is not None)
         return data + METADATA_BYTES if later or self.shaped_txg > txg else 0
+
+    def referenced_bytes(self) -> int:
+        """Bytes of the blocks that it has now."""
+        return METADATA_BYTES + self.block_bytes * sum(
+            block.data is not None for block in self.blocks.values()
+        )
 
     def used_bytes(self, not_own: Blocks) -> int:
         """Bytes of all blocks that it and its snapshots have, those of its origin left out."""

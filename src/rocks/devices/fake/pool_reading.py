@@ -134,6 +134,8 @@ class FakeReading:
             volume.origin,
             None if volume.partial is None else encode_token(volume.partial),
             tuple(sorted(volume.properties.items())),
+            volume.referenced_bytes(),
+            volume.is_synchronous,
         )
 
     def _seconds(self, txg: int) -> int:

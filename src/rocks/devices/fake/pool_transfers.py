@@ -9,7 +9,7 @@ from rocks.clock import Deadline
 from rocks.devices.fake.pool_contents import Block, Partial, Pool, Snapshot, Volume, new_guid
 from rocks.devices.fake.pool_streams import CutStream, Decoder, Header
 from rocks.devices.pool_facts import ReceiveWanted
-from rocks.errors import RocksError, StateError, ToolError
+from rocks.errors import NoRoomError, RocksError, ToolError
 
 
 class FakeSend:
@@ -115,7 +115,7 @@ class FakeReceive:
     def _store(self, number: int, block: Optional[bytes]) -> None:
         partial = self._partial()
         if len(block or b"") > self._pool.free_bytes():
-            raise StateError(
+            raise NoRoomError(
                 f"zfs receive into {self._wanted.volume} failed: out of space; the pool has no room for it"
             )
         partial.blocks[number] = block

@@ -7,7 +7,7 @@ from typing import Mapping
 from rocks.devices.fake.pool_contents import LOG_HEADER_BYTES, Pool, Volume, new_guid
 from rocks.devices.fake.pool_reading import FakeReading
 from rocks.devices.pool_names import OUR_PREFIX
-from rocks.errors import BusyError, StateError, ToolError
+from rocks.errors import BusyError, NoRoomError, ToolError
 
 
 class FakeVolumes(FakeReading):
@@ -42,6 +42,8 @@ class FakeVolumes(FakeReading):
                 wanted = 0 if value == "none" else int(value)
                 _refuse_full(pool, name, wanted - pool.used_by(volume))
                 volume.reserved_bytes = wanted
+            elif key == "sync":
+                volume.is_synchronous = value == "always"
             elif key == "snapdev":
                 volume.shows_snapshots = value == "visible"
             else:
@@ -116,4 +118,4 @@ class FakeVolumes(FakeReading):
 
 def _refuse_full(pool: Pool, name: str, more_bytes: int) -> None:
     if more_bytes > pool.free_bytes():
-        raise StateError(f"zfs: {name} failed: out of space; the pool has no room for it")
+        raise NoRoomError(f"zfs: {name} failed: out of space; the pool has no room for it")

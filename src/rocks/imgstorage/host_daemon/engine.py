@@ -8,20 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Protocol, Set, Tuple
 
-from rocks.clock import Deadline, monotonic_seconds, wait_seconds
+from rocks.clock import Deadline, monotonic_seconds, utc_now, wait_seconds
 from rocks.devices.target_chap import ChapSecrets
-from rocks.errors import BugError, BusyError, HostError, IncoherentError, RocksError, StateError
+from rocks.errors import (
+    BugError,
+    BusyError,
+    HostError,
+    IncoherentError,
+    NoRoomError,
+    RocksError,
+    StateError,
+)
 from rocks.imgstorage.model.effects import DetachDevice, DropMap, HostRequest
-from rocks.imgstorage.model.facts import NOTHING, Facts, laid_over
-from rocks.imgstorage.model.host_actions import (
+from rocks.imgstorage.model.facts import NOTHING, Facts, Stage, laid_over
+from rocks.imgstorage.model.host_actions import HostImage, check_order, rebuild_effects, sequence_for
+from rocks.imgstorage.model.host_effects import (
     EnsureDeviceGone,
+    EnsureSessionGone,
     EnsureUnused,
     HostEffect,
-    HostImage,
+    ReceiveSeed,
     RecordStage,
-    check_order,
-    host_effects,
-    rebuild_effects,
 )
 from rocks.imgstorage.model.image import Refusal
 from rocks.imgstorage.perform.access import Access
@@ -100,6 +107,7 @@ class HostEngine:
         with self._lock:
             self._asked_at[zvol] = monotonic_seconds()
         epoch, sequence = _numbers(message.op_id)
+        came = int(utc_now().timestamp())
         with self._store.transaction():
             known = self._store.request(message.op_id)
             if known is not None:
@@ -120,7 +128,7 @@ class HostEngine:
                 _log.info("%s: %s", zvol, refusal.text)
                 self._refuse(message, sender, StateError(refusal.text))
                 return
-            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None))
+            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came))
             taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
             self._store.keep(CopyRecord(message.image_id, taken, _details(message, copy.details)))
         self._wake(zvol)
@@ -167,7 +175,7 @@ class HostEngine:
         copy = self._store.copy(record.zvol)
         assert copy is not None
         try:
-            found = host_effects(request, copy.known, message.epoch)
+            found = sequence_for(request, copy.known, message.epoch)
             if isinstance(found, Refusal):
                 raise IncoherentError(found.text) if found.family == "incoherent" else HostError(found.text)
             facts = NOTHING
@@ -191,10 +199,20 @@ class HostEngine:
         try:
             return self._do(effect, zvol, epoch, request)
         except (BusyError, StateError) as error:
-            is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone))
+            is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone)) or (
+                # the guest of an image that is not copied uses the session's disk itself
+                isinstance(effect, EnsureSessionGone) and self._stage_of(zvol) == "remote"
+            )
             if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
                 raise HostError(str(error)) from error
+            if isinstance(effect, ReceiveSeed) and isinstance(error, NoRoomError):
+                # images that were mapped side by side have promised the same room: it comes when one of them has ended
+                raise HostError(f"{error}; the copying goes on when there is room") from error
             raise
+
+    def _stage_of(self, zvol: str) -> Stage:
+        copy = self._store.copy(zvol)
+        return "none" if copy is None else copy.known.stage
 
     def _do(self, effect: HostEffect, zvol: str, epoch: int, request: Optional[HostRequest]) -> Facts:
         copy = self._store.copy(zvol)

@@ -18,10 +18,14 @@ PAUSED = "the guest is paused: no room in the pool for its writes"
 def device_rows(
     store: HostStore, mappings: MappingSteps, sessions: SessionSteps
 ) -> Dict[str, Dict[str, Any]]:
-    """Image volume → what the host has of it; sessions of no image known here are `volume0`, `volume1`, …"""
+    """Image volume → what the host has of it; sessions of no image known here are `volume0`, `volume1`, …
+
+    `time` is when the request came that the host has not answered yet, UNIX seconds; there is none without.
+    """
     known = {copy.known.zvol: copy.known for copy in store.copies()}
     paused = store.paused()
-    open_ones = {request.zvol for request in store.open_requests()}
+    # of several, the newest: the others are overtaken, and not done
+    open_ones = {request.zvol: request.came for request in store.open_requests()}
     rows: Dict[str, Dict[str, Any]] = {}
     found = {session.target: session for session in sessions.read_sessions()}
     for mapping in mappings.list():
@@ -45,6 +49,8 @@ def device_rows(
                 "target": image.target,
                 "sync": "iscsi",
             }
+    for zvol in rows.keys() & open_ones.keys():
+        rows[zvol]["time"] = open_ones[zvol]
     others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
     for number, target in enumerate(others):
         rows[f"volume{number}"] = {"target": target, "device": found[target].disk, "sync": "iscsi"}

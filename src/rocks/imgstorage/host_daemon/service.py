@@ -113,9 +113,9 @@ class HostService:
     def close(self) -> None:
         """Come to an end; guests go on, and what is open is gone on with at the next start."""
         self._releases.close()
-        self._watch.close()
         self._bus.close()
         self._engine.close()
+        self._watch.close()  # late: the engine's end may wait for a transfer, and guests write on
         self._reports.join(_REPORT_SECONDS)
         self._revocations.close()
         self._postman.close()

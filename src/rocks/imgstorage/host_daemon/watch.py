@@ -14,11 +14,18 @@ from typing import Callable, ContextManager, Dict, NamedTuple, Optional
 from rocks.clock import monotonic_seconds
 from rocks.devices.domain_steps import DomainSteps
 from rocks.devices.mapping_steps import MappingSteps
+from rocks.devices.mapping_tables import SnapshotMerge
 from rocks.devices.pool_facts import VolumeFact
 from rocks.devices.pool_steps import PoolSteps
 from rocks.errors import RocksError
 from rocks.imgstorage.model.names import guest_device, temp_write_volume
-from rocks.imgstorage.model.space import FillFact, poll_seconds, temp_write_step
+from rocks.imgstorage.model.space import (
+    FillFact,
+    TempWriteFact,
+    poll_seconds,
+    temp_write_fill,
+    temp_write_step,
+)
 from rocks.imgstorage.store.host import CopyRecord, HostStore
 from rocks.units import BYTES_PER_SECTOR, gigabytes
 
@@ -99,6 +106,10 @@ class TempWriteWatch:
             # its writes fail from here on; what it wrote before is there
             self._pause(zvol, fill)
             return _CALM_SECONDS
+        if isinstance(mapping.table, SnapshotMerge):
+            # nothing new comes into a temp-write volume that is being merged; the stage alone does not say that it is
+            self._let_go(zvol)
+            return _CALM_SECONDS
         step = temp_write_step(fill)
         if step == "extend":
             self._reserve(zvol, volume, fill)
@@ -109,43 +120,44 @@ class TempWriteWatch:
         return poll_seconds(fill)
 
     def _fill(self, zvol: str, used: int, volume: VolumeFact) -> FillFact:
-        """What it can take is bounded by what is reserved for it and what the pool has left, not by its size alone."""
         now = monotonic_seconds()
         before = self._seen.get(zvol)
         self._seen[zvol] = _Seen(used, now)
         rate = 0
         if before is not None and now > before.at + _SHORTEST_SECONDS:
             rate = max(0, int((used - before.used_bytes) / (now - before.at)))
-        free = self._pools.read_pool(volume.name.partition("/")[0]).free_bytes
-        room = max(volume.reserved_bytes, used) + free
-        is_reserved = volume.reserved_bytes >= volume.size_bytes
-        return FillFact(
-            used,
-            min(volume.size_bytes, room),
-            rate,
-            can_extend=free > 0 and not is_reserved,
-            is_reserved=is_reserved,
-            has_room_for_all=room >= volume.size_bytes,
+        pool = self._pools.read_pool(volume.name.partition("/")[0])
+        return temp_write_fill(
+            TempWriteFact(
+                volume.size_bytes,
+                used,
+                volume.reserved_bytes,
+                pool.size_bytes,
+                pool.free_bytes,
+                rate,
+                volume.referenced_bytes,
+            )
         )
 
     def _reserve(self, zvol: str, volume: VolumeFact, fill: FillFact) -> None:
-        """Half of what is free is left to others, until it is this one or its guest."""
-        free = self._pools.read_pool(volume.name.partition("/")[0]).free_bytes
+        """Half of what is to spare is left to others, until it is this one or its guest."""
         ahead = max(fill.used_bytes // 2, fill.bytes_per_second * _AHEAD_SECONDS)
-        most = volume.reserved_bytes + (free if fill.percent >= _HURRY_PERCENT else free // 2)
-        reserved = min(volume.size_bytes, fill.used_bytes + ahead, most)
+        spare = fill.spare_bytes if fill.percent >= _HURRY_PERCENT else fill.spare_bytes // 2
+        taken = max(fill.used_bytes, volume.reserved_bytes)
+        reserved = min(fill.whole_bytes, fill.used_bytes + ahead, taken + spare)
         if reserved > volume.reserved_bytes:
             self._pools.ensure_reserved(volume.name, volume.guid, reserved)
             _log.info("%s: %s are reserved for what its guest writes meanwhile", zvol, gigabytes(reserved))
 
     def _pause(self, zvol: str, fill: FillFact) -> None:
         name = _machine(zvol)
-        if name is None or zvol in self._store.paused():
+        if name is None:
             return
         with self._open_domains() as domains:
             fact = domains.find(name)
             if fact is None or fact.state not in ("running", "blocked"):
                 return  # it writes nothing, and whoever has paused it lets it go on
+            # also one that was paused before: somebody may have let it go on, or this daemon ended in between
             self._store.set_paused(zvol)
             domains.suspend(name)
         _log.error(

@@ -22,6 +22,7 @@ The NAS's end of a transfer asks `fencing.check_stream` before the first byte an
 to send says `transfer_plan.plan_send`, asked by the sending side.
 
 The host daemon, for each image one request at a time: `host_actions.check_order`; the same number as the last answered:
-that answer again; else journal the request (it replaces an open one with a lower number), do `host_effects` in order,
-store the answer, send it. When it starts: `rebuild_effects(known, open_request)`, then the open request again.
+that answer again; else journal the request (it replaces an open one with a lower number), do what
+`host_actions.sequence_for` says, in order, store the answer, send it. When it starts:
+`rebuild_effects(known, open_request)`, then the open request again.
 """

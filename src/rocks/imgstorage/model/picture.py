@@ -8,7 +8,7 @@ from rocks.imgstorage.model import steps
 from rocks.imgstorage.model.effects import AskHost, Effect, HostRequest
 from rocks.imgstorage.model.events import REQUESTS, TABLE_EVENTS, Restarted
 from rocks.imgstorage.model.facts import Stage
-from rocks.imgstorage.model.host_actions import HostImage, host_effects
+from rocks.imgstorage.model.host_actions import HostImage, sequence_for
 from rocks.imgstorage.model.image import Image, Refusal, Step
 from rocks.imgstorage.model.machine import entries_by_pair
 from rocks.imgstorage.model.refusals import refusal_text
@@ -98,7 +98,7 @@ def host_table() -> str:
     rows = []
     for request in _sample_requests():
         for stage in _STAGES:
-            found = host_effects(request, HostImage("vm-vol", "tank", epoch=2, stage=stage), 2)
+            found = sequence_for(request, HostImage("vm-vol", "tank", epoch=2, stage=stage), 2)
             if not isinstance(found, Refusal):
                 names = " → ".join(type(effect).__name__ for effect in found)
                 rows.append((type(request).__name__, stage, names or "nothing"))

@@ -98,7 +98,8 @@ def _copy(event: Any) -> CopyFact:
 def _would_lose_changes(image: Image, event: Any, now: int) -> bool:
     known = image.copy_on(image.owner)
     is_dirty = known is not None and known.kind == "dirty"
-    return is_dirty and _copy(event).exists and copy_must_go_aside(_copy(event), event.facts)
+    # a temp-write volume that was not merged is all there may be of them
+    return is_dirty and copy_must_go_aside(_copy(event), event.facts)
 
 
 def _is_at_base(image: Image, event: Any, now: int) -> bool:
@@ -107,7 +108,8 @@ def _is_at_base(image: Image, event: Any, now: int) -> bool:
 
 
 def _dirty_elsewhere(image: Image, event: Any, now: int) -> bool:
-    return any(copy.kind == "dirty" and copy.host != event.host for copy in image.copies)
+    """A host that is not to have a copy is not even asked for the one it has."""
+    return any(copy.kind == "dirty" and (copy.host != event.host or not event.sync) for copy in image.copies)
 
 
 def _asked_of_host(image: Image) -> Any:
@@ -129,6 +131,10 @@ REMOTE_ATTACHED = Guard("writable", lambda image, event, now: isinstance(_asked_
 
 NO_INITIATOR = Guard("no initiator", lambda image, event, now: not event.initiator)
 NO_POOL = Guard("to be copied, but no pool", lambda image, event, now: event.sync and not event.remote_pool)
+FORGETFUL_ON_NAS = Guard(
+    "img_sync false, and not persistent", lambda image, event, now: not event.sync and not image.persistent
+)
+MUST_FORGET = Guard("not to be persistent", lambda image, event, now: not event.persistent)
 OLD_LEASE = Guard(
     "an older lease of the virtual machine",
     lambda image, event, now: (
@@ -137,7 +143,7 @@ OLD_LEASE = Guard(
         and event.lease_token < image.lease_token
     ),
 )
-DIRTY_ELSEWHERE = Guard("another host has changes that the NAS has not", _dirty_elsewhere)
+DIRTY_ELSEWHERE = Guard("changes that the NAS has not are not there", _dirty_elsewhere)
 SAME_HOST = Guard("for the host that has it", lambda image, event, now: event.host == image.owner)
 UNMAP_WAITS = Guard("an unmap waits", lambda image, event, now: bool(image.unmap_ids))
 NOT_PERSISTENT = Guard("not persistent", lambda image, event, now: not image.persistent)

@@ -132,6 +132,14 @@ _MAP: Tuple[Entry, ...] = (
     Refuse(
         UNMAPPED,
         Map,
+        "ZVol {image.zvol} is not persistent, and without a copy (img_sync no) all that is written is on the NAS at "
+        "once: set img_sync yes for {event.host}, or rocks set host zvolattr {image.nas} {image.zvol} persistent yes",
+        rules.FORGETFUL_ON_NAS,
+        "user",
+    ),
+    Refuse(
+        UNMAPPED,
+        Map,
         "ZVol {image.zvol} is not mapped: the lease {event.lease_token} of its virtual machine is older than "
         "{image.lease_token}, which it had last",
         rules.OLD_LEASE,
@@ -140,7 +148,7 @@ _MAP: Tuple[Entry, ...] = (
         UNMAPPED,
         Map,
         "ZVol {image.zvol} is not mapped to {event.host}: changes that the NAS does not have are on {dirty}; "
-        "map it there, or give them up with rocks clean host storagemap",
+        "map it there with a copy (img_sync yes), or give them up with rocks clean host storagemap",
         rules.DIRTY_ELSEWHERE,
     ),
     Row(UNMAPPED, Map, MAPPING, "grant a new epoch", changes.begin_map, starts="prepare"),
@@ -441,6 +449,13 @@ _EVERYWHERE: Tuple[Entry, ...] = (
         for state in (MAPPING, SWITCHING, PULLING, RETURNING, DELETING, RESTORING, HELD)
     ),
     *(Row(state, Restarted, state, STATES[state].restart, changes.resume_work) for state in STATES),
+    Refuse(
+        REMOTE,
+        Configure,
+        "ZVol {image.zvol} is mapped without a copy (img_sync no): what is written is on the NAS at once, and cannot "
+        "be thrown away; unmap it first",
+        rules.MUST_FORGET,
+    ),
     *(Row(state, Configure, state, "counts at the next unmap", changes.configure) for state in STATES),
     *(Row(state, CopyFound, state, "noted", changes.note_copy) for state in STATES),
 )

@@ -14,6 +14,7 @@ from rocks.imgstorage.nas_daemon.engine import Engine, now_seconds
 from rocks.imgstorage.nas_daemon.imports import Imports
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.rows import first_page, image_row, operation_row, snapshot_row
+from rocks.imgstorage.nas_daemon.unknown_images import adopt
 from rocks.imgstorage.store.file import Letter
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
@@ -36,7 +37,7 @@ class Site(NamedTuple):
 
 
 class Commands:
-    """Takes the requests of commands. Only the frontend's are done; anybody may look."""
+    """Takes the requests of commands, from the frontend only: any other node is refused, even one that only looks."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Commands:
         self._frontend = site.frontend
         self._find_address = site.find_address
         self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
-            wire.AddZvol: imports.add,
+            wire.AddZvol: self._add,
             wire.ListZvols: self._list_zvols,
             wire.GetZvolAttrs: self._get_zvol_attrs,
             wire.SetZvolAttrs: self._set_zvol_attrs,
@@ -155,7 +156,7 @@ class Commands:
             )
         self._find_address(request.remotehost)
         self._imports.refuse_unfinished(f"{request.zpool}/{request.zvol}")
-        image = self._engine.image_of(request.zvol)
+        image = adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         if image is None:
             self._pools.read_pool(request.zpool)
             image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
@@ -176,11 +177,8 @@ class Commands:
         self._take(request.zvol, event)
 
     def _delete(self, request: wire.DelZvol, op_id: str) -> None:
-        image = self._engine.image_of(request.zvol)
-        if image is None and self._pools.read_volume(f"{request.zpool}/{request.zvol}") is not None:
-            image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)  # it was never mapped
-            self._engine.add(image)
-        image = image or self._known(request.zvol)
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        image = self._known(request.zvol)
         if image.pool != request.zpool:
             raise StateError(
                 f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
@@ -208,6 +206,11 @@ class Commands:
         return image
 
     # --- answered now
+
+    def _add(self, request: wire.AddZvol) -> Fields:
+        made = self._imports.add(request)
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        return made
 
     def _list_zvols(self, request: wire.ListZvols) -> Fields:
         jobs, attributes = self._progress.since(), self._store.all_attributes()

@@ -14,7 +14,7 @@ from rocks.devices.target_steps import TargetSteps
 from rocks.errors import IncoherentError, RocksError
 from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
-from rocks.imgstorage.model import schedule, steps
+from rocks.imgstorage.model import schedule
 from rocks.imgstorage.model.effects import AskHost
 from rocks.imgstorage.model.events import HostFailed, Restarted, Unmap
 from rocks.imgstorage.model.fencing import check_speaker
@@ -22,6 +22,7 @@ from rocks.imgstorage.model.image import Image, Work
 from rocks.imgstorage.nas_daemon.clockwork import Clockwork
 from rocks.imgstorage.nas_daemon.commands import Commands, Site
 from rocks.imgstorage.nas_daemon.engine import Engine
+from rocks.imgstorage.nas_daemon.exports import Exports
 from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence, event_of
 from rocks.imgstorage.nas_daemon.housekeeping import Housekeeping
 from rocks.imgstorage.nas_daemon.imports import Imports, OpenDevice, open_device
@@ -82,6 +83,7 @@ class NasService:
             lambda image, outcome: self._commands.told(image, outcome),
             lambda image_id: self._transfers.end_refused(image_id),
         )
+        self._exports = Exports(self._engine, deeds, devices.targets)
         imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
         self._commands = Commands(
             self._store,
@@ -107,7 +109,7 @@ class NasService:
 
     def start(self) -> None:
         """Make the exports again, go on with what is open, and take requests. RocksError when it cannot start."""
-        self._rebuild_exports()
+        self._exports.rebuild()
         server_context(self._identity)  # to say so now when it cannot be used
         self._server = StreamServer(
             lambda: server_context(self._identity),
@@ -135,6 +137,7 @@ class NasService:
 
     def close(self) -> None:
         """Come to an end; what is open is gone on with at the next start."""
+        self._exports.close()
         self._housekeeping.close()
         self._clockwork.close()
         self._bus.close()
@@ -144,27 +147,6 @@ class NasService:
         self._engine.close()
         self._postman.close()
         self._store.close()
-
-    # --- at the start
-
-    def _rebuild_exports(self) -> None:
-        """What LIO knows does not survive a reboot: hosts wait for their disks, and may log in when all is there."""
-        wanted = {}
-        for image in self._engine.images():
-            export = steps.wanted_export(image)
-            if export is not None:
-                wanted[export.target] = export
-        for fact in self._devices.targets.read_exports():
-            if fact.target not in wanted:
-                self._devices.targets.ensure_export_gone(fact.target)
-        for spare in self._devices.targets.read_spare_backstores():
-            if spare not in wanted:
-                self._devices.targets.ensure_export_gone(spare)
-        for export in wanted.values():
-            try:
-                self._deeds.do(export)
-            except RocksError as error:
-                _log.error("the export %s could not be made again: %s", export.target, error)
 
     # --- messages
 

@@ -7,7 +7,7 @@ from typing import Callable, Dict, Optional, Type
 from rocks.devices.pool_facts import SnapshotFact, VolumeFact
 from rocks.devices.pool_steps import PoolSteps
 from rocks.errors import IncoherentError, StateError
-from rocks.imgstorage.model import host_actions as steps
+from rocks.imgstorage.model import host_effects as steps
 from rocks.imgstorage.model import names
 from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts
 from rocks.imgstorage.model.space import reserve_bytes, temp_write_bytes

@@ -12,11 +12,12 @@ from rocks.devices.mapping_tables import CHUNK_SECTORS, Linear, Snapshot, Snapsh
 from rocks.devices.pool_steps import PoolSteps
 from rocks.devices.session_steps import SessionSteps, SessionWanted
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError
-from rocks.imgstorage.model import host_actions as steps
+from rocks.imgstorage.model import host_effects as steps
 from rocks.imgstorage.model import names
 from rocks.imgstorage.model.facts import NOTHING, Facts
+from rocks.imgstorage.model.space import kept_free_bytes
 from rocks.imgstorage.perform.access import Access
-from rocks.units import BYTES_PER_SECTOR
+from rocks.units import BYTES_PER_SECTOR, gigabytes
 
 _log = logging.getLogger(__name__)
 
@@ -162,8 +163,20 @@ class DeviceDeeds:
         mapping = self._mappings.read(name)
         if mapping is not None and isinstance(mapping.table, Linear):
             return NOTHING  # merged, and switched
+        if mapping is not None and mapping.status is not None and mapping.status.state == "merge_failed":
+            # the kernel tries again only below a new table; in a pool without room it would fail again
+            self._refuse_without_room(effect.pool, name)
+            self._mappings.ensure_extended(name)
         self._switch_or_make(name, SnapshotMerge(_sectors(access), *self._overlay(effect)), (Snapshot,))
         return NOTHING
+
+    def _refuse_without_room(self, pool: str, name: str) -> None:
+        fact = self._pools.read_pool(pool)
+        if fact.free_bytes < kept_free_bytes(fact.size_bytes) // 2:
+            raise BusyError(
+                f"the merge of {_MAPPER}{name} has stopped, and the pool {pool} has {gigabytes(fact.free_bytes)} free: "
+                "make room there, it then goes on by itself"
+            )
 
     def _wait_merged(self, effect: steps.WaitMerged, access: Access) -> Facts:
         del access
@@ -181,10 +194,15 @@ class DeviceDeeds:
                 raise IncoherentError(f"{_MAPPER}{name} is not being merged: {mapping.table}")
             if status.is_merged:
                 return NOTHING
+            if status.state == "merge_failed":
+                # not ToolError: without the merge the guest stands still, and what stops it is mostly a full pool
+                raise BusyError(
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel says merge failed; it is tried again; see "
+                    "`dmesg` on the host"
+                )
             if status.state != "ok":
                 raise ToolError(
-                    f"the merge of {_MAPPER}{name} has stopped: the kernel says {status.state.replace('_', ' ')}; "
-                    "see `dmesg` on the host"
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel says {status.state}; see `dmesg` on the host"
                 )
             wait_seconds(_MERGE_POLL_SECONDS)
 

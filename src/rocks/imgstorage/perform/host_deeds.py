@@ -6,7 +6,7 @@ from typing import Dict
 
 from rocks.errors import BugError
 from rocks.imgstorage.model.facts import Facts
-from rocks.imgstorage.model.host_actions import HostEffect
+from rocks.imgstorage.model.host_effects import HostEffect
 from rocks.imgstorage.perform.access import Access
 from rocks.imgstorage.perform.copy_deeds import CopyDeeds, Deed
 from rocks.imgstorage.perform.device_deeds import DeviceDeeds

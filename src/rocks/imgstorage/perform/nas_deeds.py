@@ -15,6 +15,7 @@ from rocks.imgstorage.model.facts import NOTHING, Facts, HistoryPoint
 from rocks.imgstorage.model.names import HOLD_TAG
 
 PROPERTY_PREFIX = "imgstore:"
+_DEVICES = "/dev/zvol/"
 AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
 """Carried by the snapshots that are made here, and by no others: only these are ever trimmed."""
 
@@ -139,6 +140,9 @@ class NasDeeds:
         if effect.snapshot is not None:
             self._pools.ensure_snapshots_shown(effect.volume, self._volume(effect.volume).guid)
             name = f"{effect.volume}@{effect.snapshot}"
+        else:
+            # a NAS that loses its power must not lose what it has answered: the guest runs on, and does not know
+            self._pools.ensure_synchronous(effect.volume, self._volume(effect.volume).guid)
         secrets = self._secrets_of(effect.target)
         if secrets is None:
             raise BugError(f"the export {effect.target} has no secrets; please report this")
@@ -157,8 +161,18 @@ class NasDeeds:
         return NOTHING
 
     def _ensure_export_gone(self, effect: effects.EnsureExportGone) -> Facts:
+        paths = [fact.device_path for fact in self._targets.read_exports() if fact.target == effect.target]
         self._targets.ensure_export_gone(effect.target)
+        for path in paths:
+            self._hide_snapshots(path[len(_DEVICES) :])
         return NOTHING
+
+    def _hide_snapshots(self, exported: str) -> None:
+        """Devices of snapshots were made for an export of one; each is looked at by udev whenever the NAS boots."""
+        volume, at, _ = exported.partition("@")
+        found = self._pools.read_volume(volume) if at else None
+        if found is not None:
+            self._pools.ensure_snapshots_hidden(volume, found.guid)
 
     # --- what has come home
 

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from rocks.errors import IncoherentError, ToolError
 
@@ -38,11 +38,24 @@ class Letter(NamedTuple):
     body: bytes
 
 
+class LaterColumn(NamedTuple):
+    """A column that a table got after its first release, as SQLite declares it.
+
+    A file of before gets it, empty, and keeps its version: a daemon of before passes it over.
+    """
+
+    table: str
+    name: str
+    kind: str
+
+
 class StoreFile:
     """The file of one daemon; one connection, used by all its threads in turn."""
 
-    def __init__(self, path: Path, tables: str) -> None:
-        """`tables` makes what the daemon needs besides the outbox. ToolError when the file cannot be used."""
+    def __init__(self, path: Path, tables: str, later: Sequence[LaterColumn] = ()) -> None:
+        """`tables` makes what the daemon needs besides the outbox, but for what came `later`. ToolError when the file
+        cannot be used.
+        """
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
@@ -56,6 +69,7 @@ class StoreFile:
             # A transaction that has ended is on the disk: what a daemon does next rests on that.
             self._connection.execute("PRAGMA synchronous = FULL")
             self._bring_up(_COMMON_TABLES + tables)
+            self._add_columns(later)
         except (OSError, sqlite3.Error) as error:
             raise ToolError(f"the daemon's records in {path} cannot be used: {error}") from None
 
@@ -137,6 +151,13 @@ class StoreFile:
             )
         if version == 0:
             self._connection.executescript(f"BEGIN;{tables}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
+
+    def _add_columns(self, later: Sequence[LaterColumn]) -> None:
+        with self.transaction():
+            for column in later:
+                there = {name for _, name, *_ in self.rows(f"PRAGMA table_info({column.table})")}
+                if column.name not in there:
+                    self._execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
 
 
 _LETTER = ", ".join(Letter._fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.store.file import Letter, StoreFile
+from rocks.imgstorage.store.file import LaterColumn, Letter, StoreFile
 from rocks.wire.codec import decode, encode
 
 _TABLES = """
@@ -17,6 +17,9 @@ CREATE TABLE requests (
   op_id TEXT PRIMARY KEY, nas TEXT NOT NULL, zvol TEXT NOT NULL, body BLOB NOT NULL, answer BLOB
 );
 """
+
+# the tables above are those of the first release, in new files too
+_LATER = (LaterColumn("requests", "came", "INTEGER"),)
 
 _KEPT_REQUESTS = 10_000
 
@@ -30,20 +33,23 @@ class CopyRecord(NamedTuple):
 
 
 class RequestRecord(NamedTuple):
-    """What a NAS has asked. `answer` None while it is not answered."""
+    """What a NAS has asked. `answer` None while it is not answered; `came` in UNIX seconds, None in records of before
+    it was kept.
+    """
 
     op_id: str
     nas: str
     zvol: str
     body: bytes
     answer: Optional[bytes]
+    came: Optional[int] = None
 
 
 class HostStore(StoreFile):
     """The records of a host daemon."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _TABLES)
+        super().__init__(path, _TABLES, _LATER)
 
     # --- copies
 
@@ -96,7 +102,7 @@ class HostStore(StoreFile):
 
     def begin(self, request: RequestRecord) -> bool:
         """Record it; False when one of that number is recorded already."""
-        sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self.change(sql, request) == 1
 
     def answer(self, op_id: str, destination: str, body: bytes) -> None:

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     """
     List what hosts have of images: devices and iSCSI sessions. The status is that of the device: snapshot while it
     reads from the NAS, snapshot-merge, linear when it is on its own. Synced tells what of the writes is still to be
-    merged.
+    merged, time for how long the host has been at what the NAS asked of it last; it is empty when that is done.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.

@@ -8,8 +8,10 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Forget which NAS keeps the disks of virtual machines; their own definitions hold again. The volumes on the NAS
-    stay. A machine that may be running is refused: its image would not find home.
+    Forget which NAS keeps the disks of virtual machines. The volumes on the NAS stay. The disks are then what
+    rocks list host vm showdisks=yes says: of a machine that was started with the NAS, the devices of its images, which
+    its next start does not find; give it other disks by rocks set host vm disk=. A machine that may be running is
+    refused: its image would not find home.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector. Those that are no virtual machines are left out.

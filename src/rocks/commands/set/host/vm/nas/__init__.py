@@ -17,7 +17,8 @@ class Command(rocks.commands.Command):
     </arg>
     <param type='string' name='nas' optional='0'>
     The NAS: a host with the attribute img_storage_nas, or of the membership NAS Appliance. none: no NAS keeps the
-    disk, and its own definition holds (rocks list host vm showdisks=yes).
+    disk, and its definition counts (rocks list host vm showdisks=yes). Once the machine was started with the NAS, that
+    is the device of the image: give the machine another disk by rocks set host vm disk=.
     </param>
     <param type='string' name='zpool'>
     The pool. Without it, a disk that the NAS keeps stays in its pool, and another one gets one of those that the

@@ -1,0 +1,57 @@
+"""What a NAS makes of a volume that its records do not know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.imgstorage.model import machine
+from rocks.imgstorage.model.adoption import adopted
+from rocks.imgstorage.model.image import Copy, Decision, Image, Refusal
+from rocks.imgstorage.model.states import UNMAPPED
+from tests.unit.imgstorage.records import HOST, MAP, NOW, ROOMY, after, finish_step
+
+HOME = {"epoch": "4", "owner": "none", "state": "unmapped", "base_guid": "1000"}
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({}, Image("new", "nas-0-0", "tank", "vm-vol")),
+        ({"epoch": "x"}, Image("new", "nas-0-0", "tank", "vm-vol")),
+        (HOME, Image("new", "nas-0-0", "tank", "vm-vol", epoch=4)),
+        (
+            {**HOME, "owner": HOST},
+            Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty", "1000"),)),
+        ),
+        (
+            {**HOME, "owner": HOST, "base_guid": "none"},
+            Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty"),)),
+        ),
+    ],
+)
+def test_record_of_a_volume(said: dict[str, str], wanted: Image) -> None:
+    """Its epoch is not used again, and a host that had it may have what nobody else has."""
+    assert adopted("nas-0-0", "tank", "vm-vol", said, "new") == wanted
+    assert wanted.state == UNMAPPED
+
+
+def test_image_that_a_host_had_goes_to_no_other() -> None:
+    """Before that host's changes are home; to the host itself it goes, under an epoch of its own."""
+    image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": "vmh2"}, "new")
+    refusal = machine.decide(image, MAP, NOW)
+    assert isinstance(refusal, Refusal) and "are on vmh2; map it there with a copy" in refusal.text
+    image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new")
+    decision = machine.decide(image, MAP, NOW)
+    assert isinstance(decision, Decision) and decision.image is not None and decision.image.epoch == 5
+
+
+def test_what_a_host_has_not_merged_is_not_set_aside_unasked() -> None:
+    """Its temp-write volume may be all there is of what the guest wrote: the grant is given back, and it is told."""
+    mapping = after(adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new"), MAP)
+    unmerged = replace(ROOMY, has_temp_write=True, stage="overlay")
+    found = finish_step(mapping, copy=unmerged)
+    assert found.image is not None and found.image.work is not None and found.image.work.step == "leave"
+    clean = finish_step(mapping)
+    assert clean.image is not None and clean.image.work is not None and clean.image.work.step == "attach"
