@@ -12,7 +12,7 @@ from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.imgstorage.client.listing import progress_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rocks.imgstorage.client import StorageClient, Wanted, Watcher
     from rocks.imgstorage.client.asking import Answers
@@ -32,14 +32,18 @@ _LEFT_ALONE = ("deleting", None)
 
 
 def map_when_home(
-    storage: StorageClient, wanted: Mapping[str, Wanted[str]], watcher: Watcher
+    storage: StorageClient,
+    wanted: Mapping[str, Wanted[str]],
+    watcher: Watcher,
+    note_mapped: Callable[[str], None],
 ) -> Answers[str]:
     """Ask for the maps; one that is refused since its image still moves is asked for again when that has ended.
 
     Key → the device, or why there is none; after HOME_SECONDS a BusyError that says what to do. An interrupt ends the
-    waiting: of what was waited for, nothing has been mapped.
+    waiting: of what was waited for, nothing has been mapped. `note_mapped` gets the key of each that is, at once.
     """
     answers = storage.wait_each(wanted, MAP_SECONDS, watcher)
+    _note(answers, note_mapped)
     deadline = Deadline(HOME_SECONDS)
     waiting = {key: one for key, one in wanted.items() if is_refused_as_busy(answers[key])}
     try:
@@ -51,6 +55,7 @@ def map_when_home(
             if again:
                 asked_again: Answers[str] = storage.wait_each(again, MAP_SECONDS, watcher)
                 answers.update(asked_again)
+                _note(asked_again, note_mapped)
                 waiting.update({key: one for key, one in again.items() if is_refused_as_busy(answers[key])})
             if waiting:
                 _show(storage, waiting.values(), watcher)
@@ -62,6 +67,12 @@ def map_when_home(
     for key, one in waiting.items():
         answers[key] = BusyError(f"{answers[key]}. That has lasted {HOME_SECONDS:g} s; {_remedy(one)}")
     return answers
+
+
+def _note(answers: Answers[str], note_mapped: Callable[[str], None]) -> None:
+    for key, answer in answers.items():
+        if isinstance(answer, str):
+            note_mapped(key)
 
 
 def is_refused_as_busy(answer: str | RocksError) -> bool:

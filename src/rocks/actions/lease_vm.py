@@ -36,13 +36,15 @@ class Attempt:
     """One machine of a start command. `notes` are set when it runs, `error` when it does not.
 
     `lease_is_unused`: the lease is this command's own and no host was asked anything under it, or its host has said
-    that the domain does not run; it is released when the attempt fails.
+    that the domain does not run; it is released when the attempt fails. `may_run`: its host has it, or was asked to
+    start it and has not said since that it does not run.
     """
 
     vm: VirtualMachine
     step: LeaseStep | None = None
     token: int = 0
     lease_is_unused: bool = False
+    may_run: bool = False
     plan: StartPlan | None = None
     functions: tuple[FunctionWanted, ...] = ()
     notes: tuple[str, ...] | None = None
@@ -52,6 +54,16 @@ class Attempt:
     def is_open(self) -> bool:
         """Whether it has neither succeeded nor failed yet."""
         return self.notes is None and self.error is None
+
+    @property
+    def is_surely_off(self) -> bool:
+        """Whether this command had it in its hands, and it does not run on its container for sure.
+
+        Under a lease that an earlier start there has left, an agent may still be at work.
+        """
+        if self.step is None or self.notes is not None or self.may_run:
+            return False
+        return self.lease_is_unused or not isinstance(self.step, KeepLease)
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.actions.await_images import is_refused_as_busy, map_when_home
+from rocks.actions.undo_maps import UNKNOWN, joined, unmap_again
 from rocks.errors import RocksError, StateError
 from rocks.imgstorage.client import questions
 from rocks.wire.imgstorage import MapZvol
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from rocks.imgstorage.client import StorageClient, Wanted, Watcher
     from rocks.imgstorage.client.asking import Answers
 
-UNDO_SECONDS = 30.0
-"""An image that nobody has written to is home at once; another one goes on without us."""
-
-UNKNOWN = "not found in database"
 ELSEWHERE = "already mapped"
-"""What NASes say; programs have always looked for these words."""
+"""What a NAS says; programs have always looked for these words."""
 
 
 class Mapped(NamedTuple):
@@ -34,12 +30,16 @@ class Mapped(NamedTuple):
 
 
 def map_images(
-    storage: StorageClient, images: Sequence[ImageWanted], tokens: Mapping[str, int], watcher: Watcher
+    storage: StorageClient,
+    images: Sequence[ImageWanted],
+    tokens: Mapping[str, int],
+    watcher: Watcher,
+    made: list[ImageWanted],
 ) -> Mapped:
     """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
 
     A machine has all of its images, or those that this mapped are unmapped again. An image that is still on its way
-    home is waited for.
+    home is waited for. `made` gets those that were not mapped before, as they come: it is of use after an interrupt.
     """
     mapped = Mapped({}, [], {})
     known = storage.ask_each(_first_questions(images))
@@ -48,8 +48,12 @@ def map_images(
         if error is not None:
             mapped.failed.setdefault(image.vm, error)
     tried = [image for image in images if image.vm not in mapped.failed]
+    fresh = {_key(image): image for image in tried if not _was_mapped(image, known)}
     answers = map_when_home(
-        storage, {_key(image): _map_question(image, known, tokens) for image in tried}, watcher
+        storage,
+        {_key(image): _map_question(image, known, tokens) for image in tried},
+        watcher,
+        lambda key: made.append(fresh[key]) if key in fresh else None,
     )
     for image in tried:
         answer = answers[_key(image)]
@@ -61,23 +65,20 @@ def map_images(
         answer = answers[_key(image)]
         if image.vm not in mapped.failed and isinstance(answer, str):
             mapped.devices[image] = answer
+    made[:] = [image for image in made if image in mapped.devices]
     return mapped
 
 
 def _first_questions(images: Sequence[ImageWanted]) -> dict[str, Wanted[Any]]:
-    """Initiators of hosts; what is set for images; and, where something may have to be undone, what was so before."""
+    """Initiators of hosts; what is set for images; and what is mapped before, for whoever must undo this."""
     asked: dict[str, Wanted[Any]] = {}
-    counts: defaultdict[str, int] = defaultdict(int)
     for image in images:
         asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
-        if image.keeps_changes is None:
+        if image.keeps_changes is None or _cannot_forget(image):
             asked[_key(image)] = questions.image_attributes_of(image.nas, image.volume)
         else:
             asked[_key(image)] = _persistence(image)
-        counts[image.vm] += 1
-    for image in images:
-        if counts[image.vm] > 1:
-            asked[f"images {image.nas}"] = questions.images_of(image.nas)
+        asked[f"images {image.nas}"] = questions.images_of(image.nas)
     return asked
 
 
@@ -88,13 +89,29 @@ def _persistence(image: ImageWanted) -> Wanted[Any]:
 
 def _obstacle(image: ImageWanted, known: Answers[Any]) -> RocksError | None:
     """Why the image cannot even be asked for."""
-    for answer in (known[f"initiator {image.host}"], known.get(f"images {image.nas}")):
+    for answer in (known[f"initiator {image.host}"], known[f"images {image.nas}"]):
         if isinstance(answer, RocksError):
             return answer
     attributes = known[_key(image)]
     if isinstance(attributes, RocksError) and not _is_unknown(attributes):
         return attributes
+    if _cannot_forget(image):
+        return StateError(
+            f"{image.vm} is not started on {image.host}: what it writes is to be thrown away (img_persistent no), but "
+            f"without a copy there (img_sync no) it is on {image.nas} at once; set one of the two attributes to yes"
+        )
+    is_forgetful = not isinstance(attributes, RocksError) and not attributes.persistent
+    if not image.sync and image.keeps_changes is None and is_forgetful:
+        return StateError(
+            f"{image.vm} is not started on {image.host}: {image.nas}:{image.volume} is not persistent, but without a "
+            f"copy there (img_sync no) what is written is on {image.nas} at once; set img_sync yes, or "
+            f"rocks set host zvolattr {image.nas} {image.volume} persistent yes"
+        )
     return None
+
+
+def _cannot_forget(image: ImageWanted) -> bool:
+    return not image.sync and image.keeps_changes is False
 
 
 def _map_question(image: ImageWanted, known: Answers[Any], tokens: Mapping[str, int]) -> Wanted[str]:
@@ -144,34 +161,26 @@ def _undo(
     mapped: Mapped,
 ) -> None:
     """Unmap what this mapped, or may have mapped, for machines that do not get all of theirs."""
-    wanted = {}
+    wanted = []
     for image in tried:
         answer = answers[_key(image)]
         is_refused = isinstance(answer, RocksError) and (
             answer.family != "busy" or is_refused_as_busy(answer)
         )
         if image.vm in mapped.failed and not is_refused and not _was_mapped(image, known):
-            wanted[_key(image)] = (image, questions.unmap_image(image.nas, image.volume))
-    undone = storage.ask_each({key: question for key, (_, question) in wanted.items()}, UNDO_SECONDS)
-    for key, (image, _) in wanted.items():
-        error = undone[key]
-        if isinstance(error, RocksError) and not is_home_already(error):
-            before = mapped.failed[image.vm]
-            mapped.failed[image.vm] = type(before)(
-                f"{before}; and {image.nas}:{image.volume} may still be mapped to {image.host}: {error}"
-            )
+            wanted.append(image)
+    for vm, error in unmap_again(storage, wanted).items():
+        mapped.failed[vm] = joined(mapped.failed[vm], error)
 
 
 def _was_mapped(image: ImageWanted, known: Answers[Any]) -> bool:
-    rows = known.get(f"images {image.nas}", ())
+    """Whether its host had it already; one that was on its way home has been mapped anew."""
+    rows = known[f"images {image.nas}"]
     if isinstance(rows, RocksError):
         return False
-    return any(row.zvol == image.volume and row.remotehost == image.host for row in rows)
-
-
-def is_home_already(error: RocksError) -> bool:
-    """Whether a NAS says by it that nobody has the image."""
-    return isinstance(error, StateError) and str(error).endswith(("is not mapped", UNKNOWN))
+    return any(
+        row.zvol == image.volume and row.remotehost == image.host and not row.is_delete_remote for row in rows
+    )
 
 
 def _is_unknown(error: RocksError) -> bool:
@@ -182,7 +191,8 @@ def _with_remedy(image: ImageWanted, error: RocksError) -> RocksError:
     if isinstance(error, StateError) and ELSEWHERE in str(error):
         return StateError(
             f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
-            f"rocks stop host vm {image.vm} terminate=true"
+            f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, give up what only it "
+            f"has with rocks clean host storagemap {image.nas} {image.volume} force=yes reason=WHY"
         )
     return error
 

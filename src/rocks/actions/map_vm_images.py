@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.cluster.image_places import KeptDisk
+    from rocks.cluster.image_plan import ImageWanted
     from rocks.database.connection import Database
     from rocks.errors import RocksError
     from rocks.imgstorage.client import Watcher
 
 
 class MappedImages(NamedTuple):
-    """What was mapped, a line each; what a person should know; and machines that have none of their images mapped."""
+    """What is mapped, a line each; what a person should know; and machines that have none of their images mapped."""
 
     lines: list[str]
     notes: list[str]
     failed: dict[str, RocksError]
 
 
-def map_vm_images(database: Database, names: Sequence[str], watcher: Watcher) -> MappedImages:
+def map_vm_images(
+    database: Database, names: Sequence[str], watcher: Watcher, made: list[ImageWanted]
+) -> MappedImages:
     """Map all images of the named machines to their containers, and make the devices the machines' disks.
+
+    `made` gets those that were not mapped before, also when this is interrupted: `take_back_images` undoes them.
 
     All of a machine's images are mapped, or those that this mapped are unmapped again and its error is in the answer.
     What is mapped to the same host already is as wanted. The machines' locks and leases are held by the caller, who
@@ -40,10 +45,37 @@ def map_vm_images(database: Database, names: Sequence[str], watcher: Watcher) ->
             kept[disk.vm].append(disk)
     if not kept:
         return MappedImages([], [], {})
-    return _map(database, kept, watcher)
+    return _map(database, kept, watcher, made)
 
 
-def _map(database: Database, kept: Mapping[str, list[KeptDisk]], watcher: Watcher) -> MappedImages:
+def take_back_images(database: Database, made: Sequence[ImageWanted]) -> dict[str, RocksError]:
+    """Unmap what was mapped for machines that do not run; returns machine → what may still be mapped, and why.
+
+    The machines' locks are held by the caller, and nothing of the database. The disks of the machines stay the
+    devices, as after the end of a machine.
+    """
+    if not made:
+        return {}
+    from rocks.actions.reach_storage import open_storage
+    from rocks.actions.undo_maps import joined, may_be_mapped, unmap_again
+    from rocks.errors import RocksError
+
+    try:
+        storage = open_storage(database)
+        database.commit()
+        with storage:
+            return unmap_again(storage, made)
+    except RocksError as error:
+        left: dict[str, RocksError] = {}
+        for image in made:
+            also = may_be_mapped(image, error)
+            left[image.vm] = joined(left[image.vm], also) if image.vm in left else also
+        return left
+
+
+def _map(
+    database: Database, kept: Mapping[str, list[KeptDisk]], watcher: Watcher, made: list[ImageWanted]
+) -> MappedImages:
     from rocks.actions.map_images import map_images
     from rocks.actions.reach_storage import open_storage
     from rocks.cluster.image_plan import plan_images
@@ -65,7 +97,7 @@ def _map(database: Database, kept: Mapping[str, list[KeptDisk]], watcher: Watche
     storage = open_storage(database)
     database.commit()
     with storage:
-        mapped = map_images(storage, planned, tokens, watcher)
+        mapped = map_images(storage, planned, tokens, watcher, made)
     set_devices(
         database,
         {

@@ -37,7 +37,7 @@ from rocks.cluster.start_plan import (
 )
 from rocks.database import boots, leases
 from rocks.database import vms as table
-from rocks.errors import HostError, RocksError, ToolError
+from rocks.errors import CLASSES, HostError, RocksError, ToolError
 from rocks.render.domain import with_lease
 from rocks.wire.agent import StartDomain
 
@@ -57,10 +57,14 @@ class AllocateHook:
     """What is done for machines before their hosts are asked; it may change the database, and returns what failed.
 
     With `takes_all` it gets all machines at once, and leaves no change in the database of those that failed.
+    `undo` gets those of the machines that were not started and surely do not run; it returns what is left to mend,
+    which `tell` shows to a person where no error of the start itself is told, after an interrupt.
     """
 
     run: Callable[[Sequence[VirtualMachine]], Mapping[str, RocksError]]
     takes_all: bool = False
+    undo: Callable[[Sequence[VirtualMachine]], Mapping[str, RocksError]] | None = None
+    tell: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,11 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
     finally:
         # After an interrupt as well: what was only planned is undone, what a host was asked for is not.
         database.rollback()
+        off = [attempt for attempt in attempts if attempt.is_surely_off]
         give_up_unused(database, attempts)
         _record_running(database, attempts)
         database.commit()
+        _undo_hooks(off, hooks.allocate)
     warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
     return Outcomes(
         {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
@@ -139,6 +145,23 @@ def _run_hook(database: Database, hook: AllocateHook, attempts: Sequence[Attempt
         database.rollback()
 
 
+def _undo_hooks(attempts: Sequence[Attempt], hooks: Sequence[AllocateHook]) -> None:
+    """Have the hooks take back what they did for machines that do not run, the last one first.
+
+    Their leases are free by now, but the machines are still locked: no other command starts them meanwhile.
+    """
+    for hook in reversed(hooks):
+        if hook.undo is None or not attempts:
+            continue
+        left = hook.undo([attempt.vm for attempt in attempts])
+        for attempt in attempts:
+            also = left.get(attempt.vm.name)
+            if also is not None and attempt.error is not None:
+                attempt.error = CLASSES[attempt.error.family](f"{attempt.error}; and {also}")
+            elif also is not None and hook.tell is not None:
+                hook.tell(f"Warning: {also}")
+
+
 def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
     """Ask the hosts, decide, commit what was decided, and let the hosts do it."""
     containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
@@ -163,6 +186,7 @@ def _plan(
             answer = facts[host]
             if isinstance(answer, RocksError):
                 raise HostError(f"{vm.name} is not started: {answer}")
+            attempt.may_run = is_active(answer, vm.name)
             plan = plan_start(
                 vm,
                 connections_of(vm),
@@ -206,6 +230,7 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             asked[attempt.vm.name] = attempt
     for attempt in asked.values():
         attempt.lease_is_unused = False
+        attempt.may_run = True
     refused: list[Attempt] = []
     for name, outcome in perform_deeds(fleet, deeds):
         attempt = asked[name]
@@ -234,9 +259,8 @@ def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[
     facts = ask_facts(database, fleet, {container_of(attempt.vm).name for attempt in refused})
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
-        attempt.lease_is_unused = not isinstance(answer, RocksError) and not is_active(
-            answer, attempt.vm.name
-        )
+        attempt.may_run = isinstance(answer, RocksError) or is_active(answer, attempt.vm.name)
+        attempt.lease_is_unused = not attempt.may_run
 
 
 def _deed(

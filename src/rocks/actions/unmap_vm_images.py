@@ -27,8 +27,8 @@ def unmap_vm_images(database: Database, names: Sequence[str], watcher: Watcher) 
     kept = [disk for disk in kept_disks(database, names) if disk.nas]
     if not kept:
         return {}
-    from rocks.actions.map_images import is_home_already
     from rocks.actions.reach_storage import open_storage
+    from rocks.actions.undo_maps import is_home_already
     from rocks.actions.vm_locks import lock_vms
     from rocks.imgstorage.client import questions
     from rocks.imgstorage.client.asking import HOME_SECONDS

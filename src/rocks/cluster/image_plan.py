@@ -41,7 +41,7 @@ class ImageWanted(NamedTuple):
     volume: str
     size_gb: int
     host: str
-    pool: str
+    pool: str | None
     sync: bool
     keeps_changes: bool | None
 
@@ -99,6 +99,7 @@ def pool_of(container: Host) -> str:
 
 
 def _wanted(vm: VirtualMachine, container: Host, disk: KeptDisk) -> ImageWanted:
+    sync = follows(container, vm.host)
     return ImageWanted(
         vm.name,
         disk.number,
@@ -108,8 +109,8 @@ def _wanted(vm: VirtualMachine, container: Host, disk: KeptDisk) -> ImageWanted:
         volume_name(vm.name, disk.number),
         vm.disks[disk.number].size_gb,
         container.name,
-        pool_of(container),
-        follows(container, vm.host),
+        pool_of(container) if sync else None,  # a host without copies may have no ZFS at all
+        sync,
         _keeps_changes(vm),
     )
 

@@ -20,6 +20,24 @@ def takes_all(plugin: Plugin) -> bool:
     return getattr(plugin, "run_all", None) is not None
 
 
+def undo_for(
+    plugin: Plugin, words: Sequence[str], machines: Sequence[VirtualMachine]
+) -> Mapping[str, RocksError]:
+    """Have the plugin undo what it did for machines that do not run; returns what is left of it, by name.
+
+    A plugin without a method `undo_all(nodes)` has nothing to undo.
+    """
+    undo = getattr(plugin, "undo_all", None)
+    if undo is None:
+        return {}
+    nodes = [plugin_node(vm) for vm in machines]
+    try:
+        left: Mapping[str, RocksError] = call_plugin(plugin, words, lambda: undo(nodes))
+        return left or {}
+    except RocksError as error:
+        return dict.fromkeys((vm.name for vm in machines), error)
+
+
 def run_for(
     plugin: Plugin, words: Sequence[str], machines: Sequence[VirtualMachine]
 ) -> Mapping[str, RocksError]:

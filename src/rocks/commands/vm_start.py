@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.start_vm import AllocateHook, StartHooks, start_vms
-from rocks.commands.machine_hooks import run_for, takes_all
+from rocks.commands.machine_hooks import run_for, takes_all, undo_for
 from rocks.commands.plugin_node import plugin_node
 from rocks.commands.plugins import load_plugins_of, run_plugin
 from rocks.commands.vm_filters import filters_of
@@ -31,7 +31,9 @@ def start_with_hooks(
     plugins = load_plugins_of(command, WORDS)
     hooks = StartHooks(
         filters_of=filters_of(command),
-        allocate=[_allocate(plugin) for plugin in plugins if "plugin_allocate" in plugin.module_name],
+        allocate=[
+            _allocate(command, plugin) for plugin in plugins if "plugin_allocate" in plugin.module_name
+        ],
         preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
     )
     outcomes = start_vms(command.db, names, hooks)
@@ -41,8 +43,13 @@ def start_with_hooks(
     command.endOutcomes(failed, outcomes.tried)
 
 
-def _allocate(plugin: Plugin) -> AllocateHook:
-    return AllocateHook(lambda machines: run_for(plugin, WORDS, machines), takes_all(plugin))
+def _allocate(command: Command, plugin: Plugin) -> AllocateHook:
+    return AllocateHook(
+        run=lambda machines: run_for(plugin, WORDS, machines),
+        takes_all=takes_all(plugin),
+        undo=lambda machines: undo_for(plugin, WORDS, machines),
+        tell=command.tell,
+    )
 
 
 def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:

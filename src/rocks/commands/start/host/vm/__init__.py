@@ -12,8 +12,9 @@ class Command(rocks.commands.Command):
 
     A machine runs at most once: the start is refused while another host may still be running it. The disk image is
     made when it is missing, never over an existing one. An image that is still on its way home to its NAS is waited
-    for, a quarter of an hour at most; an interrupt ends that, and nothing is started. Nothing is printed when all goes
-    well.
+    for, a quarter of an hour at most; an interrupt ends that, and nothing is started. Images that were mapped for a
+    machine that cannot be started are unmapped again, unless it may run. Printed is a line for each image of a NAS,
+    with its device on the host; nothing else when all goes well.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
