@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lab import broker
 from lab.machines import image_storage, sample_cluster
-from lab.machines.frontend import Frontend
+from lab.machines.frontend import Frontend, put_linux_guest
 from lab.machines.lab import Lab
 from lab.machines.machine import LabMachine
 from lab.machines.roster import Role
@@ -28,6 +28,7 @@ VOLUME = f"{GUEST}-vol"
 
 _CARRIED = "/root/bench"
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_GUEST = _CHECKOUT / ".state" / "guest"
 _PYTHON_PATH = f"PYTHONPATH={_CARRIED}:/opt/rocks/lib/rocks-imgstorage.pyz"
 _STATE_SECONDS = 180.0
 _POLL_SECONDS = 0.5
@@ -131,6 +132,19 @@ class ImageSite:
         """A guest's boot sector, `reading` or `counting`, at the beginning of an unmapped image."""
         self.nas.shell(
             f"dd if=/root/{boot_sector}_guest.bin of=/dev/zvol/{POOL}/{volume} conv=notrunc,fsync status=none\n"
+        )
+
+    def put_linux_guest(self, first_mb: int, count_mb: int, volume: str = VOLUME) -> None:
+        """The demo's Linux guest at the beginning of an unmapped image, and random data behind it, which it reads
+        before it says that it is ready."""
+        draft, words = "/root/linux_guest.img", f"rocks_role=reader rocks_read={first_mb},{count_mb}"
+        put_linux_guest(self.nas, _GUEST / "kernel", _GUEST / "images", GUEST, draft, words)
+        device = f"/dev/zvol/{POOL}/{volume}"
+        self.nas.shell(
+            f"dd if={draft} of={device} bs=1M conv=sparse,notrunc,fsync status=none\n"
+            f"dd if=/dev/urandom of={device} bs=1M seek={first_mb} count={count_mb} conv=notrunc,fsync status=none\n"
+            f"rm {draft}\n",
+            _SHORT_SECONDS,
         )
 
     def count(self, host: LabMachine) -> int:

@@ -171,11 +171,16 @@ def put_counting_guest(machine: LabMachine, guest: Path, path: str, disk_mb: int
     machine.run(["truncate", f"--size={disk_mb}M", path])
 
 
-def put_linux_guest(machine: LabMachine, kernel: Path, images: Path, name: str, path: str) -> None:
-    """Put the small Linux guest of the demo at `path` on a host; it says `guest ready: name=… mac=…` when it is up."""
+def put_linux_guest(
+    machine: LabMachine, kernel: Path, images: Path, name: str, path: str, words: str = ""
+) -> None:
+    """Put the small Linux guest of the demo at `path` on a host; it says `guest ready: name=… mac=…` when it is up.
+
+    `words` are further ones for its kernel, such as `rocks_role=reader rocks_read=48,64`.
+    """
     base = image.ensure_base_image(kernel, images)
     with _draft(images, machine, name) as draft:
-        image.make_disk(base, draft, name, base.stat().st_size)
+        image.make_disk(base, draft, name, base.stat().st_size, words)
         machine.copy_in(draft, path, "600", deadline_seconds=_DISK_SECONDS)
 
 

@@ -72,7 +72,9 @@ def lab(running_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     began = time.time()
     yield running_lab
     reports = request.node.stash.get(_REPORTS, {})
-    if any(report.failed for report in reports.values()):
+    failed = [report for report in reports.values() if report.failed]
+    if failed:
+        print(failed[0].longreprtext)  # now: the run's own list of failures comes at its end, hours later
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.nodeid.rpartition("/")[2])
         logs = [log for log in running_lab.folder.glob("*.log") if log.stat().st_mtime >= began]
         try:
