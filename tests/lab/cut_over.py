@@ -11,6 +11,7 @@ from typing import Any
 from lab.machines.machine import LabMachine
 
 SIZE_MB = 32
+_LOST_CHUNKS = 200
 _WRITER = "/root/model_writer"
 _LOG = "/var/log/writer.log"
 _NAMES = """
@@ -48,14 +49,21 @@ dmsetup suspend disk; dmsetup resume disk
 """
 )
 
-# The merge target reads the exceptions when it is loaded: those that the writer makes after that are lost.
+# The merge target reads the exceptions when it is loaded: those that the writer makes after that are lost. There must
+# be enough of them, however slow the machine is, and the writer must not have written the lost blocks again in the end.
 _WRONG = (
     _NAMES
-    + """
+    + f"""
 size=$(blockdev --getsz $local)
+sectors() {{ dmsetup status disk | sed 's,.* \\([0-9]*\\)/.*,\\1,'; }}
 dmsetup load disk --table "0 $size snapshot-merge $local $cow P 16"
-sleep 2
+enough=$(( $(sectors) + {_LOST_CHUNKS} * 16 ))
+for i in $(seq 600); do
+  [ "$(sectors)" -lt $enough ] || break
+  sleep 0.1
+done
 dmsetup suspend disk; dmsetup resume disk
+systemctl kill --signal=STOP writer
 """
 )
 
@@ -80,10 +88,18 @@ def run_cut_over(machine: LabMachine, in_right_order: bool) -> dict[str, dict[st
     machine.shell(_PREPARE, 120)
     machine.start_program("writer", [_WRITER, "/dev/mapper/disk", "/dev/zvol/vmpool/local"])
     machine.wait_for(["cat", _LOG], '"loaded"', 60)
+    # a slow copy would leave no place that the writer has not been at: nothing that the wrong order could lose
+    _signal(machine, "STOP")
     machine.shell(_COPY, 180)
+    _signal(machine, "CONT")
     machine.shell(_RIGHT if in_right_order else _WRONG, 120)
     machine.shell(_FINISH, 240)
+    _signal(machine, "CONT")
     machine.run(["systemctl", "stop", "writer"], 60)
     lines = machine.read_file(_LOG).decode().splitlines()
     reports = [json.loads(line) for line in lines if line.startswith("{")]
     return {str(report["event"]) + str(report.get("device", "")): report for report in reports}
+
+
+def _signal(machine: LabMachine, name: str) -> None:
+    machine.run(["systemctl", "kill", f"--signal={name}", "writer"])
