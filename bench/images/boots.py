@@ -11,10 +11,10 @@ from bench.table import Found, Row, at_most, told
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
 
-ROUNDS = 2
+ROUNDS = 3
 LIMIT = 1.10
 SIZES_GB = (1, 8, 32)
-MAP_ROUNDS = 2
+MAP_ROUNDS = 3
 MAP_LIMIT = 1.25
 SLOWLY = "200K"
 WHAT = "boot from the NAS / from a local disk, a Linux guest that reads 64 MiB before it is ready"

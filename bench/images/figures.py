@@ -26,9 +26,9 @@ class Figure(NamedTuple):
 FIGURES = (
     Figure([("R7", clones.WHAT)], clones.measure, 180),
     Figure([("R4", copying.WHAT)], copying.measure, 420),
-    Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 900),
+    Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 1200),
     Figure([("R5", returns.WHAT), ("R5", returns.KILL_WHAT)], returns.measure, 420),
-    Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 1800),
+    Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 2400),
     Figure([("R15", outage.WHAT)], outage.measure, 300),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
     Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),

@@ -1,7 +1,8 @@
 """The lab from a terminal, behind `make lab` and its companions:
 
     python3 -m lab.machines build [again]     make the machines' image and QEMU, if need be (again: from nothing)
-    python3 -m lab.machines start             build, and have all machines running and ready
+    python3 -m lab.machines start [cpus=2]    build, and have all machines running and ready; with two processors each,
+                                              two nested guests on a host can stop it for ever (docs/lab.md)
     python3 -m lab.machines status            what runs
     python3 -m lab.machines clean             bring every machine back to the state it had after the start
     python3 -m lab.machines demo              a site with a virtual cluster on them, for a person to try
@@ -23,7 +24,7 @@ from lab.machines.checkout import CHECKOUT, STATE, open_lab
 from lab.machines.demo import show_site
 from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
-from lab.machines.roster import MACHINES
+from lab.machines.roster import MACHINES, VMH1
 from lab.progress import Progress
 from rocks.errors import RocksError, UserError
 from rocks.process import replace_this_process
@@ -68,11 +69,13 @@ def _build(words: Sequence[str]) -> None:
 
 
 def _start(words: Sequence[str]) -> None:
-    _no_words("start", words)
+    if words not in ([], ["cpus=1"], ["cpus=2"]):
+        raise UserError("usage: python3 -m lab.machines start [cpus=1|cpus=2]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
         return
-    carrier.start([*_this_program(), "start"])
+    cpus = int(words[0].partition("=")[2]) if words else VMH1.cpus
+    carrier.start([*_this_program(), "start"], cpus)
     print("The lab runs: `python3 -m lab.machines ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
 
 

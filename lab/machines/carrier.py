@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from lab.build import parts
 from lab.build.cache import Cache
 from lab.machines import surroundings
-from lab.machines.checkout import CACHE, CHECKOUT, STATE, alone, record_build, refuse_other_build, with_kvm
+from lab.machines.checkout import (
+    CACHE,
+    CHECKOUT,
+    STATE,
+    alone,
+    record_build,
+    refuse_other_build,
+    refuse_other_cpus,
+    with_kvm,
+)
 from lab.machines.namespace import Namespace
 from lab.machines.roster import MACHINES
 from lab.progress import Progress
@@ -24,7 +33,7 @@ def build(again: bool = False) -> None:
         _ensure_built(again)
 
 
-def start(start_machines: Sequence[str]) -> None:
+def start(start_machines: Sequence[str], cpus: int) -> None:
     """Have the lab built, its namespace there, and the program `start_machines` run inside to its end.
 
     RocksError with what to do when this machine cannot carry it; SystemExit with the program's status when it fails.
@@ -36,13 +45,14 @@ def start(start_machines: Sequence[str]) -> None:
     with alone():
         if namespace.holder() is not None:
             refuse_other_build()
+            refuse_other_cpus(cpus)
         _ensure_built()
         if namespace.holder() is None:
             _clear(namespace)
             surroundings.require_room(STATE, surroundings.RUN_BYTES, "running the lab")
             wanted_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
             surroundings.require_memory(wanted_mb)
-            record_build()
+            record_build(cpus)
             namespace.start()
         kvm = with_kvm(parts.required(Cache(CACHE)))
         accelerator = "KVM" if kvm else "emulation (TCG): no guest boots under KVM here"

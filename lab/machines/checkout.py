@@ -12,6 +12,7 @@ from lab.build.cache import Cache
 from lab.build.parts import Built
 from lab.machines.kvm import kvm_works
 from lab.machines.lab import Lab
+from lab.machines.roster import MACHINES
 from rocks.errors import BusyError, StateError
 
 CHECKOUT = Path(__file__).absolute().parent.parent.parent
@@ -23,6 +24,7 @@ CACHE = CHECKOUT / ".state" / "lab-cache"
 
 _KVM_MEMORY = CHECKOUT / ".state" / "lab-kvm"
 _BUILD_RECORD = STATE / "built"
+_CPUS_RECORD = STATE / "cpus"
 _LOCK = CHECKOUT / ".state" / "lab.lock"
 
 
@@ -30,7 +32,8 @@ def open_lab() -> Lab:
     """The lab of this checkout, for a program inside its namespace. StateError when it is not built."""
     refuse_other_build()
     built = parts.required(Cache(CACHE))
-    return Lab(STATE, built, with_kvm(built))
+    cpus = int(_CPUS_RECORD.read_text(encoding="ascii"))
+    return Lab(STATE, built, with_kvm(built), [machine._replace(cpus=cpus) for machine in MACHINES])
 
 
 def with_kvm(built: Built) -> bool:
@@ -38,9 +41,10 @@ def with_kvm(built: Built) -> bool:
     return kvm_works(built, _KVM_MEMORY)
 
 
-def record_build() -> None:
-    """Remember what the machines that are about to start are made of."""
+def record_build(cpus: int) -> None:
+    """Remember what the machines that are about to start are made of, and how many processors each of them has."""
     STATE.mkdir(parents=True, exist_ok=True)
+    _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
     _BUILD_RECORD.write_text(repr(parts.keys()), encoding="ascii")
 
 
@@ -49,6 +53,16 @@ def refuse_other_build() -> None:
     if not _BUILD_RECORD.exists() or _BUILD_RECORD.read_text(encoding="ascii") != repr(parts.keys()):
         raise StateError(
             "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
+        )
+
+
+def refuse_other_cpus(cpus: int) -> None:
+    """StateError when the machines that run have another number of processors: their saved states hold it."""
+    there = _CPUS_RECORD.read_text(encoding="ascii")
+    if there != str(cpus):
+        raise StateError(
+            f"the lab runs with cpus={there} for each machine, and {cpus} are wanted now: `make lab-stop`, then the "
+            "same again"
         )
 
 

@@ -37,7 +37,8 @@ class Description(NamedTuple):
     memory_mb: int = BASE_MEMORY_MB
     cpus: int = 1
     """One: with two, QEMU's emulated SVM has interrupts taken while they are off as soon as two nested guests run on a
-    host (10.0; the host's kernel then waits for itself for ever), and a machine boots no faster."""
+    host (10.0; the host's kernel then waits for itself for ever), and a machine boots no faster. `start cpus=2` gives
+    each machine two, for figures that need no second guest."""
     data_disk_gb: int = 8
 
     @property

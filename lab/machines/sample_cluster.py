@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.machines.frontend import IMAGE_FOLDER, Frontend, put_counting_guest
 from lab.machines.lab import Lab, together
 from lab.machines.machine import LabMachine
-from lab.machines.roster import MACHINES, Role
+from lab.machines.roster import Role
 
 CLUSTER = "vc1"
 GUESTS = {"vm-vc1-0": "vmh1", "vm-vc1-1": "vmh2"}
@@ -24,7 +24,7 @@ def set_up(lab: Lab, frontend: Frontend) -> None:
     """Database, hosts, keys, cluster and disks, from nothing; no guest is started."""
     hosts = [machine for machine in lab.machines.values() if machine.description.role is Role.HOST]
     frontend.begin_anew()
-    frontend.describe_site(MACHINES)
+    frontend.describe_site([machine.description for machine in lab.machines.values()])
     frontend.share_keys([machine.name for machine in hosts])
     sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
     places = (
