@@ -27,13 +27,14 @@ from rocks.cluster.vm_plan import (
     VmWish,
 )
 from rocks.database import vm_changes, vm_stock
-from rocks.database.attributes import global_attributes, resolve_members
+from rocks.database.attributes import attributes_of_new
 from rocks.database.vm_changes import CarriedVlan
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from rocks.cluster.attributes import Resolved
     from rocks.cluster.interface_rules import Subnet
     from rocks.cluster.records import Host
     from rocks.cluster.vm_plan import NewVm, Stock
@@ -88,16 +89,18 @@ def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
     places = _places(words, count)
     containers = {host.name: host for host in load_containers(database, list(dict.fromkeys(places)))}
     _refuse_spread_over_local(containers.values())
-    site = global_attributes(database)
-    pool = read_pool(site.get(POOL_ATTRIBUTE, ""))
     vm_stock.lock_stock(database)
     stock = vm_stock.read_stock(database, list(containers))
-    vlan = plan_vlan(wanted_vlan, stock.vlans, pool)
+    membership = _membership(stock, "Frontend")
+    site, frontends = attributes_of_new(
+        database, Member("", "linux", membership.appliance, membership.name, "", "", "")
+    )
+    vlan = plan_vlan(wanted_vlan, stock.vlans, read_pool(site.get(POOL_ATTRIBUTE, "")))
     hosts = [containers[place] for place in places]
-    frontend = _frontend(words, hosts[0], _membership(stock, "Frontend"), private, public, vlan)
+    frontend = _frontend(words, hosts[0], membership, private, public, vlan)
     computes = _computes(words, hosts[1:], _membership(stock, "Hosted VM"), vlan)
     new = plan_new_vms([frontend, *computes], stock)
-    gateway = words.gateway or _site_gateway(database, new[0])
+    gateway = words.gateway or _site_gateway(frontends)
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     carried = [CarriedVlan(host, vlan, carrying.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, carried)
@@ -198,19 +201,9 @@ def _computes(
     ]
 
 
-def _site_gateway(database: Database, frontend: NewVm) -> str | None:
+def _site_gateway(attributes: Mapping[str, Resolved]) -> str | None:
     """The default gateway that the attributes give to the new frontend; None where they name none."""
-    membership = frontend.membership
-    member = Member(
-        frontend.name,
-        "linux",
-        membership.appliance,
-        membership.name,
-        str(frontend.rack),
-        str(frontend.rank),
-        "",
-    )
-    found = resolve_members(database, [member], GATEWAY_ATTRIBUTE)[frontend.name].get(GATEWAY_ATTRIBUTE)
+    found = attributes.get(GATEWAY_ATTRIBUTE)
     value = found.value if found else ""
     if not value:
         return None

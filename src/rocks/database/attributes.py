@@ -64,6 +64,16 @@ def global_attributes(database: Database) -> dict[str, str]:
     return {known_spelling(name): value for _, name, value in read_attributes(database, "global")}
 
 
+def attributes_of_new(database: Database, member: Member) -> tuple[dict[str, str], dict[str, Resolved]]:
+    """The global attributes, and what a host will have that is about to be added; one statement.
+
+    The member's name may be '' while it is not chosen: what an earlier host of its name has left does not count.
+    """
+    stored = _stored(database, [], None)
+    site = {known_spelling(one.name): one.value for one in stored if one.scope == "global"}
+    return site, resolve([member], stored, rocks_version_attributes())[member.hostname]
+
+
 def read_attributes(
     database: Database, scope: str, members: Sequence[str] | None = None
 ) -> list[tuple[str, str, str]]:
@@ -175,7 +185,9 @@ def _stored(database: Database, names: Sequence[str] | None, attribute: str | No
     conditions: list[str] = []
     values: list[object] = []
     if names is not None:
-        conditions.append(f"(c.Name <> 'host' OR i.Name IN ({marks(names)}))")
+        conditions.append(
+            f"(c.Name <> 'host' OR i.Name IN ({marks(names)}))" if names else "c.Name <> 'host'"
+        )
         values += names
     if attribute is not None:
         conditions.append("t.Attr = %s")
