@@ -1,4 +1,4 @@
-"""The part of the bench that needs the lab: it is started, measured in, and left as it was found.
+"""The part of the bench that needs the lab: it is started as each figure needs it, and afterwards if it ran before.
 
 A machine that cannot carry the lab, or a lab that breaks, costs its rows and nothing else.
 """
@@ -22,10 +22,6 @@ from rocks.errors import RocksError
 _PYTHON = "/usr/bin/python3"
 _BUILD_SECONDS = 1800.0
 _STOP_SECONDS = 120.0
-_CPUS = "cpus=2"
-"""With one, a writer that never pauses takes it from all that should happen to its disk; no figure has two guests on a
-host."""
-
 _SPARE_SECONDS = 900
 """For setting the site up, again after each figure that failed."""
 
@@ -36,23 +32,43 @@ def measure(numbers: set[str]) -> Found:
     if not wanted:
         return Found([])
     ran_before = Namespace(LAB_STATE).holder() is not None
+    parts = [
+        _measure_with(cpus, [figure for figure in wanted if figure.cpus == cpus], numbers)
+        for cpus in sorted({figure.cpus for figure in wanted})
+    ]
+    if ran_before:
+        _try("start", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
+    return Found(
+        [row for part in parts for row in part.rows], tuple(one for part in parts for one in part.tables)
+    )
+
+
+def _measure_with(cpus: int, wanted: Sequence[Figure], numbers: set[str]) -> Found:
+    """In machines that have so many processors each."""
     result = STATE / "bench-images"
     result.unlink(missing_ok=True)
     why = "the lab ended before it came to this"
+    _stop()
     try:
-        _lab("start", _CPUS, what="`make lab`", deadline_seconds=_BUILD_SECONDS)
+        _lab("start", f"cpus={cpus}", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
         _measure(wanted, numbers, result)
     except RocksError as error:
         why = str(error)
     finally:
-        if not ran_before:
-            _stop()
+        _stop()
     return collect(wanted, result, why)
 
 
 def _measure(wanted: Sequence[Figure], numbers: set[str], result: Path) -> None:
     deadline = sum(figure.deadline_seconds for figure in wanted) + _SPARE_SECONDS
-    command = [sys.executable, "-m", "bench.images", str(result), *sorted(numbers)]
+    theirs = {number for figure in wanted for number in figure.numbers}
+    command = [
+        sys.executable,
+        "-m",
+        "bench.images",
+        str(result),
+        *sorted(theirs & numbers if numbers else theirs),
+    ]
     _lab("run", *command, what="measuring in the lab", deadline_seconds=deadline)
 
 
@@ -62,8 +78,12 @@ def _lab(*words: str, what: str, deadline_seconds: float) -> None:
 
 
 def _stop() -> None:
+    _try("stop", what="`make lab-stop`", deadline_seconds=_STOP_SECONDS)
+
+
+def _try(*words: str, what: str, deadline_seconds: float) -> None:
     try:
-        _lab("stop", what="`make lab-stop`", deadline_seconds=_STOP_SECONDS)
+        _lab(*words, what=what, deadline_seconds=deadline_seconds)
     except RocksError as error:
         print(error, file=sys.stderr)
 
