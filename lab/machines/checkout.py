@@ -61,8 +61,7 @@ def refuse_other_cpus(cpus: int) -> None:
     there = _CPUS_RECORD.read_text(encoding="ascii")
     if there != str(cpus):
         raise StateError(
-            f"the lab runs with cpus={there} for each machine, and {cpus} are wanted now: `make lab-stop`, then the "
-            "same again"
+            f"the lab runs with cpus={there} for each machine, not cpus={cpus}: `make lab-stop`, then the same again"
         )
 
 
