@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -308,36 +309,24 @@ def test_a_guest_that_somebody_else_has_started_keeps_its_image(storage: Storage
     storage.done(*STOP, vm, END)
 
 
-def test_an_interrupt_after_the_map_unmaps_the_image(
-    storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "step"), [(map_images, "_set_late_attributes"), (start_vm, "settle_leases")]
+)
+def test_an_interrupt_unmaps_the_image_again(
+    storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
+    """Right after the NAS has mapped it, and after the whole map."""
     vm = storage.add_vm("impatient")
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(start_vm, "settle_leases", interrupted)
+        patch.setattr(module, step, interrupted)
         ended = storage.rocks(*START, vm)
     assert ended.status not in (0, 1)
     assert "impatient-vol is unmapped again" in ended.err
     assert owner(storage, "impatient-vol") is None
-
-
-def test_an_interrupt_right_after_the_nas_has_mapped_unmaps_the_image(
-    storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vm = storage.add_vm("halfway")
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(map_images, "_set_late_attributes", interrupted)
-        ended = storage.rocks(*START, vm)
-    assert ended.status not in (0, 1)
-    assert "halfway-vol is unmapped again" in ended.err
-    assert owner(storage, "halfway-vol") is None
 
 
 def test_an_image_that_cannot_be_unmapped_again_is_told(
