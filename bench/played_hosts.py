@@ -27,7 +27,7 @@ from paramiko.common import (  # noqa: TID251
 )
 
 from rocks.errors import BugError
-from rocks.wire.agent import DeedOutcome, PerformReply, PerformRequest
+from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
 from rocks.wire.envelope import read_reply, read_request, write_reply
 from rocks.wire.facts import FactsRequest, HostFacts
 
@@ -58,7 +58,11 @@ class Player:
         if isinstance(request, FactsRequest):
             return write_reply(self._facts(request))
         if isinstance(request, PerformRequest):
-            return write_reply(PerformReply(tuple(DeedOutcome(deed.name, True) for deed in request.deeds)))
+            return write_reply(
+                PerformReply(
+                    tuple(OperationOutcome(operation.name, True) for operation in request.operations)
+                )
+            )
         raise BugError(f"a played host knows no answer to {type(request).__name__}")
 
     def _facts(self, request: FactsRequest) -> HostFacts:

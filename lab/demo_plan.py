@@ -20,7 +20,7 @@ _GATEWAY = "203.0.113.1"
 _CLUSTER_ADDRESS = "203.0.113.9"
 _MAC_POOL_MASK = "ff:ff:ff:c0:00:00"
 
-Words = tuple[str, ...]
+ParsedArguments = tuple[str, ...]
 
 
 class FrontendFacts(NamedTuple):
@@ -54,9 +54,9 @@ def mac_pool_base(public_address: str) -> str:
     return ":".join(f"{octet:02x}" for octet in ((d & ~3) + 2, c, b, (d & 3) * 64, 0, 0))
 
 
-def site_commands(machine: FrontendFacts, described: Described) -> list[Words]:
+def site_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
     """Commands that describe the site, in order; those whose object is in the database already are left out."""
-    commands: list[Words] = []
+    commands: list[ParsedArguments] = []
     for name, (subnet, netmask, _) in (("private", _PRIVATE), ("public", _PUBLIC)):
         if name not in described.networks:
             commands.append(("add", "network", name, f"subnet={subnet}", f"netmask={netmask}"))
@@ -75,7 +75,7 @@ def site_commands(machine: FrontendFacts, described: Described) -> list[Words]:
     return commands
 
 
-def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Words]:
+def _attribute_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
     site = {
         "Kickstart_PrivateHostname": FRONTEND,
         "Kickstart_PublicGateway": _GATEWAY,
@@ -96,8 +96,8 @@ def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Wo
     ]
 
 
-def _interface_commands(machine: FrontendFacts, described: Described) -> list[Words]:
-    commands: list[Words] = []
+def _interface_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
+    commands: list[ParsedArguments] = []
     devices = (
         (machine.private_device, "private", _PRIVATE[2]),
         (machine.public_device, "public", _PUBLIC[2]),

@@ -109,7 +109,7 @@ def has_vlans(device: str) -> bool:
 
 def has_filters() -> bool:
     """Whether the kernel filters what guests send: asked by the agent's own way, which leaves nothing."""
-    from rocks.devices.filters import Filters  # netlink's library takes 0.1 s to import
+    from rocks.devices.network.packet_filter.filters import Filters  # netlink's library takes 0.1 s to import
 
     return Filters().works()
 

@@ -30,7 +30,7 @@ class File(NamedTuple):
 class ProgramArchive(NamedTuple):
     """`NAME-VERSION.tar.gz` with `lib/NAME.pyz`, which holds `rooms` of src/rocks, and `files`.
 
-    The twins in devices/fake stay at home.
+    Fakes (modules `fake*.py`, packages `fake`) are left out.
     """
 
     name: str
@@ -115,7 +115,7 @@ def _sources(rooms: Sequence[str]) -> Iterator[Path]:
     for room in rooms:
         place = package / room
         found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-        yield from (source for source in found if "fake" not in source.relative_to(package).parts)
+        yield from (source for source in found if not _is_fake(source.relative_to(package)))
 
 
 def _byte_code(source: Path, name: str) -> bytes:
@@ -129,3 +129,7 @@ def _byte_code(source: Path, name: str) -> bytes:
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
         return compiled.read_bytes()
+
+
+def _is_fake(source: Path) -> bool:
+    return any(part.startswith("fake") for part in source.parts)

@@ -53,10 +53,10 @@ def write_command_file(folder: Path, body: str, must_be_root: int = 0) -> None:
     importlib.invalidate_caches()
 
 
-def write_plugin(folder: Path, name: str, wishes: str = "", run: str = "", before: str = "") -> None:
+def write_plugin(folder: Path, name: str, requests: str = "", run: str = "", before: str = "") -> None:
     """A plugin that prints its name and its argument."""
     (folder / f"plugin_{name}.py").write_text(
-        f"{before}import rocks.commands\n\n\nclass Plugin(rocks.commands.Plugin):\n    {wishes or 'pass'}\n\n"
+        f"{before}import rocks.commands\n\n\nclass Plugin(rocks.commands.Plugin):\n    {requests or 'pass'}\n\n"
         f"    def run(self, host):\n"
         f"        {run or 'self.owner.addText(self.provides() + chr(32) + host + chr(10))'}\n"
     )

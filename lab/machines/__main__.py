@@ -33,7 +33,7 @@ from rocks.process import replace_this_process
 def main(arguments: Sequence[str]) -> int:
     """Do what the first word says; returns the exit status."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, whatever it is tied to
-    deeds: dict[str, Callable[[Sequence[str]], None]] = {
+    operations: dict[str, Callable[[Sequence[str]], None]] = {
         "build": _build,
         "start": _start,
         "status": _status,
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str]) -> int:
         "stop": _stop,
     }
     try:
-        if not arguments or arguments[0] not in deeds:
-            raise UserError(f"usage: python3 -m lab.machines {'|'.join(deeds)} …")
-        deeds[arguments[0]](arguments[1:])
+        if not arguments or arguments[0] not in operations:
+            raise UserError(f"usage: python3 -m lab.machines {'|'.join(operations)} …")
+        operations[arguments[0]](arguments[1:])
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
@@ -136,9 +136,9 @@ def _stop(words: Sequence[str]) -> None:
     )
 
 
-def _no_words(deed: str, words: Sequence[str]) -> None:
+def _no_words(operation: str, words: Sequence[str]) -> None:
     if words:
-        raise UserError(f"usage: python3 -m lab.machines {deed}")
+        raise UserError(f"usage: python3 -m lab.machines {operation}")
 
 
 def _this_program() -> list[str]:

@@ -58,7 +58,7 @@ class StateError(RocksError):
     family = "state"
 
 
-class NoRoomError(StateError):
+class PoolFullError(StateError):
     """A pool is full."""
 
 

@@ -15,19 +15,19 @@ import pytest
 import rocks
 from rocks.agent.host import Host
 from rocks.agent.links import restore_links
-from rocks.agent.replies import foresee, reply_to
-from rocks.devices import accelerator
-from rocks.devices.fake.domains import FakeDomains
-from rocks.devices.fake.filters import FakeFilters
-from rocks.devices.fake.links import FakeLinks
+from rocks.agent.replies import prefetch, reply_to
 from rocks.devices.leases import Leases
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
 from rocks.errors import RocksError
 from rocks.process import run
 from rocks.wire.agent import (
-    DeedOutcome,
-    DiskWanted,
+    DiskSpec,
     ForgetDomain,
-    LinkWanted,
+    LinkSpec,
+    OperationOutcome,
     PauseDomain,
     PerformRequest,
     ResumeDomain,
@@ -43,7 +43,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 XML = """<domain type='{kind}'><name>{name}</name>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
 <memory>65536</memory><vcpu>1</vcpu><cpu mode='host-passthrough'/><devices>{emulator}</devices></domain>"""
-VLAN = LinkWanted("ptrunk.7", "vlan", "trunk", 7)
+VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 
 
 class Agent:
@@ -69,9 +69,9 @@ class Agent:
             raise answer
         return answer
 
-    def perform(self, *deeds: Any) -> tuple[DeedOutcome, ...]:
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
         """The outcomes of deeds."""
-        return self.ask(PerformRequest(deeds)).outcomes
+        return self.ask(PerformRequest(operations)).outcomes
 
     def state(self, name: str) -> str | None:
         """A domain's state."""
@@ -99,8 +99,8 @@ def start(name: str, token: int = 7, **changes: Any) -> StartDomain:
 def test_a_start_makes_what_it_needs_and_says_so(agent: Agent) -> None:
     """Disk and link first; under emulation, with a note."""
     image = agent.folder / "disks" / "a.img"
-    deed = start("a", disks=(DiskWanted(str(image), "raw", 1, False),), links=(VLAN,), autostart=True)
-    (first,) = agent.perform(deed)
+    operation = start("a", disks=(DiskSpec(str(image), "raw", 1, False),), links=(VLAN,), autostart=True)
+    (first,) = agent.perform(operation)
     assert first.error is None and first.changed
     assert first.notes[0].startswith("KVM does not work on this host (there is no ")
     assert first.notes[0].endswith("): started under emulation")
@@ -108,7 +108,7 @@ def test_a_start_makes_what_it_needs_and_says_so(agent: Agent) -> None:
     assert agent.links.links["ptrunk.7"].vlan == 7
     fact = agent.domains.find("a")
     assert fact is not None and (fact.state, fact.token, fact.autostart) == ("running", 7, True)
-    assert agent.perform(deed) == (DeedOutcome("a", False),)
+    assert agent.perform(operation) == (OperationOutcome("a", False),)
 
 
 def test_the_domain_is_fitted_to_the_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_a_failed_deed_never_stops_the_others(agent: Agent) -> None:
         start("a"),
         start("b", xml="<broken"),
         start("c", xml=xml("x")),
-        start("d", links=(LinkWanted("px.7", "vlan", "nothing", 7),)),
-        start("e", disks=(DiskWanted("relative", "raw", 1, False),)),
+        start("d", links=(LinkSpec("px.7", "vlan", "nothing", 7),)),
+        start("e", disks=(DiskSpec("relative", "raw", 1, False),)),
         start("../f", xml=xml("../f")),
         StopDomain("g"),
         PauseDomain("h"),
@@ -158,14 +158,14 @@ def test_an_overtaken_lease_is_refused_by_every_deed(agent: Agent) -> None:
     """Also long after the domain has gone, and by an agent started anew."""
     agent.perform(start("a", 9), StopDomain("a", 9))
     agent = Agent(agent.folder)
-    for deed in (
+    for operation in (
         start("a", 8),
         StopDomain("a", 8),
         PauseDomain("a", 8),
         ResumeDomain("a", 8),
         ForgetDomain("a", 8),
     ):
-        (outcome,) = agent.perform(deed)
+        (outcome,) = agent.perform(operation)
         assert outcome.error is not None and outcome.error.family == "state"
         assert "under lease 8, but this host has seen lease 9" in outcome.error.message
     assert agent.perform(start("a", 9))[0].changed
@@ -205,7 +205,7 @@ def test_links_go_with_the_last_guest(agent: Agent) -> None:
     del agent.links.links[tap.name]
     assert agent.perform(StopDomain("b", 7, links=(VLAN,)))[0].changed
     assert "ptrunk.7" not in agent.links.links
-    (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkWanted("p", "vlan", None, 0),)))
+    (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkSpec("p", "vlan", None, 0),)))
     assert outcome.error is None and "a network device was left" in outcome.notes[0]
 
 
@@ -221,7 +221,7 @@ NETWORKED = """<domain type='qemu'><name>{name}</name>
 
 def networked(name: str, word: str = "on") -> StartDomain:
     """The deed that starts a guest on a VLAN and on a bridge of the site."""
-    site = LinkWanted("br1", "site_bridge", None, 0)
+    site = LinkSpec("br1", "site_bridge", None, 0)
     return start(name, xml=NETWORKED.format(name=name, filter=word), links=(VLAN, site))
 
 
@@ -293,7 +293,7 @@ def test_the_sites_own_devices_are_only_looked_at(agent: Agent) -> None:
 def test_devices_come_back_after_a_boot(agent: Agent) -> None:
     """Those of all machines that were started and not stopped; what is wrong with one does not stop the others."""
     agent.links.add("other", "veth")
-    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkWanted("other.9", "vlan", "other", 9),)))
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("other.9", "vlan", "other", 9),)))
     agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
     rebooted = Agent(agent.folder)
     made, errors = restore_links(rebooted.host, 0)
@@ -309,13 +309,13 @@ def test_devices_come_back_after_a_boot(agent: Agent) -> None:
 def test_hosts_have_the_devices_that_the_frontend_wants(agent: Agent) -> None:
     """Made, kept, removed when unused; the plan for the next boot is the same, but for machines that moved."""
     agent.perform(
-        start("a", links=(VLAN,)), start("moved", links=(LinkWanted("ptrunk.5", "vlan", "trunk", 5),))
+        start("a", links=(VLAN,)), start("moved", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),))
     )
     for vlan in (8, 9):
-        agent.links.ensure(LinkWanted(f"ptrunk.{vlan}", "vlan", "trunk", vlan))
+        agent.links.ensure(LinkSpec(f"ptrunk.{vlan}", "vlan", "trunk", vlan))
     agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.9"])
-    new = LinkWanted("ptrunk.6", "vlan", "trunk", 6)
-    bad = LinkWanted("q.6", "vlan", "q", 6)
+    new = LinkSpec("ptrunk.6", "vlan", "trunk", 6)
+    bad = LinkSpec("q.6", "vlan", "q", 6)
     plans = (LinkPlan("a", (VLAN,)), LinkPlan("b", (new, bad)))
     found = {o.device: o.result for o in agent.ask(SyncLinksRequest(plans, kept=("moved",))).outcomes}
     assert found == {
@@ -427,10 +427,10 @@ def test_what_the_next_request_wants_is_loaded_ahead(agent: Agent) -> None:
         return agent.links
 
     host = Host(agent.folder, lambda: agent.domains, open_links)
-    foresee(host, FactsRequest())
-    foresee(host, None)
+    prefetch(host, FactsRequest())
+    prefetch(host, None)
     assert not opened.wait(0.1)
-    foresee(host, FactsRequest(fences=(Fence("a", 1),)))
+    prefetch(host, FactsRequest(fences=(Fence("a", 1),)))
     assert opened.wait(5)
 
 

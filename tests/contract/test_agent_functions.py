@@ -9,33 +9,35 @@ from typing import Any
 
 import pytest
 
-from rocks.agent.functions import restore_functions
 from rocks.agent.host import Host
 from rocks.agent.replies import reply_to
-from rocks.devices import accelerator, function_records, guest_functions
-from rocks.devices.domain_xml import function_addresses, parse_domain
-from rocks.devices.fake.domains import FakeDomains
-from rocks.devices.fake.filters import FakeFilters
-from rocks.devices.fake.functions import FakeFunctions
-from rocks.devices.fake.links import FakeLinks
-from rocks.devices.function_rules import NO_MAC
+from rocks.agent.vfs import restore_vfs
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.domain_xml import parse_domain, vf_addresses
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.devices.sriov import guests as guest_vfs
+from rocks.devices.sriov import records as vf_records
+from rocks.devices.sriov.fake import FakeVfs
+from rocks.devices.sriov.rules import NO_MAC
 from rocks.devices.state_folder import locked
 from rocks.errors import RocksError, StateError
 from rocks.wire.agent import (
-    DeedOutcome,
     ForgetDomain,
-    FunctionWanted,
+    OperationOutcome,
     PerformRequest,
     StartDomain,
     StopDomain,
+    VfSpec,
 )
 from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.facts import AdaptersRequest, AdapterWanted, FactsRequest, Fence, FunctionFact
+from rocks.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
 from rocks.wire.network import InterfaceFact, NetworkRequest
 from rocks.wire.request import Reply, Request
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
-FIRST, SECOND = FunctionWanted("trunk", 2, 0, MAC, 100), FunctionWanted("trunk", 2, 1, OTHER_MAC, 200)
+FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)
 XML = """<domain type='qemu'><name>{name}</name>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
 <memory>65536</memory><vcpu>1</vcpu><devices>{interfaces}</devices></domain>"""
@@ -50,7 +52,7 @@ class Agent:
     def __init__(self, folder: Path) -> None:
         self.state_folder = folder / "state"
         self.domains = FakeDomains()
-        self.functions = FakeFunctions()
+        self.functions = FakeVfs()
         self.functions.add("trunk")
         self.links = FakeLinks()
         self.links.add("trunk", "veth")
@@ -59,7 +61,7 @@ class Agent:
             self.state_folder,
             lambda: self.domains,
             lambda: self.links,
-            open_functions=lambda: self.functions,
+            open_vfs=lambda: self.functions,
             open_filters=lambda: self.filters,
         )
 
@@ -70,17 +72,17 @@ class Agent:
             raise answer
         return answer
 
-    def perform(self, *deeds: Any) -> tuple[DeedOutcome, ...]:
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
         """The outcomes of deeds."""
-        return self.ask(PerformRequest(deeds)).outcomes
+        return self.ask(PerformRequest(operations)).outcomes
 
-    def refused(self, deed: Any) -> tuple[str, str]:
+    def refused(self, operation: Any) -> tuple[str, str]:
         """(family, words) of the error of a deed that must fail."""
-        (outcome,) = self.perform(deed)
+        (outcome,) = self.perform(operation)
         assert outcome.error is not None
         return outcome.error.family, outcome.error.message
 
-    def function(self, number: int) -> FunctionFact:
+    def function(self, number: int) -> VfFact:
         """A function as it is."""
         return self.functions.adapters["trunk"].functions[number]
 
@@ -96,7 +98,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
     return Agent(tmp_path)
 
 
-def start(name: str, *functions: FunctionWanted, token: int = 7, **changes: Any) -> StartDomain:
+def start(name: str, *functions: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
     """The deed that starts a machine with these functions."""
     interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in functions)
     xml = XML.format(name=name, token=token, interfaces=interfaces)
@@ -110,11 +112,11 @@ def test_a_guest_gets_its_function_before_it_starts(agent: Agent) -> None:
     made = agent.function(0)
     assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 100, True, False)
     document = agent.domains._domains["a"].document
-    assert function_addresses(document) == {MAC: "0000:01:10.0"}
+    assert vf_addresses(document) == {MAC: "0000:01:10.0"}
     tag = document.root.find("devices/interface/vlan/tag")
     assert tag is not None and tag.get("id") == "100"
     assert json.loads(agent.record("a").read_text())["token"] == 7
-    assert agent.perform(start("a", FIRST)) == (DeedOutcome("a", False),)
+    assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
 
 
 def test_two_guests_get_two_functions(agent: Agent) -> None:
@@ -177,8 +179,10 @@ def test_a_function_is_not_for_the_hosts_packet_filter(agent: Agent) -> None:
 
 def test_a_filter_that_cannot_be_set_takes_the_function_back(agent: Agent) -> None:
     """Of a machine that has an interface of the other kind besides."""
-    deed = start("a", FIRST)
-    family, words = agent.refused(replace(deed, xml=deed.xml.replace("</devices>", f"{TAP}</devices>")))
+    operation = start("a", FIRST)
+    family, words = agent.refused(
+        replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
+    )
     assert family == "tool" and "did not filter macvtap1" in words
     assert agent.domains.find("a") is None
     assert agent.function(0).mac == NO_MAC and not agent.record("a").exists()
@@ -233,7 +237,7 @@ def test_more_functions_only_while_none_is_in_use(agent: Agent) -> None:
     """A guest whose own function is there starts all the same, however many the site wants meanwhile."""
     agent.perform(start("a", FIRST))
     agent.functions.use("trunk", 0, "the guest a")
-    third = FunctionWanted("trunk", 3, 2, "52:54:00:aa:00:03")
+    third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
     family, words = agent.refused(start("c", third))
     assert family == "busy" and "has 2 virtual functions, and 3 are wanted" in words
     assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
@@ -245,7 +249,7 @@ def test_more_functions_only_while_none_is_in_use(agent: Agent) -> None:
 
 def test_their_number_waits_for_guests_on_their_way(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Making functions removes all of them first: one might be between being set and being taken."""
-    monkeypatch.setattr(guest_functions, "_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
     lock = agent.state_folder / "functions.lock"
     with locked(lock, shared=True, deadline_seconds=1, busy=""):
         family, words = agent.refused(start("a", FIRST))
@@ -306,12 +310,12 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
 
 def test_xml_of_other_functions(agent: Agent) -> None:
     """A filter or plugin that changed the interfaces would give the guest somebody else's function."""
-    for deed in (
+    for operation in (
         start("a", FIRST, xml=start("a", SECOND).xml),
         start("a", FIRST, xml=start("a").xml),
         start("a", xml=start("a", FIRST).xml),
     ):
-        family, words = agent.refused(deed)
+        family, words = agent.refused(operation)
         assert family == "incoherent" and "rocks report host vm config" in words
         assert agent.domains.find("a") is None
     family, _ = agent.refused(start("a", replace(FIRST, number=2)))
@@ -322,8 +326,8 @@ def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's functions and running guests are gone; definitions and records stay."""
     adapter = agent.functions.adapters["trunk"]
     agent.functions.adapters["trunk"] = adapter._replace(functions=())
-    monkeypatch.setattr(function_records, "boot_id", lambda: "next")
-    for module in ("rocks.agent.functions", "rocks.devices.guest_functions"):
+    monkeypatch.setattr(vf_records, "boot_id", lambda: "next")
+    for module in ("rocks.agent.vfs", "rocks.devices.sriov.guests"):
         monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
 
 
@@ -331,13 +335,13 @@ def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.Mon
     """libvirt's hook has its function made and set again, once in a boot."""
     agent.perform(start("a", FIRST))
     document = agent.domains._domains["a"].document
-    restore_functions(agent.host, document)
+    restore_vfs(agent.host, document)
     assert len(agent.functions.adapters["trunk"].functions) == 2
     boot(agent, monkeypatch)
-    restore_functions(agent.host, document)
+    restore_vfs(agent.host, document)
     assert (agent.function(0).mac, agent.function(0).vlan) == (MAC, 100)
     agent.functions.adapters.clear()
-    restore_functions(agent.host, document)
+    restore_vfs(agent.host, document)
 
 
 def test_a_guest_whose_function_has_moved(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,17 +351,17 @@ def test_a_guest_whose_function_has_moved(agent: Agent, monkeypatch: pytest.Monk
     boot(agent, monkeypatch)
     moved = parse_domain(document.text.replace("0x10", "0x11"))
     with pytest.raises(StateError, match="are elsewhere on this host .* `rocks start host vm a`"):
-        restore_functions(agent.host, moved)
+        restore_vfs(agent.host, moved)
 
 
 def test_adapters_are_told_and_made(agent: Agent) -> None:
     """Only with a count; what is wrong with one is told, or refused."""
     agent.functions.add("down", is_up=False)
-    told = agent.ask(AdaptersRequest((AdapterWanted("trunk"), AdapterWanted("down"), AdapterWanted("none"))))
+    told = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))
     assert [adapter.most for adapter in told.adapters] == [7, 7, 0]
     assert [bool(adapter.problem) for adapter in told.adapters] == [False, True, True]
     assert told.adapters[0].functions == ()
-    made = agent.ask(AdaptersRequest((AdapterWanted("trunk", 3),)))
+    made = agent.ask(AdaptersRequest((AdapterSpec("trunk", 3),)))
     assert [one.address for one in made.adapters[0].functions][-1] == "0000:01:10.4"
     with pytest.raises(StateError, match="down"):
-        agent.ask(AdaptersRequest((AdapterWanted("down", 1),)))
+        agent.ask(AdaptersRequest((AdapterSpec("down", 1),)))

@@ -11,23 +11,23 @@ from rocks.agent.hook import PARTITIONS_FOLDER
 from rocks.agent.host import Host
 from rocks.agent.partitions import give_again
 from rocks.agent.replies import reply_to
-from rocks.devices import accelerator
-from rocks.devices.fake.domains import FakeDomains
-from rocks.devices.fake.links import FakeLinks
-from rocks.devices.fake.pkeys import FakePkeys
-from rocks.devices.pkey_rules import Function
-from rocks.devices.pkeys import Pkeys
+from rocks.devices.infiniband.fake import FakePkeys
+from rocks.devices.infiniband.pkeys import Pkeys
+from rocks.devices.infiniband.rules import Function
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
 from rocks.errors import RocksError, StateError
-from rocks.wire.agent import DeedOutcome, ForgetDomain, PerformRequest, StartDomain, StopDomain
+from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, StartDomain, StopDomain
 from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.infiniband import InfinibandRequest, PartitionWanted
+from rocks.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.wire.request import Reply, Request
 
 from .adapter_tree import AdapterTree
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
-RED = PartitionWanted(2, "full", "02000000000000a0", "02000000000000a4")
-BLUE = PartitionWanted(3, "full", "02000000000000b0", "02000000000000b4")
+RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")
+BLUE = PartitionSpec(3, "full", "02000000000000b0", "02000000000000b4")
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/></source></hostdev>"""
 XML = """<domain type='qemu'><name>{name}</name>
@@ -58,12 +58,12 @@ class Agent:
             raise answer
         return answer
 
-    def perform(self, *deeds: Any) -> tuple[DeedOutcome, ...]:
-        return self.ask(PerformRequest(deeds)).outcomes
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
+        return self.ask(PerformRequest(operations)).outcomes
 
     def start(
-        self, name: str, wanted: PartitionWanted | None, *addresses: str, token: int = 7
-    ) -> DeedOutcome:
+        self, name: str, wanted: PartitionSpec | None, *addresses: str, token: int = 7
+    ) -> OperationOutcome:
         """Start a machine that has these functions."""
         devices = "".join(
             HOSTDEV.format(bus=address[5:7], slot=address[8:10], function=address[11])
@@ -83,8 +83,8 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
 def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
     assert agent.start("a", RED, "0000:00:1f.2", FIRST).error is None
     assert agent.start("b", BLUE, SECOND).error is None
-    assert agent.pkeys.shown_keys(FIRST) == (0x8002, 0x7FFF)
-    assert agent.pkeys.shown_keys(SECOND) == (0x8003, 0x7FFF)
+    assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
+    assert agent.pkeys.visible_keys(SECOND) == (0x8003, 0x7FFF)
     assert agent.pkeys.guids[FIRST] == RED.port_guid
     facts = agent.ask(InfinibandRequest())
     assert [(function.machine, function.keys) for function in facts.functions] == [
@@ -93,7 +93,7 @@ def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
     ]
     (stopped, forgotten) = agent.perform(StopDomain("a", 7), ForgetDomain("b", 7))
     assert (stopped.error, forgotten.error) == (None, None)
-    assert agent.pkeys.shown_keys(FIRST) == agent.pkeys.shown_keys(SECOND) == ()
+    assert agent.pkeys.visible_keys(FIRST) == agent.pkeys.visible_keys(SECOND) == ()
     assert list(agent.folder.iterdir()) == []
 
 
@@ -119,12 +119,12 @@ def test_what_a_crash_left_is_taken_from_it(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
     agent.host.domains().destroy("a")
     assert agent.start("c", None, FIRST).error is None
-    assert agent.pkeys.shown_keys(FIRST) == ()
+    assert agent.pkeys.visible_keys(FIRST) == ()
     agent.host.domains().destroy("c")
     assert agent.start("b", BLUE, FIRST).error is None
-    assert agent.pkeys.shown_keys(FIRST) == (0x8003, 0x7FFF)
+    assert agent.pkeys.visible_keys(FIRST) == (0x8003, 0x7FFF)
     agent.perform(StopDomain("a", 7), StopDomain("c", 7))
-    assert agent.pkeys.shown_keys(FIRST) == (0x8003, 0x7FFF), (
+    assert agent.pkeys.visible_keys(FIRST) == (0x8003, 0x7FFF), (
         "who had it before takes nothing back from who has it"
     )
 
@@ -137,7 +137,7 @@ def test_a_function_under_a_running_machine_is_not_taken(agent: Agent) -> None:
     assert (
         outcome.error.message == f"the InfiniBand function {FIRST} is that of a, which runs; give b another"
     )
-    assert agent.pkeys.shown_keys(FIRST) == (0x8002, 0x7FFF)
+    assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 
 
 def test_a_machine_that_got_another_function(agent: Agent) -> None:
@@ -146,8 +146,8 @@ def test_a_machine_that_got_another_function(agent: Agent) -> None:
     agent.start("a", RED, FIRST, token=8)
     agent.perform(StopDomain("a", 8))
     assert agent.start("a", RED, SECOND, token=9).error is None
-    assert agent.pkeys.shown_keys(FIRST) == ()
-    assert agent.pkeys.shown_keys(SECOND) == (0x8002, 0x7FFF)
+    assert agent.pkeys.visible_keys(FIRST) == ()
+    assert agent.pkeys.visible_keys(SECOND) == (0x8002, 0x7FFF)
 
 
 def test_two_functions_are_refused(agent: Agent) -> None:
@@ -168,8 +168,8 @@ def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
     tree = AdapterTree(tmp_path / "sys")
     tree.add_adapter("mlx4_0", "0000:03:00", 1)
     tree.set_keys("mlx4_0", 0xFFFF, 0x8002)
-    steps = Pkeys(tree.sysfs, deadline_seconds=0.2)
-    host = Host(tmp_path / "state", open_pkeys=lambda: steps)
+    driver = Pkeys(tree.sysfs, deadline_seconds=0.2)
+    host = Host(tmp_path / "state", open_pkeys=lambda: driver)
     give_again(host, "a")
     (tmp_path / "state/partitions").mkdir(parents=True)
     (tmp_path / "state/partitions/a").write_text(
@@ -177,12 +177,12 @@ def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
         ' "port_guid": "02000000000000a1", "manager_sees_machines": false}}'
     )
     give_again(host, "a")
-    assert steps.shown_keys(FIRST) == (0x8002,)
-    steps.clear(FIRST)
+    assert driver.visible_keys(FIRST) == (0x8002,)
+    driver.clear(FIRST)
     tree.set_keys("mlx4_0", 0xFFFF)
     with pytest.raises(StateError, match="has not given the key 0x8002"):
         give_again(host, "a")
-    assert steps.shown_keys(FIRST) == ()
+    assert driver.visible_keys(FIRST) == ()
 
 
 def test_a_function_that_is_taken_is_not_tried(agent: Agent) -> None:

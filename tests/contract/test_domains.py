@@ -12,14 +12,14 @@ import pytest
 
 from rocks.devices.change import UNCHANGED, Change
 from rocks.devices.disks import ensure_disk
-from rocks.devices.domain_pause import ensure_paused, ensure_resumed, restart
-from rocks.devices.domain_start import Prepared, ensure_running
-from rocks.devices.domain_steps import DomainSteps
-from rocks.devices.domain_stop import ensure_fenced, ensure_forgotten, ensure_stopped
-from rocks.devices.domain_xml import DomainDocument
-from rocks.devices.fake.domains import FakeDomains
+from rocks.devices.libvirt.domain_xml import DomainDocument
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
+from rocks.devices.libvirt.start import Prepared, ensure_running
+from rocks.devices.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
 from rocks.errors import StateError, ToolError
-from rocks.wire.agent import DiskWanted, ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.agent import DiskSpec, ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
 from rocks.wire.facts import Fence
 
 NAME = "vm-t-0"
@@ -45,7 +45,7 @@ LEASE = '<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></meta
 class World(Protocol):
     """A libvirt, and what only the operator of its host does."""
 
-    domains: DomainSteps
+    domains: DomainDriver
     image: Path
 
     def save(self, name: str) -> None:
@@ -57,7 +57,7 @@ class FakeWorld:
 
     def __init__(self, folder: Path) -> None:
         self.fake = FakeDomains()
-        self.domains: DomainSteps = self.fake
+        self.domains: DomainDriver = self.fake
         self.image = folder / "vm.img"
 
     def save(self, name: str) -> None:
@@ -68,10 +68,10 @@ class RealWorld:
     """A real libvirt."""
 
     def __init__(self, uri: str, folder: Path) -> None:
-        from rocks.devices.domains import Domains
+        from rocks.devices.libvirt.domains import Domains
 
         self.real = Domains(uri)
-        self.domains: DomainSteps = self.real
+        self.domains: DomainDriver = self.real
         self.image = folder / "vm.img"
 
     def save(self, name: str) -> None:
@@ -96,7 +96,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if request.param == "fake"
         else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
     )
-    ensure_disk(DiskWanted(str(made.image), "raw", 1, False))
+    ensure_disk(DiskSpec(str(made.image), "raw", 1, False))
     try:
         yield made
     finally:
@@ -115,8 +115,8 @@ def xml_of(world: World, name: str = NAME, token: int | None = 7) -> str:
 def start(world: World, token: int = 7, **changes: object) -> bool:
     """Bring the guest to running under a lease; whether anything changed."""
     xml = xml_of(world, token=token)
-    wish = StartDomain(NAME, token, xml, **changes)  # type: ignore[arg-type]
-    return ensure_running(world.domains, wish, lambda: Prepared(xml), unsecured).changed
+    request = StartDomain(NAME, token, xml, **changes)  # type: ignore[arg-type]
+    return ensure_running(world.domains, request, lambda: Prepared(xml), unsecured).changed
 
 
 def start_by_hand(world: World) -> None:
@@ -195,9 +195,9 @@ def test_a_start_that_fails_leaves_nothing(world: World) -> None:
 
 def test_what_libvirt_cannot_define(world: World) -> None:
     """Its own words, and nothing changed."""
-    wish = StartDomain(NAME, 7, "")
+    request = StartDomain(NAME, 7, "")
     with pytest.raises(ToolError, match="did not define the domain"):
-        ensure_running(world.domains, wish, lambda: Prepared("<domain type='qemu'/>"), unsecured)
+        ensure_running(world.domains, request, lambda: Prepared("<domain type='qemu'/>"), unsecured)
     assert world.domains.facts() == ()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rocks.devices.pkey_tree import colons
+from rocks.devices.infiniband.sysfs import colons
 from rocks.errors import StateError, ToolError
 
 IFLA_VFINFO_LIST, IFLA_VF_INFO = 22, 1
@@ -32,7 +32,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
 def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything up to the socket is the library's own; what it would have sent is taken apart."""
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
-    from rocks.devices import pkey_netlink
+    from rocks.devices.infiniband import netlink as pkey_netlink
 
     sent: list[bytes] = []
 
@@ -51,7 +51,7 @@ def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> No
         "ib_port_guid": colons("02000000000000a1"),
         "link_state": 2,
     }
-    pkey_netlink.set_link_function("ib0", 3, values)
+    pkey_netlink.set_link_vf("ib0", 3, values)
     (message,) = sent
     message_header, interface_header = 16, 16
     body = attributes(message[message_header + interface_header :])
@@ -68,19 +68,19 @@ def test_a_link_that_has_no_functions() -> None:
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
     if os.geteuid() != 0:
         pytest.skip("network devices are set by root")
-    from rocks.devices.pkey_netlink import set_link_function
+    from rocks.devices.infiniband.netlink import set_link_vf
 
     with pytest.raises(ToolError, match="did not set function 0 of lo: Operation not supported"):
-        set_link_function("lo", 0, {"link_state": 0})
+        set_link_vf("lo", 0, {"link_state": 0})
 
 
 def test_a_link_that_is_not_there() -> None:
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
-    from rocks.devices.pkey_netlink import set_link_function
+    from rocks.devices.infiniband.netlink import set_link_vf
 
     for link, message in (
         ("", "has no network device: load its module ib_ipoib"),
         ("ib77", "no network device ib77"),
     ):
         with pytest.raises(StateError, match=message):
-            set_link_function(link, 0, {"link_state": 0})
+            set_link_vf(link, 0, {"link_state": 0})

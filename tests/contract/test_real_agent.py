@@ -16,10 +16,10 @@ from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.process import start_with_pipes
 from rocks.wire.agent import (
-    DeedOutcome,
-    DiskWanted,
+    DiskSpec,
     ForgetDomain,
-    LinkWanted,
+    LinkSpec,
+    OperationOutcome,
     PauseDomain,
     PerformRequest,
     ResumeDomain,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.system
 
 NAME = "vm-real-0"
 IMAGE = f"{IMAGE_FOLDER}/kvm/{NAME}.vda"
-LINK = LinkWanted("rcontract0.7", "local_bridge", None, 7)
+LINK = LinkSpec("rcontract0.7", "local_bridge", None, 7)
 
 # as the frontend writes it: KVM, the host's CPU, and the emulator's path of another distribution; packet filters are
 # the lab's, for the carrying machine's kernel may have none
@@ -70,9 +70,9 @@ class FarHost:
             raise answer
         return answer
 
-    def perform(self, *deeds: object) -> list[DeedOutcome]:
+    def perform(self, *operations: object) -> list[OperationOutcome]:
         """The outcomes."""
-        return list(self.ask(PerformRequest(deeds)).outcomes)  # type: ignore[arg-type]
+        return list(self.ask(PerformRequest(operations)).outcomes)  # type: ignore[arg-type]
 
     def state(self) -> DomainState | None:
         """Of the guest."""
@@ -100,7 +100,7 @@ def far(
 def start(token: int) -> StartDomain:
     """The guest under a lease."""
     xml = XML.format(name=NAME, token=token, device=LINK.device, image=IMAGE)
-    return StartDomain(NAME, token, xml, (DiskWanted(IMAGE, "qcow2", 1, False),), (LINK,))
+    return StartDomain(NAME, token, xml, (DiskSpec(IMAGE, "qcow2", 1, False),), (LINK,))
 
 
 def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
@@ -110,7 +110,7 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
     (first,) = far.perform(start(1))
     assert (first.error, first.changed) == (None, True)
     assert first.notes and "started under emulation" in first.notes[0]
-    assert far.perform(start(1)) == [DeedOutcome(NAME, False)]
+    assert far.perform(start(1)) == [OperationOutcome(NAME, False)]
     assert far.state() == "running"
     console = far.ask(ConsoleRequest(NAME))
     assert console.vnc_port is None and (console.serial_device or "").startswith("/dev/pts/")
@@ -126,7 +126,7 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
 def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """By two agents: one changes something, the other finds it done."""
     settings, server = ssh_settings
-    outcomes: list[DeedOutcome] = []
+    outcomes: list[OperationOutcome] = []
 
     def begin() -> None:
         with Fleet([HostAddress("far", server.address, server.port)], settings) as fleet:
@@ -141,7 +141,7 @@ def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSe
     assert sorted(outcome.changed for outcome in outcomes) == [False, False, True]
 
 
-def _started_again(far: FarHost, token: int) -> DeedOutcome:
+def _started_again(far: FarHost, token: int) -> OperationOutcome:
     """As the frontend does it: with what the facts tell of the domain."""
     (outcome,) = far.perform(replace(start(token), assumed_state=far.state() or "absent"))
     return outcome
@@ -181,8 +181,8 @@ def test_an_overtaken_domain_is_gone_within_one_contact(far: FarHost) -> None:
 
 def test_libvirt_s_hook_refuses_an_overtaken_domain(far: FarHost, machine: Machine, libvirt_uri: str) -> None:
     """As when a host comes back and libvirt starts what it finds defined; others are let through, on their devices."""
-    from rocks.devices.domain_xml import emulated, parse_domain, with_emulator
-    from rocks.devices.domains import Domains
+    from rocks.devices.libvirt.domain_xml import emulated, parse_domain, with_emulator
+    from rocks.devices.libvirt.domains import Domains
 
     assert far.perform(start(6))[0].error is None
     domains = Domains(libvirt_uri)

@@ -1,4 +1,4 @@
-"""A cut-over by `rocks.devices.mappings`, step by step; carried to a lab machine and run there.
+"""A cut-over by `rocks.devices.device_mapper.dm_devices`, step by step; carried to a lab machine and run there.
 
     python3 cut_over_steps.py begin | move | merge | end | remove | kills
 
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from rocks.clock import Deadline
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, Table
-from rocks.devices.mappings import Mappings
+from rocks.devices.device_mapper.dm_devices import DmDevices
+from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Table
 from rocks.errors import BusyError, RocksError
 
 DISK, ORIGIN = "disk", "disk-origin"
@@ -35,7 +35,7 @@ def main(step: str) -> None:
     remote, local = (Linear(length, str(_POOL / name)) for name in ("remote", "local"))
     snapshot = Snapshot(length, f"/dev/mapper/{ORIGIN}", str(_POOL / "cow"))
     merge = SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
-    mappings = Mappings()
+    mappings = DmDevices()
     if step == "begin":
         mappings.ensure(ORIGIN, remote)
         mappings.ensure(DISK, snapshot)
@@ -55,7 +55,7 @@ def main(step: str) -> None:
         raise SystemExit(f"no step {step}")
 
 
-def switched(mappings: Mappings, name: str, table: Table, live: Table) -> float:
+def switched(mappings: DmDevices, name: str, table: Table, live: Table) -> float:
     """The stall in seconds. As by the daemon, a switch that was given up for its length is tried again."""
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(BusyError):
@@ -64,7 +64,7 @@ def switched(mappings: Mappings, name: str, table: Table, live: Table) -> float:
     return mappings.switch(name, table, live).stall_seconds
 
 
-def kill_moves(mappings: Mappings, remote: Linear, local: Linear) -> None:
+def kill_moves(mappings: DmDevices, remote: Linear, local: Linear) -> None:
     """Begin to move the origin, and kill whoever does it, some time later; tell what that left."""
     for number in range(_KILLS):
         before = mappings.read(ORIGIN)
@@ -85,7 +85,7 @@ def kill_moves(mappings: Mappings, remote: Linear, local: Linear) -> None:
         mappings.ensure_resumed(ORIGIN)
 
 
-def wait_until_merged(mappings: Mappings) -> None:
+def wait_until_merged(mappings: DmDevices) -> None:
     """Until the COW holds nothing but metadata, as the writer goes on."""
     end_at = time.monotonic() + _MERGE_SECONDS
     while time.monotonic() < end_at:

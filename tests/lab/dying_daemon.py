@@ -95,7 +95,8 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
     from rocks.imgstorage.host_daemon import engine
-    from rocks.imgstorage.perform import host_deeds, transfers
+    from rocks.imgstorage.perform import host_handlers as host_deeds
+    from rocks.imgstorage.perform import transfers
     from rocks.imgstorage.store import host as store
 
     dying_at(
@@ -105,7 +106,7 @@ def arm_host() -> None:
     )
     # the deeds of a rebuild are done by no request
     engine.HostEngine._rebuild = _rebuilding(engine.HostEngine._rebuild)  # type: ignore[method-assign]
-    dying_at(_rebuilt_name, host_deeds.HostDeeds, "do")
+    dying_at(_rebuilt_name, host_deeds.HostHandlers, "do")
     for name in ("begin", "answer"):
         dying_at(lambda *words, name=name: f"request-{name}", store.HostStore, name)
     dying_in_stream(transfers, "receive_all")

@@ -239,7 +239,7 @@ def _marked(port: Port, kinds: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _link_local(port: Port) -> str:
-    from rocks.devices.filter_programs import link_local
+    from rocks.devices.network.packet_filter.programs import link_local
 
     return link_local(port.mac)
 

@@ -30,7 +30,7 @@ zfs snapshot $pool/remote@base
 COPY = "zfs send -cL vmpool/remote@base | zfs receive -u vmpool/local; udevadm settle; sleep 1\n"
 
 
-def carry_sources(machine: LabMachine) -> None:
+def trunk_sources(machine: LabMachine) -> None:
     """Our modules and the program, onto the machine."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from lab.machines.lab import Lab
-from tests.lab.switches import carry_sources, cut_over
+from tests.lab.switches import cut_over, trunk_sources
 
 
 def test_nothing_is_lost_below_a_running_writer(lab: Lab) -> None:
     """Origin moved, merge begun, merge ended: each is told, each is shorter than what makes a switch give up."""
     machine = lab["vmh1"]
-    carry_sources(machine)
+    trunk_sources(machine)
     machine.copy_in(lab.model_writer, "/root/model_writer", "755")
     said, stalls = cut_over(machine)
     print(said["result"], stalls)

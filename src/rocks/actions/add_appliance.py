@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import check_appliance_name, check_membership_name, check_plain_word, shown
+from rocks.cluster.names import check_appliance_name, check_membership_name, check_plain_word, printable
 from rocks.database import appliances, attributes
 from rocks.errors import UserError
 
@@ -48,7 +48,7 @@ def _refuse_taken(database: Database, appliance: Appliance) -> None:
         )
     if not appliances.find_name(database, "distributions", appliance.distribution):
         raise UserError(
-            f'unknown distribution "{shown(appliance.distribution)}"; rocks list distribution shows them all'
+            f'unknown distribution "{printable(appliance.distribution)}"; rocks list distribution shows them all'
         )
 
 

@@ -12,7 +12,7 @@ from rocks.cluster.attributes import Member
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
 from rocks.cluster.host_plan import Membership, find_membership
 from rocks.cluster.interface_rules import check_ip
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.start_plan import LOCAL_TRANSPORT
 from rocks.cluster.values import VLAN_HIGHEST, read_number
 from rocks.cluster.vlan_pool import POOL_ATTRIBUTE, plan_vlan, read_pool
@@ -23,12 +23,12 @@ from rocks.cluster.vm_plan import (
     MOST_CPUS,
     NEXT_FREE,
     VIRT_TYPE,
-    InterfaceWish,
-    VmWish,
+    InterfaceRequest,
+    VmRequest,
 )
-from rocks.database import vm_changes, vm_stock
+from rocks.database import vm_changes, vm_inventory
 from rocks.database.attributes import attributes_of_new
-from rocks.database.vm_changes import CarriedVlan
+from rocks.database.vm_changes import HostVlan
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rocks.cluster.attributes import Resolved
     from rocks.cluster.interface_rules import Subnet
     from rocks.cluster.records import Host
-    from rocks.cluster.vm_plan import NewVm, Stock
+    from rocks.cluster.vm_plan import NewVm, SiteInventory
     from rocks.database.connection import Database
 
 COMPUTE_MEMORY_MB = 1024
@@ -46,7 +46,7 @@ MOST_COMPUTES = 4000
 
 
 @dataclass(frozen=True)
-class ClusterWords:
+class ClusterParameters:
     """The words of `rocks add cluster`, unread; None is what was not said. Hosts are names of the database.
 
     `network` is the one whose devices carry the cluster's VLAN; `pkey` may be `none`.
@@ -80,41 +80,41 @@ class NewCluster:
     pkey: int | None = None
 
 
-def add_cluster(database: Database, words: ClusterWords) -> NewCluster:
+def add_cluster(database: Database, words: ClusterParameters) -> NewCluster:
     """Store the cluster. UserError or StateError, and no change, when anything about it is wrong or taken."""
     count, wanted_vlan = _check_words(words)
-    networks = vm_stock.load_subnets(database)
+    networks = vm_inventory.load_subnets(database)
     carrying = _network(networks, words.network)
     private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
     places = _places(words, count)
     containers = {host.name: host for host in load_containers(database, list(dict.fromkeys(places)))}
     _refuse_spread_over_local(containers.values())
-    vm_stock.lock_stock(database)
-    stock = vm_stock.read_stock(database, list(containers))
-    membership = _membership(stock, "Frontend")
+    vm_inventory.lock_inventory(database)
+    inventory = vm_inventory.read_inventory(database, list(containers))
+    membership = _membership(inventory, "Frontend")
     site, frontends = attributes_of_new(
         database, Member("", "linux", membership.appliance, membership.name, "", "", "")
     )
-    vlan = plan_vlan(wanted_vlan, stock.vlans, read_pool(site.get(POOL_ATTRIBUTE, "")))
+    vlan = plan_vlan(wanted_vlan, inventory.vlans, read_pool(site.get(POOL_ATTRIBUTE, "")))
     hosts = [containers[place] for place in places]
     frontend = _frontend(words, hosts[0], membership, private, public, vlan)
-    computes = _computes(words, hosts[1:], _membership(stock, "Hosted VM"), vlan)
-    new = plan_new_vms([frontend, *computes], stock)
+    computes = _computes(words, hosts[1:], _membership(inventory, "Hosted VM"), vlan)
+    new = plan_new_vms([frontend, *computes], inventory)
     gateway = words.gateway or _site_gateway(frontends)
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
-    carried = [CarriedVlan(host, vlan, carrying.name) for host in containers]
+    carried = [HostVlan(host, vlan, carrying.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, carried)
     vm_changes.claim_vlan(database, vlan, new[0].name)
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, words.pkey, site)
-    return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, stock, carrying, gateway), pkey)
+    return NewCluster(vlan, new[0], tuple(new[1:]), _warnings(containers, inventory, carrying, gateway), pkey)
 
 
-def _check_words(words: ClusterWords) -> tuple[int, int | None]:
+def _check_words(words: ClusterParameters) -> tuple[int, int | None]:
     """(number of computes, wanted VLAN id or None)."""
     if words.virt_type.lower() != VIRT_TYPE:
-        raise UserError(f"KVM support only 'hvm' virtualization, not \"{shown(words.virt_type)}\"")
+        raise UserError(f"KVM support only 'hvm' virtualization, not \"{printable(words.virt_type)}\"")
     check_ip(words.ip)
     check_pkey_word(words.pkey)
     if words.gateway:
@@ -125,7 +125,7 @@ def _check_words(words: ClusterWords) -> tuple[int, int | None]:
         count = read_number("num-computes", words.computes, 0, MOST_COMPUTES)
     except UserError:
         raise UserError(
-            f'num-computes must be an integer from 0 to {MOST_COMPUTES}, not "{shown(words.computes)}"'
+            f'num-computes must be an integer from 0 to {MOST_COMPUTES}, not "{printable(words.computes)}"'
         ) from None
     if count and not words.compute_containers:
         raise UserError("container-hosts names no host; name physical hosts for the computes")
@@ -133,12 +133,12 @@ def _check_words(words: ClusterWords) -> tuple[int, int | None]:
         vlan = read_number("vlan", words.vlan, 1, VLAN_HIGHEST) if words.vlan else None
     except UserError:
         raise UserError(
-            f"Vlan ID ({shown(words.vlan or '')}) must be an integer from 1 to {VLAN_HIGHEST}"
+            f"Vlan ID ({printable(words.vlan or '')}) must be an integer from 1 to {VLAN_HIGHEST}"
         ) from None
     return count, vlan
 
 
-def _places(words: ClusterWords, count: int) -> list[str]:
+def _places(words: ClusterParameters, count: int) -> list[str]:
     """The container of each machine, the frontend's first; the computes' are filled in turn."""
     turn = words.compute_containers
     return [words.frontend_container, *(turn[number % len(turn)] for number in range(count))]
@@ -148,13 +148,13 @@ def _network(networks: dict[str, tuple[int, Subnet]], name: str) -> Subnet:
     found = networks.get(name.lower())
     if found is None:
         raise UserError(
-            f'unknown network "{shown(name)}"; add it with rocks add network, or see rocks list network'
+            f'unknown network "{printable(name)}"; add it with rocks add network, or see rocks list network'
         )
     return found[1]
 
 
-def _membership(stock: Stock, name: str) -> Membership:
-    found = find_membership(name, stock.memberships)
+def _membership(inventory: SiteInventory, name: str) -> Membership:
+    found = find_membership(name, inventory.memberships)
     if found is None:
         raise StateError(
             f'the membership "{name}" is missing from the database; add it back with rocks add appliance'
@@ -163,15 +163,20 @@ def _membership(stock: Stock, name: str) -> Membership:
 
 
 def _frontend(
-    words: ClusterWords, container: Host, membership: Membership, private: Subnet, public: Subnet, vlan: int
-) -> VmWish:
+    words: ClusterParameters,
+    container: Host,
+    membership: Membership,
+    private: Subnet,
+    public: Subnet,
+    vlan: int,
+) -> VmRequest:
     # The view `clusters` knows a cluster by its frontend's VLAN on `private`, whichever network carries it.
-    return VmWish(
+    return VmRequest(
         container=container,
         membership=membership,
         interfaces=(
-            InterfaceWish(private, NEXT_FREE, vlan),
-            InterfaceWish(public, words.ip, 0),
+            InterfaceRequest(private, NEXT_FREE, vlan),
+            InterfaceRequest(public, words.ip, 0),
         ),
         name=words.frontend_name or None,
         memory_mb=DEFAULT_MEMORY_MB,
@@ -181,16 +186,16 @@ def _frontend(
 
 
 def _computes(
-    words: ClusterWords, containers: Sequence[Host], membership: Membership, vlan: int
-) -> list[VmWish]:
+    words: ClusterParameters, containers: Sequence[Host], membership: Membership, vlan: int
+) -> list[VmRequest]:
     cpus = read_number("cpus-per-compute", words.cpus, 1, MOST_CPUS)
     memory_mb = read_number("mem-per-compute", words.memory_mb, 1, LARGEST_MEMORY_MB)
     disk_size_gb = read_number("disk-per-compute", words.compute_disk_gb, 1, LARGEST_DISK_GB)
     return [
-        VmWish(
+        VmRequest(
             container=container,
             membership=membership,
-            interfaces=(InterfaceWish(vlan=vlan),),
+            interfaces=(InterfaceRequest(vlan=vlan),),
             name=f"vm-{words.frontend_name}-{number}" if words.cluster_naming else None,
             cpus=cpus,
             memory_mb=memory_mb,
@@ -227,13 +232,13 @@ def _refuse_spread_over_local(hosts: Collection[Host]) -> None:
 
 
 def _warnings(
-    containers: Iterable[str], stock: Stock, network: Subnet, gateway: str | None
+    containers: Iterable[str], inventory: SiteInventory, network: Subnet, gateway: str | None
 ) -> tuple[str, ...]:
     found = [
         f"{host} has no interface on network {network.name}, so the cluster's VLAN cannot leave it: "
         f"rocks add host interface {host} IFACE subnet={network.name}"
         for host in containers
-        if network.name not in stock.carriers.get(host.lower(), ())
+        if network.name not in inventory.carriers.get(host.lower(), ())
     ]
     if not gateway:
         found.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.interface_rules import check_ip, check_ip_in, check_mac, looks_like_mac
-from rocks.cluster.names import check_device, check_interface_name, check_plain_word, shown
+from rocks.cluster.names import check_device, check_interface_name, check_plain_word, printable
 from rocks.cluster.values import is_null, read_vlan
 from rocks.database import interfaces as table
 from rocks.errors import UserError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
-class InterfaceWords(NamedTuple):
+class InterfaceParameters(NamedTuple):
     """An interface as it was asked for: `iface` is a device or a MAC address, None is what was not said."""
 
     iface: str
@@ -27,14 +27,16 @@ class InterfaceWords(NamedTuple):
     vlan: str | None = None
 
 
-def add_interface(database: Database, host: str, words: InterfaceWords) -> None:
+def add_interface(database: Database, host: str, words: InterfaceParameters) -> None:
     """Add the interface that the words describe. UserError, and no change, for anything wrong with them."""
-    words = InterfaceWords(
+    words = InterfaceParameters(
         words.iface, *(None if word is None or is_null(word) else word for word in words[1:])
     )
     device, mac = _device_and_mac(words)
     if table.find_interfaces(database, [host], words.iface):
-        raise UserError(f'interface "{shown(words.iface)}" exists: rocks list host interface {host} shows it')
+        raise UserError(
+            f'interface "{printable(words.iface)}" exists: rocks list host interface {host} shows it'
+        )
     if mac is not None:
         refuse_used_mac(database, mac)
     if words.module is not None:
@@ -71,11 +73,11 @@ def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:
     """The number and the addresses of a network; UserError when there is none of that name."""
     found = table.find_subnet(database, name)
     if found is None:
-        raise UserError(f'unknown network "{shown(name)}": rocks list network shows those there are')
+        raise UserError(f'unknown network "{printable(name)}": rocks list network shows those there are')
     return found
 
 
-def _device_and_mac(words: InterfaceWords) -> tuple[str | None, str | None]:
+def _device_and_mac(words: InterfaceParameters) -> tuple[str | None, str | None]:
     if not looks_like_mac(words.iface):
         check_device(words.iface)
         if words.mac is not None:
@@ -84,7 +86,7 @@ def _device_and_mac(words: InterfaceWords) -> tuple[str | None, str | None]:
     check_mac(words.iface)
     if words.mac is not None and words.mac.lower() != words.iface.lower():
         raise UserError(
-            f'the interface is named by its mac address {words.iface}, and mac="{shown(words.mac)}" is another; '
+            f'the interface is named by its mac address {words.iface}, and mac="{printable(words.mac)}" is another; '
             "give one of them"
         )
     return None, words.iface

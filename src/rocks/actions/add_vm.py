@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
 from rocks.cluster.host_plan import Membership, find_membership
 from rocks.cluster.mac_pool import MASK, base_from_address
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import VLAN_HIGHEST, read_number
 from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
@@ -19,12 +19,12 @@ from rocks.cluster.vm_plan import (
     MOST_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
-    InterfaceWish,
+    InterfaceRequest,
     NewVm,
-    VmWish,
+    VmRequest,
     plan_vms,
 )
-from rocks.database import vm_changes, vm_stock
+from rocks.database import vm_changes, vm_inventory
 from rocks.database import vms as table
 from rocks.database.attributes import global_attributes
 from rocks.errors import StateError, UserError
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
     from rocks.cluster.interface_rules import Subnet
     from rocks.cluster.records import Host
-    from rocks.cluster.vm_plan import Stock
+    from rocks.cluster.vm_plan import SiteInventory
     from rocks.database.connection import Database
 
 DEFAULT_NETWORK = "private"
 
 
 @dataclass(frozen=True)
-class VmWords:
+class VmParameters:
     """The words of `rocks add host vm`, unread; None is what was not said."""
 
     membership: str
@@ -59,7 +59,7 @@ class VmWords:
     virt_type: str = "hvm"
 
 
-def add_vms(database: Database, containers: Sequence[str], words: VmWords) -> list[NewVm]:
+def add_vms(database: Database, containers: Sequence[str], words: VmParameters) -> list[NewVm]:
     """One virtual machine on each named physical host, as `words` say.
 
     UserError for words that are wrong or taken, StateError where the site lacks something; then nothing is added.
@@ -71,13 +71,13 @@ def add_vms(database: Database, containers: Sequence[str], words: VmWords) -> li
             raise UserError(f"can't supply the '{word}' parameter with more than one host")
     check_virt_type(words.virt_type)
     hosts = load_containers(database, containers)
-    subnets = vm_stock.load_subnets(database)
-    vm_stock.lock_stock(database)
-    stock = vm_stock.read_stock(database, containers)
-    membership = _find_membership(stock, words.membership)
+    subnets = vm_inventory.load_subnets(database)
+    vm_inventory.lock_inventory(database)
+    inventory = vm_inventory.read_inventory(database, containers)
+    membership = _find_membership(inventory, words.membership)
     interfaces = _read_interfaces(words, membership, {name: subnet for name, (_, subnet) in subnets.items()})
-    wishes = [
-        VmWish(
+    requests = [
+        VmRequest(
             container=host,
             membership=membership,
             interfaces=interfaces,
@@ -90,20 +90,20 @@ def add_vms(database: Database, containers: Sequence[str], words: VmWords) -> li
         )
         for host in hosts
     ]
-    new = plan_new_vms(wishes, stock)
+    new = plan_new_vms(requests, inventory)
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
     return new
 
 
-def plan_new_vms(wishes: Sequence[VmWish], stock: Stock) -> list[NewVm]:
+def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:
     """As `plan_vms`, with the MAC pool that the site's attributes name."""
-    return plan_vms(wishes, stock, *_mac_pool(wishes[0].container.attributes))
+    return plan_vms(requests, inventory, *_mac_pool(requests[0].container.attributes))
 
 
 def next_mac(database: Database) -> str:
     """The MAC address that the next virtual machine would get; nothing is reserved."""
     base, mask = _mac_pool(global_attributes(database))
-    return vm_stock.read_stock(database, ()).take_macs(base, mask, 1)[0]
+    return vm_inventory.read_inventory(database, ()).take_macs(base, mask, 1)[0]
 
 
 def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
@@ -118,27 +118,29 @@ def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
 def check_virt_type(text: str) -> None:
     """UserError for a kind of virtualisation that KVM does not have."""
     if text.lower() != VIRT_TYPE:
-        raise UserError(f'KVM supports only hvm virtualization, not "{shown(text)}"')
+        raise UserError(f'KVM supports only hvm virtualization, not "{printable(text)}"')
 
 
-def _find_membership(stock: Stock, name: str) -> Membership:
-    found = find_membership(name, stock.memberships)
+def _find_membership(inventory: SiteInventory, name: str) -> Membership:
+    found = find_membership(name, inventory.memberships)
     if found is None:
-        raise UserError(f"Membership {shown(name)} is not valid. rocks list membership shows those that are.")
+        raise UserError(
+            f"Membership {printable(name)} is not valid. rocks list membership shows those that are."
+        )
     return found
 
 
 def _read_interfaces(
-    words: VmWords, membership: Membership, subnets: dict[str, Subnet]
-) -> tuple[InterfaceWish, ...]:
+    words: VmParameters, membership: Membership, subnets: dict[str, Subnet]
+) -> tuple[InterfaceRequest, ...]:
     """Only the first interface has an address, and none has where the machine lives inside a virtual cluster."""
     if not words.interfaces.isdigit():
-        raise UserError(f'the num_macs parameter must be an integer, not "{shown(words.interfaces)}"')
+        raise UserError(f'the num_macs parameter must be an integer, not "{printable(words.interfaces)}"')
     count = read_number("num-macs", words.interfaces, 1, MOST_INTERFACES)
     vlans = [_read_vlan(text) for text in (words.vlans or "").split(",")] if words.vlans else []
     if len(vlans) > count:
         raise UserError(
-            f'vlan "{shown(words.vlans or "")}" names {len(vlans)} VLANs for {count} interfaces; '
+            f'vlan "{printable(words.vlans or "")}" names {len(vlans)} VLANs for {count} interfaces; '
             f"add num-macs={len(vlans)}"
         )
     vlans += [None] * (count - len(vlans))
@@ -148,15 +150,15 @@ def _read_interfaces(
         subnet = subnets.get(words.subnet.lower())
         if subnet is None:
             raise UserError(
-                f'unknown network "{shown(words.subnet)}"; rocks list network shows those that there are'
+                f'unknown network "{printable(words.subnet)}"; rocks list network shows those that there are'
             )
     elif words.ip:
         raise UserError(
             f"a machine of membership {membership.name} has no address of the site; leave ip= out"
         )
     ip = (words.ip or "").strip("'") or NEXT_FREE
-    first = InterfaceWish(subnet, ip if subnet else None, vlans[0], words.mac or None)
-    return (first, *(InterfaceWish(vlan=vlan) for vlan in vlans[1:]))
+    first = InterfaceRequest(subnet, ip if subnet else None, vlans[0], words.mac or None)
+    return (first, *(InterfaceRequest(vlan=vlan) for vlan in vlans[1:]))
 
 
 def _read_vlan(text: str) -> int | None:
@@ -166,7 +168,7 @@ def _read_vlan(text: str) -> int | None:
         return read_number("vlan", text, 0, VLAN_HIGHEST)
     except UserError:
         raise UserError(
-            f'vlan "{shown(text)}" must be an integer from 0 to {VLAN_HIGHEST}, or none'
+            f'vlan "{printable(text)}" must be an integer from 0 to {VLAN_HIGHEST}, or none'
         ) from None
 
 

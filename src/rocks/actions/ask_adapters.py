@@ -8,7 +8,7 @@ from rocks.actions.reach_hosts import open_fleet
 from rocks.cluster.vm_network import kernel_device
 from rocks.database import virtual_functions as table
 from rocks.errors import BugError, RocksError
-from rocks.wire.facts import AdapterFacts, AdaptersRequest, AdapterWanted
+from rocks.wire.facts import AdapterFacts, AdapterSpec, AdaptersRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +28,15 @@ def ask_adapters(database: Database, hosts: Sequence[str]) -> Answers:
     return _ask(database, hosts, is_made=False, limit_seconds=LISTING_SECONDS)
 
 
-def make_functions(database: Database, hosts: Sequence[str]) -> Answers:
+def make_vfs(database: Database, hosts: Sequence[str]) -> Answers:
     """Have the hosts' adapters give as many functions as the database says, now; nothing is done where they do."""
     return _ask(database, hosts, is_made=True, limit_seconds=None)
 
 
 def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_seconds: float | None) -> Answers:
-    wanted: dict[str, list[AdapterWanted]] = {}
+    wanted: dict[str, list[AdapterSpec]] = {}
     for row in table.adapters_of(database, hosts):
-        adapter = AdapterWanted(kernel_device(row.device, row.options), row.functions if is_made else 0)
+        adapter = AdapterSpec(kernel_device(row.device, row.options), row.functions if is_made else 0)
         wanted.setdefault(row.host, []).append(adapter)
     database.commit()
     answers: Answers = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.database import leases
 from rocks.errors import BugError, HostError, RocksError
-from rocks.wire.agent import DeedOutcome, PerformReply, PerformRequest
+from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
 from rocks.wire.envelope import as_exception
 from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.hosts.fleet import Fleet
-    from rocks.wire.agent import Deed
+    from rocks.wire.agent import Operation
 
 
 def ask_facts(
@@ -59,22 +59,22 @@ def ask_facts(
     return answers
 
 
-def perform_deeds(
-    fleet: Fleet, deeds: Mapping[str, Sequence[Deed]]
-) -> Iterator[tuple[str, DeedOutcome | RocksError]]:
+def perform_operations(
+    fleet: Fleet, operations: Mapping[str, Sequence[Operation]]
+) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
     """(machine's name, how its deed ended), as the hosts answer; the host's error where it gave no answer.
 
-    `deeds` maps a host to what is asked of it, one deed for each machine.
+    `operations` maps a host to what is asked of it, one deed for each machine.
     """
-    requests = {host: PerformRequest(tuple(wanted)) for host, wanted in deeds.items() if wanted}
+    requests = {host: PerformRequest(tuple(wanted)) for host, wanted in operations.items() if wanted}
     for host, answer in fleet.call(requests):
         told = {o.name: o for o in answer.outcomes} if isinstance(answer, PerformReply) else {}
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not say how it ended")
-        for deed in deeds[host]:
-            yield deed.name, told.get(deed.name, error)
+        for operation in operations[host]:
+            yield operation.name, told.get(operation.name, error)
 
 
-def error_of(outcome: DeedOutcome | RocksError) -> RocksError | None:
+def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:
     """Why a deed failed; None when it was done."""
     if isinstance(outcome, RocksError):
         return outcome

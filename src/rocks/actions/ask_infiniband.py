@@ -44,15 +44,15 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
 
 
 def check_infiniband(
-    database: Database, hosts: Sequence[str], tried_function: str = ""
+    database: Database, hosts: Sequence[str], tried_vf: str = ""
 ) -> Iterator[tuple[str, list[Checked] | RocksError]]:
-    """(host, its lines or error). With `tried_function`, a free function of the one host is written to and put back."""
-    if tried_function and len(hosts) != 1:
+    """(host, its lines or error). With `tried_vf`, a free function of the one host is written to and put back."""
+    if tried_vf and len(hosts) != 1:
         raise UserError("function is of one host; name that host alone")
     members = {partition.pkey: partition for partition in partitions.read_partitions(database)}
     running = partitions.running_under(database, list(members))
     machines = {name: key for key, name, _ in running}
-    for host, answer in _ask(database, {host: InfinibandRequest(tried_function) for host in hosts}):
+    for host, answer in _ask(database, {host: InfinibandRequest(tried_vf) for host in hosts}):
         if isinstance(answer, RocksError):
             yield host, answer
             continue

@@ -14,10 +14,10 @@ from rocks.imgstorage.client.listing import progress_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rocks.imgstorage.client import StorageClient, Wanted, Watcher
+    from rocks.imgstorage.client import Query, StorageClient, Watcher
     from rocks.imgstorage.client.asking import Answers
 
-HOME_SECONDS = 900.0
+WRITE_BACK_SECONDS = 900.0
 """How long a start waits for an image that comes home. What takes longer is better watched than waited for."""
 
 _LOOK_SECONDS = 1.0
@@ -33,18 +33,18 @@ _LEFT_ALONE = ("deleting", None)
 
 def map_when_home(
     storage: StorageClient,
-    wanted: Mapping[str, Wanted[str]],
+    wanted: Mapping[str, Query[str]],
     watcher: Watcher,
     note_mapped: Callable[[str], None],
 ) -> Answers[str]:
     """Ask for the maps; one that is refused since its image still moves is asked for again when that has ended.
 
-    Key → the device, or why there is none; after HOME_SECONDS a BusyError that says what to do. An interrupt ends the
+    Key → the device, or why there is none; after WRITE_BACK_SECONDS a BusyError with the remedy. An interrupt ends the
     waiting: of what was waited for, nothing has been mapped. `note_mapped` gets the key of each that is, at once.
     """
     answers = storage.wait_each(wanted, MAP_SECONDS, watcher)
     _note(answers, note_mapped)
-    deadline = Deadline(HOME_SECONDS)
+    deadline = Deadline(WRITE_BACK_SECONDS)
     waiting = {key: one for key, one in wanted.items() if is_refused_as_busy(answers[key])}
     try:
         while waiting and not deadline.passed():
@@ -65,7 +65,7 @@ def map_when_home(
             watcher.left(f"{one.node}:{one.zvol} was not mapped, and goes on its way; {_remedy(one)}")
         raise
     for key, one in waiting.items():
-        answers[key] = BusyError(f"{answers[key]}. That has lasted {HOME_SECONDS:g} s; {_remedy(one)}")
+        answers[key] = BusyError(f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}")
     return answers
 
 
@@ -80,11 +80,11 @@ def is_refused_as_busy(answer: str | RocksError) -> bool:
     return isinstance(answer, BusyError) and not isinstance(answer, NoAnswerError) and _BUSY in str(answer)
 
 
-def _place(wanted: Wanted[str]) -> tuple[str, str]:
+def _place(wanted: Query[str]) -> tuple[str, str]:
     return wanted.node, wanted.zvol
 
 
-def _states(storage: StorageClient, waiting: Iterable[Wanted[str]]) -> dict[tuple[str, str], str]:
+def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple[str, str], str]:
     """(NAS, volume) → its state. Images of a NAS that does not answer now count as on their way: it is asked again."""
     places = [_place(one) for one in waiting]
     try:
@@ -100,7 +100,7 @@ def _states(storage: StorageClient, waiting: Iterable[Wanted[str]]) -> dict[tupl
     return states
 
 
-def _show(storage: StorageClient, waiting: Iterable[Wanted[str]], watcher: Watcher) -> None:
+def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watcher) -> None:
     """Tell a person how far the images are."""
     if not watcher.wants_progress:
         return
@@ -117,7 +117,7 @@ def _show(storage: StorageClient, waiting: Iterable[Wanted[str]], watcher: Watch
     watcher.progress("; ".join(lines.values()))
 
 
-def _remedy(wanted: Wanted[str]) -> str:
+def _remedy(wanted: Query[str]) -> str:
     return (
         f"start the machine when rocks list host storagemap {wanted.node} shows {wanted.zvol} as unmapped "
         f"(rocks list host storageop {wanted.node} shows how far it is)"

@@ -18,9 +18,9 @@ from rocks.clock import utc_now
 from rocks.database.hosts import local_host
 from rocks.errors import BusyError, RocksError, StateError, UserError
 from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, carry
+from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
-from rocks.hosts.spread import spread
-from rocks.hosts.x509 import Shown, Wanted
+from rocks.hosts.x509 import CertificateInfo, CertificateSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -43,7 +43,9 @@ class ListedCertificate(NamedTuple):
     state: str
 
 
-def add_certificates(database: Database, names: Sequence[str], days: int, replace: bool) -> list[Shown]:
+def add_certificates(
+    database: Database, names: Sequence[str], days: int, replace: bool
+) -> list[CertificateInfo]:
     """Issue a certificate for each host. One that has a good one is refused, unless `replace` says that it may.
 
     The old one stays good until the new one has been carried to the host. Nothing is issued when one is refused.
@@ -70,19 +72,19 @@ def list_certificates(names: Sequence[str] | None) -> list[ListedCertificate]:
     listed = []
     for name, shown in authority.certificates().items():
         if name != BROKER_NAME and (names is None or name in names):
-            state = _state(shown, authority.is_carried(name))
+            state = _state(shown, authority.is_deployed(name))
             listed.append(ListedCertificate(name, shown.serial_text, f"{shown.expires:%Y-%m-%d}", state))
     return listed
 
 
-def carry_certificates(
+def deploy_certificates(
     database: Database,
     names: Sequence[str],
     settings: FleetSettings | None = None,
-) -> Iterator[tuple[str, list[Shown] | RocksError]]:
+) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
     """Carry each host's newest certificate there; yields (host, older ones that this revoked, or why not).
 
-    The broker is given the list of revoked certificates at the end. Nodes get it by `carry_revoked_list`: what has
+    The broker is given the list of revoked certificates at the end. Nodes get it by `deploy_revocation_list`: what has
     been carried to these, too, was from before their old ones were revoked.
     """
     chosen = settings or FleetSettings()
@@ -92,14 +94,14 @@ def carry_certificates(
     jobs = {name: partial(_carry, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
     has_revoked = False
-    for name, result in spread(jobs, threads=chosen.threads, deadline_seconds=deadlines):
+    for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
         has_revoked = has_revoked or bool(result)
         yield name, result
     if has_revoked and control is not None:
         give_broker_certificates(node_authority(), control)
 
 
-def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[Shown]]:
+def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
     """Revoke all certificates of the hosts, and have our broker throw them out; host → what was revoked.
 
     Hosts without one are passed over. BusyError when they are revoked and the broker could not be told.
@@ -121,7 +123,7 @@ def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, l
     return revoked
 
 
-def carry_revoked_list(
+def deploy_revocation_list(
     database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
 ) -> dict[str, RocksError]:
     """Carry the list of revoked certificates to all nodes that have one: their daemons then end what is open.
@@ -139,7 +141,7 @@ def carry_revoked_list(
     database.commit()
     jobs = {name: partial(_carry_list, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
-    answers = spread(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    answers = run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
     return {name: answer for name, answer in answers if isinstance(answer, RocksError)}
 
 
@@ -147,11 +149,11 @@ def _carry_list(host: HostAddress, settings: FleetSettings) -> None:
     carry(host, settings, {"revoked.pem": node_authority().carried(host.name).revoked}, NODE_FOLDER)
 
 
-def _wanted(name: str, address: str, days: int) -> Wanted:
-    return Wanted(name, [name], [] if address == name else [address], days)
+def _wanted(name: str, address: str, days: int) -> CertificateSpec:
+    return CertificateSpec(name, [name], [] if address == name else [address], days)
 
 
-def _carry(host: HostAddress, settings: FleetSettings) -> list[Shown]:
+def _carry(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
     authority = node_authority()
     carried = authority.carried(host.name)
     files = {"ca.crt": carried.authority, "revoked.pem": carried.revoked, "node.pem": carried.pair}
@@ -159,10 +161,10 @@ def _carry(host: HostAddress, settings: FleetSettings) -> list[Shown]:
     return authority.settle(host.name)
 
 
-def _state(shown: Shown, is_carried: bool) -> str:
+def _state(shown: CertificateInfo, is_deployed: bool) -> str:
     now = utc_now()
     if shown.expires <= now:
         return "expired"
-    if not is_carried:
+    if not is_deployed:
         return "not carried"
     return "expires soon" if shown.expires <= now + _SOON else "good"

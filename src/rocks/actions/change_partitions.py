@@ -21,7 +21,7 @@ NO_PKEY = "none"
 
 
 @dataclass(frozen=True)
-class PartitionWords:
+class PartitionParameters:
     """The words of a partition, unread; None is what was not said."""
 
     pkey: str | None = None
@@ -29,7 +29,7 @@ class PartitionWords:
     has_ipoib: bool | None = None
 
 
-def add_partition(database: Database, frontend: str, words: PartitionWords) -> Partition:
+def add_partition(database: Database, frontend: str, words: PartitionParameters) -> Partition:
     """Give a cluster a partition, with the lowest free key of the pool where none is named.
 
     StateError, and no change, when it has one, when the key is taken, or when the pool has no key left.
@@ -56,7 +56,7 @@ def add_new_clusters_partition(
     if wanted == NO_PKEY or (wanted is None and not _pool(site)):
         return None
     database.lock(table.LOCK, table.LOCK_SECONDS)
-    partition = _new_partition(database, frontend, PartitionWords(wanted), site)
+    partition = _new_partition(database, frontend, PartitionParameters(wanted), site)
     table.insert_partition(database, partition)
     return partition.pkey
 
@@ -67,9 +67,9 @@ def check_pkey_word(pkey: str | None) -> None:
         read_pkey(pkey.strip())
 
 
-def set_partition(database: Database, frontend: str, words: PartitionWords) -> Partition:
+def set_partition(database: Database, frontend: str, words: PartitionParameters) -> Partition:
     """Change what is named. StateError when the key is taken, or when machines run under the present one."""
-    if words == PartitionWords():
+    if words == PartitionParameters():
         raise UserError("must supply pkey, membership or ipoib")
     database.lock(table.LOCK, table.LOCK_SECONDS)
     (present,) = _existing(database, [frontend])
@@ -95,7 +95,7 @@ def remove_partitions(database: Database, frontends: Sequence[str]) -> None:
 
 
 def _new_partition(
-    database: Database, frontend: str, words: PartitionWords, site: Mapping[str, str]
+    database: Database, frontend: str, words: PartitionParameters, site: Mapping[str, str]
 ) -> Partition:
     membership = read_membership("full" if words.membership is None else words.membership)
     if words.pkey is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.guids import guid_text, read_guid
-from rocks.cluster.names import check_plain_word, shown
+from rocks.cluster.names import check_plain_word, printable
 from rocks.cluster.partition_plan import Port
 from rocks.cluster.values import read_number
 from rocks.database import ib_ports as table
@@ -47,6 +47,6 @@ def remove_ports(database: Database, hosts: Sequence[str], device: str | None) -
     known = table.read_ports(database, hosts)
     for host in hosts:
         if not any(port.host == host and device in (None, port.device) for port in known):
-            which = f"port of {shown(device)}" if device else "InfiniBand port"
+            which = f"port of {printable(device)}" if device else "InfiniBand port"
             raise StateError(f"{host} has no {which}; rocks list host ibport {host}")
     table.delete_ports(database, hosts, device)

@@ -14,7 +14,7 @@ from rocks.cluster.image_plan import check_volume_name
 from rocks.cluster.values import check_text
 from rocks.errors import BusyError, RocksError, StateError, UserError
 from rocks.imgstorage.client import questions
-from rocks.imgstorage.client.asking import HOME_SECONDS, MAP_SECONDS
+from rocks.imgstorage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -68,7 +68,7 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
         raise BusyError(
             f"ZVol {row.zvol} is busy: it is {row.state}, which ends by itself: rocks list host storageop {nas}"
         )
-    storage.wait(questions.unmap_image(nas, row.zvol), HOME_SECONDS, watcher)
+    storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
 
 

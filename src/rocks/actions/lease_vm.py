@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.cluster.start_plan import StartPlan
     from rocks.database.connection import Database
-    from rocks.wire.agent import FunctionWanted
+    from rocks.wire.agent import VfSpec
     from rocks.wire.facts import HostFacts
 
 INTENT = "start"
@@ -46,7 +46,7 @@ class Attempt:
     lease_is_unused: bool = False
     may_run: bool = False
     plan: StartPlan | None = None
-    functions: tuple[FunctionWanted, ...] = ()
+    functions: tuple[VfSpec, ...] = ()
     notes: tuple[str, ...] | None = None
     error: RocksError | None = None
 

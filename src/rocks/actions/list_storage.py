@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.imgstorage.client import Wanted
+    from rocks.imgstorage.client import Query
 
 Answer = TypeVar("Answer")
 
@@ -94,7 +94,7 @@ def list_operations(database: Database, nases: Sequence[str]) -> Listed:
 def _list(
     database: Database,
     header: tuple[str, ...],
-    wanted: Mapping[str, Wanted[Answer]],
+    wanted: Mapping[str, Query[Answer]],
     cells: Callable[[Answer], Iterable[listing.Cells]],
 ) -> Listed:
     with open_storage(database) as storage:

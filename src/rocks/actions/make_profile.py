@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.cluster.addresses import choose_address
-from rocks.cluster.image_settings import PRIVATE_NETWORK, SaidSettings, daemon_settings
+from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
 from rocks.cluster.profile_values import effective_attributes, network_value, pool_values, split_values
 from rocks.database.appliances import load_appliances
 from rocks.database.hosts import find_local_host, names_like
@@ -15,8 +15,8 @@ from rocks.database.vms import load_hosts, load_interfaces
 from rocks.errors import StateError
 from rocks.graph.edges import read_graph
 from rocks.graph.load import Library, shell_functions
-from rocks.graph.profile import Wish, make_profile
-from rocks.graph.records import Circumstances
+from rocks.graph.profile import ProfileRequest, make_profile
+from rocks.graph.records import HostContext
 from rocks.graph.shell import GENERATOR, shell_script
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.render.imgstorage_conf import configuration_text
@@ -68,10 +68,10 @@ def write_profile(site: HostOfSite, library: Library) -> str:
     a node file names and the host has not.
     """
     values, missing = split_values(_values(site))
-    circumstances = Circumstances(values, values, missing)
+    context = HostContext(values, values, missing)
     graph = read_graph(library.graph_files(values["graph"]))
-    wish = Wish(site.host.name, site.appliance.node, GENERATOR, circumstances)
-    profile = make_profile(wish, graph, library.node_files)
+    request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
+    profile = make_profile(request, graph, library.node_files)
     return shell_script(profile, shell_functions(), values["packaging"])
 
 
@@ -117,7 +117,7 @@ def _storage_values(site: HostOfSite) -> dict[str, Value]:
     """The configuration of the image daemons, and the network that they use."""
     zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
     try:
-        settings = daemon_settings(site.host, site.frontend, zone, SaidSettings())
+        settings = daemon_settings(site.host, site.frontend, zone, RequestedSettings())
     except StateError as error:
         return {"imgstorage_configuration": error, "storage_network": error}
     of_zone = [network for network in site.networks if network.dns_zone.lower() == settings.network.lower()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MapWords:
+class MapParameters:
     """The words of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None is what the host says."""
 
     nas: str
@@ -33,7 +33,7 @@ class MapWords:
     sync: bool | None = None
 
 
-def map_image(database: Database, words: MapWords, watcher: Watcher) -> str:
+def map_image(database: Database, words: MapParameters, watcher: Watcher) -> str:
     """Map the image, which is made when the NAS has none of that name; returns the path of its device on the host.
 
     UserError for a word that is wrong, and the errors of the NAS in its own words; then nothing is mapped.

@@ -13,8 +13,8 @@ from rocks.wire.imgstorage import MapZvol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rocks.cluster.image_plan import ImageWanted
-    from rocks.imgstorage.client import StorageClient, Wanted, Watcher
+    from rocks.cluster.image_plan import ImageSpec
+    from rocks.imgstorage.client import Query, StorageClient, Watcher
     from rocks.imgstorage.client.asking import Answers
 
 ELSEWHERE = "already mapped"
@@ -24,17 +24,17 @@ ELSEWHERE = "already mapped"
 class Mapped(NamedTuple):
     """Image → the path of its device, of machines of which all are mapped; notes; machine → why none is."""
 
-    devices: dict[ImageWanted, str]
+    devices: dict[ImageSpec, str]
     notes: list[str]
     failed: dict[str, RocksError]
 
 
 def map_images(
     storage: StorageClient,
-    images: Sequence[ImageWanted],
+    images: Sequence[ImageSpec],
     tokens: Mapping[str, int],
     watcher: Watcher,
-    made: list[ImageWanted],
+    made: list[ImageSpec],
 ) -> Mapped:
     """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
 
@@ -69,12 +69,12 @@ def map_images(
     return mapped
 
 
-def _first_questions(images: Sequence[ImageWanted]) -> dict[str, Wanted[Any]]:
+def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     """Initiators of hosts; what is set for images; and what is mapped before, for whoever must undo this."""
-    asked: dict[str, Wanted[Any]] = {}
+    asked: dict[str, Query[Any]] = {}
     for image in images:
         asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
-        if image.keeps_changes is None or _cannot_forget(image):
+        if image.is_persistent is None or _cannot_forget(image):
             asked[_key(image)] = questions.image_attributes_of(image.nas, image.volume)
         else:
             asked[_key(image)] = _persistence(image)
@@ -82,12 +82,12 @@ def _first_questions(images: Sequence[ImageWanted]) -> dict[str, Wanted[Any]]:
     return asked
 
 
-def _persistence(image: ImageWanted) -> Wanted[Any]:
-    values = {"persistent": "yes" if image.keeps_changes else "no"}
+def _persistence(image: ImageSpec) -> Query[Any]:
+    values = {"persistent": "yes" if image.is_persistent else "no"}
     return questions.set_image_attributes(image.nas, image.volume, values)
 
 
-def _obstacle(image: ImageWanted, known: Answers[Any]) -> RocksError | None:
+def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
     """Why the image cannot even be asked for."""
     for answer in (known[f"initiator {image.host}"], known[f"images {image.nas}"]):
         if isinstance(answer, RocksError):
@@ -101,7 +101,7 @@ def _obstacle(image: ImageWanted, known: Answers[Any]) -> RocksError | None:
             f"without a copy there (img_sync no) it is on {image.nas} at once; set one of the two attributes to yes"
         )
     is_forgetful = not isinstance(attributes, RocksError) and not attributes.persistent
-    if not image.sync and image.keeps_changes is None and is_forgetful:
+    if not image.sync and image.is_persistent is None and is_forgetful:
         return StateError(
             f"{image.vm} is not started on {image.host}: {image.nas}:{image.volume} is not persistent, but without a "
             f"copy there (img_sync no) what is written is on {image.nas} at once; set img_sync yes, or "
@@ -110,11 +110,11 @@ def _obstacle(image: ImageWanted, known: Answers[Any]) -> RocksError | None:
     return None
 
 
-def _cannot_forget(image: ImageWanted) -> bool:
-    return not image.sync and image.keeps_changes is False
+def _cannot_forget(image: ImageSpec) -> bool:
+    return not image.sync and image.is_persistent is False
 
 
-def _map_question(image: ImageWanted, known: Answers[Any], tokens: Mapping[str, int]) -> Wanted[str]:
+def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, int]) -> Query[str]:
     request = MapZvol(
         image.zpool,
         image.volume,
@@ -129,14 +129,14 @@ def _map_question(image: ImageWanted, known: Answers[Any], tokens: Mapping[str, 
 
 
 def _set_late_attributes(
-    storage: StorageClient, images: Iterable[ImageWanted], known: Answers[Any], mapped: Mapped
+    storage: StorageClient, images: Iterable[ImageSpec], known: Answers[Any], mapped: Mapped
 ) -> None:
     """A NAS knows an image from its first map on; no guest runs yet. Whose writes are lost is told in any case."""
     late = {}
     for image in images:
         attributes = known[_key(image)]
         if isinstance(attributes, RocksError):
-            if image.keeps_changes is False:
+            if image.is_persistent is False:
                 late[_key(image)] = (image, _persistence(image))
         elif not attributes.persistent:
             mapped.notes.append(_forgetful(image))
@@ -149,13 +149,13 @@ def _set_late_attributes(
             mapped.notes.append(_forgetful(image))
 
 
-def _forgetful(image: ImageWanted) -> str:
+def _forgetful(image: ImageSpec) -> str:
     return f"{image.nas}:{image.volume} is not persistent: what {image.vm} writes is thrown away when it is unmapped"
 
 
 def _undo(
     storage: StorageClient,
-    tried: Iterable[ImageWanted],
+    tried: Iterable[ImageSpec],
     answers: Answers[str],
     known: Answers[Any],
     mapped: Mapped,
@@ -173,7 +173,7 @@ def _undo(
         mapped.failed[vm] = joined(mapped.failed[vm], error)
 
 
-def _was_mapped(image: ImageWanted, known: Answers[Any]) -> bool:
+def _was_mapped(image: ImageSpec, known: Answers[Any]) -> bool:
     """Whether its host had it already; one that was on its way home has been mapped anew."""
     rows = known[f"images {image.nas}"]
     if isinstance(rows, RocksError):
@@ -187,7 +187,7 @@ def _is_unknown(error: RocksError) -> bool:
     return isinstance(error, StateError) and str(error).endswith(UNKNOWN)
 
 
-def _with_remedy(image: ImageWanted, error: RocksError) -> RocksError:
+def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
     if isinstance(error, StateError) and ELSEWHERE in str(error):
         return StateError(
             f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
@@ -197,5 +197,5 @@ def _with_remedy(image: ImageWanted, error: RocksError) -> RocksError:
     return error
 
 
-def _key(image: ImageWanted) -> str:
+def _key(image: ImageSpec) -> str:
     return f"image {image.nas} {image.volume}"

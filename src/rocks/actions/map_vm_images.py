@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.image_places import kept_disks
+from rocks.database.image_places import disk_locations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.image_places import KeptDisk
-    from rocks.cluster.image_plan import ImageWanted
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.image_plan import ImageSpec
     from rocks.database.connection import Database
     from rocks.errors import RocksError
     from rocks.imgstorage.client import Watcher
@@ -29,7 +29,7 @@ class MappedImages(NamedTuple):
 
 
 def map_vm_images(
-    database: Database, names: Sequence[str], watcher: Watcher, made: list[ImageWanted]
+    database: Database, names: Sequence[str], watcher: Watcher, made: list[ImageSpec]
 ) -> MappedImages:
     """Map all images of the named machines to their containers, and make the devices the machines' disks.
 
@@ -39,8 +39,8 @@ def map_vm_images(
     What is mapped to the same host already is as wanted. The machines' locks and leases are held by the caller, who
     commits. BusyError and the like when the broker cannot be asked at all.
     """
-    kept: defaultdict[str, list[KeptDisk]] = defaultdict(list)
-    for disk in kept_disks(database, names):
+    kept: defaultdict[str, list[DiskLocation]] = defaultdict(list)
+    for disk in disk_locations(database, names):
         if disk.nas:
             kept[disk.vm].append(disk)
     if not kept:
@@ -48,7 +48,7 @@ def map_vm_images(
     return _map(database, kept, watcher, made)
 
 
-def take_back_images(database: Database, made: Sequence[ImageWanted]) -> dict[str, RocksError]:
+def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str, RocksError]:
     """Unmap what was mapped for machines that do not run; returns machine → what may still be mapped, and why.
 
     The machines' locks are held by the caller, and nothing of the database. The disks of the machines stay the
@@ -74,7 +74,7 @@ def take_back_images(database: Database, made: Sequence[ImageWanted]) -> dict[st
 
 
 def _map(
-    database: Database, kept: Mapping[str, list[KeptDisk]], watcher: Watcher, made: list[ImageWanted]
+    database: Database, kept: Mapping[str, list[DiskLocation]], watcher: Watcher, made: list[ImageSpec]
 ) -> MappedImages:
     from rocks.actions.map_images import map_images
     from rocks.actions.reach_storage import open_storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import check_alias, shown
+from rocks.cluster.names import check_alias, printable
 from rocks.database import aliases, nodes
 from rocks.errors import UserError
 
@@ -19,9 +19,11 @@ def add_alias(database: Database, host: str, alias: str) -> None:
     check_alias(alias, {appliance.lower() for appliance in nodes.appliance_names(database)})
     taken = nodes.find_taken_names(database, [alias]).get(alias.lower())
     if taken is not None and taken[0] == "alias":
-        raise UserError(f'alias "{shown(alias)}" already exists: host {taken[1]} has it')
+        raise UserError(f'alias "{printable(alias)}" already exists: host {taken[1]} has it')
     if taken is not None:
-        raise UserError(f'alias "{shown(alias)}" is the name of a host already, which it would never reach')
+        raise UserError(
+            f'alias "{printable(alias)}" is the name of a host already, which it would never reach'
+        )
     aliases.insert_alias(database, host, alias)
 
 
@@ -30,5 +32,5 @@ def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) 
     removed = aliases.remove_aliases(database, hosts, alias)
     if alias is not None and hosts and not removed:
         raise UserError(
-            f'no alias "{shown(alias)}" of these hosts: rocks list host alias shows those there are'
+            f'no alias "{printable(alias)}" of these hosts: rocks list host alias shows those there are'
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
+from rocks.actions.ask_hosts import ask_facts, error_of, perform_operations
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.reach_hosts import open_fleet
 from rocks.actions.vm_locks import lock_vms
@@ -31,12 +31,12 @@ def resume_vms(database: Database, names: Sequence[str]) -> Outcomes:
 
 
 def _ask_each(
-    database: Database, names: Sequence[str], deed: type[PauseDomain] | type[ResumeDomain]
+    database: Database, names: Sequence[str], operation: type[PauseDomain] | type[ResumeDomain]
 ) -> Outcomes:
     machines = table.load_vms(database, names)
     outcomes = Outcomes(failed=dict(lock_vms(database, [vm.name for vm in machines])))
     held = leases.read_leases(database, [vm.name for vm in machines])
-    deeds: dict[str, list[PauseDomain | ResumeDomain]] = {}
+    operations: dict[str, list[PauseDomain | ResumeDomain]] = {}
     for vm in machines:
         lease = held.get(vm.name.lower())
         place = place_of(vm, lease)
@@ -47,14 +47,14 @@ def _ask_each(
                 f"virtual host {vm.name} does not have a valid physical host, so it does not run"
             )
         else:
-            deeds.setdefault(place, []).append(deed(vm.name, lease.token if lease else None))
-    with open_fleet(database, sorted(deeds)) as fleet:
-        facts = ask_facts(database, fleet, sorted(deeds))
+            operations.setdefault(place, []).append(operation(vm.name, lease.token if lease else None))
+    with open_fleet(database, sorted(operations)) as fleet:
+        facts = ask_facts(database, fleet, sorted(operations))
         for host in [host for host, answer in facts.items() if isinstance(answer, RocksError)]:
             answer = facts[host]
             assert isinstance(answer, RocksError)
-            outcomes.failed.update({wanted.name: answer for wanted in deeds.pop(host)})
-        for name, outcome in perform_deeds(fleet, deeds):
+            outcomes.failed.update({wanted.name: answer for wanted in operations.pop(host)})
+        for name, outcome in perform_operations(fleet, operations):
             error = error_of(outcome)
             if error is not None:
                 outcomes.failed[name] = error

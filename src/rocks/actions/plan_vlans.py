@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
-    from rocks.wire.links import LinkWanted
+    from rocks.wire.links import LinkSpec
     from rocks.wire.network import LinkOutcome
 
 _OURS = ("vlan", "local_bridge")
@@ -33,7 +33,7 @@ class HostNetwork:
     kept: tuple[str, ...] = ()
 
 
-def vlans_of(vm: VirtualMachine) -> tuple[LinkWanted, ...]:
+def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
     """The devices that the machine needs on its container and that the system makes there."""
     if vm.container is None:
         return ()

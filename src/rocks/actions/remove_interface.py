@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.database import interfaces as table
 from rocks.errors import UserError
 
@@ -22,7 +22,7 @@ def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> i
     removed = table.remove_interfaces(database, hosts, iface)
     if hosts and not removed:
         raise UserError(
-            f'no interface "{shown(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
+            f'no interface "{printable(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
             "rocks list host interface shows those there are"
         )
     return removed

@@ -32,7 +32,7 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
             f"host {name} may be running on {lease.host} under its old name: stop it first "
             f"with rocks stop host vm {name}"
         )
-    kept = [disk for disk in image_places.kept_disks(database, [name]) if disk.nas]
+    kept = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
     if kept and name.lower() != new_name.lower():
         raise StateError(
             f"the volume of host {name} on {kept[0].nas} bears its name: with another one the machine would begin with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.reach_hosts import open_fleet
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import UserError
 from rocks.hosts.fleet import CommandResult
 
@@ -36,7 +36,7 @@ def run_on_hosts(
     UserError for a command that no shell could be given. The transaction ends before the first host is asked.
     """
     if "\0" in command or not _is_text(command):
-        raise UserError(f'the command "{shown(command)}" is not valid text: give it in UTF-8')
+        raise UserError(f'the command "{printable(command)}" is not valid text: give it in UTF-8')
     if not hosts:
         return
     with open_fleet(database, hosts) as fleet:

@@ -22,5 +22,5 @@ def set_attribute(database: Database, scope: str, members: Sequence[str], name: 
     check_name(name)
     check_value(value)
     if not is_old(name):
-        attributes.keep_old_values(database, scope, members, name)
+        attributes.preserve_old_values(database, scope, members, name)
     attributes.replace_attribute(database, scope, members, name, value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.write_boot_files import write_boot_files
 from rocks.cluster.host_plan import find_membership
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.database import boots, nodes
 from rocks.errors import UserError
@@ -39,7 +39,7 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
     found = find_membership(membership, nodes.memberships(database))
     if found is None:
         raise UserError(
-            f'invalid membership "{shown(membership)}": rocks list membership shows those that are valid'
+            f'invalid membership "{printable(membership)}": rocks list membership shows those that are valid'
         )
     nodes.set_column(database, names, "Membership", found.id)
 
@@ -59,7 +59,7 @@ def set_install_action(database: Database, names: Sequence[str], action: str) ->
 def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:
     """Set whether the hosts' next boot runs or installs them."""
     if action not in BOOT_ACTIONS:
-        raise UserError(f'invalid action. action must be "os", "run" or "install", not "{shown(action)}"')
+        raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
     boots.set_boot_action(database, names, action)
 
 
@@ -68,5 +68,7 @@ def _existing_action(database: Database, action: str) -> str | None:
         return None
     found = boots.find_boot_action(database, action)
     if found is None:
-        raise UserError(f'action "{shown(action)}" does not exist: rocks list bootaction shows those that do')
+        raise UserError(
+            f'action "{printable(action)}" does not exist: rocks list bootaction shows those that do'
+        )
     return found

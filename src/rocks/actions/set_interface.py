@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.add_interface import check_usable_ip, existing_subnet, refuse_used_mac
 from rocks.cluster.interface_rules import check_ip_in, check_mac, looks_like_mac
-from rocks.cluster.names import check_device, check_interface_name, check_plain_word, shown
+from rocks.cluster.names import check_device, check_interface_name, check_plain_word, printable
 from rocks.cluster.values import check_text, is_null, read_vlan
 from rocks.database import interfaces as table
 from rocks.errors import UserError
@@ -47,7 +47,9 @@ def set_device(database: Database, host: str, mac: str, device: str) -> None:
     else:
         check_device(device)
         if any(other.id != row.id for other in table.find_interfaces(database, [host], device)):
-            raise UserError(f'interface "{shown(device)}" exists: rocks list host interface {host} shows it')
+            raise UserError(
+                f'interface "{printable(device)}" exists: rocks list host interface {host} shows it'
+            )
     table.set_column(database, [row.id], "Device", None if is_null(device) else device)
 
 
@@ -107,7 +109,7 @@ def find_rows(database: Database, hosts: Sequence[str], iface: str) -> list[Inte
     for host in hosts:
         if host not in having:
             raise UserError(
-                f'host {host} has no interface "{shown(iface)}": rocks list host interface {host} shows those it has'
+                f'host {host} has no interface "{printable(iface)}": rocks list host interface {host} shows all'
             )
     return rows
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.reach_storage import open_storage
 from rocks.cluster.image_plan import check_image_attribute, check_volume_name
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import check_text
 from rocks.errors import StateError, UserError
 from rocks.imgstorage.client import questions
@@ -32,7 +32,7 @@ def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
     with open_storage(database) as storage:
         if name not in storage.ask(questions.attributes_of(nas)):
             raise StateError(
-                f'{nas} has no attribute "{shown(name)}"; rocks list host storageattr {nas} shows those that it has'
+                f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows those that it has'
             )
         storage.ask(questions.forget_attributes(nas, [name]))
 
@@ -53,4 +53,4 @@ def _value(text: str) -> str | None:
 def _check_name(name: str) -> None:
     check_text("attr", name, LONGEST_NAME)
     if not name or " " in name:
-        raise UserError(f'attr "{shown(name)}" is not valid: it is one word')
+        raise UserError(f'attr "{printable(name)}" is not valid: it is one word')

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rocks.actions.add_vm import load_containers
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import check_text, read_number
 from rocks.cluster.vm_plan import LARGEST_DISK_GB, LARGEST_MEMORY_MB
 from rocks.database import vm_changes
 from rocks.database import vms as table
 from rocks.database.nodes import node_ids
-from rocks.database.vm_changes import CarriedVlan
+from rocks.database.vm_changes import HostVlan
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if changes.virt_type not in (None, "None"):
         if str(changes.virt_type).lower() not in VIRT_TYPES:
             raise UserError(
-                f'virt-type "{shown(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
+                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
             )
         columns["Virt_Type"] = str(changes.virt_type).lower()
     target = load_containers(database, [changes.container])[0] if changes.container else None
@@ -69,7 +69,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
-        vm_changes.carry_vlans(database, _vlans_to_carry(database, vm, target))
+        vm_changes.record_host_vlans(database, _vlans_to_carry(database, vm, target))
 
 
 def set_cdrom(database: Database, name: str, path: str) -> None:
@@ -80,7 +80,7 @@ def set_cdrom(database: Database, name: str, path: str) -> None:
     if path.lower() == "none":
         path = ""
     elif not path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
-        raise UserError(f'You must use an absolute path for the ISO, not "{shown(path)}"')
+        raise UserError(f'You must use an absolute path for the ISO, not "{printable(path)}"')
     check_text("the path for the ISO", path, CDROM_PATH_LONGEST)
     table.load_vms(database, [name])
     _lock(database, name)
@@ -98,7 +98,7 @@ def _read_memory(text: str) -> int:
         return read_number("mem", text, 1, LARGEST_MEMORY_MB)
     except UserError:
         raise UserError(
-            f'"mem" parameter must be an integer from 1 to {LARGEST_MEMORY_MB} (MB), not "{shown(text)}"'
+            f'"mem" parameter must be an integer from 1 to {LARGEST_MEMORY_MB} (MB), not "{printable(text)}"'
         ) from None
 
 
@@ -125,7 +125,7 @@ def _read_disks(text: str) -> list[Disk]:
     paths = [disk.path for disk in disks]
     for path in paths:
         if paths.count(path) > 1:
-            raise UserError(f'the disk "{shown(path)}" is given twice; two writers would destroy it')
+            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would destroy it')
     return disks
 
 
@@ -139,10 +139,10 @@ def _refuse_container(database: Database, name: str) -> None:
         )
 
 
-def _vlans_to_carry(database: Database, vm: VirtualMachine, target: Host) -> list[CarriedVlan]:
+def _vlans_to_carry(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
     """The new container carries the machine's VLANs on the networks on which the old one, or some host, did."""
     vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
     old = vm.container.interfaces if vm.container is not None else ()
     networks = table.networks_of_vlans(database, vlans)
     networks |= {i.vlan: i.subnet for i in old if i.is_vlan and i.vlan and i.subnet}
-    return [CarriedVlan(target.name, vlan, networks[vlan]) for vlan in vlans if vlan in networks]
+    return [HostVlan(target.name, vlan, networks[vlan]) for vlan in vlans if vlan in networks]

@@ -18,13 +18,13 @@ from rocks.cluster.image_places import (
 from rocks.cluster.values import read_number
 from rocks.database import image_places as table
 from rocks.database import leases
-from rocks.database.vms import load_hosts, refuse_others, which_are_vms
+from rocks.database.vms import check_all_are_vms, load_hosts, which_are_vms
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.image_places import KeptDisk
+    from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.records import Host
     from rocks.database.connection import Database
 
@@ -42,10 +42,10 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         check_pool_name(zpool)
     server = None if is_nowhere(nas) else _load_nas(database, nas, names)
     pools = [] if server is None or zpool else pools_of(server)
-    refuse_others(names, which_are_vms(database, names))
+    check_all_are_vms(names, which_are_vms(database, names))
     for error in lock_vms(database, names).values():
         raise error
-    before = disks_numbered(table.kept_disks(database, names), names, number)
+    before = disks_numbered(table.disk_locations(database, names), names, number)
     if server is None:
         after = [disk._replace(nas="", zpool="") for disk in before]
     elif zpool:
@@ -62,7 +62,7 @@ def remove_vm_nas(database: Database, names: Sequence[str]) -> None:
     StateError when one whose disk a NAS keeps may be running, BusyError while another command changes one.
     """
     machines = _lock_machines(database, names)
-    _refuse_running(database, table.kept_disks(database, machines))
+    _refuse_running(database, table.disk_locations(database, machines))
     table.delete_disks(database, machines)
 
 
@@ -88,6 +88,6 @@ def _lock_machines(database: Database, names: Sequence[str]) -> list[str]:
     return machines
 
 
-def _refuse_running(database: Database, leaving: Sequence[KeptDisk]) -> None:
+def _refuse_running(database: Database, leaving: Sequence[DiskLocation]) -> None:
     kept = [disk for disk in leaving if disk.nas]
     refuse_running(kept, leases.read_leases(database, [disk.vm for disk in kept]).values())

@@ -15,8 +15,8 @@ from rocks.hosts.keys import (
     known_host_keys,
     record_host_keys,
 )
+from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
-from rocks.hosts.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ def share_keys(
     if hosts:
         ensure_own_key(chosen)
     jobs = {name: partial(fetch_host_key, host, chosen) for name, host in hosts.items()}
-    for name, key in spread(
+    for name, key in run_parallel(
         jobs, threads=chosen.threads, deadline_seconds=dict.fromkeys(jobs, DEADLINE_SECONDS)
     ):
         try:

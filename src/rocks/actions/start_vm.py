@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
-from rocks.actions.claim_functions import claim_functions
+from rocks.actions.ask_hosts import ask_facts, error_of, perform_operations
+from rocks.actions.claim_vfs import claim_vfs
 from rocks.actions.describe_vm import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.lease_vm import (
     Attempt,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.hosts.fleet import Fleet
     from rocks.wire.facts import HostFacts
-    from rocks.wire.infiniband import PartitionWanted
+    from rocks.wire.infiniband import PartitionSpec
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         facts = ask_facts(database, fleet, hosts, [attempt.vm for attempt in still_open(attempts)])
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
-        claim_functions(database, still_open(attempts))
+        claim_vfs(database, still_open(attempts))
         database.commit()
         _perform(database, fleet, attempts, hooks)
 
@@ -220,19 +220,19 @@ def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mappi
 
 
 def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
-    deeds: dict[str, list[StartDomain]] = {}
+    operations: dict[str, list[StartDomain]] = {}
     asked: dict[str, Attempt] = {}
     partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
     for attempt in still_open(attempts):
         with attempt.failing_alone():
-            deed = _deed(database, attempt, hooks, partitions.get(attempt.vm.name))
-            deeds.setdefault(container_of(attempt.vm).name, []).append(deed)
+            operation = _deed(database, attempt, hooks, partitions.get(attempt.vm.name))
+            operations.setdefault(container_of(attempt.vm).name, []).append(operation)
             asked[attempt.vm.name] = attempt
     for attempt in asked.values():
         attempt.lease_is_unused = False
         attempt.may_run = True
     refused: list[Attempt] = []
-    for name, outcome in perform_deeds(fleet, deeds):
+    for name, outcome in perform_operations(fleet, operations):
         attempt = asked[name]
         attempt.error = _with_remedy(attempt.vm, error_of(outcome))
         if attempt.error is None and not isinstance(outcome, RocksError):
@@ -264,7 +264,7 @@ def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[
 
 
 def _deed(
-    database: Database, attempt: Attempt, hooks: StartHooks, partition: PartitionWanted | None
+    database: Database, attempt: Attempt, hooks: StartHooks, partition: PartitionSpec | None
 ) -> StartDomain:
     vm, plan = attempt.vm, attempt.plan
     assert plan is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.ask_hosts import ask_facts, error_of, perform_deeds
+from rocks.actions.ask_hosts import ask_facts, error_of, perform_operations
 from rocks.actions.describe_vm import connections_of
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.reach_hosts import open_fleet
@@ -74,10 +74,10 @@ def stop_vms(
     if action in ENDING:
         leases.set_state(database, list(places), "stopping", action)
     database.commit()
-    deeds: dict[str, list[StopDomain]] = {}
+    operations: dict[str, list[StopDomain]] = {}
     for name, place in places.items():
-        deeds.setdefault(place, []).append(_deed(machines[name], place, held, action, deadline_seconds))
-    gone, silent = _ask(database, deeds, outcomes)
+        operations.setdefault(place, []).append(_deed(machines[name], place, held, action, deadline_seconds))
+    gone, silent = _ask(database, operations, outcomes)
     if action in ENDING:
         leases.release_leases(database, gone)
         refused = [name for name in places if name not in gone and name not in silent]
@@ -106,25 +106,27 @@ def _deed(
 
 
 def _ask(
-    database: Database, deeds: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
+    database: Database, operations: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
 ) -> tuple[list[str], dict[str, str]]:
     """Machines that their hosts say are stopped, and those whose host is silent: name → host."""
     gone: list[str] = []
     silent: dict[str, str] = {}
-    with open_fleet(database, sorted(deeds)) as fleet:
-        facts = ask_facts(database, fleet, sorted(deeds))
-        for host, wanted in deeds.items():
+    with open_fleet(database, sorted(operations)) as fleet:
+        facts = ask_facts(database, fleet, sorted(operations))
+        for host, wanted in operations.items():
             answer = facts[host]
             if isinstance(answer, RocksError):
-                silent.update({deed.name: host for deed in wanted})
-                outcomes.failed.update({deed.name: _unanswered(deed.name, host, answer) for deed in wanted})
+                silent.update({operation.name: host for operation in wanted})
+                outcomes.failed.update(
+                    {operation.name: _unanswered(operation.name, host, answer) for operation in wanted}
+                )
         # The facts put up the fences that were waiting for the host; its answer is kept whatever follows.
         database.commit()
         answering = {
-            host: wanted for host, wanted in deeds.items() if not isinstance(facts[host], RocksError)
+            host: wanted for host, wanted in operations.items() if not isinstance(facts[host], RocksError)
         }
-        place = {deed.name: host for host, wanted in deeds.items() for deed in wanted}
-        for name, outcome in perform_deeds(fleet, answering):
+        place = {operation.name: host for host, wanted in operations.items() for operation in wanted}
+        for name, outcome in perform_operations(fleet, answering):
             error = error_of(outcome)
             if error is None:
                 gone.append(name)

@@ -16,7 +16,7 @@ from rocks.database.hosts import find_local_host, local_host
 from rocks.errors import StateError, ToolError, UserError
 from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
-from rocks.hosts.x509 import Wanted
+from rocks.hosts.x509 import CertificateSpec
 from rocks.render.broker import TAG, BrokerNode, definitions
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _ensure_own_certificate(database: Database, authority: Authority) -> None:
     name = local_host(database)
     authority.ensure(f"Image storage of {name}")
     addresses = [host.address for host in fleet_addresses(database, [name]) if host.address != name]
-    wanted = Wanted(BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True)
+    wanted = CertificateSpec(
+        BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True
+    )
     authority.issue(wanted)
     authority.settle(BROKER_NAME)
 

@@ -23,7 +23,7 @@ from rocks.database.attributes import global_attributes
 from rocks.errors import RocksError, StateError
 from rocks.hosts.subnet_manager import ManagerSettings, SubnetManager
 from rocks.render.partitions import our_lines, with_our_lines
-from rocks.wire.infiniband import PartitionWanted
+from rocks.wire.infiniband import PartitionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         wanted = _read_table(database, attributes)
         text = _merged(path, manager.read_partitions(), wanted)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        if not always and digest == table.told_digest(database):
+        if not always and digest == table.reported_digest(database):
             return None
         changed = manager.write_partitions(text)
         manager.read_again()
@@ -97,14 +97,14 @@ def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]
     return _told_if_new(database)
 
 
-def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str, PartitionWanted]:
+def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str, PartitionSpec]:
     """Name → what the machine's InfiniBand function is to have, for those whose cluster has a partition."""
     if not table.has_partitions(database):
         return {}
     machines = table.keyed_machines(database, names)
     sees_machines = bool(machines) and check_sm(_attributes(database)["ib_sm"])
     return {
-        machine.name: PartitionWanted(
+        machine.name: PartitionSpec(
             machine.partition.pkey,
             read_membership(machine.partition.membership),
             f"{machine.guids.node:016x}",
@@ -122,7 +122,7 @@ def leave_partitions(database: Database) -> tuple[str, ...]:
         return ()
     table.forget_ended_uses(database)
     database.commit()
-    if not table.told_digest(database):
+    if not table.reported_digest(database):
         return ()  # nobody has been told of anything yet
     return _told_if_new(database)
 

@@ -10,7 +10,7 @@ from rocks.imgstorage.client import questions
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rocks.cluster.image_plan import ImageWanted
+    from rocks.cluster.image_plan import ImageSpec
     from rocks.imgstorage.client import StorageClient
 
 UNDO_SECONDS = 30.0
@@ -20,7 +20,7 @@ UNKNOWN = "not found in database"
 """What a NAS says; programs have always looked for these words."""
 
 
-def unmap_again(storage: StorageClient, images: Iterable[ImageWanted]) -> dict[str, RocksError]:
+def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str, RocksError]:
     """Unmap them all at once; returns machine → which of its images may still be mapped, and why.
 
     What nobody has is as wanted. Only errors of the broker are raised.
@@ -43,7 +43,7 @@ def is_home_already(error: RocksError) -> bool:
     return isinstance(error, StateError) and str(error).endswith(("is not mapped", UNKNOWN))
 
 
-def may_be_mapped(image: ImageWanted, error: RocksError) -> RocksError:
+def may_be_mapped(image: ImageSpec, error: RocksError) -> RocksError:
     """What a person must know of an image that was to be unmapped; the family is that of the reason."""
     return type(error)(f"{image.nas}:{image.volume} may still be mapped to {image.host}: {error}")
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from rocks.actions.reach_storage import open_storage
 from rocks.cluster.image_plan import check_volume_name
 from rocks.imgstorage.client import questions
-from rocks.imgstorage.client.asking import HOME_SECONDS as _HOME_SECONDS
+from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS as _HOME_SECONDS
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
-    from rocks.imgstorage.client import Wanted, Watcher
+    from rocks.imgstorage.client import Query, Watcher
 
-HOME_SECONDS = _HOME_SECONDS
+WRITE_BACK_SECONDS = _HOME_SECONDS
 """How long a command waits for an image to come home, unless it is told otherwise."""
 
 
 def unmap_image(
-    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = HOME_SECONDS
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
 ) -> None:
     """Unmap the image; returns when the NAS has all of it, and raises the NAS's own error.
 
@@ -29,7 +29,7 @@ def unmap_image(
 
 
 def pull_image(
-    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = HOME_SECONDS
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
 ) -> None:
     """Bring what a running guest has written home; returns when the NAS has it. As `unmap_image` otherwise."""
     check_volume_name(volume)
@@ -43,7 +43,7 @@ def cancel_map(database: Database, nas: str, volume: str) -> None:
         storage.ask(questions.cancel_image(nas, volume))
 
 
-def _wait(database: Database, wanted: Wanted[None], watcher: Watcher, seconds: float) -> None:
+def _wait(database: Database, wanted: Query[None], watcher: Watcher, seconds: float) -> None:
     storage = open_storage(database)
     # the server would end a connection that is idle for hours
     database.commit()

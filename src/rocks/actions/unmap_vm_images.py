@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.image_places import kept_disks
+from rocks.database.image_places import disk_locations
 from rocks.errors import RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.image_places import KeptDisk
+    from rocks.cluster.image_places import DiskLocation
     from rocks.database.connection import Database
     from rocks.imgstorage.client import Watcher
 
@@ -24,14 +24,14 @@ def unmap_vm_images(database: Database, names: Sequence[str], watcher: Watcher) 
     What nobody has is as wanted; a machine that runs is an error. A machine is locked until its NASes have the
     request, then the connection to the database is closed: it may last hours.
     """
-    kept = [disk for disk in kept_disks(database, names) if disk.nas]
+    kept = [disk for disk in disk_locations(database, names) if disk.nas]
     if not kept:
         return {}
     from rocks.actions.reach_storage import open_storage
     from rocks.actions.undo_maps import is_home_already
     from rocks.actions.vm_locks import lock_vms
     from rocks.imgstorage.client import questions
-    from rocks.imgstorage.client.asking import HOME_SECONDS
+    from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS
 
     machines = list(dict.fromkeys(disk.vm for disk in kept))
     failed: dict[str, RocksError] = {**lock_vms(database, machines)}
@@ -44,7 +44,7 @@ def unmap_vm_images(database: Database, names: Sequence[str], watcher: Watcher) 
         if disk.vm not in failed
     }
     with storage:
-        answers = storage.wait_each(wanted, HOME_SECONDS, watcher, database.close)
+        answers = storage.wait_each(wanted, WRITE_BACK_SECONDS, watcher, database.close)
     for disk in kept:
         answer = answers.get(_volume(disk))
         if isinstance(answer, RocksError) and not is_home_already(answer):
@@ -52,9 +52,9 @@ def unmap_vm_images(database: Database, names: Sequence[str], watcher: Watcher) 
     return failed
 
 
-def refuse_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
+def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
     """StateError when a host has an image of one of the machines; returns warnings about NASes that do not answer."""
-    kept = [disk for disk in kept_disks(database, names) if disk.nas]
+    kept = [disk for disk in disk_locations(database, names) if disk.nas]
     if not kept:
         return []
     from rocks.actions.reach_storage import open_storage
@@ -115,14 +115,14 @@ def _running(database: Database, names: Sequence[str]) -> dict[str, RocksError]:
     return found
 
 
-def _still_mapped(disk: KeptDisk, owner: str) -> StateError:
+def _still_mapped(disk: DiskLocation, owner: str) -> StateError:
     return StateError(
         f"host {disk.vm} is not removed: {owner} has its image {disk.nas}:{_volume(disk)}, perhaps with changes; stop "
         f"the machine and bring it home with rocks stop host vm {disk.vm} terminate=true, then remove the machine"
     )
 
 
-def _volume(disk: KeptDisk) -> str:
+def _volume(disk: DiskLocation) -> str:
     from rocks.cluster.image_plan import volume_name
 
     return volume_name(disk.vm, disk.number)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-from rocks.agent.deeds import perform
-from rocks.agent.functions import read_adapters, take_back_older
 from rocks.agent.host import Host
 from rocks.agent.links import release_links, sync_links
 from rocks.agent.network import read_network
+from rocks.agent.operations import perform
 from rocks.agent.partitions import read_infiniband
-from rocks.devices.accelerator import known_accelerator, probe_accelerator
+from rocks.agent.vfs import read_adapters, take_back_older
 from rocks.devices.disks import read_disk
-from rocks.devices.domain_checks import is_active
-from rocks.devices.domain_stop import ensure_fenced
-from rocks.devices.kernel_support import has_8021q, has_filters
+from rocks.devices.libvirt.accelerator import known_accelerator, probe_accelerator
+from rocks.devices.libvirt.checks import is_active
+from rocks.devices.libvirt.stop import ensure_fenced
 from rocks.devices.machine import read_machine
+from rocks.devices.network.kernel_support import has_8021q, has_filters
 from rocks.errors import RocksError, StateError
 from rocks.wire.agent import call_of
 from rocks.wire.facts import (

@@ -14,8 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from rocks.devices.domain_xml import DomainDocument, function_addresses, parse_domain
 from rocks.devices.leases import Leases
+from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain, vf_addresses
 from rocks.errors import RocksError, StateError
 
 _BEFORE_START = ("prepare", "begin")
@@ -48,8 +48,8 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
             _secure(document, state_folder)
         return
     _check_lease(document, state_folder)
-    if function_addresses(document):
-        _restore_functions(document, state_folder)
+    if vf_addresses(document):
+        _restore_vfs(document, state_folder)
     if (state_folder / "links" / document.name).exists():  # `devices.link_plans` takes long to import
         _ensure_devices(document, state_folder)
 
@@ -69,11 +69,11 @@ def _ensure_devices(document: DomainDocument, state_folder: Path) -> None:
     ensure_planned(Host(state_folder), document.name)
 
 
-def _restore_functions(document: DomainDocument, state_folder: Path) -> None:
-    from rocks.agent.functions import restore_functions
+def _restore_vfs(document: DomainDocument, state_folder: Path) -> None:
     from rocks.agent.host import Host
+    from rocks.agent.vfs import restore_vfs
 
-    restore_functions(Host(state_folder), document)
+    restore_vfs(Host(state_folder), document)
 
 
 def _check_lease(document: DomainDocument, state_folder: Path) -> None:

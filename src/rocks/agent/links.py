@@ -9,13 +9,13 @@ from typing import Iterator, List, Sequence, Tuple
 from rocks.agent.host import Host
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import UNCHANGED, Change
-from rocks.devices.domain_checks import ACTIVE
-from rocks.devices.domain_xml import DomainDocument
-from rocks.devices.guest_filters import ensure_filtered
-from rocks.devices.link_rules import is_ours
+from rocks.devices.libvirt.checks import ACTIVE
+from rocks.devices.libvirt.domain_xml import DomainDocument
+from rocks.devices.network.packet_filter.guests import ensure_filtered
+from rocks.devices.network.rules import is_ours
 from rocks.devices.state_folder import locked
 from rocks.errors import RocksError, StateError
-from rocks.wire.agent import AgentError, LinkWanted
+from rocks.wire.agent import AgentError, LinkSpec
 from rocks.wire.network import LinkOutcome, SyncLinksReply, SyncLinksRequest
 
 _LOCK_DEADLINE_SECONDS = 20.0
@@ -28,7 +28,7 @@ def secured(host: Host, document: DomainDocument) -> Change:
     return ensure_filtered(host.filters(), document) if document.is_filtered else UNCHANGED
 
 
-def release_links(host: Host, name: str, links: Sequence[LinkWanted] = ()) -> Change:
+def release_links(host: Host, name: str, links: Sequence[LinkSpec] = ()) -> Change:
     """The machine needs its devices no more: remove what nothing uses. That it failed is only worth a note."""
     changed = False
     try:
@@ -87,7 +87,7 @@ def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
 
 
 @contextmanager
-def links_held(host: Host, links: Sequence[LinkWanted], *, shared: bool) -> Iterator[None]:
+def links_held(host: Host, links: Sequence[LinkSpec], *, shared: bool) -> Iterator[None]:
     """Starts hold the links together from making them to the guest hanging on them; removal wants them alone."""
     if not links:
         yield
@@ -104,7 +104,7 @@ def _locked(host: Host, *, shared: bool) -> Iterator[None]:
         yield
 
 
-def _ensure_soon(host: Host, link: LinkWanted, deadline: Deadline) -> Change:
+def _ensure_soon(host: Host, link: LinkSpec, deadline: Deadline) -> Change:
     while True:
         try:
             return host.links().ensure(link)
@@ -114,7 +114,7 @@ def _ensure_soon(host: Host, link: LinkWanted, deadline: Deadline) -> Change:
             wait_seconds(_POLL_SECONDS)
 
 
-def _synchronised(host: Host, link: LinkWanted) -> LinkOutcome:
+def _synchronised(host: Host, link: LinkSpec) -> LinkOutcome:
     try:
         return LinkOutcome(link.device, "made" if host.links().ensure(link).changed else "kept")
     except RocksError as error:

@@ -41,14 +41,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _answer(serve: bool) -> int:
     from rocks.agent.host import Host
-    from rocks.agent.replies import foresee, foresee_domains, reply_to
+    from rocks.agent.replies import prefetch, prefetch_domains, reply_to
     from rocks.wire.envelope import MAXIMUM_LINE_BYTES
 
     replies = _private_standard_output()
     host = Host(state_folder())
     if serve:
         signal.alarm(_GRACE_SECONDS)
-        foresee_domains(host)
+        prefetch_domains(host)
         signal.alarm(0)
     while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
         # whoever asked has given up long before; a call that hangs in libvirt must not stay for ever
@@ -61,7 +61,7 @@ def _answer(serve: bool) -> int:
             return 1
         if not serve:
             return 0
-        foresee(host, request)
+        prefetch(host, request)
     return 0
 
 
@@ -102,7 +102,7 @@ def _links() -> int:
 
 
 def _probe(again: bool) -> int:
-    from rocks.devices.accelerator import probe_accelerator
+    from rocks.devices.libvirt.accelerator import probe_accelerator
 
     try:
         fact = probe_accelerator(state_folder(), again)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from rocks.agent.host import Host
-from rocks.devices.domain_checks import ACTIVE
-from rocks.devices.domain_xml import DomainDocument, function_addresses
-from rocks.devices.filter_steps import Drops, GuestDevice
-from rocks.devices.interface_xml import GuestInterface
-from rocks.devices.link_rules import Link
+from rocks.devices.libvirt.checks import ACTIVE
+from rocks.devices.libvirt.domain_xml import DomainDocument, vf_addresses
+from rocks.devices.libvirt.interface_xml import GuestInterface
+from rocks.devices.network.packet_filter.driver import Drops, GuestDevice
+from rocks.devices.network.rules import Link
 from rocks.errors import RocksError, StateError
 from rocks.wire.network import DropCount, FilterState, InterfaceFact, NetworkFacts, NetworkRequest
 
@@ -20,7 +20,7 @@ def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
     """All interfaces of the running domains of this system; one that the kernel does not have is left out."""
     documents = _documents(host)
     connected = [found for document in documents for found in _interfaces(document)]
-    if not connected and not any(function_addresses(document) for document in documents):
+    if not connected and not any(vf_addresses(document) for document in documents):
         return NetworkFacts(())
     links = {link.name: link for link in host.links().list()}
     drops = host.filters().read([device for _, _, device in connected]) if connected else {}
@@ -84,9 +84,9 @@ def _filter_state(document: DomainDocument, drops: Drops) -> FilterState:
 
 def _functions(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterator[InterfaceFact]:
     """The virtual functions that the machine was given, by the host's own record of them."""
-    addresses = function_addresses(document)
+    addresses = vf_addresses(document)
     try:
-        given = host.given_functions.read(document.name) if addresses else None
+        given = host.assigned_vfs.read(document.name) if addresses else None
     except RocksError:
         return  # its next start or stop tells what is wrong with the record
     for function in given.functions if given is not None else ():

@@ -12,19 +12,19 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from rocks.agent.host import Host
-from rocks.devices.domain_checks import is_active
 from rocks.devices.leases import check_name
+from rocks.devices.libvirt.checks import is_active
 from rocks.devices.state_folder import ensure_folder, locked, read_json, write_whole
 from rocks.errors import RocksError, StateError
 from rocks.wire.codec import decode, encode
-from rocks.wire.infiniband import FunctionFact, InfinibandFacts, InfinibandRequest, PartitionWanted
+from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
 
 FOLDER = "partitions"
 _LOCK_DEADLINE_SECONDS = 30.0
 
 
 def give_partition(
-    host: Host, name: str, addresses: Sequence[str], wanted: Optional[PartitionWanted]
+    host: Host, name: str, addresses: Sequence[str], wanted: Optional[PartitionSpec]
 ) -> Tuple[str, ...]:
     """Have the InfiniBand function among these PCI addresses be in the machine's partition; returns notes.
 
@@ -35,7 +35,7 @@ def give_partition(
     if not addresses and not (host.state_folder / FOLDER / check_name(name)).exists():
         return ()
     with _held(host):
-        functions = [address for address in addresses if host.pkeys().is_function(address)]
+        functions = [address for address in addresses if host.pkeys().is_vf(address)]
         _take_from_others(host, name, functions)
         if wanted is None or not functions:
             return ()
@@ -65,7 +65,7 @@ def take_back(host: Host, name: str) -> Tuple[str, ...]:
     try:
         with _held(host):
             for address in _read(host, name)[0]:
-                if host.pkeys().is_function(address):
+                if host.pkeys().is_vf(address):
                     host.pkeys().clear(address)
             _forget(host, name)
     except RocksError as error:
@@ -75,22 +75,20 @@ def take_back(host: Host, name: str) -> Tuple[str, ...]:
 
 def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
     """The adapters of this host, and where the kernel's files are not as they should be."""
-    from rocks.devices.pkey_check import departures, try_function
+    from rocks.devices.infiniband.check import departures, try_vf
 
     machines = {address: name for name, (had, _) in _read_all(host).items() for address in had}
-    steps = host.pkeys()
-    if request.tried_function and request.tried_function in machines:
-        raise StateError(
-            f"{request.tried_function} is that of {machines[request.tried_function]}; name a free one"
-        )
-    wrong = departures(host.sysfs, steps)
-    if request.tried_function:
-        wrong += try_function(host.sysfs, steps, request.tried_function)
+    driver = host.pkeys()
+    if request.tried_vf and request.tried_vf in machines:
+        raise StateError(f"{request.tried_vf} is that of {machines[request.tried_vf]}; name a free one")
+    wrong = departures(host.sysfs, driver)
+    if request.tried_vf:
+        wrong += try_vf(host.sysfs, driver, request.tried_vf)
     functions = []
-    for function in steps.functions():
-        keys = steps.shown_keys(function.address) if function.door == "index_map" else None
+    for function in driver.functions():
+        keys = driver.visible_keys(function.address) if function.door == "index_map" else None
         functions.append(
-            FunctionFact(
+            VfFact(
                 function.address,
                 function.device,
                 function.number,
@@ -99,7 +97,7 @@ def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
                 machines.get(function.address, ""),
             )
         )
-    return InfinibandFacts(tuple(steps.ports()), tuple(functions), tuple(wrong))
+    return InfinibandFacts(tuple(driver.ports()), tuple(functions), tuple(wrong))
 
 
 def _take_from_others(host: Host, name: str, functions: Sequence[str]) -> None:
@@ -113,7 +111,7 @@ def _take_from_others(host: Host, name: str, functions: Sequence[str]) -> None:
                     f"the InfiniBand function {had[0]} is that of {other}, which runs; give {name} another"
                 )
         for address in had:
-            if host.pkeys().is_function(address):
+            if host.pkeys().is_vf(address):
                 host.pkeys().clear(address)
         _forget(host, other)
 
@@ -127,23 +125,23 @@ def _held(host: Host) -> Iterator[None]:
         yield
 
 
-def _read_all(host: Host) -> Dict[str, Tuple[List[str], Optional[PartitionWanted]]]:
+def _read_all(host: Host) -> Dict[str, Tuple[List[str], Optional[PartitionSpec]]]:
     folder = host.state_folder / FOLDER
     return {
         entry.name: _read(host, entry.name) for entry in sorted(folder.glob("*")) if entry.name[:1] != "."
     }
 
 
-def _read(host: Host, name: str) -> Tuple[List[str], Optional[PartitionWanted]]:
+def _read(host: Host, name: str) -> Tuple[List[str], Optional[PartitionSpec]]:
     path = host.state_folder / FOLDER / name
     found = read_json(path)
     if not found:
         return [], None
     functions = [str(address) for address in found.get("functions", ())]
-    return functions, decode(PartitionWanted, found.get("wanted"), str(path))
+    return functions, decode(PartitionSpec, found.get("wanted"), str(path))
 
 
-def _remember(host: Host, name: str, functions: Sequence[str], wanted: PartitionWanted) -> None:
+def _remember(host: Host, name: str, functions: Sequence[str], wanted: PartitionSpec) -> None:
     folder = ensure_folder(host.state_folder / FOLDER)
     write_whole(folder / name, json.dumps({"functions": list(functions), "wanted": encode(wanted)}))
 

@@ -7,8 +7,8 @@ import threading
 from typing import Any, Callable, Optional, Tuple
 
 from rocks.agent.calls import answer
-from rocks.agent.deeds import error_of
 from rocks.agent.host import Host
+from rocks.agent.operations import error_of
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.envelope import read_request, write_error, write_reply
 from rocks.wire.facts import FactsRequest
@@ -31,13 +31,13 @@ def reply_to(
         return write_error(error_of(error)), request
 
 
-def foresee_domains(host: Host) -> None:
+def prefetch_domains(host: Host) -> None:
     """Connect to libvirt while the asker is still at work: nearly every request wants it."""
     with contextlib.suppress(Exception):  # it will fail again, and be told, when it is needed
         host.domains()
 
 
-def foresee(host: Host, request: Optional[Request[Any]]) -> None:
+def prefetch(host: Host, request: Optional[Request[Any]]) -> None:
     """Load what the next request is likely to want while the asker still thinks about this one's reply.
 
     Who asks for disks or puts up fences is about to start or stop a guest, and so to ask for network devices.

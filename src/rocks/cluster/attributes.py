@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import check_attribute_name, shown
+from rocks.cluster.names import check_attribute_name, printable
 from rocks.errors import UserError
 from rocks.wire.imgstorage_conf import DEFAULT_TRANSFERS, MOST_TRANSFERS
 
@@ -166,7 +166,9 @@ def check_name(name: str) -> None:
     """UserError unless `name` may be an attribute's, and that of its old value as well."""
     check_attribute_name(name)
     if len(name) > NAME_LONGEST and not is_old(name):
-        raise UserError(f'attribute "{shown(name)}" is not valid: it must be 1 to {NAME_LONGEST} characters')
+        raise UserError(
+            f'attribute "{printable(name)}" is not valid: it must be 1 to {NAME_LONGEST} characters'
+        )
     if name.lower() == "help":
         raise UserError(f'attribute "{name}" is not valid: the word asks for help in every command')
 
@@ -176,7 +178,7 @@ def check_value(value: str) -> None:
     length_bytes = len(value.encode())
     if length_bytes > VALUE_LONGEST_BYTES:
         raise UserError(
-            f'the value "{shown(value)}" is too long: {length_bytes} bytes, '
+            f'the value "{printable(value)}" is too long: {length_bytes} bytes, '
             f"at most {VALUE_LONGEST_BYTES} are stored"
         )
 

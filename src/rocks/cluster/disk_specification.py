@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.records import Disk
 from rocks.errors import UserError
 
@@ -35,21 +35,21 @@ def read_disk(text: str, size_gb: int) -> Disk:
     match = _TYPE_AND_PATH.fullmatch(parts[0])
     if len(parts) != 3 or match is None:
         raise UserError(
-            f'Invalid disk specification "{shown(text)}": it must be TYPE:PATH,DEVICE,BUS with TYPE one of '
+            f'Invalid disk specification "{printable(text)}": it must be TYPE:PATH,DEVICE,BUS with TYPE one of '
             f"{', '.join(TYPES)}. Please see rocks add host vm help."
         )
     disk_type, path = match.groups()
     _, device, bus = parts
     fault = path_fault(path)
     if fault:
-        raise UserError(f'Invalid disk specification "{shown(text)}": the path {fault}')
+        raise UserError(f'Invalid disk specification "{printable(text)}": the path {fault}')
     if not _DEVICE.fullmatch(device):
         raise UserError(
-            f'Invalid disk specification "{shown(text)}": "{shown(device)}" is no device such as vda, sda or hda'
+            f'Invalid disk specification "{printable(text)}": "{printable(device)}" is not a device like vda or sda'
         )
     if bus not in BUSES:
         raise UserError(
-            f'Invalid disk specification "{shown(text)}": the bus must be one of {", ".join(BUSES)}'
+            f'Invalid disk specification "{printable(text)}": the bus must be one of {", ".join(BUSES)}'
         )
     return _disk_at(disk_type, path, device, bus, size_gb)
 
@@ -67,9 +67,9 @@ def path_fault(path: str) -> str | None:
     One file has one path here (no `//`, no `..`): leases compare paths as text.
     """
     if not path.startswith("/") or {"", ".", ".."} & set(path[1:].split("/")):
-        return f'"{shown(path)}" must be absolute, end in a name, and hold neither // nor . nor ..'
+        return f'"{printable(path)}" must be absolute, end in a name, and hold neither // nor . nor ..'
     if "," in path or not path.isprintable():
-        return f'"{shown(path)}" must hold neither commas nor control characters'
+        return f'"{printable(path)}" must hold neither commas nor control characters'
     if len(path) > LONGEST_PATH or any(len(p.encode()) > LONGEST_FILE_NAME_BYTES for p in path.split("/")):
         return f"is too long: it may have {LONGEST_PATH} characters, each name in it {LONGEST_FILE_NAME_BYTES} bytes"
     return None

@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.vm_network import Function, Tap, Unconnected
 from rocks.errors import StateError
 
@@ -75,7 +75,7 @@ def _is_on(host: Host) -> bool:
     word = host.attribute(FILTER_ATTRIBUTE, "on")
     if word.lower() not in ("on", "off"):
         raise StateError(
-            f'the attribute {FILTER_ATTRIBUTE} of {host.name} is "{shown(word)}"; it must be on or off'
+            f'the attribute {FILTER_ATTRIBUTE} of {host.name} is "{printable(word)}"; it must be on or off'
         )
     return word.lower() == "on"
 
@@ -87,7 +87,7 @@ def _ipv4_addresses(interface: Interface) -> tuple[str, ...]:
         return (str(ipaddress.IPv4Address(interface.ip)),)
     except ValueError:
         raise StateError(
-            f'{interface.device} of {interface.host} has the ip address "{shown(interface.ip)}", which is none; '
+            f'{interface.device} of {interface.host} has the ip address "{printable(interface.ip)}", which is none; '
             f"rocks set host interface ip {interface.host} {interface.device} ADDRESS"
         ) from None
 
@@ -115,7 +115,7 @@ def _ipv6_address(host: Host, word: str) -> str:
         or address.is_loopback
     ):
         raise StateError(
-            f'the attribute {IPV6_ATTRIBUTE} of {host.name} has "{shown(word)}", which is no IPv6 address that a '
+            f'the attribute {IPV6_ATTRIBUTE} of {host.name} has "{printable(word)}", which is no IPv6 address that a '
             "machine can have; addresses by commas are needed, as in 2001:db8::9"
         )
     return str(address)

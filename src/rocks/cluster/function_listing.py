@@ -9,14 +9,14 @@ from rocks.cluster.vm_network import kernel_device
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rocks.cluster.function_plan import AdapterRow, GivenFunction
-    from rocks.wire.facts import AdapterFact, FunctionFact
+    from rocks.cluster.vf_plan import AdapterRow, AssignedVf
+    from rocks.wire.facts import AdapterFact, VfFact
 
 NO_ANSWER = "no answer"
 ABSENT = "absent"
 
 
-class FunctionRow(NamedTuple):
+class VfRow(NamedTuple):
     """A line of the listing; `vm` and `mac` are None for a function that nobody has."""
 
     host: str
@@ -26,7 +26,7 @@ class FunctionRow(NamedTuple):
     mac: str | None
 
 
-def function_rows(adapters: Iterable[AdapterRow], given: Iterable[GivenFunction]) -> list[FunctionRow]:
+def vf_rows(adapters: Iterable[AdapterRow], given: Iterable[AssignedVf]) -> list[VfRow]:
     """Every function of the adapters, and those that are given although the database knows no such adapter now."""
     left = {(row.host.lower(), row.device.lower(), row.number): row for row in given}
     rows = []
@@ -34,13 +34,13 @@ def function_rows(adapters: Iterable[AdapterRow], given: Iterable[GivenFunction]
         for number in range(adapter.functions):
             owner = left.pop((adapter.host.lower(), adapter.device.lower(), number), None)
             rows.append(
-                FunctionRow(adapter.host, adapter.device, number, owner and owner.name, owner and owner.mac)
+                VfRow(adapter.host, adapter.device, number, owner and owner.name, owner and owner.mac)
             )
-    return rows + [FunctionRow(row.host, row.device, row.number, row.name, row.mac) for row in left.values()]
+    return rows + [VfRow(row.host, row.device, row.number, row.name, row.mac) for row in left.values()]
 
 
 def now_cells(
-    row: FunctionRow, adapters: Sequence[AdapterRow], answers: Mapping[str, Sequence[AdapterFact] | None]
+    row: VfRow, adapters: Sequence[AdapterRow], answers: Mapping[str, Sequence[AdapterFact] | None]
 ) -> tuple[str | None, str | None, str]:
     """(PCI address, VLAN, in whose hands) of a function as its host says; `answers` has None for a silent host."""
     answer = answers.get(row.host)
@@ -53,7 +53,7 @@ def now_cells(
     return (fact.address, str(fact.vlan or "") or None, fact.user or fact.use)
 
 
-def _find(answer: Sequence[AdapterFact], device: str, number: int) -> FunctionFact | None:
+def _find(answer: Sequence[AdapterFact], device: str, number: int) -> VfFact | None:
     for adapter in answer:
         for function in adapter.functions:
             if (adapter.device, function.number) == (device, number):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import UserError
 
 _LOCAL = 0x02 << 56
@@ -32,7 +32,7 @@ def read_guid(text: str) -> int:
     number = int(text.lower().replace(":", ""), 16) if _FORMS.fullmatch(text.lower()) else 0
     if number in (0, _ALL_ONES):
         raise UserError(
-            f'GUID "{shown(text)}" is not valid: it must be 16 hexadecimal digits, as 0x0002c90300a1b2c3'
+            f'GUID "{printable(text)}" is not valid: it must be 16 hexadecimal digits, as 0x0002c90300a1b2c3'
         )
     return number
 

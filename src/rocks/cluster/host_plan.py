@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rocks.cluster.names import check_host_name, parse_place, shown
+from rocks.cluster.names import check_host_name, parse_place, printable
 from rocks.cluster.values import read_number
 from rocks.errors import UserError
 
@@ -21,7 +21,7 @@ class Membership(NamedTuple):
     os: str
 
 
-class HostWords(NamedTuple):
+class HostParameters(NamedTuple):
     """A new host as it was asked for; None is what was not said."""
 
     name: str
@@ -45,7 +45,7 @@ class NewHost(NamedTuple):
     install_action: str | None = "install"
 
 
-def plan_host(words: HostWords, appliances: Iterable[str], memberships: Iterable[Membership]) -> NewHost:
+def plan_host(words: HostParameters, appliances: Iterable[str], memberships: Iterable[Membership]) -> NewHost:
     """The host that the words mean.
 
     A name such as `compute-0-1` of an existing appliance supplies membership, rack and rank; what is said beats
@@ -63,7 +63,7 @@ def plan_host(words: HostWords, appliances: Iterable[str], memberships: Iterable
     membership = find_membership(words.membership, known)
     if membership is None:
         raise UserError(
-            f"Membership {shown(words.membership)} is not valid. rocks list membership shows those that are."
+            f"Membership {printable(words.membership)} is not valid. rocks list membership shows those that are."
         )
     return NewHost(
         words.name,
@@ -80,7 +80,7 @@ def find_membership(name: str, memberships: Iterable[Membership]) -> Membership 
     return next((found for found in memberships if found.name.lower() == name.lower()), None)
 
 
-def _with_place(words: HostWords, memberships: list[Membership]) -> HostWords:
+def _with_place(words: HostParameters, memberships: list[Membership]) -> HostParameters:
     place = parse_place(words.name)
     if place is None:
         return words
@@ -97,5 +97,5 @@ def _with_place(words: HostWords, memberships: list[Membership]) -> HostWords:
 
 def _read_os(text: str) -> str:
     if text.lower() not in OPERATING_SYSTEMS:
-        raise UserError(f'unknown os "{shown(text)}"; there are {" and ".join(OPERATING_SYSTEMS)}')
+        raise UserError(f'unknown os "{printable(text)}"; there are {" and ".join(OPERATING_SYSTEMS)}')
     return text.lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import check_plain_word, shown
+from rocks.cluster.names import check_plain_word, printable
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TAKEN = "log"
 """What `zpool create` takes for something else (zpoolconcepts(7))."""
 
 
-class KeptDisk(NamedTuple):
+class DiskLocation(NamedTuple):
     """Disk `number`, from 0, of a virtual machine, and where it is kept; no names: where `vm_disks` says."""
 
     vm: str
@@ -45,7 +45,7 @@ def check_pool_name(name: str) -> None:
     check_plain_word("zpool", name, POOL_LONGEST)
     if not name[0].isalpha() or name.startswith(_TAKEN_BEGINNINGS) or name == _TAKEN or is_nowhere(name):
         raise UserError(
-            f'zpool "{shown(name)}" is not valid: a pool\'s name begins with a letter, not with '
+            f'zpool "{printable(name)}" is not valid: a pool\'s name begins with a letter, not with '
             f"{', '.join(_TAKEN_BEGINNINGS)}, and is neither {_TAKEN} nor {NOWHERE}"
         )
 
@@ -85,7 +85,7 @@ def pools_of(nas: Host) -> list[str]:
     return pools
 
 
-def disks_numbered(disks: Iterable[KeptDisk], names: Sequence[str], number: int) -> list[KeptDisk]:
+def disks_numbered(disks: Iterable[DiskLocation], names: Sequence[str], number: int) -> list[DiskLocation]:
     """Disk `number` of each of the virtual machines. StateError when one has no such disk."""
     found = {disk.vm.lower(): disk for disk in disks if disk.number == number}
     for name in names:
@@ -97,7 +97,9 @@ def disks_numbered(disks: Iterable[KeptDisk], names: Sequence[str], number: int)
     return [found[name.lower()] for name in names]
 
 
-def place_disks(disks: Iterable[KeptDisk], nas: str, pools: Sequence[str], draw: Draw) -> list[KeptDisk]:
+def place_disks(
+    disks: Iterable[DiskLocation], nas: str, pools: Sequence[str], draw: Draw
+) -> list[DiskLocation]:
     """The disks, each in one of the pools of the NAS by chance; one that the NAS keeps already stays in its pool.
 
     Otherwise the same command given twice would leave an image behind in the other pool.
@@ -110,7 +112,7 @@ def place_disks(disks: Iterable[KeptDisk], nas: str, pools: Sequence[str], draw:
     ]
 
 
-def refuse_running(leaving: Iterable[KeptDisk], leases: Iterable[Lease]) -> None:
+def refuse_running(leaving: Iterable[DiskLocation], leases: Iterable[Lease]) -> None:
     """StateError when a machine whose disk leaves a NAS may be running: its image could not go home there."""
     held = {lease.name.lower(): lease for lease in leases if lease.is_held}
     for disk in leaving:

@@ -9,13 +9,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.attributes import KNOWN
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rocks.cluster.image_places import KeptDisk
+    from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.records import Host, VirtualMachine
 
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
@@ -27,10 +27,10 @@ _TRUE = ("on", "yes", "y", "true", "1")
 _FALSE = ("off", "no", "n", "false", "0")
 
 
-class ImageWanted(NamedTuple):
+class ImageSpec(NamedTuple):
     """Disk `number` of a machine, to be mapped to its container; `size_gb` counts only for a volume that is made.
 
-    `keeps_changes` is what the machine's attribute img_persistent says, None when it says nothing.
+    `is_persistent` is what the machine's attribute img_persistent says, None when it says nothing.
     """
 
     vm: str
@@ -43,7 +43,7 @@ class ImageWanted(NamedTuple):
     host: str
     pool: str | None
     sync: bool
-    keeps_changes: bool | None
+    is_persistent: bool | None
 
 
 def volume_name(vm: str, number: int) -> str:
@@ -55,7 +55,7 @@ def check_volume_name(name: str) -> None:
     """UserError unless `name` may be that of a volume."""
     if not VOLUME.match(name):
         raise UserError(
-            f'volume "{shown(name)}" is not valid: it is a letter or a digit, and then up to 200 letters, digits, '
+            f'volume "{printable(name)}" is not valid: it is a letter or a digit, and then up to 200 letters, digits, '
             "or any of _.:-"
         )
 
@@ -64,11 +64,11 @@ def check_image_attribute(name: str) -> None:
     """UserError unless an image has such an attribute."""
     if name not in IMAGE_ATTRIBUTES:
         raise UserError(
-            f'"{shown(name)}" is no attribute of an image; there are {", ".join(IMAGE_ATTRIBUTES)}'
+            f'"{printable(name)}" is no attribute of an image; there are {", ".join(IMAGE_ATTRIBUTES)}'
         )
 
 
-def plan_images(vm: VirtualMachine, kept: Iterable[KeptDisk]) -> list[ImageWanted]:
+def plan_images(vm: VirtualMachine, kept: Iterable[DiskLocation]) -> list[ImageSpec]:
     """What must be mapped before the machine starts: its disks that a NAS keeps.
 
     StateError when it has no container, a disk has no pool, or img_persistent is neither yes nor no.
@@ -98,9 +98,9 @@ def pool_of(container: Host) -> str:
     return container.attribute("imgstorage-pool") or container.attribute("vm_container_zpool") or default
 
 
-def _wanted(vm: VirtualMachine, container: Host, disk: KeptDisk) -> ImageWanted:
+def _wanted(vm: VirtualMachine, container: Host, disk: DiskLocation) -> ImageSpec:
     sync = follows(container, vm.host)
-    return ImageWanted(
+    return ImageSpec(
         vm.name,
         disk.number,
         disk.disk_id,
@@ -122,6 +122,6 @@ def _keeps_changes(vm: VirtualMachine) -> bool | None:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     raise StateError(
-        f'the attribute img_persistent of {vm.name} is "{shown(text)}", neither yes nor no: whether what the machine '
-        f"writes is kept must be clear; rocks set host attr {vm.name} img_persistent yes"
+        f'the attribute img_persistent of {vm.name} is "{printable(text)}", neither yes nor no: whether changes are '
+        f"kept must be clear; rocks set host attr {vm.name} img_persistent yes"
     )

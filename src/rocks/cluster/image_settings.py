@@ -24,7 +24,7 @@ PRIVATE_NETWORK = "private"
 
 
 @dataclass(frozen=True)
-class SaidSettings:
+class RequestedSettings:
     """What a person said for all hosts of a report; '' is what the attributes say."""
 
     network: str = ""
@@ -63,12 +63,12 @@ def broker_host(attributes: Mapping[str, str], frontend: str) -> str:
     return said
 
 
-def check_said(said: SaidSettings) -> None:
+def check_requested_settings(said: RequestedSettings) -> None:
     """UserError for a zone, a pool or a number of workers that is none."""
     _read_settings(said.network, said.pool, said.workers)
 
 
-def daemon_settings(host: Host, local: str, private_zone: str, said: SaidSettings) -> DaemonSettings:
+def daemon_settings(host: Host, local: str, private_zone: str, said: RequestedSettings) -> DaemonSettings:
     """The settings of one host: what was said, else its own attributes, else the network private and the defaults.
 
     The frontend is the one that its attributes name, else `local`, the host that this machine is. StateError that

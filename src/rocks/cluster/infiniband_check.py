@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rocks.cluster.guids import guid_text
 from rocks.cluster.partition_plan import Port
 from rocks.cluster.pkeys import DEFAULT_PKEY, FULL_BIT, pkey_text
-from rocks.wire.infiniband import FunctionFact, InfinibandFacts, PortFact
+from rocks.wire.infiniband import InfinibandFacts, PortFact, VfFact
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 
@@ -70,7 +70,7 @@ def _port(port: PortFact, recorded: int | None, keys: Collection[int], all_keys:
     return Checked(subject, OK, " ".join(pkey_text(key) for key in port.keys))
 
 
-def _function(function: FunctionFact, machines: Mapping[str, int]) -> Checked:
+def _function(function: VfFact, machines: Mapping[str, int]) -> Checked:
     subject = f"{function.device} function {function.address}"
     whose = function.machine or "nobody"
     if function.keys is None:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import IncoherentError, UserError
 
 _OCTET = "[0-9A-Fa-f]{1,2}"
@@ -35,7 +35,7 @@ def check_mac(text: str) -> None:
     """UserError unless `text` is a hardware address: 6 octets, or 8 or 20 of InfiniBand, with colons."""
     if not _MAC.fullmatch(text) or text.count(":") + 1 not in _OCTETS:
         raise UserError(
-            f"The mac address {shown(text)} is invalid: six hexadecimal numbers with colons are needed, "
+            f"The mac address {printable(text)} is invalid: six hexadecimal numbers with colons are needed, "
             "as in 76:77:6e:80:00:00"
         )
 
@@ -51,7 +51,7 @@ def check_ip(text: str) -> None:
         address = ipaddress.IPv4Address(text)
     except ValueError:
         raise UserError(
-            f"The ip address {shown(text)} is invalid: IPv4 is needed, as in 10.1.255.254"
+            f"The ip address {printable(text)} is invalid: IPv4 is needed, as in 10.1.255.254"
         ) from None
     if address.is_unspecified or address.is_multicast or address.is_loopback or address == _ALL_ONES:
         raise UserError(f"The ip address {text} is invalid: no interface can have it")
@@ -76,8 +76,8 @@ def read_network(subnet: Subnet) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network(f"{subnet.subnet}/{subnet.netmask}", strict=False)
     except ValueError:
         raise IncoherentError(
-            f'the network "{subnet.name}" has subnet {shown(subnet.subnet)} and netmask {shown(subnet.netmask)}, '
-            "which is no IPv4 network; mend it with rocks set network subnet and netmask"
+            f'the network "{subnet.name}" has subnet {printable(subnet.subnet)} and netmask '
+            f"{printable(subnet.netmask)}, which is no IPv4 network; mend it with rocks set network subnet and netmask"
         ) from None
 
 

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import StateError, UserError
 
 MASK = "ff:ff:ff:c0:00:00"
@@ -28,7 +28,7 @@ def base_from_address(public_address: str) -> str:
         _, b, c, d = ipaddress.IPv4Address(public_address).packed
     except ValueError:
         raise UserError(
-            f"The ip address {shown(public_address)} is invalid: it must be IPv4, as 192.0.2.1"
+            f"The ip address {printable(public_address)} is invalid: it must be IPv4, as 192.0.2.1"
         ) from None
     first = (d & 0b1111_1100) + 2
     return mac_text(first << 40 | c << 32 | b << 24 | (d & 0b11) * 64 << 16)
@@ -80,12 +80,14 @@ def full_mac(mac: str) -> str:
 def _pool(base: str, mask: str) -> tuple[int, int]:
     base_number, mask_number = mac_number(base), mac_number(mask)
     if base_number is None:
-        raise StateError(f'vm_mac_base_addr "{shown(base)}" is no MAC address; set it as 76:77:6e:80:00:00')
+        raise StateError(
+            f'vm_mac_base_addr "{printable(base)}" is no MAC address; set it as 76:77:6e:80:00:00'
+        )
     span = None if mask_number is None else ~mask_number & (2**48 - 1)
     # The first octet says that an address is local and no multicast: it must be the same in the whole pool.
     if mask_number is None or span is None or span & (span + 1) or mask_number >> 40 != 0xFF:
         raise StateError(
-            f'vm_mac_base_addr_mask "{shown(mask)}" is no mask that begins with ff; set it as {MASK}'
+            f'vm_mac_base_addr_mask "{printable(mask)}" is no mask that begins with ff; set it as {MASK}'
         )
     unicast = base_number & ~(0x01 << 40) | LOCAL_UNICAST
     return unicast & mask_number, mask_number

@@ -33,7 +33,7 @@ _TAKEN_WORDS = frozenset(("localhost", "select", "help", "null", "none"))
 """Words that mean something else where a host, a member or a value is expected."""
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """`text` for a message: one line, at most 80 characters, nothing that a terminal would obey."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return safe if len(safe) <= SHOWN_LONGEST else safe[: SHOWN_LONGEST - 1] + "…"
@@ -42,16 +42,18 @@ def shown(text: str) -> str:
 def check_host_name(name: str, appliances: Container[str] = ()) -> None:
     """UserError unless `name` may be a host's; `appliances` are names, in lower case, that no host may have."""
     if "." in name:
-        raise UserError(f"Hostname {shown(name)} can not contains any dot. Give the name without its domain.")
+        raise UserError(
+            f"Hostname {printable(name)} can not contains any dot. Give the name without its domain."
+        )
     if _RACK_NUMBER.fullmatch(name):
         raise UserError(
-            f"Hostname {shown(name)} can not be in the form of rack<number>. That selects a rack."
+            f"Hostname {printable(name)} can not be in the form of rack<number>. That selects a rack."
         )
     _check(_LABEL, _LABEL_MEANING, HOST_NAME_LONGEST, "Hostname", name)
     _check_selectable("Hostname", name)
     if name.lower() in appliances:
         raise UserError(
-            f"Hostname {shown(name)} can not be equal to an appliance name. That selects the appliance's hosts."
+            f"Hostname {printable(name)} can not be equal to an appliance name. That selects the appliance's hosts."
         )
 
 
@@ -64,19 +66,19 @@ def check_alias(name: str, appliances: Container[str] = ()) -> None:
         or labels[-1].isdigit()
     ):
         raise UserError(
-            f'alias "{shown(name)}" is not valid: it must be at most {ALIAS_LONGEST} characters, '
+            f'alias "{printable(name)}" is not valid: it must be at most {ALIAS_LONGEST} characters, '
             f"{_LABEL_MEANING}; dots may part it, but it must not look like an address"
         )
     _check_selectable("alias", name)
     if name.lower() in appliances:
-        raise UserError(f'alias "{shown(name)}" is the name of an appliance, whose hosts it would hide')
+        raise UserError(f'alias "{printable(name)}" is the name of an appliance, whose hosts it would hide')
 
 
 def check_interface_name(name: str) -> None:
     """UserError unless `name` may be that of an interface: a host's name on one network."""
     if "." in name:
         raise UserError(
-            f'interface name "{shown(name)}" must not be a fully qualified domain name: leave the domain out, '
+            f'interface name "{printable(name)}" must not be a fully qualified domain name: leave the domain out, '
             "the network's zone is added to it"
         )
     _check(_LABEL, _LABEL_MEANING, HOST_NAME_LONGEST, "interface name", name)
@@ -87,7 +89,7 @@ def check_device(name: str) -> None:
     _check(_DEVICE, "a letter, then letters, digits and . _ -", DEVICE_LONGEST, "interface", name)
     if name.lower() in _TAKEN_WORDS:
         raise UserError(
-            f'interface "{shown(name)}" is not valid: the word clears a value; give a device such as eth0'
+            f'interface "{printable(name)}" is not valid: the word clears a value; give a device such as eth0'
         )
 
 
@@ -95,7 +97,9 @@ def check_network_name(name: str) -> None:
     """UserError unless `name` may be a network's."""
     _check(_LABEL, _LABEL_MEANING, 32, "network", name)
     if name.lower() in _TAKEN_WORDS | {"all"}:
-        raise UserError(f'network "{shown(name)}" is not valid: the word means something else in a command')
+        raise UserError(
+            f'network "{printable(name)}" is not valid: the word means something else in a command'
+        )
 
 
 def check_appliance_name(name: str) -> None:
@@ -113,7 +117,7 @@ def check_boot_action_name(name: str) -> None:
     """UserError unless `name` may be a boot action's: words such as `install vm frontend`."""
     _check(_WORDS, _WORDS_MEANING, 64, "action", name)
     if name.lower() in _TAKEN_WORDS:
-        raise UserError(f'action "{shown(name)}" is not valid: the word means that a host has no action')
+        raise UserError(f'action "{printable(name)}" is not valid: the word means that a host has no action')
 
 
 def check_attribute_name(name: str) -> None:
@@ -137,15 +141,17 @@ def parse_place(name: str) -> tuple[str, int, int] | None:
 def _check(rule: re.Pattern[str], meaning: str, longest: int, what: str, name: str) -> None:
     if not rule.fullmatch(name) or len(name) > longest:
         raise UserError(
-            f'{what} "{shown(name)}" is not valid: it must be 1 to {longest} characters, {meaning}'
+            f'{what} "{printable(name)}" is not valid: it must be 1 to {longest} characters, {meaning}'
         )
 
 
 def _check_selectable(what: str, name: str) -> None:
     if name.lower().startswith("rack"):
         raise UserError(
-            f'{what} "{shown(name)}" is not valid: a word that begins with rack always selects a rack, '
+            f'{what} "{printable(name)}" is not valid: a word that begins with rack always selects a rack, '
             "so nobody could address it"
         )
     if name.lower() in _TAKEN_WORDS:
-        raise UserError(f'{what} "{shown(name)}" is not valid: the word means something else in a command')
+        raise UserError(
+            f'{what} "{printable(name)}" is not valid: the word means something else in a command'
+        )

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import check_network_name, shown
+from rocks.cluster.names import check_network_name, printable
 from rocks.cluster.values import read_number
 from rocks.errors import UserError
 
@@ -60,7 +60,7 @@ def check_zone(zone: str) -> None:
     """UserError unless `zone` may be a DNS domain."""
     if len(zone) > ZONE_LONGEST or not all(_ZONE_LABEL.fullmatch(label) for label in zone.split(".")):
         raise UserError(
-            f'dnszone "{shown(zone)}" is not valid: it must be a domain name of at most {ZONE_LONGEST} characters, '
+            f'dnszone "{printable(zone)}" is not valid: it must be a domain name of at most {ZONE_LONGEST} characters, '
             "such as local or example.org"
         )
 
@@ -89,4 +89,4 @@ def _read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
     try:
         return ipaddress.IPv4Address(text)
     except ValueError:
-        raise UserError(f'{name} "{shown(text)}" is not valid: IPv4 is needed, as in {example}') from None
+        raise UserError(f'{name} "{printable(text)}" is not valid: IPv4 is needed, as in {example}') from None

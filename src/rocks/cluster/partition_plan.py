@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rocks.cluster.guids import guid_text
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import StateError
 
 DEFAULT_MEMBERSHIP_ATTRIBUTE = "ib_default_membership"
@@ -51,7 +51,7 @@ def check_default_membership(text: str) -> str:
     """The attribute's value; StateError when it is none of the words that it may be."""
     if text not in DEFAULT_MEMBERSHIPS:
         raise StateError(
-            f'the attribute {DEFAULT_MEMBERSHIP_ATTRIBUTE} is "{shown(text)}"; set it to '
+            f'the attribute {DEFAULT_MEMBERSHIP_ATTRIBUTE} is "{printable(text)}"; set it to '
             f"{', '.join(DEFAULT_MEMBERSHIPS[:-1])} or {DEFAULT_MEMBERSHIPS[-1]}"
         )
     return text
@@ -60,7 +60,7 @@ def check_default_membership(text: str) -> str:
 def check_sm(text: str) -> bool:
     """Whether the attribute `ib_sm` says that the subnet manager sees the ports of virtual machines."""
     if text not in ("", VIRTUAL):
-        raise StateError(f'the attribute ib_sm is "{shown(text)}"; set it to {VIRTUAL} or remove it')
+        raise StateError(f'the attribute ib_sm is "{printable(text)}"; set it to {VIRTUAL} or remove it')
     return text == VIRTUAL
 
 

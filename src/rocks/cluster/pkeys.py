@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import StateError, UserError
 from rocks.wire.infiniband import KeyMembership
 
@@ -36,7 +36,7 @@ def read_pkey(text: str) -> int:
     key = number & ~FULL_BIT
     if number > 0xFFFF or not 1 <= key <= _HIGHEST:
         raise UserError(
-            f'pkey "{shown(text)}" is not valid: it must be a number from 0x0001 to {pkey_text(_HIGHEST)}, as 0x0002'
+            f'pkey "{printable(text)}" is not valid: give a number from 0x0001 to {pkey_text(_HIGHEST)}, as 0x0002'
         )
     return key
 
@@ -51,7 +51,7 @@ def read_membership(text: str) -> KeyMembership:
     for membership in MEMBERSHIPS:
         if text == membership:
             return membership
-    raise UserError(f'membership "{shown(text)}" is not valid: it must be full or limited')
+    raise UserError(f'membership "{printable(text)}" is not valid: it must be full or limited')
 
 
 def read_pool(text: str) -> tuple[range, ...]:
@@ -60,7 +60,7 @@ def read_pool(text: str) -> tuple[range, ...]:
         parts = [_part(word) for word in text.replace(",", " ").split()]
     except UserError as error:
         raise StateError(
-            f'the attribute {POOL_ATTRIBUTE}="{shown(text)}" is no pool of keys ({error}); set it as {_EXAMPLE}'
+            f'the attribute {POOL_ATTRIBUTE}="{printable(text)}" is no pool of keys ({error}); set it as {_EXAMPLE}'
         ) from None
     return tuple(parts)
 
@@ -77,7 +77,7 @@ def next_pkey(pool: str, used: Collection[int]) -> int:
             f"the site has no pool of InfiniBand partition keys: rocks set attr {POOL_ATTRIBUTE} {_EXAMPLE}"
         )
     raise StateError(
-        f"all partition keys of the pool {POOL_ATTRIBUTE}={shown(pool)} are in use; remove clusters or their "
+        f"all partition keys of the pool {POOL_ATTRIBUTE}={printable(pool)} are in use; remove clusters or their "
         "partitions (rocks list ib partition), or widen the pool"
     )
 
@@ -87,5 +87,5 @@ def _part(word: str) -> range:
     first = read_pkey(first_text)
     last = read_pkey(last_text) if dash else first
     if last < first:
-        raise UserError(f'"{shown(word)}" ends before it begins')
+        raise UserError(f'"{printable(word)}" ends before it begins')
     return range(first, last + 1)

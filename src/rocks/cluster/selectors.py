@@ -58,9 +58,9 @@ def read_selectors(words: Iterable[str]) -> Selectors:
 
 def _rack_number(word: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
-        from rocks.cluster.names import shown
+        from rocks.cluster.names import printable
 
         raise UserError(
-            f'cannot resolve host "{shown(word)}": after "rack" a number must follow, as in rack0'
+            f'cannot resolve host "{printable(word)}": after "rack" a number must follow, as in rack0'
         )
     return int(digits)

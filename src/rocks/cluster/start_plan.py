@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.cluster.filter_plan import FilterPlan, plan_filter, unfiltered_note
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.cluster.vm_network import Bridged, Direct, Function, Tap, Unconnected
 from rocks.errors import BusyError, StateError, UserError
 from rocks.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
-from rocks.wire.agent import DiskWanted, LinkWanted
+from rocks.wire.agent import DiskSpec, LinkSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +34,8 @@ LOCAL_TRANSPORT = "local"
 class StartPlan:
     """What a host is asked to make before the domain starts, and what the facts said of the domain."""
 
-    disks: tuple[DiskWanted, ...]
-    links: tuple[LinkWanted, ...]
+    disks: tuple[DiskSpec, ...]
+    links: tuple[LinkSpec, ...]
     autostart: bool
     assumed_state: AssumedState
     notes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def plan_start(
     network = plan_filter(vm, connections)
     _check_filter(vm, container, network, facts)
     _check_size(vm, container, facts, promised_memory_mb)
-    _check_functions(vm, container, connections)
+    _check_vfs(vm, container, connections)
     return StartPlan(
         disks=tuple(_check_disk(vm, disk, facts.disks) for disk in vm.disks),
         links=_links(vm, container, connections, facts, neighbours),
@@ -127,15 +127,15 @@ def memory_reserve_mb(container: Host) -> int:
         return read_number("vm_memory_reserve", text, 0)
     except UserError:
         raise StateError(
-            f'the attribute vm_memory_reserve of {container.name} is "{shown(text)}"; it must be a number of MB'
+            f'the attribute vm_memory_reserve of {container.name} is "{printable(text)}"; it must be a number of MB'
         ) from None
 
 
-def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkWanted, ...]:
+def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSpec, ...]:
     """The network devices that a machine's interfaces hang on, each once; those of the site are only looked at."""
     is_local = container.attribute("vlan_transport") == LOCAL_TRANSPORT
     links = {
-        tap.device: LinkWanted(
+        tap.device: LinkSpec(
             device=tap.device,
             kind="local_bridge" if is_local else "vlan",
             parent=None if is_local else tap.parent,
@@ -147,9 +147,9 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkWa
     }
     for connection in connections:
         if isinstance(connection, Direct):
-            links[connection.device] = LinkWanted(connection.device, "site_device", None, 0)
+            links[connection.device] = LinkSpec(connection.device, "site_device", None, 0)
         elif isinstance(connection, Bridged) and not connection.is_open_vswitch:
-            links[connection.bridge] = LinkWanted(connection.bridge, "site_bridge", None, 0)
+            links[connection.bridge] = LinkSpec(connection.bridge, "site_bridge", None, 0)
     return tuple(links.values())
 
 
@@ -193,7 +193,7 @@ def _check_size(vm: VirtualMachine, container: Host, facts: HostFacts, promised_
         )
 
 
-def _check_functions(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
+def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
     for function in connections:
         if not isinstance(function, Function):
             continue
@@ -206,7 +206,7 @@ def _check_functions(vm: VirtualMachine, container: Host, connections: Sequence[
             )
 
 
-def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> DiskWanted:
+def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
     fact = next((fact for fact in facts if fact.path == disk.path), None)
     assert fact is not None, "facts are asked for every disk"
     if disk.is_block:
@@ -216,7 +216,7 @@ def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> Di
                 f"{vm.name} is not started: its disk, the device {disk.path}, {lacks}; "
                 f"make it there, or give the machine another: rocks set host vm {vm.name} disk=…"
             )
-        return DiskWanted(disk.path, "raw", disk.size_gb, True)
+        return DiskSpec(disk.path, "raw", disk.size_gb, True)
     if fact.is_block:
         raise StateError(
             f"{vm.name} is not started: its disk {disk.path} is a block device; give it as one: "
@@ -238,7 +238,7 @@ def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> Di
             f"{vm.name} is not started: there is no image {disk.path}, and an empty one of type qed cannot be "
             "made; put the image there, or use qcow2"
         )
-    return DiskWanted(disk.path, "qcow2" if disk.type == "qcow2" else "raw", disk.size_gb, False)
+    return DiskSpec(disk.path, "qcow2" if disk.type == "qcow2" else "raw", disk.size_gb, False)
 
 
 def _links(
@@ -247,7 +247,7 @@ def _links(
     connections: Sequence[Connection],
     facts: HostFacts,
     neighbours: Mapping[int, Sequence[str]],
-) -> tuple[LinkWanted, ...]:
+) -> tuple[LinkSpec, ...]:
     links = links_of(container, connections)
     for link in links:
         if link.kind == "vlan" and not facts.has_8021q:

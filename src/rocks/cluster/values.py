@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.errors import UserError
 
 HIGHEST_NUMBER = 999_999_999
@@ -16,10 +16,10 @@ def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER
     """The whole number that `text`, the value of `name`, is; UserError for any other text or beyond the bounds."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise UserError(f'{name} "{shown(text)}" must be an integer from {lowest} to {highest}')
+        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
     number = int(text)
     if not lowest <= number <= highest:
-        raise UserError(f'{name} "{shown(text)}" must be an integer from {lowest} to {highest}')
+        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
     return number
 
 
@@ -42,5 +42,5 @@ def check_text(what: str, text: str, longest: int) -> None:
     for character in text:
         if not character.isprintable():
             raise UserError(
-                f'{what} "{shown(text)}" is not valid: it holds {shown(character)}, which is no printable character'
+                f'{what} "{printable(text)}" is not valid: it holds {printable(character)}, not a printable character'
             )

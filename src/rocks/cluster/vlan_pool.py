@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import VLAN_HIGHEST
 from rocks.errors import StateError, UserError
 
@@ -67,6 +67,6 @@ def _read_range(word: str, text: str) -> tuple[int, int]:
         if 1 <= low <= high <= VLAN_HIGHEST:
             return low, high
     raise StateError(
-        f'the attribute {POOL_ATTRIBUTE} is "{shown(text)}", and "{shown(word)}" in it is no VLAN id from 1 to '
+        f'the attribute {POOL_ATTRIBUTE} is "{printable(text)}", and "{printable(word)}" in it is no VLAN id from 1 to '
         f"{VLAN_HIGHEST} and no range of them; it must be like 100-199,300"
     )

@@ -12,7 +12,7 @@ from rocks.cluster.host_plan import Membership
 from rocks.cluster.interface_rules import Subnet, check_ip, check_ip_in, check_mac
 from rocks.cluster.largest_partition import largest_partition
 from rocks.cluster.mac_pool import mac_number, next_macs
-from rocks.cluster.names import check_host_name, shown
+from rocks.cluster.names import check_host_name, printable
 from rocks.cluster.records import Disk, Host
 from rocks.errors import StateError, UserError
 
@@ -33,7 +33,7 @@ NEXT_FREE = "next"
 
 
 @dataclass(frozen=True)
-class InterfaceWish:
+class InterfaceRequest:
     """An interface of a machine to be: on `subnet` with `ip` (`NEXT_FREE`: any), on a VLAN, with a MAC or any."""
 
     subnet: Subnet | None = None
@@ -43,12 +43,12 @@ class InterfaceWish:
 
 
 @dataclass(frozen=True)
-class VmWish:
+class VmRequest:
     """A machine to be, as far as it was asked for; None is what the plan chooses."""
 
     container: Host
     membership: Membership
-    interfaces: tuple[InterfaceWish, ...]
+    interfaces: tuple[InterfaceRequest, ...]
     name: str | None = None
     slice: int | None = None
     cpus: int = 1
@@ -73,12 +73,12 @@ class NewVm:
     install_action: str
     memory_mb: int
     slice: int
-    interfaces: tuple[InterfaceWish, ...]
+    interfaces: tuple[InterfaceRequest, ...]
     disks: tuple[Disk, ...]
 
 
 @dataclass
-class Stock:
+class SiteInventory:
     """What is taken on the site; a plan adds what it takes itself. Names and containers in lower case.
 
     `appliances` are words that no machine may be called; `partitions` (mount point, size) belong to the containers,
@@ -117,7 +117,9 @@ class Stock:
         check_mac(mac)
         number = mac_number(mac)
         if number is None:
-            raise UserError(f"The mac address {shown(mac)} is invalid: a virtual machine's has six octets")
+            raise UserError(
+                f"The mac address {printable(mac)} is invalid: a virtual machine's has six octets"
+            )
         if number in map(mac_number, self.macs):
             raise UserError(f"The mac address {mac} is in use; leave mac= out and a free one is chosen")
         self.macs.append(mac)
@@ -135,15 +137,17 @@ class Stock:
         return chosen
 
 
-def plan_vms(wishes: Sequence[VmWish], stock: Stock, mac_base: str, mac_mask: str) -> list[NewVm]:
+def plan_vms(
+    requests: Sequence[VmRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
+) -> list[NewVm]:
     """The machines that the wishes mean, each on free names, slices and addresses.
 
     UserError for a name, address or disk that is taken or none; StateError where the site has too few of something
     or a container has no place for disks.
     """
-    wanted = [interface for wish in wishes for interface in wish.interfaces]
-    free = _take_addresses(wanted, stock, mac_base, mac_mask)
-    return [_plan_vm(wish, stock, free) for wish in wishes]
+    wanted = [interface for request in requests for interface in request.interfaces]
+    free = _take_addresses(wanted, inventory, mac_base, mac_mask)
+    return [_plan_vm(request, inventory, free) for request in requests]
 
 
 def image_folder(container: Host, partitions: Iterable[tuple[str | None, str | None]]) -> str:
@@ -178,73 +182,75 @@ class _FreeAddresses:
 
 
 def _take_addresses(
-    wanted: Sequence[InterfaceWish], stock: Stock, mac_base: str, mac_mask: str
+    wanted: Sequence[InterfaceRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
 ) -> _FreeAddresses:
     """Claim what was asked for by name before anything is chosen, so that it is not chosen for another interface."""
     for interface in wanted:
         if interface.mac:
-            stock.claim_mac(interface.mac)
+            inventory.claim_mac(interface.mac)
         if interface.subnet is not None and interface.ip not in (None, NEXT_FREE):
-            stock.claim_ip(str(interface.ip), interface.subnet)
-    macs = stock.take_macs(mac_base, mac_mask, sum(1 for interface in wanted if not interface.mac))
+            inventory.claim_ip(str(interface.ip), interface.subnet)
+    macs = inventory.take_macs(mac_base, mac_mask, sum(1 for interface in wanted if not interface.mac))
     counts = Counter(i.subnet for i in wanted if i.subnet is not None and i.ip == NEXT_FREE)
-    ips = {subnet: iter(stock.take_ips(subnet, count)) for subnet, count in counts.items()}
+    ips = {subnet: iter(inventory.take_ips(subnet, count)) for subnet, count in counts.items()}
     return _FreeAddresses(iter(macs), ips)
 
 
-def _plan_vm(wish: VmWish, stock: Stock, free: _FreeAddresses) -> NewVm:
-    container = wish.container
+def _plan_vm(request: VmRequest, inventory: SiteInventory, free: _FreeAddresses) -> NewVm:
+    container = request.container
     rack, rank = container.rack or 0, container.rank or 0
-    name, slice_number = _choose_name(wish, stock, f"{wish.membership.appliance}-{rack}-{rank}")
-    check_host_name(name, stock.appliances)
-    stock.names.add(name.lower())
-    if wish.disk:
-        disk = read_disk(wish.disk, wish.disk_size_gb)
+    name, slice_number = _choose_name(request, inventory, f"{request.membership.appliance}-{rack}-{rank}")
+    check_host_name(name, inventory.appliances)
+    inventory.names.add(name.lower())
+    if request.disk:
+        disk = read_disk(request.disk, request.disk_size_gb)
     else:
-        folder = image_folder(container, stock.partitions.get(container.name.lower(), ()))
-        disk = default_disk(name, folder, wish.disk_size_gb)
+        folder = image_folder(container, inventory.partitions.get(container.name.lower(), ()))
+        disk = default_disk(name, folder, request.disk_size_gb)
     return NewVm(
         name=name,
-        membership=wish.membership,
+        membership=request.membership,
         container=container.name,
-        cpus=wish.cpus,
+        cpus=request.cpus,
         rack=rack,
         rank=rank,
-        run_action=wish.run_action,
-        install_action=wish.install_action,
-        memory_mb=wish.memory_mb,
+        run_action=request.run_action,
+        install_action=request.install_action,
+        memory_mb=request.memory_mb,
         slice=slice_number,
-        interfaces=tuple(_plan_interface(interface, free) for interface in wish.interfaces),
+        interfaces=tuple(_plan_interface(interface, free) for interface in request.interfaces),
         disks=(disk,),
     )
 
 
-def _choose_name(wish: VmWish, stock: Stock, place: str) -> tuple[str, int]:
-    container = wish.container.name
-    used = stock.slices.get(container.lower(), set())
-    if wish.slice is not None and wish.slice in used:
+def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tuple[str, int]:
+    container = request.container.name
+    used = inventory.slices.get(container.lower(), set())
+    if request.slice is not None and request.slice in used:
         raise UserError(
-            f"slice {wish.slice} of {container} is in use; leave slice= out and a free one is chosen"
+            f"slice {request.slice} of {container} is in use; leave slice= out and a free one is chosen"
         )
-    if wish.name is not None:
-        if wish.name.lower() in stock.names:
-            raise UserError(f"nodename ({shown(wish.name)}) is already in the databaase; choose another name")
-        return wish.name, stock.take_slice(container, wish.slice)
-    if wish.slice is not None:
-        name = f"{place}-{wish.slice}"
-        if name.lower() in stock.names:
+    if request.name is not None:
+        if request.name.lower() in inventory.names:
+            raise UserError(
+                f"nodename ({printable(request.name)}) is already in the databaase; choose another name"
+            )
+        return request.name, inventory.take_slice(container, request.slice)
+    if request.slice is not None:
+        name = f"{place}-{request.slice}"
+        if name.lower() in inventory.names:
             raise UserError(
                 f"nodename ({name}) is already in the databaase; choose another slice, or give name="
             )
-        return name, stock.take_slice(container, wish.slice)
+        return name, inventory.take_slice(container, request.slice)
     number = 0
-    while number in used or f"{place}-{number}".lower() in stock.names:
+    while number in used or f"{place}-{number}".lower() in inventory.names:
         number += 1
-    return f"{place}-{number}", stock.take_slice(container, number)
+    return f"{place}-{number}", inventory.take_slice(container, number)
 
 
-def _plan_interface(wish: InterfaceWish, free: _FreeAddresses) -> InterfaceWish:
+def _plan_interface(request: InterfaceRequest, free: _FreeAddresses) -> InterfaceRequest:
     ip = None
-    if wish.subnet is not None:
-        ip = next(free.ips[wish.subnet]) if wish.ip == NEXT_FREE else wish.ip
-    return InterfaceWish(wish.subnet, ip, wish.vlan, wish.mac or next(free.macs))
+    if request.subnet is not None:
+        ip = next(free.ips[request.subnet]) if request.ip == NEXT_FREE else request.ip
+    return InterfaceRequest(request.subnet, ip, request.vlan, request.mac or next(free.macs))

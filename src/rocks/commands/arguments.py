@@ -1,4 +1,4 @@
-"""Words of a command line: which are arguments, which parameters; and yes or no."""
+"""The command line: which are arguments, which parameters; and yes or no."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TRUE_WORDS = frozenset(("on", "yes", "y", "true", "1"))
 FALSE_WORDS = frozenset(("off", "no", "n", "false", "0"))
 
 
-class Words(NamedTuple):
+class ParsedArguments(NamedTuple):
     """A command's words, parted: arguments in order, and parameters by name (the last value wins)."""
 
     arguments: list[str]
     parameters: dict[str, str]
 
 
-def part_words(words: list[str]) -> Words:
+def parse_arguments(words: list[str]) -> ParsedArguments:
     """Part the words that follow a command's name.
 
     `name=value` with a name of letters, digits, `_`, `+` and `-` is a parameter. A text such as `select …
@@ -36,7 +36,7 @@ def part_words(words: list[str]) -> Words:
             continue
         parameters.setdefault(FIRST_PARAMETER, word)
         parameters[name] = value
-    return Words(arguments, parameters)
+    return ParsedArguments(arguments, parameters)
 
 
 def str2bool(text: str | None) -> bool:

@@ -63,8 +63,8 @@ def load_plugins(command: Command, folders: Iterable[str], package: str) -> list
                     f"{plugins[name].module_name}.py and {folder}/{file_name}; remove one"
                 )
             plugins[name] = plugin
-    wishes = {name: (plugin.requires(), plugin.precedes()) for name, plugin in plugins.items()}
-    return [plugins[name] for name in ordered(wishes)]
+    requests = {name: (plugin.requires(), plugin.precedes()) for name, plugin in plugins.items()}
+    return [plugins[name] for name in ordered(requests)]
 
 
 def load_plugins_of(command: Command, words: Sequence[str]) -> list[Plugin]:
@@ -102,17 +102,17 @@ def call_plugin(plugin: Plugin, words: Sequence[str], call: Callable[[], Any]) -
         ) from error
 
 
-def ordered(wishes: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> list[str]:
+def ordered(requests: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> list[str]:
     """Names in an order that keeps every wish, alphabetical where there is none.
 
-    `wishes` maps a name to the names that it requires before it and those that it precedes; unknown names are
+    `requests` maps a name to the names that it requires before it and those that it precedes; unknown names are
     harmless. UserError naming the members when the wishes form a circle.
     """
     before = {
-        name: {other for other in requires if other in wishes} for name, (requires, _) in wishes.items()
+        name: {other for other in requires if other in requests} for name, (requires, _) in requests.items()
     }
-    ordinary = {name for name, (requires, _) in wishes.items() if TAIL not in requires}
-    for name, (requires, precedes) in wishes.items():
+    ordinary = {name for name, (requires, _) in requests.items() if TAIL not in requires}
+    for name, (requires, precedes) in requests.items():
         if TAIL in requires:
             before[name] |= ordinary
         for other in precedes:

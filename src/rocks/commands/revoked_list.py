@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.certify_hosts import carry_revoked_list
+from rocks.actions.certify_hosts import deploy_revocation_list
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rocks.commands.base import Command
 
 
-def spread_revoked_list(command: Command, passing_over: Collection[str] = ()) -> None:
+def deploy_revocation_list_to_nodes(command: Command, passing_over: Collection[str] = ()) -> None:
     """Carry the list to all nodes that have a certificate, but for some; a line, and exit status 3, for each that it
     did not get to.
     """
-    for node, error in carry_revoked_list(command.db, passing_over).items():
+    for node, error in deploy_revocation_list(command.db, passing_over).items():
         command.tell(
             f"Warning: {node} does not know that yet, and goes on with transfers that are open: {error}; "
             f"when it answers: rocks sync host certificate {node}"

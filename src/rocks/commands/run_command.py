@@ -7,7 +7,7 @@ import sys
 import syslog
 from typing import TYPE_CHECKING
 
-from rocks.commands.arguments import FIRST_PARAMETER, part_words
+from rocks.commands.arguments import FIRST_PARAMETER, parse_arguments
 from rocks.commands.tree import load_package, longest_prefix, roll_of, tree_folders
 from rocks.errors import UserError
 
@@ -31,7 +31,7 @@ def may_run(command_class: type[Command]) -> bool:
 
 def asks_help(words: Sequence[str]) -> bool:
     """Whether the words that follow a command's name ask for its help text."""
-    return part_words(list(words)).arguments[:1] in ([word] for word in HELP_WORDS)
+    return parse_arguments(list(words)).arguments[:1] in ([word] for word in HELP_WORDS)
 
 
 def run_words(command: Command, words: Sequence[str], stream: bool) -> None:
@@ -39,7 +39,7 @@ def run_words(command: Command, words: Sequence[str], stream: bool) -> None:
 
     `help` as the first argument, `--help` or `-h` gives the help text instead.
     """
-    arguments, parameters = part_words(list(words))
+    arguments, parameters = parse_arguments(list(words))
     if arguments and arguments[0] in HELP_WORDS:
         command.addText(_help_of(command, parameters.get("format", "plain")))
         return

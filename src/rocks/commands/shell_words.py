@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rocks.commands.arguments import part_words
+from rocks.commands.arguments import parse_arguments
 
 INSTALLED_LAUNCHER = "/opt/rocks/bin/rocks"
 
@@ -24,7 +24,7 @@ def quote(text: str) -> str:
 
 def positional(name: str, value: str) -> str:
     """`value` as a word of its own, or as `name=value` where it would be taken for a parameter itself."""
-    return f"{name}={value}" if part_words([value]).parameters else value
+    return f"{name}={value}" if parse_arguments([value]).parameters else value
 
 
 def _quoted(character: str) -> str:

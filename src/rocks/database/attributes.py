@@ -113,7 +113,7 @@ def replace_attribute(
     _write(database, scope, members, attribute, value, " ON DUPLICATE KEY UPDATE Value = %s")
 
 
-def keep_old_values(database: Database, scope: str, members: Sequence[str], attribute: str) -> None:
+def preserve_old_values(database: Database, scope: str, members: Sequence[str], attribute: str) -> None:
     """Copy the attribute's value, where a member has one, to the attribute with `OLD_SUFFIX`."""
     if not members:
         return

@@ -198,11 +198,11 @@ def _select(database: Database, statement: str) -> set[str]:
     in_lower_case = {name.lower() for name in known}
     strangers = [name for name in names if name.lower() not in in_lower_case]
     if strangers:
-        from rocks.cluster.names import shown
+        from rocks.cluster.names import printable
 
         raise UserError(
-            f'host "{shown(min(strangers))}" is not in cluster: the first column of "{shown(statement)}" must hold '
-            "host names"
+            f'host "{printable(min(strangers))}" is not in cluster: the first column of '
+            f'"{printable(statement)}" must hold host names'
         )
     return known
 
@@ -227,10 +227,10 @@ def _resolve(database: Database, words: Sequence[str]) -> set[str]:
             else []
         )
         if not rows:
-            from rocks.cluster.names import shown
+            from rocks.cluster.names import printable
 
             raise UserError(
-                f'cannot resolve host "{shown(word)}": it is no host, alias, address, appliance or other selector; '
+                f'cannot resolve host "{printable(word)}": it is no host, alias, address, appliance or other selector; '
                 "see rocks list host"
             )
         names |= {str(row[0]) for row in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.image_places import KeptDisk
+from rocks.cluster.image_places import DiskLocation
 from rocks.database.sets import in_order, marks
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
-def kept_disks(database: Database, names: Sequence[str] | None) -> list[KeptDisk]:
+def disk_locations(database: Database, names: Sequence[str] | None) -> list[DiskLocation]:
     """Every disk of the named virtual machines, in their order, or of all (None); one statement.
 
     Disks that no NAS keeps have empty names. Hosts that are no virtual machines, or have no disk, are left out.
@@ -34,11 +34,11 @@ def kept_disks(database: Database, names: Sequence[str] | None) -> list[KeptDisk
     for name, disk_id, nas, zpool in rows:
         number = counts.get(name, 0)
         counts[name] = number + 1
-        disks.append(KeptDisk(name, number, disk_id, nas, zpool))
+        disks.append(DiskLocation(name, number, disk_id, nas, zpool))
     return disks
 
 
-def put_disks(database: Database, disks: Iterable[KeptDisk]) -> None:
+def put_disks(database: Database, disks: Iterable[DiskLocation]) -> None:
     """Record where the disks are kept, whether they have a row or not."""
     database.insert_many(
         "INSERT INTO img_nas_server (vm_disk_id, nas_name, zpool_name) VALUES",

@@ -74,7 +74,7 @@ def take_leases(
         " Intent = VALUES(Intent), Reason = NULL",
     )
     cover_disks(database, {name: keys for name, (_, keys) in wanted.items()})
-    virtual_functions.free_functions(database, names)
+    virtual_functions.free_vfs(database, names)
     return {lease.name: lease.token for lease in read_leases(database, names).values()}
 
 
@@ -106,7 +106,7 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
             [reason, *names],
         )
         _drop_disks(database, names)
-        virtual_functions.free_functions(database, names)
+        virtual_functions.free_vfs(database, names)
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:

@@ -183,7 +183,7 @@ def machine_members(database: Database) -> list[PartitionMember]:
     return [PartitionMember(int(key), int(guid), f"vm {name}") for key, guid, name in rows]
 
 
-def told_digest(database: Database) -> str:
+def reported_digest(database: Database) -> str:
     """Digest of what the subnet manager was last told; empty before the first time."""
     rows = database.rows("SELECT Digest FROM ib_manager")
     return str(rows[0][0]) if rows else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.function_plan import AdapterRow, GivenFunction
+from rocks.cluster.vf_plan import AdapterRow, AssignedVf
 from rocks.database.sets import marks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) ->
     return [AdapterRow(str(row[0]), str(row[1] or ""), int(row[2]), str(row[3] or "")) for row in rows]
 
 
-def given_on(database: Database, hosts: Sequence[str]) -> list[GivenFunction]:
+def given_on(database: Database, hosts: Sequence[str]) -> list[AssignedVf]:
     """All functions that are given on the hosts, in order."""
     if not hosts:
         return []
@@ -36,10 +36,10 @@ def given_on(database: Database, hosts: Sequence[str]) -> list[GivenFunction]:
         f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN ({marks(hosts)}) ORDER BY Host, Device, Number",
         hosts,
     )
-    return [GivenFunction(*row) for row in rows]
+    return [AssignedVf(*row) for row in rows]
 
 
-def set_functions(database: Database, interfaces: Sequence[int], functions: int) -> None:
+def set_vfs(database: Database, interfaces: Sequence[int], functions: int) -> None:
     """Have the adapters behind these interfaces (IDs) give so many functions; 0: they give none."""
     if not interfaces:
         return
@@ -53,7 +53,7 @@ def set_functions(database: Database, interfaces: Sequence[int], functions: int)
     )
 
 
-def give_functions(database: Database, rows: Sequence[GivenFunction]) -> None:
+def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
     """Record that these functions, which nobody has, are the machines'.
 
     The caller has seen that under the lock of the hosts' adapters.
@@ -61,7 +61,7 @@ def give_functions(database: Database, rows: Sequence[GivenFunction]) -> None:
     database.insert_many(f"INSERT INTO sriov_leases ({_COLUMNS}) VALUES", [tuple(row) for row in rows])
 
 
-def free_functions(database: Database, names: Sequence[str]) -> None:
+def free_vfs(database: Database, names: Sequence[str]) -> None:
     """These machines run nowhere: their functions are nobody's, but those that a host still owes behind a fence.
 
     A lease that was taken from a silent host by force is free; the function there is not until the host has said that

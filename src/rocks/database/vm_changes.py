@@ -21,7 +21,7 @@ _NODE = "(SELECT ID FROM nodes WHERE Name = %s)"
 _FROM_HOST_AND_NETWORK = "FROM w JOIN nodes n ON n.Name = w.Host LEFT JOIN subnets s ON s.name = w.Network"
 
 
-class CarriedVlan(NamedTuple):
+class HostVlan(NamedTuple):
     """A physical host lets a VLAN out through its device on a network."""
 
     host: str
@@ -33,7 +33,7 @@ def insert_vms(
     database: Database,
     new: Sequence[NewVm],
     subnet_ids: Mapping[str, int],
-    carried: Sequence[CarriedVlan] = (),
+    carried: Sequence[HostVlan] = (),
 ) -> None:
     """Insert whole virtual machines: node, attribute `os`, interfaces, boot row, `vm_nodes`, `vm_disks`.
 
@@ -96,7 +96,7 @@ def _interface_rows(
 
 
 def _carrier_rows(
-    carried: Sequence[CarriedVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
+    carried: Sequence[HostVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
 ) -> Iterator[tuple[object, ...]]:
     for host, vlan, network in carried:
         yield ids[host.lower()], f"vlan{vlan}", None, None, None, subnet_ids[network], vlan
@@ -116,7 +116,7 @@ def insert_default_route(database: Database, host: str, gateway: str) -> None:
     )
 
 
-def carry_vlans(database: Database, carried: Sequence[CarriedVlan]) -> None:
+def record_host_vlans(database: Database, carried: Sequence[HostVlan]) -> None:
     """Record that hosts carry VLANs, where they do not yet.
 
     A device `vlan<N>` that somebody left without its VLAN id or network is completed.

@@ -37,7 +37,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         f" WHERE n.Name IN ({marks(names)})",
         names,
     )
-    refuse_others(names, [str(row[0]) for row in rows])
+    check_all_are_vms(names, [str(row[0]) for row in rows])
     containers = {str(row[11]) for row in rows if row[11] is not None}
     hosts = {host.name: host for host in _hosts(database, sorted(containers))}
     everyone = [*(str(row[0]) for row in rows), *hosts]
@@ -97,7 +97,7 @@ def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
     return [str(row[0]) for row in in_order(rows, names)]
 
 
-def refuse_others(names: Sequence[str], machines: Iterable[str]) -> None:
+def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
     """StateError for the first of the names that is none of the virtual machines."""
     known = {name.lower() for name in machines}
     for name in names:

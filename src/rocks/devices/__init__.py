@@ -1,1 +1,1 @@
-"""What one machine can be told to do to itself: domains, links, disks; later pools, targets, sessions, mappings."""
+"""What one machine does to itself: a package for each subsystem, its fake beside it; general modules here."""

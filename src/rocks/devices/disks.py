@@ -17,7 +17,7 @@ from rocks.devices.folders import ensure_folders, sync_folder
 from rocks.errors import HostError, StateError, UserError
 from rocks.process import run_checked
 from rocks.units import BYTES_PER_GB
-from rocks.wire.agent import DiskWanted
+from rocks.wire.agent import DiskSpec
 from rocks.wire.facts import DiskFact
 
 _FOLDER_MODE = 0o711
@@ -43,7 +43,7 @@ def read_disk(path: str) -> DiskFact:
     )
 
 
-def ensure_disk(wanted: DiskWanted) -> Change:
+def ensure_disk(wanted: DiskSpec) -> Change:
     """Have a disk at the path: an existing one is left as it is, an image is made sparse where there is none.
 
     StateError when something else is in the way, or a block device is missing; HostError when it cannot be made.
@@ -81,7 +81,7 @@ def _is_there(path: Path, is_block: bool) -> bool:
     return True
 
 
-def _make_image(path: Path, wanted: DiskWanted) -> None:
+def _make_image(path: Path, wanted: DiskSpec) -> None:
     _remove_leftovers(path)
     unfinished, descriptor = _open_unfinished(path)
     try:
@@ -111,7 +111,7 @@ def _open_unfinished(path: Path) -> "tuple[Path, int]":
         os.close(descriptor)
 
 
-def _fill(unfinished: Path, descriptor: int, wanted: DiskWanted) -> None:
+def _fill(unfinished: Path, descriptor: int, wanted: DiskSpec) -> None:
     size_bytes = wanted.size_gb * BYTES_PER_GB
     if wanted.format == "raw":
         os.ftruncate(descriptor, size_bytes)

@@ -16,7 +16,7 @@ from rocks.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rocks.graph.records import Circumstances, Selection
+    from rocks.graph.records import HostContext, Selection
 
 _LONGEST = 500
 _TRUE_WORDS = frozenset(("on", "true", "yes", "y"))
@@ -31,9 +31,9 @@ _LESS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
-def is_meant(selections: Iterable[Selection], circumstances: Circumstances) -> bool:
+def is_meant(selections: Iterable[Selection], context: HostContext) -> bool:
     """Whether all the selections hold for a host. StateError for a condition that is none."""
-    return all(_holds(selection, circumstances.attributes) for selection in selections)
+    return all(_holds(selection, context.attributes) for selection in selections)
 
 
 def holds(condition: str, attributes: Mapping[str, str]) -> bool:

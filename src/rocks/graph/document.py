@@ -14,7 +14,7 @@ from rocks.graph.records import Selection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rocks.graph.records import Circumstances
+    from rocks.graph.records import HostContext
 
 REMARKS = frozenset(("description", "copyright", "changelog"))
 """Tags for people; they are passed over."""
@@ -27,7 +27,7 @@ _UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\
 _QUOTED = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
 
 
-def parse_document(data: bytes, place: str, circumstances: Circumstances) -> etree._Element:
+def parse_document(data: bytes, place: str, context: HostContext) -> etree._Element:
     """The root element of a file at `place`, with the host's entities in it as text.
 
     StateError, with file and line, for what is no XML, has a DOCTYPE of its own, or names an entity that there is not.
@@ -39,7 +39,7 @@ def parse_document(data: bytes, place: str, circumstances: Circumstances) -> etr
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text)
     if _PROLOGUE.match(text):
         raise StateError(f"{place} has a DOCTYPE: entities are the host's attributes, and files declare none")
-    values = {name.lower(): value for name, value in circumstances.entities.items()}
+    values = {name.lower(): value for name, value in context.entities.items()}
     names = {name for name in _REFERENCE.findall(text) if _can_be_said(values.get(name.lower()))}
     declarations = "".join(
         f'<!ENTITY {name} "{_entity_text(values[name.lower()])}">' for name in sorted(names)
@@ -51,7 +51,7 @@ def parse_document(data: bytes, place: str, circumstances: Circumstances) -> etr
         # the declarations are on the first line, so that lines keep their numbers
         return etree.fromstring(f"<!DOCTYPE rocks [{declarations}]>{text}", parser)
     except etree.XMLSyntaxError as error:
-        raise StateError(_explain(error, place, values, circumstances.missing)) from None
+        raise StateError(_explain(error, place, values, context.missing)) from None
 
 
 def attribute(element: etree._Element, name: str, default: str = "") -> str:
@@ -69,7 +69,7 @@ def selection_of(element: etree._Element) -> Selection:
     )
 
 
-def refuse_others(element: etree._Element, known: frozenset[str], place: str) -> None:
+def check_known_attributes(element: etree._Element, known: frozenset[str], place: str) -> None:
     """StateError for an attribute of the tag that means nothing here."""
     for name in map(str, element.keys()):
         if name not in known:

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 from rocks.errors import StateError
 from rocks.graph.conditions import read_condition
-from rocks.graph.document import REMARKS, attribute, parse_document, refuse_others, selection_of, where
-from rocks.graph.records import Circumstances, Edge, Graph, Order, Selection
+from rocks.graph.document import (
+    REMARKS,
+    attribute,
+    check_known_attributes,
+    parse_document,
+    selection_of,
+    where,
+)
+from rocks.graph.records import Edge, Graph, HostContext, Order, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
 _SELECTING = frozenset(("arch", "os", "release", "cond"))
-_NOBODY = Circumstances({}, {}, {})
+_NOBODY = HostContext({}, {}, {})
 """Graph files are the same for all hosts: they have no entities."""
 
 
@@ -34,11 +41,11 @@ def read_graph(files: Iterable[tuple[str, bytes]]) -> Graph:
 
 def _read_rule(element: etree._Element, place: str, edges: list[Edge], orders: list[Order]) -> None:
     if element.tag == "edge":
-        refuse_others(element, _SELECTING | {"from", "to"}, place)
+        check_known_attributes(element, _SELECTING | {"from", "to"}, place)
         for parent, child, selections in _pairs(element, "from", "to", place):
             edges.append(Edge(parent, child, selections, place))
     elif element.tag == "order":
-        refuse_others(element, _SELECTING | {"head", "tail", "gen"}, place)
+        check_known_attributes(element, _SELECTING | {"head", "tail", "gen"}, place)
         generator = attribute(element, "gen")
         for head, tail, selections in _pairs(element, "head", "tail", place):
             orders.append(Order(head, tail, generator, selections, place))
@@ -67,7 +74,7 @@ def _pairs(
         name = (child.text or "").strip()
         if child.tag != wanted or not name or len(child):
             raise StateError(f"{where(child, place)}: here <{wanted}>NAME</{wanted}> is needed")
-        refuse_others(child, _SELECTING, place)
+        check_known_attributes(child, _SELECTING, place)
         pair = (given[known], name) if known == first else (name, given[known])
         yield *pair, (own, _selection(child, place))
 

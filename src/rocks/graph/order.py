@@ -12,14 +12,14 @@ from rocks.graph.records import HEAD, TAIL
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rocks.graph.records import Circumstances, Edge, Order
+    from rocks.graph.records import Edge, HostContext, Order
 
 
-def reached_nodes(edges: Iterable[Edge], root: str, circumstances: Circumstances) -> list[str]:
+def reached_nodes(edges: Iterable[Edge], root: str, context: HostContext) -> list[str]:
     """The nodes that the root includes, itself first, each once, in the order in which a walk in depth finds them."""
     children: dict[str, list[str]] = {}
     for edge in edges:
-        if is_meant(edge.selections, circumstances):
+        if is_meant(edge.selections, context):
             children.setdefault(edge.parent, []).append(edge.child)
     found: dict[str, None] = {}
     waiting = [root]
@@ -32,7 +32,7 @@ def reached_nodes(edges: Iterable[Edge], root: str, circumstances: Circumstances
 
 
 def ordered_nodes(
-    names: Collection[str], orders: Iterable[Order], generator: str, circumstances: Circumstances
+    names: Collection[str], orders: Iterable[Order], generator: str, context: HostContext
 ) -> list[str]:
     """The names as the rules order them; those that no rule names come last, by name, but before what follows TAIL.
 
@@ -42,7 +42,7 @@ def ordered_nodes(
     rules = [
         (order.head, order.tail)
         for order in orders
-        if order.generator in ("", generator) and is_meant(order.selections, circumstances)
+        if order.generator in ("", generator) and is_meant(order.selections, context)
     ]
     heads: dict[str, set[str]] = {}
     tails: dict[str, set[str]] = {}

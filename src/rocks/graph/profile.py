@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rocks.graph.load import Source
-    from rocks.graph.records import Circumstances, Graph, Node
+    from rocks.graph.records import Graph, HostContext, Node
 
 
 @dataclass(frozen=True)
@@ -25,33 +25,35 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ProfileRequest:
     """For which host a profile is made, from which root of the graph, and for which kind of document."""
 
     host: str
     root: str
     generator: str
-    circumstances: Circumstances
+    context: HostContext
 
 
-def make_profile(wish: Wish, graph: Graph, files_of: Callable[[str], Sequence[Source]]) -> Profile:
+def make_profile(
+    request: ProfileRequest, graph: Graph, files_of: Callable[[str], Sequence[Source]]
+) -> Profile:
     """The host's profile. StateError for a node without a file, rules in a circle, and files with faults."""
-    reached = reached_nodes(graph.edges, wish.root, wish.circumstances)
-    names = ordered_nodes(reached, graph.orders, wish.generator, wish.circumstances)
+    reached = reached_nodes(graph.edges, request.root, request.context)
+    names = ordered_nodes(reached, graph.orders, request.generator, request.context)
     nodes: list[Node] = []
     for name in names:
         sources = files_of(name)
         if not sources:
-            raise StateError(_missing(name, wish, graph, reached))
-        nodes += [read_node(name, source.place, source.data, wish.circumstances) for source in sources]
-    return Profile(wish.host, tuple(nodes))
+            raise StateError(_missing(name, request, graph, reached))
+        nodes += [read_node(name, source.place, source.data, request.context) for source in sources]
+    return Profile(request.host, tuple(nodes))
 
 
-def _missing(name: str, wish: Wish, graph: Graph, reached: Sequence[str]) -> str:
+def _missing(name: str, request: ProfileRequest, graph: Graph, reached: Sequence[str]) -> str:
     by = [edge for edge in graph.edges if edge.child == name and edge.parent in reached]
     if not by:
         return (
-            f'cannot find node "{name}", with which the graph of host {wish.host} begins; '
+            f'cannot find node "{name}", with which the graph of host {request.host} begins; '
             "the host's appliance names it, see rocks list appliance"
         )
     return f'cannot find node "{name}", which {by[0].parent} includes by {by[0].place}; its roll must bring {name}.xml'

@@ -53,7 +53,7 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class HostContext:
     """A host as graph and node files see it: its attributes, and entities besides.
 
     `missing` says of a name why this host has no such entity.

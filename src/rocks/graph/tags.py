@@ -15,8 +15,8 @@ from rocks.graph.conditions import is_meant
 from rocks.graph.document import (
     REMARKS,
     attribute,
+    check_known_attributes,
     parse_document,
-    refuse_others,
     selection_of,
     tag_of,
     where,
@@ -28,7 +28,7 @@ from rocks.graph.variables import VARIABLE_ATTRIBUTES, Variables
 if TYPE_CHECKING:
     from lxml import etree
 
-    from rocks.graph.records import Circumstances
+    from rocks.graph.records import HostContext
 
 _SELECTING = frozenset(("arch", "os", "release", "cond"))
 _ROOT_ATTRIBUTES = _SELECTING | {"roll", "interface"}
@@ -38,15 +38,15 @@ _PHASES = frozenset(("pre", "post", "reconfigure"))
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9@^][A-Za-z0-9 @^+._:-]*", re.ASCII)
 
 
-def read_node(name: str, place: str, data: bytes, circumstances: Circumstances) -> Node:
+def read_node(name: str, place: str, data: bytes, context: HostContext) -> Node:
     """The node `name` of the file at `place`. StateError, with file and line, for what the language does not have."""
-    root = parse_document(data, place, circumstances)
+    root = parse_document(data, place, context)
     if root.tag == "jumpstart":
         raise StateError(f"{place} is for SunOS (<jumpstart>), which this system does not install")
     if root.tag != "kickstart":
         raise StateError(f"{place} is no node file: its root is <{root.tag}> and not <kickstart>")
-    refuse_others(root, _ROOT_ATTRIBUTES, place)
-    reader = _Reader(name, place, circumstances)
+    check_known_attributes(root, _ROOT_ATTRIBUTES, place)
+    reader = _Reader(name, place, context)
     if reader.is_wanted(root):
         for element in root:
             reader.read(element)
@@ -56,9 +56,9 @@ def read_node(name: str, place: str, data: bytes, circumstances: Circumstances) 
 class _Reader:
     """Goes through one file, keeping its variables."""
 
-    def __init__(self, name: str, place: str, circumstances: Circumstances) -> None:
-        self._name, self._place, self._circumstances = name, place, circumstances
-        self._variables = Variables(circumstances.entities)
+    def __init__(self, name: str, place: str, context: HostContext) -> None:
+        self._name, self._place, self._circumstances = name, place, context
+        self._variables = Variables(context.entities)
         self._packages: list[Package] = []
         self._sections: list[Section] = []
         self._directives: list[tuple[str, str]] = []
@@ -99,7 +99,7 @@ class _Reader:
 
     def _section(self, element: etree._Element) -> None:
         more = {"configure": {"phase"}, "boot": {"order"}}.get(str(element.tag), set())
-        refuse_others(element, _SECTION_ATTRIBUTES | more, self._place)
+        check_known_attributes(element, _SECTION_ATTRIBUTES | more, self._place)
         when = self._when(element)
         if when is None:
             return
@@ -143,7 +143,7 @@ class _Reader:
         return _joined(parts)
 
     def _file(self, element: etree._Element) -> File:
-        refuse_others(element, _SELECTING | FILE_ATTRIBUTES, self._place)
+        check_known_attributes(element, _SELECTING | FILE_ATTRIBUTES, self._place)
         try:
             return read_file(element, self._text(element))
         except StateError as error:
@@ -159,7 +159,7 @@ class _Reader:
 
     def _variable(self, element: etree._Element) -> str:
         """Keep the variable's value, or give it."""
-        refuse_others(element, _SELECTING | VARIABLE_ATTRIBUTES, self._place)
+        check_known_attributes(element, _SELECTING | VARIABLE_ATTRIBUTES, self._place)
         if not self.is_wanted(element):
             return ""
         try:
@@ -168,7 +168,7 @@ class _Reader:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 
     def _package(self, element: etree._Element) -> Package:
-        refuse_others(element, _SELECTING | {"type", "disable", "roll", "file"}, self._place)
+        check_known_attributes(element, _SELECTING | {"type", "disable", "roll", "file"}, self._place)
         name = self._text(element).strip()
         if not _PACKAGE_NAME.fullmatch(name):
             raise StateError(f"{where(element, self._place)}: {name!r} is no name of a package")

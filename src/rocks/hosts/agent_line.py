@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rocks.clock import Deadline
 from rocks.errors import HostError
-from rocks.wire.envelope import MAXIMUM_LINE_BYTES, shown_bytes
+from rocks.wire.envelope import MAXIMUM_LINE_BYTES, printable_bytes
 
 _NOT_STARTED = (126, 127)
 
@@ -21,7 +21,7 @@ class Stream(Protocol):
     def receive(self, deadline: Deadline) -> bytes:
         """Some bytes, none at the end. TimeoutError at the deadline, OSError when the connection is gone."""
 
-    def farewell(self) -> tuple[int | None, bytes]:
+    def exit_information(self) -> tuple[int | None, bytes]:
         """After the end: the agent's exit status where it is known, and what it wrote on standard error."""
 
     def close(self) -> None:
@@ -82,11 +82,11 @@ class AgentLine:
         return line
 
     def _ended(self, words: bytes) -> HostError:
-        exit_status, said = self._stream.farewell()
+        exit_status, said = self._stream.exit_information()
         self.close()
         status = "" if exit_status is None else f" with exit status {exit_status}"
         last = (bytes(self._read) or said or words).strip().splitlines()[-1:]
-        says = f", saying {shown_bytes(last[0], 200)}" if last else ""
+        says = f", saying {printable_bytes(last[0], 200)}" if last else ""
         if exit_status in _NOT_STARTED:
             return NoAgentError(f"host {self._name} has no agent that starts{says}")
         return HostError(f"the agent on host {self._name} ended{status} without an answer{says}")
@@ -95,5 +95,5 @@ class AgentLine:
         self.close()
         return HostError(
             f"the agent on host {self._name} sent more than {MAXIMUM_LINE_BYTES} bytes without an end of "
-            f"line, beginning with {shown_bytes(bytes(self._read[:80]))}"
+            f"line, beginning with {printable_bytes(bytes(self._read[:80]))}"
         )

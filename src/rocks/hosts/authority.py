@@ -20,7 +20,7 @@ from typing import NamedTuple
 from rocks.clock import utc_now
 from rocks.errors import HostError, StateError, UserError
 from rocks.hosts import x509
-from rocks.hosts.x509 import Pair, Shown, Wanted
+from rocks.hosts.x509 import CertificateInfo, CertificateSpec, Pair
 
 AUTHORITY_FOLDER = "/etc/rocks/pki/authority"
 _FOLDERS = ("nodes", "old", "carried")
@@ -28,7 +28,7 @@ LONGEST_NAME = 64
 """X.520's bound for a common name."""
 
 
-class Carried(NamedTuple):
+class CertificateBundle(NamedTuple):
     """What a node gets: its certificate with its key, the authority's certificate, the list of revoked ones; PEM."""
 
     pair: bytes
@@ -53,7 +53,7 @@ class Authority:
             _write(self._folder / "ca.crt", pair.certificate)
             return True
 
-    def issue(self, wanted: Wanted) -> Shown:
+    def issue(self, wanted: CertificateSpec) -> CertificateInfo:
         """A new certificate with a new key for a node. One it had before stays good until `settle` or `revoke`.
 
         UserError for a name that no certificate can carry.
@@ -70,7 +70,7 @@ class Authority:
             _write(newest, pair.certificate + pair.key)
             return x509.read_certificate(pair.certificate)
 
-    def settle(self, node: str) -> list[Shown]:
+    def settle(self, node: str) -> list[CertificateInfo]:
         """The node has its newest certificate: revoke the one before it. Returns what was revoked."""
         with self._locked():
             serial = _read(self._newest(node)).serial_text
@@ -78,7 +78,7 @@ class Authority:
             old = self._old(node)
             return self._revoke([old] if old.exists() else [])
 
-    def revoke(self, node: str) -> list[Shown]:
+    def revoke(self, node: str) -> list[CertificateInfo]:
         """Revoke all that the node has and forget its keys. Returns what was revoked, nothing when it had none."""
         if not self._newest(node).exists() and not self._old(node).exists():
             return []
@@ -87,12 +87,12 @@ class Authority:
             (self._folder / "carried" / node).unlink(missing_ok=True)
             return revoked
 
-    def certificates(self) -> dict[str, Shown]:
+    def certificates(self) -> dict[str, CertificateInfo]:
         """Node → its newest certificate, by name."""
         files = sorted((self._folder / "nodes").glob("*.pem"))
         return {file.stem: _read(file) for file in files}
 
-    def is_carried(self, node: str) -> bool:
+    def is_deployed(self, node: str) -> bool:
         """Whether the node has its newest certificate."""
         carried, newest = self._folder / "carried" / node, self._newest(node)
         return (
@@ -103,13 +103,13 @@ class Authority:
         """Whether the node has any certificate of ours, its newest or the one before."""
         return (self._folder / "carried" / node).exists() and self._newest(node).exists()
 
-    def carried(self, node: str) -> Carried:
+    def carried(self, node: str) -> CertificateBundle:
         """What the node needs to have. StateError when it has no certificate."""
         newest = self._newest(node)
         if not newest.exists():
             raise StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
         with self._locked():
-            return Carried(
+            return CertificateBundle(
                 newest.read_bytes(),
                 (self._folder / "ca.crt").read_bytes(),
                 (self._folder / "revoked.pem").read_bytes(),
@@ -138,7 +138,7 @@ class Authority:
             self._revoke([self._old(node)])
         newest.rename(self._old(node))
 
-    def _revoke(self, files: list[Path]) -> list[Shown]:
+    def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
         """Put the certificates on the list, then remove their files: killed in between, it is done again."""
         if not files:
             return []
@@ -168,7 +168,7 @@ class Authority:
             os.close(handle)
 
 
-def _read(file: Path) -> Shown:
+def _read(file: Path) -> CertificateInfo:
     try:
         return x509.read_certificate(file.read_bytes())
     except ValueError as error:

@@ -15,9 +15,9 @@ from rocks.errors import BugError, RocksError
 from rocks.hosts.connection import Connection, DownError
 from rocks.hosts.known_hosts import HostKey, read_known_hosts
 from rocks.hosts.local import LocalConnection
+from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.session import Session
 from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.hosts.spread import spread
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.request import Reply, Request
 
@@ -68,7 +68,7 @@ class Fleet:
         """Begin to connect to these hosts and return at once; `call` then finds what came of it."""
         jobs = {name: self._sessions[name].warm_up for name in names}
         # nobody listens: the threads go on, and `call` finds what they leave in the sessions
-        spread(jobs, threads=self._settings.threads, deadline_seconds=dict.fromkeys(jobs))
+        run_parallel(jobs, threads=self._settings.threads, deadline_seconds=dict.fromkeys(jobs))
 
     @property
     def names(self) -> frozenset[str]:
@@ -84,7 +84,7 @@ class Fleet:
         connect and login deadlines and its call's own deadline, or within `limit_seconds` for all of it.
         """
         jobs = {name: partial(self._session(name).ask, request) for name, request in requests.items()}
-        return spread(
+        return run_parallel(
             jobs,
             threads=self._settings.threads,
             deadline_seconds={
@@ -108,7 +108,7 @@ class Fleet:
         """
         jobs = {name: partial(self._run, name, command, timeout_seconds or None) for name in hosts}
         most = self._opening_seconds() + timeout_seconds if timeout_seconds else None
-        for name, result in spread(
+        for name, result in run_parallel(
             jobs, threads=threads, deadline_seconds=dict.fromkeys(jobs, most), delay_seconds=delay_seconds
         ):
             yield result if isinstance(result, CommandResult) else _failed(name, result)

@@ -67,7 +67,7 @@ class _PipeStream:
         _wait(self._output.fileno(), select.POLLIN, deadline)
         return os.read(self._output.fileno(), _CHUNK_BYTES)
 
-    def farewell(self) -> tuple[int | None, bytes]:
+    def exit_information(self) -> tuple[int | None, bytes]:
         deadline = Deadline(_FAREWELL_SECONDS)
         while self._process.poll() is None and not deadline.passed():
             wait_seconds(0.01)

@@ -195,7 +195,7 @@ class _ChannelStream:
         self._channel.settimeout(some_seconds(deadline))
         return self._channel.recv(_CHUNK_BYTES)
 
-    def farewell(self) -> tuple[int | None, bytes]:
+    def exit_information(self) -> tuple[int | None, bytes]:
         self._channel.status_event.wait(1.0)
         self._channel.settimeout(0.2)
         said = b""

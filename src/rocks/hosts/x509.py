@@ -28,7 +28,7 @@ class Pair(NamedTuple):
     key: bytes
 
 
-class Shown(NamedTuple):
+class CertificateInfo(NamedTuple):
     """What a certificate says: the node, its serial number, and when it begins and ends, in UTC."""
 
     node: str
@@ -42,7 +42,7 @@ class Shown(NamedTuple):
         return f"{self.serial:x}"
 
 
-class Wanted(NamedTuple):
+class CertificateSpec(NamedTuple):
     """What a new certificate shall say.
 
     `names` and `addresses` are those under which the node is reached. A certificate for a service only
@@ -70,7 +70,7 @@ def make_authority(name: str, now: datetime) -> Pair:
     return Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
-def sign(authority: Pair, wanted: Wanted, now: datetime) -> Pair:
+def sign(authority: Pair, wanted: CertificateSpec, now: datetime) -> Pair:
     """A certificate with a key of its own, for `wanted.days`, never longer than the authority's."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = _load_key(authority.key)
@@ -112,13 +112,13 @@ def make_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]], 
     return builder.sign(_load_key(authority.key), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def read_certificate(pem: bytes) -> Shown:
+def read_certificate(pem: bytes) -> CertificateInfo:
     """What a certificate says. ValueError when it is none."""
     certificate = x509.load_pem_x509_certificate(pem)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     node = str(names[0].value) if names else ""
     begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return Shown(node, certificate.serial_number, begins, expires)
+    return CertificateInfo(node, certificate.serial_number, begins, expires)
 
 
 def read_revoked_list(pem: bytes) -> list[tuple[int, datetime]]:
@@ -156,7 +156,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternatives(wanted: Wanted) -> list[x509.GeneralName]:
+def _alternatives(wanted: CertificateSpec) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys(wanted.names)]
     addresses = dict.fromkeys(wanted.addresses)
     return [*names, *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)]

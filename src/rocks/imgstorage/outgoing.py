@@ -8,7 +8,7 @@ from typing import Callable, Collection, Optional, Sequence
 
 from rocks.errors import BusyError, RocksError
 from rocks.imgstorage.bus import Bus, Kind, Message, send_waiting
-from rocks.imgstorage.store.file import Letter, StoreFile
+from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 
 _log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ _AGAIN_SECONDS = 5.0
 BROKER_SECONDS = 15.0
 """How long a daemon's start waits for the broker."""
 
-Lost = Callable[[Letter, RocksError], None]
+Lost = Callable[[OutboxMessage, RocksError], None]
 """Is told of a message that nobody will ever get."""
 
 
@@ -42,14 +42,14 @@ class StoredOutbox:
 
     def failed(self, message_id: str, why: RocksError) -> None:
         """It cannot be delivered."""
-        letter: Optional[Letter] = self._store.letter(message_id)
+        letter: Optional[OutboxMessage] = self._store.letter(message_id)
         self._store.sent(message_id)
         if letter is not None:
             _log.warning("a message to %s is lost: %s", letter.destination, why)
             self._lost(letter, why)
 
 
-class Postman:
+class OutboxSender:
     """Sends what is in the store, whenever there may be something, and again while the broker is away."""
 
     def __init__(self, bus: Bus, store: StoreFile, lost: Lost, posted: threading.Event) -> None:

@@ -10,7 +10,7 @@ from rocks.cluster.vm_network import long_vlan_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rocks.wire.links import LinkWanted
+    from rocks.wire.links import LinkSpec
 
 _SILENT = (
     ("ipv6", "disable_ipv6", 1),
@@ -22,12 +22,12 @@ _SILENT = (
 """As `devices.links` has it: the host takes no part in its guests' network."""
 
 
-def vlan_lines(links: Iterable[LinkWanted]) -> list[str]:
+def vlan_lines(links: Iterable[LinkSpec]) -> list[str]:
     """A line for each device, which makes it unless it is there; one with a shortened name tells the long one."""
     return [_line(link) for link in links]
 
 
-def _line(link: LinkWanted) -> str:
+def _line(link: LinkSpec) -> str:
     device = shlex.quote(link.device)
     if link.parent is None:
         make = f"ip link add {device} type bridge"
@@ -44,6 +44,6 @@ def _line(link: LinkWanted) -> str:
     return line + _long_name(link)
 
 
-def _long_name(link: LinkWanted) -> str:
+def _long_name(link: LinkSpec) -> str:
     long = long_vlan_name(link.parent, link.vlan) if link.parent is not None else link.device
     return "" if long == link.device else f"  # {long}"

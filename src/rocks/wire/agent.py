@@ -18,12 +18,12 @@ from rocks.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
-from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionWanted
-from rocks.wire.links import LinkKind, LinkWanted
+from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec
+from rocks.wire.links import LinkKind, LinkSpec
 from rocks.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.wire.request import Request
 
-__all__ = ["AgentError", "LinkKind", "LinkWanted"]
+__all__ = ["AgentError", "LinkKind", "LinkSpec"]
 
 DiskFormat = Literal["raw", "qcow2"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
@@ -31,7 +31,7 @@ AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "c
 
 
 @dataclass(frozen=True)
-class DiskWanted:
+class DiskSpec:
     """A disk that must be there: an image, made when absent and never over an existing one, or a device."""
 
     path: str
@@ -41,7 +41,7 @@ class DiskWanted:
 
 
 @dataclass(frozen=True)
-class FunctionWanted:
+class VfSpec:
     """Virtual function `number`, from 0, of the network adapter `device`, as a guest is to find it.
 
     `count` functions are made where there are none yet. `vlan` 0 leaves frames untagged. With `checks_source` the
@@ -72,12 +72,12 @@ class StartDomain:
     name: str
     token: int
     xml: str
-    disks: Tuple[DiskWanted, ...] = ()
-    links: Tuple[LinkWanted, ...] = ()
+    disks: Tuple[DiskSpec, ...] = ()
+    links: Tuple[LinkSpec, ...] = ()
     autostart: bool = False
     assumed_state: Optional[AssumedState] = None
-    partition: Optional[PartitionWanted] = None
-    functions: Tuple[FunctionWanted, ...] = ()
+    partition: Optional[PartitionSpec] = None
+    functions: Tuple[VfSpec, ...] = ()
 
 
 @tagged
@@ -93,7 +93,7 @@ class StopDomain:
     token: Optional[int] = None
     action: StopAction = "poweroff"
     deadline_seconds: int = 60
-    links: Tuple[LinkWanted, ...] = ()
+    links: Tuple[LinkSpec, ...] = ()
 
 
 @tagged
@@ -123,11 +123,11 @@ class ForgetDomain:
     token: Optional[int] = None
 
 
-Deed = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain]
+Operation = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain]
 
 
 @dataclass(frozen=True)
-class DeedOutcome:
+class OperationOutcome:
     """How one deed ended. `changed` is False when all was as wanted before; `notes` are for the person."""
 
     name: str
@@ -140,14 +140,14 @@ class DeedOutcome:
 class PerformReply:
     """One outcome for each deed, in the order of the deeds."""
 
-    outcomes: Tuple[DeedOutcome, ...]
+    outcomes: Tuple[OperationOutcome, ...]
 
 
 @dataclass(frozen=True)
 class PerformRequest(Request[PerformReply]):
     """Do these deeds: those of one name in order, and no failed one stops those of other names."""
 
-    deeds: Tuple[Deed, ...]
+    operations: Tuple[Operation, ...]
 
 
 class Call(NamedTuple):
@@ -189,13 +189,13 @@ def reply_deadline_seconds(request: Request[Any]) -> float:
     """How long to wait for this request's reply: its row's deadline, and what its own deeds wait for."""
     deadline_seconds = call_of(request).deadline_seconds
     if isinstance(request, PerformRequest):
-        deadline_seconds += sum(_waiting_seconds(deed) for deed in request.deeds)
+        deadline_seconds += sum(_waiting_seconds(operation) for operation in request.operations)
     return deadline_seconds
 
 
-def _waiting_seconds(deed: Deed) -> float:
-    if isinstance(deed, StopDomain) and deed.action == "shutdown":
-        return deed.deadline_seconds
-    if isinstance(deed, StartDomain):
-        return 5.0 if deed.partition is None else 20.0
+def _waiting_seconds(operation: Operation) -> float:
+    if isinstance(operation, StopDomain) and operation.action == "shutdown":
+        return operation.deadline_seconds
+    if isinstance(operation, StartDomain):
+        return 5.0 if operation.partition is None else 20.0
     return 1.0

@@ -114,9 +114,9 @@ def _object(line: bytes, what: str) -> Dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise IncoherentError(f"the {what} is no JSON: {shown_bytes(line)}") from None
+        raise IncoherentError(f"the {what} is no JSON: {printable_bytes(line)}") from None
     if not isinstance(value, dict):
-        raise IncoherentError(f"the {what} is no JSON object: {shown_bytes(line)}")
+        raise IncoherentError(f"the {what} is no JSON object: {printable_bytes(line)}")
     return value
 
 
@@ -129,7 +129,7 @@ def _only_keys(envelope: Dict[str, Any], keys: tuple[str, ...], what: str) -> No
             raise IncoherentError(f"field {what}.{name[:40]}: unknown here")
 
 
-def shown_bytes(data: bytes, most_bytes: int = 60) -> str:
+def printable_bytes(data: bytes, most_bytes: int = 60) -> str:
     """The first bytes of something foreign, safe for a terminal: all but printable ASCII is escaped."""
     shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:most_bytes])
     return f"'{shown}'" + (" ..." if len(data) > most_bytes else "")

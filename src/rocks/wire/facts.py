@@ -122,12 +122,12 @@ class ProbeRequest(Request[ProbeFact]):
     again: bool = False
 
 
-FunctionUse = Literal["free", "guest", "host"]
+VfUse = Literal["free", "guest", "host"]
 """In whose hands a virtual function is: nobody's, a guest's, or the host's own."""
 
 
 @dataclass(frozen=True)
-class FunctionFact:
+class VfFact:
     """A virtual function as its adapter has it: number from 0, PCI address, what the guest in it may do.
 
     `vlan` 0: untagged. `checks_source` and `is_trusted` are None where the driver does not tell. `user` says who uses
@@ -140,7 +140,7 @@ class FunctionFact:
     vlan: int
     checks_source: Optional[bool]
     is_trusted: Optional[bool]
-    use: FunctionUse
+    use: VfUse
     user: str
 
 
@@ -154,7 +154,7 @@ class AdapterFact:
     device: str
     most: int
     problem: str
-    functions: Tuple[FunctionFact, ...]
+    functions: Tuple[VfFact, ...]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class AdapterFacts:
 
 
 @dataclass(frozen=True)
-class AdapterWanted:
+class AdapterSpec:
     """An adapter, and how many functions it is to give; 0 leaves it as it is."""
 
     device: str
@@ -176,4 +176,4 @@ class AdapterWanted:
 class AdaptersRequest(Request[AdapterFacts]):
     """Ask what the adapters' virtual functions are; with counts, have so many first."""
 
-    adapters: Tuple[AdapterWanted, ...]
+    adapters: Tuple[AdapterSpec, ...]

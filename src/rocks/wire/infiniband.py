@@ -8,12 +8,12 @@ from typing import Literal, Optional, Tuple
 from rocks.wire.request import Request
 
 KeyMembership = Literal["full", "limited"]
-FunctionDoor = Literal["index_map", "vendor", "netlink"]
+PkeyInterface = Literal["index_map", "vendor", "netlink"]
 """By what a virtual function is set: mlx4's map of key indexes, the files of mlx5's vendor driver, or netlink."""
 
 
 @dataclass(frozen=True)
-class PartitionWanted:
+class PartitionSpec:
     """What a machine's InfiniBand function is to have: its cluster's key (low 15 bits) and GUIDs of its own.
 
     `port_guid` is that of its first port. With `manager_sees_machines` the subnet manager gives keys to the function
@@ -39,7 +39,7 @@ class PortFact:
 
 
 @dataclass(frozen=True)
-class FunctionFact:
+class VfFact:
     """A virtual function: its PCI address, adapter and number there, and by what it is set.
 
     `keys`: those that its guest sees, where the host can tell; `machine`: whose it was made.
@@ -48,7 +48,7 @@ class FunctionFact:
     address: str
     device: str
     number: int
-    door: FunctionDoor
+    door: PkeyInterface
     keys: Optional[Tuple[int, ...]]
     machine: str
 
@@ -58,12 +58,12 @@ class InfinibandFacts:
     """All of it, and `departures`: where the kernel's files are not as its documents say."""
 
     ports: Tuple[PortFact, ...]
-    functions: Tuple[FunctionFact, ...]
+    functions: Tuple[VfFact, ...]
     departures: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class InfinibandRequest(Request[InfinibandFacts]):
-    """Look at the adapters. With `tried_function` that free function is written to, read back, and put back."""
+    """Look at the adapters. With `tried_vf` that free function is written to, read back, and put back."""
 
-    tried_function: str = ""
+    tried_vf: str = ""

@@ -9,7 +9,7 @@ LinkKind = Literal["vlan", "local_bridge", "site_bridge", "site_device"]
 
 
 @dataclass(frozen=True)
-class LinkWanted:
+class LinkSpec:
     """A network device that guests hang on: an 802.1Q device over `parent`, or a bridge without uplink.
 
     The bridge has no parent. `mtu` None leaves what the kernel gives it. A `site_bridge` or `site_device` is not ours:

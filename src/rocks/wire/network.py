@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional, Tuple
 
 from rocks.wire.errors import AgentError
-from rocks.wire.links import LinkWanted
+from rocks.wire.links import LinkSpec
 from rocks.wire.request import Request
 
 FilterState = Literal["on", "off", "missing", "adapter"]
@@ -62,7 +62,7 @@ class LinkPlan:
     """The network devices that a machine needs on its host."""
 
     name: str
-    links: Tuple[LinkWanted, ...]
+    links: Tuple[LinkSpec, ...]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import pytest
 
-from rocks.devices.fake.functions import FakeFunctions
-from rocks.devices.function_steps import FunctionSteps
+from rocks.devices.sriov.driver import VfDriver
+from rocks.devices.sriov.fake import FakeVfs
 
 ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
 """One with functions, and one without."""
@@ -30,10 +30,10 @@ _MOST_SECONDS = 30.0
 _HOLD = "import os, sys, time; os.open(sys.argv[1], os.O_RDWR); print(); sys.stdout.flush(); time.sleep(600)"
 
 
-class FunctionWorld(Protocol):
+class VfWorld(Protocol):
     """What a case may do to the host."""
 
-    steps: FunctionSteps
+    driver: VfDriver
 
     def set_up(self, is_up: bool) -> None:
         """Take the adapter down, or bring it up."""
@@ -57,14 +57,14 @@ class FunctionWorld(Protocol):
         """The functions go, and what was set in them."""
 
 
-class FakeFunctionWorld:
+class FakeVfWorld:
     """In memory."""
 
     def __init__(self) -> None:
-        self.fake = FakeFunctions()
+        self.fake = FakeVfs()
         self.fake.add(ADAPTER)
         self.fake.add(PLAIN_ADAPTER, most=0)
-        self.steps: FunctionSteps = self.fake
+        self.driver: VfDriver = self.fake
 
     def set_up(self, is_up: bool) -> None:
         self.fake.adapters[ADAPTER] = self.fake.adapters[ADAPTER]._replace(is_up=is_up)
@@ -88,13 +88,13 @@ class FakeFunctionWorld:
         self.fake.adapters[ADAPTER] = self.fake.adapters[ADAPTER]._replace(functions=())
 
 
-class RealFunctionWorld:
+class RealVfWorld:
     """A machine of the lab, whose trunk is an igb behind an IOMMU."""
 
     def __init__(self) -> None:
-        from rocks.devices.functions import Functions
+        from rocks.devices.sriov.vfs import Vfs
 
-        self.steps: FunctionSteps = Functions()
+        self.driver: VfDriver = Vfs()
         self._own = Path("/sys/class/net") / ADAPTER / "device"
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -158,9 +158,9 @@ class RealFunctionWorld:
 
 
 @contextmanager
-def open_world(kind: str) -> Iterator[FunctionWorld]:
+def open_world(kind: str) -> Iterator[VfWorld]:
     """The host with its adapter up and without functions, before and after."""
-    world: FunctionWorld = FakeFunctionWorld() if kind == "fake" else RealFunctionWorld()
+    world: VfWorld = FakeVfWorld() if kind == "fake" else RealVfWorld()
     world.boot()
     world.set_up(True)
     try:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rocks.clock import Deadline
-from rocks.devices.mapping_ioctl import (
+from rocks.devices.device_mapper.dm_devices import DmDevices
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.device_mapper.ioctl import (
     DEV_CREATE,
     DEV_REMOVE,
     DEV_SUSPEND,
@@ -20,11 +22,9 @@ from rocks.devices.mapping_ioctl import (
     Control,
     Target,
 )
-from rocks.devices.mapping_rules import UUID_PREFIX
-from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.mapping_tables import Linear, Table, kernel_words
-from rocks.devices.mappings import Mappings
-from rocks.devices.pool_tool import zfs_when_free
+from rocks.devices.device_mapper.rules import UUID_PREFIX
+from rocks.devices.device_mapper.tables import Linear, Table, kernel_words
+from rocks.devices.zfs.tool import zfs_when_free
 from rocks.process import run_checked
 from tests.contract.devices.mapping_worlds import POOL, PREFIX
 
@@ -36,7 +36,7 @@ class RealWorld:
     """The kernel's device-mapper; volumes are ZFS's, for loop devices and files would bring a cache of their own."""
 
     def __init__(self) -> None:
-        self.mappings: MappingSteps = Mappings()
+        self.mappings: DmDriver = DmDevices()
         self._volumes: list[str] = []
         self._opened: dict[str, int] = {}
         self._restless: tuple[str, threading.Thread] | None = None

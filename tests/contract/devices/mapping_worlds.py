@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rocks.devices.fake.mappings import FakeMappings
-from rocks.devices.mapping_rules import UUID_PREFIX
-from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.mapping_tables import Linear, Table
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.devices.device_mapper.rules import UUID_PREFIX
+from rocks.devices.device_mapper.tables import Linear, Table
 
 SECTORS_PER_MB = 2048
 POOL = "vmpool"
@@ -17,7 +17,7 @@ PREFIX = "contract-mapping-"
 class World(Protocol):
     """A host's device-mapper, its volumes, and what guests and others do to them."""
 
-    mappings: MappingSteps
+    mappings: DmDriver
 
     def volume(self, name: str, size_mb: int) -> str:
         """A new, empty volume; returns its path."""
@@ -69,8 +69,8 @@ class FakeWorld:
     """Device-mapper in memory."""
 
     def __init__(self) -> None:
-        self.fake = FakeMappings()
-        self.mappings: MappingSteps = self.fake
+        self.fake = FakeDmDevices()
+        self.mappings: DmDriver = self.fake
         self.write = self.fake.write
         self.read_chunk = self.fake.read_chunk
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rocks.clock import Deadline
-from rocks.devices.fake.pools import FakePools
-from rocks.devices.pool_facts import SnapshotFact
-from rocks.devices.pool_steps import PoolSteps, Transfer
-from rocks.devices.pool_tool import zfs_when_free
+from rocks.devices.zfs.driver import PoolDriver, Transfer
+from rocks.devices.zfs.facts import SnapshotFact
+from rocks.devices.zfs.fake.pools import FakePools
+from rocks.devices.zfs.tool import zfs_when_free
 from rocks.process import run, run_checked
 
 BLOCK = 16384
@@ -25,7 +25,7 @@ _ELSEWHERE_BYTES = 512 * MIB
 class World(Protocol):
     """A file system `here` with nothing in it, and what others than we do with volumes below it."""
 
-    pools: PoolSteps
+    pools: PoolDriver
     verbs: Any
     here: str
 
@@ -53,7 +53,7 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.fake = FakePools({"tank": 8 * 1024 * MIB, "elsewhere": 8 * 1024 * MIB})
-        self.pools: PoolSteps = self.fake
+        self.pools: PoolDriver = self.fake
         self.verbs: Any = self.fake.fake
         self.here = "tank/contract"
         self.fake.add_file_system(self.here)
@@ -81,11 +81,11 @@ class RealWorld:
     """Below a file system of its own in the first pool of this machine."""
 
     def __init__(self) -> None:
-        from rocks.devices.pools import Pools
+        from rocks.devices.zfs.pools import Pools
 
         pool = run_checked(["zpool", "list", "-H", "-o", "name"], deadline_seconds=_SECONDS).text.split()[0]
         real = Pools()
-        self.pools: PoolSteps = real
+        self.pools: PoolDriver = real
         self.verbs: Any = real._verbs
         self.here = f"{pool}/contract-{os.getpid()}"
         self._open: dict[str, int] = {}

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-from rocks.devices.fake.sessions import FakeSessions
-from rocks.devices.session_steps import SessionFact, SessionSteps, SessionWanted
-from rocks.devices.target_steps import ExportWanted
+from rocks.devices.iscsi_initiator.driver import SessionDriver, SessionFact, SessionSpec
+from rocks.devices.iscsi_initiator.fake import FakeSessions
+from rocks.devices.iscsi_target.driver import ExportSpec
 from rocks.errors import RocksError
 from rocks.process import run, run_checked
 from tests.contract.devices.target_world import (
@@ -20,9 +20,9 @@ from tests.contract.devices.target_world import (
     FakeWorld,
     RealWorld,
     World,
+    export_spec,
     open_world,
     wait_until,
-    wanted_export,
 )
 
 _RECORDS = Path("/etc/iscsi/nodes")
@@ -32,7 +32,7 @@ class HostWorld(Protocol):
     """A host beside its NAS."""
 
     nas: World
-    sessions: SessionSteps
+    sessions: SessionDriver
 
     def can_read(self, device_path: str) -> bool:
         """Whether the disk can be read."""
@@ -55,7 +55,7 @@ class HostWorld(Protocol):
     def detach(self, fact: SessionFact) -> None:
         """The disk is no longer attached, but the session is there."""
 
-    def leave_record(self, wanted: SessionWanted) -> None:
+    def leave_record(self, wanted: SessionSpec) -> None:
         """A login that was cut off at its beginning has left a node record with other settings."""
 
     def has_record(self, target: str) -> bool:
@@ -78,7 +78,7 @@ class FakeHostWorld:
         self.nas: World = nas
         self._nas = nas.fake
         self.fake = FakeSessions(nas.fake)
-        self.sessions: SessionSteps = self.fake
+        self.sessions: SessionDriver = self.fake
 
     def can_read(self, device_path: str) -> bool:
         return any(fact.device_path == device_path for fact in self.sessions.read_sessions())
@@ -104,7 +104,7 @@ class FakeHostWorld:
     def detach(self, fact: SessionFact) -> None:
         self.fake.detach(fact.target)
 
-    def leave_record(self, wanted: SessionWanted) -> None:
+    def leave_record(self, wanted: SessionSpec) -> None:
         self.fake.records.add(wanted.target)
 
     def has_record(self, target: str) -> bool:
@@ -124,10 +124,10 @@ class RealHostWorld:
     """open-iscsi of this machine; the NAS is away when loopback is down."""
 
     def __init__(self, nas: RealWorld) -> None:
-        from rocks.devices.sessions import Sessions
+        from rocks.devices.iscsi_initiator.sessions import Sessions
 
         self.nas: World = nas
-        self.sessions: SessionSteps = Sessions()
+        self.sessions: SessionDriver = Sessions()
         self._open: dict[str, int] = {}
 
     def clean(self) -> None:
@@ -162,7 +162,7 @@ class RealHostWorld:
     def detach(self, fact: SessionFact) -> None:
         Path(f"/sys/block/{fact.disk}/device/delete").write_text("1")
 
-    def leave_record(self, wanted: SessionWanted) -> None:
+    def leave_record(self, wanted: SessionSpec) -> None:
         portal = f"{wanted.address}:{wanted.port}"
         words = [
             "iscsiadm",
@@ -221,17 +221,17 @@ def _watch_arguments(words: list[bytes], seen: set[str], ended: threading.Event)
                 seen.add(arguments.replace(b"\0", b" ").decode("utf-8", "replace"))
 
 
-def export(world: HostWorld, **changes: Any) -> SessionWanted:
+def export(world: HostWorld, **changes: Any) -> SessionSpec:
     """Have a volume exported to this host; returns what the host wants of it."""
     initiator = world.sessions.read_initiator()
-    wanted = wanted_export(world.nas, **{"initiator": initiator, **changes})
+    wanted = export_spec(world.nas, **{"initiator": initiator, **changes})
     world.nas.targets.ensure_export(wanted)
-    return wanted_session(wanted)
+    return session_spec(wanted)
 
 
-def wanted_session(wanted: ExportWanted) -> SessionWanted:
+def session_spec(wanted: ExportSpec) -> SessionSpec:
     """The session that belongs to an export."""
-    return SessionWanted(
+    return SessionSpec(
         target=wanted.target,
         address=wanted.portal_address,
         port=wanted.portal_port,

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from rocks.devices.fake.targets import FakeTargets
-from rocks.devices.target_chap import ChapSecrets
-from rocks.devices.target_names import backstore_of
-from rocks.devices.target_steps import ExportWanted, TargetSteps
-from rocks.devices.target_tree import Acl, Store, Tree, Unit
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.driver import ExportSpec, TargetDriver
+from rocks.devices.iscsi_target.fake import FakeTargets
+from rocks.devices.iscsi_target.names import backstore_of
+from rocks.devices.iscsi_target.tree import Acl, Store, Tree, Unit
 from rocks.process import run, run_checked
 
 PREFIX = "iqn.2001-04.com.contract-nas:"
@@ -37,7 +37,7 @@ real_devices = pytest.param(
 class World(Protocol):
     """A NAS with two volumes, `vm1` and `vm2`, and what others do to it."""
 
-    targets: TargetSteps
+    targets: TargetDriver
 
     def device(self, volume: str) -> str:
         """Path of a volume's device."""
@@ -61,7 +61,7 @@ class FakeWorld:
     def __init__(self) -> None:
         self.fake = FakeTargets(PREFIX)
         self.fake.devices = {self.device(volume): SIZE_BYTES for volume in ("vm1", "vm2")}
-        self.targets: TargetSteps = self.fake
+        self.targets: TargetDriver = self.fake
 
     def device(self, volume: str) -> str:
         return f"/dev/zvol/tank/contract-{volume}"
@@ -100,9 +100,9 @@ class RealWorld:
     def __init__(self) -> None:
         import rtslib_fb
 
-        from rocks.devices.targets import Targets
+        from rocks.devices.iscsi_target.targets import Targets
 
-        self.targets: TargetSteps = Targets(PREFIX)
+        self.targets: TargetDriver = Targets(PREFIX)
         self._library: Any = rtslib_fb
         self._pool = run_checked(["zpool", "list", "-H", "-o", "name"], deadline_seconds=20).text.split()[0]
 
@@ -183,7 +183,7 @@ class RealWorld:
         return finished.exit_status == 0 or "does not exist" in finished.error_text
 
 
-def wanted_export(world: World, volume: str = "vm1", epoch: int = 3, **changes: Any) -> ExportWanted:
+def export_spec(world: World, volume: str = "vm1", epoch: int = 3, **changes: Any) -> ExportSpec:
     """An export of a volume, read-only, with CHAP, with changes."""
     fields: dict[str, Any] = {
         "target": f"{PREFIX}{volume}-vol.{epoch}",
@@ -196,10 +196,10 @@ def wanted_export(world: World, volume: str = "vm1", epoch: int = 3, **changes: 
         "unit_serial": "0123456789abcdef",
         **changes,
     }
-    return ExportWanted(**fields)
+    return ExportSpec(**fields)
 
 
-def backstore(wanted: ExportWanted) -> str:
+def backstore(wanted: ExportSpec) -> str:
     """Name of its backstore."""
     return backstore_of(wanted.target)
 

@@ -20,9 +20,9 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from rocks.devices.fake.filters import FakeFilters
-from rocks.devices.filter_programs import Sender, rules_for
-from rocks.devices.filter_steps import FilterSteps, GuestDevice
+from rocks.devices.network.packet_filter.driver import FilterDriver, GuestDevice
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.devices.network.packet_filter.programs import Sender, rules_for
 from rocks.errors import StateError
 from tests.contract.devices.frames import CASES, HOST_IP, IP, IPV6, MAC, OTHER_IP, Case, arp, ipv4, udp
 
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 class World(Protocol):
     """A host with two guests' devices."""
 
-    filters: FilterSteps
+    filters: FilterDriver
 
     def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
         """The guest behind the device sends the frames; which of them get through."""
@@ -52,7 +52,7 @@ class FakeWorld:
     def __init__(self) -> None:
         self.fake = FakeFilters(addresses=(HOST_IP,))
         self.fake.missing.append("vnet9")
-        self.filters: FilterSteps = self.fake
+        self.filters: FilterDriver = self.fake
 
     def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
         return [self.fake.send(device.name, frame) for frame in frames]
@@ -65,7 +65,7 @@ class RealWorld:
         self._thread = thread
         self.run(self._build)
         self.run(self._wait_for_the_wire)
-        self.filters: FilterSteps = self.run(self._open)
+        self.filters: FilterDriver = self.run(self._open)
 
     def run(self, work: Callable[[], Result]) -> Result:
         return self._thread.submit(work).result()
@@ -74,7 +74,7 @@ class RealWorld:
         return self.run(lambda: self._send(device, frames))
 
     def _open(self) -> Any:
-        from rocks.devices.filters import Filters
+        from rocks.devices.network.packet_filter.filters import Filters
 
         world, real = self, Filters()
 

@@ -13,15 +13,15 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from rocks.devices.change import Change
-from rocks.devices.fake.links import FakeLinks
-from rocks.devices.link_rules import Link
-from rocks.devices.link_steps import LinkSteps
+from rocks.devices.network.driver import LinkDriver
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.rules import Link
 from rocks.errors import RocksError, StateError, UserError
-from rocks.wire.agent import LinkWanted
+from rocks.wire.agent import LinkSpec
 
 _NEW_NETWORK = 0x40000000
-BRIDGE = LinkWanted("pprivate.7", "local_bridge", None, 7)
-VLAN = LinkWanted("ptrunk.7", "vlan", "trunk", 7)
+BRIDGE = LinkSpec("pprivate.7", "local_bridge", None, 7)
+VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 class World(Protocol):
     """A host's network, and what others than we do in it."""
 
-    links: LinkSteps
+    links: LinkDriver
 
     def add(self, name: str, *, is_up: bool = True, mtu: int = 1500) -> None:
         """A network adapter."""
@@ -55,7 +55,7 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.fake = FakeLinks()
-        self.links: LinkSteps = self.fake
+        self.links: LinkDriver = self.fake
 
     def add(self, name: str, *, is_up: bool = True, mtu: int = 1500) -> None:
         self.fake.add(name, "veth", is_up=is_up, mtu=mtu)
@@ -82,20 +82,20 @@ class RealWorld:
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         from pyroute2 import IPRoute
 
-        from rocks.devices.links import Links
+        from rocks.devices.network.links import Links
 
         self._thread = thread
         self._open_route = IPRoute
         self._links = Links()
-        self.links: LinkSteps = self
+        self.links: LinkDriver = self
 
     def run(self, work: Callable[[], Result]) -> Result:
         return self._thread.submit(work).result()
 
-    def ensure(self, wanted: LinkWanted) -> Change:
+    def ensure(self, wanted: LinkSpec) -> Change:
         return self.run(lambda: self._links.ensure(wanted))
 
-    def remove_if_unused(self, wanted: LinkWanted) -> Change:
+    def remove_if_unused(self, wanted: LinkSpec) -> Change:
         return self.run(lambda: self._links.remove_if_unused(wanted))
 
     def has_8021q(self) -> bool:
@@ -138,7 +138,7 @@ class RealWorld:
         return self.run(lambda: Path(f"/proc/sys/net/{family}/conf/{device}/{name}").read_text().strip())
 
     def find(self, name: str) -> Link | None:
-        from rocks.devices.links import parse_link
+        from rocks.devices.network.links import parse_link
 
         links = self._ask(lambda route: [parse_link(message) for message in route.get_links()])
         return next((link for link in links if link.name == name), None)
@@ -195,7 +195,7 @@ def test_a_bridge_of_the_hosts_own(world: World) -> None:
 def test_the_mtu_is_made_as_wanted(world: World) -> None:
     """Of a device that is there already, too."""
     assert world.links.ensure(BRIDGE).changed
-    large = LinkWanted("pprivate.7", "local_bridge", None, 7, 9000)
+    large = LinkSpec("pprivate.7", "local_bridge", None, 7, 9000)
     assert world.links.ensure(large).changed
     assert not world.links.ensure(large).changed
     made = world.find("pprivate.7")
@@ -217,10 +217,10 @@ def test_what_is_used_stays(world: World) -> None:
 def test_what_others_made_stays(world: World) -> None:
     """A device without our mark is never removed, nor one with the mark of another VLAN."""
     world.add("eth7")
-    assert not world.links.remove_if_unused(LinkWanted("eth7", "local_bridge", None, 7)).changed
+    assert not world.links.remove_if_unused(LinkSpec("eth7", "local_bridge", None, 7)).changed
     assert world.find("eth7") is not None
     world.links.ensure(BRIDGE)
-    other = LinkWanted("pprivate.7", "local_bridge", None, 8)
+    other = LinkSpec("pprivate.7", "local_bridge", None, 8)
     assert not world.links.remove_if_unused(other).changed
     with pytest.raises(
         StateError, match=r"pprivate\.7 exists on this host and is a bridge, but known as 'rocks:7'"
@@ -244,26 +244,26 @@ def test_a_parent_that_will_not_do(world: World) -> None:
         world.links.ensure(VLAN)
     world.add("eth5", mtu=1500)
     with pytest.raises(StateError, match="is to have an MTU of 9000, but eth5 below it has 1500"):
-        world.links.ensure(LinkWanted("eth5.7", "vlan", "eth5", 7, 9000))
+        world.links.ensure(LinkSpec("eth5.7", "vlan", "eth5", 7, 9000))
     assert world.find("ptrunk.7") is None and world.find("eth5.7") is None
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        LinkWanted("", "local_bridge", None, 7),
-        LinkWanted("a" * 16, "local_bridge", None, 7),
-        LinkWanted("a/b", "local_bridge", None, 7),
-        LinkWanted("a b", "local_bridge", None, 7),
-        LinkWanted("..", "local_bridge", None, 7),
-        LinkWanted("a", "vlan", "b;c", 7),
-        LinkWanted("a", "vlan", None, 7),
-        LinkWanted("a", "local_bridge", "b", 7),
-        LinkWanted("a", "vlan", "b", 0),
-        LinkWanted("a", "vlan", "b", 4095),
+        LinkSpec("", "local_bridge", None, 7),
+        LinkSpec("a" * 16, "local_bridge", None, 7),
+        LinkSpec("a/b", "local_bridge", None, 7),
+        LinkSpec("a b", "local_bridge", None, 7),
+        LinkSpec("..", "local_bridge", None, 7),
+        LinkSpec("a", "vlan", "b;c", 7),
+        LinkSpec("a", "vlan", None, 7),
+        LinkSpec("a", "local_bridge", "b", 7),
+        LinkSpec("a", "vlan", "b", 0),
+        LinkSpec("a", "vlan", "b", 4095),
     ],
 )
-def test_what_cannot_be(world: World, wanted: LinkWanted) -> None:
+def test_what_cannot_be(world: World, wanted: LinkSpec) -> None:
     """Refused before the kernel is asked anything."""
     with pytest.raises(UserError):
         world.links.ensure(wanted)
@@ -295,9 +295,9 @@ def test_another_vlan_device_of_the_same_name(world: World) -> None:
     world.add("eth5")
     world.links.ensure(VLAN)
     with pytest.raises(StateError, match="is the device of VLAN 7, not 8"):
-        world.links.ensure(LinkWanted("ptrunk.7", "vlan", "trunk", 8))
+        world.links.ensure(LinkSpec("ptrunk.7", "vlan", "trunk", 8))
     with pytest.raises(StateError, match="is a VLAN device, but not over eth5"):
-        world.links.ensure(LinkWanted("ptrunk.7", "vlan", "eth5", 7))
+        world.links.ensure(LinkSpec("ptrunk.7", "vlan", "eth5", 7))
 
 
 def test_a_vlan_that_something_else_has(world: World) -> None:
@@ -314,7 +314,7 @@ def test_a_vlan_that_something_else_has(world: World) -> None:
     with pytest.raises(
         StateError, match="trunk.8 exists on this host and is a VLAN device that this system has not"
     ):
-        world.links.ensure(LinkWanted("trunk.8", "vlan", "trunk", 8))
+        world.links.ensure(LinkSpec("trunk.8", "vlan", "trunk", 8))
 
 
 def test_one_that_was_cut_off_in_the_making_is_finished(world: World) -> None:
@@ -331,7 +331,7 @@ def test_what_nobody_plans_is_removed(world: World) -> None:
     """But for what is planned, used, or somebody else's; all are in the list."""
     world.add("eth7")
     for vlan in (7, 8, 9):
-        world.links.ensure(LinkWanted(f"p.{vlan}", "local_bridge", None, vlan))
+        world.links.ensure(LinkSpec(f"p.{vlan}", "local_bridge", None, vlan))
     world.hang_guest_on("p.9")
     assert world.links.remove_all_but({"p.7"}) == ("p.8",)
     assert {"eth7", "p.7", "p.9"} <= {link.name for link in world.links.list()}
@@ -340,7 +340,7 @@ def test_what_nobody_plans_is_removed(world: World) -> None:
 
 def test_devices_of_the_site(world: World) -> None:
     """There, up, and a bridge where one is wanted; nothing is done to them."""
-    bridge, device = LinkWanted("p.7", "site_bridge", None, 0), LinkWanted("eth7", "site_device", None, 0)
+    bridge, device = LinkSpec("p.7", "site_bridge", None, 0), LinkSpec("eth7", "site_device", None, 0)
     for wanted in (bridge, device):
         with pytest.raises(
             StateError, match=f"no network device {wanted.device}, on which the guest belongs"
@@ -349,15 +349,15 @@ def test_devices_of_the_site(world: World) -> None:
     world.add("eth7", is_up=False)
     with pytest.raises(StateError, match="eth7 of this host is down"):
         world.links.ensure(device)
-    world.links.ensure(LinkWanted("p.7", "local_bridge", None, 7))
+    world.links.ensure(LinkSpec("p.7", "local_bridge", None, 7))
     world.add("eth8")
     assert not world.links.ensure(bridge).changed
-    assert not world.links.ensure(LinkWanted("eth8", "site_device", None, 0)).changed
+    assert not world.links.ensure(LinkSpec("eth8", "site_device", None, 0)).changed
     with pytest.raises(StateError, match="eth8 of this host is no bridge"):
-        world.links.ensure(LinkWanted("eth8", "site_bridge", None, 0))
+        world.links.ensure(LinkSpec("eth8", "site_bridge", None, 0))
     assert not world.links.remove_if_unused(bridge).changed
     with pytest.raises(UserError):
-        world.links.ensure(LinkWanted("eth8", "site_device", "eth7", 0))
+        world.links.ensure(LinkSpec("eth8", "site_device", "eth7", 0))
 
 
 def test_the_host_takes_no_part(world: World) -> None:
@@ -395,7 +395,7 @@ def test_devices_that_come_and_go_while_they_are_listed() -> None:
         pytest.skip("a network namespace is made by root")
     from pyroute2 import IPRoute
 
-    from rocks.devices.links import Links
+    from rocks.devices.network.links import Links
 
     stop = threading.Event()
 
@@ -412,7 +412,7 @@ def test_devices_that_come_and_go_while_they_are_listed() -> None:
         churner = threading.Thread(target=churn)  # in the namespace of the thread that starts it
         churner.start()
         try:
-            outcomes = [Links().ensure(LinkWanted("p.2", "local_bridge", None, 2)).changed for _ in range(60)]
+            outcomes = [Links().ensure(LinkSpec("p.2", "local_bridge", None, 2)).changed for _ in range(60)]
         finally:
             stop.set()
             churner.join()

@@ -1,4 +1,4 @@
-"""Mappings, in memory and by the kernel's device-mapper (a lab machine's, over volumes of its own pool)."""
+"""Device-mapper devices, in memory and by the kernel (a lab machine's, over volumes of its own pool)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.clock import Deadline
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, Switched
+from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Switched
 from rocks.errors import BusyError, IncoherentError, StateError, UserError
 from tests.contract.devices.mapping_real_world import RealWorld
 from tests.contract.devices.mapping_worlds import FakeWorld, World

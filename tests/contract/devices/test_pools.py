@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rocks.clock import Deadline
-from rocks.devices.pool_facts import ReceiveWanted, SendWanted
+from rocks.devices.zfs.facts import ReceiveSpec, SendSpec
 from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError, ToolError, UserError
 from tests.contract.devices.pools_world import (
     BLOCK,
@@ -304,9 +304,9 @@ def test_whole_and_added(world: World) -> None:
     first = os.urandom(MIB)
     world.write(home, first)
     one = take_snapshot(world, home, "one", {"imgstore:auto": "on"})
-    whole = SendWanted(home, "one", one.guid)
+    whole = SendSpec(home, "one", one.guid)
     estimate = pools.estimate_send(whole)
-    carried = transfer(pools.start_send(whole), pools.start_receive(ReceiveWanted(seed)))
+    carried = transfer(pools.start_send(whole), pools.start_receive(ReceiveSpec(seed)))
     assert MIB < carried < 1.1 * MIB and 0.9 < estimate / carried < 1.1
     received = pools.read_history(seed).newest
     assert received is not None and (received.name, received.guid) == ("one", one.guid)
@@ -323,21 +323,21 @@ def test_whole_and_added(world: World) -> None:
         pools.ensure_renamed(seed, fact.guid, home)
     assert world.read(copy, MIB) == first
     with pytest.raises(StateError, match="is to make it"):
-        pools.start_receive(ReceiveWanted(copy))
+        pools.start_receive(ReceiveSpec(copy))
 
     pools.ensure_bookmark(home, "one", one.guid, "cursor")
     pools.ensure_snapshot_gone(home, "one", one.guid)
     world.write(home, b"2" * 512 + os.urandom(BLOCK), 5 * BLOCK)
     world.write(home, bytes(BLOCK))
     two = take_snapshot(world, home, "two")
-    added = SendWanted(home, "two", two.guid, from_bookmark="cursor", from_guid=one.guid)
+    added = SendSpec(home, "two", two.guid, from_bookmark="cursor", from_guid=one.guid)
     for wrong in (added._replace(to_guid=OTHER_GUID), added._replace(from_guid=OTHER_GUID)):
         with pytest.raises(IncoherentError):
             pools.start_send(wrong)
     for gone in (added._replace(from_bookmark="other"), added._replace(to_name="three")):
         with pytest.raises(StateError):
             pools.start_send(gone)
-    carried = transfer(pools.start_send(added), pools.start_receive(ReceiveWanted(copy, one.guid)))
+    carried = transfer(pools.start_send(added), pools.start_receive(ReceiveSpec(copy, one.guid)))
     assert 2 * BLOCK < carried < 4 * BLOCK
     assert world.read(copy, MIB) == world.read(home, MIB) != first
     again = pools.read_volume(copy)
@@ -345,19 +345,19 @@ def test_whole_and_added(world: World) -> None:
 
     # nothing of the receiver is ever undone for a stream
     three = take_snapshot(world, home, "three")
-    more = SendWanted(home, "three", three.guid, from_snapshot="two", from_guid=two.guid)
+    more = SendSpec(home, "three", three.guid, from_snapshot="two", from_guid=two.guid)
     with pytest.raises(IncoherentError, match="is not at the guid"):
-        pools.start_receive(ReceiveWanted(copy, one.guid))
+        pools.start_receive(ReceiveSpec(copy, one.guid))
     world.write(copy, b"x", 0)
     with pytest.raises(IncoherentError, match="which a stream would undo"):
-        pools.start_receive(ReceiveWanted(copy, two.guid))
+        pools.start_receive(ReceiveSpec(copy, two.guid))
     assert pools.ensure_rolled_back(copy, fact.guid, "two", two.guid).changed
-    transfer(pools.start_send(more), pools.start_receive(ReceiveWanted(copy, two.guid)))
+    transfer(pools.start_send(more), pools.start_receive(ReceiveSpec(copy, two.guid)))
     fork = take_snapshot(world, copy, "fork")
     with pytest.raises(IncoherentError, match=f"its newest snapshot is fork with {fork.guid}"):
-        pools.start_receive(ReceiveWanted(copy, three.guid))
+        pools.start_receive(ReceiveSpec(copy, three.guid))
     with pytest.raises(StateError, match="no volume"):
-        pools.start_receive(ReceiveWanted(f"{world.here}/nothing", three.guid))
+        pools.start_receive(ReceiveSpec(f"{world.here}/nothing", three.guid))
     newest = pools.read_history(home).newest
     assert newest is not None and newest.guid == three.guid
     assert not pools.ensure_volume_gone(seed, fact.guid).changed
@@ -369,26 +369,26 @@ def test_a_stream_that_is_no_good(world: World) -> None:
     pools, (home, _) = world.pools, make_volume(world, "home-vol")
     copy = f"{world.here}/copy-vol"
     one = take_snapshot(world, home, "one")
-    transfer(pools.start_send(SendWanted(home, "one", one.guid)), pools.start_receive(ReceiveWanted(copy)))
+    transfer(pools.start_send(SendSpec(home, "one", one.guid)), pools.start_receive(ReceiveSpec(copy)))
     before = pools.read_volume(copy)
-    receive = pools.start_receive(ReceiveWanted(copy, one.guid))
+    receive = pools.start_receive(ReceiveSpec(copy, one.guid))
     with contextlib.suppress(BrokenPipeError):  # ZFS reads the beginning and ends
         receive.stream.write(b"nonsense" * 1000)
     with pytest.raises(ToolError):
         receive.finish(soon())
     receive.kill()
-    wrong = pools.start_receive(ReceiveWanted(copy, one.guid))  # but a whole stream comes
-    send = pools.start_send(SendWanted(home, "one", one.guid))
+    wrong = pools.start_receive(ReceiveSpec(copy, one.guid))  # but a whole stream comes
+    send = pools.start_send(SendSpec(home, "one", one.guid))
     pump(send, wrong)
     with pytest.raises(ToolError):
         wrong.finish(soon())
     send.kill()
-    empty = pools.start_receive(ReceiveWanted(f"{world.here}/empty-vol"))
+    empty = pools.start_receive(ReceiveSpec(f"{world.here}/empty-vol"))
     with pytest.raises(ToolError):
         empty.finish(soon())
     assert pools.read_volume(copy) == before
     assert pools.read_volume(f"{world.here}/empty-vol") is None
-    unread = pools.start_send(SendWanted(home, "one", one.guid))
+    unread = pools.start_send(SendSpec(home, "one", one.guid))
     unread.kill()
     with pytest.raises(ToolError):
         unread.finish(soon())
@@ -400,8 +400,8 @@ def test_cut_and_resumed(world: World) -> None:
     copy = f"{world.here}/.seed/copy-vol"
     world.write(home, os.urandom(3 * MIB))
     one = take_snapshot(world, home, "one")
-    whole = SendWanted(home, "one", one.guid)
-    send, receive = pools.start_send(whole), pools.start_receive(ReceiveWanted(copy))
+    whole = SendSpec(home, "one", one.guid)
+    send, receive = pools.start_send(whole), pools.start_receive(ReceiveSpec(copy))
     assert pump(send, receive, 2 * MIB) == 2 * MIB
     with pytest.raises(ToolError, match="incomplete stream"):
         receive.finish(soon())
@@ -415,7 +415,7 @@ def test_cut_and_resumed(world: World) -> None:
     assert (token.to_guid, token.from_guid, token.to_name) == (one.guid, None, f"{home}@one")
     assert MIB < token.bytes_done < 2.1 * MIB
     with pytest.raises(StateError, match="part of a cut stream"):
-        pools.start_receive(ReceiveWanted(copy))
+        pools.start_receive(ReceiveSpec(copy))
     with pytest.raises(StateError, match="not sound"):
         pools.decode_token(partial.resume_token[:-4])
 
@@ -423,18 +423,18 @@ def test_cut_and_resumed(world: World) -> None:
     with pytest.raises(StateError, match="the resume token is for a stream from nothing"):
         pools.start_send(rest._replace(from_guid=OTHER_GUID))
     assert pools.estimate_send(rest) < 2.2 * MIB
-    carried = transfer(pools.start_send(rest), pools.start_receive(ReceiveWanted(copy, is_resumed=True)))
+    carried = transfer(pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True)))
     assert 0.9 * MIB < carried < 2.2 * MIB
     assert world.read(copy, 3 * MIB) == world.read(home, 3 * MIB)
     with pytest.raises(StateError, match="nothing of a cut stream"):
-        pools.start_receive(ReceiveWanted(copy, is_resumed=True))
+        pools.start_receive(ReceiveSpec(copy, is_resumed=True))
     assert not pools.ensure_partial_gone(copy).changed
 
     # the increment is cut by a kill, once with its start only a bookmark, then with it gone
     world.write(home, os.urandom(3 * MIB), MIB)
     two = take_snapshot(world, home, "two")
-    added = SendWanted(home, "two", two.guid, from_snapshot="one", from_guid=one.guid)
-    send, receive = pools.start_send(added), pools.start_receive(ReceiveWanted(copy, one.guid))
+    added = SendSpec(home, "two", two.guid, from_snapshot="one", from_guid=one.guid)
+    send, receive = pools.start_send(added), pools.start_receive(ReceiveSpec(copy, one.guid))
     pump(send, receive, 2 * MIB)  # of which a pipe may hold 1 MiB; the rest was taken in
     receive.kill()
     receive.kill()
@@ -451,7 +451,7 @@ def test_cut_and_resumed(world: World) -> None:
     pools.ensure_bookmark(home, "one", one.guid, "cursor")
     pools.ensure_snapshot_gone(home, "one", one.guid)
     rest = added._replace(from_snapshot=None, from_bookmark="cursor", resume_token=cut.resume_token)
-    send, receive = pools.start_send(rest), pools.start_receive(ReceiveWanted(copy, is_resumed=True))
+    send, receive = pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True))
     pump(send, receive, 256 * 1024)
     with pytest.raises(ToolError):
         receive.finish(soon())
@@ -476,8 +476,8 @@ def test_what_a_cut_stream_leaves(world: World) -> None:
     world.write(home, os.urandom(2 * MIB))
     one = take_snapshot(world, home, "one")
     for name, resumable in (("none", False), ("partial", True), ("doomed", True)):
-        wanted = ReceiveWanted(f"{world.here}/{name}", resumable=resumable)
-        send, receive = pools.start_send(SendWanted(home, "one", one.guid)), pools.start_receive(wanted)
+        wanted = ReceiveSpec(f"{world.here}/{name}", resumable=resumable)
+        send, receive = pools.start_send(SendSpec(home, "one", one.guid)), pools.start_receive(wanted)
         pump(send, receive, 1_500_000)
         with pytest.raises(ToolError):
             receive.finish(soon())
@@ -505,14 +505,14 @@ def test_a_clone_is_sent_as_its_difference(world: World) -> None:
     world.write(golden, os.urandom(MIB))
     base = take_snapshot(world, golden, "base")
     transfer(
-        pools.start_send(SendWanted(golden, "base", base.guid)),
-        pools.start_receive(ReceiveWanted(f"{far}/golden")),
+        pools.start_send(SendSpec(golden, "base", base.guid)),
+        pools.start_receive(ReceiveSpec(f"{far}/golden")),
     )
     pools.ensure_clone(clone, f"{golden}@base", base.guid)
     world.write(clone, os.urandom(2 * MIB), 100 * BLOCK)
     one = take_snapshot(world, clone, "one")
-    send = SendWanted(clone, "one", one.guid, from_snapshot=f"{golden}@base", from_guid=base.guid)
-    wanted = ReceiveWanted(f"{far}/copy", base.guid, origin=f"{far}/golden@base")
+    send = SendSpec(clone, "one", one.guid, from_snapshot=f"{golden}@base", from_guid=base.guid)
+    wanted = ReceiveSpec(f"{far}/copy", base.guid, origin=f"{far}/golden@base")
     with pytest.raises(IncoherentError):
         pools.start_send(send._replace(from_guid=OTHER_GUID))
     with pytest.raises(StateError, match="could be a clone"):
@@ -541,8 +541,8 @@ def test_a_stream_that_finds_no_room(world: World) -> None:
     one = take_snapshot(world, home, "one")
     world.leave_free(2 * MIB)
     send, receive = (
-        pools.start_send(SendWanted(home, "one", one.guid)),
-        pools.start_receive(ReceiveWanted(copy)),
+        pools.start_send(SendSpec(home, "one", one.guid)),
+        pools.start_receive(ReceiveSpec(copy)),
     )
     pump(send, receive)
     with pytest.raises(StateError, match="no room"):
@@ -551,8 +551,8 @@ def test_a_stream_that_finds_no_room(world: World) -> None:
     fact = pools.read_volume(copy)
     assert fact is not None and fact.resume_token is not None
     world.leave_free(64 * MIB)
-    rest = SendWanted(home, "one", one.guid, resume_token=fact.resume_token)
-    transfer(pools.start_send(rest), pools.start_receive(ReceiveWanted(copy, is_resumed=True)))
+    rest = SendSpec(home, "one", one.guid, resume_token=fact.resume_token)
+    transfer(pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True)))
     assert world.read(copy, 6 * MIB) == world.read(home, 6 * MIB)
 
 
@@ -569,8 +569,8 @@ def test_devices(world: World) -> None:
     assert not pools.ensure_synchronous(volume, guid).changed
     synchronous = pools.read_volume(volume)
     assert synchronous is not None and synchronous.is_synchronous
-    assert pools.ensure_snapshots_shown(volume, guid).changed
-    assert not pools.ensure_snapshots_shown(volume, guid).changed
+    assert pools.ensure_snapshots_visible(volume, guid).changed
+    assert not pools.ensure_snapshots_visible(volume, guid).changed
     assert pools.wait_for_device(f"{volume}@one", soon()) == f"/dev/zvol/{volume}@one"
     assert world.read(f"{volume}@one", BLOCK) == b"a" * BLOCK
     assert pools.ensure_snapshots_hidden(volume, guid).changed

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.devices.session_steps import LOGGED_IN
+from rocks.devices.iscsi_initiator.driver import LOGGED_IN
 from rocks.errors import HostError, IncoherentError, StateError, UserError
 from tests.contract.devices.session_world import HostWorld, export, open_host_world, wait_for_state
-from tests.contract.devices.target_world import CHAP, OTHER, SIZE_BYTES, real_devices, wanted_export
+from tests.contract.devices.target_world import CHAP, OTHER, SIZE_BYTES, export_spec, real_devices
 
 
 @pytest.fixture(params=["fake", real_devices])
@@ -244,7 +244,7 @@ def test_whoever_is_logged_in_wrongly_is_not_cut_off_unseen(world: HostWorld) ->
     wanted = export(world)
     world.sessions.ensure_session(wanted)
     with pytest.raises(IncoherentError, match="is logged in to .*, which is for .*:other-host"):
-        world.nas.targets.ensure_export(wanted_export(world.nas, initiator=OTHER))
+        world.nas.targets.ensure_export(export_spec(world.nas, initiator=OTHER))
     assert len(world.nas.targets.read_exports()[0].sessions) == 1
 
 

@@ -14,9 +14,9 @@ from tests.contract.devices.target_world import (
     PREFIX,
     World,
     backstore,
+    export_spec,
     open_world,
     real_devices,
-    wanted_export,
 )
 
 
@@ -29,7 +29,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 def test_an_export_is_made_once(world: World) -> None:
     """Whole and as wanted; the second time nothing changes."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     assert world.targets.read_exports() == ()
     assert world.targets.ensure_export(wanted).changed
     assert not world.targets.ensure_export(wanted).changed
@@ -46,7 +46,7 @@ def test_an_export_is_made_once(world: World) -> None:
 
 def test_an_export_can_be_written_only_when_asked_for(world: World) -> None:
     """For images that stay on the NAS; without CHAP as well."""
-    wanted = wanted_export(world, read_only=False, chap=None)
+    wanted = export_spec(world, read_only=False, chap=None)
     assert world.targets.ensure_export(wanted).changed
     assert not world.targets.ensure_export(wanted).changed
     assert not world.targets.read_exports()[0].read_only
@@ -59,7 +59,7 @@ def test_an_export_can_be_written_only_when_asked_for(world: World) -> None:
 @pytest.mark.parametrize("part", ["target", "LUN", "access list", "mapped LUN", "portal", "gate"])
 def test_an_export_that_is_half_made_is_completed(world: World, part: str) -> None:
     """Whatever step the last attempt had come to."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     (complete,) = world.targets.read_exports()
     world.take_part(wanted.target, part)
@@ -71,18 +71,18 @@ def test_an_export_that_is_half_made_is_completed(world: World, part: str) -> No
 
 def test_a_backstore_without_target_is_found_and_removed(world: World) -> None:
     """It would keep its volume busy for ever."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
-    assert world.targets.read_spare_backstores() == ()
+    assert world.targets.read_unused_backstores() == ()
     world.take_part(wanted.target, "target")
-    assert world.targets.read_spare_backstores() == (wanted.target,)
+    assert world.targets.read_unused_backstores() == (wanted.target,)
     assert world.targets.ensure_export_gone(wanted.target).changed
-    assert world.targets.read_spare_backstores() == ()
+    assert world.targets.read_unused_backstores() == ()
 
 
 def test_exports_of_two_volumes_do_not_meet(world: World) -> None:
     """Each goes alone."""
-    first, second = wanted_export(world), wanted_export(world, "vm2", unit_serial="fedcba9876543210")
+    first, second = export_spec(world), export_spec(world, "vm2", unit_serial="fedcba9876543210")
     world.targets.ensure_export(first)
     world.targets.ensure_export(second)
     assert [export.target for export in world.targets.read_exports()] == [first.target, second.target]
@@ -93,36 +93,36 @@ def test_exports_of_two_volumes_do_not_meet(world: World) -> None:
 
 def test_an_export_goes_once(world: World) -> None:
     """Target and backstore, so that the volume is free for the next epoch."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     assert world.targets.ensure_export_gone(wanted.target).changed
     assert not world.targets.ensure_export_gone(wanted.target).changed
-    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
-    assert world.targets.ensure_export(wanted_export(world, epoch=4)).changed
+    assert world.targets.read_exports() == () and world.targets.read_unused_backstores() == ()
+    assert world.targets.ensure_export(export_spec(world, epoch=4)).changed
 
 
 @pytest.mark.parametrize("part", ["LUN", "access list", "portal", "gate"])
 def test_an_export_that_is_half_gone_goes(world: World, part: str) -> None:
     """Whatever step the last attempt had come to."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     world.take_part(wanted.target, part)
     assert world.targets.ensure_export_gone(wanted.target).changed
-    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
+    assert world.targets.read_exports() == () and world.targets.read_unused_backstores() == ()
 
 
 def test_a_volume_is_exported_once(world: World) -> None:
     """Not to two hosts, and not under two epochs."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     with pytest.raises(StateError, match=rf"is exported already, by {wanted.target}"):
-        world.targets.ensure_export(wanted_export(world, epoch=4))
+        world.targets.ensure_export(export_spec(world, epoch=4))
     assert len(world.targets.read_exports()) == 1
 
 
 def test_another_serial_or_device_is_refused(world: World) -> None:
     """A target is one image in one epoch, and stays so."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     before = world.targets.read_exports()
     for other in (
@@ -136,7 +136,7 @@ def test_another_serial_or_device_is_refused(world: World) -> None:
 
 def test_who_was_let_in_besides_is_turned_out(world: World) -> None:
     """An access list has one entry."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     world.let_in(wanted.target, OTHER)
     assert set(world.targets.read_exports()[0].initiators) == {OTHER, INITIATOR}
@@ -148,11 +148,11 @@ def test_who_was_let_in_besides_is_turned_out(world: World) -> None:
 def test_what_others_export_stays(world: World) -> None:
     """It is not listed, not touched, and cannot be named."""
     world.export_theirs("theirs", world.device("vm2"))
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     assert [export.target for export in world.targets.read_exports()] == [wanted.target]
     with pytest.raises(StateError, match=r"is exported already, by iqn\.2024-01\.org\.example:theirs"):
-        world.targets.ensure_export(wanted_export(world, "vm2"))
+        world.targets.ensure_export(export_spec(world, "vm2"))
     with pytest.raises(UserError, match=f"is no target of this NAS: theirs begin with {PREFIX}"):
         world.targets.ensure_export_gone("iqn.2024-01.org.example:theirs")
     world.targets.ensure_export_gone(wanted.target)
@@ -161,7 +161,7 @@ def test_what_others_export_stays(world: World) -> None:
 
 def test_a_backstore_that_serves_others_stays(world: World) -> None:
     """Removing it would take their disk."""
-    wanted = wanted_export(world)
+    wanted = export_spec(world)
     world.targets.ensure_export(wanted)
     world.export_theirs(backstore(wanted), None)
     with pytest.raises(
@@ -174,7 +174,7 @@ def test_a_backstore_that_serves_others_stays(world: World) -> None:
 
 def test_a_device_that_is_not_there(world: World) -> None:
     """Nothing is made of it."""
-    wanted = wanted_export(world, device_path="/dev/zvol/none/such")
+    wanted = export_spec(world, device_path="/dev/zvol/none/such")
     with pytest.raises(StateError, match="/dev/zvol/none/such is no block device of this NAS"):
         world.targets.ensure_export(wanted)
     assert world.targets.read_exports() == ()
@@ -182,15 +182,15 @@ def test_a_device_that_is_not_there(world: World) -> None:
 
 def test_an_address_that_is_not_the_nas_s_own(world: World) -> None:
     """It does not become an export that nobody can reach."""
-    wanted = wanted_export(world, portal_address="10.255.255.1")
+    wanted = export_spec(world, portal_address="10.255.255.1")
     with pytest.raises(StateError, match=r"10\.255\.255\.1 is no address of this NAS"):
         world.targets.ensure_export(wanted)
-    assert world.targets.read_exports() == () and world.targets.read_spare_backstores() == ()
+    assert world.targets.read_exports() == () and world.targets.read_unused_backstores() == ()
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "8.8.8.8", "224.0.0.1", "nas-0-0", "127.1"])
 def test_a_portal_is_one_address_of_a_network_of_the_sites_own(world: World, address: str) -> None:
     """Not all of them, not the internet's, and no name that may lead elsewhere tomorrow."""
     with pytest.raises(UserError, match="iSCSI portal"):
-        world.targets.ensure_export(wanted_export(world, portal_address=address))
+        world.targets.ensure_export(export_spec(world, portal_address=address))
     assert world.targets.read_exports() == ()

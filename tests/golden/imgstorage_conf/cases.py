@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocks.cluster.image_settings import DaemonSettings, SaidSettings, daemon_settings
+from rocks.cluster.image_settings import DaemonSettings, RequestedSettings, daemon_settings
 from rocks.cluster.records import Host
 from tests.unit.machines import container
 
@@ -16,9 +16,9 @@ NAS = replace(
 )
 
 
-def settings(host: Host, frontend: str = "head", said: SaidSettings | None = None) -> DaemonSettings:
+def settings(host: Host, frontend: str = "head", said: RequestedSettings | None = None) -> DaemonSettings:
     """The settings of a host on a site whose network private has the zone local."""
-    return daemon_settings(host, frontend, "local", said or SaidSettings())
+    return daemon_settings(host, frontend, "local", said or RequestedSettings())
 
 
 CASES = {
@@ -29,6 +29,6 @@ CASES = {
     ),
     "frontend": settings(container("head"), "HEAD"),
     "broker_elsewhere": settings(container("vmc-0-0", RABBITMQ_Server="mq.example.org")),
-    "said": settings(NAS, said=SaidSettings("example.org", "other", "16")),
+    "said": settings(NAS, said=RequestedSettings("example.org", "other", "16")),
     "metacharacters": settings(container("vmc-0-0"), 'it\'s "<it>" & ]]> é\n</file>'),
 }

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from lab.machines.lab import Lab
-from tests.lab.switches import COPY, LOG, PREPARE, carry_sources, do
+from tests.lab.switches import COPY, LOG, PREPARE, do, trunk_sources
 
 
 def test_a_mover_that_is_killed_leaves_no_disk_suspended(lab: Lab) -> None:
     """At sixteen moments from its start to its end: the disk runs on one table or the other, and no write is lost."""
     machine = lab["vmh1"]
-    carry_sources(machine)
+    trunk_sources(machine)
     machine.copy_in(lab.model_writer, "/root/model_writer", "755")
     machine.shell(PREPARE, 120)
     do(machine, "begin")

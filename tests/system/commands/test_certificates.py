@@ -56,7 +56,7 @@ def test_it_is_carried_to_this_machine(
     monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(tmp_path / "there"))
 
     def carry() -> dict[str, object]:
-        return dict(certify_hosts.carry_certificates(vm_site.database, ["head", "vmc-0-0"]))
+        return dict(certify_hosts.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
 
     result = carry()
     assert result["head"] == [] and isinstance(result["vmc-0-0"], RocksError)
@@ -80,7 +80,7 @@ def test_the_list_of_revoked_ones_is_carried_to_all(
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
     there = tmp_path / "there"
     monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(there))
-    dict(certify_hosts.carry_certificates(vm_site.database, ["head"]))
+    dict(certify_hosts.deploy_certificates(vm_site.database, ["head"]))
     sync_broker.node_authority().settle("vmc-0-1")
     before = {file.name: file.read_bytes() for file in there.iterdir()}
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")

@@ -13,7 +13,7 @@ from lxml import etree
 
 from rocks.actions import vm_locks
 from rocks.actions.reach_storage import open_transfer
-from rocks.commands.arguments import part_words
+from rocks.commands.arguments import parse_arguments
 from rocks.errors import StateError
 from tests.command_trees import tree
 
@@ -509,7 +509,7 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
 @settings(generated, max_examples=40)
 @given(value=text)
 def test_any_text_in_any_place(images: Site, value: str) -> None:
-    assume(value not in ("help", "--help", "-h") and not part_words([value]).parameters)
+    assume(value not in ("help", "--help", "-h") and not parse_arguments([value]).parameters)
     before = images.contents()
     for words in (
         (*SET, value, "nas=nas-0-0", "zpool=tank", "index=1"),

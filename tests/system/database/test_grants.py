@@ -17,8 +17,8 @@ from rocks.errors import HostError, RocksError, UserError
 NOBODY = 65534
 
 
-def as_nobody(deed: Callable[[], object]) -> object:
-    """What `deed` returns in a process of the user nobody; its RocksError is raised here."""
+def as_nobody(operation: Callable[[], object]) -> object:
+    """What `operation` returns in a process of the user nobody; its RocksError is raised here."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -26,7 +26,7 @@ def as_nobody(deed: Callable[[], object]) -> object:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-            result: object = deed()
+            result: object = operation()
         except BaseException as error:
             result = error
         with os.fdopen(writing, "wb") as pipe:

@@ -15,7 +15,7 @@ from rocks.graph.shell import shell_script
 from rocks.graph.tags import read_node
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 NOTHING = "h1: profile ends: nothing was to be changed"
 
@@ -31,7 +31,7 @@ def machine(tmp_path: Path) -> Machine:
 def script(body: str, **attributes: str) -> str:
     """The profile of a host that is one node."""
     data = f"<kickstart>{body}</kickstart>".encode()
-    node = read_node("n", "n.xml", data, circumstances(**attributes))
+    node = read_node("n", "n.xml", data, context(**attributes))
     return shell_script(Profile("h1", (node,)), shell_functions(), "deb")
 
 

@@ -19,7 +19,7 @@ import pytest
 from lab import broker
 from lab.broker import BrokerPlace
 from rocks.hosts.authority import Authority
-from rocks.hosts.x509 import Wanted
+from rocks.hosts.x509 import CertificateSpec
 from rocks.imgstorage.bus import BusSettings
 from rocks.imgstorage.bus.secure import connect
 from rocks.render.broker import BrokerNode, definitions
@@ -109,8 +109,10 @@ def real_broker() -> Iterator[RealBroker]:
     try:
         made.authority.ensure("the tests' authority")
         for node in NODES:
-            made.authority.issue(Wanted(node, [node], [], 30))
-        made.authority.issue(Wanted("broker", ["localhost"], [made.place.address], 30, is_service=True))
+            made.authority.issue(CertificateSpec(node, [node], [], 30))
+        made.authority.issue(
+            CertificateSpec("broker", ["localhost"], [made.place.address], 30, is_service=True)
+        )
         made.give_certificates()
         broker.start(made.place, ends_with_starter=True)
         document = folder / "definitions.json"

@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rocks.devices.fake.domains import FakeDomains
-from rocks.devices.fake.mappings import FakeMappings
-from rocks.devices.fake.pools import FakePools
-from rocks.devices.fake.sessions import FakeSessions
-from rocks.devices.fake.targets import FakeTargets
+from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.devices.iscsi_initiator.fake import FakeSessions
+from rocks.devices.iscsi_target.fake import FakeTargets
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.zfs.fake.pools import FakePools
 from rocks.imgstorage.bus import Asker, Question
 from rocks.imgstorage.configuration import Configuration
 from rocks.imgstorage.host_daemon import service as host_service
@@ -146,7 +146,7 @@ class HostMachine(Machine):
     def __init__(self, name: str, folder: Path, broker: RealBroker, nas: NasMachine) -> None:
         super().__init__(name, folder, broker)
         self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
-        self.mappings = FakeMappings(self.length_sectors)
+        self.mappings = FakeDmDevices(self.length_sectors)
         self.domains = FakeDomains()
         self.service: HostService | None = None
 

@@ -98,8 +98,8 @@ def test_a_killed_broker_comes_back_with_everything(real_broker: RealBroker, clo
             except BusyError:
                 time.sleep(0.1)
 
-    postman = threading.Thread(target=send)
-    postman.start()
+    outbox_sender = threading.Thread(target=send)
+    outbox_sender.start()
     broker.start(real_broker.place, ends_with_starter=True)
     again = asked.get(timeout=40)
     assert again.message_id == question.message_id, "asked again, as the same question"
@@ -120,7 +120,7 @@ def test_a_killed_broker_comes_back_with_everything(real_broker: RealBroker, clo
     second.start()
     bodies = [come.get(timeout=30).body for _ in range(8)]
     assert bodies == [b"before %d" % n for n in range(5)] + [b"meanwhile %d" % n for n in range(3)]
-    postman.join(20)
+    outbox_sender.join(20)
     assert outbox.messages == []
     assert "Message could not be delivered" in str(outbox.why[nobody])
 

@@ -14,7 +14,7 @@ import pytest
 from lab import broker
 from rocks.clock import utc_now
 from rocks.hosts import x509
-from rocks.hosts.x509 import Wanted
+from rocks.hosts.x509 import CertificateSpec
 from rocks.imgstorage.bus import BrokerAwayError, Bus, BusSettings, Message, RefusedError
 from rocks.imgstorage.bus.link import Link
 from rocks.imgstorage.bus.secure import connect
@@ -145,7 +145,7 @@ def test_a_certificate_of_another_authority_is_refused(
     """Also when it says the same name; and a broker that is not ours is not spoken to."""
     folder = tmp_path_factory.mktemp("pki")
     theirs = x509.make_authority("the tests' authority", utc_now())
-    pair = x509.sign(theirs, Wanted("vmc-0-0", ["vmc-0-0"], [], 1), utc_now())
+    pair = x509.sign(theirs, CertificateSpec("vmc-0-0", ["vmc-0-0"], [], 1), utc_now())
     (folder / "pair.pem").write_bytes(pair.certificate + pair.key)
     (folder / "ca.crt").write_bytes(theirs.certificate)
     ours = real_broker.settings("vmc-0-0")
@@ -182,7 +182,7 @@ def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_o
     daemon.start()
     assert daemon.wait_until_connected(10)
 
-    real_broker.authority.issue(Wanted(nas, [nas], [], 30))
+    real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
     assert [shown.node for shown in real_broker.authority.settle(nas)] == [nas]
     real_broker.give_certificates()
     refused_to_open(old, "refuses the certificate of")

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from rocks.devices.pool_facts import SendWanted
-from rocks.devices.pool_steps import Transfer
+from rocks.devices.zfs.driver import Transfer
+from rocks.devices.zfs.facts import SendSpec
 from rocks.errors import BusyError, IncoherentError, RocksError, StateError, ToolError, UserError
 from rocks.imgstorage.perform.transfers import RETURN
-from rocks.imgstorage.stream.lines import Opening, hear, write_opening
+from rocks.imgstorage.stream.lines import Opening, receive_line, write_opening
 from rocks.imgstorage.stream.transport import client_context, connect
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.wire import imgstorage as wire
@@ -57,7 +57,7 @@ class Gate:
         self.attempts = 0
         send = machine.pools.start_send
 
-        def guarded(wanted: SendWanted) -> Transfer:
+        def guarded(wanted: SendSpec) -> Transfer:
             self.attempts += 1
             if self.attempts <= failures:
                 raise ToolError("zfs send: the disk has a bad day")
@@ -192,7 +192,7 @@ def test_f7_a_stale_host_may_send_nothing(site: ImageSite) -> None:
         pytest.raises(StateError, match="stale_epoch"),
         connect(client_context(host.identity), "127.0.0.1", site.nas.stream_port, NAS, opening) as connection,
     ):
-        hear(connection.reader)
+        receive_line(connection.reader)
     assert host.pools.read("tank/f7-vol", 10, 4096) == b"never seen"
     site.unmap("f7-vol")
     # the device that it still has goes when the image comes to it again; what it has written is kept beside
@@ -257,14 +257,14 @@ def test_f10_the_clockwork_outlives_its_own_faults(site: ImageSite, monkeypatch:
     """An error of no expected class in the middle of a round: the next rounds start the copy."""
     service = site.nas.service
     assert service is not None
-    start, faults = service._clockwork._start_transfers, [ZeroDivisionError("a plain number")] * 2
+    start, faults = service._scheduler._start_transfers, [ZeroDivisionError("a plain number")] * 2
 
     def failing(now: int) -> None:
         if faults:
             raise faults.pop()
         start(now)
 
-    monkeypatch.setattr(service._clockwork, "_start_transfers", failing)
+    monkeypatch.setattr(service._scheduler, "_start_transfers", failing)
     local(site, "f10-vol")
     assert faults == []
     site.unmap("f10-vol")
@@ -432,7 +432,7 @@ def test_f18_a_copy_that_is_cut_goes_on_where_it_was(
 def test_f19_a_volume_can_be_destroyed_after_its_use(site: ImageSite) -> None:
     """Nothing of the export stays, neither target nor backstore."""
     local(site, "f19-vol")
-    assert site.nas.targets.read_exports() == () and site.nas.targets.read_spare_backstores() == ()
+    assert site.nas.targets.read_exports() == () and site.nas.targets.read_unused_backstores() == ()
     site.unmap("f19-vol")
     site.ask(wire.DelZvol("tank", "f19-vol"))
     site.wait_for(lambda: site.nas.pools.read_volume("tank/f19-vol") is None, "destroyed")

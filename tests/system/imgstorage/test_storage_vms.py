@@ -19,14 +19,14 @@ from rocks.actions import ask_hosts, await_images, map_images, start_vm
 from rocks.cluster.records import VirtualMachine
 from rocks.database import leases
 from rocks.database.connection import Database
-from rocks.devices.pool_facts import SendWanted
-from rocks.devices.pool_steps import Transfer
+from rocks.devices.zfs.driver import Transfer
+from rocks.devices.zfs.facts import SendSpec
 from rocks.errors import HostError, RocksError, StateError, ToolError
 from rocks.hosts.fleet import Fleet
 from rocks.imgstorage.client import asking, questions
 from rocks.imgstorage.model.events import Unmap
 from rocks.process import run
-from rocks.wire.agent import DeedOutcome, StartDomain
+from rocks.wire.agent import OperationOutcome, StartDomain
 from rocks.wire.errors import AgentError
 from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
@@ -80,17 +80,17 @@ class PlayedHosts:
         facts = HostFacts("x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, disks, ())
         return dict.fromkeys(hosts, self.facts_error or facts)
 
-    def perform_deeds(
-        self, fleet: Fleet, deeds: Mapping[str, Sequence[StartDomain]]
-    ) -> Iterator[tuple[str, DeedOutcome | RocksError]]:
+    def perform_operations(
+        self, fleet: Fleet, operations: Mapping[str, Sequence[StartDomain]]
+    ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
         """As the real one."""
-        for deed in (deed for wanted in deeds.values() for deed in wanted):
-            self._asked = (*self._asked, deed.name)
+        for operation in (operation for wanted in operations.values() for operation in wanted):
+            self._asked = (*self._asked, operation.name)
             if self.outcome is not None and not self.is_answered:
-                yield deed.name, self.outcome
+                yield operation.name, self.outcome
             else:
                 error = None if self.outcome is None else AgentError(self.outcome.family, str(self.outcome))
-                yield deed.name, DeedOutcome(deed.name, error is None, (), error)
+                yield operation.name, OperationOutcome(operation.name, error is None, (), error)
 
     def _domain(self, name: str, state: DomainState) -> DomainFact:
         return DomainFact(name, "u", state, None, 64, 1, False, True, False)
@@ -101,7 +101,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
     """Those that starts ask; other commands find silent hosts."""
     played = PlayedHosts()
     monkeypatch.setattr(start_vm, "ask_facts", played.ask_facts)
-    monkeypatch.setattr(start_vm, "perform_deeds", played.perform_deeds)
+    monkeypatch.setattr(start_vm, "perform_operations", played.perform_operations)
     return played
 
 
@@ -366,7 +366,7 @@ class SlowWayHome:
         self.may_go = threading.Event()
         send = machine.pools.start_send
 
-        def later(wanted: SendWanted) -> Transfer:
+        def later(wanted: SendSpec) -> Transfer:
             self.may_go.wait(30)
             return send(wanted)
 
@@ -407,7 +407,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     """It says what to do, and the image goes on its way."""
     way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "patient")
-    monkeypatch.setattr(await_images, "HOME_SECONDS", 1.5)
+    monkeypatch.setattr(await_images, "WRITE_BACK_SECONDS", 1.5)
     ended = storage.rocks(*START, vm)
     assert ended.status != 0 and ended.out == ""
     assert "ZVol patient-vol is busy: it is on the way home from vmc-0-0" in ended.err

@@ -17,7 +17,7 @@ from rocks.actions import certify_hosts, sync_broker
 from rocks.database.connection import Database
 from rocks.errors import BusyError, ToolError
 from rocks.hosts.broker import BrokerControl, read_broker_settings
-from rocks.hosts.x509 import Wanted
+from rocks.hosts.x509 import CertificateSpec
 from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
 from rocks.wire import queues
 
@@ -65,7 +65,9 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
     try:
         authority = sync_broker.node_authority()
         authority.ensure("Image storage of head")
-        authority.issue(Wanted(sync_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True))
+        authority.issue(
+            CertificateSpec(sync_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
+        )
         sync_broker.give_broker_certificates(authority, BrokerControl(settings))
         broker.start(place, ends_with_starter=True)
         yield EmptyBroker(place, folder)

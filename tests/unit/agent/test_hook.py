@@ -8,15 +8,15 @@ import pytest
 
 from rocks.agent import host
 from rocks.agent.hook import RELEASED_FOLDER, check_start, note_end
-from rocks.devices.fake.filters import FakeFilters
-from rocks.devices.fake.functions import FakeFunctions
-from rocks.devices.fake.links import FakeLinks
-from rocks.devices.function_records import FunctionRecords, GivenFunctions
 from rocks.devices.leases import Leases
-from rocks.devices.link_plans import LinkPlans
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.devices.network.plans import LinkPlans
+from rocks.devices.sriov.fake import FakeVfs
+from rocks.devices.sriov.records import AssignedVfs, VfRecords
 from rocks.errors import IncoherentError, StateError, UserError
-from rocks.wire.agent import FunctionWanted
-from rocks.wire.links import LinkWanted
+from rocks.wire.agent import VfSpec
+from rocks.wire.links import LinkSpec
 
 BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
@@ -48,7 +48,7 @@ def test_no_start_without_devices_and_filter(tmp_path: Path, monkeypatch: pytest
     links, filters = FakeLinks(), FakeFilters()
     monkeypatch.setattr(host, "_netlink", lambda: links)
     monkeypatch.setattr(host, "_filters", lambda: filters)
-    LinkPlans(tmp_path).remember("a", (LinkWanted("p.7", "local_bridge", None, 7),))
+    LinkPlans(tmp_path).remember("a", (LinkSpec("p.7", "local_bridge", None, 7),))
     check_start(BEFORE, NETWORKED, tmp_path)
     assert "p.7" in links.links and filters.rules == {}
     execution = ["a", "start", "begin", "-"]
@@ -97,11 +97,11 @@ def test_functions_of_a_guest_that_starts_by_itself_are_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the domain has some, and they were not set since the host booted."""
-    functions = FakeFunctions()
+    functions = FakeVfs()
     functions.add("eth1")
     monkeypatch.setattr("rocks.agent.host._sriov", lambda: functions)
-    wanted = FunctionWanted("eth1", 2, 1, "52:54:00:aa:00:01", 100)
-    FunctionRecords(tmp_path).write("a", GivenFunctions(7, "an earlier boot", (wanted,)))
+    wanted = VfSpec("eth1", 2, 1, "52:54:00:aa:00:01", 100)
+    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (wanted,)))
     interface = (
         "<devices><interface type='hostdev'><source><address type='pci' domain='0' bus='1' slot='0x10' function='2'/>"
         "</source><mac address='52:54:00:aa:00:01'/></interface></devices></domain>"
@@ -113,6 +113,6 @@ def test_functions_of_a_guest_that_starts_by_itself_are_set(
     assert functions.adapters["eth1"].functions[1].mac == wanted.mac
     functions.adapters.clear()
     check_start(BEFORE, text, tmp_path)
-    FunctionRecords(tmp_path).write("a", GivenFunctions(7, "an earlier boot", (wanted,)))
+    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (wanted,)))
     with pytest.raises(StateError, match="this host has no network adapter eth1"):
         check_start(BEFORE, text, tmp_path)

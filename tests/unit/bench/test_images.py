@@ -34,7 +34,7 @@ class _Told:
         return b"".join(b"%.6f %.6f w\n" % request for request in TIMES)
 
     def logged(self, machine: object, since: float) -> list[tuple[float, str]]:
-        name = "INFO rocks.imgstorage.perform.device_deeds: cut-3-vol"
+        name = "INFO rocks.imgstorage.perform.device_handlers: cut-3-vol"
         return [
             (
                 105.0,

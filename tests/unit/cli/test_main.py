@@ -315,8 +315,8 @@ def test_a_nested_command_that_is_not_there(rocks: Rocks, write_command: WriteCo
 
 def test_plugins_run_in_order_with_the_arguments(rocks: Rocks, write_command: WriteCommand) -> None:
     folder = write_command("frob", "self.runPlugins('h1')")
-    for name, wishes in (("b", ""), ("a", "def requires(self): return ['b']"), ("last", tail())):
-        write_plugin(folder, name, wishes)
+    for name, requests in (("b", ""), ("a", "def requires(self): return ['b']"), ("last", tail())):
+        write_plugin(folder, name, requests)
     write_plugin(folder, "c", "")
     assert rocks("frob").output == "b h1\na h1\nc h1\nlast h1\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.host_plan import HostWords, Membership, NewHost, plan_host
+from rocks.cluster.host_plan import HostParameters, Membership, NewHost, plan_host
 from rocks.errors import UserError
 
 APPLIANCES = ("frontend", "compute", "vm-container", "solaris")
@@ -18,7 +18,7 @@ MEMBERSHIPS = (
 
 def plan(*words: str | None, **named: str) -> NewHost:
     """The plan for the words."""
-    return plan_host(HostWords(*words, **named), APPLIANCES, MEMBERSHIPS)  # type: ignore[arg-type]
+    return plan_host(HostParameters(*words, **named), APPLIANCES, MEMBERSHIPS)  # type: ignore[arg-type]
 
 
 def test_a_name_supplies_its_place() -> None:

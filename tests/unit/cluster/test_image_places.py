@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.cluster.image_places import (
-    KeptDisk,
+    DiskLocation,
     check_nas,
     check_pool_name,
     disks_numbered,
@@ -21,7 +21,7 @@ from rocks.errors import StateError, UserError
 from tests.unit.machines import container
 
 NAS = replace(container("nas-0-0"), membership="NAS Appliance", appliance="nas")
-FIRST, SECOND = KeptDisk("web", 0, 10, "nas-0-0", "tank"), KeptDisk("web", 1, 11)
+FIRST, SECOND = DiskLocation("web", 0, 10, "nas-0-0", "tank"), DiskLocation("web", 1, 11)
 
 
 def nas(appliance: str = "NAS", **attributes: str) -> Host:
@@ -81,7 +81,7 @@ def test_a_fault_in_img_zpools_is_not_the_persons_who_assigns() -> None:
 
 
 def test_the_numbered_disk_of_each_machine() -> None:
-    other = KeptDisk("Other", 1, 12)
+    other = DiskLocation("Other", 1, 12)
     assert disks_numbered([FIRST, SECOND, other], ["other", "WEB"], 1) == [other, SECOND]
     with pytest.raises(StateError, match="host other has no disk number 0"):
         disks_numbered([FIRST, SECOND, other], ["web", "other"], 0)

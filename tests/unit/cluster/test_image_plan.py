@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.image_places import KeptDisk
+from rocks.cluster.image_places import DiskLocation
 from rocks.cluster.image_plan import (
     IMAGE_ATTRIBUTES,
-    ImageWanted,
+    ImageSpec,
     check_image_attribute,
     check_volume_name,
     follows,
@@ -54,22 +54,22 @@ def test_attributes_of_images() -> None:
 def test_only_disks_that_a_nas_keeps_are_mapped() -> None:
     vm = machine(host("vmc", img_sync="true", vm_container_zpool="fast"))
     kept = [
-        KeptDisk("vm-a", 0, 7, "nas", "tank"),
-        KeptDisk("vm-a", 1, 8),
-        KeptDisk("vm-a", 2, 9, "nas2", "slow"),
+        DiskLocation("vm-a", 0, 7, "nas", "tank"),
+        DiskLocation("vm-a", 1, 8),
+        DiskLocation("vm-a", 2, 9, "nas2", "slow"),
     ]
     assert plan_images(vm, kept) == [
-        ImageWanted("vm-a", 0, 7, "nas", "tank", "vm-a-vol", 10, "vmc", "fast", True, None),
-        ImageWanted("vm-a", 2, 9, "nas2", "slow", "vm-a-vol2", 12, "vmc", "fast", True, None),
+        ImageSpec("vm-a", 0, 7, "nas", "tank", "vm-a-vol", 10, "vmc", "fast", True, None),
+        ImageSpec("vm-a", 2, 9, "nas2", "slow", "vm-a-vol2", 12, "vmc", "fast", True, None),
     ]
     assert plan_images(machine(None), kept[1:2]) == []
 
 
 def test_what_is_missing() -> None:
     with pytest.raises(StateError, match="Unable to allocate storage for vm-a: it has no physical host"):
-        plan_images(machine(None), [KeptDisk("vm-a", 0, 7, "nas", "tank")])
+        plan_images(machine(None), [DiskLocation("vm-a", 0, 7, "nas", "tank")])
     with pytest.raises(StateError, match="in no pool; rocks set host vm nas vm-a nas=nas zpool=POOL index=1"):
-        plan_images(machine(host("vmc")), [KeptDisk("vm-a", 1, 7, "nas", "")])
+        plan_images(machine(host("vmc")), [DiskLocation("vm-a", 1, 7, "nas", "")])
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,12 @@ def test_the_pool_on_the_host() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("", None), ("Yes", True), ("0", False), ("NO", False)])
 def test_whether_changes_are_kept(text: str, expected: bool | None) -> None:
-    (image,) = plan_images(machine(host("vmc"), img_persistent=text), [KeptDisk("vm-a", 0, 7, "nas", "tank")])
-    assert image.keeps_changes is expected
+    (image,) = plan_images(
+        machine(host("vmc"), img_persistent=text), [DiskLocation("vm-a", 0, 7, "nas", "tank")]
+    )
+    assert image.is_persistent is expected
 
 
 def test_whether_changes_are_kept_is_never_guessed() -> None:
     with pytest.raises(StateError, match="neither yes nor no"):
-        plan_images(machine(host("vmc"), img_persistent="maybe"), [KeptDisk("vm-a", 0, 7, "nas", "tank")])
+        plan_images(machine(host("vmc"), img_persistent="maybe"), [DiskLocation("vm-a", 0, 7, "nas", "tank")])

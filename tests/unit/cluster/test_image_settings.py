@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.image_settings import DaemonSettings, SaidSettings, check_said, daemon_settings
+from rocks.cluster.image_settings import (
+    DaemonSettings,
+    RequestedSettings,
+    check_requested_settings,
+    daemon_settings,
+)
 from rocks.errors import StateError, UserError
 from rocks.wire.imgstorage_conf import MOST_TRANSFERS
 from tests.unit.machines import container
 
 
-def settings(said: SaidSettings | None = None, zone: str = "local", **attributes: str) -> DaemonSettings:
-    return daemon_settings(container(**attributes), "head", zone, said or SaidSettings())
+def settings(said: RequestedSettings | None = None, zone: str = "local", **attributes: str) -> DaemonSettings:
+    return daemon_settings(container(**attributes), "head", zone, said or RequestedSettings())
 
 
 def test_defaults() -> None:
@@ -22,7 +27,7 @@ def test_attributes_win_over_defaults_and_words_over_attributes() -> None:
     attributes = {"imgstorage-network": "storage", "vm_container_zpool": "slow", "imgstorage-workers": "2"}
     assert settings(**attributes) == DaemonSettings("vmc-0-0", "head", "storage", "slow", 2, "head")
     assert settings(**attributes, **{"imgstorage-pool": "fast"}).pool == "fast"
-    said = SaidSettings("example.org", "mine", "7")
+    said = RequestedSettings("example.org", "mine", "7")
     assert settings(said, **attributes) == DaemonSettings("vmc-0-0", "head", "example.org", "mine", 7, "head")
 
 
@@ -38,10 +43,10 @@ def test_an_attribute_without_a_text_counts_as_none() -> None:
 
 def test_the_frontend_is_the_one_of_the_attributes_and_known_in_any_case() -> None:
     assert settings(Kickstart_PrivateHostname="other").frontend == "other"
-    assert daemon_settings(container("Head"), "head", "local", SaidSettings()).is_frontend
+    assert daemon_settings(container("Head"), "head", "local", RequestedSettings()).is_frontend
     assert not settings().is_frontend
     with pytest.raises(StateError, match="host vmc-0-0 has no frontend"):
-        daemon_settings(container(), "", "local", SaidSettings())
+        daemon_settings(container(), "", "local", RequestedSettings())
 
 
 def test_the_broker_is_on_the_frontend_unless_the_attribute_says_another() -> None:
@@ -75,9 +80,9 @@ def test_a_fault_of_an_attribute_names_the_host(name: str, value: str, message: 
 
 
 @pytest.mark.parametrize(
-    "said", [SaidSettings(network="a b"), SaidSettings(pool="a/b"), SaidSettings(workers="-1")]
+    "said", [RequestedSettings(network="a b"), RequestedSettings(pool="a/b"), RequestedSettings(workers="-1")]
 )
-def test_words_that_are_wrong(said: SaidSettings) -> None:
+def test_words_that_are_wrong(said: RequestedSettings) -> None:
     with pytest.raises(UserError, match="is not valid|must be an integer"):
-        check_said(said)
-    check_said(SaidSettings())
+        check_requested_settings(said)
+    check_requested_settings(RequestedSettings())

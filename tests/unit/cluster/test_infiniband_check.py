@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from rocks.cluster.infiniband_check import OK, UNKNOWN, WRONG, Checked, check_host, ports_of_facts
 from rocks.cluster.partition_plan import Port
-from rocks.wire.infiniband import FunctionFact, InfinibandFacts, PortFact
+from rocks.wire.infiniband import InfinibandFacts, PortFact, VfFact
 
 PORT = PortFact("mlx4_0", 1, "0002c90300a1b2c3", "4: ACTIVE", (0xFFFF, 0x8002, 0x8100))
 RECORDED = [Port("vmc-0-0", "mlx4_0", 1, 0x0002C90300A1B2C3)]
-FUNCTION = FunctionFact("0000:03:00.1", "mlx4_0", 0, "index_map", (0x8002, 0x7FFF), "vm-red-0")
-FREE = FunctionFact("0000:03:00.2", "mlx4_0", 1, "index_map", (), "")
+FUNCTION = VfFact("0000:03:00.1", "mlx4_0", 0, "index_map", (0x8002, 0x7FFF), "vm-red-0")
+FREE = VfFact("0000:03:00.2", "mlx4_0", 1, "index_map", (), "")
 FACTS = InfinibandFacts((PORT,), (FUNCTION, FREE), ())
 
 

@@ -155,12 +155,12 @@ def test_places(name: str, place: tuple[str, int, int] | None) -> None:
 
 @given(st.text())
 def test_what_is_shown_is_one_short_line(text: str) -> None:
-    shown = names.shown(text)
+    shown = names.printable(text)
     assert len(shown) <= names.SHOWN_LONGEST
     assert shown.isprintable()
     assert text != shown or "\x1b" not in text
 
 
 def test_shown_tells_what_it_hides() -> None:
-    assert names.shown("a\nb\x1b[0m") == "a\\nb\\x1b[0m"
-    assert names.shown("a" * 81) == "a" * 79 + "…"
+    assert names.printable("a\nb\x1b[0m") == "a\\nb\\x1b[0m"
+    assert names.printable("a" * 81) == "a" * 79 + "…"

@@ -28,7 +28,7 @@ def test_a_key_with_or_without_the_bit_of_full_members(text: str, key: int) -> N
     ["", "0", "0x0", "0x8000", "0x7fff", "0xffff", "65536", "0x12345", "-1", "1.5", "0xg", "٣", "two", " 2"],
 )
 def test_what_is_no_key(text: str) -> None:
-    with pytest.raises(UserError, match="it must be a number from 0x0001 to 0x7ffe"):
+    with pytest.raises(UserError, match="give a number from 0x0001 to 0x7ffe"):
         read_pkey(text)
 
 

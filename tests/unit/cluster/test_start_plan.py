@@ -22,15 +22,15 @@ from rocks.cluster.start_plan import (
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Function, Tap, Unconnected
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.units import BYTES_PER_GB
-from rocks.wire.agent import DiskWanted, LinkWanted
+from rocks.wire.agent import DiskSpec, LinkSpec
 from rocks.wire.facts import DiskFact, DomainFact, HostFacts
 from tests.unit.machines import container, interface, machine
 
 IMAGE = "/images/web.vda"
 TAP = Tap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
-VLAN = LinkWanted("peth0.4", "vlan", "peth0", 4, 9000)
-SITE_BRIDGE = LinkWanted("eth0", "site_bridge", None, 0)
-BRIDGE = LinkWanted("peth0.4", "local_bridge", None, 4, 9000)
+VLAN = LinkSpec("peth0.4", "vlan", "peth0", 4, 9000)
+SITE_BRIDGE = LinkSpec("eth0", "site_bridge", None, 0)
+BRIDGE = LinkSpec("peth0.4", "local_bridge", None, 4, 9000)
 
 
 def domain(name: str = "web", state: Any = "shutoff", **values: Any) -> DomainFact:
@@ -95,7 +95,7 @@ def started(*words: Any, **values: Any) -> StartPlan:
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
     assert plan(facts()) == StartPlan(
-        disks=(DiskWanted(IMAGE, "raw", 36, False),),
+        disks=(DiskSpec(IMAGE, "raw", 36, False),),
         links=(),
         autostart=False,
         assumed_state="absent",
@@ -214,18 +214,18 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
 @pytest.mark.parametrize(
     ("text", "fact", "wanted"),
     [
-        (f"file:{IMAGE},vda,virtio", disk(exists=True), DiskWanted(IMAGE, "raw", 36, False)),
-        (f"tap:aio:{IMAGE},vda,w", disk(), DiskWanted(IMAGE, "raw", 36, False)),
-        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskWanted(IMAGE, "qcow2", 36, False)),
-        (f"qed:{IMAGE},vda,virtio", disk(exists=True), DiskWanted(IMAGE, "raw", 36, False)),
+        (f"file:{IMAGE},vda,virtio", disk(exists=True), DiskSpec(IMAGE, "raw", 36, False)),
+        (f"tap:aio:{IMAGE},vda,w", disk(), DiskSpec(IMAGE, "raw", 36, False)),
+        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskSpec(IMAGE, "qcow2", 36, False)),
+        (f"qed:{IMAGE},vda,virtio", disk(exists=True), DiskSpec(IMAGE, "raw", 36, False)),
         (
             "phy:/dev/vg/a,vda,virtio",
             disk("/dev/vg/a", exists=True, is_block=True, filesystem_bytes=0, free_bytes=0),
-            DiskWanted("/dev/vg/a", "raw", 36, True),
+            DiskSpec("/dev/vg/a", "raw", 36, True),
         ),
     ],
 )
-def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: DiskWanted) -> None:
+def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: DiskSpec) -> None:
     assert started(facts(disks=(fact,)), machine(disks=[text])).disks == (wanted,)
 
 
@@ -353,7 +353,7 @@ def test_addresses_of_the_sender() -> None:
     words = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
     found = started(facts(), machine(attributes=words), (Direct("76:77:6e:80:00:02", "eth1"),))
     assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
-    assert found.links == (LinkWanted("eth1", "site_device", None, 0),)
+    assert found.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
         with pytest.raises(StateError, match="no IPv6 address that a machine can have"):
             plan(facts(), machine(attributes={"vm_ipv6": wrong}), (TAP,))

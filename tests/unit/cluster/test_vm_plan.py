@@ -14,10 +14,10 @@ from rocks.cluster.interface_rules import Subnet
 from rocks.cluster.mac_pool import MASK
 from rocks.cluster.vm_plan import (
     NEXT_FREE,
-    InterfaceWish,
+    InterfaceRequest,
     NewVm,
-    Stock,
-    VmWish,
+    SiteInventory,
+    VmRequest,
     image_folder,
     plan_vms,
 )
@@ -31,41 +31,41 @@ PUBLIC = Subnet("public", "203.0.113.0", "255.255.255.0")
 ROOM = [("/", "20480MB"), ("/state/partition1", "102400MB")]
 
 
-def stock(**taken: Any) -> Stock:
+def inventory(**taken: Any) -> SiteInventory:
     """An empty site whose containers vmc-0-0 and vmc-0-1 have room for disks."""
     values: dict[str, Any] = {"names": {"head"}, "macs": [], "ips": [], "vlans": set()}
     values["partitions"] = {"vmc-0-0": ROOM, "vmc-0-1": ROOM}
     values["appliances"] = {"frontend", "compute"}
-    return Stock(**{**values, **taken})
+    return SiteInventory(**{**values, **taken})
 
 
-def wish(**values: Any) -> VmWish:
+def request(**values: Any) -> VmRequest:
     """One compute on vmc-0-0 with the next address of network private."""
     defaults: dict[str, Any] = {
         "container": container(),
         "membership": COMPUTE,
-        "interfaces": (InterfaceWish(PRIVATE, NEXT_FREE),),
+        "interfaces": (InterfaceRequest(PRIVATE, NEXT_FREE),),
     }
-    return VmWish(**{**defaults, **values})
+    return VmRequest(**{**defaults, **values})
 
 
-def plan(*wishes: VmWish, on: Stock | None = None) -> list[NewVm]:
+def plan(*requests: VmRequest, on: SiteInventory | None = None) -> list[NewVm]:
     """The machines that the wishes mean."""
-    return plan_vms(wishes, on or stock(), BASE, MASK)
+    return plan_vms(requests, on or inventory(), BASE, MASK)
 
 
 def test_what_is_not_said_is_chosen() -> None:
-    (vm,) = plan(wish())
+    (vm,) = plan(request())
     assert (vm.name, vm.slice, vm.container, vm.rack, vm.rank) == ("compute-0-0-0", 0, "vmc-0-0", 0, 0)
     assert (vm.cpus, vm.memory_mb, vm.run_action, vm.install_action) == (1, 2048, "os", "install")
-    assert vm.interfaces == (InterfaceWish(PRIVATE, "10.1.255.254", None, BASE),)
+    assert vm.interfaces == (InterfaceRequest(PRIVATE, "10.1.255.254", None, BASE),)
     assert [(disk.specification, disk.size_gb) for disk in vm.disks] == [
         ("file:/state/partition1/kvm/disks/compute-0-0-0.vda,vda,virtio", 36)
     ]
 
 
 def test_two_machines_of_one_plan_share_nothing() -> None:
-    one, two = plan(wish(), wish())
+    one, two = plan(request(), request())
     assert (one.name, two.name) == ("compute-0-0-0", "compute-0-0-1")
     assert (one.slice, two.slice) == (0, 1)
     assert (one.interfaces[0].mac, two.interfaces[0].mac) == (BASE, "76:77:6e:80:00:01")
@@ -74,9 +74,9 @@ def test_two_machines_of_one_plan_share_nothing() -> None:
 
 def test_the_name_has_the_containers_rack_and_rank() -> None:
     place = replace(container("vmc-3-14"), rack=3, rank=14, attributes={"vm_image_directory": "/images"})
-    (vm,) = plan(wish(container=place))
+    (vm,) = plan(request(container=place))
     assert (vm.name, vm.rack, vm.rank) == ("compute-3-14-0", 3, 14)
-    (vm,) = plan(wish(container=replace(place, rack=None, rank=None)))
+    (vm,) = plan(request(container=replace(place, rack=None, rank=None)))
     assert (vm.name, vm.rack, vm.rank) == ("compute-0-0-0", 0, 0)
 
 
@@ -92,22 +92,24 @@ def test_the_name_has_the_containers_rack_and_rank() -> None:
 def test_the_lowest_slice_that_is_free_and_gives_a_free_name(
     slices: set[int], names: set[str], name: str, number: int
 ) -> None:
-    (vm,) = plan(wish(), on=stock(slices={"vmc-0-0": slices}, names=names))
+    (vm,) = plan(request(), on=inventory(slices={"vmc-0-0": slices}, names=names))
     assert (vm.name, vm.slice) == (name, number)
 
 
 def test_slices_of_other_containers_do_not_count() -> None:
-    (vm,) = plan(wish(container=container("VMC-0-0")), on=stock(slices={"vmc-0-1": {0}, "vmc-0-0": {1}}))
+    (vm,) = plan(
+        request(container=container("VMC-0-0")), on=inventory(slices={"vmc-0-1": {0}, "vmc-0-0": {1}})
+    )
     assert vm.slice == 0
 
 
 def test_a_name_or_a_slice_that_is_said() -> None:
-    (vm,) = plan(wish(name="web"), on=stock(slices={"vmc-0-0": {0, 1}}))
+    (vm,) = plan(request(name="web"), on=inventory(slices={"vmc-0-0": {0, 1}}))
     assert (vm.name, vm.slice) == ("web", 2)
     assert vm.disks[0].path == "/state/partition1/kvm/disks/web.vda"
-    (vm,) = plan(wish(slice=7))
+    (vm,) = plan(request(slice=7))
     assert (vm.name, vm.slice) == ("compute-0-0-7", 7)
-    (vm,) = plan(wish(name="web", slice=7))
+    (vm,) = plan(request(name="web", slice=7))
     assert (vm.name, vm.slice) == ("web", 7)
 
 
@@ -126,67 +128,71 @@ def test_a_name_or_a_slice_that_is_said() -> None:
         ({"name": "$(reboot)"}, "is not valid"),
         ({"name": "a" * 64}, "1 to 63 characters"),
         ({"disk": "file:/a/b"}, "Invalid disk specification"),
-        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.300"),)}, "The ip address 10.1.0.300 is invalid"),
-        ({"interfaces": (InterfaceWish(PRIVATE, "10.2.0.1"),)}, 'is not in the network "private"'),
-        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.255.255"),)}, "broadcast address"),
-        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.0"),)}, "network address"),
-        ({"interfaces": (InterfaceWish(PRIVATE, "10.1.0.9"),)}, "The ip address 10.1.0.9 is in use"),
-        ({"interfaces": (InterfaceWish(mac="zz"),)}, "The mac address zz is invalid"),
-        ({"interfaces": (InterfaceWish(mac="00:01:02:03:04:05:06:07"),)}, "has six octets"),
-        ({"interfaces": (InterfaceWish(mac="52:54:0:0:0:9"),)}, "The mac address 52:54:0:0:0:9 is in use"),
+        ({"interfaces": (InterfaceRequest(PRIVATE, "10.1.0.300"),)}, "The ip address 10.1.0.300 is invalid"),
+        ({"interfaces": (InterfaceRequest(PRIVATE, "10.2.0.1"),)}, 'is not in the network "private"'),
+        ({"interfaces": (InterfaceRequest(PRIVATE, "10.1.255.255"),)}, "broadcast address"),
+        ({"interfaces": (InterfaceRequest(PRIVATE, "10.1.0.0"),)}, "network address"),
+        ({"interfaces": (InterfaceRequest(PRIVATE, "10.1.0.9"),)}, "The ip address 10.1.0.9 is in use"),
+        ({"interfaces": (InterfaceRequest(mac="zz"),)}, "The mac address zz is invalid"),
+        ({"interfaces": (InterfaceRequest(mac="00:01:02:03:04:05:06:07"),)}, "has six octets"),
+        ({"interfaces": (InterfaceRequest(mac="52:54:0:0:0:9"),)}, "The mac address 52:54:0:0:0:9 is in use"),
     ],
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
-    taken = stock(
+    taken = inventory(
         names={"head", "compute-0-0-4"},
         ips=["10.1.0.9"],
         macs=["52:54:00:00:00:09", "not a mac"],
         slices={"vmc-0-0": {1}},
     )
     with pytest.raises(UserError, match=message) as refused:
-        plan(wish(**values), on=taken)
+        plan(request(**values), on=taken)
     assert str(refused.value).isprintable()
 
 
 def test_what_is_asked_for_is_not_chosen_for_another_interface() -> None:
-    (vm,) = plan(wish(interfaces=(InterfaceWish(mac=BASE), InterfaceWish())))
+    (vm,) = plan(request(interfaces=(InterfaceRequest(mac=BASE), InterfaceRequest())))
     assert [interface.mac for interface in vm.interfaces] == [BASE, "76:77:6e:80:00:01"]
-    (vm,) = plan(wish(interfaces=(InterfaceWish(PRIVATE, NEXT_FREE), InterfaceWish(PRIVATE, "10.1.255.254"))))
+    (vm,) = plan(
+        request(interfaces=(InterfaceRequest(PRIVATE, NEXT_FREE), InterfaceRequest(PRIVATE, "10.1.255.254")))
+    )
     assert [interface.ip for interface in vm.interfaces] == ["10.1.255.253", "10.1.255.254"]
 
 
 def test_interfaces_keep_vlan_network_and_order() -> None:
     (vm,) = plan(
-        wish(interfaces=(InterfaceWish(PRIVATE, NEXT_FREE, 4), InterfaceWish(PUBLIC, "203.0.113.9", 0)))
+        request(
+            interfaces=(InterfaceRequest(PRIVATE, NEXT_FREE, 4), InterfaceRequest(PUBLIC, "203.0.113.9", 0))
+        )
     )
     assert vm.interfaces == (
-        InterfaceWish(PRIVATE, "10.1.255.254", 4, BASE),
-        InterfaceWish(PUBLIC, "203.0.113.9", 0, "76:77:6e:80:00:01"),
+        InterfaceRequest(PRIVATE, "10.1.255.254", 4, BASE),
+        InterfaceRequest(PUBLIC, "203.0.113.9", 0, "76:77:6e:80:00:01"),
     )
 
 
 def test_a_machine_inside_a_cluster_has_neither_network_nor_address() -> None:
-    (vm,) = plan(wish(interfaces=(InterfaceWish(vlan=4),)))
-    assert vm.interfaces == (InterfaceWish(None, None, 4, BASE),)
+    (vm,) = plan(request(interfaces=(InterfaceRequest(vlan=4),)))
+    assert vm.interfaces == (InterfaceRequest(None, None, 4, BASE),)
 
 
 def test_a_network_without_enough_addresses_is_told() -> None:
     tiny = Subnet("tiny", "10.9.0.0", "255.255.255.252")
-    wishes = [wish(interfaces=(InterfaceWish(tiny, NEXT_FREE),)) for _ in range(3)]
+    requests = [request(interfaces=(InterfaceRequest(tiny, NEXT_FREE),)) for _ in range(3)]
     with pytest.raises(StateError, match='the network "tiny", 10.9.0.0/30, has only 2 of 3 free addresses'):
-        plan(*wishes)
+        plan(*requests)
 
 
 def test_a_pool_without_enough_macs_is_told() -> None:
     with pytest.raises(StateError, match="has only 1 of 2 addresses left"):
-        plan_vms([wish(), wish()], stock(), BASE, "ff:ff:ff:ff:ff:ff")
+        plan_vms([request(), request()], inventory(), BASE, "ff:ff:ff:ff:ff:ff")
 
 
 @given(st.lists(st.sampled_from(["vmc-0-0", "vmc-0-1"]), min_size=1, max_size=30), st.sets(st.integers(0, 9)))
 def test_names_slices_and_addresses_never_repeat(places: list[str], slices: set[int]) -> None:
     hosts = {name: replace(container(name), rank=int(name[-1])) for name in ("vmc-0-0", "vmc-0-1")}
-    taken = stock(slices={"vmc-0-0": set(slices)})
-    new = plan(*(wish(container=hosts[place]) for place in places), on=taken)
+    taken = inventory(slices={"vmc-0-0": set(slices)})
+    new = plan(*(request(container=hosts[place]) for place in places), on=taken)
     assert len({vm.name for vm in new}) == len(new)
     assert len({(vm.container, vm.slice) for vm in new}) == len(new)
     assert len({vm.interfaces[0].mac for vm in new}) == len(new)
@@ -229,5 +235,5 @@ def test_where_images_cannot_go(attribute: str, partitions: list[tuple[str, str]
 
 
 def test_a_given_disk_needs_no_place() -> None:
-    (vm,) = plan(wish(disk="phy:/dev/vg/a,sda,scsi", disk_size_gb=9), on=stock(partitions={}))
+    (vm,) = plan(request(disk="phy:/dev/vg/a,sda,scsi", disk_size_gb=9), on=inventory(partitions={}))
     assert [(disk.specification, disk.size_gb) for disk in vm.disks] == [("phy:/dev/vg/a,sda,scsi", 9)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rocks.commands.arguments import FIRST_PARAMETER, bool2str, part_words, str2bool, yes_or_no
+from rocks.commands.arguments import FIRST_PARAMETER, bool2str, parse_arguments, str2bool, yes_or_no
 from rocks.errors import UserError
 
 PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
@@ -18,7 +18,7 @@ PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 @given(st.lists(st.text(alphabet="select=_ +-aZ09%'é\t\n")))
 @example(["select name from nodes where rack=0", "select=5", "selected=1", "", "=", "=x", "a b=c", "é=1"])
 def test_words_are_parted_as_the_specification_says(words: list[str]) -> None:
-    arguments, parameters = part_words(words)
+    arguments, parameters = parse_arguments(words)
     positional = [w for w in words if w.split()[:1] == ["select"] or not PARAMETER.match(w)]
     assert arguments == positional
     named = [w for w in words if w not in positional]
@@ -29,11 +29,15 @@ def test_words_are_parted_as_the_specification_says(words: list[str]) -> None:
 
 
 def test_the_last_value_wins_and_the_first_word_is_kept() -> None:
-    assert part_words(["a=1", "b=x=y", "a=2"]).parameters == {FIRST_PARAMETER: "a=1", "a": "2", "b": "x=y"}
+    assert parse_arguments(["a=1", "b=x=y", "a=2"]).parameters == {
+        FIRST_PARAMETER: "a=1",
+        "a": "2",
+        "b": "x=y",
+    }
 
 
 def test_an_empty_word_is_an_argument() -> None:
-    assert part_words(["", "h1", ""]).arguments == ["", "h1", ""]
+    assert parse_arguments(["", "h1", ""]).arguments == ["", "h1", ""]
 
 
 @pytest.mark.parametrize("text", ["on", "yes", "y", "true", "1", "ON", "Yes", "Y", "True"])

@@ -14,10 +14,10 @@ from rocks.errors import BugError, UserError
 
 def with_words(*words: str) -> Command:
     """A command that was called with these words."""
-    from rocks.commands.arguments import part_words
+    from rocks.commands.arguments import parse_arguments
 
     command = Command(cast("Database", None))
-    parted = part_words(list(words))
+    parted = parse_arguments(list(words))
     command.useWords(parted.parameters, parted.arguments)
     return command
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices import accelerator
-from rocks.devices.kernel_support import has_8021q, has_filters
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.probe_guest import EXIT_STATUS, boot_sector
 from rocks.devices.machine import parse_memory_kib, read_machine
-from rocks.devices.probe_guest import EXIT_STATUS, boot_sector
+from rocks.devices.network.kernel_support import has_8021q, has_filters
 
 
 def test_the_probe_guest_is_a_boot_sector() -> None:
@@ -54,7 +54,7 @@ def test_without_the_device_nothing_is_booted(tmp_path: Path, monkeypatch: pytes
 
 def test_kernel_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading netlink's library costs more than all the rest of a facts call."""
-    monkeypatch.setattr("rocks.devices.kernel_support._LOADED", tmp_path / "absent")
+    monkeypatch.setattr("rocks.devices.network.kernel_support._LOADED", tmp_path / "absent")
     asked = []
 
     def ask() -> bool:
@@ -64,7 +64,7 @@ def test_kernel_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch:
     assert not has_8021q(tmp_path / "state", ask)
     assert not has_8021q(tmp_path / "state", ask)
     assert asked == [1]
-    monkeypatch.setattr("rocks.devices.kernel_support._LOADED", tmp_path)
+    monkeypatch.setattr("rocks.devices.network.kernel_support._LOADED", tmp_path)
     assert has_8021q(tmp_path / "state", ask)
     assert asked == [1]
 
@@ -74,7 +74,7 @@ def test_packet_filters_need_not_be_asked_for_where_their_modules_are(
 ) -> None:
     """All three of them; else the kernel is asked, once."""
     modules = (tmp_path / "sch_ingress", tmp_path / "cls_bpf")
-    monkeypatch.setattr("rocks.devices.kernel_support._FILTER_MODULES", modules)
+    monkeypatch.setattr("rocks.devices.network.kernel_support._FILTER_MODULES", modules)
     modules[0].mkdir()
     asked = []
 

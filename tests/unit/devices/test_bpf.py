@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rocks.devices.bpf import JUMP_EQUAL, LOAD_LENGTH, Program, unpack
-from rocks.devices.fake.bpf import matches
-from rocks.devices.filter_programs import REASONS, Sender, link_local, rules_for
+from rocks.devices.network.packet_filter.bpf import JUMP_EQUAL, LOAD_LENGTH, Program, unpack
+from rocks.devices.network.packet_filter.fake_bpf import matches
+from rocks.devices.network.packet_filter.programs import REASONS, Sender, link_local, rules_for
 from rocks.errors import BugError
 from tests.contract.devices.frames import CASES, IP, IPV6, LINK_LOCAL, MAC
 

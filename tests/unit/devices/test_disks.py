@@ -15,15 +15,15 @@ import pytest
 
 from rocks.devices.disks import ensure_disk, read_disk
 from rocks.errors import HostError, StateError, UserError
-from rocks.wire.agent import DiskWanted
+from rocks.wire.agent import DiskSpec
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
 
 
-def wanted(path: Path, **changes: object) -> DiskWanted:
+def wanted(path: Path, **changes: object) -> DiskSpec:
     """A raw image of 2 GB, with changes."""
     fields = {"format": "raw", "size_gb": 2, "is_block": False, **changes}
-    return DiskWanted(path=str(path), **fields)  # type: ignore[arg-type]
+    return DiskSpec(path=str(path), **fields)  # type: ignore[arg-type]
 
 
 def test_a_raw_image_is_made_sparse(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_in_the_way_is_refused(tmp_path: Path) -> None:
 def test_paths_that_do_not_say_where_they_lead(path: str) -> None:
     """Refused before anything is looked at."""
     with pytest.raises(UserError, match="no plain absolute path"):
-        ensure_disk(DiskWanted(path, "raw", 1, False))
+        ensure_disk(DiskSpec(path, "raw", 1, False))
     with pytest.raises(UserError):
         read_disk(path)
 
@@ -112,14 +112,14 @@ def test_leftovers_of_a_killed_creation_go_and_live_ones_stay(tmp_path: Path) ->
 MAKE_UNTIL_KILLED = """
 import os, sys
 from rocks.devices import disks
-from rocks.wire.agent import DiskWanted
+from rocks.wire.agent import DiskSpec
 original = getattr(os, sys.argv[2])
 def stop_here(*arguments, **words):
     print("here", flush=True)
     sys.stdin.read()
     return original(*arguments, **words)
 setattr(os, sys.argv[2], stop_here)
-disks.ensure_disk(DiskWanted(sys.argv[1], "raw", 1, False))
+disks.ensure_disk(DiskSpec(sys.argv[1], "raw", 1, False))
 """
 
 
@@ -138,9 +138,9 @@ def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     process.wait()
     process.communicate()
     assert not path.exists() or path.stat().st_size == 1000**3
-    ensure_disk(DiskWanted(str(path), "raw", 1, False))
+    ensure_disk(DiskSpec(str(path), "raw", 1, False))
     assert path.stat().st_size == 1000**3
-    ensure_disk(DiskWanted(str(tmp_path / "other"), "raw", 1, False))
+    ensure_disk(DiskSpec(str(tmp_path / "other"), "raw", 1, False))
     left = [entry.name for entry in tmp_path.iterdir() if entry.name not in ("vm.hda", "other")]
     assert left == []
 
@@ -149,8 +149,8 @@ def test_two_at_once(tmp_path: Path) -> None:
     """Both processes end well or one is told to try again; there is one image and nothing else."""
     path = tmp_path / "vm.hda"
     code = (
-        "from rocks.devices.disks import ensure_disk; from rocks.wire.agent import DiskWanted; import sys\n"
-        "ensure_disk(DiskWanted(sys.argv[1], 'raw', 1, False))"
+        "from rocks.devices.disks import ensure_disk; from rocks.wire.agent import DiskSpec; import sys\n"
+        "ensure_disk(DiskSpec(sys.argv[1], 'raw', 1, False))"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     processes = [

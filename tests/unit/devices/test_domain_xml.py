@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rocks.devices.domain_xml import (
+from rocks.devices.libvirt.domain_xml import (
     emulated,
-    function_addresses,
     parse_domain,
+    vf_addresses,
     with_emulator,
     with_functions,
 )
@@ -115,10 +115,10 @@ WITH_FUNCTION = FULL.replace(
 def test_virtual_functions_get_their_addresses() -> None:
     """And only those; once more gives the same, with the addresses that are new."""
     document = parse_domain(WITH_FUNCTION)
-    assert function_addresses(document) == {"52:54:00:aa:00:01": "0000:00:00.0"}
+    assert vf_addresses(document) == {"52:54:00:aa:00:01": "0000:00:00.0"}
     for address in ("0000:01:10.0", "0001:c1:1f.7"):
         document = with_functions(document, {"52:54:00:aa:00:01": address})
-        assert function_addresses(parse_domain(document.text)) == {"52:54:00:aa:00:01": address}
+        assert vf_addresses(parse_domain(document.text)) == {"52:54:00:aa:00:01": address}
         assert len(document.root.findall("devices/interface/source")) == 1
     source = document.root.find("devices/interface/source/address")
     assert source is not None
@@ -153,4 +153,4 @@ def test_an_interface_that_a_site_hands_over_by_itself_stays() -> None:
     )
     document = parse_domain(own)
     assert with_functions(document, {}) is document
-    assert function_addresses(document) == {"52:54:00:aa:00:01": "0000:05:01.2"}
+    assert vf_addresses(document) == {"52:54:00:aa:00:01": "0000:05:01.2"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from rocks.devices.function_rules import settings_that_differ
-from rocks.devices.function_tree import FunctionPlace, FunctionTree
-from rocks.devices.functions import parse_functions
+from rocks.devices.sriov.rules import settings_that_differ
+from rocks.devices.sriov.sysfs import VfLocation, VfSysfs
+from rocks.devices.sriov.vfs import parse_vfs
 from rocks.errors import StateError, ToolError
-from rocks.wire.facts import FunctionFact
+from rocks.wire.facts import VfFact
 
 
 class Tree:
@@ -32,7 +32,7 @@ class Tree:
             self.group(self.devices / address, 8 + number)
             (self.adapter / f"virtfn{number}").symlink_to(f"../{address}")
         (self.devices / "0000:01:10.0/net/eth4").mkdir(parents=True)
-        self.tree = FunctionTree(self.sys, self.proc)
+        self.tree = VfSysfs(self.sys, self.proc)
 
     def group(self, device: Path, number: int) -> None:
         """The device, in an IOMMU group."""
@@ -63,8 +63,8 @@ def tree(tmp_path: Path) -> Tree:
 
 def test_what_is_there(tree: Tree) -> None:
     assert tree.tree.places("eth1") == (
-        FunctionPlace(0, "0000:01:10.0", "eth4"),
-        FunctionPlace(1, "0000:01:10.2", ""),
+        VfLocation(0, "0000:01:10.0", "eth4"),
+        VfLocation(1, "0000:01:10.2", ""),
     )
     assert tree.tree.most("eth1") == 7 and tree.tree.has_iommu("eth1")
 
@@ -144,7 +144,7 @@ def message(*functions: list[tuple[str, Any]]) -> Message:
 
 
 def test_settings_from_netlink() -> None:
-    told = parse_functions(
+    told = parse_vfs(
         message(
             [
                 ("IFLA_VF_MAC", {"vf": 0, "mac": "52:54:00:AA:00:01"}),
@@ -163,12 +163,12 @@ def test_settings_from_netlink() -> None:
         0: {"mac": "52:54:00:aa:00:01", "vlan": 100, "spoofchk": True, "trust": False},
         1: {"mac": "00:00:00:00:00:00"},
     }
-    assert parse_functions(Message(attrs=[])) == {}
+    assert parse_vfs(Message(attrs=[])) == {}
 
 
 def test_what_a_driver_does_not_tell_is_set_when_it_matters() -> None:
     """A check of sources is always asked for then; trust, which no new function has, only when it is wanted."""
-    silent = FunctionFact(0, "0000:01:10.0", "52:54:00:aa:00:01", 0, None, None, "free", "")
+    silent = VfFact(0, "0000:01:10.0", "52:54:00:aa:00:01", 0, None, None, "free", "")
     wanted = {"mac": "52:54:00:aa:00:01", "vlan": 0, "spoofchk": 1, "trust": 0}
     assert settings_that_differ(silent, wanted) == {"spoofchk": 1}
     assert settings_that_differ(silent, {**wanted, "trust": 1}) == {"spoofchk": 1, "trust": 1}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.mapping_cow import CowHeader, ensure_valid, parse_header
+from rocks.devices.device_mapper.cow import CowHeader, ensure_valid, parse_header
 from rocks.errors import IncoherentError
 
 VALID = b"SnAp" + bytes([1, 0, 0, 0, 1, 0, 0, 0, 16, 0, 0, 0])

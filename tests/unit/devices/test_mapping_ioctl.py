@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from rocks.devices.mapping_ioctl import (
+from rocks.devices.device_mapper.ioctl import (
     DEV_SUSPEND,
     TABLE_LOAD,
     Target,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.mapping_rules import check_switch
-from rocks.devices.mapping_tables import (
+from rocks.devices.device_mapper.rules import check_switch
+from rocks.devices.device_mapper.tables import (
     KnownTable,
     Linear,
     OtherTable,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.devices.mapping_tables import (
+from rocks.devices.device_mapper.tables import (
     KnownTable,
     Linear,
     OtherTable,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.pool_facts import BookmarkFact, History, SnapshotFact, TokenFact, VolumeFact
-from rocks.devices.pool_listing import (
+from rocks.devices.zfs.facts import BookmarkFact, History, SnapshotFact, TokenFact, VolumeFact
+from rocks.devices.zfs.listing import (
     held_names,
     parse_estimate,
     parse_history,

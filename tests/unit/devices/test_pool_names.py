@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.pool_names import (
+from rocks.devices.zfs.names import (
     AUTOMATIC,
     check_dataset,
     check_part,

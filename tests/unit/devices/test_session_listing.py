@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.session_listing import parse_serial, read_kernel_sessions
-from rocks.devices.session_rules import parse_initiator, refuse_several
-from rocks.devices.session_users import find_users
+from rocks.devices.iscsi_initiator.listing import parse_serial, read_kernel_sessions
+from rocks.devices.iscsi_initiator.rules import parse_initiator, refuse_several
+from rocks.devices.iscsi_initiator.users import find_users
 from rocks.errors import IncoherentError, StateError
 
 TARGET = "iqn.2001-04.com.nas:vm1-vol.3"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.session_record import edit_record, record_settings, write_settings
-from rocks.devices.session_rules import login_error
-from rocks.devices.session_steps import SessionWanted
-from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.iscsi_initiator.driver import SessionSpec
+from rocks.devices.iscsi_initiator.record import edit_record, record_settings, write_settings
+from rocks.devices.iscsi_initiator.rules import login_error
+from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.errors import HostError, StateError, ToolError
 
 RECORD = """# BEGIN RECORD 2.1.8
@@ -23,7 +23,7 @@ node.session.timeo.replacement_timeout = 120
 node.session.timeo.replacement_timeout_of_theirs = 7
 # END RECORD
 """
-WANTED = SessionWanted(
+WANTED = SessionSpec(
     target="iqn.2001-04.com.nas:vm1-vol.3",
     address="10.9.0.10",
     port=3260,

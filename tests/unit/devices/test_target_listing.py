@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocks.devices.target_chap import ChapSecrets
-from rocks.devices.target_listing import parse_chap, parse_session, read_stores, read_tree, read_trees
-from rocks.devices.target_tree import Acl, Mapped, Portal, Store, Unit, describe, store_of_unit_0
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.listing import parse_chap, parse_session, read_stores, read_tree, read_trees
+from rocks.devices.iscsi_target.tree import Acl, Mapped, Portal, Store, Unit, describe, store_of_unit_0
 
 TARGET = "iqn.2001-04.com.nas:vm1-vol.3"
 HOST = "iqn.2024-01.org.rocks.lab:vmh1"

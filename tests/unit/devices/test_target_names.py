@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.target_chap import ChapSecrets, check_chap
-from rocks.devices.target_names import backstore_of, check_iscsi_name, check_portal, is_own_backstore
+from rocks.devices.iscsi_target.chap import ChapSecrets, check_chap
+from rocks.devices.iscsi_target.names import backstore_of, check_iscsi_name, check_portal, is_own_backstore
 from rocks.errors import UserError
 
 SECRET, ANOTHER = "a-secret-of-the-host", "a-secret-of-the-nas"

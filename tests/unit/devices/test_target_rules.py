@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from rocks.devices.target_chap import ChapSecrets
-from rocks.devices.target_rules import (
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.driver import ExportSpec
+from rocks.devices.iscsi_target.rules import (
     attributes_of,
     check_export,
     missing_parts,
@@ -16,13 +17,12 @@ from rocks.devices.target_rules import (
     strangers,
     wanted_acl,
 )
-from rocks.devices.target_steps import ExportWanted
-from rocks.devices.target_tree import Acl, Portal, Store, Tree, Unit
+from rocks.devices.iscsi_target.tree import Acl, Portal, Store, Tree, Unit
 from rocks.errors import IncoherentError, UserError
 
 PREFIX = "iqn.2001-04.com.nas:"
 CHAP = ChapSecrets("vm1", "a-secret-of-the-host", "nas", "a-secret-of-the-nas")
-WANTED = ExportWanted(
+WANTED = ExportSpec(
     target=PREFIX + "vm1-vol.3",
     device_path="/dev/zvol/tank/vm1-vol@base",
     read_only=True,

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from rocks.cli.main import find_command
-from rocks.commands.arguments import part_words
+from rocks.commands.arguments import parse_arguments
 from rocks.commands.documentation import read_documentation
 from rocks.commands.run_command import FRAMEWORK_PARAMETERS
 from rocks.commands.tree import OUR_TREE, load_package
@@ -45,7 +45,7 @@ def test_a_command_that_a_page_shows_exists(page: str, line: str) -> None:
     assert command is not None, f"{page} shows `{line}`, which is no command"
     read = read_documentation(command)
     known = {word.name for word in (*read.parameters, *read.arguments)} | FRAMEWORK_PARAMETERS
-    given = [name for name in part_words(rest).parameters if not name.startswith("@")]
+    given = [name for name in parse_arguments(rest).parameters if not name.startswith("@")]
     assert [name for name in given if name not in known] == [], f"{page} shows `{line}`"
 
 

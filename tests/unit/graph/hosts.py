@@ -1,11 +1,11 @@
-"""Circumstances of hosts to try the graph with."""
+"""Contexts of hosts to try the graph with."""
 
 from __future__ import annotations
 
-from rocks.graph.records import Circumstances
+from rocks.graph.records import HostContext
 
 
-def circumstances(missing: dict[str, str] | None = None, **attributes: str) -> Circumstances:
+def context(missing: dict[str, str] | None = None, **attributes: str) -> HostContext:
     """A Linux host of x86_64 with attributes that are its entities as well."""
     found = {"os": "linux", "arch": "x86_64", "hostname": "h1", **attributes}
-    return Circumstances(found, found, missing or {})
+    return HostContext(found, found, missing or {})

@@ -7,7 +7,7 @@ import pytest
 from rocks.errors import StateError
 from rocks.graph.conditions import holds, is_meant
 from rocks.graph.records import Selection
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 _ATTRIBUTES = {"kvm": "yes", "off_word": "No", "Number": "6", "part": "1.5", "word": "linux", "empty": ""}
 
@@ -90,10 +90,10 @@ def test_what_no_condition_may_have_is_named(condition: str, words: str) -> None
 
 
 def test_lists_of_systems_are_alternatives_and_all_that_is_said_must_hold() -> None:
-    host = circumstances(kvm="yes", release="9")
+    host = context(kvm="yes", release="9")
     fitting = Selection(arch=("i386", "x86_64"), os=("linux",), release=("9",), condition="kvm")
 
     assert is_meant([fitting, Selection()], host)
     assert not is_meant([fitting, Selection(os=("sunos",))], host)
     assert not is_meant([Selection(release=("7", "8"))], host)
-    assert not is_meant([Selection(release=("7",))], circumstances())
+    assert not is_meant([Selection(release=("7",))], context())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.errors import StateError
 from rocks.graph.document import parse_document
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 _XML_TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
@@ -17,7 +17,7 @@ _XML_TEXT = st.text(
 
 @given(_XML_TEXT)
 def test_any_value_arrives_in_text_and_in_tags_as_it_is(value: str) -> None:
-    host = circumstances(**{"img-x": value})
+    host = context(**{"img-x": value})
     root = parse_document(b'<kickstart a="&img-x;">&img-x;|&IMG-X;</kickstart>', "n.xml", host)
 
     assert root.text == f"{value}|{value}"
@@ -25,13 +25,13 @@ def test_any_value_arrives_in_text_and_in_tags_as_it_is(value: str) -> None:
 
 
 def test_line_ends_of_a_value_are_kept() -> None:
-    root = parse_document(b"<a>&v;</a>", "n.xml", circumstances(v="one\r\ntwo\n"))
+    root = parse_document(b"<a>&v;</a>", "n.xml", context(v="one\r\ntwo\n"))
     assert root.text == "one\r\ntwo\n"
 
 
 def test_a_declaration_and_comments_may_come_first_and_lines_keep_their_numbers() -> None:
     data = b'<?xml version="1.0"\n standalone="no"?>\n<!-- of us -->\n<a>\n<b/></a>'
-    root = parse_document(data, "n.xml", circumstances())
+    root = parse_document(data, "n.xml", context())
     assert root[0].sourceline == 5
 
 
@@ -51,12 +51,12 @@ def test_a_declaration_and_comments_may_come_first_and_lines_keep_their_numbers(
     ],
 )
 def test_a_fault_is_told_with_its_place(data: bytes, words: str) -> None:
-    host = circumstances({"why": "it is not set"}, bell="\a")
+    host = context({"why": "it is not set"}, bell="\a")
     with pytest.raises(StateError) as caught:
         parse_document(data, "n.xml", host)
     assert words in str(caught.value)
 
 
 def test_what_looks_like_an_entity_in_a_script_is_text() -> None:
-    root = parse_document(b"<a><![CDATA[a && b; &nosuch; &hostname;]]></a>", "n.xml", circumstances())
+    root = parse_document(b"<a><![CDATA[a && b; &nosuch; &hostname;]]></a>", "n.xml", context())
     assert root.text == "a && b; &nosuch; &hostname;"

@@ -7,18 +7,18 @@ import pytest
 from rocks.errors import StateError
 from rocks.graph.order import ordered_nodes, reached_nodes
 from rocks.graph.records import Edge, Order, Selection
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 
 def order(names: str, *rules: str, generator: str = "shell") -> list[str]:
     """The names, by rules such as `a b` (a comes first) and `a b kgen`."""
     orders = [Order(*rule.split()) for rule in rules]
-    return ordered_nodes(names.split(), orders, generator, circumstances())
+    return ordered_nodes(names.split(), orders, generator, context())
 
 
 def test_a_walk_in_depth_finds_each_node_once_even_in_a_circle() -> None:
     edges = [Edge("a", "b"), Edge("b", "d"), Edge("a", "c"), Edge("c", "d"), Edge("d", "a"), Edge("x", "y")]
-    assert reached_nodes(edges, "a", circumstances()) == ["a", "b", "d", "c"]
+    assert reached_nodes(edges, "a", context()) == ["a", "b", "d", "c"]
 
 
 def test_an_edge_counts_only_where_all_its_conditions_hold() -> None:
@@ -26,8 +26,8 @@ def test_an_edge_counts_only_where_all_its_conditions_hold() -> None:
         Edge("a", "b", (Selection(condition="kvm"), Selection(os=("linux",)))),
         Edge("a", "c", (Selection(condition="kvm"), Selection(os=("sunos",)))),
     ]
-    assert reached_nodes(edges, "a", circumstances(kvm="true")) == ["a", "b"]
-    assert reached_nodes(edges, "a", circumstances()) == ["a"]
+    assert reached_nodes(edges, "a", context(kvm="true")) == ["a", "b"]
+    assert reached_nodes(edges, "a", context()) == ["a"]
 
 
 def test_rules_decide_and_what_no_rule_names_comes_last_by_name() -> None:

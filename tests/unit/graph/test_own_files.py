@@ -12,7 +12,7 @@ from rocks.graph.edges import read_graph
 from rocks.graph.load import Library
 from rocks.graph.tags import read_node
 from tests.unit.docs.pages import CHECKOUT
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 NODES = sorted((CHECKOUT / "nodes").glob("*.xml"))
 GRAPHS = sorted((CHECKOUT / "graphs").glob("*/*.xml"))
@@ -45,7 +45,7 @@ def test_every_condition_can_be_read_and_every_file_says_what_it_is_for(path: Pa
 @pytest.mark.parametrize("packaging", ["deb", "rpm"])
 def test_every_node_file_is_of_the_language(path: Path, packaging: str) -> None:
     attributes = {"img_sync": "yes", "packaging": packaging, **_ENTITIES}
-    node = read_node(path.stem, str(path), path.read_bytes(), circumstances(**attributes))
+    node = read_node(path.stem, str(path), path.read_bytes(), context(**attributes))
     assert node.name == path.stem
 
 

@@ -9,9 +9,9 @@ import pytest
 from rocks.errors import StateError, UserError
 from rocks.graph.edges import read_graph
 from rocks.graph.load import Library
-from rocks.graph.profile import Profile, Wish, make_profile
+from rocks.graph.profile import Profile, ProfileRequest, make_profile
 from rocks.graph.shell import shell_script
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 
 def library(folder: Path, **files: str) -> Library:
@@ -30,7 +30,7 @@ def library(folder: Path, **files: str) -> Library:
 
 def profile_of(files: Library, root: str = "a") -> Profile:
     graph = read_graph(files.graph_files("default"))
-    return make_profile(Wish("h1", root, "shell", circumstances()), graph, files.node_files)
+    return make_profile(ProfileRequest("h1", root, "shell", context()), graph, files.node_files)
 
 
 def script_of(folder: Path, body: str, packaging: str = "deb") -> str:

@@ -7,11 +7,11 @@ import pytest
 from rocks.errors import StateError
 from rocks.graph.records import File, FileMode, Node, Package, Section, When
 from rocks.graph.tags import read_node
-from tests.unit.graph.hosts import circumstances
+from tests.unit.graph.hosts import context
 
 
 def read(body: str, **attributes: str) -> Node:
-    return read_node("n", "n.xml", f"<kickstart>{body}</kickstart>".encode(), circumstances(**attributes))
+    return read_node("n", "n.xml", f"<kickstart>{body}</kickstart>".encode(), context(**attributes))
 
 
 def only_file(body: str, **attributes: str) -> File:
@@ -83,7 +83,7 @@ def test_variables_are_the_files_own_and_attributes_can_be_named() -> None:
 
 
 def test_a_root_that_is_not_meant_has_nothing() -> None:
-    node = read_node("n", "n.xml", b'<kickstart os="sunos"><package>a</package></kickstart>', circumstances())
+    node = read_node("n", "n.xml", b'<kickstart os="sunos"><package>a</package></kickstart>', context())
     assert node == Node("n", "n.xml")
 
 
@@ -137,4 +137,4 @@ def test_a_fault_is_told_with_its_place(body: str, words: str) -> None:
 )
 def test_a_root_of_another_kind_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(StateError, match=words):
-        read_node("n", "n.xml", data, circumstances())
+        read_node("n", "n.xml", data, context())

@@ -10,7 +10,7 @@ import pytest
 
 from rocks.errors import StateError, UserError
 from rocks.hosts.authority import Authority
-from rocks.hosts.x509 import Wanted, read_revoked_list
+from rocks.hosts.x509 import CertificateSpec, read_revoked_list
 from rocks.process import run_checked
 
 
@@ -22,8 +22,8 @@ def authority(tmp_path: Path) -> Authority:
     return made
 
 
-def _wanted(node: str, is_service: bool = False) -> Wanted:
-    return Wanted(node, [node], ["10.1.1.2", "fd00::1"], 30, is_service)
+def _wanted(node: str, is_service: bool = False) -> CertificateSpec:
+    return CertificateSpec(node, [node], ["10.1.1.2", "fd00::1"], 30, is_service)
 
 
 def _revoked(authority: Authority, node: str) -> set[int]:
@@ -63,10 +63,10 @@ def test_openssl_finds_a_certificate_good_until_it_is_revoked(authority: Authori
 
 def test_the_old_one_is_good_until_the_new_one_is_carried(authority: Authority) -> None:
     first = authority.issue(_wanted("nas-0-0"))
-    assert not authority.is_carried("nas-0-0")
-    assert authority.settle("nas-0-0") == [] and authority.is_carried("nas-0-0")
+    assert not authority.is_deployed("nas-0-0")
+    assert authority.settle("nas-0-0") == [] and authority.is_deployed("nas-0-0")
     second = authority.issue(_wanted("nas-0-0"))
-    assert _revoked(authority, "nas-0-0") == set() and not authority.is_carried("nas-0-0")
+    assert _revoked(authority, "nas-0-0") == set() and not authority.is_deployed("nas-0-0")
     third = authority.issue(_wanted("nas-0-0"))
     assert _revoked(authority, "nas-0-0") == {first.serial}, "two that a host may have are enough"
     assert [shown.serial for shown in authority.settle("nas-0-0")] == [second.serial]

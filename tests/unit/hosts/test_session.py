@@ -37,7 +37,7 @@ class Scripted:
             raise TimeoutError
         return self.pieces.pop(0) if self.pieces else b""
 
-    def farewell(self) -> tuple[int | None, bytes]:
+    def exit_information(self) -> tuple[int | None, bytes]:
         return self.status, self.said
 
     def close(self) -> None:

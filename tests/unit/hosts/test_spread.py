@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from rocks.errors import BugError, HostError, RocksError
-from rocks.hosts.spread import spread
+from rocks.hosts.run_parallel import run_parallel
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
 ) -> dict[str, int | RocksError]:
     """All results."""
     deadlines = dict.fromkeys(jobs, deadline_seconds)
-    return dict(spread(jobs, threads=threads, deadline_seconds=deadlines, delay_seconds=delay_seconds))
+    return dict(run_parallel(jobs, threads=threads, deadline_seconds=deadlines, delay_seconds=delay_seconds))
 
 
 def test_nothing_to_do() -> None:
@@ -66,7 +66,7 @@ def test_threads_are_bounded(threads: int, most: int) -> None:
 def test_results_come_as_they_are_ready() -> None:
     """The slowest does not keep the others back."""
     gate = threading.Event()
-    results = spread(
+    results = run_parallel(
         {"slow": lambda: gate.wait(10), "fast": lambda: True},
         threads=0,
         deadline_seconds={"slow": 10, "fast": 10},
@@ -121,7 +121,7 @@ def test_whoever_stops_listening_stops_what_has_not_begun() -> None:
         return name == "a" or gate.wait(10)
 
     jobs = {name: (lambda name=name: job(name)) for name in "abcdef"}
-    results = spread(jobs, threads=1, deadline_seconds=dict.fromkeys(jobs, 10.0))
+    results = run_parallel(jobs, threads=1, deadline_seconds=dict.fromkeys(jobs, 10.0))
     assert next(results) == ("a", True)
     results.close()  # type: ignore[attr-defined]
     gate.set()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.errors import BusyError, HostError, IncoherentError, RocksError
 from rocks.imgstorage.model import effects as asked
 from rocks.imgstorage.model import host_actions
-from rocks.imgstorage.model import host_effects as deeds
+from rocks.imgstorage.model import host_effects as operations
 from rocks.imgstorage.model.events import CopyFound, HostDone, HostFailed
 from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts, laid_over
 from rocks.imgstorage.model.host_actions import HostImage
@@ -244,7 +244,7 @@ class Host:
         result: Facts | None = getattr(self, "_do_" + type(effect).__name__)(effect)
         return result or NOTHING
 
-    def _do_ReadCopy(self, effect: deeds.ReadCopy) -> Facts:
+    def _do_ReadCopy(self, effect: operations.ReadCopy) -> Facts:
         newest = None if self.copy is None else self.copy.newest
         return Facts(
             copy=CopyFact(
@@ -260,7 +260,7 @@ class Host:
             )
         )
 
-    def _do_RecordStage(self, effect: deeds.RecordStage) -> None:
+    def _do_RecordStage(self, effect: operations.RecordStage) -> None:
         assert self.job is not None
         pool = getattr(self.job.request, "pool", None)
         self.rebuilding = []
@@ -274,20 +274,20 @@ class Host:
             size_bytes=SIZE_BYTES,
         )
 
-    def _do_EnsureUnused(self, effect: deeds.EnsureUnused) -> None:
+    def _do_EnsureUnused(self, effect: operations.EnsureUnused) -> None:
         if self.has_guest:
             raise BusyError("the device is in use")
 
-    def _do_EnsureDeviceGone(self, effect: deeds.EnsureDeviceGone) -> None:
+    def _do_EnsureDeviceGone(self, effect: operations.EnsureDeviceGone) -> None:
         if self.has_guest:
             raise BusyError("the device is in use")
         self.device = None
 
-    def _do_EnsureOriginGone(self, effect: deeds.EnsureOriginGone) -> None:
+    def _do_EnsureOriginGone(self, effect: operations.EnsureOriginGone) -> None:
         assert self.device is None or self.device.kind == "linear", "the origin is in use"
         self.origin = None
 
-    def _do_EnsureSession(self, effect: deeds.EnsureSession) -> Facts:
+    def _do_EnsureSession(self, effect: operations.EnsureSession) -> Facts:
         if self.session is not None and self.session != effect.target:
             raise IncoherentError("another target")
         self.nas.log_in(self.name, effect.target, effect.read_only)
@@ -296,7 +296,7 @@ class Host:
             self.device = Device("remote", effect.target)
         return Facts(device="/dev/disk/by-path/x")
 
-    def _do_EnsureSessionGone(self, effect: deeds.EnsureSessionGone) -> None:
+    def _do_EnsureSessionGone(self, effect: operations.EnsureSessionGone) -> None:
         if self.device is not None and self.device.kind == "remote":
             if self.has_guest:
                 raise BusyError("the disk is in use")
@@ -305,67 +305,67 @@ class Host:
         if effect.target is None or self.session == effect.target:
             self.session = None
 
-    def _do_EnsureSetAside(self, effect: deeds.EnsureSetAside) -> None:
+    def _do_EnsureSetAside(self, effect: operations.EnsureSetAside) -> None:
         if self.copy is not None or self.temp_write is not None or self.seed is not None:
             self.orphans.append((self.copy, self.temp_write, self.seed))
         self.copy = self.temp_write = self.seed = None
 
-    def _do_EnsureRemoteOrigin(self, effect: deeds.EnsureRemoteOrigin) -> None:
+    def _do_EnsureRemoteOrigin(self, effect: operations.EnsureRemoteOrigin) -> None:
         assert self.session == effect.target
         if self.origin is None:
             self.origin = "remote"
 
-    def _do_EnsureLocalOrigin(self, effect: deeds.EnsureLocalOrigin) -> None:
+    def _do_EnsureLocalOrigin(self, effect: operations.EnsureLocalOrigin) -> None:
         assert self.copy is not None, "there is no copy to read from"
         self.origin = "local"
 
-    def _do_EnsureTempWrite(self, effect: deeds.EnsureTempWrite) -> None:
+    def _do_EnsureTempWrite(self, effect: operations.EnsureTempWrite) -> None:
         if self.temp_write is None:
             self.temp_write = {}
 
-    def _do_RequireTempWrite(self, effect: deeds.RequireTempWrite) -> None:
+    def _do_RequireTempWrite(self, effect: operations.RequireTempWrite) -> None:
         if self.temp_write is None:
             raise IncoherentError("the temp-write volume is gone")
 
-    def _do_EnsureTempWriteGone(self, effect: deeds.EnsureTempWriteGone) -> None:
+    def _do_EnsureTempWriteGone(self, effect: operations.EnsureTempWriteGone) -> None:
         assert self.device is None or self.device.kind == "linear", "the temp-write volume is in use"
         assert not self.temp_write or self.may_discard(self.name, self._epoch()), (
             "changes that were nowhere else were destroyed"
         )
         self.temp_write = None
 
-    def _do_RequireTempWriteEmpty(self, effect: deeds.RequireTempWriteEmpty) -> Facts:
+    def _do_RequireTempWriteEmpty(self, effect: operations.RequireTempWriteEmpty) -> Facts:
         return Facts(has_changes=bool(self.temp_write))
 
-    def _do_EnsureOverlayDevice(self, effect: deeds.EnsureOverlayDevice) -> Facts:
+    def _do_EnsureOverlayDevice(self, effect: operations.EnsureOverlayDevice) -> Facts:
         assert self.origin is not None and self.temp_write is not None
         if self.device is None:
             self.device = Device("overlay")
         return Facts(device="/dev/mapper/vm-vol-snap")
 
-    def _do_EnsureMergeDevice(self, effect: deeds.EnsureMergeDevice) -> None:
+    def _do_EnsureMergeDevice(self, effect: operations.EnsureMergeDevice) -> None:
         assert self.origin == "local" and self.temp_write is not None
         if self.device is None or self.device.kind == "overlay":
             self.device = Device("merge")
 
-    def _do_WaitMerged(self, effect: deeds.WaitMerged) -> None:
+    def _do_WaitMerged(self, effect: operations.WaitMerged) -> None:
         if self.temp_write:
             raise NotYetError
 
-    def _do_EnsureLinearDevice(self, effect: deeds.EnsureLinearDevice) -> Facts:
+    def _do_EnsureLinearDevice(self, effect: operations.EnsureLinearDevice) -> Facts:
         if self.copy is None:
             raise IncoherentError("there is no copy")
         assert not self.temp_write, "switched to the copy before all was merged"
         self.device = Device("linear")
         return Facts(device="/dev/mapper/vm-vol-snap")
 
-    def _do_EnsureSeedPlace(self, effect: deeds.EnsureSeedPlace) -> None:
+    def _do_EnsureSeedPlace(self, effect: operations.EnsureSeedPlace) -> None:
         if self.copy is None or (self.copy.newest and self.copy.newest.guid == effect.base_guid):
             return
         assert self.seed is None and not self.copy.is_written, "a copy with changes was received into"
         self.seed, self.copy = self.copy, None
 
-    def _do_ReceiveSeed(self, effect: deeds.ReceiveSeed) -> None:
+    def _do_ReceiveSeed(self, effect: operations.ReceiveSeed) -> None:
         if self.copy is not None and self.copy.newest and self.copy.newest.guid == effect.base_guid:
             return
         self.seed = self.seed or Volume()
@@ -373,7 +373,7 @@ class Host:
         if not transfer(self.nas.volume, self.seed, effect.base_guid, self._is_cut()):
             raise HostError("the stream was cut")
 
-    def _do_EnsureSeedNamed(self, effect: deeds.EnsureSeedNamed) -> Facts:
+    def _do_EnsureSeedNamed(self, effect: operations.EnsureSeedNamed) -> Facts:
         if self.copy is None:
             self.copy, self.seed = self.seed, None
         assert self.copy is not None and self.copy.newest is not None
@@ -382,42 +382,42 @@ class Host:
         self.copy.holds = {effect.base_guid}
         return Facts(guid=self.copy.newest.guid)
 
-    def _do_EnsureSeedSettled(self, effect: deeds.EnsureSeedSettled) -> None:
+    def _do_EnsureSeedSettled(self, effect: operations.EnsureSeedSettled) -> None:
         if self.seed is not None:
             self.seed.token = None
             assert self.copy is None or not self.seed.snaps
             self.copy, self.seed = (self.seed if self.seed.snaps else self.copy), None
 
-    def _do_RequireCopyAt(self, effect: deeds.RequireCopyAt) -> Facts:
+    def _do_RequireCopyAt(self, effect: operations.RequireCopyAt) -> Facts:
         newest = None if self.copy is None else self.copy.newest
         if newest is None or self.copy is None or newest.guid != effect.guid or self.copy.is_written:
             raise IncoherentError("the copy is not the wanted one")
         self.copy.holds = {newest.guid}
         return Facts(guid=newest.guid)
 
-    def _do_MarkCopy(self, effect: deeds.MarkCopy) -> None:
+    def _do_MarkCopy(self, effect: operations.MarkCopy) -> None:
         assert self.copy is not None
         self.copy.kind = effect.kind
 
-    def _do_SnapshotCopy(self, effect: deeds.SnapshotCopy) -> None:
+    def _do_SnapshotCopy(self, effect: operations.SnapshotCopy) -> None:
         assert self.copy is not None
         self.copy.holds.add(self.copy.snapshot(effect.name).guid)
 
-    def _do_SendSnapshot(self, effect: deeds.SendSnapshot) -> Facts:
+    def _do_SendSnapshot(self, effect: operations.SendSnapshot) -> Facts:
         assert self.copy is not None
         snap = self.copy.find(effect.name)
         assert snap is not None
         self.nas.receive(self.name, self._epoch(), self.copy, snap.guid, self._is_cut())
         return Facts(guid=snap.guid)
 
-    def _do_AdvanceBase(self, effect: deeds.AdvanceBase) -> None:
+    def _do_AdvanceBase(self, effect: operations.AdvanceBase) -> None:
         assert self.copy is not None
         snap = self.copy.find(effect.name)
         assert snap is not None
         self.copy.holds = {snap.guid}
         self.copy.snaps = self.copy.snaps[self.copy.snaps.index(snap) :]
 
-    def _do_RollBack(self, effect: deeds.RollBack) -> None:
+    def _do_RollBack(self, effect: operations.RollBack) -> None:
         assert self.copy is not None
         assert self.may_discard(self.name, self._epoch()), "changes were thrown away that were to be kept"
         number = next(number for number, snap in enumerate(self.copy.snaps) if snap.guid == effect.guid)

@@ -104,7 +104,7 @@ class Nas:
         """The daemon is killed and started again."""
         self.asked = set()
         self.image = decode(Image, json.loads(json.dumps(encode(self.image))), "image")
-        wanted = steps.wanted_export(self.image)
+        wanted = steps.export_spec(self.image)
         for target in set(self.exports) - ({wanted.target} if wanted else set()):
             del self.exports[target]
         if wanted is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rocks.cluster.image_settings import SaidSettings, daemon_settings
+from rocks.cluster.image_settings import RequestedSettings, daemon_settings
 from rocks.errors import StateError
 from rocks.imgstorage.configuration import Configuration, read_configuration
 from rocks.imgstorage.daemon import read_settings
@@ -27,7 +27,7 @@ def read(folder: Path, **values: Any) -> Configuration:
 def written(folder: Path, **attributes: str) -> Configuration:
     """What the daemons of a host with these attributes read from the file that the frontend writes."""
     file = folder / "imgstorage.conf"
-    settings = daemon_settings(container("vmc-0-0", **attributes), "head", "local", SaidSettings())
+    settings = daemon_settings(container("vmc-0-0", **attributes), "head", "local", RequestedSettings())
     file.write_text(configuration_text(settings), encoding="utf-8")
     return read_configuration(file)
 

@@ -25,7 +25,7 @@ from rocks.imgstorage.model.facts import CopyFact, Facts, HistoryPoint
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.model.image import Copy, Image, Refusal
 from rocks.imgstorage.model.retention import Snapshot, may_go
-from rocks.imgstorage.model.steps import wanted_export
+from rocks.imgstorage.model.steps import export_spec
 from rocks.imgstorage.model.transfer_plan import Diverged, Point, plan_send
 from tests.unit.imgstorage.records import (
     GIB,
@@ -154,8 +154,8 @@ def test_f6_a_failed_switch_or_merge_keeps_the_export() -> None:
     assert isinstance(asked(switching), effects.SwitchOrigin)
     for family in ("tool", "host", "state"):
         image = failed(switching, family)
-        assert image.state == "switching" and wanted_export(image) is not None
-    assert wanted_export(failed(switching, "incoherent")) is not None
+        assert image.state == "switching" and export_spec(image) is not None
+    assert export_spec(failed(switching, "incoherent")) is not None
     merging = finished(switching)
     assert merging.work is not None and isinstance(merging.work.effects[0], effects.EnsureExportGone)
 
@@ -259,7 +259,7 @@ def test_f18_a_cut_transfer_goes_on_where_it_was() -> None:
 def test_f19_nothing_of_the_export_stays() -> None:
     """It is gone before the merge, and the record says so."""
     local = record("local")
-    assert local.target is None and wanted_export(local) is None
+    assert local.target is None and export_spec(local) is None
 
 
 def test_f22_success_means_home() -> None:

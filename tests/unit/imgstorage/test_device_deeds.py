@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.fake.mappings import FakeMappings
-from rocks.devices.fake.pools import FakePools
-from rocks.devices.fake.sessions import FakeSessions
-from rocks.devices.fake.targets import FakeTargets
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge
+from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge
+from rocks.devices.iscsi_initiator.fake import FakeSessions
+from rocks.devices.iscsi_target.fake import FakeTargets
+from rocks.devices.zfs.fake.pools import FakePools
 from rocks.errors import BusyError
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.model.host_effects import EnsureMergeDevice, WaitMerged
 from rocks.imgstorage.perform.access import Access
-from rocks.imgstorage.perform.device_deeds import DeviceDeeds
+from rocks.imgstorage.perform.device_handlers import DeviceHandlers
 
 GIB = 2**30
 SECTORS = GIB // 512
@@ -25,7 +25,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_room() -> None:
     pools = FakePools({"tank": 20 * GIB})
     pools.ensure_volume("tank/a-vol", GIB, 16384)
     pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-    mappings = FakeMappings(lambda path: SECTORS if path.startswith("/dev/") else None)
+    mappings = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
     mappings.ensure("a-vol-origin", Linear(SECTORS, "/dev/zvol/tank/a-vol"))
     snapshot = Snapshot(SECTORS, "/dev/mapper/a-vol-origin", COW)
     mappings.ensure(SNAP, snapshot)
@@ -33,13 +33,13 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_room() -> None:
     assert live is not None and isinstance(live.table, Snapshot)
     mappings.switch(SNAP, SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", COW), live.table)
     mappings.mappings[SNAP].state = "merge_failed"
-    deeds = DeviceDeeds(pools, FakeSessions(FakeTargets(""), "i"), mappings).deeds
+    operations = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), mappings).operations
     known = HostImage(ZVOL, "tank", stage="merging", size_bytes=GIB)
     access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
 
     def merge() -> None:
-        deeds[EnsureMergeDevice](EnsureMergeDevice(ZVOL, "tank"), access)
-        deeds[WaitMerged](WaitMerged(ZVOL), access)
+        operations[EnsureMergeDevice](EnsureMergeDevice(ZVOL, "tank"), access)
+        operations[WaitMerged](WaitMerged(ZVOL), access)
 
     pools.leave_free("tank", GIB // 1000)
     with pytest.raises(BusyError, match="make room there, it then goes on by itself"):
@@ -48,4 +48,4 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_room() -> None:
     merge()
     with pytest.raises(BusyError, match="has stopped: the kernel says merge failed; it is tried again"):
         mappings.mappings[SNAP].state = "merge_failed"
-        deeds[WaitMerged](WaitMerged(ZVOL), access)
+        operations[WaitMerged](WaitMerged(ZVOL), access)

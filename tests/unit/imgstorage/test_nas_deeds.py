@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rocks.devices.fake.pools import FakePools
-from rocks.devices.fake.targets import FakeTargets
+from rocks.devices.iscsi_target.fake import FakeTargets
+from rocks.devices.zfs.fake.pools import FakePools
 from rocks.errors import CLASSES, IncoherentError, RocksError, StateError
 from rocks.imgstorage.model import effects
 from rocks.imgstorage.model.effects import AskHost
@@ -17,7 +17,7 @@ from rocks.imgstorage.model.events import Abandon, Delete, EffectDone, EffectFai
 from rocks.imgstorage.model.facts import Facts
 from rocks.imgstorage.model.image import Decision, Image, Outcome, Refusal
 from rocks.imgstorage.model.machine import decide, is_ready
-from rocks.imgstorage.perform.nas_deeds import NasDeeds, Portal
+from rocks.imgstorage.perform.nas_handlers import NasHandlers, Portal
 from tests.unit.imgstorage.records import MAP, NOW, decided
 
 VOLUME = "tank/vm-vol"
@@ -82,8 +82,8 @@ class Site:
         assert found is not None, name
         return found
 
-    def deeds(self, pools: Any = None) -> NasDeeds:
-        return NasDeeds(
+    def operations(self, pools: Any = None) -> NasHandlers:
+        return NasHandlers(
             pools or self.pools,
             FakeTargets("iqn.2001-04.com."),
             Portal("127.0.0.1", 3260),
@@ -99,14 +99,14 @@ class Site:
 
     def work(self, pools: Any = None) -> None:
         """Do what is open, as the daemon does, until it ends, waits or asks a host."""
-        deeds = self.deeds(pools)
+        operations = self.operations(pools)
         while self.image.work is not None and is_ready(self.image):
             work = self.image.work
             effect = work.effects[work.position]
             if isinstance(effect, AskHost):
                 return
             try:
-                self.take(EffectDone(work.work_id, work.position, deeds.do(effect)))
+                self.take(EffectDone(work.work_id, work.position, operations.do(effect)))
             except RocksError as error:
                 self.take(EffectFailed(work.work_id, work.position, error.family, str(error)))
 
@@ -305,8 +305,8 @@ def test_deeds_name_their_errors() -> None:
     """By who can help."""
     site = Site()
     with pytest.raises(StateError, match="tank/gone"):
-        site.deeds().do(effects.EnsureVolume("tank/gone", SIZE, "7"))
+        site.operations().do(effects.EnsureVolume("tank/gone", SIZE, "7"))
     with pytest.raises(IncoherentError, match="has the guid"):
-        site.deeds().do(effects.EnsureVolume(VOLUME, SIZE, "7"))
+        site.operations().do(effects.EnsureVolume(VOLUME, SIZE, "7"))
     with pytest.raises(StateError):
-        site.deeds().do(effects.EnsureLease(VOLUME + "x", 1, "vmh1", "mapping", None))
+        site.operations().do(effects.EnsureLease(VOLUME + "x", 1, "vmh1", "mapping", None))

@@ -13,7 +13,7 @@ from rocks.imgstorage.model.effects import AskHost, EnsureVolume, LookAtCopy
 from rocks.imgstorage.model.facts import Facts, HistoryPoint
 from rocks.imgstorage.model.host_actions import HostImage
 from rocks.imgstorage.model.image import Copy, Image, Work
-from rocks.imgstorage.store.file import Letter, StoreFile
+from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.imgstorage.store.nas import NasStore, Operation, Secrets
 
@@ -71,7 +71,7 @@ def test_letters_are_kept_in_order_until_they_are_sent(tmp_path: Path) -> None:
     """One of the same number is the same."""
     store = NasStore(tmp_path / "nas.db")
     for number in ("b", "a", "b"):
-        store.post(Letter(number, "queue", "request", None, "mine", number.encode()))
+        store.post(OutboxMessage(number, "queue", "request", None, "mine", number.encode()))
     assert [one.message_id for one in store.waiting(9)] == ["b", "a"]
     assert [one.message_id for one in store.waiting(1)] == ["b"]
     store.sent("b")
@@ -93,8 +93,8 @@ def test_settings_and_secrets(tmp_path: Path) -> None:
     assert store.attributes() == {"frequency": "300", "note": None}
     store.forget_attributes(("note", "never-set"))
     assert store.attributes() == {"frequency": "300"}
-    store.keep_secrets("id-1", 1, Secrets("a", "b", "c", "d"))
-    store.keep_secrets("id-1", 2, Secrets("e", "f", "g", "h"))
+    store.store_secrets("id-1", 1, Secrets("a", "b", "c", "d"))
+    store.store_secrets("id-1", 2, Secrets("e", "f", "g", "h"))
     assert store.secrets("id-1", 1) is None
     assert store.secrets("id-1", 2) == Secrets("e", "f", "g", "h")
 
@@ -105,7 +105,7 @@ def test_aborted_change_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError), store.transaction():
         store.save(IMAGE)
         with store.transaction():
-            store.post(Letter("a", "queue", "request", None, None, b""))
+            store.post(OutboxMessage("a", "queue", "request", None, None, b""))
         raise KeyError
     assert store.images() == []
     assert store.waiting(9) == []

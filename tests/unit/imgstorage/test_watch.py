@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.fake.domains import FakeDomains
-from rocks.devices.fake.mappings import FakeMappings
-from rocks.devices.fake.pools import FakePools
-from rocks.devices.fake.sessions import FakeSessions
-from rocks.devices.fake.targets import FakeTargets
-from rocks.devices.mapping_tables import Linear, Snapshot, SnapshotMerge, SnapshotStatus
+from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, SnapshotStatus
+from rocks.devices.iscsi_initiator.fake import FakeSessions
+from rocks.devices.iscsi_target.fake import FakeTargets
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.zfs.fake.pools import FakePools
 from rocks.imgstorage.host_daemon.rows import PAUSED, device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
 from rocks.imgstorage.model.host_actions import HostImage
@@ -29,7 +29,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.pools = FakePools({"tank": 20 * GIB})
         self.pools.ensure_volume(COW, 8 * GIB, 8192, GIB)
-        self.mappings = FakeMappings(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.mappings = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
         self.mappings.ensure("a-vol-origin", Linear(SECTORS, ORIGIN))
         self.mappings.ensure("a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}"))
         self.domains = FakeDomains()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from rocks.cluster.vm_network import vlan_device
-from rocks.devices import links
+from rocks.devices.network import links
 from rocks.process import run_checked
 from rocks.render import vlan_lines as rendered
 from rocks.render.vlan_lines import vlan_lines
-from rocks.wire.links import LinkWanted
+from rocks.wire.links import LinkSpec
 
 
 def test_a_vlan_device() -> None:
-    (line,) = vlan_lines([LinkWanted("eth0.7", "vlan", "eth0", 7, 9000)])
+    (line,) = vlan_lines([LinkSpec("eth0.7", "vlan", "eth0", 7, 9000)])
     assert line.startswith(
         "[ -e /sys/class/net/eth0.7 ] || { ip link add link eth0 name eth0.7 type vlan id 7 && "
         "echo 1 >/proc/sys/net/ipv6/conf/eth0.7/disable_ipv6; "
@@ -21,18 +21,18 @@ def test_a_vlan_device() -> None:
 
 def test_a_long_name_is_told() -> None:
     device = vlan_device("enp129s0f0np0", 100)
-    (line,) = vlan_lines([LinkWanted(device, "vlan", "enp129s0f0np0", 100)])
+    (line,) = vlan_lines([LinkSpec(device, "vlan", "enp129s0f0np0", 100)])
     assert len(device) <= 15 and device.startswith("v100-")
     assert line.endswith("; }  # enp129s0f0np0.100")
 
 
 def test_a_bridge_of_the_hosts_own() -> None:
-    (line,) = vlan_lines([LinkWanted("p.7", "local_bridge", None, 7)])
+    (line,) = vlan_lines([LinkSpec("p.7", "local_bridge", None, 7)])
     assert "ip link add p.7 type bridge && " in line
 
 
 def test_a_shell_reads_the_line_whatever_the_name() -> None:
-    (line,) = vlan_lines([LinkWanted("a;b.7", "vlan", "a;b", 7)])
+    (line,) = vlan_lines([LinkSpec("a;b.7", "vlan", "a;b", 7)])
     run_checked(["/bin/sh", "-n"], deadline_seconds=10, standard_input=line.encode())
     assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rocks.errors import IncoherentError
 from rocks.wire.agent import (
     CALLS,
-    DiskWanted,
+    DiskSpec,
     ForgetDomain,
-    LinkWanted,
+    LinkSpec,
     PauseDomain,
     PerformRequest,
     ResumeDomain,
@@ -29,20 +29,20 @@ from rocks.wire.facts import DiskFact, DomainFact, HostFacts
 SOURCES = Path(__file__).resolve().parents[3] / "src" / "rocks"
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
-deeds = st.one_of(
+operations = st.one_of(
     st.builds(
         StartDomain,
-        disks=st.lists(st.builds(DiskWanted), max_size=2).map(tuple),
-        links=st.lists(st.builds(LinkWanted), max_size=2).map(tuple),
+        disks=st.lists(st.builds(DiskSpec), max_size=2).map(tuple),
+        links=st.lists(st.builds(LinkSpec), max_size=2).map(tuple),
     ),
-    st.builds(StopDomain, links=st.lists(st.builds(LinkWanted), max_size=1).map(tuple)),
+    st.builds(StopDomain, links=st.lists(st.builds(LinkSpec), max_size=1).map(tuple)),
     st.builds(PauseDomain),
     st.builds(ResumeDomain),
     st.builds(ForgetDomain),
 )
 
 
-@given(st.lists(deeds, max_size=4))
+@given(st.lists(operations, max_size=4))
 def test_deeds_come_back_as_they_went(made: list[Any]) -> None:
     """A Union's members keep their class, whatever their text holds."""
     request = PerformRequest(tuple(made))
@@ -107,9 +107,9 @@ def test_a_wrong_field_is_named(change: Any, words: str) -> None:
 @pytest.mark.parametrize("tag", [None, 3, "HostFacts", "startdomain"])
 def test_a_deed_of_no_known_kind_is_refused(tag: Any) -> None:
     """A Union's member must say which it is."""
-    value = {"deeds": [{"shape": tag, "name": "x"}]}
+    value = {"operations": [{"shape": tag, "name": "x"}]}
     with pytest.raises(
-        IncoherentError, match=r"field request.deeds\[0\].shape: expected one of ForgetDomain"
+        IncoherentError, match=r"field request.operations\[0\].shape: expected one of ForgetDomain"
     ):
         decode(PerformRequest, value, "request")
 

@@ -13,9 +13,9 @@ from rocks.wire.agent import AgentError, PerformReply, PerformRequest, StopDomai
 from rocks.wire.envelope import (
     MAXIMUM_LINE_BYTES,
     VersionError,
+    printable_bytes,
     read_reply,
     read_request,
-    shown_bytes,
     write_error,
     write_reply,
     write_request,
@@ -130,5 +130,5 @@ def test_deadlines_include_what_the_deeds_wait_for() -> None:
 
 def test_shown_bytes_are_short_and_plain() -> None:
     """Printable ASCII only."""
-    assert shown_bytes(bytes(range(256)), 300).isprintable()
-    assert len(shown_bytes(b"x" * 1000)) < 70
+    assert printable_bytes(bytes(range(256)), 300).isprintable()
+    assert len(printable_bytes(b"x" * 1000)) < 70

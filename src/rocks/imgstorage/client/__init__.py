@@ -7,7 +7,7 @@
 """
 
 from rocks.imgstorage.client.asking import StorageClient, Watcher
-from rocks.imgstorage.client.questions import Wanted
+from rocks.imgstorage.client.questions import Query
 from rocks.imgstorage.client.settings import broker_settings
 
-__all__ = ["StorageClient", "Wanted", "Watcher", "broker_settings"]
+__all__ = ["StorageClient", "Query", "Watcher", "broker_settings"]

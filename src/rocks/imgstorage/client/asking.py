@@ -17,7 +17,7 @@ from rocks.imgstorage.bus import (
     UndeliveredError,
 )
 from rocks.imgstorage.client.listing import progress_line
-from rocks.imgstorage.client.questions import Wanted, operations_of
+from rocks.imgstorage.client.questions import Query, operations_of
 from rocks.wire.imgstorage_messages import read_message, success_of, write_request
 
 Answer = TypeVar("Answer")
@@ -29,7 +29,7 @@ QUICK_SECONDS = 20.0
 MAP_SECONDS = 300.0
 """For a device: a volume made, an export, a login."""
 
-HOME_SECONDS = 24 * 3600.0
+WRITE_BACK_SECONDS = 24 * 3600.0
 """For what has to be moved first, however large it is."""
 
 _LOOK_SECONDS = 2.0
@@ -68,7 +68,7 @@ class StorageClient:
     ) -> None:
         self._asker.close()
 
-    def ask(self, wanted: Wanted[Answer], deadline_seconds: Optional[float] = None) -> Answer:
+    def ask(self, wanted: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:
         """The answer to one question, within QUICK_SECONDS unless another deadline is given.
 
         Raises the error that the daemon answers, in its family and words; BrokerAwayError (BusyError) when the broker
@@ -78,7 +78,7 @@ class StorageClient:
         return _only(self.ask_each({"": wanted}, deadline_seconds))
 
     def ask_each(
-        self, wanted: Mapping[str, Wanted[Answer]], deadline_seconds: Optional[float] = None
+        self, wanted: Mapping[str, Query[Answer]], deadline_seconds: Optional[float] = None
     ) -> Answers[Answer]:
         """Key → the answer to its question, or why there is none; all are asked at once.
 
@@ -86,10 +86,10 @@ class StorageClient:
         """
         seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
         answers: Answers[Answer] = {}
-        asked: Dict[str, Wanted[Answer]] = dict(wanted)
+        asked: Dict[str, Query[Answer]] = dict(wanted)
         while asked:
             questions = _questions(asked, seconds)
-            followed: Dict[str, Wanted[Answer]] = {}
+            followed: Dict[str, Query[Answer]] = {}
             for key, answer in self._asker.ask_all(questions, seconds):
                 more = _put(answers, key, asked[key], questions[key], answer, seconds)
                 if more is not None:
@@ -98,14 +98,14 @@ class StorageClient:
         return answers
 
     def wait(
-        self, wanted: Wanted[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
+        self, wanted: Query[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
     ) -> Answer:
         """As `ask`, for what takes long; a watcher is told how far it is."""
         return _only(self.wait_each({"": wanted}, deadline_seconds, watcher))
 
     def wait_each(
         self,
-        wanted: Mapping[str, Wanted[Answer]],
+        wanted: Mapping[str, Query[Answer]],
         deadline_seconds: float,
         watcher: Optional[Watcher] = None,
         taken: Optional[Callable[[], None]] = None,
@@ -147,7 +147,7 @@ class StorageClient:
 
     def _round(
         self,
-        wanted: Mapping[str, Wanted[Answer]],
+        wanted: Mapping[str, Query[Answer]],
         still_open: Mapping[str, Question],
         patience: float,
         answers: Answers[Answer],
@@ -164,7 +164,7 @@ class StorageClient:
                 _put(answers, key, wanted[key], still_open[key], answer, patience)
 
 
-def _questions(wanted: Mapping[str, Wanted[Any]], deadline_seconds: float) -> Dict[str, Question]:
+def _questions(wanted: Mapping[str, Query[Any]], deadline_seconds: float) -> Dict[str, Question]:
     until = int((utc_now().timestamp() + deadline_seconds) * 1000)
     return {
         key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in wanted.items()
@@ -174,11 +174,11 @@ def _questions(wanted: Mapping[str, Wanted[Any]], deadline_seconds: float) -> Di
 def _put(
     answers: Answers[Answer],
     key: str,
-    wanted: Wanted[Answer],
+    wanted: Query[Answer],
     question: Question,
     answer: Union[Delivery, RocksError],
     deadline_seconds: float,
-) -> Optional[Wanted[Answer]]:
+) -> Optional[Query[Answer]]:
     """Read the answer, and put it or the error among the others; what must be asked still to have all of it."""
     if isinstance(answer, NoAnswerError):
         answers[key] = _no_answer(wanted, question, deadline_seconds)
@@ -200,7 +200,7 @@ def _put(
     return None
 
 
-def _no_answer(wanted: Wanted[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
+def _no_answer(wanted: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
     begin = f"{wanted.node} has not answered within {deadline_seconds:g} s"
     if wanted.is_reading:
         return NoAnswerError(f"{begin}: does image storage run there?")
@@ -210,14 +210,14 @@ def _no_answer(wanted: Wanted[Any], question: Question, deadline_seconds: float)
     )
 
 
-def _left(wanted: Wanted[Any], question: Question) -> str:
+def _left(wanted: Query[Any], question: Question) -> str:
     return (
         f"{wanted.node} goes on with {wanted.zvol}, operation {question.message_id}; how far it is: "
         f"rocks list host storageop {wanted.node}"
     )
 
 
-def _show(look: Wanted[Any], answer: Delivery, zvols: List[str], watcher: Watcher) -> None:
+def _show(look: Query[Any], answer: Delivery, zvols: List[str], watcher: Watcher) -> None:
     try:
         rows = look.read(success_of(read_message(answer.body)))
     except RocksError:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
 from rocks.clock import monotonic_seconds
 from rocks.errors import IncoherentError, UserError
 from rocks.imgstorage.stream.frames import FrameWriter
-from rocks.imgstorage.stream.lines import Opening, hear, say, write_opening
+from rocks.imgstorage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.imgstorage.stream.pace import Meter, Progress
 from rocks.imgstorage.stream.transport import connect
 
@@ -46,7 +46,7 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
         _opened(path) as file,
         connect(context, destination.address, destination.port, destination.nas, opening) as connection,
     ):
-        hear(connection.reader)
+        receive_line(connection.reader)
         frames = FrameWriter(connection.writer)
         for offset, data in pieces(file, destination.size_bytes):
             digest.update(data)
@@ -54,14 +54,14 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
                 frames.data(_OFFSET.pack(offset) + data)
             listener(meter.add(len(data), monotonic_seconds()))
         frames.end()
-        theirs = hear(connection.reader).get("digest")
+        theirs = receive_line(connection.reader).get("digest")
         if theirs != digest.hexdigest():
             raise IncoherentError(
                 f"{destination.volume} on {destination.nas} does not hold what {path} does; it stays unusable, "
                 "run the same command again"
             )
-        say(connection.writer, {"agreed": True})
-        hear(connection.reader)
+        send_line(connection.writer, {"agreed": True})
+        receive_line(connection.reader)
     return digest.hexdigest()
 
 

@@ -40,7 +40,7 @@ _READING = (
 
 
 @dataclass(frozen=True)
-class Wanted(Generic[Answer]):
+class Query(Generic[Answer]):
     """A question to a node's daemon, and how its answer is read.
 
     `follow`, where an answer may be only the first part: the question that brings all of it, None when that was all.
@@ -49,7 +49,7 @@ class Wanted(Generic[Answer]):
     node: str
     request: Any
     read: Callable[[Fields], Answer]
-    follow: Optional[Callable[[Fields], Optional[Wanted[Answer]]]] = None
+    follow: Optional[Callable[[Fields], Optional[Query[Answer]]]] = None
 
     @property
     def queue(self) -> str:
@@ -71,67 +71,67 @@ class Wanted(Generic[Answer]):
 # --- of a NAS ------------------------------------------------------------------------------------------------------
 
 
-def images_of(nas: str) -> Wanted[Tuple[ImageRow, ...]]:
+def images_of(nas: str) -> Query[Tuple[ImageRow, ...]]:
     """All images, however many."""
     return _images_behind(nas, ())
 
 
-def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Wanted[Tuple[ImageRow, ...]]:
+def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Query[Tuple[ImageRow, ...]]:
     """All images, of which the first are known already."""
 
     def read(fields: Fields) -> Tuple[ImageRow, ...]:
         return known + read_rows(ImageRow, fields)
 
-    def follow(fields: Fields) -> Optional[Wanted[Tuple[ImageRow, ...]]]:
+    def follow(fields: Fields) -> Optional[Query[Tuple[ImageRow, ...]]]:
         rows = read(fields)
         return _images_behind(nas, rows) if fields.get("more") is True and len(rows) > len(known) else None
 
-    return Wanted(nas, wire.ListZvols(known[-1].zvol if known else ""), read, follow)
+    return Query(nas, wire.ListZvols(known[-1].zvol if known else ""), read, follow)
 
 
-def operations_of(nas: str) -> Wanted[Tuple[OperationRow, ...]]:
+def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
     """What is under way."""
-    return Wanted(nas, wire.ListOperations(), partial(read_rows, OperationRow))
+    return Query(nas, wire.ListOperations(), partial(read_rows, OperationRow))
 
 
-def snapshots_of(nas: str, zvol: str) -> Wanted[Tuple[SnapshotRow, ...]]:
+def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
     """Snapshots of an image."""
-    return Wanted(nas, wire.ListSnapshots(zvol), partial(read_rows, SnapshotRow))
+    return Query(nas, wire.ListSnapshots(zvol), partial(read_rows, SnapshotRow))
 
 
-def attributes_of(nas: str) -> Wanted[Dict[str, Optional[str]]]:
+def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:
     """What is set for the whole NAS."""
-    return Wanted(nas, wire.GetAttrs(), read_attributes)
+    return Query(nas, wire.GetAttrs(), read_attributes)
 
 
-def set_attributes(nas: str, values: Mapping[str, Optional[str]]) -> Wanted[Dict[str, Optional[str]]]:
+def set_attributes(nas: str, values: Mapping[str, Optional[str]]) -> Query[Dict[str, Optional[str]]]:
     """Set some of that; the answer is all of it."""
-    return Wanted(nas, wire.SetAttrs(tuple(values.items())), read_attributes)
+    return Query(nas, wire.SetAttrs(tuple(values.items())), read_attributes)
 
 
-def forget_attributes(nas: str, names: Sequence[str]) -> Wanted[Dict[str, Optional[str]]]:
+def forget_attributes(nas: str, names: Sequence[str]) -> Query[Dict[str, Optional[str]]]:
     """Forget some of that; the answer is what is left."""
-    return Wanted(nas, wire.DelAttrs(tuple(names)), read_attributes)
+    return Query(nas, wire.DelAttrs(tuple(names)), read_attributes)
 
 
-def image_attributes_of(nas: str, zvol: str) -> Wanted[ImageAttributes]:
+def image_attributes_of(nas: str, zvol: str) -> Query[ImageAttributes]:
     """What is set for an image."""
-    return Wanted(nas, wire.GetZvolAttrs(zvol), read_image_attributes)
+    return Query(nas, wire.GetZvolAttrs(zvol), read_image_attributes)
 
 
-def set_image_attributes(nas: str, zvol: str, values: Mapping[str, Optional[str]]) -> Wanted[ImageAttributes]:
+def set_image_attributes(nas: str, zvol: str, values: Mapping[str, Optional[str]]) -> Query[ImageAttributes]:
     """Set some of that, None clears; the answer is all of it."""
-    return Wanted(nas, wire.SetZvolAttrs(zvol, tuple(values.items())), read_image_attributes)
+    return Query(nas, wire.SetZvolAttrs(zvol, tuple(values.items())), read_image_attributes)
 
 
-def map_image(nas: str, request: wire.MapZvol) -> Wanted[str]:
+def map_image(nas: str, request: wire.MapZvol) -> Query[str]:
     """Give an image to a host; the answer is the path of its device there."""
-    return Wanted(nas, request, partial(read_text, "bdev"))
+    return Query(nas, request, partial(read_text, "bdev"))
 
 
-def unmap_image(nas: str, zvol: str) -> Wanted[None]:
+def unmap_image(nas: str, zvol: str) -> Query[None]:
     """Take it back, with its changes."""
-    return Wanted(nas, wire.UnmapZvol(zvol), _nothing)
+    return Query(nas, wire.UnmapZvol(zvol), _nothing)
 
 
 def add_image(
@@ -142,54 +142,54 @@ def add_image(
     size_bytes: int = 0,
     origin: Optional[str] = None,
     importing: bool = False,
-) -> Wanted[MadeVolume]:
+) -> Query[MadeVolume]:
     """Make a volume: empty, a clone, or one whose content is to come."""
-    return Wanted(
+    return Query(
         nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing), partial(read_shape, MadeVolume)
     )
 
 
-def delete_image(nas: str, zpool: str, zvol: str, force: bool) -> Wanted[None]:
+def delete_image(nas: str, zpool: str, zvol: str, force: bool) -> Query[None]:
     """Destroy it."""
-    return Wanted(nas, wire.DelZvol(zpool, zvol, force), _nothing)
+    return Query(nas, wire.DelZvol(zpool, zvol, force), _nothing)
 
 
-def pull_image(nas: str, zvol: str) -> Wanted[None]:
+def pull_image(nas: str, zvol: str) -> Query[None]:
     """Bring a running guest's changes home."""
-    return Wanted(nas, wire.PullZvol(zvol), _nothing)
+    return Query(nas, wire.PullZvol(zvol), _nothing)
 
 
-def cancel_image(nas: str, zvol: str) -> Wanted[None]:
+def cancel_image(nas: str, zvol: str) -> Query[None]:
     """Undo a map that is under way, forget an unmap that waits."""
-    return Wanted(nas, wire.CancelZvol(zvol), _nothing)
+    return Query(nas, wire.CancelZvol(zvol), _nothing)
 
 
-def retry_image(nas: str, zvol: str) -> Wanted[None]:
+def retry_image(nas: str, zvol: str) -> Query[None]:
     """Let a held image go on."""
-    return Wanted(nas, wire.RetryZvol(zvol), _nothing)
+    return Query(nas, wire.RetryZvol(zvol), _nothing)
 
 
-def abandon_image(nas: str, zvol: str, reason: str) -> Wanted[None]:
+def abandon_image(nas: str, zvol: str, reason: str) -> Query[None]:
     """Give up what only its host has."""
-    return Wanted(nas, wire.AbandonZvol(zvol, reason, force=True), _nothing)
+    return Query(nas, wire.AbandonZvol(zvol, reason, force=True), _nothing)
 
 
-def restore_image(nas: str, zvol: str, snapshot: str) -> Wanted[None]:
+def restore_image(nas: str, zvol: str, snapshot: str) -> Query[None]:
     """Make an earlier snapshot the content."""
-    return Wanted(nas, wire.RestoreZvol(zvol, snapshot), _nothing)
+    return Query(nas, wire.RestoreZvol(zvol, snapshot), _nothing)
 
 
 # --- of a host -----------------------------------------------------------------------------------------------------
 
 
-def devices_of(host: str) -> Wanted[Dict[str, DeviceRow]]:
+def devices_of(host: str) -> Query[Dict[str, DeviceRow]]:
     """What it has of images, by volume."""
-    return Wanted(host, wire.ListDevices(), read_devices)
+    return Query(host, wire.ListDevices(), read_devices)
 
 
-def initiator_of(host: str) -> Wanted[str]:
+def initiator_of(host: str) -> Query[str]:
     """Its iSCSI name."""
-    return Wanted(host, wire.ListInitiator(), partial(read_text, "body"))
+    return Query(host, wire.ListInitiator(), partial(read_text, "body"))
 
 
 def _nothing(fields: Fields) -> None:

@@ -6,10 +6,10 @@ import sys
 from contextlib import closing
 from typing import Sequence
 
-from rocks.devices.domains import Domains
-from rocks.devices.mappings import Mappings
-from rocks.devices.pools import Pools
-from rocks.devices.sessions import Sessions
+from rocks.devices.device_mapper.dm_devices import DmDevices
+from rocks.devices.iscsi_initiator.sessions import Sessions
+from rocks.devices.libvirt.domains import Domains
+from rocks.devices.zfs.pools import Pools
 from rocks.imgstorage.daemon import Settings, run_daemon
 from rocks.imgstorage.host_daemon.service import Devices, HostService
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _make(settings: Settings) -> HostService:
-    devices = Devices(Pools(), Sessions(), Mappings(), lambda: closing(Domains()))
+    devices = Devices(Pools(), Sessions(), DmDevices(), lambda: closing(Domains()))
     return HostService(settings.configuration, devices, settings.bus, settings.identity)
 
 

@@ -6,10 +6,10 @@ import logging
 import uuid
 from typing import Dict
 
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import RocksError
 from rocks.imgstorage.perform.kept_copies import KeptCopy, looked_at, marked_copies
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import HostStore
 from rocks.wire.imgstorage_messages import HOST_NEWS, write_message
 from rocks.wire.queues import nas_queue
@@ -17,7 +17,7 @@ from rocks.wire.queues import nas_queue
 _log = logging.getLogger(__name__)
 
 
-def report_copies(store: HostStore, pools: PoolSteps, own_pool: str) -> None:
+def report_copies(store: HostStore, pools: PoolDriver, own_pool: str) -> None:
     """Record a message for each copy that the records do not know: a host may be installed anew over its pool.
 
     Of all others the NAS has been told by what the host answered. A pool that cannot be read is told in the log: what
@@ -38,7 +38,7 @@ def report_copies(store: HostStore, pools: PoolSteps, own_pool: str) -> None:
                     store.post(_news(copy))
 
 
-def _news(copy: KeptCopy) -> Letter:
+def _news(copy: KeptCopy) -> OutboxMessage:
     found: Dict[str, object] = {
         "pool": copy.pool,
         "copy_epoch": copy.epoch,
@@ -46,4 +46,4 @@ def _news(copy: KeptCopy) -> Letter:
         "guid": copy.guid,
     }
     body = write_message(HOST_NEWS, {"copy": found}, image_id=copy.image_id, epoch=copy.epoch)
-    return Letter(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)
+    return OutboxMessage(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Protocol, Set, Tuple
 
 from rocks.clock import Deadline, monotonic_seconds, utc_now, wait_seconds
-from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.errors import (
     BugError,
     BusyError,
     HostError,
     IncoherentError,
-    NoRoomError,
+    PoolFullError,
     RocksError,
     StateError,
 )
@@ -48,8 +48,8 @@ _QUIET_SECONDS = 120.0
 """A copy that was asked for within that time is about to be used: it does not go to make room."""
 
 
-class Deeds(Protocol):
-    """What does effects: `rocks.imgstorage.perform.host_deeds.HostDeeds`."""
+class EffectHandlers(Protocol):
+    """What does effects: `rocks.imgstorage.perform.host_handlers.HostHandlers`."""
 
     def do(self, effect: HostEffect, access: Access) -> Facts:
         """Do it, and tell what was found. RocksError when it cannot be done."""
@@ -58,9 +58,9 @@ class Deeds(Protocol):
 class HostEngine:
     """All images that this host has something of."""
 
-    def __init__(self, store: HostStore, deeds: Deeds) -> None:
+    def __init__(self, store: HostStore, operations: EffectHandlers) -> None:
         self._store = store
-        self._deeds = deeds
+        self._deeds = operations
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._to_rebuild: Set[str] = set()
@@ -205,7 +205,7 @@ class HostEngine:
             )
             if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
                 raise HostError(str(error)) from error
-            if isinstance(effect, ReceiveSeed) and isinstance(error, NoRoomError):
+            if isinstance(effect, ReceiveSeed) and isinstance(error, PoolFullError):
                 # images that were mapped side by side have promised the same room: it comes when one of them has ended
                 raise HostError(f"{error}; the copying goes on when there is room") from error
             raise

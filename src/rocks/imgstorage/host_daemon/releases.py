@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from rocks.errors import RocksError
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import CopyRecord, HostStore
 from rocks.wire.imgstorage_messages import HOST_NEWS, write_message
 from rocks.wire.queues import nas_queue
@@ -77,7 +77,7 @@ class ReleaseWatch:
         fields = {"released": copy.known.zvol, "token": token}
         body = write_message(HOST_NEWS, fields, image_id=copy.image_id, epoch=copy.known.epoch)
         self._store.post(
-            Letter(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
+            OutboxMessage(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
-from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.mapping_tables import Linear, MappingFact, SnapshotMerge
-from rocks.devices.session_steps import SessionSteps
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.device_mapper.tables import DmDeviceFact, Linear, SnapshotMerge
+from rocks.devices.iscsi_initiator.driver import SessionDriver
 from rocks.imgstorage.model.names import TARGET_PREFIX, guest_device
 from rocks.imgstorage.store.host import HostStore
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
@@ -15,9 +15,7 @@ _SUFFIX = guest_device("")
 PAUSED = "the guest is paused: no room in the pool for its writes"
 
 
-def device_rows(
-    store: HostStore, mappings: MappingSteps, sessions: SessionSteps
-) -> Dict[str, Dict[str, Any]]:
+def device_rows(store: HostStore, mappings: DmDriver, sessions: SessionDriver) -> Dict[str, Dict[str, Any]]:
     """Image volume → what the host has of it; sessions of no image known here are `volume0`, `volume1`, …
 
     `time` is when the request came that the host has not answered yet, UNIX seconds; there is none without.
@@ -57,7 +55,7 @@ def device_rows(
     return rows
 
 
-def _status(mapping: MappingFact) -> Dict[str, Any]:
+def _status(mapping: DmDeviceFact) -> Dict[str, Any]:
     table = mapping.table
     kind = (
         "linear"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Callable, ContextManager, NamedTuple
 
 from rocks.clock import Deadline
-from rocks.devices.domain_steps import DomainSteps
-from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.pool_steps import PoolSteps
-from rocks.devices.session_steps import SessionSteps
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.iscsi_initiator.driver import SessionDriver
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import RocksError, UserError
 from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import Configuration
@@ -21,12 +21,12 @@ from rocks.imgstorage.host_daemon.engine import HostEngine
 from rocks.imgstorage.host_daemon.releases import ReleaseWatch
 from rocks.imgstorage.host_daemon.rows import device_rows
 from rocks.imgstorage.host_daemon.watch import TempWriteWatch
-from rocks.imgstorage.outgoing import BROKER_SECONDS, Postman
-from rocks.imgstorage.perform.copy_deeds import CopyDeeds
-from rocks.imgstorage.perform.device_deeds import DeviceDeeds, read_start
-from rocks.imgstorage.perform.host_deeds import HostDeeds
+from rocks.imgstorage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.imgstorage.perform.copy_handlers import CopyHandlers
+from rocks.imgstorage.perform.device_handlers import DeviceHandlers, read_start
+from rocks.imgstorage.perform.host_handlers import HostHandlers
 from rocks.imgstorage.perform.transfers import HostTransfers
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import HostStore
 from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Identity, client_context
@@ -51,10 +51,10 @@ STORE = Path("/var/lib/rocks/imgstorage/host.db")
 class Devices(NamedTuple):
     """What a host is made of."""
 
-    pools: PoolSteps
-    sessions: SessionSteps
-    mappings: MappingSteps
-    open_domains: Callable[[], ContextManager[DomainSteps]]
+    pools: PoolDriver
+    sessions: SessionDriver
+    mappings: DmDriver
+    open_domains: Callable[[], ContextManager[DomainDriver]]
     read_start: Callable[[str, int], bytes] = read_start
 
 
@@ -75,13 +75,13 @@ class HostService:
         self._store = HostStore(store_path)
         self._revocations = RevocationWatch(identity.authority)
         transfers = HostTransfers(devices.pools, self._context, self._revocations)
-        copies = CopyDeeds(
+        copies = CopyHandlers(
             devices.pools, transfers, configuration.name, lambda zvol: self._engine.is_idle(zvol)
         )
-        deeds = HostDeeds(
-            copies, DeviceDeeds(devices.pools, devices.sessions, devices.mappings, devices.read_start)
+        operations = HostHandlers(
+            copies, DeviceHandlers(devices.pools, devices.sessions, devices.mappings, devices.read_start)
         )
-        self._engine = HostEngine(self._store, deeds)
+        self._engine = HostEngine(self._store, operations)
         self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._engine.posted, self._is_running)
@@ -89,7 +89,7 @@ class HostService:
         self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
         queue = host_queue(configuration.name)
         self._bus = Bus(bus_settings, queue, self._received, self._engine.posted.set, Limits())
-        self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
 
     def start(self) -> None:
         """Have the guests' devices again, and take requests."""
@@ -98,7 +98,7 @@ class HostService:
         self._engine.start()
         self._engine.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
         self._bus.start()
-        self._postman.start()
+        self._outbox_sender.start()
         self._reports.start()
         self._watch.start()
         self._releases.start()
@@ -118,7 +118,7 @@ class HostService:
         self._watch.close()  # late: the engine's end may wait for a transfer, and guests write on
         self._reports.join(_REPORT_SECONDS)
         self._revocations.close()
-        self._postman.close()
+        self._outbox_sender.close()
         self._store.close()
 
     def _report_copies(self) -> None:
@@ -147,7 +147,7 @@ class HostService:
         except RocksError as error:
             body = write_error(message.action, error, op_id=number)
         if delivery.reply_to is not None:
-            letter = Letter(
+            letter = OutboxMessage(
                 f"answer-{delivery.message_id}", delivery.reply_to, "reply", delivery.message_id, None, body
             )
             self._store.post(letter)
@@ -163,5 +163,5 @@ class HostService:
         initiator = self._devices.sessions.read_initiator()
         return write_success(message.action, {"body": initiator}, op_id=message.op_id)
 
-    def _lost(self, letter: Letter, why: RocksError) -> None:
+    def _lost(self, letter: OutboxMessage, why: RocksError) -> None:
         """A NAS that has no queue has never had a daemon, or a command has not waited: nobody misses the message."""

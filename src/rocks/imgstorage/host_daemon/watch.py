@@ -12,11 +12,11 @@ import threading
 from typing import Callable, ContextManager, Dict, NamedTuple, Optional
 
 from rocks.clock import monotonic_seconds
-from rocks.devices.domain_steps import DomainSteps
-from rocks.devices.mapping_steps import MappingSteps
-from rocks.devices.mapping_tables import SnapshotMerge
-from rocks.devices.pool_facts import VolumeFact
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.device_mapper.tables import SnapshotMerge
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import VolumeFact
 from rocks.errors import RocksError
 from rocks.imgstorage.model.names import guest_device, temp_write_volume
 from rocks.imgstorage.model.space import (
@@ -52,9 +52,9 @@ class TempWriteWatch:
     def __init__(
         self,
         store: HostStore,
-        pools: PoolSteps,
-        mappings: MappingSteps,
-        open_domains: Callable[[], ContextManager[DomainSteps]],
+        pools: PoolDriver,
+        mappings: DmDriver,
+        open_domains: Callable[[], ContextManager[DomainDriver]],
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""
         self._store = store

@@ -15,7 +15,7 @@ How the NAS daemon is to use it, for each image by exactly one worker at a time:
         host's answer is the event HostDone or HostFailed, and so is silence past STATES[state].answer_seconds.
         Any other effect is done here and now: EffectDone(work_id, position, facts) or EffectFailed(…, family, message).
 
-When the daemon starts: every `steps.wanted_export(image)` is made and exports of ours that are not wanted go; then each
+When the daemon starts: every `steps.export_spec(image)` is made and exports of ours that are not wanted go; then each
 image gets `Restarted()` and is performed, before the queue of messages is opened. A timer gives `RetryDue` and
 `GraceOver` when `retry_at` and `due_at` have passed, and `StartSeed` or `StartPull` to what `schedule.choose` picks.
 The NAS's end of a transfer asks `fencing.check_stream` before the first byte and again before what arrived counts; what

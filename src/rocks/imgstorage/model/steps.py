@@ -203,7 +203,7 @@ def _export(image: Image, snapshot: Optional[str]) -> effects.EnsureExport:
     return effects.EnsureExport(image.volume, snapshot, image.target, image.serial, image.initiator)
 
 
-def wanted_export(image: Image) -> Optional[effects.EnsureExport]:
+def export_spec(image: Image) -> Optional[effects.EnsureExport]:
     """The export that must exist now. The daemon makes all of these when it starts, before anything else, since
     what LIO knows does not survive a reboot; an export of ours that is not wanted goes."""
     open_effects = () if image.work is None else image.work.open_effects

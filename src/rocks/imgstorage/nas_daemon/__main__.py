@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Sequence
 
-from rocks.devices.pools import Pools
-from rocks.devices.targets import Targets
+from rocks.devices.iscsi_target.targets import Targets
+from rocks.devices.zfs.pools import Pools
 from rocks.imgstorage.daemon import Settings, run_daemon
 from rocks.imgstorage.model.names import target_prefix
 from rocks.imgstorage.nas_daemon.service import Devices, NasService

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import CLASSES, BusyError, IncoherentError, RocksError, StateError, UserError
 from rocks.imgstorage.model import events
 from rocks.imgstorage.model.image import Image, Outcome, Refusal
@@ -15,7 +15,7 @@ from rocks.imgstorage.nas_daemon.imports import Imports
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.nas_daemon.rows import first_page, image_row, operation_row, snapshot_row
 from rocks.imgstorage.nas_daemon.unknown_images import adopt
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
@@ -43,7 +43,7 @@ class Commands:
         self,
         store: NasStore,
         engine: Engine,
-        pools: PoolSteps,
+        pools: PoolDriver,
         progress: ProgressBoard,
         imports: Imports,
         site: Site,
@@ -98,7 +98,7 @@ class Commands:
         except RocksError as error:
             body = write_error(message.action, error, op_id=op_id)
         if reply_to:
-            self._store.post(Letter(f"answer-{uuid.uuid4()}", reply_to, "reply", op_id, None, body))
+            self._store.post(OutboxMessage(f"answer-{uuid.uuid4()}", reply_to, "reply", op_id, None, body))
 
     def _begin(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         known = self._store.operation(op_id)

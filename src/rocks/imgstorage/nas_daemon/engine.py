@@ -23,8 +23,8 @@ WORKERS = 8
 """Images that are worked on at the same time; transfers have threads of their own."""
 
 
-class Deeds(Protocol):
-    """What does effects: `rocks.imgstorage.perform.nas_deeds.NasDeeds`."""
+class EffectHandlers(Protocol):
+    """What does effects: `rocks.imgstorage.perform.nas_handlers.NasHandlers`."""
 
     def do(self, effect: Effect) -> Facts:
         """Do it, and tell what was found. RocksError when it cannot be done."""
@@ -49,10 +49,10 @@ class Engine:
     """All images of the NAS. Records are kept in memory too: they are few, and looked at every second."""
 
     def __init__(
-        self, store: NasStore, deeds: Deeds, ask_host: AskHostNow, told: Told, changed: Changed
+        self, store: NasStore, operations: EffectHandlers, ask_host: AskHostNow, told: Told, changed: Changed
     ) -> None:
         self._store = store
-        self._deeds = deeds
+        self._deeds = operations
         self._ask_host = ask_host
         self._told = told
         self._changed = changed

@@ -6,12 +6,12 @@ import logging
 import threading
 from typing import Dict, Optional
 
-from rocks.devices.target_steps import TargetSteps
+from rocks.devices.iscsi_target.driver import TargetDriver
 from rocks.errors import RocksError
 from rocks.imgstorage.model import steps
 from rocks.imgstorage.model.effects import EnsureExport, EnsureExportGone
 from rocks.imgstorage.nas_daemon.engine import Engine
-from rocks.imgstorage.perform.nas_deeds import NasDeeds
+from rocks.imgstorage.perform.nas_handlers import NasHandlers
 
 _log = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ AGAIN_SECONDS = 10.0
 class Exports:
     """Makes them before anything else; those of a pool that is not there yet when it has come."""
 
-    def __init__(self, engine: Engine, deeds: NasDeeds, targets: TargetSteps) -> None:
+    def __init__(self, engine: Engine, operations: NasHandlers, targets: TargetDriver) -> None:
         self._engine = engine
-        self._deeds = deeds
+        self._deeds = operations
         self._targets = targets
         self._stopping = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -34,7 +34,7 @@ class Exports:
         for fact in self._targets.read_exports():
             if fact.target not in wanted:
                 self._targets.ensure_export_gone(fact.target)
-        for spare in self._targets.read_spare_backstores():
+        for spare in self._targets.read_unused_backstores():
             if spare not in wanted:
                 self._targets.ensure_export_gone(spare)
         missing = self._make(wanted)
@@ -62,7 +62,7 @@ class Exports:
             _log.error("the export %s, which nobody wants any more, stays: %s", target, error)
 
     def _wanted(self) -> Dict[str, EnsureExport]:
-        exports = [steps.wanted_export(image) for image in self._engine.images()]
+        exports = [steps.export_spec(image) for image in self._engine.images()]
         return {export.target: export for export in exports if export is not None}
 
     def _make(self, exports: Dict[str, EnsureExport]) -> Dict[str, EnsureExport]:

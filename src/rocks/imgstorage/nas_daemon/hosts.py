@@ -8,14 +8,14 @@ import threading
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
 from rocks.clock import monotonic_seconds
-from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.errors import IncoherentError
 from rocks.imgstorage.model.effects import AskHost, LookAtCopy, MapOverlay, MapRemote
 from rocks.imgstorage.model.events import CopyFound, Event, HostDone, HostFailed
 from rocks.imgstorage.model.facts import Facts
 from rocks.imgstorage.model.image import Image, Work
 from rocks.imgstorage.model.states import STATES, UNMAPPED
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Secrets
 from rocks.wire.codec import decode, encode
 from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
@@ -64,7 +64,7 @@ class HostCorrespondence:
             fields["chap"] = encode(self.secrets_of(image))
         body = write_message(HOST_REQUEST, fields, op_id=number, image_id=image.image_id, epoch=image.epoch)
         self._store.post(
-            Letter(
+            OutboxMessage(
                 f"{number}.{random.token_hex(4)}",
                 host_queue(effect.host),
                 "request",
@@ -93,7 +93,7 @@ class HostCorrespondence:
             found = Secrets(
                 f"{image.zvol}.{image.epoch}"[-128:], password, f"nas.{self._node}"[-128:], mutual
             )
-            self._store.keep_secrets(image.image_id, image.epoch, found)
+            self._store.store_secrets(image.image_id, image.epoch, found)
         return ChapSecrets(*found)
 
     # --- silence

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Dict, FrozenSet, Optional, Tuple
 
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import RocksError
 from rocks.imgstorage.model.image import Image
 from rocks.imgstorage.model.names import parse_snapshot_name
@@ -25,7 +25,7 @@ _Seen = Tuple[Optional[str], int]
 class Housekeeping:
     """Looks at an image when it has a new base, and once in an hour, since hours and days are counted too."""
 
-    def __init__(self, engine: Engine, pools: PoolSteps) -> None:
+    def __init__(self, engine: Engine, pools: PoolDriver) -> None:
         self._engine = engine
         self._pools = pools
         self._seen: Dict[str, _Seen] = {}

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Callable, Iterator, Mapping, Set, Tuple, cast
 
 from rocks.clock import Deadline
-from rocks.devices.pool_facts import SnapshotFact, VolumeFact
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.imgstorage.nas_daemon.engine import Engine
-from rocks.imgstorage.perform.nas_deeds import BLOCK_BYTES
+from rocks.imgstorage.perform.nas_handlers import BLOCK_BYTES
 from rocks.imgstorage.stream.frames import read_frames
-from rocks.imgstorage.stream.lines import Opening, hear, say
+from rocks.imgstorage.stream.lines import Opening, receive_line, send_line
 from rocks.imgstorage.stream.transport import Connection
 from rocks.wire.imgstorage import AddZvol
 
@@ -45,7 +45,7 @@ class Imports:
     """Makes volumes, and takes in the content of those that are being imported, from the frontend alone."""
 
     def __init__(
-        self, pools: PoolSteps, engine: Engine, frontend: str, open_device: OpenDevice = open_device
+        self, pools: PoolDriver, engine: Engine, frontend: str, open_device: OpenDevice = open_device
     ) -> None:
         self._pools = pools
         self._engine = engine
@@ -96,7 +96,7 @@ class Imports:
         path = self._pools.wait_for_device(volume.name, Deadline(_DEVICE_SECONDS))
         with self._alone(volume.name):
             with self._open_device(path) as device:
-                say(connection.writer, {"ready": True})
+                send_line(connection.writer, {"ready": True})
                 for offset, data in _pieces(connection.reader):
                     if offset + len(data) > volume.size_bytes:
                         raise IncoherentError(f"the import goes beyond the end of {volume.name}")
@@ -104,10 +104,10 @@ class Imports:
                     device.write(data)
                 _put_on_disk(device)
                 device.seek(0)
-                say(connection.writer, {"digest": _digest(device, volume.size_bytes)})
-            if hear(connection.reader).get("agreed") is True:
+                send_line(connection.writer, {"digest": _digest(device, volume.size_bytes)})
+            if receive_line(connection.reader).get("agreed") is True:
                 self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
-                say(connection.writer, {"complete": True})
+                send_line(connection.writer, {"complete": True})
 
     @contextmanager
     def _alone(self, volume: str) -> Iterator[None]:
@@ -166,7 +166,7 @@ def _pieces(reader: BinaryIO) -> Iterator[Tuple[int, bytes]]:
 
 def _offset_of(payload: bytes) -> Tuple[int, bytes]:
     if len(payload) < _OFFSET.size:
-        raise IncoherentError("a piece of the import does not say where it belongs")
+        raise IncoherentError("a piece of the import does not state where it belongs")
     return _OFFSET.unpack_from(payload)[0], payload[_OFFSET.size :]
 
 

@@ -6,7 +6,7 @@ import datetime
 import json
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from rocks.devices.pool_facts import SnapshotFact
+from rocks.devices.zfs.facts import SnapshotFact
 from rocks.imgstorage.model.image import Image
 from rocks.imgstorage.model.states import (
     MAPPED,

@@ -8,9 +8,9 @@ import uuid
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
-from rocks.devices.pool_steps import PoolSteps
-from rocks.devices.target_chap import ChapSecrets
-from rocks.devices.target_steps import TargetSteps
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.driver import TargetDriver
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import IncoherentError, RocksError
 from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.imgstorage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
@@ -19,7 +19,6 @@ from rocks.imgstorage.model.effects import AskHost
 from rocks.imgstorage.model.events import HostFailed, Restarted, Unmap
 from rocks.imgstorage.model.fencing import check_speaker
 from rocks.imgstorage.model.image import Image, Work
-from rocks.imgstorage.nas_daemon.clockwork import Clockwork
 from rocks.imgstorage.nas_daemon.commands import Commands, Site
 from rocks.imgstorage.nas_daemon.engine import Engine
 from rocks.imgstorage.nas_daemon.exports import Exports
@@ -27,10 +26,11 @@ from rocks.imgstorage.nas_daemon.hosts import HostCorrespondence, event_of
 from rocks.imgstorage.nas_daemon.housekeeping import Housekeeping
 from rocks.imgstorage.nas_daemon.imports import Imports, OpenDevice, open_device
 from rocks.imgstorage.nas_daemon.progress import ProgressBoard
+from rocks.imgstorage.nas_daemon.scheduler import Scheduler
 from rocks.imgstorage.nas_daemon.transfers import NasTransfers
-from rocks.imgstorage.outgoing import BROKER_SECONDS, Postman
-from rocks.imgstorage.perform.nas_deeds import NasDeeds, Portal
-from rocks.imgstorage.store.file import Letter
+from rocks.imgstorage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.imgstorage.perform.nas_handlers import NasHandlers, Portal
+from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore
 from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
@@ -46,8 +46,8 @@ STORE = Path("/var/lib/rocks/imgstorage/nas.db")
 class Devices(NamedTuple):
     """What a NAS is made of."""
 
-    pools: PoolSteps
-    targets: TargetSteps
+    pools: PoolDriver
+    targets: TargetDriver
     open_device: OpenDevice = open_device
 
 
@@ -74,16 +74,18 @@ class NasService:
         self._hosts = HostCorrespondence(
             self._store, node, self._address, PORTAL_PORT, stream_port, lambda: self._engine.images()
         )
-        deeds = NasDeeds(devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of)
-        self._deeds = deeds
+        operations = NasHandlers(
+            devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
+        )
+        self._deeds = operations
         self._engine = Engine(
             self._store,
-            deeds,
+            operations,
             self._ask_host,
             lambda image, outcome: self._commands.told(image, outcome),
             lambda image_id: self._transfers.end_refused(image_id),
         )
-        self._exports = Exports(self._engine, deeds, devices.targets)
+        self._exports = Exports(self._engine, operations, devices.targets)
         imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
         self._commands = Commands(
             self._store,
@@ -97,10 +99,10 @@ class NasService:
             devices.pools, self._engine, self._store, self._hosts, self._progress, imports
         )
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
-        self._clockwork = Clockwork(self._engine, self._store, self._hosts, limits)
+        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits)
         self._housekeeping = Housekeeping(self._engine, devices.pools)
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
-        self._postman = Postman(self._bus, self._store, self._lost, self._engine.posted)
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
         self._identity = identity
         self._revocations = RevocationWatch(identity.authority)
         self._stream_port = stream_port
@@ -124,8 +126,8 @@ class NasService:
             self._engine.take(image.image_id, Restarted())
             self._engine.wake(image.image_id)
         self._bus.start()
-        self._postman.start()
-        self._clockwork.start()
+        self._outbox_sender.start()
+        self._scheduler.start()
         self._housekeeping.start()
         # who waits for this daemon's start may ask it something next; a broker that is away is not waited for
         self._bus.wait_until_connected(BROKER_SECONDS)
@@ -139,13 +141,13 @@ class NasService:
         """Come to an end; what is open is gone on with at the next start."""
         self._exports.close()
         self._housekeeping.close()
-        self._clockwork.close()
+        self._scheduler.close()
         self._bus.close()
         if self._server is not None:
             self._server.close()
             self._revocations.close()
         self._engine.close()
-        self._postman.close()
+        self._outbox_sender.close()
         self._store.close()
 
     # --- messages
@@ -186,7 +188,7 @@ class NasService:
     def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
         self._hosts.ask(image, work, effect)
 
-    def _lost(self, letter: Letter, why: RocksError) -> None:
+    def _lost(self, letter: OutboxMessage, why: RocksError) -> None:
         """A host that has never had a daemon has no queue: whoever waits is told so at once."""
         message = read_message(letter.body)
         if message.action != HOST_REQUEST:

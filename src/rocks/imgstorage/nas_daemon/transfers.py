@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Callable, Dict, NamedTuple, Optional
 
 from rocks.clock import monotonic_seconds
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import CLASSES, BugError, BusyError, IncoherentError, RocksError
 from rocks.imgstorage.model.fencing import check_stream
 from rocks.imgstorage.model.image import Image
@@ -21,7 +21,7 @@ from rocks.imgstorage.nas_daemon.progress import ProgressBoard
 from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
 from rocks.imgstorage.perform.transfers import RETURN, SEED
 from rocks.imgstorage.store.nas import NasStore
-from rocks.imgstorage.stream.lines import Opening, hear, read_opening, say, say_error
+from rocks.imgstorage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
 from rocks.imgstorage.stream.pace import Bucket, Meter
 from rocks.imgstorage.stream.transport import Connection
 
@@ -41,7 +41,7 @@ class NasTransfers:
 
     def __init__(
         self,
-        pools: PoolSteps,
+        pools: PoolDriver,
         engine: Engine,
         store: NasStore,
         hosts: HostCorrespondence,
@@ -64,13 +64,13 @@ class NasTransfers:
         except RocksError as error:
             _log.warning("transfer with %s: %s", connection.peer, error)
             with suppress(OSError):
-                say_error(connection.writer, error)
+                send_error(connection.writer, error)
         except OSError as error:
             _log.warning("transfer with %s was cut: %s", connection.peer, error)
         except Exception as error:  # noqa: BLE001 - one transfer's fault must not end the others
             _log.exception("a fault in a transfer with %s; please report this", connection.peer)
             with suppress(OSError):
-                say_error(
+                send_error(
                     connection.writer, BugError(f"{type(error).__name__} in the transfer; please report this")
                 )
 
@@ -114,7 +114,7 @@ class NasTransfers:
             known.connection.end()
 
     def _send(self, image: Image, opening: Opening, connection: Connection) -> None:
-        theirs = hear(connection.reader)
+        theirs = receive_line(connection.reader)
         send_all(
             self._pools,
             image.volume,
@@ -126,7 +126,7 @@ class NasTransfers:
         )
 
     def _receive(self, image: Image, opening: Opening, connection: Connection) -> None:
-        say(connection.writer, describe(self._pools, image.volume))
+        send_line(connection.writer, describe(self._pools, image.volume))
         bucket = self._open[image.image_id].bucket
         receive_all(
             self._pools,
@@ -140,7 +140,7 @@ class NasTransfers:
             raise IncoherentError(
                 f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
             )
-        say(connection.writer, {"received": newest.guid})
+        send_line(connection.writer, {"received": newest.guid})
 
     def _allowed(self, opening: Opening, peer: str) -> Image:
         """The image, if this host may transfer it now. The refusal is raised."""

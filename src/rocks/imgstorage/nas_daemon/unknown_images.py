@@ -6,16 +6,16 @@ import logging
 import uuid
 from typing import Optional
 
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.imgstorage.model.adoption import adopted
 from rocks.imgstorage.model.image import Image
 from rocks.imgstorage.nas_daemon.engine import Engine
-from rocks.imgstorage.perform.nas_deeds import PROPERTY_PREFIX
+from rocks.imgstorage.perform.nas_handlers import PROPERTY_PREFIX
 
 _log = logging.getLogger(__name__)
 
 
-def adopt(engine: Engine, pools: PoolSteps, node: str, zpool: str, zvol: str) -> Optional[Image]:
+def adopt(engine: Engine, pools: PoolDriver, node: str, zpool: str, zvol: str) -> Optional[Image]:
     """The image of that name, with a record from now on; None when there is neither record nor volume."""
     known = engine.image_of(zvol)
     if known is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Optional, Protocol
 
-from rocks.devices.target_chap import ChapSecrets
+from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.imgstorage.model.host_actions import HostImage
 
 

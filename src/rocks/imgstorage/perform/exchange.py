@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, Callable, Dict, Mapping, Optional, Sequence
 
-from rocks.devices.pool_facts import ReceiveWanted, SendWanted
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import ReceiveSpec, SendSpec
 from rocks.errors import IncoherentError, StateError
 from rocks.imgstorage.model.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
-from rocks.imgstorage.stream.lines import hear, say
+from rocks.imgstorage.stream.lines import receive_line, send_line
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.pump import receive_program, send_program
 
@@ -24,7 +24,7 @@ Count = Callable[[int, int], None]
 
 
 def send_all(
-    pools: PoolSteps,
+    pools: PoolDriver,
     volume: str,
     to_guid: str,
     receiver: Mapping[str, Any],
@@ -42,16 +42,16 @@ def send_all(
     assert isinstance(plan, SendPlan)
     wanted = [_wanted(volume, step) for step in plan.steps]
     sizes = [pools.estimate_send(step) for step in wanted]
-    say(writer, {"aborts_partial": plan.aborts_partial})
+    send_line(writer, {"aborts_partial": plan.aborts_partial})
     for step, one, size in zip(plan.steps, wanted, sizes):
-        say(writer, {"how": step.how, "to": step.to.name, "from_guid": one.from_guid, "bytes": size})
+        send_line(writer, {"how": step.how, "to": step.to.name, "from_guid": one.from_guid, "bytes": size})
         send_program(pools.start_send(one), writer, bucket, lambda part, size=size: count(part, size))  # type: ignore[misc]
-    say(writer, {"how": "end"})
+    send_line(writer, {"how": "end"})
 
 
-def _wanted(volume: str, step: SendStep) -> SendWanted:
+def _wanted(volume: str, step: SendStep) -> SendSpec:
     start = step.start
-    return SendWanted(
+    return SendSpec(
         volume,
         step.to.name,
         step.to.guid,
@@ -69,7 +69,7 @@ def _points(receiver: Mapping[str, Any]) -> Sequence[Point]:
         raise IncoherentError("the receiver of the transfer did not tell what it has") from None
 
 
-def _token(pools: PoolSteps, receiver: Mapping[str, Any]) -> Optional[Token]:
+def _token(pools: PoolDriver, receiver: Mapping[str, Any]) -> Optional[Token]:
     text = receiver.get("token")
     if not text:
         return None
@@ -83,7 +83,7 @@ def _token(pools: PoolSteps, receiver: Mapping[str, Any]) -> Optional[Token]:
 # --- the receiving end ---------------------------------------------------------------------------------------------
 
 
-def describe(pools: PoolSteps, volume: str) -> Dict[str, Any]:
+def describe(pools: PoolDriver, volume: str) -> Dict[str, Any]:
     """What the receiver has: its snapshots, and what a cut stream left."""
     fact = pools.read_volume(volume)
     snapshots = pools.read_history(volume).snapshots
@@ -93,17 +93,17 @@ def describe(pools: PoolSteps, volume: str) -> Dict[str, Any]:
     }
 
 
-def receive_all(pools: PoolSteps, volume: str, reader: BinaryIO, count: Count) -> None:
+def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, count: Count) -> None:
     """Take in all that the sender announces."""
-    if hear(reader).get("aborts_partial"):
+    if receive_line(reader).get("aborts_partial"):
         pools.ensure_partial_gone(volume)
     while True:
-        said = hear(reader)
+        said = receive_line(reader)
         if said.get("how") == "end":
             return
         size = int(said.get("bytes", 0))
         from_guid = said.get("from_guid")
-        wanted = ReceiveWanted(
+        wanted = ReceiveSpec(
             volume, None if from_guid is None else str(from_guid), is_resumed=said.get("how") == "resume"
         )
         receive_program(reader, pools.start_receive(wanted), lambda part, size=size: count(part, size))  # type: ignore[misc]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Callable, List, Mapping, NamedTuple, Optional
 
-from rocks.devices.pool_facts import VolumeFact
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import VolumeFact
 from rocks.imgstorage.model import names
 from rocks.units import gigabytes
 
@@ -32,19 +32,19 @@ class KeptCopy(NamedTuple):
     used_bytes: int
 
 
-def marked_copies(pools: PoolSteps, pool: str) -> List[KeptCopy]:
+def marked_copies(pools: PoolDriver, pool: str) -> List[KeptCopy]:
     """All copies in a pool as their marks say. What was set aside under another name is none."""
     found = (_marked(volume) for volume in pools.list_volumes(pool))
     return [copy for copy in found if copy is not None]
 
 
-def looked_at(pools: PoolSteps, copy: KeptCopy) -> KeptCopy:
+def looked_at(pools: PoolDriver, copy: KeptCopy) -> KeptCopy:
     """The same, with what it really is."""
     is_wrong = copy.kind == "clean" and not _is_clean(pools, copy)
     return copy._replace(kind="suspect") if is_wrong else copy
 
 
-def spare_bytes(pools: PoolSteps, pool: str, spare: Mapping[str, str]) -> int:
+def spare_bytes(pools: PoolDriver, pool: str, spare: Mapping[str, str]) -> int:
     """What the pool would have besides, if all that may go went; `spare` is volume → guid, as the NAS has said."""
     if not spare:
         return 0
@@ -52,7 +52,7 @@ def spare_bytes(pools: PoolSteps, pool: str, spare: Mapping[str, str]) -> int:
 
 
 def make_room(
-    pools: PoolSteps,
+    pools: PoolDriver,
     pool: str,
     needed_bytes: int,
     spare: Mapping[str, str],
@@ -76,7 +76,7 @@ def make_room(
                 return
 
 
-def forget_copy(pools: PoolSteps, pool: str, zvol: str) -> None:
+def forget_copy(pools: PoolDriver, pool: str, zvol: str) -> None:
     """Destroy a copy with its snapshots; StateError when something was written since the newest of them."""
     volume = pools.read_volume(f"{pool}/{zvol}")
     if volume is None:
@@ -103,12 +103,12 @@ def _marked(volume: VolumeFact) -> Optional[KeptCopy]:
     return KeptCopy(zvol, pool, said["id"], said["nas"], epoch, said["copy"], guid, volume.used_bytes)
 
 
-def _returned_seconds(pools: PoolSteps, copy: KeptCopy) -> int:
+def _returned_seconds(pools: PoolDriver, copy: KeptCopy) -> int:
     newest = pools.read_history(f"{copy.pool}/{copy.zvol}").newest
     return 0 if newest is None else newest.created_seconds
 
 
-def _is_clean(pools: PoolSteps, copy: KeptCopy) -> bool:
+def _is_clean(pools: PoolDriver, copy: KeptCopy) -> bool:
     name = f"{copy.pool}/{copy.zvol}"
     newest = pools.read_history(name).newest
     if newest is None or newest.guid != copy.guid:

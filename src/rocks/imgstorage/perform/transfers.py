@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Callable, ContextManager
 
 from rocks.clock import monotonic_seconds
-from rocks.devices.pool_steps import PoolSteps
+from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import IncoherentError, RocksError
 from rocks.imgstorage.perform.access import Access
 from rocks.imgstorage.perform.exchange import describe, receive_all, send_all
-from rocks.imgstorage.stream.lines import Opening, hear, say, say_error, write_opening
+from rocks.imgstorage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Connection, connect
@@ -29,7 +29,7 @@ class HostTransfers:
     """
 
     def __init__(
-        self, pools: PoolSteps, context: Callable[[], ssl.SSLContext], revocations: RevocationWatch
+        self, pools: PoolDriver, context: Callable[[], ssl.SSLContext], revocations: RevocationWatch
     ) -> None:
         self._pools = pools
         self._context = context
@@ -40,7 +40,7 @@ class HostTransfers:
         opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
         tally = _Tally()
         with self._connected(access, opening) as connection:
-            say(connection.writer, describe(self._pools, volume))
+            send_line(connection.writer, describe(self._pools, volume))
             receive_all(self._pools, volume, connection.reader, tally.count)
         tally.tell(volume, "received")
         newest = self._pools.read_history(volume).newest
@@ -57,14 +57,14 @@ class HostTransfers:
         opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
         tally = _Tally()
         with self._connected(access, opening) as connection:
-            theirs = hear(connection.reader)
+            theirs = receive_line(connection.reader)
             try:
                 send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
             except RocksError as error:
                 with suppress(OSError):  # it may have gone, and that may be the error
-                    say_error(connection.writer, error)
+                    send_error(connection.writer, error)
                 raise
-            said = hear(connection.reader)
+            said = receive_line(connection.reader)
         tally.tell(volume, "sent")
         if said.get("received") != snapshot.guid:
             raise IncoherentError(

@@ -27,7 +27,7 @@ CREATE TABLE outbox (
 """
 
 
-class Letter(NamedTuple):
+class OutboxMessage(NamedTuple):
     """A message that is to be sent to the queue `destination`; the rest as the bus has it."""
 
     message_id: str
@@ -112,7 +112,7 @@ class StoreFile:
 
     # --- outbox
 
-    def post(self, letter: Letter) -> None:
+    def post(self, letter: OutboxMessage) -> None:
         """A message to be sent as soon as the broker is there; it is kept until the broker has taken it.
 
         One of the same number that still waits is the same message.
@@ -121,16 +121,16 @@ class StoreFile:
             f"INSERT INTO outbox ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", letter
         )
 
-    def waiting(self, most: int, passing_over: Collection[str] = ()) -> List[Letter]:
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> List[OutboxMessage]:
         """The oldest messages that are not sent yet, but for those to some destinations."""
         marks = ", ".join("?" for _ in passing_over)
         sql = f"SELECT {_LETTER} FROM outbox WHERE destination NOT IN ({marks}) ORDER BY id LIMIT ?"
-        return [Letter(*row) for row in self.rows(sql, (*passing_over, most))]
+        return [OutboxMessage(*row) for row in self.rows(sql, (*passing_over, most))]
 
-    def letter(self, message_id: str) -> Optional[Letter]:
+    def letter(self, message_id: str) -> Optional[OutboxMessage]:
         """One that is not sent yet."""
         found = self.rows(f"SELECT {_LETTER} FROM outbox WHERE message_id = ?", (message_id,))
-        return Letter(*found[0]) if found else None
+        return OutboxMessage(*found[0]) if found else None
 
     def sent(self, message_id: str) -> None:
         """The broker has it, or will never take it."""
@@ -160,4 +160,4 @@ class StoreFile:
                     self._execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
 
 
-_LETTER = ", ".join(Letter._fields)
+_LETTER = ", ".join(OutboxMessage._fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.store.file import LaterColumn, Letter, StoreFile
+from rocks.imgstorage.store.file import LaterColumn, OutboxMessage, StoreFile
 from rocks.wire.codec import decode, encode
 
 _TABLES = """
@@ -118,7 +118,7 @@ class HostStore(StoreFile):
 
     def send_answer(self, op_id: str, destination: str, body: bytes) -> None:
         """Send an answer, for the first time or again."""
-        self.post(Letter(f"answer-{op_id}", destination, "request", None, None, body))
+        self.post(OutboxMessage(f"answer-{op_id}", destination, "request", None, None, body))
 
 
 _COPY = "image_id, record, details"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from rocks.imgstorage.model.image import Image
-from rocks.imgstorage.store.file import Letter, StoreFile
+from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.wire.codec import decode, encode
 
 _TABLES = """
@@ -100,7 +100,7 @@ class NasStore(StoreFile):
         found = self.rows("SELECT secrets FROM secrets WHERE image_id = ? AND epoch = ?", (image_id, epoch))
         return Secrets(*json.loads(found[0][0])) if found else None
 
-    def keep_secrets(self, image_id: str, epoch: int, secrets: Secrets) -> None:
+    def store_secrets(self, image_id: str, epoch: int, secrets: Secrets) -> None:
         """Those of the present epoch; all others of the image are forgotten."""
         with self.transaction():
             self.change("DELETE FROM secrets WHERE image_id = ?", (image_id,))
@@ -139,7 +139,7 @@ class NasStore(StoreFile):
                 return
             self.change("UPDATE operations SET answer = ? WHERE op_id = ?", (body, op_id))
             if operation.reply_to:
-                self.post(Letter(f"answer-{op_id}", operation.reply_to, "reply", op_id, None, body))
+                self.post(OutboxMessage(f"answer-{op_id}", operation.reply_to, "reply", op_id, None, body))
             self.change(
                 "DELETE FROM operations WHERE answer IS NOT NULL AND op_id NOT IN "
                 "(SELECT op_id FROM operations ORDER BY began DESC LIMIT ?)",
@@ -150,7 +150,9 @@ class NasStore(StoreFile):
         """Send the recorded answer to where it is asked for now."""
         if operation.answer is not None:
             number = f"answer-{operation.op_id}-{operation.reply_to}"
-            self.post(Letter(number, operation.reply_to, "reply", operation.op_id, None, operation.answer))
+            self.post(
+                OutboxMessage(number, operation.reply_to, "reply", operation.op_id, None, operation.answer)
+            )
 
     def redirect(self, op_id: str, reply_to: str) -> None:
         """Whoever waits for the operation waits in another queue now."""

@@ -39,18 +39,18 @@ def read_opening(line: bytes) -> Opening:
     return opening
 
 
-def say(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
+def send_line(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
     """Send a line."""
     writer.write(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
     writer.flush()
 
 
-def say_error(writer: BinaryIO, error: RocksError) -> None:
+def send_error(writer: BinaryIO, error: RocksError) -> None:
     """Send an error in the place of a line."""
-    say(writer, {"error": str(error), "family": error.family})
+    send_line(writer, {"error": str(error), "family": error.family})
 
 
-def hear(reader: BinaryIO) -> Dict[str, Any]:
+def receive_line(reader: BinaryIO) -> Dict[str, Any]:
     """The next line. Raises the error that the other end sent instead; HostError when it is gone."""
     line = reader.readline(_LONGEST_LINE_BYTES)
     if not line.endswith(b"\n"):

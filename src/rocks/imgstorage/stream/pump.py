@@ -15,7 +15,7 @@ Count = Callable[[int], None]
 
 
 class Program(Protocol):
-    """A running `zfs send` or `zfs receive`; `rocks.devices.pool_steps.Transfer` is one."""
+    """A running `zfs send` or `zfs receive`; `rocks.devices.zfs.driver.Transfer` is one."""
 
     @property
     def stream(self) -> IO[bytes]:

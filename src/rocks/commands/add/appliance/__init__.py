@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.add_appliance import add_appliance
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.database.appliances import Appliance
 
 
@@ -55,6 +55,6 @@ class Command(rocks.commands.Command):
         graph, node, system, membership, distribution = self.fillParams(defaults.items())
         systems = self.getOSNames([system])
         if len(systems) != 1:
-            self.abort(f'"os" must be linux or sunos, not "{shown(system)}"')
+            self.abort(f'"os" must be linux or sunos, not "{printable(system)}"')
         is_public = self.fillFlag("public", True)
         add_appliance(self.db, Appliance(name, graph, node, systems[0], membership, distribution, is_public))

@@ -1,7 +1,7 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.actions.add_cluster import ClusterWords, NewCluster, add_cluster
+from rocks.actions.add_cluster import ClusterParameters, NewCluster, add_cluster
 from rocks.cluster.pkeys import pkey_text
 from rocks.database.nodes import hosts_of_membership
 
@@ -86,7 +86,7 @@ class Command(rocks.commands.Command):
             self.abort("must supply the number of compute nodes")
         self._show(add_cluster(self.db, self._words(ip, computes)))
 
-    def _words(self, ip: str, computes: str) -> ClusterWords:
+    def _words(self, ip: str, computes: str) -> ClusterParameters:
         cpus, mem, disk, frontend_disk = self.fillParams(
             [
                 ("cpus-per-compute", "1"),
@@ -106,7 +106,7 @@ class Command(rocks.commands.Command):
             ]
         )
         frontend_host, compute_hosts = self._places()
-        return ClusterWords(
+        return ClusterParameters(
             ip=ip,
             computes=computes,
             frontend_container=frontend_host,

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.add_host import add_host
-from rocks.cluster.host_plan import HostWords
+from rocks.cluster.host_plan import HostParameters
 
 
 class Command(rocks.commands.Command):
@@ -45,4 +45,4 @@ class Command(rocks.commands.Command):
         if len(args) != 1 or not args[0]:
             self.abort("must supply one host")
         values = self.fillParams([(name, None) for name in ("membership", "cpus", "rack", "rank", "os")])
-        add_host(self.db, HostWords(args[0], *values))
+        add_host(self.db, HostParameters(args[0], *values))

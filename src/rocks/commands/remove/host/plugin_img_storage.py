@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.actions.set_vm_nas import forget_vm_nas
-from rocks.actions.unmap_vm_images import refuse_mapped_images
+from rocks.actions.unmap_vm_images import check_no_mapped_images
 
 
 class Plugin(rocks.commands.Plugin):
@@ -20,6 +20,6 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Forget it for those of the hosts that are virtual machines, unless a host still has the image of one."""
-        for warning in refuse_mapped_images(self.db, hosts):
+        for warning in check_no_mapped_images(self.db, hosts):
             self.owner.tell(warning)
         forget_vm_nas(self.db, hosts)

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.cluster.address_plan import next_addresses
 from rocks.cluster.interface_rules import check_ip
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.database import interfaces
 
@@ -47,6 +47,6 @@ class Command(rocks.commands.Command):
             check_ip(base)
         found = interfaces.find_subnet(self.db, name)
         if found is None:
-            self.abort(f"subnet {shown(name)} is not valid. rocks list network shows those that are.")
+            self.abort(f"subnet {printable(name)} is not valid. rocks list network shows those that are.")
         (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
         self.addText(address + "\n")

@@ -1,7 +1,7 @@
 """`rocks add host interface`"""
 
 import rocks.commands
-from rocks.actions.add_interface import InterfaceWords, add_interface
+from rocks.actions.add_interface import InterfaceParameters, add_interface
 
 
 class Command(rocks.commands.Command):
@@ -48,4 +48,4 @@ class Command(rocks.commands.Command):
             self.abort("must supply iface")
         names = ("ip", "mac", "module", "name", "subnet", "vlan")
         values = self.fillParams([(name, None) for name in names])
-        add_interface(self.db, self.getOneHostname(hosts), InterfaceWords(iface, *values))
+        add_interface(self.db, self.getOneHostname(hosts), InterfaceParameters(iface, *values))

@@ -1,7 +1,7 @@
 """`rocks add host storagemap`"""
 
 import rocks.commands
-from rocks.actions.map_image import MapWords, map_image
+from rocks.actions.map_image import MapParameters, map_image
 from rocks.commands.storage_progress import StorageProgress
 from rocks.commands.storage_tables import words_named
 
@@ -58,7 +58,7 @@ class Command(rocks.commands.Command):
         nas, zpool, volume, host, size = words_named(self, ("nas", "zpool", "volume", "remotehost", "size"))
         (pool,) = self.fillParams([("remotepool", "")])
         sync = self.fillFlag("img_sync") if "img_sync" in params else None
-        words = MapWords(nas, zpool, volume, self.getOneHostname([host]), size, pool, sync)
+        words = MapParameters(nas, zpool, volume, self.getOneHostname([host]), size, pool, sync)
         with StorageProgress(self) as progress:
             device = map_image(self.db, words, progress)
         self.addText(f"{nas}:{zpool}/{volume} mapped to {words.host}\n{device}\n")

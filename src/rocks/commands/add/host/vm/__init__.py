@@ -1,7 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
-from rocks.actions.add_vm import DEFAULT_NETWORK, VmWords, add_vms
+from rocks.actions.add_vm import DEFAULT_NETWORK, VmParameters, add_vms
 
 RollName = "kvm"
 
@@ -95,7 +95,7 @@ class Command(rocks.commands.Command):
                 ("virt-type", "hvm"),
             ]
         )
-        words = VmWords(
+        words = VmParameters(
             membership, name, ip, subnet, mem, cpus, slice_number, mac, count, disk, size, vlans, kind
         )
         for vm in add_vms(self.db, self.getHostnames(hosts), words):

@@ -1,7 +1,7 @@
 """`rocks add ib partition`"""
 
 import rocks.commands
-from rocks.actions.change_partitions import PartitionWords, add_partition
+from rocks.actions.change_partitions import PartitionParameters, add_partition
 from rocks.cluster.pkeys import pkey_text
 
 
@@ -38,6 +38,6 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the partition and print its key."""
         pkey, membership = self.fillParams([("pkey", None), ("membership", None)])
-        words = PartitionWords(pkey, membership, self.fillFlag("ipoib", True))
+        words = PartitionParameters(pkey, membership, self.fillFlag("ipoib", True))
         partition = add_partition(self.db, self.getOneHostname(args), words)
         self.addText(f"{partition.frontend}: {pkey_text(partition.pkey)}\n")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.cluster.function_listing import FunctionRow, function_rows, now_cells
-from rocks.cluster.function_plan import AdapterRow
+from rocks.cluster.function_listing import VfRow, now_cells, vf_rows
+from rocks.cluster.vf_plan import AdapterRow
 from rocks.database import virtual_functions
 
 HEADER = ("host", "iface", "function", "vm", "mac")
@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
         show_status = self.fillFlag("status")
         names = self.getHostnames(args)
         adapters = virtual_functions.adapters_of(self.db, names)
-        rows = function_rows(adapters, virtual_functions.given_on(self.db, names))
+        rows = vf_rows(adapters, virtual_functions.given_on(self.db, names))
         status = self._status(rows, adapters) if show_status else {}
         self.beginOutput()
         for row in rows:
@@ -50,8 +50,8 @@ class Command(rocks.commands.Command):
         self.endOutput(header=(*HEADER, *STATUS_HEADER * show_status))
 
     def _status(
-        self, rows: Sequence[FunctionRow], adapters: Sequence[AdapterRow]
-    ) -> dict[FunctionRow, tuple[str | None, str | None, str]]:
+        self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]
+    ) -> dict[VfRow, tuple[str | None, str | None, str]]:
         from rocks.actions.ask_adapters import ask_adapters  # hosts are reached by heavy libraries
         from rocks.errors import RocksError
 

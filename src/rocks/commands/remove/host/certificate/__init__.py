@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.actions.certify_hosts import remove_certificates
 from rocks.actions.sync_broker import broker_elsewhere
-from rocks.commands.revoked_list import spread_revoked_list
+from rocks.commands.revoked_list import deploy_revocation_list_to_nodes
 from rocks.errors import BusyError
 
 
@@ -31,7 +31,7 @@ class Command(rocks.commands.Command):
             removed = remove_certificates(self.db, hosts)
         except BusyError:
             # they are revoked, though the broker does not know it; run again, there would be nothing to revoke
-            spread_revoked_list(self)
+            deploy_revocation_list_to_nodes(self)
             raise
         for host, revoked in removed.items():
             for shown in revoked:
@@ -44,4 +44,4 @@ class Command(rocks.commands.Command):
                 f"Warning: the message broker is on {broker}, where {host} keeps what it has open: run there "
                 f"rabbitmqctl delete_user {host}"
             )
-        spread_revoked_list(self)
+        deploy_revocation_list_to_nodes(self)

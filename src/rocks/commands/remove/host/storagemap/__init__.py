@@ -1,7 +1,7 @@
 """`rocks remove host storagemap`"""
 
 import rocks.commands
-from rocks.actions.unmap_image import HOME_SECONDS, unmap_image
+from rocks.actions.unmap_image import WRITE_BACK_SECONDS, unmap_image
 from rocks.commands.storage_progress import StorageProgress
 from rocks.commands.storage_tables import read_wait, words_named
 
@@ -38,5 +38,5 @@ class Command(rocks.commands.Command):
         """Unmap it and say so."""
         nas, volume = words_named(self, ("nas", "volume"))
         with StorageProgress(self) as progress:
-            unmap_image(self.db, nas, volume, progress, read_wait(self, HOME_SECONDS))
+            unmap_image(self.db, nas, volume, progress, read_wait(self, WRITE_BACK_SECONDS))
         self.addText(f"{nas}:{volume} unmapped\nSuccess\n")

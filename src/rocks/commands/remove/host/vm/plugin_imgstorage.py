@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.unmap_vm_images import refuse_mapped_images
+from rocks.actions.unmap_vm_images import check_no_mapped_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,5 +22,5 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, nodes: Sequence[PluginNode]) -> None:
         """Refuse it, or warn where a NAS does not answer."""
-        for warning in refuse_mapped_images(self.db, [node.name for node in nodes]):
+        for warning in check_no_mapped_images(self.db, [node.name for node in nodes]):
             self.owner.tell(warning)

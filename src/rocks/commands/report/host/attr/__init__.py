@@ -1,7 +1,7 @@
 """`rocks report host attr`"""
 
 import rocks.commands
-from rocks.cluster.names import shown
+from rocks.cluster.names import printable
 from rocks.database.attributes import resolve_attributes
 from rocks.errors import UserError
 
@@ -52,7 +52,7 @@ def _value(attributes: dict[str, str], wanted: str) -> str:
     for name, value in attributes.items():
         if name.lower() == wanted.lower():
             return value
-    raise UserError(f"Attribute {shown(wanted)} does not exist; rocks list host attr shows those that do")
+    raise UserError(f"Attribute {printable(wanted)} does not exist; rocks list host attr shows those that do")
 
 
 def _lines(attributes: dict[str, str]) -> list[str]:

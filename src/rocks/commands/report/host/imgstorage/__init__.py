@@ -1,7 +1,12 @@
 """`rocks report host imgstorage`"""
 
 import rocks.commands
-from rocks.cluster.image_settings import PRIVATE_NETWORK, SaidSettings, check_said, daemon_settings
+from rocks.cluster.image_settings import (
+    PRIVATE_NETWORK,
+    RequestedSettings,
+    check_requested_settings,
+    daemon_settings,
+)
 from rocks.database.hosts import find_local_host
 from rocks.database.subnets import zone_of
 from rocks.database.vms import load_hosts
@@ -43,8 +48,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print three lines a host, each host's from its own attributes."""
-        said = SaidSettings(*self.fillParams([("network", ""), ("pool", ""), ("workers", "")]))
-        check_said(said)
+        said = RequestedSettings(*self.fillParams([("network", ""), ("pool", ""), ("workers", "")]))
+        check_requested_settings(said)
         hosts = load_hosts(self.db, self.getHostnames(args))
         zone = zone_of(self.db, PRIVATE_NETWORK)
         frontend = find_local_host(self.db) or ""

@@ -1,7 +1,7 @@
 """`rocks set host sriov`"""
 
 import rocks.commands
-from rocks.actions.set_functions import set_functions
+from rocks.actions.set_vfs import set_vfs
 
 
 class Command(rocks.commands.Command):
@@ -42,4 +42,4 @@ class Command(rocks.commands.Command):
             self.abort("must supply iface, the adapter")
         if not functions:
             self.abort("must supply functions, their number")
-        set_functions(self.db, self.getSomeHostnames(hosts), iface, functions)
+        set_vfs(self.db, self.getSomeHostnames(hosts), iface, functions)

@@ -1,7 +1,7 @@
 """`rocks set ib partition`"""
 
 import rocks.commands
-from rocks.actions.change_partitions import PartitionWords, set_partition
+from rocks.actions.change_partitions import PartitionParameters, set_partition
 
 
 class Command(rocks.commands.Command):
@@ -33,4 +33,4 @@ class Command(rocks.commands.Command):
         """Change the partition."""
         pkey, membership = self.fillParams([("pkey", None), ("membership", None)])
         ipoib = self.fillFlag("ipoib") if params.get("ipoib") is not None else None
-        set_partition(self.db, self.getOneHostname(args), PartitionWords(pkey, membership, ipoib))
+        set_partition(self.db, self.getOneHostname(args), PartitionParameters(pkey, membership, ipoib))

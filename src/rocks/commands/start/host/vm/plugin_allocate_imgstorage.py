@@ -11,7 +11,7 @@ from rocks.commands.storage_progress import StorageProgress
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.image_plan import ImageWanted
+    from rocks.cluster.image_plan import ImageSpec
     from rocks.commands.base import Command
     from rocks.commands.plugin_node import PluginNode
     from rocks.errors import RocksError
@@ -22,7 +22,7 @@ class Plugin(rocks.commands.Plugin):
 
     def __init__(self, command: Command) -> None:
         super().__init__(command)
-        self._made: list[ImageWanted] = []
+        self._made: list[ImageSpec] = []
 
     def provides(self) -> str:
         """The plugin's name."""

@@ -1,8 +1,8 @@
 """`rocks sync host certificate`"""
 
 import rocks.commands
-from rocks.actions.certify_hosts import carry_certificates
-from rocks.commands.revoked_list import spread_revoked_list
+from rocks.actions.certify_hosts import deploy_certificates
+from rocks.commands.revoked_list import deploy_revocation_list_to_nodes
 from rocks.errors import RocksError
 
 
@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         has_revoked = False
-        for host, result in carry_certificates(self.db, hosts):
+        for host, result in deploy_certificates(self.db, hosts):
             if isinstance(result, RocksError):
                 failures[host] = result
                 continue
@@ -36,5 +36,5 @@ class Command(rocks.commands.Command):
             revoked = "".join(f"; {shown.serial_text} is revoked" for shown in result)
             self.showNow(f"{host}: has its certificate{revoked}\n")
         if has_revoked:
-            spread_revoked_list(self, passing_over=failures)  # who has just failed is told below
+            deploy_revocation_list_to_nodes(self, passing_over=failures)  # who has just failed is told below
         self.endOutcomes(failures, len(hosts))

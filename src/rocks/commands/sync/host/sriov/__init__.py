@@ -1,7 +1,7 @@
 """`rocks sync host sriov`"""
 
 import rocks.commands
-from rocks.actions.ask_adapters import make_functions
+from rocks.actions.ask_adapters import make_vfs
 from rocks.errors import RocksError
 
 
@@ -27,6 +27,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Have them made, and report the hosts where they are not."""
-        answers = make_functions(self.db, self.getSomeHostnames(args))
+        answers = make_vfs(self.db, self.getSomeHostnames(args))
         failures = {host: answer for host, answer in answers.items() if isinstance(answer, RocksError)}
         self.endOutcomes(failures, len(answers))

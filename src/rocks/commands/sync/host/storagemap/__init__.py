@@ -1,7 +1,7 @@
 """`rocks sync host storagemap`"""
 
 import rocks.commands
-from rocks.actions.unmap_image import HOME_SECONDS, pull_image
+from rocks.actions.unmap_image import WRITE_BACK_SECONDS, pull_image
 from rocks.commands.storage_progress import StorageProgress
 from rocks.commands.storage_tables import read_wait, words_named
 
@@ -37,5 +37,5 @@ class Command(rocks.commands.Command):
         """Pull it and say so."""
         nas, volume = words_named(self, ("nas", "volume"))
         with StorageProgress(self) as progress:
-            pull_image(self.db, nas, volume, progress, read_wait(self, HOME_SECONDS))
+            pull_image(self.db, nas, volume, progress, read_wait(self, WRITE_BACK_SECONDS))
         self.addText(f"{nas}:{volume} has all that was written until now\nSuccess\n")

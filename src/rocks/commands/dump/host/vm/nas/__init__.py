@@ -1,7 +1,7 @@
 """`rocks dump host vm nas`"""
 
 import rocks.commands.dump
-from rocks.database.image_places import kept_disks
+from rocks.database.image_places import disk_locations
 
 RollName = "img-storage"
 
@@ -23,7 +23,7 @@ class Command(rocks.commands.dump.command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each disk that a NAS keeps; the number of the first disk is understood."""
-        for disk in kept_disks(self.db, self.getHostnames(args) if args else None):
+        for disk in disk_locations(self.db, self.getHostnames(args) if args else None):
             if disk.nas:
                 values = (("nas", disk.nas), ("zpool", disk.zpool), ("index", str(disk.number or "")))
                 words = [f"{name}={value}" for name, value in values if value]

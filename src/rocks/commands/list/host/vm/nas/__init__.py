@@ -1,7 +1,7 @@
 """`rocks list host vm nas`"""
 
 import rocks.commands
-from rocks.database.image_places import kept_disks
+from rocks.database.image_places import disk_locations
 
 RollName = "img-storage"
 
@@ -31,6 +31,6 @@ class Command(rocks.commands.Command):
         """Print the rows."""
         names = self.getHostnames(args) if args else None
         self.beginOutput()
-        for disk in kept_disks(self.db, names):
+        for disk in disk_locations(self.db, names):
             self.addOutput(disk.vm, (disk.nas or None, disk.zpool or None))
         self.endOutput(header=("vm-host", "nas", "zpool"))

@@ -1,0 +1,183 @@
+"""Operations on domains: each under the machine's lock and lease, those of different machines side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Tuple
+
+from rocks.agent.host import Host
+from rocks.agent.links import links_held, release_links, secured
+from rocks.agent.partitions import give_partition, take_back
+from rocks.agent.vfs import check_vfs, give, take_back_vfs, vfs_locked
+from rocks.devices.change import Change
+from rocks.devices.disks import check_path, ensure_disk
+from rocks.devices.leases import check_name
+from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
+from rocks.devices.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
+from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
+from rocks.devices.libvirt.start import Prepared, ensure_running
+from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
+from rocks.devices.network.rules import check_link, is_of_site
+from rocks.errors import IncoherentError, RocksError
+from rocks.wire.agent import (
+    AgentError,
+    LinkSpec,
+    Operation,
+    OperationOutcome,
+    PauseDomain,
+    PerformReply,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
+
+_SIDE_BY_SIDE = 4
+_LOCK_DEADLINE_SECONDS = 30.0
+
+
+def perform(host: Host, request: PerformRequest) -> PerformReply:
+    """Do the deeds: those of one name in order, up to four names at once. No error of one stops another."""
+    outcomes: Dict[int, OperationOutcome] = {}
+    lanes: Dict[str, List[Tuple[int, Operation]]] = {}
+    for number, operation in enumerate(request.operations):
+        lanes.setdefault(operation.name, []).append((number, operation))
+
+    def run_lane(lane: List[Tuple[int, Operation]]) -> None:
+        for number, operation in lane:
+            outcomes[number] = _outcome(host, operation)
+
+    _side_by_side(run_lane, list(lanes.values()))
+    return PerformReply(tuple(outcomes[number] for number in range(len(request.operations))))
+
+
+def error_of(error: Exception) -> AgentError:
+    """An error as the reply carries it; what is no RocksError is a fault of ours and is told on standard error."""
+    if isinstance(error, RocksError):
+        return AgentError(error.family, str(error))
+    traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    return AgentError("bug", f"{type(error).__name__}: {error}; please report this")
+
+
+def _side_by_side(
+    run_lane: Callable[[List[Tuple[int, Operation]]], None], lanes: List[List[Tuple[int, Operation]]]
+) -> None:
+    if len(lanes) < 2:
+        for lane in lanes:
+            run_lane(lane)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        for done in [pool.submit(run_lane, lane) for lane in lanes]:
+            done.result()
+
+
+def _outcome(host: Host, operation: Operation) -> OperationOutcome:
+    try:
+        change = _do(host, operation)
+    except Exception as error:
+        return OperationOutcome(operation.name, False, (), error_of(error))
+    return OperationOutcome(operation.name, change.changed, change.notes)
+
+
+def _do(host: Host, operation: Operation) -> Change:
+    if isinstance(operation, StartDomain):
+        return _start(host, operation)
+    with _held(host, operation):
+        if isinstance(operation, StopDomain):
+            return _stop(host, operation)
+        if isinstance(operation, PauseDomain):
+            return ensure_paused(host.domains(), operation)
+        if isinstance(operation, ResumeDomain):
+            return ensure_resumed(host.domains(), operation, lambda document: secured(host, document))
+        return _with_all_given_back(host, operation.name, ensure_forgotten(host.domains(), operation))
+
+
+@contextmanager
+def _held(host: Host, operation: Operation) -> Iterator[None]:
+    with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
+        if operation.token is not None:
+            host.leases.admit(operation.name, operation.token)
+        yield
+
+
+def _start(host: Host, operation: StartDomain) -> Change:
+    document = _checked(operation)
+    with _held(host, operation):
+        try:
+            with links_held(host, operation.links, shared=True), vfs_locked(host, operation):
+                return ensure_running(
+                    host.domains(),
+                    operation,
+                    lambda: _prepare(host, operation, document),
+                    lambda live: secured(host, live),
+                )
+        except RocksError:
+            _undo_links(host, operation)
+            raise
+
+
+def _undo_links(host: Host, operation: StartDomain) -> None:
+    """Nothing of a start that failed stays; the error that ended it is the one to tell."""
+    with contextlib.suppress(RocksError):
+        if host.domains().find(operation.name) is None:
+            release_links(host, operation.name, operation.links)
+
+
+def _checked(operation: StartDomain) -> DomainDocument:
+    """All that can be refused without looking at the host."""
+    document = parse_domain(operation.xml)
+    if document.name != check_name(operation.name) or document.token != operation.token:
+        raise IncoherentError(
+            f"the XML is of {document.name!r} under lease {document.token}, "
+            f"the request of {operation.name} under lease {operation.token}"
+        )
+    for disk in operation.disks:
+        check_path(disk.path)
+    for link in operation.links:
+        check_link(link)
+    check_vfs(operation)
+    return document
+
+
+def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
+    fitted, notes = _fitted(host, document)
+    for disk in operation.disks:
+        ensure_disk(disk)
+    host.link_plans.remember(operation.name, tuple(link for link in operation.links if not is_of_site(link)))
+    for link in operation.links:
+        notes += host.links().ensure(link).notes
+    notes += give_partition(host, operation.name, document.host_devices, operation.partition)
+    return Prepared(give(host, operation, fitted).text, notes)
+
+
+def _fitted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
+    """The XML for the QEMU that this host has, emulated where KVM does not work."""
+    if document.emulator is not None and not Path(document.emulator).exists():
+        document = with_emulator(document, host_emulator())
+    if not document.wants_kvm:
+        return document, ()
+    probe = probe_accelerator(host.state_folder)
+    if probe.accelerator == "kvm":
+        return document, ()
+    return emulated(document), (f"KVM does not work on this host ({probe.reason}): started under emulation",)
+
+
+def _stop(host: Host, operation: StopDomain) -> Change:
+    if operation.action in ("reset", "reboot"):
+        return restart(host.domains(), operation)
+    return _with_all_given_back(
+        host, operation.name, ensure_stopped(host.domains(), operation), operation.links
+    )
+
+
+def _with_all_given_back(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:
+    """The change of ending a domain, and what became of what it had on the host."""
+    removed = release_links(host, name, links)
+    notes = take_back(host, name) + take_back_vfs(host, name)
+    return Change(change.changed or removed.changed, change.notes + removed.notes + notes)

@@ -1,0 +1,1 @@
+"""Device-mapper devices: tables, loading, switching below a running guest."""

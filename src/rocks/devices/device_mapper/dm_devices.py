@@ -1,0 +1,147 @@
+"""The one door to device-mapper: mappings made, compared, switched below a running guest, and removed.
+
+`fake/mappings.py` is the twin.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.device_mapper import nodes
+from rocks.devices.device_mapper.cow import ensure_valid
+from rocks.devices.device_mapper.facts import (
+    base_of_origin,
+    check_devices,
+    device_mapper,
+    read_all_ours,
+    read_mapping,
+    read_ours,
+    refuse_shared_cow,
+    with_kernel_nodes,
+)
+from rocks.devices.device_mapper.loading import create, fill, go_on, remove, swap
+from rocks.devices.device_mapper.rules import (
+    check_name,
+    check_reactivation,
+    check_switch,
+    check_table,
+    needs_reactivation,
+    not_extendable,
+    other_table,
+    refuse_foreign,
+    still_open,
+)
+from rocks.devices.device_mapper.tables import DmDeviceFact, Overlay, Shut, Switched, Table
+from rocks.errors import StateError
+
+_POLL_SECONDS = 0.02
+
+
+class DmDevices:
+    """The mappings of this host."""
+
+    def read(self, name: str) -> Optional[DmDeviceFact]:
+        """As `DmDriver.read`."""
+        check_name(name)
+        with device_mapper(f"tell about /dev/mapper/{name}") as control:
+            return read_mapping(control, name)
+
+    def list(self) -> Tuple[DmDeviceFact, ...]:
+        """As `DmDriver.list`."""
+        with device_mapper("tell its mappings") as control:
+            return read_all_ours(control)
+
+    def is_live(self, name: str, table: Table) -> bool:
+        """As `DmDriver.is_live`."""
+        check_table(table)
+        fact = self.read(name)
+        try:
+            return fact is not None and fact.table == with_kernel_nodes(table)
+        except StateError:
+            return False
+
+    def ensure(self, name: str, table: Table) -> Change:
+        """As `DmDriver.ensure`."""
+        check_name(name)
+        check_table(table)
+        with device_mapper(f"make /dev/mapper/{name}") as control:
+            fact = read_mapping(control, name)
+            if fact is not None:
+                refuse_foreign(fact)
+            if fact is None or fact.table is None:
+                check_devices(name, table)
+                refuse_shared_cow(control, name, table)
+                if fact is None:
+                    create(control, name)
+                return fill(control, name, table)
+            wanted = with_kernel_nodes(table)
+            if fact.table != wanted:
+                raise other_table(fact, wanted)
+            return go_on(control, fact)
+
+    def switch(self, name: str, table: Table, expected_live_table: Table) -> Switched:
+        """As `DmDriver.switch`."""
+        check_table(table)
+        check_table(expected_live_table)
+        with device_mapper(f"switch /dev/mapper/{name}") as control:
+            fact = read_ours(control, name)
+            wanted = with_kernel_nodes(table)
+            if fact.table == wanted:
+                return Switched(go_on(control, fact).changed, 0.0)
+            expected = with_kernel_nodes(expected_live_table)
+            if fact.table is None or fact.table != expected:
+                raise other_table(fact, expected)
+            check_switch(name, fact.table, wanted, fact.status, base_of_origin(control, fact.table))
+            check_devices(name, table)
+            return Switched(True, *swap(control, fact, table))
+
+    def ensure_extended(self, name: str) -> Change:
+        """As `DmDriver.ensure_extended`."""
+        with device_mapper(f"load the table of /dev/mapper/{name} again") as control:
+            fact = read_ours(control, name)
+            if not isinstance(fact.table, Overlay) or needs_reactivation(fact):
+                raise not_extendable(fact)
+            swap(control, fact, fact.table)
+            return CHANGED
+
+    def ensure_reactivated(self, name: str, table: Table) -> Change:
+        """As `DmDriver.ensure_reactivated`."""
+        check_table(table)
+        with device_mapper(f"re-activate /dev/mapper/{name}") as control:
+            fact = read_ours(control, name)
+            overlay, shut = check_reactivation(fact, table), Shut(table.length_sectors)
+            wanted = with_kernel_nodes(overlay)
+            if fact.table == wanted and not needs_reactivation(fact):
+                return go_on(control, fact)
+            if fact.table not in (wanted, shut):
+                raise other_table(fact, wanted)
+            if fact.table == wanted:
+                # one table hands on to the next that it has overflowed; only one that reads the COW anew has not
+                swap(control, fact, shut)
+            ensure_valid(overlay.cow)
+            swap(control, read_ours(control, name), overlay)
+            return CHANGED
+
+    def ensure_resumed(self, name: str) -> Change:
+        """As `DmDriver.ensure_resumed`."""
+        with device_mapper(f"resume /dev/mapper/{name}") as control:
+            fact = read_ours(control, name)
+            if fact.table is None:
+                raise StateError(f"/dev/mapper/{name} has no table yet, so there is nothing to go on with")
+            return go_on(control, fact)
+
+    def ensure_gone(self, name: str, deadline: Deadline) -> Change:
+        """As `DmDriver.ensure_gone`."""
+        check_name(name)
+        with device_mapper(f"remove /dev/mapper/{name}") as control:
+            fact = read_mapping(control, name)
+            if fact is not None:
+                refuse_foreign(fact)
+            while fact is not None and not remove(control, name):
+                if deadline.passed():
+                    raise still_open(read_ours(control, name))
+                wait_seconds(_POLL_SECONDS)
+        nodes.ensure_no_node(name)
+        return UNCHANGED if fact is None else CHANGED

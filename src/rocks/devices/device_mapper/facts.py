@@ -1,0 +1,135 @@
+"""Device-mapper devices as the kernel reports them: the reading half of `dm_devices.py`."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import Iterator, Optional, Tuple
+
+from rocks.devices.device_mapper import nodes
+from rocks.devices.device_mapper.ioctl import (
+    ACTIVE_PRESENT_FLAG,
+    INACTIVE_PRESENT_FLAG,
+    QUERY_INACTIVE_TABLE_FLAG,
+    STATUS_TABLE_FLAG,
+    SUSPEND_FLAG,
+    Control,
+)
+from rocks.devices.device_mapper.rules import UUID_PREFIX, check_name, refuse_foreign
+from rocks.devices.device_mapper.tables import (
+    DmDeviceFact,
+    KnownTable,
+    Linear,
+    OtherTable,
+    Overlay,
+    SnapshotStatus,
+    Table,
+    devices_of,
+    parse_status,
+    parse_table,
+    with_devices,
+)
+from rocks.errors import HostError, IncoherentError, StateError, ToolError
+
+
+@contextmanager
+def device_mapper(what: str) -> Iterator[Control]:
+    """Device-mapper, opened, for one purpose. HostError without it; ToolError for what the kernel refuses."""
+    try:
+        control = Control()
+    except FileNotFoundError:
+        raise HostError("the kernel of this host has no device-mapper: load its module dm_mod") from None
+    except OSError as error:
+        raise ToolError(f"device-mapper cannot be opened, so it did not {what}: {error.strerror}") from None
+    try:
+        with control:
+            yield control
+    except OSError as error:
+        hint = " (its reason is in `dmesg`)" if error.errno == errno.EINVAL else ""
+        raise ToolError(f"the kernel of this host did not {what}: {error.strerror}{hint}") from None
+
+
+def read_mapping(control: Control, name: str) -> Optional[DmDeviceFact]:
+    """A mapping with its tables; None when there is none, or none any more."""
+    try:
+        reply = control.status(name)
+        if reply is None:
+            return None
+        live = _read_table(control, name, 0) if reply.flags & ACTIVE_PRESENT_FLAG else None
+        loaded = None
+        if reply.flags & INACTIVE_PRESENT_FLAG:
+            loaded = _read_table(control, name, QUERY_INACTIVE_TABLE_FLAG)
+        status = _read_status(control, name) if isinstance(live, Overlay) else None
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise
+    suspended = bool(reply.flags & SUSPEND_FLAG)
+    node = nodes.node_of(reply.number)
+    return DmDeviceFact(name, reply.uuid, live, loaded, suspended, reply.open_count, status, node)
+
+
+def read_ours(control: Control, name: str) -> DmDeviceFact:
+    """A mapping that was made here; StateError without it, IncoherentError when it is another's."""
+    check_name(name)
+    fact = read_mapping(control, name)
+    if fact is None:
+        raise StateError(f"this host has no /dev/mapper/{name}: make it first")
+    refuse_foreign(fact)
+    return fact
+
+
+def read_all_ours(control: Control) -> Tuple[DmDeviceFact, ...]:
+    """Every mapping that was made here, by name."""
+    facts = (read_mapping(control, name) for name in sorted(control.names()))
+    return tuple(fact for fact in facts if fact is not None and fact.uuid == UUID_PREFIX + fact.name)
+
+
+def with_kernel_nodes(table: Table) -> KnownTable:
+    """The same table with its devices named as in facts; StateError when one is missing."""
+    return with_devices(table, nodes.kernel_node)
+
+
+def check_devices(name: str, table: Table) -> None:
+    """StateError unless all devices of the table are there, and the one that is mapped is as long."""
+    for place, device in enumerate(devices_of(table)):
+        length = nodes.length_sectors(nodes.device_number(device))
+        if place == 0 and length < table.length_sectors:
+            raise StateError(
+                f"{device} has {length} sectors and /dev/mapper/{name} needs {table.length_sectors} of them"
+            )
+
+
+def refuse_shared_cow(control: Control, name: str, table: Table) -> None:
+    """IncoherentError when another mapping writes into the same COW; the kernel itself would let both."""
+    if not isinstance(table, Overlay):
+        return
+    cow = nodes.kernel_node(table.cow)
+    for fact in read_all_ours(control):
+        for other in (fact.table, fact.loaded_table):
+            if fact.name != name and isinstance(other, Overlay) and other.cow == cow:
+                raise IncoherentError(f"{table.cow} is the COW of /dev/mapper/{fact.name}, so not of {name}")
+
+
+def base_of_origin(control: Control, table: KnownTable) -> str:
+    """The device that a snapshot's origin is linear on, or that origin; nothing for other tables."""
+    if not isinstance(table, Overlay):
+        return ""
+    for fact in read_all_ours(control):
+        if fact.node == table.origin and isinstance(fact.table, Linear):
+            return fact.table.device
+    return table.origin
+
+
+def _read_table(control: Control, name: str, flags: int) -> KnownTable:
+    rows = control.targets(name, flags | STATUS_TABLE_FLAG)
+    if len(rows) == 1:
+        row = rows[0]
+        return with_devices(parse_table(row.length_sectors, row.target_type, row.parameters), nodes.node_of)
+    length = sum(row.length_sectors for row in rows)
+    return OtherTable(length, "several", ", ".join(f"{row.target_type} {row.parameters}" for row in rows))
+
+
+def _read_status(control: Control, name: str) -> Optional[SnapshotStatus]:
+    rows = control.targets(name, 0)
+    return parse_status(rows[0].parameters) if len(rows) == 1 else None

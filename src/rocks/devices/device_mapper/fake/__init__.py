@@ -1,0 +1,1 @@
+"""Device-mapper in memory, held to the real one by the cases in `tests/contract/devices`."""

@@ -1,0 +1,108 @@
+"""Whether an adapter of a real host is as the kernel's documents say: what only hardware can show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import List, Tuple
+
+from rocks.devices.infiniband.driver import PkeyDriver
+from rocks.devices.infiniband.rules import Function, no_vf
+from rocks.devices.infiniband.sysfs import read_text, write_changed
+from rocks.errors import RocksError, StateError
+
+_KEY = r"0x[0-9a-f]{4}"
+_INDEX = r"none|[0-9]+"
+_GUID = r"[0-9a-f]{1,16}"
+_GID = r"[0-9a-f]{4}(:[0-9a-f]{4}){7}"
+_TRIED_GUID = "2000000000000f0"
+
+
+def departures(sysfs: Path, driver: PkeyDriver) -> List[str]:
+    """A line for each file that is missing or says what it should not; only reads."""
+    found: List[str] = []
+    for device in sorted((sysfs / "class/infiniband").glob("*")):
+        for port in sorted((device / "ports").glob("*")):
+            found += _wrong(port / "pkeys" / "0", _KEY) + _wrong(port / "gids" / "0", _GID)
+            found += _wrong(port / "state", r"[0-9]: [A-Z_]+")
+    for function in driver.functions():
+        if function.door == "index_map":
+            found += _wrong_map(_iov(sysfs, function), function)
+        elif function.door == "netlink" and not function.link:
+            found.append(
+                f"{function.device} has no network device, by which its functions get GUIDs: load ib_ipoib"
+            )
+    return found
+
+
+def try_vf(sysfs: Path, driver: PkeyDriver, address: str) -> List[str]:
+    """Write to a free function, read back, and put everything back; a line for each thing that did not go so.
+
+    StateError when there is no such function, or none whose values can be read back.
+    """
+    function = next((function for function in driver.functions() if function.address == address), None)
+    if function is None:
+        raise no_vf(address)
+    if function.door != "index_map":
+        raise StateError(
+            f"what {function.device} is told about {address} cannot be read back; start a guest on it"
+        )
+    iov = _iov(sysfs, function)
+    found: List[str] = []
+    for port in sorted((iov / address / "ports").glob("*")):
+        indexes = sorted((port / "pkey_idx").glob("*"), key=lambda entry: int(entry.name))
+        guid = iov / "ports" / port.name / "admin_guids" / read_text(port / "gid_idx" / "0")
+        for path, text in ((indexes[-1], "0"), (indexes[-1], "none"), (guid, _TRIED_GUID)):
+            found += _tried(path, text)
+    return found
+
+
+def _tried(path: Path, text: str) -> List[str]:
+    before = read_text(path)
+    try:
+        write_changed(path, text)
+        after = read_text(path)
+        write_changed(path, before)
+        restored = read_text(path)
+    except RocksError as error:
+        return [str(error)]
+    found = [] if after == text else [f"{path} was given {text} and says {after}"]
+    return (
+        found
+        if restored == before
+        else [*found, f"{path} was {before} and could not be put back: {restored}"]
+    )
+
+
+def _wrong_map(iov: Path, function: Function) -> List[str]:
+    found: List[str] = []
+    ports = sorted((iov / function.address / "ports").glob("*"))
+    if not ports:
+        found.append(f"{iov / function.address / 'ports'} has no port")
+    for port in ports:
+        physical = iov / "ports" / port.name
+        for path, form in _files(port, physical):
+            found += _wrong(path, form)
+    return found
+
+
+def _files(port: Path, physical: Path) -> Tuple[Tuple[Path, str], ...]:
+    return (
+        (port / "gid_idx" / "0", r"[0-9]+"),
+        (port / "pkey_idx" / "0", _INDEX),
+        (physical / "pkeys" / "0", _KEY),
+        (physical / "gids" / "0", _GID),
+        (physical / "admin_guids" / "1", _GUID),
+    )
+
+
+def _wrong(path: Path, form: str) -> List[str]:
+    try:
+        text = read_text(path)
+    except RocksError as error:
+        return [str(error)]
+    return [] if re.fullmatch(form, text) else [f"{path} says {text[:60]!r}"]
+
+
+def _iov(sysfs: Path, function: Function) -> Path:
+    return sysfs / "class/infiniband" / function.device / "iov"

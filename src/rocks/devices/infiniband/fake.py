@@ -1,0 +1,90 @@
+"""InfiniBand functions in memory, under the rules of `pkey_rules`; held to sysfs by the cases in `tests/contract`."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Tuple
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.infiniband.rules import (
+    Function,
+    check_address,
+    check_partition,
+    key_is_missing,
+    needs_virtual_manager,
+    no_vf,
+    plan_map,
+    port_guid,
+)
+from rocks.errors import StateError
+from rocks.wire.infiniband import PartitionSpec, PortFact
+
+
+class FakePkeys:
+    """Adapters of one port each: `tables` has a physical port's keys by device, `maps` and `guids` what guests see."""
+
+    map_length = 8
+
+    def __init__(self) -> None:
+        self.tables: Dict[str, Dict[int, int]] = {}
+        self.found: Dict[str, Function] = {}
+        self.maps: Dict[str, Dict[int, Optional[int]]] = {}
+        self.guids: Dict[str, str] = {}
+
+    def is_vf(self, address: str) -> bool:
+        """As `PkeyDriver.is_vf`."""
+        return check_address(address) in self.found
+
+    def ensure(self, address: str, wanted: PartitionSpec) -> Change:
+        """As `PkeyDriver.ensure`."""
+        check_partition(wanted)
+        function = self._must_find(address)
+        if function.door != "index_map":
+            if not wanted.manager_sees_machines:
+                raise needs_virtual_manager(function)
+            return self._set(address, {}, wanted.port_guid)
+        plan = plan_map(self.tables[function.device], self.map_length, wanted)
+        if plan is None:
+            raise key_is_missing(function, wanted)
+        return self._set(address, plan, port_guid(wanted, 1))
+
+    def clear(self, address: str) -> Change:
+        """As `PkeyDriver.clear`."""
+        self._must_find(address)
+        return self._set(address, dict.fromkeys(range(self.map_length)), self.guids.get(address, ""))
+
+    def ports(self) -> List[PortFact]:
+        """As `PkeyDriver.ports`."""
+        return [
+            PortFact(device, 1, f"{number:016x}", "4: ACTIVE", tuple(key for _, key in sorted(table.items())))
+            for number, (device, table) in enumerate(sorted(self.tables.items()), 1)
+        ]
+
+    def functions(self) -> List[Function]:
+        """As `PkeyDriver.functions`."""
+        return sorted(self.found.values())
+
+    def visible_keys(self, address: str) -> Tuple[int, ...]:
+        """As `PkeyDriver.visible_keys`."""
+        function = self._must_find(address)
+        if function.door != "index_map":
+            raise StateError(f"{function.device} of this host does not tell which keys {address} has")
+        table = self.tables[function.device]
+        indexes = [index for _, index in sorted(self.maps[address].items()) if index is not None]
+        return tuple(table[index] for index in indexes if index in table)
+
+    def add(self, function: Function, shown: Optional[Dict[int, Optional[int]]] = None) -> None:
+        """A function as the kernel makes it: mlx4 shows it physical index 0 and nothing else."""
+        self.found[function.address] = function
+        self.maps[function.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(shown or {})}
+
+    def _set(self, address: str, shown: Dict[int, Optional[int]], guid: str) -> Change:
+        before = (self.maps.get(address), self.guids.get(address))
+        self.maps[address] = shown
+        self.guids[address] = guid
+        return UNCHANGED if before == (shown, guid) else CHANGED
+
+    def _must_find(self, address: str) -> Function:
+        function = self.found.get(check_address(address))
+        if function is None:
+            raise no_vf(address)
+        return function

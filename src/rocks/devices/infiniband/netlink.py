@@ -1,0 +1,34 @@
+"""GUIDs and link state of an adapter's virtual function by netlink: IFLA_VFINFO_LIST, as linux/if_link.h has it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from rocks.devices.network.netlink import IPRoute, NetlinkError
+from rocks.errors import StateError, ToolError
+
+
+def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
+    """Set `ib_node_guid`, `ib_port_guid`, `link_state` (0 as the port's, 2 down) of function `number` below `link`.
+
+    StateError when the adapter has no network device, ToolError with the kernel's words when it refuses.
+    """
+    if not link:
+        raise StateError(
+            "the InfiniBand adapter of this host has no network device: load its module ib_ipoib"
+        )
+    try:
+        with IPRoute() as route:
+            found = route.link_lookup(ifname=link)
+            if not found:
+                raise StateError(f"this host has no network device {link}")
+            route.link("set", index=found[0], vf=_function(number, values))
+    except NetlinkError as error:
+        reason = error.args[1] if len(error.args) > 1 else str(error)
+        raise ToolError(
+            f"the kernel of this host did not set function {number} of {link}: {reason}"
+        ) from None
+
+
+def _function(number: int, values: Dict[str, object]) -> Dict[str, Any]:
+    return {"vf": number, **values}

@@ -1,0 +1,1 @@
+"""iSCSI sessions of this host through open-iscsi."""

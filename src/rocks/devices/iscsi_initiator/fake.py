@@ -1,0 +1,132 @@
+"""open-iscsi in memory, against a `FakeTargets`; held to the real one by the cases in `tests/contract/devices`."""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Optional, Set, Tuple
+
+from rocks.devices.change import CHANGED, Change
+from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
+from rocks.devices.iscsi_initiator.rules import (
+    check_disk,
+    check_session,
+    device_path_of,
+    in_use,
+    login_error,
+    no_disk,
+    refuse_other_portal,
+)
+from rocks.devices.iscsi_target.fake import Disk, FakeTargets
+from rocks.devices.iscsi_target.names import check_iscsi_name
+from rocks.devices.iscsi_target.tree import Portal
+from rocks.errors import IncoherentError
+
+_TIMED_OUT = 8
+_REFUSED = 24
+
+
+class _Session(NamedTuple):
+    wanted: SessionSpec
+    disk: Optional[Disk]
+    name: str
+
+
+class FakeSessions:
+    """A host with the iSCSI name `initiator`, which can reach that NAS.
+
+    `users`: device path → who has it open; `records`: targets of which settings are kept.
+    """
+
+    def __init__(self, nas: FakeTargets, initiator: str = "iqn.2024-01.org.rocks.lab:fake") -> None:
+        self.users: Dict[str, str] = {}
+        self.records: Set[str] = set()
+        self._nas = nas
+        self._initiator = initiator
+        self._sessions: Dict[str, _Session] = {}
+        self._count = 0
+
+    def read_initiator(self) -> str:
+        """As `SessionDriver.read_initiator`."""
+        return self._initiator
+
+    def read_sessions(self) -> Tuple[SessionFact, ...]:
+        """As `SessionDriver.read_sessions`."""
+        return tuple(self._fact(self._sessions[target]) for target in sorted(self._sessions))
+
+    def ensure_session(self, wanted: SessionSpec) -> SessionFact:
+        """As `SessionDriver.ensure_session`."""
+        check_session(wanted)
+        existing = self._sessions.get(wanted.target)
+        self.records.add(wanted.target)
+        if existing is not None:
+            refuse_other_portal(wanted, self._fact(existing))
+        if existing is None or existing.disk is None:
+            existing = self._log_in(wanted)
+        fact = self._fact(existing)
+        if not fact.disk:
+            raise no_disk(wanted)
+        try:
+            check_disk(wanted, fact)
+        except IncoherentError:
+            if fact.device_path not in self.users:
+                self.ensure_session_gone(wanted.target)
+            raise
+        return fact
+
+    def ensure_session_gone(self, target: str) -> Change:
+        """As `SessionDriver.ensure_session_gone`."""
+        check_iscsi_name(target)
+        session = self._sessions.get(target)
+        if session is None:
+            forgotten = target in self.records
+            self.records.discard(target)
+            return Change(forgotten)
+        user = self.users.get(self._fact(session).device_path)
+        if user is not None:
+            raise in_use(target, [user])
+        del self._sessions[target]
+        self.records.discard(target)
+        self._nas.note_session(target, self._initiator, False)
+        return CHANGED
+
+    def detach(self, target: str) -> None:
+        """The session is there, but its disk no longer."""
+        self._sessions[target] = self._sessions[target]._replace(disk=None)
+
+    def _log_in(self, wanted: SessionSpec) -> _Session:
+        try:
+            disk = self._ask(wanted)
+        except TimeoutError:
+            self.records.discard(wanted.target)
+            raise login_error(wanted, _TIMED_OUT, "encountered connection failure") from None
+        except PermissionError:
+            self.records.discard(wanted.target)
+            raise login_error(wanted, _REFUSED, "iSCSI login failed due to authorization failure") from None
+        self._count += 1
+        session = _Session(wanted, disk, f"sd{chr(ord('a') + self._count % 26)}")
+        self._sessions[wanted.target] = session
+        return session
+
+    def _ask(self, wanted: SessionSpec) -> Optional[Disk]:
+        portal = Portal(wanted.address, wanted.port)
+        return self._nas.log_in(wanted.target, portal, self._initiator, wanted.chap)
+
+    def _fact(self, session: _Session) -> SessionFact:
+        wanted, disk = session.wanted, session.disk
+        try:
+            self._ask(wanted)  # as iscsid does, again and again
+            state = LOGGED_IN
+        except (TimeoutError, PermissionError):
+            state = "FAILED"
+        return SessionFact(
+            target=wanted.target,
+            address=wanted.address,
+            port=wanted.port,
+            state=state,
+            device_path=device_path_of(wanted.target, wanted.address, wanted.port)
+            if disk is not None
+            else "",
+            disk=session.name if disk is not None else "",
+            unit_serial=disk.unit_serial if disk is not None else "",
+            size_bytes=disk.size_bytes if disk is not None else 0,
+            is_read_only=disk is not None and disk.is_read_only,
+        )

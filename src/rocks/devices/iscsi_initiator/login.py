@@ -1,0 +1,107 @@
+"""Logging in and out by iscsiadm, which tells iscsid; and the sessions that there are then."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.iscsi_initiator.driver import SessionSpec
+from rocks.devices.iscsi_initiator.listing import KernelSession, read_kernel_sessions
+from rocks.devices.iscsi_initiator.record import (
+    find_record,
+    forget_cut_off_write,
+    record_settings,
+    write_settings,
+)
+from rocks.devices.iscsi_initiator.rules import login_error, refuse_several
+from rocks.errors import HostError, StateError, ToolError
+from rocks.process import Finished, run
+
+_LOGIN_SECONDS = 90.0
+_LOGOUT_SECONDS = 60.0
+_SHORT_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+_SESSION_EXISTS = 15
+_NOTHING_FOUND = 21
+
+
+def find_session(target: str) -> Optional[KernelSession]:
+    """The session of a target, None when there is none. IncoherentError when there are several."""
+    sessions = all_sessions(target)
+    refuse_several(target, len(sessions))
+    return sessions[0] if sessions else None
+
+
+def all_sessions(target: str) -> List[KernelSession]:
+    """Every session of a target."""
+    return [session for session in read_kernel_sessions() if session.fact.target == target]
+
+
+def have_record(wanted: SessionSpec) -> None:
+    """Have a node record that says what is wanted, made when it is missing."""
+    path = find_record(wanted)
+    if path is None:
+        _iscsiadm(wanted.target, "--portal", _portal(wanted), "--op", "new")
+        path = find_record(wanted)
+    if path is None:
+        raise ToolError(f"iscsiadm made no node record for {wanted.target} at {_portal(wanted)}")
+    write_settings(path, record_settings(wanted))
+
+
+def log_in(wanted: SessionSpec) -> None:
+    """Have a session. HostError, StateError or ToolError when it fails, with nothing left of the attempt."""
+    try:
+        words = ("--portal", _portal(wanted), "--login")
+        finished = _run(wanted.target, *words, deadline_seconds=_LOGIN_SECONDS)
+        if finished.exit_status not in (0, _SESSION_EXISTS):
+            raise login_error(wanted, finished.exit_status, _last_words(finished))
+    except (HostError, StateError, ToolError):
+        for session in all_sessions(wanted.target):
+            log_out(session)
+        forget(wanted.target)
+        raise
+
+
+def log_out(session: KernelSession) -> None:
+    """End the session, by the session's number, so that it goes without its node record, too."""
+    number = session.folder.name[len("session") :]
+    arguments = ["iscsiadm", "--mode", "session", "--sid", number, "--logout"]
+    finished = run(arguments, deadline_seconds=_LOGOUT_SECONDS)
+    deadline = Deadline(_SHORT_SECONDS)
+    while any(each.folder == session.folder for each in all_sessions(session.fact.target)):
+        if deadline.passed():
+            raise ToolError(
+                f"this host did not log out from {session.fact.target}, "
+                f"exit status {finished.exit_status}: {_last_words(finished)}"
+            )
+        wait_seconds(_POLL_SECONDS)
+
+
+def forget(target: str) -> bool:
+    """Remove the node record, and the secrets with it; whether there was one."""
+    forget_cut_off_write(target)
+    finished = _run(target, "--op", "delete", deadline_seconds=_SHORT_SECONDS)
+    if finished.exit_status not in (0, _NOTHING_FOUND):
+        raise ToolError(f"iscsiadm did not forget {target}: {_last_words(finished)}")
+    return finished.exit_status == 0
+
+
+def _iscsiadm(target: str, *words: str) -> None:
+    finished = _run(target, *words, deadline_seconds=_SHORT_SECONDS)
+    if finished.exit_status != 0:
+        raise ToolError(f"iscsiadm {' '.join(words)} for {target} failed: {_last_words(finished)}")
+
+
+def _run(target: str, *words: str, deadline_seconds: float) -> Finished:
+    arguments = ["iscsiadm", "--mode", "node", "--targetname", target, *words]
+    return run(arguments, deadline_seconds=deadline_seconds)
+
+
+def _portal(wanted: SessionSpec) -> str:
+    return f"{wanted.address}:{wanted.port}"
+
+
+def _last_words(finished: Finished) -> str:
+    """The line that gives a reason, else the last one."""
+    lines = (finished.error_text or finished.text.strip()).splitlines() or ["it printed nothing"]
+    return next((line for line in lines if "reported error" in line), lines[-1])

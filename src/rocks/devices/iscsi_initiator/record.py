@@ -1,0 +1,103 @@
+"""open-iscsi's node record of a target: what stands in it, and how secrets get there.
+
+iscsiadm takes settings as arguments only, which every user of the host can read in /proc. So it makes the record, and
+the settings are put into its file in one step, by a new file of mode 0600 that takes the old one's name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Dict, Mapping, Optional
+
+from rocks.devices.folders import sync_folder
+from rocks.devices.iscsi_initiator.driver import SessionSpec
+from rocks.errors import HostError, ToolError
+
+# Debian's place first, then that of RHEL
+_FOLDERS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
+_END = "# END RECORD"
+_TEMPORARY = ".rocks-"
+
+_ALWAYS: Dict[str, Optional[str]] = {
+    "node.startup": "manual",
+    "node.leading_login": "No",
+    "node.conn[0].startup": "manual",
+    "node.session.scan": "manual",
+    "node.session.nr_sessions": "1",
+    "node.session.reopen_max": "0",
+    # any end to the waiting is a failed read under a snapshot, which would be lost by it
+    "node.session.timeo.replacement_timeout": "-1",
+    "node.session.initial_login_retry_max": "2",
+    "node.conn[0].timeo.login_timeout": "10",
+    "node.conn[0].timeo.logout_timeout": "10",
+    "node.conn[0].timeo.noop_out_interval": "5",
+    "node.conn[0].timeo.noop_out_timeout": "5",
+}
+
+
+def record_settings(wanted: SessionSpec) -> Dict[str, Optional[str]]:
+    """What the record must say, None for what must not stand in it."""
+    chap = wanted.chap
+    return {
+        **_ALWAYS,
+        "node.session.auth.authmethod": "None" if chap is None else "CHAP",
+        "node.session.auth.chap_algs": "SHA3-256,SHA256,SHA1,MD5",
+        "node.session.auth.username": None if chap is None else chap.user,
+        "node.session.auth.password": None if chap is None else chap.password,
+        "node.session.auth.username_in": None if chap is None else chap.mutual_user,
+        "node.session.auth.password_in": None if chap is None else chap.mutual_password,
+    }
+
+
+def edit_record(text: str, settings: Mapping[str, Optional[str]]) -> str:
+    """The record with these settings instead of its own, if it has them. ToolError when it was cut off."""
+    lines = text.splitlines()
+    if _END not in lines:
+        raise ToolError("iscsiadm left a node record without its end")
+    kept = [line for line in lines if line.partition("=")[0].strip() not in settings]
+    added = [f"{name} = {value}" for name, value in settings.items() if value is not None]
+    end = kept.index(_END)
+    return "\n".join([*kept[:end], *added, *kept[end:]]) + "\n"
+
+
+def find_record(wanted: SessionSpec) -> Optional[Path]:
+    """The file of the record, None when there is none.
+
+    Without a portal group's number, which is not known before the first login, the record is one file.
+    """
+    name = f"{wanted.address},{wanted.port}"
+    return next(
+        (path for folder in _FOLDERS for path in [folder / wanted.target / name] if path.is_file()), None
+    )
+
+
+def write_settings(path: Path, settings: Mapping[str, Optional[str]]) -> None:
+    """Have the record say so, in one step; its file is readable by root alone. HostError when it cannot be written."""
+    try:
+        text = path.read_text("utf-8")
+        edited = edit_record(text, settings)
+        if edited == text and path.stat().st_mode & 0o077 == 0:
+            return
+        temporary = _temporary(path.parents[1], path.parent.name)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made with its mode
+            file.write(edited)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise HostError(f"cannot write the node record {path}: {error.strerror}") from None
+
+
+def forget_cut_off_write(target: str) -> None:
+    """Remove what a process that was killed while writing a record has left, for it may hold secrets."""
+    for folder in _FOLDERS:
+        _temporary(folder, target).unlink(missing_ok=True)
+
+
+def _temporary(folder: Path, target: str) -> Path:
+    """Beside the folder of records, in which iscsiadm would take it for a record itself."""
+    return folder.parent / f"{_TEMPORARY}{target}"

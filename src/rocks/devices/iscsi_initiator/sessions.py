@@ -1,0 +1,156 @@
+"""The one door to open-iscsi: disks of a NAS on this host.
+
+Targets are named, never discovered. iscsiadm logs in and out (`session_login.py`); what there is is read from the
+kernel (`session_listing.py`) and judged by pure rules (`session_rules.py`); secrets reach iscsid through the node
+record's file (`session_record.py`). `fake/sessions.py` is the twin.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Tuple
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
+from rocks.devices.iscsi_initiator.kernel import detach_disk, look_for_disk, wait_for_ever
+from rocks.devices.iscsi_initiator.listing import KernelSession, read_kernel_sessions
+from rocks.devices.iscsi_initiator.login import (
+    all_sessions,
+    find_session,
+    forget,
+    have_record,
+    log_in,
+    log_out,
+)
+from rocks.devices.iscsi_initiator.rules import (
+    check_disk,
+    check_session,
+    in_use,
+    no_disk,
+    parse_initiator,
+    refuse_other_portal,
+)
+from rocks.devices.iscsi_initiator.users import find_users
+from rocks.devices.iscsi_target.names import check_iscsi_name
+from rocks.errors import IncoherentError, RocksError, ToolError
+
+_INITIATOR_FILE = Path("/etc/iscsi/initiatorname.iscsi")
+_SHORT_SECONDS = 20.0
+_FREE_SECONDS = 3.0
+_SETTLE_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+
+
+class Sessions:
+    """The iSCSI sessions of this machine."""
+
+    def read_initiator(self) -> str:
+        """As `SessionDriver.read_initiator`."""
+        try:
+            return parse_initiator(_INITIATOR_FILE.read_text("utf-8", "replace"))
+        except FileNotFoundError:
+            return parse_initiator("")
+
+    def read_sessions(self) -> Tuple[SessionFact, ...]:
+        """As `SessionDriver.read_sessions`."""
+        return tuple(session.fact for session in read_kernel_sessions())
+
+    def ensure_session(self, wanted: SessionSpec) -> SessionFact:
+        """As `SessionDriver.ensure_session`."""
+        check_session(wanted)
+        existing = find_session(wanted.target)
+        if existing is not None:
+            refuse_other_portal(wanted, existing.fact)
+        have_record(wanted)
+        if existing is None:
+            log_in(wanted)
+        try:
+            return _attach(wanted)
+        except IncoherentError:
+            self._drop(wanted.target)
+            raise
+
+    def ensure_session_gone(self, target: str) -> Change:
+        """As `SessionDriver.ensure_session_gone`."""
+        check_iscsi_name(target)
+        sessions = all_sessions(target)
+        for session in sessions:
+            _require_unused(target, session)
+        for session in sessions:
+            if session.fact.state == LOGGED_IN:
+                detach_disk(session, _SHORT_SECONDS)
+            log_out(session)
+        forgotten = forget(target)
+        return CHANGED if sessions or forgotten else UNCHANGED
+
+    def _drop(self, target: str) -> None:
+        try:
+            self.ensure_session_gone(target)
+        except RocksError:
+            pass  # somebody uses it: the error that is on its way says what is wrong with it
+
+
+def _attach(wanted: SessionSpec) -> SessionFact:
+    """Have the disk there under its lasting name, and be sure that it is the right one."""
+    session = _wait_for_right_disk(wanted)
+    wait_for_ever(session)
+    deadline = Deadline(_SHORT_SECONDS)
+    while not _leads_to(session.fact):
+        if deadline.passed():
+            raise ToolError(
+                f"udev on this host made no {session.fact.device_path} for /dev/{session.fact.disk}"
+            )
+        wait_seconds(_POLL_SECONDS)
+    return session.fact
+
+
+def _wait_for_right_disk(wanted: SessionSpec) -> KernelSession:
+    """IncoherentError when it is another still after a moment.
+
+    While the kernel looks at a disk, as at every new one, it shows it as writable until it has asked.
+    """
+    deadline = Deadline(_SETTLE_SECONDS)
+    while True:
+        session = _wait_for_disk(wanted)
+        try:
+            check_disk(wanted, session.fact)
+            return session
+        except IncoherentError:
+            if deadline.passed():
+                raise
+        wait_seconds(_POLL_SECONDS)
+
+
+def _wait_for_disk(wanted: SessionSpec) -> KernelSession:
+    deadline = Deadline(_SHORT_SECONDS)
+    has_looked = False
+    while True:
+        session = find_session(wanted.target)
+        if session is not None and session.disk_folder is not None:
+            return session
+        if session is not None and session.fact.state == LOGGED_IN and not has_looked:
+            look_for_disk(session, _SHORT_SECONDS)
+            has_looked = True
+        elif deadline.passed():
+            raise no_disk(wanted)
+        else:
+            wait_seconds(_POLL_SECONDS)
+
+
+def _require_unused(target: str, session: KernelSession) -> None:
+    """StateError when the disk has users still after a moment: udev looks at every new disk."""
+    if session.disk_folder is None:
+        return
+    deadline = Deadline(_FREE_SECONDS)
+    while True:
+        users: List[str] = find_users(session.disk_folder, may_open=session.fact.state == LOGGED_IN)
+        if not users:
+            return
+        if deadline.passed():
+            raise in_use(target, users)
+        wait_seconds(_POLL_SECONDS)
+
+
+def _leads_to(fact: SessionFact) -> bool:
+    return Path(fact.device_path).resolve() == Path("/dev") / fact.disk

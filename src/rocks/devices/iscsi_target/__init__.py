@@ -1,0 +1,1 @@
+"""iSCSI exports through LIO (rtslib)."""

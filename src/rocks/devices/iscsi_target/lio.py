@@ -1,0 +1,156 @@
+"""Making and removing LIO's objects through rtslib; decided elsewhere.
+
+rtslib remembers backstores for the whole process, and another program may have made some since: its memory is cleared
+before each use, and one thread uses it at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.iscsi_target.driver import ExportSpec
+from rocks.devices.iscsi_target.listing import read_tree
+from rocks.devices.iscsi_target.names import backstore_of
+from rocks.devices.iscsi_target.rules import attributes_of
+from rocks.devices.iscsi_target.tree import Store, Tree
+from rocks.errors import StateError, ToolError
+
+_ONE_AT_A_TIME = threading.RLock()
+_CUT_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+_SECRETS = ("chap_userid", "chap_password", "chap_mutual_userid", "chap_mutual_password")
+
+
+@contextmanager
+def lio(what: str) -> Iterator[Any]:
+    """rtslib, ready; what it or the kernel refuses becomes a ToolError that begins with what was to be done."""
+    try:
+        library = importlib.import_module("rtslib_fb")
+    except ImportError:
+        raise StateError("this NAS has no rtslib: install the package python3-rtslib-fb") from None
+    with _ONE_AT_A_TIME:
+        try:
+            _make_folders(library)
+            library.RTSRoot()  # tells the kernel its folder, which it takes only before the first backstore
+            importlib.import_module("rtslib_fb.tcm").bs_cache.clear()
+            yield library
+        except (library.RTSLibError, OSError) as error:
+            raise ToolError(f"LIO on this NAS did not {what}: {error}") from None
+
+
+def complete(library: Any, wanted: ExportSpec, tree: Optional[Tree], store: Optional[Store]) -> None:
+    """Make what is missing, remove what is too much; logins are refused meanwhile and let in at the end."""
+    group = library.TPG(library.Target(library.FabricModule("iscsi"), wanted.target), 1)
+    group.enable = False
+    backstore = _have_store(library, wanted, store)
+    for name, value in attributes_of(wanted).items():
+        group.set_attribute(name, value)
+    unit = _have_unit(library, group, backstore, tree)
+    _have_acl(library, wanted, group, unit)
+    _have_portal(library, wanted, group)
+    group.enable = True
+
+
+def remove(library: Any, target: str, tree: Optional[Tree], store: Optional[Store]) -> None:
+    """Cut off who is logged in, then remove the access list, LUN, target and backstore, in this order."""
+    if tree is not None:
+        existing = library.Target(library.FabricModule("iscsi"), target, "lookup")
+        for group in existing.tpgs:
+            group.enable = False
+        _wait_for_no_session(target)
+        existing.delete()
+    if store is not None:
+        library.BlockStorageObject(store.name).delete()
+
+
+def _have_store(library: Any, wanted: ExportSpec, store: Optional[Store]) -> Any:
+    name = backstore_of(wanted.target)
+    if store is not None and not store.is_enabled:
+        library.BlockStorageObject(name).delete()
+        store = None
+    if store is None:
+        return library.BlockStorageObject(
+            name, dev=wanted.device_path, wwn=wanted.unit_serial, readonly=wanted.read_only
+        )
+    existing = library.BlockStorageObject(name)
+    if not store.unit_serial:
+        existing.wwn = wanted.unit_serial
+    return existing
+
+
+def _have_unit(library: Any, group: Any, backstore: Any, tree: Optional[Tree]) -> Any:
+    found = None
+    units = {unit.number: unit.store for unit in tree.units} if tree is not None else {}
+    for unit in list(group.luns):
+        if unit.lun == 0 and units.get(0) == backstore.name:
+            found = unit
+        else:
+            unit.delete()
+    return found if found is not None else library.LUN(group, 0, backstore)
+
+
+def _have_acl(library: Any, wanted: ExportSpec, group: Any, unit: Any) -> None:
+    for acl in list(group.node_acls):
+        if acl.node_wwn != wanted.initiator:
+            acl.delete()
+    acl = library.NodeACL(group, wanted.initiator)
+    chap = wanted.chap
+    secrets = (
+        ("", "", "", "")
+        if chap is None
+        else (chap.user, chap.password, chap.mutual_user, chap.mutual_password)
+    )
+    for name, secret in zip(_SECRETS, secrets):
+        if getattr(acl, name) != secret:
+            setattr(acl, name, secret)
+    found = None
+    for mapped in list(acl.mapped_luns):
+        if mapped.mapped_lun == 0 and _is_linked(mapped):
+            found = mapped
+        else:
+            mapped.delete()
+    if found is None:
+        library.MappedLUN(acl, 0, unit, write_protect=wanted.read_only)
+    elif found.write_protect != wanted.read_only:
+        found.write_protect = wanted.read_only
+
+
+def _have_portal(library: Any, wanted: ExportSpec, group: Any) -> None:
+    for portal in list(group.network_portals):
+        if (portal.ip_address, portal.port) != (wanted.portal_address, wanted.portal_port):
+            portal.delete()
+    try:
+        library.NetworkPortal(group, wanted.portal_address, wanted.portal_port)
+    except library.RTSLibError:
+        raise StateError(
+            f"LIO cannot listen on {wanted.portal_address}:{wanted.portal_port} for {wanted.target}: "
+            "does another program have the port?"
+        ) from None
+
+
+def _is_linked(mapped: Any) -> bool:
+    return any(path.is_symlink() for path in Path(mapped.path).iterdir())
+
+
+def _wait_for_no_session(target: str) -> None:
+    deadline = Deadline(_CUT_SECONDS)
+    while True:
+        tree = read_tree(target)
+        sessions = [acl.initiator for acl in tree.acls if acl.has_session] if tree is not None else []
+        if not sessions:
+            return
+        if deadline.passed():
+            raise ToolError(f"LIO on this NAS did not cut off {', '.join(sessions)} from {target}")
+        wait_seconds(_POLL_SECONDS)
+
+
+def _make_folders(library: Any) -> None:
+    """Folders on which rtslib and the kernel insist, and which they do not make."""
+    base = Path(getattr(library.RTSRoot, "_preferred_dbroot", "/etc/target"))
+    for folder in (Path("/etc/target"), base, base / "pr", base / "alua"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,151 @@
+"""LIO's configuration as the kernel shows it, below /sys/kernel/config/target; nothing is changed here.
+
+Whatever disappears while it is being read is left out, as it would be a moment later.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Set, Tuple
+
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.tree import Acl, Mapped, Portal, Store, Tree, Unit
+from rocks.errors import ToolError
+
+CONFIGURATION = Path("/sys/kernel/config/target")
+_MOST_LISTINGS = 5
+_GROUP = "tpgt_1"
+_BLOCK = "iblock_"
+_READ_ONLY = re.compile(r"\breadonly: 1\b")
+_ATTRIBUTES = (
+    "authentication",
+    "cache_dynamic_acls",
+    "demo_mode_discovery",
+    "demo_mode_write_protect",
+    "generate_node_acls",
+    "prod_mode_write_protect",
+)
+
+
+def read_stores(root: Path = CONFIGURATION) -> Tuple[Store, ...]:
+    """All block devices that LIO holds, whoever exported them."""
+    users = _users_of_stores(root)
+    return tuple(
+        Store(
+            name=folder.name,
+            device_path=_read(folder / "udev_path"),
+            read_only=bool(_READ_ONLY.search(_read(folder / "info"))),
+            unit_serial=_read(folder / "wwn/vpd_unit_serial").partition(":")[2].strip(),
+            is_enabled=_read(folder / "enable") == "1",
+            targets=tuple(sorted(users.get(folder.name, ()))),
+        )
+        for folder in _folders(root / "core", f"{_BLOCK}*/*")
+    )
+
+
+def read_trees(prefix: str, root: Path = CONFIGURATION) -> Tuple[Tree, ...]:
+    """The iSCSI targets whose names begin so, in order."""
+    return tuple(
+        tree
+        for folder in _folders(root / "iscsi", "iqn.*")
+        if folder.name.startswith(prefix)
+        for tree in [_read_tree(folder)]
+        if folder.is_dir()
+    )
+
+
+def read_tree(target: str, root: Path = CONFIGURATION) -> Optional[Tree]:
+    """One iSCSI target, None when there is none."""
+    folder = root / "iscsi" / target
+    return _read_tree(folder) if folder.is_dir() else None
+
+
+def _read_tree(folder: Path) -> Tree:
+    group = folder / _GROUP
+    return Tree(
+        target=folder.name,
+        groups=tuple(_number(path) for path in _folders(folder, "tpgt_*")),
+        is_enabled=_read(group / "enable") == "1",
+        attributes=tuple((name, _read(group / "attrib" / name)) for name in _ATTRIBUTES),
+        units=tuple(Unit(_number(path), _store_of(path)) for path in _folders(group / "lun", "lun_*")),
+        acls=tuple(_read_acl(path) for path in _folders(group / "acls", "iqn.*")),
+        portals=tuple(_portal(path.name) for path in _folders(group / "np", "*:*")),
+    )
+
+
+def _read_acl(folder: Path) -> Acl:
+    return Acl(
+        initiator=folder.name,
+        chap=parse_chap({path.name: _read(path) for path in (folder / "auth").glob("*")}),
+        mapped=tuple(_read_mapped(path) for path in _folders(folder, "lun_*")),
+        has_session=parse_session(_read(folder / "info")),
+    )
+
+
+def _read_mapped(folder: Path) -> Mapped:
+    links = _links(folder)
+    unit = _number(links[0]) if links else None
+    return Mapped(_number(folder), unit, _read(folder / "write_protect") == "1")
+
+
+def parse_chap(values: Dict[str, str]) -> Optional[ChapSecrets]:
+    """The secrets of an entry from its files' contents; the kernel says NULL, or nothing, for one that is not set."""
+    names = ("userid", "password", "userid_mutual", "password_mutual")
+    fields = ["" if values.get(name, "") == "NULL" else values.get(name, "") for name in names]
+    return ChapSecrets(*fields) if any(fields) else None
+
+
+def parse_session(information: str) -> bool:
+    """Whether the entry's `info` tells of a session."""
+    return bool(information) and not information.startswith("No active")
+
+
+def _users_of_stores(root: Path) -> Dict[str, Set[str]]:
+    """Name of a block backstore → targets of any fabric that have a LUN on it."""
+    users: Dict[str, Set[str]] = {}
+    for unit in _folders(root, "*/*/tpgt_*/lun/lun_*"):
+        name = _store_of(unit)
+        if name is not None:
+            users.setdefault(name, set()).add(unit.parents[2].name)
+    return users
+
+
+def _store_of(unit: Path) -> Optional[str]:
+    """The backstore of a LUN: its name when it is a block device, kind and name otherwise."""
+    for store in _links(unit):
+        if store.parent.parent.name == "core":
+            is_block = store.parent.name.startswith(_BLOCK)
+            return store.name if is_block else f"{store.parent.name}/{store.name}"
+    return None
+
+
+def _links(folder: Path) -> List[Path]:
+    try:
+        return [path.resolve() for path in folder.iterdir() if path.is_symlink()]
+    except FileNotFoundError:
+        return []
+
+
+def _folders(folder: Path, pattern: str) -> Iterable[Path]:
+    for _ in range(_MOST_LISTINGS):
+        with suppress(FileNotFoundError):  # another export went away while this was listed: look again
+            return sorted(path for path in folder.glob(pattern) if path.is_dir())
+    raise ToolError(f"LIO's objects below {folder} came and went while they were listed; try again")
+
+
+def _number(path: Path) -> int:
+    return int(path.name.rpartition("_")[2])
+
+
+def _portal(name: str) -> Portal:
+    address, _, port = name.rpartition(":")
+    return Portal(address, int(port))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace").strip().strip("\0")
+    except OSError:
+        return ""

@@ -1,0 +1,200 @@
+"""Domain XML on the host: read what is needed from it, and fit it to the host. Text in, text and facts out."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
+from xml.etree.ElementTree import Element
+
+from rocks.devices.libvirt.interface_xml import (
+    LEASE,
+    LEASE_NAMESPACE,
+    NO_ADDRESS,
+    GuestInterface,
+    SenderWords,
+    address_of,
+    interfaces_of,
+    mac_of,
+    pci_address,
+    put_address,
+    senders_of,
+    vf_interfaces,
+    wants_filter,
+)
+from rocks.errors import IncoherentError, UserError
+from rocks.units import KIB_PER_MB
+from rocks.wire.facts import ConsoleFact
+
+# so that a document of ours or of libvirt keeps its prefixes when it is written again
+ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
+ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
+
+
+class DomainDocument(NamedTuple):
+    """A domain's XML: its text as it came, and its tree."""
+
+    text: str
+    root: Element
+
+    @property
+    def name(self) -> str:
+        """The domain's name, empty when the document has none."""
+        return self.root.findtext("name", "")
+
+    @property
+    def uuid(self) -> str:
+        """The domain's UUID, empty when the document has none."""
+        return self.root.findtext("uuid", "")
+
+    @property
+    def token(self) -> Optional[int]:
+        """The lease's token, None for a domain that is not of this system."""
+        lease = self.root.find(f"metadata/{LEASE}")
+        text = "" if lease is None else lease.get("token", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory as libvirt writes it, in KiB there; 0 when the document says nothing."""
+        return int(self.root.findtext("memory", "0")) // KIB_PER_MB
+
+    @property
+    def cpus(self) -> int:
+        """Number of virtual CPUs."""
+        return int(self.root.findtext("vcpu", "1"))
+
+    @property
+    def wants_kvm(self) -> bool:
+        """Whether the domain is to run under KVM."""
+        return self.root.get("type") == "kvm"
+
+    @property
+    def emulator(self) -> Optional[str]:
+        """Path of the emulator that the document names."""
+        return self.root.findtext("devices/emulator")
+
+    @property
+    def host_devices(self) -> Tuple[str, ...]:
+        """PCI addresses of the host's devices that the guest gets, as 0000:03:00.1."""
+        places = self.root.findall("devices/hostdev[@type='pci']/source/address")
+        places += self.root.findall("devices/interface[@type='hostdev']/source/address")
+        return tuple(pci_address(place) for place in places)
+
+    @property
+    def interfaces(self) -> Tuple[GuestInterface, ...]:
+        """As `interface_xml.interfaces_of`."""
+        return interfaces_of(self.root)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the host is to filter what the guest sends, and there is a device to filter it on."""
+        return wants_filter(self.root) and bool(self.interfaces)
+
+    @property
+    def senders(self) -> Dict[str, SenderWords]:
+        """As `interface_xml.senders_of`."""
+        return senders_of(self.root)
+
+    @property
+    def console(self) -> ConsoleFact:
+        """Where the consoles of a running domain are."""
+        graphics = self.root.find("devices/graphics[@type='vnc']")
+        port = -1 if graphics is None else int(graphics.get("port", "-1"))
+        serial = self.root.find("devices/serial[@type='pty']")
+        return ConsoleFact(
+            vnc_address=None if graphics is None or port < 0 else _listen_address(graphics),
+            vnc_port=None if port < 0 else port,
+            serial_device=_attribute(serial, "source", "path"),
+            log_path=_attribute(serial, "log", "file"),
+        )
+
+
+def parse_domain(text: str) -> DomainDocument:
+    """The document. UserError when it is not well-formed, declares a DTD, or is of something else than a domain."""
+    try:
+        parser = ElementTree.XMLParser(target=_NoDoctype())
+        parser.feed(text)
+        root: Element = parser.close()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise UserError(f"the domain XML cannot be read: {error}") from None
+    if root.tag != "domain":
+        raise UserError(f"the domain XML is of a {root.tag[:40]!r}, not of a 'domain'")
+    return DomainDocument(text, root)
+
+
+def emulated(document: DomainDocument) -> DomainDocument:
+    """The document for a host without KVM: type `qemu`, and CPU mode `maximum` where it has a CPU at all.
+
+    libvirt 9.0 refuses the mode host-passthrough for emulated domains.
+    """
+    root = _copy(document)
+    root.set("type", "qemu")
+    cpu = root.find("cpu")
+    if cpu is not None:
+        cpu.set("mode", "maximum")
+    return _written(root)
+
+
+def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
+    """The document with another emulator in the place of the one it names."""
+    root = _copy(document)
+    emulator = root.find("devices/emulator")
+    if emulator is not None:
+        emulator.text = path
+    return _written(root)
+
+
+def vf_addresses(document: DomainDocument) -> Dict[str, str]:
+    """MAC address, in lower case → PCI address of each interface that is a virtual function."""
+    return {mac_of(interface): address_of(interface) for interface in vf_interfaces(document.root)}
+
+
+def with_functions(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
+    """The document with the PCI addresses (0000:01:10.0) of its virtual functions, by MAC address in lower case.
+
+    Interfaces that a site's own XML gives with an address stay. IncoherentError when those without one, and those
+    that there are addresses for, are not the same.
+    """
+    found = vf_addresses(document)
+    wanted = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
+    if wanted != set(addresses):
+        raise IncoherentError(
+            f"the XML of {document.name} has virtual functions for {_listed(wanted)}, the request for "
+            f"{_listed(addresses)}; look at the plugins and filters that change its interfaces (rocks report host vm "
+            "config)"
+        )
+    if not wanted:
+        return document
+    root = _copy(document)
+    interfaces = {mac_of(interface): interface for interface in vf_interfaces(root)}
+    for mac in wanted:
+        put_address(interfaces[mac], addresses[mac])
+    return _written(root)
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
+        """Called before a single entity of the document type has been read."""
+        raise ValueError("it declares a document type, which is not allowed")
+
+
+def _copy(document: DomainDocument) -> Element:
+    return ElementTree.fromstring(document.text)
+
+
+def _written(root: Element) -> DomainDocument:
+    return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
+
+
+def _listed(macs: Iterable[str]) -> str:
+    return ", ".join(sorted(macs)) or "none"
+
+
+def _listen_address(graphics: Element) -> Optional[str]:
+    listen = graphics.find("listen[@type='address']")
+    return graphics.get("listen") if listen is None else listen.get("address")
+
+
+def _attribute(parent: Any, child: str, name: str) -> Optional[str]:
+    element = None if parent is None else parent.find(child)
+    return None if element is None else element.get(name)

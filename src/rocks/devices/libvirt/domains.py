@@ -1,0 +1,243 @@
+"""The one door to libvirt: what domains there are, and the single steps that change one.
+
+`domain_start`, `domain_stop` and `domain_pause` make promises out of these steps; `fake/domains.py` is the
+twin.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import Any, Container, Dict, Iterator, NamedTuple, Optional, Set, Tuple
+
+import libvirt  # noqa: TID251 - this is the door
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.errors import HostError, StateError, ToolError
+from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
+
+DEFAULT_URI = "qemu:///system"
+
+_STATES: Dict[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "blocked",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shutoff",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
+}
+_ERASE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+_GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
+_NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+
+_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+_STARTING_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+
+# libvirt would print every error on standard error besides raising it
+libvirt.registerErrorHandler(lambda context, error: None, None)
+
+
+class _Marks(NamedTuple):
+    autostart: Container[str]
+    persistent: Container[str]
+    saved: Container[str]
+
+
+class Domains:
+    """libvirt on this machine; what each step promises is said in `domain_steps.DomainDriver`."""
+
+    def __init__(self, uri: Optional[str] = None) -> None:
+        """Connect; `uri` None takes `ROCKS_LIBVIRT_URI` of the environment, else the system's own libvirt.
+
+        HostError when libvirt does not answer.
+        """
+        where = uri or os.environ.get("ROCKS_LIBVIRT_URI", DEFAULT_URI)
+        try:
+            self._connection = libvirt.open(where)
+        except libvirt.libvirtError as error:
+            raise HostError(
+                f"libvirt on this host does not answer at {where}: {_words(error)}; is libvirtd running?"
+            ) from None
+
+    def facts(self) -> Tuple[DomainFact, ...]:
+        """All domains by name, in two questions to libvirt for each and four for all."""
+        with _refusal("list its domains"):
+            domains = self._connection.listAllDomains()
+            marks = _Marks(
+                self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
+                self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+                self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
+            )
+        facts = (_fact(domain, marks) for domain in domains)
+        return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
+
+    def find(self, name: str) -> Optional[DomainFact]:
+        """The fact of one domain, None when there is none of that name."""
+        domain = self._lookup(name)
+        if domain is None:
+            return None
+        with _refusal(f"tell how {name} is", but=_GONE):
+            is_persistent = bool(domain.isPersistent())
+            return _fact(
+                domain,
+                _Marks(
+                    (name,) if is_persistent and domain.autostart() else (),
+                    (name,) if is_persistent else (),
+                    (name,) if domain.hasManagedSaveImage() else (),
+                ),
+            )
+        return None
+
+    def console(self, name: str) -> ConsoleFact:
+        """As `DomainDriver.console`."""
+        with _refusal(f"tell where the console of {name} is"):
+            return parse_domain(self._existing(name).XMLDesc()).console
+
+    def define(self, xml: str) -> None:
+        """As `DomainDriver.define`."""
+        with _refusal("define the domain"):
+            self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+    def set_autostart(self, name: str, wanted: bool) -> None:
+        """As `DomainDriver.set_autostart`."""
+        with _refusal(f"set the autostart of {name}"):
+            self._existing(name).setAutostart(wanted)
+
+    def document(self, name: str) -> DomainDocument:
+        """As `DomainDriver.document`."""
+        with _refusal(f"tell what {name} is"):
+            return parse_domain(self._existing(name).XMLDesc())
+
+    def start_paused(self, name: str) -> None:
+        """As `DomainDriver.start_paused`."""
+        with _refusal(f"start {name}"):
+            self._existing(name).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+    def destroy(self, name: str) -> None:
+        """As `DomainDriver.destroy`."""
+        domain = self._lookup(name)
+        with _refusal(f"stop {name}", but=_NOT_RUNNING):
+            if domain is not None:
+                domain.destroy()
+
+    def undefine(self, name: str) -> None:
+        """As `DomainDriver.undefine`."""
+        self._undefine(name, libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+
+    def erase(self, name: str) -> None:
+        """As `DomainDriver.erase`."""
+        self._undefine(name, _ERASE)
+
+    def drop_managed_save(self, name: str) -> None:
+        """As `DomainDriver.drop_managed_save`."""
+        with _refusal(f"drop the saved state of {name}"):
+            self._existing(name).managedSaveRemove()
+
+    def suspend(self, name: str) -> None:
+        """As `DomainDriver.suspend`."""
+        with _refusal(f"pause {name}"):
+            self._existing(name).suspend()
+
+    def resume(self, name: str) -> None:
+        """As `DomainDriver.resume`."""
+        with _refusal(f"resume {name}"):
+            domain = self._existing(name)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+                domain.pMWakeup()
+            else:
+                domain.resume()
+
+    def press_power_button(self, name: str) -> None:
+        """As `DomainDriver.press_power_button`."""
+        with _refusal(f"shut {name} down"):
+            self._existing(name).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def reset(self, name: str) -> None:
+        """As `DomainDriver.reset`."""
+        with _refusal(f"reset {name}"):
+            self._existing(name).reset()
+
+    def reboot(self, name: str) -> None:
+        """As `DomainDriver.reboot`."""
+        with _refusal(f"reboot {name}"):
+            self._existing(name).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _undefine(self, name: str, flags: int) -> None:
+        domain = self._lookup(name)
+        with _refusal(f"undefine {name}", but=_GONE):
+            if domain is not None and domain.isPersistent():
+                domain.undefineFlags(flags)
+
+    def _names(self, flag: int) -> Set[str]:
+        return {domain.name() for domain in self._connection.listAllDomains(flag)}
+
+    def _lookup(self, name: str) -> Any:
+        with _refusal(f"look for {name}", but=_GONE):
+            return self._connection.lookupByName(name)
+        return None
+
+    def _existing(self, name: str) -> Any:
+        domain = self._lookup(name)
+        if domain is None:
+            raise StateError(f"there is no domain {name} on this host")
+        return domain
+
+
+def _fact(domain: Any, marks: _Marks) -> Optional[DomainFact]:
+    """None for a domain that has gone meanwhile."""
+    name = domain.name()
+    with _refusal(f"tell how {name} is", but=_GONE):
+        state = _STATES[_settled_state(domain)]
+        document = parse_domain(domain.XMLDesc())
+        return DomainFact(
+            name=name,
+            uuid=document.uuid,
+            state=state,
+            token=document.token,
+            memory_mb=document.memory_mb,
+            cpus=document.cpus,
+            autostart=name in marks.autostart,
+            persistent=name in marks.persistent,
+            has_managed_save=name in marks.saved,
+        )
+    return None
+
+
+def _settled_state(domain: Any) -> int:
+    """libvirt's number for the state, of a domain that is just being started when that has ended.
+
+    libvirt 9.0 calls it paused until its processors run, although nobody has paused it and nobody must resume it.
+    """
+    deadline = Deadline(_STARTING_SECONDS)
+    state, reason = domain.state()
+    while (state, reason) == _STARTING and not deadline.passed():
+        wait_seconds(_POLL_SECONDS)
+        state, reason = domain.state()
+    return int(state)
+
+
+@contextmanager
+def _refusal(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
+    """Tell a person what libvirt would not do; errors with a code in `but` end the block and are no errors."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in but:
+            raise ToolError(f"libvirt on this host did not {what}: {_words(error)}") from None
+
+
+def _words(error: libvirt.libvirtError) -> str:
+    return (error.get_error_message() or str(error)).strip().replace("\n", " ")

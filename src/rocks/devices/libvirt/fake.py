@@ -1,0 +1,214 @@
+"""libvirt in memory: what `domains.Domains` shows of it, held to it by the cases in `tests/contract`."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Tuple
+from xml.etree.ElementTree import SubElement
+
+from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.errors import RocksError, StateError, ToolError
+from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
+
+_FIRST_VNC_PORT = 5900
+
+
+@dataclass(frozen=True)
+class _Domain:
+    document: DomainDocument
+    uuid: str
+    state: DomainState = "shutoff"
+    autostart: bool = False
+    has_managed_save: bool = False
+
+
+class FakeDomains:
+    """A libvirt whose guests never look at their power button.
+
+    `guests_obey` makes them; `refusals` maps a step's name to the words with which it fails once.
+    """
+
+    def __init__(self) -> None:
+        self.guests_obey = False
+        self.refusals: Dict[str, str] = {}
+        self._domains: Dict[str, _Domain] = {}
+        self._lock = threading.RLock()
+
+    def facts(self) -> Tuple[DomainFact, ...]:
+        """As `DomainDriver.facts`."""
+        with self._lock:
+            return tuple(_fact(self._domains[name]) for name in sorted(self._domains))
+
+    def find(self, name: str) -> Optional[DomainFact]:
+        """As `DomainDriver.find`."""
+        with self._lock:
+            domain = self._domains.get(name)
+            return None if domain is None else _fact(domain)
+
+    def console(self, name: str) -> ConsoleFact:
+        """As `DomainDriver.console`."""
+        with self._lock:
+            domain = self._existing(name)
+            console = domain.document.console
+            has_vnc = domain.document.root.find("devices/graphics[@type='vnc']") is not None
+            is_up = domain.state != "shutoff"
+            port = _FIRST_VNC_PORT + sorted(self._domains).index(name)
+            return ConsoleFact(
+                vnc_address="127.0.0.1" if has_vnc and is_up else None,
+                vnc_port=port if has_vnc and is_up else None,
+                serial_device="/dev/pts/0" if console.log_path and is_up else None,
+                log_path=console.log_path,
+            )
+
+    def define(self, xml: str) -> None:
+        """As `DomainDriver.define`."""
+        with self._step("define"):
+            try:
+                document = parse_domain(xml)
+            except RocksError as error:
+                raise ToolError(f"libvirt on this host did not define the domain: {error}") from None
+            if not document.name or document.root.find("memory") is None:
+                raise ToolError("libvirt on this host did not define the domain: name or memory is missing")
+            old = self._domains.get(document.name)
+            if old is not None and old.uuid != document.uuid:
+                raise ToolError(f"libvirt on this host did not define the domain: {document.name} exists")
+            number = document.uuid or str(uuid.uuid4())
+            new = _Domain(document, number) if old is None else replace(old, document=document)
+            self._domains[document.name] = new
+
+    def set_autostart(self, name: str, wanted: bool) -> None:
+        """As `DomainDriver.set_autostart`."""
+        with self._step("set_autostart"):
+            self._change(self._existing(name), autostart=wanted)
+
+    def document(self, name: str) -> DomainDocument:
+        """As `DomainDriver.document`."""
+        with self._lock:
+            domain = self._existing(name)
+            return domain.document if domain.state == "shutoff" else _with_devices(domain.document)
+
+    def start_paused(self, name: str) -> None:
+        """As `DomainDriver.start_paused`."""
+        with self._step("start"):
+            domain = self._existing(name)
+            if domain.state != "shutoff":
+                raise ToolError(f"libvirt on this host did not start {name}: domain is already running")
+            for source in domain.document.root.iterfind("devices/disk/source[@file]"):
+                if not Path(source.get("file", "")).exists():
+                    raise ToolError(f"libvirt on this host did not start {name}: No such file or directory")
+            self._change(domain, state="paused", has_managed_save=False)
+
+    def destroy(self, name: str) -> None:
+        """As `DomainDriver.destroy`."""
+        with self._step("destroy"):
+            domain = self._domains.get(name)
+            if domain is not None and domain.state != "shutoff":
+                self._change(domain, state="shutoff")
+
+    def undefine(self, name: str) -> None:
+        """As `DomainDriver.undefine`; like libvirt it refuses while there is a managed save."""
+        with self._step("undefine"):
+            domain = self._domains.get(name)
+            if domain is not None and domain.has_managed_save:
+                raise ToolError(
+                    f"libvirt on this host did not undefine {name}: "
+                    "Refusing to undefine while domain managed save image exists"
+                )
+            self._domains.pop(name, None)
+
+    def erase(self, name: str) -> None:
+        """As `DomainDriver.erase`."""
+        with self._step("erase"):
+            self._domains.pop(name, None)
+
+    def drop_managed_save(self, name: str) -> None:
+        """As `DomainDriver.drop_managed_save`."""
+        with self._step("drop_managed_save"):
+            self._change(self._existing(name), has_managed_save=False)
+
+    def suspend(self, name: str) -> None:
+        """As `DomainDriver.suspend`."""
+        with self._step("suspend"):
+            self._change(self._active(name, "pause"), state="paused")
+
+    def resume(self, name: str) -> None:
+        """As `DomainDriver.resume`."""
+        with self._step("resume"):
+            self._change(self._active(name, "resume"), state="running")
+
+    def press_power_button(self, name: str) -> None:
+        """As `DomainDriver.press_power_button`."""
+        with self._step("press_power_button"):
+            domain = self._active(name, "shut down")
+            if self.guests_obey:
+                self._change(domain, state="shutoff")
+
+    def reset(self, name: str) -> None:
+        """As `DomainDriver.reset`."""
+        with self._step("reset"):
+            self._active(name, "reset")
+
+    def reboot(self, name: str) -> None:
+        """As `DomainDriver.reboot`."""
+        with self._step("reboot"):
+            self._active(name, "reboot")
+
+    def close(self) -> None:
+        """As `DomainDriver.close`."""
+
+    def save(self, name: str) -> None:
+        """What `virsh managedsave` does; nothing of ours ever does it."""
+        with self._lock:
+            self._change(self._active(name, "save"), state="shutoff", has_managed_save=True)
+
+    @contextmanager
+    def _step(self, step: str) -> Iterator[None]:
+        with self._lock:
+            words = self.refusals.pop(step, None)
+            if words is not None:
+                raise ToolError(f"libvirt on this host did not {step}: {words}")
+            yield
+
+    def _existing(self, name: str) -> _Domain:
+        domain = self._domains.get(name)
+        if domain is None:
+            raise StateError(f"there is no domain {name} on this host")
+        return domain
+
+    def _active(self, name: str, what: str) -> _Domain:
+        domain = self._existing(name)
+        if domain.state == "shutoff":
+            raise ToolError(f"libvirt on this host did not {what} {name}: domain is not running")
+        return domain
+
+    def _change(self, domain: _Domain, **changes: Any) -> None:
+        self._domains[domain.document.name] = replace(domain, **changes)
+
+
+def _with_devices(document: DomainDocument) -> DomainDocument:
+    root = copy.deepcopy(document.root)
+    for number, interface in enumerate(root.iterfind("devices/interface")):
+        if interface.get("type") != "hostdev":
+            name = "macvtap" if interface.get("type") == "direct" else "vnet"
+            SubElement(interface, "target", {"dev": f"{name}{number}"})
+    return DomainDocument(document.text, root)
+
+
+def _fact(domain: _Domain) -> DomainFact:
+    document = domain.document
+    return DomainFact(
+        name=document.name,
+        uuid=domain.uuid,
+        state=domain.state,
+        token=document.token,
+        memory_mb=document.memory_mb,
+        cpus=document.cpus,
+        autostart=domain.autostart,
+        persistent=True,
+        has_managed_save=domain.has_managed_save,
+    )

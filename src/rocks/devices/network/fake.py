@@ -1,0 +1,101 @@
+"""Network devices in memory, under the rules of `link_rules`; held to netlink by the cases in `tests/contract`."""
+
+from __future__ import annotations
+
+from typing import Container, Dict, Optional, Tuple
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.network.rules import (
+    Link,
+    alias_of,
+    check_link,
+    check_parent,
+    check_site_device,
+    is_of_site,
+    is_ours,
+    is_used,
+    no_vlans,
+    refuse_other_device,
+    refuse_taken_vlan,
+)
+from rocks.wire.agent import LinkSpec
+
+
+class FakeLinks:
+    """A kernel with or without 802.1Q."""
+
+    def __init__(self, knows_8021q: bool = True) -> None:
+        self.links: Dict[str, Link] = {}
+        self._knows_8021q = knows_8021q
+
+    def ensure(self, wanted: LinkSpec) -> Change:
+        """As `LinkDriver.ensure`."""
+        check_link(wanted)
+        if is_of_site(wanted):
+            check_site_device(wanted, self.links)
+            return UNCHANGED
+        parent = check_parent(wanted, self.links)
+        refuse_taken_vlan(wanted, self.links, parent)
+        existing = self.links.get(wanted.device)
+        if existing is not None:
+            refuse_other_device(wanted, existing, parent)
+            mtu = existing.mtu if wanted.mtu is None else wanted.mtu
+            alias = existing.alias or ("" if existing.is_up else alias_of(wanted))
+            new = existing._replace(mtu=mtu, is_up=True, alias=alias)
+            self.links[wanted.device] = new
+            return Change(new != existing)
+        if parent is not None and not self._knows_8021q:
+            raise no_vlans(wanted, has_8021q=False)
+        self.add(
+            wanted.device,
+            "bridge" if parent is None else "vlan",
+            parent,
+            mtu=wanted.mtu or (1500 if parent is None else parent.mtu),
+            vlan=None if parent is None else wanted.vlan,
+            alias=alias_of(wanted),
+        )
+        return CHANGED
+
+    def remove_if_unused(self, wanted: LinkSpec) -> Change:
+        """As `LinkDriver.remove_if_unused`."""
+        check_link(wanted)
+        existing = self.links.get(wanted.device)
+        if existing is None or existing.alias != alias_of(wanted):
+            return UNCHANGED
+        if is_used(existing, self.links.values()):
+            return UNCHANGED
+        del self.links[wanted.device]
+        return CHANGED
+
+    def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
+        """As `LinkDriver.remove_all_but`."""
+        surplus = [link for link in self.links.values() if is_ours(link) and link.name not in devices]
+        removed = [link.name for link in surplus if not is_used(link, self.links.values())]
+        for name in removed:
+            del self.links[name]
+        return tuple(removed)
+
+    def list(self) -> Tuple[Link, ...]:
+        """As `LinkDriver.list`."""
+        return tuple(self.links.values())
+
+    def has_8021q(self) -> bool:
+        """As `LinkDriver.has_8021q`."""
+        return self._knows_8021q
+
+    def add(
+        self,
+        name: str,
+        kind: str,
+        parent: Optional[Link] = None,
+        *,
+        is_up: bool = True,
+        mtu: int = 1500,
+        vlan: Optional[int] = None,
+        alias: str = "",
+    ) -> Link:
+        """A device that somebody made."""
+        number = 1 + max((link.number for link in self.links.values()), default=0)
+        link = Link(number, name, kind, parent and parent.number, None, vlan, mtu, is_up, alias)
+        self.links[name] = link
+        return link

@@ -1,0 +1,1 @@
+"""Packet filters on guest interfaces: programs in classic BPF, attached by netlink."""

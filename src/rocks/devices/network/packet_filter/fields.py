@@ -1,0 +1,58 @@
+"""Who sends, and where in a frame the fields are that packet filter programs look at; pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple, Tuple
+
+from rocks.devices.network.packet_filter.bpf import (
+    JUMP_EQUAL,
+    JUMP_GREATER_EQUAL,
+    LOAD_HALF,
+    LOAD_LENGTH,
+    Program,
+)
+
+IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
+"""Types of frames."""
+
+UDP = 17
+
+TYPE, IP = 12, 14
+"""Where the type is, and the packet behind an Ethernet header without a tag."""
+
+ARP_END, IPV4_END, IPV6_END = 42, 34, 54
+"""What is shorter cannot be judged."""
+
+
+class Sender(NamedTuple):
+    """Who sends: MAC address, and on a network that is shared with others the addresses it has.
+
+    Without known IPv4 addresses, it may have any but those of `foreign`.
+    """
+
+    mac: str
+    is_shared: bool = False
+    ipv4: Tuple[str, ...] = ()
+    ipv6: Tuple[str, ...] = ()
+    foreign: Tuple[str, ...] = ()
+
+
+def link_local(mac: str) -> str:
+    """The IPv6 address that an interface of this MAC address gives itself (modified EUI-64)."""
+    own = octets(mac)
+    number = bytes([own[0] ^ 2]) + own[1:3] + b"\xff\xfe" + own[3:]
+    return str(ipaddress.IPv6Address(bytes.fromhex("fe80000000000000") + number))
+
+
+def octets(mac: str) -> bytes:
+    """A MAC address as it is sent."""
+    return bytes(int(octet, 16) for octet in mac.split(":"))
+
+
+def only_of_type(program: Program, ethernet_type: int, least_bytes: int) -> None:
+    """Go to the label `end` with other types; match what is too short to be judged."""
+    program.load(LOAD_HALF, TYPE)
+    program.jump(JUMP_EQUAL, ethernet_type, None, "end")
+    program.load(LOAD_LENGTH)
+    program.match_unless(least_bytes, JUMP_GREATER_EQUAL)

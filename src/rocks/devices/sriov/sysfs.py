@@ -1,0 +1,100 @@
+"""Virtual functions in sysfs and /proc: which there are, how many can be, who holds one. The roots may be a test's."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Tuple
+
+from rocks.errors import StateError, ToolError
+
+_GUEST_NAME = re.compile(r"(?:\A|,)guest=([^,]+)")
+
+
+class VfLocation(NamedTuple):
+    """A function in the tree: number, PCI address, and the host's own network device of it, if there is one."""
+
+    number: int
+    address: str
+    device: str
+
+
+class VfSysfs:
+    """The parts of /sys and /proc that tell of virtual functions."""
+
+    def __init__(self, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> None:
+        self._sys = sys
+        self._proc = proc
+
+    def places(self, device: str) -> Optional[Tuple[VfLocation, ...]]:
+        """The functions of an adapter by number; None when there is no such network device."""
+        if not (self._sys / "class/net" / device).is_dir():
+            return None
+        found: List[VfLocation] = []
+        for link in self._of(device).glob("virtfn*"):
+            own = self._sys / "bus/pci/devices" / link.resolve().name
+            devices = sorted(path.name for path in own.glob("net/*"))
+            found.append(VfLocation(int(link.name[len("virtfn") :]), own.name, devices[0] if devices else ""))
+        return tuple(sorted(found))
+
+    def most(self, device: str) -> int:
+        """How many functions the adapter can have; 0 when it knows no SR-IOV."""
+        try:
+            return int((self._of(device) / "sriov_totalvfs").read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def has_iommu(self, device: str) -> bool:
+        """Whether an IOMMU stands between the adapter and memory."""
+        return (self._of(device) / "iommu_group").exists()
+
+    def set_count(self, device: str, count: int) -> None:
+        """Have so many functions; to change between two numbers, 0 must come between. ToolError when refused."""
+        path = self._of(device) / "sriov_numvfs"
+        try:
+            path.write_text(str(count), "ascii")
+        except FileNotFoundError:
+            raise StateError(f"the network adapter {device} has gone from this host") from None
+        except OSError as error:
+            raise ToolError(
+                f"the kernel of this host did not make {count} virtual functions of {device}: {error.strerror}; "
+                "its log (dmesg) says more"
+            ) from None
+
+    def guest_of(self, place: VfLocation) -> str:
+        """Who holds the function by VFIO: `the guest NAME`, or another process; empty when nobody does.
+
+        The kernel lets one process at a time open a function's group; looking for it does not get into its way.
+        """
+        own = self._sys / "bus/pci/devices" / place.address
+        if os.path.basename(os.path.realpath(own / "driver")) != "vfio-pci":  # noqa: PTH119 - of a link that may be missing
+            return ""
+        wanted = f"/dev/vfio/{(own / 'iommu_group').resolve().name}"
+        for process in self._proc.glob("[0-9]*"):
+            try:
+                if any(os.readlink(file.path) == wanted for file in os.scandir(process / "fd")):  # noqa: PTH115
+                    return _name_of(process)
+            except OSError:
+                continue  # it has ended meanwhile
+        return ""
+
+    def namespace_of(self, place: VfLocation) -> str:
+        """`a network namespace …` when the function's network device was moved into one, as for a container.
+
+        The kernel then shows the place of such devices, and in it none.
+        """
+        own = self._sys / "bus/pci/devices" / place.address / "net"
+        return "a network namespace of this host" if own.is_dir() and not place.device else ""
+
+    def _of(self, device: str) -> Path:
+        return self._sys / "class/net" / device / "device"
+
+
+def _name_of(process: Path) -> str:
+    words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    for word in words:
+        named = _GUEST_NAME.search(word)
+        if named:
+            return f"the guest {named.group(1)}"
+    return f"process {process.name} ({Path(words[0]).name})"

@@ -1,0 +1,212 @@
+"""The one door to virtual functions (SR-IOV): made through sysfs, set through the adapter by netlink.
+
+A function's settings belong to the adapter's own driver, so the guest cannot change them; they stay when a guest ends,
+and go with the functions when the host boots. Sources: the kernel's Documentation/ABI/testing/sysfs-bus-pci and
+Documentation/PCI/pci-iov-howto.rst; `igb` of Linux 6.1 was tried.
+
+`fake/functions.py` is the twin.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.network.netlink import IFF_UP, IPRoute, NetlinkError
+from rocks.devices.sriov.driver import PlacedVf
+from rocks.devices.sriov.rules import (
+    NO_MAC,
+    Adapter,
+    Settings,
+    check_adapter,
+    check_count,
+    check_device,
+    check_function,
+    nobodys_settings,
+    not_set,
+    problem_of,
+    refuse_used,
+    settings_of,
+    settings_that_differ,
+    vf_of,
+)
+from rocks.devices.sriov.sysfs import VfLocation, VfSysfs
+from rocks.errors import BusyError, ToolError
+from rocks.wire.agent import VfSpec
+from rocks.wire.facts import AdapterFact, VfFact
+
+_WITH_FUNCTIONS = 1
+"""RTEXT_FILTER_VF of linux/rtnetlink.h: tell of the functions as well."""
+
+_UNKNOWN = 0xFFFFFFFF
+"""What the kernel says where a driver does not (-1)."""
+
+
+class Vfs:
+    """The virtual functions of this host's network adapters."""
+
+    def __init__(self, tree: Optional[VfSysfs] = None) -> None:
+        self._tree = tree or VfSysfs()
+
+    def read(self, device: str) -> AdapterFact:
+        """As `VfDriver.read`."""
+        check_device(device)
+        with _netlink(f"tell of the virtual functions of {device}") as route:
+            adapter = self._adapter(route, device)
+        return AdapterFact(
+            device=device,
+            most=adapter.most if adapter else 0,
+            problem=problem_of(device, adapter),
+            functions=adapter.functions if adapter else (),
+        )
+
+    def ensure_count(self, device: str, count: int) -> Change:
+        """As `VfDriver.ensure_count`."""
+        check_device(device)
+        with _netlink(f"tell of the virtual functions of {device}") as route:
+            adapter = check_adapter(device, self._adapter(route, device))
+        if len(adapter.functions) >= count:
+            return UNCHANGED
+        check_count(adapter, count)
+        if adapter.functions:
+            self._tree.set_count(device, 0)
+        self._tree.set_count(device, count)
+        return CHANGED
+
+    def ensure(self, wanted: VfSpec) -> PlacedVf:
+        """As `VfDriver.ensure`."""
+        check_function(wanted)
+        with _netlink(f"set a virtual function of {wanted.device}") as route:
+            adapter = check_adapter(wanted.device, self._adapter(route, wanted.device))
+            function = vf_of(adapter, wanted.number)
+            refuse_used(wanted, adapter)
+            changed = False
+            for other in adapter.functions:
+                if other.mac == wanted.mac and other.number != wanted.number:
+                    changed |= _set(route, wanted.device, other, nobodys_settings())
+            changed |= _set(route, wanted.device, function, settings_of(wanted))
+            self._confirm(route, wanted)
+        return PlacedVf(function.address, Change(changed))
+
+    def ensure_free(self, wanted: VfSpec) -> Change:
+        """As `VfDriver.ensure_free`."""
+        check_function(wanted)
+        with _netlink(f"set a virtual function of {wanted.device}") as route:
+            adapter = self._adapter(route, wanted.device)
+            functions = adapter.functions if adapter else ()
+            function = next((one for one in functions if one.number == wanted.number), None)
+            if adapter is None or function is None:
+                return UNCHANGED
+            refuse_used(wanted, adapter._replace(functions=(function,)))
+            return Change(_set(route, wanted.device, function, nobodys_settings()))
+
+    def _adapter(self, route: Any, device: str) -> Optional[Adapter]:
+        places = self._tree.places(device)
+        link = _read_link(route, device) if places is not None else None
+        if places is None or link is None:
+            return None
+        told = parse_vfs(link)
+        return Adapter(
+            device=device,
+            is_up=bool(link["flags"] & IFF_UP),
+            most=self._tree.most(device),
+            has_iommu=self._tree.has_iommu(device),
+            functions=tuple(self._function(route, place, told.get(place.number, {})) for place in places),
+        )
+
+    def _function(self, route: Any, place: VfLocation, told: Dict[str, Any]) -> VfFact:
+        guest = self._tree.guest_of(place)
+        user = guest or self._tree.namespace_of(place) or _host_use(route, place.device)
+        return VfFact(
+            number=place.number,
+            address=place.address,
+            mac=str(told.get("mac", NO_MAC)),
+            vlan=int(told.get("vlan", 0)),
+            checks_source=told.get("spoofchk"),
+            is_trusted=told.get("trust"),
+            use="guest" if guest else "host" if user else "free",
+            user=user,
+        )
+
+    def _confirm(self, route: Any, wanted: VfSpec) -> None:
+        """What a driver accepted and did not do would be somebody else's frames: it is read again."""
+        link = _read_link(route, wanted.device)
+        told = parse_vfs(link).get(wanted.number, {}) if link is not None else {}
+        for name, value in settings_of(wanted).items():
+            found = told.get(name)
+            if found is not None and found != value:
+                raise not_set(wanted.device, wanted.number, name, f"it has {found}, not {value}, afterwards")
+
+
+def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
+    """Number → settings (`mac`, `vlan`, `spoofchk`, `trust`) of an adapter's functions, from netlink's message.
+
+    Those that the driver does not tell are left out.
+    """
+    found: Dict[int, Dict[str, Any]] = {}
+    listed = message.get_attr("IFLA_VFINFO_LIST")
+    for _, function in listed["attrs"] if listed else ():
+        values = {name: value for name, value in function["attrs"] if isinstance(value, dict)}
+        if "IFLA_VF_MAC" not in values:
+            continue
+        settings: Dict[str, Any] = {"mac": values["IFLA_VF_MAC"]["mac"].lower()}
+        if "IFLA_VF_VLAN" in values:
+            settings["vlan"] = int(values["IFLA_VF_VLAN"]["vlan"])
+        for name in ("spoofchk", "trust"):
+            number = values.get(f"IFLA_VF_{name.upper()}", {}).get(name, _UNKNOWN)
+            if number not in (_UNKNOWN, -1):
+                settings[name] = bool(number)
+        found[int(values["IFLA_VF_MAC"]["vf"])] = settings
+    return found
+
+
+def _set(route: Any, device: str, function: VfFact, wanted: Settings) -> bool:
+    """Set what differs, a setting at a time, so that the one which is refused is known; whether there was any."""
+    changes = settings_that_differ(function, wanted)
+    number = route.link("get", ifname=device)[0]["index"] if changes else 0
+    for name, value in changes.items():
+        try:
+            route.link("set", index=number, vf={"vf": function.number, name: value})
+        except NetlinkError as error:
+            raise not_set(device, function.number, name, _reason(error)) from None
+    return bool(changes)
+
+
+def _read_link(route: Any, device: str) -> Any:
+    try:
+        return route.link("get", ifname=device, ext_mask=_WITH_FUNCTIONS)[0]
+    except NetlinkError as error:
+        if error.code == errno.ENODEV:
+            return None
+        raise
+
+
+def _host_use(route: Any, device: str) -> str:
+    """What the host itself does with a function's network device; empty when nothing."""
+    if not device:
+        return ""
+    link = _read_link(route, device)
+    if link is None:
+        return ""
+    number, master = link["index"], link.get_attr("IFLA_MASTER")
+    addresses: Tuple[Any, ...] = tuple(route.get_addr(index=number, scope=0))
+    if master or addresses or any(one.get_attr("IFLA_LINK") == number for one in route.get_links()):
+        return f"the host's own network device {device}"
+    return ""
+
+
+def _reason(error: Any) -> str:
+    return str(error.args[1] if len(error.args) > 1 else error)
+
+
+@contextmanager
+def _netlink(what: str) -> Iterator[Any]:
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        if error.code == errno.EBUSY:
+            raise BusyError(f"the kernel of this host is busy and did not {what}; try again") from None
+        raise ToolError(f"the kernel of this host did not {what}: {_reason(error)}") from None

@@ -1,0 +1,1 @@
+"""ZFS pools, volumes, snapshots and streams, by the programs `zfs` and `zpool`."""

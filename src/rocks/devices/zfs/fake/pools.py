@@ -1,0 +1,119 @@
+"""ZFS in memory: the decisions of the real twin over `zfs` played; held to it by the cases in `tests/contract/devices`.
+
+It outlives whoever uses it, so a daemon can be killed between any two calls and started anew on the same pools.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Mapping, Optional
+
+from rocks.devices.zfs.fake.contents import Pool, Volume
+from rocks.devices.zfs.fake.verbs import FakeVerbs
+from rocks.devices.zfs.snapshots import SnapshotOperations
+from rocks.devices.zfs.streams import StreamOperations
+from rocks.devices.zfs.volumes import VolumeOperations
+from rocks.errors import BusyError
+from rocks.units import BYTES_PER_GIB
+
+_ROOMY = 100 * BYTES_PER_GIB
+
+
+class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
+    """Pools of these names and sizes. `now` gives the seconds since 1970 that snapshots bear."""
+
+    def __init__(
+        self, pools: Optional[Mapping[str, int]] = None, now: Optional[Callable[[], float]] = None
+    ) -> None:
+        self.fake = FakeVerbs(pools if pools is not None else {"tank": _ROOMY}, now)
+        super().__init__(self.fake)
+
+    # --- what a guest, an export or a disk does
+
+    def write(self, volume: str, data: bytes, offset_bytes: int = 0) -> None:
+        """Change a volume's contents, as through its device. OSError when the pool is full."""
+        found = self._find(volume)
+        size = found.block_bytes
+        first, last = offset_bytes // size, (offset_bytes + len(data) - 1) // size
+        changed: Dict[int, Optional[bytes]] = {}
+        for number in range(first, last + 1):
+            block = found.blocks.get(number)
+            old = block.data if block is not None and block.data is not None else bytes(size)
+            begin = max(offset_bytes - number * size, 0)
+            piece = data[max(number * size - offset_bytes, 0) : (number + 1) * size - offset_bytes]
+            new = old[:begin] + piece + old[begin + len(piece) :]
+            changed[number] = new if any(new) else None
+        if (last + 1) * size > found.size_bytes:
+            raise OSError(28, "beyond the end of the volume")
+        pool = self.fake.pool_of(volume)
+        if sum(len(block) for block in changed.values() if block is not None) > pool.free_bytes():
+            raise OSError(5, "the pool is full")
+        pool.write(found, changed)
+
+    def read(self, name: str, length: int, offset_bytes: int = 0) -> bytes:
+        """A part of a volume's or snapshot's (`volume@snapshot`) contents."""
+        size = self._find(name.partition("@")[0]).block_bytes
+        blocks = self.content(name)
+        first, last = offset_bytes // size, (offset_bytes + length - 1) // size
+        whole = b"".join(blocks.get(number, bytes(size)) for number in range(first, last + 1))
+        return whole[offset_bytes - first * size :][:length]
+
+    def content(self, name: str) -> Mapping[int, bytes]:
+        """All blocks of a volume or snapshot that are not zero, by their number; equal contents compare equal."""
+        snapshot = self.fake.pool_of(name).find_snapshot(name) if "@" in name else None
+        blocks = snapshot.blocks if snapshot is not None else self._find(name).blocks
+        return {number: block.data for number, block in sorted(blocks.items()) if block.data is not None}
+
+    def open_device(self, volume: str) -> None:
+        """An export or a device-mapper table takes the volume's device. BusyError when another has it."""
+        found = self._find(volume)
+        if found.is_open:
+            raise BusyError(f"the device /dev/zvol/{volume} is in use")
+        found.is_open = True
+
+    def close_device(self, volume: str) -> None:
+        """It is let go; harmless when it was not taken, or is no more."""
+        found = self.fake.pool_of(volume).volumes.get(volume)
+        if found is not None:
+            found.is_open = False
+
+    # --- what goes wrong
+
+    def cut_next_send(self, after_bytes: int) -> None:
+        """The next sender is killed after that many bytes of its stream, if it has more."""
+        self.fake.cut_next_send_after_bytes = after_bytes
+
+    def kill_transfers(self) -> None:
+        """Every sender and receiver dies with the daemon that started it."""
+        transfers, self.fake.transfers = self.fake.transfers, []
+        for transfer in transfers:
+            transfer.kill()
+
+    def leave_free(self, pool: str, free_bytes: int) -> None:
+        """Make a pool just so large that this much is free."""
+        found = self._pool(pool)
+        found.size_bytes = sum(map(found.used_by, found.volumes.values())) + free_bytes
+
+    def set_health(self, pool: str, health: str) -> None:
+        """What `zpool` says of a pool's disks."""
+        self._pool(pool).health = health
+
+    def export_pool(self, pool: str) -> None:
+        """The pool is not there any more, as after a boot without its disks."""
+        self._pool(pool).is_imported = False
+
+    def import_pool(self, pool: str) -> None:
+        """The pool is back, nobody having its volumes' devices open."""
+        found = self.fake.pools[pool]
+        found.is_imported = True
+        for volume in found.volumes.values():
+            volume.is_open = False
+
+    def add_file_system(self, name: str) -> None:
+        """A file system that an operator made."""
+        self._pool(name).file_systems.add(name)
+
+    def _pool(self, name: str) -> Pool:
+        return self.fake.pools[name.split("/")[0]]
+
+    def _find(self, volume: str) -> Volume:
+        return self._pool(volume).volumes[volume]

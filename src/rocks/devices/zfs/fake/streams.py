@@ -1,0 +1,123 @@
+"""Streams between pools in memory: a header, one record for each block, an end with a checksum.
+
+A stream can be cut between any two bytes. What was received whole until then is kept, as `zfs receive -s` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from rocks.devices.zfs.facts import TokenFact
+from rocks.devices.zfs.fake.contents import Partial
+from rocks.errors import StateError
+
+_MAGIC = b"FAKESEND"
+_LENGTH = struct.Struct(">I")
+_RECORD = struct.Struct(">QI")
+_END = 2**64 - 1
+
+
+class Header(NamedTuple):
+    """What a stream is: from which snapshot to which, of a volume of which shape, and which record comes first."""
+
+    to_guid: str
+    to_name: str
+    from_guid: Optional[str]
+    size_bytes: int
+    block_bytes: int
+    first_record: int
+
+
+Record = Tuple[int, Optional[bytes]]
+
+
+def encode_stream(header: Header, records: List[Record]) -> bytes:
+    """A stream with all these records, less those before `first_record`."""
+    words = json.dumps(header).encode()
+    parts = [_MAGIC, _LENGTH.pack(len(words)), words]
+    for number, data in records[header.first_record :]:
+        parts += [_RECORD.pack(number, len(data or b"")), data or b""]
+    digest = hashlib.blake2b(b"".join(parts), digest_size=16).digest()
+    return b"".join([*parts, _RECORD.pack(_END, len(digest)), digest])
+
+
+class Decoder:
+    """Takes a stream in pieces; gives its header, its records as they become whole, and whether its end has come."""
+
+    def __init__(self) -> None:
+        self.header: Optional[Header] = None
+        self.is_complete = False
+        self._pending = b""
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """The records that `data` completes. ValueError when it is no stream, or a damaged one."""
+        self._pending += data
+        if self.header is None and not self._take_header():
+            return
+        while len(self._pending) >= _RECORD.size:
+            number, length = _RECORD.unpack_from(self._pending)
+            end = _RECORD.size + length
+            if len(self._pending) < end:
+                return
+            body = self._pending[_RECORD.size : end]
+            if number == _END:
+                if body != self._digest.digest():
+                    raise ValueError("checksum mismatch")
+                self.is_complete = True
+                return
+            self._take(end)
+            yield number, body or None
+
+    def _take_header(self) -> bool:
+        start = len(_MAGIC) + _LENGTH.size
+        if len(self._pending) < start:
+            return False
+        if not self._pending.startswith(_MAGIC):
+            raise ValueError("invalid stream (bad magic number)")
+        end = start + int(_LENGTH.unpack_from(self._pending, len(_MAGIC))[0])
+        if len(self._pending) < end:
+            return False
+        self.header = Header(*json.loads(self._pending[start:end]))
+        self._take(end)
+        return True
+
+    def _take(self, length: int) -> None:
+        self._digest.update(self._pending[:length])
+        self._pending = self._pending[length:]
+
+
+def encode_token(partial: Partial) -> str:
+    """The resume token of what was received."""
+    fields: Dict[str, object] = {
+        "to_guid": partial.to_guid,
+        "from_guid": partial.from_guid,
+        "to_name": partial.to_name,
+        "bytes": partial.bytes_done,
+        "records": partial.records_done,
+    }
+    return "1-" + json.dumps(fields).encode().hex()
+
+
+def decode_token(token: str) -> Tuple[TokenFact, int]:
+    """What a token stands for, and the first record to send. StateError when it is not sound."""
+    try:
+        fields = json.loads(bytes.fromhex(token[2:]))
+        fact = TokenFact(fields["to_guid"], fields["from_guid"], fields["to_name"], fields["bytes"])
+        return fact, int(fields["records"])
+    except (ValueError, KeyError, TypeError):
+        raise StateError(
+            "the resume token is not sound: resume token is corrupt; forget what was received, and send anew"
+        ) from None
+
+
+class CutStream(io.BytesIO):
+    """A stream of which only the first bytes come, as when its sender is killed."""
+
+    def __init__(self, data: bytes, cut_after_bytes: Optional[int]) -> None:
+        self.is_cut = cut_after_bytes is not None and cut_after_bytes < len(data)
+        super().__init__(data[:cut_after_bytes])

@@ -1,0 +1,239 @@
+"""The one door to ZFS: pools, volumes and their past, and streams of them, by the programs `zfs` and `zpool`.
+
+`fake/` is the twin. What each promises stands in `driver.py`. Everything is decided from what was read
+(`pool_volumes.py`, `pool_snapshots.py`, `pool_streams.py`, by the rules of `pool_rules.py`); here are the arguments.
+Neither `-R` nor `-F` stands in any of them: nothing is destroyed because something else is.
+"""
+
+from __future__ import annotations
+
+from typing import List, Mapping, Optional, Tuple
+
+from rocks.clock import Deadline
+from rocks.devices.zfs import block_devices as pool_devices
+from rocks.devices.zfs.driver import Transfer
+from rocks.devices.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
+from rocks.devices.zfs.listing import (
+    HISTORY_COLUMNS,
+    VALUE_COLUMNS,
+    held_names,
+    own_properties,
+    parse_estimate,
+    parse_history,
+    parse_holds,
+    parse_token,
+    parse_values,
+    parse_volumes,
+    volume_of,
+)
+from rocks.devices.zfs.processes import receive_process, send_process
+from rocks.devices.zfs.snapshots import SnapshotOperations
+from rocks.devices.zfs.streams import StreamOperations
+from rocks.devices.zfs.tool import (
+    LONG_SECONDS,
+    one_line,
+    pool_of,
+    zfs,
+    zfs_if_there,
+    zfs_when_free,
+    zfs_words,
+    zpool_health,
+    zpool_sync,
+)
+from rocks.devices.zfs.volumes import VolumeOperations
+from rocks.errors import BusyError, StateError, ToolError
+
+_SEND_FLAGS = ("-L", "-c", "-e")  # large blocks, blocks as they are compressed, embedded ones: least bytes
+_LOG_HEADER_BYTES = 65536  # ample: two blocks of the pool's disks, of 16 KiB at most
+_MOST_LISTINGS = 5
+_EMPTY_STREAM_BYTES = 624  # a begin and an end record of 312 bytes
+_WHOLE_DISK = "volmode=dev"  # a guest's partitions are no business of the machine that carries them
+
+
+class ZfsVerbs:
+    """`PoolVerbs` by the programs."""
+
+    def read_pool(self, pool: str) -> PoolFact:
+        """As `PoolDriver.read_pool`."""
+        health = zpool_health(pool_of(pool))
+        values = zfs("get", "-Hp", "-o", "value", "used,available", pool).split()
+        return PoolFact(pool, int(values[0]) + int(values[1]), int(values[1]), health)
+
+    def read_volume(self, volume: str) -> Optional[VolumeFact]:
+        """As `PoolDriver.read_volume`."""
+        text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", volume)
+        values = parse_values(text or "").get(volume)
+        if values is None:
+            return None
+        if values.get("type") != "volume":
+            raise StateError(f"{volume} is a {values.get('type')}, not a volume; rename or destroy it")
+        return volume_of(volume, values)
+
+    def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
+        """As `PoolDriver.list_volumes`."""
+        text = zfs_if_there("get", "-Hp", "-r", "-t", "volume", "-o", VALUE_COLUMNS, "all", pool)
+        return parse_volumes(text or "")
+
+    def read_history(self, volume: str) -> History:
+        """As `PoolDriver.read_history`."""
+        for _ in range(_MOST_LISTINGS):
+            text = zfs_if_there(
+                "list", "-Hp", "-d", "1", "-t", "snapshot,bookmark", "-o", HISTORY_COLUMNS, volume
+            )
+            held = held_names(text or "")
+            holds = zfs_words("holds", "-H", *held) if held else None
+            if holds is None or holds.exit_status == 0:
+                return parse_history(text or "", parse_holds(holds.text if holds else ""))
+            # a held snapshot may have been released and destroyed just now: look again
+        raise ToolError(f"zfs holds of {volume} failed: {one_line(holds.error_text if holds else '')}")
+
+    def read_guid(self, name: str) -> Optional[str]:
+        """As `PoolVerbs.read_guid`."""
+        text = zfs_if_there("get", "-Hp", "-o", "value", "guid", name)
+        return None if text is None else text.strip()
+
+    def read_own(self, name: str) -> Mapping[str, str]:
+        """As `PoolVerbs.read_own`."""
+        text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", name)
+        return dict(own_properties(parse_values(text or "").get(name, {})))
+
+    def read_written(self, volume: str, snapshot_name: str) -> int:
+        """As `PoolVerbs.read_written`."""
+        written = int(zfs("get", "-Hp", "-o", "value", f"written@{snapshot_name}", volume))
+        if 0 < written <= _LOG_HEADER_BYTES and _is_stream_empty(volume, snapshot_name):
+            return 0
+        return written
+
+    def shows_snapshots(self, volume: str) -> bool:
+        """As `PoolVerbs.shows_snapshots`."""
+        return zfs("get", "-Hp", "-o", "value", "snapdev", volume).strip() == "visible"
+
+    def flush(self, volume: str) -> None:
+        """As `PoolVerbs.flush`."""
+        zpool_sync(pool_of(volume))
+
+    def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
+        """As `PoolVerbs.create`."""
+        words = ["create", "-s", "-o", f"volblocksize={block_bytes}", "-o", _WHOLE_DISK]
+        if reserve_bytes:
+            words += ["-o", f"refreservation={reserve_bytes}"]
+        zfs(*words, "-V", str(size_bytes), volume)
+
+    def clone(self, snapshot: str, volume: str) -> None:
+        """As `PoolVerbs.clone`."""
+        zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
+
+    def set_values(self, name: str, values: Mapping[str, str]) -> None:
+        """As `PoolVerbs.set_values`."""
+        zfs("set", *(f"{key}={value}" for key, value in values.items()), name)
+
+    def rename(self, volume: str, new_name: str) -> None:
+        """As `PoolVerbs.rename`."""
+        _make_file_system_above(new_name)
+        zfs("rename", volume, new_name)
+
+    def promote(self, volume: str) -> None:
+        """As `PoolVerbs.promote`."""
+        zfs("promote", volume)
+
+    def rollback(self, snapshot: str) -> None:
+        """As `PoolVerbs.rollback`."""
+        zfs_when_free("rollback", snapshot)
+
+    def refuse_if_open(self, volume: str) -> None:
+        """As `PoolVerbs.refuse_if_open`."""
+        pool_devices.refuse_if_open(volume)
+
+    def destroy(self, name: str) -> None:
+        """As `PoolVerbs.destroy`."""
+        zfs_when_free("destroy", name)
+
+    def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
+        """As `PoolVerbs.snapshot`."""
+        options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
+        zfs("snapshot", *options, snapshot)
+
+    def hold(self, snapshot: str, tag: str) -> None:
+        """As `PoolVerbs.hold`."""
+        zfs("hold", tag, snapshot)
+
+    def release(self, snapshot: str, tag: str) -> None:
+        """As `PoolVerbs.release`."""
+        zfs("release", tag, snapshot)
+
+    def bookmark(self, snapshot: str, bookmark: str) -> None:
+        """As `PoolVerbs.bookmark`."""
+        zfs("bookmark", snapshot, bookmark)
+
+    def decode_token(self, token: str) -> TokenFact:
+        """As `PoolVerbs.decode_token`."""
+        finished = zfs_words("send", "-n", "-v", "-t", token)
+        return parse_token(f"{finished.text}\n{finished.error_text}", one_line(finished.error_text))
+
+    def estimate(self, wanted: SendSpec) -> int:
+        """As `PoolVerbs.estimate`."""
+        finished = zfs_words("send", "-n", "-P", *_send_words(wanted))
+        if finished.exit_status != 0:
+            raise ToolError(f"zfs send -n of {wanted.volume} failed: {one_line(finished.error_text)}")
+        return parse_estimate(f"{finished.text}\n{finished.error_text}")
+
+    def send(self, wanted: SendSpec) -> Transfer:
+        """As `PoolVerbs.send`."""
+        return send_process(("send", *_send_words(wanted)), f"{wanted.volume}@{wanted.to_name}")
+
+    def receive(self, wanted: ReceiveSpec) -> Transfer:
+        """As `PoolVerbs.receive`."""
+        _make_file_system_above(wanted.volume)
+        words = ["receive", "-u"]
+        if wanted.resumable:
+            words.append("-s")
+        if wanted.origin is not None and not wanted.is_resumed:
+            words += ["-o", f"origin={wanted.origin}"]
+        return receive_process((*words, "-o", _WHOLE_DISK, wanted.volume), wanted.volume)
+
+    def abort_receive(self, volume: str) -> None:
+        """As `PoolVerbs.abort_receive`."""
+        zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
+
+    def wait_for_device(self, name: str, deadline: Deadline) -> str:
+        """As `PoolVerbs.wait_for_device`."""
+        return pool_devices.wait_for_device(name, deadline)
+
+
+class Pools(VolumeOperations, SnapshotOperations, StreamOperations):
+    """The pools of this machine; needs root. It keeps nothing between calls, and any thread may use it."""
+
+    def __init__(self) -> None:
+        super().__init__(ZfsVerbs())
+
+
+def _send_words(wanted: SendSpec) -> List[str]:
+    if wanted.resume_token is not None:
+        return ["-t", wanted.resume_token]
+    words = list(_SEND_FLAGS)
+    if wanted.from_bookmark is not None:
+        words += ["-i", f"{wanted.volume}#{wanted.from_bookmark}"]
+    elif wanted.from_snapshot is not None:
+        start = wanted.from_snapshot
+        words += ["-i", start if "@" in start else f"{wanted.volume}@{start}"]
+    return [*words, f"{wanted.volume}@{wanted.to_name}"]
+
+
+def _make_file_system_above(volume: str) -> None:
+    above = volume.rpartition("/")[0]
+    if "/" in above:
+        zfs("create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", above)
+
+
+def _is_stream_empty(volume: str, snapshot_name: str) -> bool:
+    """Whether nothing differs from the snapshot, although a few KiB count as written.
+
+    A rollback leaves a new header of the intent log behind when there was one (OpenZFS 2.1: 8192 bytes). ZFS itself
+    does not take that for a change. A volume can be sent as it is while nobody has its device open.
+    """
+    words = ("send", *_SEND_FLAGS, "-i", f"{volume}@{snapshot_name}", volume)
+    try:
+        pool_devices.refuse_if_open(volume)
+        return len(zfs_when_free(*words)) == _EMPTY_STREAM_BYTES
+    except BusyError:
+        return False

@@ -1,0 +1,171 @@
+"""Volumes made, grown, renamed and destroyed: compare what is with what is wanted, then one verb at most."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Optional, Sequence, Tuple
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.zfs.names import check_properties, check_size, check_snapshot, check_volume
+from rocks.devices.zfs.reading import PoolReading
+from rocks.devices.zfs.rules import DOOMED, refuse_other_guid, refuse_volume_loss
+from rocks.errors import IncoherentError, RocksError, StateError
+
+_SNAPSHOT_DEVICES = "snapdev"
+
+
+def settle(act: Callable[[], None], is_so: Callable[[], bool]) -> Change:
+    """Do it; when that fails because somebody else has just done it, it is so all the same."""
+    try:
+        act()
+    except RocksError:
+        if is_so():
+            return UNCHANGED
+        raise
+    return CHANGED
+
+
+class VolumeOperations(PoolReading):
+    """The part of `PoolDriver` about volumes, over the verbs."""
+
+    def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
+        """As `PoolDriver.ensure_volume`."""
+        check_volume(volume)
+        check_size(volume, size_bytes, block_bytes)
+
+        def is_so() -> bool:
+            fact = self._verbs.read_volume(volume)
+            if fact is not None and (fact.size_bytes, fact.block_bytes) != (size_bytes, block_bytes):
+                raise IncoherentError(
+                    f"{volume} exists with {fact.size_bytes} bytes in blocks of {fact.block_bytes}, "
+                    f"not {size_bytes} in blocks of {block_bytes}"
+                )
+            return fact is not None
+
+        if is_so():
+            return UNCHANGED
+        return settle(lambda: self._verbs.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
+
+    def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
+        """As `PoolDriver.ensure_clone`."""
+        check_volume(volume)
+        check_snapshot(origin_snapshot)
+
+        def is_so() -> bool:
+            fact = self._verbs.read_volume(volume)
+            if fact is not None and fact.origin != origin_snapshot:
+                raise IncoherentError(f"{volume} exists, and is no clone of {origin_snapshot}")
+            return fact is not None
+
+        found = self._verbs.read_guid(origin_snapshot)
+        if found is not None:
+            refuse_other_guid(origin_snapshot, found, origin_guid)
+        if is_so():
+            return UNCHANGED
+        if found is None:
+            raise StateError(
+                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
+            )
+        return settle(lambda: self._verbs.clone(origin_snapshot, volume), is_so)
+
+    def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
+        """As `PoolDriver.ensure_size`."""
+        fact = self._known(volume, guid)
+        if fact.size_bytes == size_bytes:
+            return UNCHANGED
+        check_size(volume, size_bytes, fact.block_bytes)
+        if fact.size_bytes > size_bytes:
+            raise StateError(f"{volume} has {fact.size_bytes} bytes and is not made smaller, to {size_bytes}")
+        return self._set(volume, {"volsize": str(size_bytes)})
+
+    def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
+        """As `PoolDriver.ensure_reserved`."""
+        if self._known(volume, guid).reserved_bytes == reserve_bytes:
+            return UNCHANGED
+        return self._set(volume, {"refreservation": str(reserve_bytes) if reserve_bytes else "none"})
+
+    def ensure_properties(self, volume: str, guid: str, properties: Mapping[str, str]) -> Change:
+        """As `PoolDriver.ensure_properties`."""
+        check_properties(properties)
+        existing = dict(self._known(volume, guid).properties)
+        changed = {key: value for key, value in properties.items() if existing.get(key) != value}
+        return self._set(volume, changed) if changed else UNCHANGED
+
+    def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_snapshots_visible`."""
+        self._known(volume, guid)
+        return UNCHANGED if self._verbs.shows_snapshots(volume) else self._show(volume, "visible")
+
+    def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_snapshots_hidden`."""
+        self._known(volume, guid)
+        return self._show(volume, "hidden") if self._verbs.shows_snapshots(volume) else UNCHANGED
+
+    def ensure_synchronous(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_synchronous`."""
+        return (
+            UNCHANGED if self._known(volume, guid).is_synchronous else self._set(volume, {"sync": "always"})
+        )
+
+    def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
+        """As `PoolDriver.ensure_renamed`."""
+        check_volume(volume)
+        check_volume(new_name)
+        if volume.split("/")[0] != new_name.split("/")[0]:
+            raise StateError(f"{volume} cannot be renamed to {new_name}, which is in another pool")
+
+        def is_so() -> bool:
+            there = self._verbs.read_volume(new_name)
+            if there is not None:
+                refuse_other_guid(new_name, there.guid, guid)
+            return there is not None
+
+        if is_so():
+            return UNCHANGED
+        self._known(volume, guid)
+        return settle(lambda: self._verbs.rename(volume, new_name), is_so)
+
+    def ensure_promoted(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_promoted`."""
+
+        def is_so() -> bool:
+            return self._known(volume, guid).origin is None
+
+        return UNCHANGED if is_so() else settle(lambda: self._verbs.promote(volume), is_so)
+
+    def ensure_volume_gone(
+        self,
+        volume: str,
+        guid: str,
+        with_snapshots: Sequence[Tuple[str, str]] = (),
+        may_lose_bytes: Optional[int] = 0,
+    ) -> Change:
+        """As `PoolDriver.ensure_volume_gone`.
+
+        ZFS destroys snapshots and volume one after the other. Were we killed in between, what the volume holds would
+        look unsaved; so it is marked before.
+        """
+        check_volume(volume)
+
+        def is_so() -> bool:
+            return self._verbs.read_volume(volume) is None
+
+        if is_so():
+            return UNCHANGED
+        self._verbs.flush(volume)
+        fact = self._known(volume, guid)
+        history = self._verbs.read_history(volume)
+        fact = self._exactly_written(fact, history)
+        refuse_volume_loss(fact, history, with_snapshots, may_lose_bytes)
+        self._verbs.refuse_if_open(volume)
+        if history.newest is not None:
+            self._verbs.set_values(volume, {DOOMED: history.newest.guid})
+            names = ",".join(snapshot.name for snapshot in history.snapshots)
+            self._verbs.destroy(f"{volume}@{names}")
+        return settle(lambda: self._verbs.destroy(volume), is_so)
+
+    def _set(self, volume: str, values: Mapping[str, str]) -> Change:
+        self._verbs.set_values(volume, values)
+        return CHANGED
+
+    def _show(self, volume: str, how: str) -> Change:
+        return self._set(volume, {_SNAPSHOT_DEVICES: how})
