@@ -86,7 +86,7 @@ def lab(running_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def _thaw(running: Lab) -> None:
-    """Machines that a test left frozen, or cut off, shall be able to tell what they know."""
+    """Machines that a test left frozen, or cut off, must be able to report their state."""
     for machine in running.machines.values():
         machine.mend()
         try:

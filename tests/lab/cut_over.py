@@ -84,7 +84,7 @@ sleep 1
 
 
 def run_cut_over(machine: LabMachine, in_right_order: bool) -> dict[str, dict[str, Any]]:
-    """The whole story under a writer; returns what the writer said: event → its last report."""
+    """A cut-over under a writer; returns event → the writer's last report."""
     machine.shell(_PREPARE, 120)
     machine.start_program("writer", [_WRITER, "/dev/mapper/disk", "/dev/zvol/vmpool/local"])
     machine.wait_for(["cat", _LOG], '"loaded"', 60)

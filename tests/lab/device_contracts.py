@@ -17,7 +17,7 @@ _PLACE = "/root/contracts"
 _DEADLINE_SECONDS = 600.0
 
 
-def run_contract(machine: Remote, name: str, words: Sequence[str] = ()) -> Finished:
+def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> Finished:
     """Run one file of the contracts on the machine, on its real devices; returns what pytest printed."""
     machine.run(["rm", "-rf", _PLACE])
     machine.write_file(f"{_PLACE}.tar", _archive())
@@ -29,7 +29,9 @@ def run_contract(machine: Remote, name: str, words: Sequence[str] = ()) -> Finis
         f"PYTHONPATH={_PLACE}/src:{_PLACE}",
     ]
     pytest = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--rootdir={_PLACE}", "-ra"]
-    return machine.run_any([*environment, *pytest, *words, f"{_PLACE}/{CONTRACTS}/{name}"], _DEADLINE_SECONDS)
+    return machine.run_any(
+        [*environment, *pytest, *arguments, f"{_PLACE}/{CONTRACTS}/{name}"], _DEADLINE_SECONDS
+    )
 
 
 def _archive() -> bytes:

@@ -20,19 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MARKS = Path("/var/lib/dying-daemon")
+MARKERS = Path("/var/lib/dying-daemon")
 _ARCHIVE = "/opt/rocks/lib/rocks-imgstorage.pyz"
 
 
-_wanted = re.compile("")
+_pattern = re.compile("")
 
 
 def die_once(step: str) -> None:
-    """End here, if it is wanted and was not done at this step before; a step without a name is none."""
-    if not step or not _wanted.search(step):
+    """End here, if the pattern matches the step and this was not done before; no name: no step."""
+    if not step or not _pattern.search(step):
         return
     try:
-        (MARKS / step).touch(exist_ok=False)
+        (MARKERS / step).touch(exist_ok=False)
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
@@ -43,10 +43,10 @@ def dying_at(name_of: Callable[..., str], place: Any, function: str) -> None:
     whole = getattr(place, function)
 
     @functools.wraps(whole)
-    def dying(*words: Any, **named: Any) -> Any:
-        step = name_of(*words, **named)
+    def dying(*arguments: Any, **named: Any) -> Any:
+        step = name_of(*arguments, **named)
         die_once(step and f"{step} before")
-        result = whole(*words, **named)
+        result = whole(*arguments, **named)
         die_once(step and f"{step} after")
         return result
 
@@ -58,14 +58,14 @@ def dying_in_stream(place: Any, function: str) -> None:
     whole = getattr(place, function)
 
     @functools.wraps(whole)
-    def dying(*words: Any) -> Any:
-        count = words[-1]
+    def dying(*arguments: Any) -> Any:
+        count = arguments[-1]
 
         def counted(part_bytes: int, total_bytes: int) -> None:
             count(part_bytes, total_bytes)
             die_once(f"in {function}")
 
-        return whole(*words[:-1], counted)
+        return whole(*arguments[:-1], counted)
 
     setattr(place, function, dying)
 
@@ -95,8 +95,7 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
     from rocks.imgstorage.host_daemon import engine
-    from rocks.imgstorage.perform import host_handlers as host_deeds
-    from rocks.imgstorage.perform import transfers
+    from rocks.imgstorage.perform import host_handlers, transfers
     from rocks.imgstorage.store import host as store
 
     dying_at(
@@ -104,11 +103,11 @@ def arm_host() -> None:
         engine.HostEngine,
         "_do",
     )
-    # the deeds of a rebuild are done by no request
+    # no request leads to the effects of a rebuild
     engine.HostEngine._rebuild = _rebuilding(engine.HostEngine._rebuild)  # type: ignore[method-assign]
-    dying_at(_rebuilt_name, host_deeds.HostHandlers, "do")
+    dying_at(_rebuilt_name, host_handlers.HostHandlers, "do")
     for name in ("begin", "answer"):
-        dying_at(lambda *words, name=name: f"request-{name}", store.HostStore, name)
+        dying_at(lambda *arguments, name=name: f"request-{name}", store.HostStore, name)
     dying_in_stream(transfers, "receive_all")
     dying_in_stream(transfers, "send_all")
 
@@ -125,7 +124,7 @@ def arm_nas() -> None:
     )
     dying_at(_record_name, engine.Engine, "_record")
     dying_at(lambda self, image, work, effect: f"ask-{work.step}", service.NasService, "_ask_host")
-    dying_at(lambda *words: "operation-answer", store.NasStore, "answer")
+    dying_at(lambda *arguments: "operation-answer", store.NasStore, "answer")
     dying_in_stream(transfers, "receive_all")
     dying_in_stream(transfers, "send_all")
 
@@ -136,11 +135,11 @@ def _record_name(self: Any, image: Any, event: Any, decision: Any) -> str:
     return f"record-{type(event).__name__}-{image.state}-{'gone' if new is None else new.state}-{step}"
 
 
-def main(role: str, steps: str) -> int:
+def main(role: str, moments: str) -> int:
     """Run the daemon of that role, to die at those steps."""
-    global _wanted
-    _wanted = re.compile(steps)
-    MARKS.mkdir(parents=True, exist_ok=True)
+    global _pattern
+    _pattern = re.compile(moments)
+    MARKERS.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, _ARCHIVE)
     if role == "nas":
         from rocks.imgstorage.nas_daemon.__main__ import main as run

@@ -20,7 +20,7 @@ OTHER_PEER_IP, OTHER_NEIGHBOUR_IP = "10.8.1.1", "10.8.1.5"
 
 UNTAGGED_PEER_IP = "10.8.2.1"
 TAGGED_IP, TWICE_TAGGED_IP = "10.8.1.3", "10.8.1.4"
-"""The guest's own, in frames that it tags: the trunk tells them apart by these."""
+"""The guest's own, in frames that it tags: these identify them on the trunk."""
 
 OTHER_VLAN = 200
 _OUTER_VLAN = 300

@@ -1,4 +1,4 @@
-"""Carried to a host of the lab: sends frames as a guest, and tells which devices frames came to.
+"""Runs on a host of the lab: sends frames as a guest, and reports which devices received frames.
 
     guest_frames.py send MACVTAP-OR-TAP < lines of hexadecimal frames
     guest_frames.py listen SECONDS FILE        one line `DEVICE HEXADECIMAL-FRAME` for each frame that carries a mark
@@ -29,10 +29,10 @@ _READY = "listening"
 def borrow_tap(device: str) -> int:
     """A descriptor of the tap whose host's side is the device, borrowed from whichever QEMU has it."""
     number = (Path("/sys/class/net") / device / "ifindex").read_text().strip()
-    wanted = {f"/dev/tap{number}", "/dev/net/tun"}
+    paths = {f"/dev/tap{number}", "/dev/net/tun"}
     for place in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if str(place.readlink()) not in wanted or "qemu" not in (place.parents[1] / "comm").read_text():
+            if str(place.readlink()) not in paths or "qemu" not in (place.parents[1] / "comm").read_text():
                 continue
         except OSError:
             continue  # it has ended meanwhile

@@ -63,7 +63,7 @@ class ImageSite:
         """
         answer = self.site.rocks("list", "host", "storagemap", NAS, "json=yes")
         if answer.exit_status != 0:
-            return f"not told: {answer.error_text}"
+            return f"not reported: {answer.error_text}"
         rows = json.loads(answer.text or "[]")
         found = [row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME]
         if not found:

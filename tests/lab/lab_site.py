@@ -29,17 +29,17 @@ class LabSite:
         """Database, hosts, keys, cluster, disks; nothing is started."""
         sample_cluster.set_up(self.lab, self.frontend)
 
-    def rocks(self, *words: str) -> Finished:
+    def rocks(self, *arguments: str) -> Finished:
         """Run a command, whatever its exit status."""
-        return self.frontend.rocks(*words)
+        return self.frontend.rocks(*arguments)
 
-    def done(self, *words: str) -> str:
+    def done(self, *arguments: str) -> str:
         """Run a command that must succeed; returns its output."""
-        return self.frontend.done(*words)
+        return self.frontend.done(*arguments)
 
-    def ask(self, *words: str) -> list[dict[str, Any]]:
+    def ask(self, *arguments: str) -> list[dict[str, Any]]:
         """What a listing says."""
-        rows: list[dict[str, Any]] = json.loads(self.done(*words, "json=yes") or "[]")
+        rows: list[dict[str, Any]] = json.loads(self.done(*arguments, "json=yes") or "[]")
         return rows
 
     def status(self, guest: str, attempts: int = _ATTEMPTS) -> str:
@@ -77,7 +77,7 @@ class LabSite:
             time.sleep(_POLL_SECONDS)
         return count
 
-    def carry_disk(self, guest: str, source: str, target: str) -> None:
+    def copy_disk(self, guest: str, source: str, target: str) -> None:
         """Carry a stopped guest's disk from one host to another, as the operator of a site without a NAS does."""
         path = sample_cluster.disk_of(guest)
         self.lab[target].write_file(path, self.lab[source].read_file(path), "600")

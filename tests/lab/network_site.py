@@ -59,7 +59,7 @@ def set_up(site: LabSite) -> None:
     """The second cluster, the public network, disks; one compute starts with its host. Nothing is started."""
     for host in HOSTS:
         make_public_device(site.lab[host])
-    for words in (
+    for arguments in (
         "set attr vm_vlan_pool 200-201",
         "add host interface vmh1 pub0 subnet=public",
         "set host interface options vmh1 pub0 macvtap",
@@ -72,7 +72,7 @@ def set_up(site: LabSite) -> None:
         "set host boot vc2 action=os",
         f"set host attr {AUTOSTARTED} kvm_autostart true",
     ):
-        site.done(*(word.replace(",", " ") for word in words.split(" ")))
+        site.done(*(word.replace(",", " ") for word in arguments.split(" ")))
 
     def prepare(machine: LabMachine) -> None:
         for guest in (name for name, host in PLACES.items() if host == machine.name):
@@ -106,9 +106,9 @@ def ports(site: LabSite, *guests: str) -> list[Port]:
 
 def rows(site: LabSite, *guests: str) -> dict[str, dict[str, Any]]:
     """Guest and interface → its row. A listing waits 5 s for a host, which emulated ones may need; it is repeated."""
-    words = ("list", "host", "vm", "network", *guests, "json=yes")
-    answer = next((a for a in (site.rocks(*words) for _ in range(_ATTEMPTS)) if a.exit_status == 0), None)
-    assert answer is not None, f"hosts do not answer `rocks {' '.join(words)}`"
+    arguments = ("list", "host", "vm", "network", *guests, "json=yes")
+    answer = next((a for a in (site.rocks(*arguments) for _ in range(_ATTEMPTS)) if a.exit_status == 0), None)
+    assert answer is not None, f"hosts do not answer `rocks {' '.join(arguments)}`"
     return {f"{vm['vm-host']}.{one['iface']}": one for vm in json.loads(answer.text) for one in vm["network"]}
 
 
@@ -171,9 +171,9 @@ class Exchange:
         self._notes = self._capture = ""
 
     def begin(self, number: int) -> None:
-        """Start to listen; `number` tells several exchanges of a test apart."""
+        """Start to listen; `number` distinguishes several exchanges of a test."""
 
-        self._notes, self._capture = f"/root/heard{number}", f"/root/trunk{number}.pcap"
+        self._notes, self._capture = f"/root/received{number}", f"/root/trunk{number}.pcap"
 
         def start(machine: LabMachine) -> None:
             machine.start_program(f"listen{number}", ["python3", _TOOL, "listen", "600", self._notes])
@@ -191,7 +191,7 @@ class Exchange:
         machine.write_file("/root/frames", lines.encode())
         machine.shell(f"python3 {_TOOL} send {port.device} </root/frames", 60)
 
-    def heard(self) -> Audiences:
+    def received(self) -> Audiences:
         """What came to which devices."""
         time.sleep(1)
         found: Audiences = {}
@@ -220,11 +220,11 @@ def expected_audience(sender: Port, everybody: Sequence[Port]) -> set[tuple[str,
 
 
 def guests_among(
-    heard: Mapping[str, set[tuple[str, str]]], everybody: Sequence[Port]
+    received: Mapping[str, set[tuple[str, str]]], everybody: Sequence[Port]
 ) -> dict[str, set[tuple[str, str]]]:
     """What came to guests, without the hosts' own devices on the way."""
     devices = {(port.host, port.device) for port in everybody}
-    return {mark: places & devices for mark, places in heard.items() if places & devices}
+    return {mark: places & devices for mark, places in received.items() if places & devices}
 
 
 def _from(mac: str, frame: bytes) -> bytes:

@@ -30,7 +30,7 @@ zfs snapshot $pool/remote@base
 COPY = "zfs send -cL vmpool/remote@base | zfs receive -u vmpool/local; udevadm settle; sleep 1\n"
 
 
-def trunk_sources(machine: LabMachine) -> None:
+def copy_sources(machine: LabMachine) -> None:
     """Our modules and the program, onto the machine."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
@@ -38,25 +38,25 @@ def trunk_sources(machine: LabMachine) -> None:
             archive.add(path, str(path.relative_to(_SOURCES)))
     machine.write_file(f"{_PLACE}.tar", target.getvalue())
     machine.shell(f"mkdir -p {_PLACE}\ntar -xf {_PLACE}.tar -C {_PLACE}\n", 60)
-    machine.write_file(f"{_PLACE}/steps.py", (_HERE / "cut_over_steps.py").read_bytes())
+    machine.write_file(f"{_PLACE}/steps.py", (_HERE / "cut_over_sequence.py").read_bytes())
 
 
 def do(machine: LabMachine, step: str) -> list[dict[str, Any]]:
-    """One step; what it told."""
-    told = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 240)
-    return [json.loads(line) for line in told.text.splitlines()]
+    """Run one step; returns its reports."""
+    reported = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 240)
+    return [json.loads(line) for line in reported.text.splitlines()]
 
 
 def cut_over(machine: LabMachine) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """The whole story under a writer: what the writer said, event → its last report; step → its stall in seconds."""
+    """A cut-over under a writer: event → the writer's last report; step → its stall in seconds."""
     machine.shell(PREPARE, 120)
     do(machine, "begin")
     machine.start_program("writer", ["/root/model_writer", "/dev/mapper/disk", "/dev/zvol/vmpool/local"])
     machine.wait_for(["cat", LOG], '"loaded"', 60)
     machine.shell(COPY, 180)
-    told = [line for step in ("move", "merge", "end") for line in do(machine, step)]
+    stalls = [line for step in ("move", "merge", "end") for line in do(machine, step)]
     machine.run(["systemctl", "stop", "writer"], 60)
     lines = machine.read_file(LOG).decode().splitlines()
     reports = [json.loads(line) for line in lines if line.startswith("{")]
-    said = {str(report["event"]) + str(report.get("device", "")): report for report in reports}
-    return said, {line["step"]: line["stall"] for line in told}
+    reported = {str(report["event"]) + str(report.get("device", "")): report for report in reports}
+    return reported, {line["step"]: line["stall"] for line in stalls}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from lab.machines.lab import Lab
-from tests.lab.switches import cut_over, trunk_sources
+from tests.lab.switches import copy_sources, cut_over
 
 
 def test_nothing_is_lost_below_a_running_writer(lab: Lab) -> None:
-    """Origin moved, merge begun, merge ended: each is told, each is shorter than what makes a switch give up."""
+    """Origin moved, merge begun, merge ended: each is reported, and shorter than the limit of a switch."""
     machine = lab["vmh1"]
-    trunk_sources(machine)
+    copy_sources(machine)
     machine.copy_in(lab.model_writer, "/root/model_writer", "755")
-    said, stalls = cut_over(machine)
-    print(said["result"], stalls)
-    assert said["result"]["writes"] > 0
-    assert (said["result"]["mismatches"], said["result"]["errors"]) == (0, 0)
-    assert said["final/dev/zvol/vmpool/local"]["mismatches"] == 0
+    reported, stalls = cut_over(machine)
+    print(reported["result"], stalls)
+    assert reported["result"]["writes"] > 0
+    assert (reported["result"]["mismatches"], reported["result"]["errors"]) == (0, 0)
+    assert reported["final/dev/zvol/vmpool/local"]["mismatches"] == 0
     assert set(stalls) == {"move", "merge", "end"}
     assert 0 < max(stalls.values()) < 0.5
     assert "suspended" not in machine.run(["dmsetup", "info", "disk"]).text.lower()

@@ -1,4 +1,4 @@
-"""An image's whole life on real devices: from the NAS to a host while its guest runs, home, and to the other host.
+"""An image's whole life on real devices: from the NAS to a host while its guest runs, back, and to the other host.
 
 The guest counts on its disk and on its console; its disk is judged bit for bit at each step.
 """
@@ -20,7 +20,7 @@ def images(site: LabSite) -> ImageSite:
 
 
 def test_image_goes_to_its_host_and_comes_home(images: ImageSite) -> None:
-    """Boots from the NAS, becomes local while it counts, does without the NAS, comes home, counts on elsewhere."""
+    """Boots from the NAS, becomes local while it counts, does without the NAS, is written back, counts on elsewhere."""
     site = images.site
     site.done("start", "host", "vm", GUEST)
     booted = site.wait_for_count("vmh1", GUEST, beyond=0)

@@ -35,20 +35,20 @@ def lab_folder() -> str:
 
 def test_model_writer_passes_a_right_cut_over(host: LabMachine) -> None:
     """Origin moved first, merge over the same exceptions: every read is as written, on the device and on the copy."""
-    said = run_cut_over(host, in_right_order=True)
-    assert said["result"]["mismatches"] == 0, said
-    assert said["result"]["errors"] == 0, said
-    assert said["result"]["writes"] > 100, said
-    assert 0 < said["result"]["longest_write"] < 60, said
+    reported = run_cut_over(host, in_right_order=True)
+    assert reported["result"]["mismatches"] == 0, reported
+    assert reported["result"]["errors"] == 0, reported
+    assert reported["result"]["writes"] > 100, reported
+    assert 0 < reported["result"]["longest_write"] < 60, reported
     for device in ("/dev/mapper/disk", "/dev/zvol/vmpool/local"):
-        assert said["final" + device]["mismatches"] == 0, said
+        assert reported["final" + device]["mismatches"] == 0, reported
 
 
 def test_model_writer_fails_a_cut_over_in_the_wrong_order(host: LabMachine) -> None:
     """The merge loaded before the writer was stopped loses blocks, and no kernel says so: the writer does."""
-    said = run_cut_over(host, in_right_order=False)
-    assert said["final/dev/mapper/disk"]["mismatches"] > 0, said
-    assert said["final/dev/zvol/vmpool/local"]["mismatches"] > 0, said
+    reported = run_cut_over(host, in_right_order=False)
+    assert reported["final/dev/mapper/disk"]["mismatches"] > 0, reported
+    assert reported["final/dev/zvol/vmpool/local"]["mismatches"] > 0, reported
 
 
 def test_reading_guest_reads_before_it_is_ready(host: LabMachine, lab: Lab) -> None:
@@ -68,10 +68,10 @@ def test_reading_guest_reads_before_it_is_ready(host: LabMachine, lab: Lab) -> N
     ]
     drive = ["-drive", f"file={disk},format=raw,if=virtio,cache=none", "-serial", f"file:{serial}"]
     host.start_program("reading", [*qemu, *drive])
-    said = host.wait_for(["cat", serial], "beat 00000404", 120).split()
+    reported = host.wait_for(["cat", serial], "beat 00000404", 120).split()
     host.run(["systemctl", "kill", "--signal=KILL", "reading"])
-    assert said[:4] == ["ready", "00000400", "beat", "00000401"]
-    assert "error" not in said
+    assert reported[:4] == ["ready", "00000400", "beat", "00000401"]
+    assert "error" not in reported
 
 
 def test_counting_guest_and_verifier(host: LabMachine) -> None:

@@ -40,9 +40,9 @@ def _exchange_all(site: LabSite, everybody: list[Port], number: int) -> None:
     exchange.begin(number)
     for port in everybody:
         exchange.send(port, [*allowed(port).values(), *forbidden(port).values()])
-    heard = network_site.guests_among(exchange.heard(), everybody)
+    received = network_site.guests_among(exchange.received(), everybody)
     expected = {mark: expected_audience(port, everybody) for port in everybody for mark in allowed(port)}
-    assert heard == {mark: audience for mark, audience in expected.items() if audience}
+    assert received == {mark: audience for mark, audience in expected.items() if audience}
     vlans = {mark: {port.vlan} for port in everybody for mark in allowed(port)}
     assert exchange.captured() == vlans
     rows = network_site.rows(site, *sorted({port.vm for port in everybody}))
@@ -51,15 +51,15 @@ def _exchange_all(site: LabSite, everybody: list[Port], number: int) -> None:
         times = number if port.host == "vmh1" else 1
         assert rows[port.name]["dropped"] == times * len(forbidden(port)), rows[port.name]
         assert {f"tagged={4 * times}", f"mac={times}"} <= set(rows[port.name]["why"].split(","))
-    _print_table(everybody, heard)
+    _print_table(everybody, received)
 
 
-def _print_table(everybody: list[Port], heard: dict[str, set[tuple[str, str]]]) -> None:
+def _print_table(everybody: list[Port], received: dict[str, set[tuple[str, str]]]) -> None:
     """The isolation table: what each kind of frame reached."""
     names = {(port.host, port.device): port.name for port in everybody}
     for port in everybody:
         for mark in (*allowed(port), *forbidden(port)):
-            reached = sorted(names[place] for place in heard.get(mark, ()))
+            reached = sorted(names[place] for place in received.get(mark, ()))
             print(f"{mark:48} {', '.join(reached) or '-'}")
 
 
@@ -96,8 +96,8 @@ def _reboot(site: LabSite) -> None:
 
 def _last_one_takes_the_device_with_it(site: LabSite) -> None:
     host, device = site.lab["vmh2"], f"trunk0.{OTHER_VLAN}"
-    wanted = site.done("report", "host", "vlan", "vmh2")
-    assert "type vlan id 100" in wanted and "type vlan id 200" in wanted
+    vlans = site.done("report", "host", "vlan", "vmh2")
+    assert "type vlan id 100" in vlans and "type vlan id 200" in vlans
     host.shell(
         "ip link add link trunk0 name trunk0.300 type vlan id 300\nip link set trunk0.300 alias rocks:300 up"
     )

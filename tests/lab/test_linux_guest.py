@@ -24,5 +24,5 @@ def test_linux_guest_reports_its_name_and_the_mac_address_of_the_database(site: 
     mac = site.ask("list", "host", "interface", GUEST)[0]["interface"][0]["mac"]
     site.done("start", "host", "vm", GUEST)
     console = f"/var/log/libvirt/qemu/{GUEST}.console.log"
-    said = host.wait_for(["cat", console], "guest ready", 240)
-    assert f"guest ready: name={GUEST} mac={mac}" in said
+    reported = host.wait_for(["cat", console], "guest ready", 240)
+    assert f"guest ready: name={GUEST} mac={mac}" in reported

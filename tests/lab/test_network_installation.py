@@ -36,8 +36,8 @@ def test_compute_installs_itself_from_its_frontend_and_boots_from_its_disk(site:
     installer = second.wait_for(["cat", _console(COMPUTE)], "restarts the machine", 240)
     assert f"has written {_SYSTEM_BYTES} bytes to the disk" in installer
     assert site.wait_for_count("vmh2", COMPUTE, beyond=5, deadline_seconds=120) > 5
-    said = first.run(["cat", _console(CLUSTER)]).text
-    answers = [line for line in said.splitlines() if "init: frontend" in line and "serves" not in line]
+    reported = first.run(["cat", _console(CLUSTER)]).text
+    answers = [line for line in reported.splitlines() if "init: frontend" in line and "serves" not in line]
     assert [line.split()[2] for line in answers] == ["installs", "has", "lets"]
 
     before = site.count("vmh2", COMPUTE)

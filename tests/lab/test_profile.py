@@ -44,13 +44,15 @@ def test_profiles_make_the_machines_and_find_nothing_to_do_again(configured: Lab
 
     assert site.lab["vmh2"].run(["zpool", "list", "-H", "-o", "health", "vmpool"]).text.strip() == "ONLINE"
 
-    said: dict[str, str] = {}
+    reported: dict[str, str] = {}
 
     def again(machine: LabMachine) -> None:
-        said[machine.name] = run_profile(machine, site.frontend)
+        reported[machine.name] = run_profile(machine, site.frontend)
 
     together(again, site.lab.machines.values())
-    assert {name: _NOTHING in text for name, text in said.items()} == dict.fromkeys(said, True), said
+    assert {name: _NOTHING in text for name, text in reported.items()} == dict.fromkeys(reported, True), (
+        reported
+    )
 
     nas, host = site.lab["nas"], site.lab["vmh2"]
     port = ["bash", "-c", "exec 3<>/dev/tcp/10.9.0.10/7443"]

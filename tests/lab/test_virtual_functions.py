@@ -54,11 +54,11 @@ def test_a_guest_has_the_function_that_the_site_gave_it_and_no_more(site: LabSit
     _put_neighbours(host)
     _put_peer(peer)
     site.done("start", "host", "vm", GUEST)
-    said = host.wait_for(["cat", f"/var/log/libvirt/qemu/{GUEST}.console.log"], "nested end", 420)
+    reported = host.wait_for(["cat", f"/var/log/libvirt/qemu/{GUEST}.console.log"], "nested end", 420)
     frames = peer.run(["cat", _FRAMES]).text
-    print(said, *sorted({_without_numbers(line) for line in frames.splitlines()}), sep="\n")
-    assert f"nested device {mac} igbvf" in said
-    assert dict(_RESULT.findall(said)) == _ISOLATED
+    print(reported, *sorted({_without_numbers(line) for line in frames.splitlines()}), sep="\n")
+    assert f"nested device {mac} igbvf" in reported
+    assert dict(_RESULT.findall(reported)) == _ISOLATED
     assert CHANGED_MAC not in frames
     # QEMU 10.0.2 lets a forged source pass, although the function checks sources: docs/sriov.md says what that leaves.
     for sender in (mac, FORGED_MAC):
@@ -90,8 +90,8 @@ def _ask_for_function(site: LabSite) -> str:
     return mac
 
 
-def _refused(site: LabSite, *words: str) -> str:
-    refused = site.rocks(*words)
+def _refused(site: LabSite, *arguments: str) -> str:
+    refused = site.rocks(*arguments)
     assert refused.exit_status == 1, refused.text
     return refused.error_text
 
@@ -186,7 +186,7 @@ virsh --quiet start {GUEST}
 
 
 def _guest_that_died_leaves_nothing(site: LabSite, host: LabMachine) -> None:
-    """QEMU killed; the lease and the function stay the machine's until the host has said that it is gone."""
+    """QEMU killed; the lease and the VF stay the machine's until the host has confirmed that it is gone."""
     host.shell(f"kill -9 $(cat /run/libvirt/qemu/{GUEST}.pid)")
     assert _function(site)["vm"] == GUEST
     site.done("stop", "host", "vm", GUEST)

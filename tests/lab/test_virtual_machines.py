@@ -34,7 +34,7 @@ def test_stopped_guest_starts_on_the_other_host_and_counts_on(site: LabSite) -> 
     site.done("stop", "host", "vm", guest)
     stopped_at = site.count("vmh1", guest)
     assert site.domain_state("vmh1", guest) in ("shut off", "absent")
-    site.carry_disk(guest, "vmh1", "vmh2")
+    site.copy_disk(guest, "vmh1", "vmh2")
     site.done("set", "host", "vm", guest, "physnode=vmh2")
     site.done("start", "host", "vm", guest)
     assert site.wait_for_count("vmh2", guest, beyond=stopped_at) > stopped_at
@@ -92,8 +92,8 @@ def test_hosts_that_disagree_with_the_database(site: LabSite) -> None:
 
 def test_command_on_hosts_reports_each_host(site: LabSite) -> None:
     """`rocks run host` reaches both; a frozen one is `down` and does not keep the other's answer."""
-    said = site.done("run", "host", "vmh1", "vmh2", "collate=yes", "cat /etc/hostname; uname -r")
-    lines = said.splitlines()
+    reported = site.done("run", "host", "vmh1", "vmh2", "collate=yes", "cat /etc/hostname; uname -r")
+    lines = reported.splitlines()
     assert {"vmh1: vmh1", "vmh2: vmh2"} <= set(lines)
     assert len(lines) == 4
     site.lab["vmh1"].freeze()

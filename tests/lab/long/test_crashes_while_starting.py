@@ -14,7 +14,7 @@ GUEST = "vm-vc1-0"
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 5.0, 8.0])
 def test_start_is_repeated_after_a_crash_of_the_host(site: LabSite, seconds: float) -> None:
-    """Killed so many seconds after the command began; what the command said does not matter, only what comes of it."""
+    """Killed so many seconds after the command began; the output of the command does not matter, only its effect."""
     command = threading.Thread(target=site.rocks, args=("start", "host", "vm", GUEST))
     command.start()
     time.sleep(seconds)

@@ -29,8 +29,8 @@ def images(site: LabSite) -> ImageSite:
 
 
 def live(images: ImageSite, seconds: float, fault: Callable[[int], None], home: int = 0) -> int:
-    """A guest that counts beyond what is at home; so many seconds later, the fault, told the guest's last count. Then
-    the image becomes local, the guest counts on and ends, and the image is at home, whole: returns its count."""
+    """A guest counts beyond what is written back; some seconds later comes the fault, with the guest's last count. Then
+    the image becomes local, the guest counts on and ends, and the image is written back whole. Returns its count."""
     images.forget_copy("vmh1")
     images.site.done("start", "host", "vm", GUEST)
     images.site.wait_for_count("vmh1", GUEST, beyond=home)
@@ -46,7 +46,7 @@ def kill_daemon(machine: LabMachine) -> None:
 
 
 def finish(images: ImageSite, beyond: int) -> int:
-    """It becomes local, counts on, ends, and is at home whole; returns the count that is at home."""
+    """It becomes local, counts on, ends, and is written back whole. Returns the count on the NAS."""
     images.wait_until_local("vmh1", 240)
     images.site.wait_for_count("vmh1", GUEST, beyond=beyond)
     images.site.done("stop", "host", "vm", GUEST)

@@ -58,20 +58,20 @@ def have_die(machine: LabMachine, steps: str) -> None:
 
 
 def deaths(machine: LabMachine) -> set[str]:
-    """The steps at which it died; they are shown too."""
-    died = set(machine.shell(f"ls {dying_daemon.MARKS}", 60).splitlines())
+    """The steps at which it died; they are printed, too."""
+    died = set(machine.shell(f"ls {dying_daemon.MARKERS}", 60).splitlines())
     print(f"{machine.name} died {len(died)} times: {', '.join(sorted(died))}")
     return died
 
 
-def come_home(images: ImageSite) -> int:
-    """The guest ends; its image is at home, whole, and nothing is left. Returns the count."""
+def write_back(images: ImageSite) -> int:
+    """The guest ends; its image is written back whole, and nothing is left. Returns the count."""
     images.site.done("stop", "host", "vm", GUEST)
     reported = images.site.count("vmh1", GUEST)
     images.wait_for_state("unmapped", _DEADLINE_SECONDS)
-    home = images.count_at_home(reported)
+    written_back = images.count_at_home(reported)
     assert images.leftovers("vmh1") == []
-    return home
+    return written_back
 
 
 def start(images: ImageSite) -> None:
@@ -90,20 +90,20 @@ def live_wholly(images: ImageSite) -> None:
     images.wait_for_state("mapped", _DEADLINE_SECONDS)  # its device is so before a dying daemon can say it
     images.site.done("sync", "host", "storagemap", NAS, VOLUME)
     images.site.wait_for_count("vmh1", GUEST, booted + 8)
-    assert come_home(images) >= booted + 8
+    assert write_back(images) >= booted + 8
 
 
 def live_shortly(images: ImageSite) -> None:
     """Ended before it is copied; started at once from the copy that was kept; at last never copied (img_sync false)."""
     start(images)
     images.site.wait_for_count("vmh1", GUEST, 0, _DEADLINE_SECONDS)
-    home = come_home(images)
+    written_back = write_back(images)
     for sync in ("yes", "no"):
         images.site.done("set", "host", "attr", "vmh1", "img_sync", sync)
         start(images)
-        images.site.wait_for_count("vmh1", GUEST, home + 4, _DEADLINE_SECONDS)
-        before, home = home, come_home(images)
-        assert home > before
+        images.site.wait_for_count("vmh1", GUEST, written_back + 4, _DEADLINE_SECONDS)
+        before, written_back = written_back, write_back(images)
+        assert written_back > before
 
 
 @pytest.mark.parametrize(("name", "steps"), _WHOLE_LIFE)

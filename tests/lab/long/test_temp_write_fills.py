@@ -1,4 +1,4 @@
-"""A pool without room for what a guest writes while its image is copied: the guest is paused in time, and goes on."""
+"""A full pool while an image is copied: its guest is paused in time, and resumed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def note(images: ImageSite) -> str | None:
 
 
 def is_paused_to_stay(images: ImageSite) -> bool:
-    """A guest that writes fast is paused for some seconds at a time, before it must be for want of room."""
+    """A guest that writes fast is paused for some seconds at a time, before it must be for lack of free space."""
     for _ in range(_LOOKS):
         if images.site.domain_state("vmh1", GUEST) != "paused":
             return False
@@ -51,16 +51,16 @@ def is_paused_to_stay(images: ImageSite) -> bool:
 
 @pytest.mark.parametrize(("above_kept", "left_mb"), [(True, 12), (False, 16)])
 def test_guest_is_paused_before_its_temp_write_volume_is_full(
-    images: ImageSite, above_kept: bool, left_mb: int
+    images: ImageSite, above_reserve: bool, left_mb: int
 ) -> None:
     """Somebody fills the pool, to what is kept free and some more or beyond that, and the disk is written to until the
     daemon pauses the guest: device-mapper has lost nothing by then.
 
-    With room again the guest counts on, and its image becomes local and comes home whole.
+    With free space again the guest counts on, and its image becomes local and is written back whole.
     """
     site, host = images.site, images.site.lab["vmh1"]
     used, free = map(int, host.run(["zfs", "list", "-Hpo", "used,available", _POOL]).text.split())
-    left = left_mb * _MB + (kept_free_bytes(used + free) if above_kept else 0)
+    left = left_mb * _MB + (kept_free_bytes(used + free) if above_reserve else 0)
     site.done("start", "host", "vm", GUEST)
     site.wait_for_count("vmh1", GUEST, beyond=0)
     host.shell(

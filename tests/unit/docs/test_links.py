@@ -66,6 +66,6 @@ def test_a_decision_has_its_four_parts(page: str) -> None:
     assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == [
         "Context",
         "Choice",
-        "Refused",
+        "Rejected",
         "Consequences",
     ]

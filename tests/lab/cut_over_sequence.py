@@ -1,6 +1,6 @@
 """A cut-over by `rocks.devices.device_mapper.dm_devices`, step by step; carried to a lab machine and run there.
 
-    python3 cut_over_steps.py begin | move | merge | end | remove | kills
+    python3 cut_over_sequence.py begin | move | merge | end | remove | kills
 
 One JSON object a line: the step, and how long the disk stood still. Volumes: /dev/zvol/vmpool/{remote,local,cow}.
 """
@@ -30,7 +30,7 @@ _SWITCHER_SECONDS = 1.0
 
 
 def main(step: str) -> None:
-    """Do one step and tell its stall."""
+    """Run one step and report its stall."""
     length = int(Path("/sys/block", (_POOL / "remote").resolve().name, "size").read_text("ascii"))
     remote, local = (Linear(length, str(_POOL / name)) for name in ("remote", "local"))
     snapshot = Snapshot(length, f"/dev/mapper/{ORIGIN}", str(_POOL / "cow"))
@@ -40,12 +40,12 @@ def main(step: str) -> None:
         mappings.ensure(ORIGIN, remote)
         mappings.ensure(DISK, snapshot)
     elif step == "move":
-        tell(step, switched(mappings, ORIGIN, local, remote))
+        report(step, switched(mappings, ORIGIN, local, remote))
     elif step == "merge":
-        tell(step, switched(mappings, DISK, merge, snapshot))
+        report(step, switched(mappings, DISK, merge, snapshot))
     elif step == "end":
         wait_until_merged(mappings)
-        tell(step, switched(mappings, DISK, local, merge))
+        report(step, switched(mappings, DISK, local, merge))
         mappings.ensure_gone(ORIGIN, Deadline(20))
     elif step == "remove":
         mappings.ensure_gone(DISK, Deadline(20))
@@ -65,7 +65,7 @@ def switched(mappings: DmDevices, name: str, table: Table, live: Table) -> float
 
 
 def kill_moves(mappings: DmDevices, remote: Linear, local: Linear) -> None:
-    """Begin to move the origin, and kill whoever does it, some time later; tell what that left."""
+    """Begin to move the origin, and kill its process some time later; report the state after it."""
     for number in range(_KILLS):
         before = mappings.read(ORIGIN)
         tables = (local, remote) if mappings.is_live(ORIGIN, remote) else (remote, local)
@@ -77,11 +77,11 @@ def kill_moves(mappings: DmDevices, remote: Linear, local: Linear) -> None:
         time.sleep(_LONGEST_MOVE_SECONDS * number / _KILLS)
         os.kill(mover, signal.SIGKILL)
         os.waitpid(mover, 0)
-        time.sleep(_SWITCHER_SECONDS)  # a switcher that was told to go does what it was told
+        time.sleep(_SWITCHER_SECONDS)  # a switcher that got the order to go carries it out
         after = mappings.read(ORIGIN)
         assert before is not None and after is not None
-        told = {"suspended": after.is_suspended, "moved": before.table != after.table}
-        print(json.dumps({**told, "loaded": after.loaded_table is not None}), flush=True)
+        reported = {"suspended": after.is_suspended, "moved": before.table != after.table}
+        print(json.dumps({**reported, "loaded": after.loaded_table is not None}), flush=True)
         mappings.ensure_resumed(ORIGIN)
 
 
@@ -96,7 +96,7 @@ def wait_until_merged(mappings: DmDevices) -> None:
     raise SystemExit("it was not merged")
 
 
-def tell(step: str, stall_seconds: float) -> None:
+def report(step: str, stall_seconds: float) -> None:
     """A line for the test."""
     print(json.dumps({"step": step, "stall": stall_seconds}), flush=True)
 
