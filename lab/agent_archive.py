@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-ROOMS = ("errors.py", "units.py", "clock.py", "process.py", "wire", "devices", "agent")
+ROOMS = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "agent")
 """What a host gets of src/rocks."""
 
 _HOOK = """\

@@ -22,7 +22,7 @@ TREE = (
     "openssh-server",
     "procps",
     "python3",
-    "python3-kombu",
+    "python3-amqp",
     "python3-libvirt",
     "python3-pyroute2",
     # what the devices' contract tests are run by, on the machine whose devices they try

@@ -1,12 +1,14 @@
-"""Every error the system tells a person, sorted by who can mend it.
+"""Every error that the system reports to a person, sorted by who can fix it.
 
-One table, `FAMILIES`, turns a family into an exit status, an HTTP status and whether a retry is worth it; the
-terminal, the agent's reply and the REST service all read it, so no two of them can disagree.
+The table `FAMILIES` maps a family to an exit status, an HTTP status and whether a retry can help. The terminal, the
+agent's reply and the REST service all read this table. A program that must tell two errors of a family apart compares
+their codes (`Code`), never their texts.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import enum
+from typing import NamedTuple, Optional
 
 
 class Family(NamedTuple):
@@ -32,13 +34,39 @@ EXIT_SOME_HOSTS_FAILED = 3
 """Exit status when a command was done on some hosts or virtual machines but not on all."""
 
 EXIT_UNKNOWN_COMMAND = 255
-"""Exit status of a word that is no command, and of a group of commands without an action of its own."""
+"""Exit status of an unknown command, and of a group of commands without an action of its own."""
+
+
+class Code(str, enum.Enum):
+    """What happened, for a program that decides by it. The value travels in answers, beside the family."""
+
+    ACTION_UNSUPPORTED = "action_unsupported"
+    """The receiver does not know the requested action."""
+
+    IMAGE_UNKNOWN = "image_unknown"
+    """The NAS has no such image."""
+
+    IMAGE_BUSY = "image_busy"
+    """The image is in a state that ends by itself; the same request may succeed then."""
+
+    IMAGE_MAPPED = "image_mapped"
+    """The image is mapped to a host already."""
+
+    IMAGE_NOT_MAPPED = "image_not_mapped"
+    """The image is mapped to no host."""
 
 
 class RocksError(Exception):
-    """Something a person can act on; the text says what happened, to what, and what to do."""
+    """An error that a person can act on. The text states what happened, to what, and what to do.
+
+    `code` is set where a program decides by it, else None.
+    """
 
     family = "bug"
+
+    def __init__(self, message: str = "", *, code: Optional[Code] = None) -> None:
+        super().__init__(message)
+        self.code = code
 
     @property
     def exit_status(self) -> int:
@@ -63,7 +91,7 @@ class PoolFullError(StateError):
 
 
 class BusyError(RocksError):
-    """Somebody else is at it just now; the same request may succeed later."""
+    """Another operation is in progress; the same request may succeed later."""
 
     family = "busy"
 
@@ -75,7 +103,7 @@ class HostError(RocksError):
 
 
 class ToolError(RocksError):
-    """A program or service we rely on refused or failed; its own words are in the text."""
+    """A program or service that the system relies on failed; the text contains its own message."""
 
     family = "tool"
 
@@ -87,7 +115,7 @@ class IncoherentError(RocksError):
 
 
 class BugError(RocksError):
-    """A fault of this system; the text asks for a report."""
+    """A defect of this system; the text asks for a report."""
 
     family = "bug"
 
@@ -96,4 +124,10 @@ CLASSES: dict[str, type[RocksError]] = {
     cls.family: cls
     for cls in (UserError, StateError, BusyError, HostError, ToolError, IncoherentError, BugError)
 }
-"""Family name → class, to raise on this side what failed on the other side of a wire."""
+"""Family name → class, to raise here an error that another process reported."""
+
+
+def received_error(family: object, message: str, code: object = None) -> RocksError:
+    """The error that another process reported. An unknown family becomes ToolError, an unknown code None."""
+    known = Code(code) if code in Code.__members__.values() else None
+    return CLASSES.get(str(family), ToolError)(message, code=known)

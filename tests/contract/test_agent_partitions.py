@@ -9,11 +9,11 @@ import pytest
 
 from rocks.agent.hook import PARTITIONS_FOLDER
 from rocks.agent.host import Host
-from rocks.agent.partitions import give_again
+from rocks.agent.partitions import restore_partition
 from rocks.agent.replies import reply_to
 from rocks.devices.infiniband.fake import FakePkeys
 from rocks.devices.infiniband.pkeys import Pkeys
-from rocks.devices.infiniband.rules import Function
+from rocks.devices.infiniband.rules import InfinibandVf
 from rocks.devices.libvirt import accelerator
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
@@ -22,8 +22,7 @@ from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, Sta
 from rocks.wire.envelope import read_reply, write_request
 from rocks.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.wire.request import Reply, Request
-
-from .adapter_tree import AdapterTree
+from tests.contract.devices.infiniband.adapter_tree import AdapterTree
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")
@@ -41,7 +40,7 @@ class Agent:
     def __init__(self, folder: Path) -> None:
         self.pkeys = FakePkeys()
         for number, address in enumerate((FIRST, SECOND)):
-            self.pkeys.add(Function(address, "mlx4_0", number, "index_map", "ib0"))
+            self.pkeys.add(InfinibandVf(address, "mlx4_0", number, "index_map", "ib0"))
         self.pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
         self.doors_opened = 0
         domains, links = FakeDomains(), FakeLinks()
@@ -87,7 +86,7 @@ def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(SECOND) == (0x8003, 0x7FFF)
     assert agent.pkeys.guids[FIRST] == RED.port_guid
     facts = agent.ask(InfinibandRequest())
-    assert [(function.machine, function.keys) for function in facts.functions] == [
+    assert [(function.machine, function.keys) for function in facts.vfs] == [
         ("a", (0x8002, 0x7FFF)),
         ("b", (0x8003, 0x7FFF)),
     ]
@@ -135,7 +134,7 @@ def test_a_function_under_a_running_machine_is_not_taken(agent: Agent) -> None:
     outcome = agent.start("b", BLUE, FIRST)
     assert outcome.error is not None
     assert (
-        outcome.error.message == f"the InfiniBand function {FIRST} is that of a, which runs; give b another"
+        outcome.error.message == f"the InfiniBand VF {FIRST} is in use by a, which runs; assign another to b"
     )
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 
@@ -170,22 +169,22 @@ def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
     tree.set_keys("mlx4_0", 0xFFFF, 0x8002)
     driver = Pkeys(tree.sysfs, deadline_seconds=0.2)
     host = Host(tmp_path / "state", open_pkeys=lambda: driver)
-    give_again(host, "a")
+    restore_partition(host, "a")
     (tmp_path / "state/partitions").mkdir(parents=True)
     (tmp_path / "state/partitions/a").write_text(
         '{"functions": ["0000:03:00.1"], "wanted": {"pkey": 2, "membership": "full", "node_guid": "02000000000000a0",'
         ' "port_guid": "02000000000000a1", "manager_sees_machines": false}}'
     )
-    give_again(host, "a")
+    restore_partition(host, "a")
     assert driver.visible_keys(FIRST) == (0x8002,)
     driver.clear(FIRST)
     tree.set_keys("mlx4_0", 0xFFFF)
     with pytest.raises(StateError, match="has not given the key 0x8002"):
-        give_again(host, "a")
+        restore_partition(host, "a")
     assert driver.visible_keys(FIRST) == ()
 
 
 def test_a_function_that_is_taken_is_not_tried(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
-    with pytest.raises(StateError, match=f"{FIRST} is that of a; name a free one"):
+    with pytest.raises(StateError, match=f"{FIRST} is in use by a; name a free VF"):
         agent.ask(InfinibandRequest(FIRST))

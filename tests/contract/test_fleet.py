@@ -16,7 +16,7 @@ import pytest
 
 from lab.namespace import Machine
 from lab.sshd import SshServer
-from rocks.errors import BugError, HostError, RocksError
+from rocks.errors import HostError, RocksError
 from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
 from rocks.hosts.keys import ensure_own_key
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
@@ -88,12 +88,12 @@ def company(
         forced = {
             "garbage": (
                 "ForceCommand echo hello there",
-                "answered garbage: the reply is no JSON: 'hello there'",
+                "answered garbage: the reply is not JSON: 'hello there'",
             ),
             "closes": ("ForceCommand exit 0", "ended with exit status 0 without an answer"),
-            "binary": ("ForceCommand head -c 100 /dev/zero", r"without an answer, saying '\x00\x00"),
-            "refuses": ("PermitRootLogin no", "does not accept our key for root"),
-            "algorithms": ("KexAlgorithms diffie-hellman-group18-sha512", "does not come to terms over SSH"),
+            "binary": ("ForceCommand head -c 100 /dev/zero", r"without an answer: '\x00\x00"),
+            "refuses": ("PermitRootLogin no", "does not accept the key of this machine for root"),
+            "algorithms": ("KexAlgorithms diffie-hellman-group18-sha512", "failed the SSH key exchange"),
         }
         for name, (line, words) in forced.items():
             bad, _ = stack.enter_context(ssh_server(tmp_path / name, key, line))
@@ -104,7 +104,7 @@ def company(
         for name, silent, words in (
             ("silent", Silent(), "is reached, but no SSH server answers"),
             ("web", Silent(b"HTTP/1.0 200 OK\r\n\r\n", closes=True), "is reached, but no SSH server answers"),
-            ("half", Silent(b"SSH-2.0-half\r\n"), "does not come to terms over SSH"),
+            ("half", Silent(b"SSH-2.0-half\r\n"), "failed the SSH key exchange"),
         ):
             stack.callback(silent.close)
             made.add(name, silent.port, words, server.host_key)
@@ -121,7 +121,7 @@ def test_nobody_stops_the_others(company: BadCompany) -> None:
     start = time.monotonic()
     results: dict[str, ProbeFact | RocksError] = {}
     with Fleet(company.hosts, company.settings) as fleet:
-        for name, result in fleet.call(requests):
+        for name, result in fleet.ask_each(requests):
             results[name] = result
             if name == "good":
                 assert time.monotonic() - start < 4
@@ -174,7 +174,7 @@ def test_one_connection_for_all_requests(
         with Fleet([host], settings) as fleet:
             fleet.warm_up(["a"])
             for _ in range(3):
-                assert isinstance(dict(fleet.call({"a": PROBE}))["a"], ProbeFact)
+                assert isinstance(dict(fleet.ask_each({"a": PROBE}))["a"], ProbeFact)
     assert counter.read_text() == "\n"
 
 
@@ -198,7 +198,7 @@ def test_a_host_that_freezes_in_the_middle(
     for host in hosts:
         record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
     with Fleet(hosts, settings) as fleet:
-        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.call({"a": PROBE, "b": PROBE}))
+        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({"a": PROBE, "b": PROBE}))
         agents = [
             member.process_id
             for member in machine.members()
@@ -207,16 +207,26 @@ def test_a_host_that_freezes_in_the_middle(
         assert len(agents) >= 2
         frozen = agents[0]
         os.kill(frozen, signal.SIGKILL)
-        results = dict(fleet.call({"a": PROBE, "b": PROBE}))
+        results = dict(fleet.ask_each({"a": PROBE, "b": PROBE}))
         kinds = sorted(type(result).__name__ for result in results.values())
         assert kinds == ["HostError", "ProbeFact"]
-        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.call({"a": PROBE, "b": PROBE}))
+        assert all(isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({"a": PROBE, "b": PROBE}))
 
 
-def test_a_host_that_is_not_in_the_fleet() -> None:
-    """Is our own mistake."""
-    with pytest.raises(BugError, match="host x was asked something"):
-        Fleet([]).call({"x": PROBE})
+def test_a_host_outside_the_fleet() -> None:
+    """A request to it yields an error of the host, first; the other hosts are asked all the same."""
+    here = HostAddress("here", "", is_local=True)
+    fleet = Fleet([here], FleetSettings(agent_program="/no/such/agent"))
+    (first, error), (second, other) = fleet.ask_each({"here": PROBE, "x": PROBE})
+    assert first == "x" and isinstance(error, HostError)
+    assert str(error) == "x is not in the cluster database any more, so it cannot be asked"
+    assert second == "here" and "host here, this machine, has no agent" in str(other)
+
+
+def test_a_command_on_a_host_outside_the_fleet() -> None:
+    """It is a fault of this system."""
+    (result,) = Fleet([]).run_commands("true", ["x"], 5)
+    assert result.state == "error" and "host x is not in this fleet; please report this" in result.message
 
 
 def test_commands_on_this_machine() -> None:
@@ -241,7 +251,7 @@ from rocks.wire.facts import ProbeRequest
 settings = FleetSettings(sys.argv[1] + "/id", sys.argv[1] + "/known_hosts", connect_deadline_seconds=60)
 try:
     with Fleet([HostAddress("silent", "127.0.0.1", int(sys.argv[2]))], settings) as fleet:
-        answers = fleet.call({"silent": ProbeRequest()})
+        answers = fleet.ask_each({"silent": ProbeRequest()})
         print("waiting", flush=True)
         next(answers)
 except KeyboardInterrupt:

@@ -65,7 +65,7 @@ class FarHost:
 
     def ask(self, request: Request[Reply]) -> Reply:
         """Its reply."""
-        ((_, answer),) = self._fleet.call({"far": request})
+        ((_, answer),) = self._fleet.ask_each({"far": request})
         if isinstance(answer, RocksError):
             raise answer
         return answer

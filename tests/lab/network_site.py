@@ -13,7 +13,7 @@ from lab.machines.frontend import put_counting_guest
 from lab.machines.lab import together
 from lab.machines.machine import LabMachine
 from lab.machines.sample_cluster import VLAN, disk_of
-from tests.contract.devices import frames
+from tests.contract.devices.network.packet_filter import frames
 from tests.lab import guest_frames
 from tests.lab.lab_site import LabSite
 

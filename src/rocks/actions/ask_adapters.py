@@ -42,7 +42,7 @@ def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_secon
     answers: Answers = {}
     with open_fleet(database, sorted(wanted)) as fleet:
         requests = {host: AdaptersRequest(tuple(adapters)) for host, adapters in wanted.items()}
-        for host, answer in fleet.call(requests, limit_seconds):
+        for host, answer in fleet.ask_each(requests, limit_seconds):
             if isinstance(answer, AdapterFacts):
                 answers[host] = answer.adapters
             elif isinstance(answer, RocksError):

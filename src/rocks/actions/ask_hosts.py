@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.database import leases
 from rocks.errors import BugError, HostError, RocksError
 from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
-from rocks.wire.envelope import as_exception
+from rocks.wire.errors import as_exception
 from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def ask_facts(
         host: HostError(f"{host} is not in the cluster database any more, so it cannot be asked")
         for host in hosts
     }
-    for host, answer in fleet.call(requests, limit_seconds):
+    for host, answer in fleet.ask_each(requests, limit_seconds):
         if not isinstance(answer, HostFacts | RocksError):
             answer = BugError(f"{host} answered a question for facts with {type(answer).__name__}")
         elif isinstance(answer, HostFacts):
@@ -67,7 +67,7 @@ def perform_operations(
     `operations` maps a host to what is asked of it, one deed for each machine.
     """
     requests = {host: PerformRequest(tuple(wanted)) for host, wanted in operations.items() if wanted}
-    for host, answer in fleet.call(requests):
+    for host, answer in fleet.ask_each(requests):
         told = {o.name: o for o in answer.outcomes} if isinstance(answer, PerformReply) else {}
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not say how it ended")
         for operation in operations[host]:

@@ -68,7 +68,7 @@ def _ask(
     database: Database, requests: dict[str, InfinibandRequest]
 ) -> Iterator[tuple[str, InfinibandFacts | RocksError]]:
     with open_fleet(database, list(requests)) as fleet:
-        for host, answer in fleet.call(requests):
+        for host, answer in fleet.ask_each(requests):
             if not isinstance(answer, InfinibandFacts | RocksError):
                 answer = BugError(f"{host} answered a question for adapters with {type(answer).__name__}")
             yield host, answer

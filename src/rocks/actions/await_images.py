@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.errors import BusyError, RocksError
-from rocks.imgstorage.bus import BrokerAwayError, NoAnswerError
+from rocks.errors import BusyError, Code, RocksError
+from rocks.imgstorage.bus import BrokerAwayError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.imgstorage.client.listing import progress_line
@@ -21,8 +21,6 @@ WRITE_BACK_SECONDS = 900.0
 """How long a start waits for an image that comes home. What takes longer is better watched than waited for."""
 
 _LOOK_SECONDS = 1.0
-_BUSY = " is busy: "
-"""What a NAS says of an image that moves; programs have always looked for these words."""
 
 _PASSING = ("mapping", "returning", "restoring")
 """States that refuse a map as busy and end by themselves. An image that is being destroyed is not waited for: nobody
@@ -65,7 +63,8 @@ def map_when_home(
             watcher.left(f"{one.node}:{one.zvol} was not mapped, and goes on its way; {_remedy(one)}")
         raise
     for key, one in waiting.items():
-        answers[key] = BusyError(f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}")
+        message = f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}"
+        answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
     return answers
 
 
@@ -76,8 +75,8 @@ def _note(answers: Answers[str], note_mapped: Callable[[str], None]) -> None:
 
 
 def is_refused_as_busy(answer: str | RocksError) -> bool:
-    """Whether a NAS has refused it for what the image is at; not that nobody has answered."""
-    return isinstance(answer, BusyError) and not isinstance(answer, NoAnswerError) and _BUSY in str(answer)
+    """Whether the NAS rejected the request because the image is in a state that ends by itself."""
+    return isinstance(answer, RocksError) and answer.code is Code.IMAGE_BUSY
 
 
 def _place(wanted: Query[str]) -> tuple[str, str]:

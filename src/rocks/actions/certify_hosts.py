@@ -117,8 +117,8 @@ def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, l
             control.remove_user(name)
     except RocksError as error:
         raise BusyError(
-            f"revoked: {', '.join(revoked)}; but the broker could not be told, and what they have open there stays "
-            f"open ({error}): run `rocks sync broker` when it runs"
+            f"revoked: {', '.join(revoked)}; but their connections to the broker stay open, since the broker did not "
+            f"answer ({error}): start it, then run `rocks sync broker`"
         ) from None
     return revoked
 

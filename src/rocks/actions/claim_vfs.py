@@ -31,7 +31,7 @@ def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
     if not hosts:
         return
     adapters = table.adapters_of(database, hosts, lock=True)
-    given = table.given_on(database, hosts)
+    given = table.assigned_on(database, hosts)
     claimed: list[AssignedVf] = []
     for attempt in attempts:
         claimant = claimants[attempt.vm.name]

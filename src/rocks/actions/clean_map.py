@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.reach_storage import open_storage
 from rocks.cluster.image_plan import check_volume_name
 from rocks.cluster.values import check_text
-from rocks.errors import BusyError, RocksError, StateError, UserError
+from rocks.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
 
@@ -45,9 +45,9 @@ def clean_map(
     with storage:
         row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
         if row is None:
-            raise StateError(f"ZVol {volume} not found in database")
+            raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
         if row.remotehost is None and row.state != "held" and reason is None:
-            raise StateError(f"ZVol {volume} is not mapped")
+            raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
         if reason is not None:
             return _give_up(storage, nas, row, reason, watcher)
         return _clean(storage, nas, row, watcher)

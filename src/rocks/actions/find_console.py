@@ -87,7 +87,7 @@ def _find(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
         facts = ask_facts(database, fleet, [place])[place]
         if isinstance(facts, RocksError):
             raise facts
-        answer = next(reply for _, reply in fleet.call({place: ConsoleRequest(name)}))
+        answer = next(reply for _, reply in fleet.ask_each({place: ConsoleRequest(name)}))
     if isinstance(answer, RocksError):
         raise answer
     if not isinstance(answer, ConsoleFact):

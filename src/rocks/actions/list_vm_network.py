@@ -83,7 +83,7 @@ def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | R
         fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
         ask_facts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
         requests = {host: NetworkRequest() for host in hosts if host in fleet.names}
-        for host, answer in fleet.call(requests, ANSWER_SECONDS):
+        for host, answer in fleet.ask_each(requests, ANSWER_SECONDS):
             is_answer = isinstance(answer, NetworkFacts | RocksError)
             answers[host] = answer if is_answer else BugError(f"{host} answered with {type(answer).__name__}")
     return answers

@@ -14,10 +14,10 @@ from rocks.database.subnets import load_networks
 from rocks.database.vms import load_hosts, load_interfaces
 from rocks.errors import StateError
 from rocks.graph.edges import read_graph
-from rocks.graph.load import Library, shell_functions
 from rocks.graph.profile import ProfileRequest, make_profile
 from rocks.graph.records import HostContext
 from rocks.graph.shell import GENERATOR, shell_script
+from rocks.graph_files import Library, shell_functions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.render.imgstorage_conf import configuration_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.actions.await_images import is_refused_as_busy, map_when_home
-from rocks.actions.undo_maps import UNKNOWN, joined, unmap_again
-from rocks.errors import RocksError, StateError
+from rocks.actions.undo_maps import joined, unmap_again
+from rocks.errors import Code, RocksError, StateError
 from rocks.imgstorage.client import questions
 from rocks.wire.imgstorage import MapZvol
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from rocks.cluster.image_plan import ImageSpec
     from rocks.imgstorage.client import Query, StorageClient, Watcher
     from rocks.imgstorage.client.asking import Answers
-
-ELSEWHERE = "already mapped"
-"""What a NAS says; programs have always looked for these words."""
 
 
 class Mapped(NamedTuple):
@@ -184,11 +181,11 @@ def _was_mapped(image: ImageSpec, known: Answers[Any]) -> bool:
 
 
 def _is_unknown(error: RocksError) -> bool:
-    return isinstance(error, StateError) and str(error).endswith(UNKNOWN)
+    return error.code is Code.IMAGE_UNKNOWN
 
 
 def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
-    if isinstance(error, StateError) and ELSEWHERE in str(error):
+    if error.code is Code.IMAGE_MAPPED:
         return StateError(
             f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
             f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, give up what only it "

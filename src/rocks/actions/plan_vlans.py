@@ -82,7 +82,7 @@ def sync_vlans(
         for host in [host for host in requests if host not in fleet.names]:
             del requests[host]
             yield host, HostError(f"{host} is not in the cluster database any more, so it cannot be asked")
-        for host, answer in fleet.call(requests):
+        for host, answer in fleet.ask_each(requests):
             if isinstance(answer, SyncLinksReply):
                 yield host, answer.outcomes
             elif isinstance(answer, RocksError):

@@ -37,7 +37,7 @@ def set_vfs(database: Database, hosts: Sequence[str], iface: str, functions: str
                 f"interface {row.host} shows"
             )
     table.adapters_of(database, hosts, lock=True)
-    given = table.given_on(database, hosts)
+    given = table.assigned_on(database, hosts)
     for row in rows:
         mine = [one for one in given if one.host.lower() == row.host.lower()]
         for left in vfs_left(mine, row.device or "", number):

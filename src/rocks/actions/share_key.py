@@ -64,7 +64,7 @@ def share_keys(
 
 def _share(host: HostAddress, key: HostKey, replace: bool, settings: FleetSettings) -> SharedKey:
     known = known_host_keys(host, settings)
-    same_type = [old for old in known if old.key_type == key.key_type] or list(known)
+    same_type = [old for old in known if old.get_name() == key.get_name()] or list(known)
     if known and key not in known and not replace:
         raise HostError(
             f"host {host.name} shows another key ({key.fingerprint}) than the recorded one "
@@ -75,4 +75,4 @@ def _share(host: HostAddress, key: HostKey, replace: bool, settings: FleetSettin
     installed = not accepts_our_key(host, settings)
     if installed:
         install_own_key(host, settings)
-    return SharedKey(host.name, key.key_type, key.fingerprint, recorded, installed)
+    return SharedKey(host.name, key.get_name(), key.fingerprint, recorded, installed)

@@ -279,7 +279,7 @@ def _deed(
         autostart=plan.autostart,
         assumed_state=plan.assumed_state,
         partition=partition,
-        functions=attempt.functions,
+        vfs=attempt.functions,
     )
 
 

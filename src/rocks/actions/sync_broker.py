@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BROKER_NAME = "broker"
 """The name in the broker's own certificate; no node can have it."""
 
+BROKER_GUIDE = "docs/guide/operator.md, section 8"
+"""Explains certificates, and a broker on another host."""
+
 _DAYS = 825
 _RENEWED_BEFORE = timedelta(days=90)
 
@@ -49,8 +52,8 @@ def sync_broker(database: Database) -> SyncedBroker:
     control = broker_control()
     if not control.is_here:
         raise StateError(
-            "this machine has no message broker: install rabbitmq-server, and configure it as "
-            "`rocks report broker` says"
+            "this machine has no message broker: install rabbitmq-server, and configure it with the output of "
+            "`rocks report broker`"
         )
     authority = node_authority()
     _ensure_own_certificate(database, authority)
@@ -61,13 +64,13 @@ def sync_broker(database: Database) -> SyncedBroker:
         control.apply(definitions(nodes))
     except ToolError as error:
         raise ToolError(
-            f"{error}; its certificates are in place: start it if it does not run, and run `rocks sync broker` again"
+            f"{error}. Its certificates are installed: start it if it is down, then repeat `rocks sync broker`"
         ) from None
     names = {node.name for node in nodes}
     surplus = [user for user in control.users(TAG) if user not in names]
     removed = tuple(user for user in surplus if control.remove_user(user))
     if changed:
-        control.forget_read_files()
+        control.clear_certificate_cache()
     return SyncedBroker(tuple(sorted(names)), removed, changed)
 
 
@@ -87,7 +90,7 @@ def give_broker_certificates(authority: Authority, control: BrokerControl) -> bo
     if BROKER_NAME not in authority.certificates():
         return False
     carried = authority.carried(BROKER_NAME)
-    return control.give_certificates(
+    return control.install_certificates(
         {
             "ca.crt": carried.authority,
             f"crls/{authority.list_file_name()}": carried.revoked,
@@ -120,14 +123,11 @@ def broker_elsewhere(database: Database) -> str:
 
 
 def _not_ours(server: str, node: str) -> str:
-    """Which files a broker on another host needs: a node's own are good for a service as well."""
+    """The error for a broker on another host. The file name depends on the authority, so no page can state it."""
     return (
-        f"the attribute {BROKER_ATTRIBUTE} says that the message broker of images is on {server}, and this command "
-        f"sets up that of {node} only: who runs the one on {server} sets it up, with what `rocks report broker` and "
-        f"`rocks report broker definitions=yes` print, and with what rocks add host certificate {server} and rocks "
-        f"sync host certificate {server} put into /etc/rocks/pki there: node.pem as broker.pem, ca.crt as ca.crt, "
-        f"revoked.pem as crls/{_list_file_name()}; if {server} is {node}, or shall be: rocks remove attr "
-        f"{BROKER_ATTRIBUTE}"
+        f"the attribute {BROKER_ATTRIBUTE} puts the message broker on {server}, and this command sets up {node} only. "
+        f"For a broker on {node}: rocks remove attr {BROKER_ATTRIBUTE}. For {server}: {BROKER_GUIDE}; there, "
+        f"revoked.pem becomes crls/{_list_file_name()}"
     )
 
 
@@ -136,7 +136,7 @@ def _list_file_name() -> str:
     try:
         return authority.list_file_name()
     except FileNotFoundError:  # no certificate was issued yet
-        return "HASH.r0 (HASH as of openssl crl -hash)"
+        return "HASH.r0 (HASH from openssl crl -hash)"
 
 
 def _ensure_own_certificate(database: Database, authority: Authority) -> None:

@@ -63,7 +63,7 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         if not always and digest == table.reported_digest(database):
             return None
         changed = manager.write_partitions(text)
-        manager.read_again()
+        manager.reload()
         table.record_digest(database, digest)
         database.commit()
         return SyncedPartitions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.errors import RocksError, StateError
+from rocks.errors import Code, RocksError
 from rocks.imgstorage.client import questions
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 UNDO_SECONDS = 30.0
 """An image that nobody has written to is home at once; another one goes on without us."""
-
-UNKNOWN = "not found in database"
-"""What a NAS says; programs have always looked for these words."""
 
 
 def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str, RocksError]:
@@ -40,7 +37,7 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
 
 def is_home_already(error: RocksError) -> bool:
     """Whether a NAS says by it that nobody has the image."""
-    return isinstance(error, StateError) and str(error).endswith(("is not mapped", UNKNOWN))
+    return error.code in (Code.IMAGE_NOT_MAPPED, Code.IMAGE_UNKNOWN)
 
 
 def may_be_mapped(image: ImageSpec, error: RocksError) -> RocksError:

@@ -17,4 +17,4 @@ def update_database(database: Database, tell: Callable[[str], None]) -> Migratio
 
     It works over a connection of its own: a definition of a table is no part of a transaction.
     """
-    return bring_up_to_date(database.settings, tell=tell)
+    return bring_up_to_date(database.settings, report=tell)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from rocks.cluster.boot_plan import BootFile, boot_file, default_file, file_name
 from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host
 from rocks.errors import HostError
+from rocks.files import PUBLIC, draft
 from rocks.render.pxelinux import pxelinux_file
 
 if TYPE_CHECKING:
@@ -59,14 +59,9 @@ def _ensure(folder: Path, wanted: BootFile) -> None:
             path.unlink(missing_ok=True)
             return
         text = pxelinux_file(wanted.host, wanted.recipe, wanted.arguments)
-        draft = folder / f".{wanted.name}-{secrets.token_hex(4)}"
-        try:
-            draft.write_text(text, encoding="utf-8")
-            # the boot service runs as another user, and may be asked at any moment
-            draft.chmod(0o644)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        # the boot service runs as another user, and may read the file at any moment
+        with draft(path, mode=PUBLIC) as file:
+            file.write(text)
     except OSError as error:
         raise HostError(
             f"the boot file {path} of {wanted.host} cannot be written: {error.strerror}"

@@ -1,1 +1,1 @@
-"""The JSON door on a physical host: read a request, call devices, answer."""
+"""The agent on a physical host: it reads a JSON request, calls devices, and replies."""

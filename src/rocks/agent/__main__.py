@@ -1,4 +1,4 @@
-"""`python3 -m rocks.agent`, and what the agent's archive runs."""
+"""Entry point of `python3 -m rocks.agent` and of the agent's archive."""
 
 from __future__ import annotations
 

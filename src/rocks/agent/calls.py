@@ -1,4 +1,4 @@
-"""The calls that the agent answers: a row for each row of `wire.agent.CALLS`."""
+"""The handlers of the agent's calls: one for each row of `wire.agent.CALLS`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rocks.agent.links import release_links, sync_links
 from rocks.agent.network import read_network
 from rocks.agent.operations import perform
 from rocks.agent.partitions import read_infiniband
-from rocks.agent.vfs import read_adapters, take_back_older
+from rocks.agent.vfs import read_adapters, release_older_vfs
 from rocks.devices.disks import read_disk
 from rocks.devices.libvirt.accelerator import known_accelerator, probe_accelerator
 from rocks.devices.libvirt.checks import is_active
@@ -33,12 +33,12 @@ _FENCE_DEADLINE_SECONDS = 5.0
 
 
 def answer(host: Host, request: Request[Any]) -> Any:
-    """The reply to a request. RocksError says why there is none."""
-    return ANSWERS[call_of(request).name](host, request)
+    """The reply to a request. RocksError when the request fails."""
+    return HANDLERS[call_of(request).name](host, request)
 
 
 def read_facts(host: Host, request: FactsRequest) -> HostFacts:
-    """The host as it is, after its fences have been put up."""
+    """The facts of the host, read after its fences have been put up."""
     fenced = tuple(fence.name for fence in request.fences if _put_up(host, fence))
     machine = read_machine()
     return HostFacts(
@@ -57,19 +57,19 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
 
 
 def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:
-    """Where a running domain's console is. StateError for one that does not run."""
+    """The console of a running domain. StateError when the domain does not run."""
     if not is_active(host.domains(), request.name):
         raise StateError(f"{request.name} does not run on this host, so it has no console")
     return host.domains().console(request.name)
 
 
 def read_probe(host: Host, request: ProbeRequest) -> ProbeFact:
-    """Whether guests run under KVM here."""
+    """Whether guests run under KVM on this host."""
     return probe_accelerator(host.state_folder, request.again)
 
 
 def _put_up(host: Host, fence: Fence) -> bool:
-    """Whether the fence holds; when it cannot be put up now, the reply just does not list it."""
+    """Whether the fence is in force; False when it cannot be put up now."""
     try:
         with host.leases.held(fence.name, _FENCE_DEADLINE_SECONDS):
             known = host.leases.remembered(fence.name)
@@ -78,12 +78,12 @@ def _put_up(host: Host, fence: Fence) -> bool:
             is_fenced = ensure_fenced(host.domains(), fence)
             if host.domains().find(fence.name) is None:
                 release_links(host, fence.name)
-            return is_fenced and take_back_older(host, fence.name, fence.below_token)
+            return is_fenced and release_older_vfs(host, fence.name, fence.below_token)
     except RocksError:
         return False
 
 
-ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
+HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "facts": read_facts,
     "perform": perform,
     "console": read_console,
@@ -93,4 +93,4 @@ ANSWERS: Dict[str, Callable[[Host, Any], Any]] = {
     "network": read_network,
     "sync_links": sync_links,
 }
-"""Call → what answers it."""
+"""Name of a call → its handler."""

@@ -1,12 +1,12 @@
-"""libvirt's hook on this host: no start without lease, devices and packet filter, whoever starts the domain.
+"""libvirt's hook on this host: a domain starts only with its lease, devices and packet filter, whatever starts it.
 
-libvirt 9.0 calls /etc/libvirt/hooks/qemu and each program in /etc/libvirt/hooks/qemu.d with the domain's name, the
-operation, its part and one more word, the domain's XML on standard input, before anything else; exit status 1 prevents
-the start, and what is on standard error becomes part of the error. A hook must not call libvirt.
+libvirt 9.0 calls /etc/libvirt/hooks/qemu and each program in /etc/libvirt/hooks/qemu.d first. The arguments are the
+domain's name, the operation, the sub-operation and an extra argument; the domain's XML is on standard input. Exit
+status 1 prevents the start, and standard error becomes part of libvirt's error. A hook must not call libvirt.
 
-`prepare` comes before libvirt makes anything. At `start` the host's side of each interface is there, still down, and
-named in the XML, and QEMU is about to be executed (9.0, qemuProcessLaunch): a filter that is set then is there before
-the guest can send its first frame, at an autostart and at `virsh start` as well.
+`prepare` comes before libvirt makes any device. At `start` the host's end of each interface exists, is still down and
+is named in the XML; QEMU is executed next (9.0, qemuProcessLaunch). A filter that is set at `start` is in force before
+the guest can send its first frame, also at an autostart and at `virsh start`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Sequence
 from rocks.devices.leases import Leases
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain, vf_addresses
 from rocks.errors import RocksError, StateError
+from rocks.files import write_file
 
 _BEFORE_START = ("prepare", "begin")
 _BEFORE_EXECUTION = ("start", "begin")
@@ -26,16 +27,16 @@ PARTITIONS_FOLDER = "partitions"
 """Below the state folder: a file for each machine with an InfiniBand function (`agent.partitions`)."""
 
 RELEASED_FOLDER = Path("imgstorage") / "released"
-"""Below the state folder: a file for each machine that has ended, with the lease under which it ran, if any, in it. The
-image daemon of this host makes the folder, and takes the files away; without the folder nobody wants to know. A file
-whose name begins with a dot is still being written."""
+"""Below the state folder: a file for each machine that has ended; its content is the machine's lease, if any. The image
+daemon of this host makes the folder and removes the files; without the folder no file is written. A file whose
+name begins with a dot is incomplete."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """Let a domain start when all is as it must be; domains that are not of this system may.
+    """Check and prepare the start of a domain; domains of others are ignored.
 
-    Where libvirt starts it by itself after the host has booted, its virtual functions and network devices are made
-    again here. StateError when its lease was taken over; other errors as devices and filters raise them.
+    When libvirt starts the domain by itself after a boot of the host, its virtual functions and network devices are
+    made again here. StateError when its lease was taken over; other errors as devices and filters raise them.
     """
     operation = tuple(arguments[1:3])
     if operation not in (_BEFORE_START, _BEFORE_EXECUTION):
@@ -55,11 +56,11 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
 
 
 def _secure(document: DomainDocument, state_folder: Path) -> None:
-    # libvirt waits for the hook at every step of every domain: what most of them do not need takes 0.1 s to import
+    # libvirt waits for the hook at each operation on each domain; most of them do not need these imports of 0.1 s
     from rocks.agent.host import Host
-    from rocks.agent.links import secured
+    from rocks.agent.links import ensure_secured
 
-    secured(Host(state_folder), document)
+    ensure_secured(Host(state_folder), document)
 
 
 def _ensure_devices(document: DomainDocument, state_folder: Path) -> None:
@@ -80,29 +81,27 @@ def _check_lease(document: DomainDocument, state_folder: Path) -> None:
     known = Leases(state_folder).remembered(document.name)
     if known is not None and document.token is not None and document.token < known:
         raise StateError(
-            f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}: "
-            f"start it with `rocks start host vm {document.name}` on the frontend"
+            f"{document.name} belongs to lease {document.token}, but this host has seen lease {known}; "
+            f"run `rocks start host vm {document.name}` on the frontend"
         )
 
 
-def give_partition_again(arguments: Sequence[str], state_folder: Path) -> None:
-    """Have the machine's InfiniBand function see its key, also when libvirt starts it by itself; else RocksError."""
+def restore_machine_partition(arguments: Sequence[str], state_folder: Path) -> None:
+    """Configure the machine's InfiniBand VF before a start, also by libvirt itself. RocksError when that fails."""
     if tuple(arguments[1:3]) == _BEFORE_START and (state_folder / PARTITIONS_FOLDER / arguments[0]).is_file():
         from rocks.agent.host import Host
-        from rocks.agent.partitions import give_again
+        from rocks.agent.partitions import restore_partition
 
-        give_again(Host(state_folder), arguments[0])
+        restore_partition(Host(state_folder), arguments[0])
 
 
 def note_end(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """Tell the image daemon that a machine has ended, so that its changes come home. OSError when that fails."""
+    """Report to the image daemon that a machine has ended, so that its changes are written back. OSError."""
     folder = state_folder / RELEASED_FOLDER
     if tuple(arguments[1:3]) != _AFTER_END or "/" in arguments[0] or not folder.is_dir():
         return
     try:
         token = parse_domain(xml).token
     except RocksError:
-        token = None  # that it has ended is true whatever its description is like
-    written = folder / f".{arguments[0]}"
-    written.write_text("" if token is None else str(token))
-    written.replace(folder / arguments[0])
+        token = None  # the end is reported even when the XML is invalid
+    write_file(folder / arguments[0], "" if token is None else str(token))

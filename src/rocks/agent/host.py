@@ -1,4 +1,4 @@
-"""The machine that the agent speaks for, each part of it loaded when first asked for."""
+"""The machine of the agent: each driver is loaded at its first use."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rocks.devices.sriov.records import VfRecords
 
 
 class Host:
-    """Domains, links, packet filters, virtual and InfiniBand functions, and leases of one machine.
+    """Domains, links, packet filters, VFs, InfiniBand keys and leases of one machine.
 
-    May serve several threads.
+    Safe for several threads.
     """
 
     sysfs = Path("/sys")
@@ -33,7 +33,7 @@ class Host:
         open_vfs: Optional[Callable[[], VfDriver]] = None,
         open_filters: Optional[Callable[[], FilterDriver]] = None,
     ) -> None:
-        """The functions open the doors to libvirt, netlink and adapters; by default those of this machine."""
+        """The arguments open the drivers; the defaults are the drivers of this machine."""
         self.state_folder = state_folder
         self.leases = Leases(state_folder)
         self.link_plans = LinkPlans(state_folder)
@@ -45,38 +45,38 @@ class Host:
         self._open_filters = open_filters or _filters
         self._domains: Optional[DomainDriver] = None
         self._links: Optional[LinkDriver] = None
-        self._functions: Optional[VfDriver] = None
+        self._vfs: Optional[VfDriver] = None
         self._filters: Optional[FilterDriver] = None
         self._domains_lock = threading.Lock()
         self._links_lock = threading.Lock()
 
     def domains(self) -> DomainDriver:
-        """The door to libvirt. HostError when libvirt does not answer."""
+        """The driver of domains. HostError when libvirt does not answer."""
         with self._domains_lock:
             if self._domains is None:
                 self._domains = self._open_domains()
             return self._domains
 
     def links(self) -> LinkDriver:
-        """The door to netlink."""
+        """The driver of network devices."""
         with self._links_lock:
             if self._links is None:
                 self._links = self._open_links()
             return self._links
 
     def pkeys(self) -> PkeyDriver:
-        """The door to InfiniBand adapters; it keeps nothing open."""
+        """The driver of InfiniBand adapters; it holds nothing open."""
         return self._open_pkeys()
 
-    def functions(self) -> VfDriver:
-        """The door to virtual functions."""
+    def vfs(self) -> VfDriver:
+        """The driver of virtual functions."""
         with self._links_lock:
-            if self._functions is None:
-                self._functions = self._open_vfs()
-            return self._functions
+            if self._vfs is None:
+                self._vfs = self._open_vfs()
+            return self._vfs
 
     def filters(self) -> FilterDriver:
-        """The door to packet filters."""
+        """The driver of packet filters."""
         with self._links_lock:
             if self._filters is None:
                 self._filters = self._open_filters()
@@ -90,7 +90,7 @@ def _libvirt() -> DomainDriver:
 
 
 def _netlink() -> LinkDriver:
-    # its library takes 0.13 s to import
+    # the netlink library takes 0.13 s to import
     from rocks.devices.network.links import Links
 
     return Links()
@@ -103,7 +103,7 @@ def _adapters() -> PkeyDriver:
 
 
 def _sriov() -> VfDriver:
-    from rocks.devices.sriov.vfs import Vfs  # by netlink, as above
+    from rocks.devices.sriov.vfs import Vfs  # imports the netlink library, as above
 
     return Vfs()
 

@@ -1,8 +1,8 @@
-"""The agent's way in. Started without a word it answers one request from standard input on standard output.
+"""The main program of the agent. Without arguments it replies to one request from standard input on standard output.
 
-`--serve` answers one request a line until the end of the input; `hook` is libvirt's hook; `links` brings the network
-devices of guests back after a boot; `probe [again]` tells an operator, as a JSON object, whether guests run under KVM
-here; `--version` prints the version.
+`--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
+devices of guests again after a boot. `probe [again]` prints, as a JSON object, whether guests run under KVM on this
+host. `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARENT_SECONDS = 30.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run in the mode of the arguments, the words after the program's name; returns the exit status."""
+    """Run in the mode of the arguments, which exclude the program's name; returns the exit status."""
     if list(arguments) in ([], ["--serve"]):
         return _answer(serve=bool(arguments))
     if arguments[0] == "hook":
@@ -51,7 +51,7 @@ def _answer(serve: bool) -> int:
         prefetch_domains(host)
         signal.alarm(0)
     while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
-        # whoever asked has given up long before; a call that hangs in libvirt must not stay for ever
+        # the frontend has given up long before; an agent that hangs in libvirt must not stay for ever
         reply, request = reply_to(host, line, lambda seconds: signal.alarm(int(seconds) + _GRACE_SECONDS))
         signal.alarm(0)
         try:
@@ -66,19 +66,19 @@ def _answer(serve: bool) -> int:
 
 
 def _private_standard_output() -> IO[bytes]:
-    """Standard output for replies alone; what anything else prints goes to standard error."""
+    """A copy of standard output for replies only; all other output goes to standard error."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return replies
 
 
 def _hook(arguments: Sequence[str]) -> int:
-    from rocks.agent.hook import check_start, give_partition_again, note_end
+    from rocks.agent.hook import check_start, note_end, restore_machine_partition
 
     try:
         xml = sys.stdin.buffer.read().decode("utf-8")
         check_start(arguments, xml, state_folder())
-        give_partition_again(arguments, state_folder())
+        restore_machine_partition(arguments, state_folder())
         note_end(arguments, xml, state_folder())
     except (RocksError, UnicodeDecodeError, OSError) as error:
         print(f"rocks: {error}", file=sys.stderr)
@@ -96,8 +96,8 @@ def _links() -> int:
         made, errors = [], [error]
     for device in made:
         print(f"made the network device {device}")
-    for wrong in errors:
-        print(f"rocks: {wrong}", file=sys.stderr)
+    for failure in errors:
+        print(f"rocks: {failure}", file=sys.stderr)
     return errors[0].exit_status if errors else 0
 
 

@@ -1,4 +1,4 @@
-"""How the guests of this host are connected, as libvirt and the kernel have it."""
+"""How the guests of this host are connected, according to libvirt and the kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Connected = Tuple[DomainDocument, GuestInterface, GuestDevice]
 
 
 def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
-    """All interfaces of the running domains of this system; one that the kernel does not have is left out."""
+    """All interfaces of the running domains of this system; an interface unknown to the kernel is omitted."""
     documents = _documents(host)
     connected = [found for document in documents for found in _interfaces(document)]
     if not connected and not any(vf_addresses(document) for document in documents):
@@ -25,7 +25,7 @@ def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
     links = {link.name: link for link in host.links().list()}
     drops = host.filters().read([device for _, _, device in connected]) if connected else {}
     facts = [_fact(*found, links, drops.get(found[2].name, ())) for found in connected]
-    facts += [fact for document in documents for fact in _functions(host, document, links)]
+    facts += [fact for document in documents for fact in _vfs(host, document, links)]
     return NetworkFacts(tuple(fact for fact in facts if fact is not None))
 
 
@@ -36,7 +36,7 @@ def _documents(host: Host) -> List[DomainDocument]:
             try:
                 documents.append(host.domains().document(fact.name))
             except StateError:
-                continue  # it has ended meanwhile
+                continue  # the domain has ended since
     return documents
 
 
@@ -59,7 +59,7 @@ def _fact(
     if link is None:
         return None
     below = links.get(interface.source or "")
-    # what a guest sends is sent by a macvtap, but received by a tap
+    # a frame from the guest is sent by a macvtap, but received by a tap
     received, sent = link.received_bytes, link.sent_bytes
     return InterfaceFact(
         domain=document.name,
@@ -82,26 +82,26 @@ def _filter_state(document: DomainDocument, drops: Drops) -> FilterState:
     return "missing" if document.is_filtered else "off"
 
 
-def _functions(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterator[InterfaceFact]:
-    """The virtual functions that the machine was given, by the host's own record of them."""
+def _vfs(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterator[InterfaceFact]:
+    """The virtual functions of the machine, from the host's record."""
     addresses = vf_addresses(document)
     try:
-        given = host.assigned_vfs.read(document.name) if addresses else None
+        assigned = host.assigned_vfs.read(document.name) if addresses else None
     except RocksError:
-        return  # its next start or stop tells what is wrong with the record
-    for function in given.functions if given is not None else ():
-        address, adapter = addresses.get(function.mac.lower()), links.get(function.device)
+        return  # the next start or stop of the machine reports the damaged record
+    for vf in assigned.vfs if assigned is not None else ():
+        address, adapter = addresses.get(vf.mac.lower()), links.get(vf.device)
         if address is not None:
             yield InterfaceFact(
                 domain=document.name,
-                mac=function.mac,
+                mac=vf.mac,
                 device=address,
-                source=function.device,
-                vlan=function.vlan or None,
+                source=vf.device,
+                vlan=vf.vlan or None,
                 is_up=adapter is not None and adapter.is_up,
                 has_carrier=adapter is not None and adapter.has_carrier,
                 received_bytes=None,
                 sent_bytes=None,
-                filter="adapter" if function.checks_source else "off",
+                filter="adapter" if vf.checks_source else "off",
                 drops=(),
             )

@@ -1,4 +1,4 @@
-"""Operations on domains: each under the machine's lock and lease, those of different machines side by side."""
+"""Operations on domains, each under the machine's lock and lease; different machines in parallel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Tuple
 
 from rocks.agent.host import Host
-from rocks.agent.links import links_held, release_links, secured
-from rocks.agent.partitions import give_partition, take_back
-from rocks.agent.vfs import check_vfs, give, take_back_vfs, vfs_locked
+from rocks.agent.links import ensure_secured, links_locked, release_links
+from rocks.agent.partitions import ensure_partition, release_partition
+from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import Change
 from rocks.devices.disks import check_path, ensure_disk
 from rocks.devices.leases import check_name
@@ -24,8 +24,6 @@ from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError
 from rocks.wire.agent import (
-    AgentError,
-    LinkSpec,
     Operation,
     OperationOutcome,
     PauseDomain,
@@ -35,45 +33,47 @@ from rocks.wire.agent import (
     StartDomain,
     StopDomain,
 )
+from rocks.wire.errors import AgentError, as_agent_error
+from rocks.wire.links import LinkSpec
 
-_SIDE_BY_SIDE = 4
+_THREADS = 4
 _LOCK_DEADLINE_SECONDS = 30.0
 
 
 def perform(host: Host, request: PerformRequest) -> PerformReply:
-    """Do the deeds: those of one name in order, up to four names at once. No error of one stops another."""
+    """Do the operations: those of one name in order, up to four names at once. A failure stops no other operation."""
     outcomes: Dict[int, OperationOutcome] = {}
-    lanes: Dict[str, List[Tuple[int, Operation]]] = {}
+    queues: Dict[str, List[Tuple[int, Operation]]] = {}
     for number, operation in enumerate(request.operations):
-        lanes.setdefault(operation.name, []).append((number, operation))
+        queues.setdefault(operation.name, []).append((number, operation))
 
-    def run_lane(lane: List[Tuple[int, Operation]]) -> None:
-        for number, operation in lane:
+    def run_queue(queue: List[Tuple[int, Operation]]) -> None:
+        for number, operation in queue:
             outcomes[number] = _outcome(host, operation)
 
-    _side_by_side(run_lane, list(lanes.values()))
+    _run_parallel(run_queue, list(queues.values()))
     return PerformReply(tuple(outcomes[number] for number in range(len(request.operations))))
 
 
 def error_of(error: Exception) -> AgentError:
-    """An error as the reply carries it; what is no RocksError is a fault of ours and is told on standard error."""
+    """The error for a reply. An exception other than RocksError is a bug; its traceback goes to standard error."""
     if isinstance(error, RocksError):
-        return AgentError(error.family, str(error))
+        return as_agent_error(error)
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
     return AgentError("bug", f"{type(error).__name__}: {error}; please report this")
 
 
-def _side_by_side(
-    run_lane: Callable[[List[Tuple[int, Operation]]], None], lanes: List[List[Tuple[int, Operation]]]
+def _run_parallel(
+    run_queue: Callable[[List[Tuple[int, Operation]]], None], queues: List[List[Tuple[int, Operation]]]
 ) -> None:
-    if len(lanes) < 2:
-        for lane in lanes:
-            run_lane(lane)
+    if len(queues) < 2:
+        for queue in queues:
+            run_queue(queue)
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        for done in [pool.submit(run_lane, lane) for lane in lanes]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done in [pool.submit(run_queue, queue) for queue in queues]:
             done.result()
 
 
@@ -88,18 +88,18 @@ def _outcome(host: Host, operation: Operation) -> OperationOutcome:
 def _do(host: Host, operation: Operation) -> Change:
     if isinstance(operation, StartDomain):
         return _start(host, operation)
-    with _held(host, operation):
+    with _lease_locked(host, operation):
         if isinstance(operation, StopDomain):
             return _stop(host, operation)
         if isinstance(operation, PauseDomain):
             return ensure_paused(host.domains(), operation)
         if isinstance(operation, ResumeDomain):
-            return ensure_resumed(host.domains(), operation, lambda document: secured(host, document))
-        return _with_all_given_back(host, operation.name, ensure_forgotten(host.domains(), operation))
+            return ensure_resumed(host.domains(), operation, lambda document: ensure_secured(host, document))
+        return _with_devices_released(host, operation.name, ensure_forgotten(host.domains(), operation))
 
 
 @contextmanager
-def _held(host: Host, operation: Operation) -> Iterator[None]:
+def _lease_locked(host: Host, operation: Operation) -> Iterator[None]:
     with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
         if operation.token is not None:
             host.leases.admit(operation.name, operation.token)
@@ -108,14 +108,14 @@ def _held(host: Host, operation: Operation) -> Iterator[None]:
 
 def _start(host: Host, operation: StartDomain) -> Change:
     document = _checked(operation)
-    with _held(host, operation):
+    with _lease_locked(host, operation):
         try:
-            with links_held(host, operation.links, shared=True), vfs_locked(host, operation):
+            with links_locked(host, operation.links, shared=True), vfs_locked(host, operation):
                 return ensure_running(
                     host.domains(),
                     operation,
                     lambda: _prepare(host, operation, document),
-                    lambda live: secured(host, live),
+                    lambda live: ensure_secured(host, live),
                 )
         except RocksError:
             _undo_links(host, operation)
@@ -123,19 +123,19 @@ def _start(host: Host, operation: StartDomain) -> Change:
 
 
 def _undo_links(host: Host, operation: StartDomain) -> None:
-    """Nothing of a start that failed stays; the error that ended it is the one to tell."""
+    """Remove the network devices of a failed start; the error of the start is the one to report."""
     with contextlib.suppress(RocksError):
         if host.domains().find(operation.name) is None:
             release_links(host, operation.name, operation.links)
 
 
 def _checked(operation: StartDomain) -> DomainDocument:
-    """All that can be refused without looking at the host."""
+    """The parsed XML of a valid request; checks that need no look at the host."""
     document = parse_domain(operation.xml)
     if document.name != check_name(operation.name) or document.token != operation.token:
         raise IncoherentError(
-            f"the XML is of {document.name!r} under lease {document.token}, "
-            f"the request of {operation.name} under lease {operation.token}"
+            f"the XML is for {document.name!r} under lease {document.token}, "
+            f"the request for {operation.name} under lease {operation.token}"
         )
     for disk in operation.disks:
         check_path(disk.path)
@@ -146,21 +146,21 @@ def _checked(operation: StartDomain) -> DomainDocument:
 
 
 def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
-    fitted, notes = _fitted(host, document)
+    adapted, notes = _adapted(host, document)
     for disk in operation.disks:
         ensure_disk(disk)
     host.link_plans.remember(operation.name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
-    notes += give_partition(host, operation.name, document.host_devices, operation.partition)
-    return Prepared(give(host, operation, fitted).text, notes)
+    notes += ensure_partition(host, operation.name, document.host_devices, operation.partition)
+    return Prepared(assign(host, operation, adapted).text, notes)
 
 
-def _fitted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
-    """The XML for the QEMU that this host has, emulated where KVM does not work."""
+def _adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
+    """The XML for the QEMU of this host, with emulation where KVM does not work."""
     if document.emulator is not None and not Path(document.emulator).exists():
         document = with_emulator(document, host_emulator())
-    if not document.wants_kvm:
+    if not document.requires_kvm:
         return document, ()
     probe = probe_accelerator(host.state_folder)
     if probe.accelerator == "kvm":
@@ -171,13 +171,13 @@ def _fitted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple
 def _stop(host: Host, operation: StopDomain) -> Change:
     if operation.action in ("reset", "reboot"):
         return restart(host.domains(), operation)
-    return _with_all_given_back(
+    return _with_devices_released(
         host, operation.name, ensure_stopped(host.domains(), operation), operation.links
     )
 
 
-def _with_all_given_back(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:
-    """The change of ending a domain, and what became of what it had on the host."""
+def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:
+    """Release the devices of an ended domain; returns both changes as one."""
     removed = release_links(host, name, links)
-    notes = take_back(host, name) + take_back_vfs(host, name)
+    notes = release_partition(host, name) + release_vfs(host, name)
     return Change(change.changed or removed.changed, change.notes + removed.notes + notes)

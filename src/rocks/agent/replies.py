@@ -1,4 +1,4 @@
-"""A request line in, a reply line out; whatever goes wrong becomes a reply too."""
+"""From a request line to a reply line; errors become replies too."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rocks.wire.request import Request
 def reply_to(
     host: Host, line: bytes, announce: Callable[[float], Any] = lambda seconds: None
 ) -> Tuple[bytes, Optional[Request[Any]]]:
-    """The reply line and the request that was on the line, None when there was no sound one.
+    """The reply line, and the request of the line; None for an invalid request.
 
-    `announce` is told how many seconds the asker will wait, before anything is done.
+    `announce` receives, before anything is done, how many seconds the frontend will wait.
     """
     request = None
     try:
@@ -32,15 +32,15 @@ def reply_to(
 
 
 def prefetch_domains(host: Host) -> None:
-    """Connect to libvirt while the asker is still at work: nearly every request wants it."""
-    with contextlib.suppress(Exception):  # it will fail again, and be told, when it is needed
+    """Connect to libvirt before the first request arrives: nearly every request needs it."""
+    with contextlib.suppress(Exception):  # the request that needs it reports the error
         host.domains()
 
 
 def prefetch(host: Host, request: Optional[Request[Any]]) -> None:
-    """Load what the next request is likely to want while the asker still thinks about this one's reply.
+    """Load the netlink library for the next request while the frontend works on this reply.
 
-    Who asks for disks or puts up fences is about to start or stop a guest, and so to ask for network devices.
+    A request for facts with disks or fences precedes the start or stop of a guest, which needs network devices.
     """
 
     def load() -> None:

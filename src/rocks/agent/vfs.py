@@ -1,4 +1,4 @@
-"""Virtual functions around a deed: given before the domain starts, taken back when it is gone."""
+"""Virtual functions of domains: assigned before the start, released after the end."""
 
 from __future__ import annotations
 
@@ -7,85 +7,83 @@ from typing import Iterator, Tuple
 
 from rocks.agent.host import Host
 from rocks.devices.libvirt.checks import is_active
-from rocks.devices.libvirt.domain_xml import DomainDocument, vf_addresses, with_functions
+from rocks.devices.libvirt.domain_xml import DomainDocument, vf_addresses, with_vf_addresses
 from rocks.devices.sriov.guests import assign_vfs, ensure_count, restore, take_back, vf_counts_locked
 from rocks.devices.sriov.records import boot_id
-from rocks.devices.sriov.rules import check_function
+from rocks.devices.sriov.rules import check_vf_spec
 from rocks.errors import RocksError, StateError
 from rocks.wire.agent import StartDomain
 from rocks.wire.facts import AdapterFacts, AdaptersRequest
 
 
 def check_vfs(operation: StartDomain) -> None:
-    """UserError for functions that cannot be."""
-    for function in operation.functions:
-        check_function(function)
+    """UserError for an invalid VF of the request."""
+    for spec in operation.vfs:
+        check_vf_spec(spec)
 
 
 @contextmanager
 def vfs_locked(host: Host, operation: StartDomain) -> Iterator[None]:
-    """From making the functions to the guest having them; a start that failed leaves none with its settings."""
-    if not operation.functions and host.assigned_vfs.read(operation.name) is None:
-        yield  # without netlink, which takes time to load
+    """Lock the number of VFs from making them until the guest uses them; a failed start releases its VFs."""
+    if not operation.vfs and host.assigned_vfs.read(operation.name) is None:
+        yield  # without the netlink library, which takes time to load
         return
-    with vf_counts_locked(host.functions(), host.state_folder, operation.functions):
+    with vf_counts_locked(host.vfs(), host.state_folder, operation.vfs):
         try:
             yield
         except RocksError:
-            take_back_vfs(host, operation.name)
+            release_vfs(host, operation.name)
             raise
 
 
-def give(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
-    """Set the functions; the document with their addresses. To be called while they are held."""
-    if not operation.functions and host.assigned_vfs.read(operation.name) is None:
-        return with_functions(document, {})
-    addresses = assign_vfs(
-        host.functions(), host.assigned_vfs, operation.name, operation.token, operation.functions
-    )
-    return with_functions(document, addresses)
+def assign(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
+    """Configure the VFs; returns the document with their addresses. The caller holds `vfs_locked`."""
+    if not operation.vfs and host.assigned_vfs.read(operation.name) is None:
+        return with_vf_addresses(document, {})
+    addresses = assign_vfs(host.vfs(), host.assigned_vfs, operation.name, operation.token, operation.vfs)
+    return with_vf_addresses(document, addresses)
 
 
-def take_back_vfs(host: Host, name: str) -> Tuple[str, ...]:
-    """Have the functions of a machine that is not running be nobody's; notes of what could not be done.
+def release_vfs(host: Host, name: str) -> Tuple[str, ...]:
+    """Release the VFs of a machine that does not run; returns failures as notes.
 
-    To be called while the machine is held. Nothing is done for one that runs, or never had any.
+    The caller holds the machine's lock. A running machine keeps its VFs.
     """
     try:
         if host.assigned_vfs.read(name) is None or is_active(host.domains(), name):
             return ()
-        return take_back(host.functions(), host.assigned_vfs, name)
+        return take_back(host.vfs(), host.assigned_vfs, name)
     except RocksError as error:
-        return (f"the virtual functions of {name} were left as they are: {error}",)
+        return (f"the virtual functions of {name} were not released: {error}",)
 
 
-def take_back_older(host: Host, name: str, below_token: int) -> bool:
-    """As `take_back_vfs`, of a lease that was overtaken; whether nothing of it is left."""
-    given = host.assigned_vfs.read(name)
-    return given is None or given.token >= below_token or not take_back_vfs(host, name)
+def release_older_vfs(host: Host, name: str, below_token: int) -> bool:
+    """As `release_vfs`, for leases below the token; returns whether no VF of such a lease remains."""
+    assigned = host.assigned_vfs.read(name)
+    return assigned is None or assigned.token >= below_token or not release_vfs(host, name)
 
 
 def restore_vfs(host: Host, document: DomainDocument) -> None:
-    """Set the functions of a domain that is about to start, unless they are since this boot; libvirt is not asked.
+    """Configure the VFs of a domain that is about to start, unless done since this boot; does not call libvirt.
 
-    StateError when the domain's document names other functions than the host has them now.
+    StateError when the domain's XML names other VFs than the host has now.
     """
-    given = host.assigned_vfs.read(document.name)
-    wanted = vf_addresses(document)
-    if given is None or given.token != document.token or given.boot == boot_id() or not wanted:
+    assigned = host.assigned_vfs.read(document.name)
+    expected = vf_addresses(document)
+    if assigned is None or assigned.token != document.token or assigned.boot == boot_id() or not expected:
         return
-    found = restore(host.functions(), host.assigned_vfs, host.state_folder, document.name, given)
-    if any(wanted.get(mac) != address for mac, address in found.items()):
+    found = restore(host.vfs(), host.assigned_vfs, host.state_folder, document.name, assigned)
+    if any(expected.get(mac) != address for mac, address in found.items()):
         raise StateError(
-            f"the virtual functions of {document.name} are elsewhere on this host than they were: start it with "
-            f"`rocks start host vm {document.name}` on the frontend"
+            f"the virtual functions of {document.name} have other addresses on this host than before; "
+            f"run `rocks start host vm {document.name}` on the frontend"
         )
 
 
 def read_adapters(host: Host, request: AdaptersRequest) -> AdapterFacts:
-    """The adapters; where more functions are wanted than are there, made first."""
-    driver = host.functions()
-    for wanted in request.adapters:
-        if wanted.count:
-            ensure_count(driver, host.state_folder, wanted.device, wanted.count)
-    return AdapterFacts(tuple(driver.read(wanted.device) for wanted in request.adapters))
+    """The adapters, after VFs have been made where the request needs more than there are."""
+    driver = host.vfs()
+    for spec in request.adapters:
+        if spec.count:
+            ensure_count(driver, host.state_folder, spec.device, spec.count)
+    return AdapterFacts(tuple(driver.read(spec.device) for spec in request.adapters))

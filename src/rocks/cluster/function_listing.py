@@ -55,7 +55,7 @@ def now_cells(
 
 def _find(answer: Sequence[AdapterFact], device: str, number: int) -> VfFact | None:
     for adapter in answer:
-        for function in adapter.functions:
-            if (adapter.device, function.number) == (device, number):
-                return function
+        for vf in adapter.vfs:
+            if (adapter.device, vf.number) == (device, number):
+                return vf
     return None

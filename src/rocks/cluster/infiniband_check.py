@@ -44,7 +44,7 @@ def check_host(
         found.append(
             Checked(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, and not there")
         )
-    found += [_function(function, machines) for function in facts.functions]
+    found += [_function(vf, machines) for vf in facts.vfs]
     found += [Checked("kernel's files", WRONG, line) for line in facts.departures]
     if not facts.ports:
         found.append(Checked("adapters", WRONG, "the host has no InfiniBand port"))

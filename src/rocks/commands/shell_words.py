@@ -18,7 +18,10 @@ def launcher() -> str:
 
 
 def quote(text: str) -> str:
-    """`text` as one word of a shell's command line: a backslash before whatever could mean something."""
+    """`text` as one word of a shell command line: a backslash before every character with a meaning.
+
+    Not `shlex.quote`: the specification (CLI §2.3, dump) prescribes backslashes.
+    """
     return "".join(map(_quoted, text)) or "''"
 
 

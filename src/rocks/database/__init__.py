@@ -1,1 +1,1 @@
-"""SQL against the cluster database, one module per family of tables, and the numbered migrations."""
+"""SQL against the cluster database, one module for each family of tables, and the numbered migrations."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def insert_alias(database: Database, host: str, alias: str) -> None:
-    """Give the host of that name another one."""
+    """Add an alias to the host of that name."""
     database.execute(
         "INSERT INTO aliases (Node, Name) SELECT ID, %s FROM nodes WHERE Name = %s", (alias, host)
     )
@@ -25,18 +25,18 @@ def list_aliases(database: Database, names: Sequence[str]) -> list[tuple[object,
         return []
     rows = database.rows(
         "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node"
-        f" WHERE n.Name IN ({marks(names)}) ORDER BY l.ID",
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY l.ID",
         names,
     )
     return in_order(rows, names)
 
 
 def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> int:
-    """Remove one alias, or all, of the hosts; returns how many there were."""
+    """Remove one alias, or all, of the hosts; returns their number."""
     if not hosts:
         return 0
     condition, values = ("", []) if alias is None else (" AND l.Name = %s", [alias])
     return database.execute(
-        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN ({marks(hosts)}){condition}",
+        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN ({placeholders(hosts)}){condition}",
         [*hosts, *values],
     )

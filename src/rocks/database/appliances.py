@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Appliance(NamedTuple):
-    """An appliance: graph, root node file in it, operating system, and the membership that names it."""
+    """An appliance: its graph, root node file, operating system, and the membership that names it."""
 
     name: str
     graph: str
@@ -25,7 +25,7 @@ class Appliance(NamedTuple):
 
 
 def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]:
-    """The named appliances, in the order of the names, each with its first membership or ''."""
+    """The named appliances, in the order of the names, each with its first membership, or ''."""
     if not names:
         return []
     rows = database.rows(
@@ -33,7 +33,7 @@ def load_appliances(database: Database, names: Sequence[str]) -> list[Appliance]
         " COALESCE(m.Name, ''), COALESCE(d.Name, ''), COALESCE(m.Public, 'no') = 'yes'"
         " FROM appliances a LEFT JOIN memberships m ON m.ID ="
         " (SELECT MIN(o.ID) FROM memberships o WHERE o.Appliance = a.ID)"
-        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN ({marks(names)})",
+        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE a.Name IN ({placeholders(names)})",
         names,
     )
     return [
@@ -48,21 +48,21 @@ def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[obj
         return []
     rows = database.rows(
         "SELECT m.Name, a.Name, d.Name, m.Public FROM memberships m LEFT JOIN appliances a ON a.ID = m.Appliance"
-        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN ({marks(names)})",
+        f" LEFT JOIN distributions d ON d.ID = m.Distribution WHERE m.Name IN ({placeholders(names)})",
         names,
     )
     return in_order(rows, names)
 
 
 def find_name(database: Database, table: str, name: str) -> str | None:
-    """`name` as `table` (appliances, memberships, distributions, nodes) spells it; None where it is not."""
+    """`name` in the spelling of `table` (appliances, memberships, distributions, nodes); None when absent."""
     assert table in ("appliances", "memberships", "distributions", "nodes")
     rows = database.rows(f"SELECT Name FROM {table} WHERE Name = %s", (name,))
     return str(rows[0][0]) if rows else None
 
 
 def insert_appliance(database: Database, appliance: Appliance) -> None:
-    """Add an appliance, its place among the attributes' scopes, and its membership."""
+    """Add an appliance, its member in the attributes' scopes, and its membership."""
     database.execute(
         "INSERT INTO appliances (Name, Graph, Node, OS) VALUES (%s, %s, %s, %s)",
         (appliance.name, appliance.graph, appliance.node, appliance.os),
@@ -88,21 +88,21 @@ def delete_appliances(database: Database, names: Sequence[str]) -> None:
     """Remove the appliances with their memberships, routes, attributes and firewall rules."""
     if not names:
         return
-    database.execute(f"DELETE FROM appliances WHERE Name IN ({marks(names)})", names)
+    database.execute(f"DELETE FROM appliances WHERE Name IN ({placeholders(names)})", names)
     database.execute(
         "DELETE i FROM catindex i JOIN categories c ON c.ID = i.Category"
-        f" WHERE c.Name = 'appliance' AND i.Name IN ({marks(names)})",
+        f" WHERE c.Name = 'appliance' AND i.Name IN ({placeholders(names)})",
         names,
     )
 
 
 def first_host_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
-    """(appliance, host) of a host of one of the appliances; None when they have none."""
+    """(appliance, host) of one host of the appliances; None when they have no host."""
     if not names:
         return None
     rows = database.rows(
         "SELECT a.Name, n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        f" JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN ({marks(names)}) ORDER BY n.ID LIMIT 1",
+        f" JOIN appliances a ON a.ID = m.Appliance WHERE a.Name IN ({placeholders(names)}) ORDER BY n.ID LIMIT 1",
         names,
     )
     return (str(rows[0][0]), str(rows[0][1])) if rows else None

@@ -1,6 +1,6 @@
-"""Attributes of the four scopes: read, resolved for hosts, written; always in whole sets.
+"""Attributes of the four scopes: reading, resolution for hosts, writing; always in sets.
 
-A scope is one of `SOURCE_LETTERS`' keys; its members are `global`, `linux` and `sunos`, appliances, or hosts.
+A scope is a key of `SOURCE_LETTERS`; its members are `global`, `linux` and `sunos`, appliances, or hosts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.attributes import OLD_SUFFIX, Member, Resolved, Stored, known_spelling, resolve
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 from rocks.version import rocks_version_attributes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _STORED = (
 )
 _OF_SCOPE = "FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
 _MEMBER_TABLES = {"appliance": "appliances", "host": "nodes"}
-"""Scope → the table that names its members; a member gets its row of `catindex` with its first attribute."""
+"""Scope → the table of its members. A member gets its row of `catindex` with its first attribute."""
 
 
 def resolve_attributes(
@@ -31,8 +31,8 @@ def resolve_attributes(
 ) -> dict[str, dict[str, Resolved]]:
     """Host → attribute → value and source, for the named hosts, in their order, or for all (None).
 
-    Two statements, whatever their number. With `attribute`, only that one is looked for; intrinsic and forced
-    ones are always there. Names that are no host are left out.
+    Two statements for any number of hosts. With `attribute`, only that one is read; intrinsic and forced
+    attributes are always included. Unknown names are omitted.
     """
     if names is not None and not names:
         return {}
@@ -42,7 +42,7 @@ def resolve_attributes(
 def resolve_members(
     database: Database, members: Sequence[Member], attribute: str | None = None
 ) -> dict[str, dict[str, Resolved]]:
-    """As `resolve_attributes`, for hosts whose rows the caller has read, or is about to add; one statement."""
+    """As `resolve_attributes`, for hosts whose rows the caller has read or is about to add; one statement."""
     if not members:
         return {}
     stored = _stored(database, [member.hostname for member in members], attribute)
@@ -50,7 +50,7 @@ def resolve_members(
 
 
 def resolve_attribute(database: Database, attribute: str, names: Sequence[str] | None) -> dict[str, str]:
-    """Host → value of one attribute, for the named hosts or for all; hosts without it are left out."""
+    """Host → value of one attribute, for the named hosts or for all; hosts without it are omitted."""
     values = {}
     for host, found in resolve_attributes(database, names, attribute).items():
         for name, resolved in found.items():
@@ -60,14 +60,14 @@ def resolve_attribute(database: Database, attribute: str, names: Sequence[str] |
 
 
 def global_attributes(database: Database) -> dict[str, str]:
-    """Name → value of the global attributes, those that the system reads under the name that it reads them by."""
+    """Name → value of the global attributes; known attributes have the spelling that the system uses."""
     return {known_spelling(name): value for _, name, value in read_attributes(database, "global")}
 
 
 def attributes_of_new(database: Database, member: Member) -> tuple[dict[str, str], dict[str, Resolved]]:
-    """The global attributes, and what a host will have that is about to be added; one statement.
+    """The global attributes, and those of a host that is about to be added; one statement.
 
-    The member's name may be '' while it is not chosen: what an earlier host of its name has left does not count.
+    The host's name may be '' while it is not chosen. Attributes that an earlier host of its name left are ignored.
     """
     stored = _stored(database, [], None)
     site = {known_spelling(one.name): one.value for one in stored if one.scope == "global"}
@@ -91,7 +91,7 @@ def read_attributes(
 
 
 def members_with(database: Database, scope: str, members: Sequence[str], attribute: str) -> list[str]:
-    """Those of the members that have the attribute."""
+    """The members that have the attribute."""
     if not members:
         return []
     condition, values = _of_members(scope, members)
@@ -102,14 +102,14 @@ def members_with(database: Database, scope: str, members: Sequence[str], attribu
 def insert_attribute(
     database: Database, scope: str, members: Sequence[str], attribute: str, value: str
 ) -> None:
-    """Give the members an attribute that none of them has."""
+    """Add an attribute to the members; none of them has it."""
     _write(database, scope, members, attribute, value, "")
 
 
 def replace_attribute(
     database: Database, scope: str, members: Sequence[str], attribute: str, value: str
 ) -> None:
-    """Give the members an attribute, or the one that they have another value."""
+    """Set an attribute of the members, whether they have it or not."""
     _write(database, scope, members, attribute, value, " ON DUPLICATE KEY UPDATE Value = %s")
 
 
@@ -129,12 +129,14 @@ def preserve_old_values(database: Database, scope: str, members: Sequence[str], 
 def delete_attributes(
     database: Database, scope: str, members: Sequence[str], attributes: Iterable[str]
 ) -> None:
-    """Take the attributes from the members that have them."""
+    """Remove the attributes from the members that have them."""
     names = list(attributes)
     if not members or not names:
         return
     condition, values = _of_members(scope, members)
-    database.execute(f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN ({marks(names)})", [*values, *names])
+    database.execute(
+        f"DELETE t {_OF_SCOPE} {condition} AND t.Attr IN ({placeholders(names)})", [*values, *names]
+    )
 
 
 def _write(
@@ -146,7 +148,7 @@ def _write(
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT %s, %s, i.Category, i.ID"
         " FROM catindex i JOIN categories c ON c.ID = i.Category"
-        f" WHERE c.Name = %s AND i.Name IN ({marks(members)}){if_present}",
+        f" WHERE c.Name = %s AND i.Name IN ({placeholders(members)}){if_present}",
         [attribute, value, scope, *members, *([value] if if_present else [])],
     )
 
@@ -157,7 +159,7 @@ def _ensure_members(database: Database, scope: str, members: Sequence[str]) -> N
     database.execute(
         f"INSERT IGNORE INTO catindex (Name, Category) SELECT m.Name, c.ID FROM {_MEMBER_TABLES[scope]} m"
         " JOIN categories c ON c.Name = %s LEFT JOIN catindex i ON i.Name = m.Name AND i.Category = c.ID"
-        f" WHERE i.ID IS NULL AND m.Name IN ({marks(members)})",
+        f" WHERE i.ID IS NULL AND m.Name IN ({placeholders(members)})",
         [scope, *members],
     )
 
@@ -165,11 +167,11 @@ def _ensure_members(database: Database, scope: str, members: Sequence[str]) -> N
 def _of_members(scope: str, members: Sequence[str] | None) -> tuple[str, list[object]]:
     if members is None:
         return "WHERE c.Name = %s", [scope]
-    return f"WHERE c.Name = %s AND i.Name IN ({marks(members)})", [scope, *members]
+    return f"WHERE c.Name = %s AND i.Name IN ({placeholders(members)})", [scope, *members]
 
 
 def _members(database: Database, names: Sequence[str] | None) -> list[Member]:
-    condition = "" if names is None else f" WHERE n.Name IN ({marks(names)})"
+    condition = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
     rows = database.rows(
         "SELECT n.Name, n.OS, a.Name, m.Name, n.Rack, n.Rank, n.Arch FROM nodes n"
         " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
@@ -186,7 +188,7 @@ def _stored(database: Database, names: Sequence[str] | None, attribute: str | No
     values: list[object] = []
     if names is not None:
         conditions.append(
-            f"(c.Name <> 'host' OR i.Name IN ({marks(names)}))" if names else "c.Name <> 'host'"
+            f"(c.Name <> 'host' OR i.Name IN ({placeholders(names)}))" if names else "c.Name <> 'host'"
         )
         values += names
     if attribute is not None:

@@ -1,4 +1,4 @@
-"""What decides how hosts' network boots are answered."""
+"""The facts that determine the network boots of hosts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.boot_plan import BootFacts
 from rocks.database.attributes import resolve_attributes
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 from rocks.database.vms import load_boot_actions
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ _INSTALL = "install"
 
 
 def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
-    """What decides the network boots of the named hosts, a row for each of their private addresses."""
+    """The facts for the network boots of the named hosts, a row for each of their private addresses."""
     rows = database.rows(
         "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask FROM nodes n"
         " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
         " (SELECT x.Node, x.IP, s.netmask AS Netmask FROM networks x JOIN subnets s ON s.ID = x.Subnet"
         "  WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
-        f" WHERE n.Name IN ({marks(names)}) ORDER BY n.ID",
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
         names,
     )
     attributes = resolve_attributes(database, names)
     recipes = load_boot_actions(
-        database, [str(word) for row in rows for word in row[3:5] if word] + [_INSTALL]
+        database, [str(action) for row in rows for action in row[3:5] if action] + [_INSTALL]
     )
     return [
         BootFacts(

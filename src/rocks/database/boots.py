@@ -1,10 +1,10 @@
-"""How hosts boot: the next boot of each, and the named recipes (`bootaction`)."""
+"""How hosts boot: the next boot of each, and the boot actions (`bootaction`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ def set_boot_action(database: Database, names: Sequence[str], action: str) -> No
     """Make `action` (`os`, `run` or `install`) the next boot of the named hosts; one statement."""
     if names:
         database.execute(
-            f"INSERT INTO boot (Node, Action) SELECT n.ID, %s FROM nodes n WHERE n.Name IN ({marks(names)})"
+            f"INSERT INTO boot (Node, Action) SELECT n.ID, %s FROM nodes n WHERE n.Name IN ({placeholders(names)})"
             " ON DUPLICATE KEY UPDATE Action = VALUES(Action)",
             [action, *names],
         )
@@ -28,7 +28,7 @@ def list_boots(database: Database, names: Sequence[str]) -> list[tuple[object, .
         return []
     rows = database.rows(
         "SELECT n.Name, b.Action FROM nodes n LEFT JOIN boot b ON b.Node = n.ID"
-        f" WHERE n.Name IN ({marks(names)})",
+        f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     return in_order(rows, names)
@@ -40,16 +40,16 @@ def list_boot_actions(database: Database) -> list[tuple[object, ...]]:
 
 
 def find_boot_action(database: Database, action: str) -> str | None:
-    """The stored name of a boot action, whatever the case of `action`; None when there is none."""
+    """The stored spelling of a boot action; case is ignored. None when there is none."""
     rows = database.rows("SELECT Action FROM bootaction WHERE Action = %s", (action,))
-    # The database finds `os` for "os " and for "ós" as well.
+    # the database's comparison also finds `os` for "os " and for "ós"
     return next((str(row[0]) for row in rows if str(row[0]).lower() == action.lower()), None)
 
 
 def put_boot_action(
     database: Database, action: str, kernel: str | None, ramdisk: str | None, arguments: str | None
 ) -> None:
-    """Add a boot action, or give an existing one another kernel, ramdisk and arguments."""
+    """Add a boot action, or replace kernel, ramdisk and arguments of an existing one."""
     database.execute(
         "INSERT INTO bootaction (Action, Kernel, Ramdisk, Args) VALUES (%s, %s, %s, %s) ON DUPLICATE KEY UPDATE"
         " Kernel = VALUES(Kernel), Ramdisk = VALUES(Ramdisk), Args = VALUES(Args)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 from rocks.errors import StateError
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ class Cluster(NamedTuple):
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """The machines but the frontend."""
+        """The machines except the frontend."""
         return self.names[:-1]
 
 
 def members(database: Database, frontends: Sequence[str] | None) -> dict[str, Cluster]:
     """Frontend → its cluster, for the named hosts that are virtual frontends, or for all of them; one statement."""
-    where = "" if frontends is None else f" WHERE c.cluster_name IN ({marks(frontends)})"
+    where = "" if frontends is None else f" WHERE c.cluster_name IN ({placeholders(frontends)})"
     if frontends is not None and not frontends:
         return {}
     rows = database.rows(
@@ -70,11 +70,9 @@ def physical_clients(database: Database) -> list[tuple[str, bool]]:
 
 
 def clusters_of(database: Database, frontends: Sequence[str]) -> list[Cluster]:
-    """The clusters of the named hosts; StateError `host X is not a virtual frontend` for one that has none."""
+    """The clusters of the named hosts; StateError `host X is not a virtual frontend` for a host without one."""
     found = {name.lower(): cluster for name, cluster in members(database, frontends).items()}
     for name in frontends:
         if name.lower() not in found:
-            raise StateError(
-                f"host {name} is not a virtual frontend; rocks list cluster shows those that there are"
-            )
+            raise StateError(f"host {name} is not a virtual frontend; rocks list cluster lists the clusters")
     return [found[name.lower()] for name in frontends]

@@ -1,4 +1,4 @@
-"""The cluster database as the rest of the system uses it: bound values, one transaction, named locks."""
+"""The connection to the cluster database: bound values, one transaction, named locks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ SELECTOR_SECONDS = 30
 class Database:
     """One connection, made at the first statement, in one transaction until `commit` or `rollback`.
 
-    Text is utf8mb4 and compared without case; isolation is READ COMMITTED; nothing is committed by itself.
-    Every method can raise HostError (the server is not there, or went away), StateError (the schema has
-    another version than these programs), BusyError (another command is at the same rows, or stored the same
-    just now), UserError (a value that does not fit, a right that is missing) and ToolError (the server
-    refused a statement of ours).
+    Text is utf8mb4 and compared without case; isolation is READ COMMITTED; there is no autocommit. Every method
+    can raise HostError (the server does not answer, or the connection is lost), StateError (the schema has another
+    version than these programs), BusyError (another command holds the same rows, or stored the same key just now),
+    UserError (an invalid value, a missing privilege) and ToolError (the server rejected a statement of this system).
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.statements = 0
-        """Statements sent since the object was made, those of connecting and committing left out."""
+        """Statements sent since the object was made, without those of connecting and committing."""
         self._connection: Connection[Cursor] | None = None
         self._last_id = 0
         self._has_changes = False
@@ -45,15 +44,15 @@ class Database:
 
     @property
     def last_id(self) -> int:
-        """The ID that the last `execute` or `insert_many` gave to its first new row; 0 when it gave none."""
+        """The ID of the first row that the last `execute` or `insert_many` inserted; 0 when there is none."""
         return self._last_id
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one SELECT; `%s` is a bound value (and, where there are values, `%%` a plain `%`)."""
+        """The rows of one SELECT; `%s` is the placeholder of a bound value; with values, `%%` is a plain `%`."""
         return list(self._run(sql, values).fetchall())
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Do one changing statement; returns how many rows it really changed."""
+        """Execute one changing statement; returns the number of rows that it changed."""
         self._has_changes = True
         cursor = self._run(sql, values)
         self._last_id = cursor.lastrowid or 0
@@ -62,8 +61,8 @@ class Database:
     def insert_many(self, sql_prefix: str, rows: Iterable[Sequence[Any]], sql_suffix: str = "") -> int:
         """Insert all rows with one statement: `INSERT INTO t (a, b) VALUES` and rows of two values each.
 
-        `sql_suffix` may say what happens to a row that is there already. Returns how many were inserted;
-        without rows nothing is sent. `last_id` is the first row's.
+        `sql_suffix` may specify what happens to an existing row. Returns the number of inserted rows; without
+        rows no statement is sent. `last_id` is the ID of the first row.
         """
         all_rows = list(rows)
         if not all_rows:
@@ -73,21 +72,21 @@ class Database:
         return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
 
     def commit(self) -> None:
-        """Make what was changed lasting and visible to others."""
+        """Make the changes durable and visible to others."""
         if self._connection is not None:
             with self._errors_explained():
                 self._connection.commit()
         self._has_changes = False
 
     def rollback(self) -> None:
-        """Undo what was changed since the last commit."""
+        """Undo the changes since the last commit."""
         if self._connection is not None:
             with self._errors_explained():
                 self._connection.rollback()
         self._has_changes = False
 
     def close(self) -> None:
-        """End the connection: what was not committed is undone, and its named locks are free."""
+        """End the connection; uncommitted changes are undone, named locks released."""
         connection, self._connection = self._connection, None
         self._has_changes = False
         if connection is not None and connection.open:
@@ -95,14 +94,13 @@ class Database:
 
     @contextmanager
     def read_only(self) -> Iterator[Database]:
-        """A section in which the server refuses every change, for the text of a `select …` selector.
+        """A section in which the server rejects every change, for the text of a `select …` selector.
 
-        It must begin where nothing waits for a commit, and gives up rows locked by SELECT … FOR UPDATE.
-        Faults of the text are UserErrors there; a statement that takes longer than `SELECTOR_SECONDS` is one
-        too.
+        It must begin without uncommitted changes, and releases rows locked by SELECT … FOR UPDATE. Faults of the
+        text raise UserError, and so does a statement that takes longer than `SELECTOR_SECONDS`.
         """
         if self._has_changes:
-            raise BugError("a selector was looked up between a change and its commit; please report this")
+            raise BugError("a selector was evaluated between a change and its commit; please report this")
         self._run(f"SET SESSION max_statement_time = {SELECTOR_SECONDS}")
         self._run("START TRANSACTION READ ONLY")
         self._in_selector = True
@@ -117,27 +115,27 @@ class Database:
     def lock(self, name: str, wait_seconds: float) -> None:
         """Take the lock of that name (`vm vm-vc1-0`) until `unlock` or `close`; a commit does not release it.
 
-        BusyError, naming it, when somebody else has it for longer than `wait_seconds`.
+        BusyError, with its name, when another command holds it for longer than `wait_seconds`.
         """
         self.lock_all([name], wait_seconds)
 
     def lock_all(self, names: Iterable[str], wait_seconds: float) -> None:
         """Take all these locks or none, with one statement, in an order that all commands share.
 
-        BusyError, naming those that somebody else has, after `wait_seconds` for all of them together.
+        BusyError, with the names of those that others hold, after `wait_seconds` in total.
         """
         keys = self._keys(names)
-        left = wait_seconds
-        while missing := self._take(keys, min(left, locks.LONGEST_WAIT_SECONDS)):
-            left -= locks.LONGEST_WAIT_SECONDS
-            if left <= 0:
+        remaining_seconds = wait_seconds
+        while missing := self._take(keys, min(remaining_seconds, locks.LONGEST_WAIT_SECONDS)):
+            remaining_seconds -= locks.LONGEST_WAIT_SECONDS
+            if remaining_seconds <= 0:
                 raise BusyError(
-                    f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s):"
-                    " try again when it has ended"
+                    f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s);"
+                    " repeat this one when it has ended"
                 )
 
     def unlock(self, name: str) -> None:
-        """Release a lock; one that we do not have is left alone."""
+        """Release a lock; a lock that this connection does not hold is ignored."""
         self.unlock_all([name])
 
     def unlock_all(self, names: Iterable[str]) -> None:
@@ -145,14 +143,14 @@ class Database:
         self._release(list(self._keys(names)))
 
     def _take(self, keys: dict[str, str], wait_seconds: float) -> list[str]:
-        """The names of the locks that were not had in time; in that case none is kept."""
+        """The names of the locks that could not be taken in time; if there are any, none is held."""
         if not keys:
             return []
         values = [value for key in keys for value in (key, wait_seconds)]
-        had = dict(zip(keys, self.rows(locks.take_statement(len(keys)), values)[0], strict=True))
-        missing = [name for key, name in keys.items() if had[key] != 1]
+        taken = dict(zip(keys, self.rows(locks.take_statement(len(keys)), values)[0], strict=True))
+        missing = [name for key, name in keys.items() if taken[key] != 1]
         if missing:
-            self._release([key for key in keys if had[key] == 1])
+            self._release([key for key in keys if taken[key] == 1])
         return missing
 
     def _keys(self, names: Iterable[str]) -> dict[str, str]:
@@ -163,7 +161,7 @@ class Database:
             self.rows(locks.release_statement(len(keys)), keys)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
-        # MariaDB 10.11 lets CREATE TABLE pass in a READ ONLY transaction, which it ends without a word
+        # MariaDB 10.11 accepts CREATE TABLE in a READ ONLY transaction, and silently ends the transaction
         if self._in_selector and not sql.lstrip().lower().startswith("select"):
             raise UserError("the cluster database refused the selector: it must begin with the word select")
         connection = self._connection or self._connect()
@@ -204,7 +202,7 @@ class Database:
 
 
 def _read_version(connection: Connection[Cursor]) -> int:
-    """The schema's version; 0 where there is no schema. PyMySQL's errors come out."""
+    """The schema's version; 0 where there is no schema. Raises PyMySQL's errors."""
     cursor = connection.cursor()
     try:
         cursor.execute(versions.READ_VERSION)

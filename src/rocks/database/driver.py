@@ -1,4 +1,4 @@
-"""PyMySQL: imported late and light, connected with our session's rules, its errors put into our families."""
+"""PyMySQL: imported late and in part, connected with the session settings of this system, errors translated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
 
 if TYPE_CHECKING:
-    from pymysql.connections import Connection as Connection  # noqa: TID251 - this is the door
+    from pymysql.connections import Connection as Connection  # noqa: TID251 - the one import of the driver
     from pymysql.cursors import Cursor as Cursor  # noqa: TID251
 
     from rocks.database.settings import Settings
@@ -44,7 +44,7 @@ NO_SUCH_TABLE = 1146
 def open_connection(
     settings: Settings, database_name: str | None, read_seconds: int = READ_SECONDS
 ) -> Connection[Cursor]:
-    """A connection by our rules: utf8mb4, strict, READ COMMITTED, no autocommit. Raises PyMySQL's errors."""
+    """A connection with utf8mb4, strict mode, READ COMMITTED and no autocommit. Raises PyMySQL's errors."""
     driver = _import_driver(by_socket=settings.socket is not None)
     connection: Connection[Cursor] = driver.connect(
         unix_socket=settings.socket,
@@ -66,78 +66,82 @@ def open_connection(
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
-    """The classes under which PyMySQL tells a failure."""
+    """The classes of PyMySQL's errors."""
     return (sys.modules["pymysql"].err.Error,) if "pymysql" in sys.modules else ()
 
 
 def error_code(error: Exception) -> int:
-    """The server's or the driver's number for an error; 0 where it has none."""
+    """The number of an error of the server or the driver; 0 when it has none."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
 def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksError:
-    """The error of ours that a failure means.
+    """The error of this system for a failure.
 
-    `in_selector`: the statement was written by the person who runs the command, so its faults are theirs.
+    `in_selector`: the user of the command wrote the statement, so its faults are UserErrors.
     """
-    code, words = error_code(error), _words(error)
+    code, message = error_code(error), _message(error)
     if code in _UNREACHABLE or code in _ACCESS_DENIED:
         return _explain_unreachable(error, settings)
     if code in _LOST:
         return HostError(
-            f"lost the cluster database at {settings.place}: {words or 'the connection is closed'};"
-            " what was not committed is undone; run the command again"
+            f"lost the cluster database at {settings.place}: {message or 'the connection is closed'};"
+            " uncommitted changes are undone; repeat the command"
         )
     if code in _TOO_MANY_CONNECTIONS:
-        return BusyError(f"the cluster database at {settings.place} has too many connections: try again")
+        return BusyError(
+            f"the cluster database at {settings.place} has too many connections; try again later"
+        )
     if code in _LOCKED_OUT:
         return BusyError(
-            f"another command holds the same rows of the cluster database ({words}): run it again"
+            f"another command holds the same rows of the cluster database ({message}); repeat this command"
         )
     if code == _DUPLICATE:
         return BusyError(
-            f"the cluster database has this already, perhaps since a moment ago: {words}; look again"
+            f"the cluster database has this entry already: {message}; another command may just have added it"
         )
     if code in _NO_PRIVILEGE:
         return UserError(
-            f"the cluster database refused this to user {settings.user}: {words}; run it as root"
+            f"the cluster database refused this to user {settings.user}: {message}; run it as root"
         )
     if code == _READ_ONLY:
         return UserError("the cluster database refused the selector: a selector may only read")
     if code == _TOO_SLOW:
-        return UserError("the cluster database gave the selector up: it took too long; make it simpler")
+        return UserError("the cluster database aborted the selector: it took too long; simplify it")
     if code in _BAD_VALUE:
-        return UserError(f"the cluster database refused a value: {words}")
+        return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError
-    return family(f"the cluster database refused {'the selector' if in_selector else 'a statement'}: {words}")
+    return family(
+        f"the cluster database refused {'the selector' if in_selector else 'a statement'}: {message}"
+    )
 
 
 def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
     cause = getattr(error, "original_exception", None)
     if error_code(error) in _ACCESS_DENIED:
-        why = _words(error)
-        what = "run this as root, or let root run `rocks update database`, which renews the right to read"
+        why = _message(error)
+        what = "run this as root, or run `rocks update database` as root, which renews the privilege to read"
     elif isinstance(cause, FileNotFoundError):
-        why = "there is no such socket"
-        what = "start the database, or say in /etc/rocks/database.conf where it is"
+        why = "the socket does not exist"
+        what = "start the database, or set its address in /etc/rocks/database.conf"
     else:
-        why = getattr(cause, "strerror", None) or str(cause or _words(error))
-        what = "see whether it runs, and that /etc/rocks/database.conf names the right place"
+        why = getattr(cause, "strerror", None) or str(cause or _message(error))
+        what = "check whether it runs, and its address in /etc/rocks/database.conf"
     return HostError(f"cannot reach the cluster database at {settings.place}: {why}; {what}")
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """The error's own text on one line."""
     text = error.args[1] if len(error.args) > 1 else error
     return " ".join(str(text).split())
 
 
 def _import_driver(by_socket: bool) -> Any:
-    """PyMySQL without what it does not need here, which costs more time than the rest of it.
+    """PyMySQL without optional modules that take more time to import than PyMySQL itself.
 
-    `cryptography` serves only password plug-ins of MySQL 8, `ssl` only TCP; PyMySQL takes both as optional. Its
-    few digests of passwords need no OpenSSL where Python has them built in (Debian; not RHEL), and whoever
-    imports `hashlib` afterwards gets the whole of it.
+    `cryptography` serves only password plug-ins of MySQL 8, `ssl` only TCP; both are optional for
+    PyMySQL. Its password digests need no OpenSSL where Python has them built in (Debian; not RHEL). A later import
+    of `hashlib` loads all of it.
     """
     if "pymysql" in sys.modules:
         return sys.modules["pymysql"]
@@ -146,7 +150,7 @@ def _import_driver(by_socket: bool) -> Any:
     if by_socket:
         unwanted += ["ssl", "_hashlib"] if light_digests else ["ssl"]
     hidden = [name for name in unwanted if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None tells Python "not there"
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes the import fail
     try:
         return importlib.import_module("pymysql")
     finally:

@@ -1,4 +1,4 @@
-"""Who may read the cluster database: local users all but the `sec_*` tables; root has all rights anyway."""
+"""Privileges to read the cluster database: local users may read all tables except `sec_*`; root has all privileges."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from rocks.database.settings import Settings
 
 ALL_LOCAL_USERS = ""
-"""The anonymous account of MariaDB. By unix_socket it lets in every user of the machine under that user's own
-name, and nobody under another's: the server compares the name that the client gives with the one the kernel
-tells."""
+"""The anonymous account of MariaDB. By unix_socket it admits every user of the machine under the user's own name only:
+the server compares the name from the client with the name from the kernel."""
 
 SECRET_TABLES = "sec\\_%"
-"""The pattern of the names of tables that only root reads."""
+"""LIKE pattern of the tables that only root may read."""
 
 
 def grant_readers(settings: Settings, names: Iterable[str]) -> None:
-    """Let these users of the machine (or `ALL_LOCAL_USERS`) read all that is not secret, new tables included.
+    """Let these users of the machine (or `ALL_LOCAL_USERS`) read all but the secret tables, also new tables.
 
     Accounts that do not exist are made, for local connections by unix_socket. The errors of `Database`.
     """
@@ -50,7 +49,7 @@ def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
 
 
 def present_readers(database: Database, schema: str) -> list[str] | None:
-    """Names of the local accounts that may read the schema; None when we may not look."""
+    """Names of the local accounts that may read the schema; None without the privilege to look."""
     try:
         found = database.rows(
             "SELECT User FROM mysql.tables_priv WHERE Db = %s AND Table_name = 'schema_migrations'"
@@ -63,5 +62,5 @@ def present_readers(database: Database, schema: str) -> list[str] | None:
 
 
 def quoted(name: str) -> str:
-    """An identifier as it stands in a statement: names cannot be bound values."""
+    """An identifier, quoted for a statement: identifiers cannot be bound values."""
     return "`" + name.replace("`", "``") + "`"

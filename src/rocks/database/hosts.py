@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.selectors import read_selectors
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,49 +15,49 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 DNS_SECONDS = 2.0
-"""How long a word that the database does not know may keep the resolver busy."""
+"""Timeout of the resolver for a selector that the database does not know."""
 
 _APPLIANCE_OF_NODE = "memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
 
 _INTERFACES = "nodes n JOIN networks i ON i.Node = n.ID"
 
-# One branch for each way in which a word may mean a node, strongest first: a node's own name beats an alias that
-# another node has, and so on. An appliance cannot be confused with a node: no node may be called like one.
+# One branch for each meaning of a selector, in the order of precedence: the name of a node comes before an alias of
+# another node, and so on. An appliance cannot be confused with a node: no node may have the name of an appliance.
 _BY_NAME = (
-    f"SELECT 0, a.Name, n.Name FROM nodes n JOIN {_APPLIANCE_OF_NODE} WHERE a.Name IN ({{words}})",
-    "SELECT 1, n.Name, n.Name FROM nodes n WHERE n.Name IN ({words})",
-    "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN ({words})",
-    f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN ({{words}})",
+    f"SELECT 0, a.Name, n.Name FROM nodes n JOIN {_APPLIANCE_OF_NODE} WHERE a.Name IN ({{placeholders}})",
+    "SELECT 1, n.Name, n.Name FROM nodes n WHERE n.Name IN ({placeholders})",
+    "SELECT 2, l.Name, n.Name FROM nodes n JOIN aliases l ON l.Node = n.ID WHERE l.Name IN ({placeholders})",
+    f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN ({{placeholders}})",
 )
-_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN ({{words}})"
-_BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN ({{words}})"
-# The names before the first dot find the rows by a key; the whole words then choose among them.
+_BY_MAC = f"SELECT 3, i.MAC, n.Name FROM {_INTERFACES} WHERE i.MAC IN ({{placeholders}})"
+_BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN ({{placeholders}})"
+# The part before the first dot finds the rows by a key; the whole selectors then choose among them.
 _BY_DOMAIN = tuple(
     f"SELECT 6, CONCAT({name}, '.', s.dnszone), n.Name FROM {_INTERFACES} JOIN subnets s ON s.ID = i.Subnet"
-    f" WHERE {name} IN ({{words}}) AND CONCAT({name}, '.', s.dnszone) IN ({{words}})"
+    f" WHERE {name} IN ({{placeholders}}) AND CONCAT({name}, '.', s.dnszone) IN ({{placeholders}})"
     for name in ("n.Name", "i.Name")
 )
 _RACKS = (
     "SELECT 0, CONCAT('rack', n.Rack), n.Name FROM nodes n JOIN "
-    f"{_APPLIANCE_OF_NODE} WHERE n.Rack IN ({{words}}) AND a.Name <> 'frontend'"
+    f"{_APPLIANCE_OF_NODE} WHERE n.Rack IN ({{placeholders}}) AND a.Name <> 'frontend'"
 )
 _PATTERN = "SELECT 0, %s, n.Name FROM nodes n WHERE n.Name LIKE %s"
 
 
-def expand_selectors(database: Database, words: Sequence[str], managed_only: bool = False) -> list[str]:
-    """Names of the hosts that the selector words mean: their union, each once, sorted by name.
+def expand_selectors(database: Database, texts: Sequence[str], managed_only: bool = False) -> list[str]:
+    """Names of the hosts that the selectors mean: their union, each once, sorted by name.
 
-    Without words: all hosts in the database's order, only the managed ones when asked. The words take one
-    statement, whatever their number; each `select …` text one more, run read-only. Words that the database does
-    not know are asked of the resolver last, within `DNS_SECONDS`. UserError for a word that means no host; a
-    pattern, a rack or an appliance without hosts means none.
+    Without selectors: all hosts in the database's order, or the managed hosts only. All selectors take one statement;
+    each `select …` text takes one more, run read-only. The resolver looks up selectors unknown to the database last,
+    within `DNS_SECONDS`. UserError for a selector that means no host; a pattern, a rack or an appliance may have no
+    hosts.
     """
-    if not words:
+    if not texts:
         return _all_hosts(database, managed_only)
-    selectors = read_selectors(words)
+    selectors = read_selectors(texts)
     found = _look_up(database, selectors)
     names = {name for hosts in found.values() for name in hosts}
-    unknown = [word for word in selectors.names if word.lower() not in found]
+    unknown = [text for text in selectors.names if text.lower() not in found]
     if unknown:
         names |= _resolve(database, unknown)
     if selectors.local:
@@ -68,7 +68,7 @@ def expand_selectors(database: Database, words: Sequence[str], managed_only: boo
 
 
 def local_host(database: Database) -> str:
-    """Name of the node that this machine is: by its host name, else the frontend. UserError when neither is."""
+    """Name of this machine's node: by its host name, else the frontend. UserError when neither exists."""
     name = find_local_host(database)
     if name is None:
         raise UserError(
@@ -79,10 +79,10 @@ def local_host(database: Database) -> str:
 
 
 def find_local_host(database: Database) -> str | None:
-    """As `local_host`, None when this machine is not in the database.
+    """As `local_host`, but None when this machine is not in the database.
 
-    The program runs on the frontend, so the node that Kickstart_PrivateHostname names is this machine when the
-    kernel's host name is no node.
+    The program runs on the frontend. So the node that Kickstart_PrivateHostname names is this machine when the
+    kernel's host name is not a node.
     """
     import socket
 
@@ -97,7 +97,7 @@ def find_local_host(database: Database) -> str | None:
 
 
 def names_like(database: Database, table: str, patterns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of `table` (a table of this schema with a column Name) that match, and the patterns that match none.
+    """Names of `table` (a table of this schema with a column Name) that match, and the patterns without a match.
 
     Without patterns: all names. Order: the database's.
     """
@@ -126,7 +126,7 @@ def list_hosts(database: Database, names: Sequence[str] | None) -> list[tuple[ob
         return database.rows(statement + " ORDER BY n.ID")
     if not names:
         return []
-    found = database.rows(f"{statement} WHERE n.Name IN ({marks(names)})", names)
+    found = database.rows(f"{statement} WHERE n.Name IN ({placeholders(names)})", names)
     return in_order(found, names)
 
 
@@ -146,45 +146,45 @@ def _look_up(database: Database, selectors: Selectors) -> dict[str, set[str]]:
         return {}
     statement = " UNION ALL ".join(branch for branch, _ in branches)
     strongest: dict[str, tuple[int, set[str]]] = {}
-    for strength, word, name in database.rows(
+    for strength, text, name in database.rows(
         statement, [value for _, values in branches for value in values]
     ):
-        known = strongest.get(str(word).lower())
+        known = strongest.get(str(text).lower())
         if known is None or strength < known[0]:
-            strongest[str(word).lower()] = (strength, {str(name)})
+            strongest[str(text).lower()] = (strength, {str(name)})
         elif strength == known[0]:
             known[1].add(str(name))
-    found = {word: names for word, (_, names) in strongest.items()}
-    for name in _appliances(database, [word for word in selectors.names if word.lower() not in found]):
+    found = {text: names for text, (_, names) in strongest.items()}
+    for name in _appliances(database, [text for text in selectors.names if text.lower() not in found]):
         found[name.lower()] = set()
     return found
 
 
 def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
-    """The parts of the one statement that looks the words up, each with its values."""
+    """The parts of the one statement that finds the hosts of the selectors, each with its values."""
     names = selectors.names
     if names:
         for lookup in _BY_NAME:
-            yield lookup.format(words=marks(names)), names
+            yield lookup.format(placeholders=placeholders(names)), names
     if with_colons := [name for name in names if ":" in name]:
-        yield _BY_MAC.format(words=marks(with_colons)), with_colons
+        yield _BY_MAC.format(placeholders=placeholders(with_colons)), with_colons
     if with_dots := [name for name in names if "." in name]:
-        yield _BY_IP.format(words=marks(with_dots)), with_dots
+        yield _BY_IP.format(placeholders=placeholders(with_dots)), with_dots
         for lookup in _BY_DOMAIN:
             yield (
-                lookup.format(words=marks(with_dots)),
+                lookup.format(placeholders=placeholders(with_dots)),
                 [name.partition(".")[0] for name in with_dots] + with_dots,
             )
     if selectors.racks:
-        yield _RACKS.format(words=marks(selectors.racks)), selectors.racks
+        yield _RACKS.format(placeholders=placeholders(selectors.racks)), selectors.racks
     for pattern in selectors.patterns:
         yield _PATTERN, (pattern.replace("%", "\0"), pattern)
 
 
-def _appliances(database: Database, words: Sequence[str]) -> list[str]:
-    if not words:
+def _appliances(database: Database, texts: Sequence[str]) -> list[str]:
+    if not texts:
         return []
-    rows = database.rows(f"SELECT Name FROM appliances WHERE Name IN ({marks(words)})", words)
+    rows = database.rows(f"SELECT Name FROM appliances WHERE Name IN ({placeholders(texts)})", texts)
     return [str(row[0]) for row in rows]
 
 
@@ -193,7 +193,7 @@ def _select(database: Database, statement: str) -> set[str]:
         names = {str(row[0]) for row in database.rows(statement) if row[0] is not None}
     if not names:
         return set()
-    rows = database.rows(f"SELECT Name FROM nodes WHERE Name IN ({marks(list(names))})", list(names))
+    rows = database.rows(f"SELECT Name FROM nodes WHERE Name IN ({placeholders(list(names))})", list(names))
     known = {str(row[0]) for row in rows}
     in_lower_case = {name.lower() for name in known}
     strangers = [name for name in names if name.lower() not in in_lower_case]
@@ -202,25 +202,25 @@ def _select(database: Database, statement: str) -> set[str]:
 
         raise UserError(
             f'host "{printable(min(strangers))}" is not in cluster: the first column of '
-            f'"{printable(statement)}" must hold host names'
+            f'"{printable(statement)}" must contain host names'
         )
     return known
 
 
-def _resolve(database: Database, words: Sequence[str]) -> set[str]:
+def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
     import socket
 
     own = socket.gethostname().lower()
     names: set[str] = set()
-    for word in words:
-        if word.lower() in (own, own.partition(".")[0]):
+    for text in texts:
+        if text.lower() in (own, own.partition(".")[0]):
             names.add(local_host(database))
             continue
-        addresses = _addresses(word)
+        addresses = _addresses(text)
         rows = (
             database.rows(
                 "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID"
-                f" WHERE i.IP IN ({marks(addresses)})",
+                f" WHERE i.IP IN ({placeholders(addresses)})",
                 addresses,
             )
             if addresses
@@ -230,15 +230,15 @@ def _resolve(database: Database, words: Sequence[str]) -> set[str]:
             from rocks.cluster.names import printable
 
             raise UserError(
-                f'cannot resolve host "{printable(word)}": it is no host, alias, address, appliance or other selector; '
-                "see rocks list host"
+                f'cannot resolve host "{printable(text)}": it is not a host, alias, address, appliance or other '
+                "selector; see rocks list host"
             )
         names |= {str(row[0]) for row in rows}
     return names
 
 
-def _addresses(word: str) -> list[str]:
-    """IPv4 addresses of a DNS name; a resolver that is silent for `DNS_SECONDS` counts as not knowing it."""
+def _addresses(text: str) -> list[str]:
+    """IPv4 addresses of a DNS name; none when the resolver does not reply within `DNS_SECONDS`."""
     import socket
     import threading
 
@@ -246,9 +246,9 @@ def _addresses(word: str) -> list[str]:
 
     def ask() -> None:
         try:
-            found.extend(str(row[4][0]) for row in socket.getaddrinfo(word, None, socket.AF_INET))
+            found.extend(str(row[4][0]) for row in socket.getaddrinfo(text, None, socket.AF_INET))
         except (OSError, UnicodeError):
-            pass  # not a name that DNS knows, which the caller reports
+            pass  # unknown to DNS, which the caller reports
 
     asker = threading.Thread(target=ask, daemon=True)
     asker.start()

@@ -1,11 +1,11 @@
-"""InfiniBand ports of physical hosts: rows of `ib_ports`; always in whole sets."""
+"""InfiniBand ports of physical hosts: rows of `ib_ports`; always in sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rocks.cluster.partition_plan import Port
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ def read_ports(database: Database, hosts: Sequence[str] | None = None) -> list[P
     """The ports of the named hosts, or of all."""
     if hosts is not None and not hosts:
         return []
-    where = "" if hosts is None else f" WHERE n.Name IN ({marks(hosts)})"
+    where = "" if hosts is None else f" WHERE n.Name IN ({placeholders(hosts)})"
     rows = database.rows(
         "SELECT n.Name, i.Device, i.Port, i.GUID FROM ib_ports i JOIN nodes n ON n.ID = i.Node"
         f"{where} ORDER BY n.ID, i.Device, i.Port",
@@ -27,20 +27,20 @@ def read_ports(database: Database, hosts: Sequence[str] | None = None) -> list[P
 
 
 def owners_of_guids(database: Database, guids: Sequence[int]) -> dict[int, str]:
-    """GUID → host or virtual machine that has it already."""
+    """GUID → host or virtual machine that has it."""
     if not guids:
         return {}
     rows = database.rows(
         "SELECT w.GUID, n.Name FROM (SELECT GUID, Node FROM ib_ports UNION ALL SELECT Port_GUID, Node FROM ib_guids"
         " UNION ALL SELECT Node_GUID, Node FROM ib_guids) w JOIN nodes n ON n.ID = w.Node"
-        f" WHERE w.GUID IN ({marks(guids)})",
+        f" WHERE w.GUID IN ({placeholders(guids)})",
         guids,
     )
     return {int(guid): str(name) for guid, name in rows}
 
 
 def insert_ports(database: Database, ports: Sequence[Port]) -> None:
-    """Add ports, which nobody has yet."""
+    """Add ports; the database has none of them yet."""
     for port in ports:
         database.execute(
             "INSERT INTO ib_ports (Node, Device, Port, GUID) SELECT ID, %s, %s, %s FROM nodes WHERE Name = %s",
@@ -49,10 +49,10 @@ def insert_ports(database: Database, ports: Sequence[Port]) -> None:
 
 
 def delete_ports(database: Database, hosts: Sequence[str], device: str | None = None) -> None:
-    """Remove ports of these hosts: those of a device, or all."""
+    """Remove the ports of a device of these hosts, or all their ports."""
     if hosts:
         database.execute(
             "DELETE i FROM ib_ports i JOIN nodes n ON n.ID = i.Node"
-            f" WHERE n.Name IN ({marks(hosts)})" + (" AND i.Device = %s" if device else ""),
+            f" WHERE n.Name IN ({placeholders(hosts)})" + (" AND i.Device = %s" if device else ""),
             [*hosts, *([device] if device else [])],
         )

@@ -1,11 +1,11 @@
-"""Rows of `img_nas_server`: which NAS and pool keep the disks of virtual machines; always in whole sets."""
+"""Rows of `img_nas_server`: NAS and pool of the disks of virtual machines; always in sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rocks.cluster.image_places import DiskLocation
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def disk_locations(database: Database, names: Sequence[str] | None) -> list[DiskLocation]:
     """Every disk of the named virtual machines, in their order, or of all (None); one statement.
 
-    Disks that no NAS keeps have empty names. Hosts that are no virtual machines, or have no disk, are left out.
+    Disks without a NAS have empty names. Hosts that are not virtual machines or have no disk are omitted.
     """
     if names is not None and not names:
         return []
-    where = "" if names is None else f" WHERE n.Name IN ({marks(names)})"
+    where = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
     rows = database.rows(
         "SELECT n.Name, d.ID, COALESCE(s.nas_name, ''), COALESCE(s.zpool_name, '') FROM nodes n"
         " JOIN vm_nodes v ON v.Node = n.ID JOIN vm_disks d ON d.Vm_Node = v.ID"
@@ -39,7 +39,7 @@ def disk_locations(database: Database, names: Sequence[str] | None) -> list[Disk
 
 
 def put_disks(database: Database, disks: Iterable[DiskLocation]) -> None:
-    """Record where the disks are kept, whether they have a row or not."""
+    """Set NAS and pool of the disks, whether they have a row or not."""
     database.insert_many(
         "INSERT INTO img_nas_server (vm_disk_id, nas_name, zpool_name) VALUES",
         [(disk.disk_id, disk.nas, disk.zpool) for disk in disks],
@@ -48,7 +48,7 @@ def put_disks(database: Database, disks: Iterable[DiskLocation]) -> None:
 
 
 def set_devices(database: Database, devices: Mapping[int, tuple[str, str]]) -> None:
-    """Have these disks be block devices: ID of the disk → folder and name of its device; one statement."""
+    """Make these disks block devices: ID of the disk → folder and name of its device; one statement."""
     if devices:
         rows = " UNION ALL ".join(["SELECT %s AS ID, %s AS Folder, %s AS Device"] * len(devices))
         database.execute(
@@ -59,16 +59,16 @@ def set_devices(database: Database, devices: Mapping[int, tuple[str, str]]) -> N
 
 
 def delete_disks(database: Database, names: Sequence[str]) -> None:
-    """Delete the rows of all disks of the named virtual machines; other names mean nothing."""
+    """Delete the rows of all disks of the named virtual machines; other names are ignored."""
     if names:
         database.execute(
             "DELETE s FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
             " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
-            f" WHERE n.Name IN ({marks(names)})",
+            f" WHERE n.Name IN ({placeholders(names)})",
             names,
         )
 
 
 def rename_nas(database: Database, old: str, new: str) -> None:
-    """Follow a NAS that got another name."""
+    """Rename a NAS."""
     database.execute("UPDATE img_nas_server SET nas_name = %s WHERE nas_name = %s", (new, old))

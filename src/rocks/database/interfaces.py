@@ -1,11 +1,11 @@
-"""Rows of `networks`: the interfaces of hosts, always in whole sets."""
+"""Rows of `networks`: the interfaces of hosts; always in sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.interface_rules import Subnet, looks_like_mac, mac_pattern
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ _COLUMNS = frozenset(("MAC", "IP", "Name", "Device", "Subnet", "Module", "VlanID
 
 
 class InterfaceRow(NamedTuple):
-    """An interface as it is stored, with the network that it is on; empty fields are None."""
+    """A stored interface, with its network; empty fields are None."""
 
     id: int
     host: str
@@ -41,11 +41,11 @@ class NewInterface(NamedTuple):
 
 
 def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) -> None:
-    """Add the interfaces; two statements, whatever their number. Their hosts must exist."""
+    """Add the interfaces; two statements for any number of them. Their hosts must exist."""
     if not interfaces:
         return
     names = sorted({interface.host for interface in interfaces})
-    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({marks(names)})", names)
+    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(names)})", names)
     numbers = {str(name).lower(): int(number) for name, number in rows}
     database.insert_many(
         "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, Module, VlanID) VALUES",
@@ -54,40 +54,42 @@ def insert_interfaces(database: Database, interfaces: Sequence[NewInterface]) ->
 
 
 def find_interfaces(database: Database, hosts: Sequence[str], key: str) -> list[InterfaceRow]:
-    """The interfaces of the hosts whose device, or MAC address however it is written, is `key`."""
+    """The interfaces of the hosts whose device or MAC address, in any notation, is `key`."""
     if not hosts:
         return []
     condition, value = _key(key)
     rows = database.rows(
         "SELECT i.ID, n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.subnet, s.netmask FROM networks i"
         " JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
-        f" WHERE {condition} AND n.Name IN ({marks(hosts)}) ORDER BY i.ID",
+        f" WHERE {condition} AND n.Name IN ({placeholders(hosts)}) ORDER BY i.ID",
         [value, *hosts],
     )
     return [InterfaceRow(*(*row[:6], _subnet(row[6:]))) for row in rows]
 
 
 def set_column(database: Database, ids: Sequence[int], column: str, value: object) -> None:
-    """Give the interfaces the same value in one column."""
+    """Set one column of the interfaces to the same value."""
     assert column in _COLUMNS
     if ids:
-        database.execute(f"UPDATE networks SET {column} = %s WHERE ID IN ({marks(ids)})", [value, *ids])
+        database.execute(
+            f"UPDATE networks SET {column} = %s WHERE ID IN ({placeholders(ids)})", [value, *ids]
+        )
 
 
 def set_subnet(database: Database, ids: Sequence[int], subnet_id: int | None) -> None:
-    """Put the interfaces on a network, or on none; one without a name gets its host's."""
+    """Set or clear the network of the interfaces; an interface without a name gets that of its host."""
     if ids:
         database.execute(
             "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Subnet = %s,"
-            f" i.Name = IF(i.Name IS NULL OR i.Name = '', n.Name, i.Name) WHERE i.ID IN ({marks(ids)})",
+            f" i.Name = IF(i.Name IS NULL OR i.Name = '', n.Name, i.Name) WHERE i.ID IN ({placeholders(ids)})",
             [subnet_id, *ids],
         )
 
 
 def find_subnet(database: Database, name: str) -> tuple[int, Subnet] | None:
-    """A network's number and what it is; None when there is none of that name."""
+    """ID and record of a network; None when there is none of that name."""
     rows = database.rows("SELECT ID, name, subnet, netmask FROM subnets WHERE name = %s", (name,))
-    # The database finds `private` for "private " and for "prívate" as well.
+    # the database's comparison also finds `private` for "private " and for "prívate"
     found = [row for row in rows if str(row[1]).lower() == name.lower()]
     return (int(found[0][0]), Subnet(*(str(cell or "") for cell in found[0][1:]))) if found else None
 
@@ -98,7 +100,7 @@ def find_ip_owner(database: Database, ip: str) -> tuple[int, str] | None:
 
 
 def find_mac_owner(database: Database, mac: str) -> tuple[int, str] | None:
-    """(interface's ID, host) that has the address, however it is written; None when it is free."""
+    """(interface's ID, host) that has the address, in any notation; None when it is free."""
     return _owner(database, "i.MAC REGEXP %s", mac_pattern(mac))
 
 
@@ -110,26 +112,26 @@ def used_ips(database: Database) -> list[str]:
 def list_interfaces(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, network, device, MAC, IP, netmask, module, name, VLAN, options, channel) of the named hosts.
 
-    Order: that of `names`, then the database's.
+    Order: as `names`, then as in the database.
     """
     if not names:
         return []
     rows = database.rows(
         "SELECT n.Name, s.name, i.Device, i.MAC, i.IP, s.netmask, i.Module, i.Name, i.VlanID, i.Options, i.Channel"
         " FROM networks i JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
-        f" WHERE n.Name IN ({marks(names)}) ORDER BY i.ID",
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
         names,
     )
     return in_order(rows, names)
 
 
 def remove_interfaces(database: Database, hosts: Sequence[str], pattern: str) -> int:
-    """Remove the interfaces whose device or MAC address is LIKE `pattern`; returns how many there were."""
+    """Remove the interfaces whose device or MAC address is LIKE `pattern`; returns their number."""
     if not hosts:
         return 0
     return database.execute(
         "DELETE i FROM networks i JOIN nodes n ON n.ID = i.Node"
-        f" WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN ({marks(hosts)})",
+        f" WHERE (i.Device LIKE %s OR i.MAC LIKE %s) AND n.Name IN ({placeholders(hosts)})",
         [pattern, pattern, *hosts],
     )
 

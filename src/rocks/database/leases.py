@@ -1,7 +1,7 @@
-"""Leases of virtual machines, and the fences that a lost lease leaves behind (decision D6).
+"""Leases of virtual machines, and the fences of lost leases (decision D6).
 
-Rows are keyed by names, not by `vm_nodes`: they outlive `remove host vm`, so a new machine of the same name or on
-the same disk is refused until the old domain is known to be gone.
+The key of a row is a name, not an ID of `vm_nodes`: rows outlive `remove host vm`. So a new machine of the same name
+or on the same disk cannot start until the old domain is known to be gone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.records import Lease
 from rocks.database import virtual_functions
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
-    """Name, in lower case, → lease, for those of the names that ever had one; `lock` holds the rows."""
+    """Name in lower case → lease, for the names that ever had one; `lock` locks the rows."""
     if not names:
         return {}
     rows = database.rows(
-        f"SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases WHERE Name IN ({marks(names)})"
+        f"SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases WHERE Name IN ({placeholders(names)})"
         + (" FOR UPDATE" if lock else ""),
         names,
     )
@@ -33,12 +33,12 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
 
 
 def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
-    """All leases that the hosts hold."""
+    """All leases held by the hosts."""
     if not hosts:
         return []
     rows = database.rows(
         "SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases"
-        f" WHERE State <> 'released' AND Host IN ({marks(hosts)}) ORDER BY Name",
+        f" WHERE State <> 'released' AND Host IN ({placeholders(hosts)}) ORDER BY Name",
         hosts,
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
@@ -58,51 +58,52 @@ def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, s
 
 
 def take_leases(
-    database: Database, wanted: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
+    database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
 ) -> dict[str, int]:
-    """Give each named machine's lease to its host under a new token; name → token.
+    """Grant the lease of each named machine to its host under a new token; returns name → token.
 
-    `wanted` maps a name to (host, disks). The caller has seen, under the rows' lock, that nobody holds them.
+    `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
     """
-    if not wanted:
+    if not requests:
         return {}
-    names = list(wanted)
+    names = list(requests)
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, 1, host, "starting", intent) for name, (host, _) in wanted.items()],
+        [(name, 1, host, "starting", intent) for name, (host, _) in requests.items()],
         "ON DUPLICATE KEY UPDATE Token = Token + 1, Host = VALUES(Host), State = 'starting',"
         " Intent = VALUES(Intent), Reason = NULL",
     )
-    cover_disks(database, {name: keys for name, (_, keys) in wanted.items()})
+    cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     virtual_functions.free_vfs(database, names)
     return {lease.name: lease.token for lease in read_leases(database, names).values()}
 
 
-def cover_disks(database: Database, wanted: Mapping[str, Sequence[DiskKey]]) -> None:
-    """Let the named machines' leases cover these disks and no others."""
-    _drop_disks(database, list(wanted))
-    disks = {(host, path, name) for name, keys in wanted.items() for host, path in keys}
+def cover_disks(database: Database, disks_of: Mapping[str, Sequence[DiskKey]]) -> None:
+    """Make the leases of the named machines cover these disks and no others."""
+    _drop_disks(database, list(disks_of))
+    disks = {(host, path, name) for name, keys in disks_of.items() for host, path in keys}
     database.insert_many("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", sorted(disks))
 
 
 def set_state(database: Database, names: Sequence[str], state: str, intent: str | None) -> None:
-    """Record what the leases' hosts do, or are about to do: starting, running or stopping."""
+    """Record the state of the leases' hosts: starting, running or stopping."""
     if names:
         database.execute(
-            f"UPDATE vm_leases SET State = %s, Intent = %s WHERE State <> 'released' AND Name IN ({marks(names)})",
+            "UPDATE vm_leases SET State = %s, Intent = %s"
+            f" WHERE State <> 'released' AND Name IN ({placeholders(names)})",
             [state, intent, *names],
         )
 
 
 def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
-    """Nobody runs these machines any more. The token stays, so that the next one is higher.
+    """Release the leases of machines that run nowhere. The token stays, so that the next one is higher.
 
-    Their disks and virtual functions are free, but for functions on a host that a fence still has to reach.
+    Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
     """
     if names:
         database.execute(
             "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Reason = %s"
-            f" WHERE Name IN ({marks(names)})",
+            f" WHERE Name IN ({placeholders(names)})",
             [reason, *names],
         )
         _drop_disks(database, names)
@@ -110,13 +111,13 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:
-    """Follow a host that got another name."""
+    """Rename a host."""
     for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases"):
         database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
 
 
 def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) -> None:
-    """On each (host, name, token): any domain of that name with a lower token must be destroyed when it is met."""
+    """Record fences (host, name, token): the host must destroy each domain of that name with a lower token."""
     rows = list(fences)
     if rows:
         database.insert_many(
@@ -127,11 +128,12 @@ def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) ->
 
 
 def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-    """Host → (name, token) of the fences that have not reached it yet."""
+    """Host → (name, token) of the fences that it has not confirmed."""
     found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     if hosts:
         rows = database.rows(
-            f"SELECT Host, Name, Token FROM vm_fences WHERE Host IN ({marks(hosts)}) ORDER BY Name", hosts
+            f"SELECT Host, Name, Token FROM vm_fences WHERE Host IN ({placeholders(hosts)}) ORDER BY Name",
+            hosts,
         )
         for host, name, token in rows:
             found[str(host)].append((str(name), int(token)))
@@ -139,14 +141,14 @@ def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[
 
 
 def take_down_fences(database: Database, host: str, names: Sequence[str]) -> None:
-    """The host has said that nothing older is left of these machines."""
+    """Remove fences; the host has confirmed that no older domain of these machines remains."""
     if names:
         virtual_functions.free_fenced(database, host, names)
         database.execute(
-            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({marks(names)})", [host, *names]
+            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({placeholders(names)})", [host, *names]
         )
 
 
 def _drop_disks(database: Database, names: Sequence[str]) -> None:
     if names:
-        database.execute(f"DELETE FROM vm_lease_disks WHERE Name IN ({marks(names)})", names)
+        database.execute(f"DELETE FROM vm_lease_disks WHERE Name IN ({placeholders(names)})", names)

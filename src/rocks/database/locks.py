@@ -1,19 +1,19 @@
-"""Named locks: one change of one thing at a time, across all commands of the site (decision D7)."""
+"""Named locks: they serialise changes of one object by all commands of the site (decision D7)."""
 
 from __future__ import annotations
 
 LONGEST_KEY = 64
-"""A server refuses longer names of locks (MariaDB 10.11: 64 characters)."""
+"""The longest name of a lock that the server accepts (MariaDB 10.11: 64 characters)."""
 
 LONGEST_WAIT_SECONDS = 20.0
 """The longest time one statement waits; below the time after which a silent server counts as lost."""
 
 
 def lock_key(database_name: str, name: str) -> str:
-    """The server-wide name of a lock of one database: two databases of one server do not meet.
+    """The server-wide name of a lock of one database; locks of two databases never collide.
 
-    Names that differ in case only are one lock. A long name keeps its beginning, so that a person who looks
-    at the server's list can read it, and ends with a digest of the whole.
+    Names that differ in case only are one lock. A long name keeps its beginning, which is readable in the
+    server's list of locks, and ends with a digest of the whole.
     """
     key = f"{database_name}:{name}".lower()
     if len(key) <= LONGEST_KEY:
@@ -27,12 +27,11 @@ def lock_key(database_name: str, name: str) -> str:
 def take_statement(count: int) -> str:
     """The one statement that takes `count` locks in order; its values are (key, seconds) for each.
 
-    All of them share one waiting time: SYSDATE goes on during the statement, NOW does not. Each column is 1
-    for a lock that was had, 0 for one that was not in time, NULL for one whose waiting would have been a
-    deadlock.
+    All of them share one waiting time: SYSDATE advances during the statement, NOW does not. Each column is 1
+    for a lock that was taken, 0 after the timeout, NULL where waiting would have been a deadlock.
     """
-    left = "GREATEST(0, %s - TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)) / 1000000)"
-    return "SELECT " + ", ".join([f"GET_LOCK(%s, {left})"] * count)
+    remaining = "GREATEST(0, %s - TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)) / 1000000)"
+    return "SELECT " + ", ".join([f"GET_LOCK(%s, {remaining})"] * count)
 
 
 def release_statement(count: int) -> str:

@@ -1,9 +1,8 @@
-"""Numbered migrations: the schema brought to the version of these programs, whatever was interrupted before.
+"""Numbered migrations: they bring the schema to the version of these programs, also after interruptions.
 
-A definition of a table is committed by the server at once, so a migration is no transaction. Each statement
-can therefore be repeated (IF NOT EXISTS, OR REPLACE), and how many were done is kept in `schema_migrations`:
-a run that was killed anywhere is continued by the next. Rows and the mark that they were written are one
-transaction.
+The server commits each definition of a table at once, so a migration is not a transaction. Therefore each statement
+can be repeated (IF NOT EXISTS, OR REPLACE), and `schema_migrations` records how many were done: the next run continues
+a killed one. Rows and the record that they were written are one transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ STATEMENT_SECONDS = 3600
 """How long one statement of a migration may take: it may rewrite a large table."""
 
 OTHER_RUN_SECONDS = 60.0
-"""How long a run waits for another one to end."""
+"""How long a run waits for the end of another run."""
 
 _JOURNAL = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -45,7 +44,7 @@ _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
 class Migration(NamedTuple):
-    """One step of the schema: number (from 1), title, statements in order, digest of the file."""
+    """A migration: number (from 1), title, statements in order, digest of the file."""
 
     version: int
     name: str
@@ -54,7 +53,7 @@ class Migration(NamedTuple):
 
 
 class MigrationReport(NamedTuple):
-    """Versions before and after (0: no schema), and where the copy of what was before lies, if any."""
+    """Versions before and after (0: no schema), and the path of the copy made before, if any."""
 
     before: int
     after: int
@@ -62,14 +61,14 @@ class MigrationReport(NamedTuple):
 
 
 class _AnySchema(Database):
-    """A connection that does not ask for the schema's version, nor that the database is there."""
+    """A connection that checks neither the schema's version nor the existence of the database."""
 
     def _open(self) -> Connection[Cursor]:
         return driver.open_connection(self.settings, None, STATEMENT_SECONDS)
 
 
 def load_migrations(folder: Path | str = versions.MIGRATIONS_FOLDER) -> list[Migration]:
-    """The migrations of a folder in order. BugError for a file of another name, a gap or a cut file."""
+    """The migrations of a folder in order. BugError for a wrong file name, a gap or a truncated file."""
     migrations = []
     for number, path in enumerate(sorted(Path(folder).iterdir()), 1):
         match = _FILE_NAME.fullmatch(path.name)
@@ -86,7 +85,7 @@ def load_migrations(folder: Path | str = versions.MIGRATIONS_FOLDER) -> list[Mig
 
 
 def read_version(settings: Settings) -> int:
-    """The schema's version now, 0 when there is none. HostError when the server is not reached."""
+    """The schema's version now, 0 when there is none. HostError when the server does not answer."""
     with _AnySchema(settings) as database:
         return _read_version(database, settings.database)
 
@@ -94,27 +93,26 @@ def read_version(settings: Settings) -> int:
 def bring_up_to_date(
     settings: Settings,
     backup_folder: Path = BACKUP_FOLDER,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
     migrations: Sequence[Migration] | None = None,
     readers: Sequence[str] | None = None,
 ) -> MigrationReport:
-    """Make the database if it is absent, bring its schema to the newest version, and renew the right to read
-    it.
+    """Make the database if absent, bring its schema to the newest version, and renew the privileges to read it.
 
-    Before a schema that holds something is changed, a copy of it is made in `backup_folder`. `tell` gets a
+    A copy of a schema that is not empty is made in `backup_folder` before the first change. `report` receives a
     line at each step. `migrations` None: those of these programs. `readers`: the local users that may read;
     None means all local users on the embedded instance, and elsewhere those that could read before.
 
-    StateError, with nothing changed, for a schema newer than the migrations or a database of somebody else;
-    BusyError while another run is at it; IncoherentError when an unfinished migration is not the one we have.
-    Killed at any point, the next run continues.
+    StateError, with nothing changed, for a schema newer than the migrations or a foreign database; BusyError
+    during another run; IncoherentError when an unfinished migration differs from that of these programs. After
+    a kill at any point, the next run continues.
     """
     steps = load_migrations() if migrations is None else list(migrations)
     with _AnySchema(settings) as database:
         database.lock("migrations", OTHER_RUN_SECONDS)
-        report = _migrate(database, settings, steps, backup_folder, tell)
-        _renew_grants(database, settings, readers, tell)
-    return report
+        result = _migrate(database, settings, steps, backup_folder, report)
+        _renew_grants(database, settings, readers, report)
+    return result
 
 
 def _migrate(
@@ -122,11 +120,11 @@ def _migrate(
     settings: Settings,
     steps: Sequence[Migration],
     backup_folder: Path,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> MigrationReport:
     newest = steps[-1].version if steps else 0
     before = _read_version(database, settings.database)
-    tell(
+    report(
         f"database {settings.database} at {settings.place}: schema version {before}, newest version {newest}"
     )
     if before > newest:
@@ -135,33 +133,33 @@ def _migrate(
         return MigrationReport(before, before, None)
     _enter(database, settings.database)
     started = _read_started(database)
-    _refuse_foreign_tables(database, settings.database, before, started)
-    _refuse_changed(steps, started)
+    _check_no_foreign_tables(database, settings.database, before, started)
+    _check_unchanged(steps, started)
     copy_path = None
     if before > 0:
         copy_path = copy_database(settings, backup_folder, _copy_name(database, settings.database, before))
-        tell(f"copy of the database before the upgrade: {copy_path}")
+        report(f"copy of the database before the upgrade: {copy_path}")
     for step in steps[before:]:
-        tell(f"migration {step.version:04} {step.name}: {len(step.statements)} statements")
+        report(f"migration {step.version:04} {step.name}: {len(step.statements)} statements")
         _perform(database, step, started.get(step.version, (0, step.digest))[0])
-    tell(f"database {settings.database}: schema version {newest}")
+    report(f"database {settings.database}: schema version {newest}")
     return MigrationReport(before, newest, copy_path)
 
 
 def _read_version(database: Database, schema: str) -> int:
-    has_journal = database.rows(
+    has_migrations_table = database.rows(
         "SELECT 1 FROM information_schema.TABLES"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = 'schema_migrations'",
         (schema,),
     )
-    if not has_journal:
+    if not has_migrations_table:
         return 0
     database.execute(f"USE {grants.quoted(schema)}")
     return int(database.rows(versions.READ_VERSION)[0][0])
 
 
 def _enter(database: Database, schema: str) -> None:
-    """Make the database if need be, with names compared without case, and work in it from here on."""
+    """Make the database if absent, with case-insensitive collation, and select it."""
     database.execute(
         f"CREATE DATABASE IF NOT EXISTS {grants.quoted(schema)}"
         f" CHARACTER SET {driver.CHARACTER_SET} COLLATE {driver.COLLATION}"
@@ -170,33 +168,33 @@ def _enter(database: Database, schema: str) -> None:
 
 
 def _read_started(database: Database) -> dict[int, tuple[int, str]]:
-    """Migrations that were begun and not finished: version → statements done, digest of its file."""
+    """Unfinished migrations: version → number of executed statements, digest of the file."""
     if not database.rows("SHOW TABLES LIKE 'schema_migrations'"):
         return {}
     found = database.rows("SELECT Version, Done, Digest FROM schema_migrations WHERE Finished IS NULL")
     return {version: (done, digest) for version, done, digest in found}
 
 
-def _refuse_foreign_tables(
+def _check_no_foreign_tables(
     database: Database, schema: str, before: int, started: dict[int, tuple[int, str]]
 ) -> None:
-    """A database with tables and without our journal is not ours: a name could mean something else there."""
+    """StateError for a database with tables but without `schema_migrations`: it belongs to another system."""
     if before > 0 or started:
         return
     names = sorted(name for (name,) in database.rows("SHOW TABLES") if name != "schema_migrations")
     if names:
         raise StateError(
-            f"database {schema} holds {len(names)} tables that no migration made ({', '.join(names[:3])}):"
-            " empty it after you have copied it, or name another database in /etc/rocks/database.conf"
+            f"database {schema} has {len(names)} tables that no migration made ({', '.join(names[:3])});"
+            " copy and empty it, or set another database in /etc/rocks/database.conf"
         )
 
 
-def _refuse_changed(steps: Sequence[Migration], started: dict[int, tuple[int, str]]) -> None:
+def _check_unchanged(steps: Sequence[Migration], started: dict[int, tuple[int, str]]) -> None:
     for step in steps:
         if step.version in started and started[step.version][1] != step.digest:
             raise IncoherentError(
-                f"migration {step.version:04} was begun by other programs than these:"
-                " finish it with those, or load the copy that was made before it"
+                f"migration {step.version:04} was begun by another version of these programs;"
+                " finish it with that version, or restore the copy from before the migration"
             )
 
 
@@ -206,7 +204,7 @@ def _copy_name(database: Database, schema: str, version: int) -> str:
 
 
 def _perform(database: Database, step: Migration, done: int) -> None:
-    """Do the rest of a migration, from its statement number `done` on."""
+    """Execute the remaining statements of a migration, from number `done` on."""
     database.execute(_JOURNAL)
     database.execute(
         "INSERT IGNORE INTO schema_migrations (Version, Name, Digest) VALUES (%s, %s, %s)",
@@ -224,11 +222,13 @@ def _perform(database: Database, step: Migration, done: int) -> None:
 
 
 def _renew_grants(
-    database: Database, settings: Settings, readers: Sequence[str] | None, tell: Callable[[str], None]
+    database: Database, settings: Settings, readers: Sequence[str] | None, report: Callable[[str], None]
 ) -> None:
     names = grants.present_readers(database, settings.database)
     if names is None:
-        tell("who may read the database is left as it is: we may not look at the server's own tables")
+        report(
+            "the privileges to read the database were not changed: no privilege to read the server's own tables"
+        )
         return
     if readers is not None:
         names = sorted({*names, *readers})
@@ -236,5 +236,5 @@ def _renew_grants(
         names = sorted({*names, grants.ALL_LOCAL_USERS})
     grants.apply_grants(database, settings.database, names)
     everyone = grants.ALL_LOCAL_USERS in names
-    who = "all local users" if everyone else ", ".join(names) or "nobody but root"
-    tell(f"who may read the database, without its sec_ tables: {who}")
+    users = "all local users" if everyone else ", ".join(names) or "root only"
+    report(f"users with the privilege to read the database, except its sec_ tables: {users}")

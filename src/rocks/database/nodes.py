@@ -1,11 +1,11 @@
-"""Rows of `nodes`: new ones, changed ones, removed ones; always in whole sets."""
+"""Rows of `nodes`: adding, changing and removing hosts; always in sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rocks.cluster.host_plan import Membership
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ DEPENDENT_TABLES = {
     "partition": "partitions",
     "route": "node_routes",
 }
-"""What a host has beside its own row → the table, with a column `Node`."""
+"""Kind of dependent rows of a host → their table, which has a column `Node`."""
 
 
 def appliance_names(database: Database) -> list[str]:
@@ -43,22 +43,22 @@ def memberships(database: Database) -> list[Membership]:
 
 
 def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name in lower case → (`node` or `alias`, the host that has it), for those of the names that are in use."""
+    """Name in lower case → (`node` or `alias`, its host), for the names in use."""
     if not names:
         return {}
-    wanted = marks(names)
+    in_list = placeholders(names)
     rows = database.rows(
-        f"SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN ({wanted})"
-        f" UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN ({wanted})",
+        f"SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN ({in_list})"
+        f" UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN ({in_list})",
         [*names, *names],
     )
     return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
 
 
 def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
-    """Add the hosts, with the attribute `os` of each; four statements, whatever their number.
+    """Add the hosts, each with its attribute `os`; four statements for any number of hosts.
 
-    Attributes that an earlier host of the same name left behind are dropped.
+    Attributes that an earlier host of the same name left are removed.
     """
     if not hosts:
         return
@@ -70,28 +70,30 @@ def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
     _remove_members(database, names)
     database.execute(
         "INSERT INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
-        f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({marks(names)})",
+        f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'os', n.OS, i.Category, i.ID"
         " FROM nodes n JOIN categories c ON c.Name = 'host' JOIN catindex i ON i.Category = c.ID AND i.Name = n.Name"
-        f" WHERE n.Name IN ({marks(names)})",
+        f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
 
 
 def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
-    """Give the hosts the same value in one column of `nodes`."""
+    """Set one column of `nodes` to the same value for the hosts."""
     assert column in _COLUMNS
     if names:
-        database.execute(f"UPDATE nodes SET {column} = %s WHERE Name IN ({marks(names)})", [value, *names])
+        database.execute(
+            f"UPDATE nodes SET {column} = %s WHERE Name IN ({placeholders(names)})", [value, *names]
+        )
 
 
 def rename_host(database: Database, name: str, new_name: str) -> None:
-    """Give a host, and the member of category `host` that holds its attributes, another name.
+    """Rename a host and the member of category `host` of its attributes.
 
-    The attribute that says which host is the frontend follows.
+    The attribute that names the frontend is changed too.
     """
     if name.lower() != new_name.lower():
         _remove_members(database, [new_name])
@@ -105,7 +107,7 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
 
 
 def remove_dependents(database: Database, names: Sequence[str], kind: str) -> None:
-    """Remove what the hosts have of one kind of `DEPENDENT_TABLES`."""
+    """Remove the hosts' rows of one kind of `DEPENDENT_TABLES`."""
     _delete_of(database, DEPENDENT_TABLES[kind], names)
 
 
@@ -114,19 +116,19 @@ def remove_attributes(database: Database, names: Sequence[str]) -> None:
     if names:
         database.execute(
             "DELETE t FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
-            f" WHERE c.Name = 'host' AND i.Name IN ({marks(names)})",
+            f" WHERE c.Name = 'host' AND i.Name IN ({placeholders(names)})",
             names,
         )
         _delete_of(database, "sec_node_attributes", names)
 
 
 def remove_hosts(database: Database, names: Sequence[str]) -> None:
-    """Remove the hosts' rows and their members of category `host`; what refers to them goes with them.
+    """Remove the hosts' rows, their members of category `host`, and all rows that refer to them.
 
-    Virtual machines' own rows do not: they must have been removed before.
+    The rows of virtual machines must have been removed before.
     """
     if names:
-        database.execute(f"DELETE FROM nodes WHERE Name IN ({marks(names)})", names)
+        database.execute(f"DELETE FROM nodes WHERE Name IN ({placeholders(names)})", names)
         _remove_members(database, names)
 
 
@@ -136,7 +138,7 @@ def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[obj
         return []
     rows = database.rows(
         "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
-        f" LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN ({marks(names)})",
+        f" LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     return in_order(rows, names)
@@ -148,7 +150,7 @@ def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[objec
         return []
     rows = database.rows(
         "SELECT n.Name, n.OS, n.CPUs, n.Rack, n.Rank, m.Name, n.RunAction, n.InstallAction FROM nodes n"
-        f" LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN ({marks(names)})",
+        f" LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     return in_order(rows, names)
@@ -157,23 +159,24 @@ def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[objec
 def _delete_of(database: Database, table: str, names: Sequence[str]) -> None:
     if names:
         database.execute(
-            f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN ({marks(names)})", names
+            f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN ({placeholders(names)})",
+            names,
         )
 
 
 def _remove_members(database: Database, names: Sequence[str]) -> None:
     database.execute(
         "DELETE FROM catindex WHERE Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
-        f" AND Name IN ({marks(names)})",
+        f" AND Name IN ({placeholders(names)})",
         names,
     )
 
 
 def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
-    """Name in lower case → ID, for those of the names that are hosts."""
+    """Name in lower case → ID, for the names that are hosts."""
     if not names:
         return {}
-    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({marks(names)})", names)
+    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(names)})", names)
     return {str(name).lower(): int(number) for name, number in rows}
 
 

@@ -1,4 +1,4 @@
-"""InfiniBand partitions of clusters, who is in them, and GUIDs of virtual machines; always in whole sets."""
+"""InfiniBand partitions of clusters, their members, and GUIDs of virtual machines; always in sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.guids import Guids, derive_guids
 from rocks.cluster.partition_plan import Partition, PartitionMember
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +23,11 @@ _PLACES = (
     " JOIN vm_leases l ON l.Name = u.Name AND l.State <> 'released'"
     " JOIN nodes n ON n.Name = u.Name JOIN vm_nodes v ON v.Node = n.ID JOIN nodes p ON p.ID = v.PhysNode"
 )
-"""(key, machine, host): where machines run, or are about to: a lease may still name the host that they leave."""
+"""(key, machine, host): where machines run or are about to run; a lease may still name the host that they leave."""
 
 
 class KeyedMachine(NamedTuple):
-    """A virtual machine of a cluster that has a partition; `guids` None where none were given yet."""
+    """A virtual machine of a cluster that has a partition; `guids` None before they are assigned."""
 
     name: str
     partition: Partition
@@ -35,15 +35,15 @@ class KeyedMachine(NamedTuple):
 
 
 def has_partitions(database: Database) -> bool:
-    """Whether any cluster has one: the one question that a site without InfiniBand pays for."""
+    """Whether any cluster has a partition: the only statement at a site without InfiniBand."""
     return bool(database.rows("SELECT 1 FROM ib_partitions LIMIT 1"))
 
 
 def read_partitions(database: Database, frontends: Sequence[str] | None = None) -> list[Partition]:
-    """The partitions of the named frontends or of all, by key; frontends without one are left out."""
+    """The partitions of the named frontends or of all, by key; frontends without one are omitted."""
     if frontends is not None and not frontends:
         return []
-    where = "" if frontends is None else f" WHERE n.Name IN ({marks(frontends)})"
+    where = "" if frontends is None else f" WHERE n.Name IN ({placeholders(frontends)})"
     rows = database.rows(
         "SELECT n.Name, p.PKey, p.Membership, p.IPoIB FROM ib_partitions p JOIN nodes n ON n.ID = p.Frontend"
         f"{where} ORDER BY p.PKey",
@@ -53,7 +53,7 @@ def read_partitions(database: Database, frontends: Sequence[str] | None = None) 
 
 
 def used_keys(database: Database) -> set[int]:
-    """Keys that a cluster has, or under which something may still run."""
+    """Keys of clusters, and keys under which machines may still run."""
     rows = database.rows(
         "SELECT PKey FROM ib_partitions UNION SELECT u.PKey FROM ib_key_uses u"
         " JOIN vm_leases l ON l.Name = u.Name AND l.State <> 'released'"
@@ -62,7 +62,7 @@ def used_keys(database: Database) -> set[int]:
 
 
 def insert_partition(database: Database, partition: Partition) -> None:
-    """Give a cluster its partition."""
+    """Add the partition of a cluster."""
     database.execute(
         "INSERT INTO ib_partitions (PKey, Frontend, Membership, IPoIB)"
         " SELECT %s, ID, %s, %s FROM nodes WHERE Name = %s",
@@ -80,34 +80,36 @@ def update_partition(database: Database, partition: Partition) -> None:
 
 
 def delete_partitions(database: Database, frontends: Sequence[str]) -> None:
-    """Take the partitions of these frontends away."""
+    """Remove the partitions of these frontends."""
     if frontends:
         database.execute(
             "DELETE p FROM ib_partitions p JOIN nodes n ON n.ID = p.Frontend"
-            f" WHERE n.Name IN ({marks(frontends)})",
+            f" WHERE n.Name IN ({placeholders(frontends)})",
             frontends,
         )
 
 
 def running_under(database: Database, keys: Sequence[int]) -> list[tuple[int, str, str]]:
-    """(key, machine, host) of all that may run under one of the keys."""
+    """(key, machine, host) of all machines that may run under one of the keys."""
     if not keys:
         return []
-    rows = database.rows(f"SELECT * FROM ({_PLACES}) w WHERE PKey IN ({marks(keys)}) ORDER BY 1, 2, 3", keys)
+    rows = database.rows(
+        f"SELECT * FROM ({_PLACES}) w WHERE PKey IN ({placeholders(keys)}) ORDER BY 1, 2, 3", keys
+    )
     return [(int(key), str(name), str(host)) for key, name, host in rows]
 
 
 def keyed_machines(database: Database, names: Sequence[str]) -> list[KeyedMachine]:
-    """Those of the machines whose cluster has a partition, in their order; the lowest key where two clusters do."""
+    """The machines whose cluster has a partition, in their order; with two such clusters, the lower key."""
     if not names:
         return []
-    # Not by the view `clusters`, which is made for the whole site whatever is asked of it.
+    # not by the view `clusters`, which the server always computes for the whole site
     rows = database.rows(
         "SELECT DISTINCT n.Name, p.PKey, f.Name, p.Membership, p.IPoIB, g.Node_GUID, g.Port_GUID FROM nodes n"
         " JOIN networks i ON i.Node = n.ID AND i.VlanID > 0 JOIN networks fi ON fi.VlanID = i.VlanID"
         " JOIN subnets s ON s.ID = fi.Subnet AND s.name = 'private' JOIN ib_partitions p ON p.Frontend = fi.Node"
         " JOIN nodes f ON f.ID = p.Frontend LEFT JOIN ib_guids g ON g.Node = n.ID"
-        f" WHERE n.Name IN ({marks(names)}) ORDER BY p.PKey DESC",
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY p.PKey DESC",
         names,
     )
     found = {}
@@ -119,9 +121,9 @@ def keyed_machines(database: Database, names: Sequence[str]) -> list[KeyedMachin
 
 
 def give_guids(database: Database, names: Iterable[str]) -> None:
-    """Give these virtual machines GUIDs; the caller has seen that they have none, under the lock."""
-    wanted = list(names)
-    if not wanted:
+    """Assign GUIDs to these virtual machines; the caller has checked under the lock that they have none."""
+    machines = list(names)
+    if not machines:
         return
     taken = {
         int(row[0])
@@ -132,17 +134,17 @@ def give_guids(database: Database, names: Iterable[str]) -> None:
     ids = {
         str(name).lower(): int(number)
         for name, number in database.rows(
-            f"SELECT Name, ID FROM nodes WHERE Name IN ({marks(wanted)})", wanted
+            f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(machines)})", machines
         )
     }
     database.insert_many(
         "INSERT INTO ib_guids (Node, Node_GUID, Port_GUID) VALUES",
-        [(ids[name.lower()], *guids) for name, guids in derive_guids(wanted, taken).items()],
+        [(ids[name.lower()], *guids) for name, guids in derive_guids(machines, taken).items()],
     )
 
 
 def record_uses(database: Database, keys: Mapping[str, int]) -> None:
-    """The leases of these machines were taken under these keys."""
+    """Record the keys under which the leases of these machines were taken."""
     database.insert_many(
         "INSERT INTO ib_key_uses (Name, PKey) VALUES",
         list(keys.items()),
@@ -151,19 +153,19 @@ def record_uses(database: Database, keys: Mapping[str, int]) -> None:
 
 
 def forget_ended_uses(database: Database) -> None:
-    """Forget under which key ran what does not run any more."""
+    """Remove the keys of machines that do not run any more."""
     database.execute(
         "DELETE u FROM ib_key_uses u JOIN vm_leases l ON l.Name = u.Name WHERE l.State = 'released'"
     )
 
 
 def has_uses(database: Database) -> bool:
-    """Whether anything was started under a key and has not been forgotten."""
+    """Whether a key is recorded for any started machine."""
     return bool(database.rows("SELECT 1 FROM ib_key_uses LIMIT 1"))
 
 
 def host_members(database: Database) -> list[PartitionMember]:
-    """The ports of the hosts where machines run under a key, or are about to."""
+    """The ports of the hosts where machines run, or are about to run, under a key."""
     rows = database.rows(
         f"SELECT DISTINCT w.PKey, i.GUID, n.Name, i.Device, i.Port FROM ({_PLACES}) w"
         " JOIN ib_partitions p ON p.PKey = w.PKey JOIN nodes n ON n.Name = w.Host JOIN ib_ports i ON i.Node = n.ID"
@@ -175,7 +177,7 @@ def host_members(database: Database) -> list[PartitionMember]:
 
 
 def machine_members(database: Database) -> list[PartitionMember]:
-    """The ports of the virtual machines themselves that run under a key."""
+    """The ports of the virtual machines that run under a key."""
     rows = database.rows(
         f"SELECT DISTINCT w.PKey, g.Port_GUID, n.Name FROM ({_PLACES}) w"
         " JOIN ib_partitions p ON p.PKey = w.PKey JOIN nodes n ON n.Name = w.Name JOIN ib_guids g ON g.Node = n.ID"
@@ -184,13 +186,13 @@ def machine_members(database: Database) -> list[PartitionMember]:
 
 
 def reported_digest(database: Database) -> str:
-    """Digest of what the subnet manager was last told; empty before the first time."""
+    """Digest of the partitions that the subnet manager last received; empty before the first time."""
     rows = database.rows("SELECT Digest FROM ib_manager")
     return str(rows[0][0]) if rows else ""
 
 
 def record_digest(database: Database, digest: str) -> None:
-    """The subnet manager has been told that."""
+    """Record the digest of the partitions that the subnet manager has received."""
     database.execute(
         "INSERT INTO ib_manager (ID, Digest) VALUES (1, %s) ON DUPLICATE KEY UPDATE Digest = VALUES(Digest)",
         (digest,),

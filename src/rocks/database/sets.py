@@ -1,4 +1,4 @@
-"""Sets of names in a statement: place holders for an IN list, and rows put back into the order of the names."""
+"""Sets of names in a statement: placeholders for an IN list, and rows sorted in the order of the names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def marks(values: Sequence[object]) -> str:
-    """Place holders for an IN list of as many values."""
+def placeholders(values: Sequence[object]) -> str:
+    """The placeholders of an IN list, one for each value."""
     return ", ".join(["%s"] * len(values))
 
 
 def in_order(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Rows sorted by the place of their first cell in `names`; case does not count."""
+    """Rows sorted by the position of their first cell in `names`; case is ignored."""
     place = {name.lower(): i for i, name in enumerate(names)}
     return sorted(rows, key=lambda row: place[str(row[0]).lower()])

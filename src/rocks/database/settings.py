@@ -1,4 +1,4 @@
-"""Where the cluster database is and who we are there: environment over file over the embedded instance."""
+"""Address, user and password of the cluster database: environment before file before the embedded instance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.errors import StateError, UserError
+from rocks.settings_file import read_settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 3306
 
 KEYS = ("socket", "host", "port", "user", "password", "database")
-"""What a line of the settings file may set."""
+"""The keys of the settings file."""
 
 PASSWORD_FILES = {"root": "/root/.rocks.my.cnf", "apache": "/opt/rocks/mysql/my.cnf"}
 """User name → the file whose first line is `password = …`; other users have none."""
@@ -50,13 +51,12 @@ class Settings(NamedTuple):
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, file: str | None = None) -> Settings:
-    """What the environment says over what the file says over the defaults of the embedded instance.
+    """The settings: from the environment, else from the file, else the defaults of the embedded instance.
 
-    `file` None: the one named by `ROCKS_DATABASE_FILE`, else `SETTINGS_FILE`, which need not exist. A host
-    that is named nearer than a socket wins over it; where one place names both, the socket counts when it
-    exists. The password comes from `ROCKS_DATABASE_PASSWORD_FILE`, the settings file, or the user's file in
-    `PASSWORD_FILES`. UserError for a line, port or file that is wrong; StateError for a password that others
-    can read.
+    `file` None: the file named by `ROCKS_DATABASE_FILE`, else `SETTINGS_FILE`, which need not exist. A host from a
+    source of higher precedence overrides a socket; when one source has both, the socket is used if it exists. The
+    password comes from `ROCKS_DATABASE_PASSWORD_FILE`, the settings file, or the user's file in `PASSWORD_FILES`.
+    UserError for an invalid line, port or file; StateError for a password that others can read.
     """
     from_file = _read_file(environment, file)
     from_environment = {key: environment[name] for name, key in _VARIABLES.items() if environment.get(name)}
@@ -73,7 +73,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, file: str | None 
 
 
 def _choose_socket(*layers: Mapping[str, str]) -> str | None:
-    """The socket of the first layer that says where the server is; None when that layer means a host."""
+    """The socket of the first source with an address of the server; None when that source has a host."""
     for layer in layers:
         socket = layer.get("socket")
         if socket and ("host" not in layer or os.path.exists(socket)):  # noqa: PTH110 - cheap at start-up
@@ -105,21 +105,18 @@ def _effective_user() -> str:
 
 
 def _read_file(environment: Mapping[str, str], file: str | None) -> dict[str, str]:
-    """Keys and values of the settings file; empty when only the default place was looked at and has none."""
+    """Keys and values of the settings file; empty when the default file does not exist."""
     named = file or environment.get("ROCKS_DATABASE_FILE")
     path = named or SETTINGS_FILE
     text = _read_text(path, must_exist=named is not None)
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, equals, value = (part.strip() for part in line.partition("="))
-            if not equals or key not in KEYS:
-                raise UserError(
-                    f"{path} line {number}: {line.strip()!r} is not one of {', '.join(KEYS)} = value"
-                )
-            values[key] = value
+    if not text:
+        return {}
+    try:
+        values = read_settings_text(text, KEYS, path)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if values.get("password"):
-        _refuse_readable_by_others(path)
+        _check_unreadable_by_others(path)
     return values
 
 
@@ -132,7 +129,7 @@ def _find_password(environment: Mapping[str, str], from_file: Mapping[str, str],
         return ""
     text = _read_text(path, must_exist=bool(named))
     if text:
-        _refuse_readable_by_others(path)
+        _check_unreadable_by_others(path)
     first_line = text.partition("\n")[0]
     key, equals, value = (part.strip() for part in first_line.partition("="))
     if text and (key != "password" or not equals):
@@ -147,13 +144,13 @@ def _read_text(path: str, must_exist: bool) -> str:
     except FileNotFoundError:
         if not must_exist:
             return ""
-        raise UserError(f"{path} does not exist, but is named as a file of the database's settings") from None
+        raise UserError(f"{path} does not exist; the settings of the database name it") from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; the database's settings are in it") from None
+        raise UserError(f"cannot read {path} with the settings of the database: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
 
 
-def _refuse_readable_by_others(path: str) -> None:
+def _check_unreadable_by_others(path: str) -> None:
     if os.stat(path).st_mode & 0o077:  # noqa: PTH116 - pathlib costs start-up time
-        raise StateError(f"{path} holds a password and others can read it: run `chmod 600 {path}`")
+        raise StateError(f"{path} contains a password, but others can read it; run `chmod 600 {path}`")

@@ -1,4 +1,4 @@
-"""A file of SQL cut into its statements, as the `mariadb` client cuts it."""
+"""Splits a file of SQL into statements, as the `mariadb` client does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOKEN = re.compile(
     r"""
       (?P<comment> --(?=\s)[^\n]* | \#[^\n]* | /\*.*?\*/ )
     | (?P<quoted> '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`]|``)*` )
-    | (?P<delimiter> ^[ \t]*DELIMITER[ \t]+(?P<mark>\S+)[ \t]*$ )
+    | (?P<delimiter> ^[ \t]*DELIMITER[ \t]+(?P<token>\S+)[ \t]*$ )
     | (?P<word> \w+ )
     | (?P<other> [^'"`/] | /(?!\*) )
     """,
@@ -25,26 +25,26 @@ _TOKEN = re.compile(
 def split_statements(text: str) -> list[str]:
     """The statements of a file, without comments, delimiters and outer blanks.
 
-    A line `DELIMITER //` changes what ends a statement, for bodies that hold semicolons; `DELIMITER ;`
-    changes it back. BugError when the file ends inside a statement, which means that it was cut short.
+    A line `DELIMITER //` changes the delimiter of statements, for bodies with semicolons; `DELIMITER ;`
+    changes it back. BugError when the file ends inside a statement: it was truncated.
     """
     return list(_statements(text))
 
 
 def _statements(text: str) -> Iterator[str]:
-    mark, place = ";", 0
+    delimiter, place = ";", 0
     parts: list[str] = []
     while place < len(text):
-        if text.startswith(mark, place):
+        if text.startswith(delimiter, place):
             yield "".join(parts).strip()
-            parts, place = [], place + len(mark)
+            parts, place = [], place + len(delimiter)
             continue
         token = _TOKEN.match(text, place)
         if token is None:
-            break  # a quotation or comment that does not end
+            break  # an unterminated quotation or comment
         place = token.end()
         if token["delimiter"] and not "".join(parts).strip():
-            mark = token["mark"]
+            delimiter = token["token"]
         elif token["comment"]:
             parts.append(" ")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.records import Network
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +16,12 @@ _COLUMNS = frozenset(("subnet", "netmask", "mtu", "dnszone", "servedns"))
 
 
 def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
-    """The named networks, in the order of the names; those that do not exist are left out."""
+    """The named networks, in the order of the names; unknown names are omitted."""
     if not names:
         return []
     rows = database.rows(
         "SELECT name, COALESCE(subnet, ''), COALESCE(netmask, ''), COALESCE(mtu, 1500), COALESCE(dnszone, ''),"
-        f" COALESCE(servedns, 0) FROM subnets WHERE name IN ({marks(names)})",
+        f" COALESCE(servedns, 0) FROM subnets WHERE name IN ({placeholders(names)})",
         names,
     )
     return [
@@ -31,13 +31,13 @@ def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
 
 
 def zone_of(database: Database, name: str) -> str:
-    """The DNS zone of a network, '' when it has none or is none."""
+    """The DNS zone of a network; '' when the network has no zone or does not exist."""
     networks = load_networks(database, [name])
     return networks[0].dns_zone if networks else ""
 
 
 def find_network(database: Database, name: str, zone: str) -> tuple[str, str] | None:
-    """(name, zone) of a network that has this name or this zone; None when there is none."""
+    """(name, zone) of a network with this name or this zone; None when there is none."""
     rows = database.rows(
         "SELECT name, COALESCE(dnszone, '') FROM subnets WHERE name = %s OR dnszone = %s ORDER BY name <> %s LIMIT 1",
         (name, zone, name),
@@ -61,22 +61,24 @@ def insert_network(database: Database, network: Network) -> None:
 
 
 def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
-    """Give the networks the same value in one column of `subnets`."""
+    """Set one column of `subnets` to the same value for the networks."""
     assert column in _COLUMNS
     if names:
-        database.execute(f"UPDATE subnets SET {column} = %s WHERE name IN ({marks(names)})", [value, *names])
+        database.execute(
+            f"UPDATE subnets SET {column} = %s WHERE name IN ({placeholders(names)})", [value, *names]
+        )
 
 
 def delete_networks(database: Database, names: Sequence[str]) -> None:
-    """Remove the networks, and the routes and firewall rules that lead through them."""
+    """Remove the networks, and the routes and firewall rules that use them."""
     if names:
-        database.execute(f"DELETE FROM subnets WHERE name IN ({marks(names)})", names)
+        database.execute(f"DELETE FROM subnets WHERE name IN ({placeholders(names)})", names)
 
 
 def lock_networks(database: Database, names: Sequence[str]) -> None:
-    """Keep others from putting an interface on the networks until the end of the transaction."""
+    """Prevent others from adding interfaces to the networks until the end of the transaction."""
     if names:
-        database.rows(f"SELECT ID FROM subnets WHERE name IN ({marks(names)}) FOR UPDATE", names)
+        database.rows(f"SELECT ID FROM subnets WHERE name IN ({placeholders(names)}) FOR UPDATE", names)
 
 
 def interfaces_on(database: Database, names: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -85,7 +87,7 @@ def interfaces_on(database: Database, names: Sequence[str]) -> list[tuple[str, s
         return []
     rows = database.rows(
         "SELECT s.name, n.Name, COALESCE(i.IP, '') FROM networks i JOIN subnets s ON s.ID = i.Subnet"
-        f" JOIN nodes n ON n.ID = i.Node WHERE s.name IN ({marks(names)}) ORDER BY i.ID",
+        f" JOIN nodes n ON n.ID = i.Node WHERE s.name IN ({placeholders(names)}) ORDER BY i.ID",
         names,
     )
     return [(str(network), str(host), str(ip)) for network, host, ip in rows]

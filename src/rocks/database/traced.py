@@ -1,4 +1,4 @@
-"""A database that shows every statement, for ROCKSDEBUG."""
+"""A database that prints every statement, for ROCKSDEBUG."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class TracedDatabase(Database):
     """Prints each statement with its values on standard error before it is sent, and each commit and rollback."""
 
     def commit(self) -> None:
-        """As of `Database`."""
+        """As in `Database`."""
         print("SQL: COMMIT", file=sys.stderr)
         super().commit()
 
     def rollback(self) -> None:
-        """As of `Database`."""
+        """As in `Database`."""
         print("SQL: ROLLBACK", file=sys.stderr)
         super().rollback()
 

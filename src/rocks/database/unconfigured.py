@@ -1,4 +1,4 @@
-"""What stands for the cluster database when its settings cannot be read."""
+"""The cluster database when its settings cannot be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class UnconfiguredDatabase(Database):
-    """Raises what is wrong with the settings at the first use; a command that needs no database runs beside it."""
+    """Raises the error of the settings at the first use; a command that needs no database works."""
 
     def __init__(self, why: RocksError) -> None:
         super().__init__(Settings(None, "", 0, "", "", ""))
@@ -20,7 +20,7 @@ class UnconfiguredDatabase(Database):
 
     @property
     def settings(self) -> Settings:
-        """Nothing: raises what is wrong."""
+        """Raises the error of the settings."""
         raise self._why
 
     @settings.setter

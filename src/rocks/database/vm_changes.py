@@ -1,4 +1,4 @@
-"""Changes of `vm_nodes` and `vm_disks`, and what makes a whole new virtual machine, in whole sets."""
+"""Changes of `vm_nodes` and `vm_disks`, and adding new virtual machines; always in sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rocks.cluster.host_plan import NewHost
 from rocks.cluster.vm_plan import VIRT_TYPE
 from rocks.database.boots import set_boot_action
 from rocks.database.nodes import insert_hosts, node_ids
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _FROM_HOST_AND_NETWORK = "FROM w JOIN nodes n ON n.Name = w.Host LEFT JOIN subne
 
 
 class HostVlan(NamedTuple):
-    """A physical host lets a VLAN out through its device on a network."""
+    """A VLAN that a physical host carries through its device on a network."""
 
     host: str
     vlan: int
@@ -37,8 +37,8 @@ def insert_vms(
 ) -> None:
     """Insert whole virtual machines: node, attribute `os`, interfaces, boot row, `vm_nodes`, `vm_disks`.
 
-    `subnet_ids` has a network's ID by its name; `carried` are VLANs that no host carries yet. A constant number of
-    statements; none is committed.
+    `subnet_ids` maps the name of a network to its ID; `carried` are VLANs that no host carries yet. The number of
+    statements is constant; none is committed.
     """
     insert_hosts(
         database,
@@ -56,7 +56,7 @@ def insert_vms(
             for vm in new
         ],
     )
-    # A sub-select in each row takes MariaDB 10.11 a time that grows with the square of the rows.
+    # with a sub-select in each row, MariaDB 10.11 takes a time quadratic in the number of rows
     ids = node_ids(database, [*(vm.name for vm in new), *dict.fromkeys(vm.container for vm in new)])
     database.insert_many(
         "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, VlanID) VALUES",
@@ -103,12 +103,12 @@ def _carrier_rows(
 
 
 def claim_vlan(database: Database, vlan: int, frontend: str) -> None:
-    """Give a VLAN id to a virtual cluster; the database refuses one that another has."""
+    """Assign a VLAN id to a virtual cluster; BusyError when another cluster has it."""
     database.execute(f"INSERT INTO cluster_vlans (VlanID, Frontend) VALUES (%s, {_NODE})", (vlan, frontend))
 
 
 def insert_default_route(database: Database, host: str, gateway: str) -> None:
-    """Send what the host has no other route for to the gateway."""
+    """Set the default route of the host."""
     database.execute(
         "INSERT INTO node_routes (Node, Network, Netmask, Gateway) VALUES"
         f" ({_NODE}, '0.0.0.0', '0.0.0.0', %s)",
@@ -119,7 +119,7 @@ def insert_default_route(database: Database, host: str, gateway: str) -> None:
 def record_host_vlans(database: Database, carried: Sequence[HostVlan]) -> None:
     """Record that hosts carry VLANs, where they do not yet.
 
-    A device `vlan<N>` that somebody left without its VLAN id or network is completed.
+    An existing device `vlan<N>` without VLAN id or network is completed.
     """
     if carried:
         row = f"({_NODE}, %s, (SELECT ID FROM subnets WHERE name = %s), %s)"
@@ -131,10 +131,11 @@ def record_host_vlans(database: Database, carried: Sequence[HostVlan]) -> None:
 
 
 def drop_unused_vlans(database: Database, vlans: Sequence[int]) -> None:
-    """Delete the hosts' entries for those of the VLANs that none of their virtual machines is on any more."""
+    """Delete the hosts' entries for the VLANs that no virtual machine on them uses any more."""
     if vlans:
         database.execute(
-            f"DELETE c FROM networks c WHERE c.VlanID IN ({marks(vlans)}) AND c.Device = CONCAT('vlan', c.VlanID)"
+            f"DELETE c FROM networks c WHERE c.VlanID IN ({placeholders(vlans)})"
+            " AND c.Device = CONCAT('vlan', c.VlanID)"
             " AND NOT EXISTS (SELECT 1 FROM vm_nodes v JOIN (SELECT Node, VlanID FROM networks) i"
             " ON i.Node = v.Node WHERE v.PhysNode = c.Node AND i.VlanID = c.VlanID)",
             vlans,
@@ -142,10 +143,10 @@ def drop_unused_vlans(database: Database, vlans: Sequence[int]) -> None:
 
 
 def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
-    """Give a virtual machine these disks in place of those that it has, number for number.
+    """Replace the disks of a virtual machine, the first by the first, and so on.
 
-    Rows stay and get new values, so that what other tables say of a machine's first, second … disk stays true; rows
-    beyond the new number go.
+    Existing rows get the new values, so that references from other tables to a machine's first, second … disk stay
+    valid; surplus rows are deleted.
     """
     rows = database.rows(
         f"SELECT v.ID, d.ID FROM vm_nodes v LEFT JOIN vm_disks d ON d.Vm_Node = v.ID WHERE v.Node = {_NODE}"
@@ -155,7 +156,7 @@ def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
     ids = [row[1] for row in rows if row[1] is not None]
     gone, new = ids[len(disks) :], [None] * (len(disks) - len(ids))
     if gone:
-        database.execute(f"DELETE FROM vm_disks WHERE ID IN ({marks(gone)})", gone)
+        database.execute(f"DELETE FROM vm_disks WHERE ID IN ({placeholders(gone)})", gone)
     columns = ("VBD_Type", "Prefix", "Name", "Device", "Mode", "Size")
     database.insert_many(
         f"INSERT INTO vm_disks (ID, Vm_Node, {', '.join(columns)}) VALUES",
@@ -168,7 +169,7 @@ def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
 
 
 def ensure_vm_row(database: Database, name: str) -> None:
-    """Make a node a virtual machine, with the table's defaults, unless it is one."""
+    """Make a node a virtual machine, with the table's defaults; a virtual machine stays as it is."""
     database.execute(
         "INSERT INTO vm_nodes (Node, PhysNode, Virt_Type) SELECT ID, NULL, 'hvm' FROM nodes WHERE Name = %s"
         " AND ID NOT IN (SELECT Node FROM vm_nodes)",
@@ -187,8 +188,9 @@ def update_vm(database: Database, name: str, columns: Mapping[str, object]) -> N
 def delete_vms(database: Database, names: Sequence[str]) -> None:
     """Delete the rows of `vm_disks` and `vm_nodes`; the nodes stay."""
     if names:
-        ours = f"SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})"
+        ours = f"SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})"
         database.execute(f"DELETE FROM vm_disks WHERE Vm_Node IN ({ours})", names)
         database.execute(
-            f"DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})", names
+            f"DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+            names,
         )

@@ -1,4 +1,4 @@
-"""What names, addresses, VLAN ids and slices the site has in use, and where its hosts have room."""
+"""Names, addresses, VLAN ids and slices in use at the site, and the free resources of its hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.cluster.host_plan import Membership
 from rocks.cluster.interface_rules import Subnet
 from rocks.cluster.vm_plan import SiteInventory
-from rocks.database.sets import marks
+from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ _SITE: tuple[tuple[str, _Cells, str], ...] = (
     ("vlan", ("SUBSTRING(Device, 5)",), "networks WHERE Device REGEXP '^vlan[0-9]{1,4}$'"),
     ("slice", ("p.Name", "CAST(v.Slice AS CHAR)"), "vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"),
 )
-"""(kind, cells, where they come from), for the whole site."""
+"""(kind, columns, FROM clause), for the whole site."""
 
 _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
     (
@@ -51,18 +51,18 @@ _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
         " JOIN subnets s ON s.ID = i.Subnet",
     ),
 )
-"""The same, for the hosts `n` that are named."""
+"""The same, for named hosts `n`."""
 
 _MOST_CELLS = 4
 
 
 def lock_inventory(database: Database) -> None:
-    """One command at a time chooses free names and addresses; the lock goes with the connection."""
+    """Lock the choice of free names and addresses; the lock ends with the connection."""
     database.lock(LOCK, LOCK_SECONDS)
 
 
 def read_inventory(database: Database, containers: Sequence[str]) -> SiteInventory:
-    """What is taken on the whole site, its memberships, and what the containers have; one statement.
+    """The names and numbers in use at the whole site, its memberships, and the containers' resources; one statement.
 
     A VLAN is in use when an interface is on it, a cluster has it, or some host has a device of its name.
     """
@@ -106,7 +106,7 @@ def load_subnets(database: Database) -> dict[str, tuple[int, Subnet]]:
 def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]]:
     branches = [_branch(kind, cells, source) for kind, cells, source in _SITE]
     if containers:
-        where = f" WHERE n.Name IN ({marks(containers)})"
+        where = f" WHERE n.Name IN ({placeholders(containers)})"
         branches += [_branch(kind, cells, source + where) for kind, cells, source in _CONTAINERS]
     values = [*containers] * len(_CONTAINERS)
     return database.rows(" UNION ALL ".join(branches), values)

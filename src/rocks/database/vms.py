@@ -1,4 +1,4 @@
-"""Virtual machines: `vm_nodes`, `vm_disks` and all that a plan needs beside them, in whole sets."""
+"""Virtual machines: `vm_nodes`, `vm_disks` and all further facts of a plan; always in sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.cluster.attributes import Member
 from rocks.cluster.records import BootAction, Disk, Host, Interface, VirtualMachine
 from rocks.database.attributes import resolve_attributes, resolve_members
-from rocks.database.sets import in_order, marks
+from rocks.database.sets import in_order, placeholders
 from rocks.errors import StateError
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ _HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN applian
 
 
 def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
-    """The named virtual machines, whole, in the order of the names; six statements, whatever their number.
+    """The named virtual machines, complete, in the order of the names; six statements for any number of them.
 
-    StateError `host X is not a virtual host` for a name that is none.
+    StateError `host X is not a virtual host` for another name.
     """
     if not names:
         return []
     rows = database.rows(
         f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, v.Mem, v.Slice, v.Virt_Type, v.cdrom_path FROM vm_nodes v"
         f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
-        f" WHERE n.Name IN ({marks(names)})",
+        f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
@@ -69,12 +69,12 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
 def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
     """The named hosts, physical or virtual, with their attributes but without interfaces, in the order of the names.
 
-    Two statements, whatever their number. Names that are no host are left out.
+    Two statements for any number of hosts. Unknown names are omitted.
     """
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {_HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({marks(names)})",
+        f"SELECT {_HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     rows = in_order(rows, names)
@@ -88,17 +88,18 @@ def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
 
 
 def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names that are virtual machines, in their order."""
+    """The names of virtual machines among the names, in their order."""
     if not names:
         return []
     rows = database.rows(
-        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({marks(names)})", names
+        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+        names,
     )
     return [str(row[0]) for row in in_order(rows, names)]
 
 
 def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
-    """StateError for the first of the names that is none of the virtual machines."""
+    """StateError for the first name that is not a virtual machine."""
     known = {name.lower() for name in machines}
     for name in names:
         if name.lower() not in known:
@@ -106,13 +107,13 @@ def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
 
 
 def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
-    """Host → its interfaces in the database's order; a host without any has an empty tuple."""
+    """Host → its interfaces in the database's order; an empty tuple for a host without interfaces."""
     found: defaultdict[str, list[Interface]] = defaultdict(list)
     if names:
         rows = database.rows(
             "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
             " i.Options, i.Channel, i.Disable_KVM FROM networks i JOIN nodes n ON n.ID = i.Node"
-            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({marks(names)}) ORDER BY i.ID",
+            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
             names,
         )
         for row in rows:
@@ -121,25 +122,26 @@ def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple
 
 
 def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
-    """Boot action → its row, for those of the names that exist."""
-    wanted = sorted(set(names))
-    if not wanted:
+    """Boot action → its row; unknown names are omitted."""
+    actions = sorted(set(names))
+    if not actions:
         return {}
     rows = database.rows(
-        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({marks(wanted)})", wanted
+        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({placeholders(actions)})",
+        actions,
     )
     return {str(row[0]): BootAction(*row) for row in rows}
 
 
 def hosts_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, list[str]]:
     """VLAN id → all hosts on which virtual machines with an interface on it are placed."""
-    wanted = sorted(set(vlans))
-    found: dict[int, list[str]] = {vlan: [] for vlan in wanted}
-    if wanted:
+    ids = sorted(set(vlans))
+    found: dict[int, list[str]] = {vlan: [] for vlan in ids}
+    if ids:
         rows = database.rows(
             "SELECT DISTINCT i.VlanID, p.Name FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
-            f" JOIN nodes p ON p.ID = v.PhysNode WHERE i.VlanID IN ({marks(wanted)}) ORDER BY p.ID",
-            wanted,
+            f" JOIN nodes p ON p.ID = v.PhysNode WHERE i.VlanID IN ({placeholders(ids)}) ORDER BY p.ID",
+            ids,
         )
         for vlan, name in rows:
             found[int(vlan)].append(str(name))
@@ -147,26 +149,26 @@ def hosts_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, list[s
 
 
 def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
-    """VLAN id → network whose devices carry it on the site's hosts, where some host does."""
-    wanted = sorted(set(vlans))
-    if not wanted:
+    """VLAN id → network whose devices carry it on hosts of the site."""
+    ids = sorted(set(vlans))
+    if not ids:
         return {}
     rows = database.rows(
         "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
-        f" WHERE c.VlanID IN ({marks(wanted)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
-        wanted,
+        f" WHERE c.VlanID IN ({placeholders(ids)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        ids,
     )
     return {int(vlan): str(network) for vlan, network in rows}
 
 
 def default_gateways(database: Database, names: Sequence[str]) -> dict[str, str]:
-    """Host → gateway of its resolved route to 0.0.0.0/0.0.0.0; hosts without one are left out.
+    """Host → gateway of its resolved route to 0.0.0.0/0.0.0.0; hosts without one are omitted.
 
-    The scopes are host, appliance, os, global, the first that has the route wins (specification §3).
+    The scopes are host, appliance, os, global; the first scope with the route applies (specification §3).
     """
     if not names:
         return {}
-    where = f"n.Name IN ({marks(names)}) AND r.Network = '0.0.0.0' AND r.Netmask = '0.0.0.0'"
+    where = f"n.Name IN ({placeholders(names)}) AND r.Network = '0.0.0.0' AND r.Netmask = '0.0.0.0'"
     rows = database.rows(
         f"SELECT 4, n.Name, r.Gateway FROM nodes n JOIN node_routes r ON r.Node = n.ID WHERE {where}"
         " UNION ALL SELECT 3, n.Name, r.Gateway FROM nodes n JOIN memberships m ON m.ID = n.Membership"
@@ -192,7 +194,7 @@ def _hosts(database: Database, names: Sequence[str]) -> list[Host]:
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {_HOST_COLUMNS} FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({marks(names)}) ORDER BY n.ID",
+        f"SELECT {_HOST_COLUMNS} FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
         names,
     )
     return [_host(row) for row in rows]
@@ -224,7 +226,7 @@ def _member(row: Sequence[Any]) -> Member:
 def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:
     rows = database.rows(
         "SELECT Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size FROM vm_disks"
-        f" WHERE Vm_Node IN ({marks(vm_ids)}) ORDER BY ID",
+        f" WHERE Vm_Node IN ({placeholders(vm_ids)}) ORDER BY ID",
         vm_ids,
     )
     found: defaultdict[int, list[Disk]] = defaultdict(list)

@@ -6,15 +6,13 @@ user that its guests run as (dynamic ownership), who must be able to pass throug
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import Iterator
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.folders import ensure_folders, sync_folder
 from rocks.errors import HostError, StateError, UserError
+from rocks.files import Draft, draft, ensure_folders
 from rocks.process import run_checked
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskSpec
@@ -43,19 +41,19 @@ def read_disk(path: str) -> DiskFact:
     )
 
 
-def ensure_disk(wanted: DiskSpec) -> Change:
+def ensure_disk(spec: DiskSpec) -> Change:
     """Have a disk at the path: an existing one is left as it is, an image is made sparse where there is none.
 
     StateError when something else is in the way, or a block device is missing; HostError when it cannot be made.
     """
-    path = Path(check_path(wanted.path))
+    path = Path(check_path(spec.path))
     try:
-        if _is_there(path, wanted.is_block):
+        if _is_there(path, spec.is_block):
             return UNCHANGED
-        if wanted.is_block:
+        if spec.is_block:
             raise StateError(f"there is no block device {path} on this host")
         ensure_folders(path.parent, _FOLDER_MODE)
-        _make_image(path, wanted)
+        _make_image(path, spec)
     except OSError as error:
         raise HostError(f"cannot make the image {path}: {error.strerror}") from None
     return CHANGED
@@ -81,70 +79,23 @@ def _is_there(path: Path, is_block: bool) -> bool:
     return True
 
 
-def _make_image(path: Path, wanted: DiskSpec) -> None:
-    _remove_leftovers(path)
-    unfinished, descriptor = _open_unfinished(path)
+def _make_image(path: Path, spec: DiskSpec) -> None:
     try:
-        _fill(unfinished, descriptor, wanted)
-        os.fsync(descriptor)
-        try:
-            os.link(unfinished, path)
-        except FileExistsError:
-            raise StateError(f"{path} has come into being meanwhile; try again") from None
-    finally:
-        unfinished.unlink()
-        os.close(descriptor)
-    sync_folder(path.parent)
+        with draft(path, replace=False) as image:
+            _fill(image, spec)
+    except FileExistsError:
+        raise StateError(f"{path} has come into being meanwhile; try again") from None
 
 
-def _open_unfinished(path: Path) -> "tuple[Path, int]":
-    """A new file beside the path, open and locked.
-
-    Between making and locking it, another process may take it for a leftover and remove it; then there is a next one.
-    """
-    while True:
-        unfinished = path.with_name(f"{_unfinished_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink == 1:
-            return unfinished, descriptor
-        os.close(descriptor)
-
-
-def _fill(unfinished: Path, descriptor: int, wanted: DiskSpec) -> None:
-    size_bytes = wanted.size_gb * BYTES_PER_GB
-    if wanted.format == "raw":
-        os.ftruncate(descriptor, size_bytes)
+def _fill(image: Draft, spec: DiskSpec) -> None:
+    size_bytes = spec.size_gb * BYTES_PER_GB
+    if spec.format == "raw":
+        os.ftruncate(image.descriptor, size_bytes)
     else:
         run_checked(
-            ["qemu-img", "create", "-q", "-f", wanted.format, str(unfinished), str(size_bytes)],
+            ["qemu-img", "create", "-q", "-f", spec.format, str(image.path), str(size_bytes)],
             deadline_seconds=_QEMU_IMG_DEADLINE_SECONDS,
         )
-
-
-def _unfinished_prefix(path: Path) -> str:
-    return f".{path.name}.unfinished-"
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what a killed creation left; one that is still at work holds its file locked."""
-    for leftover in list(_leftovers(path)):
-        try:
-            descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # its maker has finished, or somebody else has removed it
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
-        except (BlockingIOError, FileNotFoundError):
-            pass  # somebody else is making the image, or has removed this just now
-        finally:
-            os.close(descriptor)
-
-
-def _leftovers(path: Path) -> Iterator[Path]:
-    prefix = _unfinished_prefix(path)
-    return (entry for entry in path.parent.iterdir() if entry.name.startswith(prefix))
 
 
 def _room(path: Path) -> "tuple[int, int]":

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional
 
-from rocks.devices.state_folder import ensure_folder, locked, write_whole
+from rocks.devices.state_folder import ensure_folder, locked
 from rocks.errors import IncoherentError, StateError, UserError
+from rocks.files import write_file
 
 # one path component, not hidden, and not the name of a lock file
 _NAME = re.compile(r"(?!.*\.lock\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -56,7 +57,7 @@ class Leases:
             )
         if known is None or token > known:
             ensure_folder(self._folder)
-            write_whole(self._path(name), f"{token}\n")
+            write_file(self._path(name), f"{token}\n")
 
     def _path(self, name: str) -> Path:
         return self._folder / name

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.devices.folders import ensure_folders, sync_folder
 from rocks.errors import BusyError, HostError
+from rocks.files import ensure_folders
 
 DEFAULT_STATE_FOLDER = "/var/lib/rocks"
 _POLL_SECONDS = 0.02
@@ -29,20 +29,6 @@ def ensure_folder(path: Path) -> Path:
     except OSError as error:
         raise HostError(f"cannot make the state folder {path}: {error.strerror}") from None
     return path
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step that survives a power cut. HostError when it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}") from None
 
 
 def read_json(path: Path) -> Dict[str, Any]:

@@ -12,8 +12,7 @@ from rocks.graph.tags import read_node
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rocks.graph.load import Source
-    from rocks.graph.records import Graph, HostContext, Node
+    from rocks.graph.records import Graph, HostContext, Node, Source
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD, TAIL = "HEAD", "TAIL"
 """Names in order rules that stand for before and after everything else."""
+
+
+class Source(NamedTuple):
+    """A graph or node file: its path, for messages, and its content."""
+
+    place: str
+    data: bytes
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Talking to an agent in its serving mode over any two-way stream of bytes: a line there, a line back."""
+"""Requests to an agent in its serving mode over any bidirectional byte stream: a request line, a reply line."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Stream(Protocol):
     """An agent's standard input and output."""
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        """Write all of it. TimeoutError at the deadline, OSError when the far end is gone."""
+        """Write all of it. TimeoutError at the deadline, OSError when the other end is closed."""
 
     def receive(self, deadline: Deadline) -> bytes:
-        """Some bytes, none at the end. TimeoutError at the deadline, OSError when the connection is gone."""
+        """The next bytes; none at the end. TimeoutError at the deadline, OSError when the connection is lost."""
 
     def exit_information(self) -> tuple[int | None, bytes]:
-        """After the end: the agent's exit status where it is known, and what it wrote on standard error."""
+        """After the end: the agent's exit status, None when unknown, and its standard error."""
 
     def close(self) -> None:
-        """Let the agent go."""
+        """Close the stream; the agent ends by itself."""
 
 
 class NoAgentError(HostError):
-    """There is no agent on the host that could be started."""
+    """The host has no agent that starts."""
 
 
 class AgentLine:
-    """The line to the agent on the host named `name`. After an error it is closed and of no more use."""
+    """The connection to the agent on the host `name`. After an error it is closed and cannot be used again."""
 
     def __init__(self, name: str, stream: Stream) -> None:
         self._name = name
@@ -41,27 +41,27 @@ class AgentLine:
         self._read = bytearray()
 
     def ask(self, line: bytes, deadline_seconds: float) -> bytes:
-        """Send a request line and return the line that answers it, without its end.
+        """Send a request line and return the reply line, without the line end.
 
-        NoAgentError when the agent cannot be started; HostError when it ends instead, at the deadline, or
-        when the answer is longer than the wire allows.
+        NoAgentError when the agent does not start; HostError when it ends without a reply, at the deadline, or when
+        the reply is longer than the wire allows.
         """
         deadline = Deadline(deadline_seconds)
         try:
-            with contextlib.suppress(BrokenPipeError):  # it has ended already: what it said is the answer
+            with contextlib.suppress(BrokenPipeError):  # the agent has ended already; its output is the reply
                 self._stream.send(line, deadline)
             return self._read_line(deadline)
         except TimeoutError:
             self.close()
             raise HostError(
                 f"the agent on host {self._name} did not answer within {deadline_seconds:g} s; "
-                "what it was asked may still be under way there"
+                "the request may still be in progress there"
             ) from None
         except OSError as error:
             raise self._ended(str(error).encode()) from None
 
     def close(self) -> None:
-        """Let the agent go: it finishes what it does and ends."""
+        """Close the stream: the agent completes its request and ends."""
         self._stream.close()
 
     def _read_line(self, deadline: Deadline) -> bytes:
@@ -81,19 +81,19 @@ class AgentLine:
         del self._read[: end + 1]
         return line
 
-    def _ended(self, words: bytes) -> HostError:
-        exit_status, said = self._stream.exit_information()
+    def _ended(self, reason: bytes) -> HostError:
+        exit_status, error_output = self._stream.exit_information()
         self.close()
         status = "" if exit_status is None else f" with exit status {exit_status}"
-        last = (bytes(self._read) or said or words).strip().splitlines()[-1:]
-        says = f", saying {printable_bytes(last[0], 200)}" if last else ""
+        last = (bytes(self._read) or error_output or reason).strip().splitlines()[-1:]
+        output = f": {printable_bytes(last[0], 200)}" if last else ""
         if exit_status in _NOT_STARTED:
-            return NoAgentError(f"host {self._name} has no agent that starts{says}")
-        return HostError(f"the agent on host {self._name} ended{status} without an answer{says}")
+            return NoAgentError(f"host {self._name} has no agent that starts{output}")
+        return HostError(f"the agent on host {self._name} ended{status} without an answer{output}")
 
     def _endless(self) -> HostError:
         self.close()
         return HostError(
-            f"the agent on host {self._name} sent more than {MAXIMUM_LINE_BYTES} bytes without an end of "
-            f"line, beginning with {printable_bytes(bytes(self._read[:80]))}"
+            f"the agent on host {self._name} sent more than {MAXIMUM_LINE_BYTES} bytes without a line end, "
+            f"beginning with {printable_bytes(bytes(self._read[:80]))}"
         )

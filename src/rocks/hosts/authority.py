@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from rocks.clock import utc_now
 from rocks.errors import HostError, StateError, UserError
+from rocks.files import rename_file, write_file
 from rocks.hosts import x509
 from rocks.hosts.x509 import CertificateInfo, CertificateSpec, Pair
 
@@ -48,9 +49,9 @@ class Authority:
             if (self._folder / "ca.crt").exists():
                 return False
             pair = x509.make_authority(name[:LONGEST_NAME], utc_now())
-            _write(self._folder / "ca.key", pair.key)
-            _write(self._folder / "revoked.pem", x509.make_revoked_list(pair, [], utc_now()))
-            _write(self._folder / "ca.crt", pair.certificate)
+            write_file(self._folder / "ca.key", pair.key)
+            write_file(self._folder / "revoked.pem", x509.make_revoked_list(pair, [], utc_now()))
+            write_file(self._folder / "ca.crt", pair.certificate)
             return True
 
     def issue(self, wanted: CertificateSpec) -> CertificateInfo:
@@ -67,14 +68,14 @@ class Authority:
             newest = self._newest(wanted.node)
             if newest.exists():
                 self._keep_old(wanted.node, newest)
-            _write(newest, pair.certificate + pair.key)
+            write_file(newest, pair.certificate + pair.key)
             return x509.read_certificate(pair.certificate)
 
     def settle(self, node: str) -> list[CertificateInfo]:
         """The node has its newest certificate: revoke the one before it. Returns what was revoked."""
         with self._locked():
             serial = _read(self._newest(node)).serial_text
-            _write(self._folder / "carried" / node, serial.encode("ascii"))
+            write_file(self._folder / "carried" / node, serial.encode("ascii"))
             old = self._old(node)
             return self._revoke([old] if old.exists() else [])
 
@@ -136,7 +137,7 @@ class Authority:
     def _keep_old(self, node: str, newest: Path) -> None:
         if self._old(node).exists():  # two that the node may have are enough
             self._revoke([self._old(node)])
-        newest.rename(self._old(node))
+        rename_file(newest, self._old(node))
 
     def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
         """Put the certificates on the list, then remove their files: killed in between, it is done again."""
@@ -146,7 +147,7 @@ class Authority:
         listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
         known = {serial for serial, _ in listed}
         listed += [(one.serial, utc_now()) for one in shown if one.serial not in known]
-        _write(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
+        write_file(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
         for file in files:
             file.unlink()
         return shown
@@ -173,14 +174,3 @@ def _read(file: Path) -> CertificateInfo:
         return x509.read_certificate(file.read_bytes())
     except ValueError as error:
         raise HostError(f"{file} is no certificate: {error}; remove it and issue another one") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that only root reads, whole or not at all, also when the machine's power fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

@@ -1,4 +1,4 @@
-"""The message broker of this machine: its certificates, and what `rabbitmqctl` can tell and do."""
+"""The message broker of this machine: its certificates, and its control by `rabbitmqctl`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rocks.errors import HostError, StateError, ToolError
+from rocks.files import write_file
 from rocks.process import Finished, run
+from rocks.settings_file import read_settings_text
 
 BROKER_CONFIGURATION = "/etc/rocks/broker.conf"
 _DEADLINE_SECONDS = 60.0
+_EXIT_NO_USER = 67
+"""Exit status of `rabbitmqctl` for an unknown user (EX_NOUSER of sysexits.h, RabbitMQ 3.7 and later)."""
 
 
 class BrokerSettings(NamedTuple):
-    """How this machine's broker is reached: `program` tells it things, files in `pki_folder` belong to `group`."""
+    """How to reach the broker of this machine: `program` controls it, `group` owns the files in `pki_folder`."""
 
     program: str = "/usr/sbin/rabbitmqctl"
     pki_folder: str = "/etc/rabbitmq/rocks"
@@ -25,37 +29,31 @@ class BrokerSettings(NamedTuple):
 
 
 def read_broker_settings(path: str = BROKER_CONFIGURATION) -> BrokerSettings:
-    """The settings: the defaults where the file, lines `key = value`, says nothing else. StateError for a bad line."""
+    """The settings of the file, lines `key = value`, and the defaults. StateError for an invalid line."""
     file = Path(path)
-    found = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        name, is_pair, value = (part.strip() for part in line.partition("="))
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if not is_pair or name not in BrokerSettings._fields:
-            raise StateError(
-                f'{path}: "{line.strip()}" is not understood; there are {", ".join(BrokerSettings._fields)}'
-            )
-        found[name] = value
-    return BrokerSettings()._replace(**found)
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    try:
+        return BrokerSettings()._replace(**read_settings_text(text, BrokerSettings._fields, path))
+    except ValueError as error:
+        raise StateError(str(error)) from None
 
 
 class BrokerControl:
-    """This machine's broker. Whatever it refuses is a ToolError with its own words."""
+    """The broker of this machine. Each failed command raises ToolError with the broker's own message."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
 
     @property
     def is_here(self) -> bool:
-        """Whether this machine has a broker at all."""
+        """Whether a broker is installed on this machine."""
         return Path(shlex.split(self._settings.program)[0]).exists()
 
-    def give_certificates(self, files: dict[str, bytes]) -> bool:
-        """Have these files, and nobody else read them; returns whether any was new.
+    def install_certificates(self, files: dict[str, bytes]) -> bool:
+        """Write these files for root and the broker only; returns whether any has changed.
 
-        Names are relative to the folder. The broker looks for the list of revoked certificates at each connection; for
-        the others it must be restarted, or `rabbitmqctl eval 'ssl:clear_pem_cache().'` run.
+        Names are relative to the folder. The broker reads the list of revoked certificates at each connection. It
+        reads the other files at its start and after `clear_certificate_cache`.
         """
         group = self._group_id()
         changed = False
@@ -67,44 +65,42 @@ class BrokerControl:
                     os.chown(folder, -1, group)
                 if path.exists() and path.read_bytes() == data:
                     continue
-                _write(path, data, group)
             except OSError as error:
                 raise HostError(f"cannot write {path}: {error.strerror}") from None
+            write_file(path, data, mode=0o640, group=group)
             changed = True
         return changed
 
-    def forget_read_files(self) -> None:
-        """Have the broker read its certificates anew; Erlang keeps them for two minutes."""
+    def clear_certificate_cache(self) -> None:
+        """Make the broker read its certificates again; Erlang caches them for two minutes."""
         self._control("eval", "ssl:clear_pem_cache().")
 
     def apply(self, definitions: str) -> None:
-        """Have these definitions, whatever else there is."""
+        """Import these definitions; other objects of the broker stay."""
         self._control("import_definitions", standard_input=definitions.encode("utf-8"))
 
     def users(self, tag: str) -> list[str]:
-        """Names of the users that carry the tag."""
+        """Names of the users with the tag."""
         text = self._control("--formatter", "json", "list_users").text
         return sorted(user["user"] for user in json.loads(text) if tag in user["tags"])
 
     def remove_user(self, name: str) -> bool:
-        """Have no such user; what it has open is ended. Returns whether there was one."""
-        try:
-            self._control("delete_user", name)
-        except ToolError as error:
-            if "does not exist" in str(error):
-                return False
-            raise
-        return True
+        """Delete the user and close its connections. Returns False when there is no such user."""
+        return self._control("delete_user", name, accepted=(0, _EXIT_NO_USER)).exit_status == 0
 
-    def _control(self, *words: str, standard_input: bytes = b"") -> Finished:
+    def _control(
+        self, *arguments: str, standard_input: bytes = b"", accepted: tuple[int, ...] = (0,)
+    ) -> Finished:
         program = shlex.split(self._settings.program)
         finished = run(
-            [*program, "--quiet", *words], deadline_seconds=_DEADLINE_SECONDS, standard_input=standard_input
+            [*program, "--quiet", *arguments],
+            deadline_seconds=_DEADLINE_SECONDS,
+            standard_input=standard_input,
         )
-        if finished.exit_status != 0:
+        if finished.exit_status not in accepted:
             lines = [line.strip() for line in finished.error_text.splitlines() if line.strip()]
-            said = " ".join(lines[:3]).removeprefix("Error:").strip() or "it printed nothing"
-            raise ToolError(f"the message broker did not do {words[0]}: {said}")
+            reason = " ".join(lines[:3]).removeprefix("Error:").strip() or "it printed nothing"
+            raise ToolError(f"the message broker failed to {arguments[0]}: {reason}")
         return finished
 
     def _group_id(self) -> int:
@@ -114,14 +110,6 @@ class BrokerControl:
         try:
             return grp.getgrnam(group).gr_gid
         except KeyError:
-            raise StateError(f"this machine has no group {group}, which the message broker brings") from None
-
-
-def _write(path: Path, data: bytes, group: int) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchown(descriptor, -1, group)
-        os.fchmod(descriptor, 0o640)
-        file.write(data)
-    draft.rename(path)
+            raise StateError(
+                f"this machine has no group {group}: install rabbitmq-server, which makes it"
+            ) from None

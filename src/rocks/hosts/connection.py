@@ -1,4 +1,4 @@
-"""What a connection to a host can do, whether it goes by SSH or stays on this machine."""
+"""The interface of connections to hosts, by SSH or on this machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from rocks.errors import HostError
 from rocks.hosts.agent_line import AgentLine
 
 MAXIMUM_OUTPUT_BYTES = 64 * 1024 * 1024
-"""How much of a command's output is kept, each of standard output and standard error."""
+"""The bound of a command's output, for standard output and standard error each; more is dropped."""
 
 
 class DownError(HostError):
-    """Nothing that speaks SSH answers at the host's address."""
+    """No SSH server answers at the host's address."""
 
 
-class Ran(NamedTuple):
-    """A command's end on a host. `exit_status` is None when its time was over and it was killed.
+class CommandOutput(NamedTuple):
+    """Output and exit status of a command on a host. `exit_status` is None after a kill at the timeout.
 
-    What it printed beyond the bound was dropped: `dropped_bytes`.
+    `dropped_bytes` counts the output beyond the bound.
     """
 
     exit_status: int | None
@@ -29,22 +29,22 @@ class Ran(NamedTuple):
 
 
 class Connection(Protocol):
-    """A host that can be told things. Not for two threads at once."""
+    """A connection to a host. Not safe for several threads."""
 
     def open_agent(self) -> AgentLine:
-        """Start an agent there. DownError when nothing answers, HostError for any other reason it cannot."""
+        """Start an agent there. DownError when no SSH server answers, HostError for other failures."""
 
-    def run(self, command: str, timeout_seconds: float | None) -> Ran:
-        """Run a command line of the user's own by bash there; when its time is over all of it is killed.
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+        """Run a command line of the user with bash there; at the timeout all its processes are killed.
 
         DownError and HostError as `open_agent`.
         """
 
     def close(self) -> None:
-        """End the connection; what is under way at the far end comes to its own end."""
+        """Close the connection; programs at the other end run to their end."""
 
 
-class Kept:
+class BoundedBuffer:
     """The beginning of an output, up to the bound."""
 
     def __init__(self) -> None:
@@ -52,19 +52,21 @@ class Kept:
         self.dropped_bytes = 0
 
     def add(self, chunk: bytes) -> None:
-        """Keep what still fits."""
-        room = MAXIMUM_OUTPUT_BYTES - len(self.data)
-        self.data += chunk[:room]
-        self.dropped_bytes += max(0, len(chunk) - room)
+        """Append as much as fits; count the rest."""
+        free_bytes = MAXIMUM_OUTPUT_BYTES - len(self.data)
+        self.data += chunk[:free_bytes]
+        self.dropped_bytes += max(0, len(chunk) - free_bytes)
 
 
-def ran(exit_status: int | None, output: Kept, error_output: Kept) -> Ran:
-    """A command's end with what was kept of its output."""
+def command_output(
+    exit_status: int | None, output: BoundedBuffer, error_output: BoundedBuffer
+) -> CommandOutput:
+    """The result of a command, from its buffers."""
     dropped_bytes = output.dropped_bytes + error_output.dropped_bytes
-    return Ran(exit_status, bytes(output.data), bytes(error_output.data), dropped_bytes)
+    return CommandOutput(exit_status, bytes(output.data), bytes(error_output.data), dropped_bytes)
 
 
 def some_seconds(deadline: Deadline) -> float | None:
-    """What is left of a deadline for a library that takes 0 for "do not wait at all"."""
+    """The remaining seconds of a deadline, above 0: libraries take 0 as "do not wait"."""
     remaining = deadline.remaining_seconds()
     return None if remaining is None else max(0.001, remaining)

@@ -1,6 +1,6 @@
-"""Many physical hosts at once: one question each, or one command for all; results as they come.
+"""Requests and commands to many physical hosts at once; results in the order of their arrival.
 
-A host that fails, hangs or speaks garbage never stops the others: its result is an error, theirs are theirs.
+A host that fails, hangs or sends garbage does not affect the others: its result is an error.
 """
 
 from __future__ import annotations
@@ -8,18 +8,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from rocks.errors import BugError, RocksError
+from rocks.errors import BugError, HostError, RocksError
 from rocks.hosts.connection import Connection, DownError
-from rocks.hosts.known_hosts import HostKey, read_known_hosts
 from rocks.hosts.local import LocalConnection
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.session import Session
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.request import Reply, Request
+
+if TYPE_CHECKING:
+    from rocks.hosts.known_hosts import HostKey
 
 __all__ = ["CommandResult", "Fleet", "FleetSettings", "HostAddress"]
 
@@ -30,10 +33,10 @@ CommandState = Literal["done", "down", "timeout", "error"]
 
 
 class CommandResult(NamedTuple):
-    """How a command ended on a host.
+    """The result of a command on a host.
 
-    `done`: it ran to its end, see `exit_status`. `down`: nothing that speaks SSH answered within 2 s.
-    `timeout`: it was killed when its time was over. `error`: it could not be run, see `message`.
+    `done`: it ran to its end, see `exit_status`. `down`: no SSH server answered within 2 s. `timeout`: it was killed
+    at the timeout. `error`: it could not be run, see `message`.
     """
 
     host: str
@@ -45,7 +48,7 @@ class CommandResult(NamedTuple):
 
 
 class Fleet:
-    """The hosts a command speaks to; a connection is opened at first need, kept, and closed by `close`."""
+    """The hosts of a command. A connection is opened at its first use and stays open until `close`."""
 
     def __init__(self, addresses: Iterable[HostAddress], settings: FleetSettings | None = None) -> None:
         self._settings = settings or FleetSettings()
@@ -65,9 +68,9 @@ class Fleet:
         self.close()
 
     def warm_up(self, names: Iterable[str]) -> None:
-        """Begin to connect to these hosts and return at once; `call` then finds what came of it."""
+        """Begin to connect to these hosts and return at once; `ask_each` then uses the connections."""
         jobs = {name: self._sessions[name].warm_up for name in names}
-        # nobody listens: the threads go on, and `call` finds what they leave in the sessions
+        # the results are not read: the threads go on, and `ask_each` finds their results in the sessions
         run_parallel(jobs, threads=self._settings.threads, deadline_seconds=dict.fromkeys(jobs))
 
     @property
@@ -75,23 +78,31 @@ class Fleet:
         """The hosts of the fleet."""
         return frozenset(self._addresses)
 
-    def call(
+    def ask_each(
         self, requests: Mapping[str, Request[Reply]], limit_seconds: float | None = None
     ) -> Iterator[tuple[str, Reply | RocksError]]:
-        """Ask each named host its request, all at once, and yield (name, reply or error) as the answers come.
+        """Send each named host its request, all at once; yield (name, reply or error) as the answers arrive.
 
-        The asking begins before the first result is taken. Every host has an answer or an error within the
-        connect and login deadlines and its call's own deadline, or within `limit_seconds` for all of it.
+        A reply always has the type that its request declares. A name outside the fleet yields HostError, first.
+        The requests start before the first result is taken. Each host yields within the connect and login
+        deadlines plus its call's own deadline, or within `limit_seconds` in total.
+
+            answers = dict(fleet.ask_each(dict.fromkeys(hosts, NetworkRequest())))  # host → NetworkFacts | RocksError
         """
-        jobs = {name: partial(self._session(name).ask, request) for name, request in requests.items()}
-        return run_parallel(
+        jobs = {
+            name: partial(self._sessions[name].ask, request)
+            for name, request in requests.items()
+            if name in self._sessions
+        }
+        answers = run_parallel(
             jobs,
             threads=self._settings.threads,
             deadline_seconds={
-                name: limit_seconds or self._opening_seconds() + reply_deadline_seconds(request)
-                for name, request in requests.items()
+                name: limit_seconds or self._opening_seconds() + reply_deadline_seconds(requests[name])
+                for name in jobs
             },
         )
+        return chain(((name, _unknown(name)) for name in requests if name not in jobs), answers)
 
     def run_commands(
         self,
@@ -101,27 +112,30 @@ class Fleet:
         delay_seconds: float = 0.0,
         threads: int = 0,
     ) -> Iterator[CommandResult]:
-        """Run a command line of the user's own by bash on each host, and yield the results as they come.
+        """Run a command line of the user with bash on each host; yield the results as they arrive.
 
-        `timeout_seconds` 0 waits for ever; `threads` not positive means all hosts at once; `delay_seconds`
-        pass between two starts.
+        `timeout_seconds` 0 waits without limit; `threads` 0 or less means all hosts at once; `delay_seconds` pass
+        between two starts.
         """
         jobs = {name: partial(self._run, name, command, timeout_seconds or None) for name in hosts}
-        most = self._opening_seconds() + timeout_seconds if timeout_seconds else None
+        limit_seconds = self._opening_seconds() + timeout_seconds if timeout_seconds else None
         for name, result in run_parallel(
-            jobs, threads=threads, deadline_seconds=dict.fromkeys(jobs, most), delay_seconds=delay_seconds
+            jobs,
+            threads=threads,
+            deadline_seconds=dict.fromkeys(jobs, limit_seconds),
+            delay_seconds=delay_seconds,
         ):
             yield result if isinstance(result, CommandResult) else _failed(name, result)
 
     def close(self) -> None:
-        """End all connections; what is under way on a host comes to its own end there."""
+        """Close all connections; programs on the hosts run to their end."""
         for session in self._sessions.values():
             session.close()
 
     def _session(self, name: str) -> Session:
         session = self._sessions.get(name)
         if session is None:
-            raise BugError(f"host {name} was asked something, but is not in this fleet")
+            raise BugError(f"host {name} is not in this fleet; please report this")
         return session
 
     def _opening_seconds(self) -> float:
@@ -148,14 +162,14 @@ class Fleet:
     def _connect(self, host: HostAddress, settings: FleetSettings) -> Connection:
         if host.is_local:
             return LocalConnection(host, settings)
-        # paramiko takes 0.1 s to import: commands that stay on this machine do without
+        # paramiko takes 0.1 s to import; commands on this machine do not need it
         from rocks.hosts.ssh import SshConnection
 
         return SshConnection(host, settings, self._keyring.private_key(), self._keyring.known_keys(host))
 
 
 class _Keyring:
-    """Our private key and the hosts' public ones, read once."""
+    """The private key of this machine and the public keys of the hosts, read once."""
 
     def __init__(self, settings: FleetSettings) -> None:
         self._settings = settings
@@ -172,10 +186,16 @@ class _Keyring:
             return self._private_key
 
     def known_keys(self, host: HostAddress) -> tuple[HostKey, ...]:
+        from rocks.hosts.known_hosts import read_known_hosts
+
         with self._lock:
             if self._known is None:
                 self._known = read_known_hosts(self._settings.known_hosts_file)
             return self._known.get(host.name, ())
+
+
+def _unknown(name: str) -> HostError:
+    return HostError(f"{name} is not in the cluster database any more, so it cannot be asked")
 
 
 def _failed(name: str, error: RocksError) -> CommandResult:

@@ -1,67 +1,54 @@
-"""The file of hosts' public keys, in OpenSSH's format: `name,[address]:port type base64`, one key a line."""
+"""The file of hosts' public keys, in OpenSSH's format: `name,[address]:port type base64`, one key a line.
+
+paramiko parses the keys. Its `HostKeys` would lose comments, marked lines and the second key of a type when it saves,
+so this module retains the lines of the file.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import os
 from pathlib import Path
-from typing import NamedTuple
 
 from rocks.errors import UserError
+from rocks.files import PUBLIC, write_file
+from rocks.hosts.paramiko_library import HostKeyEntry, InvalidHostKey, paramiko
 from rocks.hosts.settings import HostAddress
 
+HostKey = paramiko.PKey
+"""A public key; `get_name()` is its type, `fingerprint` as `ssh-keygen -l` prints it."""
 
-class HostKey(NamedTuple):
-    """A host's public key: its type (`ssh-ed25519`, ...) and its base64 text as OpenSSH writes it."""
-
-    key_type: str
-    base64_text: str
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA256 fingerprint in OpenSSH's form, as `ssh-keygen -l` prints it."""
-        digest = hashlib.sha256(base64.b64decode(self.base64_text)).digest()
-        return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+_UNSUPPORTED = ("#", "@", "|")
+"""First characters of comments, of marked lines and of lines with hashed names."""
 
 
 def read_known_hosts(path: str) -> dict[str, tuple[HostKey, ...]]:
-    """Name or `[address]:port` → keys; marked, hashed, broken lines left out. No file: nobody is known."""
-    try:
-        lines = Path(path).read_text("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return {}
+    """Name or `[address]:port` → keys. Marked, hashed and invalid lines are ignored; a missing file is empty."""
     known: dict[str, tuple[HostKey, ...]] = {}
-    for line in lines:
-        names, key = _parse_line(line)
-        for name in names if key is not None else ():
-            known[name] = (*known.get(name, ()), *((key,) if key is not None else ()))
+    for line in _read(Path(path)).splitlines():
+        entry = _parse(line)
+        if entry is not None:
+            for name in entry.hostnames:
+                known[name] = (*known.get(name, ()), entry.key)
     return known
 
 
 def parse_host_key(text: str) -> HostKey:
-    """The key in `type base64 [comment]`, as an `.pub` file has it. UserError for anything else."""
-    words = text.split()
-    if len(words) < 2 or not _is_base64(words[1]):
-        raise UserError(f"{text[:60]!r} is no public key in OpenSSH's format: type and base64 text")
-    return HostKey(words[0], words[1])
+    """The key in `type base64 [comment]`, the content of a `.pub` file. UserError for other text."""
+    entry = _parse(f"host {text}")
+    if entry is None:
+        raise UserError(f"{text[:60]!r} is not a public key in OpenSSH's format: type and base64 text")
+    return entry.key
 
 
 def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) -> bool:
     """Make these the known keys of the host, under its name and address; returns whether the file changed.
 
-    Other lines lose this name and address, so that one of them never vouches for two hosts. The file is
-    replaced in one step.
+    Other lines lose this name and address, so that no line identifies two hosts. The file is replaced atomically.
     """
-    names = {host.name, place_name(host)}
-    try:
-        old = Path(path).read_text("utf-8", "replace")
-    except FileNotFoundError:
-        old = ""
-    kept = [line for line in (_without(line, names) for line in old.splitlines()) if line is not None]
-    added = [f"{host.name},{place_name(host)} {key.key_type} {key.base64_text}" for key in keys]
-    new = "".join(line + "\n" for line in (*kept, *added))
+    names = (host.name, place_name(host))
+    old = _read(Path(path))
+    retained = [line for line in (_without(line, names) for line in old.splitlines()) if line is not None]
+    added = [f"{','.join(names)} {key.get_name()} {key.get_base64()}" for key in keys]
+    new = "".join(line + "\n" for line in (*retained, *added))
     if new == old:
         return False
     _replace(Path(path), new)
@@ -69,34 +56,38 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
 
 
 def place_name(host: HostAddress) -> str:
-    """How OpenSSH names the place of a host in this file."""
+    """How OpenSSH names the address of a host in this file."""
     return host.address if host.port == 22 else f"[{host.address}]:{host.port}"
 
 
-def _parse_line(line: str) -> tuple[tuple[str, ...], HostKey | None]:
-    words = line.split()
-    if len(words) < 3 or words[0][0] in "#@|":
-        return (), None
-    return tuple(words[0].split(",")), HostKey(words[1], words[2]) if _is_base64(words[2]) else None
-
-
-def _without(line: str, names: set[str]) -> str | None:
-    line_names = _parse_line(line)[0]
-    if not names & set(line_names):
-        return line
-    left = [name for name in line_names if name not in names]
-    return ",".join(left) + line[len(",".join(line_names)) :] if left else None
-
-
-def _is_base64(text: str) -> bool:
+def _parse(line: str) -> HostKeyEntry | None:
+    fields = line.split()
+    if len(fields) < 3 or line.startswith(_UNSUPPORTED):
+        return None
     try:
-        return bool(base64.b64decode(text, validate=True))
-    except binascii.Error:
-        return False
+        return HostKeyEntry.from_line(" ".join(fields[:3]))
+    except (InvalidHostKey, paramiko.SSHException, ValueError):
+        return None
+
+
+def _without(line: str, names: tuple[str, ...]) -> str | None:
+    """The line without these names; None when no other name remains. The key need not be valid."""
+    fields = line.split(maxsplit=1)
+    if len(fields) < 2 or line.startswith(_UNSUPPORTED):
+        return line
+    remaining = [name for name in fields[0].split(",") if name not in names]
+    if len(remaining) == fields[0].count(",") + 1:
+        return line
+    return f"{','.join(remaining)} {fields[1]}" if remaining else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
+    write_file(path, text, mode=PUBLIC)

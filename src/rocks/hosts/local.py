@@ -1,4 +1,4 @@
-"""This very machine as a host: the same agent and the same commands, started here instead of over SSH."""
+"""This machine as a host: the same agent and commands, started directly instead of by SSH."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import signal
 from rocks.clock import Deadline, wait_seconds
 from rocks.errors import ToolError
 from rocks.hosts.agent_line import AgentLine, NoAgentError
-from rocks.hosts.connection import Kept, Ran, ran
+from rocks.hosts.connection import BoundedBuffer, CommandOutput, command_output
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.process import start_with_pipes
 
 _CHUNK_BYTES = 65536
 _SHELL = "/bin/bash"
-_FAREWELL_SECONDS = 1.0
+_EXIT_SECONDS = 1.0
 
 
 class LocalConnection:
@@ -34,7 +34,7 @@ class LocalConnection:
             raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
         return AgentLine(self._host.name, stream)
 
-    def run(self, command: str, timeout_seconds: float | None) -> Ran:
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
         """As `Connection.run`; the shell is bash."""
         stream = _PipeStream([_SHELL, "-c", command])
         stream.close()
@@ -54,44 +54,44 @@ class _PipeStream:
         self._error_output = self._process.stderr
         for pipe in (self._input, self._output, self._error_output):
             os.set_blocking(pipe.fileno(), False)
-        self._said = Kept()
+        self._error_buffer = BoundedBuffer()
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        left = memoryview(data)
-        while left:
+        remaining = memoryview(data)
+        while remaining:
             _wait(self._input.fileno(), select.POLLOUT, deadline)
             with contextlib.suppress(BlockingIOError):
-                left = left[os.write(self._input.fileno(), left) :]
+                remaining = remaining[os.write(self._input.fileno(), remaining) :]
 
     def receive(self, deadline: Deadline) -> bytes:
         _wait(self._output.fileno(), select.POLLIN, deadline)
         return os.read(self._output.fileno(), _CHUNK_BYTES)
 
     def exit_information(self) -> tuple[int | None, bytes]:
-        deadline = Deadline(_FAREWELL_SECONDS)
+        deadline = Deadline(_EXIT_SECONDS)
         while self._process.poll() is None and not deadline.passed():
             wait_seconds(0.01)
         with contextlib.suppress(BlockingIOError):
-            self._said.add(os.read(self._error_output.fileno(), _CHUNK_BYTES))
-        return self._process.returncode, bytes(self._said.data)
+            self._error_buffer.add(os.read(self._error_output.fileno(), _CHUNK_BYTES))
+        return self._process.returncode, bytes(self._error_buffer.data)
 
     def close(self) -> None:
-        """Nothing more will be said to the program; it ends by itself."""
+        """Close the program's standard input; the program ends by itself."""
         with contextlib.suppress(OSError):
             self._input.close()
 
-    def collect(self, deadline: Deadline) -> Ran:
-        """All that the program prints until it ends; at the deadline its whole process group is killed."""
-        kept = {self._output.fileno(): Kept(), self._error_output.fileno(): Kept()}
-        open_pipes = set(kept)
+    def collect(self, deadline: Deadline) -> CommandOutput:
+        """The output of the program until its end; at the deadline its process group is killed."""
+        buffers = {self._output.fileno(): BoundedBuffer(), self._error_output.fileno(): BoundedBuffer()}
+        open_pipes = set(buffers)
         while open_pipes and not deadline.passed():
             for pipe in _ready(open_pipes, deadline):
                 chunk = os.read(pipe, _CHUNK_BYTES)
-                kept[pipe].add(chunk)
+                buffers[pipe].add(chunk)
                 if not chunk:
                     open_pipes.discard(pipe)
         exit_status = self._end(killed=bool(open_pipes))
-        return ran(exit_status, *kept.values())
+        return command_output(exit_status, *buffers.values())
 
     def _end(self, killed: bool) -> int | None:
         if killed:

@@ -1,4 +1,4 @@
-"""Command lines of OpenSSH's own client for what needs a terminal or a tunnel, under our known hosts."""
+"""Command lines of OpenSSH's client, for terminals and tunnels, with the known hosts of this system."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from rocks.hosts.settings import FleetSettings, HostAddress
 
 
 def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str, ...] = ()) -> list[str]:
-    """`ssh` to the host with our key, without asking anything; append the remote command's words.
+    """`ssh` to the host with the key of this machine, without prompts; append the remote command and its arguments.
 
-    `options` are put before the destination, for example `("-t",)` or `("-L", "5901:127.0.0.1:5900")`.
+    `options` precede the destination, for example `("-t",)` or `("-L", "5901:127.0.0.1:5900")`.
     """
-    ours = ("-i", settings.key_file, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes")
-    return [*_known(host, settings), *ours, *options, "--", _destination(host, settings)]
+    own_key = ("-i", settings.key_file, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes")
+    return [*_known(host, settings), *own_key, *options, "--", _destination(host, settings)]
 
 
 def ssh_arguments_of_operator(host: HostAddress, settings: FleetSettings) -> list[str]:
-    """`ssh` to the host by whatever lets the operator in: a password at the terminal, an agent, a key."""
+    """`ssh` to the host with the operator's login: a password at the terminal, an SSH agent, a key."""
     return [*_known(host, settings), "--", _destination(host, settings)]
 
 
@@ -28,8 +28,8 @@ def _known(host: HostAddress, settings: FleetSettings) -> list[str]:
         "StrictHostKeyChecking": "yes",
         "ConnectTimeout": str(wait_seconds),
     }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-p", str(host.port), *words]
+    arguments = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    return ["ssh", "-p", str(host.port), *arguments]
 
 
 def _destination(host: HostAddress, settings: FleetSettings) -> str:

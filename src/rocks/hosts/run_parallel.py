@@ -1,7 +1,7 @@
-"""The same work on many hosts at once: bounded threads, results as they come, nobody waits for the slowest.
+"""Parallel work on many hosts: a bounded number of threads, results in the order of their arrival.
 
-The threads are daemons: whoever stops listening (Ctrl-C) goes on at once, what is under way ends by itself,
-and what has not begun never does.
+The threads are daemons. A caller that stops reading results (Ctrl-C) continues at once; running jobs end by themselves,
+and waiting jobs never start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rocks.errors import BugError, HostError, RocksError
 
 Result = TypeVar("Result")
 
-_BEGUN = object()
+_STARTED = object()
 
 
 def run_parallel(
@@ -29,9 +29,8 @@ def run_parallel(
 ) -> Iterator[tuple[str, Result | RocksError]]:
     """Start the jobs now and yield (name, result or error) for each of them as they end.
 
-    At most `threads` run together (all when it is not positive), with `delay_seconds` between two starts. A
-    job that is not done within its deadline is given up: its HostError is yielded, and the next one gets a
-    thread of its own.
+    At most `threads` run at once (all when it is 0 or less), with `delay_seconds` between two starts. A job that
+    exceeds its deadline yields HostError, and the next job gets a new thread.
     """
     pool = _Pool(jobs, deadline_seconds, delay_seconds)
     for _ in range(min(len(jobs), threads) if threads > 0 else len(jobs)):
@@ -47,7 +46,7 @@ class _Pool(Generic[Result]):
         delay_seconds: float,
     ) -> None:
         self._waiting = deque(jobs.items())
-        self._left = set(jobs)
+        self._pending = set(jobs)
         self._deadline_seconds = deadline_seconds
         self._ends: dict[str, float] = {}
         self._done: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -60,33 +59,33 @@ class _Pool(Generic[Result]):
 
     def results(self) -> Iterator[tuple[str, Result | RocksError]]:
         try:
-            while self._left:
+            while self._pending:
                 yield from self._next_results()
         finally:
             self._waiting.clear()
 
     def _next_results(self) -> Iterator[tuple[str, Result | RocksError]]:
-        running = [self._ends[name] for name in self._left if name in self._ends]
-        patience = max(0.0, min(running) - monotonic_seconds()) if running else None
+        running = [self._ends[name] for name in self._pending if name in self._ends]
+        timeout = max(0.0, min(running) - monotonic_seconds()) if running else None
         try:
-            name, result = self._done.get(timeout=patience)
+            name, result = self._done.get(timeout=timeout)
         except queue.Empty:
-            yield from self._give_up_late_ones()
+            yield from self._abandon_late_jobs()
             return
-        if result is not _BEGUN and name in self._left:
-            self._left.discard(name)
+        if result is not _STARTED and name in self._pending:
+            self._pending.discard(name)
             yield name, result
 
-    def _give_up_late_ones(self) -> Iterator[tuple[str, RocksError]]:
+    def _abandon_late_jobs(self) -> Iterator[tuple[str, RocksError]]:
         now = monotonic_seconds()
-        for name in [name for name in self._left if self._ends.get(name, now + 1) <= now]:
-            self._left.discard(name)
+        for name in [name for name in self._pending if self._ends.get(name, now + 1) <= now]:
+            self._pending.discard(name)
             self.add_thread()
             yield (
                 name,
                 HostError(
-                    f"host {name} was given up after {self._deadline_seconds[name]:g} s without an answer; "
-                    "what it was asked may still be under way there"
+                    f"host {name} did not answer within {self._deadline_seconds[name]:g} s; "
+                    "the request may still be in progress there"
                 ),
             )
 
@@ -100,7 +99,9 @@ class _Pool(Generic[Result]):
             deadline_seconds = self._deadline_seconds[name]
             if deadline_seconds is not None:
                 self._ends[name] = monotonic_seconds() + deadline_seconds
-                self._done.put((name, _BEGUN))  # wakes the listener, who then knows of this deadline
+                self._done.put(
+                    (name, _STARTED)
+                )  # wakes the reader of results, which then knows this deadline
             self._done.put((name, _outcome(name, job)))
 
     def _wait_for_turn(self) -> None:
@@ -118,5 +119,5 @@ def _outcome(name: str, job: Callable[[], Result]) -> Result | RocksError:
         return job()
     except RocksError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - a fault of ours on one host must not hide the others
+    except Exception as error:  # noqa: BLE001 - a bug for one host must not hide the results of the others
         return BugError(f"host {name}: {type(error).__name__}: {error}; please report this")

@@ -1,4 +1,4 @@
-"""One host during one command: its connection and its agent, kept from the first request to the last."""
+"""One host during one command: its connection and its agent, from the first request to the last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rocks.wire.request import Reply, Request
 
 
 class Session:
-    """Asks one host, one request after the other; requests of several threads wait for each other."""
+    """Sends requests to one host, one after the other; requests of several threads wait for each other."""
 
     def __init__(
         self, address: HostAddress, settings: FleetSettings, connect: Callable[[], Connection]
@@ -26,25 +26,25 @@ class Session:
         self._connect = connect
         self._connection: Connection | None = None
         self._agent: AgentLine | None = None
-        self._met: RocksError | None = None
+        self._warm_up_error: RocksError | None = None
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
-        """Connect and start the agent, so that the next request finds it ready, or the error that it met."""
+        """Connect and start the agent for the next request; an error is raised by that request."""
         with self._lock:
             try:
                 self._ready_agent()
             except RocksError as error:
-                self._met = error
+                self._warm_up_error = error
 
     def ask(self, request: Request[Reply]) -> Reply:
-        """The host's reply. Raises the agent's own error, or HostError when there is no sound answer.
+        """The host's reply. Raises the error that the agent reports, or HostError without a valid reply.
 
-        StateError for an agent of another version, with the line that upgrades it.
+        StateError for an agent of another version, with the command line that upgrades it.
         """
         deadline_seconds = reply_deadline_seconds(request)
         if not self._lock.acquire(timeout=deadline_seconds):
-            raise BusyError(f"host {self.address.name} has not answered what it was asked before")
+            raise BusyError(f"host {self.address.name} has not answered an earlier request")
         try:
             answer = self._exchange(request, deadline_seconds)
         except RocksError:
@@ -57,7 +57,7 @@ class Session:
         return answer
 
     def close(self) -> None:
-        """End agent and connection."""
+        """Close agent and connection."""
         self._forget_agent()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -83,12 +83,12 @@ class Session:
         if not self.address.is_local:
             place = f"-p {self.address.port} {self._settings.user}@{self.address.address}"
             unpack = f"ssh {place} '{unpack}'"
-        return f"`make agent` builds the one that fits; install it with `{unpack} < {archive}`"
+        return f"`make agent` builds the matching version; install it with `{unpack} < {archive}`"
 
     def _ready_agent(self) -> AgentLine:
-        met, self._met = self._met, None
-        if met is not None:
-            raise met
+        error, self._warm_up_error = self._warm_up_error, None
+        if error is not None:
+            raise error
         if self._connection is None:
             self._connection = self._connect()
         if self._agent is None:

@@ -1,4 +1,4 @@
-"""Where a physical host is, and how this machine goes about reaching it."""
+"""The address of a physical host, and the settings of connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rocks.wire.envelope import AGENT_PROGRAM
 
 
 class HostAddress(NamedTuple):
-    """A host's name in the cluster database, and where its sshd answers; `is_local` is this very machine."""
+    """A host's name in the cluster database, and the address of its sshd; `is_local` is true for this machine."""
 
     name: str
     address: str
@@ -17,11 +17,10 @@ class HostAddress(NamedTuple):
 
 
 class FleetSettings(NamedTuple):
-    """What all connections share: whose key, which known hosts, which agent, and how long to wait.
+    """The settings of all connections: key, known hosts, user, agent, and deadlines.
 
-    `connect_deadline_seconds` runs until something at the address greets us as an SSH server,
-    `login_deadline_seconds` from then until a program has been started there. `threads` bounds how many
-    hosts are spoken to at once.
+    `connect_deadline_seconds` ends with the banner of an SSH server; `login_deadline_seconds` runs from then until a
+    program has been started. `threads` bounds the number of hosts that are contacted at once.
     """
 
     key_file: str = "/etc/rocks/ssh/id_ed25519"

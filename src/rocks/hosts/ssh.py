@@ -1,61 +1,50 @@
-"""The one door to SSH: a connection to a host whose key is known, its agent, commands of the user's own."""
+"""SSH connections to hosts with known keys: their agents, and commands of the user."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import select
 import shlex
 import socket
-import sys
+from collections.abc import Collection
 
 from rocks.clock import Deadline
 from rocks.errors import HostError, StateError
 from rocks.hosts.agent_line import AgentLine
-from rocks.hosts.connection import DownError, Kept, Ran, ran, some_seconds
+from rocks.hosts.connection import BoundedBuffer, CommandOutput, DownError, command_output, some_seconds
 from rocks.hosts.known_hosts import HostKey
+from rocks.hosts.paramiko_library import paramiko
 from rocks.hosts.settings import FleetSettings, HostAddress
-
-# paramiko 5 takes `invoke` as optional, for configuration files that we do not read; it costs 40 ms
-_hidden = {"invoke"} - set(sys.modules)
-sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type]  # None tells Python "not there"
-import paramiko  # noqa: E402, TID251 - this is the door
-
-for _name in _hidden:
-    del sys.modules[_name]
-
-# without a handler of ours Python prints the library's warnings on standard error
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _KEEP_ALIVE_SECONDS = 15
 _KILLED_LATER_SECONDS = 1.0
 _CHUNK_BYTES = 65536
 _ENDED_BY_SIGNAL = 255
-"""What the program `ssh` says too; the library does not tell which signal it was."""
+"""As the program `ssh`; the library does not report the signal."""
 
 _FAILURES = (paramiko.SSHException, EOFError, OSError)
 
 
 def load_private_key(path: str) -> paramiko.PKey:
-    """Our key to the hosts. StateError when it is absent, HostError when it cannot be read."""
+    """The private key of this machine. StateError when it is absent, HostError when it cannot be read."""
     try:
         return paramiko.Ed25519Key.from_private_key_file(path)
     except FileNotFoundError:
         raise StateError(
-            f"this machine has no key to its hosts in {path}: `rocks sync host sharedkey HOST` makes one"
+            f"this machine has no SSH key in {path}; run `rocks sync host sharedkey HOST`, which makes one"
         ) from None
     except (OSError, paramiko.SSHException, ValueError) as error:
-        raise HostError(f"cannot read the key to the hosts in {path}: {error}") from None
+        raise HostError(f"cannot read the SSH key in {path}: {error}") from None
 
 
 class LoginRefusedError(HostError):
-    """The host is the right one, but does not let us in with our key."""
+    """The host presents a known key, but rejects the key of this machine."""
 
 
 class SshConnection:
-    """One SSH connection, opened at first need and used for all that follows until it breaks.
+    """One SSH connection, opened at its first use and then reused until it breaks.
 
-    `known_keys` are the keys that the host may show. Not for two threads at once.
+    `known_keys` are the keys that the host may present. Not safe for several threads.
     """
 
     def __init__(
@@ -76,13 +65,13 @@ class SshConnection:
         channel = self._start(self._settings.agent_program + " --serve")
         return AgentLine(self._host.name, _ChannelStream(channel))
 
-    def run(self, command: str, timeout_seconds: float | None) -> Ran:
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
         """As `Connection.run`."""
         channel = self._start(_in_bash(command, timeout_seconds))
         try:
             return _collect(channel, Deadline(timeout_seconds))
         except _FAILURES as error:
-            raise HostError(f"the connection to host {self._host.name} broke: {_words(error)}") from None
+            raise HostError(f"the connection to host {self._host.name} broke: {_message(error)}") from None
         finally:
             channel.close()
 
@@ -102,7 +91,7 @@ class SshConnection:
             return channel
         except _FAILURES as error:
             self.close()
-            raise HostError(f"host {self._host.name} did not start a program: {_words(error)}") from None
+            raise HostError(f"host {self._host.name} did not start a program: {_message(error)}") from None
 
     def _ready_transport(self, deadline: Deadline) -> paramiko.Transport:
         if self._transport is None or not self._transport.is_active():
@@ -111,13 +100,13 @@ class SshConnection:
         return self._transport
 
     def _log_in(self, deadline: Deadline) -> paramiko.Transport:
-        transport = start_transport(self._host, self._settings, self._known_keys)
+        transport = start_transport(self._host, self._settings, {key.get_name() for key in self._known_keys})
         try:
-            # Asked after the host has answered: one that is down is down, whether its key is known or not.
+            # after the connection: a host that is down is reported as down, whether its key is known or not
             if not self._known_keys:
                 raise HostError(
                     f"the key of host {self._host.name} is not known here: run "
-                    f"`rocks sync host sharedkey {self._host.name}`, which shows its fingerprint and records it"
+                    f"`rocks sync host sharedkey {self._host.name}`, which prints its fingerprint and records it"
                 )
             check_host_key(self._host, transport, self._known_keys)
             transport.auth_timeout = some_seconds(deadline) or 0.0
@@ -133,18 +122,18 @@ class SshConnection:
     def _login_error(self, error: Exception, deadline: Deadline) -> HostError:
         if isinstance(error, paramiko.AuthenticationException) and not deadline.passed():
             return LoginRefusedError(
-                f"host {self._host.name} does not accept our key for {self._settings.user}: run "
+                f"host {self._host.name} does not accept the key of this machine for {self._settings.user}: run "
                 f"`rocks sync host sharedkey {self._host.name}`, which installs it there"
             )
-        return HostError(f"login on host {self._host.name} failed: {_words(error)}")
+        return HostError(f"login on host {self._host.name} failed: {_message(error)}")
 
 
 def start_transport(
-    host: HostAddress, settings: FleetSettings, preferred: tuple[HostKey, ...] = ()
+    host: HostAddress, settings: FleetSettings, preferred_types: Collection[str] = ()
 ) -> paramiko.Transport:
-    """A connection after its key exchange, before any login; the types of the `preferred` keys come first.
+    """A connection after its key exchange, before any login; host keys of the preferred types come first.
 
-    DownError when nothing at the address speaks SSH, HostError when the two sides do not come to terms.
+    DownError when no SSH server answers at the address, HostError when the key exchange fails.
     """
     reached = Deadline(settings.connect_deadline_seconds)
     connected = _connect(host, settings, reached)
@@ -152,35 +141,34 @@ def start_transport(
     try:
         transport.banner_timeout = some_seconds(reached) or 0.0
         transport.handshake_timeout = settings.login_deadline_seconds
-        _choose_algorithms(transport, tuple(key.key_type for key in preferred))
+        _choose_algorithms(transport, preferred_types)
         transport.start_client(timeout=settings.login_deadline_seconds)
-        if not transport.initial_kex_done:  # the library returns at the deadline as if all were well
+        if not transport.initial_kex_done:  # the library returns at the deadline without an error
             raise paramiko.SSHException(f"no key exchange within {settings.login_deadline_seconds:g} s")
         return transport
     except _FAILURES as error:
         transport.close()
         if transport.remote_version:
-            raise HostError(f"{_place(host)} does not come to terms over SSH: {_words(error)}") from None
-        raise DownError(f"{_place(host)} is reached, but no SSH server answers: {_words(error)}") from None
+            raise HostError(f"{_place(host)} failed the SSH key exchange: {_message(error)}") from None
+        raise DownError(f"{_place(host)} is reached, but no SSH server answers: {_message(error)}") from None
 
 
 def check_host_key(host: HostAddress, transport: paramiko.Transport, known: tuple[HostKey, ...]) -> None:
-    """HostError unless the key that the host has shown is one of those known."""
-    shown = shown_host_key(transport)
-    if shown in known:
+    """HostError unless the host presents a known key."""
+    presented = presented_host_key(transport)
+    if presented in known:
         return
-    expected = " or ".join(f"{key.fingerprint} ({key.key_type})" for key in known)
+    expected = " or ".join(f"{key.fingerprint} ({key.get_name()})" for key in known)
     raise HostError(
-        f"the key of host {host.name} has changed: {expected} is known here, it shows {shown.fingerprint} "
-        f"({shown.key_type}). Compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on "
+        f"the key of host {host.name} has changed: {expected} is known here, it presents {presented.fingerprint} "
+        f"({presented.get_name()}). Compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on "
         f"its own console; if the host was installed anew, run `rocks sync host sharedkey {host.name} replace=yes`"
     )
 
 
-def shown_host_key(transport: paramiko.Transport) -> HostKey:
-    """The key that the host has proven to have."""
-    key = transport.get_remote_server_key()
-    return HostKey(key.get_name(), key.get_base64())
+def presented_host_key(transport: paramiko.Transport) -> HostKey:
+    """The host key, verified by the key exchange."""
+    return transport.get_remote_server_key()
 
 
 class _ChannelStream:
@@ -198,11 +186,11 @@ class _ChannelStream:
     def exit_information(self) -> tuple[int | None, bytes]:
         self._channel.status_event.wait(1.0)
         self._channel.settimeout(0.2)
-        said = b""
+        error_output = b""
         with contextlib.suppress(OSError):
-            said = self._channel.recv_stderr(_CHUNK_BYTES)
+            error_output = self._channel.recv_stderr(_CHUNK_BYTES)
         status = self._channel.exit_status
-        return (None if status < 0 else status), said
+        return (None if status < 0 else status), error_output
 
     def close(self) -> None:
         self._channel.close()
@@ -221,12 +209,12 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
     return connected
 
 
-def _choose_algorithms(transport: paramiko.Transport, key_types: tuple[str, ...]) -> None:
-    # the types we know first, as OpenSSH does: a host with several keys then shows the one we can check
+def _choose_algorithms(transport: paramiko.Transport, key_types: Collection[str]) -> None:
+    # the types of the known keys first, as OpenSSH does: a host with several keys then presents a known one
     options = transport.get_security_options()
-    wanted = {name for key_type in key_types for name in _signatures(key_type)}
-    options.key_types = sorted(options.key_types, key=lambda name: name not in wanted)
-    # X25519 is cheap, and every OpenSSH since 6.5 has it; the hybrid exchanges cost a guess that fails there
+    preferred = {name for key_type in key_types for name in _signatures(key_type)}
+    options.key_types = sorted(options.key_types, key=lambda name: name not in preferred)
+    # X25519 is cheap, and every OpenSSH since 6.5 supports it; the hybrid exchanges cost a wrong guess
     options.kex = sorted(options.kex, key=lambda name: not name.startswith("curve25519"))
 
 
@@ -234,8 +222,8 @@ def _signatures(key_type: str) -> tuple[str, ...]:
     return ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
 
 
-def _collect(channel: paramiko.Channel, deadline: Deadline) -> Ran:
-    output, error_output = Kept(), Kept()
+def _collect(channel: paramiko.Channel, deadline: Deadline) -> CommandOutput:
+    output, error_output = BoundedBuffer(), BoundedBuffer()
     channel.shutdown_write()
     poller = select.poll()
     poller.register(channel.fileno(), select.POLLIN)
@@ -246,19 +234,19 @@ def _collect(channel: paramiko.Channel, deadline: Deadline) -> Ran:
         while channel.recv_stderr_ready():
             error_output.add(channel.recv_stderr(_CHUNK_BYTES))
         if ended:
-            return ran(_exit_status(channel, deadline), output, error_output)
+            return command_output(_exit_status(channel, deadline), output, error_output)
         remaining = deadline.remaining_seconds()
         if remaining == 0.0:
-            return ran(None, output, error_output)
+            return command_output(None, output, error_output)
         poller.poll(None if remaining is None else remaining * 1000 + 1)
 
 
 def _in_bash(command: str, timeout_seconds: float | None) -> str:
-    """The command line for the login shell there, which is taken to quote as sh does."""
+    """The command line for the login shell there, quoted for sh."""
     line = f"bash -c {shlex.quote(command)}"
     if timeout_seconds is None:
         return "exec " + line
-    # closing a channel leaves the program running, and OpenSSH passes no signals on in a login of root
+    # closing a channel does not end the program, and OpenSSH forwards no signals to programs of root
     return f"exec timeout --signal=KILL {timeout_seconds + _KILLED_LATER_SECONDS:.3f} {line}"
 
 
@@ -275,5 +263,5 @@ def _place(host: HostAddress) -> str:
     return f"host {host.name} ({host.address} port {host.port})"
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""opensm on this machine: the file of its partitions, and how it is made to read it again.
+"""opensm on this machine: the file of its partitions, and its reload.
 
 opensm 3.3.23 reads the file at its start and at each heavy sweep, which SIGHUP begins.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rocks.errors import HostError, StateError, ToolError
+from rocks.files import PUBLIC, write_file
 from rocks.process import run_checked
 
 PROGRAM = "opensm"
@@ -23,7 +24,7 @@ _HOW = (
 
 
 class ManagerSettings(NamedTuple):
-    """Where opensm's partitions are, and how it is told: a program with arguments, else the file of its process id."""
+    """The file of opensm's partitions, and its reload: a program with arguments, else the file of its process id."""
 
     partitions_file: str
     pid_file: str = ""
@@ -38,7 +39,7 @@ class SubnetManager:
         self._path = Path(settings.partitions_file)
 
     def read_partitions(self) -> str:
-        """The file as it is; empty when there is none. HostError when it cannot be read."""
+        """The content of the file; empty when there is none. HostError when it cannot be read."""
         try:
             return self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -47,9 +48,9 @@ class SubnetManager:
             raise HostError(f"cannot read {self._path}: {_reason(error)}") from None
 
     def write_partitions(self, text: str) -> bool:
-        """Have the file hold this, at every moment either the old or the new; returns whether it was another.
+        """Replace the content of the file atomically; returns whether it has changed.
 
-        A symbolic link stays one. StateError when opensm's folder is missing, HostError when it cannot be written.
+        A symbolic link stays. StateError when opensm's folder is missing, HostError when it cannot be written.
         """
         if self.read_partitions() == text:
             return False
@@ -59,50 +60,47 @@ class SubnetManager:
                 f"there is no folder {path.parent} for opensm's partitions: install opensm on this machine, or set the "
                 "attribute ib_partitions_file"
             )
-        try:
-            _replace(path, text)
-        except OSError as error:
-            raise HostError(f"cannot write {path}: {error.strerror}") from None
+        write_file(path, text, mode=path.stat().st_mode & 0o7777 if path.exists() else PUBLIC)
         return True
 
-    def read_again(self) -> None:
-        """Have opensm read its partitions.
+    def reload(self) -> None:
+        """Make opensm read its partitions again.
 
-        StateError when nobody said how or it does not run, ToolError when it cannot be told.
+        StateError without a setting for it, or when opensm does not run; ToolError when the signal fails.
         """
         if self._settings.reload:
             try:
-                words = shlex.split(self._settings.reload)
+                arguments = shlex.split(self._settings.reload)
             except ValueError as error:
                 raise StateError(
-                    f"the attribute ib_opensm_reload is no program with arguments: {error}"
+                    f"the attribute ib_opensm_reload is not a program with arguments: {error}"
                 ) from None
-            run_checked(words, deadline_seconds=_DEADLINE_SECONDS)
+            run_checked(arguments, deadline_seconds=_DEADLINE_SECONDS)
         elif self._settings.pid_file:
             self._signal(Path(self._settings.pid_file))
         else:
-            raise StateError(f"nobody has said how opensm is told to read its partitions: {_HOW}")
+            raise StateError(f"no setting for the reload of opensm: {_HOW}")
 
     def _signal(self, path: Path) -> None:
         gone = f"opensm does not run: {path} "
         try:
             text = path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise StateError(f"{gone}is missing; start it, it reads its partitions then") from None
+            raise StateError(f"{gone}is missing; start it, which reads the partitions") from None
         except (OSError, UnicodeDecodeError) as error:
             raise HostError(f"cannot read {path}: {_reason(error)}") from None
         if not text.isdecimal() or int(text) < 2:
-            raise StateError(f"{path} holds no process id of opensm; start opensm with --pidfile {path}")
+            raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
         if _program_of(int(text)) != PROGRAM:
             raise StateError(
-                f"{gone}names process {text}, which is not opensm; start it, it reads its partitions then"
+                f"{gone}names process {text}, which is not opensm; start it, which reads the partitions"
             )
         try:
             os.kill(int(text), signal.SIGHUP)
         except ProcessLookupError:
-            raise StateError(f"{gone}names a process that has ended; start it") from None
+            raise StateError(f"{gone}names an ended process; start it") from None
         except OSError as error:
-            raise ToolError(f"opensm (process {text}) was not told: {error.strerror}") from None
+            raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
 
 
 def _program_of(number: int) -> str:
@@ -112,20 +110,5 @@ def _program_of(number: int) -> str:
         return ""
 
 
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-
-
 def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or "it is no text"
+    return (isinstance(error, OSError) and error.strerror) or "it is not text"

@@ -1,6 +1,7 @@
-"""What a daemon reads when it starts: /etc/imgstorage.conf, as `rocks report host imgstorage` writes it, and addresses.
+"""The configuration of a daemon: /etc/imgstorage.conf, as `rocks report host imgstorage` prints it, and addresses.
 
-The file is a JSON list of one object with texts (img-storage specification §1.3); unknown keys are passed over.
+The file is a JSON list of one object with texts (img-storage specification §1.3), so `configparser` cannot read it.
+Unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from rocks.wire.imgstorage_conf import DEFAULT_TRANSFERS, MOST_TRANSFERS
 
 PATH = Path("/etc/imgstorage.conf")
 STREAM_PORT = 7443
-"""Where a NAS takes transfers, beside iSCSI's own port."""
+"""Port of a NAS for transfers, beside that of iSCSI."""
 
 PORTAL_PORT = 3260
 
 
 class Configuration(NamedTuple):
-    """This node's name in the cluster, the frontend's, the zone of the storage network, the node's own pool, how many
-    transfers a NAS has at once, and the host of the message broker."""
+    """Names of this node and of the frontend, the zone of the storage network, the node's own pool, the concurrent
+    transfers of a NAS, and the host of the message broker."""
 
     name: str
     frontend_name: str
@@ -33,28 +34,28 @@ class Configuration(NamedTuple):
 
 
 def read_configuration(path: Path = PATH) -> Configuration:
-    """The configuration of this node. StateError when there is none, or something is missing in it."""
+    """The configuration of this node. StateError when it is missing, incomplete or invalid."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(
-            f"{path} is missing; put there what `rocks report host imgstorage` says on the frontend"
+            f"{path} is missing; write the output of `rocks report host imgstorage` there"
         ) from None
     except (OSError, ValueError) as error:
         raise StateError(
-            f"{path} cannot be read ({error}); put there what `rocks report host imgstorage` says on the frontend"
+            f"{path} cannot be read ({error}); write the output of `rocks report host imgstorage` there"
         ) from None
     values = found[0] if isinstance(found, list) and len(found) == 1 else None
     if not isinstance(values, dict):
         raise StateError(
-            f"{path} is no list of one object; put there what `rocks report host imgstorage` says on the frontend"
+            f"{path} is no list of one object; write the output of `rocks report host imgstorage` there"
         )
-    # an empty text is that of an attribute without a value (specification §1.3)
+    # an attribute without a value becomes an empty text (specification §1.3)
     workers = values.get("img_sync_workers") or str(DEFAULT_TRANSFERS)
     if not _is_number_of_transfers(workers):
         raise StateError(
             f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to {MOST_TRANSFERS} is needed: set the "
-            "attribute imgstorage-workers, and put there what `rocks report host imgstorage` says on the frontend"
+            "attribute imgstorage-workers, and write the output of `rocks report host imgstorage` there"
         )
     frontend = _text(path, values, "frontend_name")
     return Configuration(
@@ -68,9 +69,9 @@ def read_configuration(path: Path = PATH) -> Configuration:
 
 
 def storage_address(node: str, network: str) -> str:
-    """The address of a node on the storage network: of `<short name>.<zone>` where that resolves, else of its name.
+    """The address of a node on the storage network: that of `<short name>.<zone>`, else that of its name.
 
-    HostError when neither does.
+    HostError when neither resolves.
     """
     for name in (f"{node.partition('.')[0]}.{network}", node):
         try:
@@ -90,6 +91,6 @@ def _text(path: Path, values: Any, key: str, default: Optional[str] = None) -> s
     value = values.get(key, default)
     if not isinstance(value, str) or not value:
         raise StateError(
-            f"{key} is missing in {path}; put there what `rocks report host imgstorage` says on the frontend"
+            f"{key} is missing in {path}; write the output of `rocks report host imgstorage` there"
         )
     return value

@@ -42,7 +42,7 @@ class StoredOutbox:
 
     def failed(self, message_id: str, why: RocksError) -> None:
         """It cannot be delivered."""
-        letter: Optional[OutboxMessage] = self._store.letter(message_id)
+        letter: Optional[OutboxMessage] = self._store.unsent(message_id)
         self._store.sent(message_id)
         if letter is not None:
             _log.warning("a message to %s is lost: %s", letter.destination, why)

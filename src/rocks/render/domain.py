@@ -1,7 +1,7 @@
 """The libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8.
 
-Text that people entered is escaped by lxml; only the attributes that are XML by definition (features, devices,
-pinning, inner CPU elements) are inserted as they are. One tag or one short element stands on a line.
+lxml escapes the text that users enter; only the attributes that are XML by definition (features, devices, pinning,
+inner CPU elements) are inserted unchanged. Each line has one tag or one short element.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rocks.errors import StateError, UserError
 from rocks.units import KIB_PER_MB
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
-"""Debian's place of the emulator; a host that has it elsewhere puts its own in (devices.domains)."""
+"""The emulator's path on Debian; other hosts replace it (`agent.operations`)."""
 
 CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LEASE_NAMESPACE = "urn:rocks:lease"
@@ -36,8 +36,8 @@ BLOCK_DRIVER = {
     "error_policy": "stop",
     "rerror_policy": "stop",
 }
-"""Of a block device, behind which a NAS may be: a fault pauses the guest, for whom its file system would be broken
-otherwise, and what the guest was told is written does not wait in the host's memory."""
+"""For a block device, which may be on a NAS: an I/O error pauses the guest instead of corrupting its file system, and
+no acknowledged write stays in the host's memory only."""
 
 DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
 
@@ -53,7 +53,7 @@ FILTER_NAMES = ("bootloader", "cpumem", "interface", "disk", "device", "global")
 
 @dataclass(frozen=True)
 class InstallBoot:
-    """How a virtual frontend's installer is started: a boot action and what its kernel is told of the network."""
+    """The start of a virtual frontend's installer: a boot action, and kernel arguments for the network."""
 
     action: BootAction
     ip: str = ""
@@ -63,7 +63,7 @@ class InstallBoot:
     mac: str = ""
 
     def command_line(self, is_frontend: bool) -> str:
-        """The kernel's arguments; a frontend's end with the address of its public interface."""
+        """The kernel's arguments; for a frontend, with the address of its public interface at the end."""
         arguments = self.action.arguments or ""
         if not is_frontend:
             return arguments
@@ -81,7 +81,7 @@ def domain_lines(
 ) -> list[str]:
     """The whole document; `install` starts an installer instead of the disk.
 
-    `filters` may replace the six blocks of `FILTER_NAMES`. UserError for a disk of an unknown type.
+    `filters` can replace the six blocks of `FILTER_NAMES`. UserError for a disk of an unknown type.
     """
     change = filters or {}
 
@@ -109,7 +109,7 @@ def domain_lines(
 
 
 def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = None) -> str:
-    """The document with the lease's token in its metadata, and what its interfaces may send.
+    """The document with the lease's token and the filters of its interfaces in the metadata.
 
     StateError when it is not well-formed XML.
     """
@@ -118,13 +118,13 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
         domain = etree.fromstring("\n".join(lines).encode(), parser)
     except etree.XMLSyntaxError as error:
         raise StateError(
-            f"the domain document is not well-formed XML: {error}; look at the attributes and plugins that add "
+            f"the domain document is not well-formed XML: {error}; check the attributes and plugins that add "
             "XML to it (rocks report host vm config)"
         ) from None
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(domain, "metadata")
-    # A document that was read back from libvirt has the lease of an earlier start.
+    # a document from libvirt has the lease of an earlier start
     for old in metadata.findall(f"{{{LEASE_NAMESPACE}}}*"):
         metadata.remove(old)
     lease = etree.SubElement(metadata, _ours("lease"), {"token": str(token)}, nsmap=_NAMESPACES)
@@ -134,7 +134,7 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:
-    """Read by `devices.domain_xml` on the host, where the hook needs it before the guest runs.
+    """The filters, for `devices.libvirt.domain_xml` on the host: the hook needs them before the guest runs.
 
     Inside the lease: of several elements of one namespace in the metadata, libvirt 9.0 keeps the first.
     """
@@ -159,7 +159,7 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
             ("initrd", install.action.ramdisk),
             ("cmdline", install.command_line(vm.host.appliance.lower() == "frontend")),
         )
-        # libvirt's schema has no empty file names.
+        # libvirt's schema allows no empty file names
         os = _element("os", {}, kind, *(_element(tag, text=text) for tag, text in files if text))
         return [*_lines(os, 2), "  <on_reboot>destroy</on_reboot>"]
     order = ["cdrom"] if vm.cdrom_path else []
@@ -214,7 +214,7 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
 
 
 def _function(connection: Function) -> etree._Element:
-    """The agent puts the function's PCI address in, which only the host knows; the schema wants one."""
+    """A placeholder, which the schema requires; the agent inserts the VF's PCI address, which only the host knows."""
     address = {"type": "pci", **dict.fromkeys(("domain", "bus", "slot", "function"), "0x0")}
     interface = _element(
         "interface",
@@ -237,12 +237,12 @@ def _disks(vm: VirtualMachine) -> list[str]:
         taken.add(target)
         lines += _lines(_disk(disk, target), 4)
         if disk.bus == "ide":
-            ide_letters.add(target[-1])  # libvirt puts sda on IDE where hda would be
+            ide_letters.add(target[-1])  # libvirt maps sda on the IDE bus to the place of hda
     if vm.cdrom_path:
         free = (name for name in IDE_DEVICES if name not in taken and name[-1] not in ide_letters)
         device = next(free, None)
         if device is None:
-            raise UserError(f"{vm.name} has no free IDE device for its cdrom; give a disk another bus")
+            raise UserError(f"{vm.name} has no free IDE device for its cdrom; move a disk to another bus")
         lines += _lines(_cdrom(vm.cdrom_path, device), 4)
     return lines
 
@@ -277,14 +277,14 @@ def _cdrom(path: str, device: str) -> etree._Element:
 
 
 def _free_target(wanted: str, taken: set[str]) -> str:
-    """Two disks may carry the same device hint in the database; libvirt wants every target once."""
+    """Unique targets: disks in the database may have the same device, but libvirt requires each target once."""
     match = _SERIES.match(wanted)
     series = match.group() if match else wanted[:-1]
     letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
     free = (series + letter for letter in letters if series + letter not in taken)
     target: str | None = next(free, None)
     if target is None:
-        raise UserError(f"too many disks have the device {wanted}; give some another one")
+        raise UserError(f"too many disks have the device {wanted}; change it for some of them")
     return target
 
 
@@ -316,8 +316,8 @@ def _element(
         element.extend(children)
         element.text = text or None
     except ValueError:
-        shown = " ".join([text, *(attributes or {}).values()]).encode("unicode_escape").decode()
-        raise UserError(f"the {tag} of a domain cannot hold control characters: {shown}") from None
+        escaped = " ".join([text, *(attributes or {}).values()]).encode("unicode_escape").decode()
+        raise UserError(f"the {tag} of a domain cannot contain control characters: {escaped}") from None
     return element
 
 
@@ -328,5 +328,5 @@ def _lines(element: etree._Element, indentation: int) -> list[str]:
 
 
 def _single_quoted(tag: re.Match[str]) -> str:
-    # The quotes that sites' line-oriented scripts look for; within a tag lxml escapes every other < > and ".
+    # line-oriented scripts of sites expect these quotes; within a tag, lxml escapes every other < > and "
     return _VALUE.sub(lambda value: "='" + value.group(1).replace("'", "&apos;") + "'", tag.group())

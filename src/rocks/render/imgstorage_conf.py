@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 CONFIGURATION_PATH = "/etc/imgstorage.conf"
 
 _FOR_XML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-"""JSON's own way to write what XML would take for markup: the block reads the same to both."""
+"""JSON escapes for the characters of XML markup: the block is valid in both."""
 
 
 def configuration_lines(settings: DaemonSettings) -> list[str]:
-    """The block that makes the file."""
+    """The `file` element of a node file."""
     return [f'<file name="{CONFIGURATION_PATH}">', configuration_text(settings), "</file>"]
 
 
 def configuration_text(settings: DaemonSettings) -> str:
-    """The file's only line: a JSON list of one object, whose values are texts; the frontend's has `secur_server`
-    besides, and `broker_name` stands there when the message broker is on another host than the frontend.
+    """The file's only line: a JSON list of one object, whose values are texts.
+
+    The frontend's object also has `secur_server`; `broker_name` is present when the message broker is on another host
+    than the frontend.
     """
     values: dict[str, str | bool] = {
         "name": settings.name,

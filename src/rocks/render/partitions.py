@@ -1,7 +1,9 @@
-"""opensm's partitions.conf (opensm(8), PARTITION CONFIGURATION): our lines between two marks, the operator's outside.
+"""opensm's partitions.conf (opensm(8), PARTITION CONFIGURATION): generated lines between two markers.
 
-Each member has a line of its own that repeats name and key: opensm merges them, and a line of a thousand ports is no
-pleasure to read or compare. A partition without members is left out.
+Lines outside the markers belong to the operator.
+
+Each member has its own line, which repeats name and key: opensm merges them, and a line of a thousand ports would be
+hard to read and compare. A partition without members is omitted.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
 BEGIN = "# rocks: begin"
 END = "# rocks: end"
-_HINT = " - written by `rocks sync ib partitions`; lines above and below the two marks are yours"
+_HINT = " - written by `rocks sync ib partitions`; lines above and below the two markers are yours"
 
 
 def our_lines(table: PartitionTable) -> str:
-    """Our part of the file, with its marks."""
+    """The generated section, with its markers."""
     members: defaultdict[int, list[PartitionMember]] = defaultdict(list)
     for member in sorted(table.members):
         members[member.pkey].append(member)
@@ -39,9 +41,9 @@ def our_lines(table: PartitionTable) -> str:
 
 
 def with_our_lines(existing: str, ours: str) -> str:
-    """The file with our part in the place of the old one, or at its end; every other line stays as it is.
+    """The file with the section replaced, or appended; every other line stays.
 
-    StateError when the marks are not one pair: somebody has edited them.
+    StateError when the markers are not exactly one pair.
     """
     lines = existing.splitlines(keepends=True)
     begins = [number for number, line in enumerate(lines) if line.startswith(BEGIN)]
@@ -51,7 +53,7 @@ def with_our_lines(existing: str, ours: str) -> str:
         return existing + gap + ours
     if len(begins) != 1 or len(ends) != 1 or ends[0] < begins[0]:
         raise StateError(
-            f'its lines "{BEGIN}" and "{END}" are not one pair any more; remove them and what is between them, and '
+            f'its lines "{BEGIN}" and "{END}" are not exactly one pair; remove them and the lines between them, and '
             "run it again"
         )
     return "".join(lines[: begins[0]]) + ours + "".join(lines[ends[0] + 1 :])

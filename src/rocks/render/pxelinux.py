@@ -11,7 +11,7 @@ _LOCAL = "localboot"
 
 
 def pxelinux_file(host: str, recipe: BootAction, arguments: str) -> str:
-    """The file that boots a host by a recipe, whose kernel may be `localboot N` instead of a file."""
+    """The file for a boot action, whose kernel may be `localboot N` instead of a file."""
     kernel = (recipe.kernel or "").strip()
     if kernel.lower().startswith(_LOCAL):
         lines = [f"localboot {kernel[len(_LOCAL) :].strip() or '0'}"]
@@ -21,7 +21,7 @@ def pxelinux_file(host: str, recipe: BootAction, arguments: str) -> str:
         lines = [f"kernel {kernel}", *([f"append {append}"] if append else [])]
     return "\n".join(
         [
-            f"# {host}: action {recipe.action}. `rocks set host boot` writes this file anew.",
+            f"# {host}: action {recipe.action}. `rocks set host boot` rewrites this file.",
             "default rocks",
             "prompt 0",
             "label rocks",

@@ -1,4 +1,4 @@
-"""What a host's network devices are, as lines for a shell: to compare with, or to make one by hand. Pure."""
+"""The network devices of a host as shell commands, to compare or to make one by hand. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SILENT = (
     ("ipv4", "arp_ignore", 8),
     ("ipv4", "drop_unicast_in_l2_multicast", 1),
 )
-"""As `devices.links` has it: the host takes no part in its guests' network."""
+"""As in `devices.network.links`: the host does not take part in its guests' network."""
 
 
 def vlan_lines(links: Iterable[LinkSpec]) -> list[str]:
-    """A line for each device, which makes it unless it is there; one with a shortened name tells the long one."""
+    """A line for each device, which makes the device when absent; a shortened name is followed by the long name."""
     return [_line(link) for link in links]
 
 

@@ -1,4 +1,4 @@
-"""What the frontend can ask of the agent on a physical host: the deeds, and the one table of calls."""
+"""Requests of the frontend to the agent on a physical host: operations on domains, and the table of calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rocks.wire.links import LinkKind, LinkSpec
 from rocks.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.wire.request import Request
 
-__all__ = ["AgentError", "LinkKind", "LinkSpec"]
+__all__ = ["LinkKind", "LinkSpec"]
 
 DiskFormat = Literal["raw", "qcow2"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
@@ -32,7 +32,7 @@ AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "c
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk that must be there: an image, made when absent and never over an existing one, or a device."""
+    """A disk that must exist: a device, or an image that is made when absent and never overwritten."""
 
     path: str
     format: DiskFormat
@@ -42,10 +42,10 @@ class DiskSpec:
 
 @dataclass(frozen=True)
 class VfSpec:
-    """Virtual function `number`, from 0, of the network adapter `device`, as a guest is to find it.
+    """Virtual function `number`, from 0, of the network adapter `device`, with the settings for a guest.
 
-    `count` functions are made where there are none yet. `vlan` 0 leaves frames untagged. With `checks_source` the
-    adapter drops frames with another source than `mac`; a trusted guest may ask it for more than its own frames.
+    `count` VFs are made where there are none yet. `vlan` 0 leaves frames untagged. With `checks_source` the adapter
+    drops frames with another source than `mac`. A trusted guest may receive more than its own frames.
     """
 
     device: str
@@ -60,13 +60,13 @@ class VfSpec:
 @tagged
 @dataclass(frozen=True)
 class StartDomain:
-    """Bring the domain to running with this XML under this lease, its disks, links and functions first.
+    """Prepare disks, links and VFs, then start the domain with this XML under this lease.
 
-    The XML has an interface of type `hostdev` for the MAC address of each function; the host puts the function's
-    PCI address in.
+    The XML has an interface of type `hostdev` for the MAC address of each VF; the host inserts the PCI address of
+    the VF.
 
-    `assumed_state` is what the facts said (`absent`: no such domain); the deed is refused when it is
-    another now. None assumes nothing. `partition` is for the domain's InfiniBand function, if it has one.
+    `assumed_state` is the state in the facts (`absent`: no such domain); StateError when the state is another
+    now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one.
     """
 
     name: str
@@ -77,7 +77,7 @@ class StartDomain:
     autostart: bool = False
     assumed_state: Optional[AssumedState] = None
     partition: Optional[PartitionSpec] = None
-    functions: Tuple[VfSpec, ...] = ()
+    vfs: Tuple[VfSpec, ...] = ()
 
 
 @tagged
@@ -85,8 +85,8 @@ class StartDomain:
 class StopDomain:
     """Stop the domain and undefine it (`poweroff`, `shutdown`), or restart it in place (`reset`, `reboot`).
 
-    `shutdown` waits `deadline_seconds` for the guest, then takes the power away. `links` go when nothing
-    uses them any more.
+    `shutdown` waits `deadline_seconds` for the guest, then powers it off. `links` that nothing else uses are
+    removed.
     """
 
     name: str
@@ -99,7 +99,7 @@ class StopDomain:
 @tagged
 @dataclass(frozen=True)
 class PauseDomain:
-    """Halt the guest where it stands."""
+    """Suspend the guest in memory."""
 
     name: str
     token: Optional[int] = None
@@ -108,7 +108,7 @@ class PauseDomain:
 @tagged
 @dataclass(frozen=True)
 class ResumeDomain:
-    """Let a paused guest go on."""
+    """Resume a paused guest."""
 
     name: str
     token: Optional[int] = None
@@ -117,7 +117,7 @@ class ResumeDomain:
 @tagged
 @dataclass(frozen=True)
 class ForgetDomain:
-    """Leave nothing of the domain but its disks: no power, definition, firmware variables, managed save."""
+    """Power the domain off; remove its definition, firmware variables and managed save. Its disks stay."""
 
     name: str
     token: Optional[int] = None
@@ -128,7 +128,7 @@ Operation = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDoma
 
 @dataclass(frozen=True)
 class OperationOutcome:
-    """How one deed ended. `changed` is False when all was as wanted before; `notes` are for the person."""
+    """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator."""
 
     name: str
     changed: bool
@@ -138,20 +138,20 @@ class OperationOutcome:
 
 @dataclass(frozen=True)
 class PerformReply:
-    """One outcome for each deed, in the order of the deeds."""
+    """One outcome for each operation, in their order."""
 
     outcomes: Tuple[OperationOutcome, ...]
 
 
 @dataclass(frozen=True)
 class PerformRequest(Request[PerformReply]):
-    """Do these deeds: those of one name in order, and no failed one stops those of other names."""
+    """Do these operations: those of one name in order. A failure does not stop those of other names."""
 
     operations: Tuple[Operation, ...]
 
 
 class Call(NamedTuple):
-    """A row of the table: the call's name on the wire, its shapes, and how long its reply may take."""
+    """A row of the table: the call's name on the wire, the types of request and reply, and the reply's deadline."""
 
     name: str
     request: Type[Request[Any]]
@@ -172,21 +172,21 @@ CALLS: Dict[str, Call] = {
         Call("sync_links", SyncLinksRequest, SyncLinksReply, 60.0),
     )
 }
-"""Every question a host can be asked."""
+"""Every request that an agent answers, by its name on the wire."""
 
 _BY_REQUEST = {call.request: call for call in CALLS.values()}
 
 
 def call_of(request: Request[Any]) -> Call:
-    """The row of a request. BugError for a request that is in no row."""
+    """The row of a request. BugError for a request outside the table."""
     call = _BY_REQUEST.get(type(request))
     if call is None:
-        raise BugError(f"{type(request).__name__} is in no row of the table of agent calls")
+        raise BugError(f"{type(request).__name__} is not in the table of agent calls; please report this")
     return call
 
 
 def reply_deadline_seconds(request: Request[Any]) -> float:
-    """How long to wait for this request's reply: its row's deadline, and what its own deeds wait for."""
+    """How long to wait for the reply: the deadline of the call, and the waiting time of its operations."""
     deadline_seconds = call_of(request).deadline_seconds
     if isinstance(request, PerformRequest):
         deadline_seconds += sum(_waiting_seconds(operation) for operation in request.operations)

@@ -1,7 +1,8 @@
-"""Frozen dataclasses to plain JSON values and back, strictly: what is not declared is refused by name.
+"""Frozen dataclasses to plain JSON values and back, strictly: an undeclared field is an error that names it.
 
-A shape's fields may be bool, int, float, str, a Literal of words, an Optional, a tuple of any length,
-another shape, or a Union of shapes; a member of such a Union carries its class name under the key `shape`.
+A shape is a frozen dataclass. Its fields may be bool, int, float, str, a Literal of texts, an Optional, a tuple of any
+length, another shape, or a Union of shapes; the JSON object of a Union's member has its class name under the key
+`shape`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ Shape = TypeVar("Shape")
 Reader = Callable[[Any, str], Any]
 
 TAG = "shape"
-"""Key that names the class of a Union's member."""
+"""Key of the class name of a Union's member."""
 
 _readers: Dict[Any, Reader] = {}
 _union_members: Dict[type, bool] = {}
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def encode(value: Any) -> Any:
@@ -62,7 +63,7 @@ def _reader(kind: Any) -> Reader:
 
 
 def _make_reader(kind: Any) -> Reader:
-    if kind in _WORDS:
+    if kind in _KINDS:
         return _plain_reader(kind)
     if dataclasses.is_dataclass(kind):
         return _shape_reader(kind)
@@ -78,9 +79,8 @@ def _make_reader(kind: Any) -> Reader:
     raise TypeError(f"no rule to read a {kind!r} from JSON")
 
 
-def _refuse(place: str, expected: str, value: Any) -> IncoherentError:
-    shown = repr(value)
-    return IncoherentError(f"field {place}: expected {expected}, got {shown[:80]}")
+def _mismatch(place: str, expected: str, value: Any) -> IncoherentError:
+    return IncoherentError(f"field {place}: expected {expected}, got {repr(value)[:80]}")
 
 
 def _plain_reader(kind: Any) -> Reader:
@@ -89,16 +89,16 @@ def _plain_reader(kind: Any) -> Reader:
 
     def read(value: Any, place: str) -> Any:
         if type(value) not in allowed:
-            raise _refuse(place, _WORDS[kind], value)
+            raise _mismatch(place, _KINDS[kind], value)
         return float(value) if kind is float else value
 
     return read
 
 
-def _literal_reader(words: Tuple[Any, ...]) -> Reader:
+def _literal_reader(values: Tuple[Any, ...]) -> Reader:
     def read(value: Any, place: str) -> Any:
-        if not isinstance(value, str) or value not in words:
-            raise _refuse(place, "one of " + ", ".join(words), value)
+        if not isinstance(value, str) or value not in values:
+            raise _mismatch(place, "one of " + ", ".join(values), value)
         return value
 
     return read
@@ -107,7 +107,7 @@ def _literal_reader(words: Tuple[Any, ...]) -> Reader:
 def _tuple_reader(item_kind: Any) -> Reader:
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, list):
-            raise _refuse(place, "a list", value)
+            raise _mismatch(place, "a list", value)
         read_item = _reader(item_kind)
         return tuple(read_item(item, f"{place}[{index}]") for index, item in enumerate(value))
 
@@ -126,10 +126,10 @@ def _union_reader(members: Tuple[Any, ...]) -> Reader:
 
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, dict):
-            raise _refuse(place, "an object", value)
+            raise _mismatch(place, "an object", value)
         name = value.get(TAG)
         if not isinstance(name, str) or name not in by_name:
-            raise _refuse(f"{place}.{TAG}", "one of " + ", ".join(sorted(by_name)), name)
+            raise _mismatch(f"{place}.{TAG}", "one of " + ", ".join(sorted(by_name)), name)
         return _reader(by_name[name])(value, place)
 
     return read
@@ -142,7 +142,7 @@ def _shape_reader(cls: Any) -> Reader:
 
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, dict):
-            raise _refuse(place, "an object", value)
+            raise _mismatch(place, "an object", value)
         for name in value:
             if name not in known:
                 raise IncoherentError(f"field {place}.{name}: unknown here")

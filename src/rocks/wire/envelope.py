@@ -1,8 +1,8 @@
 """One JSON object a line: the envelope of requests and replies, and the version handshake.
 
 Request: `{"version", "call", "arguments"}`. Reply: `{"version", "ok": true, "result"}`, or
-`{"version", "ok": false, "error": {"family", "message"}}`. This envelope is the one thing that never changes
-between versions, so that two different ones can still tell each other apart.
+`{"version", "ok": false, "error": {"family", "message", "code"}}`. `version` and
+`ok` never change between versions, so that two different versions can still recognise each other.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import json
 from typing import Any, Dict, Union
 
 import rocks
-from rocks.errors import CLASSES, IncoherentError, RocksError, StateError
-from rocks.wire.agent import CALLS, AgentError, Call, call_of
+from rocks.errors import IncoherentError, RocksError, StateError
+from rocks.wire.agent import CALLS, Call, call_of
 from rocks.wire.codec import decode, encode
+from rocks.wire.errors import AgentError, as_exception
 from rocks.wire.request import Reply, Request
 
 MAXIMUM_LINE_BYTES = 16 * 1024 * 1024
-"""Longest request or reply that either side reads."""
+"""Longest request or reply that each side reads."""
 
 AGENT_FOLDER = "/opt/rocks"
 AGENT_PROGRAM = "/opt/rocks/libexec/rocks-agent"
 
 
 class VersionError(StateError):
-    """The far end is of another version. `theirs` is that version."""
+    """The other side has another version: `theirs`."""
 
     def __init__(self, theirs: str, message: str) -> None:
         super().__init__(message)
@@ -44,7 +45,7 @@ def write_request(request: Request[Any]) -> bytes:
 def read_request(line: bytes) -> Request[Any]:
     """The request on a line.
 
-    StateError for another version, IncoherentError for anything but a known request.
+    StateError for another version, IncoherentError for an invalid or unknown request.
     """
     envelope = _object(line, "request")
     theirs = envelope.get("version")
@@ -68,19 +69,19 @@ def write_reply(reply: Any) -> bytes:
 
 
 def write_error(error: AgentError) -> bytes:
-    """A reply that says why there is no other."""
+    """An error reply, as a line."""
     return _line({"version": rocks.__version__, "ok": False, "error": encode(error)})
 
 
 def read_reply(line: bytes, request: Request[Reply]) -> Union[Reply, RocksError]:
-    """The reply to `request` on a line, or the error that the agent answers instead, not raised.
+    """The reply to `request` on a line, or the error that the agent reports, not raised.
 
-    Raises VersionError for another version, IncoherentError for anything but a reply.
+    Raises VersionError for another version, IncoherentError for an invalid reply.
     """
     envelope = _object(line, "reply")
     theirs = envelope.get("version")
     if not isinstance(theirs, str):
-        raise IncoherentError("field reply.version: missing or no text")
+        raise IncoherentError("field reply.version: missing or not a text")
     if theirs != rocks.__version__:
         raise VersionError(theirs, f"agent {theirs[:40]}, frontend {rocks.__version__}")
     if envelope.get("ok") is False:
@@ -94,16 +95,6 @@ def read_reply(line: bytes, request: Request[Reply]) -> Union[Reply, RocksError]
     return reply
 
 
-def as_exception(error: AgentError) -> RocksError:
-    """The exception of an error that travelled; IncoherentError for an unknown family."""
-    cls = CLASSES.get(error.family)
-    if cls is None:
-        return IncoherentError(
-            f"field error.family: {error.family[:40]!r} is unknown; it says: {error.message}"
-        )
-    return cls(error.message)
-
-
 def _line(envelope: Dict[str, Any]) -> bytes:
     return json.dumps(envelope, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -114,9 +105,9 @@ def _object(line: bytes, what: str) -> Dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise IncoherentError(f"the {what} is no JSON: {printable_bytes(line)}") from None
+        raise IncoherentError(f"the {what} is not JSON: {printable_bytes(line)}") from None
     if not isinstance(value, dict):
-        raise IncoherentError(f"the {what} is no JSON object: {printable_bytes(line)}")
+        raise IncoherentError(f"the {what} is not a JSON object: {printable_bytes(line)}")
     return value
 
 
@@ -130,6 +121,6 @@ def _only_keys(envelope: Dict[str, Any], keys: tuple[str, ...], what: str) -> No
 
 
 def printable_bytes(data: bytes, most_bytes: int = 60) -> str:
-    """The first bytes of something foreign, safe for a terminal: all but printable ASCII is escaped."""
-    shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:most_bytes])
-    return f"'{shown}'" + (" ..." if len(data) > most_bytes else "")
+    """The first bytes of foreign data, safe for a terminal: all but printable ASCII is escaped."""
+    text = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:most_bytes])
+    return f"'{text}'" + (" ..." if len(data) > most_bytes else "")

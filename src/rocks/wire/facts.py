@@ -1,4 +1,4 @@
-"""What a physical host says about itself: the host, its domains, its disks, a console, the KVM probe."""
+"""Facts about a physical host: the host, its domains and disks, a console, the KVM probe, its VFs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal, Optional, Tuple
 from rocks.wire.request import Request
 
 DomainState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed"]
-"""A domain's state in libvirt's words; a guest that put itself to sleep counts as paused."""
+"""A domain's state by libvirt's names; a guest that suspended itself counts as paused."""
 
 Accelerator = Literal["kvm", "tcg", "unknown"]
-"""How guests run on a host; unknown until the probe guest has been tried there."""
+"""How guests run on a host; unknown until the probe guest has run there."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DiskPlace:
 
 @dataclass(frozen=True)
 class Fence:
-    """No domain `name` with a lease below `below_token` may be left on the host."""
+    """No domain `name` with a lease below `below_token` may remain on the host."""
 
     name: str
     below_token: int
@@ -31,7 +31,7 @@ class Fence:
 
 @dataclass(frozen=True)
 class DomainFact:
-    """A domain as libvirt has it. `token` is None for one that was not started by this system."""
+    """A domain as libvirt reports it. `token` is None for a domain that this system did not start."""
 
     name: str
     uuid: str
@@ -46,7 +46,7 @@ class DomainFact:
 
 @dataclass(frozen=True)
 class DiskFact:
-    """A disk's path as it is. `size_bytes` is the file's length or the device's, 0 when there is none.
+    """The state of a disk's path. `size_bytes` is the size of the file or device, 0 when absent.
 
     `filesystem_bytes` and `free_bytes` belong to the file system of the nearest existing parent; 0 for a
     block device.
@@ -62,7 +62,7 @@ class DiskFact:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """All that a plan needs to know of one host; `fenced` lists the fences that hold from now on."""
+    """The facts that a plan needs of one host; `fenced` names the domains whose fences are in force from now on."""
 
     hostname: str
     kernel: str
@@ -79,7 +79,7 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class FactsRequest(Request[HostFacts]):
-    """Ask for a host's facts, and put its fences up first."""
+    """Put the host's fences up, then read its facts."""
 
     disks: Tuple[DiskPlace, ...] = ()
     fences: Tuple[Fence, ...] = ()
@@ -87,9 +87,9 @@ class FactsRequest(Request[HostFacts]):
 
 @dataclass(frozen=True)
 class ConsoleFact:
-    """Where a running domain's console is. None where the domain has none of that kind.
+    """Where to find the console of a running domain. None where the domain has none of that kind.
 
-    `vnc_address` and `vnc_port` are as seen on the host; `serial_device` is a terminal, `log_path` its log.
+    `vnc_address` and `vnc_port` are valid on the host; `serial_device` is a terminal, `log_path` its log.
     """
 
     vnc_address: Optional[str]
@@ -100,14 +100,14 @@ class ConsoleFact:
 
 @dataclass(frozen=True)
 class ConsoleRequest(Request[ConsoleFact]):
-    """Ask where the console of the running domain `name` is."""
+    """Find the console of the running domain `name`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class ProbeFact:
-    """Whether a guest boots under KVM, why so, for which kernel, and whether that was known before."""
+    """Whether a guest boots under KVM, the reason, the kernel that was probed, and whether the result was cached."""
 
     accelerator: Accelerator
     reason: str
@@ -117,21 +117,21 @@ class ProbeFact:
 
 @dataclass(frozen=True)
 class ProbeRequest(Request[ProbeFact]):
-    """Ask for the KVM probe's result; `again` boots the probe guest even when the result is known."""
+    """Read the result of the KVM probe; `again` boots the probe guest even when the result is known."""
 
     again: bool = False
 
 
 VfUse = Literal["free", "guest", "host"]
-"""In whose hands a virtual function is: nobody's, a guest's, or the host's own."""
+"""The user of a virtual function: none, a guest, or the host itself."""
 
 
 @dataclass(frozen=True)
 class VfFact:
-    """A virtual function as its adapter has it: number from 0, PCI address, what the guest in it may do.
+    """A virtual function as its adapter reports it: number from 0, PCI address, and the settings of its guest.
 
-    `vlan` 0: untagged. `checks_source` and `is_trusted` are None where the driver does not tell. `user` says who uses
-    it: a domain, or the host's own network device; empty for a free one.
+    `vlan` 0: untagged. `checks_source` and `is_trusted` are None where the driver does not report them. `user` is a
+    domain or a network device of the host; empty for a free VF.
     """
 
     number: int
@@ -146,27 +146,27 @@ class VfFact:
 
 @dataclass(frozen=True)
 class AdapterFact:
-    """A network adapter: how many functions it can give (0: none), and those that are there.
+    """A network adapter: how many VFs it supports (0: none), and its present VFs.
 
-    `problem` says why it can give none to a guest now; empty when it can.
+    `problem` is the reason why no guest can use a VF of it now; empty when guests can.
     """
 
     device: str
     most: int
     problem: str
-    functions: Tuple[VfFact, ...]
+    vfs: Tuple[VfFact, ...]
 
 
 @dataclass(frozen=True)
 class AdapterFacts:
-    """The adapters that were asked for, in that order."""
+    """The adapters of the request, in its order."""
 
     adapters: Tuple[AdapterFact, ...]
 
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """An adapter, and how many functions it is to give; 0 leaves it as it is."""
+    """An adapter and the number of VFs that it needs; 0 changes nothing."""
 
     device: str
     count: int = 0
@@ -174,6 +174,6 @@ class AdapterSpec:
 
 @dataclass(frozen=True)
 class AdaptersRequest(Request[AdapterFacts]):
-    """Ask what the adapters' virtual functions are; with counts, have so many first."""
+    """Read the virtual functions of the adapters; with counts, make so many first."""
 
     adapters: Tuple[AdapterSpec, ...]

@@ -1,7 +1,7 @@
-"""What a command can ask of the image storage of a NAS or a host: shapes, and the one table of actions.
+"""Requests of a command to the image storage of a NAS or a host: their shapes, and the table of actions.
 
-Names of actions and fields are those that existing tools use (img-storage specification §2.3). How they become
-messages is in `imgstorage_messages`.
+Names of actions and fields are those that existing tools use (img-storage specification §2.3); `imgstorage_messages`
+converts them to messages.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type
 Role = Literal["nas", "host"]
 
 
-# --- what a command asks of a NAS ----------------------------------------------------------------------------------
+# --- requests to a NAS ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class MapZvol:
-    """Give an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
+    """Map an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
 
-    `token` is the lease token of the virtual machine that will run on it, None for a use without one.
+    `token` is the lease token of the virtual machine that will use it, None without one.
     """
 
     zpool: str
@@ -36,7 +36,7 @@ class MapZvol:
 class AddZvol:
     """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
 
-    With `importing` no host gets it until its content has come, by a transfer.
+    With `importing` it cannot be mapped before its content has been transferred.
     """
 
     zpool: str
@@ -48,14 +48,14 @@ class AddZvol:
 
 @dataclass(frozen=True)
 class UnmapZvol:
-    """Take an image back from its host, with its changes. The answer comes when the NAS has them."""
+    """Unmap an image and write its changes back. The answer comes when the NAS has them."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
 class DelZvol:
-    """Destroy an unmapped image; `force` although a host's copy has changes that the NAS has not."""
+    """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have."""
 
     zpool: str
     zvol: str
@@ -65,22 +65,22 @@ class DelZvol:
 
 @dataclass(frozen=True)
 class ListZvols:
-    """The images of the NAS by name, those behind `after`; as many as a message can carry, `more` says that there are
-    others."""
+    """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
+    states that there are others."""
 
     after: str = ""
 
 
 @dataclass(frozen=True)
 class GetZvolAttrs:
-    """What is set for one image."""
+    """The attributes of one image."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
 class SetZvolAttrs:
-    """Set some of them; None clears. `persistent` no: what a guest writes is thrown away at unmap."""
+    """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap."""
 
     zvol: str
     changes: Tuple[Tuple[str, Optional[str]], ...]
@@ -88,47 +88,47 @@ class SetZvolAttrs:
 
 @dataclass(frozen=True)
 class GetAttrs:
-    """What is set for the whole NAS."""
+    """The attributes of the whole NAS."""
 
 
 @dataclass(frozen=True)
 class SetAttrs:
-    """Set some of that; None stores null."""
+    """Set some of them; None stores null."""
 
     attrs: Tuple[Tuple[str, Optional[str]], ...]
 
 
 @dataclass(frozen=True)
 class DelAttrs:
-    """Forget some of that."""
+    """Remove some of them."""
 
     attrs: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PullZvol:
-    """Bring a running guest's changes home now."""
+    """Write a running guest's changes back now."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
 class CancelZvol:
-    """Undo a map that is under way, or forget an unmap that is still waiting."""
+    """Undo a map in progress, or cancel a waiting unmap."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
 class RetryZvol:
-    """What held the image has been mended: go on."""
+    """Continue with a blocked image, whose cause has been fixed."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
 class AbandonZvol:
-    """Give up what only the image's host has. The reason is recorded."""
+    """Abandon the changes that only the image's host has. The reason is recorded."""
 
     zvol: str
     reason: str
@@ -145,7 +145,7 @@ class ListSnapshots:
 
 @dataclass(frozen=True)
 class RestoreZvol:
-    """Make an earlier snapshot the present content."""
+    """Make an earlier snapshot the current content."""
 
     zvol: str
     snapshot: str
@@ -153,22 +153,22 @@ class RestoreZvol:
 
 @dataclass(frozen=True)
 class ListOperations:
-    """What the NAS has under way, with its progress."""
+    """The operations in progress on the NAS."""
 
 
 @dataclass(frozen=True)
 class OperationStatus:
-    """How an operation went, or how far it is, by its number."""
+    """The result or the progress of an operation, by its id."""
 
     operation: str
 
 
-# --- what a command asks of a host ---------------------------------------------------------------------------------
+# --- requests to a host --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ListDevices:
-    """What the host has of images."""
+    """The host's parts of images."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class ListInitiator:
 
 
 class Action(NamedTuple):
-    """One thing that can be asked: of whom, its fields, and the action of the answer."""
+    """A request: its name, the role that answers, its shape, and the action of the answer."""
 
     name: str
     role: Role
@@ -210,4 +210,4 @@ ACTIONS: Dict[str, Action] = {
         Action("list_initiator", "host", ListInitiator, "zvol_list"),
     )
 }
-"""Every action of a command."""
+"""Name → action, for every action of a command."""

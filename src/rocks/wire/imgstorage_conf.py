@@ -1,5 +1,5 @@
-"""What the frontend that writes /etc/imgstorage.conf and the daemons that read it agree upon."""
+"""Bounds that the frontend, which writes /etc/imgstorage.conf, and the daemons, which read it, share."""
 
 DEFAULT_TRANSFERS = 8
 MOST_TRANSFERS = 64
-"""A NAS has so many transfers at the same time, each with threads of its own; attribute `imgstorage-workers`."""
+"""Concurrent transfers of a NAS, each with its own threads; attribute `imgstorage-workers`."""

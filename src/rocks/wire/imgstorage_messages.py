@@ -1,36 +1,36 @@
 """Messages of image storage, as JSON objects and back.
 
-`v`, `op_id`, `image_id`, `epoch` and `deadline` (UNIX ms) stand beside an action's own fields. An unknown field
-is passed over unless the message is of a higher version, so that two releases can talk to each other.
+`v`, `op_id`, `image_id`, `epoch` and `deadline` (UNIX ms) are beside an action's own fields. An unknown field is
+ignored unless the message has a higher version, so that two releases can communicate.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Mapping, NamedTuple, Optional, Type, TypeVar
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Type, TypeVar
 
-from rocks.errors import CLASSES, IncoherentError, RocksError
+from rocks.errors import Code, IncoherentError, RocksError, received_error
 from rocks.wire.codec import decode, encode
 from rocks.wire.imgstorage import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs
 
 VERSION = 1
-UNSUPPORTED = "action_unsupported"
-"""The error of an action that nobody knows; it has always been answered without an action."""
+UNSUPPORTED = Code.ACTION_UNSUPPORTED.value
+"""The error text of an unknown action. Its answer has never had an action, and existing tools expect that."""
 
 Shape = TypeVar("Shape")
 
 HOST_REQUEST = "perform"
 HOST_ANSWER = "performed"
 HOST_NEWS = "host_news"
-"""Between the daemons: a NAS asks a host, the host answers, the host tells of itself what nobody asked."""
+"""Between the daemons: a request of a NAS to a host, the host's answer, and a report of the host without a request."""
 
 _NAME_OF = {action.shape: action.name for action in ACTIONS.values()}
 _ATTRIBUTES = ("frequency", "nextsync", "downloadspeed", "uploadspeed", "persistent")
 
 
 class Message(NamedTuple):
-    """A message as it came: its envelope, and the other fields unread."""
+    """A received message: its envelope, and the other fields unread."""
 
     action: str
     op_id: str
@@ -41,7 +41,7 @@ class Message(NamedTuple):
 
 
 def read_message(body: bytes) -> Message:
-    """The message in a body. IncoherentError when it is none, or of a higher version."""
+    """The message in a body. IncoherentError when it is invalid, or has a higher version."""
     try:
         value = json.loads(body.decode("utf-8"))
     except ValueError:
@@ -51,7 +51,7 @@ def read_message(body: bytes) -> Message:
     version = value.get("v", VERSION)
     if not isinstance(version, int) or version > VERSION:
         raise IncoherentError(
-            f"the message is of version {version!r}, and this side knows {VERSION}; upgrade this side"
+            f"the message has version {version!r}, and this side has {VERSION}; upgrade this side"
         )
     return Message(
         _field(value, "action", str, ""),
@@ -64,13 +64,13 @@ def read_message(body: bytes) -> Message:
 
 
 def write_message(action: str, fields: Mapping[str, Any], **envelope: Any) -> bytes:
-    """A message: its fields, and what is known of `op_id`, `image_id`, `epoch`, `deadline`."""
-    said = {name: value for name, value in envelope.items() if value is not None}
-    return json.dumps({"v": VERSION, "action": action, **said, **fields}, separators=(",", ":")).encode()
+    """A message: its fields, and those of `op_id`, `image_id`, `epoch`, `deadline` that are not None."""
+    known = {name: value for name, value in envelope.items() if value is not None}
+    return json.dumps({"v": VERSION, "action": action, **known, **fields}, separators=(",", ":")).encode()
 
 
 def read_shape(shape: Type[Shape], fields: Mapping[str, Any]) -> Shape:
-    """The declared fields of a message. IncoherentError names the one that is missing or of another type."""
+    """The declared fields of a message. IncoherentError names a missing field, or one of another type."""
     values = {}
     for field in dataclasses.fields(shape):  # type: ignore[arg-type] # every shape is a dataclass
         if field.name in fields:
@@ -81,10 +81,10 @@ def read_shape(shape: Type[Shape], fields: Mapping[str, Any]) -> Shape:
 
 
 def read_request(message: Message, role: Role) -> Any:
-    """What a command asks of this role. IncoherentError when it is unknown here, or a field is missing or mistyped."""
+    """A command's request to this role. IncoherentError for an unknown action, or a missing or mistyped field."""
     action = ACTIONS.get(message.action)
     if action is None or action.role != role:
-        raise IncoherentError(UNSUPPORTED)
+        raise IncoherentError(UNSUPPORTED, code=Code.ACTION_UNSUPPORTED)
     fields = dict(message.fields)
     if action.shape is MapZvol:
         fields.setdefault("remotepool", None)
@@ -119,21 +119,26 @@ def write_success(action: str, fields: Mapping[str, Any], **envelope: Any) -> by
 
 
 def write_error(action: str, error: RocksError, **envelope: Any) -> bytes:
-    """The answer that it failed. An action that nobody knows is answered without one."""
-    fields = {"status": "error", "error": str(error), "family": error.family}
-    if action in ACTIONS and str(error) != UNSUPPORTED:
+    """The answer that a request failed. The answer to an unknown action has no action."""
+    fields = error_fields(error)
+    if action in ACTIONS and error.code is not Code.ACTION_UNSUPPORTED:
         return write_message(ACTIONS[action].reply, fields, **envelope)
     return json.dumps({"v": VERSION, **fields, "error": UNSUPPORTED, **envelope}).encode()
 
 
+def error_fields(error: RocksError) -> Dict[str, str]:
+    """The fields of an answer that reports an error; `code` only where the error has one."""
+    fields = {"status": "error", "error": str(error), "family": error.family}
+    return fields if error.code is None else {**fields, "code": error.code.value}
+
+
 def success_of(message: Message) -> Mapping[str, Any]:
-    """The fields of an answer. Raises the error that it carries, in its family."""
-    if message.fields.get("status") == "success":
-        return message.fields
-    words = message.fields.get("error")
-    raise CLASSES.get(str(message.fields.get("family")), CLASSES["tool"])(
-        str(words) if words else "Error occured"
-    )
+    """The fields of an answer. Raises the reported error, with its family and code."""
+    fields = message.fields
+    if fields.get("status") == "success":
+        return fields
+    text = fields.get("error")
+    raise received_error(fields.get("family"), str(text) if text else "Error occured", fields.get("code"))
 
 
 def _field(value: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:

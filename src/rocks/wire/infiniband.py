@@ -1,4 +1,4 @@
-"""InfiniBand on a physical host: what a machine's function is to have, and what the host says of its adapters."""
+"""InfiniBand on a physical host: the settings of a machine's VF, and facts about the adapters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rocks.wire.request import Request
 
 KeyMembership = Literal["full", "limited"]
 PkeyInterface = Literal["index_map", "vendor", "netlink"]
-"""By what a virtual function is set: mlx4's map of key indexes, the files of mlx5's vendor driver, or netlink."""
+"""The kernel interface that configures a VF: mlx4's map of key indexes, files of mlx5's vendor driver, or netlink."""
 
 
 @dataclass(frozen=True)
 class PartitionSpec:
-    """What a machine's InfiniBand function is to have: its cluster's key (low 15 bits) and GUIDs of its own.
+    """The settings of a machine's InfiniBand VF: the key of its cluster (low 15 bits), and its own GUIDs.
 
-    `port_guid` is that of its first port. With `manager_sees_machines` the subnet manager gives keys to the function
-    itself; without, the function uses those of the physical port. GUIDs are 16 hexadecimal digits.
+    `port_guid` is the GUID of its first port. With `manager_sees_machines` the subnet manager gives keys to the VF
+    itself; otherwise the VF uses the keys of the physical port. GUIDs are 16 hexadecimal digits.
     """
 
     pkey: int
@@ -29,7 +29,7 @@ class PartitionSpec:
 
 @dataclass(frozen=True)
 class PortFact:
-    """A physical port: its adapter's name, its number, GUID and state, and the keys of its table."""
+    """A physical port: the name of its adapter, its number, GUID and state, and the keys of its table."""
 
     device: str
     number: int
@@ -40,30 +40,31 @@ class PortFact:
 
 @dataclass(frozen=True)
 class VfFact:
-    """A virtual function: its PCI address, adapter and number there, and by what it is set.
+    """A virtual function: its PCI address, adapter, number on the adapter, and configuring interface.
 
-    `keys`: those that its guest sees, where the host can tell; `machine`: whose it was made.
+    `keys`: the keys that its guest sees, None where the host cannot read them; `machine`: the machine that it was
+    assigned to.
     """
 
     address: str
     device: str
     number: int
-    door: PkeyInterface
+    interface: PkeyInterface
     keys: Optional[Tuple[int, ...]]
     machine: str
 
 
 @dataclass(frozen=True)
 class InfinibandFacts:
-    """All of it, and `departures`: where the kernel's files are not as its documents say."""
+    """Ports and VFs; `departures` lists deviations of the kernel's files from its documentation."""
 
     ports: Tuple[PortFact, ...]
-    functions: Tuple[VfFact, ...]
+    vfs: Tuple[VfFact, ...]
     departures: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class InfinibandRequest(Request[InfinibandFacts]):
-    """Look at the adapters. With `tried_vf` that free function is written to, read back, and put back."""
+    """Read the adapters. With `tried_vf`, that free VF is written, read back, and restored."""
 
     tried_vf: str = ""

@@ -1,4 +1,4 @@
-"""A network device that a host is to have for its guests."""
+"""A network device on a host, for its guests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LinkKind = Literal["vlan", "local_bridge", "site_bridge", "site_device"]
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """A network device that guests hang on: an 802.1Q device over `parent`, or a bridge without uplink.
+    """A network device that guests connect to: an 802.1Q device over `parent`, or a bridge without uplink.
 
-    The bridge has no parent. `mtu` None leaves what the kernel gives it. A `site_bridge` or `site_device` is not ours:
-    it must be there, be up, and be a bridge or be none; its VLAN is 0.
+    The bridge has no parent. `mtu` None keeps the default of the kernel. A `site_bridge` or `site_device` belongs to
+    the site: it must exist, be up, and be a bridge or no bridge, respectively; its VLAN is 0.
     """
 
     device: str

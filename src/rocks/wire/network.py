@@ -1,4 +1,4 @@
-"""What is asked of a host's network: how guests are connected, and which devices it is to have."""
+"""Requests about the network of a host: how guests are connected, and which devices it needs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rocks.wire.links import LinkSpec
 from rocks.wire.request import Request
 
 FilterState = Literal["on", "off", "missing", "adapter"]
-"""`missing`: the domain's document wants a filter, and its device has none. `adapter`: it checks the source address."""
+"""`missing`: the domain's XML requires a filter, but its device has none. `adapter`: the adapter checks the source."""
 
 LinkResult = Literal["made", "kept", "removed", "used", "failed"]
-"""`used`: one that no machine is planned to need, but that something hangs on."""
+"""`used`: no machine is planned to need the device, but it is in use."""
 
 
 @dataclass(frozen=True)
 class DropCount:
-    """Frames that a guest sent and that its host dropped, for this reason."""
+    """Frames of a guest that its host dropped, for this reason."""
 
     reason: str
     frames: int
@@ -26,10 +26,10 @@ class DropCount:
 
 @dataclass(frozen=True)
 class InterfaceFact:
-    """An interface of a running domain, by its MAC address; bytes as the guest sees them.
+    """An interface of a running domain, by its MAC address; byte counts from the guest's point of view.
 
-    `device` is the host's side of it, `source` what that hangs on. Of a virtual function these are its PCI address and
-    its adapter, and nobody counts its bytes and drops.
+    `device` is the host's end, `source` the device that it is connected to. For a virtual function these are its PCI
+    address and its adapter, and there are no byte and drop counts.
     """
 
     domain: str
@@ -54,7 +54,7 @@ class NetworkFacts:
 
 @dataclass(frozen=True)
 class NetworkRequest(Request[NetworkFacts]):
-    """Ask how the guests of a host are connected."""
+    """Read how the guests of a host are connected."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LinkPlan:
 
 @dataclass(frozen=True)
 class LinkOutcome:
-    """What became of a network device; `error` where it failed."""
+    """The result for a network device; `error` where it failed."""
 
     device: str
     result: LinkResult
@@ -76,17 +76,17 @@ class LinkOutcome:
 
 @dataclass(frozen=True)
 class SyncLinksReply:
-    """One outcome for each device that is wanted, and for each of ours that is not."""
+    """One outcome for each planned device, and for each other device of this system."""
 
     outcomes: Tuple[LinkOutcome, ...]
 
 
 @dataclass(frozen=True)
 class SyncLinksRequest(Request[SyncLinksReply]):
-    """Have these devices and no other of ours, now and after a reboot.
+    """Make these devices and remove the others of this system, now and after a reboot.
 
-    The plans of the machines `kept` stay as the host has them: they run there, though placed elsewhere by now.
+    The plans of the machines `retained` stay as the host recorded them: they run there, though placed elsewhere by now.
     """
 
     plans: Tuple[LinkPlan, ...]
-    kept: Tuple[str, ...] = ()
+    retained: Tuple[str, ...] = ()

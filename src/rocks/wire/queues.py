@@ -1,7 +1,7 @@
-"""Names that both ends of the message broker know: queues, exchanges, and whose queue is whose. Pure.
+"""Names that all clients of the message broker share: queues, exchanges, and the owners of queues. Pure.
 
-Every message goes to the one exchange `EXCHANGE`, with the name of the queue it is meant for as its routing key. So
-the broker can tell for each user to which queues it may write (a topic permission) and from which it may read.
+Every message goes to the exchange `EXCHANGE` with the name of its queue as the routing key. So the broker can control
+for each user to which queues it may write (a topic permission) and from which it may read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ VIRTUAL_HOST = "img-storage"
 EXCHANGE = "img-storage"
 DEAD_EXCHANGE = "img-storage.dead"
 DEAD_QUEUE = "img-storage.dead"
-"""Where messages end that no handler could take; see rocks.render.broker for the bounds."""
+"""Queue of messages that no handler could process; see rocks.render.broker for its bounds."""
 
 PORT = 5671
 
@@ -21,7 +21,7 @@ NAS = "nas"
 HOST = "host"
 FRONTEND = "frontend"
 ROLES = (FRONTEND, NAS, HOST)
-"""What a node does in image storage; one node may have several roles. NAS and host daemons have a durable queue."""
+"""Roles of a node in image storage; a node may have several. NAS and host daemons have a durable queue."""
 
 _TOKEN = re.compile("[0-9a-f]{32}")
 
@@ -42,7 +42,7 @@ def reply_queue(node: str, token: str) -> str:
 
 
 def queue_node(queue: str) -> Optional[str]:
-    """The node whose daemon reads that durable queue; None when it is no daemon's."""
+    """The node whose daemon reads that durable queue; None for another queue."""
     for role in (NAS, HOST):
         start = f"img-storage.{role}."
         if queue.startswith(start):
@@ -51,7 +51,7 @@ def queue_node(queue: str) -> Optional[str]:
 
 
 def is_own_queue(queue: str, node: str) -> bool:
-    """Whether answers to that node may go to that queue: nobody may have others answered in his name."""
+    """Whether answers to that node may go to that queue: a node may request no answers to queues of others."""
     if queue in (nas_queue(node), host_queue(node)):
         return True
     start = reply_queue(node, "")

@@ -1,4 +1,4 @@
-"""What a request is: a shape that knows, for the type checker, the shape of its reply."""
+"""The base of all requests: it declares, for the type checker, the type of the reply."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Reply = TypeVar("Reply", covariant=True)
 
 
 class Request(Generic[Reply]):
-    """Base of every request; `FactsRequest(Request[HostFacts])` is answered by a HostFacts."""
+    """Base of every request; the reply to a `FactsRequest(Request[HostFacts])` is a HostFacts."""

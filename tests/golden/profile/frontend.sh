@@ -11,7 +11,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb kmod openssh-server python3-kombu rabbitmq-server
+rocks_packages_deb kmod openssh-server python3-amqp rabbitmq-server
 rocks_say 'node img-storage begins (post)'
 rocks_section img-storage post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

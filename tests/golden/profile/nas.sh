@@ -11,7 +11,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb iptables kmod openssh-server python3-kombu python3-rtslib-fb zfsutils-linux
+rocks_packages_deb iptables kmod openssh-server python3-amqp python3-rtslib-fb zfsutils-linux
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

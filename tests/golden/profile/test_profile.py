@@ -9,7 +9,7 @@ import pytest
 
 from rocks.actions.make_profile import HostOfSite, write_profile
 from rocks.errors import StateError
-from rocks.graph.load import Library, shell_functions
+from rocks.graph_files import Library, shell_functions
 from rocks.process import run
 from tests.golden.files import check_golden
 from tests.golden.profile.cases import CASES

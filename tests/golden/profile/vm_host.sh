@@ -11,7 +11,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-kombu python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils
+rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-amqp python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils
 rocks_say 'node kvm-base begins (post)'
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -154,7 +154,9 @@ def test_the_list_is_carried_though_the_broker_does_not_answer(
     vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
     removed = sync_broker.node_authority().certificates()["vmc-0-0"]
     monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: broken)
-    assert "the broker could not be told" in vm_site.refused("remove", "host", "certificate", "vmc-0-0")
+    assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
+        "remove", "host", "certificate", "vmc-0-0"
+    )
     assert revoked_at(carried, "head") == {removed.serial}
 
 
@@ -162,13 +164,13 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, c
     """What is set, who does it, and with which files; what it has open is told to be ended there."""
     vm_site.done("set", "attr", "RABBITMQ_Server", "mq.example.org")
     message = vm_site.refused("sync", "broker")
-    assert (
-        "the attribute RABBITMQ_Server says that the message broker of images is on mq.example.org" in message
-    )
-    assert "sets up that of head only" in message and "crls/HASH.r0" in message
+    assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
+    assert "this command sets up head only" in message and "crls/HASH.r0" in message
+    assert "rocks remove attr RABBITMQ_Server" in message and sync_broker.BROKER_GUIDE in message
+    assert len(message.split()) <= 45
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
     name = sync_broker.node_authority().list_file_name()
-    assert f"revoked.pem as crls/{name}" in vm_site.refused("sync", "broker")
+    assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync", "broker")
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
     assert ended.status == 0 and "run there rabbitmqctl delete_user vmc-0-0" in ended.err
     vm_site.done("set", "attr", "RABBITMQ_Server", "a b")

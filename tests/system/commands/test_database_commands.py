@@ -83,7 +83,7 @@ def test_a_schema_of_another_version_is_reported_and_refused(site: Site) -> None
         "INSERT INTO schema_migrations (Version, Name, Digest, Finished) VALUES (999, 'later', 'x', UTC_TIMESTAMP())"
     )
     assert site.refused("list", "host").endswith(
-        f"has version 999, these programs know only {newest_version()}: install programs as new as the database"
+        f"has version 999, these programs support versions up to {newest_version()}: install newer programs"
     )
     assert "has version 999" in site.rocks("update", "database").err
     assert site.done("report", "database", "output-col=schema,needed").split()[2:] == [

@@ -204,7 +204,7 @@ def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -
     """Each case in words; nothing is lost, and the next command tells it after all."""
     pid_file = tmp_path / "pid"
     ib_site.done("remove", "attr", "ib_opensm_reload")
-    assert "nobody has said how opensm is told" in ib_site.rocks("sync", "ib", "partitions").err
+    assert "no setting for the reload of opensm" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_pid_file", str(pid_file))
     assert f"opensm does not run: {pid_file} is missing" in ib_site.rocks("sync", "ib", "partitions").err
     for text, message in (
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_changed(ib_site: Site, tmp_path: Path) -> None:
     assert file.read_text() == "# rocks: begin\nmine=0x5 : ALL ;\n"
     assert not (tmp_path / "told").exists()
     file.write_bytes(b"\xff\xfe")
-    assert f"cannot read {file}: it is no text" in ib_site.refused("report", "ib", "partitions")
+    assert f"cannot read {file}: it is not text" in ib_site.refused("report", "ib", "partitions")
     ib_site.done("set", "attr", "ib_partitions_file", str(tmp_path / "no" / "folder"))
     assert "there is no folder" in ib_site.refused("sync", "ib", "partitions")
     ib_site.done("set", "attr", "ib_default_membership", "most")

@@ -14,7 +14,7 @@ import pytest
 from lab import sshd
 from lab.namespace import Machine
 from rocks.hosts.keys import ensure_own_key
-from rocks.hosts.known_hosts import HostKey, record_host_keys
+from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.settings import FleetSettings, HostAddress
 
 from .conftest import Site
@@ -22,7 +22,7 @@ from .conftest import Site
 SILENT = "127.0.0.99"
 """A loopback address at which nothing listens."""
 
-ANY_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
+ANY_KEY = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
 """A host's key whose other half nobody has here."""
 
 
@@ -86,7 +86,7 @@ def known(reached: Site, settings: FleetSettings) -> Site:
 def test_sync_host_sharedkey_shows_the_fingerprint_once(
     reached: Site, server: tuple[sshd.SshServer, Path]
 ) -> None:
-    key = HostKey(*server[0].host_key.split())
+    key = parse_host_key(server[0].host_key)
     assert reached.done("sync", "host", "sharedkey", "compute-0-0", "head") == (
         f"compute-0-0: its key is recorded: ssh-ed25519 {key.fingerprint}\n"
         "compute-0-0: our key was installed before\n"

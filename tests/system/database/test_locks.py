@@ -24,7 +24,7 @@ def test_second_command_is_told_what_is_busy_after_its_waiting_time(
 ) -> None:
     database.lock("vm vm-vc1-0", 1)
     began = time.monotonic()
-    with pytest.raises(BusyError, match=r"at work on vm VM-vc1-0 \(waited 0\.3 s\): try again"):
+    with pytest.raises(BusyError, match=r"at work on vm VM-vc1-0 \(waited 0\.3 s\); repeat this one"):
         other.lock("vm VM-vc1-0", 0.3)
     assert 0.25 < time.monotonic() - began < 2
     other.lock("vm vm-vc1-1", 0)

@@ -126,7 +126,7 @@ def test_upgrade_makes_a_copy_that_loads(
         database.execute("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES ('h', '/Ä', 'precious')")
         database.commit()
     before = described(cluster_database)
-    (tmp_path / "left.sql.partial").touch()
+    (tmp_path / ".copy.unfinished-1-aa").touch()
     lines: list[str] = []
     report = upgraded(cluster_database, tmp_path, lines.append, [*load_migrations(), LATER])
     assert (report.before, report.after) == (NEWEST, NEWEST + 1)
@@ -190,9 +190,13 @@ def test_copy_that_fails_leaves_the_schema_as_it_was(
 
 def test_database_newer_than_the_programs_is_refused(cluster_database: Settings, tmp_path: Path) -> None:
     upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), LATER])
-    with pytest.raises(StateError, match=f"has version {NEWEST + 1}, these programs know only {NEWEST}"):
+    with pytest.raises(
+        StateError, match=f"has version {NEWEST + 1}, these programs support versions up to {NEWEST}"
+    ):
         bring_up_to_date(cluster_database, tmp_path)
-    with pytest.raises(StateError, match=f"has version {NEWEST + 1}, these programs know only {NEWEST}"):
+    with pytest.raises(
+        StateError, match=f"has version {NEWEST + 1}, these programs support versions up to {NEWEST}"
+    ):
         Database(cluster_database).rows("SELECT 1")
 
 
@@ -211,7 +215,7 @@ def test_older_and_absent_schemas_are_refused_by_commands(absent_database: Setti
 def test_tables_of_somebody_else_are_left_alone(cluster_database: Settings, tmp_path: Path) -> None:
     with Database(cluster_database) as database:
         database.execute("DROP TABLE schema_migrations")
-    with pytest.raises(StateError, match=r"holds \d+ tables that no migration made \(aliases, "):
+    with pytest.raises(StateError, match=r"has \d+ tables that no migration made \(aliases, "):
         bring_up_to_date(cluster_database, tmp_path)
 
 
@@ -221,6 +225,6 @@ def test_unfinished_migration_of_other_programs_is_refused(
     broken = LATER._replace(statements=("CREATE TABLE IF NOT EXISTS later (ID INT)", "NOT SQL"))
     with pytest.raises(ToolError, match="refused a statement: You have an error"):
         upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), broken])
-    with pytest.raises(IncoherentError, match=f"migration {NEWEST + 1:04} was begun by other programs"):
+    with pytest.raises(IncoherentError, match=f"migration {NEWEST + 1:04} was begun by another version"):
         changed = broken._replace(statements=LATER.statements, digest="2" * 64)
         upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), changed])

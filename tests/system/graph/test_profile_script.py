@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rocks.actions.make_profile import write_profile
-from rocks.graph.load import Library, shell_functions
 from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
 from rocks.graph.tags import read_node
+from rocks.graph_files import Library, shell_functions
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 from tests.unit.graph.hosts import context

@@ -175,7 +175,7 @@ class HostMachine(Machine):
         """Sessions and devices are gone; volumes and records stay."""
         assert self.service is not None
         self.service.close()
-        self.mappings.mappings.clear()
+        self.mappings.devices.clear()
         for session in self.sessions.read_sessions():
             self.sessions.users.pop(session.device_path, None)
             self.sessions.ensure_session_gone(session.target)

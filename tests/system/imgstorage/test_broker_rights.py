@@ -149,9 +149,9 @@ def test_a_certificate_of_another_authority_is_refused(
     (folder / "pair.pem").write_bytes(pair.certificate + pair.key)
     (folder / "ca.crt").write_bytes(theirs.certificate)
     ours = real_broker.settings("vmc-0-0")
-    refused_to_open(_with(ours, pair_file=str(folder / "pair.pem")), "refuses the certificate of")
-    refused_to_open(_with(ours, authority_file=str(folder / "ca.crt")), "not as it must be")
-    refused_to_open(_with(ours, server_name="elsewhere"), "not as it must be")
+    refused_to_open(_with(ours, pair_file=str(folder / "pair.pem")), "rejects the certificate of")
+    refused_to_open(_with(ours, authority_file=str(folder / "ca.crt")), "has an invalid certificate")
+    refused_to_open(_with(ours, server_name="elsewhere"), "has an invalid certificate")
 
 
 def test_nobody_comes_in_without_a_certificate(real_broker: RealBroker) -> None:
@@ -168,7 +168,7 @@ def test_nobody_comes_in_without_a_certificate(real_broker: RealBroker) -> None:
 
 
 def test_the_brokers_own_certificate_lets_nobody_in(real_broker: RealBroker) -> None:
-    refused_to_open(real_broker.settings("broker"), "refuses the certificate of")
+    refused_to_open(real_broker.settings("broker"), "rejects the certificate of")
 
 
 def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_out(
@@ -185,7 +185,7 @@ def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_o
     real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
     assert [shown.node for shown in real_broker.authority.settle(nas)] == [nas]
     real_broker.give_certificates()
-    refused_to_open(old, "refuses the certificate of")
+    refused_to_open(old, "rejects the certificate of")
     assert daemon.is_connected, "a list of revoked certificates ends no open connection"
 
     new = real_broker.folder / f"{nas}.new.pem"
@@ -200,7 +200,7 @@ def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_o
     assert not daemon.is_connected
     with pytest.raises((BrokerAwayError, RefusedError)):
         link.publish(Message(VMC, b"1"))
-    refused_to_open(_with(old, pair_file=str(new)), f"does not let {nas} in")
+    refused_to_open(_with(old, pair_file=str(new)), f"rejects {nas}")
 
 
 def refused_to_open(settings: BusSettings, words: str) -> None:

@@ -354,7 +354,7 @@ def test_f15_a_device_in_use_keeps_nothing_else_waiting(site: ImageSite) -> None
     """The host looks for seconds whether a guest lets go; meanwhile it answers, and another image comes home."""
     host = local(site, "f15-vol")
     local(site, "f15-other-vol")
-    device = host.mappings.mappings["f15-vol-snap"]
+    device = host.mappings.devices["f15-vol-snap"]
     device.holders += 1
     unmap, told = in_background(lambda: site.unmap("f15-vol"))
     begin = time.monotonic()
@@ -394,9 +394,9 @@ def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: ImageSite) -> None
     """Somebody removed it by hand: the others are shown."""
     host = local(site, "f17-vol")
     local(site, "f17-other-vol")
-    lost = host.mappings.mappings.pop("f17-other-vol-snap")
+    lost = host.mappings.devices.pop("f17-other-vol-snap")
     assert list(site.ask(wire.ListDevices(), HOST)["body"]) == ["f17-vol"]
-    host.mappings.mappings["f17-other-vol-snap"] = lost
+    host.mappings.devices["f17-other-vol-snap"] = lost
     for zvol in ("f17-vol", "f17-other-vol"):
         site.unmap(zvol)
 

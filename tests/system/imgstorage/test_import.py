@@ -104,7 +104,7 @@ def test_file_that_changes_on_its_way_is_found(
         real_write(volume, bytes([data[0] ^ 1]) + data[1:], offset)
 
     site.nas.pools.write = write_badly  # type: ignore[method-assign]
-    with pytest.raises(IncoherentError, match="does not hold what"):
+    with pytest.raises(IncoherentError, match="differs from .*, and stays unusable"):
         send(site, file, real_broker, tmp_path)
     site.nas.pools.write = real_write  # type: ignore[method-assign]
     with pytest.raises(StateError, match="is being brought in"):

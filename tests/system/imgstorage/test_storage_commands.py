@@ -157,7 +157,7 @@ def test_operations_are_listed_and_a_command_that_does_not_wait_says_how_to_look
         message = storage.refused(*REMOVE, "slow-vol", "timeout=1")
         number = message.split("operation ")[1].split()[0]
         assert message == (
-            f"{NAS} has not answered within 1 s; operation {number} goes on there when it can: "
+            f"{NAS} has not answered within 1 s; operation {number} may continue there: "
             f"rocks list host storageop {NAS}"
         )
         listed = storage.done("list", "host", "storageop", NAS)
@@ -192,7 +192,7 @@ def test_a_host_that_is_silent_gets_nothing(storage: Storage, monkeypatch: pytes
     service.close()
     try:
         message = storage.refused(*ADD, "silent-vol", OTHER, "1", "img_sync=no")
-        assert message == f"{OTHER} has not answered within 1 s: does image storage run there?"
+        assert message == f"{OTHER} has not answered within 1 s: check that image storage runs there"
     finally:
         storage.images.hosts[OTHER].start()
 
@@ -217,7 +217,7 @@ def test_an_interrupt_ends_the_waiting_and_says_how_to_look(
         patch.setattr(Asker, "ask_all", interrupted)
         ended = storage.rocks(*REMOVE, "left-vol")
     assert ended.status == 130 and ended.out == ""
-    assert f"{NAS} goes on with left-vol, operation " in ended.err
+    assert f"{NAS} continues with left-vol, operation " in ended.err
     assert f"rocks list host storageop {NAS}" in ended.err
     storage.done(*REMOVE, "left-vol")
 

@@ -86,7 +86,7 @@ def test_a_list_tells_for_how_long_a_host_has_been_asked(storage: Storage) -> No
     """While it does what the NAS wants of it: here it waits until a guest lets go of its device."""
     images = storage.images
     storage.map("asked-vol")
-    device = images.hosts[HOST].mappings.mappings["asked-vol-snap"]
+    device = images.hosts[HOST].mappings.devices["asked-vol-snap"]
 
     def times() -> dict[str, str]:
         words = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")

@@ -157,7 +157,7 @@ def test_somebody_who_may_not_read_the_certificate(
     (tmp_path / "node.pem").touch()
     monkeypatch.setenv("ROCKS_PKI_FOLDER", str(tmp_path))
     monkeypatch.setattr(client_settings.os, "access", lambda *_: False)
-    assert "only root may ask about images" in vm_site.refused("list", "host", "storagemap", HOST)
+    assert "only root may send requests about images" in vm_site.refused("list", "host", "storagemap", HOST)
 
 
 def test_a_broker_that_is_not_there(vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,9 +107,9 @@ def test_users_follow_certificates_and_roles(
     certify_hosts.add_certificates(database, ["vmc-0-1"], 30, replace=False)
     assert sync_broker.sync_broker(database).users == ("head", "vmc-0-1")
     broker.kill(empty_broker.place)
-    with pytest.raises(BusyError, match="run `rocks sync broker` when it runs"):
+    with pytest.raises(BusyError, match="start it, then run `rocks sync broker`"):
         certify_hosts.remove_certificates(database, ["vmc-0-1"])
-    with pytest.raises(ToolError, match="the message broker did not do import_definitions"):
+    with pytest.raises(ToolError, match="the message broker failed to import_definitions"):
         sync_broker.sync_broker(database)
     broker.start(empty_broker.place, ends_with_starter=True)
     synced = sync_broker.sync_broker(database)
@@ -120,3 +120,15 @@ def test_only_root_and_the_broker_read_its_certificates(empty_broker: EmptyBroke
     for path in empty_broker.place.pki_folder.rglob("*"):
         assert path.stat().st_mode & 0o007 == 0, path
     assert (empty_broker.place.pki_folder / "broker.pem").stat().st_gid == broker.USER_ID
+
+
+def test_removing_a_user_twice(empty_broker: EmptyBroker, database: Database) -> None:
+    """The second time reports that there is no such user; any other failure raises an error."""
+    certify_hosts.add_certificates(database, ["vmc-0-0"], 30, replace=False)
+    sync_broker.sync_broker(database)
+    control = BrokerControl(sync_broker.read_broker_settings())
+    assert control.remove_user("vmc-0-0")
+    assert not control.remove_user("vmc-0-0")
+    broker.kill(empty_broker.place)
+    with pytest.raises(ToolError, match="the message broker failed to delete_user"):
+        control.remove_user("vmc-0-0")

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import ipaddress
 import os
+import socket
 import ssl
 import threading
 import time
@@ -151,7 +152,7 @@ def start(authority: Authority) -> Iterator[Start]:
     """A listening NAS that deals with a connection as it is told."""
     servers: list[StreamServer] = []
     identity = authority.identity("nas-0-0")
-    revocations = RevocationWatch(identity.authority, look_seconds=0.1)
+    revocations = RevocationWatch(identity.authority, check_seconds=0.1)
     revocations.start()
 
     def listen(serve: Callable[[Connection], None]) -> StreamServer:
@@ -201,6 +202,89 @@ def test_stream_of_a_program_arrives_in_another(
         assert connection.reader.readline() == b"done\n"
     assert digest(up) == digest(source)
     assert seen == [("vmh1", b"fetch"), ("vmh1", b"bring")]
+
+
+class Wire:
+    """A forwarder before a NAS that changes what the NAS sends: gets each piece, returns what goes on."""
+
+    def __init__(self, port: int, change: Callable[[int, bytes], bytes]) -> None:
+        self._change = change
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._forward, daemon=True).start()
+
+    def _forward(self) -> None:
+        nas = socket.create_connection(("127.0.0.1", self._target))
+        with self._listener, nas, self._listener.accept()[0] as host:
+            threading.Thread(target=self._pass_on, args=(host, nas), daemon=True).start()
+            done = 0
+            with suppress(OSError):
+                while piece := nas.recv(16384):
+                    host.sendall(self._change(done, piece))
+                    done += len(piece)
+            with suppress(OSError):
+                host.shutdown(socket.SHUT_WR)
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(16384):
+                target.sendall(piece)
+
+
+def at(place: int, change: Callable[[bytes], bytes]) -> Callable[[int, bytes], bytes]:
+    """Changes the one piece in which that byte of the connection is."""
+    return lambda done, piece: change(piece) if done <= place < done + len(piece) else piece
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "a changed byte": lambda piece: piece[:-1] + bytes([piece[-1] ^ 1]),
+    "a missing byte": lambda piece: piece[:-1],
+    "a missing piece": lambda piece: b"",
+    "a repeated piece": lambda piece: piece + piece,
+    "two halves in the other order": lambda piece: piece[len(piece) // 2 :] + piece[: len(piece) // 2],
+}
+
+
+@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("place", [50_000, 4_000_000, _SIZE_BYTES - 100])
+def test_damage_on_the_way_is_detected_by_tls(
+    authority: Authority, start: Start, source: Path, tmp_path: Path, change: str, place: int
+) -> None:
+    """Anywhere in the stream: the receiver gets a beginning of it, never all of it, and an error."""
+
+    def serve(connection: Connection) -> None:
+        with suppress(OSError):
+            send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+
+    wire = Wire(start(serve).port, at(place, CHANGES[change]))
+    target = tmp_path / "target"
+    context = client_context(authority.identity("vmh1"))
+    with (
+        pytest.raises(HostError, match="was cut off|before its end"),
+        connect(context, "127.0.0.1", wire.port, "nas-0-0", b"fetch") as connection,
+    ):
+        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    received = target.read_bytes()
+    assert len(received) < _SIZE_BYTES
+    assert source.read_bytes().startswith(received)
+
+
+def test_an_unchanged_wire_transfers_all(
+    authority: Authority, start: Start, source: Path, tmp_path: Path
+) -> None:
+    """So that the errors above are those of the damage."""
+
+    def serve(connection: Connection) -> None:
+        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+
+    wire = Wire(start(serve).port, lambda done, piece: piece)
+    target = tmp_path / "target"
+    context = client_context(authority.identity("vmh1"))
+    with connect(context, "127.0.0.1", wire.port, "nas-0-0", b"fetch") as connection:
+        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    assert digest(target) == digest(source)
 
 
 def test_failure_of_the_sending_program_reaches_the_receiver(
@@ -349,7 +433,7 @@ def test_revoked_certificate_of_a_nas_ends_what_a_host_has_open(authority: Autho
     left = threading.Event()
     nas, host = authority.identity("nas-0-0"), authority.identity("vmh1")
     server = StreamServer(lambda: server_context(nas), "127.0.0.1", 0, lambda _: left.wait(20) and None, 1)
-    revocations = RevocationWatch(host.authority, look_seconds=0.1)
+    revocations = RevocationWatch(host.authority, check_seconds=0.1)
     revocations.start()
     try:
         with connect(

@@ -107,10 +107,10 @@ def test_functions_of_a_guest_that_starts_by_itself_are_set(
         "</source><mac address='52:54:00:aa:00:01'/></interface></devices></domain>"
     )
     check_start(BEFORE, DOMAIN.format(7), tmp_path)
-    assert functions.adapters["eth1"].functions == ()
+    assert functions.adapters["eth1"].vfs == ()
     text = DOMAIN.format(7).replace("</domain>", interface)
     check_start(BEFORE, text, tmp_path)
-    assert functions.adapters["eth1"].functions[1].mac == wanted.mac
+    assert functions.adapters["eth1"].vfs[1].mac == wanted.mac
     functions.adapters.clear()
     check_start(BEFORE, text, tmp_path)
     VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (wanted,)))

@@ -58,10 +58,10 @@ def test_keys_that_are_missing_or_of_others() -> None:
 
 def test_functions_that_show_what_they_must_not() -> None:
     for keys in ((0x8003,), (0x8002, 0x8003), (0xFFFF, 0x8002), ()):
-        facts = replace(FACTS, functions=(replace(FUNCTION, keys=keys),))
+        facts = replace(FACTS, vfs=(replace(FUNCTION, keys=keys),))
         (line,) = wrong(check(facts))
         assert line.startswith("mlx4_0 function 0000:03:00.1: of vm-red-0 sees ")
-    unseen = replace(FACTS, functions=(replace(FUNCTION, door="netlink", keys=None),))
+    unseen = replace(FACTS, vfs=(replace(FUNCTION, interface="netlink", keys=None),))
     assert check(unseen)[1].result == UNKNOWN
 
 

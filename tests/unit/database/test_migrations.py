@@ -65,4 +65,6 @@ def test_wrong_version_names_both_and_what_to_do() -> None:
     assert str(wrong_version("cluster", 3, 5)).endswith(
         "has version 3, these programs need 5: run `rocks update database`"
     )
-    assert "has version 7, these programs know only 5: install" in str(wrong_version("cluster", 7, 5))
+    assert "has version 7, these programs support versions up to 5: install" in str(
+        wrong_version("cluster", 7, 5)
+    )

@@ -20,7 +20,7 @@ from rocks.wire.agent import DiskSpec
 SOURCES = Path(__file__).resolve().parents[3] / "src"
 
 
-def wanted(path: Path, **changes: object) -> DiskSpec:
+def spec(path: Path, **changes: object) -> DiskSpec:
     """A raw image of 2 GB, with changes."""
     fields = {"format": "raw", "size_gb": 2, "is_block": False, **changes}
     return DiskSpec(path=str(path), **fields)  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def test_a_raw_image_is_made_sparse(tmp_path: Path) -> None:
     path = tmp_path / "kvm" / "disks" / "vm.hda"
     umask = os.umask(0o077)
     try:
-        assert ensure_disk(wanted(path)).changed
+        assert ensure_disk(spec(path)).changed
     finally:
         os.umask(umask)
     status = path.stat()
@@ -46,7 +46,7 @@ def test_an_image_that_is_there_is_left_alone(tmp_path: Path) -> None:
     """Whatever its size: it may be somebody's data."""
     path = tmp_path / "vm.hda"
     path.write_bytes(b"data")
-    assert not ensure_disk(wanted(path)).changed
+    assert not ensure_disk(spec(path)).changed
     assert path.read_bytes() == b"data"
 
 
@@ -54,26 +54,26 @@ def test_an_image_that_is_there_is_left_alone(tmp_path: Path) -> None:
 def test_a_qcow2_image(tmp_path: Path) -> None:
     """By qemu-img, of the same size inside."""
     path = tmp_path / "vm.qcow2"
-    assert ensure_disk(wanted(path, format="qcow2")).changed
+    assert ensure_disk(spec(path, format="qcow2")).changed
     assert path.read_bytes()[:4] == b"QFI\xfb"
     assert int.from_bytes(path.read_bytes()[24:32], "big") == 2 * 1000**3
-    assert not ensure_disk(wanted(path, format="qcow2")).changed
+    assert not ensure_disk(spec(path, format="qcow2")).changed
 
 
 def test_what_is_in_the_way_is_refused(tmp_path: Path) -> None:
     """A folder, a link to nowhere, a file where a device belongs."""
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
     with pytest.raises(StateError, match="leads nowhere"):
-        ensure_disk(wanted(tmp_path / "nowhere"))
+        ensure_disk(spec(tmp_path / "nowhere"))
     with pytest.raises(StateError, match="no image file"):
-        ensure_disk(wanted(tmp_path))
+        ensure_disk(spec(tmp_path))
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="no block device"):
-        ensure_disk(wanted(tmp_path / "file", is_block=True))
+        ensure_disk(spec(tmp_path / "file", is_block=True))
     with pytest.raises(StateError, match="there is no block device"):
-        ensure_disk(wanted(tmp_path / "sdz", is_block=True))
+        ensure_disk(spec(tmp_path / "sdz", is_block=True))
     with pytest.raises(HostError, match="Not a directory"):
-        ensure_disk(wanted(tmp_path / "file" / "vm.hda"))
+        ensure_disk(spec(tmp_path / "file" / "vm.hda"))
     assert not (tmp_path / "absent").exists()
 
 
@@ -102,10 +102,10 @@ def test_leftovers_of_a_killed_creation_go_and_live_ones_stay(tmp_path: Path) ->
     live = tmp_path / ".vm.hda.unfinished-2-bb"
     with live.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert ensure_disk(wanted(tmp_path / "vm.hda")).changed
+        assert ensure_disk(spec(tmp_path / "vm.hda")).changed
         assert sorted(entry.name for entry in tmp_path.iterdir()) == [live.name, "vm.hda"]
     (tmp_path / "vm.hda").unlink()
-    assert ensure_disk(wanted(tmp_path / "vm.hda")).changed
+    assert ensure_disk(spec(tmp_path / "vm.hda")).changed
     assert [entry.name for entry in tmp_path.iterdir()] == ["vm.hda"]
 
 

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from rocks.actions.sync_broker import BROKER_GUIDE
 from tests.unit.docs.pages import CHECKOUT
 
 _PLACEHOLDER = re.compile(r"\b(?:[A-Z]|[0-9]+)\b(?:\.[A-Z]\b)?|…|\(…\)|\"|…")
@@ -54,3 +55,10 @@ def test_the_table_is_read() -> None:
 
 def test_a_message_that_nobody_gives_would_be_found() -> None:
     assert "the moon is in the wrong quarter" not in texts_of_the_programs()
+
+
+def test_the_section_that_an_error_names_explains_the_broker() -> None:
+    page, _, number = BROKER_GUIDE.partition(", section ")
+    text = (CHECKOUT / page).read_text("utf-8")
+    assert re.search(rf"^## {number}\. The message broker, and certificates", text, re.MULTILINE)
+    assert "A broker on another host" in text

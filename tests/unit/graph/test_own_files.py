@@ -9,8 +9,8 @@ from lxml import etree
 
 from rocks.graph.conditions import read_condition
 from rocks.graph.edges import read_graph
-from rocks.graph.load import Library
 from rocks.graph.tags import read_node
+from rocks.graph_files import Library
 from tests.unit.docs.pages import CHECKOUT
 from tests.unit.graph.hosts import context
 

@@ -8,9 +8,9 @@ import pytest
 
 from rocks.errors import StateError, UserError
 from rocks.graph.edges import read_graph
-from rocks.graph.load import Library
 from rocks.graph.profile import Profile, ProfileRequest, make_profile
 from rocks.graph.shell import shell_script
+from rocks.graph_files import Library
 from tests.unit.graph.hosts import context
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from rocks.errors import UserError
-from rocks.hosts.known_hosts import HostKey, parse_host_key, read_known_hosts, record_host_keys
+from rocks.hosts.known_hosts import parse_host_key, read_known_hosts, record_host_keys
 from rocks.hosts.openssh import ssh_arguments, ssh_arguments_of_operator
 from rocks.hosts.settings import FleetSettings, HostAddress
 
-KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
-OTHER = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIBcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
+LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz"
+KEY = parse_host_key(LINE)
+OTHER_LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz"
+OTHER = parse_host_key(OTHER_LINE)
 HOST = HostAddress("compute-0-0", "10.1.255.254", 22)
 
 
@@ -26,7 +28,7 @@ def test_a_key_is_recorded_under_name_and_place(tmp_path: Path) -> None:
     path = tmp_path / "ssh" / "known_hosts"
     assert record_host_keys(str(path), HOST, (KEY,))
     assert not record_host_keys(str(path), HOST, (KEY,))
-    assert path.read_text() == f"compute-0-0,10.1.255.254 {KEY.key_type} {KEY.base64_text}\n"
+    assert path.read_text() == f"compute-0-0,10.1.255.254 {LINE}\n"
     assert read_known_hosts(str(path))["compute-0-0"] == (KEY,)
     away = HostAddress("compute-0-1", "10.1.255.253", 2222)
     assert record_host_keys(str(path), away, (OTHER,))
@@ -39,15 +41,15 @@ def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
     """Whoever had the address before loses it; other lines stay as they are."""
     path = tmp_path / "known_hosts"
     path.write_text(
-        f"# ours\ncompute-0-0,10.1.255.254 {OTHER.key_type} {OTHER.base64_text} comment\n"
-        f"old-name,10.1.255.254 ssh-rsa AAAA\nnas-0-0 {KEY.key_type} {KEY.base64_text}"
+        f"# ours\ncompute-0-0,10.1.255.254 {OTHER_LINE} comment\n"
+        f"old-name,10.1.255.254 ssh-rsa AAAA\nnas-0-0 {LINE}"
     )
     assert record_host_keys(str(path), HOST, (KEY,))
     assert path.read_text().splitlines() == [
         "# ours",
         "old-name ssh-rsa AAAA",
-        f"nas-0-0 {KEY.key_type} {KEY.base64_text}",
-        f"compute-0-0,10.1.255.254 {KEY.key_type} {KEY.base64_text}",
+        f"nas-0-0 {LINE}",
+        f"compute-0-0,10.1.255.254 {LINE}",
     ]
 
 
@@ -59,6 +61,9 @@ def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
         "x",
         "x ssh-ed25519",
         "x ssh-ed25519 !!!",
+        "x ssh-ed25519 AAAA",
+        "x ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz",
+        "x ssh-ed25519 \u20ac",
         "@revoked x ssh-ed25519 AAAA",
         "|1|a|b ssh-ed25519 AAAA",
     ],
@@ -70,11 +75,18 @@ def test_lines_that_vouch_for_nobody(tmp_path: Path, line: str) -> None:
     assert read_known_hosts(str(path)).get("x", ()) == ()
 
 
+def test_two_keys_of_a_type(tmp_path: Path) -> None:
+    """Both are known, as for OpenSSH: an operator announces a new key of a host by a line of its own."""
+    path = tmp_path / "known_hosts"
+    path.write_text(f"x {LINE}\nx {OTHER_LINE}\n")
+    assert read_known_hosts(str(path)) == {"x": (KEY, OTHER)}
+
+
 def test_a_fingerprint_is_openssh_s() -> None:
     """As `ssh-keygen -l` prints it, without padding."""
     assert KEY.fingerprint.startswith("SHA256:") and len(KEY.fingerprint) == 50 and "=" not in KEY.fingerprint
-    assert parse_host_key(f"{KEY.key_type} {KEY.base64_text} root@host\n") == KEY
-    with pytest.raises(UserError, match="no public key"):
+    assert parse_host_key(f"{LINE} root@host\n") == KEY
+    with pytest.raises(UserError, match="not a public key"):
         parse_host_key("hello")
 
 

@@ -11,11 +11,11 @@ import rocks
 from rocks.clock import Deadline
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.hosts.agent_line import AgentLine
-from rocks.hosts.connection import Ran
+from rocks.hosts.connection import CommandOutput
 from rocks.hosts.session import Session
 from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.wire.agent import AgentError
 from rocks.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_reply
+from rocks.wire.errors import AgentError
 from rocks.wire.facts import ConsoleFact, ConsoleRequest
 
 FACT = ConsoleFact("127.0.0.1", 5900, None, None)
@@ -53,7 +53,7 @@ class ScriptedConnection:
     def open_agent(self) -> AgentLine:
         return AgentLine("c-0-0", self.streams.pop(0))
 
-    def run(self, command: str, timeout_seconds: float | None) -> Ran:
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
         raise AssertionError(command)
 
     def close(self) -> None:
@@ -105,20 +105,20 @@ def test_another_version_is_refused_with_the_line_that_upgrades_it() -> None:
 @pytest.mark.parametrize(
     ("stream", "words"),
     [
-        (Scripted([b"Welcome\x1b[2J!\n"]), r"answered garbage: the reply is no JSON: 'Welcome\x1b[2J!'"),
+        (Scripted([b"Welcome\x1b[2J!\n"]), r"answered garbage: the reply is not JSON: 'Welcome\x1b[2J!'"),
         (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
-        (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer, saying 'half a li'"),
+        (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer: 'half a li'"),
         (
             Scripted([], 1, b"Traceback\n  x\nKeyError: 1\n"),
-            "status 1 without an answer, saying 'KeyError: 1'",
+            "status 1 without an answer: 'KeyError: 1'",
         ),
         (Scripted([], None), "the agent on host c-0-0 ended without an answer"),
         (
             Scripted([], 127, b"bash: no such file"),
-            "has no agent that starts, saying 'bash: no such file': `make",
+            "has no agent that starts: 'bash: no such file': `make",
         ),
-        (Scripted([b"hang"]), "did not answer within 15 s; what it was asked may still be under way there"),
-        (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without an end of line, beginning with 'xxx"),
+        (Scripted([b"hang"]), "did not answer within 15 s; the request may still be in progress there"),
+        (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without a line end, beginning with 'xxx"),
     ],
 )
 def test_what_is_no_answer(stream: Scripted, words: str) -> None:

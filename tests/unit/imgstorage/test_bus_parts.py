@@ -18,7 +18,7 @@ from rocks.imgstorage.bus import (
     send_waiting,
 )
 from rocks.imgstorage.bus.backoff import Backoff
-from rocks.imgstorage.bus.messages import LARGEST_BODY_BYTES, UnfitError, read_delivery
+from rocks.imgstorage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
 from rocks.wire import queues
 
 HOST = queues.host_queue("vmc-0-0")
@@ -33,7 +33,7 @@ def come_in(body: bytes | str = b"{}", **properties: Any) -> Any:
 
 def test_a_sound_message_is_read() -> None:
     delivery = read_delivery(come_in('{"a":"\u00fc"}', reply_to=HOST, correlation_id="7"))
-    assert (delivery.sender, delivery.kind, delivery.is_again) == ("vmc-0-0", Kind.REQUEST, False)
+    assert (delivery.sender, delivery.kind, delivery.is_redelivered) == ("vmc-0-0", Kind.REQUEST, False)
     assert delivery.body == '{"a":"\u00fc"}'.encode()
     reply = delivery.reply(b"done")
     assert reply is not None
@@ -44,17 +44,17 @@ def test_a_sound_message_is_read() -> None:
 @pytest.mark.parametrize(
     ("properties", "why"),
     [
-        ({"user_id": None}, "does not say who sent it"),
-        ({"message_id": None}, "gave it no message_id"),
+        ({"user_id": None}, "it has no user_id"),
+        ({"message_id": None}, "sent it without a message_id"),
         ({"type": None}, "unknown type None"),
         ({"type": "gossip"}, "unknown type 'gossip'"),
         ({"reply_to": queues.host_queue("vmc-0-1")}, "not its queue"),
         ({"reply_to": "img-storage.reply.vmc-0-0.x"}, "not its queue"),
-        ({"body": b"x" * (LARGEST_BODY_BYTES + 1)}, "bytes, 1048576 are allowed"),
+        ({"body": b"x" * (LARGEST_BODY_BYTES + 1)}, "bytes; at most 1048576 are allowed"),
     ],
 )
 def test_what_is_not_as_ours_are_is_not_read(properties: dict[str, Any], why: str) -> None:
-    with pytest.raises(UnfitError, match=why):
+    with pytest.raises(InvalidMessageError, match=why):
         read_delivery(come_in(**properties))
 
 

@@ -32,7 +32,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_room() -> None:
     live = mappings.read(SNAP)
     assert live is not None and isinstance(live.table, Snapshot)
     mappings.switch(SNAP, SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", COW), live.table)
-    mappings.mappings[SNAP].state = "merge_failed"
+    mappings.devices[SNAP].state = "merge_failed"
     operations = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), mappings).operations
     known = HostImage(ZVOL, "tank", stage="merging", size_bytes=GIB)
     access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
@@ -47,5 +47,5 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_room() -> None:
     pools.leave_free("tank", GIB)
     merge()
     with pytest.raises(BusyError, match="has stopped: the kernel says merge failed; it is tried again"):
-        mappings.mappings[SNAP].state = "merge_failed"
+        mappings.devices[SNAP].state = "merge_failed"
         operations[WaitMerged](WaitMerged(ZVOL), access)

@@ -75,7 +75,7 @@ def test_letters_are_kept_in_order_until_they_are_sent(tmp_path: Path) -> None:
     assert [one.message_id for one in store.waiting(9)] == ["b", "a"]
     assert [one.message_id for one in store.waiting(1)] == ["b"]
     store.sent("b")
-    assert store.letter("b") is None
+    assert store.unsent("b") is None
     assert [one.message_id for one in store.waiting(9)] == ["a"]
 
 
@@ -169,5 +169,5 @@ def test_records_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> None:
     NasStore(tmp_path / "later.db").close()
     with sqlite3.connect(tmp_path / "later.db") as later:
         later.execute("PRAGMA user_version = 99")
-    with pytest.raises(IncoherentError, match="upgrade the daemon"):
+    with pytest.raises(IncoherentError, match="have version 99, and this daemon has 1: upgrade it"):
         NasStore(tmp_path / "later.db")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.errors import FAMILIES
+from rocks.errors import FAMILIES, Code
 from rocks.imgstorage.model import events, machine, refusals
 from rocks.imgstorage.model.events import TABLE_EVENTS, Event
 from rocks.imgstorage.model.facts import Facts
@@ -123,3 +123,21 @@ def test_a_restart_does_what_is_open(state: State) -> None:
     decision = machine.decide(image, events.Restarted(), NOW)
     assert isinstance(decision, Decision) and decision.image == image
     assert decision.effects == (() if image.work is None else image.work.open_effects)
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "code"),
+    [
+        ("returning", events.Map, Code.IMAGE_BUSY),
+        ("mapping", events.Delete, Code.IMAGE_BUSY),
+        ("local", events.Map, Code.IMAGE_MAPPED),
+        ("unmapped", events.Unmap, Code.IMAGE_NOT_MAPPED),
+        ("unmapped", events.PullNow, None),
+    ],
+)
+def test_a_refusal_has_the_code_by_which_programs_decide(
+    state: State, event: type[Event], code: Code | None
+) -> None:
+    """The raised error has it too."""
+    refusal = refusals.refuse(record(state), SAMPLES[event])
+    assert (refusal.code, refusal.error().code, str(refusal.error())) == (code, code, refusal.text)

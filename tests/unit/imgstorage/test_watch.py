@@ -45,7 +45,7 @@ class Host:
 
     def fill(self, used_bytes: int) -> None:
         """The guest has written so much."""
-        self.mappings.mappings["a-vol-snap"].set_status = SnapshotStatus(used_bytes // 512, SECTORS, 16, "ok")
+        self.mappings.devices["a-vol-snap"].set_status = SnapshotStatus(used_bytes // 512, SECTORS, 16, "ok")
 
     @property
     def guest(self) -> str:
@@ -106,7 +106,7 @@ def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
 @pytest.mark.parametrize("state", ["overflow", "invalid"])
 def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str) -> None:
     """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
-    host.mappings.mappings["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
+    host.mappings.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
     host.watch().look()
     assert host.guest == "paused"
     assert device_rows(host.store, host.mappings, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
@@ -135,13 +135,13 @@ def test_guest_that_somebody_lets_go_on_is_paused_again(host: Host) -> None:
 
 def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
     """A merge that has stopped fails the guest's writes; nothing new comes into a temp-write volume by then."""
-    mapping = host.mappings.mappings["a-vol-snap"]
+    mapping = host.mappings.devices["a-vol-snap"]
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
     snapshot = mapping.table
     assert isinstance(snapshot, Snapshot)
     merge = SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
     host.mappings.switch("a-vol-snap", merge, snapshot)
-    mapping = host.mappings.mappings["a-vol-snap"]
+    mapping = host.mappings.devices["a-vol-snap"]
     mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "merge_failed")
     host.watch().look()
     assert host.guest == "paused"

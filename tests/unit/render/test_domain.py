@@ -63,7 +63,9 @@ def test_any_cpu_mode_is_an_attribute(mode: str) -> None:
 @pytest.mark.parametrize("character", ["\0", "\x01", "\x1b", "\x7f\x0b", "\ufffe", "\ud800"])
 def test_what_xml_cannot_hold_is_refused_in_one_line(character: str) -> None:
     disk = Disk("file", "/a", f"b{character}c", "vda", "virtio", 1)
-    with pytest.raises(UserError, match="the source of a domain cannot hold control characters") as refused:
+    with pytest.raises(
+        UserError, match="the source of a domain cannot contain control characters"
+    ) as refused:
         domain_lines(machine(disks=[disk]), [])
     assert str(refused.value).isprintable()
 

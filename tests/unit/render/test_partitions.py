@@ -22,7 +22,7 @@ TABLE = PartitionTable(
     ),
 )
 OURS = """\
-# rocks: begin - written by `rocks sync ib partitions`; lines above and below the two marks are yours
+# rocks: begin - written by `rocks sync ib partitions`; lines above and below the two markers are yours
 Default=0x7fff, ipoib : ALL=both, SELF=full ;
 vc1=0x0002, ipoib : 0x000000000010000b=full ; # vmc-0-0 mlx4_0 port 1
 vc1=0x0002 : 0x000000000010000d=full ; # vmc-0-1 mlx4_0 port 1
@@ -54,5 +54,5 @@ def test_the_operators_lines_stay() -> None:
     "text", ["# rocks: begin\n", "# rocks: end\n", OURS + OURS, "# rocks: end\n# rocks: begin\n"]
 )
 def test_marks_that_somebody_has_edited(text: str) -> None:
-    with pytest.raises(StateError, match="are not one pair any more"):
+    with pytest.raises(StateError, match="are not exactly one pair"):
         with_our_lines(text, OURS)

@@ -6,7 +6,7 @@ from rocks.cluster.records import BootAction
 from rocks.render.pxelinux import pxelinux_file
 
 _HEAD = (
-    "# compute-0-0: action {}. `rocks set host boot` writes this file anew.\n"
+    "# compute-0-0: action {}. `rocks set host boot` rewrites this file.\n"
     "default rocks\nprompt 0\nlabel rocks\n"
 )
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import rocks
-from rocks.errors import BugError, IncoherentError, StateError
-from rocks.wire.agent import AgentError, PerformReply, PerformRequest, StopDomain, reply_deadline_seconds
+from rocks.errors import BugError, Code, IncoherentError, RocksError, StateError
+from rocks.wire.agent import PerformReply, PerformRequest, StopDomain, reply_deadline_seconds
 from rocks.wire.envelope import (
     MAXIMUM_LINE_BYTES,
     VersionError,
@@ -20,6 +20,7 @@ from rocks.wire.envelope import (
     write_reply,
     write_request,
 )
+from rocks.wire.errors import AgentError, as_agent_error, as_exception
 from rocks.wire.facts import ConsoleFact, ConsoleRequest, ProbeRequest
 from rocks.wire.request import Request
 
@@ -54,8 +55,20 @@ def test_an_error_comes_back_as_its_class(family: str) -> None:
     assert (error.family, str(error)) == (family, "no, because")
 
 
-def test_an_unknown_family_is_still_told() -> None:
-    """Its sentence must not be lost."""
+@pytest.mark.parametrize("code", [None, *Code])
+def test_an_error_keeps_its_code(code: Code | None) -> None:
+    """Programs decide by the code on the other side of the wire."""
+    error = read_reply(write_error(as_agent_error(StateError("no", code=code))), ASK)
+    assert isinstance(error, RocksError)
+    assert (error.family, str(error), error.code) == ("state", "no", code)
+
+
+def test_an_unknown_code_is_dropped() -> None:
+    error = as_exception(AgentError("state", "no", "cosmic"))
+    assert isinstance(error, StateError) and error.code is None
+
+
+def test_an_unknown_family_keeps_its_message() -> None:
     error = read_reply(write_error(AgentError("cosmic", "rays")), ASK)
     assert isinstance(error, IncoherentError) and "rays" in str(error)
 
@@ -75,10 +88,10 @@ def test_another_version_is_found_before_anything_else() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"", "is no JSON: ''"),
-        (b"Welcome to host\x1b[2J\xff!", r"is no JSON: 'Welcome to host\\x1b\[2J\\xff!'"),
-        (b"[1]", "no JSON object"),
-        (b"[" * 100000, "no JSON"),
+        (b"", "is not JSON: ''"),
+        (b"Welcome to host\x1b[2J\xff!", r"is not JSON: 'Welcome to host\\x1b\[2J\\xff!'"),
+        (b"[1]", "not a JSON object"),
+        (b"[" * 100000, "is not JSON"),
         (b"{}", "field reply.version: missing"),
         (changed(write_error(AgentError("user", "x")), error=None), "field reply.error: missing"),
         (changed(write_error(AgentError("user", "x")), more=1), "field reply.more: unknown"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.errors import IncoherentError, RocksError, StateError, ToolError
+from rocks.errors import BusyError, Code, IncoherentError, RocksError, StateError, ToolError
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import (
     read_message,
@@ -120,3 +120,28 @@ def test_answers() -> None:
     )
     with pytest.raises(ToolError, match="Error occured"):
         success_of(read_message(write_message("zvol_mapped", {"status": "error"})))
+
+
+@pytest.mark.parametrize("code", [*Code, None])
+def test_an_error_code_travels_beside_the_text(code: Code | None) -> None:
+    """The receiver raises the same family and code, whatever the text is. The answer to an unknown action has none."""
+    answer = read_message(write_error("map_zvol", BusyError("another text", code=code), op_id="1"))
+    if code is Code.ACTION_UNSUPPORTED:
+        assert (answer.action, answer.fields["error"]) == ("", "action_unsupported")
+    with pytest.raises(BusyError) as raised:
+        success_of(answer)
+    assert raised.value.code is code
+
+
+def test_an_unknown_code_is_ignored() -> None:
+    """A newer release may have more codes."""
+    fields = {"status": "error", "error": "no", "family": "state", "code": "image_melted"}
+    with pytest.raises(StateError, match="no") as raised:
+        success_of(read_message(write_message("zvol_mapped", fields)))
+    assert raised.value.code is None
+
+
+def test_the_text_alone_does_not_make_an_action_unsupported() -> None:
+    """The code decides how the answer is written."""
+    answer = read_message(write_error("map_zvol", IncoherentError("action_unsupported"), op_id="1"))
+    assert answer.action == "zvol_mapped"

@@ -13,27 +13,27 @@ from rocks.devices.device_mapper import nodes
 from rocks.devices.device_mapper.cow import ensure_valid
 from rocks.devices.device_mapper.facts import (
     base_of_origin,
+    check_cow_unshared,
     check_devices,
     device_mapper,
     read_all_ours,
-    read_mapping,
+    read_device,
     read_ours,
-    refuse_shared_cow,
     with_kernel_nodes,
 )
-from rocks.devices.device_mapper.loading import create, fill, go_on, remove, swap
+from rocks.devices.device_mapper.loading import activate, create, remove, resume, swap
 from rocks.devices.device_mapper.rules import (
     check_name,
+    check_ours,
     check_reactivation,
     check_switch,
     check_table,
     needs_reactivation,
     not_extendable,
     other_table,
-    refuse_foreign,
     still_open,
 )
-from rocks.devices.device_mapper.tables import DmDeviceFact, Overlay, Shut, Switched, Table
+from rocks.devices.device_mapper.tables import DmDeviceFact, ErrorTable, Overlay, Switched, Table
 from rocks.errors import StateError
 
 _POLL_SECONDS = 0.02
@@ -46,7 +46,7 @@ class DmDevices:
         """As `DmDriver.read`."""
         check_name(name)
         with device_mapper(f"tell about /dev/mapper/{name}") as control:
-            return read_mapping(control, name)
+            return read_device(control, name)
 
     def list(self) -> Tuple[DmDeviceFact, ...]:
         """As `DmDriver.list`."""
@@ -67,19 +67,19 @@ class DmDevices:
         check_name(name)
         check_table(table)
         with device_mapper(f"make /dev/mapper/{name}") as control:
-            fact = read_mapping(control, name)
+            fact = read_device(control, name)
             if fact is not None:
-                refuse_foreign(fact)
+                check_ours(fact)
             if fact is None or fact.table is None:
                 check_devices(name, table)
-                refuse_shared_cow(control, name, table)
+                check_cow_unshared(control, name, table)
                 if fact is None:
                     create(control, name)
-                return fill(control, name, table)
-            wanted = with_kernel_nodes(table)
-            if fact.table != wanted:
-                raise other_table(fact, wanted)
-            return go_on(control, fact)
+                return activate(control, name, table)
+            requested = with_kernel_nodes(table)
+            if fact.table != requested:
+                raise other_table(fact, requested)
+            return resume(control, fact)
 
     def switch(self, name: str, table: Table, expected_live_table: Table) -> Switched:
         """As `DmDriver.switch`."""
@@ -87,13 +87,13 @@ class DmDevices:
         check_table(expected_live_table)
         with device_mapper(f"switch /dev/mapper/{name}") as control:
             fact = read_ours(control, name)
-            wanted = with_kernel_nodes(table)
-            if fact.table == wanted:
-                return Switched(go_on(control, fact).changed, 0.0)
+            requested = with_kernel_nodes(table)
+            if fact.table == requested:
+                return Switched(resume(control, fact).changed, 0.0)
             expected = with_kernel_nodes(expected_live_table)
             if fact.table is None or fact.table != expected:
                 raise other_table(fact, expected)
-            check_switch(name, fact.table, wanted, fact.status, base_of_origin(control, fact.table))
+            check_switch(name, fact.table, requested, fact.status, base_of_origin(control, fact.table))
             check_devices(name, table)
             return Switched(True, *swap(control, fact, table))
 
@@ -111,13 +111,13 @@ class DmDevices:
         check_table(table)
         with device_mapper(f"re-activate /dev/mapper/{name}") as control:
             fact = read_ours(control, name)
-            overlay, shut = check_reactivation(fact, table), Shut(table.length_sectors)
-            wanted = with_kernel_nodes(overlay)
-            if fact.table == wanted and not needs_reactivation(fact):
-                return go_on(control, fact)
-            if fact.table not in (wanted, shut):
-                raise other_table(fact, wanted)
-            if fact.table == wanted:
+            overlay, shut = check_reactivation(fact, table), ErrorTable(table.length_sectors)
+            requested = with_kernel_nodes(overlay)
+            if fact.table == requested and not needs_reactivation(fact):
+                return resume(control, fact)
+            if fact.table not in (requested, shut):
+                raise other_table(fact, requested)
+            if fact.table == requested:
                 # one table hands on to the next that it has overflowed; only one that reads the COW anew has not
                 swap(control, fact, shut)
             ensure_valid(overlay.cow)
@@ -130,15 +130,15 @@ class DmDevices:
             fact = read_ours(control, name)
             if fact.table is None:
                 raise StateError(f"/dev/mapper/{name} has no table yet, so there is nothing to go on with")
-            return go_on(control, fact)
+            return resume(control, fact)
 
     def ensure_gone(self, name: str, deadline: Deadline) -> Change:
         """As `DmDriver.ensure_gone`."""
         check_name(name)
         with device_mapper(f"remove /dev/mapper/{name}") as control:
-            fact = read_mapping(control, name)
+            fact = read_device(control, name)
             if fact is not None:
-                refuse_foreign(fact)
+                check_ours(fact)
             while fact is not None and not remove(control, name):
                 if deadline.passed():
                     raise still_open(read_ours(control, name))

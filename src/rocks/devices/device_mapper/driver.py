@@ -1,4 +1,4 @@
-"""What can be done with mappings, as a shape: device-mapper behind `mappings.py`, memory behind `fake/mappings.py`.
+"""What can be done with mappings, as a shape: device-mapper behind `devices.py`, memory behind `fake/mappings.py`.
 
 Tables name devices by any path; a path under /dev/mapper is a mapping. Errors of all: UserError for what cannot be,
 StateError when something must be done first, IncoherentError when a name belongs to something else, ToolError when the

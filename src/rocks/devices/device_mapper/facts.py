@@ -15,7 +15,7 @@ from rocks.devices.device_mapper.ioctl import (
     SUSPEND_FLAG,
     Control,
 )
-from rocks.devices.device_mapper.rules import UUID_PREFIX, check_name, refuse_foreign
+from rocks.devices.device_mapper.rules import UUID_PREFIX, check_name, check_ours
 from rocks.devices.device_mapper.tables import (
     DmDeviceFact,
     KnownTable,
@@ -49,7 +49,7 @@ def device_mapper(what: str) -> Iterator[Control]:
         raise ToolError(f"the kernel of this host did not {what}: {error.strerror}{hint}") from None
 
 
-def read_mapping(control: Control, name: str) -> Optional[DmDeviceFact]:
+def read_device(control: Control, name: str) -> Optional[DmDeviceFact]:
     """A mapping with its tables; None when there is none, or none any more."""
     try:
         reply = control.status(name)
@@ -72,16 +72,16 @@ def read_mapping(control: Control, name: str) -> Optional[DmDeviceFact]:
 def read_ours(control: Control, name: str) -> DmDeviceFact:
     """A mapping that was made here; StateError without it, IncoherentError when it is another's."""
     check_name(name)
-    fact = read_mapping(control, name)
+    fact = read_device(control, name)
     if fact is None:
         raise StateError(f"this host has no /dev/mapper/{name}: make it first")
-    refuse_foreign(fact)
+    check_ours(fact)
     return fact
 
 
 def read_all_ours(control: Control) -> Tuple[DmDeviceFact, ...]:
     """Every mapping that was made here, by name."""
-    facts = (read_mapping(control, name) for name in sorted(control.names()))
+    facts = (read_device(control, name) for name in sorted(control.names()))
     return tuple(fact for fact in facts if fact is not None and fact.uuid == UUID_PREFIX + fact.name)
 
 
@@ -100,7 +100,7 @@ def check_devices(name: str, table: Table) -> None:
             )
 
 
-def refuse_shared_cow(control: Control, name: str, table: Table) -> None:
+def check_cow_unshared(control: Control, name: str, table: Table) -> None:
     """IncoherentError when another mapping writes into the same COW; the kernel itself would let both."""
     if not isinstance(table, Overlay):
         return

@@ -39,8 +39,8 @@ _TARGET = struct.Struct("=QQiI16s")
 # dev, next
 _NAME = struct.Struct("=QI")
 # Python lets other threads run during an ioctl only when the buffer has at most 1024 bytes (fcntlmodule.c, 3.11)
-_ROOM = 1024 - _HEADER.size
-_MOST_ROOM = 4 * 1024 * 1024
+_BUFFER_BYTES = 1024 - _HEADER.size
+_MAX_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 class Reply(NamedTuple):
@@ -85,14 +85,14 @@ class Control:
         event: int = 0,
     ) -> Reply:
         """One ioctl; a buffer that is too small for the answer is made larger."""
-        room = _ROOM
+        room = _BUFFER_BYTES
         while True:
             message = pack_request(name, flags, uuid, target, event, room)
             fcntl.ioctl(self._file, request_number(command), message)
             reply = unpack_reply(bytes(message))
             if not reply.flags & BUFFER_FULL_FLAG:
                 return reply
-            if room >= _MOST_ROOM:
+            if room >= _MAX_BUFFER_BYTES:
                 raise OSError(errno.EMSGSIZE, "the kernel's answer is too long")
             room *= 4
 

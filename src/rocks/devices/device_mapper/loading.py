@@ -1,4 +1,4 @@
-"""Tables put into mappings: the changing half of `mappings.py`."""
+"""Tables put into mappings: the changing half of `devices.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rocks.devices.device_mapper.ioctl import (
 )
 from rocks.devices.device_mapper.rules import STALL_LIMIT_SECONDS, UUID_PREFIX
 from rocks.devices.device_mapper.switch import PreparedSwitch
-from rocks.devices.device_mapper.tables import DmDeviceFact, KnownTable, describe, kernel_words, with_devices
+from rocks.devices.device_mapper.tables import DmDeviceFact, KnownTable, describe, target_of, with_devices
 from rocks.errors import BusyError, IncoherentError
 
 
@@ -35,7 +35,7 @@ def create(control: Control, name: str) -> None:
         raise
 
 
-def fill(control: Control, name: str, table: KnownTable) -> Change:
+def activate(control: Control, name: str, table: KnownTable) -> Change:
     """Give a mapping its first table and let it run; the mapping goes again when the kernel does not take the table."""
     control.ask(TABLE_CLEAR, name)
     try:
@@ -48,7 +48,7 @@ def fill(control: Control, name: str, table: KnownTable) -> Change:
     return CHANGED
 
 
-def go_on(control: Control, fact: DmDeviceFact) -> Change:
+def resume(control: Control, fact: DmDeviceFact) -> Change:
     """Let a mapping run with the table that it has.
 
     A loaded table is cleared before: resuming would swap it in, and a snapshot that was to hand its exceptions over to
@@ -106,7 +106,7 @@ def _load(control: Control, name: str, table: KnownTable) -> None:
     A device that may not be written, as the NAS's disk while its image is copied, is mapped read only: the kernel
     opens what a table names for writing unless it is told otherwise (dm_get_table_device).
     """
-    kind, parameters = kernel_words(with_devices(table, nodes.device_number))
+    kind, parameters = target_of(with_devices(table, nodes.device_number))
     target = Target(0, table.length_sectors, kind, parameters)
     try:
         control.ask(TABLE_LOAD, name, target=target)
@@ -120,11 +120,11 @@ def _judge(control: Control, name: str, stall: Optional[float], elapsed_seconds:
     """The stall; when the switch was given up, which table the kernel's last moment left live."""
     after = read_ours(control, name)
     if stall is None and after.loaded_table is not None:
-        go_on(control, after)
+        resume(control, after)
         raise BusyError(
             f"/dev/mapper/{name} did not come to rest within {STALL_LIMIT_SECONDS:g} s, so it goes on as it was: "
             "switch again when its storage answers faster"
         )
     if after.is_suspended:
-        go_on(control, after)
+        resume(control, after)
     return elapsed_seconds if stall is None else stall

@@ -10,10 +10,10 @@ from typing import Optional, Union
 
 from rocks.devices.device_mapper.tables import (
     DmDeviceFact,
+    ErrorTable,
     KnownTable,
     Linear,
     Overlay,
-    Shut,
     Snapshot,
     SnapshotMerge,
     SnapshotStatus,
@@ -59,7 +59,7 @@ def check_table(table: Table) -> None:
             raise UserError(f"{table.store!r} is no store of a snapshot: PO or P")
 
 
-def refuse_foreign(fact: DmDeviceFact) -> None:
+def check_ours(fact: DmDeviceFact) -> None:
     """IncoherentError when the device of that name was made by somebody else."""
     if fact.uuid != UUID_PREFIX + fact.name:
         raise IncoherentError(
@@ -68,14 +68,14 @@ def refuse_foreign(fact: DmDeviceFact) -> None:
         )
 
 
-def other_table(fact: DmDeviceFact, wanted: KnownTable) -> RocksError:
+def other_table(fact: DmDeviceFact, requested: KnownTable) -> RocksError:
     """The error for a mapping that has another table than the one to be there."""
-    if isinstance(fact.table, Shut):
+    if isinstance(fact.table, ErrorTable):
         return StateError(
             f"/dev/mapper/{fact.name} is shut, in the middle of a re-activation: end that first"
         )
     return IncoherentError(
-        f"/dev/mapper/{fact.name} has another table: {describe(fact.table)}, and not {describe(wanted)}"
+        f"/dev/mapper/{fact.name} has another table: {describe(fact.table)}, and not {describe(requested)}"
     )
 
 
@@ -111,57 +111,57 @@ def still_open(fact: DmDeviceFact) -> RocksError:
 
 
 def check_switch(
-    name: str, live: KnownTable, wanted: KnownTable, status: Optional[SnapshotStatus], origin_base: str
+    name: str, live: KnownTable, requested: KnownTable, status: Optional[SnapshotStatus], origin_base: str
 ) -> None:
-    """IncoherentError or StateError unless `wanted` may replace `live` below a running guest.
+    """IncoherentError or StateError unless `requested` may replace `live` below a running guest.
 
     `origin_base` is the device that the origin of `live` is linear on, or that origin itself.
     """
-    if wanted.length_sectors != live.length_sectors:
+    if requested.length_sectors != live.length_sectors:
         raise IncoherentError(
-            f"/dev/mapper/{name} has {live.length_sectors} sectors and would get {wanted.length_sectors}: "
+            f"/dev/mapper/{name} has {live.length_sectors} sectors and would get {requested.length_sectors}: "
             "a guest's disk keeps its size"
         )
-    if isinstance(live, Overlay) and isinstance(wanted, Overlay):
-        _check_hand_over(name, live, wanted)
-    elif isinstance(live, SnapshotMerge) and isinstance(wanted, Linear):
-        _check_merged(name, live, wanted, status, origin_base)
+    if isinstance(live, Overlay) and isinstance(requested, Overlay):
+        _check_hand_over(name, live, requested)
+    elif isinstance(live, SnapshotMerge) and isinstance(requested, Linear):
+        _check_merged(name, live, requested, status, origin_base)
     elif isinstance(live, Overlay):
         raise IncoherentError(
             f"/dev/mapper/{name} would lose all that was written into {live.cow}: a snapshot is merged first"
         )
-    elif not (isinstance(live, Linear) and isinstance(wanted, Linear)):
-        raise IncoherentError(f"/dev/mapper/{name} cannot go from {describe(live)} to {describe(wanted)}")
+    elif not (isinstance(live, Linear) and isinstance(requested, Linear)):
+        raise IncoherentError(f"/dev/mapper/{name} cannot go from {describe(live)} to {describe(requested)}")
 
 
-def _check_hand_over(name: str, live: Overlay, wanted: Overlay) -> None:
+def _check_hand_over(name: str, live: Overlay, requested: Overlay) -> None:
     """The order that lost 202 of 16,384 blocks without a word is refused here.
 
     The kernel hands the exceptions of a running snapshot over only to a table of the same origin and COW
     (__find_snapshots_sharing_cow in dm-snap.c). Any other table reads them from the COW when it is loaded, and never
     again.
     """
-    for what, has, gets in (("origin", live.origin, wanted.origin), ("COW", live.cow, wanted.cow)):
+    for what, has, gets in (("origin", live.origin, requested.origin), ("COW", live.cow, requested.cow)):
         if has != gets:
             raise IncoherentError(
                 f"/dev/mapper/{name} stands on the {what} {has} and would get {gets}: such a table knows only what "
                 "was written before it is loaded, so every later write would be lost; switch the origin's own "
                 "linear mapping instead"
             )
-    if (live.chunk_sectors, live.store) != (wanted.chunk_sectors, wanted.store):
+    if (live.chunk_sectors, live.store) != (requested.chunk_sectors, requested.store):
         raise IncoherentError(
             f"/dev/mapper/{name} keeps store {live.store} and chunks of {live.chunk_sectors} sectors while it lives"
         )
-    if isinstance(live, SnapshotMerge) and isinstance(wanted, Snapshot):
+    if isinstance(live, SnapshotMerge) and isinstance(requested, Snapshot):
         raise IncoherentError(f"/dev/mapper/{name} is being merged: there is no way back from that")
 
 
 def _check_merged(
-    name: str, live: SnapshotMerge, wanted: Linear, status: Optional[SnapshotStatus], origin_base: str
+    name: str, live: SnapshotMerge, requested: Linear, status: Optional[SnapshotStatus], origin_base: str
 ) -> None:
-    if wanted.device not in (live.origin, origin_base):
+    if requested.device not in (live.origin, origin_base):
         raise IncoherentError(
-            f"/dev/mapper/{name} is merged into {origin_base}, so it cannot go on with {wanted.device}"
+            f"/dev/mapper/{name} is merged into {origin_base}, so it cannot go on with {requested.device}"
         )
     if status is None or not status.is_merged:
         said = "its status is unknown" if status is None else _how_far(status)

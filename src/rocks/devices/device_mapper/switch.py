@@ -33,7 +33,7 @@ class PreparedSwitch:
         environment = dict(os.environ, PYTHONPATH=str(Path(rocks.__file__).parent.parent))
         program = [sys.executable or "/usr/bin/python3", "-m", "rocks.devices.device_mapper.switcher", name]
         self._process = start_with_pipes(program, environment)
-        if "ready" not in self._hear(Deadline(_START_SECONDS)):
+        if "ready" not in self._receive(Deadline(_START_SECONDS)):
             self._process.kill()
             _, words = self._process.communicate()
             last = words.decode("utf-8", "replace").strip().split("\n")[-1]
@@ -64,20 +64,20 @@ class PreparedSwitch:
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
         self._process.stdin.flush()
-        answer = self._hear(Deadline(STALL_LIMIT_SECONDS))
+        answer = self._receive(Deadline(STALL_LIMIT_SECONDS))
         if not answer:
             self._process.kill()
-            self._hear(Deadline(_END_SECONDS))
+            self._receive(Deadline(_END_SECONDS))
             return None
         if "resumed" in answer:
             stall = float(answer["resumed"])
-            answer = self._hear(Deadline(_END_SECONDS))
+            answer = self._receive(Deadline(_END_SECONDS))
             if "ended" in answer:
                 return stall
         reason = int(answer.get("errno", errno.ETIMEDOUT))
         raise OSError(reason, os.strerror(reason))
 
-    def _hear(self, deadline: Deadline) -> Dict[str, Any]:
+    def _receive(self, deadline: Deadline) -> Dict[str, Any]:
         """What the process says next; nothing when it says nothing until the deadline, or ends."""
         assert self._process.stdout is not None
         while b"\n" not in self._unread:

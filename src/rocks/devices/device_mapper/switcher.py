@@ -41,21 +41,21 @@ def main(words: List[str]) -> int:
     with Control() as control, Control() as watching:
         watch = _Watch(watching, name)
         ctypes.CDLL(None, use_errno=True).mlockall(_LOCK_ALL)  # without the right to it, pages may be missing
-        _say("ready", True)
+        _send("ready", True)
         if not sys.stdin.readline():
             return 1
         watch.begin()
         try:
             control.ask(DEV_SUSPEND, name, SKIP_LOCKFS_FLAG, event=COOKIE)
         except OSError as error:
-            _say("errno", error.errno or 0)
+            _send("errno", error.errno or 0)
             return 1
         finally:
             ended = time.monotonic()
             watch.end()
         if not watch.has_seen:
-            _say("resumed", ended - watch.began)
-        _say("ended", ended - watch.began)
+            _send("resumed", ended - watch.began)
+        _send("ended", ended - watch.began)
     return 0
 
 
@@ -90,7 +90,7 @@ class _Watch:
         while not self._ended.wait(_POLL_SECONDS):
             suspended, table = self._table()
             if not suspended and table != self._before[1]:
-                _say("resumed", time.monotonic() - self.began)
+                _send("resumed", time.monotonic() - self.began)
                 self.has_seen = True
                 return
 
@@ -99,7 +99,7 @@ class _Watch:
         return bool(reply.flags & SUSPEND_FLAG), reply.data
 
 
-def _say(what: str, value: object) -> None:
+def _send(what: str, value: object) -> None:
     print(json.dumps({what: value}), flush=True)
 
 

@@ -50,7 +50,7 @@ class SnapshotMerge(Overlay):
 
 
 @dataclass(frozen=True)
-class Shut:
+class ErrorTable:
     """A device whose reads and writes all fail, and which holds no other device; a step of `ensure_reactivated`."""
 
     length_sectors: int
@@ -68,7 +68,7 @@ class OtherTable:
 Table = Union[Linear, Snapshot, SnapshotMerge]
 """What can be asked for."""
 
-KnownTable = Union[Table, Shut, OtherTable]
+KnownTable = Union[Table, ErrorTable, OtherTable]
 """What can be found."""
 
 
@@ -127,11 +127,11 @@ class Switched(NamedTuple):
     whole_seconds: float = 0.0
 
 
-def kernel_words(table: KnownTable) -> Tuple[str, str]:
+def target_of(table: KnownTable) -> Tuple[str, str]:
     """The target's type and parameters, as DM_TABLE_LOAD takes them."""
     if isinstance(table, Linear):
         return "linear", f"{table.device} 0"
-    if isinstance(table, Shut):
+    if isinstance(table, ErrorTable):
         return "error", ""
     if isinstance(table, OtherTable):
         return table.target_type, table.parameters
@@ -145,7 +145,7 @@ def parse_table(length_sectors: int, target_type: str, parameters: str) -> Known
     if target_type == "linear" and len(words) == 2 and words[1] == "0":
         return Linear(length_sectors, words[0])
     if target_type == "error" and not words:
-        return Shut(length_sectors)
+        return ErrorTable(length_sectors)
     if target_type in ("snapshot", "snapshot-merge") and len(words) == 4:
         origin, cow, store, chunk = words
         if store in ("P", "PO") and chunk.isascii() and chunk.isdigit():
@@ -185,4 +185,4 @@ def describe(table: Optional[KnownTable]) -> str:
     """A table in a sentence to an operator."""
     if table is None:
         return "no table"
-    return " ".join([f"{table.length_sectors} sectors", *kernel_words(table)]).rstrip()
+    return " ".join([f"{table.length_sectors} sectors", *target_of(table)]).rstrip()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, Tuple
 
 from rocks.devices.infiniband.driver import PkeyDriver
-from rocks.devices.infiniband.rules import Function, no_vf
+from rocks.devices.infiniband.rules import InfinibandVf, no_vf
 from rocks.devices.infiniband.sysfs import read_text, write_changed
 from rocks.errors import RocksError, StateError
 
@@ -25,12 +25,12 @@ def departures(sysfs: Path, driver: PkeyDriver) -> List[str]:
         for port in sorted((device / "ports").glob("*")):
             found += _wrong(port / "pkeys" / "0", _KEY) + _wrong(port / "gids" / "0", _GID)
             found += _wrong(port / "state", r"[0-9]: [A-Z_]+")
-    for function in driver.functions():
-        if function.door == "index_map":
-            found += _wrong_map(_iov(sysfs, function), function)
-        elif function.door == "netlink" and not function.link:
+    for vf in driver.vfs():
+        if vf.interface == "index_map":
+            found += _wrong_map(_iov(sysfs, vf), vf)
+        elif vf.interface == "netlink" and not vf.link:
             found.append(
-                f"{function.device} has no network device, by which its functions get GUIDs: load ib_ipoib"
+                f"{vf.device} has no network device, by which its functions get GUIDs: load ib_ipoib"
             )
     return found
 
@@ -40,14 +40,12 @@ def try_vf(sysfs: Path, driver: PkeyDriver, address: str) -> List[str]:
 
     StateError when there is no such function, or none whose values can be read back.
     """
-    function = next((function for function in driver.functions() if function.address == address), None)
-    if function is None:
+    vf = next((vf for vf in driver.vfs() if vf.address == address), None)
+    if vf is None:
         raise no_vf(address)
-    if function.door != "index_map":
-        raise StateError(
-            f"what {function.device} is told about {address} cannot be read back; start a guest on it"
-        )
-    iov = _iov(sysfs, function)
+    if vf.interface != "index_map":
+        raise StateError(f"what {vf.device} is told about {address} cannot be read back; start a guest on it")
+    iov = _iov(sysfs, vf)
     found: List[str] = []
     for port in sorted((iov / address / "ports").glob("*")):
         indexes = sorted((port / "pkey_idx").glob("*"), key=lambda entry: int(entry.name))
@@ -74,11 +72,11 @@ def _tried(path: Path, text: str) -> List[str]:
     )
 
 
-def _wrong_map(iov: Path, function: Function) -> List[str]:
+def _wrong_map(iov: Path, vf: InfinibandVf) -> List[str]:
     found: List[str] = []
-    ports = sorted((iov / function.address / "ports").glob("*"))
+    ports = sorted((iov / vf.address / "ports").glob("*"))
     if not ports:
-        found.append(f"{iov / function.address / 'ports'} has no port")
+        found.append(f"{iov / vf.address / 'ports'} has no port")
     for port in ports:
         physical = iov / "ports" / port.name
         for path, form in _files(port, physical):
@@ -104,5 +102,5 @@ def _wrong(path: Path, form: str) -> List[str]:
     return [] if re.fullmatch(form, text) else [f"{path} says {text[:60]!r}"]
 
 
-def _iov(sysfs: Path, function: Function) -> Path:
-    return sysfs / "class/infiniband" / function.device / "iov"
+def _iov(sysfs: Path, vf: InfinibandVf) -> Path:
+    return sysfs / "class/infiniband" / vf.device / "iov"

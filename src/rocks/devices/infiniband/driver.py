@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, Protocol, Tuple
 
 from rocks.devices.change import Change
-from rocks.devices.infiniband.rules import Function
+from rocks.devices.infiniband.rules import InfinibandVf
 from rocks.wire.infiniband import PartitionSpec, PortFact
 
 
@@ -15,7 +15,7 @@ class PkeyDriver(Protocol):
     def is_vf(self, address: str) -> bool:
         """Whether there is a virtual function of an InfiniBand adapter at this PCI address."""
 
-    def ensure(self, address: str, wanted: PartitionSpec) -> Change:
+    def ensure(self, address: str, spec: PartitionSpec) -> Change:
         """Have the function see its cluster's key and no other cluster's, under its own GUIDs.
 
         Waits for the subnet manager, for a bounded time. StateError when the key does not come, when there is no such
@@ -28,7 +28,7 @@ class PkeyDriver(Protocol):
     def ports(self) -> List[PortFact]:
         """The physical ports of all adapters."""
 
-    def functions(self) -> List[Function]:
+    def vfs(self) -> List[InfinibandVf]:
         """The virtual functions of all adapters."""
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Dict, List, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.infiniband.rules import (
-    Function,
+    InfinibandVf,
     check_address,
     check_partition,
     key_is_missing,
@@ -26,7 +26,7 @@ class FakePkeys:
 
     def __init__(self) -> None:
         self.tables: Dict[str, Dict[int, int]] = {}
-        self.found: Dict[str, Function] = {}
+        self.found: Dict[str, InfinibandVf] = {}
         self.maps: Dict[str, Dict[int, Optional[int]]] = {}
         self.guids: Dict[str, str] = {}
 
@@ -34,18 +34,18 @@ class FakePkeys:
         """As `PkeyDriver.is_vf`."""
         return check_address(address) in self.found
 
-    def ensure(self, address: str, wanted: PartitionSpec) -> Change:
+    def ensure(self, address: str, spec: PartitionSpec) -> Change:
         """As `PkeyDriver.ensure`."""
-        check_partition(wanted)
-        function = self._must_find(address)
-        if function.door != "index_map":
-            if not wanted.manager_sees_machines:
-                raise needs_virtual_manager(function)
-            return self._set(address, {}, wanted.port_guid)
-        plan = plan_map(self.tables[function.device], self.map_length, wanted)
+        check_partition(spec)
+        vf = self._must_find(address)
+        if vf.interface != "index_map":
+            if not spec.manager_sees_machines:
+                raise needs_virtual_manager(vf)
+            return self._set(address, {}, spec.port_guid)
+        plan = plan_map(self.tables[vf.device], self.map_length, spec)
         if plan is None:
-            raise key_is_missing(function, wanted)
-        return self._set(address, plan, port_guid(wanted, 1))
+            raise key_is_missing(vf, spec)
+        return self._set(address, plan, port_guid(spec, 1))
 
     def clear(self, address: str) -> Change:
         """As `PkeyDriver.clear`."""
@@ -59,23 +59,23 @@ class FakePkeys:
             for number, (device, table) in enumerate(sorted(self.tables.items()), 1)
         ]
 
-    def functions(self) -> List[Function]:
-        """As `PkeyDriver.functions`."""
+    def vfs(self) -> List[InfinibandVf]:
+        """As `PkeyDriver.vfs`."""
         return sorted(self.found.values())
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:
         """As `PkeyDriver.visible_keys`."""
-        function = self._must_find(address)
-        if function.door != "index_map":
-            raise StateError(f"{function.device} of this host does not tell which keys {address} has")
-        table = self.tables[function.device]
+        vf = self._must_find(address)
+        if vf.interface != "index_map":
+            raise StateError(f"{vf.device} of this host does not tell which keys {address} has")
+        table = self.tables[vf.device]
         indexes = [index for _, index in sorted(self.maps[address].items()) if index is not None]
         return tuple(table[index] for index in indexes if index in table)
 
-    def add(self, function: Function, shown: Optional[Dict[int, Optional[int]]] = None) -> None:
+    def add(self, vf: InfinibandVf, shown: Optional[Dict[int, Optional[int]]] = None) -> None:
         """A function as the kernel makes it: mlx4 shows it physical index 0 and nothing else."""
-        self.found[function.address] = function
-        self.maps[function.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(shown or {})}
+        self.found[vf.address] = vf
+        self.maps[vf.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(shown or {})}
 
     def _set(self, address: str, shown: Dict[int, Optional[int]], guid: str) -> Change:
         before = (self.maps.get(address), self.guids.get(address))
@@ -83,8 +83,8 @@ class FakePkeys:
         self.guids[address] = guid
         return UNCHANGED if before == (shown, guid) else CHANGED
 
-    def _must_find(self, address: str) -> Function:
-        function = self.found.get(check_address(address))
-        if function is None:
+    def _must_find(self, address: str) -> InfinibandVf:
+        vf = self.found.get(check_address(address))
+        if vf is None:
             raise no_vf(address)
-        return function
+        return vf

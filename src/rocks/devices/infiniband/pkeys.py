@@ -21,7 +21,7 @@ from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, Change
 from rocks.devices.infiniband.rules import (
     KEY_DEADLINE_SECONDS,
-    Function,
+    InfinibandVf,
     check_address,
     check_partition,
     key_is_missing,
@@ -55,22 +55,22 @@ class Pkeys:
         """As `PkeyDriver.is_vf`."""
         return self._find(check_address(address)) is not None
 
-    def ensure(self, address: str, wanted: PartitionSpec) -> Change:
+    def ensure(self, address: str, spec: PartitionSpec) -> Change:
         """As `PkeyDriver.ensure`."""
-        check_partition(wanted)
-        function = self._must_find(address)
-        if function.door == "index_map":
-            return self._ensure_map(function, wanted)
-        if not wanted.manager_sees_machines:
-            raise needs_virtual_manager(function)
-        if function.door == "vendor":
-            return self._write_vendor(function, wanted)
+        check_partition(spec)
+        vf = self._must_find(address)
+        if vf.interface == "index_map":
+            return self._ensure_map(vf, spec)
+        if not spec.manager_sees_machines:
+            raise needs_virtual_manager(vf)
+        if vf.interface == "vendor":
+            return self._write_vendor(vf, spec)
         self._set_link_vf(
-            function.link,
-            function.number,
+            vf.link,
+            vf.number,
             {
-                "ib_node_guid": colons(wanted.node_guid),
-                "ib_port_guid": colons(wanted.port_guid),
+                "ib_node_guid": colons(spec.node_guid),
+                "ib_port_guid": colons(spec.port_guid),
                 "link_state": 0,
             },
         )
@@ -78,13 +78,13 @@ class Pkeys:
 
     def clear(self, address: str) -> Change:
         """As `PkeyDriver.clear`."""
-        function = self._must_find(address)
-        if function.door == "index_map":
-            shown = [self._show(port, {}) for port in self._function_ports(function).values()]
+        vf = self._must_find(address)
+        if vf.interface == "index_map":
+            shown = [self._show(port, {}) for port in self._vf_ports(vf).values()]
             return Change(any(shown))
-        if function.door == "vendor":
-            return Change(write_changed(self._vendor(function) / "policy", "Down"))
-        self._set_link_vf(function.link, function.number, {"link_state": 2})
+        if vf.interface == "vendor":
+            return Change(write_changed(self._vendor(vf) / "policy", "Down"))
+        self._set_link_vf(vf.link, vf.number, {"link_state": 2})
         return CHANGED
 
     def ports(self) -> List[PortFact]:
@@ -104,55 +104,53 @@ class Pkeys:
                 )
         return found
 
-    def functions(self) -> List[Function]:
-        """As `PkeyDriver.functions`."""
+    def vfs(self) -> List[InfinibandVf]:
+        """As `PkeyDriver.vfs`."""
         found = []
         for device in self._devices():
             for entry in sorted((device / "device").glob("virtfn*")):
-                function = self._find(entry.resolve().name)
-                if function is not None and function not in found:
-                    found.append(function)
+                vf = self._find(entry.resolve().name)
+                if vf is not None and vf not in found:
+                    found.append(vf)
         return sorted(found)
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:
         """As `PkeyDriver.visible_keys`."""
-        function = self._must_find(address)
-        if function.door != "index_map":
-            raise StateError(f"{function.device} of this host does not tell which keys {address} has")
+        vf = self._must_find(address)
+        if vf.interface != "index_map":
+            raise StateError(f"{vf.device} of this host does not tell which keys {address} has")
         keys: List[int] = []
-        for number, port in self._function_ports(function).items():
-            table = read_table(self._iov(function) / "ports" / number / "pkeys")
+        for number, port in self._vf_ports(vf).items():
+            table = read_table(self._iov(vf) / "ports" / number / "pkeys")
             shown = (read_text(entry) for entry in _numbered(port / "pkey_idx"))
             keys += [table[int(text)] for text in shown if text != NOTHING and int(text) in table]
         return tuple(dict.fromkeys(keys))
 
-    def _ensure_map(self, function: Function, wanted: PartitionSpec) -> Change:
+    def _ensure_map(self, vf: InfinibandVf, spec: PartitionSpec) -> Change:
         deadline = Deadline(self._deadline_seconds)
-        while not any((plans := self._plans(function, wanted)).values()):
+        while not any((plans := self._plans(vf, spec)).values()):
             if deadline.passed():
-                raise key_is_missing(function, wanted)
+                raise key_is_missing(vf, spec)
             wait_seconds(_POLL_SECONDS)
         changed = False
-        for number, port in self._function_ports(function).items():
+        for number, port in self._vf_ports(vf).items():
             entry = read_text(port / "gid_idx" / "0")
-            guids = self._iov(function) / "ports" / number / "admin_guids"
+            guids = self._iov(vf) / "ports" / number / "admin_guids"
             # a port without the key belongs to another fabric, or to none: it shows nothing
             changed = self._show(port, plans[number] or {}) or changed
             if plans[number]:
-                guid = port_guid(wanted, int(number)).lstrip("0")
+                guid = port_guid(spec, int(number)).lstrip("0")
                 changed = write_changed(guids / entry, guid) or changed
         return Change(changed)
 
-    def _plans(
-        self, function: Function, wanted: PartitionSpec
-    ) -> Dict[str, Optional[Dict[int, Optional[int]]]]:
+    def _plans(self, vf: InfinibandVf, spec: PartitionSpec) -> Dict[str, Optional[Dict[int, Optional[int]]]]:
         return {
             number: plan_map(
-                read_table(self._iov(function) / "ports" / number / "pkeys"),
+                read_table(self._iov(vf) / "ports" / number / "pkeys"),
                 len(_numbered(port / "pkey_idx")),
-                wanted,
+                spec,
             )
-            for number, port in self._function_ports(function).items()
+            for number, port in self._vf_ports(vf).items()
         }
 
     def _show(self, port: Path, plan: Dict[int, Optional[int]]) -> bool:
@@ -163,41 +161,41 @@ class Pkeys:
             changed = write_changed(entry, NOTHING if index is None else str(index)) or changed
         return changed
 
-    def _write_vendor(self, function: Function, wanted: PartitionSpec) -> Change:
-        folder = self._vendor(function)
+    def _write_vendor(self, vf: InfinibandVf, spec: PartitionSpec) -> Change:
+        folder = self._vendor(vf)
         changed = [
             write_changed(folder / name, text)
             for name, text in (
-                ("node", colons(wanted.node_guid)),
-                ("port", colons(wanted.port_guid)),
+                ("node", colons(spec.node_guid)),
+                ("port", colons(spec.port_guid)),
                 ("policy", "Follow"),
             )
         ]
         return Change(any(changed))
 
-    def _must_find(self, address: str) -> Function:
-        function = self._find(check_address(address))
-        if function is None:
+    def _must_find(self, address: str) -> InfinibandVf:
+        vf = self._find(check_address(address))
+        if vf is None:
             raise no_vf(address)
-        return function
+        return vf
 
-    def _find(self, address: str) -> Optional[Function]:
+    def _find(self, address: str) -> Optional[InfinibandVf]:
         physical = self._sysfs / "bus/pci/devices" / address / "physfn"
         for device in sorted((physical / "infiniband").glob("*")):
             for entry in physical.glob("virtfn*"):
                 if entry.resolve().name == address:
                     number = int(entry.name[len("virtfn") :])
                     links = sorted(link.name for link in (physical / "net").glob("*"))
-                    return Function(
+                    return InfinibandVf(
                         address,
                         device.name,
                         number,
-                        self._door(device.name, address, number),
+                        self._interface(device.name, address, number),
                         links[0] if links else "",
                     )
         return None
 
-    def _door(self, device: str, address: str, number: int) -> PkeyInterface:
+    def _interface(self, device: str, address: str, number: int) -> PkeyInterface:
         folder = self._sysfs / "class/infiniband" / device
         if (folder / "iov" / address).is_dir():
             return "index_map"
@@ -206,14 +204,14 @@ class Pkeys:
     def _devices(self) -> List[Path]:
         return sorted((self._sysfs / "class/infiniband").glob("*"))
 
-    def _iov(self, function: Function) -> Path:
-        return self._sysfs / "class/infiniband" / function.device / "iov"
+    def _iov(self, vf: InfinibandVf) -> Path:
+        return self._sysfs / "class/infiniband" / vf.device / "iov"
 
-    def _function_ports(self, function: Function) -> Dict[str, Path]:
-        return {port.name: port for port in _numbered(self._iov(function) / function.address / "ports")}
+    def _vf_ports(self, vf: InfinibandVf) -> Dict[str, Path]:
+        return {port.name: port for port in _numbered(self._iov(vf) / vf.address / "ports")}
 
-    def _vendor(self, function: Function) -> Path:
-        return self._sysfs / "class/infiniband" / function.device / "device/sriov" / str(function.number)
+    def _vendor(self, vf: InfinibandVf) -> Path:
+        return self._sysfs / "class/infiniband" / vf.device / "device/sriov" / str(vf.number)
 
 
 def _numbered(folder: Path) -> List[Path]:

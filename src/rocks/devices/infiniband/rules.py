@@ -20,13 +20,13 @@ _ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
 _GUID = re.compile(r"[0-9a-f]{16}\Z")
 
 
-class Function(NamedTuple):
+class InfinibandVf(NamedTuple):
     """A virtual function of an InfiniBand adapter: PCI address, adapter, number, door, the adapter's network device."""
 
     address: str
     device: str
     number: int
-    door: PkeyInterface
+    interface: PkeyInterface
     link: str = ""
 
 
@@ -37,40 +37,40 @@ def check_address(address: str) -> str:
     return address
 
 
-def check_partition(wanted: PartitionSpec) -> None:
+def check_partition(spec: PartitionSpec) -> None:
     """UserError unless such a key and such GUIDs can be."""
-    if not 1 <= wanted.pkey < DEFAULT_LIMITED:
-        raise UserError(f"0x{wanted.pkey:04x} is no partition key of a cluster")
-    for guid in (wanted.node_guid, wanted.port_guid):
+    if not 1 <= spec.pkey < DEFAULT_LIMITED:
+        raise UserError(f"0x{spec.pkey:04x} is no partition key of a cluster")
+    for guid in (spec.node_guid, spec.port_guid):
         if not _GUID.match(guid):
             raise UserError(f"{guid[:40]!r} is no GUID of 16 hexadecimal digits")
 
 
-def key_of(wanted: PartitionSpec) -> int:
+def key_of(spec: PartitionSpec) -> int:
     """The key as it stands in a port's table: with the bit of full members, or without."""
-    return wanted.pkey | FULL_BIT if wanted.membership == "full" else wanted.pkey
+    return spec.pkey | FULL_BIT if spec.membership == "full" else spec.pkey
 
 
 def plan_map(
-    table: Mapping[int, int], length: int, wanted: PartitionSpec
+    table: Mapping[int, int], length: int, spec: PartitionSpec
 ) -> Optional[Dict[int, Optional[int]]]:
     """Virtual index → physical index, or None for nothing; None for all when the port has not got the key.
 
     `table` maps a physical index to the key there.
     """
     places = {key: index for index, key in sorted(table.items(), reverse=True)}
-    if key_of(wanted) not in places:
+    if key_of(spec) not in places:
         return None
     shown: Dict[int, Optional[int]] = dict.fromkeys(range(length))
-    for index, key in enumerate((key_of(wanted), DEFAULT_LIMITED)):
+    for index, key in enumerate((key_of(spec), DEFAULT_LIMITED)):
         if index < length:
             shown[index] = places.get(key)
     return shown
 
 
-def port_guid(wanted: PartitionSpec, port: int) -> str:
+def port_guid(spec: PartitionSpec, port: int) -> str:
     """GUID of the function's port of that number; the first one's is given, the next ones follow it."""
-    return f"{int(wanted.port_guid, 16) + port - 1:016x}"
+    return f"{int(spec.port_guid, 16) + port - 1:016x}"
 
 
 def no_vf(address: str) -> StateError:
@@ -78,18 +78,18 @@ def no_vf(address: str) -> StateError:
     return StateError(f"this host has no virtual function of an InfiniBand adapter at {address}")
 
 
-def key_is_missing(function: Function, wanted: PartitionSpec) -> StateError:
+def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
     """The error for a port to which the subnet manager has not given the key."""
     return StateError(
-        f"the subnet manager has not given the key 0x{key_of(wanted):04x} to {function.device} of this host within "
+        f"the subnet manager has not given the key 0x{key_of(spec):04x} to {vf.device} of this host within "
         f"{KEY_DEADLINE_SECONDS:g} s: is opensm running, and does rocks list host ibport have this port? "
         "Then rocks sync ib partitions"
     )
 
 
-def needs_virtual_manager(function: Function) -> StateError:
+def needs_virtual_manager(vf: InfinibandVf) -> StateError:
     """The error for an adapter whose functions get their keys from the subnet manager alone."""
     return StateError(
-        f"{function.device} of this host has no map of key indexes: its virtual functions get their keys from a "
+        f"{vf.device} of this host has no map of key indexes: its virtual functions get their keys from a "
         "subnet manager that sees them: rocks set attr ib_sm virtual, or give this machine no such function"
     )

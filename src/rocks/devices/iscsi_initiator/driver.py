@@ -49,7 +49,7 @@ class SessionDriver(Protocol):
     def read_initiator(self) -> str:
         """The iSCSI name of this host. StateError when it has none."""
 
-    def ensure_session(self, wanted: SessionSpec) -> SessionFact:
+    def ensure_session(self, spec: SessionSpec) -> SessionFact:
         """Have this host logged in to the target and its disk attached; the name of the disk is in the answer.
 
         Nothing is logged in again when this host is rebooted. A NAS that is lost is waited for, for ever. An

@@ -8,16 +8,16 @@ from rocks.devices.change import CHANGED, Change
 from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
 from rocks.devices.iscsi_initiator.rules import (
     check_disk,
+    check_portal_matches,
     check_session,
     device_path_of,
     in_use,
     login_error,
     no_disk,
-    refuse_other_portal,
 )
+from rocks.devices.iscsi_target.configuration import Portal
 from rocks.devices.iscsi_target.fake import Disk, FakeTargets
 from rocks.devices.iscsi_target.names import check_iscsi_name
-from rocks.devices.iscsi_target.tree import Portal
 from rocks.errors import IncoherentError
 
 _TIMED_OUT = 8
@@ -25,7 +25,7 @@ _REFUSED = 24
 
 
 class _Session(NamedTuple):
-    wanted: SessionSpec
+    spec: SessionSpec
     disk: Optional[Disk]
     name: str
 
@@ -52,23 +52,23 @@ class FakeSessions:
         """As `SessionDriver.read_sessions`."""
         return tuple(self._fact(self._sessions[target]) for target in sorted(self._sessions))
 
-    def ensure_session(self, wanted: SessionSpec) -> SessionFact:
+    def ensure_session(self, spec: SessionSpec) -> SessionFact:
         """As `SessionDriver.ensure_session`."""
-        check_session(wanted)
-        existing = self._sessions.get(wanted.target)
-        self.records.add(wanted.target)
+        check_session(spec)
+        existing = self._sessions.get(spec.target)
+        self.records.add(spec.target)
         if existing is not None:
-            refuse_other_portal(wanted, self._fact(existing))
+            check_portal_matches(spec, self._fact(existing))
         if existing is None or existing.disk is None:
-            existing = self._log_in(wanted)
+            existing = self._log_in(spec)
         fact = self._fact(existing)
         if not fact.disk:
-            raise no_disk(wanted)
+            raise no_disk(spec)
         try:
-            check_disk(wanted, fact)
+            check_disk(spec, fact)
         except IncoherentError:
             if fact.device_path not in self.users:
-                self.ensure_session_gone(wanted.target)
+                self.ensure_session_gone(spec.target)
             raise
         return fact
 
@@ -92,39 +92,37 @@ class FakeSessions:
         """The session is there, but its disk no longer."""
         self._sessions[target] = self._sessions[target]._replace(disk=None)
 
-    def _log_in(self, wanted: SessionSpec) -> _Session:
+    def _log_in(self, spec: SessionSpec) -> _Session:
         try:
-            disk = self._ask(wanted)
+            disk = self._ask(spec)
         except TimeoutError:
-            self.records.discard(wanted.target)
-            raise login_error(wanted, _TIMED_OUT, "encountered connection failure") from None
+            self.records.discard(spec.target)
+            raise login_error(spec, _TIMED_OUT, "encountered connection failure") from None
         except PermissionError:
-            self.records.discard(wanted.target)
-            raise login_error(wanted, _REFUSED, "iSCSI login failed due to authorization failure") from None
+            self.records.discard(spec.target)
+            raise login_error(spec, _REFUSED, "iSCSI login failed due to authorization failure") from None
         self._count += 1
-        session = _Session(wanted, disk, f"sd{chr(ord('a') + self._count % 26)}")
-        self._sessions[wanted.target] = session
+        session = _Session(spec, disk, f"sd{chr(ord('a') + self._count % 26)}")
+        self._sessions[spec.target] = session
         return session
 
-    def _ask(self, wanted: SessionSpec) -> Optional[Disk]:
-        portal = Portal(wanted.address, wanted.port)
-        return self._nas.log_in(wanted.target, portal, self._initiator, wanted.chap)
+    def _ask(self, spec: SessionSpec) -> Optional[Disk]:
+        portal = Portal(spec.address, spec.port)
+        return self._nas.log_in(spec.target, portal, self._initiator, spec.chap)
 
     def _fact(self, session: _Session) -> SessionFact:
-        wanted, disk = session.wanted, session.disk
+        spec, disk = session.spec, session.disk
         try:
-            self._ask(wanted)  # as iscsid does, again and again
+            self._ask(spec)  # as iscsid does, again and again
             state = LOGGED_IN
         except (TimeoutError, PermissionError):
             state = "FAILED"
         return SessionFact(
-            target=wanted.target,
-            address=wanted.address,
-            port=wanted.port,
+            target=spec.target,
+            address=spec.address,
+            port=spec.port,
             state=state,
-            device_path=device_path_of(wanted.target, wanted.address, wanted.port)
-            if disk is not None
-            else "",
+            device_path=device_path_of(spec.target, spec.address, spec.port) if disk is not None else "",
             disk=session.name if disk is not None else "",
             unit_serial=disk.unit_serial if disk is not None else "",
             size_bytes=disk.size_bytes if disk is not None else 0,

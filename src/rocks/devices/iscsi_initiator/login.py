@@ -13,7 +13,7 @@ from rocks.devices.iscsi_initiator.record import (
     record_settings,
     write_settings,
 )
-from rocks.devices.iscsi_initiator.rules import login_error, refuse_several
+from rocks.devices.iscsi_initiator.rules import check_one_session, login_error
 from rocks.errors import HostError, StateError, ToolError
 from rocks.process import Finished, run
 
@@ -28,7 +28,7 @@ _NOTHING_FOUND = 21
 def find_session(target: str) -> Optional[KernelSession]:
     """The session of a target, None when there is none. IncoherentError when there are several."""
     sessions = all_sessions(target)
-    refuse_several(target, len(sessions))
+    check_one_session(target, len(sessions))
     return sessions[0] if sessions else None
 
 
@@ -37,28 +37,28 @@ def all_sessions(target: str) -> List[KernelSession]:
     return [session for session in read_kernel_sessions() if session.fact.target == target]
 
 
-def have_record(wanted: SessionSpec) -> None:
+def have_record(spec: SessionSpec) -> None:
     """Have a node record that says what is wanted, made when it is missing."""
-    path = find_record(wanted)
+    path = find_record(spec)
     if path is None:
-        _iscsiadm(wanted.target, "--portal", _portal(wanted), "--op", "new")
-        path = find_record(wanted)
+        _iscsiadm(spec.target, "--portal", _portal(spec), "--op", "new")
+        path = find_record(spec)
     if path is None:
-        raise ToolError(f"iscsiadm made no node record for {wanted.target} at {_portal(wanted)}")
-    write_settings(path, record_settings(wanted))
+        raise ToolError(f"iscsiadm made no node record for {spec.target} at {_portal(spec)}")
+    write_settings(path, record_settings(spec))
 
 
-def log_in(wanted: SessionSpec) -> None:
+def log_in(spec: SessionSpec) -> None:
     """Have a session. HostError, StateError or ToolError when it fails, with nothing left of the attempt."""
     try:
-        words = ("--portal", _portal(wanted), "--login")
-        finished = _run(wanted.target, *words, deadline_seconds=_LOGIN_SECONDS)
+        words = ("--portal", _portal(spec), "--login")
+        finished = _run(spec.target, *words, deadline_seconds=_LOGIN_SECONDS)
         if finished.exit_status not in (0, _SESSION_EXISTS):
-            raise login_error(wanted, finished.exit_status, _last_words(finished))
+            raise login_error(spec, finished.exit_status, _last_words(finished))
     except (HostError, StateError, ToolError):
-        for session in all_sessions(wanted.target):
+        for session in all_sessions(spec.target):
             log_out(session)
-        forget(wanted.target)
+        forget(spec.target)
         raise
 
 
@@ -97,8 +97,8 @@ def _run(target: str, *words: str, deadline_seconds: float) -> Finished:
     return run(arguments, deadline_seconds=deadline_seconds)
 
 
-def _portal(wanted: SessionSpec) -> str:
-    return f"{wanted.address}:{wanted.port}"
+def _portal(spec: SessionSpec) -> str:
+    return f"{spec.address}:{spec.port}"
 
 
 def _last_words(finished: Finished) -> str:

@@ -6,18 +6,16 @@ the settings are put into its file in one step, by a new file of mode 0600 that 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Dict, Mapping, Optional
 
-from rocks.devices.folders import sync_folder
 from rocks.devices.iscsi_initiator.driver import SessionSpec
 from rocks.errors import HostError, ToolError
+from rocks.files import draft, remove_drafts
 
 # Debian's place first, then that of RHEL
 _FOLDERS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 _END = "# END RECORD"
-_TEMPORARY = ".rocks-"
 
 _ALWAYS: Dict[str, Optional[str]] = {
     "node.startup": "manual",
@@ -36,9 +34,9 @@ _ALWAYS: Dict[str, Optional[str]] = {
 }
 
 
-def record_settings(wanted: SessionSpec) -> Dict[str, Optional[str]]:
+def record_settings(spec: SessionSpec) -> Dict[str, Optional[str]]:
     """What the record must say, None for what must not stand in it."""
-    chap = wanted.chap
+    chap = spec.chap
     return {
         **_ALWAYS,
         "node.session.auth.authmethod": "None" if chap is None else "CHAP",
@@ -61,14 +59,14 @@ def edit_record(text: str, settings: Mapping[str, Optional[str]]) -> str:
     return "\n".join([*kept[:end], *added, *kept[end:]]) + "\n"
 
 
-def find_record(wanted: SessionSpec) -> Optional[Path]:
+def find_record(spec: SessionSpec) -> Optional[Path]:
     """The file of the record, None when there is none.
 
     Without a portal group's number, which is not known before the first login, the record is one file.
     """
-    name = f"{wanted.address},{wanted.port}"
+    name = f"{spec.address},{spec.port}"
     return next(
-        (path for folder in _FOLDERS for path in [folder / wanted.target / name] if path.is_file()), None
+        (path for folder in _FOLDERS for path in [folder / spec.target / name] if path.is_file()), None
     )
 
 
@@ -79,25 +77,18 @@ def write_settings(path: Path, settings: Mapping[str, Optional[str]]) -> None:
         edited = edit_record(text, settings)
         if edited == text and path.stat().st_mode & 0o077 == 0:
             return
-        temporary = _temporary(path.parents[1], path.parent.name)
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made with its mode
-            file.write(edited)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with draft(path, beside=_beside(path.parents[1], path.parent.name)) as new:
+            new.write(edited)
     except OSError as error:
         raise HostError(f"cannot write the node record {path}: {error.strerror}") from None
 
 
 def forget_cut_off_write(target: str) -> None:
-    """Remove what a process that was killed while writing a record has left, for it may hold secrets."""
+    """Remove the draft of a process that was killed while it wrote a record; it may contain secrets."""
     for folder in _FOLDERS:
-        _temporary(folder, target).unlink(missing_ok=True)
+        remove_drafts(_beside(folder, target))
 
 
-def _temporary(folder: Path, target: str) -> Path:
-    """Beside the folder of records, in which iscsiadm would take it for a record itself."""
-    return folder.parent / f"{_TEMPORARY}{target}"
+def _beside(folder: Path, target: str) -> Path:
+    """Names the draft of a record: it lies beside the folder of records, where iscsiadm takes it for no record."""
+    return folder.parent / f"rocks-{target}"

@@ -16,16 +16,16 @@ _REFUSED = (19, 24)
 _INITIATOR = "InitiatorName="
 
 
-def check_session(wanted: SessionSpec) -> None:
+def check_session(spec: SessionSpec) -> None:
     """UserError unless such a session can exist at all."""
-    check_iscsi_name(wanted.target)
-    check_portal(wanted.address, wanted.port)
-    check_chap(wanted.chap)
-    if not wanted.unit_serial:
-        raise UserError(f"the disk of {wanted.target} needs a serial to be known by")
-    if wanted.size_bytes <= 0 or wanted.size_bytes % _SECTOR_BYTES:
+    check_iscsi_name(spec.target)
+    check_portal(spec.address, spec.port)
+    check_chap(spec.chap)
+    if not spec.unit_serial:
+        raise UserError(f"the disk of {spec.target} needs a serial to be known by")
+    if spec.size_bytes <= 0 or spec.size_bytes % _SECTOR_BYTES:
         raise UserError(
-            f"{wanted.size_bytes} bytes is no size of a disk, which is a multiple of {_SECTOR_BYTES}"
+            f"{spec.size_bytes} bytes is no size of a disk, which is a multiple of {_SECTOR_BYTES}"
         )
 
 
@@ -34,32 +34,32 @@ def device_path_of(target: str, address: str, port: int) -> str:
     return f"/dev/disk/by-path/ip-{address}:{port}-iscsi-{target}-lun-0"
 
 
-def refuse_several(target: str, count: int) -> None:
+def check_one_session(target: str, count: int) -> None:
     """IncoherentError when a target has more than one session, for it could not be said which is meant."""
     if count > 1:
         raise IncoherentError(f"this host has {count} sessions of {target}: log out all but one")
 
 
-def refuse_other_portal(wanted: SessionSpec, found: SessionFact) -> None:
+def check_portal_matches(spec: SessionSpec, found: SessionFact) -> None:
     """IncoherentError when this host is logged in to the target of that name at another place."""
-    if (found.address, found.port) != (wanted.address, wanted.port):
+    if (found.address, found.port) != (spec.address, spec.port):
         raise IncoherentError(
-            f"this host is logged in to {wanted.target} at {found.address}:{found.port}, "
-            f"not {wanted.address}:{wanted.port}"
+            f"this host is logged in to {spec.target} at {found.address}:{found.port}, "
+            f"not {spec.address}:{spec.port}"
         )
 
 
-def check_disk(wanted: SessionSpec, found: SessionFact) -> None:
+def check_disk(spec: SessionSpec, found: SessionFact) -> None:
     """IncoherentError unless the attached disk is the wanted one."""
     differences = []
-    if found.unit_serial != wanted.unit_serial:
-        differences.append(f"has serial {found.unit_serial or 'none'}, not {wanted.unit_serial}")
-    if found.size_bytes != wanted.size_bytes:
-        differences.append(f"has {found.size_bytes} bytes, not {wanted.size_bytes}")
-    if found.is_read_only != wanted.read_only:
+    if found.unit_serial != spec.unit_serial:
+        differences.append(f"has serial {found.unit_serial or 'none'}, not {spec.unit_serial}")
+    if found.size_bytes != spec.size_bytes:
+        differences.append(f"has {found.size_bytes} bytes, not {spec.size_bytes}")
+    if found.is_read_only != spec.read_only:
         differences.append("is read-only" if found.is_read_only else "can be written, which it must not be")
     if differences:
-        raise IncoherentError(f"the disk of {wanted.target} {' and '.join(differences)}; it is not used")
+        raise IncoherentError(f"the disk of {spec.target} {' and '.join(differences)}; it is not used")
 
 
 def in_use(target: str, users: Sequence[str]) -> StateError:
@@ -67,16 +67,16 @@ def in_use(target: str, users: Sequence[str]) -> StateError:
     return StateError(f"the disk of {target} is in use by {', '.join(users)}: end that first")
 
 
-def no_disk(wanted: SessionSpec) -> HostError:
+def no_disk(spec: SessionSpec) -> HostError:
     """The error for a target that shows no disk."""
     return HostError(
-        f"{wanted.target} at {wanted.address}:{wanted.port} shows no disk to this host: has the NAS gone away?"
+        f"{spec.target} at {spec.address}:{spec.port} shows no disk to this host: has the NAS gone away?"
     )
 
 
-def login_error(wanted: SessionSpec, exit_status: int, words: str) -> RocksError:
+def login_error(spec: SessionSpec, exit_status: int, words: str) -> RocksError:
     """What a failed `iscsiadm --login` means, by its exit status (iscsi_err.h of open-iscsi)."""
-    place = f"{wanted.target} at {wanted.address}:{wanted.port}"
+    place = f"{spec.target} at {spec.address}:{spec.port}"
     if exit_status in _REFUSED:
         return StateError(
             f"the NAS does not let this host in to {place}: export it to this host first ({words})"

@@ -25,11 +25,11 @@ from rocks.devices.iscsi_initiator.login import (
 )
 from rocks.devices.iscsi_initiator.rules import (
     check_disk,
+    check_portal_matches,
     check_session,
     in_use,
     no_disk,
     parse_initiator,
-    refuse_other_portal,
 )
 from rocks.devices.iscsi_initiator.users import find_users
 from rocks.devices.iscsi_target.names import check_iscsi_name
@@ -56,19 +56,19 @@ class Sessions:
         """As `SessionDriver.read_sessions`."""
         return tuple(session.fact for session in read_kernel_sessions())
 
-    def ensure_session(self, wanted: SessionSpec) -> SessionFact:
+    def ensure_session(self, spec: SessionSpec) -> SessionFact:
         """As `SessionDriver.ensure_session`."""
-        check_session(wanted)
-        existing = find_session(wanted.target)
+        check_session(spec)
+        existing = find_session(spec.target)
         if existing is not None:
-            refuse_other_portal(wanted, existing.fact)
-        have_record(wanted)
+            check_portal_matches(spec, existing.fact)
+        have_record(spec)
         if existing is None:
-            log_in(wanted)
+            log_in(spec)
         try:
-            return _attach(wanted)
+            return _attach(spec)
         except IncoherentError:
-            self._drop(wanted.target)
+            self._drop(spec.target)
             raise
 
     def ensure_session_gone(self, target: str) -> Change:
@@ -91,9 +91,9 @@ class Sessions:
             pass  # somebody uses it: the error that is on its way says what is wrong with it
 
 
-def _attach(wanted: SessionSpec) -> SessionFact:
+def _attach(spec: SessionSpec) -> SessionFact:
     """Have the disk there under its lasting name, and be sure that it is the right one."""
-    session = _wait_for_right_disk(wanted)
+    session = _wait_for_right_disk(spec)
     wait_for_ever(session)
     deadline = Deadline(_SHORT_SECONDS)
     while not _leads_to(session.fact):
@@ -105,16 +105,16 @@ def _attach(wanted: SessionSpec) -> SessionFact:
     return session.fact
 
 
-def _wait_for_right_disk(wanted: SessionSpec) -> KernelSession:
+def _wait_for_right_disk(spec: SessionSpec) -> KernelSession:
     """IncoherentError when it is another still after a moment.
 
     While the kernel looks at a disk, as at every new one, it shows it as writable until it has asked.
     """
     deadline = Deadline(_SETTLE_SECONDS)
     while True:
-        session = _wait_for_disk(wanted)
+        session = _wait_for_disk(spec)
         try:
-            check_disk(wanted, session.fact)
+            check_disk(spec, session.fact)
             return session
         except IncoherentError:
             if deadline.passed():
@@ -122,18 +122,18 @@ def _wait_for_right_disk(wanted: SessionSpec) -> KernelSession:
         wait_seconds(_POLL_SECONDS)
 
 
-def _wait_for_disk(wanted: SessionSpec) -> KernelSession:
+def _wait_for_disk(spec: SessionSpec) -> KernelSession:
     deadline = Deadline(_SHORT_SECONDS)
     has_looked = False
     while True:
-        session = find_session(wanted.target)
+        session = find_session(spec.target)
         if session is not None and session.disk_folder is not None:
             return session
         if session is not None and session.fact.state == LOGGED_IN and not has_looked:
             look_for_disk(session, _SHORT_SECONDS)
             has_looked = True
         elif deadline.passed():
-            raise no_disk(wanted)
+            raise no_disk(spec)
         else:
             wait_seconds(_POLL_SECONDS)
 

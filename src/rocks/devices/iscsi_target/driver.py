@@ -46,7 +46,7 @@ class ExportFact(NamedTuple):
 class TargetDriver(Protocol):
     """What both can do. Each works on targets with the prefix it was made for, and on nothing else."""
 
-    def ensure_export(self, wanted: ExportSpec) -> Change:
+    def ensure_export(self, spec: ExportSpec) -> Change:
         """Have exactly this export; what is half made is completed, and the target answers logins last of all.
 
         An unused entry of the access list, portal or LUN too many is taken away, with a note. IncoherentError when

@@ -6,21 +6,28 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.iscsi_target.chap import ChapSecrets
-from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
-from rocks.devices.iscsi_target.names import backstore_of, is_own_backstore
-from rocks.devices.iscsi_target.rules import (
-    attributes_of,
-    check_export,
-    check_target,
-    foreign_address,
-    missing_device,
-    missing_parts,
-    refuse_other,
-    refuse_shared_store,
-    strangers,
-    wanted_acl,
+from rocks.devices.iscsi_target.configuration import (
+    Backstore,
+    Lun,
+    Portal,
+    TargetConfig,
+    backstore_of_lun_0,
+    describe,
 )
-from rocks.devices.iscsi_target.tree import Portal, Store, Tree, Unit, describe, store_of_unit_0
+from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
+from rocks.devices.iscsi_target.names import backstore_name, is_own_backstore
+from rocks.devices.iscsi_target.rules import (
+    address_not_local,
+    attributes_of,
+    check_backstore_unshared,
+    check_export,
+    check_no_conflict,
+    check_target,
+    device_missing,
+    expected_acl,
+    missing_parts,
+    removal_notes,
+)
 
 
 class Disk(NamedTuple):
@@ -36,59 +43,59 @@ class FakeTargets:
 
     def __init__(self, prefix: str, addresses: Tuple[str, ...] = ("127.0.0.1",)) -> None:
         self.devices: Dict[str, int] = {}
-        self.trees: Dict[str, Tree] = {}
-        self.stores: Dict[str, Store] = {}
+        self.configs: Dict[str, TargetConfig] = {}
+        self.backstores: Dict[str, Backstore] = {}
         self.addresses = addresses
         self.is_reachable = True
         self._prefix = prefix
 
-    def ensure_export(self, wanted: ExportSpec) -> Change:
+    def ensure_export(self, spec: ExportSpec) -> Change:
         """As `TargetDriver.ensure_export`."""
-        check_export(wanted, self._prefix)
-        tree, stores = self.trees.get(wanted.target), self._read_stores()
-        refuse_other(wanted, tree, stores)
-        if not missing_parts(wanted, tree, stores):
+        check_export(spec, self._prefix)
+        config, backstores = self.configs.get(spec.target), self._read_backstores()
+        check_no_conflict(spec, config, backstores)
+        if not missing_parts(spec, config, backstores):
             return UNCHANGED
-        if wanted.device_path not in self.devices:
-            raise missing_device(wanted)
-        if wanted.portal_address not in self.addresses:
-            raise foreign_address(wanted)
-        name = backstore_of(wanted.target)
-        self.stores[name] = Store(name, wanted.device_path, wanted.read_only, wanted.unit_serial, True, ())
-        self.trees[wanted.target] = Tree(
-            target=wanted.target,
+        if spec.device_path not in self.devices:
+            raise device_missing(spec)
+        if spec.portal_address not in self.addresses:
+            raise address_not_local(spec)
+        name = backstore_name(spec.target)
+        self.backstores[name] = Backstore(name, spec.device_path, spec.read_only, spec.unit_serial, True, ())
+        self.configs[spec.target] = TargetConfig(
+            target=spec.target,
             groups=(1,),
             is_enabled=True,
-            attributes=tuple(attributes_of(wanted).items()),
-            units=(Unit(0, name),),
-            acls=(wanted_acl(wanted),),
-            portals=(Portal(wanted.portal_address, wanted.portal_port),),
+            attributes=tuple(attributes_of(spec).items()),
+            luns=(Lun(0, name),),
+            acls=(expected_acl(spec),),
+            portals=(Portal(spec.portal_address, spec.portal_port),),
         )
-        return Change(True, strangers(wanted, tree))
+        return Change(True, removal_notes(spec, config))
 
     def ensure_export_gone(self, target: str) -> Change:
         """As `TargetDriver.ensure_export_gone`."""
         check_target(target, self._prefix)
-        store = refuse_shared_store(target, self._read_stores())
-        if target not in self.trees and store is None:
+        backstore = check_backstore_unshared(target, self._read_backstores())
+        if target not in self.configs and backstore is None:
             return UNCHANGED
-        self.trees.pop(target, None)
-        self.stores.pop(backstore_of(target), None)
+        self.configs.pop(target, None)
+        self.backstores.pop(backstore_name(target), None)
         return CHANGED
 
     def read_exports(self) -> Tuple[ExportFact, ...]:
         """As `TargetDriver.read_exports`."""
-        stores = self._read_stores()
-        ours = [self.trees[name] for name in sorted(self.trees) if name.startswith(self._prefix)]
-        return tuple(describe(tree, store_of_unit_0(tree, stores)) for tree in ours)
+        backstores = self._read_backstores()
+        ours = [self.configs[name] for name in sorted(self.configs) if name.startswith(self._prefix)]
+        return tuple(describe(config, backstore_of_lun_0(config, backstores)) for config in ours)
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""
-        trees = {backstore_of(target) for target in self.trees}
+        configs = {backstore_name(target) for target in self.configs}
         return tuple(
-            self._prefix + store.name[len(backstore_of("")) :]
-            for store in self._read_stores()
-            if is_own_backstore(store.name) and store.name not in trees and not store.targets
+            self._prefix + backstore.name[len(backstore_name("")) :]
+            for backstore in self._read_backstores()
+            if is_own_backstore(backstore.name) and backstore.name not in configs and not backstore.targets
         )
 
     def log_in(
@@ -100,36 +107,38 @@ class FakeTargets:
         """
         if not self.is_reachable or portal.address not in self.addresses:
             raise TimeoutError
-        tree = self.trees.get(target)
-        if tree is None or not tree.is_enabled or portal not in tree.portals:
+        config = self.configs.get(target)
+        if config is None or not config.is_enabled or portal not in config.portals:
             raise TimeoutError
-        if not any((acl.initiator, acl.chap) == (initiator, chap) for acl in tree.acls):
+        if not any((acl.initiator, acl.chap) == (initiator, chap) for acl in config.acls):
             raise PermissionError
         self.note_session(target, initiator, True)
-        return self._disk(tree, initiator)
+        return self._disk(config, initiator)
 
     def note_session(self, target: str, initiator: str, has_session: bool) -> None:
         """An initiator is there, or has gone."""
-        tree = self.trees.get(target)
-        if tree is not None:
+        config = self.configs.get(target)
+        if config is not None:
             acls = tuple(
                 acl._replace(has_session=has_session) if acl.initiator == initiator else acl
-                for acl in tree.acls
+                for acl in config.acls
             )
-            self.trees[target] = tree._replace(acls=acls)
+            self.configs[target] = config._replace(acls=acls)
 
-    def _disk(self, tree: Tree, initiator: str) -> Optional[Disk]:
-        store = store_of_unit_0(tree, self._read_stores())
-        reach = [mapped for acl in tree.acls if acl.initiator == initiator for mapped in acl.mapped]
-        if store is None or not reach:
+    def _disk(self, config: TargetConfig, initiator: str) -> Optional[Disk]:
+        backstore = backstore_of_lun_0(config, self._read_backstores())
+        reach = [mapped for acl in config.acls if acl.initiator == initiator for mapped in acl.mapped]
+        if backstore is None or not reach:
             return None
-        is_read_only = store.read_only or reach[0].write_protect
-        return Disk(store.unit_serial, self.devices[store.device_path], is_read_only)
+        is_read_only = backstore.read_only or reach[0].write_protect
+        return Disk(backstore.unit_serial, self.devices[backstore.device_path], is_read_only)
 
-    def _read_stores(self) -> Tuple[Store, ...]:
+    def _read_backstores(self) -> Tuple[Backstore, ...]:
         users: Dict[str, Tuple[str, ...]] = {}
-        for target in sorted(self.trees):
-            for unit in self.trees[target].units:
-                if unit.store is not None:
-                    users[unit.store] = (*users.get(unit.store, ()), target)
-        return tuple(self.stores[name]._replace(targets=users.get(name, ())) for name in sorted(self.stores))
+        for target in sorted(self.configs):
+            for lun in self.configs[target].luns:
+                if lun.backstore is not None:
+                    users[lun.backstore] = (*users.get(lun.backstore, ()), target)
+        return tuple(
+            self.backstores[name]._replace(targets=users.get(name, ())) for name in sorted(self.backstores)
+        )

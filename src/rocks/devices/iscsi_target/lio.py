@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Iterator, Optional
 
 from rocks.clock import Deadline, wait_seconds
+from rocks.devices.iscsi_target.configuration import Backstore, TargetConfig
 from rocks.devices.iscsi_target.driver import ExportSpec
-from rocks.devices.iscsi_target.listing import read_tree
-from rocks.devices.iscsi_target.names import backstore_of
+from rocks.devices.iscsi_target.listing import read_config
+from rocks.devices.iscsi_target.names import backstore_name
 from rocks.devices.iscsi_target.rules import attributes_of
-from rocks.devices.iscsi_target.tree import Store, Tree
 from rocks.errors import StateError, ToolError
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -43,63 +43,65 @@ def lio(what: str) -> Iterator[Any]:
             raise ToolError(f"LIO on this NAS did not {what}: {error}") from None
 
 
-def complete(library: Any, wanted: ExportSpec, tree: Optional[Tree], store: Optional[Store]) -> None:
+def complete(
+    library: Any, spec: ExportSpec, config: Optional[TargetConfig], backstore: Optional[Backstore]
+) -> None:
     """Make what is missing, remove what is too much; logins are refused meanwhile and let in at the end."""
-    group = library.TPG(library.Target(library.FabricModule("iscsi"), wanted.target), 1)
+    group = library.TPG(library.Target(library.FabricModule("iscsi"), spec.target), 1)
     group.enable = False
-    backstore = _have_store(library, wanted, store)
-    for name, value in attributes_of(wanted).items():
+    storage_object = _ensure_storage_object(library, spec, backstore)
+    for name, value in attributes_of(spec).items():
         group.set_attribute(name, value)
-    unit = _have_unit(library, group, backstore, tree)
-    _have_acl(library, wanted, group, unit)
-    _have_portal(library, wanted, group)
+    lun = _ensure_lun(library, group, storage_object, config)
+    _ensure_acl(library, spec, group, lun)
+    _ensure_portal(library, spec, group)
     group.enable = True
 
 
-def remove(library: Any, target: str, tree: Optional[Tree], store: Optional[Store]) -> None:
+def remove(library: Any, target: str, config: Optional[TargetConfig], backstore: Optional[Backstore]) -> None:
     """Cut off who is logged in, then remove the access list, LUN, target and backstore, in this order."""
-    if tree is not None:
+    if config is not None:
         existing = library.Target(library.FabricModule("iscsi"), target, "lookup")
         for group in existing.tpgs:
             group.enable = False
         _wait_for_no_session(target)
         existing.delete()
-    if store is not None:
-        library.BlockStorageObject(store.name).delete()
+    if backstore is not None:
+        library.BlockStorageObject(backstore.name).delete()
 
 
-def _have_store(library: Any, wanted: ExportSpec, store: Optional[Store]) -> Any:
-    name = backstore_of(wanted.target)
-    if store is not None and not store.is_enabled:
+def _ensure_storage_object(library: Any, spec: ExportSpec, backstore: Optional[Backstore]) -> Any:
+    name = backstore_name(spec.target)
+    if backstore is not None and not backstore.is_enabled:
         library.BlockStorageObject(name).delete()
-        store = None
-    if store is None:
+        backstore = None
+    if backstore is None:
         return library.BlockStorageObject(
-            name, dev=wanted.device_path, wwn=wanted.unit_serial, readonly=wanted.read_only
+            name, dev=spec.device_path, wwn=spec.unit_serial, readonly=spec.read_only
         )
     existing = library.BlockStorageObject(name)
-    if not store.unit_serial:
-        existing.wwn = wanted.unit_serial
+    if not backstore.unit_serial:
+        existing.wwn = spec.unit_serial
     return existing
 
 
-def _have_unit(library: Any, group: Any, backstore: Any, tree: Optional[Tree]) -> Any:
+def _ensure_lun(library: Any, group: Any, storage_object: Any, config: Optional[TargetConfig]) -> Any:
     found = None
-    units = {unit.number: unit.store for unit in tree.units} if tree is not None else {}
-    for unit in list(group.luns):
-        if unit.lun == 0 and units.get(0) == backstore.name:
-            found = unit
+    luns = {lun.number: lun.backstore for lun in config.luns} if config is not None else {}
+    for lun in list(group.luns):
+        if lun.lun == 0 and luns.get(0) == storage_object.name:
+            found = lun
         else:
-            unit.delete()
-    return found if found is not None else library.LUN(group, 0, backstore)
+            lun.delete()
+    return found if found is not None else library.LUN(group, 0, storage_object)
 
 
-def _have_acl(library: Any, wanted: ExportSpec, group: Any, unit: Any) -> None:
+def _ensure_acl(library: Any, spec: ExportSpec, group: Any, lun: Any) -> None:
     for acl in list(group.node_acls):
-        if acl.node_wwn != wanted.initiator:
+        if acl.node_wwn != spec.initiator:
             acl.delete()
-    acl = library.NodeACL(group, wanted.initiator)
-    chap = wanted.chap
+    acl = library.NodeACL(group, spec.initiator)
+    chap = spec.chap
     secrets = (
         ("", "", "", "")
         if chap is None
@@ -115,20 +117,20 @@ def _have_acl(library: Any, wanted: ExportSpec, group: Any, unit: Any) -> None:
         else:
             mapped.delete()
     if found is None:
-        library.MappedLUN(acl, 0, unit, write_protect=wanted.read_only)
-    elif found.write_protect != wanted.read_only:
-        found.write_protect = wanted.read_only
+        library.MappedLUN(acl, 0, lun, write_protect=spec.read_only)
+    elif found.write_protect != spec.read_only:
+        found.write_protect = spec.read_only
 
 
-def _have_portal(library: Any, wanted: ExportSpec, group: Any) -> None:
+def _ensure_portal(library: Any, spec: ExportSpec, group: Any) -> None:
     for portal in list(group.network_portals):
-        if (portal.ip_address, portal.port) != (wanted.portal_address, wanted.portal_port):
+        if (portal.ip_address, portal.port) != (spec.portal_address, spec.portal_port):
             portal.delete()
     try:
-        library.NetworkPortal(group, wanted.portal_address, wanted.portal_port)
+        library.NetworkPortal(group, spec.portal_address, spec.portal_port)
     except library.RTSLibError:
         raise StateError(
-            f"LIO cannot listen on {wanted.portal_address}:{wanted.portal_port} for {wanted.target}: "
+            f"LIO cannot listen on {spec.portal_address}:{spec.portal_port} for {spec.target}: "
             "does another program have the port?"
         ) from None
 
@@ -140,8 +142,8 @@ def _is_linked(mapped: Any) -> bool:
 def _wait_for_no_session(target: str) -> None:
     deadline = Deadline(_CUT_SECONDS)
     while True:
-        tree = read_tree(target)
-        sessions = [acl.initiator for acl in tree.acls if acl.has_session] if tree is not None else []
+        config = read_config(target)
+        sessions = [acl.initiator for acl in config.acls if acl.has_session] if config is not None else []
         if not sessions:
             return
         if deadline.passed():

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from rocks.devices.iscsi_target.chap import ChapSecrets
-from rocks.devices.iscsi_target.tree import Acl, Mapped, Portal, Store, Tree, Unit
+from rocks.devices.iscsi_target.configuration import Acl, Backstore, Lun, MappedLun, Portal, TargetConfig
 from rocks.errors import ToolError
 
 CONFIGURATION = Path("/sys/kernel/config/target")
-_MOST_LISTINGS = 5
+_MAX_LISTINGS = 5
 _GROUP = "tpgt_1"
 _BLOCK = "iblock_"
 _READ_ONLY = re.compile(r"\breadonly: 1\b")
@@ -29,11 +29,11 @@ _ATTRIBUTES = (
 )
 
 
-def read_stores(root: Path = CONFIGURATION) -> Tuple[Store, ...]:
+def read_backstores(root: Path = CONFIGURATION) -> Tuple[Backstore, ...]:
     """All block devices that LIO holds, whoever exported them."""
-    users = _users_of_stores(root)
+    users = _users_of_backstores(root)
     return tuple(
-        Store(
+        Backstore(
             name=folder.name,
             device_path=_read(folder / "udev_path"),
             read_only=bool(_READ_ONLY.search(_read(folder / "info"))),
@@ -45,31 +45,31 @@ def read_stores(root: Path = CONFIGURATION) -> Tuple[Store, ...]:
     )
 
 
-def read_trees(prefix: str, root: Path = CONFIGURATION) -> Tuple[Tree, ...]:
+def read_configs(prefix: str, root: Path = CONFIGURATION) -> Tuple[TargetConfig, ...]:
     """The iSCSI targets whose names begin so, in order."""
     return tuple(
-        tree
+        config
         for folder in _folders(root / "iscsi", "iqn.*")
         if folder.name.startswith(prefix)
-        for tree in [_read_tree(folder)]
+        for config in [_read_config(folder)]
         if folder.is_dir()
     )
 
 
-def read_tree(target: str, root: Path = CONFIGURATION) -> Optional[Tree]:
+def read_config(target: str, root: Path = CONFIGURATION) -> Optional[TargetConfig]:
     """One iSCSI target, None when there is none."""
     folder = root / "iscsi" / target
-    return _read_tree(folder) if folder.is_dir() else None
+    return _read_config(folder) if folder.is_dir() else None
 
 
-def _read_tree(folder: Path) -> Tree:
+def _read_config(folder: Path) -> TargetConfig:
     group = folder / _GROUP
-    return Tree(
+    return TargetConfig(
         target=folder.name,
         groups=tuple(_number(path) for path in _folders(folder, "tpgt_*")),
         is_enabled=_read(group / "enable") == "1",
         attributes=tuple((name, _read(group / "attrib" / name)) for name in _ATTRIBUTES),
-        units=tuple(Unit(_number(path), _store_of(path)) for path in _folders(group / "lun", "lun_*")),
+        luns=tuple(Lun(_number(path), _backstore_of(path)) for path in _folders(group / "lun", "lun_*")),
         acls=tuple(_read_acl(path) for path in _folders(group / "acls", "iqn.*")),
         portals=tuple(_portal(path.name) for path in _folders(group / "np", "*:*")),
     )
@@ -79,15 +79,15 @@ def _read_acl(folder: Path) -> Acl:
     return Acl(
         initiator=folder.name,
         chap=parse_chap({path.name: _read(path) for path in (folder / "auth").glob("*")}),
-        mapped=tuple(_read_mapped(path) for path in _folders(folder, "lun_*")),
+        mapped=tuple(_read_mapped_lun(path) for path in _folders(folder, "lun_*")),
         has_session=parse_session(_read(folder / "info")),
     )
 
 
-def _read_mapped(folder: Path) -> Mapped:
+def _read_mapped_lun(folder: Path) -> MappedLun:
     links = _links(folder)
-    unit = _number(links[0]) if links else None
-    return Mapped(_number(folder), unit, _read(folder / "write_protect") == "1")
+    lun = _number(links[0]) if links else None
+    return MappedLun(_number(folder), lun, _read(folder / "write_protect") == "1")
 
 
 def parse_chap(values: Dict[str, str]) -> Optional[ChapSecrets]:
@@ -102,22 +102,22 @@ def parse_session(information: str) -> bool:
     return bool(information) and not information.startswith("No active")
 
 
-def _users_of_stores(root: Path) -> Dict[str, Set[str]]:
+def _users_of_backstores(root: Path) -> Dict[str, Set[str]]:
     """Name of a block backstore → targets of any fabric that have a LUN on it."""
     users: Dict[str, Set[str]] = {}
-    for unit in _folders(root, "*/*/tpgt_*/lun/lun_*"):
-        name = _store_of(unit)
+    for lun in _folders(root, "*/*/tpgt_*/lun/lun_*"):
+        name = _backstore_of(lun)
         if name is not None:
-            users.setdefault(name, set()).add(unit.parents[2].name)
+            users.setdefault(name, set()).add(lun.parents[2].name)
     return users
 
 
-def _store_of(unit: Path) -> Optional[str]:
+def _backstore_of(lun: Path) -> Optional[str]:
     """The backstore of a LUN: its name when it is a block device, kind and name otherwise."""
-    for store in _links(unit):
-        if store.parent.parent.name == "core":
-            is_block = store.parent.name.startswith(_BLOCK)
-            return store.name if is_block else f"{store.parent.name}/{store.name}"
+    for backstore in _links(lun):
+        if backstore.parent.parent.name == "core":
+            is_block = backstore.parent.name.startswith(_BLOCK)
+            return backstore.name if is_block else f"{backstore.parent.name}/{backstore.name}"
     return None
 
 
@@ -129,7 +129,7 @@ def _links(folder: Path) -> List[Path]:
 
 
 def _folders(folder: Path, pattern: str) -> Iterable[Path]:
-    for _ in range(_MOST_LISTINGS):
+    for _ in range(_MAX_LISTINGS):
         with suppress(FileNotFoundError):  # another export went away while this was listed: look again
             return sorted(path for path in folder.glob(pattern) if path.is_dir())
     raise ToolError(f"LIO's objects below {folder} came and went while they were listed; try again")

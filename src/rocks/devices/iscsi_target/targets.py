@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.iscsi_target.configuration import backstore_of_lun_0, describe
 from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
 from rocks.devices.iscsi_target.lio import complete, lio, remove
-from rocks.devices.iscsi_target.listing import read_stores, read_tree, read_trees
-from rocks.devices.iscsi_target.names import backstore_of, is_own_backstore
+from rocks.devices.iscsi_target.listing import read_backstores, read_config, read_configs
+from rocks.devices.iscsi_target.names import backstore_name, is_own_backstore
 from rocks.devices.iscsi_target.rules import (
+    address_not_local,
+    check_backstore_unshared,
     check_export,
+    check_no_conflict,
     check_target,
-    foreign_address,
-    missing_device,
+    device_missing,
+    find_backstore,
     missing_parts,
-    refuse_other,
-    refuse_shared_store,
-    strangers,
+    removal_notes,
 )
-from rocks.devices.iscsi_target.tree import describe, store_of_unit_0
 
 
 class Targets:
@@ -36,59 +37,60 @@ class Targets:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
 
-    def ensure_export(self, wanted: ExportSpec) -> Change:
+    def ensure_export(self, spec: ExportSpec) -> Change:
         """As `TargetDriver.ensure_export`."""
-        check_export(wanted, self._prefix)
-        with lio(f"export {wanted.device_path} as {wanted.target}") as library:
-            tree, stores = read_tree(wanted.target), read_stores()
-            refuse_other(wanted, tree, stores)
-            if not missing_parts(wanted, tree, stores):
+        check_export(spec, self._prefix)
+        with lio(f"export {spec.device_path} as {spec.target}") as library:
+            config, backstores = read_config(spec.target), read_backstores()
+            check_no_conflict(spec, config, backstores)
+            if not missing_parts(spec, config, backstores):
                 return UNCHANGED
-            _require_device(wanted)
-            _require_address(wanted)
-            store = next((store for store in stores if store.name == backstore_of(wanted.target)), None)
-            complete(library, wanted, tree, store)
-            return Change(True, strangers(wanted, tree))
+            _require_device(spec)
+            _require_address(spec)
+            complete(library, spec, config, find_backstore(spec.target, backstores))
+            return Change(True, removal_notes(spec, config))
 
     def ensure_export_gone(self, target: str) -> Change:
         """As `TargetDriver.ensure_export_gone`."""
         check_target(target, self._prefix)
         with lio(f"remove {target}") as library:
-            tree = read_tree(target)
-            store = refuse_shared_store(target, read_stores())
-            if tree is None and store is None:
+            config = read_config(target)
+            backstore = check_backstore_unshared(target, read_backstores())
+            if config is None and backstore is None:
                 return UNCHANGED
-            remove(library, target, tree, store)
+            remove(library, target, config, backstore)
             return CHANGED
 
     def read_exports(self) -> Tuple[ExportFact, ...]:
         """As `TargetDriver.read_exports`."""
-        stores = read_stores()
-        return tuple(describe(tree, store_of_unit_0(tree, stores)) for tree in read_trees(self._prefix))
+        backstores = read_backstores()
+        return tuple(
+            describe(config, backstore_of_lun_0(config, backstores)) for config in read_configs(self._prefix)
+        )
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""
-        trees = {backstore_of(tree.target) for tree in read_trees(self._prefix)}
+        configs = {backstore_name(config.target) for config in read_configs(self._prefix)}
         return tuple(
-            self._prefix + store.name[len(backstore_of("")) :]
-            for store in read_stores()
-            if is_own_backstore(store.name) and store.name not in trees and not store.targets
+            self._prefix + backstore.name[len(backstore_name("")) :]
+            for backstore in read_backstores()
+            if is_own_backstore(backstore.name) and backstore.name not in configs and not backstore.targets
         )
 
 
-def _require_device(wanted: ExportSpec) -> None:
+def _require_device(spec: ExportSpec) -> None:
     try:
-        mode = Path(wanted.device_path).stat().st_mode
+        mode = Path(spec.device_path).stat().st_mode
     except OSError:
-        raise missing_device(wanted) from None
+        raise device_missing(spec) from None
     if not stat.S_ISBLK(mode):
-        raise missing_device(wanted)
+        raise device_missing(spec)
 
 
-def _require_address(wanted: ExportSpec) -> None:
+def _require_address(spec: ExportSpec) -> None:
     """LIO itself would listen on an address that this machine does not have, and nobody would come."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
-            asked.bind((wanted.portal_address, 0))
+            asked.bind((spec.portal_address, 0))
         except OSError:
-            raise foreign_address(wanted) from None
+            raise address_not_local(spec) from None

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Union
 
 from rocks.devices.libvirt.probe_guest import EXIT_PORT, EXIT_STATUS, boot_sector
-from rocks.devices.state_folder import ensure_folder, locked, read_json, write_whole
+from rocks.devices.state_folder import ensure_folder, locked, read_json
 from rocks.errors import HostError, ToolError
+from rocks.files import write_file
 from rocks.process import Finished, run
 from rocks.wire.facts import Accelerator, ProbeFact
 
@@ -67,7 +68,7 @@ def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
             return known
         verdict = _boot_probe_guest(host_emulator())
         memory = {"key": _key(), "accelerator": verdict.accelerator, "reason": verdict.reason}
-        write_whole(state_folder / _FILE, json.dumps(memory, indent=1) + "\n")
+        write_file(state_folder / _FILE, json.dumps(memory, indent=1) + "\n")
     return ProbeFact(verdict.accelerator, verdict.reason, os.uname().release, False)
 
 

@@ -11,7 +11,7 @@ from rocks.wire.facts import DomainFact
 ACTIVE = ("running", "blocked", "paused", "shutdown", "crashed")
 """States in which a domain has a QEMU process."""
 
-AWAKE = ("running", "blocked")
+GUEST_RUNS = ("running", "blocked")
 """States in which its guest runs."""
 
 
@@ -21,17 +21,17 @@ def is_active(domains: DomainDriver, name: str) -> bool:
     return found is not None and found.state in ACTIVE
 
 
-def awake(domains: DomainDriver, name: str, token: Optional[int]) -> DomainFact:
+def require_running(domains: DomainDriver, name: str, token: Optional[int]) -> DomainFact:
     """The fact of a domain whose guest runs. StateError for any other, and for a lease newer than `token`."""
     found = domains.find(name)
-    if found is None or found.state not in AWAKE:
+    if found is None or found.state not in GUEST_RUNS:
         state = "absent" if found is None else found.state
         raise StateError(f"{name} does not run on this host: it is {state}")
-    refuse_newer_lease(found, token)
+    check_no_newer_lease(found, token)
     return found
 
 
-def refuse_newer_lease(found: DomainFact, token: Optional[int]) -> None:
+def check_no_newer_lease(found: DomainFact, token: Optional[int]) -> None:
     """StateError when the domain runs under a lease newer than `token`; None stands for whichever there is."""
     if token is not None and found.token is not None and found.token > token:
         raise StateError(

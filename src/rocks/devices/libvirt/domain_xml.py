@@ -11,15 +11,15 @@ from rocks.devices.libvirt.interface_xml import (
     LEASE_NAMESPACE,
     NO_ADDRESS,
     GuestInterface,
-    SenderWords,
+    SenderLimits,
     address_of,
     interfaces_of,
     mac_of,
     pci_address,
     put_address,
+    requires_filter,
     senders_of,
     vf_interfaces,
-    wants_filter,
 )
 from rocks.errors import IncoherentError, UserError
 from rocks.units import KIB_PER_MB
@@ -64,7 +64,7 @@ class DomainDocument(NamedTuple):
         return int(self.root.findtext("vcpu", "1"))
 
     @property
-    def wants_kvm(self) -> bool:
+    def requires_kvm(self) -> bool:
         """Whether the domain is to run under KVM."""
         return self.root.get("type") == "kvm"
 
@@ -88,10 +88,10 @@ class DomainDocument(NamedTuple):
     @property
     def is_filtered(self) -> bool:
         """Whether the host is to filter what the guest sends, and there is a device to filter it on."""
-        return wants_filter(self.root) and bool(self.interfaces)
+        return requires_filter(self.root) and bool(self.interfaces)
 
     @property
-    def senders(self) -> Dict[str, SenderWords]:
+    def senders(self) -> Dict[str, SenderLimits]:
         """As `interface_xml.senders_of`."""
         return senders_of(self.root)
 
@@ -149,25 +149,25 @@ def vf_addresses(document: DomainDocument) -> Dict[str, str]:
     return {mac_of(interface): address_of(interface) for interface in vf_interfaces(document.root)}
 
 
-def with_functions(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
+def with_vf_addresses(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
     """The document with the PCI addresses (0000:01:10.0) of its virtual functions, by MAC address in lower case.
 
     Interfaces that a site's own XML gives with an address stay. IncoherentError when those without one, and those
     that there are addresses for, are not the same.
     """
     found = vf_addresses(document)
-    wanted = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
-    if wanted != set(addresses):
+    missing = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
+    if missing != set(addresses):
         raise IncoherentError(
-            f"the XML of {document.name} has virtual functions for {_listed(wanted)}, the request for "
+            f"the XML of {document.name} has virtual functions for {_listed(missing)}, the request for "
             f"{_listed(addresses)}; look at the plugins and filters that change its interfaces (rocks report host vm "
             "config)"
         )
-    if not wanted:
+    if not missing:
         return document
     root = _copy(document)
     interfaces = {mac_of(interface): interface for interface in vf_interfaces(root)}
-    for mac in wanted:
+    for mac in missing:
         put_address(interfaces[mac], addresses[mac])
     return _written(root)
 

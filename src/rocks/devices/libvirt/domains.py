@@ -107,10 +107,10 @@ class Domains:
         with _refusal("define the domain"):
             self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
-    def set_autostart(self, name: str, wanted: bool) -> None:
+    def set_autostart(self, name: str, autostart: bool) -> None:
         """As `DomainDriver.set_autostart`."""
         with _refusal(f"set the autostart of {name}"):
-            self._existing(name).setAutostart(wanted)
+            self._existing(name).setAutostart(autostart)
 
     def document(self, name: str) -> DomainDocument:
         """As `DomainDriver.document`."""

@@ -27,7 +27,7 @@ class DomainDriver(Protocol):
     def define(self, xml: str) -> None:
         """Make a domain known, stopped; one of the same name and UUID is replaced."""
 
-    def set_autostart(self, name: str, wanted: bool) -> None:
+    def set_autostart(self, name: str, autostart: bool) -> None:
         """Whether the domain is started when the host boots."""
 
     def document(self, name: str) -> DomainDocument:

@@ -81,10 +81,10 @@ class FakeDomains:
             new = _Domain(document, number) if old is None else replace(old, document=document)
             self._domains[document.name] = new
 
-    def set_autostart(self, name: str, wanted: bool) -> None:
+    def set_autostart(self, name: str, autostart: bool) -> None:
         """As `DomainDriver.set_autostart`."""
         with self._step("set_autostart"):
-            self._change(self._existing(name), autostart=wanted)
+            self._change(self._existing(name), autostart=autostart)
 
     def document(self, name: str) -> DomainDocument:
         """As `DomainDriver.document`."""

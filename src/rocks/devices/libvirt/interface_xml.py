@@ -29,7 +29,7 @@ class GuestInterface(NamedTuple):
     device: Optional[str]
 
 
-class SenderWords(NamedTuple):
+class SenderLimits(NamedTuple):
     """What an interface may send, as the frontend wrote it; `is_shared`: on a network that others use too."""
 
     is_shared: bool = False
@@ -48,13 +48,13 @@ def vf_interfaces(domain: Element) -> List[Element]:
     return domain.findall("devices/interface[@type='hostdev']")
 
 
-def wants_filter(domain: Element) -> bool:
+def requires_filter(domain: Element) -> bool:
     """Whether the host is to filter what the guest sends; a document that says nothing wants it."""
     network = domain.find(f"metadata/{LEASE}/{_NETWORK}")
     return network is None or network.get("filter") != "off"
 
 
-def senders_of(domain: Element) -> Dict[str, SenderWords]:
+def senders_of(domain: Element) -> Dict[str, SenderLimits]:
     """MAC address in lower case → what may be sent under it."""
     found = domain.iterfind(f"metadata/{LEASE}/{_NETWORK}/{_SENDER}")
     return {element.get("mac", "").lower(): _sender(element) for element in found}
@@ -99,8 +99,8 @@ def _interface(element: Element) -> GuestInterface:
     )
 
 
-def _sender(element: Element) -> SenderWords:
-    return SenderWords(
+def _sender(element: Element) -> SenderLimits:
+    return SenderLimits(
         is_shared=element.get("side") != "own",
         ipv4=tuple(element.get("ipv4", "").split()),
         ipv6=tuple(element.get("ipv6", "").split()),

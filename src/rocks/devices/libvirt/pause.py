@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.libvirt.checks import awake, refuse_newer_lease
+from rocks.devices.libvirt.checks import check_no_newer_lease, require_running
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
@@ -15,9 +15,9 @@ def ensure_paused(domains: DomainDriver, request: PauseDomain) -> Change:
     """Halt a guest where it stands. StateError when it does not run."""
     found = domains.find(request.name)
     if found is not None and found.state == "paused":
-        refuse_newer_lease(found, request.token)
+        check_no_newer_lease(found, request.token)
         return UNCHANGED
-    awake(domains, request.name, request.token)
+    require_running(domains, request.name, request.token)
     domains.suspend(request.name)
     return CHANGED
 
@@ -28,17 +28,17 @@ def ensure_resumed(
     """Let a paused guest go on, `secure` before. StateError when it is neither paused nor running."""
     found = domains.find(request.name)
     if found is not None and found.state == "paused":
-        refuse_newer_lease(found, request.token)
+        check_no_newer_lease(found, request.token)
         secure(domains.document(request.name))
         domains.resume(request.name)
         return CHANGED
-    awake(domains, request.name, request.token)
+    require_running(domains, request.name, request.token)
     return UNCHANGED
 
 
 def restart(domains: DomainDriver, request: StopDomain) -> Change:
     """Reset a running domain, or ask its guest to reboot. StateError when it does not run."""
-    found = awake(domains, request.name, request.token)
+    found = require_running(domains, request.name, request.token)
     if request.action == "reset":
         domains.reset(found.name)
     else:

@@ -7,7 +7,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.libvirt.checks import ACTIVE, AWAKE
+from rocks.devices.libvirt.checks import ACTIVE, GUEST_RUNS
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.errors import BusyError, RocksError, StateError, ToolError
@@ -35,8 +35,8 @@ def runs_already(request: StartDomain, found: Optional[DomainFact]) -> bool:
     StateError for every state from which it cannot be started now, with what to do first.
     """
     if found is not None and found.state in ACTIVE:
-        _refuse_other_lease(request, found)
-        if found.state in AWAKE:
+        _check_same_lease(request, found)
+        if found.state in GUEST_RUNS:
             return True
         if found.state == "paused" and request.assumed_state is None:
             raise StateError(f"{request.name} is paused: `rocks resume host vm {request.name}` lets it go on")
@@ -90,7 +90,7 @@ def ensure_running(
     return Change(True, notes)
 
 
-def _refuse_other_lease(request: StartDomain, found: DomainFact) -> None:
+def _check_same_lease(request: StartDomain, found: DomainFact) -> None:
     if found.token is None:
         raise StateError(
             f"a domain {request.name} that was not started by this system is {found.state} on this host; "

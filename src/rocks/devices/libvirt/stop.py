@@ -6,7 +6,7 @@ from typing import List
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.libvirt.checks import ACTIVE, AWAKE, is_active, refuse_newer_lease
+from rocks.devices.libvirt.checks import ACTIVE, GUEST_RUNS, check_no_newer_lease, is_active
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.errors import IncoherentError, StateError, ToolError
 from rocks.wire.agent import ForgetDomain, StopDomain
@@ -25,7 +25,7 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain) -> Change:
     found = domains.find(request.name)
     if found is None:
         return UNCHANGED
-    refuse_newer_lease(found, request.token)
+    check_no_newer_lease(found, request.token)
     notes = _shut_down(domains, found, request.deadline_seconds) if request.action == "shutdown" else []
     domains.destroy(request.name)
     if found.has_managed_save:
@@ -41,7 +41,7 @@ def ensure_forgotten(domains: DomainDriver, request: ForgetDomain) -> Change:
     found = domains.find(request.name)
     if found is None:
         return UNCHANGED
-    refuse_newer_lease(found, request.token)
+    check_no_newer_lease(found, request.token)
     domains.destroy(request.name)
     domains.erase(request.name)
     _confirm_gone(domains, request.name)
@@ -71,7 +71,7 @@ def _shut_down(domains: DomainDriver, found: DomainFact, deadline_seconds: float
             f"{found.name} is paused, so its guest cannot shut itself down: resume it first, or stop it "
             "with action=poweroff"
         )
-    if found.state not in AWAKE or _ends_by_itself(domains, found.name, deadline_seconds):
+    if found.state not in GUEST_RUNS or _ends_by_itself(domains, found.name, deadline_seconds):
         return []
     return [f"{found.name} did not shut itself down within {deadline_seconds:g} s and was powered off"]
 

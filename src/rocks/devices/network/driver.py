@@ -12,14 +12,14 @@ from rocks.wire.agent import LinkSpec
 class LinkDriver(Protocol):
     """What both can do."""
 
-    def ensure(self, wanted: LinkSpec) -> Change:
+    def ensure(self, spec: LinkSpec) -> Change:
         """Have the device, up, with its MTU; one of the site's own is only looked at.
 
         StateError when its parent is missing, down or of a smaller MTU, when another device has its name or its
         VLAN, or when the kernel has no 802.1Q; UserError for a name or number that cannot be.
         """
 
-    def remove_if_unused(self, wanted: LinkSpec) -> Change:
+    def remove_if_unused(self, spec: LinkSpec) -> Change:
         """Remove the device if it was made here and nothing hangs on it any more."""
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:

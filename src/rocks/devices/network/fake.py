@@ -10,13 +10,13 @@ from rocks.devices.network.rules import (
     alias_of,
     check_link,
     check_parent,
+    check_same_device,
     check_site_device,
+    check_vlan_free,
     is_of_site,
     is_ours,
     is_used,
     no_vlans,
-    refuse_other_device,
-    refuse_taken_vlan,
 )
 from rocks.wire.agent import LinkSpec
 
@@ -28,43 +28,43 @@ class FakeLinks:
         self.links: Dict[str, Link] = {}
         self._knows_8021q = knows_8021q
 
-    def ensure(self, wanted: LinkSpec) -> Change:
+    def ensure(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.ensure`."""
-        check_link(wanted)
-        if is_of_site(wanted):
-            check_site_device(wanted, self.links)
+        check_link(spec)
+        if is_of_site(spec):
+            check_site_device(spec, self.links)
             return UNCHANGED
-        parent = check_parent(wanted, self.links)
-        refuse_taken_vlan(wanted, self.links, parent)
-        existing = self.links.get(wanted.device)
+        parent = check_parent(spec, self.links)
+        check_vlan_free(spec, self.links, parent)
+        existing = self.links.get(spec.device)
         if existing is not None:
-            refuse_other_device(wanted, existing, parent)
-            mtu = existing.mtu if wanted.mtu is None else wanted.mtu
-            alias = existing.alias or ("" if existing.is_up else alias_of(wanted))
+            check_same_device(spec, existing, parent)
+            mtu = existing.mtu if spec.mtu is None else spec.mtu
+            alias = existing.alias or ("" if existing.is_up else alias_of(spec))
             new = existing._replace(mtu=mtu, is_up=True, alias=alias)
-            self.links[wanted.device] = new
+            self.links[spec.device] = new
             return Change(new != existing)
         if parent is not None and not self._knows_8021q:
-            raise no_vlans(wanted, has_8021q=False)
+            raise no_vlans(spec, has_8021q=False)
         self.add(
-            wanted.device,
+            spec.device,
             "bridge" if parent is None else "vlan",
             parent,
-            mtu=wanted.mtu or (1500 if parent is None else parent.mtu),
-            vlan=None if parent is None else wanted.vlan,
-            alias=alias_of(wanted),
+            mtu=spec.mtu or (1500 if parent is None else parent.mtu),
+            vlan=None if parent is None else spec.vlan,
+            alias=alias_of(spec),
         )
         return CHANGED
 
-    def remove_if_unused(self, wanted: LinkSpec) -> Change:
+    def remove_if_unused(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.remove_if_unused`."""
-        check_link(wanted)
-        existing = self.links.get(wanted.device)
-        if existing is None or existing.alias != alias_of(wanted):
+        check_link(spec)
+        existing = self.links.get(spec.device)
+        if existing is None or existing.alias != alias_of(spec):
             return UNCHANGED
         if is_used(existing, self.links.values()):
             return UNCHANGED
-        del self.links[wanted.device]
+        del self.links[spec.device]
         return CHANGED
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Callable, Dict
 
-from rocks.devices.state_folder import ensure_folder, read_json, write_whole
+from rocks.devices.state_folder import ensure_folder, read_json
+from rocks.files import write_file
 
 _VLANS, _FILTERS = "vlan-support.json", "filter-support.json"
 _LOADED = Path("/proc/net/vlan")
@@ -33,7 +34,7 @@ def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:
         return bool(memory[name])
     answer = ask_kernel()
     ensure_folder(file.parent)
-    write_whole(file, json.dumps({"key": key, name: answer}, indent=1) + "\n")
+    write_file(file, json.dumps({"key": key, name: answer}, indent=1) + "\n")
     return answer
 
 

@@ -20,18 +20,18 @@ from rocks.devices.network.rules import (
     alias_of,
     check_link,
     check_parent,
+    check_same_device,
     check_site_device,
+    check_vlan_free,
     is_of_site,
     is_ours,
     is_used,
     no_vlans,
-    refuse_other_device,
-    refuse_taken_vlan,
 )
 from rocks.errors import ToolError
 from rocks.wire.agent import LinkSpec
 
-_MOST_LISTINGS = 20
+_MAX_LISTINGS = 20
 _SILENT = (
     ("ipv6", "disable_ipv6", "1"),
     ("ipv4", "rp_filter", "1"),
@@ -44,33 +44,33 @@ _SILENT = (
 class Links:
     """The network devices of the network namespace that this process is in."""
 
-    def ensure(self, wanted: LinkSpec) -> Change:
+    def ensure(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.ensure`."""
-        check_link(wanted)
-        with _netlink(f"make the network device {wanted.device}") as route:
+        check_link(spec)
+        with _netlink(f"make the network device {spec.device}") as route:
             links = {link.name: link for link in _read_links(route)}
-            if is_of_site(wanted):
-                check_site_device(wanted, links)
+            if is_of_site(spec):
+                check_site_device(spec, links)
                 return UNCHANGED
-            parent = check_parent(wanted, links)
-            refuse_taken_vlan(wanted, links, parent)
-            existing = links.get(wanted.device)
+            parent = check_parent(spec, links)
+            check_vlan_free(spec, links, parent)
+            existing = links.get(spec.device)
             if existing is None:
-                _make(route, wanted, parent)
-                existing = _read_links(route, wanted.device)[0]
-                refuse_other_device(wanted, existing, parent)
-                _finish(route, wanted, existing)
+                _make(route, spec, parent)
+                existing = _read_links(route, spec.device)[0]
+                check_same_device(spec, existing, parent)
+                _finish(route, spec, existing)
                 return CHANGED
-            refuse_other_device(wanted, existing, parent)
-            return _finish(route, wanted, existing)
+            check_same_device(spec, existing, parent)
+            return _finish(route, spec, existing)
 
-    def remove_if_unused(self, wanted: LinkSpec) -> Change:
+    def remove_if_unused(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.remove_if_unused`."""
-        check_link(wanted)
-        with _netlink(f"remove the network device {wanted.device}") as route:
+        check_link(spec)
+        with _netlink(f"remove the network device {spec.device}") as route:
             links = _read_links(route)
-            existing = next((link for link in links if link.name == wanted.device), None)
-            if existing is None or existing.alias != alias_of(wanted) or is_used(existing, links):
+            existing = next((link for link in links if link.name == spec.device), None)
+            if existing is None or existing.alias != alias_of(spec) or is_used(existing, links):
                 return UNCHANGED
             route.link("del", index=existing.number)
             return CHANGED
@@ -130,7 +130,7 @@ def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
     """One device, or all; asked again when the kernel says that they changed while it was listing them."""
     if name is not None:
         return [parse_link(message) for message in route.link("get", ifname=name)]
-    for _ in range(_MOST_LISTINGS - 1):
+    for _ in range(_MAX_LISTINGS - 1):
         try:
             return [parse_link(message) for message in route.get_links()]
         except NetlinkDumpInterrupted:
@@ -138,33 +138,33 @@ def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
     return [parse_link(message) for message in route.get_links()]
 
 
-def _make(route: Any, wanted: LinkSpec, parent: Optional[Link]) -> None:
+def _make(route: Any, spec: LinkSpec, parent: Optional[Link]) -> None:
     details: Dict[str, Any]
     if parent is not None:
-        details = {"kind": "vlan", "link": parent.number, "vlan_id": wanted.vlan}
+        details = {"kind": "vlan", "link": parent.number, "vlan_id": spec.vlan}
     else:
         details = {"kind": "bridge", "br_stp_state": 0, "br_forward_delay": 0}
     try:
-        route.link("add", ifname=wanted.device, **details)
+        route.link("add", ifname=spec.device, **details)
     except NetlinkError as error:
         if error.code == errno.EOPNOTSUPP:
-            raise no_vlans(wanted, Links().has_8021q()) from None
+            raise no_vlans(spec, Links().has_8021q()) from None
         if error.code != errno.EEXIST:
             raise
         # somebody made it just now, by this name or with this VLAN; what it is will be compared
-        refuse_taken_vlan(wanted, {link.name: link for link in _read_links(route)}, parent)
+        check_vlan_free(spec, {link.name: link for link in _read_links(route)}, parent)
 
 
-def _finish(route: Any, wanted: LinkSpec, existing: Link) -> Change:
+def _finish(route: Any, spec: LinkSpec, existing: Link) -> Change:
     """Alias, MTU, silence and up, as far as they are not so."""
     changes: Dict[str, Any] = {}
-    if wanted.mtu is not None and existing.mtu != wanted.mtu:
-        changes["mtu"] = wanted.mtu
+    if spec.mtu is not None and existing.mtu != spec.mtu:
+        changes["mtu"] = spec.mtu
     if not existing.is_up:
-        _silence(wanted.device)
+        _silence(spec.device)
         changes.update(state="up", flags=IFF_NOARP | IFF_UP, change=IFF_NOARP | IFF_UP)
         if not existing.alias:
-            changes["ifalias"] = alias_of(wanted)
+            changes["ifalias"] = alias_of(spec)
     if not changes:
         return UNCHANGED
     route.link("set", index=existing.number, **changes)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Dict, Mapping, Tuple
 
 from rocks.devices.leases import check_name
-from rocks.devices.state_folder import ensure_folder, write_whole
+from rocks.devices.state_folder import ensure_folder
 from rocks.errors import IncoherentError, RocksError
+from rocks.files import write_file
 from rocks.wire.agent import LinkSpec
 from rocks.wire.codec import decode, encode
 
@@ -30,7 +31,7 @@ class LinkPlans:
             self.forget(name)
         elif self._read(name) != links:
             ensure_folder(self._folder)
-            write_whole(self._path(name), json.dumps(encode(links), indent=1) + "\n")
+            write_file(self._path(name), json.dumps(encode(links), indent=1) + "\n")
 
     def recall(self, name: str) -> Links:
         """What the machine needs. IncoherentError for a plan that cannot be read."""

@@ -41,101 +41,101 @@ def is_used(link: Link, links: Iterable[Link]) -> bool:
     return any(link.number in (other.parent, other.master) for other in links)
 
 
-def is_of_site(wanted: LinkSpec) -> bool:
+def is_of_site(spec: LinkSpec) -> bool:
     """Whether the device is one of the site's own, which is looked at and never touched."""
-    return wanted.kind in ("site_bridge", "site_device")
+    return spec.kind in ("site_bridge", "site_device")
 
 
-def alias_of(wanted: LinkSpec) -> str:
+def alias_of(spec: LinkSpec) -> str:
     """The alias by which a device is known to be ours."""
-    return f"{_ALIAS_PREFIX}{wanted.vlan}"
+    return f"{_ALIAS_PREFIX}{spec.vlan}"
 
 
-def check_link(wanted: LinkSpec) -> None:
+def check_link(spec: LinkSpec) -> None:
     """UserError unless such a device can exist at all."""
-    for name in (wanted.device, wanted.parent or "parent"):
+    for name in (spec.device, spec.parent or "parent"):
         if not _NAME.match(name):
             raise UserError(
                 f"{name[:40]!r} is no name of a network device: at most 15 letters, digits, '.', '_' and '-'"
             )
-    if is_of_site(wanted):
-        if wanted.vlan or wanted.parent is not None:
-            raise UserError(f"{wanted.device}: a device of the site has no VLAN and no parent of ours")
+    if is_of_site(spec):
+        if spec.vlan or spec.parent is not None:
+            raise UserError(f"{spec.device}: a device of the site has no VLAN and no parent of ours")
         return
-    if not 1 <= wanted.vlan <= 4094:
-        raise UserError(f"VLAN {wanted.vlan} of {wanted.device} is not between 1 and 4094")
-    if (wanted.parent is None) != (wanted.kind == "local_bridge"):
-        raise UserError(f"{wanted.device}: a VLAN device has a parent, a bridge of the host's own has none")
+    if not 1 <= spec.vlan <= 4094:
+        raise UserError(f"VLAN {spec.vlan} of {spec.device} is not between 1 and 4094")
+    if (spec.parent is None) != (spec.kind == "local_bridge"):
+        raise UserError(f"{spec.device}: a VLAN device has a parent, a bridge of the host's own has none")
 
 
-def check_parent(wanted: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
+def check_parent(spec: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
     """The device below the wanted one. StateError when it is missing, down, or of a smaller MTU."""
-    if wanted.parent is None:
+    if spec.parent is None:
         return None
-    parent = links.get(wanted.parent)
+    parent = links.get(spec.parent)
     if parent is None:
-        raise StateError(f"this host has no network device {wanted.parent}, on which {wanted.device} belongs")
+        raise StateError(f"this host has no network device {spec.parent}, on which {spec.device} belongs")
     if not parent.is_up:
         raise StateError(
-            f"the network device {wanted.parent} of this host is down: `ip link set {wanted.parent} up`"
+            f"the network device {spec.parent} of this host is down: `ip link set {spec.parent} up`"
         )
-    if wanted.mtu is not None and wanted.mtu > parent.mtu:
+    if spec.mtu is not None and spec.mtu > parent.mtu:
         raise StateError(
-            f"{wanted.device} is to have an MTU of {wanted.mtu}, but {wanted.parent} below it has {parent.mtu}"
+            f"{spec.device} is to have an MTU of {spec.mtu}, but {spec.parent} below it has {parent.mtu}"
         )
     return parent
 
 
-def check_site_device(wanted: LinkSpec, links: Mapping[str, Link]) -> None:
+def check_site_device(spec: LinkSpec, links: Mapping[str, Link]) -> None:
     """StateError unless the site's own device is there, up, and a bridge where one is wanted."""
-    found = links.get(wanted.device)
+    found = links.get(spec.device)
     if found is None:
         raise StateError(
-            f"this host has no network device {wanted.device}, on which the guest belongs; is it called otherwise "
+            f"this host has no network device {spec.device}, on which the guest belongs; is it called otherwise "
             "here (rocks list host interface)?"
         )
     if not found.is_up:
         raise StateError(
-            f"the network device {wanted.device} of this host is down: `ip link set {wanted.device} up`"
+            f"the network device {spec.device} of this host is down: `ip link set {spec.device} up`"
         )
-    if wanted.kind == "site_bridge" and found.kind != "bridge":
+    if spec.kind == "site_bridge" and found.kind != "bridge":
         raise StateError(
-            f"the network device {wanted.device} of this host is no bridge; make it one, or give guests a macvtap on "
-            f"it: rocks set host interface options HOST {wanted.device} macvtap"
+            f"the network device {spec.device} of this host is no bridge; make it one, or give guests a macvtap on "
+            f"it: rocks set host interface options HOST {spec.device} macvtap"
         )
 
 
-def refuse_taken_vlan(wanted: LinkSpec, links: Mapping[str, Link], parent: Optional[Link]) -> None:
+def check_vlan_free(spec: LinkSpec, links: Mapping[str, Link], parent: Optional[Link]) -> None:
     """StateError when another device has the wanted VLAN over the same parent: the kernel allows one."""
     for link in links.values():
-        is_same = parent is not None and link.parent == parent.number and link.vlan == wanted.vlan
-        if is_same and link.name != wanted.device:
+        is_same = parent is not None and link.parent == parent.number and link.vlan == spec.vlan
+        if is_same and link.name != spec.device:
             raise StateError(
-                f"VLAN {wanted.vlan} over {wanted.parent} is taken on this host by {link.name}, so {wanted.device} "
+                f"VLAN {spec.vlan} over {spec.parent} is taken on this host by {link.name}, so {spec.device} "
                 "cannot be made; remove that device there, or give the cluster another VLAN"
             )
 
 
-def no_vlans(wanted: LinkSpec, has_8021q: bool) -> StateError:
+def no_vlans(spec: LinkSpec, has_8021q: bool) -> StateError:
     """The error for a VLAN device that the kernel does not make, because of itself or of the parent."""
     if has_8021q:
-        return StateError(f"the network device {wanted.parent} of this host cannot carry VLANs")
+        return StateError(f"the network device {spec.parent} of this host cannot carry VLANs")
     return StateError(
-        f"the kernel of this host has no 802.1Q, so {wanted.device} cannot be made: load its module 8021q, "
+        f"the kernel of this host has no 802.1Q, so {spec.device} cannot be made: load its module 8021q, "
         "or set the host attribute vlan_transport=local"
     )
 
 
-def refuse_other_device(wanted: LinkSpec, existing: Link, parent: Optional[Link]) -> None:
+def check_same_device(spec: LinkSpec, existing: Link, parent: Optional[Link]) -> None:
     """StateError when the device of the wanted name is another one."""
-    kind = "vlan" if wanted.kind == "vlan" else "bridge"
+    kind = "vlan" if spec.kind == "vlan" else "bridge"
     if existing.kind != kind:
         found = f"a device of kind {existing.kind}" if existing.kind else "a device of another kind"
     elif parent is not None and existing.parent != parent.number:
         found = f"a VLAN device, but not over {parent.name}"
-    elif parent is not None and existing.vlan != wanted.vlan:
-        found = f"the device of VLAN {existing.vlan}, not {wanted.vlan}"
-    elif existing.alias not in ("", alias_of(wanted)):
+    elif parent is not None and existing.vlan != spec.vlan:
+        found = f"the device of VLAN {existing.vlan}, not {spec.vlan}"
+    elif existing.alias not in ("", alias_of(spec)):
         found = f"{_WITH_ARTICLE[kind]}, but known as {existing.alias!r}"
     elif not existing.alias and existing.is_up:
         # one of ours that was cut off in the making is still down
@@ -143,6 +143,6 @@ def refuse_other_device(wanted: LinkSpec, existing: Link, parent: Optional[Link]
     else:
         return
     raise StateError(
-        f"{wanted.device} exists on this host and is {found}; "
-        f"remove it there, or use another name for VLAN {wanted.vlan}"
+        f"{spec.device} exists on this host and is {found}; "
+        f"remove it there, or use another name for VLAN {spec.vlan}"
     )

@@ -1,4 +1,4 @@
-"""What can be done with virtual functions, as a shape: the kernel behind `functions.py`, memory behind the fake."""
+"""What can be done with virtual functions, as a shape: the kernel behind `vfs.py`, memory behind the fake."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class VfDriver(Protocol):
         there are fewer functions and one of them is in use, for the kernel changes their number by removing all first.
         """
 
-    def ensure(self, wanted: VfSpec) -> PlacedVf:
+    def ensure(self, spec: VfSpec) -> PlacedVf:
         """Have the function as wanted, and no other free function with its MAC address.
 
         StateError as `ensure_count`; BusyError when it is not there, or is in use; ToolError when the adapter does not
         take a setting; UserError for a number or address that cannot be.
         """
 
-    def ensure_free(self, wanted: VfSpec) -> Change:
+    def ensure_free(self, spec: VfSpec) -> Change:
         """Have the function be nobody's, if it is there; the caller knows whose it was. BusyError while it is in use.
 
         Its MAC address tells nothing: libvirt 9.0 puts an address of the host's own into it when the guest ends, and

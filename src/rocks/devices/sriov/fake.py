@@ -14,11 +14,11 @@ from rocks.devices.sriov.rules import (
     check_adapter,
     check_count,
     check_device,
-    check_function,
-    nobodys_settings,
-    not_set,
+    check_unused,
+    check_vf_spec,
+    free_settings,
     problem_of,
-    refuse_used,
+    setting_rejected,
     settings_of,
     settings_that_differ,
     vf_of,
@@ -41,8 +41,8 @@ class FakeVfs:
     def use(self, device: str, number: int, user: str) -> None:
         """Somebody takes a function, or (an empty user) lets it go."""
         use: VfUse = "free" if not user else "guest" if user.startswith("the guest") else "host"
-        function = vf_of(self.adapters[device], number)
-        self._put(device, replace(function, use=use, user=user))
+        vf = vf_of(self.adapters[device], number)
+        self._put(device, replace(vf, use=use, user=user))
 
     def read(self, device: str) -> AdapterFact:
         """As `VfDriver.read`."""
@@ -51,13 +51,13 @@ class FakeVfs:
         problem = problem_of(device, adapter)
         if adapter is None:
             return AdapterFact(device, 0, problem, ())
-        return AdapterFact(device, adapter.most, problem, adapter.functions)
+        return AdapterFact(device, adapter.most, problem, adapter.vfs)
 
     def ensure_count(self, device: str, count: int) -> Change:
         """As `VfDriver.ensure_count`."""
         check_device(device)
         adapter = check_adapter(device, self.adapters.get(device))
-        if len(adapter.functions) >= count:
+        if len(adapter.vfs) >= count:
             return UNCHANGED
         check_count(adapter, count)
         # Numbered as igb's are: every second function of the bus behind the adapter's own device.
@@ -65,52 +65,52 @@ class FakeVfs:
             VfFact(number, f"0000:01:10.{2 * number}", NO_MAC, 0, True, False, "free", "")
             for number in range(count)
         )
-        self.adapters[device] = adapter._replace(functions=tuple(fresh))
+        self.adapters[device] = adapter._replace(vfs=tuple(fresh))
         return CHANGED
 
-    def ensure(self, wanted: VfSpec) -> PlacedVf:
+    def ensure(self, spec: VfSpec) -> PlacedVf:
         """As `VfDriver.ensure`."""
-        check_function(wanted)
-        adapter = check_adapter(wanted.device, self.adapters.get(wanted.device))
-        function = vf_of(adapter, wanted.number)
-        refuse_used(wanted, adapter)
+        check_vf_spec(spec)
+        adapter = check_adapter(spec.device, self.adapters.get(spec.device))
+        vf = vf_of(adapter, spec.number)
+        check_unused(spec, adapter)
         changed = False
-        for other in adapter.functions:
-            if other.mac == wanted.mac and other.number != wanted.number:
-                changed |= self._set(wanted.device, other, nobodys_settings())
-        changed |= self._set(wanted.device, function, settings_of(wanted))
-        return PlacedVf(function.address, Change(changed))
+        for other in adapter.vfs:
+            if other.mac == spec.mac and other.number != spec.number:
+                changed |= self._set(spec.device, other, free_settings())
+        changed |= self._set(spec.device, vf, settings_of(spec))
+        return PlacedVf(vf.address, Change(changed))
 
-    def ensure_free(self, wanted: VfSpec) -> Change:
+    def ensure_free(self, spec: VfSpec) -> Change:
         """As `VfDriver.ensure_free`."""
-        check_function(wanted)
-        adapter = self.adapters.get(wanted.device)
-        function = self._find(adapter, wanted.number)
-        if adapter is None or function is None:
+        check_vf_spec(spec)
+        adapter = self.adapters.get(spec.device)
+        vf = self._find(adapter, spec.number)
+        if adapter is None or vf is None:
             return UNCHANGED
-        refuse_used(wanted, adapter._replace(functions=(function,)))
-        return Change(self._set(wanted.device, function, nobodys_settings()))
+        check_unused(spec, adapter._replace(vfs=(vf,)))
+        return Change(self._set(spec.device, vf, free_settings()))
 
     def _find(self, adapter: Optional[Adapter], number: int) -> Optional[VfFact]:
-        functions = adapter.functions if adapter else ()
-        return next((one for one in functions if one.number == number), None)
+        vfs = adapter.vfs if adapter else ()
+        return next((one for one in vfs if one.number == number), None)
 
-    def _set(self, device: str, function: VfFact, wanted: Settings) -> bool:
-        changes = settings_that_differ(function, wanted)
+    def _set(self, device: str, vf: VfFact, requested: Settings) -> bool:
+        changes = settings_that_differ(vf, requested)
         for name in changes:
             if name in self.refused:
-                raise not_set(device, function.number, name, "Operation not supported")
+                raise setting_rejected(device, vf.number, name, "Operation not supported")
         changed = replace(
-            function,
-            mac=str(changes.get("mac", function.mac)),
-            vlan=int(changes.get("vlan", function.vlan)),
-            checks_source=bool(changes.get("spoofchk", function.checks_source)),
-            is_trusted=bool(changes.get("trust", function.is_trusted)),
+            vf,
+            mac=str(changes.get("mac", vf.mac)),
+            vlan=int(changes.get("vlan", vf.vlan)),
+            checks_source=bool(changes.get("spoofchk", vf.checks_source)),
+            is_trusted=bool(changes.get("trust", vf.is_trusted)),
         )
         self._put(device, changed)
         return bool(changes)
 
-    def _put(self, device: str, function: VfFact) -> None:
+    def _put(self, device: str, vf: VfFact) -> None:
         adapter = self.adapters[device]
-        functions = tuple(function if one.number == function.number else one for one in adapter.functions)
-        self.adapters[device] = adapter._replace(functions=functions)
+        vfs = tuple(vf if one.number == vf.number else one for one in adapter.vfs)
+        self.adapters[device] = adapter._replace(vfs=vfs)

@@ -23,18 +23,18 @@ Addresses = Dict[str, str]
 
 
 @contextmanager
-def vf_counts_locked(driver: VfDriver, state_folder: Path, functions: Tuple[VfSpec, ...]) -> Iterator[None]:
+def vf_counts_locked(driver: VfDriver, state_folder: Path, vfs: Tuple[VfSpec, ...]) -> Iterator[None]:
     """Have the adapters give the functions, and let nobody change their number meanwhile; nothing without functions.
 
     Making functions removes all of an adapter first: none may be on its way to a guest then. What is there already is
     not touched. The errors of `VfDriver.ensure_count`; BusyError when the lock is not had in time.
     """
-    if not functions:
+    if not vfs:
         yield
         return
-    for wanted in functions:
-        if len(driver.read(wanted.device).functions) <= wanted.number:
-            ensure_count(driver, state_folder, wanted.device, wanted.count)
+    for spec in vfs:
+        if len(driver.read(spec.device).vfs) <= spec.number:
+            ensure_count(driver, state_folder, spec.device, spec.count)
     with locked(_lock(state_folder), shared=True, deadline_seconds=_DEADLINE_SECONDS, busy=_BUSY):
         yield
 
@@ -54,24 +54,24 @@ def assign_vfs(
     records: VfRecords,
     name: str,
     token: int,
-    functions: Tuple[VfSpec, ...],
+    vfs: Tuple[VfSpec, ...],
 ) -> Addresses:
     """Set the functions for the guest under its lease, which must be held; those that it had before are given back.
 
     The errors of `VfDriver.ensure`.
     """
     before = records.read(name)
-    if before is None and not functions:
+    if before is None and not vfs:
         return {}
-    wanted = {(function.device, function.number) for function in functions}
-    gone = records.of_others(name) | wanted
-    left = tuple(f for f in before.functions if (f.device, f.number) not in gone) if before else ()
-    records.write(name, AssignedVfs(token, "", left + functions))
-    for function in left:
-        driver.ensure_free(function)
-    addresses = {function.mac: driver.ensure(function).address for function in functions}
-    if functions:
-        records.write(name, AssignedVfs(token, boot_id(), functions))
+    requested = {(vf.device, vf.number) for vf in vfs}
+    gone = records.of_others(name) | requested
+    left = tuple(f for f in before.vfs if (f.device, f.number) not in gone) if before else ()
+    records.write(name, AssignedVfs(token, "", left + vfs))
+    for vf in left:
+        driver.ensure_free(vf)
+    addresses = {vf.mac: driver.ensure(vf).address for vf in vfs}
+    if vfs:
+        records.write(name, AssignedVfs(token, boot_id(), vfs))
     else:
         records.remove(name)
     return addresses
@@ -85,16 +85,14 @@ def take_back(driver: VfDriver, records: VfRecords, name: str) -> Tuple[str, ...
     left: List[VfSpec] = []
     notes: List[str] = []
     others = records.of_others(name)
-    for function in given.functions:
-        if (function.device, function.number) in others:
+    for vf in given.vfs:
+        if (vf.device, vf.number) in others:
             continue  # somebody else's by now
         try:
-            driver.ensure_free(function)
+            driver.ensure_free(vf)
         except RocksError as error:
-            left.append(function)
-            notes.append(
-                f"function {function.number} of {function.device} still has the settings of {name}: {error}"
-            )
+            left.append(vf)
+            notes.append(f"function {vf.number} of {vf.device} still has the settings of {name}: {error}")
     if left:
         records.write(name, AssignedVfs(given.token, "", tuple(left)))
     else:
@@ -106,7 +104,7 @@ def restore(
     driver: VfDriver, records: VfRecords, state_folder: Path, name: str, given: AssignedVfs
 ) -> Addresses:
     """Set the functions of a guest again that is starting without our help, as it does when its host boots."""
-    with vf_counts_locked(driver, state_folder, given.functions):
-        addresses = {function.mac: driver.ensure(function).address for function in given.functions}
-    records.write(name, AssignedVfs(given.token, boot_id(), given.functions))
+    with vf_counts_locked(driver, state_folder, given.vfs):
+        addresses = {vf.mac: driver.ensure(vf).address for vf in given.vfs}
+    records.write(name, AssignedVfs(given.token, boot_id(), given.vfs))
     return addresses

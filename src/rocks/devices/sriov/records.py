@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Optional, Set, Tuple
 
 from rocks.devices.leases import check_name
-from rocks.devices.state_folder import ensure_folder, write_whole
+from rocks.devices.state_folder import ensure_folder
 from rocks.errors import IncoherentError, RocksError
+from rocks.files import write_file
 from rocks.wire.agent import VfSpec
 from rocks.wire.codec import decode, encode
 
@@ -24,11 +25,23 @@ class AssignedVfs:
 
     token: int
     boot: str
+    vfs: Tuple[VfSpec, ...]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file's layout: its key `functions` is older than this version."""
+
+    token: int
+    boot: str
     functions: Tuple[VfSpec, ...]
+
+    def assigned(self) -> AssignedVfs:
+        return AssignedVfs(self.token, self.boot, self.functions)
 
 
 class VfRecords:
-    """The files in the folder `functions` below the state folder."""
+    """The files in the folder `vfs` below the state folder."""
 
     def __init__(self, state_folder: Path) -> None:
         self._folder = state_folder / "functions"
@@ -41,7 +54,7 @@ class VfRecords:
         except FileNotFoundError:
             return None
         try:
-            return decode(AssignedVfs, json.loads(text), "record")
+            return decode(_Stored, json.loads(text), "record").assigned()
         except (ValueError, IncoherentError) as error:
             raise IncoherentError(
                 f"{path}, which says what virtual functions {name} has on this host, cannot be read ({error}); when "
@@ -51,7 +64,9 @@ class VfRecords:
     def write(self, name: str, given: AssignedVfs) -> None:
         """Remember it, in one step that survives a power cut."""
         ensure_folder(self._folder)
-        write_whole(self._path(name), json.dumps(encode(given), indent=1) + "\n")
+        write_file(
+            self._path(name), json.dumps(encode(_Stored(given.token, given.boot, given.vfs)), indent=1) + "\n"
+        )
 
     def remove(self, name: str) -> None:
         """Nothing is given any more."""
@@ -66,9 +81,7 @@ class VfRecords:
                     given = self.read(path.name[: -len(".json")])
                 except RocksError:
                     continue
-                found.update(
-                    (function.device, function.number) for function in (given.functions if given else ())
-                )
+                found.update((vf.device, vf.number) for vf in (given.vfs if given else ()))
         return found
 
     def _path(self, name: str) -> Path:

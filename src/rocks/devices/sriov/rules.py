@@ -12,7 +12,7 @@ from rocks.wire.facts import VfFact
 NO_MAC = "00:00:00:00:00:00"
 """The address of a function that nobody has; its driver then makes one up."""
 
-MOST_FUNCTIONS = 256
+MAX_VFS = 256
 """More than any adapter gives; a bound for what is worth asking for."""
 
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")
@@ -24,7 +24,7 @@ Settings = Dict[str, Union[str, int]]
 
 
 class Adapter(NamedTuple):
-    """A network adapter as the kernel has it: `most` functions can be made, `functions` are there.
+    """A network adapter as the kernel has it: `most` functions can be made, `vfs` are there.
 
     `has_iommu`: what its functions do to memory can be confined, so that a guest may have one.
     """
@@ -33,7 +33,7 @@ class Adapter(NamedTuple):
     is_up: bool
     most: int
     has_iommu: bool
-    functions: Tuple[VfFact, ...]
+    vfs: Tuple[VfFact, ...]
 
 
 def check_device(device: str) -> None:
@@ -44,15 +44,15 @@ def check_device(device: str) -> None:
         )
 
 
-def check_function(wanted: VfSpec) -> None:
+def check_vf_spec(spec: VfSpec) -> None:
     """UserError unless such a function can exist at all."""
-    check_device(wanted.device)
-    if not 0 <= wanted.number < wanted.count <= MOST_FUNCTIONS:
-        raise UserError(f"function {wanted.number} of {wanted.device} is not one of {wanted.count}")
-    if not _MAC.match(wanted.mac) or wanted.mac == NO_MAC or int(wanted.mac[1], 16) & 1:
-        raise UserError(f"{wanted.mac[:40]!r} is no MAC address that a guest can have")
-    if not 0 <= wanted.vlan <= 4094:
-        raise UserError(f"VLAN {wanted.vlan} of function {wanted.number} of {wanted.device} is beyond 4094")
+    check_device(spec.device)
+    if not 0 <= spec.number < spec.count <= MAX_VFS:
+        raise UserError(f"function {spec.number} of {spec.device} is not one of {spec.count}")
+    if not _MAC.match(spec.mac) or spec.mac == NO_MAC or int(spec.mac[1], 16) & 1:
+        raise UserError(f"{spec.mac[:40]!r} is no MAC address that a guest can have")
+    if not 0 <= spec.vlan <= 4094:
+        raise UserError(f"VLAN {spec.vlan} of function {spec.number} of {spec.device} is beyond 4094")
 
 
 def check_adapter(device: str, adapter: Optional[Adapter]) -> Adapter:
@@ -68,7 +68,7 @@ def problem_of(device: str, adapter: Optional[Adapter]) -> str:
     """Why an adapter can give no function to a guest; empty when it can."""
     if adapter is None:
         return (
-            f"this host has no network adapter {device}, whose virtual functions are wanted; look at `ip link` there, "
+            f"this host has no network adapter {device} for the requested virtual functions; look at `ip link` there, "
             "and at what `rocks list host sriov` says it should have"
         )
     if adapter.most == 0:
@@ -92,67 +92,67 @@ def check_count(adapter: Adapter, count: int) -> None:
             f"the adapter {adapter.device} of this host gives {adapter.most} virtual functions at most, not {count}: "
             "have the database say so, by rocks set host sriov"
         )
-    used = [function for function in adapter.functions if function.use != "free"]
+    used = [vf for vf in adapter.vfs if vf.use != "free"]
     if used:
         first = used[0]
         raise BusyError(
-            f"the adapter {adapter.device} of this host has {len(adapter.functions)} virtual functions, and {count} "
+            f"the adapter {adapter.device} of this host has {len(adapter.vfs)} virtual functions, and {count} "
             f"are wanted: that can be changed only while none is in use, and number {first.number} is, by {first.user}"
         )
 
 
 def vf_of(adapter: Adapter, number: int) -> VfFact:
     """The function of that number. BusyError when it has gone meanwhile."""
-    found = next((function for function in adapter.functions if function.number == number), None)
+    found = next((vf for vf in adapter.vfs if vf.number == number), None)
     if found is None:
         raise BusyError(f"the adapter {adapter.device} of this host has no function {number} now; try again")
     return found
 
 
-def refuse_used(wanted: VfSpec, adapter: Adapter) -> None:
+def check_unused(spec: VfSpec, adapter: Adapter) -> None:
     """BusyError when the function is in somebody's hands, or its MAC address in another function that is."""
-    for function in adapter.functions:
-        if function.use == "free":
+    for vf in adapter.vfs:
+        if vf.use == "free":
             continue
-        if function.number == wanted.number:
+        if vf.number == spec.number:
             raise BusyError(
-                f"function {wanted.number} of {wanted.device} on this host is in use, by {function.user}: end that, or "
+                f"function {spec.number} of {spec.device} on this host is in use, by {vf.user}: end that, or "
                 "take the function from it, and try again"
             )
-        if function.mac == wanted.mac:
+        if vf.mac == spec.mac:
             raise BusyError(
-                f"the MAC address {wanted.mac} is in function {function.number} of {wanted.device} on this host, "
-                f"which is in use, by {function.user}; end that first"
+                f"the MAC address {spec.mac} is in function {vf.number} of {spec.device} on this host, "
+                f"which is in use, by {vf.user}; end that first"
             )
 
 
-def settings_of(wanted: VfSpec) -> Settings:
+def settings_of(spec: VfSpec) -> Settings:
     """What the function is to have."""
     return {
-        "mac": wanted.mac,
-        "vlan": wanted.vlan,
-        "spoofchk": int(wanted.checks_source),
-        "trust": int(wanted.is_trusted),
+        "mac": spec.mac,
+        "vlan": spec.vlan,
+        "spoofchk": int(spec.checks_source),
+        "trust": int(spec.is_trusted),
     }
 
 
-def nobodys_settings() -> Settings:
+def free_settings() -> Settings:
     """What a function has that is nobody's."""
     return {"mac": NO_MAC, "vlan": 0, "spoofchk": 1, "trust": 0}
 
 
-def settings_that_differ(function: VfFact, wanted: Mapping[str, Union[str, int]]) -> Settings:
+def settings_that_differ(vf: VfFact, requested: Mapping[str, Union[str, int]]) -> Settings:
     """Those of the settings that the function has not; what its driver does not tell is as a new function's."""
     known = {
-        "mac": function.mac,
-        "vlan": function.vlan,
-        "spoofchk": _number(function.checks_source, 0),
-        "trust": _number(function.is_trusted, 0),
+        "mac": vf.mac,
+        "vlan": vf.vlan,
+        "spoofchk": _number(vf.checks_source, 0),
+        "trust": _number(vf.is_trusted, 0),
     }
-    return {name: value for name, value in wanted.items() if known[name] != value}
+    return {name: value for name, value in requested.items() if known[name] != value}
 
 
-def not_set(device: str, number: int, setting: str, reason: str) -> ToolError:
+def setting_rejected(device: str, number: int, setting: str, reason: str) -> ToolError:
     """The error for a setting that the adapter does not take."""
     remedy = ""
     if setting == "spoofchk":

@@ -27,7 +27,7 @@ class VfSysfs:
         self._sys = sys
         self._proc = proc
 
-    def places(self, device: str) -> Optional[Tuple[VfLocation, ...]]:
+    def locations(self, device: str) -> Optional[Tuple[VfLocation, ...]]:
         """The functions of an adapter by number; None when there is no such network device."""
         if not (self._sys / "class/net" / device).is_dir():
             return None
@@ -62,30 +62,30 @@ class VfSysfs:
                 "its log (dmesg) says more"
             ) from None
 
-    def guest_of(self, place: VfLocation) -> str:
+    def guest_of(self, location: VfLocation) -> str:
         """Who holds the function by VFIO: `the guest NAME`, or another process; empty when nobody does.
 
         The kernel lets one process at a time open a function's group; looking for it does not get into its way.
         """
-        own = self._sys / "bus/pci/devices" / place.address
+        own = self._sys / "bus/pci/devices" / location.address
         if os.path.basename(os.path.realpath(own / "driver")) != "vfio-pci":  # noqa: PTH119 - of a link that may be missing
             return ""
-        wanted = f"/dev/vfio/{(own / 'iommu_group').resolve().name}"
+        group = f"/dev/vfio/{(own / 'iommu_group').resolve().name}"
         for process in self._proc.glob("[0-9]*"):
             try:
-                if any(os.readlink(file.path) == wanted for file in os.scandir(process / "fd")):  # noqa: PTH115
+                if any(os.readlink(file.path) == group for file in os.scandir(process / "fd")):  # noqa: PTH115
                     return _name_of(process)
             except OSError:
                 continue  # it has ended meanwhile
         return ""
 
-    def namespace_of(self, place: VfLocation) -> str:
+    def namespace_of(self, location: VfLocation) -> str:
         """`a network namespace …` when the function's network device was moved into one, as for a container.
 
         The kernel then shows the place of such devices, and in it none.
         """
-        own = self._sys / "bus/pci/devices" / place.address / "net"
-        return "a network namespace of this host" if own.is_dir() and not place.device else ""
+        own = self._sys / "bus/pci/devices" / location.address / "net"
+        return "a network namespace of this host" if own.is_dir() and not location.device else ""
 
     def _of(self, device: str) -> Path:
         return self._sys / "class/net" / device / "device"

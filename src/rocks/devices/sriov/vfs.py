@@ -23,11 +23,11 @@ from rocks.devices.sriov.rules import (
     check_adapter,
     check_count,
     check_device,
-    check_function,
-    nobodys_settings,
-    not_set,
+    check_unused,
+    check_vf_spec,
+    free_settings,
     problem_of,
-    refuse_used,
+    setting_rejected,
     settings_of,
     settings_that_differ,
     vf_of,
@@ -37,7 +37,7 @@ from rocks.errors import BusyError, ToolError
 from rocks.wire.agent import VfSpec
 from rocks.wire.facts import AdapterFact, VfFact
 
-_WITH_FUNCTIONS = 1
+_WITH_VFS = 1
 """RTEXT_FILTER_VF of linux/rtnetlink.h: tell of the functions as well."""
 
 _UNKNOWN = 0xFFFFFFFF
@@ -59,7 +59,7 @@ class Vfs:
             device=device,
             most=adapter.most if adapter else 0,
             problem=problem_of(device, adapter),
-            functions=adapter.functions if adapter else (),
+            vfs=adapter.vfs if adapter else (),
         )
 
     def ensure_count(self, device: str, count: int) -> Change:
@@ -67,77 +67,79 @@ class Vfs:
         check_device(device)
         with _netlink(f"tell of the virtual functions of {device}") as route:
             adapter = check_adapter(device, self._adapter(route, device))
-        if len(adapter.functions) >= count:
+        if len(adapter.vfs) >= count:
             return UNCHANGED
         check_count(adapter, count)
-        if adapter.functions:
+        if adapter.vfs:
             self._tree.set_count(device, 0)
         self._tree.set_count(device, count)
         return CHANGED
 
-    def ensure(self, wanted: VfSpec) -> PlacedVf:
+    def ensure(self, spec: VfSpec) -> PlacedVf:
         """As `VfDriver.ensure`."""
-        check_function(wanted)
-        with _netlink(f"set a virtual function of {wanted.device}") as route:
-            adapter = check_adapter(wanted.device, self._adapter(route, wanted.device))
-            function = vf_of(adapter, wanted.number)
-            refuse_used(wanted, adapter)
+        check_vf_spec(spec)
+        with _netlink(f"set a virtual function of {spec.device}") as route:
+            adapter = check_adapter(spec.device, self._adapter(route, spec.device))
+            vf = vf_of(adapter, spec.number)
+            check_unused(spec, adapter)
             changed = False
-            for other in adapter.functions:
-                if other.mac == wanted.mac and other.number != wanted.number:
-                    changed |= _set(route, wanted.device, other, nobodys_settings())
-            changed |= _set(route, wanted.device, function, settings_of(wanted))
-            self._confirm(route, wanted)
-        return PlacedVf(function.address, Change(changed))
+            for other in adapter.vfs:
+                if other.mac == spec.mac and other.number != spec.number:
+                    changed |= _set(route, spec.device, other, free_settings())
+            changed |= _set(route, spec.device, vf, settings_of(spec))
+            self._confirm(route, spec)
+        return PlacedVf(vf.address, Change(changed))
 
-    def ensure_free(self, wanted: VfSpec) -> Change:
+    def ensure_free(self, spec: VfSpec) -> Change:
         """As `VfDriver.ensure_free`."""
-        check_function(wanted)
-        with _netlink(f"set a virtual function of {wanted.device}") as route:
-            adapter = self._adapter(route, wanted.device)
-            functions = adapter.functions if adapter else ()
-            function = next((one for one in functions if one.number == wanted.number), None)
-            if adapter is None or function is None:
+        check_vf_spec(spec)
+        with _netlink(f"set a virtual function of {spec.device}") as route:
+            adapter = self._adapter(route, spec.device)
+            vfs = adapter.vfs if adapter else ()
+            vf = next((one for one in vfs if one.number == spec.number), None)
+            if adapter is None or vf is None:
                 return UNCHANGED
-            refuse_used(wanted, adapter._replace(functions=(function,)))
-            return Change(_set(route, wanted.device, function, nobodys_settings()))
+            check_unused(spec, adapter._replace(vfs=(vf,)))
+            return Change(_set(route, spec.device, vf, free_settings()))
 
     def _adapter(self, route: Any, device: str) -> Optional[Adapter]:
-        places = self._tree.places(device)
-        link = _read_link(route, device) if places is not None else None
-        if places is None or link is None:
+        locations = self._tree.locations(device)
+        link = _read_link(route, device) if locations is not None else None
+        if locations is None or link is None:
             return None
-        told = parse_vfs(link)
+        reported = parse_vfs(link)
         return Adapter(
             device=device,
             is_up=bool(link["flags"] & IFF_UP),
             most=self._tree.most(device),
             has_iommu=self._tree.has_iommu(device),
-            functions=tuple(self._function(route, place, told.get(place.number, {})) for place in places),
+            vfs=tuple(self._vf(route, location, reported.get(location.number, {})) for location in locations),
         )
 
-    def _function(self, route: Any, place: VfLocation, told: Dict[str, Any]) -> VfFact:
-        guest = self._tree.guest_of(place)
-        user = guest or self._tree.namespace_of(place) or _host_use(route, place.device)
+    def _vf(self, route: Any, location: VfLocation, reported: Dict[str, Any]) -> VfFact:
+        guest = self._tree.guest_of(location)
+        user = guest or self._tree.namespace_of(location) or _host_use(route, location.device)
         return VfFact(
-            number=place.number,
-            address=place.address,
-            mac=str(told.get("mac", NO_MAC)),
-            vlan=int(told.get("vlan", 0)),
-            checks_source=told.get("spoofchk"),
-            is_trusted=told.get("trust"),
+            number=location.number,
+            address=location.address,
+            mac=str(reported.get("mac", NO_MAC)),
+            vlan=int(reported.get("vlan", 0)),
+            checks_source=reported.get("spoofchk"),
+            is_trusted=reported.get("trust"),
             use="guest" if guest else "host" if user else "free",
             user=user,
         )
 
-    def _confirm(self, route: Any, wanted: VfSpec) -> None:
+    def _confirm(self, route: Any, spec: VfSpec) -> None:
         """What a driver accepted and did not do would be somebody else's frames: it is read again."""
-        link = _read_link(route, wanted.device)
-        told = parse_vfs(link).get(wanted.number, {}) if link is not None else {}
-        for name, value in settings_of(wanted).items():
-            found = told.get(name)
+        link = _read_link(route, spec.device)
+        reported = parse_vfs(link).get(spec.number, {}) if link is not None else {}
+        for name, value in settings_of(spec).items():
+            found = reported.get(name)
             if found is not None and found != value:
-                raise not_set(wanted.device, wanted.number, name, f"it has {found}, not {value}, afterwards")
+                raise setting_rejected(
+                    spec.device, spec.number, name, f"it has {found}, not {value}, afterwards"
+                )
 
 
 def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
@@ -147,8 +149,8 @@ def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
     """
     found: Dict[int, Dict[str, Any]] = {}
     listed = message.get_attr("IFLA_VFINFO_LIST")
-    for _, function in listed["attrs"] if listed else ():
-        values = {name: value for name, value in function["attrs"] if isinstance(value, dict)}
+    for _, vf in listed["attrs"] if listed else ():
+        values = {name: value for name, value in vf["attrs"] if isinstance(value, dict)}
         if "IFLA_VF_MAC" not in values:
             continue
         settings: Dict[str, Any] = {"mac": values["IFLA_VF_MAC"]["mac"].lower()}
@@ -162,21 +164,21 @@ def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
     return found
 
 
-def _set(route: Any, device: str, function: VfFact, wanted: Settings) -> bool:
+def _set(route: Any, device: str, vf: VfFact, requested: Settings) -> bool:
     """Set what differs, a setting at a time, so that the one which is refused is known; whether there was any."""
-    changes = settings_that_differ(function, wanted)
+    changes = settings_that_differ(vf, requested)
     number = route.link("get", ifname=device)[0]["index"] if changes else 0
     for name, value in changes.items():
         try:
-            route.link("set", index=number, vf={"vf": function.number, name: value})
+            route.link("set", index=number, vf={"vf": vf.number, name: value})
         except NetlinkError as error:
-            raise not_set(device, function.number, name, _reason(error)) from None
+            raise setting_rejected(device, vf.number, name, _reason(error)) from None
     return bool(changes)
 
 
 def _read_link(route: Any, device: str) -> Any:
     try:
-        return route.link("get", ifname=device, ext_mask=_WITH_FUNCTIONS)[0]
+        return route.link("get", ifname=device, ext_mask=_WITH_VFS)[0]
     except NetlinkError as error:
         if error.code == errno.ENODEV:
             return None

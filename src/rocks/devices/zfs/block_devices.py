@@ -48,7 +48,7 @@ def device_name(path: str) -> Optional[str]:
     return answer.split(b"\0")[0].decode()
 
 
-def refuse_if_open(volume: str) -> None:
+def check_not_open(volume: str) -> None:
     """BusyError when an export, a device-mapper table or a file system has the volume's device for itself."""
     path = device_path(volume)
     try:

@@ -144,10 +144,10 @@ class PoolDriver(Protocol):
 
     # --- streams
 
-    def estimate_send(self, wanted: SendSpec) -> int:
+    def estimate_send(self, spec: SendSpec) -> int:
         """About how many bytes the stream will have."""
 
-    def start_send(self, wanted: SendSpec) -> Transfer:
+    def start_send(self, spec: SendSpec) -> Transfer:
         """Begin a stream. StateError when what it is made of is gone.
 
         A resumed one finds its start by the guid, first below the volume and then beside it. OpenZFS 2.1 may find
@@ -155,7 +155,7 @@ class PoolDriver(Protocol):
         forget what was received, and send anew.
         """
 
-    def start_receive(self, wanted: ReceiveSpec) -> Transfer:
+    def start_receive(self, spec: ReceiveSpec) -> Transfer:
         """Begin to take a stream in. IncoherentError when the volume is not what the stream starts from.
 
         StateError when the volume exists and should not, or the other way round, or a cut stream is in the way. Nothing

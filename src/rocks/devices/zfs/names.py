@@ -11,19 +11,19 @@ OUR_PREFIX = "imgstore:"
 AUTOMATIC = OUR_PREFIX + "auto"
 """Set to `on` on the snapshots that the system made by itself and may trim."""
 
-MOST_NAME_CHARACTERS = 255
+MAX_NAME_CHARACTERS = 255
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9.][A-Za-z0-9_.:-]{0,200}\Z")
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,200}\Z")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
 _KEY = re.compile(r"imgstore:[a-z0-9_.-]{1,100}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,4096}\Z")
-_MOST_VALUE_BYTES = 1024
+_MAX_VALUE_BYTES = 1024
 
 
 def check_dataset(name: str) -> None:
     """UserError unless `name` can be that of a pool or of something in it."""
     pool, *parts = name.split("/")
-    if len(name) > MOST_NAME_CHARACTERS or not _POOL.match(pool) or not all(map(_PART.match, parts)):
+    if len(name) > MAX_NAME_CHARACTERS or not _POOL.match(pool) or not all(map(_PART.match, parts)):
         raise UserError(f"{name[:80]!r} is no name in a ZFS pool: letters, digits, '_', '-', ':' and '.'")
 
 
@@ -63,7 +63,7 @@ def check_properties(properties: Mapping[str, str], of_snapshot: bool = False) -
     for key, value in properties.items():
         if not _KEY.match(key) or (key == AUTOMATIC and not of_snapshot):
             raise UserError(f"{key[:80]!r} is no property that the system sets on a volume")
-        if len(value.encode()) > _MOST_VALUE_BYTES or not value.isprintable() or value in ("", "-"):
+        if len(value.encode()) > _MAX_VALUE_BYTES or not value.isprintable() or value in ("", "-"):
             raise UserError(f"{value[:80]!r} cannot be the value of the property {key}")
 
 

@@ -34,9 +34,9 @@ from rocks.devices.zfs.tool import (
     one_line,
     pool_of,
     zfs,
+    zfs_finished,
     zfs_if_there,
     zfs_when_free,
-    zfs_words,
     zpool_health,
     zpool_sync,
 )
@@ -45,13 +45,13 @@ from rocks.errors import BusyError, StateError, ToolError
 
 _SEND_FLAGS = ("-L", "-c", "-e")  # large blocks, blocks as they are compressed, embedded ones: least bytes
 _LOG_HEADER_BYTES = 65536  # ample: two blocks of the pool's disks, of 16 KiB at most
-_MOST_LISTINGS = 5
+_MAX_LISTINGS = 5
 _EMPTY_STREAM_BYTES = 624  # a begin and an end record of 312 bytes
 _WHOLE_DISK = "volmode=dev"  # a guest's partitions are no business of the machine that carries them
 
 
-class ZfsVerbs:
-    """`PoolVerbs` by the programs."""
+class ZfsCommandLine:
+    """`ZfsCommands` by the programs."""
 
     def read_pool(self, pool: str) -> PoolFact:
         """As `PoolDriver.read_pool`."""
@@ -76,127 +76,127 @@ class ZfsVerbs:
 
     def read_history(self, volume: str) -> History:
         """As `PoolDriver.read_history`."""
-        for _ in range(_MOST_LISTINGS):
+        for _ in range(_MAX_LISTINGS):
             text = zfs_if_there(
                 "list", "-Hp", "-d", "1", "-t", "snapshot,bookmark", "-o", HISTORY_COLUMNS, volume
             )
             held = held_names(text or "")
-            holds = zfs_words("holds", "-H", *held) if held else None
+            holds = zfs_finished("holds", "-H", *held) if held else None
             if holds is None or holds.exit_status == 0:
                 return parse_history(text or "", parse_holds(holds.text if holds else ""))
             # a held snapshot may have been released and destroyed just now: look again
         raise ToolError(f"zfs holds of {volume} failed: {one_line(holds.error_text if holds else '')}")
 
     def read_guid(self, name: str) -> Optional[str]:
-        """As `PoolVerbs.read_guid`."""
+        """As `ZfsCommands.read_guid`."""
         text = zfs_if_there("get", "-Hp", "-o", "value", "guid", name)
         return None if text is None else text.strip()
 
     def read_own(self, name: str) -> Mapping[str, str]:
-        """As `PoolVerbs.read_own`."""
+        """As `ZfsCommands.read_own`."""
         text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", name)
         return dict(own_properties(parse_values(text or "").get(name, {})))
 
     def read_written(self, volume: str, snapshot_name: str) -> int:
-        """As `PoolVerbs.read_written`."""
+        """As `ZfsCommands.read_written`."""
         written = int(zfs("get", "-Hp", "-o", "value", f"written@{snapshot_name}", volume))
         if 0 < written <= _LOG_HEADER_BYTES and _is_stream_empty(volume, snapshot_name):
             return 0
         return written
 
     def shows_snapshots(self, volume: str) -> bool:
-        """As `PoolVerbs.shows_snapshots`."""
+        """As `ZfsCommands.shows_snapshots`."""
         return zfs("get", "-Hp", "-o", "value", "snapdev", volume).strip() == "visible"
 
     def flush(self, volume: str) -> None:
-        """As `PoolVerbs.flush`."""
+        """As `ZfsCommands.flush`."""
         zpool_sync(pool_of(volume))
 
     def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
-        """As `PoolVerbs.create`."""
+        """As `ZfsCommands.create`."""
         words = ["create", "-s", "-o", f"volblocksize={block_bytes}", "-o", _WHOLE_DISK]
         if reserve_bytes:
             words += ["-o", f"refreservation={reserve_bytes}"]
         zfs(*words, "-V", str(size_bytes), volume)
 
     def clone(self, snapshot: str, volume: str) -> None:
-        """As `PoolVerbs.clone`."""
+        """As `ZfsCommands.clone`."""
         zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
-        """As `PoolVerbs.set_values`."""
+        """As `ZfsCommands.set_values`."""
         zfs("set", *(f"{key}={value}" for key, value in values.items()), name)
 
     def rename(self, volume: str, new_name: str) -> None:
-        """As `PoolVerbs.rename`."""
+        """As `ZfsCommands.rename`."""
         _make_file_system_above(new_name)
         zfs("rename", volume, new_name)
 
     def promote(self, volume: str) -> None:
-        """As `PoolVerbs.promote`."""
+        """As `ZfsCommands.promote`."""
         zfs("promote", volume)
 
     def rollback(self, snapshot: str) -> None:
-        """As `PoolVerbs.rollback`."""
+        """As `ZfsCommands.rollback`."""
         zfs_when_free("rollback", snapshot)
 
-    def refuse_if_open(self, volume: str) -> None:
-        """As `PoolVerbs.refuse_if_open`."""
-        pool_devices.refuse_if_open(volume)
+    def check_not_open(self, volume: str) -> None:
+        """As `ZfsCommands.check_not_open`."""
+        pool_devices.check_not_open(volume)
 
     def destroy(self, name: str) -> None:
-        """As `PoolVerbs.destroy`."""
+        """As `ZfsCommands.destroy`."""
         zfs_when_free("destroy", name)
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
-        """As `PoolVerbs.snapshot`."""
+        """As `ZfsCommands.snapshot`."""
         options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
         zfs("snapshot", *options, snapshot)
 
     def hold(self, snapshot: str, tag: str) -> None:
-        """As `PoolVerbs.hold`."""
+        """As `ZfsCommands.hold`."""
         zfs("hold", tag, snapshot)
 
     def release(self, snapshot: str, tag: str) -> None:
-        """As `PoolVerbs.release`."""
+        """As `ZfsCommands.release`."""
         zfs("release", tag, snapshot)
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
-        """As `PoolVerbs.bookmark`."""
+        """As `ZfsCommands.bookmark`."""
         zfs("bookmark", snapshot, bookmark)
 
     def decode_token(self, token: str) -> TokenFact:
-        """As `PoolVerbs.decode_token`."""
-        finished = zfs_words("send", "-n", "-v", "-t", token)
+        """As `ZfsCommands.decode_token`."""
+        finished = zfs_finished("send", "-n", "-v", "-t", token)
         return parse_token(f"{finished.text}\n{finished.error_text}", one_line(finished.error_text))
 
-    def estimate(self, wanted: SendSpec) -> int:
-        """As `PoolVerbs.estimate`."""
-        finished = zfs_words("send", "-n", "-P", *_send_words(wanted))
+    def estimate(self, spec: SendSpec) -> int:
+        """As `ZfsCommands.estimate`."""
+        finished = zfs_finished("send", "-n", "-P", *_send_words(spec))
         if finished.exit_status != 0:
-            raise ToolError(f"zfs send -n of {wanted.volume} failed: {one_line(finished.error_text)}")
+            raise ToolError(f"zfs send -n of {spec.volume} failed: {one_line(finished.error_text)}")
         return parse_estimate(f"{finished.text}\n{finished.error_text}")
 
-    def send(self, wanted: SendSpec) -> Transfer:
-        """As `PoolVerbs.send`."""
-        return send_process(("send", *_send_words(wanted)), f"{wanted.volume}@{wanted.to_name}")
+    def send(self, spec: SendSpec) -> Transfer:
+        """As `ZfsCommands.send`."""
+        return send_process(("send", *_send_words(spec)), f"{spec.volume}@{spec.to_name}")
 
-    def receive(self, wanted: ReceiveSpec) -> Transfer:
-        """As `PoolVerbs.receive`."""
-        _make_file_system_above(wanted.volume)
+    def receive(self, spec: ReceiveSpec) -> Transfer:
+        """As `ZfsCommands.receive`."""
+        _make_file_system_above(spec.volume)
         words = ["receive", "-u"]
-        if wanted.resumable:
+        if spec.resumable:
             words.append("-s")
-        if wanted.origin is not None and not wanted.is_resumed:
-            words += ["-o", f"origin={wanted.origin}"]
-        return receive_process((*words, "-o", _WHOLE_DISK, wanted.volume), wanted.volume)
+        if spec.origin is not None and not spec.is_resumed:
+            words += ["-o", f"origin={spec.origin}"]
+        return receive_process((*words, "-o", _WHOLE_DISK, spec.volume), spec.volume)
 
     def abort_receive(self, volume: str) -> None:
-        """As `PoolVerbs.abort_receive`."""
+        """As `ZfsCommands.abort_receive`."""
         zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        """As `PoolVerbs.wait_for_device`."""
+        """As `ZfsCommands.wait_for_device`."""
         return pool_devices.wait_for_device(name, deadline)
 
 
@@ -204,19 +204,19 @@ class Pools(VolumeOperations, SnapshotOperations, StreamOperations):
     """The pools of this machine; needs root. It keeps nothing between calls, and any thread may use it."""
 
     def __init__(self) -> None:
-        super().__init__(ZfsVerbs())
+        super().__init__(ZfsCommandLine())
 
 
-def _send_words(wanted: SendSpec) -> List[str]:
-    if wanted.resume_token is not None:
-        return ["-t", wanted.resume_token]
+def _send_words(spec: SendSpec) -> List[str]:
+    if spec.resume_token is not None:
+        return ["-t", spec.resume_token]
     words = list(_SEND_FLAGS)
-    if wanted.from_bookmark is not None:
-        words += ["-i", f"{wanted.volume}#{wanted.from_bookmark}"]
-    elif wanted.from_snapshot is not None:
-        start = wanted.from_snapshot
-        words += ["-i", start if "@" in start else f"{wanted.volume}@{start}"]
-    return [*words, f"{wanted.volume}@{wanted.to_name}"]
+    if spec.from_bookmark is not None:
+        words += ["-i", f"{spec.volume}#{spec.from_bookmark}"]
+    elif spec.from_snapshot is not None:
+        start = spec.from_snapshot
+        words += ["-i", start if "@" in start else f"{spec.volume}@{start}"]
+    return [*words, f"{spec.volume}@{spec.to_name}"]
 
 
 def _make_file_system_above(volume: str) -> None:
@@ -233,7 +233,7 @@ def _is_stream_empty(volume: str, snapshot_name: str) -> bool:
     """
     words = ("send", *_SEND_FLAGS, "-i", f"{volume}@{snapshot_name}", volume)
     try:
-        pool_devices.refuse_if_open(volume)
+        pool_devices.check_not_open(volume)
         return len(zfs_when_free(*words)) == _EMPTY_STREAM_BYTES
     except BusyError:
         return False

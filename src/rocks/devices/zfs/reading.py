@@ -5,48 +5,48 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from rocks.clock import Deadline
+from rocks.devices.zfs.commands import ZfsCommands
 from rocks.devices.zfs.facts import History, PoolFact, VolumeFact
 from rocks.devices.zfs.names import check_dataset, check_snapshot, check_volume
 from rocks.devices.zfs.rules import known_volume
-from rocks.devices.zfs.verbs import PoolVerbs
 
 
 class PoolReading:
     """The part of `PoolDriver` that only reads, over the verbs."""
 
-    def __init__(self, verbs: PoolVerbs) -> None:
-        self._verbs = verbs
+    def __init__(self, verbs: ZfsCommands) -> None:
+        self._commands = verbs
 
     def read_pool(self, pool: str) -> PoolFact:
         """As `PoolDriver.read_pool`."""
         check_dataset(pool)
-        return self._verbs.read_pool(pool)
+        return self._commands.read_pool(pool)
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
         check_volume(volume)
-        return self._verbs.read_volume(volume)
+        return self._commands.read_volume(volume)
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
         """As `PoolDriver.list_volumes`."""
         check_dataset(pool)
-        return self._verbs.list_volumes(pool)
+        return self._commands.list_volumes(pool)
 
     def read_history(self, volume: str) -> History:
         """As `PoolDriver.read_history`."""
         check_volume(volume)
-        return self._verbs.read_history(volume)
+        return self._commands.read_history(volume)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
         """As `PoolDriver.wait_for_device`."""
         check_snapshot(name) if "@" in name else check_volume(name)
-        return self._verbs.wait_for_device(name, deadline)
+        return self._commands.wait_for_device(name, deadline)
 
     def _exactly_written(self, fact: VolumeFact, history: History) -> VolumeFact:
         """The volume with `written_bytes` as it really is."""
         if not fact.written_bytes or history.newest is None:
             return fact
-        return fact._replace(written_bytes=self._verbs.read_written(fact.name, history.newest.name))
+        return fact._replace(written_bytes=self._commands.read_written(fact.name, history.newest.name))
 
     def _known(self, volume: str, guid: str) -> VolumeFact:
         """The volume, which is the one meant. StateError when it is missing."""

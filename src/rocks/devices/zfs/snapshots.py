@@ -9,11 +9,11 @@ from rocks.devices.zfs.facts import History, SnapshotFact
 from rocks.devices.zfs.names import check_part, check_properties
 from rocks.devices.zfs.reading import PoolReading
 from rocks.devices.zfs.rules import (
+    check_rollback,
+    check_snapshot_destroyable,
     known_bookmark,
     known_snapshot,
     needed_snapshot,
-    refuse_rollback,
-    refuse_snapshot_loss,
 )
 from rocks.devices.zfs.volumes import settle
 from rocks.errors import IncoherentError
@@ -24,9 +24,9 @@ class SnapshotOperations(PoolReading):
 
     def written_since(self, volume: str, snapshot_name: str, snapshot_guid: str) -> int:
         """As `PoolDriver.written_since`."""
-        self._verbs.flush(volume)
+        self._commands.flush(volume)
         needed_snapshot(self._history(volume, snapshot_name), volume, snapshot_name, snapshot_guid)
-        return self._verbs.read_written(volume, snapshot_name)
+        return self._commands.read_written(volume, snapshot_name)
 
     def ensure_snapshot(
         self, volume: str, volume_guid: str, name: str, properties: Mapping[str, str]
@@ -37,10 +37,10 @@ class SnapshotOperations(PoolReading):
         self._known(volume, volume_guid)
         if history.snapshot(name) is None:
             settle(
-                lambda: self._verbs.snapshot(f"{volume}@{name}", properties),
+                lambda: self._commands.snapshot(f"{volume}@{name}", properties),
                 lambda: self._history(volume, name).snapshot(name) is not None,
             )
-        found = self._verbs.read_own(f"{volume}@{name}")
+        found = self._commands.read_own(f"{volume}@{name}")
         if dict(found) != dict(properties):
             raise IncoherentError(
                 f"there is a snapshot {volume}@{name} that was made for something else: it has the properties "
@@ -56,9 +56,9 @@ class SnapshotOperations(PoolReading):
         snapshot = known_snapshot(self._history(volume, name), volume, name, guid)
         if snapshot is None:
             return UNCHANGED
-        refuse_snapshot_loss(volume, snapshot)
+        check_snapshot_destroyable(volume, snapshot)
         return settle(
-            lambda: self._verbs.destroy(f"{volume}@{name}"),
+            lambda: self._commands.destroy(f"{volume}@{name}"),
             lambda: self._history(volume, name).snapshot(name) is None,
         )
 
@@ -69,7 +69,7 @@ class SnapshotOperations(PoolReading):
         def is_so() -> bool:
             return tag in needed_snapshot(self._history(volume, name), volume, name, guid).holds
 
-        return UNCHANGED if is_so() else settle(lambda: self._verbs.hold(f"{volume}@{name}", tag), is_so)
+        return UNCHANGED if is_so() else settle(lambda: self._commands.hold(f"{volume}@{name}", tag), is_so)
 
     def ensure_released(self, volume: str, name: str, guid: str, tag: str) -> Change:
         """As `PoolDriver.ensure_released`."""
@@ -79,7 +79,9 @@ class SnapshotOperations(PoolReading):
             snapshot = known_snapshot(self._history(volume, name), volume, name, guid)
             return snapshot is None or tag not in snapshot.holds
 
-        return UNCHANGED if is_so() else settle(lambda: self._verbs.release(f"{volume}@{name}", tag), is_so)
+        return (
+            UNCHANGED if is_so() else settle(lambda: self._commands.release(f"{volume}@{name}", tag), is_so)
+        )
 
     def ensure_bookmark(self, volume: str, name: str, guid: str, bookmark: str) -> Change:
         """As `PoolDriver.ensure_bookmark`."""
@@ -91,7 +93,7 @@ class SnapshotOperations(PoolReading):
         if is_so():
             return UNCHANGED
         needed_snapshot(self._history(volume, name), volume, name, guid)
-        return settle(lambda: self._verbs.bookmark(f"{volume}@{name}", f"{volume}#{bookmark}"), is_so)
+        return settle(lambda: self._commands.bookmark(f"{volume}@{name}", f"{volume}#{bookmark}"), is_so)
 
     def ensure_bookmark_gone(self, volume: str, bookmark: str, guid: str) -> Change:
         """As `PoolDriver.ensure_bookmark_gone`."""
@@ -99,19 +101,19 @@ class SnapshotOperations(PoolReading):
         def is_so() -> bool:
             return known_bookmark(self._history(volume, bookmark), volume, bookmark, guid) is None
 
-        return UNCHANGED if is_so() else settle(lambda: self._verbs.destroy(f"{volume}#{bookmark}"), is_so)
+        return UNCHANGED if is_so() else settle(lambda: self._commands.destroy(f"{volume}#{bookmark}"), is_so)
 
     def ensure_rolled_back(self, volume: str, guid: str, snapshot_name: str, snapshot_guid: str) -> Change:
         """As `PoolDriver.ensure_rolled_back`."""
-        self._verbs.flush(volume)
+        self._commands.flush(volume)
         history = self._history(volume, snapshot_name)
         fact = self._known(volume, guid)
         snapshot = needed_snapshot(history, volume, snapshot_name, snapshot_guid)
-        refuse_rollback(volume, history, snapshot)
+        check_rollback(volume, history, snapshot)
         if not self._exactly_written(fact, history).written_bytes:
             return UNCHANGED
-        self._verbs.refuse_if_open(volume)
-        self._verbs.rollback(f"{volume}@{snapshot_name}")
+        self._commands.check_not_open(volume)
+        self._commands.rollback(f"{volume}@{snapshot_name}")
         return CHANGED
 
     def _history(self, volume: str, part: str) -> History:

@@ -17,7 +17,7 @@ LONG_SECONDS = 600.0
 
 _BUSY_SECONDS = 10.0
 _POLL_SECONDS = 0.2
-_MOST_LISTINGS = 5
+_MAX_LISTINGS = 5
 _MISSING = "does not exist"
 _BUSY = ("is busy", "Device busy")
 _FULL = (
@@ -50,7 +50,7 @@ def zfs(*words: str, deadline_seconds: float = QUICK_SECONDS) -> str:
 def zfs_if_there(*words: str) -> Optional[str]:
     """As `zfs`, None when the dataset, which is the last word, does not exist in a pool that does."""
     name = words[-1]
-    for _ in range(_MOST_LISTINGS):
+    for _ in range(_MAX_LISTINGS):
         finished = _run("zfs", words, QUICK_SECONDS)
         if finished.exit_status == 0:
             return finished.text
@@ -76,7 +76,7 @@ def zfs_when_free(*words: str) -> bytes:
         wait_seconds(_POLL_SECONDS)
 
 
-def zfs_words(*words: str) -> Finished:
+def zfs_finished(*words: str) -> Finished:
     """All that `zfs` said, whatever its exit status."""
     return _run("zfs", words, QUICK_SECONDS)
 

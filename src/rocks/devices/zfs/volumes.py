@@ -7,7 +7,7 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.zfs.names import check_properties, check_size, check_snapshot, check_volume
 from rocks.devices.zfs.reading import PoolReading
-from rocks.devices.zfs.rules import DOOMED, refuse_other_guid, refuse_volume_loss
+from rocks.devices.zfs.rules import DOOMED, check_guid, check_volume_destroyable
 from rocks.errors import IncoherentError, RocksError, StateError
 
 _SNAPSHOT_DEVICES = "snapdev"
@@ -33,7 +33,7 @@ class VolumeOperations(PoolReading):
         check_size(volume, size_bytes, block_bytes)
 
         def is_so() -> bool:
-            fact = self._verbs.read_volume(volume)
+            fact = self._commands.read_volume(volume)
             if fact is not None and (fact.size_bytes, fact.block_bytes) != (size_bytes, block_bytes):
                 raise IncoherentError(
                     f"{volume} exists with {fact.size_bytes} bytes in blocks of {fact.block_bytes}, "
@@ -43,7 +43,7 @@ class VolumeOperations(PoolReading):
 
         if is_so():
             return UNCHANGED
-        return settle(lambda: self._verbs.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
+        return settle(lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
 
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
         """As `PoolDriver.ensure_clone`."""
@@ -51,21 +51,21 @@ class VolumeOperations(PoolReading):
         check_snapshot(origin_snapshot)
 
         def is_so() -> bool:
-            fact = self._verbs.read_volume(volume)
+            fact = self._commands.read_volume(volume)
             if fact is not None and fact.origin != origin_snapshot:
                 raise IncoherentError(f"{volume} exists, and is no clone of {origin_snapshot}")
             return fact is not None
 
-        found = self._verbs.read_guid(origin_snapshot)
+        found = self._commands.read_guid(origin_snapshot)
         if found is not None:
-            refuse_other_guid(origin_snapshot, found, origin_guid)
+            check_guid(origin_snapshot, found, origin_guid)
         if is_so():
             return UNCHANGED
         if found is None:
             raise StateError(
                 f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
             )
-        return settle(lambda: self._verbs.clone(origin_snapshot, volume), is_so)
+        return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
 
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
         """As `PoolDriver.ensure_size`."""
@@ -93,12 +93,12 @@ class VolumeOperations(PoolReading):
     def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_snapshots_visible`."""
         self._known(volume, guid)
-        return UNCHANGED if self._verbs.shows_snapshots(volume) else self._show(volume, "visible")
+        return UNCHANGED if self._commands.shows_snapshots(volume) else self._show(volume, "visible")
 
     def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_snapshots_hidden`."""
         self._known(volume, guid)
-        return self._show(volume, "hidden") if self._verbs.shows_snapshots(volume) else UNCHANGED
+        return self._show(volume, "hidden") if self._commands.shows_snapshots(volume) else UNCHANGED
 
     def ensure_synchronous(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_synchronous`."""
@@ -114,15 +114,15 @@ class VolumeOperations(PoolReading):
             raise StateError(f"{volume} cannot be renamed to {new_name}, which is in another pool")
 
         def is_so() -> bool:
-            there = self._verbs.read_volume(new_name)
+            there = self._commands.read_volume(new_name)
             if there is not None:
-                refuse_other_guid(new_name, there.guid, guid)
+                check_guid(new_name, there.guid, guid)
             return there is not None
 
         if is_so():
             return UNCHANGED
         self._known(volume, guid)
-        return settle(lambda: self._verbs.rename(volume, new_name), is_so)
+        return settle(lambda: self._commands.rename(volume, new_name), is_so)
 
     def ensure_promoted(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_promoted`."""
@@ -130,7 +130,7 @@ class VolumeOperations(PoolReading):
         def is_so() -> bool:
             return self._known(volume, guid).origin is None
 
-        return UNCHANGED if is_so() else settle(lambda: self._verbs.promote(volume), is_so)
+        return UNCHANGED if is_so() else settle(lambda: self._commands.promote(volume), is_so)
 
     def ensure_volume_gone(
         self,
@@ -147,24 +147,24 @@ class VolumeOperations(PoolReading):
         check_volume(volume)
 
         def is_so() -> bool:
-            return self._verbs.read_volume(volume) is None
+            return self._commands.read_volume(volume) is None
 
         if is_so():
             return UNCHANGED
-        self._verbs.flush(volume)
+        self._commands.flush(volume)
         fact = self._known(volume, guid)
-        history = self._verbs.read_history(volume)
+        history = self._commands.read_history(volume)
         fact = self._exactly_written(fact, history)
-        refuse_volume_loss(fact, history, with_snapshots, may_lose_bytes)
-        self._verbs.refuse_if_open(volume)
+        check_volume_destroyable(fact, history, with_snapshots, may_lose_bytes)
+        self._commands.check_not_open(volume)
         if history.newest is not None:
-            self._verbs.set_values(volume, {DOOMED: history.newest.guid})
+            self._commands.set_values(volume, {DOOMED: history.newest.guid})
             names = ",".join(snapshot.name for snapshot in history.snapshots)
-            self._verbs.destroy(f"{volume}@{names}")
-        return settle(lambda: self._verbs.destroy(volume), is_so)
+            self._commands.destroy(f"{volume}@{names}")
+        return settle(lambda: self._commands.destroy(volume), is_so)
 
     def _set(self, volume: str, values: Mapping[str, str]) -> Change:
-        self._verbs.set_values(volume, values)
+        self._commands.set_values(volume, values)
         return CHANGED
 
     def _show(self, volume: str, how: str) -> Change:

@@ -1,13 +1,13 @@
-"""The one door to the message broker; it carries bytes and knows nothing of what they mean.
+"""The gateway to the message broker. It transports bytes and does not interpret them.
 
-`Bus`     a daemon's end: reads one durable queue, sends, stays for ever
-`Asker`   a command's end: asks, waits for answers with a deadline, asks again when the broker comes back
-`Outbox`  what a daemon keeps until it is sent
+`Bus`     a daemon's end: reads one durable queue and sends, until it is closed
+`Asker`   a command's end: sends requests, waits for the answers with a deadline, repeats them after an outage
+`Outbox`  the messages of a daemon that are not yet sent
 
-Promises: a message that `publish` took without an error is on the broker's disk, in the queue it was meant for. A
-message is given to a handler at least once, and taken from the queue only after the handler has returned: what it
-returns for must be on disk by then. Twice is possible whenever a connection breaks, so handlers know messages by
-their `message_id`. The sender of a message is the user that the broker let in by certificate.
+Promises: a message that `publish` accepted without an error is on the broker's disk, in its queue. A handler gets a
+message at least once; the message leaves the queue after the handler has returned, so the handler's effect must be on
+disk by then. A broken connection can deliver a message twice, so handlers recognize messages by their `message_id`. The
+sender of a message is the user that the broker authenticated by certificate.
 """
 
 from rocks.imgstorage.bus.asker import Asker, NoAnswerError, Question

@@ -1,4 +1,4 @@
-"""A command's end of the bus: questions out, answers in, all with one deadline, in the caller's own thread."""
+"""A command's end of the bus: requests and their answers, all with one deadline, in the caller's own thread."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rocks.imgstorage.bus.backoff import Backoff
 from rocks.imgstorage.bus.link import BrokerAwayError, Link, UndeliveredError
 from rocks.imgstorage.bus.messages import (
     Delivery,
+    InvalidMessageError,
     Kind,
     Message,
-    UnfitError,
     new_message_id,
     read_delivery,
 )
@@ -35,12 +35,12 @@ Listener = Callable[[str, Delivery], None]
 
 
 class NoAnswerError(BusyError):
-    """The deadline has passed; what was asked may well be under way: ask again with the same `message_id`."""
+    """The deadline has passed. The operation may be in progress; repeat the request with the same `message_id`."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request to a daemon's queue. Asked again with the same `message_id`, it is the same question."""
+    """A request to a daemon's queue. Repeated with the same `message_id`, it is the same request."""
 
     to: str
     body: bytes
@@ -48,17 +48,17 @@ class Question:
 
 
 class Asker:
-    """Asks daemons. Not for two threads at once; to be used in a `with`.
+    """Sends requests to daemons and waits for the answers. For one thread at a time; use it in a `with`.
 
-    When the connection breaks while answers are waited for, it is made anew and what is unanswered is asked again:
-    daemons know a question by its `message_id` and repeat the answer they gave.
+    When the connection breaks during the wait, a new one is made and the open requests are repeated: daemons recognize
+    a request by its `message_id` and repeat their answer.
     """
 
     def __init__(self, settings: BusSettings) -> None:
         self._settings = settings
         self._link: Optional[Link] = None
         self._queue = ""
-        self._come: Deque[Any] = deque()
+        self._received: Deque[Any] = deque()
         self._unrouted: Dict[str, Question] = {}
         self._tried_at = 0.0
 
@@ -74,7 +74,7 @@ class Asker:
         self.close()
 
     def close(self) -> None:
-        """End the connection. What was asked goes on where it was asked."""
+        """End the connection. Operations that are in progress on the nodes continue."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -85,9 +85,9 @@ class Asker:
         deadline_seconds: float,
         on_event: Optional[Callable[[Delivery], None]] = None,
     ) -> Delivery:
-        """The answer to one question; `on_event` is called for each event that comes before it.
+        """The answer to one request; `on_event` is called for each event before it.
 
-        BrokerAwayError when the broker cannot be reached to begin with, UndeliveredError when nobody has that queue,
+        BrokerAwayError when the broker cannot be reached at first, UndeliveredError when the queue does not exist,
         NoAnswerError at the deadline.
         """
         listener = None if on_event is None else lambda _key, event: on_event(event)
@@ -103,9 +103,9 @@ class Asker:
         deadline_seconds: float,
         on_event: Optional[Listener] = None,
     ) -> Iterator[Tuple[str, Answer]]:
-        """(key, answer or why there is none) for each question, as the answers come.
+        """(key, answer or error) for each request, in the order in which the answers arrive.
 
-        BrokerAwayError and RefusedError when the broker cannot be reached, or refuses us, to begin with.
+        BrokerAwayError and RefusedError when the broker cannot be reached, or rejects this node, at first.
         """
         if not questions:
             return
@@ -119,7 +119,7 @@ class Asker:
             try:
                 yield from self._listen(open_ones, deadline, on_event)
             except BrokerAwayError as error:
-                _log.warning("%s; asking again as soon as it is back", error)
+                _log.warning("%s; the request is repeated when the broker is back", error)
                 self.close()
                 yield from self._send_again(open_ones, deadline, backoff)
         for key, question in open_ones.items():
@@ -127,7 +127,7 @@ class Asker:
                 key,
                 NoAnswerError(
                     f"{queues.queue_node(question.to)} has not answered within {deadline_seconds:g} s; "
-                    f"what it was asked ({question.message_id}) may still be under way there"
+                    f"operation {question.message_id} may still be in progress there"
                 ),
             )
 
@@ -135,15 +135,15 @@ class Asker:
         link = Link(self._settings)
         link.open()
         self._queue = queues.reply_queue(self._settings.node, secrets.token_hex(16))
-        self._come.clear()
+        self._received.clear()
         link.make_reply_queue(self._queue)
-        link.consume(self._queue, _PREFETCH, self._come.append)
+        link.consume(self._queue, _PREFETCH, self._received.append)
         self._link = link
 
     def _send(self, open_ones: Dict[str, Question], is_first: bool) -> Iterator[Tuple[str, Answer]]:
-        """Ask all; those that nobody takes are answered, by the error, and struck off. BrokerAwayError.
+        """Send all requests; yields the error of each that cannot be delivered, and removes it. BrokerAwayError.
 
-        A queue that was there before and is not after an outage is waited for: its daemon has not come back yet.
+        After an outage the queue of a daemon may not exist yet; its requests are sent again later.
         """
         self._unrouted.clear()
         for key, question in list(open_ones.items()):
@@ -186,8 +186,8 @@ class Asker:
             raise BrokerAwayError("the connection to the message broker is gone")
         patience = min(_LONGEST_READ_SECONDS, self._settings.heartbeat_seconds / 4)
         link.read(min(patience, deadline.remaining_seconds() or 0.0))
-        while self._come:
-            message = self._come.popleft()
+        while self._received:
+            message = self._received.popleft()
             link.acknowledge(message.delivery_tag)
             found = _answered(message, open_ones)
             if found is None:
@@ -204,19 +204,19 @@ class Asker:
             for key, answer in self._send(late, is_first=False):
                 del open_ones[key]
                 yield key, answer
-        link.beat()
+        link.send_heartbeat()
 
 
 def _answered(message: Any, open_ones: Mapping[str, Question]) -> Optional[Tuple[str, Delivery]]:
-    """The question that this is about; None when it is not from him who was asked, or came too late."""
+    """Key of the request that this answers, and the answer; None when it is late or not from the requested node."""
     try:
         delivery = read_delivery(message)
-    except UnfitError as error:
-        _log.warning("an answer was thrown away: %s", error)
+    except InvalidMessageError as error:
+        _log.warning("an answer is discarded: %s", error)
         return None
     for key, question in open_ones.items():
         if question.message_id == delivery.correlation_id:
             if delivery.sender == queues.queue_node(question.to):
                 return key, delivery
-            _log.warning("%s answered what %s was asked; thrown away", delivery.sender, question.to)
+            _log.warning("an answer of %s to a request to %s is discarded", delivery.sender, question.to)
     return None

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: longer each time, never the same for two."""
+"""How long to wait before the next attempt: longer each time, different for each client."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 
 
 class Backoff:
-    """Seconds to wait: `first`, doubled each time up to `longest`, each a little shorter by chance.
+    """Seconds to wait: `first`, doubled each time up to `longest`, each shortened at random.
 
-    By chance, so that a hundred hosts do not come back at the same moment.
+    So a hundred hosts do not reconnect at the same moment.
     """
 
     def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
@@ -16,11 +16,11 @@ class Backoff:
         self._longest = longest
 
     def reset(self) -> None:
-        """It went well: begin anew."""
+        """The attempt succeeded: the next wait is `first`."""
         self._next = self._first
 
     def next_seconds(self) -> float:
-        """How long to wait now."""
+        """Seconds to wait before the next attempt."""
         seconds = self._next
         self._next = min(self._longest, seconds * 2)
         return seconds * random.uniform(0.7, 1.0)

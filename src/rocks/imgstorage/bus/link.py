@@ -1,6 +1,6 @@
-"""One connection to the broker, for one thread: come in, make a queue, read, send with the broker's word for it.
+"""One connection to the broker, for one thread: connect, make a queue, read, send with confirmation.
 
-Every fault of the connection becomes BrokerAwayError, and the link is closed then; make another one.
+Every fault of the connection becomes BrokerAwayError, and closes the link; make another one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from rocks.wire import queues
 _PERSISTENT = 2
 _NEW_QUEUE_SECONDS = 1.5
 """RabbitMQ 3.10 (Ra 2.2) writes the name of a new quorum queue to disk half a second or more late. Killed before, it
-comes back with the queue and without its log: whatever was confirmed is lost, and the queue never answers again. So
-nothing may be sent to a queue before that time has passed."""
+restarts with the queue and without its log: confirmed messages are lost, and the queue never answers again. So nothing
+may be sent to a new queue before that time has passed."""
 
 _HEARTBEATS_PER_INTERVAL = 4
 _READ_AT_ONCE_SECONDS = 0.001
@@ -35,32 +35,36 @@ _FAULTS = (
     ssl.SSLError,
     OSError,
     ValueError,  # a TLS socket that was closed under the library
-    AttributeError,  # the same, in py-amqp: "it's very annoying", kombu says
+    AttributeError,  # raised by py-amqp for the same reason
 )
 
 
 class BrokerAwayError(BusyError):
-    """The broker cannot be reached now; nothing was lost, try again."""
+    """The broker cannot be reached; nothing was lost, and a retry can succeed."""
+
+
+class _SilentBrokerError(BrokerAwayError):
+    """The broker did not answer in time."""
 
 
 class QueueFullError(BusyError):
-    """The queue has as many messages as it may have; its reader is slow or away."""
+    """The queue has as many messages as it may have; its reader is slow or down."""
 
 
 class NotYetThereError(BusyError):
-    """There is no such queue, but the broker has just come: the daemon it belongs to may be about to.
+    """The queue does not exist, but the broker has just restarted: its daemon may make the queue soon.
 
-    Seen with RabbitMQ 3.10.8: killed within a second of a queue's binding, it comes back with the queue and without the
+    Seen with RabbitMQ 3.10.8: killed within a second of a queue's binding, it restarts with the queue and without the
     binding, until the daemon binds it again.
     """
 
 
 class UndeliveredError(HostError):
-    """There is no such queue: the daemon it belongs to has never been there."""
+    """The queue does not exist: its daemon has never run."""
 
 
 class RefusedError(ToolError):
-    """The broker does not allow what was asked, in its own words."""
+    """The broker rejected the request; the text contains the broker's message."""
 
 
 class Link:
@@ -74,7 +78,7 @@ class Link:
         self._returned: list[str] = []
 
     def open(self) -> None:
-        """Come in. BrokerAwayError when nothing answers, RefusedError when the broker does not take this node."""
+        """Connect. BrokerAwayError when nothing answers, RefusedError when the broker rejects this node."""
         settings = self._settings
         place = f"the message broker at {settings.address} port {settings.port}"
         try:
@@ -82,33 +86,32 @@ class Link:
             self._open_sending()
         except ssl.SSLCertVerificationError as error:
             self.close()
-            raise RefusedError(f"{place} shows a certificate that is not as it must be: {error}") from None
-        except FileNotFoundError as error:
+            raise RefusedError(f"{place} has an invalid certificate: {error}") from None
+        except FileNotFoundError:
             self.close()
             raise RefusedError(
-                f"this node has no certificate in {settings.pair_file}, or the authority's is not in "
-                f"{settings.authority_file} ({error.strerror}): run `rocks sync host certificate {settings.node}`"
+                f"{settings.pair_file} or {settings.authority_file}, this node's certificates, is missing: run "
+                f"`rocks sync host certificate {settings.node}` on the frontend"
             ) from None
         except (amqp.exceptions.AccessRefused, amqp.exceptions.NotAllowed) as error:
             self.close()
-            raise RefusedError(f"{place} does not let {settings.node} in: {_words(error)}") from None
+            raise RefusedError(f"{place} rejects {settings.node}: {_reason(error)}") from None
         except _FAULTS as error:
             self.close()
-            if isinstance(error, ssl.SSLError) and "alert" in str(error).lower():
+            if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):  # OpenSSL's mnemonic
                 raise RefusedError(
-                    f"{place} refuses the certificate of {settings.node}: {_words(error)}"
+                    f"{place} rejects the certificate of {settings.node}: {_reason(error)}"
                 ) from None
-            if isinstance(
-                error, (ssl.SSLError, ConnectionResetError)
-            ):  # the alert may be lost behind the reset
+            if isinstance(error, (ssl.SSLError, ConnectionResetError)):
+                # a reset may overtake the alert
                 raise BrokerAwayError(
-                    f"{place} broke off at once: it is starting or stopping, or refuses the certificate of "
-                    f"{settings.node} ({_words(error)})"
+                    f"{place} closed the connection at once: it is starting or stopping, or rejects the certificate "
+                    f"of {settings.node} ({_reason(error)})"
                 ) from None
-            raise BrokerAwayError(f"cannot reach {place}: {_words(error)}") from None
+            raise BrokerAwayError(f"cannot reach {place}: {_reason(error)}") from None
 
     def close(self) -> None:
-        """End the connection; what was not acknowledged goes back to its queue."""
+        """End the connection; unacknowledged messages return to their queue."""
         connection, self._connection = self._connection, None
         self._sending = self._reading = None
         if connection is None or not connection.connected:  # py-amqp would open it anew, to close it
@@ -120,14 +123,14 @@ class Link:
             connection.collect()
 
     def fileno(self) -> int:
-        """The socket, for `select`; what the library has read already does not show there."""
+        """The socket, for `select`, which does not see data that the library has already read."""
         return int(self._connection.sock.fileno())
 
     def publish(self, message: Message) -> None:
-        """Send, and wait until the broker has it on disk in the queue that it is meant for.
+        """Send, and wait until the broker has the message on disk in its queue.
 
-        UndeliveredError when there is no such queue, QueueFullError when it takes no more, RefusedError when this
-        node may not write there. BrokerAwayError when the connection breaks: it may be there or not.
+        UndeliveredError when the queue does not exist, QueueFullError when it is full, RefusedError when this node may
+        not write to it. BrokerAwayError when the connection breaks: the message may have been delivered or not.
         """
         self._returned.clear()
         try:
@@ -136,14 +139,14 @@ class Link:
                 exchange=queues.EXCHANGE,
                 routing_key=message.to,
                 mandatory=True,
-                timeout=self._patience(self._settings.confirm_deadline_seconds),
+                timeout=self._read_seconds(self._settings.confirm_deadline_seconds),
             )
         except amqp.exceptions.MessageNacked:
             raise QueueFullError(f"the queue {message.to} is full: is its daemon running?") from None
         except _CHANNEL_FAULTS as error:
-            self._again(self._open_sending)
+            self._reopen_sending()
             raise RefusedError(
-                f"the broker takes no message to {message.to} from here: {_words(error)}"
+                f"the broker takes no message to {message.to} from this node: {_reason(error)}"
             ) from None
         except _FAULTS as error:
             raise self._lost(error) from None
@@ -151,7 +154,7 @@ class Link:
             raise UndeliveredError(f"Message could not be delivered: there is no queue {message.to}")
 
     def ensure_daemon_queue(self, queue: str) -> None:
-        """Have the durable queue; its bounds are the broker's policy. RefusedError when it is another node's."""
+        """Make the durable queue unless it exists; the broker's policy bounds it. RefusedError for another node's."""
         if not self._has_queue(queue):
             with self._reading_channel() as channel:
                 channel.queue_declare(
@@ -162,71 +165,69 @@ class Link:
             channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
 
     def make_reply_queue(self, queue: str) -> None:
-        """Have a queue that ends with this connection."""
+        """Make a queue that ends with this connection."""
         with self._reading_channel() as channel:
             channel.queue_declare(queue, exclusive=True, auto_delete=True)
             channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
 
-    def consume(self, queue: str, prefetch: int, arrived: Callable[[Any], None]) -> None:
-        """From now on `read` calls `arrived` with each message; at most `prefetch` are out at a time."""
+    def consume(self, queue: str, prefetch: int, received: Callable[[Any], None]) -> None:
+        """From now on `read` calls `received` with each message; at most `prefetch` are unacknowledged at a time."""
         try:
             with self._reading_channel() as channel:
                 channel.basic_qos(0, prefetch, False)
-                channel.basic_consume(queue, callback=arrived, on_cancel=self._cancelled)
-        except BrokerAwayError as error:
-            if "timed out" not in str(error):
-                raise
+                channel.basic_consume(queue, callback=received, on_cancel=self._cancelled)
+        except _SilentBrokerError as error:
             remedy = f"rabbitmqctl delete_queue -p {self._settings.virtual_host} {queue}"
             raise BrokerAwayError(
-                f"{error}; if this lasts, the broker has lost what is in {queue}: run `{remedy}` where the broker is, "
+                f"{error}; if this lasts, the broker has lost what is in {queue}: run `{remedy}` on the broker's host, "
                 "and the daemon makes its queue anew"
             ) from None
 
     def acknowledge(self, tag: int) -> None:
-        """The message is done with: the broker forgets it."""
+        """The message is handled: the broker removes it."""
         with self._reading_channel() as channel:
             channel.basic_ack(tag)
 
-    def give_back(self, tag: int) -> None:
-        """The message goes back to its queue; after `MOST_DELIVERIES` times to the dead letters."""
+    def requeue(self, tag: int) -> None:
+        """Return the message to its queue; after `MOST_DELIVERIES` times it becomes a dead letter."""
         with self._reading_channel() as channel:
             channel.basic_reject(tag, requeue=True)
 
-    def bury(self, tag: int) -> None:
-        """The message goes to the dead letters."""
+    def reject(self, tag: int) -> None:
+        """Make the message a dead letter."""
         with self._reading_channel() as channel:
             channel.basic_reject(tag, requeue=False)
 
     def read(self, longest_wait: float = _READ_AT_ONCE_SECONDS) -> bool:
-        """Take in what has come, waiting at most so long for the first; whether anything had."""
-        patience, came = longest_wait, False
+        """Read all messages that have arrived, waiting so long for the first; whether there was any."""
+        wait, has_read = longest_wait, False
         while True:
             try:
-                self._connection.drain_events(timeout=max(_READ_AT_ONCE_SECONDS, patience))
+                self._connection.drain_events(timeout=max(_READ_AT_ONCE_SECONDS, wait))
             except socket.timeout:
-                return came
+                return has_read
             except _CHANNEL_FAULTS as error:
                 self.close()
-                raise RefusedError(f"the broker ended the reading: {_words(error)}") from None
+                raise RefusedError(f"the broker ended the consumer: {_reason(error)}") from None
             except _FAULTS as error:
                 raise self._lost(error) from None
-            patience, came = 0.0, True
+            wait, has_read = 0.0, True
 
-    def beat(self) -> None:
-        """Show that we live, and see whether the broker does; to be called a few times in each heartbeat interval."""
+    def send_heartbeat(self) -> None:
+        """Send a heartbeat, and check the broker's; call it a few times in each heartbeat interval."""
         try:
             self._connection.heartbeat_tick(rate=_HEARTBEATS_PER_INTERVAL)
         except _FAULTS as error:
             raise self._lost(error) from None
 
     def _answered_in_time(self) -> Any:
-        """py-amqp waits for ever for the answer to a question of its own, such as the opening of a channel."""
+        """A deadline for requests of py-amqp itself, such as to open a channel; it would wait for ever."""
         return self._connection.transport.having_timeout(
-            self._patience(self._settings.connect_deadline_seconds)
+            self._read_seconds(self._settings.connect_deadline_seconds)
         )
 
-    def _patience(self, deadline_seconds: float) -> float:
-        """For each read. The broker's heartbeats come twice in an interval and count as something to read."""
+    def _read_seconds(self, deadline_seconds: float) -> float:
+        """How long a read may last. Heartbeats end a read, and the broker sends two in an interval."""
         return min(deadline_seconds, self._settings.heartbeat_seconds * 0.45)
 
     def _has_queue(self, queue: str) -> bool:
@@ -259,20 +260,21 @@ class Link:
                 yield self._reading
         except _CHANNEL_FAULTS as error:
             self.close()
-            raise RefusedError(f"the broker refuses: {_words(error)}") from None
+            raise RefusedError(f"the broker rejects the request: {_reason(error)}") from None
         except _FAULTS as error:
             raise self._lost(error) from None
 
-    def _again(self, step: Callable[[], None]) -> None:
+    def _reopen_sending(self) -> None:
         try:
-            step()
+            self._open_sending()
         except _FAULTS as error:
             raise self._lost(error) from None
 
     def _lost(self, error: BaseException) -> BrokerAwayError:
         self.close()
         place = f"{self._settings.address} port {self._settings.port}"
-        return BrokerAwayError(f"the connection to the message broker at {place} broke: {_words(error)}")
+        kind = _SilentBrokerError if isinstance(error, socket.timeout) else BrokerAwayError
+        return kind(f"the connection to the message broker at {place} broke: {_reason(error)}")
 
     def _as_amqp(self, message: Message) -> amqp.Message:
         given: dict[str, Optional[str]] = {
@@ -290,5 +292,5 @@ class Link:
         )
 
 
-def _words(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__

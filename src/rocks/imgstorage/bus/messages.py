@@ -1,4 +1,4 @@
-"""A message on its way out and on its way in, and what is refused before anybody reads it."""
+"""Messages as sent and as received, and the check of a received message before any handler reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTENT_TYPE = "application/json"
 
 
 class Kind(enum.Enum):
-    """What a message is to the one who asked; on the wire the property `type`."""
+    """The kind of a message, seen from the requester; on the wire the property `type`."""
 
     REQUEST = "request"
     REPLY = "reply"
@@ -22,7 +22,7 @@ class Kind(enum.Enum):
 
 
 def new_message_id() -> str:
-    """An id for a message that no other message has."""
+    """A unique id for a message."""
     return str(uuid.uuid4())
 
 
@@ -44,7 +44,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message that has come. `sender` is the node that the broker let in; `reply_to` is one of the sender's own."""
+    """A received message. `sender` is the node that the broker authenticated; `reply_to` is one of its own queues."""
 
     sender: str
     body: bytes
@@ -52,41 +52,43 @@ class Delivery:
     correlation_id: Optional[str]
     reply_to: Optional[str]
     kind: Kind
-    is_again: bool
+    is_redelivered: bool
 
     def reply(self, body: bytes, kind: Kind = Kind.REPLY) -> Optional[Message]:
-        """An answer to this message; None when its sender wants none."""
+        """An answer to this message; None when its sender expects none."""
         if self.reply_to is None:
             return None
         return Message(self.reply_to, body, kind, correlation_id=self.message_id)
 
 
-class UnfitError(Exception):
-    """A message that nobody shall read; the text says why."""
+class InvalidMessageError(Exception):
+    """A message that no handler may read; the text is the reason."""
 
 
 def read_delivery(message: Any) -> Delivery:
-    """What has come in, from the library's message. UnfitError when it is not as ours are.
+    """The received message, from that of the library. InvalidMessageError when a property is missing or wrong.
 
-    The broker checks `user_id` against the certificate when it is given, but lets messages without it pass.
+    The broker checks a `user_id` against the certificate, but accepts messages without one.
     """
     properties = message.properties
     sender = properties.get("user_id")
     if not sender:
-        raise UnfitError("it does not say who sent it")
+        raise InvalidMessageError("it has no user_id")
     message_id = properties.get("message_id")
     if not message_id:
-        raise UnfitError(f"{sender} gave it no message_id")
+        raise InvalidMessageError(f"{sender} sent it without a message_id")
     reply_to = properties.get("reply_to") or None
     if reply_to is not None and not queues.is_own_queue(reply_to, sender):
-        raise UnfitError(f"{sender} wants it answered to {reply_to}, which is not its queue")
+        raise InvalidMessageError(f"{sender} requests an answer to {reply_to}, which is not its queue")
     try:
         kind = Kind(properties.get("type"))
     except ValueError:
-        raise UnfitError(f"{sender} sent something of the unknown type {properties.get('type')!r}") from None
+        raise InvalidMessageError(f"{sender} sent the unknown type {properties.get('type')!r}") from None
     body = message.body.encode("utf-8") if isinstance(message.body, str) else bytes(message.body)
     if len(body) > LARGEST_BODY_BYTES:
-        raise UnfitError(f"{sender} sent {len(body)} bytes, {LARGEST_BODY_BYTES} are allowed")
+        raise InvalidMessageError(
+            f"{sender} sent {len(body)} bytes; at most {LARGEST_BODY_BYTES} are allowed"
+        )
     correlation_id = properties.get("correlation_id") or None
-    is_again = bool(message.delivery_info.get("redelivered"))
-    return Delivery(sender, body, message_id, correlation_id, reply_to, kind, is_again)
+    is_redelivered = bool(message.delivery_info.get("redelivered"))
+    return Delivery(sender, body, message_id, correlation_id, reply_to, kind, is_redelivered)

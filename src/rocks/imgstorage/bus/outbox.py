@@ -1,4 +1,4 @@
-"""What a daemon has to say and has not yet been able to: kept in its own store, sent when the broker is there."""
+"""The outbox: messages of a daemon that wait in its own store until the broker is reachable."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ _AT_ONCE = 100
 
 
 class Sender(Protocol):
-    """What can send: `Bus`."""
+    """Sends messages: `Bus`."""
 
     def publish(self, message: Message) -> None:
         """See `Bus.publish`."""
 
 
 class Outbox(Protocol):
-    """The store's list of messages that are to be sent, oldest first; written together with what they tell of."""
+    """The unsent messages in a store, oldest first; written in the transaction of the change that they report."""
 
     def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
-        """The oldest messages that are not yet sent, but for those to some queues."""
+        """The oldest unsent messages, without those to the queues `passing_over`."""
 
     def sent(self, message_id: str) -> None:
-        """The broker has it."""
+        """The broker has confirmed the message."""
 
     def failed(self, message_id: str, why: RocksError) -> None:
-        """It cannot be delivered, however often it is tried: nobody has that queue, or we may not write there."""
+        """The message can never be delivered: its queue does not exist, or this node may not write to it."""
 
 
 def send_waiting(sender: Sender, outbox: Outbox) -> int:
-    """Send what waits, in order; returns how many were sent. BusyError when not all could be sent now.
+    """Send the waiting messages in order; returns the number sent. BusyError when not all could be sent.
 
-    That is while the broker is away or a queue full, and at the end when messages were passed over because their
-    queue is not there yet: those to other queues are sent meanwhile. To be called when something is put in, and from
-    `on_connected`. A message may be sent twice: when the broker's word for it was lost.
+    That is while the broker is unreachable, or when a queue is full or does not exist yet: messages to other queues are
+    sent all the same. Call it after a message was added, and from `on_connected`. A message is sent twice when the
+    broker's confirmation was lost.
     """
     count = 0
     late: Dict[str, BusyError] = {}
@@ -51,7 +51,7 @@ def send_waiting(sender: Sender, outbox: Outbox) -> int:
 
 
 def _send(sender: Sender, outbox: Outbox, message: Message, late: Dict[str, BusyError]) -> bool:
-    """Whether it was sent. `late` gets the queue that is not there yet; what is meant for it keeps its order."""
+    """Whether it was sent. `late` gets a queue that does not take messages yet, whose messages stay in order."""
     if message.to in late:
         return False
     try:

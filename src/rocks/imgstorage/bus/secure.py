@@ -1,4 +1,4 @@
-"""kombu's connection to RabbitMQ with TLS as we want it: our authority only, our certificate, deadlines throughout."""
+"""TLS connections of py-amqp to RabbitMQ: the site's authority only, the node's certificate, always a deadline."""
 
 from __future__ import annotations
 
@@ -6,36 +6,32 @@ import socket
 import ssl
 from typing import Any
 
+import amqp
 from amqp.transport import SSLTransport
-from kombu.connection import Connection
-from kombu.transport import pyamqp
 
 from rocks.imgstorage.bus.settings import BusSettings
 
 
 def connect(settings: BusSettings) -> Any:
-    """An open connection of py-amqp. Raises what the library, `ssl` and `socket` raise."""
-    description: Any = Connection(  # type: ignore[no-untyped-call]
-        transport=_Transport,
-        hostname=settings.address,
-        port=settings.port,
+    """An open connection of py-amqp. Raises the errors of the library, `ssl` and `socket`."""
+    connection = _SecureConnection(
+        host=f"{settings.address}:{settings.port}",
         virtual_host=settings.virtual_host,
         login_method="EXTERNAL",
         ssl={"settings": settings},
         connect_timeout=settings.connect_deadline_seconds,
         heartbeat=settings.heartbeat_seconds,
-        transport_options={
-            "confirm_publish": True,
-            "client_properties": {"connection_name": f"rocks img-storage on {settings.node}"},
-            # py-amqp gives a broken link up after 1 s without an acknowledgement from the far kernel
-            "socket_settings": {socket.TCP_USER_TIMEOUT: settings.heartbeat_seconds * 1000},
-        },
+        confirm_publish=True,
+        client_properties={"connection_name": f"rocks img-storage on {settings.node}"},
+        # py-amqp gives a broken link up after 1 s without an acknowledgement from the far kernel
+        socket_settings={socket.TCP_USER_TIMEOUT: settings.heartbeat_seconds * 1000},
     )
-    return description.transport.establish_connection()
+    connection.connect()
+    return connection
 
 
 def tls_context(settings: BusSettings) -> ssl.SSLContext:
-    """TLS 1.2 or later towards the broker, which must show a certificate of our authority for its name."""
+    """TLS 1.2 or later; the broker needs a certificate of the site's authority for its name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(settings.authority_file)
@@ -49,7 +45,7 @@ class _SecureSocket(SSLTransport):  # type: ignore[misc]  # py-amqp has no types
         self.sock.settimeout(self.connect_timeout)
         super()._setup_transport()
         self.sock.settimeout(None)
-        # without it the library spins, for ever if need be, where a read of a TLS connection would block
+        # without it the library spins, possibly for ever, where a read of a TLS connection would block
         self.raise_on_initial_eintr = True
 
     def _wrap_socket(self, sock: socket.socket, settings: BusSettings) -> ssl.SSLSocket:
@@ -60,10 +56,10 @@ class _SecureSocket(SSLTransport):  # type: ignore[misc]  # py-amqp has no types
         )
 
     def _shutdown_transport(self) -> None:
-        """Leave without TLS's farewell, for which the library would wait for ever; AMQP has its own."""
+        """End without TLS's closing message, for which the library would wait for ever; AMQP has its own."""
 
 
-class _Connection(pyamqp.Connection):
+class _SecureConnection(amqp.Connection):  # type: ignore[misc]  # py-amqp has no types
     # positional, as py-amqp 5.1 and 5.4 both call it
     def Transport(  # noqa: N802 - the library's name
         self,
@@ -84,7 +80,3 @@ class _Connection(pyamqp.Connection):
             socket_settings=socket_settings,
             **more,
         )
-
-
-class _Transport(pyamqp.Transport):
-    Connection = _Connection

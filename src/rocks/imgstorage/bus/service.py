@@ -1,7 +1,7 @@
 """A daemon's end of the bus: one thread that owns the connection, a few that run the handler.
 
-The connection's thread never runs a handler, so heartbeats go out whatever handlers do. Everything that it shall do for
-other threads is put on a list and a byte into a pipe wakes it: it waits for that pipe and the broker at once.
+The connection's thread never runs a handler, so heartbeats are sent whatever handlers do. Other threads append their
+jobs to a list and wake the thread with a byte in a pipe: it waits for the pipe and for the broker at once.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rocks.clock import Deadline, monotonic_seconds
 from rocks.errors import BugError, BusyError, RocksError
 from rocks.imgstorage.bus.backoff import Backoff
 from rocks.imgstorage.bus.link import BrokerAwayError, Link, NotYetThereError, UndeliveredError
-from rocks.imgstorage.bus.messages import Delivery, Message, UnfitError, read_delivery
+from rocks.imgstorage.bus.messages import Delivery, InvalidMessageError, Message, read_delivery
 from rocks.imgstorage.bus.settings import BusSettings
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_SECONDS = 5.0
-_GIVEN_BACK_AFTER_SECONDS = 900.0
-"""RabbitMQ 3.10 ends a reader that holds a message for 30 minutes (consumer_timeout)."""
+_REQUEUED_AFTER_SECONDS = 900.0
+"""RabbitMQ 3.10 ends a consumer that has an unacknowledged message for 30 minutes (consumer_timeout)."""
 
 _CLOSING_SECONDS = 10.0
-_SAME_COMPLAINT_SECONDS = 300.0
+_SAME_WARNING_SECONDS = 300.0
 
 Handler = Callable[[Delivery], None]
 
@@ -40,8 +40,8 @@ Handler = Callable[[Delivery], None]
 class Limits:
     """Bounds of a bus.
 
-    Messages taken from the queue and not yet acknowledged, handlers' threads, messages waiting to be sent; and for how
-    long after the broker has come a missing queue may be one whose daemon is still on its way (`NotYetThereError`).
+    Unacknowledged messages, threads of handlers, messages that wait to be sent; and for how many seconds after a
+    connection a missing queue may be that of a daemon that is still connecting (`NotYetThereError`).
     """
 
     prefetch: int = 16
@@ -51,8 +51,8 @@ class Limits:
 
 
 @dataclass
-class _Held:
-    """A message that is with a handler; `connection` counts connections, for tags of an older one mean nothing."""
+class _Pending:
+    """A message without acknowledgement; `connection` counts connections, since a tag is valid on one of them only."""
 
     connection: int
     tag: int
@@ -62,7 +62,7 @@ class _Held:
 
 
 class _Job:
-    """Something that the connection's thread does for another one, which may wait for it."""
+    """A job of the connection's thread for another thread, which may wait for it."""
 
     def __init__(self, work: Callable[[Link], None]) -> None:
         self.work = work
@@ -75,12 +75,12 @@ class _Job:
 
 
 class Bus:
-    """Sends, and gives each message of `queue_name` to `handler`, for as long as it is not closed.
+    """Sends, and passes each message of `queue_name` to `handler`, until it is closed.
 
-    The handler returns when what it was told is on disk; then the message is acknowledged. BusyError from it means "not
-    now": it gets the same message again a little later. Any other error is a message that cannot be
-    handled: it goes to the dead letters and is logged. With one thread messages come in order, but for those that
-    come again. `on_connected` is called in a handler's thread each time that the broker is there (again).
+    The handler returns when its effect is on disk; then the message is acknowledged. After a BusyError the handler gets
+    the same message again a little later. After any other error the message becomes a dead letter, and the error is
+    logged. With one thread, messages arrive in order, except for repeated ones. `on_connected` is called in a
+    handler's thread after each connection to the broker.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Bus:
         self._jobs: Deque[_Job] = deque()
         self._jobs_lock = threading.Lock()
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._later: List[Tuple[float, int, _Held]] = []
+        self._retries: List[Tuple[float, int, _Pending]] = []
         self._count = itertools.count()
         self._connection = 0
         self._connected_since = 0.0
@@ -109,7 +109,7 @@ class Bus:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._complaint: Tuple[str, float] = ("", 0.0)
+        self._last_warning: Tuple[str, float] = ("", 0.0)
         self._threads = [
             threading.Thread(target=self._run_handlers, name=f"bus-handler-{number}", daemon=True)
             for number in range(limits.threads)
@@ -117,12 +117,12 @@ class Bus:
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
 
     def start(self) -> None:
-        """Begin, and return at once; the broker need not be there."""
+        """Start the threads, and return at once; the broker need not be reachable."""
         for thread in (self._thread, *self._threads):
             thread.start()
 
     def close(self) -> None:
-        """Let handlers that run come to their end, 10 s at most, acknowledge, and leave."""
+        """Wait for running handlers, 10 s at most, acknowledge, and disconnect."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -134,35 +134,37 @@ class Bus:
         self._leaving.set()
         self._wake()
         self._thread.join(_CLOSING_SECONDS)
-        self._fail_jobs(BrokerAwayError("this daemon is leaving the message broker"))
+        self._fail_jobs(BrokerAwayError("this daemon is disconnecting from the message broker"))
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker is there, as far as is known."""
+        """Whether there is a connection to the broker, as far as is known."""
         return self._connected.is_set()
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:
-        """Whether the broker is there within the time."""
+        """Whether there is a connection to the broker within the time."""
         return self._connected.wait(deadline_seconds)
 
     def publish(self, message: Message) -> None:
-        """Send, and return when the broker has it on disk. Errors as `Link.publish`, and NotYetThereError.
+        """Send, and return when the broker has the message on disk. Errors as `Link.publish`, and NotYetThereError.
 
-        BrokerAwayError at once while the broker is away: keep the message and send it from `on_connected`.
+        BrokerAwayError at once while there is no connection: store the message, and send it from `on_connected`.
         """
         job = _Job(lambda link: link.publish(message))
         with self._jobs_lock:
             if not self._connected.is_set() or self._leaving.is_set():
-                raise BrokerAwayError(f"the message broker at {self._settings.address} is away")
+                raise BrokerAwayError(
+                    f"there is no connection to the message broker at {self._settings.address}"
+                )
             if len(self._jobs) >= self._limits.waiting:
-                raise BusyError(f"{self._limits.waiting} messages wait to be sent already")
+                raise BusyError(f"{self._limits.waiting} messages already wait to be sent")
             self._jobs.append(job)
         self._wake()
-        # the messages before it wait for their confirmations too; a broken connection fails them all at once
+        # earlier messages wait for their confirmations too; a broken connection fails all of them at once
         if not job.done.wait(self._settings.confirm_deadline_seconds * 2):
             raise BrokerAwayError("the message broker has not confirmed a message in time; it may have it")
         if isinstance(job.error, UndeliveredError) and self._is_new():
-            raise NotYetThereError(f"{job.error}; its daemon may be about to come back")
+            raise NotYetThereError(f"{job.error}; its daemon may be connecting")
         if job.error is not None:
             raise job.error
 
@@ -191,33 +193,33 @@ class Bus:
     def _begin(self, link: Link) -> None:
         link.open()
         self._connection += 1
-        self._later.clear()
+        self._retries.clear()
         if self._queue_name is not None:
             link.ensure_daemon_queue(self._queue_name)
-            link.consume(self._queue_name, self._limits.prefetch, self._arrived_on(link))
+            link.consume(self._queue_name, self._limits.prefetch, self._receiver(link))
         _log.info("connected to the message broker at %s", self._settings.address)
-        self._complaint = ("", 0.0)
+        self._last_warning = ("", 0.0)
         self._connected_since = monotonic_seconds()
         self._connected.set()
         if self._on_connected is not None:
             self._work.put(self._on_connected)
 
     def _serve(self, link: Link) -> None:
-        link.read()  # a message may have come in one piece with the answer to our wish to read, unseen by `select`
+        link.read()  # a message may have come in one piece with the answer to `consume`, unseen by `select`
         while self._jobs or not self._leaving.is_set():
             watched = [link.fileno(), self._wake_read]
-            ready, _, _ = select.select(watched, [], [], self._patience_seconds())
+            ready, _, _ = select.select(watched, [], [], self._wait_seconds())
             if self._wake_read in ready:
                 _drain(self._wake_read)
             self._do_jobs(link)
-            # whether `link` is ready or not: waiting for a confirmation, the library reads what comes behind it too
+            # whether `link` is ready or not: while it waits for a confirmation, the library reads later messages too
             link.read()
-            self._hand_out_again()
-            link.beat()
+            self._start_retries()
+            link.send_heartbeat()
 
-    def _patience_seconds(self) -> float:
+    def _wait_seconds(self) -> float:
         most = min(_LONGEST_WAIT_SECONDS, self._settings.heartbeat_seconds / 4)
-        return max(0.0, min(most, self._later[0][0] - monotonic_seconds())) if self._later else most
+        return max(0.0, min(most, self._retries[0][0] - monotonic_seconds())) if self._retries else most
 
     def _do_jobs(self, link: Link) -> None:
         while self._jobs:
@@ -233,32 +235,32 @@ class Bus:
                 self._jobs.popleft()
                 job.finish(None)
 
-    def _hand_out_again(self) -> None:
+    def _start_retries(self) -> None:
         now = monotonic_seconds()
-        while self._later and self._later[0][0] <= now:
-            self._work.put(heapq.heappop(self._later)[2])
+        while self._retries and self._retries[0][0] <= now:
+            self._work.put(heapq.heappop(self._retries)[2])
 
-    def _arrived_on(self, link: Link) -> Callable[[Any], None]:
-        def arrived(message: Any) -> None:
+    def _receiver(self, link: Link) -> Callable[[Any], None]:
+        def received(message: Any) -> None:
             try:
                 delivery = read_delivery(message)
-            except UnfitError as error:
-                _log.error("a message on %s goes to the dead letters: %s", self._queue_name, error)
-                link.bury(message.delivery_tag)
+            except InvalidMessageError as error:
+                _log.error("a message on %s becomes a dead letter: %s", self._queue_name, error)
+                link.reject(message.delivery_tag)
                 return
-            self._work.put(_Held(self._connection, message.delivery_tag, delivery))
+            self._work.put(_Pending(self._connection, message.delivery_tag, delivery))
 
-        return arrived
+        return received
 
     def _lost(self, error: RocksError) -> None:
         with self._jobs_lock:
             self._connected.clear()
         self._fail_jobs(error)
-        text, since = self._complaint
+        text, since = self._last_warning
         now = monotonic_seconds()
-        if str(error) != text or now - since > _SAME_COMPLAINT_SECONDS:
-            self._complaint = (str(error), now)
-            _log.warning("%s; trying again for as long as it takes", error)
+        if str(error) != text or now - since > _SAME_WARNING_SECONDS:
+            self._last_warning = (str(error), now)
+            _log.warning("%s; retrying until it succeeds", error)
 
     def _fail_jobs(self, error: RocksError) -> None:
         while self._jobs:
@@ -271,45 +273,45 @@ class Bus:
             item = self._work.get()
             if item is None:
                 return
-            if not isinstance(item, _Held):
-                self._tell_connected(item)
+            if not isinstance(item, _Pending):
+                self._report_connected(item)
             elif item.connection == self._connection and not self._closing.is_set():
                 self._handle(item)
 
-    def _tell_connected(self, told: Callable[[], None]) -> None:
+    def _report_connected(self, callback: Callable[[], None]) -> None:
         try:
-            told()
+            callback()
         except RocksError as error:
             _log.warning("after connecting: %s", error)
         except Exception:  # noqa: BLE001
             _log.exception("a fault after connecting; please report this")
 
-    def _handle(self, held: _Held) -> None:
+    def _handle(self, pending: _Pending) -> None:
         assert self._handler is not None
         try:
-            self._handler(held.delivery)
+            self._handler(pending.delivery)
         except BusyError as error:
-            _log.info("message %s waits: %s", held.delivery.message_id, error)
-            if monotonic_seconds() - held.since > _GIVEN_BACK_AFTER_SECONDS:
-                self._settle(held, lambda link: link.give_back(held.tag))
+            _log.info("message %s waits: %s", pending.delivery.message_id, error)
+            if monotonic_seconds() - pending.since > _REQUEUED_AFTER_SECONDS:
+                self._settle(pending, lambda link: link.requeue(pending.tag))
             else:
-                self._settle(held, lambda _link: self._keep_for_later(held))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not come for ever
-            words = str(error) if isinstance(error, RocksError) else f"{type(error).__name__}: {error}"
-            _log.exception("message %s goes to the dead letters: %s", held.delivery.message_id, words)
-            self._settle(held, lambda link: link.bury(held.tag))
+                self._settle(pending, lambda _link: self._schedule_retry(pending))
+        except Exception as error:  # noqa: BLE001 - after no error may the message come for ever
+            text = str(error) if isinstance(error, RocksError) else f"{type(error).__name__}: {error}"
+            _log.exception("message %s becomes a dead letter: %s", pending.delivery.message_id, text)
+            self._settle(pending, lambda link: link.reject(pending.tag))
         else:
-            self._settle(held, lambda link: link.acknowledge(held.tag))
+            self._settle(pending, lambda link: link.acknowledge(pending.tag))
 
-    def _keep_for_later(self, held: _Held) -> None:
-        due = monotonic_seconds() + held.backoff.next_seconds()
-        heapq.heappush(self._later, (due, next(self._count), held))
+    def _schedule_retry(self, pending: _Pending) -> None:
+        due = monotonic_seconds() + pending.backoff.next_seconds()
+        heapq.heappush(self._retries, (due, next(self._count), pending))
 
-    def _settle(self, held: _Held, work: Callable[[Link], None]) -> None:
-        """Have the connection's thread do it, if it is still the connection on which the message came."""
+    def _settle(self, pending: _Pending, work: Callable[[Link], None]) -> None:
+        """Do the work in the connection's thread, if its connection is still that of the message."""
 
         def settle(link: Link) -> None:
-            if held.connection == self._connection:
+            if pending.connection == self._connection:
                 work(link)
 
         with self._jobs_lock:
@@ -321,7 +323,7 @@ class Bus:
         try:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
-            pass  # it is full of bytes that wake
+            pass  # it is full, so the thread is awake
 
 
 def _drain(pipe: int) -> None:

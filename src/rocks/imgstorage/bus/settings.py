@@ -1,4 +1,4 @@
-"""Where the broker is and how this node comes in."""
+"""Address of the broker and credentials of this node."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rocks.wire import queues
 
 @dataclass(frozen=True)
 class BusSettings:
-    """A node's way to the broker.
+    """How a node reaches the broker.
 
-    `node` is the name in this node's certificate, by which the broker knows it. `address` is where the broker
-    answers, `server_name` what its certificate must say (the address when None). `pair_file` has this node's
+    `node` is the name in this node's certificate, by which the broker identifies it. `address` is the broker's
+    address, `server_name` the name in the broker's certificate (the address when None). `pair_file` has this node's
     certificate and key, `authority_file` the authority's certificate; both PEM. `connect_deadline_seconds` bounds
-    each step of coming in, `confirm_deadline_seconds` the broker's word that it has a message.
+    each step of connecting, `confirm_deadline_seconds` the wait for the confirmation of a message.
     """
 
     node: str

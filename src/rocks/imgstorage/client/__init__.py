@@ -1,9 +1,9 @@
-"""How the frontend asks NASes and hosts about images; the daemons answer by the message broker.
+"""The frontend's requests to the image daemons of NASes and hosts, by the message broker.
 
-`broker_settings`  the frontend's way to the broker
-`StorageClient`    one connection for any number of questions
-`questions`        what can be asked, and what an answer is
-`listing`          answers as people and tools read them
+`broker_settings`  how the frontend reaches the broker
+`StorageClient`    one connection for any number of requests
+`questions`        the requests, and the types of their answers
+`listing`          answers as rows for people and tools
 """
 
 from rocks.imgstorage.client.asking import StorageClient, Watcher

@@ -1,4 +1,4 @@
-"""What the daemons say about images, as records; fields have the names that they have in messages."""
+"""The daemons' answers as records; fields have the names that they have in messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Row = TypeVar("Row")
 class ImageRow:
     """An image of a NAS. `time` is when its transfer was queued, `nextsync` when the next is due, UNIX seconds.
 
-    `is_sending` is 1 on the way to the host, 0 on the way home, None without a transfer; with `is_delete_remote` it is
-    the last one. `locked` is the volume's name while a map would be refused as busy.
+    `is_sending` is 1 for a transfer to the host, 0 for one to the NAS, None without a transfer; with `is_delete_remote`
+    it is the last one. `locked` is the volume's name while a map would raise BusyError.
     """
 
     zvol: str
@@ -40,7 +40,7 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class MadeVolume:
-    """A volume that has been made; its guid is decimal text."""
+    """A new volume; its guid is decimal text."""
 
     guid: str
     size_bytes: int
@@ -48,8 +48,8 @@ class MadeVolume:
 
 @dataclass(frozen=True)
 class OperationRow:
-    """What a NAS has under way. `op` is `-` for a transfer that no command waits for; `rate` bytes a second,
-    `eta` seconds."""
+    """An operation in progress on a NAS. `op` is `-` for a transfer that no command waits for; `rate` in bytes per
+    second, `eta` in seconds."""
 
     op: str
     action: str
@@ -78,7 +78,7 @@ class SnapshotRow:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """What a host has of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for a person."""
+    """A host's part of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for people."""
 
     sync: str = ""
     target: Optional[str] = None
@@ -94,7 +94,7 @@ class DeviceRow:
 
 @dataclass(frozen=True)
 class ImageAttributes:
-    """What is set for one image: seconds, UNIX seconds, bytes a second as text; None where nothing is set."""
+    """The attributes of one image: seconds, UNIX seconds, bytes per second as text; None for one that is not set."""
 
     zvol: str
     frequency: Optional[int] = None
@@ -105,7 +105,7 @@ class ImageAttributes:
 
 
 def read_rows(shape: Type[Row], fields: Fields) -> Tuple[Row, ...]:
-    """The list `body` of an answer. IncoherentError when it is none, or a row lacks something."""
+    """The rows in `body` of an answer. IncoherentError when it is no list, or a field is missing."""
     body = fields.get("body")
     if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
         raise IncoherentError("the answer has no list of rows")
@@ -114,7 +114,7 @@ def read_rows(shape: Type[Row], fields: Fields) -> Tuple[Row, ...]:
 
 
 def read_devices(fields: Fields) -> Dict[str, DeviceRow]:
-    """Volume → what the host has of it. IncoherentError when the answer has no such thing."""
+    """Volume → the host's part of it. IncoherentError when `body` is no such object."""
     body = fields.get("body")
     if not isinstance(body, dict) or not all(isinstance(row, dict) for row in body.values()):
         raise IncoherentError("the answer has no rows by volume")
@@ -122,7 +122,7 @@ def read_devices(fields: Fields) -> Dict[str, DeviceRow]:
 
 
 def read_image_attributes(fields: Fields) -> ImageAttributes:
-    """The attributes in `body`. IncoherentError when there are none."""
+    """The attributes in `body`. IncoherentError when it is no object."""
     body = fields.get("body")
     if not isinstance(body, dict):
         raise IncoherentError("the answer has no attributes")
@@ -130,7 +130,7 @@ def read_image_attributes(fields: Fields) -> ImageAttributes:
 
 
 def read_attributes(fields: Fields) -> Dict[str, Optional[str]]:
-    """The attributes of a whole NAS; None is a value too. IncoherentError when there are none."""
+    """The attributes of a whole NAS; None is a value too. IncoherentError when they are missing."""
     attributes = fields.get("attrs")
     if not isinstance(attributes, dict):
         raise IncoherentError("the answer has no attributes")
@@ -138,7 +138,7 @@ def read_attributes(fields: Fields) -> Dict[str, Optional[str]]:
 
 
 def read_text(name: str, fields: Fields) -> str:
-    """One field that is a text. IncoherentError when it is none."""
+    """A field with a text that is not empty. IncoherentError otherwise."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise IncoherentError(f"the answer has no {name}")

@@ -1,4 +1,4 @@
-"""Asks daemons and waits for them: many questions at once, each with its own answer or error."""
+"""Sends requests to daemons and waits for the answers: many at once, each with its own answer or error."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ Answer = TypeVar("Answer")
 Answers = Dict[str, Union[Answer, RocksError]]
 
 QUICK_SECONDS = 20.0
-"""For what a daemon answers at once."""
+"""For requests that a daemon answers at once."""
 
 MAP_SECONDS = 300.0
-"""For a device: a volume made, an export, a login."""
+"""For a device: a new volume, an export, a login."""
 
 WRITE_BACK_SECONDS = 24 * 3600.0
-"""For what has to be moved first, however large it is."""
+"""For images that are transferred first, however large."""
 
 _LOOK_SECONDS = 2.0
 _LOOK = "look at "
-"""Begins the key of a question of ours between those of the caller."""
+"""Prefix of the key of a progress request among those of the caller."""
 
 
 class Watcher(Protocol):
-    """A person who waits."""
+    """Shows a waiting person the progress."""
 
     @property
     def wants_progress(self) -> bool:
-        """Whether there is anybody who sees it."""
+        """Whether a person sees it."""
 
     def progress(self, line: str) -> None:
-        """What is waited for is so far."""
+        """Show the progress so far."""
 
     def left(self, line: str) -> None:
-        """The person waits no longer; what was waited for goes on."""
+        """Report that the wait has ended while the operation continues."""
 
 
 class StorageClient:
-    """One connection to the broker, made at the first question; to be used in a `with`."""
+    """One connection to the broker, made at the first request; use it in a `with`."""
 
     def __init__(self, settings: BusSettings) -> None:
         self._asker = Asker(settings)
@@ -69,20 +69,20 @@ class StorageClient:
         self._asker.close()
 
     def ask(self, wanted: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:
-        """The answer to one question, within QUICK_SECONDS unless another deadline is given.
+        """The answer to one request, within QUICK_SECONDS unless another deadline is given.
 
-        Raises the error that the daemon answers, in its family and words; BrokerAwayError (BusyError) when the broker
-        cannot be reached, RefusedError (ToolError) when it does not let us in, HostError when that node never had a
-        daemon, NoAnswerError (BusyError) at the deadline.
+        Raises the daemon's error; BrokerAwayError (BusyError) when the broker cannot be reached, RefusedError
+        (ToolError) when it rejects this node, HostError when that node never had a daemon, NoAnswerError (BusyError) at
+        the deadline.
         """
         return _only(self.ask_each({"": wanted}, deadline_seconds))
 
     def ask_each(
         self, wanted: Mapping[str, Query[Answer]], deadline_seconds: Optional[float] = None
     ) -> Answers[Answer]:
-        """Key → the answer to its question, or why there is none; all are asked at once.
+        """Key → the answer to its request, or its error; all are sent at once.
 
-        Only errors of the broker are raised: they are everybody's.
+        Only errors of the broker are raised, since they concern all requests.
         """
         seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
         answers: Answers[Answer] = {}
@@ -100,7 +100,7 @@ class StorageClient:
     def wait(
         self, wanted: Query[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
     ) -> Answer:
-        """As `ask`, for what takes long; a watcher is told how far it is."""
+        """As `ask`, for a long operation; a watcher gets the progress."""
         return _only(self.wait_each({"": wanted}, deadline_seconds, watcher))
 
     def wait_each(
@@ -110,10 +110,10 @@ class StorageClient:
         watcher: Optional[Watcher] = None,
         taken: Optional[Callable[[], None]] = None,
     ) -> Answers[Answer]:
-        """As `ask_each`, for requests to NASes that take long.
+        """As `ask_each`, for long operations of NASes.
 
-        `taken` is called once, when the broker has all of them and their NASes have had a moment: the caller may
-        let go of what it kept for them. An interrupt ends the waiting and nothing else.
+        `taken` is called once, when the broker has all requests and their NASes had time to begin: the caller may
+        release its locks. An interrupt ends the wait only.
         """
         questions = _questions(wanted, deadline_seconds)
         answers: Answers[Answer] = {}
@@ -153,7 +153,7 @@ class StorageClient:
         answers: Answers[Answer],
         watcher: Optional[Watcher],
     ) -> None:
-        """Ask, or ask again, which is the same question; meanwhile look how far the NASes are."""
+        """Send the requests, or repeat them, which makes no difference; and ask the NASes for the progress."""
         nodes = sorted({wanted[key].node for key in still_open}) if watcher is not None else []
         looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
         for key, answer in self._asker.ask_all({**still_open, **_questions(looks, patience)}, patience):
@@ -179,12 +179,12 @@ def _put(
     answer: Union[Delivery, RocksError],
     deadline_seconds: float,
 ) -> Optional[Query[Answer]]:
-    """Read the answer, and put it or the error among the others; what must be asked still to have all of it."""
+    """Store the answer or the error under its key; returns the request for the rest of the answer, if there is one."""
     if isinstance(answer, NoAnswerError):
         answers[key] = _no_answer(wanted, question, deadline_seconds)
     elif isinstance(answer, UndeliveredError):
         answers[key] = HostError(
-            f"{answer}; image storage has never run on {wanted.node}, or the broker has lost its queue"
+            f"{answer}; image storage has never run on {wanted.node}, or the broker has lost the queue"
         )
     elif isinstance(answer, RocksError):
         answers[key] = answer
@@ -203,16 +203,16 @@ def _put(
 def _no_answer(wanted: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
     begin = f"{wanted.node} has not answered within {deadline_seconds:g} s"
     if wanted.is_reading:
-        return NoAnswerError(f"{begin}: does image storage run there?")
+        return NoAnswerError(f"{begin}: check that image storage runs there")
     return NoAnswerError(
-        f"{begin}; operation {question.message_id} goes on there when it can: "
+        f"{begin}; operation {question.message_id} may continue there: "
         f"rocks list host storageop {wanted.node}"
     )
 
 
 def _left(wanted: Query[Any], question: Question) -> str:
     return (
-        f"{wanted.node} goes on with {wanted.zvol}, operation {question.message_id}; how far it is: "
+        f"{wanted.node} continues with {wanted.zvol}, operation {question.message_id}; for its progress: "
         f"rocks list host storageop {wanted.node}"
     )
 
@@ -221,7 +221,7 @@ def _show(look: Query[Any], answer: Delivery, zvols: List[str], watcher: Watcher
     try:
         rows = look.read(success_of(read_message(answer.body)))
     except RocksError:
-        return  # who waits is told by the answer to the question itself
+        return  # the answer to the request itself reports it
     lines = {row.image: progress_line(row) for row in rows if row.image in zvols}
     if lines:
         watcher.progress("; ".join(lines.values()))

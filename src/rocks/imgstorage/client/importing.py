@@ -1,4 +1,4 @@
-"""The frontend's end of an import: a file's content goes to a new volume of a NAS, and is proved to be there."""
+"""The frontend's end of an import: sends the content of a file to a new volume of a NAS, and verifies it there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Listener = Callable[[Progress], None]
 
 
 class Destination(NamedTuple):
-    """Where the content goes: the NAS and its transfer port, the volume's whole name, its guid and size."""
+    """The target of an import: the NAS and its transfer port, the volume's full name, its guid and size."""
 
     nas: str
     address: str
@@ -37,7 +37,7 @@ class Destination(NamedTuple):
 def send_file(path: Path, destination: Destination, context: ssl.SSLContext, listener: Listener) -> str:
     """Send a raw image; returns the digest (BLAKE2b) of the whole volume, on which both ends agree.
 
-    Holes and zeros are not sent. IncoherentError when the NAS reads back something else; nothing uses it then.
+    Holes and zeros are not sent. IncoherentError when the NAS reads different content back; the volume stays unused.
     """
     opening = write_opening(Opening("import", destination.volume, 0, destination.guid))
     digest = hashlib.blake2b()
@@ -57,8 +57,7 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
         theirs = receive_line(connection.reader).get("digest")
         if theirs != digest.hexdigest():
             raise IncoherentError(
-                f"{destination.volume} on {destination.nas} does not hold what {path} does; it stays unusable, "
-                "run the same command again"
+                f"{destination.volume} on {destination.nas} differs from {path}, and stays unusable: repeat the command"
             )
         send_line(connection.writer, {"agreed": True})
         receive_line(connection.reader)
@@ -66,7 +65,7 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
 
 
 def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:
-    """All of a file in order, zeros behind its end up to that size; holes are not read."""
+    """The whole file in order, then zeros up to that size; holes are not read."""
     offset = 0
     length = os.fstat(file.fileno()).st_size
     data_begins = _next_data(file, 0)
@@ -83,7 +82,7 @@ def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:
 
 
 def _next_data(file: BinaryIO, offset: int) -> int:
-    """Where data begins at or after that place; far beyond the end when there is none."""
+    """Offset of the next data; beyond the end when there is none."""
     try:
         return os.lseek(file.fileno(), offset, os.SEEK_DATA)
     except OSError:

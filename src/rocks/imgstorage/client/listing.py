@@ -1,4 +1,4 @@
-"""Answers as people and tools read them: words, times, rows of tables; pure. Source: specification §3.1 and §6.6."""
+"""Answers as rows of tables: states, times, rates; pure. Source: specification §3.1 and §6.6."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ OPERATIONS = (
     "action",
     "reason",
 )
-"""Headers; the rows below have no cell for the first column, whose host was asked."""
+"""Headers; the rows below have no cell for the first column, the host that answered."""
 
 MAPPED_WORD = "mapped"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_OWN_WORDS = ("held", "deleting", "restoring")
-"""States that the old words do not cover."""
+_NEW_STATES = ("held", "deleting", "restoring")
+"""States for which the specification's states have no name."""
 
 
 def state_word(row: ImageRow) -> str:
-    """What tools have always read, of what is queued or moved; a word of our own where none of theirs is true."""
-    if row.state in _OWN_WORDS:
+    """The state that existing tools read, by what is queued or transferred; a new one where none of theirs is true."""
+    if row.state in _NEW_STATES:
         return row.word
     if row.remotehost is None:
         return "unmapped"
@@ -76,15 +76,15 @@ def state_word(row: ImageRow) -> str:
 
 def map_cells(row: ImageRow, now_seconds: int) -> Cells:
     """A row of `list host storagemap`; `now_seconds` is UNIX time."""
-    word = state_word(row)
-    due = row.nextsync if word == MAPPED_WORD else None
+    state = state_word(row)
+    due = row.nextsync if state == MAPPED_WORD else None
     return (
         row.zvol,
         row.zpool,
         row.remotehost,
         row.remotepool,
         row.iscsi_target,
-        word,
+        state,
         None if row.time is None else duration(now_seconds - row.time),
         None if due is None else weekday_time(due),
         True if row.locked else None,
@@ -110,8 +110,8 @@ def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
 
 def image_attribute_cells(row: ImageAttributes) -> Cells:
     """A row of `list host zvolattr`."""
-    keeps = "yes" if row.persistent else "no"
-    return (row.zvol, row.frequency, row.nextsync, row.uploadspeed, row.downloadspeed, keeps)
+    persistent = "yes" if row.persistent else "no"
+    return (row.zvol, row.frequency, row.nextsync, row.uploadspeed, row.downloadspeed, persistent)
 
 
 def snapshot_cells(row: SnapshotRow) -> Cells:
@@ -136,7 +136,7 @@ def operation_cells(row: OperationRow) -> Cells:
 
 
 def progress_line(row: OperationRow) -> str:
-    """How far an image is, for a person who waits: `vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left`."""
+    """The progress of an image for people: `vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left`."""
     parts = []
     if row.percent is not None:
         parts.append(f"{row.percent:.1f} %")
@@ -146,18 +146,18 @@ def progress_line(row: OperationRow) -> str:
         parts.append(f"{row.rate / 1e6:.1f} MB/s")
     if row.eta is not None:
         parts.append(f"{duration(row.eta)} left")
-    words = f"{row.image}: {row.phase or row.action} {', '.join(parts)}".rstrip()
-    return f"{words} ({row.reason})" if row.reason else words
+    line = f"{row.image}: {row.phase or row.action} {', '.join(parts)}".rstrip()
+    return f"{line} ({row.reason})" if row.reason else line
 
 
 def transfer_line(volume: str, progress: Progress) -> str:
-    """How far a transfer of this machine is."""
+    """The progress of a transfer of this machine."""
     left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
     return f"{volume}: {progress.percent:.1f} %, {rate_text(round(progress.rate))}{left}"
 
 
 def duration(seconds: float) -> str:
-    """h:mm:ss; what is before its beginning, by two clocks that differ, is at it."""
+    """h:mm:ss; 0:00:00 for a negative duration, which clocks that differ can give."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
@@ -169,5 +169,5 @@ def weekday_time(unix_seconds: int, zone: Optional[datetime.tzinfo] = None) -> s
 
 
 def rate_text(bytes_per_second: int) -> str:
-    """One word, for example `23.4MB/s`."""
+    """Megabytes per second without a blank, for example `23.4MB/s`."""
     return f"{bytes_per_second / 1e6:.1f}MB/s"

@@ -1,4 +1,4 @@
-"""What can be asked of NASes and hosts: each function makes a question, `StorageClient` asks it."""
+"""Requests to NASes and hosts: each function makes a query, `StorageClient` sends it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _READING = (
 
 @dataclass(frozen=True)
 class Query(Generic[Answer]):
-    """A question to a node's daemon, and how its answer is read.
+    """A request to a node's daemon, and how its answer is read.
 
-    `follow`, where an answer may be only the first part: the question that brings all of it, None when that was all.
+    `follow` makes, from an answer that may be a part only, the query for all of it; None when it was complete.
     """
 
     node: str
@@ -53,7 +53,7 @@ class Query(Generic[Answer]):
 
     @property
     def queue(self) -> str:
-        """Where the daemon reads it."""
+        """The daemon's queue."""
         is_nas = _ROLE_OF[type(self.request)] == "nas"
         return nas_queue(self.node) if is_nas else host_queue(self.node)
 
@@ -64,7 +64,7 @@ class Query(Generic[Answer]):
 
     @property
     def zvol(self) -> str:
-        """The image it is about; '' when it is about none."""
+        """The image concerned; '' without one."""
         return str(getattr(self.request, "zvol", ""))
 
 
@@ -72,12 +72,12 @@ class Query(Generic[Answer]):
 
 
 def images_of(nas: str) -> Query[Tuple[ImageRow, ...]]:
-    """All images, however many."""
+    """All images, in as many messages as needed."""
     return _images_behind(nas, ())
 
 
 def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Query[Tuple[ImageRow, ...]]:
-    """All images, of which the first are known already."""
+    """All images; the first ones are known."""
 
     def read(fields: Fields) -> Tuple[ImageRow, ...]:
         return known + read_rows(ImageRow, fields)
@@ -90,7 +90,7 @@ def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Query[Tuple[ImageRo
 
 
 def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
-    """What is under way."""
+    """Operations in progress."""
     return Query(nas, wire.ListOperations(), partial(read_rows, OperationRow))
 
 
@@ -100,37 +100,37 @@ def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
 
 
 def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:
-    """What is set for the whole NAS."""
+    """The attributes of the whole NAS."""
     return Query(nas, wire.GetAttrs(), read_attributes)
 
 
 def set_attributes(nas: str, values: Mapping[str, Optional[str]]) -> Query[Dict[str, Optional[str]]]:
-    """Set some of that; the answer is all of it."""
+    """Set some of them; the answer has all."""
     return Query(nas, wire.SetAttrs(tuple(values.items())), read_attributes)
 
 
 def forget_attributes(nas: str, names: Sequence[str]) -> Query[Dict[str, Optional[str]]]:
-    """Forget some of that; the answer is what is left."""
+    """Remove some of them; the answer has the others."""
     return Query(nas, wire.DelAttrs(tuple(names)), read_attributes)
 
 
 def image_attributes_of(nas: str, zvol: str) -> Query[ImageAttributes]:
-    """What is set for an image."""
+    """The attributes of an image."""
     return Query(nas, wire.GetZvolAttrs(zvol), read_image_attributes)
 
 
 def set_image_attributes(nas: str, zvol: str, values: Mapping[str, Optional[str]]) -> Query[ImageAttributes]:
-    """Set some of that, None clears; the answer is all of it."""
+    """Set some of them, None clears one; the answer has all."""
     return Query(nas, wire.SetZvolAttrs(zvol, tuple(values.items())), read_image_attributes)
 
 
 def map_image(nas: str, request: wire.MapZvol) -> Query[str]:
-    """Give an image to a host; the answer is the path of its device there."""
+    """Map an image to a host; the answer is the path of its device there."""
     return Query(nas, request, partial(read_text, "bdev"))
 
 
 def unmap_image(nas: str, zvol: str) -> Query[None]:
-    """Take it back, with its changes."""
+    """Unmap it, and write its changes back."""
     return Query(nas, wire.UnmapZvol(zvol), _nothing)
 
 
@@ -143,7 +143,7 @@ def add_image(
     origin: Optional[str] = None,
     importing: bool = False,
 ) -> Query[MadeVolume]:
-    """Make a volume: empty, a clone, or one whose content is to come."""
+    """Make a volume: empty, a clone, or one whose content will be imported."""
     return Query(
         nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing), partial(read_shape, MadeVolume)
     )
@@ -155,22 +155,22 @@ def delete_image(nas: str, zpool: str, zvol: str, force: bool) -> Query[None]:
 
 
 def pull_image(nas: str, zvol: str) -> Query[None]:
-    """Bring a running guest's changes home."""
+    """Write a running guest's changes back."""
     return Query(nas, wire.PullZvol(zvol), _nothing)
 
 
 def cancel_image(nas: str, zvol: str) -> Query[None]:
-    """Undo a map that is under way, forget an unmap that waits."""
+    """Undo a map in progress, or cancel a waiting unmap."""
     return Query(nas, wire.CancelZvol(zvol), _nothing)
 
 
 def retry_image(nas: str, zvol: str) -> Query[None]:
-    """Let a held image go on."""
+    """Continue with a blocked image."""
     return Query(nas, wire.RetryZvol(zvol), _nothing)
 
 
 def abandon_image(nas: str, zvol: str, reason: str) -> Query[None]:
-    """Give up what only its host has."""
+    """Abandon the changes that only its host has."""
     return Query(nas, wire.AbandonZvol(zvol, reason, force=True), _nothing)
 
 
@@ -183,7 +183,7 @@ def restore_image(nas: str, zvol: str, snapshot: str) -> Query[None]:
 
 
 def devices_of(host: str) -> Query[Dict[str, DeviceRow]]:
-    """What it has of images, by volume."""
+    """The host's parts of images, by volume."""
     return Query(host, wire.ListDevices(), read_devices)
 
 

@@ -34,7 +34,7 @@ from rocks.imgstorage.model.image import Refusal
 from rocks.imgstorage.perform.access import Access
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.wire.codec import decode, encode
-from rocks.wire.imgstorage_messages import HOST_ANSWER, Message, read_message, write_message
+from rocks.wire.imgstorage_messages import HOST_ANSWER, Message, error_fields, read_message, write_message
 from rocks.wire.queues import nas_queue
 
 _log = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class HostEngine:
 
     def _refuse(self, message: Message, sender: str, error: RocksError) -> None:
         """Answer a request that is not taken on; a NAS that has gone on since passes the answer over."""
-        fields = {"status": "error", "family": error.family, "error": str(error)}
+        fields = error_fields(error)
         body = write_message(
             HOST_ANSWER, fields, op_id=message.op_id, image_id=message.image_id, epoch=message.epoch
         )
@@ -259,9 +259,9 @@ class HostEngine:
 
     def _answer(self, record: RequestRecord, result: Any) -> None:
         message = read_message(record.body)
-        fields: Dict[str, Any]
+        fields: Mapping[str, Any]
         if isinstance(result, RocksError):
-            fields = {"status": "error", "family": result.family, "error": str(result)}
+            fields = error_fields(result)
         else:
             fields = {"status": "success", "facts": encode(result)}
         body = write_message(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
+from rocks.errors import CLASSES, Code, RocksError
 from rocks.imgstorage.model import names
 from rocks.imgstorage.model.effects import AskHost, Effect
 from rocks.imgstorage.model.facts import NOTHING, Facts
@@ -186,3 +187,8 @@ class Refusal:
     family: str
     text: str
     is_stale: bool = False
+    code: Optional[Code] = None
+
+    def error(self) -> RocksError:
+        """The error to raise."""
+        return CLASSES[self.family](self.text, code=self.code)

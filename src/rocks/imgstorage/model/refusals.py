@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple, Type
 
+from rocks.errors import Code
 from rocks.imgstorage.model.events import (
     Abandon,
     Cancel,
@@ -66,6 +67,13 @@ _MAPPED_ELSEWHERE = "Error when mapping zvol: already mapped: {image.owner} has 
 _NOT_MAPPED = "ZVol {image.zvol} is not mapped"
 _IS_MAPPED = "Error deleting zvol {image.zvol}: is mapped: {doing}"
 _NOT_UNMAPPED = "ZVol {image.zvol} cannot be restored: {doing}; unmap it first"
+_CODES = {
+    _BUSY: Code.IMAGE_BUSY,
+    _MAPPED_ELSEWHERE: Code.IMAGE_MAPPED,
+    _NOT_MAPPED: Code.IMAGE_NOT_MAPPED,
+}
+"""Template → the code by which a program decides."""
+
 _NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
 _HELD = "ZVol {image.zvol} is held, and an operator must look: {image.reason}"
 
@@ -128,7 +136,8 @@ def refusal_text(state: State, event: Type[Event]) -> str:
 def refuse(image: Image, event: Event) -> Refusal:
     """The refusal of a pair without a row."""
     family, template = _template(image.state, type(event))
-    return Refusal(family, worded(template, image, event), is_stale=isinstance(event, OVERTAKEN))
+    is_stale = isinstance(event, OVERTAKEN)
+    return Refusal(family, worded(template, image, event), is_stale, _CODES.get(template))
 
 
 def worded(template: str, image: Image, event: Any) -> str:

@@ -6,7 +6,7 @@ import uuid
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from rocks.devices.zfs.driver import PoolDriver
-from rocks.errors import CLASSES, BusyError, IncoherentError, RocksError, StateError, UserError
+from rocks.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
 from rocks.imgstorage.model import events
 from rocks.imgstorage.model.image import Image, Outcome, Refusal
 from rocks.imgstorage.nas_daemon.attributes import attribute_value, global_value
@@ -197,12 +197,12 @@ class Commands:
     def _take(self, zvol: str, event: events.Event) -> None:
         refusal: Optional[Refusal] = self._engine.take(self._known(zvol).image_id, event)
         if refusal is not None:
-            raise CLASSES[refusal.family](refusal.text)
+            raise refusal.error()
 
     def _known(self, zvol: str) -> Image:
         image = self._engine.image_of(zvol)
         if image is None:
-            raise StateError(f"ZVol {zvol} not found in database")
+            raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
         return image
 
     # --- answered now
@@ -239,7 +239,7 @@ class Commands:
         if persistent is not None:
             refusal = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent)))
             if refusal is not None:
-                raise CLASSES[refusal.family](refusal.text)
+                raise refusal.error()
         with self._store.transaction():
             for name, value in values.items():
                 self._store.set_attribute_of(image.zvol, name, value)

@@ -9,7 +9,7 @@ from typing import Callable, Dict, NamedTuple, Optional
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
-from rocks.errors import CLASSES, BugError, BusyError, IncoherentError, RocksError
+from rocks.errors import BugError, BusyError, IncoherentError, RocksError
 from rocks.imgstorage.model.fencing import check_stream
 from rocks.imgstorage.model.image import Image
 from rocks.imgstorage.model.states import RETURNING
@@ -149,7 +149,7 @@ class NasTransfers:
             raise IncoherentError(f"there is no image {opening.image_id} here (any more)")
         refusal = check_stream(image, peer, opening.epoch, opening.purpose == RETURN)
         if refusal is not None:
-            raise CLASSES[refusal.family](refusal.text)
+            raise refusal.error()
         return image
 
     def _counter(

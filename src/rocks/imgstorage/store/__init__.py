@@ -1,1 +1,1 @@
-"""What a daemon knows, on disk before it is acted upon: one SQLite file for each daemon."""
+"""The records of a daemon, on disk before the daemon acts on them: one SQLite file for each daemon."""

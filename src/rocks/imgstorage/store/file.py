@@ -1,4 +1,4 @@
-"""A daemon's SQLite file: opened with its tables, changed in transactions that are on the disk when they end."""
+"""A daemon's SQLite file: tables, and transactions that are on the disk when they end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CREATE TABLE outbox (
 
 
 class OutboxMessage(NamedTuple):
-    """A message that is to be sent to the queue `destination`; the rest as the bus has it."""
+    """A message to send to the queue `destination`; the other fields as in the bus."""
 
     message_id: str
     destination: str
@@ -41,7 +41,7 @@ class OutboxMessage(NamedTuple):
 class LaterColumn(NamedTuple):
     """A column that a table got after its first release, as SQLite declares it.
 
-    A file of before gets it, empty, and keeps its version: a daemon of before passes it over.
+    An older file gets the column, empty, and stays of its version: an older daemon ignores the column.
     """
 
     table: str
@@ -53,8 +53,8 @@ class StoreFile:
     """The file of one daemon; one connection, used by all its threads in turn."""
 
     def __init__(self, path: Path, tables: str, later: Sequence[LaterColumn] = ()) -> None:
-        """`tables` makes what the daemon needs besides the outbox, but for what came `later`. ToolError when the file
-        cannot be used.
+        """`tables` makes the daemon's tables besides the outbox, without the columns of `later`. ToolError when the
+        file cannot be used.
         """
         self._path = path
         self._lock = threading.RLock()
@@ -66,21 +66,21 @@ class StoreFile:
                 str(path), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # A transaction that has ended is on the disk: what a daemon does next rests on that.
+            # A transaction that has ended is on the disk: the daemon's next operation relies on that.
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._bring_up(_COMMON_TABLES + tables)
+            self._make_tables(_COMMON_TABLES + tables)
             self._add_columns(later)
         except (OSError, sqlite3.Error) as error:
             raise ToolError(f"the daemon's records in {path} cannot be used: {error}") from None
 
     def close(self) -> None:
-        """No more of it."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes within, or none; inside another one it is a part of that. Other threads wait."""
+        """All changes within, or none; within another transaction it is a part of that. Other threads wait."""
         with self._lock:
             if self._depth:
                 self._depth += 1
@@ -112,28 +112,28 @@ class StoreFile:
 
     # --- outbox
 
-    def post(self, letter: OutboxMessage) -> None:
-        """A message to be sent as soon as the broker is there; it is kept until the broker has taken it.
+    def post(self, message: OutboxMessage) -> None:
+        """Add a message, which stays until the broker has confirmed it.
 
-        One of the same number that still waits is the same message.
+        A waiting message with the same id is the same message.
         """
         self.change(
-            f"INSERT INTO outbox ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", letter
+            f"INSERT INTO outbox ({_MESSAGE}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", message
         )
 
     def waiting(self, most: int, passing_over: Collection[str] = ()) -> List[OutboxMessage]:
-        """The oldest messages that are not sent yet, but for those to some destinations."""
-        marks = ", ".join("?" for _ in passing_over)
-        sql = f"SELECT {_LETTER} FROM outbox WHERE destination NOT IN ({marks}) ORDER BY id LIMIT ?"
+        """The oldest unsent messages, without those to the destinations `passing_over`."""
+        placeholders = ", ".join("?" for _ in passing_over)
+        sql = f"SELECT {_MESSAGE} FROM outbox WHERE destination NOT IN ({placeholders}) ORDER BY id LIMIT ?"
         return [OutboxMessage(*row) for row in self.rows(sql, (*passing_over, most))]
 
-    def letter(self, message_id: str) -> Optional[OutboxMessage]:
-        """One that is not sent yet."""
-        found = self.rows(f"SELECT {_LETTER} FROM outbox WHERE message_id = ?", (message_id,))
+    def unsent(self, message_id: str) -> Optional[OutboxMessage]:
+        """An unsent message; None when it is not there."""
+        found = self.rows(f"SELECT {_MESSAGE} FROM outbox WHERE message_id = ?", (message_id,))
         return OutboxMessage(*found[0]) if found else None
 
     def sent(self, message_id: str) -> None:
-        """The broker has it, or will never take it."""
+        """Remove a message that the broker has confirmed, or can never deliver."""
         self.change("DELETE FROM outbox WHERE message_id = ?", (message_id,))
 
     def _execute(self, sql: str, values: Tuple[Any, ...] = ()) -> sqlite3.Cursor:
@@ -142,12 +142,11 @@ class StoreFile:
         except sqlite3.Error as error:
             raise ToolError(f"the daemon's records in {self._path} cannot be used: {error}") from None
 
-    def _bring_up(self, tables: str) -> None:
+    def _make_tables(self, tables: str) -> None:
         version = int(self.rows("PRAGMA user_version")[0][0])
         if version > _SCHEMA_VERSION:
             raise IncoherentError(
-                f"the records in {self._path} are of version {version}, and this daemon knows {_SCHEMA_VERSION}; "
-                "upgrade the daemon"
+                f"the records in {self._path} have version {version}, and this daemon has {_SCHEMA_VERSION}: upgrade it"
             )
         if version == 0:
             self._connection.executescript(f"BEGIN;{tables}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
@@ -160,4 +159,4 @@ class StoreFile:
                     self._execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
 
 
-_LETTER = ", ".join(OutboxMessage._fields)
+_MESSAGE = ", ".join(OutboxMessage._fields)

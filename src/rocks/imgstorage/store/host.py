@@ -1,4 +1,4 @@
-"""What a host knows: the stage that it must rebuild for each image, and what it was asked and has answered."""
+"""The records of a host: the stage to rebuild for each image, and requests with their answers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CREATE TABLE requests (
 # the tables above are those of the first release, in new files too
 _LATER = (LaterColumn("requests", "came", "INTEGER"),)
 
-_KEPT_REQUESTS = 10_000
+_STORED_REQUESTS = 10_000
 
 
 class CopyRecord(NamedTuple):
-    """What this host has of an image. `details` is the way to its NAS: names, addresses, secrets, as they were sent."""
+    """This host's part of an image. `details` has the access to its NAS: names, addresses, secrets, as received."""
 
     image_id: str
     known: HostImage
@@ -33,8 +33,8 @@ class CopyRecord(NamedTuple):
 
 
 class RequestRecord(NamedTuple):
-    """What a NAS has asked. `answer` None while it is not answered; `came` in UNIX seconds, None in records of before
-    it was kept.
+    """A request of a NAS. `answer` is None until it is answered; `came` in UNIX seconds, None in records of older
+    releases.
     """
 
     op_id: str
@@ -54,16 +54,16 @@ class HostStore(StoreFile):
     # --- copies
 
     def copies(self) -> List[CopyRecord]:
-        """All images that the host has something of."""
+        """All images of which the host has a part."""
         return [_copy(row) for row in self.rows(f"SELECT {_COPY} FROM copies ORDER BY zvol")]
 
     def copy(self, zvol: str) -> Optional[CopyRecord]:
-        """What it has of one."""
+        """The host's part of one image."""
         found = self.rows(f"SELECT {_COPY} FROM copies WHERE zvol = ?", (zvol,))
         return _copy(found[0]) if found else None
 
     def keep(self, copy: CopyRecord) -> None:
-        """That is what it has now."""
+        """Store the host's part of an image."""
         texts = (json.dumps(encode(copy.known)), json.dumps(copy.details))
         self.change(
             "INSERT OR REPLACE INTO copies (zvol, image_id, record, details) VALUES (?, ?, ?, ?)",
@@ -71,53 +71,53 @@ class HostStore(StoreFile):
         )
 
     def forget(self, zvol: str) -> None:
-        """It has nothing of that image any more."""
+        """Remove the record: the host has no part of that image."""
         self.change("DELETE FROM copies WHERE zvol = ?", (zvol,))
 
-    # --- guests that were paused for want of room
+    # --- guests that were paused for lack of free space
 
     def paused(self) -> Set[str]:
         """Images whose guests the daemon has paused."""
         return {zvol for (zvol,) in self.rows("SELECT zvol FROM paused")}
 
     def set_paused(self, zvol: str) -> None:
-        """Its guest is about to be paused."""
+        """Record it before its guest is paused."""
         self.change("INSERT INTO paused (zvol) VALUES (?) ON CONFLICT DO NOTHING", (zvol,))
 
     def set_resumed(self, zvol: str) -> None:
-        """Its guest goes on."""
+        """Record that its guest runs again."""
         self.change("DELETE FROM paused WHERE zvol = ?", (zvol,))
 
     # --- requests
 
     def request(self, op_id: str) -> Optional[RequestRecord]:
-        """What was asked under that number."""
+        """The request with that id."""
         found = self.rows(f"SELECT {_REQUEST} FROM requests WHERE op_id = ?", (op_id,))
         return RequestRecord(*found[0]) if found else None
 
     def open_requests(self) -> List[RequestRecord]:
-        """Those that are not answered, in the order in which they came."""
+        """The unanswered requests, in the order of arrival."""
         rows = self.rows(f"SELECT {_REQUEST} FROM requests WHERE answer IS NULL ORDER BY rowid")
         return [RequestRecord(*row) for row in rows]
 
     def begin(self, request: RequestRecord) -> bool:
-        """Record it; False when one of that number is recorded already."""
+        """Record it; False when one with that id is recorded."""
         sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self.change(sql, request) == 1
 
     def answer(self, op_id: str, destination: str, body: bytes) -> None:
-        """Record the answer, and send it. Asked again, it is the same."""
+        """Record the answer, and send it. A repeated request gets the same answer."""
         with self.transaction():
-            # the request itself goes: it may hold secrets
+            # the request itself is removed: it may contain secrets
             self.change("UPDATE requests SET answer = ?, body = '' WHERE op_id = ?", (body, op_id))
             self.send_answer(op_id, destination, body)
             self.change(
                 "DELETE FROM requests WHERE answer IS NOT NULL AND rowid < (SELECT MAX(rowid) FROM requests) - ?",
-                (_KEPT_REQUESTS,),
+                (_STORED_REQUESTS,),
             )
 
     def send_answer(self, op_id: str, destination: str, body: bytes) -> None:
-        """Send an answer, for the first time or again."""
+        """Send an answer, also repeatedly."""
         self.post(OutboxMessage(f"answer-{op_id}", destination, "request", None, None, body))
 
 

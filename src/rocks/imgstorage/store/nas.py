@@ -1,4 +1,4 @@
-"""What a NAS knows: images with their open work, who waits for what, and what is set for one image or for all."""
+"""The records of a NAS: images with their open work, operations and their requesters, attributes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CREATE TABLE zvolattrs (
 CREATE TABLE globals (attr TEXT PRIMARY KEY, value TEXT);
 """
 
-_KEPT_OPERATIONS = 10_000
-"""Answers that are kept for those who ask again."""
+_STORED_OPERATIONS = 10_000
+"""Answers that are stored for repeated requests."""
 
 ATTRIBUTES = ("frequency", "nextsync", "downloadspeed", "uploadspeed")
 
 
 class Operation(NamedTuple):
-    """Something a command has asked for. `answer` None while it is under way; `began` in UNIX seconds."""
+    """An operation that a command requested. `answer` is None while it is in progress; `began` in UNIX seconds."""
 
     op_id: str
     action: str
@@ -44,7 +44,7 @@ class Operation(NamedTuple):
 
 
 class Secrets(NamedTuple):
-    """Names and passwords by which a host and an export know each other, in both directions."""
+    """Names and passwords by which a host and an export authenticate each other, in both directions."""
 
     user: str
     password: str
@@ -65,17 +65,17 @@ class NasStore(StoreFile):
         return [_image(record) for (record,) in self.rows("SELECT record FROM images ORDER BY zvol")]
 
     def image(self, image_id: str) -> Optional[Image]:
-        """One of them; None when it has been forgotten."""
+        """One of them; None when there is no record."""
         found = self.rows("SELECT record FROM images WHERE image_id = ?", (image_id,))
         return _image(found[0][0]) if found else None
 
     def image_of(self, zvol: str) -> Optional[Image]:
-        """The image of a volume name; None when it is not known."""
+        """The image of a volume name; None when there is no record."""
         found = self.rows("SELECT record FROM images WHERE zvol = ?", (zvol,))
         return _image(found[0][0]) if found else None
 
     def save(self, image: Image) -> None:
-        """The image as it is now."""
+        """Store the image."""
         record = json.dumps(encode(image), separators=(",", ":"))
         self.change(
             "INSERT INTO images (image_id, zvol, record) VALUES (?, ?, ?) "
@@ -84,7 +84,7 @@ class NasStore(StoreFile):
         )
 
     def forget(self, image_id: str) -> None:
-        """There is no such image any more."""
+        """Remove the image, its attributes and its secrets."""
         with self.transaction():
             self.change(
                 "DELETE FROM zvolattrs WHERE zvol IN (SELECT zvol FROM images WHERE image_id = ?)",
@@ -96,12 +96,12 @@ class NasStore(StoreFile):
     # --- secrets of exports
 
     def secrets(self, image_id: str, epoch: int) -> Optional[Secrets]:
-        """Those of an image's export in an epoch, None when none were made."""
+        """Secrets of an image's export in an epoch, None when there are none."""
         found = self.rows("SELECT secrets FROM secrets WHERE image_id = ? AND epoch = ?", (image_id, epoch))
         return Secrets(*json.loads(found[0][0])) if found else None
 
     def store_secrets(self, image_id: str, epoch: int, secrets: Secrets) -> None:
-        """Those of the present epoch; all others of the image are forgotten."""
+        """Store the secrets of the current epoch; all others of the image are removed."""
         with self.transaction():
             self.change("DELETE FROM secrets WHERE image_id = ?", (image_id,))
             self.change(
@@ -112,17 +112,17 @@ class NasStore(StoreFile):
     # --- operations
 
     def operation(self, op_id: str) -> Optional[Operation]:
-        """What was asked under that number."""
+        """The operation with that id."""
         found = self.rows(f"SELECT {_OPERATION} FROM operations WHERE op_id = ?", (op_id,))
         return Operation(*found[0]) if found else None
 
     def open_operations(self) -> List[Operation]:
-        """Those that are under way, oldest first."""
+        """The operations in progress, oldest first."""
         rows = self.rows(f"SELECT {_OPERATION} FROM operations WHERE answer IS NULL ORDER BY began, op_id")
         return [Operation(*row) for row in rows]
 
     def begin(self, operation: Operation) -> bool:
-        """Record it; False when one of that number is recorded already."""
+        """Record it; False when one with that id is recorded."""
         return (
             self.change(
                 f"INSERT INTO operations ({_OPERATION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -132,7 +132,7 @@ class NasStore(StoreFile):
         )
 
     def answer(self, op_id: str, body: bytes) -> None:
-        """Record how it ended, and send that to whoever asked."""
+        """Record the answer, and send it to the requester."""
         with self.transaction():
             operation = self.operation(op_id)
             if operation is None or operation.answer is not None:
@@ -143,11 +143,11 @@ class NasStore(StoreFile):
             self.change(
                 "DELETE FROM operations WHERE answer IS NOT NULL AND op_id NOT IN "
                 "(SELECT op_id FROM operations ORDER BY began DESC LIMIT ?)",
-                (_KEPT_OPERATIONS,),
+                (_STORED_OPERATIONS,),
             )
 
     def answer_again(self, operation: Operation) -> None:
-        """Send the recorded answer to where it is asked for now."""
+        """Send the recorded answer to the queue of the repeated request."""
         if operation.answer is not None:
             number = f"answer-{operation.op_id}-{operation.reply_to}"
             self.post(
@@ -155,7 +155,7 @@ class NasStore(StoreFile):
             )
 
     def redirect(self, op_id: str, reply_to: str) -> None:
-        """Whoever waits for the operation waits in another queue now."""
+        """Send the answer to another queue: the requester has reconnected."""
         self.change(
             "UPDATE operations SET reply_to = ? WHERE op_id = ? AND answer IS NULL", (reply_to, op_id)
         )
@@ -163,12 +163,12 @@ class NasStore(StoreFile):
     # --- settings
 
     def attributes_of(self, zvol: str) -> Dict[str, Any]:
-        """What is set for one image: each of ATTRIBUTES, None where nothing is."""
+        """Each of ATTRIBUTES of one image, None for one that is not set."""
         found = self.rows(f"SELECT {', '.join(ATTRIBUTES)} FROM zvolattrs WHERE zvol = ?", (zvol,))
         return dict(zip(ATTRIBUTES, found[0] if found else (None,) * len(ATTRIBUTES)))
 
     def all_attributes(self) -> Dict[str, Dict[str, Any]]:
-        """What is set for each image of which anything is."""
+        """Volume → its ATTRIBUTES, for images that have any."""
         rows = self.rows(f"SELECT zvol, {', '.join(ATTRIBUTES)} FROM zvolattrs")
         return {row[0]: dict(zip(ATTRIBUTES, row[1:])) for row in rows}
 
@@ -182,7 +182,7 @@ class NasStore(StoreFile):
         )
 
     def attributes(self) -> Dict[str, Optional[str]]:
-        """What is set for the whole NAS."""
+        """The attributes of the whole NAS."""
         return dict(self.rows("SELECT attr, value FROM globals ORDER BY attr"))
 
     def set_attribute(self, name: str, value: Optional[str]) -> None:
@@ -193,7 +193,7 @@ class NasStore(StoreFile):
         )
 
     def forget_attributes(self, names: Tuple[str, ...]) -> None:
-        """Forget some of them."""
+        """Remove some of them."""
         with self.transaction():
             for name in names:
                 self.change("DELETE FROM globals WHERE attr = ?", (name,))

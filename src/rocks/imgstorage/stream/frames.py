@@ -1,19 +1,16 @@
-"""Frames of a transfer: what is sent arrives whole and in order, or the far end knows that it did not.
+"""Frames of a transfer: the receiver gets the whole stream, or knows that it did not.
 
-A frame is four bytes of length (big-endian, of what follows the kind), one byte of kind, four bytes of CRC-32 of the
-payload, and the payload. `DATA` carries a part of the ZFS stream, `END` the BLAKE2b digest of the heads of all of them,
-in order, and comes only after the sending program has ended well, `ERROR` carries a sentence instead.
+A frame is four bytes of length (big-endian, of the payload), one byte of kind, and the payload. A `DATA` frame contains
+a part of the ZFS stream. The `END` frame contains the number of data frames and their bytes, and is sent only after the
+sending program has succeeded. An `ERROR` frame contains the reason instead.
 
-The digest covers lengths and checksums and not each byte once more: TLS has authenticated every byte, and `zfs receive`
-looks at the checksums that the stream itself carries. Hashing all of it at both ends took more than half of the
-processor time of a transfer.
+Frames detect a stream that is cut, or of which a part is missing. TLS detects every changed, repeated or reordered
+byte, so that a frame needs no checksum of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -22,9 +19,9 @@ from rocks.errors import CLASSES, HostError, IncoherentError, RocksError
 FRAME_BYTES = 1024 * 1024
 """Payload of a full data frame. Large, since each costs a system call and a TLS record chain at both ends."""
 
-_HEAD = struct.Struct(">IBI")
+_HEAD = struct.Struct(">IB")
+_TOTALS = struct.Struct(">QQ")
 _DATA, _END, _ERROR = 0x44, 0x45, 0x58
-_DIGEST_BYTES = 32
 _MAXIMUM_PAYLOAD_BYTES = 4 * FRAME_BYTES
 
 
@@ -33,68 +30,63 @@ class FrameWriter:
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
-        self._digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._frames = 0
         self.bytes_done = 0
 
     def data(self, payload: bytes) -> None:
-        """A part of the stream, at most FRAME_BYTES long."""
-        self._digest.update(self._write(_DATA, payload))
+        """Send a part of the stream, at most FRAME_BYTES long."""
+        self._write(_DATA, payload)
+        self._frames += 1
         self.bytes_done += len(payload)
 
     def end(self) -> None:
-        """All of it has been sent, and the program that made it has ended well."""
-        self._write(_END, self._digest.digest())
+        """State that the stream is complete: its program has succeeded."""
+        self._write(_END, _TOTALS.pack(self._frames, self.bytes_done))
 
     def error(self, error: RocksError) -> None:
-        """The stream ends here, and why."""
+        """End the stream with the reason."""
         self._write(_ERROR, f"{error.family} {error}".encode()[:_MAXIMUM_PAYLOAD_BYTES])
 
-    def _write(self, kind: int, payload: bytes) -> bytes:
-        """Write a frame; returns its head."""
-        head = _HEAD.pack(len(payload), kind, zlib.crc32(payload))
-        self._target.write(head)
+    def _write(self, kind: int, payload: bytes) -> None:
+        self._target.write(_HEAD.pack(len(payload), kind))
         self._target.write(payload)
         if kind != _DATA:
             self._target.flush()
-        return head
 
 
 def read_frames(source: BinaryIO) -> Iterator[bytes]:
-    """The parts of the stream in order; ends only when the far end said that this was all, and the digest agrees.
+    """The parts of the stream in order; ends only after a correct `END` frame.
 
-    The part before the end is handed out after the end has been seen to be right: whoever passes the parts on to
-    `zfs receive` keeps it from finishing with a stream that nobody vouches for. Raises the far end's own error,
-    IncoherentError for damage, HostError when the connection ends early.
+    The last part is yielded after the `END` frame has been checked: a `zfs receive` that is fed with the parts cannot
+    complete a stream that is not complete. Raises the sender's own error, IncoherentError for a missing part or
+    an invalid frame, HostError when the connection ends early.
     """
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    held_back = b""
+    frames = size_bytes = 0
+    last = b""
     while True:
-        head, kind, payload = _read_frame(source)
+        kind, payload = _read_frame(source)
         if kind == _DATA:
-            digest.update(head)
-            if held_back:
-                yield held_back
-            held_back = payload
+            frames, size_bytes = frames + 1, size_bytes + len(payload)
+            if last:
+                yield last
+            last = payload
         elif kind == _END:
-            if payload != digest.digest():
-                raise IncoherentError("the transfer's digest is another than its sender's; it is not used")
-            if held_back:
-                yield held_back
+            if payload != _TOTALS.pack(frames, size_bytes):
+                raise IncoherentError("a part of the transfer is missing; it is not used")
+            if last:
+                yield last
             return
         else:
-            raise _far_error(payload)
+            raise _sender_error(payload)
 
 
-def _read_frame(source: BinaryIO) -> tuple[bytes, int, bytes]:
-    """A frame's head, kind and payload, which is as its head says."""
+def _read_frame(source: BinaryIO) -> tuple[int, bytes]:
+    """A frame's kind and payload."""
     head = _read_exactly(source, _HEAD.size)
-    length, kind, checksum = _HEAD.unpack(head)
+    length, kind = _HEAD.unpack(head)
     if kind not in (_DATA, _END, _ERROR) or length > _MAXIMUM_PAYLOAD_BYTES:
         raise IncoherentError(f"the transfer is damaged: no frame begins with {head.hex()}")
-    payload = _read_exactly(source, length)
-    if zlib.crc32(payload) != checksum:
-        raise IncoherentError("the transfer is damaged: the checksum of a frame is wrong")
-    return head, kind, payload
+    return kind, _read_exactly(source, length)
 
 
 def _read_exactly(source: BinaryIO, length: int) -> bytes:
@@ -104,6 +96,6 @@ def _read_exactly(source: BinaryIO, length: int) -> bytes:
     return data
 
 
-def _far_error(payload: bytes) -> RocksError:
-    family, _, words = payload.decode("utf-8", "replace").partition(" ")
-    return CLASSES.get(family, IncoherentError)(words or "the far end ended the transfer without a reason")
+def _sender_error(payload: bytes) -> RocksError:
+    family, _, text = payload.decode("utf-8", "replace").partition(" ")
+    return CLASSES.get(family, IncoherentError)(text or "the far end ended the transfer without a reason")

@@ -1,4 +1,4 @@
-"""What both ends of a transfer say before and between the streams: lines of JSON."""
+"""The lines of JSON that both ends of a transfer send before and between the streams."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, BinaryIO, Dict, Mapping, NamedTuple
 
 from rocks.errors import CLASSES, HostError, IncoherentError, RocksError
 
-VERSION = 1
+VERSION = 2
+"""Of the lines and of the frames; both ends have the same. Frames of version 1 had checksums."""
 _LONGEST_LINE_BYTES = 1024 * 1024
 
 
 class Opening(NamedTuple):
-    """What a host wants: the image, its grant, and which way. `to_guid` is the snapshot that is to arrive."""
+    """The request of a host: the image, its grant, and the direction. `to_guid` is the snapshot to be transferred."""
 
     purpose: str
     image_id: str
@@ -26,17 +27,19 @@ def write_opening(opening: Opening) -> bytes:
 
 
 def read_opening(line: bytes) -> Opening:
-    """What the first line says. IncoherentError when it is none of ours."""
-    said = _parse(line)
+    """The request in the first line. IncoherentError when it is invalid, or of another version."""
+    fields = _parse(line)
+    if fields.get("v") != VERSION:
+        raise IncoherentError(
+            f"the transfer is of version {fields.get('v')!r}, and this node has version {VERSION}: install the same "
+            "release on both nodes"
+        )
     try:
-        opening = Opening(
-            str(said["purpose"]), str(said["image_id"]), int(said["epoch"]), str(said["to_guid"])
+        return Opening(
+            str(fields["purpose"]), str(fields["image_id"]), int(fields["epoch"]), str(fields["to_guid"])
         )
     except (KeyError, ValueError, TypeError):
-        raise IncoherentError("the transfer began with a line that is none of ours") from None
-    if said.get("v") != VERSION:
-        raise IncoherentError(f"the transfer is of version {said.get('v')!r}, and this side knows {VERSION}")
-    return opening
+        raise IncoherentError("the first line of the transfer is invalid") from None
 
 
 def send_line(writer: BinaryIO, fields: Mapping[str, Any]) -> None:
@@ -51,21 +54,21 @@ def send_error(writer: BinaryIO, error: RocksError) -> None:
 
 
 def receive_line(reader: BinaryIO) -> Dict[str, Any]:
-    """The next line. Raises the error that the other end sent instead; HostError when it is gone."""
+    """The next line. Raises the error that the other end sent instead; HostError when the connection ends."""
     line = reader.readline(_LONGEST_LINE_BYTES)
     if not line.endswith(b"\n"):
         raise HostError("the far end closed the transfer before its end")
-    said = _parse(line)
-    if "error" in said:
-        raise CLASSES.get(str(said.get("family")), IncoherentError)(str(said["error"]))
-    return said
+    fields = _parse(line)
+    if "error" in fields:
+        raise CLASSES.get(str(fields.get("family")), IncoherentError)(str(fields["error"]))
+    return fields
 
 
 def _parse(line: bytes) -> Dict[str, Any]:
     try:
-        said = json.loads(line.decode("utf-8"))
+        fields = json.loads(line.decode("utf-8"))
     except ValueError:
         raise IncoherentError("a line of the transfer is no JSON") from None
-    if not isinstance(said, dict):
+    if not isinstance(fields, dict):
         raise IncoherentError("a line of the transfer is no JSON object")
-    return said
+    return fields

@@ -1,4 +1,4 @@
-"""How fast a transfer may be and how far it is. Time is an argument, so that both can be tried without waiting."""
+"""The rate limit and the progress of a transfer. Time is an argument, so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ import threading
 from typing import NamedTuple
 
 _RATE_SECONDS = 10.0
-"""Over about how long the rate is averaged."""
+"""Period over which the rate is averaged, approximately."""
 
 _BURST_SECONDS = 0.25
 
 
 class Bucket:
-    """A byte rate that may be changed while it is used, shared by all who send over the same link."""
+    """A limit in bytes per second, which may change at any time; all senders of a link share it."""
 
     def __init__(self, bytes_per_second: float | None = None) -> None:
-        """None: as fast as it goes."""
+        """None: no limit."""
         self._rate = bytes_per_second
         self._free_at: float | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
     def pause(self, seconds: float) -> None:
-        """Wait so long, or until `end`: a slow transfer that is given up does not sit out its time."""
+        """Wait so long, or until `end`, so that a cancelled slow transfer ends at once."""
         if seconds > 0:
             self._ended.wait(seconds)
 
     def end(self) -> None:
-        """Nobody waits any more."""
+        """End all waits."""
         self._ended.set()
 
     def set_rate(self, bytes_per_second: float | None) -> None:
-        """From now on; what waits already keeps its time, which is never long."""
+        """Set the limit; waits in progress, which are short, keep their time."""
         with self._lock:
             self._rate = bytes_per_second
 
     def take(self, size_bytes: int, now: float) -> float:
-        """Account for that many bytes; returns the seconds to wait before they are sent."""
+        """Count the bytes; returns the seconds to wait before sending them."""
         with self._lock:
             if self._rate is None:
                 self._free_at = None
                 return 0.0
-            # what was not used is kept for a moment only, or a pause would be followed by a flood
+            # an unused allowance expires quickly, or a burst would follow each pause
             earliest = now - _BURST_SECONDS
             begin = earliest if self._free_at is None else max(self._free_at, earliest)
             self._free_at = begin + size_bytes / self._rate
@@ -49,7 +49,7 @@ class Bucket:
 
 
 class Progress(NamedTuple):
-    """How far a transfer is. `rate` in bytes per second; `seconds_left` None while nobody can say."""
+    """The progress of a transfer. `rate` in bytes per second; `seconds_left` is None while it is unknown."""
 
     bytes_done: int
     bytes_total: int
@@ -58,15 +58,15 @@ class Progress(NamedTuple):
 
     @property
     def percent(self) -> float:
-        """Of the estimate, which ZFS makes before it sends: never above 100."""
+        """Share of the size that ZFS estimated before sending: at most 100."""
         return min(100.0, 100.0 * self.bytes_done / self.bytes_total) if self.bytes_total else 0.0
 
 
 class Meter:
-    """Turns counts of bytes into progress."""
+    """Computes the progress from counts of bytes."""
 
     def __init__(self, bytes_total: int, now: float, bytes_before: int = 0) -> None:
-        """`bytes_before`: what an earlier attempt has brought, when this one goes on from there."""
+        """`bytes_before`: bytes of an earlier attempt that this one resumes."""
         self._total = bytes_total
         self._done = bytes_before
         self._seen_at = now
@@ -74,7 +74,7 @@ class Meter:
         self._is_first = True
 
     def add(self, size_bytes: int, now: float) -> Progress:
-        """That many bytes more; returns where that leads to."""
+        """Add the bytes; returns the progress."""
         elapsed = max(now - self._seen_at, 1e-6)
         weight = 1.0 if self._is_first else min(1.0, elapsed / _RATE_SECONDS)
         self._rate += weight * (size_bytes / elapsed - self._rate)

@@ -11,7 +11,7 @@ from rocks.imgstorage.stream.frames import FRAME_BYTES, FrameWriter, read_frames
 from rocks.imgstorage.stream.pace import Bucket
 
 Count = Callable[[int], None]
-"""Is told of each part's bytes, as they go; may raise to end the transfer, which is resumable."""
+"""Called with the bytes of each part; may raise to end the transfer, which is resumable."""
 
 
 class Program(Protocol):
@@ -19,23 +19,23 @@ class Program(Protocol):
 
     @property
     def stream(self) -> IO[bytes]:
-        """What it prints, or what it is fed by."""
+        """Its output, or its input."""
 
     def finish(self, deadline: Deadline) -> None:
-        """Wait for it; ToolError with its words unless it ended well."""
+        """Wait for its end; ToolError with its message unless it succeeded."""
 
     def kill(self) -> None:
-        """End it; twice is harmless."""
+        """End it; repeating that is harmless."""
 
 
 _FINISH_SECONDS = 300.0
-_KEEP_SECONDS = 30.0
+_PRESERVE_SECONDS = 30.0
 
 
 def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Count) -> int:
-    """Send what the program prints, and the end only when it has ended well; returns the bytes of its stream.
+    """Send the program's output, and the end only when the program has succeeded; returns the bytes of its stream.
 
-    The far end is told of the program's failure, which is then raised here too.
+    A failure of the program is sent to the far end, and raised here.
     """
     frames = FrameWriter(writer)
     try:
@@ -57,34 +57,34 @@ def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Coun
 
 
 def receive_program(reader: BinaryIO, program: Program, count: Count) -> int:
-    """Feed the program with what arrives; returns the bytes of the stream. It has then ended well.
+    """Write the received stream into the program; returns the bytes of the stream. The program has succeeded then.
 
-    Whatever goes wrong, the program sees its input end early, and keeps what it has for a later attempt.
+    After any failure the program's input ends early, and it preserves the received part for a later attempt.
     """
     done = 0
     try:
         for payload in read_frames(reader):
-            # first: the last part completes the stream, and whoever counts may yet refuse it
+            # before the write: the last part completes the stream, and `count` may still reject it
             count(len(payload))
             program.stream.write(payload)
             done += len(payload)
         program.stream.close()
         program.finish(Deadline(_FINISH_SECONDS))
     except BrokenPipeError:
-        program.finish(Deadline(_FINISH_SECONDS))  # raises with the program's own words
+        program.finish(Deadline(_FINISH_SECONDS))  # raises with the program's own message
         raise
     except BaseException:
-        _let_it_keep(program)
+        _preserve_part(program)
         raise
     finally:
         program.kill()
     return done
 
 
-def _let_it_keep(program: Program) -> None:
-    """Its input ends here: `zfs receive -s` then puts away what it has."""
+def _preserve_part(program: Program) -> None:
+    """End the input: `zfs receive -s` then preserves the received part."""
     try:
         program.stream.close()
-        program.finish(Deadline(_KEEP_SECONDS))
+        program.finish(Deadline(_PRESERVE_SECONDS))
     except (OSError, RocksError):
-        pass  # it complains of the short stream, as it must
+        pass  # it reports the incomplete stream, as expected

@@ -1,7 +1,7 @@
-"""Ends open transfers whose other end's certificate has been revoked meanwhile.
+"""Ends open transfers when the peer's certificate is revoked.
 
-A certificate is looked at when a connection is made, and a transfer may last for hours. The list of revoked ones is a
-file that the frontend brings (`rocks sync host certificate`, `rocks remove host certificate`).
+TLS checks a certificate when a connection is made, and a transfer may last for hours. The frontend deploys the
+revocation list as a file (`rocks sync host certificate`, `rocks remove host certificate`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rocks.errors import IncoherentError
 _log = logging.getLogger(__name__)
 
 LIST_NAME = "revoked.pem"
-"""Of the file, beside the authority's certificate."""
+"""Name of the revocation list, beside the authority's certificate."""
 
-_LOOK_SECONDS = 2.0
+_CHECK_SECONDS = 2.0
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----(.+?)-----END X509 CRL-----", re.DOTALL)
 _SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x02, 0x17, 0x18
 
@@ -29,12 +29,12 @@ _Element = Tuple[int, bytes]
 
 
 class RevocationWatch:
-    """The open connections of a daemon, each with the serial number of the certificate at its other end."""
+    """The open connections of a daemon, each with the serial number of its peer's certificate."""
 
-    def __init__(self, authority: Path, look_seconds: float = _LOOK_SECONDS) -> None:
-        """`authority` is the authority's certificate, beside which the list lies."""
+    def __init__(self, authority: Path, check_seconds: float = _CHECK_SECONDS) -> None:
+        """`authority` is the authority's certificate; the list is in its folder."""
         self._file = authority.with_name(LIST_NAME)
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
         self._open: Dict[int, Tuple[int, str, Callable[[], None]]] = {}
         self._seen: Optional[Tuple[int, int]] = None
         self._lock = threading.Lock()
@@ -42,17 +42,17 @@ class RevocationWatch:
         self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End, after the present look; what is open stays."""
+        """End the thread after its current check; connections stay open."""
         self._stopping.set()
         self._thread.join()
 
     @contextmanager
     def watching(self, serial: int, peer: str, end: Callable[[], None]) -> Iterator[None]:
-        """While the block lasts, `end` is called when the certificate of that serial number is revoked."""
+        """Within the block, call `end` when the certificate with that serial number is revoked."""
         key = id(end)
         with self._lock:
             self._open[key] = (serial, peer, end)
@@ -63,8 +63,8 @@ class RevocationWatch:
             with self._lock:
                 self._open.pop(key, None)
 
-    def look(self) -> None:
-        """End what must end, if the list is another than at the last look."""
+    def check(self) -> None:
+        """End connections with revoked certificates, if the list has changed since the last check."""
         with self._lock:
             keys, watched, before = set(self._open), list(self._open.values()), self._seen
         if not watched:
@@ -76,7 +76,7 @@ class RevocationWatch:
                 return
             revoked = revoked_serials(self._file.read_bytes())
         except FileNotFoundError:
-            return  # nothing has ever been revoked
+            return  # no certificate was ever revoked
         for serial, peer, end in watched:
             if serial in revoked:
                 _log.warning("the transfer with %s ends: its certificate has been revoked", peer)
@@ -86,33 +86,33 @@ class RevocationWatch:
                 self._seen = now
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._look_seconds):
+        while not self._stopping.wait(self._check_seconds):
             try:
-                self.look()
+                self.check()
             except (IncoherentError, OSError) as error:
                 _log.error("%s cannot be read, so open transfers are not checked: %s", self._file, error)
             except Exception:  # noqa: BLE001 - the watch must outlive its own faults
-                _log.exception("a fault in watching for revoked certificates; please report this")
+                _log.exception("a fault in the check for revoked certificates; please report this")
 
 
 def revoked_serials(pem: bytes) -> FrozenSet[int]:
-    """Serial numbers in a list of revoked certificates (RFC 5280 §5.1). IncoherentError when it is none.
+    """Serial numbers in a revocation list (RFC 5280 §5.1). IncoherentError when it is invalid.
 
-    TLS libraries do not tell them, and a host has no other library for it.
+    Python's TLS does not return them, and hosts have no other library for it.
     """
     block = _BLOCK.search(pem)
     try:
         if block is None:
-            raise ValueError("no list in it")
+            raise ValueError("it has no list")
         ((_, whole),) = _elements(base64.b64decode(block.group(1)))
         _, signed = _elements(whole)[0]
         return frozenset(_serials(_elements(signed)))
     except (ValueError, IndexError) as error:
-        raise IncoherentError(f"the list of revoked certificates is damaged: {error}") from None
+        raise IncoherentError(f"the revocation list is damaged: {error}") from None
 
 
 def _serials(fields: List[_Element]) -> Iterator[int]:
-    """After the times of this list and of the next comes, if any are, the sequence of what is revoked."""
+    """The sequence of revoked certificates, if there is one, follows the times of this list and of the next."""
     times = [number for number, (kind, _) in enumerate(fields) if kind in (_UTC_TIME, _GENERALIZED_TIME)]
     for kind, entries in fields[times[-1] + 1 : times[-1] + 2]:
         if kind == _SEQUENCE:
@@ -124,7 +124,7 @@ def _serials(fields: List[_Element]) -> Iterator[int]:
 
 
 def _elements(data: bytes) -> List[_Element]:
-    """The elements of DER that stand one after the other: tag and content. ValueError when one is cut short."""
+    """A sequence of DER elements: tag and content. ValueError when one is incomplete."""
     found: List[_Element] = []
     at = 0
     while at < len(data):

@@ -1,7 +1,7 @@
-"""TLS connections between the daemons, for transfers only: both ends show a certificate of the site's authority.
+"""TLS connections between the daemons, for transfers only: both ends need a certificate of the site's authority.
 
-The NAS listens on its storage address; hosts connect, for either direction, so that one port of one machine is open.
-Who connects is known by the certificate's common name and by nothing that he says.
+The NAS listens on its storage address; hosts connect, for both directions, so that one port of one machine is open.
+The common name of the certificate, and nothing in the transfer, identifies the host.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rocks.imgstorage.stream.revocation import LIST_NAME, RevocationWatch
 _log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 120.0
-"""How long either end waits for the other's next byte before it gives the connection up; a transfer is resumable."""
+"""How long an end waits for the next byte before it ends the connection; a transfer is resumable."""
 
 _OPENING_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 20.0
 _AFTER_ERROR_SECONDS = 1.0
 _TIMELY = (9, 10, 11, 12)
-"""Not yet valid and expired, of a certificate and of a list of revoked ones (OpenSSL's x509_vfy.h)."""
+"""Not yet valid and expired, of a certificate and of a revocation list (OpenSSL's x509_vfy.h)."""
 
 _WAITING_CONNECTIONS = 16
 
@@ -41,9 +41,9 @@ class Identity(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An open transfer: who is at the other end, the line it began with, and what is read and written.
+    """An open transfer: the peer's name, the first line, and the files to read from and write to.
 
-    `end` breaks it, from any thread: whoever reads or writes, at either end, sees it at once.
+    `end` ends it, from any thread: reads and writes at both ends fail at once.
     """
 
     peer: str
@@ -54,14 +54,14 @@ class Connection(NamedTuple):
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:
-    """For the listening end. ToolError when a file is missing or no certificate."""
+    """For the listening end. ToolError when a file is missing or invalid."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     return _with_identity(context, identity)
 
 
 def client_context(identity: Identity) -> ssl.SSLContext:
-    """For the connecting end, which checks the name in the other's certificate too. ToolError as above."""
+    """For the connecting end, which also checks the name in the NAS' certificate. ToolError as above."""
     return _with_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), identity)
 
 
@@ -91,10 +91,10 @@ def connect(
     opening: bytes,
     revocations: Optional[RevocationWatch] = None,
 ) -> Iterator[Connection]:
-    """A connection to the node `name`, begun with the line `opening` (without its end).
+    """A connection to the node `name`; `opening` is its first line, without the newline.
 
-    HostError when nobody answers, or ends it within; IncoherentError when its certificate is another's. It ends when
-    that is revoked, where `revocations` watches.
+    HostError when the node does not answer, or the connection breaks; IncoherentError when the certificate is not the
+    node's. With `revocations`, the connection ends when the certificate is revoked.
     """
     try:
         plain = socket.create_connection((address, port), timeout=_HANDSHAKE_SECONDS)
@@ -109,7 +109,7 @@ def connect(
 
 
 class StreamServer:
-    """Listens until it is closed; each connection gets a thread, `limit` at most, the next ones wait."""
+    """Listens until it is closed; each connection gets a thread, at most `limit`; further ones wait."""
 
     def __init__(
         self,
@@ -120,10 +120,10 @@ class StreamServer:
         limit: int,
         revocations: Optional[RevocationWatch] = None,
     ) -> None:
-        """`serve` gets each connection and must not raise. HostError when the address cannot be listened on.
+        """`serve` gets each connection and must not raise. HostError when the address is not available.
 
-        `context` is asked for each connection, since certificates are renewed, and revoked, while a daemon runs;
-        `revocations` ends those that are open.
+        `context` is called for each connection, since certificates are renewed and revoked while a daemon runs;
+        `revocations` ends open connections.
         """
         self._revocations = revocations
         self._closed = threading.Event()
@@ -139,7 +139,7 @@ class StreamServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Accept nothing more. What is open goes on to its end."""
+        """Accept no more connections. Open ones continue to their end."""
         self._closed.set()
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -158,7 +158,7 @@ class StreamServer:
                 self._slots.release()
                 if self._closed.is_set():
                     return
-                _log.warning("a transfer could not be begun: %s", error)
+                _log.warning("a transfer did not start: %s", error)
                 self._closed.wait(_AFTER_ERROR_SECONDS)
 
     def _handle(self, plain: socket.socket) -> None:
@@ -172,9 +172,9 @@ class StreamServer:
                     if opening.endswith(b"\n"):
                         self._serve(Connection(peer, opening[:-1], reader, writer, end))
         except ToolError as error:
-            _log.error("transfers are refused: %s", error)
+            _log.error("a transfer is rejected: %s", error)
         except (OSError, IncoherentError):
-            pass  # no certificate of ours, or gone before it said what it wanted
+            pass  # no valid certificate, or the connection ended before its first line
         finally:
             self._slots.release()
 
@@ -189,11 +189,11 @@ def _prepare(stream: ssl.SSLSocket) -> None:
 def _watched(
     stream: ssl.SSLSocket, peer: str, revocations: Optional[RevocationWatch]
 ) -> Iterator[Callable[[], None]]:
-    """What breaks the connection; while the block lasts it is also done when the peer's certificate is revoked."""
+    """A function that ends the connection; within the block, a revocation of the peer's certificate calls it too."""
 
     def end() -> None:
         try:
-            # the plain socket's: the TLS one's forgets its keys, below whoever is just writing
+            # of the plain socket: that of the TLS socket drops its keys while another thread may be writing
             socket.socket.shutdown(stream, socket.SHUT_RDWR)
         except OSError:
             pass  # it has ended already
@@ -217,7 +217,7 @@ def _files(stream: ssl.SSLSocket) -> Iterator[tuple[BinaryIO, BinaryIO]]:
             try:
                 writer.close()
             except OSError:
-                pass  # the other end is gone; whoever wrote has been told
+                pass  # the connection has ended; the writer got the error
 
 
 def _common_name(stream: ssl.SSLSocket) -> str:
@@ -236,11 +236,11 @@ def _translated(name: str) -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in _TIMELY:
             raise HostError(
-                f"the transfer with {name} was not begun: {error.verify_message}; renew it on the frontend by "
-                f"`rocks add host certificate {name} replace=yes` and sync, and look at the clocks of both"
+                f"no transfer with {name}: {error.verify_message}. Renew it on the frontend: `rocks add host "
+                f"certificate {name} replace=yes`, `rocks sync host certificate {name}`; or set both nodes' clocks"
             ) from None
         raise IncoherentError(
-            f"the transfer with {name} was not begun: its certificate is not its own ({error.verify_message})"
+            f"no transfer with {name}: its certificate is not its own ({error.verify_message})"
         ) from None
     except (ssl.SSLError, OSError) as error:
         raise HostError(f"the transfer with {name} was cut off: {error}") from None

@@ -6,26 +6,26 @@ from typing import Callable, Optional, Set, Tuple
 
 from rocks.clock import Deadline
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.device_mapper.fake.host import FakeMapper
+from rocks.devices.device_mapper.fake.kernel import FakeKernel
 from rocks.devices.device_mapper.rules import (
     STALL_LIMIT_SECONDS,
     UUID_PREFIX,
     check_name,
+    check_ours,
     check_reactivation,
     check_switch,
     check_table,
     needs_reactivation,
     not_extendable,
     other_table,
-    refuse_foreign,
     still_open,
 )
 from rocks.devices.device_mapper.tables import (
     DmDeviceFact,
+    ErrorTable,
     KnownTable,
     Linear,
     Overlay,
-    Shut,
     Switched,
     Table,
     devices_of,
@@ -33,7 +33,7 @@ from rocks.devices.device_mapper.tables import (
 from rocks.errors import BusyError, IncoherentError, StateError
 
 
-class FakeDmDevices(FakeMapper):
+class FakeDmDevices(FakeKernel):
     """The mappings of a host in memory.
 
     `blocks` has the devices below. Tests hold a mapping open by `mappings[name].holders`, let it never come to rest by
@@ -47,7 +47,7 @@ class FakeDmDevices(FakeMapper):
 
     def list(self) -> Tuple[DmDeviceFact, ...]:
         """As `DmDriver.list`."""
-        facts = (self.read(name) for name in sorted(self.mappings))
+        facts = (self.read(name) for name in sorted(self.devices))
         return tuple(fact for fact in facts if fact is not None and fact.uuid == UUID_PREFIX + fact.name)
 
     def is_live(self, name: str, table: Table) -> bool:
@@ -65,35 +65,35 @@ class FakeDmDevices(FakeMapper):
         check_table(table)
         fact = self.read(name)
         if fact is not None:
-            refuse_foreign(fact)
+            check_ours(fact)
         if fact is None or fact.table is None:
             self._check_devices(name, table)
-            self._refuse_shared_cow(name, table)
+            self._check_cow_unshared(name, table)
             if fact is None:
                 self.add(name, UUID_PREFIX + name)
-            mapping = self.mappings[name]
-            mapping.table, mapping.loaded_table, mapping.is_suspended = self._with_nodes(table), None, False
-            mapping.state = self._state_read_anew(mapping.table)
+            device = self.devices[name]
+            device.table, device.loaded_table, device.is_suspended = self._with_nodes(table), None, False
+            device.state = self._state_read_anew(device.table)
             return CHANGED
-        wanted = self._with_nodes(table)
-        if fact.table != wanted:
-            raise other_table(fact, wanted)
-        return self._go_on(name)
+        requested = self._with_nodes(table)
+        if fact.table != requested:
+            raise other_table(fact, requested)
+        return self._resume(name)
 
     def switch(self, name: str, table: Table, expected_live_table: Table) -> Switched:
         """As `DmDriver.switch`."""
         check_table(table)
         check_table(expected_live_table)
         fact = self._ours(name)
-        wanted = self._with_nodes(table)
-        if fact.table == wanted:
-            return Switched(self._go_on(name).changed, 0.0)
+        requested = self._with_nodes(table)
+        if fact.table == requested:
+            return Switched(self._resume(name).changed, 0.0)
         expected = self._with_nodes(expected_live_table)
         if fact.table is None or fact.table != expected:
             raise other_table(fact, expected)
-        check_switch(name, fact.table, wanted, fact.status, self._base_of_origin(fact.table))
+        check_switch(name, fact.table, requested, fact.status, self._base_of_origin(fact.table))
         self._check_devices(name, table)
-        self._swap(name, wanted)
+        self._swap(name, requested)
         return Switched(True, self.stall_seconds)
 
     def ensure_extended(self, name: str) -> Change:
@@ -102,64 +102,64 @@ class FakeDmDevices(FakeMapper):
         if not isinstance(fact.table, Overlay) or needs_reactivation(fact):
             raise not_extendable(fact)
         self._swap(name, fact.table)
-        if self.mappings[name].state == "merge_failed":
-            self.mappings[name].state = "ok"
+        if self.devices[name].state == "merge_failed":
+            self.devices[name].state = "ok"
         return CHANGED
 
     def ensure_reactivated(self, name: str, table: Table) -> Change:
         """As `DmDriver.ensure_reactivated`."""
         check_table(table)
         fact = self._ours(name)
-        overlay, shut = check_reactivation(fact, table), Shut(table.length_sectors)
-        wanted = self._with_nodes(overlay)
-        if fact.table == wanted and not needs_reactivation(fact):
-            return self._go_on(name)
-        if fact.table not in (wanted, shut):
-            raise other_table(fact, wanted)
+        overlay, shut = check_reactivation(fact, table), ErrorTable(table.length_sectors)
+        requested = self._with_nodes(overlay)
+        if fact.table == requested and not needs_reactivation(fact):
+            return self._resume(name)
+        if fact.table not in (requested, shut):
+            raise other_table(fact, requested)
         self._swap(name, shut)
         self.blocks.invalid.discard(self._node(overlay.cow))
-        self._swap(name, wanted)
-        self.mappings[name].state = self._state_read_anew(wanted)
+        self._swap(name, requested)
+        self.devices[name].state = self._state_read_anew(requested)
         return CHANGED
 
     def ensure_resumed(self, name: str) -> Change:
         """As `DmDriver.ensure_resumed`."""
         if self._ours(name).table is None:
             raise StateError(f"/dev/mapper/{name} has no table yet, so there is nothing to go on with")
-        return self._go_on(name)
+        return self._resume(name)
 
     def ensure_gone(self, name: str, deadline: Deadline) -> Change:
         """As `DmDriver.ensure_gone`; in memory nothing closes while it waits, so it does not."""
         fact = self.read(name)
         if fact is None:
             return UNCHANGED
-        refuse_foreign(fact)
+        check_ours(fact)
         if fact.open_count:
             raise still_open(fact)
-        del self.mappings[name]
+        del self.devices[name]
         return CHANGED
 
     def _swap(self, name: str, table: KnownTable) -> None:
-        mapping = self.mappings[name]
+        device = self.devices[name]
         if name in self.restless:
-            mapping.loaded_table, mapping.is_suspended = None, False
+            device.loaded_table, device.is_suspended = None, False
             raise BusyError(
                 f"/dev/mapper/{name} did not come to rest within {STALL_LIMIT_SECONDS:g} s, so it goes on as it was: "
                 "switch again when its storage answers faster"
             )
-        mapping.table, mapping.loaded_table, mapping.is_suspended = table, None, False
+        device.table, device.loaded_table, device.is_suspended = table, None, False
 
-    def _go_on(self, name: str) -> Change:
-        mapping = self.mappings[name]
-        changed = mapping.is_suspended or mapping.loaded_table is not None
-        mapping.is_suspended, mapping.loaded_table = False, None
+    def _resume(self, name: str) -> Change:
+        device = self.devices[name]
+        changed = device.is_suspended or device.loaded_table is not None
+        device.is_suspended, device.loaded_table = False, None
         return Change(changed)
 
     def _ours(self, name: str) -> DmDeviceFact:
         fact = self.read(name)
         if fact is None:
             raise StateError(f"this host has no /dev/mapper/{name}: make it first")
-        refuse_foreign(fact)
+        check_ours(fact)
         return fact
 
     def _state_read_anew(self, table: KnownTable) -> str:
@@ -167,20 +167,20 @@ class FakeDmDevices(FakeMapper):
 
     def _check_devices(self, name: str, table: Table) -> None:
         for place, path in enumerate(devices_of(table)):
-            mapping = self._behind(path)
-            below = mapping.table if mapping else None
+            device = self._behind(path)
+            below = device.table if device else None
             length = below.length_sectors if below else self.blocks.length(self._node(path)) or 0
             if place == 0 and length < table.length_sectors:
                 raise StateError(
                     f"{path} has {length} sectors and /dev/mapper/{name} needs {table.length_sectors} of them"
                 )
 
-    def _refuse_shared_cow(self, name: str, table: Table) -> None:
+    def _check_cow_unshared(self, name: str, table: Table) -> None:
         if not isinstance(table, Overlay):
             return
         cow = self._node(table.cow)
-        for other, mapping in self.mappings.items():
-            for known in (mapping.table, mapping.loaded_table):
+        for other, device in self.devices.items():
+            for known in (device.table, device.loaded_table):
                 if other != name and isinstance(known, Overlay) and known.cow == cow:
                     raise IncoherentError(f"{table.cow} is the COW of /dev/mapper/{other}, so not of {name}")
 

@@ -35,7 +35,7 @@ from rocks.errors import IncoherentError, StateError, ToolError
 
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CREATE, _ONLY_NEW = 0x400, 0x200
-_MOST_NUMBERS = 0xC000  # the kernel's own numbers begin there
+_FIRST_KERNEL_PRIORITY = 0xC000  # the kernel's own numbers begin there
 _LOOPBACK = 1
 _NOTHING = Rule("probe", bytes((6, 0, 0, 0, 0, 0, 0, 0)))
 
@@ -80,11 +80,15 @@ class Filters:
                 try:
                     _ask(
                         route,
-                        filter_message(_LOOPBACK, SENT_BY_DEVICE, _MOST_NUMBERS - 1, _NOTHING),
+                        filter_message(_LOOPBACK, SENT_BY_DEVICE, _FIRST_KERNEL_PRIORITY - 1, _NOTHING),
                         ADD_FILTER,
                         _CREATE,
                     )
-                    _ask(route, deletion_message(_LOOPBACK, SENT_BY_DEVICE, _MOST_NUMBERS - 1), DELETE_FILTER)
+                    _ask(
+                        route,
+                        deletion_message(_LOOPBACK, SENT_BY_DEVICE, _FIRST_KERNEL_PRIORITY - 1),
+                        DELETE_FILTER,
+                    )
                 finally:
                     if made_room:
                         _ask(route, qdisc_message(_LOOPBACK), DELETE_QDISC)

@@ -6,12 +6,12 @@ from typing import Dict, Tuple
 
 from rocks.devices.change import Change
 from rocks.devices.libvirt.domain_xml import DomainDocument
-from rocks.devices.libvirt.interface_xml import GuestInterface, SenderWords
+from rocks.devices.libvirt.interface_xml import GuestInterface, SenderLimits
 from rocks.devices.network.packet_filter.driver import FilterDriver, GuestDevice
 from rocks.devices.network.packet_filter.programs import Rule, Sender, rules_for
 from rocks.errors import StateError
 
-_UNKNOWN = SenderWords()
+_UNKNOWN = SenderLimits()
 """An interface that a plug-in has added: nothing is known of it but its MAC address."""
 
 
@@ -37,7 +37,7 @@ def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
 
 
 def _rules(
-    filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderWords]
+    filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderLimits]
 ) -> Tuple[Rule, ...]:
     words = senders.get(interface.mac, _UNKNOWN)
     foreign = filters.addresses() if words.is_shared and not words.ipv4 else ()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Mapping, Optional
 
+from rocks.devices.zfs.fake.commands import FakeZfsCommands
 from rocks.devices.zfs.fake.contents import Pool, Volume
-from rocks.devices.zfs.fake.verbs import FakeVerbs
 from rocks.devices.zfs.snapshots import SnapshotOperations
 from rocks.devices.zfs.streams import StreamOperations
 from rocks.devices.zfs.volumes import VolumeOperations
@@ -24,7 +24,7 @@ class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
     def __init__(
         self, pools: Optional[Mapping[str, int]] = None, now: Optional[Callable[[], float]] = None
     ) -> None:
-        self.fake = FakeVerbs(pools if pools is not None else {"tank": _ROOMY}, now)
+        self.fake = FakeZfsCommands(pools if pools is not None else {"tank": _ROOMY}, now)
         super().__init__(self.fake)
 
     # --- what a guest, an export or a disk does

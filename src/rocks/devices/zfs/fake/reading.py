@@ -15,7 +15,7 @@ _FIRST_SECOND = 1_700_000_000
 
 
 class FakeReading:
-    """The part of `PoolVerbs` that reads."""
+    """The part of `ZfsCommands` that reads."""
 
     def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
         self.pools: Dict[str, Pool] = {name: Pool(name, size) for name, size in pools.items()}
@@ -54,24 +54,24 @@ class FakeReading:
         )
 
     def read_guid(self, name: str) -> Optional[str]:
-        """As `PoolVerbs.read_guid`."""
+        """As `ZfsCommands.read_guid`."""
         snapshot = self.pool_of(name).find_snapshot(name)
         return None if snapshot is None else snapshot.guid
 
     def read_own(self, name: str) -> Mapping[str, str]:
-        """As `PoolVerbs.read_own`."""
+        """As `ZfsCommands.read_own`."""
         return dict(self._snapshot(name).properties)
 
     def read_written(self, volume: str, snapshot_name: str) -> int:
-        """As `PoolVerbs.read_written`."""
+        """As `ZfsCommands.read_written`."""
         return self._volume(volume).written_since(self._snapshot(f"{volume}@{snapshot_name}").txg)
 
     def shows_snapshots(self, volume: str) -> bool:
-        """As `PoolVerbs.shows_snapshots`."""
+        """As `ZfsCommands.shows_snapshots`."""
         return self._volume(volume).shows_snapshots
 
     def flush(self, volume: str) -> None:
-        """As `PoolVerbs.flush`."""
+        """As `ZfsCommands.flush`."""
         self.pool_of(volume)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:

@@ -42,9 +42,9 @@ class FakeSend:
 class FakeReceive:
     """A receiver; its stream is written. As with ZFS, the snapshot is there once the stream's end has been read."""
 
-    def __init__(self, pool: Pool, wanted: ReceiveSpec, now: Callable[[], int]) -> None:
+    def __init__(self, pool: Pool, spec: ReceiveSpec, now: Callable[[], int]) -> None:
         self._pool = pool
-        self._wanted = wanted
+        self._spec = spec
         self._now = now
         self._decoder = Decoder()
         self._error: Optional[RocksError] = None
@@ -65,7 +65,7 @@ class FakeReceive:
             if self._decoder.is_complete:
                 self._commit(self._header())
         except ValueError as error:
-            self._fail(ToolError(f"zfs receive into {self._wanted.volume} failed: cannot receive: {error}"))
+            self._fail(ToolError(f"zfs receive into {self._spec.volume} failed: cannot receive: {error}"))
         except RocksError as error:
             self._fail(error)
 
@@ -74,7 +74,7 @@ class FakeReceive:
         self.stream.close()
         if self._error is None and not self._is_over:
             why = "was killed" if self._was_killed else "failed: checksum mismatch or incomplete stream."
-            self._fail(ToolError(f"zfs receive into {self._wanted.volume} {why}"))
+            self._fail(ToolError(f"zfs receive into {self._spec.volume} {why}"))
         if self._error is not None:
             raise self._error
 
@@ -83,7 +83,7 @@ class FakeReceive:
         self._was_killed = not self._is_over and self._error is None
         self.stream.close()
         if self._was_killed:
-            self._fail(ToolError(f"zfs receive into {self._wanted.volume} was killed"))
+            self._fail(ToolError(f"zfs receive into {self._spec.volume} was killed"))
 
     def _header(self) -> Header:
         assert self._decoder.header is not None
@@ -91,15 +91,15 @@ class FakeReceive:
 
     def _begin(self, header: Header) -> None:
         """With the stream's first bytes: is it the one that fits?"""
-        volume = self._pool.volumes.get(self._wanted.volume)
+        volume = self._pool.volumes.get(self._spec.volume)
         if volume is not None and volume.is_receiving:
             return
         if volume is None:
-            if header.first_record or (header.from_guid is not None and self._wanted.origin is None):
+            if header.first_record or (header.from_guid is not None and self._spec.origin is None):
                 raise ToolError(
-                    f"zfs receive into {self._wanted.volume} failed: cannot find what it starts from"
+                    f"zfs receive into {self._spec.volume} failed: cannot find what it starts from"
                 )
-            volume = Volume(self._wanted.volume, new_guid(), 0, 8192, origin=self._wanted.origin)
+            volume = Volume(self._spec.volume, new_guid(), 0, 8192, origin=self._spec.origin)
             self._pool.volumes[volume.name] = volume
         partial = volume.partial or Partial(header.to_guid, header.from_guid, header.to_name)
         if partial.to_guid != header.to_guid or partial.records_done != header.first_record:
@@ -116,19 +116,19 @@ class FakeReceive:
         partial = self._partial()
         if len(block or b"") > self._pool.free_bytes():
             raise PoolFullError(
-                f"zfs receive into {self._wanted.volume} failed: out of space; the pool has no room for it"
+                f"zfs receive into {self._spec.volume} failed: out of space; the pool has no room for it"
             )
         partial.blocks[number] = block
         partial.records_done += 1
         partial.bytes_done += len(block or b"")
 
     def _partial(self) -> Partial:
-        partial = self._pool.volumes[self._wanted.volume].partial
+        partial = self._pool.volumes[self._spec.volume].partial
         assert partial is not None
         return partial
 
     def _commit(self, header: Header) -> None:
-        volume, partial = self._pool.volumes[self._wanted.volume], self._partial()
+        volume, partial = self._pool.volumes[self._spec.volume], self._partial()
         if not volume.size_bytes and volume.origin is not None:
             origin = self._pool.find_snapshot(volume.origin)
             volume.blocks = dict(origin.blocks) if origin is not None else {}
@@ -145,11 +145,11 @@ class FakeReceive:
 
     def _fail(self, error: RocksError) -> None:
         self._error = error
-        volume = self._pool.volumes.get(self._wanted.volume)
+        volume = self._pool.volumes.get(self._spec.volume)
         if volume is None or not volume.is_receiving:
             return
         volume.is_receiving = False
-        if not self._wanted.resumable:
+        if not self._spec.resumable:
             volume.partial = None
             if not volume.size_bytes:
                 del self._pool.volumes[volume.name]

@@ -11,18 +11,18 @@ from rocks.errors import BusyError, PoolFullError, ToolError
 
 
 class FakeVolumes(FakeReading):
-    """The part of `PoolVerbs` about volumes."""
+    """The part of `ZfsCommands` about volumes."""
 
     def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
-        """As `PoolVerbs.create`."""
+        """As `ZfsCommands.create`."""
         pool = self._new_name(volume)
-        _refuse_full(pool, volume, reserve_bytes)
+        _check_space(pool, volume, reserve_bytes)
         txg = pool.next_txg()
         made = Volume(volume, new_guid(), size_bytes, block_bytes, reserve_bytes, shaped_txg=txg)
         pool.volumes[volume] = made
 
     def clone(self, snapshot: str, volume: str) -> None:
-        """As `PoolVerbs.clone`."""
+        """As `ZfsCommands.clone`."""
         pool = self._new_name(volume)
         found, origin = self._snapshot(snapshot), self._volume(snapshot.partition("@")[0])
         made = Volume(volume, new_guid(), found.size_bytes, origin.block_bytes, origin=snapshot)
@@ -31,7 +31,7 @@ class FakeVolumes(FakeReading):
         pool.volumes[volume] = made
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
-        """As `PoolVerbs.set_values`."""
+        """As `ZfsCommands.set_values`."""
         pool, volume = self.pool_of(name), self._volume(name)
         for key, value in values.items():
             if key.startswith(OUR_PREFIX):
@@ -39,9 +39,9 @@ class FakeVolumes(FakeReading):
             elif key == "volsize":
                 volume.size_bytes, volume.shaped_txg = int(value), pool.next_txg()
             elif key == "refreservation":
-                wanted = 0 if value == "none" else int(value)
-                _refuse_full(pool, name, wanted - pool.used_by(volume))
-                volume.reserved_bytes = wanted
+                reserved = 0 if value == "none" else int(value)
+                _check_space(pool, name, reserved - pool.used_by(volume))
+                volume.reserved_bytes = reserved
             elif key == "sync":
                 volume.is_synchronous = value == "always"
             elif key == "snapdev":
@@ -50,7 +50,7 @@ class FakeVolumes(FakeReading):
                 raise ToolError(f"zfs set of {name} failed: invalid property '{key}'")
 
     def rename(self, volume: str, new_name: str) -> None:
-        """As `PoolVerbs.rename`."""
+        """As `ZfsCommands.rename`."""
         self._make_file_system_above(new_name)
         pool, renamed = self._new_name(new_name), self._volume(volume)
         for other in pool.volumes.values():
@@ -60,7 +60,7 @@ class FakeVolumes(FakeReading):
         pool.volumes[new_name] = pool.volumes.pop(volume)
 
     def promote(self, volume: str) -> None:
-        """As `PoolVerbs.promote`."""
+        """As `ZfsCommands.promote`."""
         pool, clone = self.pool_of(volume), self._volume(volume)
         if clone.origin is None:
             raise ToolError(f"zfs promote of {volume} failed: not a cloned filesystem")
@@ -75,7 +75,7 @@ class FakeVolumes(FakeReading):
         clone.origin, origin.origin = origin.origin, f"{volume}@{part}"
 
     def rollback(self, snapshot: str) -> None:
-        """As `PoolVerbs.rollback`."""
+        """As `ZfsCommands.rollback`."""
         volume, found = self._volume(snapshot.partition("@")[0]), self._snapshot(snapshot)
         if volume.snapshots[-1] is not found:
             raise ToolError(f"zfs rollback of {snapshot} failed: more recent snapshots or bookmarks exist")
@@ -83,13 +83,13 @@ class FakeVolumes(FakeReading):
         volume.shaped_txg = min(volume.shaped_txg, found.txg)
         volume.log_bytes = LOG_HEADER_BYTES
 
-    def refuse_if_open(self, volume: str) -> None:
-        """As `PoolVerbs.refuse_if_open`."""
+    def check_not_open(self, volume: str) -> None:
+        """As `ZfsCommands.check_not_open`."""
         if self._volume(volume).is_open:
             raise BusyError(f"the device /dev/zvol/{volume} is in use; nothing was changed")
 
     def destroy(self, name: str) -> None:
-        """As `PoolVerbs.destroy`."""
+        """As `ZfsCommands.destroy`."""
         pool = self.pool_of(name)
         if "#" in name:
             volume = self._volume(name.partition("#")[0])
@@ -116,6 +116,6 @@ class FakeVolumes(FakeReading):
             del pool.volumes[name]
 
 
-def _refuse_full(pool: Pool, name: str, more_bytes: int) -> None:
+def _check_space(pool: Pool, name: str, more_bytes: int) -> None:
     if more_bytes > pool.free_bytes():
         raise PoolFullError(f"zfs: {name} failed: out of space; the pool has no room for it")

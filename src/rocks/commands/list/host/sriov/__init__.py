@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
         show_status = self.fillFlag("status")
         names = self.getHostnames(args)
         adapters = virtual_functions.adapters_of(self.db, names)
-        rows = vf_rows(adapters, virtual_functions.given_on(self.db, names))
+        rows = vf_rows(adapters, virtual_functions.assigned_on(self.db, names))
         status = self._status(rows, adapters) if show_status else {}
         self.beginOutput()
         for row in rows:

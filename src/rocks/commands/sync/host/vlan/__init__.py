@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.actions.plan_vlans import hosts_of, sync_vlans
 from rocks.errors import RocksError
-from rocks.wire.envelope import as_exception
+from rocks.wire.errors import as_exception
 
 RollName = "kvm"
 

@@ -1,1 +1,0 @@
-"""HTTP calls of the service."""

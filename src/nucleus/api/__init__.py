@@ -1,1 +1,0 @@
-"""REST paths, one module per noun."""

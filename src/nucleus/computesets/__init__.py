@@ -1,1 +1,0 @@
-"""Sets of computes that the batch system places."""

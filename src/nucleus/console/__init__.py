@@ -1,1 +1,0 @@
-"""Single-use tickets to consoles."""

@@ -1,1 +1,0 @@
-"""The only ways out: the `rocks` program and the batch system."""

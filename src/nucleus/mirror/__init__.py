@@ -1,1 +1,0 @@
-"""The eventually consistent view of the site, in SQL."""

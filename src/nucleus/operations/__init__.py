@@ -1,1 +1,0 @@
-"""Durable jobs that writes of the REST interface become."""

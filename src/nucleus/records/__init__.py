@@ -1,1 +1,0 @@
-"""Frozen shapes of the service."""

@@ -1,1 +1,0 @@
-"""Twins of the device modules, held to the real ones by the contract tests."""

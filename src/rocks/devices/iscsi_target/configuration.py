@@ -1,0 +1,89 @@
+"""LIO's configuration as records, half-made things included: what the rules of `target_rules.py` look at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple
+
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.driver import ExportFact
+from rocks.devices.iscsi_target.names import backstore_name
+
+
+class Backstore(NamedTuple):
+    """A block device that LIO holds; `targets` are all that have a LUN on it, others' too."""
+
+    name: str
+    device_path: str
+    read_only: bool
+    unit_serial: str
+    is_enabled: bool
+    targets: Tuple[str, ...]
+
+
+class Lun(NamedTuple):
+    """A LUN of a target; `backstore` is None when it was being made."""
+
+    number: int
+    backstore: Optional[str]
+
+
+class MappedLun(NamedTuple):
+    """A LUN as an initiator sees it; `lun` is None when it was being made."""
+
+    number: int
+    lun: Optional[int]
+    write_protect: bool
+
+
+class Acl(NamedTuple):
+    """What one initiator may reach, and by which secrets; `chap` is None when it has none."""
+
+    initiator: str
+    chap: Optional[ChapSecrets]
+    mapped: Tuple[MappedLun, ...]
+    has_session: bool
+
+
+class Portal(NamedTuple):
+    """Where a target listens."""
+
+    address: str
+    port: int
+
+
+class TargetConfig(NamedTuple):
+    """A target. `groups` are the numbers of its portal groups; the rest tells of group 1, the only one made here."""
+
+    target: str
+    groups: Tuple[int, ...]
+    is_enabled: bool
+    attributes: Tuple[Tuple[str, str], ...]
+    luns: Tuple[Lun, ...]
+    acls: Tuple[Acl, ...]
+    portals: Tuple[Portal, ...]
+
+
+def describe(config: TargetConfig, backstore: Optional[Backstore]) -> ExportFact:
+    """What `read_exports` says of a target; `backstore` is the one of its LUN 0, if any."""
+    has_unit = backstore is not None and any(lun.number == 0 and lun.backstore for lun in config.luns)
+    is_reached = any(mapped.lun == 0 for acl in config.acls for mapped in acl.mapped)
+    return ExportFact(
+        target=config.target,
+        device_path=backstore.device_path if backstore is not None else "",
+        read_only=backstore is not None
+        and (
+            backstore.read_only or all(mapped.write_protect for acl in config.acls for mapped in acl.mapped)
+        ),
+        initiators=tuple(acl.initiator for acl in config.acls),
+        portals=tuple(f"{portal.address}:{portal.port}" for portal in config.portals),
+        unit_serial=backstore.unit_serial if backstore is not None else "",
+        sessions=tuple(acl.initiator for acl in config.acls if acl.has_session),
+        is_complete=bool(has_unit and is_reached and config.portals and config.is_enabled),
+    )
+
+
+def backstore_of_lun_0(config: TargetConfig, backstores: Tuple[Backstore, ...]) -> Optional[Backstore]:
+    """The backstore behind LUN 0, else the one that bears the target's name, else None."""
+    names = [lun.backstore for lun in config.luns if lun.number == 0 and lun.backstore]
+    name = names[0] if names else backstore_name(config.target)
+    return next((backstore for backstore in backstores if backstore.name == name), None)

@@ -1,0 +1,154 @@
+"""Files and folders of the system: the one writer of files.
+
+A file is written as a draft beside it: made with mode 0600, then owned and readable as requested, then filled, put on
+the disk and renamed. So a reader, a killed writer and a power failure leave the old content or the new, and a secret is
+never readable by others. The draft is locked while its writer lives; the next writer of the file removes the drafts of
+killed writers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Tuple, Union
+
+from rocks.errors import HostError
+
+SECRET = 0o600
+"""Mode of a file that only its owner reads."""
+
+PUBLIC = 0o644
+"""Mode of a file that every user reads."""
+
+_UNFINISHED = ".unfinished-"
+
+
+class Draft(NamedTuple):
+    """A new file, open for writing, that has no content yet."""
+
+    path: Path
+    descriptor: int
+
+    def write(self, content: Union[str, bytes]) -> None:
+        """Append the content; text as UTF-8."""
+        left = memoryview(content.encode("utf-8") if isinstance(content, str) else content)
+        while left:
+            left = left[os.write(self.descriptor, left) :]
+
+
+def write_file(
+    path: Path, content: Union[str, bytes], *, mode: int = SECRET, group: Optional[int] = None
+) -> None:
+    """Replace the file, or make it. HostError when it cannot be written; the old content stays then."""
+    try:
+        with draft(path, mode=mode, group=group) as new:
+            new.write(content)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def draft(
+    path: Path,
+    *,
+    mode: int = SECRET,
+    group: Optional[int] = None,
+    replace: bool = True,
+    beside: Optional[Path] = None,
+) -> Iterator[Draft]:
+    """A draft that becomes the file at the end of the block, on the disk; an exception discards it.
+
+    Without `replace` an existing file stays, and FileExistsError is raised. The draft is named after `beside` and lies
+    in its folder, which is on the same file system, where the file's own folder may hold nothing else. OSError.
+    """
+    place = beside or path
+    remove_drafts(place)
+    new = _open_draft(place)
+    try:
+        if group is not None:
+            os.fchown(new.descriptor, -1, group)
+        os.fchmod(new.descriptor, mode)
+        yield new
+        os.fsync(new.descriptor)
+        if replace:
+            new.path.replace(path)
+        else:
+            os.link(new.path, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            new.path.unlink()
+        os.close(new.descriptor)
+    sync_folder(path.parent)
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove the drafts of this file that killed writers left; a draft whose writer lives is locked, and stays."""
+    for leftover in _drafts(path):
+        try:
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # renamed or removed in the meantime, or another user's
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            pass  # its writer lives, or it has just been renamed or removed
+        finally:
+            os.close(descriptor)
+
+
+def rename_file(path: Path, target: Path) -> None:
+    """Rename a file; the new name survives a power failure. OSError."""
+    path.replace(target)
+    for folder in {target.parent, path.parent}:
+        sync_folder(folder)
+
+
+def ensure_folders(path: Path, mode: int) -> None:
+    """Make the folder and those above it where missing, with this mode whatever the umask. OSError."""
+    if path.is_dir():
+        return
+    ensure_folders(path.parent, mode)
+    try:
+        path.mkdir(mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return  # another process has just made it
+    path.chmod(mode)
+
+
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk. OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_draft(path: Path) -> Draft:
+    """A new draft, open and locked.
+
+    Another process may remove it between its making and its locking, as a leftover; then another one is made.
+    """
+    while True:
+        unfinished = path.with_name(f"{_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 1:
+            return Draft(unfinished, descriptor)
+        os.close(descriptor)
+
+
+def _drafts(path: Path) -> Tuple[Path, ...]:
+    try:
+        return tuple(entry for entry in path.parent.iterdir() if entry.name.startswith(_prefix(path)))
+    except OSError:
+        return ()  # making the draft reports what is wrong with the folder
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}{_UNFINISHED}"

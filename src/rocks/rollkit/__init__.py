@@ -1,1 +1,0 @@
-"""Builds and installs rolls. Filled when rolls are made."""

@@ -1,0 +1,174 @@
+"""A host with an adapter that has virtual functions, and what others than we do with them: in memory, and igb."""
+
+from __future__ import annotations
+
+import os
+import subprocess  # noqa: TID251 - a process that holds a function open, as QEMU does
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from rocks.devices.sriov.driver import VfDriver
+from rocks.devices.sriov.fake import FakeVfs
+
+ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
+"""One with functions, and one without."""
+
+real_devices = pytest.param(
+    "real",
+    marks=pytest.mark.skipif(
+        os.environ.get("ROCKS_REAL_DEVICES") != "yes",
+        reason="a real adapter with virtual functions is in the lab: `make test-lab`",
+    ),
+)
+_MOST_SECONDS = 30.0
+_HOLD = "import os, sys, time; os.open(sys.argv[1], os.O_RDWR); print(); sys.stdout.flush(); time.sleep(600)"
+
+
+class VfWorld(Protocol):
+    """What a case may do to the host."""
+
+    driver: VfDriver
+
+    def set_up(self, is_up: bool) -> None:
+        """Take the adapter down, or bring it up."""
+
+    def hand_to_guest(self, number: int, name: str) -> None:
+        """A guest gets the function."""
+
+    def take_from_guest(self, number: int) -> None:
+        """The guest ends, and the function goes back to the host's driver."""
+
+    def host_takes(self, number: int) -> None:
+        """The host gives the function's network device an address."""
+
+    def host_lets_go(self, number: int) -> None:
+        """And takes it away again."""
+
+    def host_hides(self, number: int) -> None:
+        """The host moves the function's network device into a network namespace."""
+
+    def boot(self) -> None:
+        """The functions go, and what was set in them."""
+
+
+class FakeVfWorld:
+    """In memory."""
+
+    def __init__(self) -> None:
+        self.fake = FakeVfs()
+        self.fake.add(ADAPTER)
+        self.fake.add(PLAIN_ADAPTER, most=0)
+        self.driver: VfDriver = self.fake
+
+    def set_up(self, is_up: bool) -> None:
+        self.fake.adapters[ADAPTER] = self.fake.adapters[ADAPTER]._replace(is_up=is_up)
+
+    def hand_to_guest(self, number: int, name: str) -> None:
+        self.fake.use(ADAPTER, number, f"the guest {name}")
+
+    def take_from_guest(self, number: int) -> None:
+        self.fake.use(ADAPTER, number, "")
+
+    def host_takes(self, number: int) -> None:
+        self.fake.use(ADAPTER, number, f"the host's own network device eth{number}")
+
+    def host_lets_go(self, number: int) -> None:
+        self.fake.use(ADAPTER, number, "")
+
+    def host_hides(self, number: int) -> None:
+        self.fake.use(ADAPTER, number, "a network namespace of this host")
+
+    def boot(self) -> None:
+        self.fake.adapters[ADAPTER] = self.fake.adapters[ADAPTER]._replace(vfs=())
+
+
+class RealVfWorld:
+    """A machine of the lab, whose trunk is an igb behind an IOMMU."""
+
+    def __init__(self) -> None:
+        from rocks.devices.sriov.vfs import Vfs
+
+        self.driver: VfDriver = Vfs()
+        self._own = Path("/sys/class/net") / ADAPTER / "device"
+        self._holders: dict[int, subprocess.Popen[bytes]] = {}
+
+    def set_up(self, is_up: bool) -> None:
+        _run("ip", "link", "set", ADAPTER, "up" if is_up else "down")
+
+    def hand_to_guest(self, number: int, name: str) -> None:
+        _run("modprobe", "vfio-pci")
+        address = self._bind(number, "vfio-pci")
+        group = (Path("/sys/bus/pci/devices") / address / "iommu_group").resolve().name
+        words = [sys.executable, "-c", _HOLD, f"/dev/vfio/{group}", "-name", f"guest={name},debug-threads=on"]
+        holder = subprocess.Popen(words, stdout=subprocess.PIPE)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n", "the function could not be opened"
+        self._holders[number] = holder
+
+    def take_from_guest(self, number: int) -> None:
+        self._end(number)
+        self._bind(number, "")
+
+    def host_takes(self, number: int) -> None:
+        _run("ip", "address", "add", "192.0.2.1/24", "dev", self._device(number))
+
+    def host_lets_go(self, number: int) -> None:
+        _run("ip", "address", "flush", "dev", self._device(number))
+
+    def host_hides(self, number: int) -> None:
+        if not Path("/run/netns/hidden").exists():
+            _run("ip", "netns", "add", "hidden")
+        _run("ip", "link", "set", self._device(number), "netns", "hidden")
+
+    def boot(self) -> None:
+        for number in list(self._holders):
+            self._end(number)
+        (self._own / "sriov_numvfs").write_text("0")
+
+    def _bind(self, number: int, driver: str) -> str:
+        own = (self._own / f"virtfn{number}").resolve()
+        (own / "driver_override").write_text(f"{driver}\n")
+        if (own / "driver").exists():
+            (own / "driver" / "unbind").write_text(own.name)
+        Path("/sys/bus/pci/drivers_probe").write_text(own.name)
+        return own.name
+
+    def _device(self, number: int) -> str:
+        """udev gives the device its name a moment after the driver has it."""
+        end = time.monotonic() + _MOST_SECONDS
+        while True:
+            _run("udevadm", "settle")
+            names = [path.name for path in (self._own / f"virtfn{number}").glob("net/*")]
+            if names or time.monotonic() > end:
+                return names[0]
+            time.sleep(0.1)
+
+    def _end(self, number: int) -> None:
+        holder = self._holders.pop(number)
+        holder.kill()
+        holder.wait()
+        assert holder.stdout is not None
+        holder.stdout.close()
+
+
+@contextmanager
+def open_world(kind: str) -> Iterator[VfWorld]:
+    """The host with its adapter up and without functions, before and after."""
+    world: VfWorld = FakeVfWorld() if kind == "fake" else RealVfWorld()
+    world.boot()
+    world.set_up(True)
+    try:
+        yield world
+    finally:
+        world.boot()
+        world.set_up(True)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, timeout=_MOST_SECONDS)

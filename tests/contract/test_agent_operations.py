@@ -1,0 +1,532 @@
+"""What the agent makes of requests: on a host in memory, in this process and as the program it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rocks
+from rocks.agent.host import Host
+from rocks.agent.links import restore_links
+from rocks.agent.replies import prefetch, reply_to
+from rocks.devices.leases import Leases
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.errors import RocksError
+from rocks.process import run
+from rocks.wire.agent import (
+    DiskSpec,
+    ForgetDomain,
+    LinkSpec,
+    OperationOutcome,
+    PauseDomain,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
+from rocks.wire.envelope import read_reply, write_request
+from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence, HostFacts, ProbeRequest
+from rocks.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
+from rocks.wire.request import Reply, Request
+
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+XML = """<domain type='{kind}'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+<memory>65536</memory><vcpu>1</vcpu><cpu mode='host-passthrough'/><devices>{emulator}</devices></domain>"""
+VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
+
+
+class Agent:
+    """An agent's insides over a host in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.domains = FakeDomains()
+        self.links = FakeLinks()
+        self.trunk = self.links.add("trunk", "veth")
+        self.filters = FakeFilters()
+        self.host = Host(
+            folder / "state",
+            lambda: self.domains,
+            lambda: self.links,
+            open_filters=lambda: self.filters,
+        )
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        """The reply, or the agent's error raised."""
+        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
+        if isinstance(answer, RocksError):
+            raise answer
+        return answer
+
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
+        """The outcomes of deeds."""
+        return self.ask(PerformRequest(operations)).outcomes
+
+    def state(self, name: str) -> str | None:
+        """A domain's state."""
+        fact = self.domains.find(name)
+        return None if fact is None else fact.state
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """A host without domains, and without KVM."""
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+    return Agent(tmp_path)
+
+
+def xml(name: str, token: int = 7, kind: str = "kvm", emulator: str = "") -> str:
+    """A small domain."""
+    return XML.format(name=name, token=token, kind=kind, emulator=emulator)
+
+
+def start(name: str, token: int = 7, **changes: Any) -> StartDomain:
+    """The deed that starts it."""
+    return StartDomain(name, token, changes.pop("xml", xml(name, token)), **changes)
+
+
+def test_a_start_makes_what_it_needs_and_says_so(agent: Agent) -> None:
+    """Disk and link first; under emulation, with a note."""
+    image = agent.folder / "disks" / "a.img"
+    operation = start("a", disks=(DiskSpec(str(image), "raw", 1, False),), links=(VLAN,), autostart=True)
+    (first,) = agent.perform(operation)
+    assert first.error is None and first.changed
+    assert first.notes[0].startswith("KVM does not work on this host (there is no ")
+    assert first.notes[0].endswith("): started under emulation")
+    assert image.stat().st_size == 1000**3
+    assert agent.links.links["ptrunk.7"].vlan == 7
+    fact = agent.domains.find("a")
+    assert fact is not None and (fact.state, fact.token, fact.autostart) == ("running", 7, True)
+    assert agent.perform(operation) == (OperationOutcome("a", False),)
+
+
+def test_the_domain_is_fitted_to_the_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that is not here is exchanged; type and CPU mode only where KVM does not work."""
+    monkeypatch.setattr(accelerator, "EMULATORS", ("/bin/true",))
+    agent.perform(start("a", xml=xml("a", emulator="<emulator>/no/such/qemu</emulator>")))
+    document = agent.domains._domains["a"].document
+    assert document.emulator == "/bin/true" and not document.requires_kvm
+    agent.perform(start("b", xml=xml("b", kind="qemu", emulator="<emulator>/bin/sh</emulator>")))
+    document = agent.domains._domains["b"].document
+    assert document.text == xml("b", kind="qemu", emulator="<emulator>/bin/sh</emulator>")
+
+
+def test_a_failed_deed_never_stops_the_others(agent: Agent) -> None:
+    """Each has its own outcome, in the order of the deeds."""
+    agent.domains.refusals["start"] = "boom"
+    outcomes = agent.perform(
+        start("a"),
+        start("b", xml="<broken"),
+        start("c", xml=xml("x")),
+        start("d", links=(LinkSpec("px.7", "vlan", "nothing", 7),)),
+        start("e", disks=(DiskSpec("relative", "raw", 1, False),)),
+        start("../f", xml=xml("../f")),
+        StopDomain("g"),
+        PauseDomain("h"),
+        start("i", 8),
+    )
+    families = [outcome.error and outcome.error.family for outcome in outcomes]
+    assert [outcome.name for outcome in outcomes] == ["a", "b", "c", "d", "e", "../f", "g", "h", "i"]
+    assert families.count("tool") <= 1
+    families[0] = families[8] = None  # whichever started first met the refusal
+    assert families == [None, "user", "incoherent", "state", "user", "user", None, "state", None]
+    assert sorted(filter(None, (agent.state("a"), agent.state("i")))) == ["running"]
+    assert agent.state("d") is None
+
+
+def test_deeds_of_one_name_are_done_in_order(agent: Agent) -> None:
+    """Those of different names side by side."""
+    outcomes = agent.perform(
+        start("a"), PauseDomain("a", 7), start("b"), ResumeDomain("a", 7), StopDomain("a", 7), start("a", 8)
+    )
+    assert [(outcome.changed, outcome.error) for outcome in outcomes] == [(True, None)] * 6
+    assert (agent.state("a"), agent.state("b")) == ("running", "running")
+
+
+def test_an_overtaken_lease_is_refused_by_every_deed(agent: Agent) -> None:
+    """Also long after the domain has gone, and by an agent started anew."""
+    agent.perform(start("a", 9), StopDomain("a", 9))
+    agent = Agent(agent.folder)
+    for operation in (
+        start("a", 8),
+        StopDomain("a", 8),
+        PauseDomain("a", 8),
+        ResumeDomain("a", 8),
+        ForgetDomain("a", 8),
+    ):
+        (outcome,) = agent.perform(operation)
+        assert outcome.error is not None and outcome.error.family == "state"
+        assert "under lease 8, but this host has seen lease 9" in outcome.error.message
+    assert agent.perform(start("a", 9))[0].changed
+
+
+def test_a_fence_holds_from_the_facts_on(agent: Agent) -> None:
+    """Older domains are gone, and cannot be started again; a fence lower than what was seen changes nothing."""
+    agent.perform(start("a", 7), start("b", 7))
+    agent.domains.define("<domain><name>c</name><memory>1</memory></domain>")
+    fences = (Fence("a", 8), Fence("b", 7), Fence("c", 5), Fence("d", 3), Fence("a", 2), Fence("bad/name", 1))
+    facts = agent.ask(FactsRequest(fences=fences))
+    assert facts.fenced == ("a", "b", "d", "a")
+    assert [domain.name for domain in facts.domains] == ["b", "c"]
+    (outcome,) = agent.perform(start("a", 7))
+    assert outcome.error is not None and "has seen lease 8" in outcome.error.message
+    assert agent.perform(start("a", 8))[0].error is None
+
+
+def test_facts_are_those_of_the_host(agent: Agent) -> None:
+    """Every field from its own source."""
+    agent.perform(start("a"))
+    image = agent.folder / "x.img"
+    image.write_bytes(b"abc")
+    facts = agent.ask(FactsRequest(disks=(DiskPlace(str(image)), DiskPlace("/no/such/disk"))))
+    assert facts.kernel == os.uname().release and facts.cpus == os.cpu_count()
+    assert facts.accelerator == "tcg" and facts.has_8021q
+    assert [(disk.exists, disk.size_bytes) for disk in facts.disks] == [(True, 3), (False, 0)]
+    assert [(domain.name, domain.state, domain.token) for domain in facts.domains] == [("a", "running", 7)]
+
+
+def test_links_go_with_the_last_guest(agent: Agent) -> None:
+    """A stop takes what nothing uses; what is used stays, and the stop is done all the same."""
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(VLAN,)))
+    tap = agent.links.add("macvtap0", "macvtap", agent.links.links["ptrunk.7"])
+    assert agent.perform(StopDomain("a", 7, links=(VLAN,)))[0].changed
+    assert "ptrunk.7" in agent.links.links
+    del agent.links.links[tap.name]
+    assert agent.perform(StopDomain("b", 7, links=(VLAN,)))[0].changed
+    assert "ptrunk.7" not in agent.links.links
+    (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkSpec("p", "vlan", None, 0),)))
+    assert outcome.error is None and "a network device was not removed" in outcome.notes[0]
+
+
+NETWORKED = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="7"><rocks:network filter="{filter}">
+<rocks:sender mac="02:00:00:00:00:01" side="own"/>
+<rocks:sender mac="02:00:00:00:00:02" side="shared" ipv4="203.0.113.9" ipv6=""/>
+</rocks:network></rocks:lease></metadata><memory>65536</memory><vcpu>1</vcpu><devices>
+<interface type='direct'><source dev='ptrunk.7' mode='bridge'/><mac address='02:00:00:00:00:01'/></interface>
+<interface type='bridge'><source bridge='br1'/><mac address='02:00:00:00:00:02'/></interface>
+</devices></domain>"""
+
+
+def networked(name: str, word: str = "on") -> StartDomain:
+    """The deed that starts a guest on a VLAN and on a bridge of the site."""
+    site = LinkSpec("br1", "site_bridge", None, 0)
+    return start(name, xml=NETWORKED.format(name=name, filter=word), links=(VLAN, site))
+
+
+def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
+    """Set while it is paused, on each interface what that one may send; none where the document says so."""
+    agent.links.add("br1", "bridge")
+    seen: list[tuple[str | None, list[str]]] = []
+    resume = agent.domains.resume
+
+    def look(name: str) -> None:
+        seen.append((agent.state(name), sorted(agent.filters.rules)))
+        resume(name)
+
+    agent.domains.resume = look  # type: ignore[method-assign]
+    assert agent.perform(networked("a"))[0].error is None
+    assert seen == [("paused", ["macvtap0", "vnet1"])]
+    reasons = {device: [rule.reason for rule in rules] for device, rules in agent.filters.rules.items()}
+    assert reasons["macvtap0"] == ["tagged", "mac", "control"]
+    assert reasons["vnet1"][3:] == ["type", "arp", "ipv4", "dhcp", "ipv6", "neighbour"]
+    agent.filters.rules.clear()
+    assert agent.perform(PauseDomain("a", 7), ResumeDomain("a", 7))[1].changed
+    assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]
+    agent.filters.rules.clear()
+    assert agent.perform(StopDomain("a", 7), networked("a", "off"))[1].error is None
+    assert agent.filters.rules == {} and agent.state("a") == "running"
+
+
+def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
+    """And nothing of its start stays: no domain, no device, no plan for the next boot."""
+    agent.links.add("br1", "bridge")
+    agent.filters.missing.append("vnet1")
+    (outcome,) = agent.perform(networked("a"))
+    assert outcome.error is not None and "has no network device vnet1" in outcome.error.message
+    assert agent.state("a") is None
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+
+
+def test_a_start_that_was_cut_off_before_the_guest_ran_is_finished(agent: Agent) -> None:
+    """By the same start, when the frontend says so; what a person has paused stays paused."""
+    agent.domains.define(xml("a"))
+    agent.domains.start_paused("a")
+    (refused,) = agent.perform(start("a"))
+    assert refused.error is not None and "rocks resume host vm a" in refused.error.message
+    (moved,) = agent.perform(start("a", assumed_state="absent"))
+    assert (
+        moved.error is not None
+        and "was absent when this was decided and is paused now" in moved.error.message
+    )
+    assert agent.perform(start("a", assumed_state="paused"))[0].changed
+    assert agent.state("a") == "running"
+
+
+def test_the_sites_own_devices_are_only_looked_at(agent: Agent) -> None:
+    """Missing, down, no bridge: nothing is started; a stop leaves them."""
+    (outcome,) = agent.perform(networked("a"))
+    assert (
+        outcome.error is not None
+        and "no network device br1, on which the guest belongs" in outcome.error.message
+    )
+    agent.links.add("br1", "bridge", is_up=False)
+    assert "is down: `ip link set br1 up`" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "veth")
+    assert "br1 of this host is no bridge" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "bridge")
+    assert agent.perform(networked("a"), StopDomain("a", 7))[1].error is None
+    assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
+
+
+def test_devices_come_back_after_a_boot(agent: Agent) -> None:
+    """Those of all machines that were started and not stopped; what is wrong with one does not stop the others."""
+    agent.links.add("other", "veth")
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("other.9", "vlan", "other", 9),)))
+    agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
+    rebooted = Agent(agent.folder)
+    made, errors = restore_links(rebooted.host, 0)
+    assert made == ["ptrunk.7"] and "has no network device other" in str(errors[0])
+    rebooted.links.add("other", "veth")
+    assert restore_links(rebooted.host, 0) == (["other.9"], [])
+    assert restore_links(rebooted.host, 0) == ([], [])
+    (agent.folder / "state" / "links" / "b").write_text("?")
+    _, errors = restore_links(rebooted.host, 0)
+    assert "cannot be read" in str(errors[0]) and "rocks sync host vlan" in str(errors[0])
+
+
+def test_hosts_have_the_devices_that_the_frontend_wants(agent: Agent) -> None:
+    """Made, kept, removed when unused; the plan for the next boot is the same, but for machines that moved."""
+    agent.perform(
+        start("a", links=(VLAN,)), start("moved", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),))
+    )
+    for vlan in (8, 9):
+        agent.links.ensure(LinkSpec(f"ptrunk.{vlan}", "vlan", "trunk", vlan))
+    agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.9"])
+    new = LinkSpec("ptrunk.6", "vlan", "trunk", 6)
+    bad = LinkSpec("q.6", "vlan", "q", 6)
+    plans = (LinkPlan("a", (VLAN,)), LinkPlan("b", (new, bad)))
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest(plans, retained=("moved",))).outcomes}
+    assert found == {
+        "ptrunk.7": "kept",
+        "ptrunk.6": "made",
+        "ptrunk.5": "kept",
+        "q.6": "failed",
+        "ptrunk.8": "removed",
+        "ptrunk.9": "used",
+    }
+    assert agent.host.link_plans.names() == ("a", "b", "moved")
+    agent.perform(StopDomain("moved", 7))
+    # `a` runs: the frontend has read its records before it was started
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest((), ())).outcomes}
+    assert found == {"ptrunk.7": "kept", "ptrunk.6": "removed", "ptrunk.9": "used"}
+    assert agent.host.link_plans.names() == ("a",)
+
+
+def test_how_guests_are_connected(agent: Agent) -> None:
+    """Of running domains of ours: devices, states, bytes as the guest sees them, what was dropped."""
+    agent.links.add("br1", "bridge")
+    agent.perform(networked("a"), start("b"))
+    below = agent.links.links["ptrunk.7"]
+    for name, parent in (("macvtap0", below), ("vnet1", None)):
+        made = agent.links.add(name, "tun", parent)
+        agent.links.links[name] = made._replace(received_bytes=10, sent_bytes=20)
+    assert not agent.filters.send("macvtap0", bytes(60))
+    tap, port = agent.ask(NetworkRequest()).interfaces
+    assert (tap.domain, tap.mac, tap.device, tap.source, tap.vlan) == (
+        "a",
+        "02:00:00:00:00:01",
+        "macvtap0",
+        "ptrunk.7",
+        7,
+    )
+    assert (tap.received_bytes, tap.sent_bytes) == (10, 20) and (port.received_bytes, port.sent_bytes) == (
+        20,
+        10,
+    )
+    assert (tap.is_up, tap.filter, tap.drops[1]) == (True, "on", DropCount("mac", 1))
+    agent.filters.rules.clear()
+    assert [fact.filter for fact in agent.ask(NetworkRequest()).interfaces] == ["missing", "missing"]
+    agent.perform(StopDomain("a", 7))
+    assert agent.ask(NetworkRequest()).interfaces == ()
+
+
+def test_a_fence_takes_the_devices_of_what_it_ends(agent: Agent) -> None:
+    """And leaves those of a domain that holds it."""
+    agent.perform(start("a", links=(VLAN,)))
+    agent.ask(FactsRequest(fences=(Fence("a", 7),)))
+    assert "ptrunk.7" in agent.links.links
+    agent.ask(FactsRequest(fences=(Fence("a", 8),)))
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+
+
+def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two agents never work on one virtual machine at the same time."""
+    order: list[str] = []
+    define = agent.domains.define
+
+    def slow(text: str) -> None:
+        order.append("start begins")
+        time.sleep(0.3)
+        define(text)
+        order.append("start ends")
+
+    monkeypatch.setattr(agent.domains, "define", slow)
+    starting = threading.Thread(target=lambda: agent.perform(start("a")))
+    starting.start()
+    time.sleep(0.1)
+    (outcome,) = agent.perform(StopDomain("a", 7))
+    order.append("stopped")
+    starting.join()
+    assert outcome.changed
+    assert order == ["start begins", "start ends", "stopped"]
+    assert agent.state("a") is None
+
+
+def test_the_console_of_what_does_not_run(agent: Agent) -> None:
+    """Neither absent nor stopped; a running one has its serial line's log."""
+    agent.domains.define(xml("b"))
+    for name in ("a", "b"):
+        with pytest.raises(RocksError, match=f"{name} does not run on this host, so it has no console"):
+            agent.ask(ConsoleRequest(name))
+    agent.perform(start("a"), PauseDomain("a", 7))
+    assert agent.ask(ConsoleRequest("a")).vnc_port is None
+
+
+def test_a_fault_of_ours_is_a_reply_too(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
+    """Family bug, with the traceback on standard error only."""
+
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("x")
+
+    agent.perform(start("a"))
+    agent.domains.console = break_down  # type: ignore[assignment,method-assign]
+    with pytest.raises(RocksError, match="ZeroDivisionError: x; please report this") as raised:
+        agent.ask(ConsoleRequest("a"))
+    assert raised.value.family == "bug"
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_the_next_request_wants_is_loaded_ahead(agent: Agent) -> None:
+    """After facts with fences, not after bare ones."""
+    opened = threading.Event()
+
+    def open_links() -> FakeLinks:
+        opened.set()
+        return agent.links
+
+    host = Host(agent.folder, lambda: agent.domains, open_links)
+    prefetch(host, FactsRequest())
+    prefetch(host, None)
+    assert not opened.wait(0.1)
+    prefetch(host, FactsRequest(fences=(Fence("a", 1),)))
+    assert opened.wait(5)
+
+
+def run_agent(folder: Path, words: list[str], lines: bytes = b"") -> tuple[int, bytes, bytes]:
+    """The agent as a program: exit status, output, error output."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(SOURCES),
+        "ROCKS_STATE_FOLDER": str(folder),
+        "ROCKS_LIBVIRT_URI": "qemu:///system?socket=/no/such/socket",
+    }
+    finished = run(
+        [sys.executable, "-m", "rocks.agent", *words],
+        deadline_seconds=30,
+        standard_input=lines,
+        environment=environment,
+    )
+    return finished.exit_status, finished.output, finished.error_output
+
+
+def test_one_request_or_many(tmp_path: Path) -> None:
+    """Without a word one reply; with --serve one for each line until the end; nothing else on standard output."""
+    line = write_request(ProbeRequest())
+    status, output, _ = run_agent(tmp_path, [], line + line)
+    assert status == 0 and output.count(b"\n") == 1
+    status, output, _ = run_agent(tmp_path, ["--serve"], line + b"garbage\n" + line)
+    assert status == 0
+    replies = [json.loads(reply) for reply in output.splitlines()]
+    assert [reply["ok"] for reply in replies] == [True, False, True]
+    assert all(reply["version"] == rocks.__version__ for reply in replies)
+
+
+def test_libvirt_s_absence_is_a_host_s_error(tmp_path: Path) -> None:
+    """And libvirt prints nothing of its own."""
+    pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
+    status, output, error_output = run_agent(tmp_path, [], write_request(FactsRequest()))
+    assert status == 0 and error_output == b""
+    error = read_reply(output.strip(), FactsRequest())
+    assert not isinstance(error, HostFacts)
+    assert (
+        error.family == "host"
+        and "libvirt on this host does not answer at qemu:///system?socket=/no/such/socket" in str(error)
+    )
+
+
+def test_words_it_does_not_know(tmp_path: Path) -> None:
+    """Usage on standard error, status 2."""
+    for words in (["--help"], ["probe", "never"], ["--serve", "x"], ["hello"]):
+        status, output, error_output = run_agent(tmp_path, words)
+        assert (status, output) == (2, b"") and error_output.startswith(b"usage: rocks-agent")
+    assert run_agent(tmp_path, ["--version"]) == (0, rocks.__version__.encode() + b"\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "document", "status"),
+    [
+        (["a", "prepare", "begin", "-"], xml("a", 6), 1),
+        (["a", "prepare", "begin", "-"], xml("a", 7), 0),
+        (["a", "prepare", "begin", "-"], xml("a", 8), 0),
+        (["b", "prepare", "begin", "-"], xml("b", 1), 0),
+        (["a", "prepare", "begin", "-"], "<domain><name>a</name></domain>", 0),
+        (["a", "prepare", "begin", "-"], "<domain", 1),
+        (["a", "release", "end", "-"], xml("a", 6), 0),
+        (["a", "started", "begin", "-"], "", 0),
+    ],
+)
+def test_the_hook(tmp_path: Path, words: list[str], document: str, status: int) -> None:
+    """An overtaken lease is refused before the start, everything else is let through."""
+    Leases(tmp_path).admit("a", 7)
+    ended, output, error_output = run_agent(tmp_path, ["hook", *words], document.encode())
+    assert (ended, output) == (status, b"")
+    assert bool(error_output) == bool(status)
+    if status and "lease" in document:
+        assert (
+            b"rocks: a belongs to lease 6, but this host has seen lease 7; run `rocks start" in error_output
+        )
+
+
+def test_the_probe_for_an_operator(tmp_path: Path) -> None:
+    """One JSON object."""
+    status, output, _ = run_agent(tmp_path, ["probe"])
+    fact = json.loads(output)
+    assert status == 0 and fact["accelerator"] in ("kvm", "tcg") and fact["reason"]
+
+
+def test_an_agent_nobody_listens_to_ends(tmp_path: Path) -> None:
+    """Its asker has gone: no traceback, no waiting."""
+    from rocks.process import start_with_pipes
+
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "ROCKS_STATE_FOLDER": str(tmp_path)}
+    process = start_with_pipes([sys.executable, "-m", "rocks.agent", "--serve"], environment)
+    assert process.stdin and process.stdout and process.stderr
+    process.stdout.close()
+    process.stdin.write(write_request(ProbeRequest()))
+    process.stdin.flush()
+    assert process.wait(20) == 1
+    assert b"Traceback" not in process.stderr.read()
+    process.stdin.close()
+    process.stderr.close()

@@ -1,0 +1,367 @@
+"""Virtual functions in the agent's hands: given with a start, taken back with the guest, set again after a boot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.agent.host import Host
+from rocks.agent.replies import reply_to
+from rocks.agent.vfs import restore_vfs
+from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.domain_xml import parse_domain, vf_addresses
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.devices.sriov import guests as guest_vfs
+from rocks.devices.sriov import records as vf_records
+from rocks.devices.sriov.fake import FakeVfs
+from rocks.devices.sriov.rules import NO_MAC
+from rocks.devices.state_folder import locked
+from rocks.errors import RocksError, StateError
+from rocks.wire.agent import (
+    ForgetDomain,
+    OperationOutcome,
+    PerformRequest,
+    StartDomain,
+    StopDomain,
+    VfSpec,
+)
+from rocks.wire.envelope import read_reply, write_request
+from rocks.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
+from rocks.wire.network import InterfaceFact, NetworkRequest
+from rocks.wire.request import Reply, Request
+
+MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
+FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)
+XML = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+<memory>65536</memory><vcpu>1</vcpu><devices>{interfaces}</devices></domain>"""
+INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0' bus='0x0' slot='0x0'
+function='0x0'/></source><mac address='{mac}'/><vlan><tag id='{vlan}'/></vlan></interface>"""
+TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa:00:09'/></interface>"
+
+
+class Agent:
+    """An agent's insides over a host in memory, whose adapter has functions and whose kernel has no packet filters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state_folder = folder / "state"
+        self.domains = FakeDomains()
+        self.functions = FakeVfs()
+        self.functions.add("trunk")
+        self.links = FakeLinks()
+        self.links.add("trunk", "veth")
+        self.filters = FakeFilters(knows_filters=False)
+        self.host = Host(
+            self.state_folder,
+            lambda: self.domains,
+            lambda: self.links,
+            open_vfs=lambda: self.functions,
+            open_filters=lambda: self.filters,
+        )
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        """The reply, or the agent's error raised."""
+        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
+        if isinstance(answer, RocksError):
+            raise answer
+        return answer
+
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
+        """The outcomes of deeds."""
+        return self.ask(PerformRequest(operations)).outcomes
+
+    def refused(self, operation: Any) -> tuple[str, str]:
+        """(family, words) of the error of a deed that must fail."""
+        (outcome,) = self.perform(operation)
+        assert outcome.error is not None
+        return outcome.error.family, outcome.error.message
+
+    def function(self, number: int) -> VfFact:
+        """A function as it is."""
+        return self.functions.adapters["trunk"].vfs[number]
+
+    def record(self, name: str) -> Path:
+        """Where it is kept what the guest has."""
+        return self.state_folder / "functions" / f"{name}.json"
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """A host without domains, without KVM, and with an adapter that has made no functions."""
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+    return Agent(tmp_path)
+
+
+def start(name: str, *functions: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
+    """The deed that starts a machine with these functions."""
+    interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in functions)
+    xml = XML.format(name=name, token=token, interfaces=interfaces)
+    return replace(StartDomain(name, token, xml, vfs=functions), **changes)
+
+
+def test_a_guest_gets_its_function_before_it_starts(agent: Agent) -> None:
+    """Made, set, in its XML, remembered; asked again, nothing changes."""
+    (outcome,) = agent.perform(start("a", FIRST))
+    assert outcome.error is None and outcome.changed
+    made = agent.function(0)
+    assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 100, True, False)
+    document = agent.domains._domains["a"].document
+    assert vf_addresses(document) == {MAC: "0000:01:10.0"}
+    tag = document.root.find("devices/interface/vlan/tag")
+    assert tag is not None and tag.get("id") == "100"
+    assert json.loads(agent.record("a").read_text())["token"] == 7
+    assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
+
+
+def test_two_guests_get_two_functions(agent: Agent) -> None:
+    """At the same time, and of one adapter that is made once."""
+    outcomes = agent.perform(start("a", FIRST), start("b", SECOND))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [agent.function(number).mac for number in (0, 1)] == [MAC, OTHER_MAC]
+    assert agent.functions.adapters["trunk"].most == 7
+    assert len(agent.functions.adapters["trunk"].vfs) == 2
+
+
+@pytest.mark.parametrize("end", [StopDomain("a", 7), ForgetDomain("a", 7)])
+def test_functions_go_with_the_guest(agent: Agent, end: Any) -> None:
+    """Also when the guest had ended by itself; then nothing is remembered."""
+    for crash in (False, True):
+        agent.perform(start("a", FIRST))
+        if crash:
+            agent.domains.destroy("a")
+            agent.domains.undefine("a")
+        assert agent.perform(end)[0].error is None
+        assert (agent.function(0).mac, agent.function(0).vlan) == (NO_MAC, 0)
+        assert not agent.record("a").exists()
+
+
+def test_what_libvirt_leaves_in_a_function_goes_too(agent: Agent) -> None:
+    """When a guest ends, libvirt 9.0 gives its function an address of the host's own, and the VLAN again."""
+    agent.perform(start("a", FIRST))
+    agent.functions.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
+    assert agent.perform(StopDomain("a", 7))[0].error is None
+    assert (agent.function(0).mac, agent.function(0).vlan) == (NO_MAC, 0)
+
+
+def test_a_function_that_is_somebody_elses_by_now_stays(agent: Agent) -> None:
+    """An old note of it does no harm."""
+    agent.perform(start("a", FIRST))
+    text = agent.record("a").read_text()
+    agent.perform(StopDomain("a", 7), start("b", replace(FIRST, mac=OTHER_MAC)))
+    agent.record("a").write_text(text)
+    assert agent.perform(StopDomain("a", 7))[0].notes == ()
+    assert (agent.function(0).mac, agent.function(0).vlan) == (OTHER_MAC, 100)
+    assert not agent.record("a").exists()
+
+
+def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
+    """Frames for the guest would else go to a function that nobody has, and not to where it starts next."""
+    agent.domains.refusals["start"] = "boom"
+    assert agent.refused(start("a", FIRST))[0] == "tool"
+    assert agent.function(0).mac == NO_MAC
+    assert not agent.record("a").exists()
+    assert agent.domains.find("a") is None
+
+
+def test_a_function_is_not_for_the_hosts_packet_filter(agent: Agent) -> None:
+    """It starts paused and goes on as any other, where the kernel has no filters too."""
+    assert agent.perform(start("a", FIRST))[0].error is None
+    fact = agent.domains.find("a")
+    assert fact is not None and fact.state == "running"
+    assert agent.filters.rules == {}
+
+
+def test_a_filter_that_cannot_be_set_takes_the_function_back(agent: Agent) -> None:
+    """Of a machine that has an interface of the other kind besides."""
+    operation = start("a", FIRST)
+    family, words = agent.refused(
+        replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
+    )
+    assert family == "tool" and "did not filter macvtap1" in words
+    assert agent.domains.find("a") is None
+    assert agent.function(0).mac == NO_MAC and not agent.record("a").exists()
+
+
+def test_how_guests_with_functions_are_connected(agent: Agent) -> None:
+    """Adapter, PCI address and VLAN by the host's record; nobody counts what comes by."""
+    agent.perform(start("a", FIRST), start("b", replace(SECOND, checks_source=False)))
+    one, other = agent.ask(NetworkRequest()).interfaces
+    address = "0000:01:10.0"
+    assert one == InterfaceFact("a", MAC, address, "trunk", 100, True, True, None, None, "adapter", ())
+    assert (other.domain, other.vlan, other.filter) == ("b", 200, "off")
+    agent.links.links.clear()
+    agent.record("b").write_text("?")
+    (left,) = agent.ask(NetworkRequest()).interfaces
+    assert (left.domain, left.is_up, left.has_carrier) == ("a", False, False)
+
+
+def test_a_function_in_other_hands(agent: Agent) -> None:
+    """The start is refused, and says by whom; nothing is defined and nothing of the function is changed."""
+    agent.functions.ensure_count("trunk", 2)
+    agent.functions.use("trunk", 0, "the guest stranger")
+    before = agent.function(0)
+    family, words = agent.refused(start("a", FIRST))
+    assert family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in words
+    assert agent.domains.find("a") is None and agent.function(0) == before
+    agent.functions.use("trunk", 0, "")
+    assert agent.perform(start("a", FIRST))[0].error is None
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ({}, "this host has no network adapter trunk"),
+        ({"most": 0}, "has no virtual functions: it, or its driver, knows no SR-IOV"),
+        ({"has_iommu": False}, "no IOMMU in use"),
+        ({"is_up": False}, "is down: `ip link set trunk up`"),
+        ({"most": 1}, "gives 1 virtual functions at most, not 2"),
+    ],
+)
+def test_an_adapter_that_will_not_do(agent: Agent, adapter: dict[str, Any], words: str) -> None:
+    """Nothing is left of the attempt."""
+    del agent.functions.adapters["trunk"]
+    if adapter:
+        agent.functions.add("trunk", **adapter)
+    family, message = agent.refused(start("a", FIRST))
+    assert family == "state" and words in message
+    assert agent.domains.find("a") is None and not agent.record("a").exists()
+
+
+def test_more_functions_only_while_none_is_in_use(agent: Agent) -> None:
+    """A guest whose own function is there starts all the same, however many the site wants meanwhile."""
+    agent.perform(start("a", FIRST))
+    agent.functions.use("trunk", 0, "the guest a")
+    third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
+    family, words = agent.refused(start("c", third))
+    assert family == "busy" and "has 2 virtual functions, and 3 are wanted" in words
+    assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
+    agent.functions.use("trunk", 0, "")
+    agent.perform(StopDomain("a", 7), StopDomain("b", 7))
+    assert agent.perform(start("c", third))[0].error is None
+    assert len(agent.functions.adapters["trunk"].vfs) == 3
+
+
+def test_their_number_waits_for_guests_on_their_way(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making functions removes all of them first: one might be between being set and being taken."""
+    monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
+    lock = agent.state_folder / "functions.lock"
+    with locked(lock, shared=True, deadline_seconds=1, busy=""):
+        family, words = agent.refused(start("a", FIRST))
+        assert family == "busy" and "so their number cannot be changed; try again" in words
+        agent.functions.ensure_count("trunk", 2)
+        assert agent.perform(start("a", FIRST))[0].error is None
+
+
+def test_a_guest_that_gets_another_function(agent: Agent) -> None:
+    """Under its next lease; the first one is nobody's then."""
+    agent.perform(start("a", FIRST))
+    agent.domains.destroy("a")
+    assert agent.perform(start("a", replace(SECOND, mac=MAC), token=8))[0].error is None
+    assert [agent.function(number).mac for number in (0, 1)] == [NO_MAC, MAC]
+    agent.domains.destroy("a")
+    assert agent.perform(start("a", token=9))[0].error is None
+    assert [agent.function(number).mac for number in (0, 1)] == [NO_MAC, NO_MAC]
+    assert not agent.record("a").exists()
+
+
+def test_a_fence_takes_the_functions_too(agent: Agent) -> None:
+    """They are free when the fence is told to hold, not before; those of a newer lease stay."""
+    agent.perform(start("a", FIRST), start("b", SECOND, token=9))
+    agent.functions.use("trunk", 0, "process 5 (qemu)")
+    fences = (Fence("a", 8), Fence("b", 9))
+    assert agent.ask(FactsRequest(fences=fences)).fenced == ("b",)
+    assert agent.domains.find("a") is None
+    agent.functions.use("trunk", 0, "")
+    assert agent.ask(FactsRequest(fences=fences)).fenced == ("a", "b")
+    assert (agent.function(0).mac, agent.function(1).mac) == (NO_MAC, OTHER_MAC)
+    assert not agent.record("a").exists() and agent.record("b").exists()
+
+
+def test_what_cannot_be_taken_back_is_told(agent: Agent) -> None:
+    """The stop is done all the same; the next one tries again."""
+    agent.perform(start("a", FIRST))
+    agent.functions.use("trunk", 0, "process 5 (dpdk)")
+    (outcome,) = agent.perform(StopDomain("a", 7))
+    assert outcome.error is None
+    assert "function 0 of trunk still has the settings of a" in outcome.notes[0]
+    assert "process 5 (dpdk)" in outcome.notes[0]
+    agent.functions.use("trunk", 0, "")
+    assert agent.perform(StopDomain("a", 7))[0].notes == ()
+    assert agent.function(0).mac == NO_MAC
+
+
+def test_a_record_that_cannot_be_read(agent: Agent) -> None:
+    """It says where it lies; a stop ends the guest all the same."""
+    agent.perform(start("a", FIRST))
+    agent.record("a").write_text('{"token": "x"}')
+    (outcome,) = agent.perform(StopDomain("a", 7))
+    assert outcome.error is None and "a.json, which says what virtual functions a has" in outcome.notes[0]
+    family, words = agent.refused(start("a", FIRST))
+    assert family == "incoherent" and "remove the file" in words
+    agent.record("a").unlink()
+    assert agent.perform(start("a", FIRST))[0].error is None
+
+
+def test_xml_of_other_functions(agent: Agent) -> None:
+    """A filter or plugin that changed the interfaces would give the guest somebody else's function."""
+    for operation in (
+        start("a", FIRST, xml=start("a", SECOND).xml),
+        start("a", FIRST, xml=start("a").xml),
+        start("a", xml=start("a", FIRST).xml),
+    ):
+        family, words = agent.refused(operation)
+        assert family == "incoherent" and "rocks report host vm config" in words
+        assert agent.domains.find("a") is None
+    family, _ = agent.refused(start("a", replace(FIRST, number=2)))
+    assert family == "user"
+
+
+def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's functions and running guests are gone; definitions and records stay."""
+    adapter = agent.functions.adapters["trunk"]
+    agent.functions.adapters["trunk"] = adapter._replace(vfs=())
+    monkeypatch.setattr(vf_records, "boot_id", lambda: "next")
+    for module in ("rocks.agent.vfs", "rocks.devices.sriov.guests"):
+        monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
+
+
+def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libvirt's hook has its function made and set again, once in a boot."""
+    agent.perform(start("a", FIRST))
+    document = agent.domains._domains["a"].document
+    restore_vfs(agent.host, document)
+    assert len(agent.functions.adapters["trunk"].vfs) == 2
+    boot(agent, monkeypatch)
+    restore_vfs(agent.host, document)
+    assert (agent.function(0).mac, agent.function(0).vlan) == (MAC, 100)
+    agent.functions.adapters.clear()
+    restore_vfs(agent.host, document)
+
+
+def test_a_guest_whose_function_has_moved(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter in another slot: libvirt would give it whatever is at the old address."""
+    agent.perform(start("a", FIRST))
+    document = agent.domains._domains["a"].document
+    boot(agent, monkeypatch)
+    moved = parse_domain(document.text.replace("0x10", "0x11"))
+    with pytest.raises(StateError, match="have other addresses on this host .* `rocks start host vm a`"):
+        restore_vfs(agent.host, moved)
+
+
+def test_adapters_are_told_and_made(agent: Agent) -> None:
+    """Only with a count; what is wrong with one is told, or refused."""
+    agent.functions.add("down", is_up=False)
+    told = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))
+    assert [adapter.most for adapter in told.adapters] == [7, 7, 0]
+    assert [bool(adapter.problem) for adapter in told.adapters] == [False, True, True]
+    assert told.adapters[0].vfs == ()
+    made = agent.ask(AdaptersRequest((AdapterSpec("trunk", 3),)))
+    assert [one.address for one in made.adapters[0].vfs][-1] == "0000:01:10.4"
+    with pytest.raises(StateError, match="down"):
+        agent.ask(AdaptersRequest((AdapterSpec("down", 1),)))
