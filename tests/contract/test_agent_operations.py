@@ -268,7 +268,7 @@ def test_a_start_that_was_cut_off_before_the_guest_ran_is_finished(agent: Agent)
     (moved,) = agent.perform(start("a", assumed_state="absent"))
     assert (
         moved.error is not None
-        and "was absent when this was decided and is paused now" in moved.error.message
+        and "is paused, but was absent when the start was planned" in moved.error.message
     )
     assert agent.perform(start("a", assumed_state="paused"))[0].changed
     assert agent.state("a") == "running"

@@ -239,7 +239,7 @@ def test_more_functions_only_while_none_is_in_use(agent: Agent) -> None:
     agent.functions.use("trunk", 0, "the guest a")
     third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
     family, words = agent.refused(start("c", third))
-    assert family == "busy" and "has 2 virtual functions, and 3 are wanted" in words
+    assert family == "busy" and "has 2 virtual functions, and 3 are requested" in words
     assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
     agent.functions.use("trunk", 0, "")
     agent.perform(StopDomain("a", 7), StopDomain("b", 7))
@@ -301,7 +301,7 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     agent.perform(start("a", FIRST))
     agent.record("a").write_text('{"token": "x"}')
     (outcome,) = agent.perform(StopDomain("a", 7))
-    assert outcome.error is None and "a.json, which says what virtual functions a has" in outcome.notes[0]
+    assert outcome.error is None and "a.json, the record of the virtual functions of a" in outcome.notes[0]
     family, words = agent.refused(start("a", FIRST))
     assert family == "incoherent" and "remove the file" in words
     agent.record("a").unlink()

@@ -1,1 +1,1 @@
-"""What one machine does to itself: a package for each subsystem, its fake beside it; general modules here."""
+"""Devices of the machine that runs this code: a package for each subsystem, with its fake; general modules here."""

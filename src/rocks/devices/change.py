@@ -1,4 +1,4 @@
-"""What every `ensure_` answers: whether anything had to be changed, and what a person should know."""
+"""The result of every `ensure_` function: whether it changed something, and notes for the operator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple, Tuple
 
 
 class Change(NamedTuple):
-    """`changed` is False when all was as wanted before."""
+    """`changed` is False when the requested state existed before."""
 
     changed: bool
     notes: Tuple[str, ...] = ()

@@ -1,7 +1,7 @@
-"""Disks of guests: what a path holds, and images made where there is none. Nothing here ever removes an image.
+"""Disks of guests: facts of a path, and creation of missing images. Nothing here removes an image.
 
-An image gets its name in one step, when it is whole, and never in the place of another. libvirt then gives it to the
-user that its guests run as (dynamic ownership), who must be able to pass through the folders: those made here are 0711.
+A complete image gets its name by link(2), which never replaces a file. libvirt then changes its owner to the user of
+the guests (dynamic ownership). That user must be able to traverse the folders, so new folders get mode 0711.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _QEMU_IMG_DEADLINE_SECONDS = 30.0
 
 
 def read_disk(path: str) -> DiskFact:
-    """What is at the path now. UserError for a path that is not absolute or steps upwards."""
+    """The disk at the path. UserError for a path that is relative or contains `..`."""
     check_path(path)
     try:
         status = Path(path).stat()
     except OSError:
         status = None
     is_block = status is not None and stat.S_ISBLK(status.st_mode)
-    filesystem_bytes, free_bytes = (0, 0) if is_block else _room(Path(path))
+    filesystem_bytes, free_bytes = (0, 0) if is_block else _filesystem_bytes(Path(path))
     return DiskFact(
         path=path,
         exists=status is not None,
@@ -42,9 +42,9 @@ def read_disk(path: str) -> DiskFact:
 
 
 def ensure_disk(spec: DiskSpec) -> Change:
-    """Have a disk at the path: an existing one is left as it is, an image is made sparse where there is none.
+    """Create a sparse image unless the disk exists; an existing disk is not changed.
 
-    StateError when something else is in the way, or a block device is missing; HostError when it cannot be made.
+    StateError when the path is another kind of file or the block device is missing; HostError when creation fails.
     """
     path = Path(check_path(spec.path))
     try:
@@ -60,9 +60,9 @@ def ensure_disk(spec: DiskSpec) -> Change:
 
 
 def check_path(path: str) -> str:
-    """The path itself. UserError unless it is absolute and says plainly where it leads."""
+    """The path itself. UserError unless it is absolute and normalized."""
     if not path.startswith("/") or "\0" in path or path != os.path.normpath(path):
-        raise UserError(f"{path[:200]!r} is no plain absolute path of a disk")
+        raise UserError(f"{path[:200]!r} is not an absolute, normalized path of a disk")
     return path
 
 
@@ -71,11 +71,11 @@ def _is_there(path: Path, is_block: bool) -> bool:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if path.is_symlink():
-            raise StateError(f"{path} is a link that leads nowhere; remove it or make its target") from None
+            raise StateError(f"{path} is a dangling symbolic link; remove it or create its target") from None
         return False
     kind_is_right = stat.S_ISBLK(mode) if is_block else stat.S_ISREG(mode)
     if not kind_is_right:
-        raise StateError(f"{path} is no {'block device' if is_block else 'image file'}")
+        raise StateError(f"{path} is not {'a block device' if is_block else 'an image file'}")
     return True
 
 
@@ -84,7 +84,7 @@ def _make_image(path: Path, spec: DiskSpec) -> None:
         with draft(path, replace=False) as image:
             _fill(image, spec)
     except FileExistsError:
-        raise StateError(f"{path} has come into being meanwhile; try again") from None
+        raise StateError(f"{path} was created by another process; try again") from None
 
 
 def _fill(image: Draft, spec: DiskSpec) -> None:
@@ -98,7 +98,7 @@ def _fill(image: Draft, spec: DiskSpec) -> None:
         )
 
 
-def _room(path: Path) -> "tuple[int, int]":
+def _filesystem_bytes(path: Path) -> "tuple[int, int]":
     for folder in path.parents:
         try:
             filesystem = os.statvfs(folder)

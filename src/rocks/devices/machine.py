@@ -1,4 +1,4 @@
-"""What a host is: its name, kernel, memory and processors."""
+"""Facts of the machine: host name, kernel, memory and processors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rocks.units import KIB_PER_MB
 
 
 class MachineFact(NamedTuple):
-    """As the kernel tells it; memory is what the kernel has to give."""
+    """As reported by the kernel; `memory_mb` is MemTotal."""
 
     hostname: str
     kernel: str
@@ -20,7 +20,7 @@ class MachineFact(NamedTuple):
 
 
 def read_machine() -> MachineFact:
-    """The facts of this very machine."""
+    """The facts of this machine."""
     names = os.uname()
     memory_kib = parse_memory_kib(Path("/proc/meminfo").read_text("ascii"))
     return MachineFact(
@@ -33,7 +33,7 @@ def read_machine() -> MachineFact:
 
 
 def parse_memory_kib(meminfo: str) -> int:
-    """`MemTotal` of /proc/meminfo, in KiB; 0 when it does not say."""
+    """`MemTotal` of /proc/meminfo, in KiB; 0 when it is missing."""
     for line in meminfo.splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1])

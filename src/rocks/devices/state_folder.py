@@ -1,4 +1,4 @@
-"""The folder in which a host remembers what must outlive a request, and locks between requests."""
+"""The state folder of a host: files that outlive a request, and locks between requests."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def state_folder() -> Path:
 
 
 def ensure_folder(path: Path) -> Path:
-    """The folder, made with mode 0700 when absent. HostError when it cannot be made."""
+    """The folder, created with mode 0700 when it is missing. HostError when that fails."""
     try:
         ensure_folders(path, 0o700)
     except OSError as error:
-        raise HostError(f"cannot make the state folder {path}: {error.strerror}") from None
+        raise HostError(f"cannot create the state folder {path}: {error.strerror}") from None
     return path
 
 
 def read_json(path: Path) -> Dict[str, Any]:
-    """The object in a file of ours; empty when the file is absent or unreadable, for it is only a memory aid."""
+    """The JSON object in a cache file; empty when the file is missing or unreadable."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -42,10 +42,10 @@ def read_json(path: Path) -> Dict[str, Any]:
 
 @contextmanager
 def locked(path: Path, *, shared: bool, deadline_seconds: float, busy: str) -> Iterator[None]:
-    """Hold a lock file, with others when `shared`; it goes with the process, however that ends.
+    """Hold a lock file (flock), with other holders when `shared`; the kernel releases it when the process ends.
 
-    BusyError with the sentence `busy` when the lock is not had in time. The file stays: removing it would
-    let two processes hold locks of the same name.
+    BusyError with the text `busy` when the deadline passes. The file stays: if it were removed, two processes could
+    hold locks of the same name.
     """
     ensure_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

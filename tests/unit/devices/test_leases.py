@@ -56,7 +56,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     entered.wait(10)
     try:
         with (
-            pytest.raises(BusyError, match="another command is at work on vm-a-0"),
+            pytest.raises(BusyError, match="another command is working on vm-a-0"),
             leases.held("vm-a-0", 0.1),
         ):
             pass
@@ -72,7 +72,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\n", "-a", "a\0", "vm.lock", "x" * 129, "ä", " a"])
 def test_names_that_are_no_file_of_ours(name: str) -> None:
     """A name becomes a path here."""
-    with pytest.raises(UserError, match="no name of a virtual machine"):
+    with pytest.raises(UserError, match="not a valid name of a virtual machine"):
         check_name(name)
 
 

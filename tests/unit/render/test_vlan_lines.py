@@ -38,4 +38,6 @@ def test_a_shell_reads_the_line_whatever_the_name() -> None:
 
 
 def test_the_host_is_as_silent_as_the_agent_makes_it() -> None:
-    assert [(family, name, str(value)) for family, name, value in rendered._SILENT] == list(links._SILENT)
+    assert [(family, name, str(value)) for family, name, value in rendered._SILENT] == list(
+        links._ISOLATION_SYSCTLS
+    )

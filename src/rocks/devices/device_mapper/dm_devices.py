@@ -1,6 +1,6 @@
-"""The one door to device-mapper: mappings made, compared, switched below a running guest, and removed.
+"""Device-mapper devices: created, compared, switched below a running guest, and removed.
 
-`fake/mappings.py` is the twin.
+`facts.py` reads the kernel's tables, `loading.py` changes them. `fake/` implements the same Protocol in memory.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _POLL_SECONDS = 0.02
 
 
 class DmDevices:
-    """The mappings of this host."""
+    """The device-mapper devices of this host."""
 
     def read(self, name: str) -> Optional[DmDeviceFact]:
         """As `DmDriver.read`."""
         check_name(name)
-        with device_mapper(f"tell about /dev/mapper/{name}") as control:
+        with device_mapper(f"report /dev/mapper/{name}") as control:
             return read_device(control, name)
 
     def list(self) -> Tuple[DmDeviceFact, ...]:
         """As `DmDriver.list`."""
-        with device_mapper("tell its mappings") as control:
+        with device_mapper("list its devices") as control:
             return read_all_ours(control)
 
     def is_live(self, name: str, table: Table) -> bool:
@@ -66,7 +66,7 @@ class DmDevices:
         """As `DmDriver.ensure`."""
         check_name(name)
         check_table(table)
-        with device_mapper(f"make /dev/mapper/{name}") as control:
+        with device_mapper(f"create /dev/mapper/{name}") as control:
             fact = read_device(control, name)
             if fact is not None:
                 check_ours(fact)
@@ -99,7 +99,7 @@ class DmDevices:
 
     def ensure_extended(self, name: str) -> Change:
         """As `DmDriver.ensure_extended`."""
-        with device_mapper(f"load the table of /dev/mapper/{name} again") as control:
+        with device_mapper(f"reload the table of /dev/mapper/{name}") as control:
             fact = read_ours(control, name)
             if not isinstance(fact.table, Overlay) or needs_reactivation(fact):
                 raise not_extendable(fact)
@@ -111,15 +111,15 @@ class DmDevices:
         check_table(table)
         with device_mapper(f"re-activate /dev/mapper/{name}") as control:
             fact = read_ours(control, name)
-            overlay, shut = check_reactivation(fact, table), ErrorTable(table.length_sectors)
+            overlay, error_table = check_reactivation(fact, table), ErrorTable(table.length_sectors)
             requested = with_kernel_nodes(overlay)
             if fact.table == requested and not needs_reactivation(fact):
                 return resume(control, fact)
-            if fact.table not in (requested, shut):
+            if fact.table not in (requested, error_table):
                 raise other_table(fact, requested)
             if fact.table == requested:
-                # one table hands on to the next that it has overflowed; only one that reads the COW anew has not
-                swap(control, fact, shut)
+                # a reloaded table inherits the overflow; only after the error target the COW is read again
+                swap(control, fact, error_table)
             ensure_valid(overlay.cow)
             swap(control, read_ours(control, name), overlay)
             return CHANGED
@@ -129,7 +129,7 @@ class DmDevices:
         with device_mapper(f"resume /dev/mapper/{name}") as control:
             fact = read_ours(control, name)
             if fact.table is None:
-                raise StateError(f"/dev/mapper/{name} has no table yet, so there is nothing to go on with")
+                raise StateError(f"/dev/mapper/{name} has no table to resume")
             return resume(control, fact)
 
     def ensure_gone(self, name: str, deadline: Deadline) -> Change:

@@ -34,7 +34,7 @@ from rocks.errors import HostError, IncoherentError, StateError, ToolError
 
 @contextmanager
 def device_mapper(what: str) -> Iterator[Control]:
-    """Device-mapper, opened, for one purpose. HostError without it; ToolError for what the kernel refuses."""
+    """Device-mapper, opened, for one operation. HostError without it; ToolError for errors of the kernel."""
     try:
         control = Control()
     except FileNotFoundError:
@@ -45,12 +45,12 @@ def device_mapper(what: str) -> Iterator[Control]:
         with control:
             yield control
     except OSError as error:
-        hint = " (its reason is in `dmesg`)" if error.errno == errno.EINVAL else ""
+        hint = " (see `dmesg`)" if error.errno == errno.EINVAL else ""
         raise ToolError(f"the kernel of this host did not {what}: {error.strerror}{hint}") from None
 
 
 def read_device(control: Control, name: str) -> Optional[DmDeviceFact]:
-    """A mapping with its tables; None when there is none, or none any more."""
+    """A device with its tables, or None."""
     try:
         reply = control.status(name)
         if reply is None:
@@ -70,28 +70,28 @@ def read_device(control: Control, name: str) -> Optional[DmDeviceFact]:
 
 
 def read_ours(control: Control, name: str) -> DmDeviceFact:
-    """A mapping that was made here; StateError without it, IncoherentError when it is another's."""
+    """A device of this system; StateError when it is missing, IncoherentError when it is of another origin."""
     check_name(name)
     fact = read_device(control, name)
     if fact is None:
-        raise StateError(f"this host has no /dev/mapper/{name}: make it first")
+        raise StateError(f"this host has no /dev/mapper/{name}; create it first")
     check_ours(fact)
     return fact
 
 
 def read_all_ours(control: Control) -> Tuple[DmDeviceFact, ...]:
-    """Every mapping that was made here, by name."""
+    """Every device of this system, by name."""
     facts = (read_device(control, name) for name in sorted(control.names()))
     return tuple(fact for fact in facts if fact is not None and fact.uuid == UUID_PREFIX + fact.name)
 
 
 def with_kernel_nodes(table: Table) -> KnownTable:
-    """The same table with its devices named as in facts; StateError when one is missing."""
+    """The table with its devices as kernel nodes; StateError when one is missing."""
     return with_devices(table, nodes.kernel_node)
 
 
 def check_devices(name: str, table: Table) -> None:
-    """StateError unless all devices of the table are there, and the one that is mapped is as long."""
+    """StateError unless all devices of the table exist and the first is long enough."""
     for place, device in enumerate(devices_of(table)):
         length = nodes.length_sectors(nodes.device_number(device))
         if place == 0 and length < table.length_sectors:
@@ -101,18 +101,18 @@ def check_devices(name: str, table: Table) -> None:
 
 
 def check_cow_unshared(control: Control, name: str, table: Table) -> None:
-    """IncoherentError when another mapping writes into the same COW; the kernel itself would let both."""
+    """IncoherentError when another device uses the same COW, which the kernel does not prevent."""
     if not isinstance(table, Overlay):
         return
     cow = nodes.kernel_node(table.cow)
     for fact in read_all_ours(control):
         for other in (fact.table, fact.loaded_table):
             if fact.name != name and isinstance(other, Overlay) and other.cow == cow:
-                raise IncoherentError(f"{table.cow} is the COW of /dev/mapper/{fact.name}, so not of {name}")
+                raise IncoherentError(f"{table.cow} is already the COW of /dev/mapper/{fact.name}")
 
 
 def base_of_origin(control: Control, table: KnownTable) -> str:
-    """The device that a snapshot's origin is linear on, or that origin; nothing for other tables."""
+    """The device below a snapshot's linear origin, else the origin itself; empty for other tables."""
     if not isinstance(table, Overlay):
         return ""
     for fact in read_all_ours(control):

@@ -1,7 +1,7 @@
-"""The kernel's interface to device-mapper: its ioctls on /dev/mapper/control.
+"""The ioctls of device-mapper on /dev/mapper/control.
 
 Layout and numbers: include/uapi/linux/dm-ioctl.h, version 4.0.0 and later (`struct dm_ioctl`, `struct dm_target_spec`,
-`struct dm_name_list`), on machines whose _IOC is that of asm-generic/ioctl.h.
+`struct dm_name_list`), on architectures with asm-generic/ioctl.h.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MAX_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 class Reply(NamedTuple):
-    """What the kernel filled in; `number` is the device's `major:minor`, `data` what follows the header."""
+    """The kernel's answer; `number`: `major:minor` of the device, `data`: the part after the header."""
 
     flags: int
     open_count: int
@@ -55,7 +55,7 @@ class Reply(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A row of a table; `parameters` are its status words when the status was asked for."""
+    """A target of a table; `parameters` is its status when the status was requested."""
 
     start_sector: int
     length_sectors: int
@@ -64,7 +64,7 @@ class Target(NamedTuple):
 
 
 class Control:
-    """Device-mapper, opened. OSError when the kernel refuses (ENXIO: no such device), FileNotFoundError without it."""
+    """/dev/mapper/control, opened. OSError of the kernel (ENXIO: no such device), FileNotFoundError without it."""
 
     def __init__(self) -> None:
         self._file = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
@@ -75,7 +75,7 @@ class Control:
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
-    def ask(
+    def call(
         self,
         command: int,
         name: str,
@@ -84,34 +84,34 @@ class Control:
         target: Optional[Target] = None,
         event: int = 0,
     ) -> Reply:
-        """One ioctl; a buffer that is too small for the answer is made larger."""
-        room = _BUFFER_BYTES
+        """One ioctl; repeated with a larger buffer when the answer does not fit."""
+        buffer_bytes = _BUFFER_BYTES
         while True:
-            message = pack_request(name, flags, uuid, target, event, room)
+            message = pack_request(name, flags, uuid, target, event, buffer_bytes)
             fcntl.ioctl(self._file, request_number(command), message)
             reply = unpack_reply(bytes(message))
             if not reply.flags & BUFFER_FULL_FLAG:
                 return reply
-            if room >= _MAX_BUFFER_BYTES:
-                raise OSError(errno.EMSGSIZE, "the kernel's answer is too long")
-            room *= 4
+            if buffer_bytes >= _MAX_BUFFER_BYTES:
+                raise OSError(errno.EMSGSIZE, "the answer of the kernel is too long")
+            buffer_bytes *= 4
 
     def names(self) -> List[str]:
         """Every device-mapper device."""
-        return list(unpack_names(self.ask(LIST_DEVICES, "").data))
+        return list(unpack_names(self.call(LIST_DEVICES, "").data))
 
     def status(self, name: str) -> Optional[Reply]:
-        """A device without its table; None when there is none."""
+        """A device without its table, or None."""
         try:
-            return self.ask(DEV_STATUS, name)
+            return self.call(DEV_STATUS, name)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return None
             raise
 
     def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
-        """The rows of the live table (or, by flag, of the loaded one), with parameters or status words."""
-        reply = self.ask(TABLE_STATUS, name, flags)
+        """The targets of the live table (or, by flag, of the inactive one), with parameters or status."""
+        reply = self.call(TABLE_STATUS, name, flags)
         return tuple(unpack_targets(reply.data, reply.target_count))
 
 
@@ -121,11 +121,11 @@ def request_number(command: int) -> int:
 
 
 def pack_request(
-    name: str, flags: int, uuid: str, target: Optional[Target], event: int, room: int
+    name: str, flags: int, uuid: str, target: Optional[Target], event: int, buffer_bytes: int
 ) -> bytearray:
-    """A request of `room` bytes for data, with one row of a table when there is one."""
+    """A request with at least `buffer_bytes` for data, and one target if given."""
     data = b"" if target is None else pack_target(target)
-    message = bytearray(_HEADER.size + max(room, len(data)))
+    message = bytearray(_HEADER.size + max(buffer_bytes, len(data)))
     rows = 0 if target is None else 1
     size, start = len(message), _HEADER.size
     _HEADER.pack_into(
@@ -136,7 +136,7 @@ def pack_request(
 
 
 def pack_target(target: Target) -> bytes:
-    """A row of a table, its parameters ended by a zero, as long as a multiple of 8."""
+    """A target: its parameters end with a zero byte, its length is a multiple of 8."""
     parameters = target.parameters.encode() + b"\0"
     size = -(-(_TARGET.size + len(parameters)) // 8) * 8
     head = _TARGET.pack(target.start_sector, target.length_sectors, 0, size, target.target_type.encode())
@@ -154,7 +154,7 @@ def unpack_reply(message: bytes) -> Reply:
 
 
 def unpack_targets(data: bytes, count: int) -> Iterator[Target]:
-    """The rows of a table; `next` counts from the first row, as in an answer."""
+    """The targets of a table; `next` is relative to the first target."""
     at = 0
     for _ in range(count):
         start, length, _, following, kind = _TARGET.unpack_from(data, at)
@@ -163,7 +163,7 @@ def unpack_targets(data: bytes, count: int) -> Iterator[Target]:
 
 
 def unpack_names(data: bytes) -> Iterator[str]:
-    """The names of a list; `next` counts from each entry, and is 0 in the last. Of no devices nothing is told."""
+    """The names of a list; `next` is relative to each entry, 0 in the last. Without devices, `dev` is 0."""
     at = 0
     while len(data) >= at + _NAME.size:
         device, following = _NAME.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""Tables put into mappings: the changing half of `devices.py`."""
+"""Loading of tables: the changing half of `dm_devices.py`."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ from rocks.errors import BusyError, IncoherentError
 
 
 def create(control: Control, name: str) -> None:
-    """A mapping without a table. BusyError when somebody makes it just now."""
+    """Create a device without a table. BusyError when another process creates it."""
     try:
-        control.ask(DEV_CREATE, name, uuid=UUID_PREFIX + name)
+        control.call(DEV_CREATE, name, uuid=UUID_PREFIX + name)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise BusyError(f"somebody else makes /dev/mapper/{name} just now") from None
+            raise BusyError(f"another process is creating /dev/mapper/{name}; try again") from None
         raise
 
 
 def activate(control: Control, name: str, table: KnownTable) -> Change:
-    """Give a mapping its first table and let it run; the mapping goes again when the kernel does not take the table."""
-    control.ask(TABLE_CLEAR, name)
+    """Load the first table and activate the device; the device is removed when the kernel rejects the table."""
+    control.call(TABLE_CLEAR, name)
     try:
         _load(control, name, table)
-        reply = control.ask(DEV_SUSPEND, name, event=nodes.COOKIE)
+        reply = control.call(DEV_SUSPEND, name, event=nodes.COOKIE)
     except OSError:
-        control.ask(DEV_REMOVE, name, event=nodes.COOKIE)
+        control.call(DEV_REMOVE, name, event=nodes.COOKIE)
         raise
     nodes.ensure_node(name, reply.number)
     return CHANGED
 
 
 def resume(control: Control, fact: DmDeviceFact) -> Change:
-    """Let a mapping run with the table that it has.
+    """Resume a device with its live table.
 
-    A loaded table is cleared before: resuming would swap it in, and a snapshot that was to hand its exceptions over to
-    it would refuse to go on alone (snapshot_preresume).
+    An inactive table is cleared first: a resume would activate it, and a snapshot that is to hand its exceptions over
+    to it would not resume alone (snapshot_preresume).
     """
     if fact.loaded_table is not None:
-        control.ask(TABLE_CLEAR, fact.name)
+        control.call(TABLE_CLEAR, fact.name)
     if fact.is_suspended:
-        control.ask(DEV_SUSPEND, fact.name, event=nodes.COOKIE)
+        control.call(DEV_SUSPEND, fact.name, event=nodes.COOKIE)
     reply = control.status(fact.name)
     if reply is not None:
         nodes.ensure_node(fact.name, reply.number)
@@ -65,34 +65,34 @@ def resume(control: Control, fact: DmDeviceFact) -> Change:
 
 
 def swap(control: Control, fact: DmDeviceFact, table: KnownTable) -> Tuple[float, float]:
-    """Put a table in the place of the live one; returns the seconds of the stall, and of the whole.
+    """Replace the live table; returns the duration of the stall and of the whole switch in seconds.
 
-    BusyError when given up, as `switch`.
+    BusyError as `switch`.
     """
     if fact.loaded_table is not None:
-        # of two tables that wait for the exceptions of a third, the kernel refuses the second (register_snapshot)
-        control.ask(TABLE_CLEAR, fact.name)
+        # the kernel allows one table to wait for the exceptions of another (register_snapshot)
+        control.call(TABLE_CLEAR, fact.name)
     try:
         _load(control, fact.name, table)
         with PreparedSwitch(fact.name) as prepared:
             now = read_ours(control, fact.name)
             if now.table != fact.table:
                 raise IncoherentError(
-                    f"/dev/mapper/{fact.name} got another table meanwhile: {describe(now.table)}; nothing was switched"
+                    f"/dev/mapper/{fact.name} has another table now: {describe(now.table)}; nothing was switched"
                 )
             began = monotonic_seconds()
             stall = prepared.go()
     except BaseException:
-        control.ask(TABLE_CLEAR, fact.name)
+        control.call(TABLE_CLEAR, fact.name)
         raise
     whole = monotonic_seconds() - began
-    return _judge(control, fact.name, stall, whole), whole
+    return _finish(control, fact.name, stall, whole), whole
 
 
 def remove(control: Control, name: str) -> bool:
-    """Whether the mapping is gone; False when it is open."""
+    """Remove the device; False when it is open."""
     try:
-        control.ask(DEV_REMOVE, name, event=nodes.COOKIE)
+        control.call(DEV_REMOVE, name, event=nodes.COOKIE)
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.ENXIO):
             raise
@@ -101,29 +101,29 @@ def remove(control: Control, name: str) -> bool:
 
 
 def _load(control: Control, name: str, table: KnownTable) -> None:
-    """Into the place of the table that waits; devices are named by number, which the kernel looks up nowhere.
+    """Load the inactive table; devices are specified by number, which needs no path lookup.
 
-    A device that may not be written, as the NAS's disk while its image is copied, is mapped read only: the kernel
-    opens what a table names for writing unless it is told otherwise (dm_get_table_device).
+    The kernel opens devices for writing unless the table is read-only (dm_get_table_device). For a read-only device,
+    such as the NAS's disk while its image is copied, the table is loaded read-only.
     """
     kind, parameters = target_of(with_devices(table, nodes.device_number))
     target = Target(0, table.length_sectors, kind, parameters)
     try:
-        control.ask(TABLE_LOAD, name, target=target)
+        control.call(TABLE_LOAD, name, target=target)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
-        control.ask(TABLE_LOAD, name, READONLY_FLAG, target=target)
+        control.call(TABLE_LOAD, name, READONLY_FLAG, target=target)
 
 
-def _judge(control: Control, name: str, stall: Optional[float], elapsed_seconds: float) -> float:
-    """The stall; when the switch was given up, which table the kernel's last moment left live."""
+def _finish(control: Control, name: str, stall: Optional[float], elapsed_seconds: float) -> float:
+    """The stall. After a timeout: BusyError if the old table is still live, else the elapsed time."""
     after = read_ours(control, name)
     if stall is None and after.loaded_table is not None:
         resume(control, after)
         raise BusyError(
-            f"/dev/mapper/{name} did not come to rest within {STALL_LIMIT_SECONDS:g} s, so it goes on as it was: "
-            "switch again when its storage answers faster"
+            f"/dev/mapper/{name} did not suspend within {STALL_LIMIT_SECONDS:g} s and keeps its table; "
+            "try again when its storage responds faster"
         )
     if after.is_suspended:
         resume(control, after)

@@ -1,7 +1,7 @@
-"""Names of block devices: paths to kernel nodes and back, and the node of a mapping in /dev/mapper.
+"""Paths, kernel nodes and numbers of block devices, and the nodes of devices in /dev/mapper.
 
-The kernel makes only /dev/dm-N. Names in /dev/mapper are udev's (55-dm.rules of dmsetup 1.02.185, 10-dm.rules
-elsewhere), which links a device only at an event whose cookie says that the event comes from who made it.
+The kernel creates only /dev/dm-N. udev creates the links in /dev/mapper (55-dm.rules of dmsetup 1.02.185, 10-dm.rules
+elsewhere), but only at an event whose cookie has DM_UDEV_PRIMARY_SOURCE_FLAG.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _UDEV_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 
 # DM_UDEV_PRIMARY_SOURCE_FLAG: the event is genuine. DM_UDEV_DISABLE_{SUBSYSTEM,DISK,OTHER}_RULES_FLAG: no blkid, LVM or
-# watch on what is a guest's disk; they would read what the guest wrote, and hold the device open. The lower half is a
-# semaphore's number: with 0 there, `dmsetup udevcomplete` wakes nobody (libdevmapper.h; _udevcomplete in dmsetup.c).
+# watch on a guest's disk; they would read the guest's data and open the device. The lower half is the key of a
+# semaphore: with 0, `dmsetup udevcomplete` has no effect (libdevmapper.h; _udevcomplete in dmsetup.c).
 COOKIE = (0x0040 | 0x0002 | 0x0004 | 0x0008) << 16
 
 
@@ -41,12 +41,12 @@ def device_number(path: str) -> str:
     except OSError as error:
         raise StateError(f"this host has no device {path}: {error.strerror}") from None
     if not stat.S_ISBLK(found.st_mode):
-        raise StateError(f"{path} of this host is no block device")
+        raise StateError(f"{path} of this host is not a block device")
     return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
 
 
 def node_of(number: str) -> str:
-    """The kernel's node of a `major:minor`; the number itself when no device has it any more."""
+    """The kernel node of a `major:minor`; the number itself without a device."""
     try:
         return "/dev/" + Path(f"/sys/dev/block/{number}").resolve(strict=True).name.replace("!", "/")
     except OSError:
@@ -54,22 +54,22 @@ def node_of(number: str) -> str:
 
 
 def length_sectors(number: str) -> int:
-    """How long a block device is, in sectors of 512 bytes; opening a volume to ask would cost a transaction of ZFS."""
+    """Length of a block device in sectors of 512 bytes, from sysfs: opening a zvol would cost a ZFS transaction."""
     return int(Path(f"/sys/dev/block/{number}/size").read_text("ascii"))
 
 
 def ensure_node(name: str, number: str) -> None:
-    """Have /dev/mapper/<name>: the link that udev makes, or the same made here where no udev runs or none comes."""
+    """Wait for the link /dev/mapper/<name> of udev; create it without udev or at the deadline."""
     deadline = Deadline(_UDEV_SECONDS if _UDEV.exists() else 0)
     while _number_behind(name) != number:
         if deadline.passed():
-            _make(name, number)
+            _create_link(name, number)
             return
         wait_seconds(_POLL_SECONDS)
 
 
 def ensure_no_node(name: str) -> None:
-    """Have no /dev/mapper/<name> that leads nowhere: udev takes it away, or it is taken away here."""
+    """Wait until udev removes /dev/mapper/<name>; remove it without udev or at the deadline."""
     deadline = Deadline(_UDEV_SECONDS if _UDEV.exists() else 0)
     link = MAPPER / name
     while os.path.lexists(link):
@@ -86,8 +86,8 @@ def _number_behind(name: str) -> Optional[str]:
         return None
 
 
-def _make(name: str, number: str) -> None:
-    """Exactly udev's link, so that it does not matter who was first."""
+def _create_link(name: str, number: str) -> None:
+    """Create the same link as udev."""
     node = Path(node_of(number))
     link, new = MAPPER / name, MAPPER / f".{name}.new"
     new.unlink(missing_ok=True)

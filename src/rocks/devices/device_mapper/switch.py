@@ -1,4 +1,4 @@
-"""A switch of tables, prepared: its process is started beforehand, and watched while it does it."""
+"""A prepared switch of tables: its process starts before the switch and is watched during it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _POLL_SECONDS = 0.005
 
 
 class PreparedSwitch:
-    """A process that will swap the loaded table of a mapping in at one word (`mapping_switcher`).
+    """A process that activates the inactive table of a device on request (`switcher.py`).
 
-    ToolError when it does not come to be ready. To be used as a context: at its end the process is gone.
+    ToolError when it does not become ready. A context manager: the process ends with the block.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,10 +35,10 @@ class PreparedSwitch:
         self._process = start_with_pipes(program, environment)
         if "ready" not in self._receive(Deadline(_START_SECONDS)):
             self._process.kill()
-            _, words = self._process.communicate()
-            last = words.decode("utf-8", "replace").strip().split("\n")[-1]
+            _, errors = self._process.communicate()
+            last = errors.decode("utf-8", "replace").strip().split("\n")[-1]
             raise ToolError(
-                f"the switch of /dev/mapper/{name} could not be prepared: {last or 'it said nothing'}"
+                f"the switch of /dev/mapper/{name} could not be prepared: {last or 'it printed nothing'}"
             )
 
     def __enter__(self) -> PreparedSwitch:
@@ -48,18 +48,16 @@ class PreparedSwitch:
         self._process.kill()
         deadline = Deadline(_END_SECONDS)
         while self._process.poll() is None and not deadline.passed():
-            wait_seconds(
-                _POLL_SECONDS
-            )  # it may be in the kernel, closing a device whose pool does not answer
+            wait_seconds(_POLL_SECONDS)  # the kernel may be closing a device whose pool does not respond
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 
     def go(self) -> Optional[float]:
-        """Swap. Returns the stall in seconds, None when it was given up after `STALL_LIMIT_SECONDS`.
+        """Switch. Returns the stall in seconds, None when it was aborted after `STALL_LIMIT_SECONDS`.
 
-        Returns when the old table is taken apart and its devices are let go of. OSError when the kernel refuses.
-        None says nothing about which table is live: the last moment is the kernel's, so read it.
+        Returns after the old table is destroyed and its devices are closed. OSError of the kernel.
+        After None either table may be live: read the device.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
@@ -78,7 +76,7 @@ class PreparedSwitch:
         raise OSError(reason, os.strerror(reason))
 
     def _receive(self, deadline: Deadline) -> Dict[str, Any]:
-        """What the process says next; nothing when it says nothing until the deadline, or ends."""
+        """The next message of the process; empty at the deadline or when the process ends."""
         assert self._process.stdout is not None
         while b"\n" not in self._unread:
             readable, _, _ = select.select([self._process.stdout], [], [], deadline.remaining_seconds())

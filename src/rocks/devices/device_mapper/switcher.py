@@ -1,15 +1,16 @@
-"""The process that swaps a mapping's table: `python3 -m rocks.devices.device_mapper.switcher NAME`, once.
+"""The process that switches the table of a device once: `python3 -m rocks.devices.device_mapper.switcher NAME`.
 
-All that takes time is done before it says `ready`; then a line on standard input lets it go, and end of file there ends
-it. What it says, one JSON object a line: `{"resumed": SECONDS}` when the device takes requests again, `{"ended":
-SECONDS}` when the ioctl has returned, `{"errno": N}` when the kernel refused.
+All slow work is done before it prints `ready`. A line on standard input starts the switch; end of file ends the
+process. It prints JSON lines: `{"resumed": SECONDS}` when the device accepts I/O again, `{"ended": SECONDS}` when the
+ioctl has returned, `{"errno": N}` for an error of the kernel.
 
-It is one ioctl. For a device with a loaded table, DM_DEV_SUSPEND without its flag suspends, swaps and resumes
-(do_resume in drivers/md/dm-ioctl.c, 6.1), so no death of a process leaves a guest's disk suspended. While the kernel
-waits for requests to end it can be interrupted by a signal, SIGKILL as well: the live table then goes on, the other
-stays loaded.
-DM_NOFLUSH_FLAG is not set: no target here can push requests back, they must end. DM_SKIP_LOCKFS_FLAG is: a file system
-on a guest's disk is the guest's own.
+The switch is one ioctl. For a device with an inactive table, DM_DEV_SUSPEND without its flag suspends, swaps and
+resumes (do_resume in drivers/md/dm-ioctl.c, 6.1), so a killed process cannot leave a guest's disk suspended. While the
+kernel waits for I/O in flight, a signal (also SIGKILL) interrupts it: the live table then stays, the other remains
+inactive.
+
+DM_NOFLUSH_FLAG is not set: no target used here can requeue I/O, so it must complete. DM_SKIP_LOCKFS_FLAG is set: the
+host has not mounted the file systems of a guest's disk.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ _LOCK_ALL = 3  # MCL_CURRENT | MCL_FUTURE
 _POLL_SECONDS = 0.0005
 
 
-def main(words: List[str]) -> int:
-    """Wait for the word, swap, tell."""
-    name = words[0]
+def main(arguments: List[str]) -> int:
+    """Wait for the request, switch, report."""
+    name = arguments[0]
     with Control() as control, Control() as watching:
         watch = _Watch(watching, name)
-        ctypes.CDLL(None, use_errno=True).mlockall(_LOCK_ALL)  # without the right to it, pages may be missing
+        # without the privilege, a page fault may delay the switch
+        ctypes.CDLL(None, use_errno=True).mlockall(_LOCK_ALL)
         _send("ready", True)
         if not sys.stdin.readline():
             return 1
         watch.begin()
         try:
-            control.ask(DEV_SUSPEND, name, SKIP_LOCKFS_FLAG, event=COOKIE)
+            control.call(DEV_SUSPEND, name, SKIP_LOCKFS_FLAG, event=COOKIE)
         except OSError as error:
             _send("errno", error.errno or 0)
             return 1
@@ -60,10 +62,10 @@ def main(words: List[str]) -> int:
 
 
 class _Watch:
-    """A thread that sees when the new table takes requests.
+    """A thread that detects when the new table accepts I/O.
 
-    The ioctl itself returns later: it first takes the old table apart, which for a merged snapshot's took 0.7 to
-    4.5 s in the lab, while requests flow.
+    The ioctl returns later: it destroys the old table, which took 0.7 to 4.5 s for a merged snapshot in the lab, while
+    I/O continues.
     """
 
     def __init__(self, control: Control, name: str) -> None:
@@ -95,7 +97,7 @@ class _Watch:
                 return
 
     def _table(self) -> "tuple[bool, bytes]":
-        reply = self._control.ask(TABLE_STATUS, self._name, STATUS_TABLE_FLAG)
+        reply = self._control.call(TABLE_STATUS, self._name, STATUS_TABLE_FLAG)
         return bool(reply.flags & SUSPEND_FLAG), reply.data
 
 

@@ -1,7 +1,7 @@
-"""Device-mapper tables as records, their text both ways, and what a snapshot says of itself; pure.
+"""Device-mapper tables as records, parsed and formatted, and the status of snapshots; pure.
 
-Sources: the kernel's Documentation/admin-guide/device-mapper/{linear,snapshot}.rst, and drivers/md/dm-snap.c of 6.1
-(snapshot_status) for the words of a snapshot's status.
+Sources: Documentation/admin-guide/device-mapper/{linear,snapshot}.rst of the kernel, and snapshot_status in
+drivers/md/dm-snap.c of 6.1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple, Optional, Tuple, Union
 
 CHUNK_SECTORS = 16
-"""8 KiB, of which a snapshot keeps one entry each."""
+"""8 KiB, the unit of a snapshot's exceptions."""
 
 _USAGE = re.compile(r"(\d+)/(\d+) (\d+)\Z", re.ASCII)
-_WORDS = {"Invalid": "invalid", "Merge failed": "merge_failed", "Overflow": "overflow"}
+_STATES = {"Invalid": "invalid", "Merge failed": "merge_failed", "Overflow": "overflow"}
 
 
 @dataclass(frozen=True)
 class Linear:
-    """All of a device from its first sector on."""
+    """A device from its first sector."""
 
     length_sectors: int
     device: str
@@ -27,9 +27,9 @@ class Linear:
 
 @dataclass(frozen=True)
 class Overlay:
-    """An origin with what was written since in a second device, `cow`.
+    """An origin and the changes to it in a second device, `cow`.
 
-    `store` is `PO`: a full COW then refuses writes and keeps what it has. With `P` it loses all.
+    `store`: with `PO` a full COW rejects writes and keeps its data (overflow); with `P` the snapshot becomes invalid.
     """
 
     length_sectors: int
@@ -41,24 +41,24 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Snapshot(Overlay):
-    """Reads from the origin what was not written, writes into the COW."""
+    """Reads unchanged chunks from the origin, writes into the COW."""
 
 
 @dataclass(frozen=True)
 class SnapshotMerge(Overlay):
-    """As `Snapshot`, while the kernel moves what is in the COW into the origin."""
+    """As `Snapshot`, while the kernel merges the COW into the origin."""
 
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """A device whose reads and writes all fail, and which holds no other device; a step of `ensure_reactivated`."""
+    """The error target: all I/O fails, and no device is open; used by `ensure_reactivated`."""
 
     length_sectors: int
 
 
 @dataclass(frozen=True)
 class OtherTable:
-    """A table that is none of ours; `parameters` as the kernel has them."""
+    """Any other table; `parameters` as reported by the kernel."""
 
     length_sectors: int
     target_type: str
@@ -66,18 +66,17 @@ class OtherTable:
 
 
 Table = Union[Linear, Snapshot, SnapshotMerge]
-"""What can be asked for."""
+"""Tables that can be requested."""
 
 KnownTable = Union[Table, ErrorTable, OtherTable]
-"""What can be found."""
+"""Tables that can be found."""
 
 
 class SnapshotStatus(NamedTuple):
-    """How full a COW is, in sectors of 512 bytes; the figures are 0 unless `state` is `ok`.
+    """Usage of a COW in sectors of 512 bytes; 0 unless `state` is `ok`.
 
-    `state`: `ok`; `overflow`: writes are refused, all that was written is there; `invalid`: reads and writes fail, and
-    what was written is out of reach until `ensure_reactivated`; `merge_failed`: the merge has stopped, the device
-    works; `unknown`: words that this program does not know.
+    `state`: `ok`; `overflow`: writes fail, all data is readable; `invalid`: all I/O fails, and the data is inaccessible
+    until `ensure_reactivated`; `merge_failed`: the merge has stopped, the device works; `unknown`: any other status.
     """
 
     allocated_sectors: int
@@ -87,23 +86,23 @@ class SnapshotStatus(NamedTuple):
 
     @property
     def is_merged(self) -> bool:
-        """Whether the COW holds nothing but metadata: a merge has moved all of it."""
+        """Whether the COW contains only metadata: the merge is complete."""
         return self.state == "ok" and self.allocated_sectors == self.metadata_sectors
 
     @property
     def fill_ratio(self) -> float:
-        """How much of the COW is used, 0 to 1; 1 when it is not `ok`."""
+        """Used part of the COW, 0 to 1; 1 unless `ok`."""
         return (
             self.allocated_sectors / self.total_sectors if self.state == "ok" and self.total_sectors else 1.0
         )
 
 
 class DmDeviceFact(NamedTuple):
-    """A device-mapper device as it is.
+    """A device-mapper device.
 
     Devices in tables are kernel nodes, as `/dev/zd16` or `/dev/dm-3`, so compare by `is_live` rather than by path.
-    `table` is None for one that never got a table; `loaded_table` waits to replace it. `node` is its own kernel node.
-    `open_count` counts guests and other mappings alike.
+    `table` is None for a device without a table; `loaded_table` is the inactive table. `node` is its own kernel node.
+    `open_count` includes guests and other devices.
     """
 
     name: str
@@ -117,9 +116,9 @@ class DmDeviceFact(NamedTuple):
 
 
 class Switched(NamedTuple):
-    """`stall_seconds` bounds from above how long the device took no requests; 0 when nothing was changed.
+    """`stall_seconds`: upper bound of the time without I/O; 0 when nothing was changed.
 
-    `whole_seconds` is how long the kernel was at it, the old table's end included, while requests flow again.
+    `whole_seconds`: duration of the ioctl, including the destruction of the old table, while I/O continues.
     """
 
     changed: bool
@@ -128,7 +127,7 @@ class Switched(NamedTuple):
 
 
 def target_of(table: KnownTable) -> Tuple[str, str]:
-    """The target's type and parameters, as DM_TABLE_LOAD takes them."""
+    """Target type and parameters for DM_TABLE_LOAD."""
     if isinstance(table, Linear):
         return "linear", f"{table.device} 0"
     if isinstance(table, ErrorTable):
@@ -140,31 +139,31 @@ def target_of(table: KnownTable) -> Tuple[str, str]:
 
 
 def parse_table(length_sectors: int, target_type: str, parameters: str) -> KnownTable:
-    """The record for what the kernel says; anything else than the tables made here is an `OtherTable`."""
-    words = parameters.split()
-    if target_type == "linear" and len(words) == 2 and words[1] == "0":
-        return Linear(length_sectors, words[0])
-    if target_type == "error" and not words:
+    """The record of a table; a table of any other form is an `OtherTable`."""
+    fields = parameters.split()
+    if target_type == "linear" and len(fields) == 2 and fields[1] == "0":
+        return Linear(length_sectors, fields[0])
+    if target_type == "error" and not fields:
         return ErrorTable(length_sectors)
-    if target_type in ("snapshot", "snapshot-merge") and len(words) == 4:
-        origin, cow, store, chunk = words
+    if target_type in ("snapshot", "snapshot-merge") and len(fields) == 4:
+        origin, cow, store, chunk = fields
         if store in ("P", "PO") and chunk.isascii() and chunk.isdigit():
             kind = SnapshotMerge if target_type == "snapshot-merge" else Snapshot
             return kind(length_sectors, origin, cow, int(chunk), store)
     return OtherTable(length_sectors, target_type, parameters)
 
 
-def parse_status(words: str) -> SnapshotStatus:
-    """What a snapshot or snapshot-merge target says, for example `32/73400320 32` or `Merge failed`; raises nothing."""
-    usage = _USAGE.match(words.strip())
+def parse_status(text: str) -> SnapshotStatus:
+    """The status of a snapshot or snapshot-merge target, such as `32/73400320 32` or `Merge failed`; raises nothing."""
+    usage = _USAGE.match(text.strip())
     if usage is None:
-        return SnapshotStatus(0, 0, 0, _WORDS.get(words.strip(), "unknown"))
+        return SnapshotStatus(0, 0, 0, _STATES.get(text.strip(), "unknown"))
     allocated, total, metadata = (int(figure) for figure in usage.groups())
     return SnapshotStatus(allocated, total, metadata, "ok")
 
 
 def with_devices(table: KnownTable, translate: Callable[[str], str]) -> KnownTable:
-    """The same table with other names of its devices."""
+    """The table with translated device names."""
     if isinstance(table, Linear):
         return replace(table, device=translate(table.device))
     if isinstance(table, Overlay):
@@ -173,7 +172,7 @@ def with_devices(table: KnownTable, translate: Callable[[str], str]) -> KnownTab
 
 
 def devices_of(table: KnownTable) -> Tuple[str, ...]:
-    """The devices that a table stands on, the one that must be as long as the table first."""
+    """The devices of a table; the first must be as long as the table."""
     if isinstance(table, Linear):
         return (table.device,)
     if isinstance(table, Overlay):
@@ -182,7 +181,7 @@ def devices_of(table: KnownTable) -> Tuple[str, ...]:
 
 
 def describe(table: Optional[KnownTable]) -> str:
-    """A table in a sentence to an operator."""
+    """A table as text for messages."""
     if table is None:
         return "no table"
     return " ".join([f"{table.length_sectors} sectors", *target_of(table)]).rstrip()

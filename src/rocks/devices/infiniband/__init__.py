@@ -1,1 +1,1 @@
-"""InfiniBand adapters: P_Keys and GUIDs of virtual functions."""
+"""InfiniBand adapters: P_Keys and GUIDs of virtual functions (VFs)."""

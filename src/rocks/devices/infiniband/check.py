@@ -1,4 +1,4 @@
-"""Whether an adapter of a real host is as the kernel's documents say: what only hardware can show."""
+"""Checks on real hardware: whether an adapter's files are as the kernel documents them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _KEY = r"0x[0-9a-f]{4}"
 _INDEX = r"none|[0-9]+"
 _GUID = r"[0-9a-f]{1,16}"
 _GID = r"[0-9a-f]{4}(:[0-9a-f]{4}){7}"
-_TRIED_GUID = "2000000000000f0"
+_TEST_GUID = "2000000000000f0"
 
 
 def departures(sysfs: Path, driver: PkeyDriver) -> List[str]:
-    """A line for each file that is missing or says what it should not; only reads."""
+    """A line for each file that is missing or has an unexpected value; read only."""
     found: List[str] = []
     for device in sorted((sysfs / "class/infiniband").glob("*")):
         for port in sorted((device / "ports").glob("*")):
@@ -30,32 +30,32 @@ def departures(sysfs: Path, driver: PkeyDriver) -> List[str]:
             found += _wrong_map(_iov(sysfs, vf), vf)
         elif vf.interface == "netlink" and not vf.link:
             found.append(
-                f"{vf.device} has no network device, by which its functions get GUIDs: load ib_ipoib"
+                f"{vf.device} has no network device, which its functions need to get GUIDs; load ib_ipoib"
             )
     return found
 
 
 def try_vf(sysfs: Path, driver: PkeyDriver, address: str) -> List[str]:
-    """Write to a free function, read back, and put everything back; a line for each thing that did not go so.
+    """Write to a free VF, read back, and restore the values; a line for each difference.
 
-    StateError when there is no such function, or none whose values can be read back.
+    StateError when there is no such VF, or its values cannot be read back.
     """
     vf = next((vf for vf in driver.vfs() if vf.address == address), None)
     if vf is None:
         raise no_vf(address)
     if vf.interface != "index_map":
-        raise StateError(f"what {vf.device} is told about {address} cannot be read back; start a guest on it")
+        raise StateError(f"{vf.device} cannot report the settings of {address}; start a guest on it")
     iov = _iov(sysfs, vf)
     found: List[str] = []
     for port in sorted((iov / address / "ports").glob("*")):
         indexes = sorted((port / "pkey_idx").glob("*"), key=lambda entry: int(entry.name))
         guid = iov / "ports" / port.name / "admin_guids" / read_text(port / "gid_idx" / "0")
-        for path, text in ((indexes[-1], "0"), (indexes[-1], "none"), (guid, _TRIED_GUID)):
-            found += _tried(path, text)
+        for path, text in ((indexes[-1], "0"), (indexes[-1], "none"), (guid, _TEST_GUID)):
+            found += _test_write(path, text)
     return found
 
 
-def _tried(path: Path, text: str) -> List[str]:
+def _test_write(path: Path, text: str) -> List[str]:
     before = read_text(path)
     try:
         write_changed(path, text)
@@ -64,11 +64,11 @@ def _tried(path: Path, text: str) -> List[str]:
         restored = read_text(path)
     except RocksError as error:
         return [str(error)]
-    found = [] if after == text else [f"{path} was given {text} and says {after}"]
+    found = [] if after == text else [f"{path} was set to {text} and reads {after}"]
     return (
         found
         if restored == before
-        else [*found, f"{path} was {before} and could not be put back: {restored}"]
+        else [*found, f"{path} was {before} and could not be restored: {restored}"]
     )
 
 
@@ -99,7 +99,7 @@ def _wrong(path: Path, form: str) -> List[str]:
         text = read_text(path)
     except RocksError as error:
         return [str(error)]
-    return [] if re.fullmatch(form, text) else [f"{path} says {text[:60]!r}"]
+    return [] if re.fullmatch(form, text) else [f"{path} reads {text[:60]!r}"]
 
 
 def _iov(sysfs: Path, vf: InfinibandVf) -> Path:

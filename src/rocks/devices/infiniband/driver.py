@@ -1,4 +1,4 @@
-"""What can be done with InfiniBand functions, as a shape: sysfs and netlink behind `pkeys.py`, memory in `fake/`."""
+"""Operations on InfiniBand VFs as a Protocol: `pkeys.py` implements it by sysfs and netlink, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from rocks.wire.infiniband import PartitionSpec, PortFact
 
 
 class PkeyDriver(Protocol):
-    """What both can do."""
+    """P_Keys and GUIDs of the VFs of a host."""
 
     def is_vf(self, address: str) -> bool:
-        """Whether there is a virtual function of an InfiniBand adapter at this PCI address."""
+        """Whether this PCI address is a VF of an InfiniBand adapter."""
 
     def ensure(self, address: str, spec: PartitionSpec) -> Change:
-        """Have the function see its cluster's key and no other cluster's, under its own GUIDs.
+        """Give the VF its GUIDs and only the P_Key of its cluster.
 
-        Waits for the subnet manager, for a bounded time. StateError when the key does not come, when there is no such
-        function, or when the adapter cannot do it; UserError for a key or GUID that cannot be.
+        Waits for the subnet manager, for a bounded time. StateError when the key does not arrive, when there is no such
+        VF, or when the adapter does not support it; UserError for an invalid key or GUID.
         """
 
     def clear(self, address: str) -> Change:
-        """Have the function see no key, or be without link where keys are not the host's to give."""
+        """Remove all keys from the VF; where the host does not control keys, set its link down."""
 
     def ports(self) -> List[PortFact]:
         """The physical ports of all adapters."""
 
     def vfs(self) -> List[InfinibandVf]:
-        """The virtual functions of all adapters."""
+        """The VFs of all adapters."""
 
     def visible_keys(self, address: str) -> Tuple[int, ...]:
-        """The keys that the function's guest sees, by index. StateError where the host cannot tell."""
+        """The keys that the guest sees, by index. StateError where the host cannot read them."""

@@ -1,4 +1,4 @@
-"""InfiniBand functions in memory, under the rules of `pkey_rules`; held to sysfs by the cases in `tests/contract`."""
+"""InfiniBand VFs in memory, with the rules of `rules.py`; the contract tests run on them and on a sysfs tree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rocks.wire.infiniband import PartitionSpec, PortFact
 
 
 class FakePkeys:
-    """Adapters of one port each: `tables` has a physical port's keys by device, `maps` and `guids` what guests see."""
+    """Adapters of one port each. `tables`: P_Keys of physical ports by device; `maps`, `guids`: those of VFs."""
 
     map_length = 8
 
@@ -67,21 +67,21 @@ class FakePkeys:
         """As `PkeyDriver.visible_keys`."""
         vf = self._must_find(address)
         if vf.interface != "index_map":
-            raise StateError(f"{vf.device} of this host does not tell which keys {address} has")
+            raise StateError(f"{vf.device} of this host does not report the keys of {address}")
         table = self.tables[vf.device]
         indexes = [index for _, index in sorted(self.maps[address].items()) if index is not None]
         return tuple(table[index] for index in indexes if index in table)
 
-    def add(self, vf: InfinibandVf, shown: Optional[Dict[int, Optional[int]]] = None) -> None:
-        """A function as the kernel makes it: mlx4 shows it physical index 0 and nothing else."""
+    def add(self, vf: InfinibandVf, visible: Optional[Dict[int, Optional[int]]] = None) -> None:
+        """Add a VF in its initial state: mlx4 maps only physical index 0."""
         self.found[vf.address] = vf
-        self.maps[vf.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(shown or {})}
+        self.maps[vf.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(visible or {})}
 
-    def _set(self, address: str, shown: Dict[int, Optional[int]], guid: str) -> Change:
+    def _set(self, address: str, visible: Dict[int, Optional[int]], guid: str) -> Change:
         before = (self.maps.get(address), self.guids.get(address))
-        self.maps[address] = shown
+        self.maps[address] = visible
         self.guids[address] = guid
-        return UNCHANGED if before == (shown, guid) else CHANGED
+        return UNCHANGED if before == (visible, guid) else CHANGED
 
     def _must_find(self, address: str) -> InfinibandVf:
         vf = self.found.get(check_address(address))

@@ -1,4 +1,4 @@
-"""GUIDs and link state of an adapter's virtual function by netlink: IFLA_VFINFO_LIST, as linux/if_link.h has it."""
+"""GUIDs and link state of a VF by netlink (IFLA_VFINFO_LIST of linux/if_link.h)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rocks.errors import StateError, ToolError
 
 
 def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
-    """Set `ib_node_guid`, `ib_port_guid`, `link_state` (0 as the port's, 2 down) of function `number` below `link`.
+    """Set `ib_node_guid`, `ib_port_guid`, `link_state` (0: as the port, 2: down) of VF `number` of the device `link`.
 
-    StateError when the adapter has no network device, ToolError with the kernel's words when it refuses.
+    StateError when the adapter has no network device, ToolError with the kernel's error.
     """
     if not link:
         raise StateError(
@@ -26,7 +26,7 @@ def set_link_vf(link: str, number: int, values: Dict[str, object]) -> None:
     except NetlinkError as error:
         reason = error.args[1] if len(error.args) > 1 else str(error)
         raise ToolError(
-            f"the kernel of this host did not set function {number} of {link}: {reason}"
+            f"the kernel of this host did not set virtual function {number} of {link}: {reason}"
         ) from None
 
 

@@ -1,15 +1,14 @@
-"""The one door to InfiniBand adapters: keys and GUIDs of their virtual functions, by sysfs and netlink.
+"""P_Keys and GUIDs of the VFs of InfiniBand adapters, by sysfs and netlink.
 
-Sysfs is as the kernel's Documentation/ABI/stable/sysfs-class-infiniband (a port's `state`; `iov` of mlx4) and
-Documentation/ABI/testing/sysfs-bus-pci (`physfn`, `virtfn<N>`) describe it. Two things are not in them (6.1): every
-adapter has `ports/<m>/pkeys` and `ports/<m>/gids` as mlx4's `iov` has; and of mlx4's map one heading says
-`iov/ports/<PCI address>/ports/<m>`, the text below it and the neighbouring heading `iov/<PCI address>/ports/<m>`, which
-is what we use.
+The files of mlx4 are documented in Documentation/ABI/stable/sysfs-class-infiniband (a port's `state`; `iov`) and
+Documentation/ABI/testing/sysfs-bus-pci (`physfn`, `virtfn<N>`) of Linux 6.1. Two points differ or are missing there:
+every adapter has `ports/<m>/pkeys` and `ports/<m>/gids` as mlx4's `iov` has; and for mlx4's map one heading gives
+`iov/ports/<PCI address>/ports/<m>`, its text and the next heading `iov/<PCI address>/ports/<m>`, which is used here.
 
-Functions of other drivers are set by netlink (IFLA_VF_IB_NODE_GUID and its neighbours in linux/if_link.h), or, where
-their vendor's own driver is loaded, by `device/sriov/<N>/{node,port,policy}`, which the kernel's documents do not know.
+VFs of other drivers are configured by netlink (IFLA_VF_IB_NODE_GUID etc. in linux/if_link.h) or, with mlx5's vendor
+driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not document.
 
-`fake/pkeys.py` is the twin.
+`fake.py` implements the same Protocol in memory.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from rocks.devices.infiniband.sysfs import colons, read_table, read_text, write_
 from rocks.errors import StateError
 from rocks.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
 
-NOTHING = "none"
+NO_KEY = "none"
 _POLL_SECONDS = 0.1
 
 
 class Pkeys:
-    """The adapters below a mounted sysfs; `set_link_vf` tells netlink, by default this machine's."""
+    """The adapters below a mounted sysfs; `set_link_vf` configures by netlink, by default on this machine."""
 
     def __init__(
         self,
@@ -80,8 +79,8 @@ class Pkeys:
         """As `PkeyDriver.clear`."""
         vf = self._must_find(address)
         if vf.interface == "index_map":
-            shown = [self._show(port, {}) for port in self._vf_ports(vf).values()]
-            return Change(any(shown))
+            visible = [self._show(port, {}) for port in self._vf_ports(vf).values()]
+            return Change(any(visible))
         if vf.interface == "vendor":
             return Change(write_changed(self._vendor(vf) / "policy", "Down"))
         self._set_link_vf(vf.link, vf.number, {"link_state": 2})
@@ -118,12 +117,12 @@ class Pkeys:
         """As `PkeyDriver.visible_keys`."""
         vf = self._must_find(address)
         if vf.interface != "index_map":
-            raise StateError(f"{vf.device} of this host does not tell which keys {address} has")
+            raise StateError(f"{vf.device} of this host does not report the keys of {address}")
         keys: List[int] = []
         for number, port in self._vf_ports(vf).items():
             table = read_table(self._iov(vf) / "ports" / number / "pkeys")
-            shown = (read_text(entry) for entry in _numbered(port / "pkey_idx"))
-            keys += [table[int(text)] for text in shown if text != NOTHING and int(text) in table]
+            visible = (read_text(entry) for entry in _numbered(port / "pkey_idx"))
+            keys += [table[int(text)] for text in visible if text != NO_KEY and int(text) in table]
         return tuple(dict.fromkeys(keys))
 
     def _ensure_map(self, vf: InfinibandVf, spec: PartitionSpec) -> Change:
@@ -136,7 +135,7 @@ class Pkeys:
         for number, port in self._vf_ports(vf).items():
             entry = read_text(port / "gid_idx" / "0")
             guids = self._iov(vf) / "ports" / number / "admin_guids"
-            # a port without the key belongs to another fabric, or to none: it shows nothing
+            # a port without the key belongs to another fabric or to none: no key is visible
             changed = self._show(port, plans[number] or {}) or changed
             if plans[number]:
                 guid = port_guid(spec, int(number)).lstrip("0")
@@ -154,11 +153,11 @@ class Pkeys:
         }
 
     def _show(self, port: Path, plan: Dict[int, Optional[int]]) -> bool:
-        """Bring a map about, what is to vanish first: at no moment does a guest see two clusters."""
+        """Write the map, removals first: a guest never sees the keys of two clusters."""
         entries = [(entry, plan.get(int(entry.name))) for entry in _numbered(port / "pkey_idx")]
         changed = False
         for entry, index in sorted(entries, key=lambda pair: pair[1] is not None):
-            changed = write_changed(entry, NOTHING if index is None else str(index)) or changed
+            changed = write_changed(entry, NO_KEY if index is None else str(index)) or changed
         return changed
 
     def _write_vendor(self, vf: InfinibandVf, spec: PartitionSpec) -> Change:
@@ -215,7 +214,7 @@ class Pkeys:
 
 
 def _numbered(folder: Path) -> List[Path]:
-    """Entries of a folder whose names are numbers, in their order."""
+    """Entries with numeric names, in numeric order."""
     return sorted(_numbers(folder), key=lambda entry: int(entry.name))
 
 

@@ -1,7 +1,7 @@
-"""Which physical key a guest sees at which index, and what is refused; pure.
+"""The map of P_Key indexes of a guest, and checks of requests; pure.
 
-A guest gets its cluster's key at index 0 and the default partition's limited key, where the port has it, at index 1:
-by that one it reaches the subnet manager and nobody else's guests. Every other index shows nothing.
+A guest gets its cluster's key at index 0 and the limited key of the default partition, if the port has it, at index 1:
+with that key it reaches the subnet manager but no other guests. All other indexes are empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GUID = re.compile(r"[0-9a-f]{16}\Z")
 
 
 class InfinibandVf(NamedTuple):
-    """A virtual function of an InfiniBand adapter: PCI address, adapter, number, door, the adapter's network device."""
+    """A VF: PCI address, adapter, number, interface that configures it, network device of the adapter."""
 
     address: str
     device: str
@@ -33,53 +33,53 @@ class InfinibandVf(NamedTuple):
 def check_address(address: str) -> str:
     """UserError unless it is a PCI address, as 0000:03:00.1."""
     if not _ADDRESS.match(address):
-        raise UserError(f"{address[:40]!r} is no PCI address such as 0000:03:00.1")
+        raise UserError(f"{address[:40]!r} is not a PCI address such as 0000:03:00.1")
     return address
 
 
 def check_partition(spec: PartitionSpec) -> None:
-    """UserError unless such a key and such GUIDs can be."""
+    """UserError unless key and GUIDs are valid."""
     if not 1 <= spec.pkey < DEFAULT_LIMITED:
-        raise UserError(f"0x{spec.pkey:04x} is no partition key of a cluster")
+        raise UserError(f"0x{spec.pkey:04x} is not a partition key of a cluster")
     for guid in (spec.node_guid, spec.port_guid):
         if not _GUID.match(guid):
-            raise UserError(f"{guid[:40]!r} is no GUID of 16 hexadecimal digits")
+            raise UserError(f"{guid[:40]!r} is not a GUID of 16 hexadecimal digits")
 
 
 def key_of(spec: PartitionSpec) -> int:
-    """The key as it stands in a port's table: with the bit of full members, or without."""
+    """The P_Key as in a port's table: with or without the full membership bit."""
     return spec.pkey | FULL_BIT if spec.membership == "full" else spec.pkey
 
 
 def plan_map(
     table: Mapping[int, int], length: int, spec: PartitionSpec
 ) -> Optional[Dict[int, Optional[int]]]:
-    """Virtual index → physical index, or None for nothing; None for all when the port has not got the key.
+    """Virtual index → physical index (None: empty); None instead of a map when the port does not have the key.
 
-    `table` maps a physical index to the key there.
+    `table`: physical index → key.
     """
-    places = {key: index for index, key in sorted(table.items(), reverse=True)}
-    if key_of(spec) not in places:
+    index_of = {key: index for index, key in sorted(table.items(), reverse=True)}
+    if key_of(spec) not in index_of:
         return None
-    shown: Dict[int, Optional[int]] = dict.fromkeys(range(length))
+    visible: Dict[int, Optional[int]] = dict.fromkeys(range(length))
     for index, key in enumerate((key_of(spec), DEFAULT_LIMITED)):
         if index < length:
-            shown[index] = places.get(key)
-    return shown
+            visible[index] = index_of.get(key)
+    return visible
 
 
 def port_guid(spec: PartitionSpec, port: int) -> str:
-    """GUID of the function's port of that number; the first one's is given, the next ones follow it."""
+    """GUID of the VF's port of that number; `spec.port_guid` is that of port 1, the others follow."""
     return f"{int(spec.port_guid, 16) + port - 1:016x}"
 
 
 def no_vf(address: str) -> StateError:
-    """The error for an address behind which there is no virtual function of an InfiniBand adapter."""
+    """The error for an address that is not a VF of an InfiniBand adapter."""
     return StateError(f"this host has no virtual function of an InfiniBand adapter at {address}")
 
 
 def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
-    """The error for a port to which the subnet manager has not given the key."""
+    """The error for a port that has not received the key from the subnet manager."""
     return StateError(
         f"the subnet manager has not given the key 0x{key_of(spec):04x} to {vf.device} of this host within "
         f"{KEY_DEADLINE_SECONDS:g} s: is opensm running, and does rocks list host ibport have this port? "
@@ -88,7 +88,7 @@ def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
 
 
 def needs_virtual_manager(vf: InfinibandVf) -> StateError:
-    """The error for an adapter whose functions get their keys from the subnet manager alone."""
+    """The error for an adapter whose VFs get their keys from the subnet manager only."""
     return StateError(
         f"{vf.device} of this host has no map of key indexes: its virtual functions get their keys from a "
         "subnet manager that sees them: rocks set attr ib_sm virtual, or give this machine no such function"

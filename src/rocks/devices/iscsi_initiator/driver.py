@@ -1,4 +1,4 @@
-"""What a host does with disks of a NAS: open-iscsi behind `sessions.py`, memory behind `fake/sessions.py`."""
+"""Operations on iSCSI sessions as a Protocol: `sessions.py` implements it by open-iscsi, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rocks.devices.change import Change
 from rocks.devices.iscsi_target.chap import ChapSecrets
 
 LOGGED_IN = "LOGGED_IN"
-"""The state of a session that works; in any other, requests wait in it until the NAS is back or it is removed."""
+"""The state of a working session; in other states, I/O waits until the NAS is back or the session is removed."""
 
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """The disk of one target, as the NAS described it; serial, size and direction are checked after the login."""
+    """The disk of a target as the NAS described it; serial, size and read-only flag are checked after the login."""
 
     target: str
     address: str
@@ -26,10 +26,10 @@ class SessionSpec:
 
 
 class SessionFact(NamedTuple):
-    """A session as it is.
+    """A session.
 
-    `device_path` is the name by which the disk is used, below /dev/disk/by-path; `disk` is the kernel's own name of
-    it, which may be another's tomorrow and is for display only. Both are empty as long as no disk is attached.
+    `device_path` is the disk's path below /dev/disk/by-path; `disk` is the kernel's name, which can change and is for
+    display only. Both are empty while no disk is attached.
     """
 
     target: str
@@ -44,25 +44,25 @@ class SessionFact(NamedTuple):
 
 
 class SessionDriver(Protocol):
-    """What both can do."""
+    """iSCSI sessions of a host."""
 
     def read_initiator(self) -> str:
-        """The iSCSI name of this host. StateError when it has none."""
+        """The iSCSI name of this host. StateError without one."""
 
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
-        """Have this host logged in to the target and its disk attached; the name of the disk is in the answer.
+        """Log in to the target and attach its disk.
 
-        Nothing is logged in again when this host is rebooted. A NAS that is lost is waited for, for ever. An
-        existing session is left as it is, even when its NAS is away. HostError when the NAS does not answer or has
-        no such target yet; StateError when it refuses this host; IncoherentError when the disk is not the one
-        wanted, and then there is no session left, unless somebody uses it.
+        The login is not repeated after a reboot. I/O to a lost NAS waits without limit. An existing session is not
+        changed, even when its NAS is unreachable. HostError when the NAS does not answer or has no such target;
+        StateError when it rejects this host; IncoherentError when the disk does not match the spec: the session is
+        then closed, unless it is in use.
         """
 
     def ensure_session_gone(self, target: str) -> Change:
-        """Have no session, disk and node record of the target, whether its NAS is there or not.
+        """Remove session, disk and node record of the target, also when its NAS is unreachable.
 
-        StateError, and nothing changed, when the disk is in use, with the names of its users.
+        StateError with the names of its users, and no change, when the disk is in use.
         """
 
     def read_sessions(self) -> Tuple[SessionFact, ...]:
-        """All iSCSI sessions of this host, others' included, in order of their targets."""
+        """All iSCSI sessions of this host, of any origin, sorted by target."""

@@ -1,4 +1,4 @@
-"""open-iscsi in memory, against a `FakeTargets`; held to the real one by the cases in `tests/contract/devices`."""
+"""Sessions in memory with a `FakeTargets` as the NAS; the contract tests run on them and on open-iscsi."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Session(NamedTuple):
 
 
 class FakeSessions:
-    """A host with the iSCSI name `initiator`, which can reach that NAS.
+    """A host with the iSCSI name `initiator`, and its NAS.
 
-    `users`: device path → who has it open; `records`: targets of which settings are kept.
+    `users`: device path → its user; `records`: targets with a node record.
     """
 
     def __init__(self, nas: FakeTargets, initiator: str = "iqn.2024-01.org.rocks.lab:fake") -> None:
@@ -77,9 +77,9 @@ class FakeSessions:
         check_iscsi_name(target)
         session = self._sessions.get(target)
         if session is None:
-            forgotten = target in self.records
+            had_record = target in self.records
             self.records.discard(target)
-            return Change(forgotten)
+            return Change(had_record)
         user = self.users.get(self._fact(session).device_path)
         if user is not None:
             raise in_use(target, [user])
@@ -89,12 +89,12 @@ class FakeSessions:
         return CHANGED
 
     def detach(self, target: str) -> None:
-        """The session is there, but its disk no longer."""
+        """Detach the disk of a session."""
         self._sessions[target] = self._sessions[target]._replace(disk=None)
 
     def _log_in(self, spec: SessionSpec) -> _Session:
         try:
-            disk = self._ask(spec)
+            disk = self._nas_log_in(spec)
         except TimeoutError:
             self.records.discard(spec.target)
             raise login_error(spec, _TIMED_OUT, "encountered connection failure") from None
@@ -106,14 +106,14 @@ class FakeSessions:
         self._sessions[spec.target] = session
         return session
 
-    def _ask(self, spec: SessionSpec) -> Optional[Disk]:
+    def _nas_log_in(self, spec: SessionSpec) -> Optional[Disk]:
         portal = Portal(spec.address, spec.port)
         return self._nas.log_in(spec.target, portal, self._initiator, spec.chap)
 
     def _fact(self, session: _Session) -> SessionFact:
         spec, disk = session.spec, session.disk
         try:
-            self._ask(spec)  # as iscsid does, again and again
+            self._nas_log_in(spec)  # iscsid retries all the time
             state = LOGGED_IN
         except (TimeoutError, PermissionError):
             state = "FAILED"

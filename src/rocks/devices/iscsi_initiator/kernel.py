@@ -1,7 +1,7 @@
-"""The kernel's switches of a session and its disk.
+"""Settings of a session and its disk in sysfs.
 
-Some of them wait for the NAS, beyond any signal. They are thrown by a small program then, which can be left behind; it
-ends with the session at the latest.
+Some writes wait for the NAS and cannot be interrupted. A child process does them, which can be abandoned; it ends with
+the session at the latest.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from rocks.process import start_with_pipes
 
 _POLL_SECONDS = 0.02
 _COMMAND_SECONDS = "180"
-_AS_OFTEN_AS_IT_TAKES = "-1"
+_NO_RETRY_LIMIT = "-1"
 _LUN_0 = "- - 0"
-_WITHOUT_END = "off"
+_OFF = "off"
 
 
-def look_for_disk(session: KernelSession, deadline_seconds: float) -> None:
-    """Have the kernel ask the target for LUN 0, and for no other."""
+def scan_disk(session: KernelSession, deadline_seconds: float) -> None:
+    """Scan the target for LUN 0 only."""
     write_within(SYSTEM / "class/scsi_host" / session.host / "scan", _LUN_0, deadline_seconds)
 
 
 def detach_disk(session: KernelSession, deadline_seconds: float) -> None:
-    """Have the kernel flush the disk and forget it."""
+    """Flush and remove the disk."""
     if session.disk_folder is not None:
         write_within(session.disk_folder / "device/delete", "1", deadline_seconds)
 
 
-def wait_for_ever(session: KernelSession) -> None:
-    """Have requests wait for a lost NAS without end, and no time-out of SCSI's own before it is noticed.
+def wait_without_limit(session: KernelSession) -> None:
+    """Let I/O wait for a lost NAS without limit, and disable shorter SCSI timeouts.
 
-    A session that is down just now refuses some of it; it was set when it was made. ToolError when one that is up
-    would not wait.
+    A session that is down rejects some settings, but has them since its login. ToolError when a session that is up
+    does not accept them.
     """
-    if not _set(session.folder / "recovery_tmo", _WITHOUT_END) and session.fact.state == LOGGED_IN:
+    if not _set(session.folder / "recovery_tmo", _OFF) and session.fact.state == LOGGED_IN:
         raise ToolError(
-            f"the kernel of this host would not wait for a lost NAS of {session.fact.target}, "
-            "and a snapshot above its disk would be lost with it"
+            f"the kernel of this host did not disable the replacement timeout of {session.fact.target}, so losing the "
+            "NAS would invalidate a snapshot above its disk"
         )
-    _set(SYSTEM / "class/scsi_host" / session.host / "eh_deadline", _WITHOUT_END)
+    _set(SYSTEM / "class/scsi_host" / session.host / "eh_deadline", _OFF)
     if session.disk_folder is not None:
         _set(session.disk_folder / "device/timeout", _COMMAND_SECONDS)
         for disk in session.disk_folder.glob("device/scsi_disk/*"):
-            # else a request that is tried again fails once it is older than six time-outs (scsi_cmd_runtime_exceeced)
-            _set(disk / "max_retries", _AS_OFTEN_AS_IT_TAKES)
+            # else a retried request fails after six timeouts (scsi_cmd_runtime_exceeced)
+            _set(disk / "max_retries", _NO_RETRY_LIMIT)
 
 
 def write_within(path: Path, text: str, deadline_seconds: float) -> bool:
-    """Whether the kernel has taken it in time; a program that is stuck in it is left behind."""
+    """Whether the kernel accepted the value in time; a blocked child process is abandoned."""
     process = start_with_pipes(["tee", str(path)])
     pipes = [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None]
     try:
@@ -71,7 +71,7 @@ def write_within(path: Path, text: str, deadline_seconds: float) -> bool:
 
 
 def _set(path: Path, value: str) -> bool:
-    """Whether it is so."""
+    """Whether the file has the value afterwards."""
     try:
         if path.read_text("ascii").strip() != value:
             path.write_text(value, "ascii")

@@ -1,6 +1,6 @@
-"""iSCSI sessions as the kernel shows them, below /sys: no program runs and no disk is asked, so it cannot hang.
+"""Reads iSCSI sessions from sysfs: no process and no I/O to a disk, so it cannot hang.
 
-A disk that is offline still counts as attached.
+An offline disk counts as attached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SERIAL_PAGE = 0x80
 
 
 class KernelSession(NamedTuple):
-    """A session and where the kernel's switches of it are; `disk_folder` is below /sys/block, None without a disk."""
+    """A session and its folders in sysfs; `disk_folder` is below /sys/block, None without a disk."""
 
     fact: SessionFact
     folder: Path
@@ -27,7 +27,7 @@ class KernelSession(NamedTuple):
 
 
 def read_kernel_sessions(system: Path = SYSTEM) -> Tuple[KernelSession, ...]:
-    """All sessions, in order of their targets; what disappears meanwhile is left out."""
+    """All sessions, sorted by target; sessions that end meanwhile are omitted."""
     found: List[KernelSession] = []
     for folder in sorted((system / "class/iscsi_session").glob("session*")):
         try:
@@ -38,7 +38,7 @@ def read_kernel_sessions(system: Path = SYSTEM) -> Tuple[KernelSession, ...]:
 
 
 def parse_serial(page: bytes) -> str:
-    """The unit serial in the disk's page 80 (SPC: 4 bytes of header, of which the last two are the length)."""
+    """The unit serial in VPD page 80 (SPC: a header of 4 bytes, the last two are the length)."""
     if len(page) < _PAGE_HEADER_BYTES or page[1] != _SERIAL_PAGE:
         return ""
     length = int.from_bytes(page[2:_PAGE_HEADER_BYTES], "big")

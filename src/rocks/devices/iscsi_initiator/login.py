@@ -1,4 +1,4 @@
-"""Logging in and out by iscsiadm, which tells iscsid; and the sessions that there are then."""
+"""Login and logout by iscsiadm."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rocks.devices.iscsi_initiator.driver import SessionSpec
 from rocks.devices.iscsi_initiator.listing import KernelSession, read_kernel_sessions
 from rocks.devices.iscsi_initiator.record import (
     find_record,
-    forget_cut_off_write,
     record_settings,
+    remove_temporary_record,
     write_settings,
 )
 from rocks.devices.iscsi_initiator.rules import check_one_session, login_error
@@ -26,35 +26,35 @@ _NOTHING_FOUND = 21
 
 
 def find_session(target: str) -> Optional[KernelSession]:
-    """The session of a target, None when there is none. IncoherentError when there are several."""
+    """The session of a target, or None. IncoherentError when there are several."""
     sessions = all_sessions(target)
     check_one_session(target, len(sessions))
     return sessions[0] if sessions else None
 
 
 def all_sessions(target: str) -> List[KernelSession]:
-    """Every session of a target."""
+    """All sessions of a target."""
     return [session for session in read_kernel_sessions() if session.fact.target == target]
 
 
-def have_record(spec: SessionSpec) -> None:
-    """Have a node record that says what is wanted, made when it is missing."""
+def ensure_record(spec: SessionSpec) -> None:
+    """Create the node record if it is missing, and write the settings of the spec."""
     path = find_record(spec)
     if path is None:
         _iscsiadm(spec.target, "--portal", _portal(spec), "--op", "new")
         path = find_record(spec)
     if path is None:
-        raise ToolError(f"iscsiadm made no node record for {spec.target} at {_portal(spec)}")
+        raise ToolError(f"iscsiadm created no node record for {spec.target} at {_portal(spec)}")
     write_settings(path, record_settings(spec))
 
 
 def log_in(spec: SessionSpec) -> None:
-    """Have a session. HostError, StateError or ToolError when it fails, with nothing left of the attempt."""
+    """Log in. HostError, StateError or ToolError on failure, after session and record were removed."""
     try:
-        words = ("--portal", _portal(spec), "--login")
-        finished = _run(spec.target, *words, deadline_seconds=_LOGIN_SECONDS)
+        arguments = ("--portal", _portal(spec), "--login")
+        finished = _run(spec.target, *arguments, deadline_seconds=_LOGIN_SECONDS)
         if finished.exit_status not in (0, _SESSION_EXISTS):
-            raise login_error(spec, finished.exit_status, _last_words(finished))
+            raise login_error(spec, finished.exit_status, _reason(finished))
     except (HostError, StateError, ToolError):
         for session in all_sessions(spec.target):
             log_out(session)
@@ -63,7 +63,7 @@ def log_in(spec: SessionSpec) -> None:
 
 
 def log_out(session: KernelSession) -> None:
-    """End the session, by the session's number, so that it goes without its node record, too."""
+    """Log out by session number, which needs no node record."""
     number = session.folder.name[len("session") :]
     arguments = ["iscsiadm", "--mode", "session", "--sid", number, "--logout"]
     finished = run(arguments, deadline_seconds=_LOGOUT_SECONDS)
@@ -71,29 +71,29 @@ def log_out(session: KernelSession) -> None:
     while any(each.folder == session.folder for each in all_sessions(session.fact.target)):
         if deadline.passed():
             raise ToolError(
-                f"this host did not log out from {session.fact.target}, "
-                f"exit status {finished.exit_status}: {_last_words(finished)}"
+                f"this host did not log out of {session.fact.target}, "
+                f"exit status {finished.exit_status}: {_reason(finished)}"
             )
         wait_seconds(_POLL_SECONDS)
 
 
 def forget(target: str) -> bool:
-    """Remove the node record, and the secrets with it; whether there was one."""
-    forget_cut_off_write(target)
+    """Delete the node record with its secrets; whether it existed."""
+    remove_temporary_record(target)
     finished = _run(target, "--op", "delete", deadline_seconds=_SHORT_SECONDS)
     if finished.exit_status not in (0, _NOTHING_FOUND):
-        raise ToolError(f"iscsiadm did not forget {target}: {_last_words(finished)}")
+        raise ToolError(f"iscsiadm did not delete the node record of {target}: {_reason(finished)}")
     return finished.exit_status == 0
 
 
-def _iscsiadm(target: str, *words: str) -> None:
-    finished = _run(target, *words, deadline_seconds=_SHORT_SECONDS)
+def _iscsiadm(target: str, *operation: str) -> None:
+    finished = _run(target, *operation, deadline_seconds=_SHORT_SECONDS)
     if finished.exit_status != 0:
-        raise ToolError(f"iscsiadm {' '.join(words)} for {target} failed: {_last_words(finished)}")
+        raise ToolError(f"iscsiadm {' '.join(operation)} for {target} failed: {_reason(finished)}")
 
 
-def _run(target: str, *words: str, deadline_seconds: float) -> Finished:
-    arguments = ["iscsiadm", "--mode", "node", "--targetname", target, *words]
+def _run(target: str, *operation: str, deadline_seconds: float) -> Finished:
+    arguments = ["iscsiadm", "--mode", "node", "--targetname", target, *operation]
     return run(arguments, deadline_seconds=deadline_seconds)
 
 
@@ -101,7 +101,7 @@ def _portal(spec: SessionSpec) -> str:
     return f"{spec.address}:{spec.port}"
 
 
-def _last_words(finished: Finished) -> str:
-    """The line that gives a reason, else the last one."""
+def _reason(finished: Finished) -> str:
+    """The line with the reported error, else the last line."""
     lines = (finished.error_text or finished.text.strip()).splitlines() or ["it printed nothing"]
     return next((line for line in lines if "reported error" in line), lines[-1])

@@ -1,7 +1,7 @@
-"""open-iscsi's node record of a target: what stands in it, and how secrets get there.
+"""The node record of a target in open-iscsi: its settings and secrets.
 
-iscsiadm takes settings as arguments only, which every user of the host can read in /proc. So it makes the record, and
-the settings are put into its file in one step, by a new file of mode 0600 that takes the old one's name.
+iscsiadm accepts settings as arguments only, which every user can read in /proc. So iscsiadm creates the record, and the
+settings are written into its file, which is replaced atomically with mode 0600.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rocks.devices.iscsi_initiator.driver import SessionSpec
 from rocks.errors import HostError, ToolError
 from rocks.files import draft, remove_drafts
 
-# Debian's place first, then that of RHEL
+# Debian, RHEL
 _FOLDERS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 _END = "# END RECORD"
 
@@ -24,7 +24,7 @@ _ALWAYS: Dict[str, Optional[str]] = {
     "node.session.scan": "manual",
     "node.session.nr_sessions": "1",
     "node.session.reopen_max": "0",
-    # any end to the waiting is a failed read under a snapshot, which would be lost by it
+    # with a timeout, a failed read below a snapshot would invalidate it
     "node.session.timeo.replacement_timeout": "-1",
     "node.session.initial_login_retry_max": "2",
     "node.conn[0].timeo.login_timeout": "10",
@@ -35,7 +35,7 @@ _ALWAYS: Dict[str, Optional[str]] = {
 
 
 def record_settings(spec: SessionSpec) -> Dict[str, Optional[str]]:
-    """What the record must say, None for what must not stand in it."""
+    """Settings of the record; None for settings that must be absent."""
     chap = spec.chap
     return {
         **_ALWAYS,
@@ -49,20 +49,20 @@ def record_settings(spec: SessionSpec) -> Dict[str, Optional[str]]:
 
 
 def edit_record(text: str, settings: Mapping[str, Optional[str]]) -> str:
-    """The record with these settings instead of its own, if it has them. ToolError when it was cut off."""
+    """The record with these settings replaced or added. ToolError when its end is missing."""
     lines = text.splitlines()
     if _END not in lines:
         raise ToolError("iscsiadm left a node record without its end")
-    kept = [line for line in lines if line.partition("=")[0].strip() not in settings]
+    others = [line for line in lines if line.partition("=")[0].strip() not in settings]
     added = [f"{name} = {value}" for name, value in settings.items() if value is not None]
-    end = kept.index(_END)
-    return "\n".join([*kept[:end], *added, *kept[end:]]) + "\n"
+    end = others.index(_END)
+    return "\n".join([*others[:end], *added, *others[end:]]) + "\n"
 
 
 def find_record(spec: SessionSpec) -> Optional[Path]:
-    """The file of the record, None when there is none.
+    """The file of the record, or None.
 
-    Without a portal group's number, which is not known before the first login, the record is one file.
+    Before the first login the portal group number is unknown, and the record is a single file.
     """
     name = f"{spec.address},{spec.port}"
     return next(
@@ -71,7 +71,7 @@ def find_record(spec: SessionSpec) -> Optional[Path]:
 
 
 def write_settings(path: Path, settings: Mapping[str, Optional[str]]) -> None:
-    """Have the record say so, in one step; its file is readable by root alone. HostError when it cannot be written."""
+    """Write the settings atomically; only root can read the file. HostError when it cannot be written."""
     try:
         text = path.read_text("utf-8")
         edited = edit_record(text, settings)
@@ -83,12 +83,12 @@ def write_settings(path: Path, settings: Mapping[str, Optional[str]]) -> None:
         raise HostError(f"cannot write the node record {path}: {error.strerror}") from None
 
 
-def forget_cut_off_write(target: str) -> None:
-    """Remove the draft of a process that was killed while it wrote a record; it may contain secrets."""
+def remove_temporary_record(target: str) -> None:
+    """Remove the draft of a killed process, which may contain secrets."""
     for folder in _FOLDERS:
         remove_drafts(_beside(folder, target))
 
 
 def _beside(folder: Path, target: str) -> Path:
-    """Names the draft of a record: it lies beside the folder of records, where iscsiadm takes it for no record."""
+    """Name of the draft: beside the folder of records; inside it, iscsiadm would read the file as a record."""
     return folder.parent / f"rocks-{target}"

@@ -1,8 +1,8 @@
-"""The one door to open-iscsi: disks of a NAS on this host.
+"""iSCSI sessions through open-iscsi: disks of a NAS on this host.
 
-Targets are named, never discovered. iscsiadm logs in and out (`session_login.py`); what there is is read from the
-kernel (`session_listing.py`) and judged by pure rules (`session_rules.py`); secrets reach iscsid through the node
-record's file (`session_record.py`). `fake/sessions.py` is the twin.
+Targets are named, never discovered. `login.py` logs in and out by iscsiadm, `listing.py` reads sessions from the
+kernel, `rules.py` checks them, `record.py` writes secrets into the node record. `fake.py` implements the same Protocol
+in memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import List, Tuple
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
-from rocks.devices.iscsi_initiator.kernel import detach_disk, look_for_disk, wait_for_ever
+from rocks.devices.iscsi_initiator.kernel import detach_disk, scan_disk, wait_without_limit
 from rocks.devices.iscsi_initiator.listing import KernelSession, read_kernel_sessions
 from rocks.devices.iscsi_initiator.login import (
     all_sessions,
+    ensure_record,
     find_session,
     forget,
-    have_record,
     log_in,
     log_out,
 )
@@ -62,7 +62,7 @@ class Sessions:
         existing = find_session(spec.target)
         if existing is not None:
             check_portal_matches(spec, existing.fact)
-        have_record(spec)
+        ensure_record(spec)
         if existing is None:
             log_in(spec)
         try:
@@ -81,34 +81,34 @@ class Sessions:
             if session.fact.state == LOGGED_IN:
                 detach_disk(session, _SHORT_SECONDS)
             log_out(session)
-        forgotten = forget(target)
-        return CHANGED if sessions or forgotten else UNCHANGED
+        had_record = forget(target)
+        return CHANGED if sessions or had_record else UNCHANGED
 
     def _drop(self, target: str) -> None:
         try:
             self.ensure_session_gone(target)
         except RocksError:
-            pass  # somebody uses it: the error that is on its way says what is wrong with it
+            pass  # in use; the caller raises the error of the disk
 
 
 def _attach(spec: SessionSpec) -> SessionFact:
-    """Have the disk there under its lasting name, and be sure that it is the right one."""
-    session = _wait_for_right_disk(spec)
-    wait_for_ever(session)
+    """Wait for the disk and its by-path link, and check that it matches the spec."""
+    session = _wait_for_matching_disk(spec)
+    wait_without_limit(session)
     deadline = Deadline(_SHORT_SECONDS)
-    while not _leads_to(session.fact):
+    while not _has_link(session.fact):
         if deadline.passed():
             raise ToolError(
-                f"udev on this host made no {session.fact.device_path} for /dev/{session.fact.disk}"
+                f"udev on this host created no {session.fact.device_path} for /dev/{session.fact.disk}"
             )
         wait_seconds(_POLL_SECONDS)
     return session.fact
 
 
-def _wait_for_right_disk(spec: SessionSpec) -> KernelSession:
-    """IncoherentError when it is another still after a moment.
+def _wait_for_matching_disk(spec: SessionSpec) -> KernelSession:
+    """IncoherentError when the disk still differs after a short time.
 
-    While the kernel looks at a disk, as at every new one, it shows it as writable until it has asked.
+    While the kernel probes a new disk, it shows the disk as writable.
     """
     deadline = Deadline(_SETTLE_SECONDS)
     while True:
@@ -124,14 +124,14 @@ def _wait_for_right_disk(spec: SessionSpec) -> KernelSession:
 
 def _wait_for_disk(spec: SessionSpec) -> KernelSession:
     deadline = Deadline(_SHORT_SECONDS)
-    has_looked = False
+    has_scanned = False
     while True:
         session = find_session(spec.target)
         if session is not None and session.disk_folder is not None:
             return session
-        if session is not None and session.fact.state == LOGGED_IN and not has_looked:
-            look_for_disk(session, _SHORT_SECONDS)
-            has_looked = True
+        if session is not None and session.fact.state == LOGGED_IN and not has_scanned:
+            scan_disk(session, _SHORT_SECONDS)
+            has_scanned = True
         elif deadline.passed():
             raise no_disk(spec)
         else:
@@ -139,7 +139,7 @@ def _wait_for_disk(spec: SessionSpec) -> KernelSession:
 
 
 def _require_unused(target: str, session: KernelSession) -> None:
-    """StateError when the disk has users still after a moment: udev looks at every new disk."""
+    """StateError when the disk is still in use after a short time: udev opens every new disk."""
     if session.disk_folder is None:
         return
     deadline = Deadline(_FREE_SECONDS)
@@ -152,5 +152,5 @@ def _require_unused(target: str, session: KernelSession) -> None:
         wait_seconds(_POLL_SECONDS)
 
 
-def _leads_to(fact: SessionFact) -> bool:
+def _has_link(fact: SessionFact) -> bool:
     return Path(fact.device_path).resolve() == Path("/dev") / fact.disk

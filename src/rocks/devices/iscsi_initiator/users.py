@@ -1,4 +1,4 @@
-"""Who uses a disk of a session: devices above it, programs that have it open, the kernel itself."""
+"""Users of a disk: devices stacked on it, processes that opened it, the kernel."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _PROCESSES = Path("/proc")
 
 
 def find_users(disk_folder: Path, may_open: bool) -> List[str]:
-    """In words, empty when there is nobody. `disk_folder` is below /sys/block.
+    """Descriptions of the users; empty when unused. `disk_folder` is below /sys/block.
 
-    `may_open`: the disk may be opened to learn whether the kernel has it for itself, mounted for example; that could
-    wait for ever while its NAS is away.
+    `may_open`: open the disk to detect exclusive use by the kernel, such as a mount; this can block while the NAS is
+    down.
     """
-    users = _holders(disk_folder) + _programs(disk_folder)
+    users = _holders(disk_folder) + _processes(disk_folder)
     if not users and may_open and _is_claimed(disk_folder.name):
         users.append("the kernel (mounted, or as swap space)")
     return users
 
 
 def _holders(disk_folder: Path) -> List[str]:
-    """Devices above the disk or a partition of it; those of device-mapper by their names."""
+    """Devices stacked on the disk or its partitions; device-mapper devices by name."""
     found = []
     for holder in sorted(
         (*disk_folder.glob("holders/*"), *disk_folder.glob(f"{disk_folder.name}*/holders/*"))
@@ -34,8 +34,8 @@ def _holders(disk_folder: Path) -> List[str]:
     return found
 
 
-def _programs(disk_folder: Path) -> List[str]:
-    """Programs that have the disk or a partition of it open."""
+def _processes(disk_folder: Path) -> List[str]:
+    """Processes that have opened the disk or a partition of it."""
     numbers = {
         _read(disk_folder / "dev"),
         *(_read(part) for part in disk_folder.glob(f"{disk_folder.name}*/dev")),
@@ -56,7 +56,7 @@ def _has_open(process: Path, numbers: Set[str]) -> bool:
 
 
 def _device_number(link: Path) -> Optional[str]:
-    """Of an open block device. Only what is called /dev/… is looked at: a file of a lost server would be waited for."""
+    """`major:minor` of an open block device. Only paths below /dev: stat of a file on a lost server would block."""
     try:
         if not str(link.readlink()).startswith("/dev/"):
             return None

@@ -1,4 +1,4 @@
-"""The secrets by which a host and the NAS prove to each other who they are (CHAP in both directions); pure."""
+"""Secrets of mutual CHAP between a host and the NAS; pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,128}\Z")
 
 @dataclass(frozen=True)
 class ChapSecrets:
-    """The host shows `user` and `password`, the NAS answers with `mutual_user` and `mutual_password`.
+    """The host authenticates with `user` and `password`, the NAS with `mutual_user` and `mutual_password`.
 
-    No secret is ever part of the record's text.
+    The record's repr contains no secret.
     """
 
     user: str
@@ -26,18 +26,18 @@ class ChapSecrets:
 
 
 def check_chap(chap: Optional[ChapSecrets]) -> None:
-    """UserError unless both ends can take them: 16 to 128 characters, two different secrets. Never shows one."""
+    """UserError unless both ends accept them: 16 to 128 characters, two different secrets. No message contains one."""
     if chap is None:
         return
     for user in (chap.user, chap.mutual_user):
         if not _USER.match(user):
             raise UserError(
-                f"{user[:40]!r} is no CHAP name: at most 128 letters, digits, '.', '_', ':' and '-'"
+                f"{user[:40]!r} is not a valid CHAP name: at most 128 letters, digits, '.', '_', ':' and '-'"
             )
     for secret in (chap.password, chap.mutual_password):
         if not _SECRET.match(secret):
             raise UserError(
-                f"the CHAP secrets of {chap.user} are to have 16 to 128 letters, digits and characters of ._~+/=-"
+                f"the CHAP secrets of {chap.user} must have 16 to 128 letters, digits and characters of ._~+/=-"
             )
     if chap.password == chap.mutual_password:
         raise UserError(f"the two CHAP secrets of {chap.user} are the same; each direction needs its own")

@@ -1,4 +1,4 @@
-"""LIO's configuration as records, half-made things included: what the rules of `target_rules.py` look at."""
+"""Records of LIO's configuration, including incomplete objects; the input of `rules.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rocks.devices.iscsi_target.names import backstore_name
 
 
 class Backstore(NamedTuple):
-    """A block device that LIO holds; `targets` are all that have a LUN on it, others' too."""
+    """A block backstore; `targets` are all targets with a LUN on it, of any origin."""
 
     name: str
     device_path: str
@@ -21,14 +21,14 @@ class Backstore(NamedTuple):
 
 
 class Lun(NamedTuple):
-    """A LUN of a target; `backstore` is None when it was being made."""
+    """A LUN of a target; `backstore` is None while it is incomplete."""
 
     number: int
     backstore: Optional[str]
 
 
 class MappedLun(NamedTuple):
-    """A LUN as an initiator sees it; `lun` is None when it was being made."""
+    """A mapped LUN of an access list entry; `lun` is None while it is incomplete."""
 
     number: int
     lun: Optional[int]
@@ -36,7 +36,7 @@ class MappedLun(NamedTuple):
 
 
 class Acl(NamedTuple):
-    """What one initiator may reach, and by which secrets; `chap` is None when it has none."""
+    """The access list entry (node ACL) of one initiator; `chap` is None without secrets."""
 
     initiator: str
     chap: Optional[ChapSecrets]
@@ -45,14 +45,14 @@ class Acl(NamedTuple):
 
 
 class Portal(NamedTuple):
-    """Where a target listens."""
+    """A portal of a target."""
 
     address: str
     port: int
 
 
 class TargetConfig(NamedTuple):
-    """A target. `groups` are the numbers of its portal groups; the rest tells of group 1, the only one made here."""
+    """A target. `groups`: numbers of its portal groups; the other fields are those of group 1."""
 
     target: str
     groups: Tuple[int, ...]
@@ -64,8 +64,8 @@ class TargetConfig(NamedTuple):
 
 
 def describe(config: TargetConfig, backstore: Optional[Backstore]) -> ExportFact:
-    """What `read_exports` says of a target; `backstore` is the one of its LUN 0, if any."""
-    has_unit = backstore is not None and any(lun.number == 0 and lun.backstore for lun in config.luns)
+    """The fact of a target; `backstore` is that of its LUN 0, if any."""
+    has_lun = backstore is not None and any(lun.number == 0 and lun.backstore for lun in config.luns)
     is_reached = any(mapped.lun == 0 for acl in config.acls for mapped in acl.mapped)
     return ExportFact(
         target=config.target,
@@ -78,12 +78,12 @@ def describe(config: TargetConfig, backstore: Optional[Backstore]) -> ExportFact
         portals=tuple(f"{portal.address}:{portal.port}" for portal in config.portals),
         unit_serial=backstore.unit_serial if backstore is not None else "",
         sessions=tuple(acl.initiator for acl in config.acls if acl.has_session),
-        is_complete=bool(has_unit and is_reached and config.portals and config.is_enabled),
+        is_complete=bool(has_lun and is_reached and config.portals and config.is_enabled),
     )
 
 
 def backstore_of_lun_0(config: TargetConfig, backstores: Tuple[Backstore, ...]) -> Optional[Backstore]:
-    """The backstore behind LUN 0, else the one that bears the target's name, else None."""
+    """The backstore of LUN 0, else the one with the target's name, else None."""
     names = [lun.backstore for lun in config.luns if lun.number == 0 and lun.backstore]
     name = names[0] if names else backstore_name(config.target)
     return next((backstore for backstore in backstores if backstore.name == name), None)

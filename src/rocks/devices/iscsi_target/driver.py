@@ -1,4 +1,4 @@
-"""What can be exported, as a shape: LIO behind `targets.py`, memory behind `fake/targets.py`."""
+"""Operations on iSCSI targets as a Protocol: `targets.py` implements it by LIO, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rocks.devices.iscsi_target.chap import ChapSecrets
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """A block device for one host: target, LUN 0, one entry in the access list, one portal.
+    """A block device exported to one host: a target with LUN 0, one access list entry and one portal.
 
-    `unit_serial` is what the disk says of itself; it must be the same after a restart of the NAS.
+    `unit_serial` is the serial number of the disk; it must not change when the NAS restarts.
     """
 
     target: str
@@ -27,10 +27,10 @@ class ExportSpec:
 
 
 class ExportFact(NamedTuple):
-    """A target of ours as it is. `sessions` names the initiators that are logged in.
+    """A target of this system. `sessions`: initiators that are logged in.
 
-    `is_complete`: enabled, with a LUN that somebody may reach. `device_path` and `unit_serial` are empty, and
-    `read_only` is False, as long as there is no LUN.
+    `is_complete`: enabled, with a mapped LUN. Without a LUN, `device_path` and `unit_serial` are empty and `read_only`
+    is False.
     """
 
     target: str
@@ -44,24 +44,24 @@ class ExportFact(NamedTuple):
 
 
 class TargetDriver(Protocol):
-    """What both can do. Each works on targets with the prefix it was made for, and on nothing else."""
+    """iSCSI targets whose names start with one prefix; other targets are not changed."""
 
     def ensure_export(self, spec: ExportSpec) -> Change:
-        """Have exactly this export; what is half made is completed, and the target answers logins last of all.
+        """Create or complete this export; the target is enabled last.
 
-        An unused entry of the access list, portal or LUN too many is taken away, with a note. IncoherentError when
-        the target has another device, serial or user; StateError when the device is missing or exported already;
-        UserError for names, addresses or secrets that cannot be.
+        Surplus access list entries, portals and LUNs that are not in use are removed, with a note. IncoherentError when
+        the target has another device, serial or user; StateError when the device is missing or already exported;
+        UserError for invalid names, addresses or secrets.
         """
 
     def ensure_export_gone(self, target: str) -> Change:
-        """Have no such target and no backstore of it; who is logged in is cut off first.
+        """Remove the target and its backstore; sessions are closed first.
 
         IncoherentError when the backstore serves another target.
         """
 
     def read_exports(self) -> Tuple[ExportFact, ...]:
-        """All targets of ours, in order of their names."""
+        """All targets of this system by name."""
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
-        """Targets of which nothing is left but the backstore, which keeps its volume busy."""
+        """Names of removed targets whose backstore still exists and keeps its volume busy."""

@@ -1,4 +1,4 @@
-"""LIO in memory, under the rules of `target_rules`; held to the kernel by the cases in `tests/contract/devices`."""
+"""LIO in memory, with the rules of `rules.py`; the contract tests run on it and on the kernel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rocks.devices.iscsi_target.rules import (
 
 
 class Disk(NamedTuple):
-    """What an initiator sees of an export."""
+    """An exported disk as an initiator sees it."""
 
     unit_serial: str
     size_bytes: int
@@ -39,7 +39,7 @@ class Disk(NamedTuple):
 
 
 class FakeTargets:
-    """A NAS. `devices` are its block devices with their sizes, `addresses` its own."""
+    """A NAS. `devices`: path → size in bytes; `addresses`: its own IP addresses."""
 
     def __init__(self, prefix: str, addresses: Tuple[str, ...] = ("127.0.0.1",)) -> None:
         self.devices: Dict[str, int] = {}
@@ -101,9 +101,9 @@ class FakeTargets:
     def log_in(
         self, target: str, portal: Portal, initiator: str, chap: Optional[ChapSecrets]
     ) -> Optional[Disk]:
-        """The disk that this initiator gets there, if any. PermissionError when the NAS does not let it in.
+        """Log an initiator in; returns its disk, or None. PermissionError when the NAS rejects it.
 
-        TimeoutError when the NAS is away, or has no such target: an initiator goes on asking for it.
+        TimeoutError when the NAS is unreachable or has no such target, where an initiator retries.
         """
         if not self.is_reachable or portal.address not in self.addresses:
             raise TimeoutError
@@ -116,7 +116,7 @@ class FakeTargets:
         return self._disk(config, initiator)
 
     def note_session(self, target: str, initiator: str, has_session: bool) -> None:
-        """An initiator is there, or has gone."""
+        """Record the start or the end of a session."""
         config = self.configs.get(target)
         if config is not None:
             acls = tuple(

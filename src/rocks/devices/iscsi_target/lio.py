@@ -1,7 +1,7 @@
-"""Making and removing LIO's objects through rtslib; decided elsewhere.
+"""Creation and removal of LIO objects through rtslib.
 
-rtslib remembers backstores for the whole process, and another program may have made some since: its memory is cleared
-before each use, and one thread uses it at a time.
+rtslib caches backstores in the process, but other programs may create some: the cache is cleared before each use, and
+one thread uses rtslib at a time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rocks.devices.iscsi_target.rules import attributes_of
 from rocks.errors import StateError, ToolError
 
 _ONE_AT_A_TIME = threading.RLock()
-_CUT_SECONDS = 20.0
+_LOGOUT_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _SECRETS = ("chap_userid", "chap_password", "chap_mutual_userid", "chap_mutual_password")
 
 
 @contextmanager
 def lio(what: str) -> Iterator[Any]:
-    """rtslib, ready; what it or the kernel refuses becomes a ToolError that begins with what was to be done."""
+    """rtslib, ready for use; errors of rtslib and the kernel become ToolError. `what` names the operation."""
     try:
         library = importlib.import_module("rtslib_fb")
     except ImportError:
@@ -36,7 +36,7 @@ def lio(what: str) -> Iterator[Any]:
     with _ONE_AT_A_TIME:
         try:
             _make_folders(library)
-            library.RTSRoot()  # tells the kernel its folder, which it takes only before the first backstore
+            library.RTSRoot()  # sets the kernel's dbroot, which works only before the first backstore
             importlib.import_module("rtslib_fb.tcm").bs_cache.clear()
             yield library
         except (library.RTSLibError, OSError) as error:
@@ -46,7 +46,7 @@ def lio(what: str) -> Iterator[Any]:
 def complete(
     library: Any, spec: ExportSpec, config: Optional[TargetConfig], backstore: Optional[Backstore]
 ) -> None:
-    """Make what is missing, remove what is too much; logins are refused meanwhile and let in at the end."""
+    """Create missing objects, remove surplus ones; the portal group is disabled meanwhile."""
     group = library.TPG(library.Target(library.FabricModule("iscsi"), spec.target), 1)
     group.enable = False
     storage_object = _ensure_storage_object(library, spec, backstore)
@@ -59,7 +59,7 @@ def complete(
 
 
 def remove(library: Any, target: str, config: Optional[TargetConfig], backstore: Optional[Backstore]) -> None:
-    """Cut off who is logged in, then remove the access list, LUN, target and backstore, in this order."""
+    """Close sessions, then remove the access list, LUN, target and backstore, in this order."""
     if config is not None:
         existing = library.Target(library.FabricModule("iscsi"), target, "lookup")
         for group in existing.tpgs:
@@ -131,7 +131,7 @@ def _ensure_portal(library: Any, spec: ExportSpec, group: Any) -> None:
     except library.RTSLibError:
         raise StateError(
             f"LIO cannot listen on {spec.portal_address}:{spec.portal_port} for {spec.target}: "
-            "does another program have the port?"
+            "another program may use the port"
         ) from None
 
 
@@ -140,19 +140,21 @@ def _is_linked(mapped: Any) -> bool:
 
 
 def _wait_for_no_session(target: str) -> None:
-    deadline = Deadline(_CUT_SECONDS)
+    deadline = Deadline(_LOGOUT_SECONDS)
     while True:
         config = read_config(target)
         sessions = [acl.initiator for acl in config.acls if acl.has_session] if config is not None else []
         if not sessions:
             return
         if deadline.passed():
-            raise ToolError(f"LIO on this NAS did not cut off {', '.join(sessions)} from {target}")
+            raise ToolError(
+                f"LIO on this NAS did not close the sessions of {', '.join(sessions)} to {target}"
+            )
         wait_seconds(_POLL_SECONDS)
 
 
 def _make_folders(library: Any) -> None:
-    """Folders on which rtslib and the kernel insist, and which they do not make."""
+    """Create folders that rtslib and the kernel require but do not create."""
     base = Path(getattr(library.RTSRoot, "_preferred_dbroot", "/etc/target"))
     for folder in (Path("/etc/target"), base, base / "pr", base / "alua"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""LIO's configuration as the kernel shows it, below /sys/kernel/config/target; nothing is changed here.
+"""Reads LIO's configuration from configfs (/sys/kernel/config/target).
 
-Whatever disappears while it is being read is left out, as it would be a moment later.
+Objects that are removed during the reading are omitted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ATTRIBUTES = (
 
 
 def read_backstores(root: Path = CONFIGURATION) -> Tuple[Backstore, ...]:
-    """All block devices that LIO holds, whoever exported them."""
+    """All block backstores, of any origin."""
     users = _users_of_backstores(root)
     return tuple(
         Backstore(
@@ -46,7 +46,7 @@ def read_backstores(root: Path = CONFIGURATION) -> Tuple[Backstore, ...]:
 
 
 def read_configs(prefix: str, root: Path = CONFIGURATION) -> Tuple[TargetConfig, ...]:
-    """The iSCSI targets whose names begin so, in order."""
+    """The iSCSI targets whose names start with the prefix, sorted."""
     return tuple(
         config
         for folder in _folders(root / "iscsi", "iqn.*")
@@ -57,7 +57,7 @@ def read_configs(prefix: str, root: Path = CONFIGURATION) -> Tuple[TargetConfig,
 
 
 def read_config(target: str, root: Path = CONFIGURATION) -> Optional[TargetConfig]:
-    """One iSCSI target, None when there is none."""
+    """One iSCSI target, or None."""
     folder = root / "iscsi" / target
     return _read_config(folder) if folder.is_dir() else None
 
@@ -91,14 +91,14 @@ def _read_mapped_lun(folder: Path) -> MappedLun:
 
 
 def parse_chap(values: Dict[str, str]) -> Optional[ChapSecrets]:
-    """The secrets of an entry from its files' contents; the kernel says NULL, or nothing, for one that is not set."""
+    """CHAP secrets of an access list entry from its files; the kernel shows NULL or nothing for unset ones."""
     names = ("userid", "password", "userid_mutual", "password_mutual")
     fields = ["" if values.get(name, "") == "NULL" else values.get(name, "") for name in names]
     return ChapSecrets(*fields) if any(fields) else None
 
 
 def parse_session(information: str) -> bool:
-    """Whether the entry's `info` tells of a session."""
+    """Whether the `info` of an access list entry shows a session."""
     return bool(information) and not information.startswith("No active")
 
 
@@ -113,7 +113,7 @@ def _users_of_backstores(root: Path) -> Dict[str, Set[str]]:
 
 
 def _backstore_of(lun: Path) -> Optional[str]:
-    """The backstore of a LUN: its name when it is a block device, kind and name otherwise."""
+    """The backstore of a LUN: its name for a block backstore, plugin and name otherwise."""
     for backstore in _links(lun):
         if backstore.parent.parent.name == "core":
             is_block = backstore.parent.name.startswith(_BLOCK)
@@ -130,9 +130,9 @@ def _links(folder: Path) -> List[Path]:
 
 def _folders(folder: Path, pattern: str) -> Iterable[Path]:
     for _ in range(_MAX_LISTINGS):
-        with suppress(FileNotFoundError):  # another export went away while this was listed: look again
+        with suppress(FileNotFoundError):  # another export was removed during the listing: list again
             return sorted(path for path in folder.glob(pattern) if path.is_dir())
-    raise ToolError(f"LIO's objects below {folder} came and went while they were listed; try again")
+    raise ToolError(f"LIO's objects below {folder} changed while they were listed; try again")
 
 
 def _number(path: Path) -> int:

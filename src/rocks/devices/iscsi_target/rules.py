@@ -1,4 +1,4 @@
-"""What an export may be, what of it is missing, and what is another's; pure."""
+"""Checks of exports, their missing parts, and conflicts with existing objects; pure."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ _DEVICE = re.compile(r"/dev/[^\s,=]+\Z")
 
 
 def check_target(target: str, prefix: str) -> None:
-    """UserError unless it is the name of a target of ours."""
+    """UserError unless it is a target name with the prefix."""
     check_iscsi_name(target)
     if not target.startswith(prefix) or target == prefix or ":" not in target:
-        raise UserError(f"{target} is no target of this NAS: theirs begin with {prefix}")
+        raise UserError(f"{target} is not a target of this NAS: the prefix is {prefix}")
 
 
 def check_export(spec: ExportSpec, prefix: str) -> None:
-    """UserError unless such an export can exist at all."""
+    """UserError unless the spec is valid."""
     check_target(spec.target, prefix)
     check_iscsi_name(spec.initiator)
     check_portal(spec.portal_address, spec.portal_port)
     check_chap(spec.chap)
     if not _SERIAL.match(spec.unit_serial):
-        raise UserError(f"{spec.unit_serial[:60]!r} is no unit serial: 8 to 36 letters, digits and '-'")
+        raise UserError(
+            f"{spec.unit_serial[:60]!r} is not a valid unit serial: 8 to 36 letters, digits and '-'"
+        )
     if not _DEVICE.match(spec.device_path):
-        raise UserError(f"{spec.device_path[:60]!r} is no path of a block device below /dev")
+        raise UserError(f"{spec.device_path[:60]!r} is not a path of a block device below /dev")
 
 
 def attributes_of(spec: ExportSpec) -> Dict[str, str]:
-    """What the portal group is set to: nobody without an entry, no names told to strangers, secrets asked for."""
+    """Attributes of the portal group: access list only, no discovery without entry, authentication with secrets."""
     return {
         "authentication": "0" if spec.chap is None else "1",
         "cache_dynamic_acls": "0",
@@ -47,25 +49,25 @@ def attributes_of(spec: ExportSpec) -> Dict[str, str]:
 
 
 def expected_acl(spec: ExportSpec, has_session: bool = False) -> Acl:
-    """The one entry of the access list."""
+    """The access list entry of the spec."""
     return Acl(spec.initiator, spec.chap, (MappedLun(0, 0, spec.read_only),), has_session)
 
 
 def check_no_conflict(
     spec: ExportSpec, config: Optional[TargetConfig], backstores: Sequence[Backstore]
 ) -> None:
-    """IncoherentError when target or backstore of that name are of another identity; StateError for a taken device."""
+    """IncoherentError when target or backstore differ from the spec; StateError when the device is exported."""
     name = backstore_name(spec.target)
     for backstore in backstores:
         if backstore.name == name:
             _check_backstore(spec, backstore)
         elif backstore.device_path == spec.device_path:
             users = ", ".join(backstore.targets) or f"the backstore {backstore.name}"
-            raise StateError(f"{spec.device_path} is exported already, by {users}; that export must go first")
+            raise StateError(f"{spec.device_path} is already exported by {users}; remove that export first")
     if config is None:
         return
     if any(number != 1 for number in config.groups):
-        raise IncoherentError(f"{spec.target} has portal groups that were not made here: {config.groups}")
+        raise IncoherentError(f"{spec.target} has portal groups of another origin: {config.groups}")
     for lun in config.luns:
         if lun.number == 0 and lun.backstore not in (None, name):
             raise IncoherentError(f"LUN 0 of {spec.target} is the backstore {lun.backstore}, not {name}")
@@ -73,7 +75,7 @@ def check_no_conflict(
         if acl.initiator != spec.initiator and acl.has_session:
             raise IncoherentError(
                 f"{acl.initiator} is logged in to {spec.target}, which is for {spec.initiator}: "
-                "find out why before that one is cut off"
+                "find the reason before you log it out"
             )
 
 
@@ -94,7 +96,7 @@ def _check_backstore(spec: ExportSpec, backstore: Backstore) -> None:
 def missing_parts(
     spec: ExportSpec, config: Optional[TargetConfig], backstores: Sequence[Backstore]
 ) -> List[str]:
-    """What is not as wanted, in words; empty when the export is complete."""
+    """Names of the parts that differ from the spec; empty when the export is complete."""
     name = backstore_name(spec.target)
     if config is None or not config.groups:
         return ["target"]
@@ -102,8 +104,8 @@ def missing_parts(
     missing = []
     if backstore is None or not backstore.is_enabled or backstore.unit_serial != spec.unit_serial:
         missing.append("backstore")
-    requests = attributes_of(spec)
-    if any(requests.get(attribute, value) != value for attribute, value in config.attributes):
+    expected = attributes_of(spec)
+    if any(expected.get(attribute, value) != value for attribute, value in config.attributes):
         missing.append("attributes")
     if config.luns != (Lun(0, name),):
         missing.append("LUN")
@@ -117,23 +119,23 @@ def missing_parts(
 
 
 def removal_notes(spec: ExportSpec, config: Optional[TargetConfig]) -> Tuple[str, ...]:
-    """Notes on what is taken away because it is too much."""
+    """Notes on surplus objects that are removed."""
     if config is None:
         return ()
     portal = Portal(spec.portal_address, spec.portal_port)
     return (
-        *(f"{acl.initiator} is no longer let in" for acl in config.acls if acl.initiator != spec.initiator),
+        *(f"{acl.initiator} no longer has access" for acl in config.acls if acl.initiator != spec.initiator),
         *(
-            f"no longer listens on {where.address}:{where.port}"
-            for where in config.portals
-            if where != portal
+            f"no longer listens on {found.address}:{found.port}"
+            for found in config.portals
+            if found != portal
         ),
-        *(f"LUN {lun.number} is gone" for lun in config.luns if lun.number != 0),
+        *(f"LUN {lun.number} was removed" for lun in config.luns if lun.number != 0),
     )
 
 
 def check_backstore_unshared(target: str, backstores: Sequence[Backstore]) -> Optional[Backstore]:
-    """The backstore of a target that is to go; IncoherentError when another target lives on it."""
+    """The backstore of a target to remove; IncoherentError when another target uses it."""
     backstore = find_backstore(target, backstores)
     others = [user for user in backstore.targets if user != target] if backstore is not None else []
     if others:
@@ -150,17 +152,17 @@ def find_backstore(target: str, backstores: Sequence[Backstore]) -> Optional[Bac
 
 
 def device_missing(spec: ExportSpec) -> StateError:
-    """The error for a device that is not there."""
+    """The error for a missing device."""
     return StateError(
-        f"{spec.device_path} is no block device of this NAS, so {spec.target} has nothing to export"
+        f"{spec.device_path} is not a block device of this NAS, so {spec.target} cannot export it"
     )
 
 
 def address_not_local(spec: ExportSpec) -> StateError:
-    """The error for a portal on an address that this machine does not have."""
+    """The error for a portal on an address of another machine."""
     return StateError(
-        f"{spec.portal_address} is no address of this NAS, so nobody could reach {spec.target} there: "
-        "is its storage network up?"
+        f"{spec.portal_address} is not an address of this NAS, so {spec.target} would be unreachable; "
+        "check its storage network"
     )
 
 

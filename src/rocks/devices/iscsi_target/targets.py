@@ -1,8 +1,8 @@
-"""The one door to LIO: block devices given to one host each, over iSCSI.
+"""iSCSI targets through LIO: block devices, each exported to one host.
 
-Nothing is saved: the kernel's configuration is lost with its power, and the daemon makes it again from its records
-before anything can log in, with the same serials. What is there is read from the kernel (`target_listing.py`) and
-judged by pure rules (`target_rules.py`); rtslib makes and removes (`target_lio.py`). `fake/targets.py` is the twin.
+The configuration is not saved: after a boot the daemon creates it again from its records, with the same serials, before
+any login. `listing.py` reads it from the kernel, `rules.py` checks it, `lio.py` changes it through rtslib. `fake.py`
+implements the same Protocol in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rocks.devices.iscsi_target.rules import (
 
 
 class Targets:
-    """The iSCSI targets of this machine whose names begin with `prefix`, for example `iqn.2001-04.com.nas-0-0:`."""
+    """The iSCSI targets of this machine with a name prefix, for example `iqn.2001-04.com.nas-0-0:`."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -88,9 +88,9 @@ def _require_device(spec: ExportSpec) -> None:
 
 
 def _require_address(spec: ExportSpec) -> None:
-    """LIO itself would listen on an address that this machine does not have, and nobody would come."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    """LIO accepts addresses of other machines, so bind a socket to check the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            asked.bind((spec.portal_address, 0))
+            probe.bind((spec.portal_address, 0))
         except OSError:
             raise address_not_local(spec) from None

@@ -1,1 +1,1 @@
-"""Domains on this host: facts, start, stop, pause; whether KVM works. `domains.py` alone imports libvirt."""
+"""Domains on this host: facts, start, stop, pause; whether KVM works. Only `domains.py` imports libvirt."""

@@ -1,7 +1,7 @@
-"""Whether guests run under KVM on this host: found out by booting one, and remembered.
+"""Whether KVM works on this host: a probe guest is booted, and the result is stored.
 
-That /dev/kvm exists proves nothing. Where a guest does not come through, guests are emulated (TCG), and libvirt should
-not see the device: with one that does not work libvirt 9.0 takes 76 s for every start, without it 0.3 s.
+The existence of /dev/kvm does not prove that KVM works. Where the probe guest does not boot, guests are emulated (TCG),
+and /dev/kvm should be hidden from libvirt: with a broken KVM, libvirt 9.0 takes 76 s for each start; without, 0.3 s.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rocks.process import Finished, run
 from rocks.wire.facts import Accelerator, ProbeFact
 
 EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/qemu-kvm", "/usr/bin/kvm")
-"""Where distributions put QEMU, ours first."""
+"""Paths of QEMU in the distributions, Debian first."""
 
 _DEVICE = Path("/dev/kvm")
 _FILE = "kvm-probe.json"
 _GUEST_DEADLINE_SECONDS = 8.0
 _BUSY_DEADLINE_SECONDS = 30.0
-_KERNEL_CAME_THROUGH = b"Unable to mount root fs"
+_PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
 
 
 class _Verdict(NamedTuple):
@@ -36,7 +36,7 @@ class _Verdict(NamedTuple):
 
 
 def host_emulator() -> str:
-    """QEMU on this host. HostError when there is none."""
+    """Path of QEMU on this host. HostError when there is none."""
     for path in EMULATORS:
         if os.access(path, os.X_OK):
             return path
@@ -44,7 +44,7 @@ def host_emulator() -> str:
 
 
 def known_accelerator(state_folder: Path) -> ProbeFact:
-    """What is known without booting anything; `unknown` when the probe guest has not been tried on this host."""
+    """The stored result; `unknown` when no probe guest has been booted on this host."""
     verdict = _without_device() or _remembered(state_folder, _key())
     if verdict is None:
         return ProbeFact("unknown", "no probe guest has been booted yet", os.uname().release, False)
@@ -52,9 +52,9 @@ def known_accelerator(state_folder: Path) -> ProbeFact:
 
 
 def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
-    """What is known, else what a probe guest shows, which then is remembered; `again` boots it in any case.
+    """The stored result, else that of a probe guest, which is stored; `again` boots the probe guest in any case.
 
-    Takes up to 8 s. HostError when there is no QEMU or the state folder cannot be written.
+    Takes up to 8 s. HostError without QEMU or when the state folder cannot be written.
     """
     known = known_accelerator(state_folder)
     if known.accelerator != "unknown" and not (again and _without_device() is None):
@@ -88,7 +88,7 @@ def _remembered(state_folder: Path, key: Dict[str, str]) -> Optional[_Verdict]:
 
 
 def _key() -> Dict[str, str]:
-    """All on which the result depends: another host, kernel, processor or QEMU is probed anew."""
+    """Everything the result depends on: another host, kernel, processor or QEMU is probed again."""
     names = os.uname()
     return {
         "host": names.nodename,
@@ -117,22 +117,22 @@ def _identity(path: str) -> str:
 def _boot_probe_guest(emulator: str) -> _Verdict:
     kernel = f"/boot/vmlinuz-{os.uname().release}"
     if os.access(kernel, os.R_OK):
-        return _verdict(f"this host's own kernel {kernel}", boot_kernel(emulator, kernel, "kvm"))
+        return _verdict(f"this host's kernel {kernel}", boot_kernel(emulator, kernel, "kvm"))
     return _verdict("the probe guest", boot_sector_guest(emulator, "kvm"))
 
 
 def boot_kernel(emulator: str, kernel: str, accelerator: str) -> str:
-    """Boot a Linux kernel to its end for want of a root file system; empty when it comes so far, else why not."""
+    """Boot a Linux kernel until it panics without a root file system; empty on success, else the reason."""
     # `panic=-1` resets the machine at once, and QEMU then ends
     special = ["-m", "512", "-serial", "stdio", "-kernel", kernel]
     finished = _run_guest(emulator, accelerator, [*special, "-append", "console=ttyS0 panic=-1"])
     if isinstance(finished, str):
         return finished
-    return "" if _KERNEL_CAME_THROUGH in finished.output else _last_words(finished)
+    return "" if _PANIC_WITHOUT_ROOT in finished.output else _failure(finished)
 
 
 def boot_sector_guest(emulator: str, accelerator: str) -> str:
-    """Boot the guest of `probe_guest`; empty when it comes through, else why not."""
+    """Boot the guest of `probe_guest`; empty on success, else the reason."""
     with tempfile.NamedTemporaryFile(prefix="rocks-probe-") as disk:
         disk.write(boot_sector())
         disk.flush()
@@ -141,7 +141,7 @@ def boot_sector_guest(emulator: str, accelerator: str) -> str:
         finished = _run_guest(emulator, accelerator, ["-m", "32", "-device", device, "-drive", drive])
     if isinstance(finished, str):
         return finished
-    return "" if finished.exit_status == EXIT_STATUS else _last_words(finished)
+    return "" if finished.exit_status == EXIT_STATUS else _failure(finished)
 
 
 def _run_guest(emulator: str, accelerator: str, special: List[str]) -> Union[Finished, str]:
@@ -154,12 +154,12 @@ def _run_guest(emulator: str, accelerator: str, special: List[str]) -> Union[Fin
         return str(error)
 
 
-def _last_words(finished: Finished) -> str:
-    said = finished.error_text.splitlines()[-1:] or ["the guest ended early"]
-    return f"QEMU ended with exit status {finished.exit_status}: {said[0]}"
+def _failure(finished: Finished) -> str:
+    last = finished.error_text.splitlines()[-1:] or ["the guest ended early"]
+    return f"QEMU ended with exit status {finished.exit_status}: {last[0]}"
 
 
-def _verdict(guest: str, why_not: str) -> _Verdict:
-    if why_not:
-        return _Verdict("tcg", f"{guest} does not boot under KVM: {why_not}")
+def _verdict(guest: str, failure: str) -> _Verdict:
+    if failure:
+        return _Verdict("tcg", f"{guest} does not boot under KVM: {failure}")
     return _Verdict("kvm", f"{guest} boots under KVM")

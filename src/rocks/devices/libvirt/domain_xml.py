@@ -1,4 +1,4 @@
-"""Domain XML on the host: read what is needed from it, and fit it to the host. Text in, text and facts out."""
+"""Domain XML on the host: facts are read from it, and it is adapted to the host; pure."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from rocks.errors import IncoherentError, UserError
 from rocks.units import KIB_PER_MB
 from rocks.wire.facts import ConsoleFact
 
-# so that a document of ours or of libvirt keeps its prefixes when it is written again
+# a document of this system or of libvirt keeps its prefixes when it is written again
 ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 
 
 class DomainDocument(NamedTuple):
-    """A domain's XML: its text as it came, and its tree."""
+    """A domain's XML: its text as received, and its tree."""
 
     text: str
     root: Element
 
     @property
     def name(self) -> str:
-        """The domain's name, empty when the document has none."""
+        """Name of the domain; empty when it is missing."""
         return self.root.findtext("name", "")
 
     @property
     def uuid(self) -> str:
-        """The domain's UUID, empty when the document has none."""
+        """UUID of the domain; empty when it is missing."""
         return self.root.findtext("uuid", "")
 
     @property
     def token(self) -> Optional[int]:
-        """The lease's token, None for a domain that is not of this system."""
+        """Token of the lease; None for a domain that this system does not manage."""
         lease = self.root.find(f"metadata/{LEASE}")
         text = "" if lease is None else lease.get("token", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
     @property
     def memory_mb(self) -> int:
-        """Memory as libvirt writes it, in KiB there; 0 when the document says nothing."""
+        """Memory in MB (libvirt writes KiB); 0 when it is missing."""
         return int(self.root.findtext("memory", "0")) // KIB_PER_MB
 
     @property
@@ -65,17 +65,17 @@ class DomainDocument(NamedTuple):
 
     @property
     def requires_kvm(self) -> bool:
-        """Whether the domain is to run under KVM."""
+        """Whether the domain has type kvm."""
         return self.root.get("type") == "kvm"
 
     @property
     def emulator(self) -> Optional[str]:
-        """Path of the emulator that the document names."""
+        """Path of the emulator; None when the document does not specify it."""
         return self.root.findtext("devices/emulator")
 
     @property
     def host_devices(self) -> Tuple[str, ...]:
-        """PCI addresses of the host's devices that the guest gets, as 0000:03:00.1."""
+        """PCI addresses of host devices assigned to the guest, as 0000:03:00.1."""
         places = self.root.findall("devices/hostdev[@type='pci']/source/address")
         places += self.root.findall("devices/interface[@type='hostdev']/source/address")
         return tuple(pci_address(place) for place in places)
@@ -87,7 +87,7 @@ class DomainDocument(NamedTuple):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether the host is to filter what the guest sends, and there is a device to filter it on."""
+        """Whether the host must filter the guest's frames and the guest has an interface with a host device."""
         return requires_filter(self.root) and bool(self.interfaces)
 
     @property
@@ -97,7 +97,7 @@ class DomainDocument(NamedTuple):
 
     @property
     def console(self) -> ConsoleFact:
-        """Where the consoles of a running domain are."""
+        """Addresses of the consoles of a running domain."""
         graphics = self.root.find("devices/graphics[@type='vnc']")
         port = -1 if graphics is None else int(graphics.get("port", "-1"))
         serial = self.root.find("devices/serial[@type='pty']")
@@ -110,7 +110,7 @@ class DomainDocument(NamedTuple):
 
 
 def parse_domain(text: str) -> DomainDocument:
-    """The document. UserError when it is not well-formed, declares a DTD, or is of something else than a domain."""
+    """The document. UserError when it is not well-formed, declares a DTD, or its root is not `domain`."""
     try:
         parser = ElementTree.XMLParser(target=_NoDoctype())
         parser.feed(text)
@@ -118,14 +118,14 @@ def parse_domain(text: str) -> DomainDocument:
     except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"the domain XML cannot be read: {error}") from None
     if root.tag != "domain":
-        raise UserError(f"the domain XML is of a {root.tag[:40]!r}, not of a 'domain'")
+        raise UserError(f"the root of the domain XML is {root.tag[:40]!r}, not 'domain'")
     return DomainDocument(text, root)
 
 
 def emulated(document: DomainDocument) -> DomainDocument:
-    """The document for a host without KVM: type `qemu`, and CPU mode `maximum` where it has a CPU at all.
+    """The document for a host without KVM: type `qemu`, and CPU mode `maximum` if it has a `cpu` element.
 
-    libvirt 9.0 refuses the mode host-passthrough for emulated domains.
+    libvirt 9.0 rejects the mode host-passthrough for emulated domains.
     """
     root = _copy(document)
     root.set("type", "qemu")
@@ -136,7 +136,7 @@ def emulated(document: DomainDocument) -> DomainDocument:
 
 
 def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
-    """The document with another emulator in the place of the one it names."""
+    """The document with this emulator, if it has an `emulator` element."""
     root = _copy(document)
     emulator = root.find("devices/emulator")
     if emulator is not None:
@@ -145,15 +145,15 @@ def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
 
 
 def vf_addresses(document: DomainDocument) -> Dict[str, str]:
-    """MAC address, in lower case → PCI address of each interface that is a virtual function."""
+    """MAC address (lower case) → PCI address of each interface that is a virtual function."""
     return {mac_of(interface): address_of(interface) for interface in vf_interfaces(document.root)}
 
 
 def with_vf_addresses(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
     """The document with the PCI addresses (0000:01:10.0) of its virtual functions, by MAC address in lower case.
 
-    Interfaces that a site's own XML gives with an address stay. IncoherentError when those without one, and those
-    that there are addresses for, are not the same.
+    An interface whose address the site's XML specifies is not changed. IncoherentError unless `addresses` matches the
+    interfaces without address.
     """
     found = vf_addresses(document)
     missing = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
@@ -174,8 +174,8 @@ def with_vf_addresses(document: DomainDocument, addresses: Mapping[str, str]) ->
 
 class _NoDoctype(ElementTree.TreeBuilder):
     def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
-        """Called before a single entity of the document type has been read."""
-        raise ValueError("it declares a document type, which is not allowed")
+        """Called before any entity of the document type is read."""
+        raise ValueError("a document type declaration is not allowed")
 
 
 def _copy(document: DomainDocument) -> Element:

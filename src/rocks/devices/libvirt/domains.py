@@ -1,7 +1,6 @@
-"""The one door to libvirt: what domains there are, and the single steps that change one.
+"""Domains through libvirt; the only module that imports libvirt.
 
-`domain_start`, `domain_stop` and `domain_pause` make promises out of these steps; `fake/domains.py` is the
-twin.
+`start.py`, `stop.py` and `pause.py` are built on these methods; `fake.py` implements the same Protocol in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Container, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
-import libvirt  # noqa: TID251 - this is the door
+import libvirt  # noqa: TID251 - the only importer
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
@@ -46,14 +45,14 @@ _POLL_SECONDS = 0.05
 libvirt.registerErrorHandler(lambda context, error: None, None)
 
 
-class _Marks(NamedTuple):
+class _Flags(NamedTuple):
     autostart: Container[str]
     persistent: Container[str]
     saved: Container[str]
 
 
 class Domains:
-    """libvirt on this machine; what each step promises is said in `domain_steps.DomainDriver`."""
+    """libvirt on this machine (`DomainDriver`)."""
 
     def __init__(self, uri: Optional[str] = None) -> None:
         """Connect; `uri` None takes `ROCKS_LIBVIRT_URI` of the environment, else the system's own libvirt.
@@ -65,19 +64,19 @@ class Domains:
             self._connection = libvirt.open(where)
         except libvirt.libvirtError as error:
             raise HostError(
-                f"libvirt on this host does not answer at {where}: {_words(error)}; is libvirtd running?"
+                f"libvirt on this host does not answer at {where}: {_message(error)}; is libvirtd running?"
             ) from None
 
     def facts(self) -> Tuple[DomainFact, ...]:
-        """All domains by name, in two questions to libvirt for each and four for all."""
-        with _refusal("list its domains"):
+        """All domains by name, by two libvirt calls for each domain and four for all."""
+        with _libvirt_errors("list its domains"):
             domains = self._connection.listAllDomains()
-            marks = _Marks(
+            flags = _Flags(
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
             )
-        facts = (_fact(domain, marks) for domain in domains)
+        facts = (_fact(domain, flags) for domain in domains)
         return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
 
     def find(self, name: str) -> Optional[DomainFact]:
@@ -85,11 +84,11 @@ class Domains:
         domain = self._lookup(name)
         if domain is None:
             return None
-        with _refusal(f"tell how {name} is", but=_GONE):
+        with _libvirt_errors(f"report the state of {name}", but=_GONE):
             is_persistent = bool(domain.isPersistent())
             return _fact(
                 domain,
-                _Marks(
+                _Flags(
                     (name,) if is_persistent and domain.autostart() else (),
                     (name,) if is_persistent else (),
                     (name,) if domain.hasManagedSaveImage() else (),
@@ -99,33 +98,33 @@ class Domains:
 
     def console(self, name: str) -> ConsoleFact:
         """As `DomainDriver.console`."""
-        with _refusal(f"tell where the console of {name} is"):
+        with _libvirt_errors(f"report the console of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).console
 
     def define(self, xml: str) -> None:
         """As `DomainDriver.define`."""
-        with _refusal("define the domain"):
+        with _libvirt_errors("define the domain"):
             self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         """As `DomainDriver.set_autostart`."""
-        with _refusal(f"set the autostart of {name}"):
+        with _libvirt_errors(f"set the autostart of {name}"):
             self._existing(name).setAutostart(autostart)
 
     def document(self, name: str) -> DomainDocument:
         """As `DomainDriver.document`."""
-        with _refusal(f"tell what {name} is"):
+        with _libvirt_errors(f"report the XML of {name}"):
             return parse_domain(self._existing(name).XMLDesc())
 
     def start_paused(self, name: str) -> None:
         """As `DomainDriver.start_paused`."""
-        with _refusal(f"start {name}"):
+        with _libvirt_errors(f"start {name}"):
             self._existing(name).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
     def destroy(self, name: str) -> None:
         """As `DomainDriver.destroy`."""
         domain = self._lookup(name)
-        with _refusal(f"stop {name}", but=_NOT_RUNNING):
+        with _libvirt_errors(f"stop {name}", but=_NOT_RUNNING):
             if domain is not None:
                 domain.destroy()
 
@@ -139,17 +138,17 @@ class Domains:
 
     def drop_managed_save(self, name: str) -> None:
         """As `DomainDriver.drop_managed_save`."""
-        with _refusal(f"drop the saved state of {name}"):
+        with _libvirt_errors(f"discard the managed save of {name}"):
             self._existing(name).managedSaveRemove()
 
     def suspend(self, name: str) -> None:
         """As `DomainDriver.suspend`."""
-        with _refusal(f"pause {name}"):
+        with _libvirt_errors(f"pause {name}"):
             self._existing(name).suspend()
 
     def resume(self, name: str) -> None:
         """As `DomainDriver.resume`."""
-        with _refusal(f"resume {name}"):
+        with _libvirt_errors(f"resume {name}"):
             domain = self._existing(name)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
                 domain.pMWakeup()
@@ -158,26 +157,26 @@ class Domains:
 
     def press_power_button(self, name: str) -> None:
         """As `DomainDriver.press_power_button`."""
-        with _refusal(f"shut {name} down"):
+        with _libvirt_errors(f"shut {name} down"):
             self._existing(name).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
     def reset(self, name: str) -> None:
         """As `DomainDriver.reset`."""
-        with _refusal(f"reset {name}"):
+        with _libvirt_errors(f"reset {name}"):
             self._existing(name).reset()
 
     def reboot(self, name: str) -> None:
         """As `DomainDriver.reboot`."""
-        with _refusal(f"reboot {name}"):
+        with _libvirt_errors(f"reboot {name}"):
             self._existing(name).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def _undefine(self, name: str, flags: int) -> None:
         domain = self._lookup(name)
-        with _refusal(f"undefine {name}", but=_GONE):
+        with _libvirt_errors(f"undefine {name}", but=_GONE):
             if domain is not None and domain.isPersistent():
                 domain.undefineFlags(flags)
 
@@ -185,7 +184,7 @@ class Domains:
         return {domain.name() for domain in self._connection.listAllDomains(flag)}
 
     def _lookup(self, name: str) -> Any:
-        with _refusal(f"look for {name}", but=_GONE):
+        with _libvirt_errors(f"look for {name}", but=_GONE):
             return self._connection.lookupByName(name)
         return None
 
@@ -196,10 +195,10 @@ class Domains:
         return domain
 
 
-def _fact(domain: Any, marks: _Marks) -> Optional[DomainFact]:
-    """None for a domain that has gone meanwhile."""
+def _fact(domain: Any, flags: _Flags) -> Optional[DomainFact]:
+    """None for a domain that was undefined meanwhile."""
     name = domain.name()
-    with _refusal(f"tell how {name} is", but=_GONE):
+    with _libvirt_errors(f"report the state of {name}", but=_GONE):
         state = _STATES[_settled_state(domain)]
         document = parse_domain(domain.XMLDesc())
         return DomainFact(
@@ -209,17 +208,17 @@ def _fact(domain: Any, marks: _Marks) -> Optional[DomainFact]:
             token=document.token,
             memory_mb=document.memory_mb,
             cpus=document.cpus,
-            autostart=name in marks.autostart,
-            persistent=name in marks.persistent,
-            has_managed_save=name in marks.saved,
+            autostart=name in flags.autostart,
+            persistent=name in flags.persistent,
+            has_managed_save=name in flags.saved,
         )
     return None
 
 
 def _settled_state(domain: Any) -> int:
-    """libvirt's number for the state, of a domain that is just being started when that has ended.
+    """libvirt's number of the state; waits for the end of a start in progress.
 
-    libvirt 9.0 calls it paused until its processors run, although nobody has paused it and nobody must resume it.
+    During a start libvirt 9.0 reports the state paused, although the domain must not be resumed.
     """
     deadline = Deadline(_STARTING_SECONDS)
     state, reason = domain.state()
@@ -230,14 +229,14 @@ def _settled_state(domain: Any) -> int:
 
 
 @contextmanager
-def _refusal(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
-    """Tell a person what libvirt would not do; errors with a code in `but` end the block and are no errors."""
+def _libvirt_errors(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
+    """Turn libvirtError into ToolError; an error with a code in `but` ends the block without an error."""
     try:
         yield
     except libvirt.libvirtError as error:
         if error.get_error_code() not in but:
-            raise ToolError(f"libvirt on this host did not {what}: {_words(error)}") from None
+            raise ToolError(f"libvirt on this host did not {what}: {_message(error)}") from None
 
 
-def _words(error: libvirt.libvirtError) -> str:
+def _message(error: libvirt.libvirtError) -> str:
     return (error.get_error_message() or str(error)).strip().replace("\n", " ")

@@ -1,4 +1,4 @@
-"""The single steps that change a domain, as a shape: libvirt behind `domains.py`, memory behind `fake/domains.py`."""
+"""Operations on domains as a Protocol: `domains.py` implements it by libvirt, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from rocks.wire.facts import ConsoleFact, DomainFact
 
 
 class DomainDriver(Protocol):
-    """What both can do. One object may serve several threads.
+    """Thread-safe.
 
-    Every method raises ToolError when it is refused, and StateError for a domain that does not exist where it
-    needs one.
+    Every method raises ToolError when libvirt fails, and StateError when it needs a domain that does not exist.
     """
 
     def facts(self) -> Tuple[DomainFact, ...]:
@@ -25,43 +24,43 @@ class DomainDriver(Protocol):
         """Where the consoles of a running domain are."""
 
     def define(self, xml: str) -> None:
-        """Make a domain known, stopped; one of the same name and UUID is replaced."""
+        """Define a domain; a definition of the same name and UUID is replaced."""
 
     def set_autostart(self, name: str, autostart: bool) -> None:
-        """Whether the domain is started when the host boots."""
+        """Set whether the domain starts when the host boots."""
 
     def document(self, name: str) -> DomainDocument:
-        """The domain's document; of one that runs, with the names of its devices on this host."""
+        """The live XML of a running domain, with the names of its host devices; else the stored XML."""
 
     def start_paused(self, name: str) -> None:
-        """Start a defined domain, from its managed save when it has one; its guest does not run yet."""
+        """Start a defined domain, paused; from its managed save if it has one."""
 
     def destroy(self, name: str) -> None:
-        """Take the power away; nothing is done to a domain that does not run or exist."""
+        """Power the domain off; no error when it is not running or does not exist."""
 
     def undefine(self, name: str) -> None:
-        """Forget a stopped domain, but not its firmware variables; nothing is done to one that does not exist."""
+        """Undefine a stopped domain, keeping its NVRAM; no error when it does not exist."""
 
     def erase(self, name: str) -> None:
-        """Forget a stopped domain with its firmware variables, managed save and notes of snapshots."""
+        """Undefine a stopped domain with its NVRAM, managed save and snapshot metadata."""
 
     def drop_managed_save(self, name: str) -> None:
-        """Throw the saved memory of a stopped domain away."""
+        """Remove the managed save of a stopped domain."""
 
     def suspend(self, name: str) -> None:
-        """Halt a running guest."""
+        """Pause a running guest."""
 
     def resume(self, name: str) -> None:
-        """Let a paused guest go on, also one that put itself to sleep."""
+        """Resume a paused guest, also one that suspended itself."""
 
     def press_power_button(self, name: str) -> None:
-        """Ask the guest by ACPI to shut itself down."""
+        """Send the ACPI power button event."""
 
     def reset(self, name: str) -> None:
-        """As the reset button of a machine."""
+        """Reset the machine without shutdown."""
 
     def reboot(self, name: str) -> None:
-        """Ask the guest by ACPI to shut itself down, and start it again when it has."""
+        """Reboot the guest by ACPI."""
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""

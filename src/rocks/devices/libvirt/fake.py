@@ -1,4 +1,4 @@
-"""libvirt in memory: what `domains.Domains` shows of it, held to it by the cases in `tests/contract`."""
+"""Domains in memory (`DomainDriver`); the contract tests run on it and on libvirt."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Domain:
 
 
 class FakeDomains:
-    """A libvirt whose guests never look at their power button.
+    """A libvirt whose guests ignore the power button unless `guests_obey`.
 
-    `guests_obey` makes them; `refusals` maps a step's name to the words with which it fails once.
+    `refusals` maps a method name to the message with which it fails once.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class FakeDomains:
                 self._change(domain, state="shutoff")
 
     def undefine(self, name: str) -> None:
-        """As `DomainDriver.undefine`; like libvirt it refuses while there is a managed save."""
+        """As `DomainDriver.undefine`; like libvirt it fails while there is a managed save."""
         with self._step("undefine"):
             domain = self._domains.get(name)
             if domain is not None and domain.has_managed_save:
@@ -162,16 +162,16 @@ class FakeDomains:
         """As `DomainDriver.close`."""
 
     def save(self, name: str) -> None:
-        """What `virsh managedsave` does; nothing of ours ever does it."""
+        """As `virsh managedsave`, which this system never runs."""
         with self._lock:
             self._change(self._active(name, "save"), state="shutoff", has_managed_save=True)
 
     @contextmanager
     def _step(self, step: str) -> Iterator[None]:
         with self._lock:
-            words = self.refusals.pop(step, None)
-            if words is not None:
-                raise ToolError(f"libvirt on this host did not {step}: {words}")
+            message = self.refusals.pop(step, None)
+            if message is not None:
+                raise ToolError(f"libvirt on this host did not {step}: {message}")
             yield
 
     def _existing(self, name: str) -> _Domain:

@@ -1,4 +1,4 @@
-"""What a domain's XML says of its interfaces, and of what may be sent on them."""
+"""Interfaces in a domain's XML, and the addresses that each may use as a sender; pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WITH_DEVICE = ("direct", "bridge", "network", "ethernet")
 _ADDRESS_PARTS = ("domain", "bus", "slot", "function")
 
 NO_ADDRESS = "0000:00:00.0"
-"""What the frontend writes, which does not know a function's: at that address is the host's own bridge."""
+"""Placeholder of the frontend, which does not know the address; the host bridge has this address."""
 
 
 class GuestInterface(NamedTuple):
-    """An interface of a domain: its MAC address, and on its host what it hangs on and its own device.
+    """An interface of a domain. `source` is the host device or bridge below it, `device` its macvtap or tap.
 
-    `device` is None before libvirt has made it, `source` where there is none.
+    `device` is None before libvirt has created it; `source` is None where the XML has none.
     """
 
     mac: str
@@ -30,7 +30,7 @@ class GuestInterface(NamedTuple):
 
 
 class SenderLimits(NamedTuple):
-    """What an interface may send, as the frontend wrote it; `is_shared`: on a network that others use too."""
+    """Allowed sender addresses of an interface, from the domain's metadata; `is_shared`: on a shared network."""
 
     is_shared: bool = False
     ipv4: Tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class SenderLimits(NamedTuple):
 
 
 def interfaces_of(domain: Element) -> Tuple[GuestInterface, ...]:
-    """Interfaces that have a device on the host, in the document's order; a virtual function has none."""
+    """Interfaces with a network device on the host, in document order; virtual functions are excluded."""
     found = domain.iterfind("devices/interface")
     return tuple(_interface(element) for element in found if element.get("type") in _WITH_DEVICE)
 
@@ -49,19 +49,19 @@ def vf_interfaces(domain: Element) -> List[Element]:
 
 
 def requires_filter(domain: Element) -> bool:
-    """Whether the host is to filter what the guest sends; a document that says nothing wants it."""
+    """Whether the host must filter the guest's frames; the default is yes."""
     network = domain.find(f"metadata/{LEASE}/{_NETWORK}")
     return network is None or network.get("filter") != "off"
 
 
 def senders_of(domain: Element) -> Dict[str, SenderLimits]:
-    """MAC address in lower case → what may be sent under it."""
+    """MAC address (lower case) → allowed sender addresses."""
     found = domain.iterfind(f"metadata/{LEASE}/{_NETWORK}/{_SENDER}")
     return {element.get("mac", "").lower(): _sender(element) for element in found}
 
 
 def mac_of(interface: Element) -> str:
-    """In lower case; empty when it has none."""
+    """MAC address in lower case; empty when it is missing."""
     mac = interface.find("mac")
     return "" if mac is None else mac.get("address", "").lower()
 
@@ -73,7 +73,7 @@ def address_of(interface: Element) -> str:
 
 
 def put_address(interface: Element, address: str) -> None:
-    """Have the interface be the virtual function at this PCI address."""
+    """Set the PCI address of the virtual function as the source of the interface."""
     for old in interface.findall("source"):
         interface.remove(old)
     domain, bus, slot_and_function = address.split(":")
@@ -84,7 +84,7 @@ def put_address(interface: Element, address: str) -> None:
 
 
 def pci_address(place: Element) -> str:
-    """The address as 0000:03:00.1. UserError when a part of it is no number."""
+    """The address as 0000:03:00.1. UserError when a part is not a number."""
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*(_part(place, name) for name in _ADDRESS_PARTS))
 
 

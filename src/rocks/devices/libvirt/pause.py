@@ -1,4 +1,4 @@
-"""Halt a guest, let it go on, restart it in place."""
+"""Pause, resume and restart a guest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
 
 
 def ensure_paused(domains: DomainDriver, request: PauseDomain) -> Change:
-    """Halt a guest where it stands. StateError when it does not run."""
+    """Pause a guest. StateError when it is not running."""
     found = domains.find(request.name)
     if found is not None and found.state == "paused":
         check_no_newer_lease(found, request.token)
@@ -25,7 +25,7 @@ def ensure_paused(domains: DomainDriver, request: PauseDomain) -> Change:
 def ensure_resumed(
     domains: DomainDriver, request: ResumeDomain, secure: Callable[[DomainDocument], Change]
 ) -> Change:
-    """Let a paused guest go on, `secure` before. StateError when it is neither paused nor running."""
+    """Call `secure`, then resume a paused guest. StateError when it is neither paused nor running."""
     found = domains.find(request.name)
     if found is not None and found.state == "paused":
         check_no_newer_lease(found, request.token)
@@ -37,7 +37,7 @@ def ensure_resumed(
 
 
 def restart(domains: DomainDriver, request: StopDomain) -> Change:
-    """Reset a running domain, or ask its guest to reboot. StateError when it does not run."""
+    """Reset a running domain, or ask its guest to reboot. StateError when it is not running."""
     found = require_running(domains, request.name, request.token)
     if request.action == "reset":
         domains.reset(found.name)

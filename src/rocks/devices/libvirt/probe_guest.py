@@ -1,21 +1,21 @@
-"""The smallest guest that tells whether KVM is of any use: one boot sector, in machine code.
+"""A minimal guest that shows whether KVM is usable: one boot sector of machine code.
 
-It wants what every guest wants: the timer's interrupts wake it from a halt, protected mode and paging work, and
-64 million instructions run at a processor's pace. A KVM that interprets its guests, as on some rented machines, gets
-SeaBIOS started within 3 s, but no kernel through its own unpacking. The guest says that it came through by the exit
-status of QEMU's `isa-debug-exit` device.
+It tests what every guest needs: timer interrupts wake a halted processor, protected mode and paging work, and 64
+million instructions run at native speed. A KVM that interprets its guests, as on some rented machines, starts SeaBIOS
+within 3 s, but a kernel does not get through its decompression. The guest reports success by the exit status of
+QEMU's `isa-debug-exit` device.
 """
 
 from __future__ import annotations
 
 _SECTOR_BYTES = 512
-_SAID_BYTE = 0x2A
+_EXIT_BYTE = 0x2A
 
 EXIT_PORT = 0xF4
-"""I/O port at which the device must listen."""
+"""I/O port of the device."""
 
-EXIT_STATUS = _SAID_BYTE << 1 | 1
-"""QEMU's exit status when the guest has come to its end."""
+EXIT_STATUS = _EXIT_BYTE << 1 | 1
+"""Exit status of QEMU after success."""
 
 _PROGRAM = """
 fa                    ; cli                      real mode: segments and stack
@@ -68,6 +68,6 @@ ff ff 00 00 00 92 cf 00 ;                         data, 4 GiB from 0
 
 
 def boot_sector() -> bytes:
-    """The guest's disk."""
+    """The disk image of the guest: 512 bytes."""
     code = bytes.fromhex("".join(line.partition(";")[0] for line in _PROGRAM.splitlines()))
     return code.ljust(_SECTOR_BYTES - 2, b"\0") + b"\x55\xaa"

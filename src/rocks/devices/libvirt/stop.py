@@ -1,4 +1,4 @@
-"""Bring a domain to an end, and confirm that it is gone: the lease is given back on that word."""
+"""Stop a domain and confirm that it is gone; the frontend then releases the lease."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _POLL_SECONDS = 0.1
 
 
 def ensure_stopped(domains: DomainDriver, request: StopDomain) -> Change:
-    """Stop a domain and undefine it, its firmware variables kept.
+    """Stop a domain and undefine it, keeping its NVRAM.
 
-    `shutdown` waits for the guest until the deadline and then takes the power away. StateError for a paused
-    or saved domain that is asked to shut itself down, and for a lease newer than the wish's.
+    `shutdown` waits for the guest until the deadline, then powers it off. StateError for `shutdown` of a paused or
+    saved domain, and for a lease newer than that of the request.
     """
     found = domains.find(request.name)
     if found is None:
@@ -30,14 +30,14 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain) -> Change:
     domains.destroy(request.name)
     if found.has_managed_save:
         domains.drop_managed_save(request.name)
-        notes.append(f"dropped the saved state of {request.name}")
+        notes.append(f"discarded the managed save of {request.name}")
     domains.undefine(request.name)
     _confirm_gone(domains, request.name)
     return Change(True, tuple(notes))
 
 
 def ensure_forgotten(domains: DomainDriver, request: ForgetDomain) -> Change:
-    """Leave nothing of a domain but its disks."""
+    """Destroy and undefine a domain with its NVRAM; its disks stay."""
     found = domains.find(request.name)
     if found is None:
         return UNCHANGED
@@ -51,7 +51,7 @@ def ensure_forgotten(domains: DomainDriver, request: ForgetDomain) -> Change:
 def ensure_fenced(domains: DomainDriver, fence: Fence) -> bool:
     """Destroy and undefine the domain if its lease is below the fence; whether the fence holds.
 
-    It does not for a domain without a lease: that is not of this system, and a person has to look at it.
+    It does not hold for a domain without a lease: this system does not manage it, so an operator must act.
     """
     found = domains.find(fence.name)
     if found is not None and found.token is not None and found.token < fence.below_token:
@@ -63,17 +63,16 @@ def ensure_fenced(domains: DomainDriver, fence: Fence) -> bool:
 def _shut_down(domains: DomainDriver, found: DomainFact, deadline_seconds: float) -> List[str]:
     if found.has_managed_save and found.state not in ACTIVE:
         raise StateError(
-            f"{found.name} has a saved state, so its guest cannot shut itself down: start it, or stop it "
-            "with action=poweroff, which drops the saved state"
+            f"{found.name} has a managed save, so its guest cannot shut down; start it, or stop it with "
+            "action=poweroff, which discards the managed save"
         )
     if found.state == "paused":
         raise StateError(
-            f"{found.name} is paused, so its guest cannot shut itself down: resume it first, or stop it "
-            "with action=poweroff"
+            f"{found.name} is paused, so its guest cannot shut down; resume it, or stop it with action=poweroff"
         )
     if found.state not in GUEST_RUNS or _ends_by_itself(domains, found.name, deadline_seconds):
         return []
-    return [f"{found.name} did not shut itself down within {deadline_seconds:g} s and was powered off"]
+    return [f"{found.name} did not shut down within {deadline_seconds:g} s and was powered off"]
 
 
 def _ends_by_itself(domains: DomainDriver, name: str, deadline_seconds: float) -> bool:
@@ -82,7 +81,7 @@ def _ends_by_itself(domains: DomainDriver, name: str, deadline_seconds: float) -
         if deadline.passed():
             return False
         if button.passed():
-            # a guest that is still booting misses the first time
+            # a guest that is still booting misses the first event
             _press_power_button(domains, name)
             button = Deadline(_BUTTON_AGAIN_SECONDS)
         wait_seconds(_POLL_SECONDS)
@@ -100,4 +99,6 @@ def _press_power_button(domains: DomainDriver, name: str) -> None:
 def _confirm_gone(domains: DomainDriver, name: str) -> None:
     found = domains.find(name)
     if found is not None:
-        raise IncoherentError(f"{name} was stopped and undefined, but libvirt still has it: {found.state}")
+        raise IncoherentError(
+            f"{name} was stopped and undefined, but libvirt still reports it: {found.state}"
+        )

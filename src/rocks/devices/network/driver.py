@@ -1,4 +1,4 @@
-"""What can be done with network devices, as a shape: netlink behind `links.py`, memory behind `fake/links.py`."""
+"""Operations on network devices as a Protocol: `links.py` implements it by netlink, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rocks.wire.agent import LinkSpec
 
 
 class LinkDriver(Protocol):
-    """What both can do."""
+    """VLAN devices and bridges of a host."""
 
     def ensure(self, spec: LinkSpec) -> Change:
-        """Have the device, up, with its MTU; one of the site's own is only looked at.
+        """Create the device if it is missing, set its MTU and bring it up; a device of the site is only checked.
 
-        StateError when its parent is missing, down or of a smaller MTU, when another device has its name or its
-        VLAN, or when the kernel has no 802.1Q; UserError for a name or number that cannot be.
+        StateError when its parent is missing, down or has a smaller MTU, when another device has its name or its
+        VLAN, or when the kernel has no 802.1Q; UserError for an invalid name or VLAN.
         """
 
     def remove_if_unused(self, spec: LinkSpec) -> Change:
-        """Remove the device if it was made here and nothing hangs on it any more."""
+        """Remove the device if this system created it and no other device uses it."""
 
     def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
-        """Remove what was made here, is none of the devices, and is used by nothing; returns the names."""
+        """Remove the unused devices of this system except `devices`; returns the names of the removed ones."""
 
     def list(self) -> Tuple[Link, ...]:
-        """All network devices as they are."""
+        """All network devices."""
 
     def has_8021q(self) -> bool:
-        """Whether the kernel can make VLAN devices, loading its module if need be."""
+        """Whether the kernel supports VLAN devices; loads the module if necessary."""

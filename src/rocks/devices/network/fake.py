@@ -1,4 +1,4 @@
-"""Network devices in memory, under the rules of `link_rules`; held to netlink by the cases in `tests/contract`."""
+"""Network devices in memory, with the rules of `rules.py`; the contract tests run on it and on netlink."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class FakeLinks:
         vlan: Optional[int] = None,
         alias: str = "",
     ) -> Link:
-        """A device that somebody made."""
+        """Add a device of any origin."""
         number = 1 + max((link.number for link in self.links.values()), default=0)
         link = Link(number, name, kind, parent and parent.number, None, vlan, mtu, is_up, alias)
         self.links[name] = link

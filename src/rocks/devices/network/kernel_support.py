@@ -1,4 +1,4 @@
-"""Whether this host's kernel has 802.1Q and packet filters, without loading netlink's library each time."""
+"""Whether the kernel supports 802.1Q and packet filters; cached, since loading pyroute2 takes time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FILTER_MODULES = tuple(Path("/sys/module") / name for name in ("sch_ingress", "
 
 
 def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
-    """What the kernel shows, else what it said before, else what it says now, which is remembered for this boot."""
+    """Whether /proc shows 802.1Q, else the cached answer, else that of `ask_kernel`, cached until the next boot."""
     return _LOADED.is_dir() or _remembered(state_folder / _VLANS, "has_8021q", ask_kernel)
 
 
 def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
-    """What the kernel shows, else what it said before, else what it says now, which is remembered for this boot."""
+    """Whether all modules are loaded, else the cached answer, else that of `ask_kernel`, cached until the next boot."""
     return all(path.is_dir() for path in _FILTER_MODULES) or _remembered(
         state_folder / _FILTERS, "has_filters", ask_kernel
     )
@@ -39,7 +39,7 @@ def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:
 
 
 def _key() -> Dict[str, str]:
-    # a module that is installed later changes the list of modules
+    # installing a module changes modules.dep
     release = os.uname().release
     return {
         "kernel": release,

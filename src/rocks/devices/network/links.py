@@ -1,9 +1,9 @@
-"""The one door to netlink: network devices that guests hang on, made, compared and removed.
+"""Network devices below guests, created, compared and removed by netlink.
 
-A device made here carries the alias `rocks:<vlan>`, and only such a one is ever removed. The host itself takes no part
-in the network of a virtual cluster: no ARP and no IPv6 on these devices.
+A device created here has the alias `rocks:<vlan>`; only such devices are removed. The host does not take part in the
+network of a virtual cluster: no ARP and no IPv6 on these devices.
 
-`fake/links.py` is the twin. Importing the library takes 0.07 s, so this module is imported where it is needed.
+`fake.py` implements the same Protocol in memory. Importing pyroute2 takes 0.07 s, so this module is imported late.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rocks.errors import ToolError
 from rocks.wire.agent import LinkSpec
 
 _MAX_LISTINGS = 20
-_SILENT = (
+_ISOLATION_SYSCTLS = (
     ("ipv6", "disable_ipv6", "1"),
     ("ipv4", "rp_filter", "1"),
     ("ipv4", "forwarding", "0"),
@@ -42,7 +42,7 @@ _SILENT = (
 
 
 class Links:
-    """The network devices of the network namespace that this process is in."""
+    """The network devices of this process' network namespace."""
 
     def ensure(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.ensure`."""
@@ -56,13 +56,13 @@ class Links:
             check_vlan_free(spec, links, parent)
             existing = links.get(spec.device)
             if existing is None:
-                _make(route, spec, parent)
+                _create(route, spec, parent)
                 existing = _read_links(route, spec.device)[0]
                 check_same_device(spec, existing, parent)
-                _finish(route, spec, existing)
+                _configure(route, spec, existing)
                 return CHANGED
             check_same_device(spec, existing, parent)
-            return _finish(route, spec, existing)
+            return _configure(route, spec, existing)
 
     def remove_if_unused(self, spec: LinkSpec) -> Change:
         """As `LinkDriver.remove_if_unused`."""
@@ -93,8 +93,8 @@ class Links:
     def has_8021q(self) -> bool:
         """As `LinkDriver.has_8021q`.
 
-        It is asked for one without a parent: without 802.1Q it says that it knows no such kind, with it that the
-        parent is missing. Either way nothing is made.
+        Probed by a request for a VLAN device without a parent: without 802.1Q the kernel reports EOPNOTSUPP, with it
+        that the parent is missing. No device is created.
         """
         with IPRoute() as route:
             try:
@@ -105,7 +105,7 @@ class Links:
 
 
 def parse_link(message: Any) -> Link:
-    """A device from netlink's message."""
+    """A device from its netlink message."""
     information = message.get_attr("IFLA_LINKINFO")
     kind = information.get_attr("IFLA_INFO_KIND") if information else None
     details = information.get_attr("IFLA_INFO_DATA") if kind == "vlan" else None
@@ -127,7 +127,7 @@ def parse_link(message: Any) -> Link:
 
 
 def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
-    """One device, or all; asked again when the kernel says that they changed while it was listing them."""
+    """One device, or all; repeated when the kernel reports that the dump was interrupted by a change."""
     if name is not None:
         return [parse_link(message) for message in route.link("get", ifname=name)]
     for _ in range(_MAX_LISTINGS - 1):
@@ -138,7 +138,7 @@ def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
     return [parse_link(message) for message in route.get_links()]
 
 
-def _make(route: Any, spec: LinkSpec, parent: Optional[Link]) -> None:
+def _create(route: Any, spec: LinkSpec, parent: Optional[Link]) -> None:
     details: Dict[str, Any]
     if parent is not None:
         details = {"kind": "vlan", "link": parent.number, "vlan_id": spec.vlan}
@@ -151,17 +151,17 @@ def _make(route: Any, spec: LinkSpec, parent: Optional[Link]) -> None:
             raise no_vlans(spec, Links().has_8021q()) from None
         if error.code != errno.EEXIST:
             raise
-        # somebody made it just now, by this name or with this VLAN; what it is will be compared
+        # created concurrently, with this name or this VLAN; the caller compares it
         check_vlan_free(spec, {link.name: link for link in _read_links(route)}, parent)
 
 
-def _finish(route: Any, spec: LinkSpec, existing: Link) -> Change:
-    """Alias, MTU, silence and up, as far as they are not so."""
+def _configure(route: Any, spec: LinkSpec, existing: Link) -> Change:
+    """Set alias, MTU, sysctls and state where they differ."""
     changes: Dict[str, Any] = {}
     if spec.mtu is not None and existing.mtu != spec.mtu:
         changes["mtu"] = spec.mtu
     if not existing.is_up:
-        _silence(spec.device)
+        _isolate_host(spec.device)
         changes.update(state="up", flags=IFF_NOARP | IFF_UP, change=IFF_NOARP | IFF_UP)
         if not existing.alias:
             changes["ifalias"] = alias_of(spec)
@@ -171,13 +171,12 @@ def _finish(route: Any, spec: LinkSpec, existing: Link) -> Change:
     return CHANGED
 
 
-def _silence(device: str) -> None:
-    """Have the host take no part: a guest that sends to the host's own MAC address finds nobody.
+def _isolate_host(device: str) -> None:
+    """Set sysctls so that the host does not receive frames that guests send to its MAC address.
 
-    No route leads out by the device, so that with strict reverse path filtering (RFC 3704) no IPv4 packet that comes
-    in by it is the host's.
+    No route uses the device, so strict reverse path filtering (RFC 3704) drops every IPv4 packet received on it.
     """
-    for family, switch, value in _SILENT:
+    for family, switch, value in _ISOLATION_SYSCTLS:
         path = Path("/proc/sys/net") / family / "conf" / device / switch
         if path.exists():
             path.write_text(value, "ascii")

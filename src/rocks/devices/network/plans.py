@@ -1,6 +1,6 @@
-"""What network devices each guest of this host needs: kept from its start to its end, for the host's next boot.
+"""Network devices that each guest of this host needs, stored from its start to its stop to restore them at boot.
 
-A file for each virtual machine, in the folder `links` below the state folder.
+A file for each virtual machine, in the folder `links` of the state folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LinkPlans:
         self._folder = state_folder / "links"
 
     def remember(self, name: str, links: Links) -> None:
-        """The machine needs these from now on; without any it has no plan."""
+        """Store the devices of a machine; without any, its plan is removed."""
         if not links:
             self.forget(name)
         elif self._read(name) != links:
@@ -34,15 +34,15 @@ class LinkPlans:
             write_file(self._path(name), json.dumps(encode(links), indent=1) + "\n")
 
     def recall(self, name: str) -> Links:
-        """What the machine needs. IncoherentError for a plan that cannot be read."""
+        """The devices of a machine. IncoherentError for a plan that cannot be read."""
         return self._read(name)
 
     def forget(self, name: str) -> None:
-        """The machine needs none any more."""
+        """Remove the plan of a machine."""
         self._path(name).unlink(missing_ok=True)
 
     def names(self) -> Tuple[str, ...]:
-        """All machines that have a plan."""
+        """Names of all machines with a plan."""
         try:
             found = sorted(path.name for path in self._folder.iterdir())
         except FileNotFoundError:
@@ -50,7 +50,7 @@ class LinkPlans:
         return tuple(name for name in found if not name.startswith("."))
 
     def replace(self, plans: Mapping[str, Links]) -> None:
-        """These are all plans there are."""
+        """Store these plans and remove all others."""
         for name in self.names():
             if name not in plans:
                 self.forget(name)
@@ -58,7 +58,7 @@ class LinkPlans:
             self.remember(name, links)
 
     def all_links(self) -> Tuple[Dict[str, LinkSpec], Tuple[RocksError, ...]]:
-        """Device → what it is to be, for all machines, and what is wrong with plans that cannot be read."""
+        """Device → its spec, for all machines; and the errors of plans that cannot be read."""
         found: Dict[str, LinkSpec] = {}
         errors = []
         for name in self.names():
@@ -76,7 +76,7 @@ class LinkPlans:
             return ()
         except (OSError, ValueError) as error:
             raise IncoherentError(
-                f"the network plan {path} cannot be read ({error}); `rocks sync host vlan` on the frontend renews it"
+                f"the network plan {path} cannot be read ({error}); run `rocks sync host vlan` on the frontend"
             ) from None
         links: Links = decode(Links, value, "plan")
         return links

@@ -1,4 +1,4 @@
-"""What network devices may be asked for, and which existing ones are the wanted ones; pure."""
+"""Which network devices may be requested, and whether an existing one matches a spec; pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Iterable, Mapping, NamedTuple, Optional
 from rocks.errors import StateError, UserError
 from rocks.wire.agent import LinkSpec
 
-# what the kernel takes as a name (dev_valid_name), less what would surprise in a path or on a terminal
+# names that the kernel accepts (dev_valid_name), restricted to characters that are safe in paths and terminals
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")
 _ALIAS_PREFIX = "rocks:"
 _WITH_ARTICLE = {"vlan": "a VLAN device", "bridge": "a bridge"}
 
 
 class Link(NamedTuple):
-    """A network device as the kernel has it; `number` is its index, `parent` that of what it is stacked on."""
+    """A network device. `number` is its interface index, `parent` and `master` are those of other devices."""
 
     number: int
     name: str
@@ -32,44 +32,44 @@ class Link(NamedTuple):
 
 
 def is_ours(link: Link) -> bool:
-    """Whether the device was made by this system."""
+    """Whether this system created the device."""
     return link.alias.startswith(_ALIAS_PREFIX)
 
 
 def is_used(link: Link, links: Iterable[Link]) -> bool:
-    """Whether another device hangs on this one, or is its port."""
+    """Whether another device is stacked on this one or is a port of it."""
     return any(link.number in (other.parent, other.master) for other in links)
 
 
 def is_of_site(spec: LinkSpec) -> bool:
-    """Whether the device is one of the site's own, which is looked at and never touched."""
+    """Whether the device belongs to the site: it is checked and never changed."""
     return spec.kind in ("site_bridge", "site_device")
 
 
 def alias_of(spec: LinkSpec) -> str:
-    """The alias by which a device is known to be ours."""
+    """The alias that marks a device of this system."""
     return f"{_ALIAS_PREFIX}{spec.vlan}"
 
 
 def check_link(spec: LinkSpec) -> None:
-    """UserError unless such a device can exist at all."""
+    """UserError unless the spec is valid."""
     for name in (spec.device, spec.parent or "parent"):
         if not _NAME.match(name):
             raise UserError(
-                f"{name[:40]!r} is no name of a network device: at most 15 letters, digits, '.', '_' and '-'"
+                f"{name[:40]!r} is not a valid name of a network device: at most 15 letters, digits, '.', '_' and '-'"
             )
     if is_of_site(spec):
         if spec.vlan or spec.parent is not None:
-            raise UserError(f"{spec.device}: a device of the site has no VLAN and no parent of ours")
+            raise UserError(f"{spec.device}: a device of the site has no VLAN and no parent")
         return
     if not 1 <= spec.vlan <= 4094:
         raise UserError(f"VLAN {spec.vlan} of {spec.device} is not between 1 and 4094")
     if (spec.parent is None) != (spec.kind == "local_bridge"):
-        raise UserError(f"{spec.device}: a VLAN device has a parent, a bridge of the host's own has none")
+        raise UserError(f"{spec.device}: a VLAN device needs a parent, a local bridge has none")
 
 
 def check_parent(spec: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
-    """The device below the wanted one. StateError when it is missing, down, or of a smaller MTU."""
+    """The parent device; None for a bridge. StateError when it is missing, down, or has a smaller MTU."""
     if spec.parent is None:
         return None
     parent = links.get(spec.parent)
@@ -87,7 +87,7 @@ def check_parent(spec: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
 
 
 def check_site_device(spec: LinkSpec, links: Mapping[str, Link]) -> None:
-    """StateError unless the site's own device is there, up, and a bridge where one is wanted."""
+    """StateError unless the site's device exists, is up, and is a bridge if the spec requests one."""
     found = links.get(spec.device)
     if found is None:
         raise StateError(
@@ -106,7 +106,7 @@ def check_site_device(spec: LinkSpec, links: Mapping[str, Link]) -> None:
 
 
 def check_vlan_free(spec: LinkSpec, links: Mapping[str, Link], parent: Optional[Link]) -> None:
-    """StateError when another device has the wanted VLAN over the same parent: the kernel allows one."""
+    """StateError when another device has the VLAN over the same parent: the kernel allows one."""
     for link in links.values():
         is_same = parent is not None and link.parent == parent.number and link.vlan == spec.vlan
         if is_same and link.name != spec.device:
@@ -117,7 +117,7 @@ def check_vlan_free(spec: LinkSpec, links: Mapping[str, Link], parent: Optional[
 
 
 def no_vlans(spec: LinkSpec, has_8021q: bool) -> StateError:
-    """The error for a VLAN device that the kernel does not make, because of itself or of the parent."""
+    """The error for a VLAN device that the kernel or the parent does not support."""
     if has_8021q:
         return StateError(f"the network device {spec.parent} of this host cannot carry VLANs")
     return StateError(
@@ -127,7 +127,7 @@ def no_vlans(spec: LinkSpec, has_8021q: bool) -> StateError:
 
 
 def check_same_device(spec: LinkSpec, existing: Link, parent: Optional[Link]) -> None:
-    """StateError when the device of the wanted name is another one."""
+    """StateError when the existing device of that name does not match the spec."""
     kind = "vlan" if spec.kind == "vlan" else "bridge"
     if existing.kind != kind:
         found = f"a device of kind {existing.kind}" if existing.kind else "a device of another kind"
@@ -136,10 +136,10 @@ def check_same_device(spec: LinkSpec, existing: Link, parent: Optional[Link]) ->
     elif parent is not None and existing.vlan != spec.vlan:
         found = f"the device of VLAN {existing.vlan}, not {spec.vlan}"
     elif existing.alias not in ("", alias_of(spec)):
-        found = f"{_WITH_ARTICLE[kind]}, but known as {existing.alias!r}"
+        found = f"{_WITH_ARTICLE[kind]}, but has the alias {existing.alias!r}"
     elif not existing.alias and existing.is_up:
-        # one of ours that was cut off in the making is still down
-        found = f"{_WITH_ARTICLE[kind]} that this system has not made"
+        # a device of this system whose creation was interrupted is still down
+        found = f"{_WITH_ARTICLE[kind]} not created by this system"
     else:
         return
     raise StateError(

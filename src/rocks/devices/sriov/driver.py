@@ -1,4 +1,4 @@
-"""What can be done with virtual functions, as a shape: the kernel behind `vfs.py`, memory behind the fake."""
+"""Operations on virtual functions as a Protocol: `vfs.py` implements it by the kernel, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from rocks.wire.facts import AdapterFact
 
 
 class PlacedVf(NamedTuple):
-    """Where a function is: its PCI address, as in 0000:01:10.0, and what had to be changed."""
+    """A configured VF: its PCI address, as 0000:01:10.0, and whether it was changed."""
 
     address: str
     change: Change
 
 
 class VfDriver(Protocol):
-    """What both can do."""
+    """Virtual functions (VFs) of the host's network adapters."""
 
     def read(self, device: str) -> AdapterFact:
-        """The adapter and its functions; one that is not there has a problem and no functions. Changes nothing."""
+        """The adapter and its VFs; a missing adapter has a problem and no VFs. Read only."""
 
     def ensure_count(self, device: str, count: int) -> Change:
-        """Have at least so many functions.
+        """Create VFs up to this number.
 
-        StateError when the adapter is missing, down, without SR-IOV, without IOMMU, or gives fewer; BusyError when
-        there are fewer functions and one of them is in use, for the kernel changes their number by removing all first.
+        StateError when the adapter is missing, down, without SR-IOV, without IOMMU, or supports fewer; BusyError when
+        a VF is in use, because the kernel changes their number by removing all of them first.
         """
 
     def ensure(self, spec: VfSpec) -> PlacedVf:
-        """Have the function as wanted, and no other free function with its MAC address.
+        """Configure the VF, and clear its MAC address from other free VFs.
 
-        StateError as `ensure_count`; BusyError when it is not there, or is in use; ToolError when the adapter does not
-        take a setting; UserError for a number or address that cannot be.
+        StateError as `ensure_count`; BusyError when the VF does not exist or is in use; ToolError when the adapter
+        rejects a setting; UserError for an invalid number or address.
         """
 
     def ensure_free(self, spec: VfSpec) -> Change:
-        """Have the function be nobody's, if it is there; the caller knows whose it was. BusyError while it is in use.
+        """Reset the settings of the VF if it exists; the caller knows its owner. BusyError while it is in use.
 
-        Its MAC address tells nothing: libvirt 9.0 puts an address of the host's own into it when the guest ends, and
-        the guest's VLAN again.
+        Its MAC address does not identify the owner: when the guest ends, libvirt 9.0 sets a MAC address of the host
+        and the guest's VLAN.
         """

@@ -1,4 +1,4 @@
-"""Adapters with virtual functions in memory, under `rules.py`; held to the kernel by `tests/contract/devices`."""
+"""Adapters with VFs in memory, with the rules of `rules.py`; the contract tests run on them and on the kernel."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from rocks.wire.facts import AdapterFact, VfFact, VfUse
 
 
 class FakeVfs:
-    """A host's adapters; `refused` are settings that their driver does not take."""
+    """Adapters of a host; `refused` names settings that their driver rejects."""
 
     def __init__(self) -> None:
         self.adapters: Dict[str, Adapter] = {}
         self.refused: List[str] = []
 
     def add(self, device: str, most: int = 7, *, is_up: bool = True, has_iommu: bool = True) -> None:
-        """An adapter that somebody put in."""
+        """Add an adapter."""
         self.adapters[device] = Adapter(device, is_up, most, has_iommu, ())
 
     def use(self, device: str, number: int, user: str) -> None:
-        """Somebody takes a function, or (an empty user) lets it go."""
+        """Mark a VF as used, or as free by an empty `user`."""
         use: VfUse = "free" if not user else "guest" if user.startswith("the guest") else "host"
         vf = vf_of(self.adapters[device], number)
         self._put(device, replace(vf, use=use, user=user))
@@ -60,7 +60,7 @@ class FakeVfs:
         if len(adapter.vfs) >= count:
             return UNCHANGED
         check_count(adapter, count)
-        # Numbered as igb's are: every second function of the bus behind the adapter's own device.
+        # addresses as with igb: every second function of the bus after the adapter's own
         fresh = (
             VfFact(number, f"0000:01:10.{2 * number}", NO_MAC, 0, True, False, "free", "")
             for number in range(count)

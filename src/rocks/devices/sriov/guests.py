@@ -1,4 +1,4 @@
-"""The virtual functions of one guest: set before it starts, taken back when it is gone, set again after a boot."""
+"""The VFs of one guest: configured before it starts, released after it stops, restored after a boot."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BUSY = (
 )
 
 Addresses = Dict[str, str]
-"""MAC address → PCI address of the function that has it."""
+"""MAC address → PCI address of its VF."""
 
 
 @contextmanager
 def vf_counts_locked(driver: VfDriver, state_folder: Path, vfs: Tuple[VfSpec, ...]) -> Iterator[None]:
-    """Have the adapters give the functions, and let nobody change their number meanwhile; nothing without functions.
+    """Create the VFs if necessary, and lock the numbers of VFs meanwhile; no effect without `vfs`.
 
-    Making functions removes all of an adapter first: none may be on its way to a guest then. What is there already is
-    not touched. The errors of `VfDriver.ensure_count`; BusyError when the lock is not had in time.
+    Creating VFs removes all VFs of an adapter first, so no guest may be starting with one. Existing VFs are not
+    changed. Errors as `VfDriver.ensure_count`; BusyError when the lock is not acquired in time.
     """
     if not vfs:
         yield
@@ -40,7 +40,7 @@ def vf_counts_locked(driver: VfDriver, state_folder: Path, vfs: Tuple[VfSpec, ..
 
 
 def ensure_count(driver: VfDriver, state_folder: Path, device: str, count: int) -> Change:
-    """As `VfDriver.ensure_count`, while no function is on its way to a guest. BusyError when that lasts."""
+    """As `VfDriver.ensure_count`, while no guest is starting with a VF. BusyError when the lock is not acquired."""
     with locked(_lock(state_folder), shared=False, deadline_seconds=_DEADLINE_SECONDS, busy=_BUSY):
         return driver.ensure_count(device, count)
 
@@ -56,18 +56,18 @@ def assign_vfs(
     token: int,
     vfs: Tuple[VfSpec, ...],
 ) -> Addresses:
-    """Set the functions for the guest under its lease, which must be held; those that it had before are given back.
+    """Configure VFs for the guest under its lease, which the caller holds; release VFs that it no longer has.
 
-    The errors of `VfDriver.ensure`.
+    Errors as `VfDriver.ensure`.
     """
     before = records.read(name)
     if before is None and not vfs:
         return {}
     requested = {(vf.device, vf.number) for vf in vfs}
-    gone = records.of_others(name) | requested
-    left = tuple(f for f in before.vfs if (f.device, f.number) not in gone) if before else ()
-    records.write(name, AssignedVfs(token, "", left + vfs))
-    for vf in left:
+    not_released = records.of_others(name) | requested
+    released = tuple(f for f in before.vfs if (f.device, f.number) not in not_released) if before else ()
+    records.write(name, AssignedVfs(token, "", released + vfs))
+    for vf in released:
         driver.ensure_free(vf)
     addresses = {vf.mac: driver.ensure(vf).address for vf in vfs}
     if vfs:
@@ -78,7 +78,7 @@ def assign_vfs(
 
 
 def take_back(driver: VfDriver, records: VfRecords, name: str) -> Tuple[str, ...]:
-    """Have the functions of a guest that is gone be nobody's; notes of those that cannot be, whose record stays."""
+    """Release the VFs of a stopped guest; returns notes on failures, whose record stays."""
     given = records.read(name)
     if given is None:
         return ()
@@ -87,12 +87,14 @@ def take_back(driver: VfDriver, records: VfRecords, name: str) -> Tuple[str, ...
     others = records.of_others(name)
     for vf in given.vfs:
         if (vf.device, vf.number) in others:
-            continue  # somebody else's by now
+            continue  # assigned to another guest meanwhile
         try:
             driver.ensure_free(vf)
         except RocksError as error:
             left.append(vf)
-            notes.append(f"function {vf.number} of {vf.device} still has the settings of {name}: {error}")
+            notes.append(
+                f"virtual function {vf.number} of {vf.device} still has the settings of {name}: {error}"
+            )
     if left:
         records.write(name, AssignedVfs(given.token, "", tuple(left)))
     else:
@@ -103,7 +105,7 @@ def take_back(driver: VfDriver, records: VfRecords, name: str) -> Tuple[str, ...
 def restore(
     driver: VfDriver, records: VfRecords, state_folder: Path, name: str, given: AssignedVfs
 ) -> Addresses:
-    """Set the functions of a guest again that is starting without our help, as it does when its host boots."""
+    """Configure the VFs again for a guest that libvirt starts by itself, as when its host boots."""
     with vf_counts_locked(driver, state_folder, given.vfs):
         addresses = {vf.mac: driver.ensure(vf).address for vf in given.vfs}
     records.write(name, AssignedVfs(given.token, boot_id(), given.vfs))

@@ -1,7 +1,7 @@
-"""Which virtual functions this host has given to a guest, and under which lease: a file for each virtual machine.
+"""Records of the VFs that are assigned to guests, with the lease: a file for each virtual machine.
 
-It is written before a function is set and removed when all are nobody's again, so that whatever ended in between, the
-next stop, start or fence of that machine finds what is left of it. A host that boots sets the functions from it again.
+A record is written before a VF is configured and removed after all are released. So after a crash, the next stop, start
+or fence of the machine finds the VFs that it must release. After a boot the VFs are configured from the records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rocks.wire.codec import decode, encode
 
 @dataclass(frozen=True)
 class AssignedVfs:
-    """What a guest has under the lease `token`; `boot` is the kernel's name of the run in which it was set last."""
+    """VFs of a guest under the lease `token`; `boot` is the boot ID under which they were last configured."""
 
     token: int
     boot: str
@@ -30,7 +30,7 @@ class AssignedVfs:
 
 @dataclass(frozen=True)
 class _Stored:
-    """The file's layout: its key `functions` is older than this version."""
+    """Layout of the file; its key is `functions`, as in earlier versions."""
 
     token: int
     boot: str
@@ -41,7 +41,7 @@ class _Stored:
 
 
 class VfRecords:
-    """The files in the folder `vfs` below the state folder."""
+    """The files in the folder `functions` of the state folder."""
 
     def __init__(self, state_folder: Path) -> None:
         self._folder = state_folder / "functions"
@@ -57,31 +57,32 @@ class VfRecords:
             return decode(_Stored, json.loads(text), "record").assigned()
         except (ValueError, IncoherentError) as error:
             raise IncoherentError(
-                f"{path}, which says what virtual functions {name} has on this host, cannot be read ({error}); when "
-                f"{name} does not run here, remove the file"
+                f"{path}, the record of the virtual functions of {name}, cannot be read ({error}); if {name} is not "
+                "running on this host, remove the file"
             ) from None
 
-    def write(self, name: str, given: AssignedVfs) -> None:
-        """Remember it, in one step that survives a power cut."""
+    def write(self, name: str, assigned: AssignedVfs) -> None:
+        """Write the record atomically."""
         ensure_folder(self._folder)
         write_file(
-            self._path(name), json.dumps(encode(_Stored(given.token, given.boot, given.vfs)), indent=1) + "\n"
+            self._path(name),
+            json.dumps(encode(_Stored(assigned.token, assigned.boot, assigned.vfs)), indent=1) + "\n",
         )
 
     def remove(self, name: str) -> None:
-        """Nothing is given any more."""
+        """Remove the record."""
         self._path(name).unlink(missing_ok=True)
 
     def of_others(self, name: str) -> Set[Tuple[str, int]]:
-        """(device, number) of all functions that other virtual machines have; damaged records count for nothing."""
+        """(device, number) of all VFs of other virtual machines; damaged records are ignored."""
         found: Set[Tuple[str, int]] = set()
         for path in self._folder.glob("[!.]*.json"):
             if path.name != self._path(name).name:
                 try:
-                    given = self.read(path.name[: -len(".json")])
+                    assigned = self.read(path.name[: -len(".json")])
                 except RocksError:
                     continue
-                found.update((vf.device, vf.number) for vf in (given.vfs if given else ()))
+                found.update((vf.device, vf.number) for vf in (assigned.vfs if assigned else ()))
         return found
 
     def _path(self, name: str) -> Path:
@@ -89,7 +90,7 @@ class VfRecords:
 
 
 def boot_id() -> str:
-    """What the kernel calls this run of itself; empty where it has no name."""
+    """The boot ID of the kernel; empty when it cannot be read."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What virtual functions may be asked for, and which of an adapter's can be given away; pure."""
+"""Which VFs may be requested, and which VFs of an adapter can be assigned; pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rocks.wire.agent import VfSpec
 from rocks.wire.facts import VfFact
 
 NO_MAC = "00:00:00:00:00:00"
-"""The address of a function that nobody has; its driver then makes one up."""
+"""The address of a released VF; its driver then generates one."""
 
 MAX_VFS = 256
-"""More than any adapter gives; a bound for what is worth asking for."""
+"""Upper bound of a request, more than any adapter supports."""
 
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 _MEANING = {"mac": "MAC address", "vlan": "VLAN", "spoofchk": "check of source addresses", "trust": "trust"}
 
 Settings = Dict[str, Union[str, int]]
-"""Settings of a function, under the names that netlink has for them."""
+"""Settings of a VF by their names in pyroute2."""
 
 
 class Adapter(NamedTuple):
-    """A network adapter as the kernel has it: `most` functions can be made, `vfs` are there.
+    """A network adapter. `most`: how many VFs it supports.
 
-    `has_iommu`: what its functions do to memory can be confined, so that a guest may have one.
+    `has_iommu`: DMA of its VFs is confined, so that they may be assigned to guests.
     """
 
     device: str
@@ -37,26 +37,26 @@ class Adapter(NamedTuple):
 
 
 def check_device(device: str) -> None:
-    """UserError unless it can be a network device's name."""
+    """UserError unless it is a valid name of a network device."""
     if not _NAME.match(device):
         raise UserError(
-            f"{device[:40]!r} is no name of a network device: at most 15 letters, digits, '.', '_' and '-'"
+            f"{device[:40]!r} is not a valid name of a network device: at most 15 letters, digits, '.', '_' and '-'"
         )
 
 
 def check_vf_spec(spec: VfSpec) -> None:
-    """UserError unless such a function can exist at all."""
+    """UserError unless the spec is valid."""
     check_device(spec.device)
     if not 0 <= spec.number < spec.count <= MAX_VFS:
-        raise UserError(f"function {spec.number} of {spec.device} is not one of {spec.count}")
+        raise UserError(f"virtual function {spec.number} of {spec.device} is not below {spec.count}")
     if not _MAC.match(spec.mac) or spec.mac == NO_MAC or int(spec.mac[1], 16) & 1:
-        raise UserError(f"{spec.mac[:40]!r} is no MAC address that a guest can have")
+        raise UserError(f"{spec.mac[:40]!r} is not a unicast MAC address")
     if not 0 <= spec.vlan <= 4094:
         raise UserError(f"VLAN {spec.vlan} of function {spec.number} of {spec.device} is beyond 4094")
 
 
 def check_adapter(device: str, adapter: Optional[Adapter]) -> Adapter:
-    """The adapter, when its functions can be given to guests. StateError says what is missing."""
+    """The adapter, if its VFs can be assigned. StateError with the problem otherwise."""
     problem = problem_of(device, adapter)
     if problem:
         raise StateError(problem)
@@ -65,7 +65,7 @@ def check_adapter(device: str, adapter: Optional[Adapter]) -> Adapter:
 
 
 def problem_of(device: str, adapter: Optional[Adapter]) -> str:
-    """Why an adapter can give no function to a guest; empty when it can."""
+    """Why VFs of the adapter cannot be assigned; empty when they can."""
     if adapter is None:
         return (
             f"this host has no network adapter {device} for the requested virtual functions; look at `ip link` there, "
@@ -77,8 +77,8 @@ def problem_of(device: str, adapter: Optional[Adapter]) -> str:
         )
     if not adapter.has_iommu:
         return (
-            f"this host has no IOMMU in use, so no function of {device} can be given to a guest: switch VT-d or AMD-Vi "
-            "on in its firmware, and boot its kernel with intel_iommu=on or amd_iommu=on"
+            f"this host has no IOMMU in use, so no function of {device} can be assigned to a guest; switch VT-d or "
+            "AMD-Vi on in its firmware, and boot its kernel with intel_iommu=on or amd_iommu=on"
         )
     if not adapter.is_up:
         return f"the network adapter {device} of this host is down: `ip link set {device} up`"
@@ -86,48 +86,51 @@ def problem_of(device: str, adapter: Optional[Adapter]) -> str:
 
 
 def check_count(adapter: Adapter, count: int) -> None:
-    """StateError unless the adapter can be changed to so many functions now."""
+    """StateError or BusyError unless the number of VFs can be changed now."""
     if count > adapter.most:
         raise StateError(
             f"the adapter {adapter.device} of this host gives {adapter.most} virtual functions at most, not {count}: "
-            "have the database say so, by rocks set host sriov"
+            "correct the number with rocks set host sriov"
         )
     used = [vf for vf in adapter.vfs if vf.use != "free"]
     if used:
         first = used[0]
         raise BusyError(
             f"the adapter {adapter.device} of this host has {len(adapter.vfs)} virtual functions, and {count} "
-            f"are wanted: that can be changed only while none is in use, and number {first.number} is, by {first.user}"
+            f"are requested; the number can be changed only while none is in use, but {first.number} is, "
+            f"by {first.user}"
         )
 
 
 def vf_of(adapter: Adapter, number: int) -> VfFact:
-    """The function of that number. BusyError when it has gone meanwhile."""
+    """The VF of that number. BusyError when it was removed meanwhile."""
     found = next((vf for vf in adapter.vfs if vf.number == number), None)
     if found is None:
-        raise BusyError(f"the adapter {adapter.device} of this host has no function {number} now; try again")
+        raise BusyError(
+            f"the adapter {adapter.device} of this host has no virtual function {number} now; try again"
+        )
     return found
 
 
 def check_unused(spec: VfSpec, adapter: Adapter) -> None:
-    """BusyError when the function is in somebody's hands, or its MAC address in another function that is."""
+    """BusyError when the VF is in use, or a VF in use has its MAC address."""
     for vf in adapter.vfs:
         if vf.use == "free":
             continue
         if vf.number == spec.number:
             raise BusyError(
-                f"function {spec.number} of {spec.device} on this host is in use, by {vf.user}: end that, or "
-                "take the function from it, and try again"
+                f"virtual function {spec.number} of {spec.device} on this host is in use, by {vf.user}; release it and "
+                "try again"
             )
         if vf.mac == spec.mac:
             raise BusyError(
-                f"the MAC address {spec.mac} is in function {vf.number} of {spec.device} on this host, "
-                f"which is in use, by {vf.user}; end that first"
+                f"virtual function {vf.number} of {spec.device} on this host has the MAC address {spec.mac} and is in "
+                f"use, by {vf.user}; release it first"
             )
 
 
 def settings_of(spec: VfSpec) -> Settings:
-    """What the function is to have."""
+    """The settings that the spec requests."""
     return {
         "mac": spec.mac,
         "vlan": spec.vlan,
@@ -137,12 +140,12 @@ def settings_of(spec: VfSpec) -> Settings:
 
 
 def free_settings() -> Settings:
-    """What a function has that is nobody's."""
+    """The settings of a released VF."""
     return {"mac": NO_MAC, "vlan": 0, "spoofchk": 1, "trust": 0}
 
 
 def settings_that_differ(vf: VfFact, requested: Mapping[str, Union[str, int]]) -> Settings:
-    """Those of the settings that the function has not; what its driver does not tell is as a new function's."""
+    """Requested settings that differ; a setting that the driver does not report counts as 0."""
     known = {
         "mac": vf.mac,
         "vlan": vf.vlan,
@@ -153,12 +156,12 @@ def settings_that_differ(vf: VfFact, requested: Mapping[str, Union[str, int]]) -
 
 
 def setting_rejected(device: str, number: int, setting: str, reason: str) -> ToolError:
-    """The error for a setting that the adapter does not take."""
+    """The error for a setting that the adapter rejects."""
     remedy = ""
     if setting == "spoofchk":
-        remedy = "; without that check its guest could send in the name of others: option sriov-nospoofchk"
+        remedy = "; without this check the guest could forge source addresses: option sriov-nospoofchk"
     return ToolError(
-        f"the adapter {device} of this host did not set the {_MEANING[setting]} of its function {number}: "
+        f"the adapter {device} of this host did not set the {_MEANING[setting]} of its virtual function {number}: "
         f"{reason}{remedy}"
     )
 

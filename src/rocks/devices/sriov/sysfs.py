@@ -1,4 +1,4 @@
-"""Virtual functions in sysfs and /proc: which there are, how many can be, who holds one. The roots may be a test's."""
+"""VFs in sysfs and /proc: their number, maximum and users. Tests pass other roots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GUEST_NAME = re.compile(r"(?:\A|,)guest=([^,]+)")
 
 
 class VfLocation(NamedTuple):
-    """A function in the tree: number, PCI address, and the host's own network device of it, if there is one."""
+    """A VF: number, PCI address, and its network device on the host (empty without one)."""
 
     number: int
     address: str
@@ -21,14 +21,14 @@ class VfLocation(NamedTuple):
 
 
 class VfSysfs:
-    """The parts of /sys and /proc that tell of virtual functions."""
+    """The parts of /sys and /proc that describe VFs."""
 
     def __init__(self, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> None:
         self._sys = sys
         self._proc = proc
 
     def locations(self, device: str) -> Optional[Tuple[VfLocation, ...]]:
-        """The functions of an adapter by number; None when there is no such network device."""
+        """The VFs of an adapter by number; None when there is no such network device."""
         if not (self._sys / "class/net" / device).is_dir():
             return None
         found: List[VfLocation] = []
@@ -39,33 +39,33 @@ class VfSysfs:
         return tuple(sorted(found))
 
     def most(self, device: str) -> int:
-        """How many functions the adapter can have; 0 when it knows no SR-IOV."""
+        """Maximum number of VFs; 0 without SR-IOV."""
         try:
             return int((self._of(device) / "sriov_totalvfs").read_text("ascii"))
         except (OSError, ValueError):
             return 0
 
     def has_iommu(self, device: str) -> bool:
-        """Whether an IOMMU stands between the adapter and memory."""
+        """Whether the adapter belongs to an IOMMU group."""
         return (self._of(device) / "iommu_group").exists()
 
     def set_count(self, device: str, count: int) -> None:
-        """Have so many functions; to change between two numbers, 0 must come between. ToolError when refused."""
+        """Set the number of VFs; the kernel requires 0 between two other numbers. ToolError when it fails."""
         path = self._of(device) / "sriov_numvfs"
         try:
             path.write_text(str(count), "ascii")
         except FileNotFoundError:
-            raise StateError(f"the network adapter {device} has gone from this host") from None
+            raise StateError(f"the network adapter {device} was removed from this host") from None
         except OSError as error:
             raise ToolError(
                 f"the kernel of this host did not make {count} virtual functions of {device}: {error.strerror}; "
-                "its log (dmesg) says more"
+                "see dmesg"
             ) from None
 
     def guest_of(self, location: VfLocation) -> str:
-        """Who holds the function by VFIO: `the guest NAME`, or another process; empty when nobody does.
+        """The user of the VF by VFIO: `the guest NAME`, or another process; empty without one.
 
-        The kernel lets one process at a time open a function's group; looking for it does not get into its way.
+        Only one process can open a VFIO group; this search does not open it.
         """
         own = self._sys / "bus/pci/devices" / location.address
         if os.path.basename(os.path.realpath(own / "driver")) != "vfio-pci":  # noqa: PTH119 - of a link that may be missing
@@ -76,13 +76,13 @@ class VfSysfs:
                 if any(os.readlink(file.path) == group for file in os.scandir(process / "fd")):  # noqa: PTH115
                     return _name_of(process)
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has ended
         return ""
 
     def namespace_of(self, location: VfLocation) -> str:
-        """`a network namespace …` when the function's network device was moved into one, as for a container.
+        """`a network namespace …` when the VF's network device was moved into one, as for a container.
 
-        The kernel then shows the place of such devices, and in it none.
+        The kernel then shows an empty folder `net`.
         """
         own = self._sys / "bus/pci/devices" / location.address / "net"
         return "a network namespace of this host" if own.is_dir() and not location.device else ""
@@ -92,9 +92,9 @@ class VfSysfs:
 
 
 def _name_of(process: Path) -> str:
-    words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    for word in words:
-        named = _GUEST_NAME.search(word)
+    arguments = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    for argument in arguments:
+        named = _GUEST_NAME.search(argument)
         if named:
             return f"the guest {named.group(1)}"
-    return f"process {process.name} ({Path(words[0]).name})"
+    return f"process {process.name} ({Path(arguments[0]).name})"

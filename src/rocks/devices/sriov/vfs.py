@@ -1,10 +1,10 @@
-"""The one door to virtual functions (SR-IOV): made through sysfs, set through the adapter by netlink.
+"""Virtual functions (SR-IOV): created through sysfs, configured through the physical function by netlink.
 
-A function's settings belong to the adapter's own driver, so the guest cannot change them; they stay when a guest ends,
-and go with the functions when the host boots. Sources: the kernel's Documentation/ABI/testing/sysfs-bus-pci and
-Documentation/PCI/pci-iov-howto.rst; `igb` of Linux 6.1 was tried.
+The driver of the physical function holds the settings of a VF, so the guest cannot change them. They persist when a
+guest stops and are lost with the VFs when the host boots. Sources: Documentation/ABI/testing/sysfs-bus-pci and
+Documentation/PCI/pci-iov-howto.rst of the kernel; tested with `igb` of Linux 6.1.
 
-`fake/functions.py` is the twin.
+`fake.py` implements the same Protocol in memory.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from rocks.wire.agent import VfSpec
 from rocks.wire.facts import AdapterFact, VfFact
 
 _WITH_VFS = 1
-"""RTEXT_FILTER_VF of linux/rtnetlink.h: tell of the functions as well."""
+"""RTEXT_FILTER_VF of linux/rtnetlink.h: include VFs in the answer."""
 
 _UNKNOWN = 0xFFFFFFFF
-"""What the kernel says where a driver does not (-1)."""
+"""The kernel's value for a setting that the driver does not report (-1)."""
 
 
 class Vfs:
-    """The virtual functions of this host's network adapters."""
+    """The VFs of this host's network adapters."""
 
     def __init__(self, tree: Optional[VfSysfs] = None) -> None:
         self._tree = tree or VfSysfs()
@@ -53,7 +53,7 @@ class Vfs:
     def read(self, device: str) -> AdapterFact:
         """As `VfDriver.read`."""
         check_device(device)
-        with _netlink(f"tell of the virtual functions of {device}") as route:
+        with _netlink(f"report the virtual functions of {device}") as route:
             adapter = self._adapter(route, device)
         return AdapterFact(
             device=device,
@@ -65,7 +65,7 @@ class Vfs:
     def ensure_count(self, device: str, count: int) -> Change:
         """As `VfDriver.ensure_count`."""
         check_device(device)
-        with _netlink(f"tell of the virtual functions of {device}") as route:
+        with _netlink(f"report the virtual functions of {device}") as route:
             adapter = check_adapter(device, self._adapter(route, device))
         if len(adapter.vfs) >= count:
             return UNCHANGED
@@ -131,7 +131,7 @@ class Vfs:
         )
 
     def _confirm(self, route: Any, spec: VfSpec) -> None:
-        """What a driver accepted and did not do would be somebody else's frames: it is read again."""
+        """Read the settings back: a driver may accept a setting without applying it."""
         link = _read_link(route, spec.device)
         reported = parse_vfs(link).get(spec.number, {}) if link is not None else {}
         for name, value in settings_of(spec).items():
@@ -143,9 +143,9 @@ class Vfs:
 
 
 def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
-    """Number → settings (`mac`, `vlan`, `spoofchk`, `trust`) of an adapter's functions, from netlink's message.
+    """Number → settings (`mac`, `vlan`, `spoofchk`, `trust`) of an adapter's VFs, from the netlink message.
 
-    Those that the driver does not tell are left out.
+    Settings that the driver does not report are omitted.
     """
     found: Dict[int, Dict[str, Any]] = {}
     listed = message.get_attr("IFLA_VFINFO_LIST")
@@ -165,7 +165,7 @@ def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
 
 
 def _set(route: Any, device: str, vf: VfFact, requested: Settings) -> bool:
-    """Set what differs, a setting at a time, so that the one which is refused is known; whether there was any."""
+    """Set what differs, one setting at a time, so that an error names it; whether anything differed."""
     changes = settings_that_differ(vf, requested)
     number = route.link("get", ifname=device)[0]["index"] if changes else 0
     for name, value in changes.items():
@@ -186,7 +186,7 @@ def _read_link(route: Any, device: str) -> Any:
 
 
 def _host_use(route: Any, device: str) -> str:
-    """What the host itself does with a function's network device; empty when nothing."""
+    """How the host uses a VF's network device; empty when it does not."""
     if not device:
         return ""
     link = _read_link(route, device)

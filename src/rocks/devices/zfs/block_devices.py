@@ -1,4 +1,4 @@
-"""The block devices of volumes: found by name, and known by what the kernel says that they are."""
+"""Block devices of volumes: found by name and identified by an ioctl."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _POLL_SECONDS = 0.05
 
 
 def device_path(name: str) -> str:
-    """Where udev has the device of a volume, or of a snapshot shown."""
+    """The udev path of a volume's device, or of a visible snapshot's."""
     return f"{_FOLDER}/{name}"
 
 
 def wait_for_device(name: str, deadline: Deadline) -> str:
-    """The device's path, once it is there and is that volume's and not another's by a link of old."""
+    """The device path, once it exists and belongs to that volume (no stale link). HostError at the deadline."""
     path = device_path(name)
     while device_name(path) != name:
         if deadline.passed():
             raise HostError(
-                f"the device {path} did not appear: `udevadm settle` and the log of systemd-udevd may tell why"
+                f"the device {path} did not appear: `udevadm settle` and the log of systemd-udevd may show why"
             )
         wait_seconds(_POLL_SECONDS)
     return path
 
 
 def device_name(path: str) -> Optional[str]:
-    """The volume whose device is at `path`; None when there is none."""
+    """Name of the volume whose device is at `path`, or None."""
     try:
         device = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -49,11 +49,11 @@ def device_name(path: str) -> Optional[str]:
 
 
 def check_not_open(volume: str) -> None:
-    """BusyError when an export, a device-mapper table or a file system has the volume's device for itself."""
+    """BusyError when an export, a device-mapper table or a file system has opened the volume's device exclusively."""
     path = device_path(volume)
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise BusyError(f"the device {path} is in use; nothing was changed") from None
-        # without a device nobody has it open; anything else is for the tool to say
+        # without a device it is not open; zfs reports other errors

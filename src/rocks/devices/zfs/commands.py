@@ -1,7 +1,7 @@
-"""The few things that `zfs` does for us, as a shape; when and whether they may be done is decided above it.
+"""Single `zfs` commands as a Protocol, without checks: `volumes.py`, `snapshots.py`, `streams.py` decide about them.
 
-Each raises ToolError with the tool's words when it is refused, BusyError when the thing is in use, and StateError when
-the pool is missing or full.
+Each raises ToolError with the message of `zfs`, BusyError when the dataset is in use, and StateError when the pool is
+missing or full.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rocks.devices.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, To
 
 
 class ZfsCommands(Protocol):
-    """`zfs` and `zpool`, or what plays them. Snapshots and bookmarks are whole names here."""
+    """`zfs` and `zpool`, or their fake. Snapshots and bookmarks are full names here."""
 
     def read_pool(self, pool: str) -> PoolFact:
         """As `PoolDriver.read_pool`."""
@@ -29,46 +29,46 @@ class ZfsCommands(Protocol):
         """As `PoolDriver.read_history`."""
 
     def read_guid(self, name: str) -> Optional[str]:
-        """The guid of a snapshot, None when there is none."""
+        """The guid of a snapshot, or None."""
 
     def read_own(self, name: str) -> Mapping[str, str]:
-        """The properties of ours that are set on a snapshot."""
+        """The `imgstore:` properties of a snapshot."""
 
     def read_written(self, volume: str, snapshot_name: str) -> int:
-        """Bytes that the volume has written since that snapshot, as of the last `flush`."""
+        """Bytes written to the volume since that snapshot, as of the last `flush`."""
 
     def shows_snapshots(self, volume: str) -> bool:
-        """Whether its snapshots have devices."""
+        """Whether `snapdev` is visible."""
 
     def flush(self, volume: str) -> None:
-        """Have the pool's open transaction group on the disks, so that what is read counts all that was written."""
+        """Sync the open transaction group, so that `read_written` includes all writes."""
 
     def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
-        """Make a sparse volume."""
+        """Create a sparse volume."""
 
     def clone(self, snapshot: str, volume: str) -> None:
-        """Make a volume of a snapshot."""
+        """Clone a snapshot."""
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
-        """Set properties of a volume in one step."""
+        """Set properties of a volume in one command."""
 
     def rename(self, volume: str, new_name: str) -> None:
-        """Give a volume another name; makes the file system above it."""
+        """Rename a volume; creates the parent file system."""
 
     def promote(self, volume: str) -> None:
-        """Turn a clone and its origin round."""
+        """Promote a clone."""
 
     def rollback(self, snapshot: str) -> None:
-        """Make a volume what its newest snapshot is."""
+        """Roll a volume back to its newest snapshot."""
 
     def check_not_open(self, volume: str) -> None:
-        """BusyError when somebody has the volume's device for himself."""
+        """BusyError when the volume's device is opened exclusively."""
 
     def destroy(self, name: str) -> None:
         """Destroy a volume without snapshots, snapshots (`volume@one,two`, all or none), or a bookmark."""
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
-        """Make a snapshot."""
+        """Create a snapshot."""
 
     def hold(self, snapshot: str, tag: str) -> None:
         """Hold a snapshot."""
@@ -77,22 +77,22 @@ class ZfsCommands(Protocol):
         """Release a hold."""
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
-        """Make a bookmark of a snapshot."""
+        """Create a bookmark of a snapshot."""
 
     def decode_token(self, token: str) -> TokenFact:
         """As `PoolDriver.decode_token`."""
 
     def estimate(self, spec: SendSpec) -> int:
-        """Bytes that a stream will have."""
+        """Estimated size of a stream in bytes."""
 
     def send(self, spec: SendSpec) -> Transfer:
-        """Begin a stream."""
+        """Start a send."""
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
-        """Begin to take a stream in; makes the file system above the volume."""
+        """Start a receive; creates the parent file system."""
 
     def abort_receive(self, volume: str) -> None:
-        """Forget what a cut stream left."""
+        """Discard a partial receive."""
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
         """As `PoolDriver.wait_for_device`."""

@@ -1,8 +1,8 @@
-"""What can be done with ZFS, as shapes: the programs behind `pools.py`, memory behind `fake/pools.py`.
+"""Operations on ZFS as Protocols: `pools.py` implements them by `zfs` and `zpool`, `fake/pools.py` in memory.
 
-Volumes are meant by their whole name (`tank/vm-vc1-0-vol`), snapshots and bookmarks of a volume by what follows the `@`
-or `#`. Where a guid is given, IncoherentError when the thing of that name has another one: nothing is changed then.
-Every `ensure_` can be repeated, and somebody else's doing the same at the same time is no error.
+Volumes are specified by full name (`tank/vm-vc1-0-vol`), snapshots and bookmarks of a volume by the part after `@` or
+`#`. Methods with a guid raise IncoherentError when the dataset of that name has another guid, and change nothing.
+Every `ensure_` method is idempotent and tolerates a concurrent call with the same effect.
 """
 
 from __future__ import annotations
@@ -23,86 +23,86 @@ from rocks.devices.zfs.facts import (
 
 
 class Transfer(Protocol):
-    """One end of a stream under way."""
+    """One end of a running stream."""
 
     @property
     def stream(self) -> IO[bytes]:
-        """Where it is read from (send) or written to (receive). BrokenPipeError when the receiver has given up."""
+        """The pipe to read from (send) or write to (receive). BrokenPipeError when the receiver has ended."""
 
     def finish(self, deadline: Deadline) -> None:
-        """No more will be read or written; wait for the end. ToolError with the tool's own words when it failed.
+        """Close the stream and wait for the process. ToolError with the message of `zfs` when it failed.
 
-        A receive that was not given the whole stream fails, and keeps what it got when it is resumable.
+        A receive of an incomplete stream fails; a resumable one keeps the received part.
         """
 
     def kill(self) -> None:
-        """End it now, whatever it does, and wait until it is gone. Harmless when it has ended.
+        """Kill the process and wait for its end. No effect when it has ended.
 
-        A resumable receive keeps what it had read by then, which may be nothing: a pipe holds up to 1 MiB.
-        HostError when the kernel does not let go of it.
+        A resumable receive keeps the part that it has read, which may be empty: the pipe holds up to 1 MiB.
+        HostError when the process cannot be killed.
         """
 
 
 class PoolDriver(Protocol):
-    """What both can do. StateError everywhere when the pool is not there: a lost pool is no empty pool."""
+    """Pools of a host. Every method raises StateError when the pool is missing: a lost pool is not an empty pool."""
 
     # --- reading
 
     def read_pool(self, pool: str) -> PoolFact:
-        """A pool, or the part of one below a file system of that name."""
+        """A pool, or the part of one below the file system of that name."""
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
-        """A volume, None when there is none. StateError when a file system has that name."""
+        """A volume, or None. StateError when a file system has that name."""
 
     def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
-        """All volumes below a pool or file system, those half received as well, by name."""
+        """All volumes below a pool or file system by name, including partially received ones."""
 
     def read_history(self, volume: str) -> History:
-        """Snapshots and bookmarks; none when there is no such volume."""
+        """Snapshots and bookmarks; empty without such a volume."""
 
     def written_since(self, volume: str, snapshot_name: str, snapshot_guid: str) -> int:
-        """Bytes that the volume has written since that snapshot. All that was flushed to the device before counts."""
+        """Bytes written to the volume since that snapshot, including all writes flushed before the call."""
 
     def decode_token(self, token: str) -> TokenFact:
-        """What a resume token stands for. StateError when it is no sound one."""
+        """The contents of a resume token. StateError when it is invalid."""
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        """The path of the block device of a volume, or of `volume@snapshot` (whose volume shows its snapshots).
+        """The path of the block device of a volume, or of `volume@snapshot` (with `snapdev=visible`).
 
-        HostError when it is not there in time.
+        HostError at the deadline.
         """
 
     # --- volumes
 
     def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
-        """Have a sparse volume of that size. IncoherentError when there is one of another size."""
+        """Create a sparse volume. IncoherentError when it exists with another size or block size."""
 
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
-        """Have the volume as a clone of a snapshot (whole name)."""
+        """Create the volume as a clone of a snapshot (full name)."""
 
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
-        """Grow a volume, in use or not. StateError when it is larger."""
+        """Grow a volume, also while it is in use. StateError when it is larger."""
 
     def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
-        """Keep room in the pool for that much of the volume. StateError when the pool has not got it."""
+        """Set `refreservation`. StateError when the pool is too full."""
 
     def ensure_properties(self, volume: str, guid: str, properties: Mapping[str, str]) -> Change:
-        """Have these properties, whose names begin with `imgstore:`, all at once."""
+        """Set user properties (`imgstore:…`) in one operation."""
 
     def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
-        """Have block devices of the volume's snapshots."""
+        """Create block devices of the volume's snapshots (`snapdev=visible`)."""
 
     def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
-        """Have no block devices of the volume's snapshots."""
+        """Remove block devices of the volume's snapshots (`snapdev=hidden`)."""
 
     def ensure_synchronous(self, volume: str, guid: str) -> Change:
-        """Have each write on the pool's disks before it is answered, whatever the writer asks for."""
+        """Set `sync=always`."""
 
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
-        """Have the volume under another name of the same pool; the file system above is made when it is missing."""
+        """Rename the volume within its pool; a missing parent file system is created."""
 
     def ensure_promoted(self, volume: str, guid: str) -> Change:
-        """Have a clone own the snapshots that it shares with its origin, which becomes the clone."""
+        """Promote a clone: it owns the shared snapshots, and its origin becomes the clone."""
 
     def ensure_volume_gone(
         self,
@@ -111,56 +111,56 @@ class PoolDriver(Protocol):
         with_snapshots: Sequence[Tuple[str, str]] = (),
         may_lose_bytes: Optional[int] = 0,
     ) -> Change:
-        """Destroy a volume together with the snapshots named (name, guid), and with its bookmarks.
+        """Destroy a volume with its bookmarks and the listed snapshots (name, guid).
 
         StateError when it has other snapshots, a hold, a clone, or more than `may_lose_bytes` written since the newest
-        snapshot (since ever, when it has none); None: whatever was written may go. BusyError while its device is open.
+        snapshot (since its creation without one); None allows any amount. BusyError while its device is open.
         """
 
-    # --- the past of a volume
+    # --- snapshots, holds, bookmarks
 
     def ensure_snapshot(
         self, volume: str, volume_guid: str, name: str, properties: Mapping[str, str]
     ) -> SnapshotFact:
-        """Have a snapshot with these properties. IncoherentError when there is one with others."""
+        """Create a snapshot with these properties. IncoherentError when it exists with others."""
 
     def ensure_snapshot_gone(self, volume: str, name: str, guid: str) -> Change:
         """Destroy a snapshot. StateError when it is held or has clones."""
 
     def ensure_hold(self, volume: str, name: str, guid: str, tag: str) -> Change:
-        """Have the snapshot held under a tag. StateError when there is no such snapshot."""
+        """Hold the snapshot with a tag. StateError without the snapshot."""
 
     def ensure_released(self, volume: str, name: str, guid: str, tag: str) -> Change:
-        """Have it not held under that tag."""
+        """Release the hold with that tag."""
 
     def ensure_bookmark(self, volume: str, name: str, guid: str, bookmark: str) -> Change:
-        """Have a bookmark of the snapshot. StateError when neither is there."""
+        """Create a bookmark of the snapshot. StateError when both are missing."""
 
     def ensure_bookmark_gone(self, volume: str, bookmark: str, guid: str) -> Change:
-        """Have no such bookmark."""
+        """Destroy a bookmark."""
 
     def ensure_rolled_back(self, volume: str, guid: str, snapshot_name: str, snapshot_guid: str) -> Change:
-        """Undo what was written since the newest snapshot. StateError when that snapshot is not the newest."""
+        """Roll back to the newest snapshot. StateError when that snapshot is not the newest."""
 
     # --- streams
 
     def estimate_send(self, spec: SendSpec) -> int:
-        """About how many bytes the stream will have."""
+        """Estimated size of the stream in bytes."""
 
     def start_send(self, spec: SendSpec) -> Transfer:
-        """Begin a stream. StateError when what it is made of is gone.
+        """Start a send. StateError when its source or incremental source is missing.
 
-        A resumed one finds its start by the guid, first below the volume and then beside it. OpenZFS 2.1 may find
-        another volume's snapshot of the same guid there, and `finish` fails with "Invalid cross-device link": then
-        forget what was received, and send anew.
+        A resumed send looks for its source by guid, first below the volume and then beside it. There OpenZFS 2.1 may
+        find a snapshot of another volume with the same guid, and `finish` fails with "Invalid cross-device link": then
+        discard the partial receive and send again.
         """
 
     def start_receive(self, spec: ReceiveSpec) -> Transfer:
-        """Begin to take a stream in. IncoherentError when the volume is not what the stream starts from.
+        """Start a receive. IncoherentError when the newest snapshot of the volume is not the incremental source.
 
-        StateError when the volume exists and should not, or the other way round, or a cut stream is in the way. Nothing
-        that the volume has is ever undone for a stream.
+        StateError when the volume exists and must not, is missing, or has a partial receive. A receive never rolls the
+        volume back.
         """
 
     def ensure_partial_gone(self, volume: str) -> Change:
-        """Forget what a cut stream left; the volume itself goes with it when it never had a whole one."""
+        """Discard a partial receive; a volume without a complete stream is destroyed."""

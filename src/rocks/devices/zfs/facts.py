@@ -1,8 +1,8 @@
-"""What a ZFS pool holds, as records: volumes, their snapshots and bookmarks, and what a stream of them is to carry.
+"""Records of ZFS: pools, volumes, snapshots, bookmarks, and specs of streams.
 
-A guid is ZFS's own number as decimal text (64 bits without a sign: too large for an SQL integer). A snapshot keeps its
-guid wherever it is sent; a bookmark has the guid of the snapshot that it was made of; a volume's guid is its pool's.
-`createtxg` orders what one pool holds, and says nothing about another pool.
+A guid is decimal text (an unsigned number of 64 bits, too large for an SQL integer). A snapshot keeps its guid when it
+is sent; a bookmark has the guid of its snapshot; a volume's guid is unique to its pool. `createtxg` orders the
+snapshots of one pool only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Tuple
 
 
 class PoolFact(NamedTuple):
-    """A pool: what data can take in all and what is left of that, slop and parity taken off; `zpool`'s health word."""
+    """A pool: total and free bytes for data (without slop and parity), and the health that `zpool` reports."""
 
     name: str
     size_bytes: int
@@ -20,14 +20,13 @@ class PoolFact(NamedTuple):
 
 
 class VolumeFact(NamedTuple):
-    """A volume by its whole name.
+    """A volume by full name.
 
-    `written_bytes` is since the newest snapshot, as of the last transaction group that reached the disks, and may be
-    a few KiB too many after a rollback: whether anything was written is asked of `written_since`. `origin` is the
-    snapshot of which it is a clone, by whole name. With `resume_token` a receive into it was cut; when that was to be
-    the volume's first stream, it has size 0 as yet. `properties` are those of `imgstore:` that are set on it, sorted.
-    `referenced_bytes` are those of the pool that its present content takes, which on RAIDZ are more than were written.
-    With `is_synchronous` each write is on the disks before it is answered.
+    `written_bytes`: since the newest snapshot, as of the last synced transaction group; after a rollback it may be a
+    few KiB too large, so use `written_since` to test for writes. `origin`: full name of the snapshot it is a clone of.
+    `resume_token`: of a partial receive; if that is the volume's first stream, its size is 0. `properties`: local
+    `imgstore:` properties, sorted. `referenced_bytes`: space of the current content in the pool, on RAIDZ more than was
+    written. `is_synchronous`: `sync=always`.
     """
 
     name: str
@@ -44,12 +43,12 @@ class VolumeFact(NamedTuple):
     is_synchronous: bool = False
 
     def property_value(self, key: str) -> Optional[str]:
-        """The value of a property of ours, by its whole name; None when it is not set."""
+        """The value of a property of ours, by its full name; None when it is not set."""
         return dict(self.properties).get(key)
 
 
 class SnapshotFact(NamedTuple):
-    """A snapshot by what follows the `@`; clones by their whole names; `written_bytes` since the snapshot before."""
+    """A snapshot by the part after `@`; clones by full name; `written_bytes` since the previous snapshot."""
 
     name: str
     guid: str
@@ -63,7 +62,7 @@ class SnapshotFact(NamedTuple):
 
 
 class BookmarkFact(NamedTuple):
-    """A bookmark by what follows the `#`; a stream can start from it, but not be undone to it."""
+    """A bookmark by the part after `#`; a possible incremental source, but not a target of a rollback."""
 
     name: str
     guid: str
@@ -71,7 +70,7 @@ class BookmarkFact(NamedTuple):
 
 
 class History(NamedTuple):
-    """The past of a volume, oldest first."""
+    """Snapshots and bookmarks of a volume, oldest first."""
 
     snapshots: Tuple[SnapshotFact, ...] = ()
     bookmarks: Tuple[BookmarkFact, ...] = ()
@@ -93,8 +92,8 @@ class History(NamedTuple):
 class SendSpec(NamedTuple):
     """A stream that ends at the snapshot `to_name` of `volume`.
 
-    It starts from nothing, from a snapshot (one of the volume, or by whole name the one it was cloned from) or from a
-    bookmark of the volume, whose guid is `from_guid`; or, with `resume_token`, where an earlier one was cut.
+    The stream is full, or incremental from a snapshot (of the volume, or by full name its origin) or from a bookmark of
+    the volume; `from_guid` is the guid of that source. `resume_token` continues an interrupted stream.
     """
 
     volume: str
@@ -107,11 +106,11 @@ class SendSpec(NamedTuple):
 
 
 class ReceiveSpec(NamedTuple):
-    """A stream taken into `volume`; the file system above is made when it is missing.
+    """A stream received into `volume`; a missing parent file system is created.
 
-    `base_guid` is the guid of the snapshot that the stream starts from: the newest one of the volume, or, for a volume
-    that is to be made as a clone, that of `origin` (whole name). None: the volume is made by the stream. With
-    `is_resumed` the stream goes on with what an earlier one left. With `resumable` False nothing stays of a cut stream.
+    `base_guid`: guid of the incremental source, which is the newest snapshot of the volume, or `origin` (full name) for
+    a volume that is created as a clone. None: the stream creates the volume. `is_resumed`: the stream continues a
+    partial receive. `resumable` False: an interrupted receive leaves nothing.
     """
 
     volume: str
@@ -122,7 +121,7 @@ class ReceiveSpec(NamedTuple):
 
 
 class TokenFact(NamedTuple):
-    """What a resume token stands for: a stream to the snapshot `to_name` (whole name on the sender)."""
+    """Contents of a resume token: a stream to the snapshot `to_name` (full name on the sender)."""
 
     to_guid: str
     from_guid: Optional[str]

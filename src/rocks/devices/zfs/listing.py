@@ -1,4 +1,4 @@
-"""What `zfs` and `zpool` print with -H and -p, read; pure. Seen with OpenZFS 2.1."""
+"""Parsers of the output of `zfs -H -p`; pure. Tested with OpenZFS 2.1."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rocks.devices.zfs.names import AUTOMATIC, OUR_PREFIX
 from rocks.errors import StateError, ToolError
 
 VALUE_COLUMNS = "name,property,value,source"
-"""What `zfs get` is asked to print for `parse_volumes`."""
+"""Columns of `zfs get` for `parse_volumes`."""
 
 HISTORY_COLUMNS = f"name,guid,createtxg,creation,referenced,written,userrefs,clones,{AUTOMATIC}"
-"""What `zfs list` is asked to print for `parse_history`."""
+"""Columns of `zfs list` for `parse_history`."""
 
 _OWN_SOURCES = ("local", "received")
 _TOKEN_LINE = re.compile(r"\s*(\w+) = (\S.*)")
@@ -21,7 +21,7 @@ _SIZE_LINE = re.compile(r"^size\t(\d+)$", re.MULTILINE)
 
 
 def parse_values(text: str) -> Dict[str, Dict[str, str]]:
-    """Properties by dataset, those of ours that it inherits left out (`zfs get -o name,property,value,source`)."""
+    """Properties by dataset, without inherited `imgstore:` properties (`zfs get -o name,property,value,source`)."""
     datasets: Dict[str, Dict[str, str]] = {}
     for name, key, value, source in _rows(text, 4):
         values = datasets.setdefault(name, {})
@@ -31,7 +31,7 @@ def parse_values(text: str) -> Dict[str, Dict[str, str]]:
 
 
 def parse_volumes(text: str) -> Tuple[VolumeFact, ...]:
-    """The volumes of a `zfs get all`, by name; file systems are left out."""
+    """The volumes of a `zfs get all`, by name, without file systems."""
     volumes = [
         volume_of(name, values)
         for name, values in parse_values(text).items()
@@ -41,7 +41,7 @@ def parse_volumes(text: str) -> Tuple[VolumeFact, ...]:
 
 
 def volume_of(name: str, values: Mapping[str, str]) -> VolumeFact:
-    """A volume from its properties. One whose first stream was cut has no size as yet."""
+    """A volume from its properties; during an interrupted first receive it has no size."""
     return VolumeFact(
         name,
         values["guid"],
@@ -50,8 +50,8 @@ def volume_of(name: str, values: Mapping[str, str]) -> VolumeFact:
         used_bytes=_number(values.get("used")),
         written_bytes=_number(values.get("written")),
         reserved_bytes=_number(values.get("refreservation")),
-        origin=_word(values.get("origin")),
-        resume_token=_word(values.get("receive_resume_token")),
+        origin=_optional(values.get("origin")),
+        resume_token=_optional(values.get("receive_resume_token")),
         properties=own_properties(values),
         referenced_bytes=_number(values.get("referenced")),
         is_synchronous=values.get("sync") == "always",
@@ -59,12 +59,12 @@ def volume_of(name: str, values: Mapping[str, str]) -> VolumeFact:
 
 
 def own_properties(values: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
-    """Those of ours, sorted."""
+    """The `imgstore:` properties, sorted."""
     return tuple(sorted((key, value) for key, value in values.items() if key.startswith(OUR_PREFIX)))
 
 
 def parse_history(text: str, holds: Mapping[str, Tuple[str, ...]]) -> History:
-    """Snapshots and bookmarks of one volume; `holds` by whole snapshot name (`parse_holds`)."""
+    """Snapshots and bookmarks of one volume; `holds` by full snapshot name (`parse_holds`)."""
     snapshots: List[SnapshotFact] = []
     bookmarks: List[BookmarkFact] = []
     for name, guid, txg, created, referenced, written, _, clones, automatic in _rows(text, 9):
@@ -90,22 +90,22 @@ def parse_history(text: str, holds: Mapping[str, Tuple[str, ...]]) -> History:
 
 
 def held_names(text: str) -> Tuple[str, ...]:
-    """The whole names of the snapshots that have holds, from the same listing."""
+    """Full names of the snapshots with holds, from the same listing."""
     return tuple(row[0] for row in _rows(text, 9) if "@" in row[0] and _number(row[6]) > 0)
 
 
 def parse_holds(text: str) -> Dict[str, Tuple[str, ...]]:
-    """Tags by whole snapshot name, sorted (`zfs holds -H`)."""
+    """Tags by full snapshot name, sorted (`zfs holds -H`)."""
     holds: Dict[str, List[str]] = {}
     for name, tag, _ in _rows(text, 3):
         holds.setdefault(name, []).append(tag)
     return {name: tuple(sorted(tags)) for name, tags in holds.items()}
 
 
-def parse_token(text: str, words: str) -> TokenFact:
-    """A resume token, from `zfs send -n -v -t`; it prints the contents even when it then fails with `words`.
+def parse_token(text: str, message: str) -> TokenFact:
+    """A resume token, from `zfs send -n -v -t`, which prints the contents even when it then fails with `message`.
 
-    StateError when the token is not sound.
+    StateError when the token is invalid.
     """
     fields: Dict[str, str] = {}
     for match in filter(None, map(_TOKEN_LINE.fullmatch, text.splitlines())):
@@ -120,7 +120,7 @@ def parse_token(text: str, words: str) -> TokenFact:
         )
     except (KeyError, ValueError):
         raise StateError(
-            f"the resume token is not sound: {words or 'nothing is in it'}; forget what was received, and send anew"
+            f"the resume token is invalid: {message or 'it is empty'}; discard the partial receive and send again"
         ) from None
 
 
@@ -128,7 +128,7 @@ def parse_estimate(text: str) -> int:
     """Bytes of a stream, from `zfs send -n -P`."""
     match = _SIZE_LINE.search(text)
     if match is None:
-        raise ToolError(f"zfs send -n said no size: {text.strip()[:200]!r}")
+        raise ToolError(f"zfs send -n printed no size: {text.strip()[:200]!r}")
     return int(match.group(1))
 
 
@@ -140,9 +140,9 @@ def _rows(text: str, columns: int) -> Iterator[List[str]]:
         yield row
 
 
-def _number(word: Optional[str]) -> int:
-    return int(word) if word is not None and word.isdigit() else 0
+def _number(value: Optional[str]) -> int:
+    return int(value) if value is not None and value.isdigit() else 0
 
 
-def _word(word: Optional[str]) -> Optional[str]:
-    return None if word in (None, "", "-") else word
+def _optional(value: Optional[str]) -> Optional[str]:
+    return None if value in (None, "", "-") else value

@@ -1,4 +1,4 @@
-"""What may be called what in a pool: everything that becomes an argument of `zfs` is checked here first; pure."""
+"""Checks of everything that becomes an argument of `zfs`; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rocks.errors import UserError
 
 OUR_PREFIX = "imgstore:"
 AUTOMATIC = OUR_PREFIX + "auto"
-"""Set to `on` on the snapshots that the system made by itself and may trim."""
+"""`on` for snapshots that the system creates and may destroy."""
 
 MAX_NAME_CHARACTERS = 255
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9.][A-Za-z0-9_.:-]{0,200}\Z")
@@ -21,57 +21,59 @@ _MAX_VALUE_BYTES = 1024
 
 
 def check_dataset(name: str) -> None:
-    """UserError unless `name` can be that of a pool or of something in it."""
+    """UserError unless `name` is valid for a pool or a dataset in it."""
     pool, *parts = name.split("/")
     if len(name) > MAX_NAME_CHARACTERS or not _POOL.match(pool) or not all(map(_PART.match, parts)):
-        raise UserError(f"{name[:80]!r} is no name in a ZFS pool: letters, digits, '_', '-', ':' and '.'")
+        raise UserError(
+            f"{name[:80]!r} is not a valid ZFS dataset name: letters, digits, '_', '-', ':' and '.'"
+        )
 
 
 def check_volume(name: str) -> None:
-    """UserError unless `name` can be that of a volume, which lies in a pool."""
+    """UserError unless `name` is valid for a volume in a pool."""
     check_dataset(name)
     if "/" not in name:
         raise UserError(f"{name!r} is the name of a pool; a volume's is POOL/NAME")
 
 
 def check_part(name: str) -> None:
-    """UserError unless `name` can stand after the `@` of a snapshot, the `#` of a bookmark, or be a hold's tag."""
+    """UserError unless `name` is valid after the `@` of a snapshot, the `#` of a bookmark, or as the tag of a hold."""
     if not _TAG.match(name):
         raise UserError(
-            f"{name[:80]!r} is no name of a snapshot, bookmark or hold: letters, digits and '_.:-'"
+            f"{name[:80]!r} is not a valid name of a snapshot, bookmark or hold: letters, digits and '_.:-'"
         )
 
 
 def check_snapshot(name: str) -> None:
-    """UserError unless `name` can be the whole name of a snapshot."""
+    """UserError unless `name` is a valid full name of a snapshot."""
     volume, _, part = name.partition("@")
     check_volume(volume)
     check_part(part)
 
 
 def check_token(token: str) -> None:
-    """UserError unless `token` can be a resume token."""
+    """UserError unless `token` has the format of a resume token."""
     if not _TOKEN.match(token):
-        raise UserError("a resume token is one word of letters and digits")
+        raise UserError("a resume token consists of letters, digits and +/=_-")
 
 
 def check_properties(properties: Mapping[str, str], of_snapshot: bool = False) -> None:
-    """UserError unless these can be properties of ours.
+    """UserError unless these are valid `imgstore:` properties.
 
-    A snapshot inherits what its volume has, so a volume never has the one by which automatic snapshots are known.
+    Snapshots inherit the properties of their volume, so a volume never has the one that marks automatic snapshots.
     """
     for key, value in properties.items():
         if not _KEY.match(key) or (key == AUTOMATIC and not of_snapshot):
-            raise UserError(f"{key[:80]!r} is no property that the system sets on a volume")
+            raise UserError(f"{key[:80]!r} is not a property that the system sets on a volume")
         if len(value.encode()) > _MAX_VALUE_BYTES or not value.isprintable() or value in ("", "-"):
-            raise UserError(f"{value[:80]!r} cannot be the value of the property {key}")
+            raise UserError(f"{value[:80]!r} is not a valid value of the property {key}")
 
 
 def check_size(volume: str, size_bytes: int, block_bytes: int) -> None:
-    """UserError unless a volume with blocks of that size can have that size."""
+    """UserError unless the block size is valid and divides the size."""
     if not (512 <= block_bytes <= 131072 and block_bytes & (block_bytes - 1) == 0):
-        raise UserError(f"{block_bytes} is no block size of a volume: a power of two from 512 to 131072")
+        raise UserError(f"{block_bytes} is not a valid volblocksize: a power of two from 512 to 131072")
     if size_bytes <= 0 or size_bytes % block_bytes:
         raise UserError(
-            f"{volume} cannot have {size_bytes} bytes: no multiple of its blocks of {block_bytes}"
+            f"{volume} cannot have {size_bytes} bytes: not a multiple of its volblocksize {block_bytes}"
         )

@@ -1,4 +1,4 @@
-"""`zfs send` and `zfs receive` while they run: one pipe, and an end that tells what went wrong."""
+"""Running `zfs send` and `zfs receive` processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import signal
 from typing import IO, Any, Sequence
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.devices.zfs.tool import one_line, plain_environment, refusal
+from rocks.devices.zfs.tool import one_line, plain_environment, zfs_error
 from rocks.errors import HostError, ToolError
 from rocks.process import start_with_pipes
 
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; the module has it from Python 3.10
 _PIPE_BYTES = (
     1 << 20
-)  # what an unprivileged process may have; 64 KiB is one switch of processes for each half block
+)  # the limit for unprivileged processes; with the default of 64 KiB the processes alternate too often
 _POLL_SECONDS = 0.02
-_DEATH_SECONDS = 60.0  # a receive lets go between two transaction groups
+_DEATH_SECONDS = 60.0  # a receive can be killed only between two transaction groups
 
 
 class StreamProcess:
-    """A tool whose other end of the pipe is ours (`Transfer`)."""
+    """A `Transfer` by a process and one end of its pipe."""
 
     def __init__(self, process: Any, stream: IO[bytes], what: str) -> None:
         self.stream = stream
@@ -38,14 +38,14 @@ class StreamProcess:
                 self.kill()
                 raise ToolError(f"zfs {self._what} did not end in time and was killed")
             wait_seconds(_POLL_SECONDS)
-        words = self._words()
+        message = self._error_text()
         status = self._process.returncode
         if self._was_killed:
             raise ToolError(f"zfs {self._what} was killed")
         if status < 0:
-            raise ToolError(f"zfs {self._what} was ended by signal {-status}: {one_line(words)}")
+            raise ToolError(f"zfs {self._what} was ended by signal {-status}: {one_line(message)}")
         if status > 0:
-            raise refusal(self._what, words)
+            raise zfs_error(self._what, message)
 
     def kill(self) -> None:
         """As `Transfer.kill`."""
@@ -56,13 +56,13 @@ class StreamProcess:
             while self._process.poll() is None:
                 if deadline.passed():
                     raise HostError(
-                        f"zfs {self._what} cannot be killed: the pool may hang, see `zpool status`"
+                        f"zfs {self._what} cannot be killed: the pool may hang; see `zpool status`"
                     )
                 wait_seconds(_POLL_SECONDS)
         self._close_stream()
-        self._words()
+        self._error_text()
 
-    def _words(self) -> str:
+    def _error_text(self) -> str:
         if self._process.stderr.closed:
             return ""
         with self._process.stderr as errors:
@@ -72,18 +72,18 @@ class StreamProcess:
         try:
             self.stream.close()
         except BrokenPipeError:
-            pass  # the tool has given up; its exit status says why
+            pass  # zfs has ended; its exit status and message give the reason
 
 
-def send_process(words: Sequence[str], name: str) -> StreamProcess:
+def send_process(arguments: Sequence[str], name: str) -> StreamProcess:
     """A `zfs send`; its stream is read."""
-    process: Any = start_with_pipes(("zfs", *words), plain_environment())
+    process: Any = start_with_pipes(("zfs", *arguments), plain_environment())
     process.stdin.close()
     return StreamProcess(process, process.stdout, f"send of {name}")
 
 
-def receive_process(words: Sequence[str], name: str) -> StreamProcess:
+def receive_process(arguments: Sequence[str], name: str) -> StreamProcess:
     """A `zfs receive`; its stream is written."""
-    process: Any = start_with_pipes(("zfs", *words), plain_environment())
+    process: Any = start_with_pipes(("zfs", *arguments), plain_environment())
     process.stdout.close()
     return StreamProcess(process, process.stdin, f"receive into {name}")

@@ -1,4 +1,4 @@
-"""What a pool holds, read; the base of what is done with it."""
+"""The reading half of `PoolDriver`; base class of the operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rocks.devices.zfs.rules import known_volume
 
 
 class PoolReading:
-    """The part of `PoolDriver` that only reads, over the verbs."""
+    """The methods of `PoolDriver` that read, by `ZfsCommands`."""
 
     def __init__(self, verbs: ZfsCommands) -> None:
         self._commands = verbs
@@ -43,11 +43,11 @@ class PoolReading:
         return self._commands.wait_for_device(name, deadline)
 
     def _exactly_written(self, fact: VolumeFact, history: History) -> VolumeFact:
-        """The volume with `written_bytes` as it really is."""
+        """The volume with exact `written_bytes`."""
         if not fact.written_bytes or history.newest is None:
             return fact
         return fact._replace(written_bytes=self._commands.read_written(fact.name, history.newest.name))
 
     def _known(self, volume: str, guid: str) -> VolumeFact:
-        """The volume, which is the one meant. StateError when it is missing."""
+        """The volume with that guid. StateError when it is missing, IncoherentError for another guid."""
         return known_volume(self.read_volume(volume), volume, guid)

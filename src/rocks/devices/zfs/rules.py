@@ -1,4 +1,4 @@
-"""What may be done with which volume, snapshot, bookmark or stream, from facts alone; pure."""
+"""Preconditions of operations on volumes, snapshots, bookmarks and streams; pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rocks.devices.zfs.facts import (
 from rocks.errors import IncoherentError, StateError
 
 DOOMED = "imgstore:doomed"
-"""Set before the snapshots of a volume are destroyed with it: the guid of the newest, to which nothing was added."""
+"""Set before a volume is destroyed with its snapshots: the guid of the newest, since which nothing was written."""
 
 
 def known_volume(fact: Optional[VolumeFact], volume: str, guid: str) -> VolumeFact:
-    """The volume, which is the one meant. StateError when it is missing."""
+    """The volume with that guid. StateError when it is missing, IncoherentError for another guid."""
     if fact is None:
         raise StateError(f"there is no volume {volume}; it had the guid {guid}")
     check_guid(volume, fact.guid, guid)
@@ -28,7 +28,7 @@ def known_volume(fact: Optional[VolumeFact], volume: str, guid: str) -> VolumeFa
 
 
 def known_snapshot(history: History, volume: str, name: str, guid: str) -> Optional[SnapshotFact]:
-    """The snapshot, which is the one meant, or None when it is missing."""
+    """The snapshot with that guid, or None. IncoherentError for another guid."""
     snapshot = history.snapshot(name)
     if snapshot is not None:
         check_guid(f"{volume}@{name}", snapshot.guid, guid)
@@ -44,7 +44,7 @@ def needed_snapshot(history: History, volume: str, name: str, guid: str) -> Snap
 
 
 def known_bookmark(history: History, volume: str, name: str, guid: str) -> Optional[BookmarkFact]:
-    """The bookmark, which is the one meant, or None when it is missing."""
+    """The bookmark with that guid, or None. IncoherentError for another guid."""
     bookmark = history.bookmark(name)
     if bookmark is not None:
         check_guid(f"{volume}#{name}", bookmark.guid, guid)
@@ -52,20 +52,18 @@ def known_bookmark(history: History, volume: str, name: str, guid: str) -> Optio
 
 
 def check_guid(what: str, found: str, expected: str) -> None:
-    """IncoherentError unless the two are one."""
+    """IncoherentError unless the guids are equal."""
     if found != expected:
-        raise IncoherentError(
-            f"{what} is not the one that is meant: its guid is {found}, not {expected}; nothing was changed"
-        )
+        raise IncoherentError(f"{what} has the guid {found}, not {expected}; nothing was changed")
 
 
 def check_snapshot_destroyable(volume: str, snapshot: SnapshotFact) -> None:
-    """StateError when something needs the snapshot."""
+    """StateError when the snapshot has holds or clones."""
     name = f"{volume}@{snapshot.name}"
     if snapshot.holds:
-        raise StateError(f"{name} is held by {', '.join(snapshot.holds)} and stays")
+        raise StateError(f"{name} is held by {', '.join(snapshot.holds)}")
     if snapshot.clones:
-        raise StateError(f"{name} is what {', '.join(snapshot.clones)} was made of, and stays with it")
+        raise StateError(f"{name} is the origin of {', '.join(snapshot.clones)}")
 
 
 def check_volume_destroyable(
@@ -74,20 +72,20 @@ def check_volume_destroyable(
     with_snapshots: Sequence[Tuple[str, str]],
     may_lose_bytes: Optional[int],
 ) -> None:
-    """StateError when the volume cannot go with these snapshots, or has written more than may be lost."""
+    """StateError when the volume has other snapshots, or more data was written than may be lost."""
     listed = dict(with_snapshots)
     for snapshot in history.snapshots:
         if snapshot.name not in listed:
             raise StateError(
-                f"{volume.name} has the snapshot {snapshot.name} (guid {snapshot.guid}), of which nobody said "
-                "that it may go; nothing was destroyed"
+                f"{volume.name} has the snapshot {snapshot.name} (guid {snapshot.guid}), which the request does not "
+                "list; nothing was destroyed"
             )
         check_guid(f"{volume.name}@{snapshot.name}", snapshot.guid, listed[snapshot.name])
         check_snapshot_destroyable(volume.name, snapshot)
     if may_lose_bytes is None or volume.written_bytes <= may_lose_bytes:
         return
     if history.newest is None and volume.property_value(DOOMED) in listed.values():
-        return  # its snapshots went before; nothing had been written since
+        return  # its snapshots were destroyed before; nothing was written since
     since = f"since its snapshot {history.newest.name}" if history.newest else "and has no snapshot"
     raise StateError(
         f"{volume.name} has written {volume.written_bytes} bytes {since}, and at most {may_lose_bytes} may be lost"
@@ -95,17 +93,17 @@ def check_volume_destroyable(
 
 
 def check_rollback(volume: str, history: History, snapshot: SnapshotFact) -> None:
-    """StateError unless nothing but what was written since goes with a rollback."""
+    """StateError when a rollback would destroy later snapshots or bookmarks."""
     later = [f"@{other.name}" for other in history.snapshots if other.createtxg > snapshot.createtxg]
     later += [f"#{other.name}" for other in history.bookmarks if other.createtxg > snapshot.createtxg]
     if later:
         raise StateError(
-            f"{volume} has {', '.join(later)} later than @{snapshot.name}, and is not rolled back"
+            f"{volume} has {', '.join(later)} later than @{snapshot.name}; it was not rolled back"
         )
 
 
 def check_send(spec: SendSpec, history: History, origin_guid: Optional[str]) -> None:
-    """Refuse a stream whose ends are not what is meant; `origin_guid` is that of a start in another volume."""
+    """StateError or IncoherentError unless source and target exist; `origin_guid`: of a source in another volume."""
     needed_snapshot(history, spec.volume, spec.to_name, spec.to_guid)
     if spec.from_bookmark is not None:
         if known_bookmark(history, spec.volume, spec.from_bookmark, spec.from_guid or "") is None:
@@ -121,37 +119,37 @@ def check_send(spec: SendSpec, history: History, origin_guid: Optional[str]) -> 
 def check_resumed_send(
     spec: SendSpec, token: TokenFact, history: History, origin_guid: Optional[str]
 ) -> None:
-    """Refuse a token of another stream, or one whose snapshot or start is gone."""
+    """StateError for a token of another stream, or when its target or source is missing."""
     if (token.to_guid, token.from_guid) != (spec.to_guid, spec.from_guid):
         raise StateError(
             f"the resume token is for a stream from {token.from_guid or 'nothing'} to {token.to_guid}, not from "
-            f"{spec.from_guid or 'nothing'} to {spec.to_guid}: forget what was received, and send anew"
+            f"{spec.from_guid or 'nothing'} to {spec.to_guid}; discard the partial receive and send again"
         )
     needed_snapshot(history, spec.volume, spec.to_name, spec.to_guid)
-    starts = {origin_guid, *(mark.guid for mark in history.bookmarks)}
+    starts = {origin_guid, *(bookmark.guid for bookmark in history.bookmarks)}
     starts.update(snapshot.guid for snapshot in history.snapshots)
     if spec.from_guid is not None and spec.from_guid not in starts:
         raise StateError(
-            f"{spec.volume} has no longer the snapshot or bookmark {spec.from_guid} from which the cut stream "
-            "started: forget what was received, and send anew"
+            f"{spec.volume} no longer has the snapshot or bookmark {spec.from_guid} that is the source of the "
+            "interrupted stream; discard the partial receive and send again"
         )
 
 
 def check_receive(spec: ReceiveSpec, fact: Optional[VolumeFact], history: History) -> None:
-    """Refuse a stream that the volume cannot take without losing something."""
+    """StateError or IncoherentError when the volume cannot receive the stream without losing data."""
     token = fact.resume_token if fact is not None else None
     if spec.is_resumed:
         if token is None:
-            raise StateError(f"{spec.volume} has nothing of a cut stream that could be resumed")
+            raise StateError(f"{spec.volume} has no partial receive to resume")
         return
     if token is not None:
-        raise StateError(f"{spec.volume} has a part of a cut stream: resume that, or forget it")
+        raise StateError(f"{spec.volume} has a partial receive: resume or discard it")
     if fact is None:
         if spec.base_guid is not None and spec.origin is None:
-            raise StateError(f"there is no volume {spec.volume} to which the stream could add")
+            raise StateError(f"there is no volume {spec.volume} for the incremental stream")
         return
     if spec.base_guid is None or spec.origin is not None:
-        raise StateError(f"{spec.volume} exists, and the stream is to make it")
+        raise StateError(f"{spec.volume} exists, but the stream would create it")
     newest = history.newest
     if newest is None or newest.guid != spec.base_guid:
         found = f"its newest snapshot is {newest.name} with {newest.guid}" if newest else "it has no snapshot"
@@ -159,5 +157,5 @@ def check_receive(spec: ReceiveSpec, fact: Optional[VolumeFact], history: Histor
     if fact.written_bytes:
         raise IncoherentError(
             f"{spec.volume} has written {fact.written_bytes} bytes since its snapshot {newest.name}, "
-            "which a stream would undo; nothing was changed"
+            "which a receive would roll back; nothing was changed"
         )

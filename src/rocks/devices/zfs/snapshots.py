@@ -1,4 +1,4 @@
-"""The past of a volume: snapshots, holds, bookmarks, and the way back to one of them."""
+"""Snapshots, holds, bookmarks and rollback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rocks.errors import IncoherentError
 
 
 class SnapshotOperations(PoolReading):
-    """The part of `PoolDriver` about the past of a volume, over the verbs."""
+    """The methods of `PoolDriver` on snapshots, holds and bookmarks, by `ZfsCommands`."""
 
     def written_since(self, volume: str, snapshot_name: str, snapshot_guid: str) -> int:
         """As `PoolDriver.written_since`."""
@@ -43,12 +43,14 @@ class SnapshotOperations(PoolReading):
         found = self._commands.read_own(f"{volume}@{name}")
         if dict(found) != dict(properties):
             raise IncoherentError(
-                f"there is a snapshot {volume}@{name} that was made for something else: it has the properties "
+                f"the snapshot {volume}@{name} exists with other properties: "
                 f"{dict(found)}, not {dict(properties)}"
             )
         made = self._history(volume, name).snapshot(name)
         if made is None:
-            raise IncoherentError(f"the snapshot {volume}@{name} was destroyed as soon as it was made")
+            raise IncoherentError(
+                f"the snapshot {volume}@{name} was destroyed immediately after its creation"
+            )
         return made
 
     def ensure_snapshot_gone(self, volume: str, name: str, guid: str) -> Change:

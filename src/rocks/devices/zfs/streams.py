@@ -1,4 +1,4 @@
-"""Streams between pools: which may begin. The bytes themselves are the tool's."""
+"""Streams between pools: checks before a send or receive starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rocks.errors import StateError
 
 
 class StreamOperations(PoolReading):
-    """The part of `PoolDriver` about streams, over the verbs."""
+    """The methods of `PoolDriver` on streams, by `ZfsCommands`."""
 
     def decode_token(self, token: str) -> TokenFact:
         """As `PoolDriver.decode_token`."""
@@ -39,9 +39,7 @@ class StreamOperations(PoolReading):
             check_snapshot(spec.origin)
             found = self._commands.read_guid(spec.origin)
             if found is None:
-                raise StateError(
-                    f"there is no snapshot {spec.origin} of which {spec.volume} could be a clone"
-                )
+                raise StateError(f"there is no snapshot {spec.origin} to clone {spec.volume} from")
             check_guid(spec.origin, found, spec.base_guid or "")
         self._commands.flush(spec.volume)
         fact = self._commands.read_volume(spec.volume)
@@ -70,7 +68,7 @@ class StreamOperations(PoolReading):
             check_resumed_send(spec, self.decode_token(spec.resume_token), history, origin_guid)
 
     def _origin_guid(self, start: Optional[str]) -> Optional[str]:
-        """The guid of a start that is a snapshot of another volume."""
+        """The guid of a source that is a snapshot of another volume."""
         if start is None or "@" not in start:
             return None
         check_snapshot(start)

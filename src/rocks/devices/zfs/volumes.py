@@ -1,4 +1,4 @@
-"""Volumes made, grown, renamed and destroyed: compare what is with what is wanted, then one verb at most."""
+"""Volumes: create, clone, grow, rename, promote, destroy; each compares first and then runs one `zfs` command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SNAPSHOT_DEVICES = "snapdev"
 
 
 def settle(act: Callable[[], None], is_so: Callable[[], bool]) -> Change:
-    """Do it; when that fails because somebody else has just done it, it is so all the same."""
+    """Run `act`; a failure is ignored when `is_so` is true afterwards, by a concurrent process."""
     try:
         act()
     except RocksError:
@@ -25,7 +25,7 @@ def settle(act: Callable[[], None], is_so: Callable[[], bool]) -> Change:
 
 
 class VolumeOperations(PoolReading):
-    """The part of `PoolDriver` about volumes, over the verbs."""
+    """The methods of `PoolDriver` on volumes, by `ZfsCommands`."""
 
     def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
         """As `PoolDriver.ensure_volume`."""
@@ -53,7 +53,7 @@ class VolumeOperations(PoolReading):
         def is_so() -> bool:
             fact = self._commands.read_volume(volume)
             if fact is not None and fact.origin != origin_snapshot:
-                raise IncoherentError(f"{volume} exists, and is no clone of {origin_snapshot}")
+                raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
             return fact is not None
 
         found = self._commands.read_guid(origin_snapshot)
@@ -74,7 +74,7 @@ class VolumeOperations(PoolReading):
             return UNCHANGED
         check_size(volume, size_bytes, fact.block_bytes)
         if fact.size_bytes > size_bytes:
-            raise StateError(f"{volume} has {fact.size_bytes} bytes and is not made smaller, to {size_bytes}")
+            raise StateError(f"{volume} has {fact.size_bytes} bytes and cannot shrink to {size_bytes}")
         return self._set(volume, {"volsize": str(size_bytes)})
 
     def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
@@ -93,12 +93,12 @@ class VolumeOperations(PoolReading):
     def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_snapshots_visible`."""
         self._known(volume, guid)
-        return UNCHANGED if self._commands.shows_snapshots(volume) else self._show(volume, "visible")
+        return UNCHANGED if self._commands.shows_snapshots(volume) else self._set_snapdev(volume, "visible")
 
     def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_snapshots_hidden`."""
         self._known(volume, guid)
-        return self._show(volume, "hidden") if self._commands.shows_snapshots(volume) else UNCHANGED
+        return self._set_snapdev(volume, "hidden") if self._commands.shows_snapshots(volume) else UNCHANGED
 
     def ensure_synchronous(self, volume: str, guid: str) -> Change:
         """As `PoolDriver.ensure_synchronous`."""
@@ -141,8 +141,8 @@ class VolumeOperations(PoolReading):
     ) -> Change:
         """As `PoolDriver.ensure_volume_gone`.
 
-        ZFS destroys snapshots and volume one after the other. Were we killed in between, what the volume holds would
-        look unsaved; so it is marked before.
+        Snapshots and volume are destroyed by two commands. The property `DOOMED` is set first, so that after a crash
+        between them the repeated call knows that the volume has no unsaved data.
         """
         check_volume(volume)
 
@@ -167,5 +167,5 @@ class VolumeOperations(PoolReading):
         self._commands.set_values(volume, values)
         return CHANGED
 
-    def _show(self, volume: str, how: str) -> Change:
-        return self._set(volume, {_SNAPSHOT_DEVICES: how})
+    def _set_snapdev(self, volume: str, value: str) -> Change:
+        return self._set(volume, {_SNAPSHOT_DEVICES: value})

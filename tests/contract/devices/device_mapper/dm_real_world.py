@@ -94,22 +94,22 @@ class RealWorld:
 
     def make_foreign(self, name: str, table: Linear) -> None:
         with Control() as control:
-            control.ask(DEV_CREATE, name, uuid="LVM-other")
-            control.ask(TABLE_LOAD, name, target=Target(0, table.length_sectors, *target_of(table)))
-            control.ask(DEV_SUSPEND, name)
+            control.call(DEV_CREATE, name, uuid="LVM-other")
+            control.call(TABLE_LOAD, name, target=Target(0, table.length_sectors, *target_of(table)))
+            control.call(DEV_SUSPEND, name)
 
     def leave_empty(self, name: str) -> None:
         with Control() as control:
-            control.ask(DEV_CREATE, name, uuid=UUID_PREFIX + name)
+            control.call(DEV_CREATE, name, uuid=UUID_PREFIX + name)
 
     def leave_suspended(self, name: str, loaded: Table) -> None:
         with Control() as control:
-            control.ask(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))
-            control.ask(DEV_SUSPEND, name, SUSPEND_FLAG)
+            control.call(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))
+            control.call(DEV_SUSPEND, name, SUSPEND_FLAG)
 
     def make_restless(self, name: str, below: str) -> None:
         with Control() as control:
-            control.ask(DEV_SUSPEND, below, SUSPEND_FLAG)
+            control.call(DEV_SUSPEND, below, SUSPEND_FLAG)
         thread = threading.Thread(target=lambda: self.write(f"/dev/mapper/{name}", 1, "late"), daemon=True)
         thread.start()
         self._restless = below, thread
@@ -119,7 +119,7 @@ class RealWorld:
         assert self._restless is not None
         below, thread = self._restless
         with Control() as control:
-            control.ask(DEV_SUSPEND, below)
+            control.call(DEV_SUSPEND, below)
         thread.join(_SECONDS)
         assert not thread.is_alive()
         self._restless = None
@@ -145,7 +145,7 @@ def _are_devices_gone() -> bool:
     with Control() as control:
         for name in _own_devices(control):
             with contextlib.suppress(OSError):
-                control.ask(DEV_REMOVE, name)
+                control.call(DEV_REMOVE, name)
         return not _own_devices(control)
 
 

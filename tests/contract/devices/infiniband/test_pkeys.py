@@ -113,7 +113,7 @@ def test_what_is_no_function(world: World) -> None:
         with pytest.raises(StateError):
             world.driver.clear(address)
     for address in ("", "../../etc", "03:00.1", "0000:03:00.1/..", "0000:03:00.9"):
-        with pytest.raises(UserError, match="is no PCI address"):
+        with pytest.raises(UserError, match="is not a PCI address"):
             world.driver.is_vf(address)
 
 
@@ -137,7 +137,7 @@ def test_an_adapter_without_a_map_needs_a_manager_that_sees_machines(world: Worl
         world.driver.ensure(OTHER, RED)
     seen = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a1", True)
     assert world.driver.ensure(OTHER, seen).changed
-    with pytest.raises(StateError, match="does not tell which keys"):
+    with pytest.raises(StateError, match="does not report the keys"):
         world.driver.visible_keys(OTHER)
     if isinstance(world, TreeWorld):
         assert world.sent == [
@@ -226,7 +226,7 @@ def test_files_that_say_something_else(tree: TreeWorld) -> None:
     tree.set_keys(0xFFFF, 0x8002)
     folder = tree.tree.sysfs / "class/infiniband/mlx4_0"
     (folder / "iov/ports/1/pkeys/3").write_text("key\n")
-    with pytest.raises(HostError, match="holds 'key', which is no partition key"):
+    with pytest.raises(HostError, match="contains 'key', which is not a partition key"):
         tree.driver.ensure(FIRST, RED)
     tree.set_keys(0xFFFF, 0x8002)
     (folder / "iov/ports/1/admin_guids/1").unlink()
@@ -242,7 +242,7 @@ def test_the_check_of_a_host(tree: TreeWorld) -> None:
     assert try_vf(sysfs, tree.driver, FIRST) == []
     assert tree.tree.shown("mlx4_0", FIRST) == ["0", *["none"] * 7], "everything was put back"
     assert tree.tree.value("mlx4_0", "iov/ports/1/admin_guids/1") == "0"
-    with pytest.raises(StateError, match="cannot be read back"):
+    with pytest.raises(StateError, match="cannot report the settings"):
         try_vf(sysfs, tree.driver, OTHER)
     with pytest.raises(StateError, match="no virtual function"):
         try_vf(sysfs, tree.driver, "0000:09:00.1")
@@ -250,5 +250,5 @@ def test_the_check_of_a_host(tree: TreeWorld) -> None:
     (folder / "iov" / FIRST / "ports/1/pkey_idx/0").write_text("127 (none)\n")
     (folder / "iov/ports/1/admin_guids/1").unlink()
     found = departures(sysfs, tree.driver)
-    assert any("pkey_idx/0 says '127 (none)'" in line for line in found)
+    assert any("pkey_idx/0 reads '127 (none)'" in line for line in found)
     assert any("cannot read" in line and "admin_guids/1" in line for line in found)

@@ -72,7 +72,7 @@ def test_a_disk_in_use_does_not_go(world: HostWorld) -> None:
     fact = world.sessions.ensure_session(spec)
     world.open(fact.device_path)
     with pytest.raises(
-        StateError, match=rf"the disk of {spec.target} is in use by process \d+ \(.*\): end that"
+        StateError, match=rf"the disk of {spec.target} is in use by process \d+ \(.*\); release it"
     ):
         world.sessions.ensure_session_gone(spec.target)
     assert world.sessions.read_sessions() == (fact,)
@@ -85,7 +85,7 @@ def test_a_wrong_secret_is_refused(world: HostWorld, password: str) -> None:
     """On either side, and nothing is left of the attempt."""
     spec = export(world)
     wrong = replace(spec, chap=replace(CHAP, **{password: "this-is-another-secret"}))
-    with pytest.raises(StateError, match=f"the NAS does not let this host in to {spec.target}") as refusal:
+    with pytest.raises(StateError, match=f"the NAS rejects this host at {spec.target}") as refusal:
         world.sessions.ensure_session(wrong)
     assert "secret" not in str(refusal.value)
     assert world.sessions.read_sessions() == ()
@@ -96,7 +96,7 @@ def test_a_wrong_secret_is_refused(world: HostWorld, password: str) -> None:
 def test_no_secret_is_refused(world: HostWorld) -> None:
     """The name of an initiator is no proof."""
     spec = export(world)
-    with pytest.raises(StateError, match="does not let this host in"):
+    with pytest.raises(StateError, match="rejects this host"):
         world.sessions.ensure_session(replace(spec, chap=None))
     assert world.sessions.read_sessions() == ()
 
@@ -104,7 +104,7 @@ def test_no_secret_is_refused(world: HostWorld) -> None:
 def test_what_is_exported_to_another_host_is_refused(world: HostWorld) -> None:
     """Even with its secret."""
     spec = export(world, initiator=OTHER)
-    with pytest.raises(StateError, match="does not let this host in"):
+    with pytest.raises(StateError, match="rejects this host"):
         world.sessions.ensure_session(spec)
     assert world.sessions.read_sessions() == ()
 

@@ -115,7 +115,7 @@ def test_a_volume_is_exported_once(world: World) -> None:
     """Not to two hosts, and not under two epochs."""
     spec = export_spec(world)
     world.targets.ensure_export(spec)
-    with pytest.raises(StateError, match=rf"is exported already, by {spec.target}"):
+    with pytest.raises(StateError, match=rf"is already exported by {spec.target}"):
         world.targets.ensure_export(export_spec(world, epoch=4))
     assert len(world.targets.read_exports()) == 1
 
@@ -141,7 +141,7 @@ def test_who_was_let_in_besides_is_turned_out(world: World) -> None:
     world.let_in(spec.target, OTHER)
     assert set(world.targets.read_exports()[0].initiators) == {OTHER, INITIATOR}
     change = world.targets.ensure_export(spec)
-    assert change.changed and change.notes == (f"{OTHER} is no longer let in",)
+    assert change.changed and change.notes == (f"{OTHER} no longer has access",)
     assert world.targets.read_exports()[0].initiators == (INITIATOR,)
 
 
@@ -151,9 +151,9 @@ def test_what_others_export_stays(world: World) -> None:
     spec = export_spec(world)
     world.targets.ensure_export(spec)
     assert [export.target for export in world.targets.read_exports()] == [spec.target]
-    with pytest.raises(StateError, match=r"is exported already, by iqn\.2024-01\.org\.example:theirs"):
+    with pytest.raises(StateError, match=r"is already exported by iqn\.2024-01\.org\.example:theirs"):
         world.targets.ensure_export(export_spec(world, "vm2"))
-    with pytest.raises(UserError, match=f"is no target of this NAS: theirs begin with {PREFIX}"):
+    with pytest.raises(UserError, match=f"is not a target of this NAS: the prefix is {PREFIX}"):
         world.targets.ensure_export_gone("iqn.2024-01.org.example:theirs")
     world.targets.ensure_export_gone(spec.target)
     assert world.theirs() == "theirs"
@@ -175,7 +175,7 @@ def test_a_backstore_that_serves_others_stays(world: World) -> None:
 def test_a_device_that_is_not_there(world: World) -> None:
     """Nothing is made of it."""
     spec = export_spec(world, device_path="/dev/zvol/none/such")
-    with pytest.raises(StateError, match="/dev/zvol/none/such is no block device of this NAS"):
+    with pytest.raises(StateError, match="/dev/zvol/none/such is not a block device of this NAS"):
         world.targets.ensure_export(spec)
     assert world.targets.read_exports() == ()
 
@@ -183,7 +183,7 @@ def test_a_device_that_is_not_there(world: World) -> None:
 def test_an_address_that_is_not_the_nas_s_own(world: World) -> None:
     """It does not become an export that nobody can reach."""
     spec = export_spec(world, portal_address="10.255.255.1")
-    with pytest.raises(StateError, match=r"10\.255\.255\.1 is no address of this NAS"):
+    with pytest.raises(StateError, match=r"10\.255\.255\.1 is not an address of this NAS"):
         world.targets.ensure_export(spec)
     assert world.targets.read_exports() == () and world.targets.read_unused_backstores() == ()
 

@@ -202,14 +202,14 @@ def test_what_libvirt_cannot_define(world: World) -> None:
 
 
 def test_nothing_is_prepared_for_what_is_refused(world: World) -> None:
-    """Neither disks nor links come into being for a start that cannot be."""
+    """Neither disks nor links are created for a start that fails a check."""
     start_by_hand(world)
 
     def prepare() -> Prepared:
         raise AssertionError("prepared")
 
     with pytest.raises(
-        StateError, match=r"was not started by this system is running on this host; .*virsh destroy"
+        StateError, match=r"not started by this system is running on this host; .*virsh destroy"
     ):
         ensure_running(world.domains, StartDomain(NAME, 7, ""), prepare, unsecured)
 
@@ -220,7 +220,7 @@ def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
     with pytest.raises(StateError, match="is running on this host under lease 7, not 8"):
         start(world, token=8)
     ensure_stopped(world.domains, StopDomain(NAME, 7))
-    with pytest.raises(StateError, match="was shutoff when this was decided and is absent now"):
+    with pytest.raises(StateError, match="is absent, but was shutoff when the start was planned"):
         start(world, assumed_state="shutoff")
     assert state(world) == "absent"
 
@@ -231,9 +231,9 @@ def test_pause_and_resume(world: World) -> None:
     assert ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
     assert not ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
     assert state(world) == "paused"
-    with pytest.raises(StateError, match="is paused: `rocks resume host vm vm-t-0`"):
+    with pytest.raises(StateError, match="is paused; run `rocks resume host vm vm-t-0`"):
         start(world)
-    with pytest.raises(StateError, match="cannot shut itself down: resume it first"):
+    with pytest.raises(StateError, match="cannot shut down; resume it"):
         ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
     assert ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
     assert not ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
@@ -248,11 +248,11 @@ def test_what_does_not_run_cannot_be_paused(world: World) -> None:
         lambda: restart(world.domains, StopDomain(NAME, action="reset")),
     )
     for change in changes:
-        with pytest.raises(StateError, match="does not run on this host: it is absent"):
+        with pytest.raises(StateError, match="is not running on this host: it is absent"):
             change()
     world.domains.define(xml_of(world))
     for change in changes:
-        with pytest.raises(StateError, match="does not run on this host: it is shutoff"):
+        with pytest.raises(StateError, match="is not running on this host: it is shutoff"):
             change()
 
 
@@ -278,7 +278,7 @@ def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
     start(world)
     change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
     assert change.changed
-    assert change.notes == ("vm-t-0 did not shut itself down within 1 s and was powered off",)
+    assert change.notes == ("vm-t-0 did not shut down within 1 s and was powered off",)
     assert state(world) == "absent"
 
 
@@ -303,10 +303,10 @@ def test_managed_save(world: World) -> None:
     assert fact is not None and (fact.state, fact.has_managed_save) == ("shutoff", True)
     with pytest.raises(StateError, match=r"`virsh start vm-t-0` there .*`virsh managedsave-remove vm-t-0`"):
         start(world)
-    with pytest.raises(StateError, match="has a saved state, so its guest cannot shut itself down"):
+    with pytest.raises(StateError, match="has a managed save, so its guest cannot shut down"):
         ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
     change = ensure_stopped(world.domains, StopDomain(NAME, 7))
-    assert change.notes == ("dropped the saved state of vm-t-0",)
+    assert change.notes == ("discarded the managed save of vm-t-0",)
     assert state(world) == "absent"
 
 
@@ -341,7 +341,7 @@ def test_a_definition_of_somebody_else_is_replaced_with_a_note(world: World) -> 
     change = ensure_running(
         world.domains, StartDomain(NAME, 7, xml), lambda: Prepared(xml, ("first",)), unsecured
     )
-    assert change.notes == ("first", "replaced a definition of vm-t-0 that was not of this system")
+    assert change.notes == ("first", "replaced a definition of vm-t-0 not made by this system")
 
 
 def test_steps_on_what_is_gone(world: World) -> None:

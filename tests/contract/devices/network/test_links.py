@@ -223,7 +223,7 @@ def test_what_others_made_stays(world: World) -> None:
     other = LinkSpec("pprivate.7", "local_bridge", None, 8)
     assert not world.links.remove_if_unused(other).changed
     with pytest.raises(
-        StateError, match=r"pprivate\.7 exists on this host and is a bridge, but known as 'rocks:7'"
+        StateError, match=r"pprivate\.7 exists on this host and is a bridge, but has the alias 'rocks:7'"
     ):
         world.links.ensure(other)
 
@@ -312,7 +312,7 @@ def test_a_vlan_that_something_else_has(world: World) -> None:
     assert world.find("ptrunk.7") is None
     world.add_vlan("trunk.8", "trunk", 8)
     with pytest.raises(
-        StateError, match="trunk.8 exists on this host and is a VLAN device that this system has not"
+        StateError, match="trunk.8 exists on this host and is a VLAN device not created by this system"
     ):
         world.links.ensure(LinkSpec("trunk.8", "vlan", "trunk", 8))
 

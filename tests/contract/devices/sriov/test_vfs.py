@@ -110,9 +110,11 @@ def test_a_guest_keeps_its_function(world: VfWorld) -> None:
         world.driver.ensure(VfSpec(ADAPTER, 2, 0, OTHER_MAC))
     with pytest.raises(BusyError, match="by the guest vm-a"):
         world.driver.ensure_free(FIRST)
-    with pytest.raises(BusyError, match=f"MAC address {MAC} is in function 0 .* by the guest vm-a"):
+    with pytest.raises(
+        BusyError, match=f"virtual function 0 .* has the MAC address {MAC} .* by the guest vm-a"
+    ):
         world.driver.ensure(VfSpec(ADAPTER, 2, 1, MAC))
-    with pytest.raises(BusyError, match="only while none is in use, and number 0 is, by the guest vm-a"):
+    with pytest.raises(BusyError, match="only while none is in use, but 0 is, by the guest vm-a"):
         world.driver.ensure_count(ADAPTER, 3)
     assert len(vfs(world)) == 2 and vf(world, 0).mac == MAC
     assert world.driver.ensure(SECOND).change.changed
@@ -165,7 +167,7 @@ def test_an_adapter_that_will_not_do(world: VfWorld) -> None:
 def test_a_function_that_is_not_there(world: VfWorld) -> None:
     """It is not made in passing: that would take those of other guests."""
     world.driver.ensure_count(ADAPTER, 1)
-    with pytest.raises(BusyError, match=f"{ADAPTER} of this host has no function 1 now; try again"):
+    with pytest.raises(BusyError, match=f"{ADAPTER} of this host has no virtual function 1 now; try again"):
         world.driver.ensure(SECOND)
 
 
@@ -197,7 +199,9 @@ def test_a_host_without_iommu() -> None:
     """Its functions could read and write all of its memory; every real one in the lab has an IOMMU."""
     fake = FakeVfs()
     fake.add(ADAPTER, has_iommu=False)
-    with pytest.raises(StateError, match="no IOMMU in use, so no function of trunk0 can be given to a guest"):
+    with pytest.raises(
+        StateError, match="no IOMMU in use, so no function of trunk0 can be assigned to a guest"
+    ):
         fake.ensure_count(ADAPTER, 1)
 
 
@@ -208,6 +212,6 @@ def test_an_adapter_that_cannot_check_sources() -> None:
     fake.ensure_count(ADAPTER, 1)
     fake.refused.append("spoofchk")
     with pytest.raises(
-        ToolError, match="did not set the check of source addresses of its function 0: .*sriov-no"
+        ToolError, match="did not set the check of source addresses of its virtual function 0: .*sriov-no"
     ):
         fake.ensure(VfSpec(ADAPTER, 1, 0, MAC, checks_source=False))

@@ -62,7 +62,7 @@ def test_the_dangerous_order(
     live: KnownTable, requested: type[Snapshot | SnapshotMerge], devices: tuple[str, str]
 ) -> None:
     """Exceptions are handed over between tables of one origin and one COW only."""
-    with pytest.raises(IncoherentError, match="knows only what was written before it is loaded"):
+    with pytest.raises(IncoherentError, match="would lose all writes after it is loaded"):
         check_switch("a", live, requested(8, *devices), MERGED, "/dev/zd0")
 
 
@@ -72,7 +72,7 @@ def test_store_and_chunks_stay() -> None:
         SnapshotMerge(8, "/dev/dm-0", "/dev/zd16", 32),
         SnapshotMerge(8, "/dev/dm-0", "/dev/zd16", 16, "P"),
     ):
-        with pytest.raises(IncoherentError, match="keeps store PO and chunks of 16 sectors"):
+        with pytest.raises(IncoherentError, match="cannot change its mode PO and chunks of 16 sectors"):
             check_switch("a", SNAPSHOT, requested, MERGED, "/dev/zd0")
 
 
@@ -80,9 +80,9 @@ def test_store_and_chunks_stay() -> None:
     ("status", "said"),
     [
         (SnapshotStatus(64, 8192, 32, "ok"), "32 sectors are left"),
-        (SnapshotStatus(0, 0, 0, "merge_failed"), "the merge stands still: merge_failed"),
-        (SnapshotStatus(0, 0, 0, "invalid"), "stands still: invalid"),
-        (SnapshotStatus(0, 0, 0, "unknown"), "stands still: unknown"),
+        (SnapshotStatus(0, 0, 0, "merge_failed"), "the merge has stopped: merge_failed"),
+        (SnapshotStatus(0, 0, 0, "invalid"), "has stopped: invalid"),
+        (SnapshotStatus(0, 0, 0, "unknown"), "has stopped: unknown"),
         (None, "its status is unknown"),
     ],
 )
@@ -94,5 +94,5 @@ def test_a_merge_that_has_not_ended(status: SnapshotStatus | None, said: str) ->
 
 def test_the_length_stays() -> None:
     """An image is never mapped too short."""
-    with pytest.raises(IncoherentError, match="has 8 sectors and would get 7"):
+    with pytest.raises(IncoherentError, match="has 8 sectors, but the new table 7"):
         check_switch("a", LINEAR, Linear(7, "/dev/zd0"), None, "")

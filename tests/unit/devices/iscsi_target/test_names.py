@@ -36,7 +36,7 @@ def test_names_that_can_be(name: str) -> None:
 )
 def test_names_that_cannot(name: str) -> None:
     """Of one dot, of capitals, of other characters, too long."""
-    with pytest.raises(UserError, match="is no iSCSI name"):
+    with pytest.raises(UserError, match="is not a valid iSCSI name"):
         check_iscsi_name(name)
 
 
@@ -50,7 +50,7 @@ def test_the_backstore_is_known_by_its_target() -> None:
 def test_ports_that_cannot_be(port: int) -> None:
     """On an address that can."""
     check_portal("10.9.0.10", 3260)
-    with pytest.raises(UserError, match="is no TCP port"):
+    with pytest.raises(UserError, match="is not a TCP port"):
         check_portal("10.9.0.10", port)
 
 

@@ -93,16 +93,16 @@ def test_what_is_too_much_is_told() -> None:
         luns=(*CONFIG.luns, Lun(1, "x")),
     )
     assert removal_notes(SPEC, config) == (
-        f"{OTHER.initiator} is no longer let in",
+        f"{OTHER.initiator} no longer has access",
         "no longer listens on 0.0.0.0:3260",
-        "LUN 1 is gone",
+        "LUN 1 was removed",
     )
 
 
 @pytest.mark.parametrize(
     ("config", "backstore", "message"),
     [
-        (CONFIG._replace(groups=(1, 2)), BACKSTORE, "portal groups that were not made here"),
+        (CONFIG._replace(groups=(1, 2)), BACKSTORE, "portal groups of another origin"),
         (CONFIG._replace(luns=(Lun(0, "theirs"),)), BACKSTORE, "LUN 0 of .* is the backstore theirs"),
         (CONFIG._replace(acls=(OTHER._replace(has_session=True),)), BACKSTORE, "vmh2 is logged in to"),
         (CONFIG, BACKSTORE._replace(read_only=False), "writable with serial .*, not .* read-only"),

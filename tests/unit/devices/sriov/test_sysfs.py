@@ -91,13 +91,13 @@ def test_their_number_is_written(tree: Tree, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(
-        ToolError, match=r"did not make 5 virtual functions of eth1: Cannot allocate memory; its log"
+        ToolError, match=r"did not make 5 virtual functions of eth1: Cannot allocate memory; see dmesg"
     ):
         tree.tree.set_count("eth1", 5)
 
 
 def test_an_adapter_that_went_meanwhile(tree: Tree) -> None:
-    with pytest.raises(StateError, match="the network adapter eth3 has gone from this host"):
+    with pytest.raises(StateError, match="the network adapter eth3 was removed from this host"):
         tree.tree.set_count("eth3", 5)
 
 

@@ -1,1 +1,1 @@
-"""Device-mapper in memory, held to the real one by the cases in `tests/contract/devices`."""
+"""Device-mapper in memory; the contract tests run on it and on the kernel."""

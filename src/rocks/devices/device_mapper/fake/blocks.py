@@ -1,4 +1,4 @@
-"""The block devices below `FakeDmDevices`: their length, what they hold, and what a COW keeps."""
+"""The block devices below `FakeDmDevices`: length, contents, and exceptions of COWs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ENTRIES = 512
 
 
 class FakeBlocks:
-    """Devices by path, each with a node as the kernel would call it.
+    """Devices by path, each with a kernel node.
 
-    `find_device` tells the length in sectors of a device that some other fake has; None when it has none. What a COW
-    keeps belongs to the device, so it outlives its mapping.
+    `find_device` returns the length in sectors of a device of another fake, or None. Exceptions belong to the COW
+    device, so they persist when the snapshot is removed.
     """
 
     def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
@@ -29,19 +29,19 @@ class FakeBlocks:
         self.invalid: Set[str] = set()
 
     def add(self, path: str, length_sectors: int) -> None:
-        """A device, empty; or the one that is there, now so long."""
+        """Add an empty device, or change the length of an existing one."""
         self._own[path] = length_sectors
 
     def remove(self, path: str) -> None:
-        """The device is gone, with what it held."""
+        """Remove a device with its contents."""
         self._own.pop(path, None)
         node = self._nodes.pop(path, "")
-        for kept in (self.contents, self._cows, self._paths):
-            kept.pop(node, None)
+        for entries in (self.contents, self._cows, self._paths):
+            entries.pop(node, None)
         self.invalid.discard(node)
 
     def node(self, path: str) -> str:
-        """The kernel's node of a device, by path or node. StateError when there is no such device."""
+        """The kernel node of a device, by path or node. StateError when there is no such device."""
         if path in self._paths or path.startswith("/dev/dm-"):
             return path
         if self._own.get(path, self._find(path)) is None:
@@ -54,16 +54,16 @@ class FakeBlocks:
         return self._nodes[path]
 
     def length(self, node: str) -> Optional[int]:
-        """Of a device, in sectors."""
+        """Length of a device in sectors."""
         path = self._paths.get(node, node)
         return self._own.get(path, self._find(path))
 
     def exceptions(self, cow: str) -> Dict[int, str]:
-        """What a COW keeps: chunk → content."""
+        """Exceptions of a COW: chunk → content."""
         return self._cows.setdefault(cow, {})
 
     def write_exception(self, cow: str, chunk: int, text: str) -> bool:
-        """Write into a COW; whether there was room."""
+        """Write into a COW; False when it is full."""
         exceptions = self.exceptions(cow)
         status = status_of(len(exceptions), self.length(cow) or 0)
         if chunk not in exceptions and status.allocated_sectors + CHUNK_SECTORS > status.total_sectors:
@@ -73,7 +73,7 @@ class FakeBlocks:
 
 
 def status_of(exceptions: int, total_sectors: int) -> SnapshotStatus:
-    """What the kernel says of a COW with so many exceptions (persistent_usage in dm-snap-persistent.c)."""
+    """The status of a COW with this number of exceptions (persistent_usage in dm-snap-persistent.c)."""
     metadata_chunks = exceptions // _ENTRIES + 2
     return SnapshotStatus(
         (metadata_chunks + exceptions) * CHUNK_SECTORS, total_sectors, metadata_chunks * CHUNK_SECTORS, "ok"

@@ -1,4 +1,4 @@
-"""Device-mapper devices in memory, under `rules.py`; held to device-mapper by the cases in `tests/contract`."""
+"""Device-mapper devices in memory, with the rules of `rules.py`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from rocks.errors import BusyError, IncoherentError, StateError
 
 
 class FakeDmDevices(FakeKernel):
-    """The mappings of a host in memory.
+    """Device-mapper devices of a host in memory.
 
-    `blocks` has the devices below. Tests hold a mapping open by `mappings[name].holders`, let it never come to rest by
-    its name in `restless`, and set what its status says by `mappings[name].set_status`.
+    `blocks` has the devices below. Tests open a device by `devices[name].holders`, prevent its suspension by its name
+    in `restless`, and set its status by `devices[name].set_status`.
     """
 
     def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
@@ -110,13 +110,13 @@ class FakeDmDevices(FakeKernel):
         """As `DmDriver.ensure_reactivated`."""
         check_table(table)
         fact = self._ours(name)
-        overlay, shut = check_reactivation(fact, table), ErrorTable(table.length_sectors)
+        overlay, error_table = check_reactivation(fact, table), ErrorTable(table.length_sectors)
         requested = self._with_nodes(overlay)
         if fact.table == requested and not needs_reactivation(fact):
             return self._resume(name)
-        if fact.table not in (requested, shut):
+        if fact.table not in (requested, error_table):
             raise other_table(fact, requested)
-        self._swap(name, shut)
+        self._swap(name, error_table)
         self.blocks.invalid.discard(self._node(overlay.cow))
         self._swap(name, requested)
         self.devices[name].state = self._state_read_anew(requested)
@@ -125,11 +125,11 @@ class FakeDmDevices(FakeKernel):
     def ensure_resumed(self, name: str) -> Change:
         """As `DmDriver.ensure_resumed`."""
         if self._ours(name).table is None:
-            raise StateError(f"/dev/mapper/{name} has no table yet, so there is nothing to go on with")
+            raise StateError(f"/dev/mapper/{name} has no table to resume")
         return self._resume(name)
 
     def ensure_gone(self, name: str, deadline: Deadline) -> Change:
-        """As `DmDriver.ensure_gone`; in memory nothing closes while it waits, so it does not."""
+        """As `DmDriver.ensure_gone`; it does not wait, because nothing closes the device meanwhile."""
         fact = self.read(name)
         if fact is None:
             return UNCHANGED
@@ -144,8 +144,8 @@ class FakeDmDevices(FakeKernel):
         if name in self.restless:
             device.loaded_table, device.is_suspended = None, False
             raise BusyError(
-                f"/dev/mapper/{name} did not come to rest within {STALL_LIMIT_SECONDS:g} s, so it goes on as it was: "
-                "switch again when its storage answers faster"
+                f"/dev/mapper/{name} did not suspend within {STALL_LIMIT_SECONDS:g} s and keeps its table; "
+                "try again when its storage responds faster"
             )
         device.table, device.loaded_table, device.is_suspended = table, None, False
 
@@ -158,7 +158,7 @@ class FakeDmDevices(FakeKernel):
     def _ours(self, name: str) -> DmDeviceFact:
         fact = self.read(name)
         if fact is None:
-            raise StateError(f"this host has no /dev/mapper/{name}: make it first")
+            raise StateError(f"this host has no /dev/mapper/{name}; create it first")
         check_ours(fact)
         return fact
 
@@ -182,7 +182,7 @@ class FakeDmDevices(FakeKernel):
         for other, device in self.devices.items():
             for known in (device.table, device.loaded_table):
                 if other != name and isinstance(known, Overlay) and known.cow == cow:
-                    raise IncoherentError(f"{table.cow} is the COW of /dev/mapper/{other}, so not of {name}")
+                    raise IncoherentError(f"{table.cow} is already the COW of /dev/mapper/{other}")
 
     def _base_of_origin(self, table: KnownTable) -> str:
         if not isinstance(table, Overlay):

@@ -1,4 +1,4 @@
-"""What `FakeDmDevices` stands for: the kernel's side of device-mapper, and what guests and others do to it."""
+"""The kernel's side of device-mapper in memory: devices, I/O, merges, failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAPPER = "/dev/mapper/"
 
 @dataclass
 class FakeDmDevice:
-    """A mapping; tables name nodes. `state` is that of a snapshot, which a table hands on to the next."""
+    """A device; its tables name kernel nodes. `state` is that of a snapshot, which a reloaded table inherits."""
 
     node: str
     uuid: str
@@ -37,9 +37,9 @@ class FakeDmDevice:
 
 
 class FakeKernel:
-    """A host's device-mapper, with the devices below it in `blocks`.
+    """Device-mapper of a host, with the devices below in `blocks`.
 
-    Content is kept by chunks of a snapshot, 8 KiB each: any text for a chunk's number.
+    Content is stored by chunks of 8 KiB: chunk number → text.
     """
 
     def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
@@ -70,18 +70,18 @@ class FakeKernel:
         )
 
     def add(self, name: str, uuid: str = "") -> FakeDmDevice:
-        """A mapping without a table, as somebody made it."""
+        """Add a device without a table."""
         used = {device.node for device in self.devices.values()}
         node = next(f"/dev/dm-{n}" for n in range(len(used) + 1) if f"/dev/dm-{n}" not in used)
         self.devices[name] = FakeDmDevice(node, uuid)
         return self.devices[name]
 
     def load(self, name: str, table: Table) -> None:
-        """Leave a table loaded, as a process does that dies before it switches."""
+        """Load an inactive table, as a process that dies before its switch."""
         self.devices[name].loaded_table = self._with_nodes(table)
 
     def write(self, path: str, chunk: int, text: str) -> None:
-        """Write a chunk of a device or mapping. OSError as a guest gets it."""
+        """Write a chunk of a block device or device-mapper device. OSError as for a guest."""
         device = self._behind(path)
         if device is None:
             self.blocks.contents[self._node(path)][chunk] = text
@@ -93,7 +93,7 @@ class FakeKernel:
             raise OSError(errno.EIO, "Input/output error")
 
     def read_chunk(self, path: str, chunk: int) -> str:
-        """What a chunk of a device or mapping holds; nothing when it was never written."""
+        """The content of a chunk; empty when it was never written."""
         device = self._behind(path)
         if device is None:
             return self.blocks.contents[self._node(path)].get(chunk, "")
@@ -105,14 +105,14 @@ class FakeKernel:
         return exceptions[chunk] if chunk in exceptions else self.read_chunk(device.table.origin, chunk)
 
     def invalidate(self, name: str) -> None:
-        """The kernel gives a snapshot up, as after a failed read of its origin."""
+        """Invalidate a snapshot, as after a failed read of its origin."""
         device = self.devices[name]
         assert isinstance(device.table, Overlay)
         device.state = "invalid"
         self.blocks.invalid.add(device.table.cow)
 
     def merge(self, name: str, most_chunks: Optional[int] = None) -> None:
-        """Let a merge go on by so many chunks, or to its end."""
+        """Merge this number of chunks, or all."""
         device = self.devices[name]
         assert isinstance(device.table, Overlay)
         exceptions = self.blocks.exceptions(device.table.cow)

@@ -1,8 +1,8 @@
-"""Programs in the kernel's classic packet filter language (Documentation/networking/filter.rst), written and packed.
+"""Classic BPF programs (Documentation/networking/filter.rst), assembled and packed.
 
-A program looks at one Ethernet frame, offset 0 being its destination address, and matches it or does not. Where it
-loads beyond the frame's end the kernel ends it without a match, so a program that must see a field asks for the
-frame's length first. Python has no other way to such a program; `fake/bpf.py` runs them, held to the kernel by tests.
+A program matches an Ethernet frame or does not; offset 0 is the destination address. A load beyond the end of the frame
+ends the program without a match, so a program that needs a field checks the frame's length first. `fake_bpf.py`
+interprets programs; tests compare it with the kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_GREATER_EQUAL, JUMP_ANY_BIT = 0x05, 0x15, 0
 RETURN = 0x06
 
 VLAN_TAG_PRESENT = 0xFFFFF000 + 48
-"""Offset of the ancillary datum SKF_AD_VLAN_TAG_PRESENT: the tag that the kernel has taken out of the frame."""
+"""Offset of the ancillary datum SKF_AD_VLAN_TAG_PRESENT: a tag that the kernel has removed from the frame."""
 
 MATCH, NO_MATCH = 0xFFFFFFFF, 0
 _INSTRUCTION = struct.Struct("=HBBI")
@@ -29,7 +29,7 @@ _FARTHEST = 255
 
 
 class Instruction(NamedTuple):
-    """As in `struct sock_filter`: code, how many to skip when true and when false, operand."""
+    """As in `struct sock_filter`: code, jump offsets when true and when false, operand."""
 
     code: int
     if_true: int
@@ -45,7 +45,7 @@ class _Line(NamedTuple):
 
 
 class Program:
-    """A program that grows line by line; labels lie behind the jumps to them. Its end is no match."""
+    """A program under construction; jumps go forward to labels. Its end is no match."""
 
     def __init__(self) -> None:
         self._lines: List[_Line] = []
@@ -55,25 +55,25 @@ class Program:
         """Load a word, half word or byte of the frame, or its length."""
         self._add(code, offset)
 
-    def keep_bits(self, mask: int) -> None:
-        """Clear all other bits of what was loaded."""
-        self._add(AND, mask)
+    def mask(self, bits: int) -> None:
+        """AND the loaded value with the mask."""
+        self._add(AND, bits)
 
     def jump(
         self, code: int, value: int, if_true: Optional[str] = None, if_false: Optional[str] = None
     ) -> None:
-        """Compare what was loaded, and go on at a label, or with the next line where that is None."""
+        """Compare the loaded value and jump to a label; None continues with the next line."""
         self._add(code, value, if_true, if_false)
 
     def match_if(self, value: int, code: int = JUMP_EQUAL) -> None:
-        """Match when the comparison of what was loaded with `value` holds."""
+        """Match if the comparison of the loaded value with `value` is true."""
         label = self.new_label()
         self._add(code, value, None, label)
         self._add(RETURN, MATCH)
         self.label(label)
 
     def match_unless(self, value: int, code: int = JUMP_EQUAL) -> None:
-        """Match unless the comparison of what was loaded with `value` holds."""
+        """Match unless the comparison of the loaded value with `value` is true."""
         label = self.new_label()
         self._add(code, value, label, None)
         self._add(RETURN, MATCH)
@@ -84,19 +84,19 @@ class Program:
         self._add(RETURN, MATCH)
 
     def no_match(self) -> None:
-        """End without one."""
+        """End without a match."""
         self._add(RETURN, NO_MATCH)
 
     def new_label(self) -> str:
-        """A label that nobody else uses."""
+        """A new, unique label."""
         return f"line {len(self._lines)}"
 
     def label(self, name: str) -> None:
-        """The next line can be jumped to by this name."""
+        """Give the next line a label."""
         self._labels[name] = len(self._lines)
 
     def pack(self) -> bytes:
-        """The program as the kernel takes it. BugError for a jump that is too far or leads nowhere."""
+        """The program as an array of `struct sock_filter`. BugError for a jump out of range or to an unknown label."""
         lines = [*self._lines, _Line(RETURN, NO_MATCH, None, None)]
         return b"".join(
             _INSTRUCTION.pack(
@@ -115,7 +115,7 @@ class Program:
             return 0
         distance = self._labels.get(label, -1) - at - 1
         if not 0 <= distance <= _FARTHEST:
-            raise BugError(f"a packet filter's jump from line {at} to {label!r} cannot be: {distance}")
+            raise BugError(f"a packet filter's jump from line {at} to {label!r} is out of range: {distance}")
         return distance
 
 

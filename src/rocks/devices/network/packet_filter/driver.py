@@ -1,4 +1,4 @@
-"""What can be done with packet filters, as a shape: netlink behind `filters.py`, memory behind `fake/filters.py`."""
+"""Operations on packet filters as a Protocol: `filters.py` implements it by netlink, `fake.py` in memory."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from rocks.devices.change import Change
 from rocks.devices.network.packet_filter.programs import Rule
 
 Drops = Tuple[Tuple[str, int], ...]
-"""(reason, frames dropped for it) of each rule, in order; empty where there is no filter."""
+"""(reason, dropped frames) of each rule, in order; empty without a filter."""
 
 
 class GuestDevice(NamedTuple):
-    """The host's side of a guest's interface: a macvtap, or a tap that is a bridge's port."""
+    """The host device of a guest's interface: a macvtap, or a tap that is a port of a bridge."""
 
     name: str
     is_macvtap: bool
 
 
 class FilterDriver(Protocol):
-    """What both can do."""
+    """Packet filters on the devices of guests."""
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
-        """Have exactly these rules for what the guest sends, and have read them back.
+        """Set exactly these rules for frames that the guest sends, and read them back.
 
-        StateError when there is no such device, ToolError when the kernel refuses, IncoherentError when it has
-        other rules afterwards. A rule that stays is not taken away meanwhile.
+        StateError when the device does not exist, ToolError when the kernel rejects a rule, IncoherentError when the
+        rules read back differ. A rule that stays is not removed in between.
         """
 
     def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
-        """Device → what its rules have dropped; devices that do not exist are left out."""
+        """Device → frames dropped by its rules; devices that do not exist are omitted."""
 
     def works(self) -> bool:
-        """Whether the kernel has what filters need, loading its modules if need be."""
+        """Whether the kernel supports packet filters; loads modules if necessary."""
 
     def addresses(self) -> Tuple[str, ...]:
-        """The host's own IPv4 addresses, sorted, but for that of the loopback device."""
+        """The host's IPv4 addresses, sorted, without that of the loopback device."""

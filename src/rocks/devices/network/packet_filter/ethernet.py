@@ -1,4 +1,4 @@
-"""Packet filter programs on frames as such: tags, MAC addresses, switches' own talk, types; pure."""
+"""Packet filter programs on Ethernet: tags, MAC addresses, link-local control frames, types; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE = 0x8808
 
 
 def tagged(program: Program, sender: Sender) -> None:
-    """A tag of 802.1Q, 802.1ad or what came before it, in the frame or taken out of it by the kernel."""
+    """Tags of 802.1Q, 802.1ad or its predecessors, in the frame or removed from it by the kernel."""
     program.load(LOAD_WORD, VLAN_TAG_PRESENT)
     program.match_unless(0)
     program.load(LOAD_HALF, TYPE)
@@ -25,7 +25,7 @@ def tagged(program: Program, sender: Sender) -> None:
 
 
 def other_mac(program: Program, sender: Sender) -> None:
-    """Any source address but the sender's."""
+    """Any source address except the sender's."""
     mac = octets(sender.mac)
     program.load(LOAD_WORD, 6)
     program.match_unless(int.from_bytes(mac[:4], "big"))
@@ -34,25 +34,25 @@ def other_mac(program: Program, sender: Sender) -> None:
 
 
 def control(program: Program, sender: Sender) -> None:
-    """IEEE 802.1D's reserved addresses, which carry spanning tree, LACP, 802.1X, LLDP and pause; Cisco's twins."""
+    """Reserved addresses of IEEE 802.1D (spanning tree, LACP, 802.1X, LLDP, pause) and those of Cisco."""
     program.load(LOAD_HALF, TYPE)
     program.match_if(_PAUSE)
     program.load(LOAD_WORD, 0)
     program.jump(JUMP_EQUAL, 0x0180C200, None, "not reserved")
     program.load(LOAD_HALF, 4)
-    program.keep_bits(0xFFF0)
+    program.mask(0xFFF0)
     program.match_if(0)
     program.label("not reserved")
     program.load(LOAD_WORD, 0)
     program.jump(JUMP_EQUAL, 0x01000CCC, None, "end")
     program.load(LOAD_HALF, 4)
-    program.keep_bits(0xFFFE)
+    program.mask(0xFFFE)
     program.match_if(0xCCCC)
     program.label("end")
 
 
 def other_type(program: Program, sender: Sender) -> None:
-    """Anything but IPv4, ARP and IPv6."""
+    """Any type except IPv4, ARP and IPv6."""
     program.load(LOAD_HALF, TYPE)
     for known in (IPV4, ARP, IPV6):
         program.jump(JUMP_EQUAL, known, "end")

@@ -1,4 +1,4 @@
-"""Packet filters in memory: which rules each device has, and which frames they let through."""
+"""Packet filters in memory: the rules of each device, and the frames that pass them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rocks.errors import StateError, ToolError
 
 
 class FakeFilters:
-    """A kernel with or without packet filters; `missing` are devices that it does not have."""
+    """A kernel with or without packet filters; `missing` names devices that do not exist."""
 
     def __init__(self, knows_filters: bool = True, addresses: Tuple[str, ...] = ()) -> None:
         self.rules: Dict[str, List[Rule]] = {}
@@ -52,7 +52,7 @@ class FakeFilters:
         return self._addresses
 
     def send(self, device: str, frame: bytes) -> bool:
-        """A guest sends a frame; whether it gets through."""
+        """Send a frame as the guest; whether it passes the filter."""
         for rule in self.rules.get(device, ()):
             if matches(rule.program, frame):
                 self.dropped[device, rule.reason] = self.dropped.get((device, rule.reason), 0) + 1

@@ -1,4 +1,4 @@
-"""The kernel's classic packet filter in Python: as much of it as the programs in `filter_programs` use."""
+"""An interpreter of classic BPF, limited to the instructions that `programs.py` uses."""
 
 from __future__ import annotations
 

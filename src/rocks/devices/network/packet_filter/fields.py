@@ -1,4 +1,4 @@
-"""Who sends, and where in a frame the fields are that packet filter programs look at; pure."""
+"""The sender, and the offsets of the fields that packet filter programs read; pure."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 UDP = 17
 
 TYPE, IP = 12, 14
-"""Where the type is, and the packet behind an Ethernet header without a tag."""
+"""Offsets of the type and of the packet in an untagged frame."""
 
 ARP_END, IPV4_END, IPV6_END = 42, 34, 54
-"""What is shorter cannot be judged."""
+"""Minimum lengths; a program matches (drops) shorter frames."""
 
 
 class Sender(NamedTuple):
-    """Who sends: MAC address, and on a network that is shared with others the addresses it has.
+    """The sender: its MAC address and, on a shared network, its IP addresses.
 
-    Without known IPv4 addresses, it may have any but those of `foreign`.
+    Without known IPv4 addresses it may use any except those of `foreign`.
     """
 
     mac: str
@@ -39,19 +39,19 @@ class Sender(NamedTuple):
 
 
 def link_local(mac: str) -> str:
-    """The IPv6 address that an interface of this MAC address gives itself (modified EUI-64)."""
+    """The link-local IPv6 address of this MAC address (modified EUI-64)."""
     own = octets(mac)
     number = bytes([own[0] ^ 2]) + own[1:3] + b"\xff\xfe" + own[3:]
     return str(ipaddress.IPv6Address(bytes.fromhex("fe80000000000000") + number))
 
 
 def octets(mac: str) -> bytes:
-    """A MAC address as it is sent."""
+    """A MAC address as six bytes."""
     return bytes(int(octet, 16) for octet in mac.split(":"))
 
 
 def only_of_type(program: Program, ethernet_type: int, least_bytes: int) -> None:
-    """Go to the label `end` with other types; match what is too short to be judged."""
+    """Jump to the label `end` for other types; match frames shorter than `least_bytes`."""
     program.load(LOAD_HALF, TYPE)
     program.jump(JUMP_EQUAL, ethernet_type, None, "end")
     program.load(LOAD_LENGTH)

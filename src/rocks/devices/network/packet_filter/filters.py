@@ -1,8 +1,8 @@
-"""The door to the kernel's packet filters on the devices of guests; `fake/filters.py` is the twin.
+"""Packet filters on the devices of guests, by netlink (tc); `fake.py` implements the same Protocol in memory.
 
-A frame that a guest sends leaves the host's side of its macvtap (Linux 6.1, drivers/net/tap.c: dev_queue_xmit), but
-comes in by the host's side of a tap that is a bridge's port (tun.c: netif_rx). Both come by a hook of the device's
-clsact qdisc before anybody else on host or wire sees them.
+A frame from a guest is egress on a macvtap (Linux 6.1, drivers/net/tap.c: dev_queue_xmit), but ingress on a tap that is
+a port of a bridge (tun.c: netif_rx). In both cases it passes a hook of the device's clsact qdisc before it reaches
+the host or the wire.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from rocks.devices.network.packet_filter.messages import (
     FilterFound,
     FilterMessage,
     deletion_message,
+    dump_message,
     filter_message,
     parse_filter,
     qdisc_message,
-    question_message,
 )
 from rocks.devices.network.packet_filter.programs import Rule
 from rocks.errors import IncoherentError, StateError, ToolError
 
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CREATE, _ONLY_NEW = 0x400, 0x200
-_FIRST_KERNEL_PRIORITY = 0xC000  # the kernel's own numbers begin there
+_FIRST_KERNEL_PRIORITY = 0xC000  # automatic priorities start there
 _LOOPBACK = 1
 _NOTHING = Rule("probe", bytes((6, 0, 0, 0, 0, 0, 0, 0)))
 
 
 class Filters:
-    """The packet filters of the network namespace that this process is in."""
+    """The packet filters of this process' network namespace."""
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
         """As `FilterDriver.ensure`."""
@@ -49,15 +49,15 @@ class Filters:
             number, hook = _number(route, device), _hook(device)
             if [found.rule for found in _found(route, number, hook)] == list(rules):
                 return UNCHANGED
-            _make_room(route, number)
+            _ensure_qdisc(route, number)
             for place, rule in enumerate(rules, start=1):
-                _ask(route, filter_message(number, hook, place, rule), ADD_FILTER, _CREATE)
+                _request(route, filter_message(number, hook, place, rule), ADD_FILTER, _CREATE)
             for surplus in _found(route, number, hook):
                 if not 1 <= surplus.number <= len(rules):
-                    _ask(route, deletion_message(number, hook, surplus.number), DELETE_FILTER)
+                    _request(route, deletion_message(number, hook, surplus.number), DELETE_FILTER)
             if [found.rule for found in _found(route, number, hook)] != list(rules):
                 raise IncoherentError(
-                    f"the packet filter of {device.name} was set, but the kernel reads back another one"
+                    f"the packet filter of {device.name} was set, but the kernel reports another one"
                 )
             return CHANGED
 
@@ -73,25 +73,25 @@ class Filters:
         return answers
 
     def works(self) -> bool:
-        """As `FilterDriver.works`: a filter that matches nothing is put on the loopback device, and taken off."""
+        """As `FilterDriver.works`: adds a filter that matches nothing to the loopback device and removes it."""
         with IPRoute() as route:
             try:
-                made_room = _make_room(route, _LOOPBACK)
+                made_qdisc = _ensure_qdisc(route, _LOOPBACK)
                 try:
-                    _ask(
+                    _request(
                         route,
                         filter_message(_LOOPBACK, SENT_BY_DEVICE, _FIRST_KERNEL_PRIORITY - 1, _NOTHING),
                         ADD_FILTER,
                         _CREATE,
                     )
-                    _ask(
+                    _request(
                         route,
                         deletion_message(_LOOPBACK, SENT_BY_DEVICE, _FIRST_KERNEL_PRIORITY - 1),
                         DELETE_FILTER,
                     )
                 finally:
-                    if made_room:
-                        _ask(route, qdisc_message(_LOOPBACK), DELETE_QDISC)
+                    if made_qdisc:
+                        _request(route, qdisc_message(_LOOPBACK), DELETE_QDISC)
             except NetlinkError:
                 return False
         return True
@@ -103,10 +103,10 @@ class Filters:
         return tuple(sorted({str(address) for address in found if address} - {"127.0.0.1"}))
 
 
-def _make_room(route: Any, number: int) -> bool:
-    """Have the qdisc that holds filters; whether it was made now."""
+def _ensure_qdisc(route: Any, number: int) -> bool:
+    """Create the clsact qdisc; False when it existed."""
     try:
-        _ask(route, qdisc_message(number), ADD_QDISC, _CREATE | _ONLY_NEW)
+        _request(route, qdisc_message(number), ADD_QDISC, _CREATE | _ONLY_NEW)
     except NetlinkError as error:
         if error.code != errno.EEXIST:
             raise
@@ -116,16 +116,16 @@ def _make_room(route: Any, number: int) -> bool:
 
 def _found(route: Any, number: int, hook: int) -> List[FilterFound]:
     try:
-        messages = route.nlm_request(question_message(number, hook), GET_FILTERS, _REQUEST | _DUMP)
+        messages = route.nlm_request(dump_message(number, hook), GET_FILTERS, _REQUEST | _DUMP)
         found = [parse_filter(message) for message in messages]
     except NetlinkError as error:
-        if error.code in (errno.EINVAL, errno.ENOENT):  # there is no such qdisc
+        if error.code in (errno.EINVAL, errno.ENOENT):  # no clsact qdisc
             return []
         raise
     return sorted((f for f in found if f is not None), key=lambda f: f.number)
 
 
-def _ask(route: Any, message: Any, kind: int, flags: int = 0) -> None:
+def _request(route: Any, message: Any, kind: int, flags: int = 0) -> None:
     tuple(route.nlm_request(message, kind, _REQUEST | _ACK | flags))
 
 

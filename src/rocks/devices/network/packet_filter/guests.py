@@ -1,4 +1,4 @@
-"""No guest runs unfiltered: what its domain's document says it may send, set on its devices and read back."""
+"""Packet filters of a guest: rules from the domain's metadata are set on its devices and read back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rocks.devices.network.packet_filter.programs import Rule, Sender, rules_for
 from rocks.errors import StateError
 
 _UNKNOWN = SenderLimits()
-"""An interface that a plug-in has added: nothing is known of it but its MAC address."""
+"""For an interface that a plugin added: only its MAC address is known."""
 
 
 def ensure_filtered(filters: FilterDriver, document: DomainDocument) -> Change:
-    """Filter each interface that has a device on the host, of a domain whose document is the live one.
+    """Filter each interface with a host device; `document` is the live XML of the domain.
 
     StateError for an interface without a device; other errors as `FilterDriver.ensure`.
     """
@@ -31,7 +31,7 @@ def ensure_filtered(filters: FilterDriver, document: DomainDocument) -> Change:
 def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
     if interface.device is None:
         raise StateError(
-            f"{document.name} cannot be filtered: libvirt names no device for its interface {interface.mac}"
+            f"{document.name} cannot be filtered: libvirt reports no device of its interface {interface.mac}"
         )
     return GuestDevice(interface.device, interface.is_macvtap)
 
@@ -39,6 +39,6 @@ def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
 def _rules(
     filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderLimits]
 ) -> Tuple[Rule, ...]:
-    words = senders.get(interface.mac, _UNKNOWN)
-    foreign = filters.addresses() if words.is_shared and not words.ipv4 else ()
-    return rules_for(Sender(interface.mac, words.is_shared, words.ipv4, words.ipv6, foreign))
+    limits = senders.get(interface.mac, _UNKNOWN)
+    foreign = filters.addresses() if limits.is_shared and not limits.ipv4 else ()
+    return rules_for(Sender(interface.mac, limits.is_shared, limits.ipv4, limits.ipv6, foreign))

@@ -29,7 +29,7 @@ from rocks.devices.network.packet_filter.fields import (
 
 
 def other_arp(program: Program, sender: Sender) -> None:
-    """Another's addresses as the sender's; probes (RFC 5227), whose sender is 0.0.0.0, for another's address."""
+    """Sender addresses of others; probes (RFC 5227, sender 0.0.0.0) for addresses of others."""
     only_of_type(program, ARP, ARP_END)
     program.load(LOAD_WORD, IP)
     program.match_unless(0x00010800)
@@ -49,14 +49,14 @@ def other_arp(program: Program, sender: Sender) -> None:
 
 
 def other_ipv4(program: Program, sender: Sender) -> None:
-    """Any sender but its own addresses; 0.0.0.0 may only look for a DHCP server."""
+    """Any source except the sender's addresses; 0.0.0.0 is allowed for DHCP requests only."""
     only_of_type(program, IPV4, IPV4_END)
     program.load(LOAD_WORD, 26)
     program.jump(JUMP_EQUAL, 0, None, "has sender")
     program.load(LOAD_BYTE, 23)
     program.match_unless(UDP)
     program.load(LOAD_HALF, 20)
-    program.keep_bits(0x3FFF)
+    program.mask(0x3FFF)
     program.match_unless(0)
     program.load(LOAD_LENGTH)
     program.match_unless(IPV4_END + 8, JUMP_GREATER_EQUAL)
@@ -72,12 +72,12 @@ def other_ipv4(program: Program, sender: Sender) -> None:
 
 
 def dhcp_server(program: Program, sender: Sender) -> None:
-    """UDP from a server's port, or to a client's; a fragment that is not the first has no ports."""
+    """UDP from the DHCP server port or to the client port; later fragments have no ports."""
     only_of_type(program, IPV4, IPV4_END)
     program.load(LOAD_BYTE, 23)
     program.jump(JUMP_EQUAL, UDP, None, "end")
     program.load(LOAD_HALF, 20)
-    program.keep_bits(0x1FFF)
+    program.mask(0x1FFF)
     program.jump(JUMP_EQUAL, 0, None, "end")
     program.load(LOAD_X_HEADER_LENGTH, IP)
     program.load(LOAD_HALF_INDIRECT, IP)
@@ -88,7 +88,7 @@ def dhcp_server(program: Program, sender: Sender) -> None:
 
 
 def _match_other_ipv4(program: Program, sender: Sender) -> None:
-    """Match unless the loaded address is the sender's, then go to `end`; where none is known, unless it is foreign."""
+    """Jump to `end` for the sender's addresses and match others; with none known, match foreign addresses."""
     for address in sender.ipv4:
         program.jump(JUMP_EQUAL, int(ipaddress.IPv4Address(address)), "end")
     if sender.ipv4:

@@ -1,6 +1,6 @@
-"""Packet filter programs on IPv6: addresses, what neighbours, routers and DHCPv6 servers say, and what hides it; pure.
+"""Packet filter programs on IPv6: addresses, messages of neighbours, routers and DHCPv6 servers; pure.
 
-Extension headers that hide what follows are not let through (RFC 7113).
+Extension headers that can hide such messages are dropped (RFC 7113).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _TCP, _GRE, _ESP, _ICMPV6, _SCTP = 6, 47, 50, 58, 132
 _HOP_BY_HOP, _FRAGMENT = 0, 44
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _UNWANTED_ICMPV6 = (130, 134, 137)
-"""Multicast listener query, router advertisement, redirect: words of routers."""
+"""Multicast listener query, router advertisement, redirect: only routers send them."""
 _LISTENER_REPORTS = (131, 132, 143)
 
 _BEHIND_IPV6 = IP + 40
 
 
 def other_ipv6(program: Program, sender: Sender) -> None:
-    """Any sender but its own addresses; `::` may only ask whether an address of its own is free, or join groups."""
+    """Any source except the sender's addresses; `::` only for duplicate address detection and listener reports."""
     only_of_type(program, IPV6, IPV6_END)
     _jump_to_if_own_ipv6(program, sender, 22, "end")
     for offset in (22, 26, 30, 34):
         program.load(LOAD_WORD, offset)
         program.match_unless(0)
     program.load(LOAD_BYTE, 20)
-    program.jump(JUMP_EQUAL, _HOP_BY_HOP, "end")  # what may follow it is for the next rule
+    program.jump(JUMP_EQUAL, _HOP_BY_HOP, "end")  # the next rule checks what follows it
     program.match_unless(_ICMPV6)
     program.load(LOAD_BYTE, _BEHIND_IPV6)
     for kind in (_SOLICITATION, *_LISTENER_REPORTS):
@@ -54,7 +54,7 @@ def other_ipv6(program: Program, sender: Sender) -> None:
 
 
 def neighbours_and_routers(program: Program, sender: Sender) -> None:
-    """What only routers, DHCPv6 servers and other neighbours say, and headers that could hide it."""
+    """Messages of routers, DHCPv6 servers and other neighbours, and headers that could hide them."""
     only_of_type(program, IPV6, IPV6_END)
     program.load(LOAD_BYTE, 20)
     for harmless in (_TCP, _GRE, _ESP, _SCTP):
@@ -75,7 +75,7 @@ def neighbours_and_routers(program: Program, sender: Sender) -> None:
 
 
 def _match_options(program: Program) -> None:
-    """Hop-by-hop options, unless they are a router alert of eight bytes before a report (RFC 2710, RFC 3810)."""
+    """Hop-by-hop options, except a router alert of eight bytes before a listener report (RFC 2710, RFC 3810)."""
     program.load(LOAD_LENGTH)
     program.match_unless(_BEHIND_IPV6 + 9, JUMP_GREATER_EQUAL)
     program.load(LOAD_HALF, _BEHIND_IPV6)
@@ -87,20 +87,20 @@ def _match_options(program: Program) -> None:
 
 
 def _match_fragment(program: Program) -> None:
-    """Fragments of what may not be in fragments, and a first one of a DHCPv6 server."""
+    """Fragments except of harmless protocols, and first fragments of DHCPv6 servers."""
     program.load(LOAD_BYTE, _BEHIND_IPV6)
     for harmless in (_TCP, _ESP, _SCTP):
         program.jump(JUMP_EQUAL, harmless, "end")
     program.match_unless(UDP)
     program.load(LOAD_HALF, _BEHIND_IPV6 + 2)
-    program.keep_bits(0xFFF8)
+    program.mask(0xFFF8)
     program.jump(JUMP_EQUAL, 0, None, "end")
     _match_dhcpv6_server(program, _BEHIND_IPV6 + 8)
     program.no_match()
 
 
 def _match_icmpv6(program: Program, sender: Sender) -> None:
-    """Routers' words; neighbours' about an address that is not the sender's, but for questions under an address."""
+    """Router messages; neighbour messages about other addresses, except solicitations with a source address."""
     program.load(LOAD_LENGTH)
     program.match_unless(_BEHIND_IPV6 + 4, JUMP_GREATER_EQUAL)
     program.load(LOAD_BYTE, _BEHIND_IPV6)
@@ -109,7 +109,7 @@ def _match_icmpv6(program: Program, sender: Sender) -> None:
     program.jump(JUMP_EQUAL, _ADVERTISEMENT, "about an address")
     program.jump(JUMP_EQUAL, _SOLICITATION, None, "end")
     program.load(LOAD_WORD, 22)
-    program.jump(JUMP_EQUAL, 0, None, "end")  # addresses of guests do not begin with zeros
+    program.jump(JUMP_EQUAL, 0, None, "end")  # addresses of guests do not start with zeros
     program.label("about an address")
     program.load(LOAD_LENGTH)
     program.match_unless(_BEHIND_IPV6 + 24, JUMP_GREATER_EQUAL)

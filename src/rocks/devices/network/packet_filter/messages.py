@@ -1,6 +1,6 @@
-"""Netlink's messages on packet filters of kind `bpf` with programs of the classic language.
+"""Netlink messages of packet filters of kind `bpf` with classic BPF programs.
 
-pyroute2 0.7.2 knows the kind for extended programs only; the layout is that of include/uapi/linux/pkt_cls.h.
+pyroute2 0.7.2 supports the kind for extended BPF only; the layout is that of include/uapi/linux/pkt_cls.h.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ SENT_BY_DEVICE, RECEIVED_BY_DEVICE = 0xFFFFFFF3, 0xFFFFFFF2
 _ALL_PROTOCOLS = 0x0300  # ETH_P_ALL in network order
 _DROP = 2
 _INSTRUCTION_BYTES = 8
-_MARK = "rocks:"
-"""Before a rule's reason in its action's cookie, of at most 16 bytes; the kernel forgets a classic program's name."""
+_COOKIE_PREFIX = "rocks:"
+"""Prefix of a rule's reason in the cookie of its action (16 bytes at most); the kernel stores no name of a classic
+program."""
 
 _KIND = "bpf"
 
 
 class FilterFound(NamedTuple):
-    """A packet filter as the kernel has it; `rule` is None for one that we would not have made."""
+    """A packet filter of the kernel; `rule` is None for one that this system did not create."""
 
     number: int
     rule: Optional[Rule]
@@ -53,7 +54,7 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
     )
 
     class options(Attribute):  # type: ignore[misc] # noqa: N801 - pyroute2 looks for this name
-        """What the kind `bpf` has to say."""
+        """Options of the kind `bpf`."""
 
         nla_map = (
             ("TCA_BPF_UNSPEC", "none"),
@@ -68,12 +69,12 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
         )
 
         class actions(Attribute):  # type: ignore[misc] # noqa: N801
-            """The first action; there are no others."""
+            """The list of actions; only the first is used."""
 
             nla_map = (("TCA_ACT_PRIO_0", "none"), ("TCA_ACT_PRIO_1", "action"))
 
             class action(Attribute):  # type: ignore[misc] # noqa: N801
-                """What is done with a frame that matches."""
+                """The action for a matching frame."""
 
                 nla_map = (
                     ("TCA_ACT_UNSPEC", "none"),
@@ -86,7 +87,7 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
                 )
 
                 class parameters(Attribute):  # type: ignore[misc] # noqa: N801
-                    """Of the kind `gact`."""
+                    """Options of the kind `gact`."""
 
                     nla_map = (
                         ("TCA_GACT_UNSPEC", "none"),
@@ -95,7 +96,7 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
                     )
 
                     class generic(Attribute):  # type: ignore[misc] # noqa: N801
-                        """The verdict, and who uses it."""
+                        """The verdict and reference counts."""
 
                         fields = (
                             ("index", "I"),
@@ -106,7 +107,7 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
                         )
 
                 class statistics(Attribute):  # type: ignore[misc] # noqa: N801
-                    """How often it was done."""
+                    """Statistics of the action."""
 
                     nla_map = (("TCA_STATS_UNSPEC", "none"), ("TCA_STATS_BASIC", "basic"))
 
@@ -117,17 +118,17 @@ class FilterMessage(TrafficMessage):  # type: ignore[misc] # pyroute2 has no typ
 
 
 def qdisc_message(device: int) -> Any:
-    """The qdisc that holds packet filters, for the device of that index."""
+    """The clsact qdisc of the device with that index."""
     return _message(device, _CLSACT, handle=_CLSACT_HANDLE, kind="clsact")
 
 
 def filter_message(device: int, hook: int, number: int, rule: Rule) -> Any:
-    """A rule as the packet filter of that number; the lowest is asked first."""
+    """A rule as the packet filter of that priority number; the lowest runs first."""
     message = _message(device, hook, handle=1, kind=_KIND)
     message["info"] = (number << 16) | _ALL_PROTOCOLS
     verdict = {"attrs": [("TCA_GACT_PARMS", {"action": _DROP})]}
-    mark = (_MARK + rule.reason).encode("ascii")
-    action = {"attrs": [("TCA_ACT_KIND", "gact"), ("TCA_ACT_OPTIONS", verdict), ("TCA_ACT_COOKIE", mark)]}
+    cookie = (_COOKIE_PREFIX + rule.reason).encode("ascii")
+    action = {"attrs": [("TCA_ACT_KIND", "gact"), ("TCA_ACT_OPTIONS", verdict), ("TCA_ACT_COOKIE", cookie)]}
     options = [
         ("TCA_BPF_OPS_LEN", len(rule.program) // _INSTRUCTION_BYTES),
         ("TCA_BPF_OPS", rule.program),
@@ -138,19 +139,19 @@ def filter_message(device: int, hook: int, number: int, rule: Rule) -> Any:
 
 
 def deletion_message(device: int, hook: int, number: int) -> Any:
-    """All packet filters of that number."""
+    """Delete all packet filters of that number."""
     message = _message(device, hook)
     message["info"] = (number << 16) | _ALL_PROTOCOLS
     return message
 
 
-def question_message(device: int, hook: int) -> Any:
-    """All packet filters of a hook."""
+def dump_message(device: int, hook: int) -> Any:
+    """Dump all packet filters of a hook."""
     return _message(device, hook)
 
 
 def parse_filter(message: Any) -> Optional[FilterFound]:
-    """A packet filter from netlink's message; None for the kernel's line that a number is in use."""
+    """A packet filter from its message; None for the entry of a priority without handle."""
     number = message["info"] >> 16
     if not message["handle"]:
         return None
@@ -161,14 +162,18 @@ def parse_filter(message: Any) -> Optional[FilterFound]:
         return FilterFound(number, None, 0)
     counted = _inner(action, "TCA_ACT_STATS", "TCA_STATS_BASIC")
     verdict = _inner(action, "TCA_ACT_OPTIONS", "TCA_GACT_PARMS")
-    mark = bytes(_inner(action, "TCA_ACT_COOKIE") or b"").decode("ascii", "replace")
+    cookie = bytes(_inner(action, "TCA_ACT_COOKIE") or b"").decode("ascii", "replace")
     drops = action.get_attr("TCA_ACT_KIND") == "gact" and verdict is not None and verdict["action"] == _DROP
-    rule = Rule(mark[len(_MARK) :], bytes(program)) if drops and mark.startswith(_MARK) else None
+    rule = (
+        Rule(cookie[len(_COOKIE_PREFIX) :], bytes(program))
+        if drops and cookie.startswith(_COOKIE_PREFIX)
+        else None
+    )
     return FilterFound(number, rule, counted["packets"] if counted is not None else 0)
 
 
 def _inner(message: Any, *names: str) -> Any:
-    """An attribute of an attribute; None where one of them is missing."""
+    """A nested attribute; None when one is missing."""
     for name in names:
         message = message.get_attr(name) if message is not None else None
     return message

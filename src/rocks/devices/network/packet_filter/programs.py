@@ -1,9 +1,8 @@
-"""Which frames a virtual machine may not send, as packet filter programs; pure.
+"""The rules of an interface: frames that a virtual machine may not send, as packet filter programs; pure.
 
-Everywhere it sends under its own MAC address, untagged, and nothing that switches talk to each other. On a network
-that it shares with others it sends IPv4, ARP and IPv6 under its own addresses only, and answers nobody in the place of
-a DHCP server or router. Its IPv6 addresses are those named, and the link-local one that follows from its MAC address
-(RFC 4291, appendix A).
+On every network: untagged frames under its own MAC address, and no link-local control frames. On a shared network also:
+only IPv4, ARP and IPv6 under its own addresses, and no messages of DHCP servers or routers. Its IPv6 addresses are
+the configured ones and the link-local address of its MAC address (RFC 4291, appendix A).
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ __all__ = ["REASONS", "Rule", "Sender", "link_local", "rules_for"]
 
 
 class Rule(NamedTuple):
-    """Frames that the packed program matches are dropped, for this reason; a word without blanks."""
+    """Frames that match the packed program are dropped; `reason` has no blanks."""
 
     reason: str
     program: bytes
 
 
 def rules_for(sender: Sender) -> Tuple[Rule, ...]:
-    """The rules of one interface, in the order in which they are asked."""
+    """The rules of one interface, in evaluation order."""
     writers = _EVERYWHERE + (_SHARED if sender.is_shared else ())
     return tuple(Rule(reason, _written(writer, sender)) for reason, writer in writers)
 
@@ -49,4 +48,4 @@ _SHARED: _Writers = (
     ("neighbour", neighbours_and_routers),
 )
 REASONS: Sequence[str] = tuple(reason for reason, _ in _EVERYWHERE + _SHARED)
-"""Every reason for which a frame is dropped."""
+"""All reasons."""

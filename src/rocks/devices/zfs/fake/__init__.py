@@ -1,1 +1,1 @@
-"""ZFS in memory, held to the real one by the cases in `tests/contract/devices`."""
+"""ZFS in memory; the contract tests run on it and on real pools."""

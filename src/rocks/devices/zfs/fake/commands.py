@@ -1,4 +1,4 @@
-"""`zfs` played in memory: does what it is told, and refuses what ZFS itself would refuse."""
+"""`zfs` in memory: executes commands, and fails where ZFS fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FakeZfsCommands(FakeVolumes):
         self.transfers: List[Transfer] = []
         self.cut_next_send_after_bytes: Optional[int] = None
 
-    # --- the past
+    # --- snapshots, holds, bookmarks
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
         """As `ZfsCommands.snapshot`."""
@@ -58,14 +58,14 @@ class FakeZfsCommands(FakeVolumes):
         found.holds.remove(tag)
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
-        """As `ZfsCommands.bookmark`; to make the same again is nothing to ZFS."""
+        """As `ZfsCommands.bookmark`; ZFS ignores an identical second call."""
         found = self._snapshot(snapshot)
         volume_name, _, part = bookmark.partition("#")
         bookmarks = self._volume(volume_name).bookmarks
         made = Bookmark(part, found.guid, found.txg)
         if made in bookmarks:
             return
-        if any(mark.name == part for mark in bookmarks):
+        if any(other.name == part for other in bookmarks):
             raise ToolError(f"zfs bookmark of {snapshot} failed: bookmark exists")
         bookmarks.append(made)
 
@@ -124,9 +124,9 @@ class FakeZfsCommands(FakeVolumes):
         return Header(to.guid, name, from_guid, to.size_bytes, volume.block_bytes, first_record), records
 
     def _txg_of(self, volume: Volume, guid: str) -> int:
-        """When the snapshot or bookmark that a stream starts from was made."""
+        """Transaction group of the snapshot or bookmark that a stream starts from."""
         known = [(snapshot.guid, snapshot.txg) for snapshot in volume.snapshots]
-        known += [(mark.guid, mark.txg) for mark in volume.bookmarks]
+        known += [(bookmark.guid, bookmark.txg) for bookmark in volume.bookmarks]
         if volume.origin is not None:
             origin = self._snapshot(volume.origin)
             known.append((origin.guid, origin.txg))

@@ -1,4 +1,4 @@
-"""What a pool in memory holds: volumes block by block, each block with the transaction group that wrote it."""
+"""Contents of a pool in memory: volumes as blocks, each with the transaction group that wrote it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 METADATA_BYTES = 57344
-"""What ZFS writes beside the data of a volume when anything of it changes."""
+"""Metadata that ZFS writes with any change of a volume."""
 
 LOG_HEADER_BYTES = 8192
-"""What counts as written after a rollback."""
+"""Counts as written after a rollback."""
 
 _numbers = itertools.count(1)
 
 
 def new_guid() -> str:
-    """A guid that nothing else in this process has; half of them do not fit into a signed number of 64 bits."""
+    """A guid that is unique in this process; half of them exceed a signed number of 64 bits."""
     return str(int.from_bytes(hashlib.blake2b(b"%d" % next(_numbers), digest_size=8).digest(), "big"))
 
 
 class Block(NamedTuple):
-    """A block's data, None for a hole, and when it was written."""
+    """Data of a block (None: a hole) and the transaction group that wrote it."""
 
     birth: int
     data: Optional[bytes]
@@ -33,7 +33,7 @@ Blocks = Dict[int, Block]
 
 @dataclass
 class Snapshot:
-    """A snapshot by what follows the `@`."""
+    """A snapshot by the part after `@`."""
 
     name: str
     guid: str
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 class Bookmark(NamedTuple):
-    """A bookmark by what follows the `#`."""
+    """A bookmark by the part after `#`."""
 
     name: str
     guid: str
@@ -55,7 +55,7 @@ class Bookmark(NamedTuple):
 
 @dataclass
 class Partial:
-    """What a cut stream left."""
+    """A partial receive."""
 
     to_guid: str
     from_guid: Optional[str]
@@ -67,7 +67,7 @@ class Partial:
 
 @dataclass
 class Volume:
-    """A volume. One without a size exists only because a first stream into it was cut."""
+    """A volume; without a size, only its interrupted first receive exists."""
 
     name: str
     guid: str
@@ -89,19 +89,19 @@ class Volume:
     is_receiving: bool = False
 
     def written_since(self, txg: int) -> int:
-        """Bytes written after that transaction group: blocks, and what ZFS writes beside them."""
+        """Bytes written after that transaction group: blocks and metadata."""
         later = [block for block in self.blocks.values() if block.birth > txg]
         data = sum(self.block_bytes for block in later if block.data is not None)
         return data + METADATA_BYTES if later or self.shaped_txg > txg else 0
 
     def referenced_bytes(self) -> int:
-        """Bytes of the blocks that it has now."""
+        """Bytes of the current blocks."""
         return METADATA_BYTES + self.block_bytes * sum(
             block.data is not None for block in self.blocks.values()
         )
 
     def used_bytes(self, not_own: Blocks) -> int:
-        """Bytes of all blocks that it and its snapshots have, those of its origin left out."""
+        """Bytes of all blocks of the volume and its snapshots, without those of its origin."""
         histories = [self.blocks, *(snapshot.blocks for snapshot in self.snapshots)]
         own: Set[Tuple[int, int]] = {
             (number, block.birth)
@@ -115,7 +115,7 @@ class Volume:
 
 @dataclass
 class Pool:
-    """A pool and everything in it."""
+    """A pool and its datasets."""
 
     name: str
     size_bytes: int
@@ -131,27 +131,27 @@ class Pool:
         return self.txg
 
     def find_snapshot(self, name: str) -> Optional[Snapshot]:
-        """A snapshot by its whole name."""
+        """A snapshot by its full name."""
         volume, _, part = name.partition("@")
         snapshots = self.volumes[volume].snapshots if volume in self.volumes else []
         return next((snapshot for snapshot in snapshots if snapshot.name == part), None)
 
     def clones_of(self, snapshot: str) -> Tuple[str, ...]:
-        """The volumes made of a snapshot (whole name)."""
+        """The clones of a snapshot (full name)."""
         clones = [name for name, volume in list(self.volumes.items()) if volume.origin == snapshot]
         name, _, part = snapshot.partition("@")
         volume = self.volumes.get(name)
         if volume is not None and volume.partial and volume.size_bytes and volume.snapshots[-1].name == part:
-            clones.append(f"{name}/%recv")  # where ZFS keeps what came of a cut stream
+            clones.append(f"{name}/%recv")  # ZFS stores a partial receive there
         return tuple(sorted(clones))
 
     def used_by(self, volume: Volume) -> int:
-        """Bytes that a volume takes, or keeps room for."""
+        """Bytes that a volume uses or reserves."""
         origin = self.find_snapshot(volume.origin) if volume.origin else None
         return max(volume.reserved_bytes, volume.used_bytes(origin.blocks if origin else {}))
 
     def free_bytes(self) -> int:
-        """Room for more."""
+        """Free space in bytes."""
         return max(0, self.size_bytes - sum(map(self.used_by, list(self.volumes.values()))))
 
     def write(self, volume: Volume, data: Mapping[int, Optional[bytes]]) -> None:

@@ -1,6 +1,6 @@
-"""ZFS in memory: the decisions of the real twin over `zfs` played; held to it by the cases in `tests/contract/devices`.
+"""Pools in memory: the operations of the real driver on `FakeZfsCommands`.
 
-It outlives whoever uses it, so a daemon can be killed between any two calls and started anew on the same pools.
+The pools outlive the daemon that uses them, so a test can kill it between two calls and start it again.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from rocks.devices.zfs.volumes import VolumeOperations
 from rocks.errors import BusyError
 from rocks.units import BYTES_PER_GIB
 
-_ROOMY = 100 * BYTES_PER_GIB
+_DEFAULT_BYTES = 100 * BYTES_PER_GIB
 
 
 class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
-    """Pools of these names and sizes. `now` gives the seconds since 1970 that snapshots bear."""
+    """Pools of these names and sizes. `now` returns the creation time of snapshots in seconds since 1970."""
 
     def __init__(
         self, pools: Optional[Mapping[str, int]] = None, now: Optional[Callable[[], float]] = None
     ) -> None:
-        self.fake = FakeZfsCommands(pools if pools is not None else {"tank": _ROOMY}, now)
+        self.fake = FakeZfsCommands(pools if pools is not None else {"tank": _DEFAULT_BYTES}, now)
         super().__init__(self.fake)
 
-    # --- what a guest, an export or a disk does
+    # --- guests, exports, disks
 
     def write(self, volume: str, data: bytes, offset_bytes: int = 0) -> None:
-        """Change a volume's contents, as through its device. OSError when the pool is full."""
+        """Write to the volume's device. OSError when the pool is full."""
         found = self._find(volume)
         size = found.block_bytes
         first, last = offset_bytes // size, (offset_bytes + len(data) - 1) // size
@@ -50,7 +50,7 @@ class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
         pool.write(found, changed)
 
     def read(self, name: str, length: int, offset_bytes: int = 0) -> bytes:
-        """A part of a volume's or snapshot's (`volume@snapshot`) contents."""
+        """Read from the device of a volume or snapshot (`volume@snapshot`)."""
         size = self._find(name.partition("@")[0]).block_bytes
         blocks = self.content(name)
         first, last = offset_bytes // size, (offset_bytes + length - 1) // size
@@ -58,58 +58,58 @@ class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
         return whole[offset_bytes - first * size :][:length]
 
     def content(self, name: str) -> Mapping[int, bytes]:
-        """All blocks of a volume or snapshot that are not zero, by their number; equal contents compare equal."""
+        """All non-zero blocks of a volume or snapshot by number; equal contents compare equal."""
         snapshot = self.fake.pool_of(name).find_snapshot(name) if "@" in name else None
         blocks = snapshot.blocks if snapshot is not None else self._find(name).blocks
         return {number: block.data for number, block in sorted(blocks.items()) if block.data is not None}
 
     def open_device(self, volume: str) -> None:
-        """An export or a device-mapper table takes the volume's device. BusyError when another has it."""
+        """Open the volume's device exclusively. BusyError when it is open."""
         found = self._find(volume)
         if found.is_open:
             raise BusyError(f"the device /dev/zvol/{volume} is in use")
         found.is_open = True
 
     def close_device(self, volume: str) -> None:
-        """It is let go; harmless when it was not taken, or is no more."""
+        """Close the device; no effect when it is not open or missing."""
         found = self.fake.pool_of(volume).volumes.get(volume)
         if found is not None:
             found.is_open = False
 
-    # --- what goes wrong
+    # --- failures
 
     def cut_next_send(self, after_bytes: int) -> None:
-        """The next sender is killed after that many bytes of its stream, if it has more."""
+        """Kill the next sender after that many bytes of its stream."""
         self.fake.cut_next_send_after_bytes = after_bytes
 
     def kill_transfers(self) -> None:
-        """Every sender and receiver dies with the daemon that started it."""
+        """Kill every sender and receiver, as when their daemon dies."""
         transfers, self.fake.transfers = self.fake.transfers, []
         for transfer in transfers:
             transfer.kill()
 
     def leave_free(self, pool: str, free_bytes: int) -> None:
-        """Make a pool just so large that this much is free."""
+        """Set the pool size so that this much is free."""
         found = self._pool(pool)
         found.size_bytes = sum(map(found.used_by, found.volumes.values())) + free_bytes
 
     def set_health(self, pool: str, health: str) -> None:
-        """What `zpool` says of a pool's disks."""
+        """Set the health that `zpool` reports."""
         self._pool(pool).health = health
 
     def export_pool(self, pool: str) -> None:
-        """The pool is not there any more, as after a boot without its disks."""
+        """Remove the pool, as after a boot without its disks."""
         self._pool(pool).is_imported = False
 
     def import_pool(self, pool: str) -> None:
-        """The pool is back, nobody having its volumes' devices open."""
+        """Bring the pool back, with all devices closed."""
         found = self.fake.pools[pool]
         found.is_imported = True
         for volume in found.volumes.values():
             volume.is_open = False
 
     def add_file_system(self, name: str) -> None:
-        """A file system that an operator made."""
+        """Add a file system."""
         self._pool(name).file_systems.add(name)
 
     def _pool(self, name: str) -> Pool:

@@ -1,4 +1,4 @@
-"""Pools in memory, and what `zfs` would say of them."""
+"""Pools in memory, and the reading commands of `zfs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST_SECOND = 1_700_000_000
 
 
 class FakeReading:
-    """The part of `ZfsCommands` that reads."""
+    """The reading part of `ZfsCommands`."""
 
     def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
         self.pools: Dict[str, Pool] = {name: Pool(name, size) for name, size in pools.items()}
@@ -47,10 +47,10 @@ class FakeReading:
         found = pool.volumes.get(volume)
         if found is None:
             return History()
-        bookmarks = (BookmarkFact(mark.name, mark.guid, mark.txg) for mark in found.bookmarks)
+        bookmarks = (BookmarkFact(bookmark.name, bookmark.guid, bookmark.txg) for bookmark in found.bookmarks)
         return History(
             tuple(_snapshot_facts(pool, found)),
-            tuple(sorted(bookmarks, key=lambda mark: (mark.createtxg, mark.name))),
+            tuple(sorted(bookmarks, key=lambda bookmark: (bookmark.createtxg, bookmark.name))),
         )
 
     def read_guid(self, name: str) -> Optional[str]:
@@ -75,7 +75,7 @@ class FakeReading:
         self.pool_of(volume)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        """As `PoolDriver.wait_for_device`; what is not there now will not come."""
+        """As `PoolDriver.wait_for_device`; a missing device never appears."""
         pool = self.pool_of(name)
         volume = pool.volumes.get(name.partition("@")[0])
         is_there = volume is not None and volume.size_bytes > 0
@@ -86,11 +86,11 @@ class FakeReading:
         return f"/dev/zvol/{name}"
 
     def pool_of(self, name: str) -> Pool:
-        """The pool in which something lies. StateError when it is not imported."""
+        """The pool of a dataset. StateError when it is not imported."""
         pool = self.pools.get(name.split("/")[0].split("@")[0])
         if pool is None or not pool.is_imported:
             raise StateError(
-                f"this machine has no ZFS pool {name.split('/')[0]}: `zpool list` shows those it has"
+                f"this machine has no ZFS pool {name.split('/')[0]}: `zpool list` shows imported pools"
             )
         return pool
 

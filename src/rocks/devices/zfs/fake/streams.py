@@ -1,6 +1,6 @@
-"""Streams between pools in memory: a header, one record for each block, an end with a checksum.
+"""Streams between pools in memory: a header, a record for each block, an end record with a checksum.
 
-A stream can be cut between any two bytes. What was received whole until then is kept, as `zfs receive -s` does.
+A stream can be cut at any byte. The complete records before are kept, as by `zfs receive -s`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _END = 2**64 - 1
 
 
 class Header(NamedTuple):
-    """What a stream is: from which snapshot to which, of a volume of which shape, and which record comes first."""
+    """Source and target of a stream, size and block size of the volume, and the first record."""
 
     to_guid: str
     to_name: str
@@ -36,9 +36,9 @@ Record = Tuple[int, Optional[bytes]]
 
 
 def encode_stream(header: Header, records: List[Record]) -> bytes:
-    """A stream with all these records, less those before `first_record`."""
-    words = json.dumps(header).encode()
-    parts = [_MAGIC, _LENGTH.pack(len(words)), words]
+    """A stream of these records, without those before `first_record`."""
+    fields = json.dumps(header).encode()
+    parts = [_MAGIC, _LENGTH.pack(len(fields)), fields]
     for number, data in records[header.first_record :]:
         parts += [_RECORD.pack(number, len(data or b"")), data or b""]
     digest = hashlib.blake2b(b"".join(parts), digest_size=16).digest()
@@ -46,7 +46,7 @@ def encode_stream(header: Header, records: List[Record]) -> bytes:
 
 
 class Decoder:
-    """Takes a stream in pieces; gives its header, its records as they become whole, and whether its end has come."""
+    """Decodes a stream in pieces: its header, complete records, and whether it is complete."""
 
     def __init__(self) -> None:
         self.header: Optional[Header] = None
@@ -55,7 +55,7 @@ class Decoder:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def feed(self, data: bytes) -> Iterator[Record]:
-        """The records that `data` completes. ValueError when it is no stream, or a damaged one."""
+        """The records that `data` completes. ValueError when it is not a stream or is damaged."""
         self._pending += data
         if self.header is None and not self._take_header():
             return
@@ -92,7 +92,7 @@ class Decoder:
 
 
 def encode_token(partial: Partial) -> str:
-    """The resume token of what was received."""
+    """The resume token of a partial receive."""
     fields: Dict[str, object] = {
         "to_guid": partial.to_guid,
         "from_guid": partial.from_guid,
@@ -104,19 +104,19 @@ def encode_token(partial: Partial) -> str:
 
 
 def decode_token(token: str) -> Tuple[TokenFact, int]:
-    """What a token stands for, and the first record to send. StateError when it is not sound."""
+    """Contents of a token, and the first record to send. StateError when it is invalid."""
     try:
         fields = json.loads(bytes.fromhex(token[2:]))
         fact = TokenFact(fields["to_guid"], fields["from_guid"], fields["to_name"], fields["bytes"])
         return fact, int(fields["records"])
     except (ValueError, KeyError, TypeError):
         raise StateError(
-            "the resume token is not sound: resume token is corrupt; forget what was received, and send anew"
+            "the resume token is invalid: resume token is corrupt; discard the partial receive and send again"
         ) from None
 
 
 class CutStream(io.BytesIO):
-    """A stream of which only the first bytes come, as when its sender is killed."""
+    """A stream that ends early, as when its sender is killed."""
 
     def __init__(self, data: bytes, cut_after_bytes: Optional[int]) -> None:
         self.is_cut = cut_after_bytes is not None and cut_after_bytes < len(data)

@@ -1,4 +1,4 @@
-"""The two ends of a stream under way between pools in memory."""
+"""Sender and receiver of a stream between pools in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FakeSend:
 
 
 class FakeReceive:
-    """A receiver; its stream is written. As with ZFS, the snapshot is there once the stream's end has been read."""
+    """A receiver; its stream is written. As with ZFS, the snapshot exists once the end of the stream was read."""
 
     def __init__(self, pool: Pool, spec: ReceiveSpec, now: Callable[[], int]) -> None:
         self._pool = pool
@@ -53,9 +53,9 @@ class FakeReceive:
         self.stream: IO[bytes] = _Sink(self)  # type: ignore[assignment] # a raw stream is all that is wanted
 
     def take(self, data: bytes) -> None:
-        """Bytes of the stream, in any pieces."""
+        """Receive bytes of the stream."""
         if self._error is not None or self._is_over:
-            raise BrokenPipeError("the receiver has given up")
+            raise BrokenPipeError("the receiver has ended")
         try:
             for number, block in self._decoder.feed(data):
                 self._begin(self._header())
@@ -90,25 +90,23 @@ class FakeReceive:
         return self._decoder.header
 
     def _begin(self, header: Header) -> None:
-        """With the stream's first bytes: is it the one that fits?"""
+        """Check the header, create the volume or its partial receive."""
         volume = self._pool.volumes.get(self._spec.volume)
         if volume is not None and volume.is_receiving:
             return
         if volume is None:
             if header.first_record or (header.from_guid is not None and self._spec.origin is None):
-                raise ToolError(
-                    f"zfs receive into {self._spec.volume} failed: cannot find what it starts from"
-                )
+                raise ToolError(f"zfs receive into {self._spec.volume} failed: cannot find its source")
             volume = Volume(self._spec.volume, new_guid(), 0, 8192, origin=self._spec.origin)
             self._pool.volumes[volume.name] = volume
         partial = volume.partial or Partial(header.to_guid, header.from_guid, header.to_name)
         if partial.to_guid != header.to_guid or partial.records_done != header.first_record:
             raise ToolError(
-                f"zfs receive into {volume.name} failed: the stream does not go on where one was cut"
+                f"zfs receive into {volume.name} failed: the stream does not continue the partial receive"
             )
         if volume.size_bytes and (not volume.snapshots or volume.snapshots[-1].guid != header.from_guid):
             raise ToolError(
-                f"zfs receive into {volume.name} failed: its newest snapshot is not the stream's start"
+                f"zfs receive into {volume.name} failed: its newest snapshot is not the source of the stream"
             )
         volume.partial, volume.is_receiving = partial, True
 
@@ -116,7 +114,7 @@ class FakeReceive:
         partial = self._partial()
         if len(block or b"") > self._pool.free_bytes():
             raise PoolFullError(
-                f"zfs receive into {self._spec.volume} failed: out of space; the pool has no room for it"
+                f"zfs receive into {self._spec.volume} failed: out of space; the pool is full"
             )
         partial.blocks[number] = block
         partial.records_done += 1

@@ -1,4 +1,4 @@
-"""What `zfs` does with volumes, in memory, with its own refusals."""
+"""Commands of `zfs` on volumes in memory, with the errors of ZFS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rocks.errors import BusyError, PoolFullError, ToolError
 
 
 class FakeVolumes(FakeReading):
-    """The part of `ZfsCommands` about volumes."""
+    """The part of `ZfsCommands` on volumes."""
 
     def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
         """As `ZfsCommands.create`."""
@@ -93,10 +93,10 @@ class FakeVolumes(FakeReading):
         pool = self.pool_of(name)
         if "#" in name:
             volume = self._volume(name.partition("#")[0])
-            kept = [mark for mark in volume.bookmarks if f"{volume.name}#{mark.name}" != name]
-            if kept == volume.bookmarks:
+            remaining = [b for b in volume.bookmarks if f"{volume.name}#{b.name}" != name]
+            if remaining == volume.bookmarks:
                 raise ToolError(f"zfs destroy of {name} failed: bookmark does not exist")
-            volume.bookmarks = kept
+            volume.bookmarks = remaining
         elif "@" in name:
             volume_name, _, parts = name.partition("@")
             doomed = [self._snapshot(f"{volume_name}@{part}") for part in parts.split(",")]
@@ -118,4 +118,4 @@ class FakeVolumes(FakeReading):
 
 def _check_space(pool: Pool, name: str, more_bytes: int) -> None:
     if more_bytes > pool.free_bytes():
-        raise PoolFullError(f"zfs: {name} failed: out of space; the pool has no room for it")
+        raise PoolFullError(f"zfs: {name} failed: out of space; the pool is full")

@@ -76,7 +76,7 @@ def test_link_local_address() -> None:
 def test_a_jump_that_cannot_be() -> None:
     program = Program()
     program.jump(JUMP_EQUAL, 1, "nowhere")
-    with pytest.raises(BugError, match="'nowhere' cannot be"):
+    with pytest.raises(BugError, match="'nowhere' is out of range"):
         program.pack()
     far = Program()
     far.jump(JUMP_EQUAL, 1, "end")
