@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.commands.tree import OUR_TREE, PACKAGE
+from rocks.commands._framework.tree import OUR_TREE, PACKAGE
 
 WriteCommand = Callable[..., Path]
 GROUP = '"""Commands of a test."""\n'

@@ -165,7 +165,7 @@ def _others_get_none(site: LabSite) -> None:
     site.done("set", "host", "vm", OTHER, "physnode=vmh1")
     site.done("set", "host", "interface", "options", OTHER, _mac(site, OTHER), "sriov")
     error = _refused(site, "start", "host", "vm", OTHER)
-    assert f"all 1 virtual functions of trunk0 on vmh1 are taken, by {GUEST};" in error
+    assert f"all 1 virtual functions of trunk0 on vmh1 are taken by {GUEST};" in error
 
 
 def _host_starts_it_again(host: LabMachine, mac: str) -> None:

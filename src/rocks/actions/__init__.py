@@ -1,1 +1,1 @@
-"""verb_noun modules: read, decide, do, record."""
+"""What a command does, a module per noun: read, decide, act, record."""

@@ -1,1 +1,1 @@
-"""The way in from a terminal: words to a command, a command's outcome to an exit status."""
+"""The command line: finds the command, runs it, and turns its outcome into an exit status."""

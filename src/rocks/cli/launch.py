@@ -1,7 +1,6 @@
-"""Started by `bin/rocks` as `python3 -E -S launch.py WORDS…`: finds the packages by itself, then runs the
-command.
+"""Started by `bin/rocks` as `python3 -E -S launch.py ARGUMENTS…`: sets the module path, then runs the command.
 
-Without `site` the interpreter starts a third faster, and every command pays that start.
+Without `site` the interpreter starts a third faster, and every command pays for that start.
 """
 # ruff: noqa: PTH100, PTH120 - pathlib would cost every command its start-up time
 

@@ -1,4 +1,4 @@
-"""`rocks WORDS…`: find the command, run it in one transaction, print its output or its error."""
+"""`rocks COMMAND ARGUMENTS…`: finds the command, runs it in one transaction, prints its output or its error."""
 # ruff: noqa: PTH100 - pathlib would cost every command its start-up time
 
 from __future__ import annotations
@@ -7,15 +7,15 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rocks.commands.output import write_out
-from rocks.commands.run_command import HELP_WORDS, asks_help, may_run, run_words
-from rocks.commands.tree import load_package, longest_prefix, tree_folders
+from rocks.commands._framework.output import write_out
+from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, may_run, run_command
+from rocks.commands._framework.tree import load_package, longest_prefix, tree_folders
 from rocks.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.commands.base import Command
+    from rocks.commands._framework.base import Command
     from rocks.database.connection import Database
 
 EXIT_INTERRUPTED = 130
@@ -23,21 +23,21 @@ LIST_HELP = ("list", "help")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the words name; returns the exit status (design, §4 rule 6)."""
-    _show_any_text()
+    """Run the command that the arguments name; returns the exit status (design, §4 rule 6)."""
+    _accept_any_text()
     try:
         return _run(list(arguments))
     except RocksError as error:
-        return _tell_error(error, None)
+        return _report_error(error, None)
     except KeyboardInterrupt:
-        print("interrupted; work that a host has already begun goes on there", file=sys.stderr)
+        print("interrupted; operations that a host has begun continue there", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
 def find_command(arguments: Sequence[str], trees: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of the command and the words for it; no words when the first is no command.
+    """(words of the command's name, its arguments); no words when the first argument names no command.
 
-    A first word with blanks is tried as the complete command, so that a host may be called like a command.
+    A first argument with blanks is tried as the complete name, so that a host may have the name of a command.
     """
     quoted = arguments[0].split()
     if quoted and quoted != [arguments[0]] and longest_prefix(quoted, trees) == len(quoted):
@@ -47,9 +47,9 @@ def find_command(arguments: Sequence[str], trees: Sequence[str]) -> tuple[list[s
 
 
 def _run(arguments: list[str]) -> int:
-    _refuse_broken_text(arguments)
+    _check_text(arguments)
     trees = tree_folders()
-    if not arguments or arguments[0] in HELP_WORDS - {"help"}:
+    if not arguments or arguments[0] in HELP_ARGUMENTS - {"help"}:
         arguments = list(LIST_HELP)
     words, rest = find_command(arguments, trees)
     if not words:
@@ -69,30 +69,30 @@ def _list_group(words: Sequence[str], trees: Sequence[str]) -> int:
     return EXIT_UNKNOWN_COMMAND
 
 
-def _run_command(command_class: type[Command], words: list[str]) -> int:
+def _run_command(command_class: type[Command], arguments: list[str]) -> int:
     command: Command = command_class(_open_database())
     try:
-        run_words(command, words, stream=True)
+        run_command(command, arguments, stream=True)
         command.db.commit()
     except Exception as error:
-        _undo(command.db)
+        _roll_back(command.db)
         write_out(_ended(command.getText()))
-        return _tell_error(_as_ours(error, command), command_class)
+        return _report_error(_as_rocks_error(error, command), command_class)
     finally:
         command.db.close()
     write_out(_ended(command.getText()))
     return command.exit_status
 
 
-def _undo(database: Database) -> None:
+def _roll_back(database: Database) -> None:
     try:
         database.rollback()
     except RocksError:
-        pass  # a connection that is lost has undone everything; the first error is the one that tells
+        pass  # a lost connection has rolled back everything; the first error is the one to report
 
 
 def _open_database() -> Database:
-    """The cluster database, which connects at its first use: a command that needs none runs without it."""
+    """The cluster database, which connects at its first use: a command that does not use it runs without it."""
     from rocks.database.connection import Database
     from rocks.database.settings import read_settings
 
@@ -113,20 +113,20 @@ def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
 
 
-def _as_ours(error: Exception, command: Command) -> RocksError:
-    """A fault of a program, as an error that a person can act on."""
+def _as_rocks_error(error: Exception, command: Command) -> RocksError:
+    """Any other exception as a BugError that names the command."""
     if isinstance(error, RocksError):
         return error
     fault = BugError(
-        f'"{" ".join(command.words)}" has a fault ({type(error).__name__}: {error}); what it had not '
-        "committed is undone; please report it with what ROCKSDEBUG=1 prints"
+        f'"{" ".join(command.words)}" has a fault ({type(error).__name__}: {error}); uncommitted '
+        "changes are rolled back; please report it with the output of ROCKSDEBUG=1"
     )
     fault.__cause__ = error
     return fault
 
 
-def _tell_error(error: RocksError, command_class: type[Command] | None) -> int:
-    from rocks.commands.run_command import log
+def _report_error(error: RocksError, command_class: type[Command] | None) -> int:
+    from rocks.commands._framework.run_command import log
 
     if os.environ.get("ROCKSDEBUG"):
         import traceback
@@ -136,7 +136,7 @@ def _tell_error(error: RocksError, command_class: type[Command] | None) -> int:
     log(f"error: {message}")
     print(f"Error: {message}", file=sys.stderr)
     if command_class is not None and isinstance(error, UserError):
-        from rocks.commands.documentation import read_documentation
+        from rocks.commands._framework.documentation import read_documentation
 
         words = " ".join(command_class.__module__.split(".")[2:])
         print(f"rocks {words} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
@@ -144,21 +144,21 @@ def _tell_error(error: RocksError, command_class: type[Command] | None) -> int:
 
 
 def _on_one_line(text: str) -> str:
-    """The text with each control character shown as its escape: a message quotes what was typed."""
+    """The text with each control character as its escape: messages quote the command line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _refuse_broken_text(arguments: Sequence[str]) -> None:
-    """Bytes that are no UTF-8 come in as lone surrogates, which neither the database nor a terminal takes."""
-    for word in arguments:
+def _check_text(arguments: Sequence[str]) -> None:
+    """UserError for an argument that is not UTF-8: lone surrogates fit neither the database nor a terminal."""
+    for argument in arguments:
         try:
-            word.encode()
+            argument.encode()
         except UnicodeEncodeError:
-            raise UserError(f"{word!r} is not UTF-8 text") from None
+            raise UserError(f"{argument!r} is not UTF-8 text") from None
 
 
-def _show_any_text() -> None:
-    """A terminal of another character set shows what it has not as \\x.., instead of ending the command."""
+def _accept_any_text() -> None:
+    """Print characters that the terminal's character set lacks as \\x.., instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

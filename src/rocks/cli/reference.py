@@ -1,4 +1,4 @@
-"""The reference pages, made of what the programs themselves say: `python3 -m rocks.cli.reference docs/reference`."""
+"""Writes the reference pages from the help of the commands: `python3 -m rocks.cli.reference docs/reference`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rocks.cluster.attributes import (
     OLD_SUFFIX,
     SOURCE_LETTERS,
 )
-from rocks.commands.documentation import read_documentation
-from rocks.commands.tree import OUR_TREE, all_commands, load_package
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.version import rocks_version_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.commands.documentation import Word
+    from rocks.commands._framework.documentation import Declared
 
-_MADE = "<!-- Made by `make reference`; what to change is in the programs. -->\n"
+_MADE = "<!-- Written by `make reference` from the commands' docstrings; change those. -->\n"
 
 
 def write_reference(folder: Path) -> None:
-    """Write all pages into `folder`, which is made if need be."""
+    """Write all pages into `folder`, which is created when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in pages().items():
         (folder / name).write_text(page, encoding="utf-8")
@@ -40,11 +40,12 @@ def pages() -> dict[str, str]:
 
 
 def commands_page() -> str:
-    """Every command of our own tree: what it does, its words, examples, who may run it."""
+    """Every command of our own tree: description, arguments, parameters, examples, and who may run it."""
     trees = [OUR_TREE]
     commands = [words for words in all_commands(trees) if hasattr(load_package(words, trees), "Command")]
     parts = [
-        f"# Commands\n\n{_MADE}\n`rocks help WORDS` finds a command, `rocks COMMAND help` explains it.\n"
+        f"# Commands\n\n{_MADE}\n`rocks help TEXT` lists the commands whose usage contains the text; "
+        "`rocks COMMAND help` explains a command.\n"
     ]
     verbs = [(verb, list(members)) for verb, members in groupby(commands, key=lambda words: words[0])]
     parts.append(" · ".join(f"[{verb}](#{verb})" for verb, _ in verbs) + "\n")
@@ -55,19 +56,20 @@ def commands_page() -> str:
 
 
 def attributes_page() -> str:
-    """Every attribute that the system itself reads, and how scopes win over each other."""
+    """Every attribute that the system reads, and the precedence of scopes."""
     scopes = ", ".join(f"{scope} (`{letter}`)" for scope, letter in SOURCE_LETTERS.items())
     forced = ", ".join(f"`{name}`" for name in ("arch", *rocks_version_attributes()))
     lines = [
         "# Attributes\n",
         _MADE,
-        "An attribute is a name with a text. `rocks list host attr` shows those of a host, and the letter of the scope",
-        f"that each comes from. Scopes, each stronger than those before: {scopes}. Weaker than all are the intrinsic",
-        f"ones (`{INTRINSIC_SOURCE}`): {', '.join(f'`{name}`' for name in INTRINSIC)}. Nothing overrides the forced",
-        f"ones (`{FORCED_SOURCE}`): {forced}; `arch` is forced where the node's architecture is known.",
+        "An attribute is a name with a text value. `rocks list host attr` lists the attributes of a host, each with",
+        f"the letter of its scope. Scopes, from low to high precedence: {scopes}. Intrinsic attributes",
+        f"(`{INTRINSIC_SOURCE}`) have the lowest precedence: {', '.join(f'`{name}`' for name in INTRINSIC)}. Forced",
+        f"attributes (`{FORCED_SOURCE}`) have the highest: {forced}. `arch` is forced where the architecture of the",
+        "node is known.",
         "",
-        f"`rocks set … attr` keeps the value before it as the attribute with `{OLD_SUFFIX}` at its end. Names that",
-        "differ in case only are one attribute. Any other attribute is yours: the kickstart graph can use it.",
+        f"`rocks set … attr` stores the previous value as the attribute with the suffix `{OLD_SUFFIX}`. Attribute",
+        "names are case-insensitive. You may define any other attribute; the kickstart graph can use it.",
         "",
         "| attribute | usual scope | default | meaning |",
         "|---|---|---|---|",
@@ -84,11 +86,11 @@ def _command_section(words: tuple[str, ...], trees: Sequence[str]) -> str:
     name = " ".join(words)
     lines = [f"### {name}\n", f"    rocks {name} {documentation.usage()}".rstrip() + "\n"]
     lines.append(
-        _escaped(documentation.description) + (" For root." if command_class.MustBeRoot else "") + "\n"
+        _escaped(documentation.description) + (" Requires root." if command_class.MustBeRoot else "") + "\n"
     )
     if documentation.arguments or documentation.parameters:
-        lines += [_item(word, word.name) for word in documentation.arguments]
-        lines += [_item(word, f"{word.name}=") for word in documentation.parameters]
+        lines += [_item(it, it.name) for it in documentation.arguments]
+        lines += [_item(it, f"{it.name}=") for it in documentation.parameters]
         lines.append("")
     for command_line, text in documentation.examples:
         lines.append(
@@ -103,13 +105,15 @@ def _command_section(words: tuple[str, ...], trees: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _item(word: Word, shown: str) -> str:
-    kind = ("optional " if word.optional else "") + word.type + (", repeated" if word.repeat else "")
-    return f"* `{shown}` ({kind}): {_escaped(word.text)}"
+def _item(declared: Declared, label: str) -> str:
+    kind = (
+        ("optional " if declared.optional else "") + declared.type + (", repeated" if declared.repeat else "")
+    )
+    return f"* `{label}` ({kind}): {_escaped(declared.text)}"
 
 
 def _escaped(text: str) -> str:
-    """Text without what Markdown would take for more than text."""
+    """Text with Markdown's special characters escaped."""
     return "".join(f"\\{character}" if character in "\\`*_<>[]|#" else character for character in text)
 
 

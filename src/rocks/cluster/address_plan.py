@@ -1,4 +1,4 @@
-"""Which addresses of a network are handed out next. Pure. Source: specification §4.3 (report nextip)."""
+"""Choose the next free addresses of a network. Pure. Source: specification §4.3 (report nextip)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rocks.errors import StateError, UserError
 def next_addresses(
     subnet: Subnet, used: Iterable[str], count: int = 1, increment: int = -1, base: str | None = None
 ) -> list[str]:
-    """`count` addresses that nobody has, found by steps of `increment` from `base`.
+    """`count` unused addresses, found by steps of `increment` from `base`.
 
-    `base` is itself a candidate; without it the walk begins at the broadcast address, upwards at the network's.
-    `used` may hold anything; what is no address of the network is passed over. UserError for a base outside the
-    network, StateError, naming the network, when it has too few left that way.
+    `base` is itself a candidate. Without it the search begins at the broadcast address, or with a positive
+    `increment` at the network address. Texts in `used` that are not addresses of the network are ignored. UserError
+    for a base outside the network; StateError when the network has too few free addresses in that direction.
     """
     network = read_network(subnet)
     first, last = int(network.network_address), int(network.broadcast_address)
@@ -30,7 +30,7 @@ def next_addresses(
     if len(chosen) < count:
         raise StateError(
             f'the network "{subnet.name}", {network}, has only {len(chosen)} of {count} free addresses left'
-            f"{f' from {base} on' if base else ''}; remove hosts that are gone or widen it"
+            f"{f' from {base} on' if base else ''}; remove unused hosts or widen the network"
         )
     return chosen
 
@@ -49,5 +49,5 @@ def _numbers(texts: Iterable[str]) -> set[int]:
         try:
             numbers.add(int(ipaddress.IPv4Address(text)))
         except ValueError:
-            pass  # not an IPv4 address: it takes none of the network's
+            pass  # not an IPv4 address, so it uses none of the network
     return numbers

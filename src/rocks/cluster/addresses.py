@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Address(NamedTuple):
-    """Where a host answers: IPv4 address (None: its name must do), port of its SSH service, is it this machine."""
+    """Where a host is reached: IPv4 address (None: by name), port of its SSH service, whether it is this machine."""
 
     name: str
     address: str | None
@@ -21,9 +21,9 @@ class Address(NamedTuple):
 
 
 def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -> str | None:
-    """The address on the primary network, else the first on any; None when there is none.
+    """The address on the primary network, else the first on any network; None without an address.
 
-    `addresses` are (network, address) in the database's order; case does not count.
+    `addresses` are (network, address) in the order of the database. Names of networks compare without case.
     """
     found = list(addresses)
     on_primary = [address for network, address in found if network.lower() == primary_network.lower()]
@@ -31,11 +31,11 @@ def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -
 
 
 def ssh_port(host: str, attributes: Mapping[str, str]) -> int:
-    """The port that the attribute `ssh_port` names; StateError when that is none."""
+    """The port in the attribute `ssh_port`; StateError unless it is a TCP port."""
     text = attributes.get("ssh_port") or KNOWN["ssh_port"].default
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
         return int(text)
     raise StateError(
-        f'the attribute ssh_port of {host} is "{text}", which is no port; '
-        f"mend it with rocks set host attr {host} ssh_port 22"
+        f'the attribute ssh_port of {host} is "{text}", which is not a port; '
+        f"correct it with rocks set host attr {host} ssh_port 22"
     )

@@ -1,4 +1,4 @@
-"""Attributes: which the system reads, and how scopes resolve. Pure. Source: specification §2.2 and §2.4."""
+"""Attributes that the system reads, and the resolution of scopes. Pure. Source: specification §2.2 and §2.4."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SOURCE_LETTERS = {"global": "G", "os": "O", "appliance": "A", "host": "H"}
-"""Scope → the letter by which a listing tells it. No host belongs to the scope `rack`."""
+"""Scope → its letter in listings. No host belongs to the scope `rack`."""
 
 INTRINSIC = ("hostname", "rack", "rank", "appliance", "membership")
 INTRINSIC_SOURCE = "I"
 FORCED_SOURCE = "G"
 OLD_SUFFIX = "_old"
-"""Ends the name of the attribute that keeps the value before the last `set`."""
+"""Suffix of the attribute that stores the value before the last `set`."""
 
 NAME_LONGEST = 128 - len(OLD_SUFFIX)
 VALUE_LONGEST_BYTES = 65535
@@ -33,21 +33,19 @@ class Known(NamedTuple):
 
 
 KNOWN = {
-    "managed": Known(
-        "appliance", "", "true: the host is among those that commands without a host word act on"
-    ),
+    "managed": Known("appliance", "", "true: commands without a host argument act on the host"),
     "kvm": Known("appliance", "", "true: the host runs virtual machines"),
     "primary_net": Known("appliance", "private", "network whose address reaches the host and that names it"),
     "ssh_port": Known("host", "22", "port of the host's SSH service"),
     "vm_image_directory": Known(
         "global", "", "folder for disk images; without it a host's largest partition"
     ),
-    "vm_memory_reserve": Known("host", "256", "MB of the host's memory that virtual machines may not have"),
+    "vm_memory_reserve": Known("host", "256", "MB of the host's memory that virtual machines may not use"),
     "vm_fence_command": Known("host", "", "program and arguments that switch the host off, for force=yes"),
     "vm_mac_base_addr": Known("global", "", "first MAC address for virtual machines"),
     "vm_mac_base_addr_mask": Known("global", "", "mask of the MAC pool"),
     "vlan_transport": Known(
-        "host", "", "local: VLANs are bridges of the host's own, for a kernel without 8021q"
+        "host", "", "local: VLANs are bridges on the host alone, for a kernel without 8021q"
     ),
     "vm_filter": Known(
         "host",
@@ -57,10 +55,12 @@ KNOWN = {
     "vm_ipv6": Known(
         "host",
         "",
-        "IPv6 addresses, by commas, that the virtual machine has on networks that it shares with others",
+        "IPv6 addresses, separated by commas, of the virtual machine on networks that it shares with others",
     ),
     "vm_vlan_pool": Known(
-        "global", "2-4094", "VLAN ids for virtual clusters: numbers and ranges by commas, as in 100-199,300"
+        "global",
+        "2-4094",
+        "VLAN ids for virtual clusters: numbers and ranges, separated by commas: 100-199,300",
     ),
     "ib_pkey_pool": Known(
         "global",
@@ -70,45 +70,51 @@ KNOWN = {
     "ib_default_membership": Known(
         "global",
         "both",
-        "what all ports are in the default partition: both, full, limited, or none to say nothing",
+        "membership of all ports in the default partition: both, full, limited, or none for no statement",
     ),
     "ib_sm": Known("global", "", "virtual: the subnet manager sees ports of virtual machines (mlx5)"),
     "ib_partitions_file": Known("global", "/etc/opensm/partitions.conf", "where opensm reads its partitions"),
     "ib_opensm_pid_file": Known(
-        "global", "", "file with opensm's process id, to have it read its partitions"
+        "global", "", "file with the process id of opensm, which is signalled to read its partitions"
     ),
     "ib_opensm_reload": Known(
-        "global", "", "program and arguments that have opensm read its partitions, instead of its process id"
+        "global", "", "program and arguments that make opensm read its partitions, instead of a signal"
     ),
     "cpu_mode": Known("global", "", "CPU mode of guests, MODE or MODE:INNER-XML"),
     "kvm_cpu_pinning": Known("host", "", "pin_all, or XML for cputune"),
     "kvm_autostart": Known("host", "", "true: the machine starts with its container"),
     "kvm_device_0": Known(
-        "host", "", "XML of one more device; kvm_device_1 and so on, up to the first that is missing"
+        "host", "", "XML of one more device; kvm_device_1 and so on, up to the first missing number"
     ),
     "kvm_netboot": Known("host", "yes", "no: the network is left out of the boot order"),
     "img_storage_nas": Known(
-        "appliance", "", "true: the host is a NAS that keeps disk images; unset, the appliance nas is one"
+        "appliance", "", "true: the host is a NAS for disk images; unset, hosts of the appliance nas are"
     ),
-    "img_storage_vm": Known("appliance", "", "true: the host runs virtual machines whose images a NAS keeps"),
+    "img_storage_vm": Known(
+        "appliance", "", "true: the host runs virtual machines whose images are on a NAS"
+    ),
     "img_sync": Known(
-        "host", "", "true: images follow to the host; of a virtual machine, false: its image stays on the NAS"
+        "host",
+        "",
+        "true: images are copied to the host; false, for a virtual machine: its image stays on the NAS",
     ),
     "img_persistent": Known(
-        "host", "yes", "no: what the virtual machine wrote is thrown away when its image is unmapped"
+        "host", "yes", "no: the changes of the virtual machine are discarded when its image is unmapped"
     ),
-    "img_zpools": Known("host", "", "pools of a NAS, by commas, of which rocks set host vm nas chooses one"),
-    "vm_container_zpool": Known("host", "tank", "pool of a host for the images that follow to it"),
+    "img_zpools": Known("host", "", "pools of a NAS, separated by commas; rocks set host vm nas chooses one"),
+    "vm_container_zpool": Known("host", "tank", "pool of a host for copies of images"),
     "vm_container_zpool_disks": Known(
-        "host", "", "one disk or two, by blanks, of which the host's profile makes vm_container_zpool"
+        "host",
+        "",
+        "one disk or two, separated by blanks, from which the host's profile makes vm_container_zpool",
     ),
     "img_storage_part_zfs_mirror": Known(
         "host",
         "",
-        "true: the host's profile makes vm_container_zpool where it is missing, of two disks as a mirror",
+        "true: the host's profile makes a missing vm_container_zpool; two disks become a mirror",
     ),
-    "packaging": Known("host", "deb", "deb or rpm: which packages the host's operating system has"),
-    "release": Known("host", "", "release of the host's operating system, as node and graph files name it"),
+    "packaging": Known("host", "deb", "deb or rpm: the packages of the host's operating system"),
+    "release": Known("host", "", "release of the host's operating system, as in node and graph files"),
     "imgstorage-network": Known(
         "global", "", "zone of the network for images; unset, that of the network private"
     ),
@@ -116,25 +122,27 @@ KNOWN = {
     "imgstorage-workers": Known(
         "host",
         str(DEFAULT_TRANSFERS),
-        f"transfers that a NAS makes at the same time, from 1 to {MOST_TRANSFERS}",
+        f"concurrent transfers of a NAS, from 1 to {MOST_TRANSFERS}",
     ),
     "RABBITMQ_Server": Known(
         "global",
         "",
-        "host of the message broker of images, if it is not the frontend, whose own rocks sync broker sets up",
+        "host of the message broker of images; unset, the frontend, where rocks sync broker sets it up",
     ),
     "HVM_Features": Known("host", "", "XML that replaces the default features"),
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),
     "Kickstart_PrivateKickstartHost": Known("global", "", "address from which hosts are installed"),
-    "Kickstart_DistroDir": Known("global", "/export/rocks", "folder whose install holds the distribution"),
+    "Kickstart_DistroDir": Known("global", "/export/rocks", "folder that holds the distribution in install"),
     "Kickstart_PublicGateway": Known("global", "", "gateway of virtual frontends"),
-    "Kickstart_PublicDNSServers": Known("global", "", "name servers of virtual frontends, by commas"),
+    "Kickstart_PublicDNSServers": Known(
+        "global", "", "name servers of virtual frontends, separated by commas"
+    ),
 }
-"""Name → what it is, for the documentation and for defaults."""
+"""Name → scope, default and meaning, for documentation and defaults."""
 
 
 class Member(NamedTuple):
-    """What decides a host's attributes: its name and the scopes that it belongs to."""
+    """The name of a host and the scopes that it belongs to; they determine its attributes."""
 
     hostname: str
     os: str
@@ -156,25 +164,25 @@ class Stored(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """An attribute as a host sees it, with the letter of the scope that it comes from."""
+    """The value of an attribute for a host, with the letter of the scope that supplied it."""
 
     value: str
     source: str
 
 
 def check_name(name: str) -> None:
-    """UserError unless `name` may be an attribute's, and that of its old value as well."""
+    """UserError unless `name` is valid for an attribute, and for its old value with `OLD_SUFFIX`."""
     check_attribute_name(name)
     if len(name) > NAME_LONGEST and not is_old(name):
         raise UserError(
             f'attribute "{printable(name)}" is not valid: it must be 1 to {NAME_LONGEST} characters'
         )
     if name.lower() == "help":
-        raise UserError(f'attribute "{name}" is not valid: the word asks for help in every command')
+        raise UserError(f'attribute "{name}" is not valid: every command prints its help for that argument')
 
 
 def check_value(value: str) -> None:
-    """UserError for a value that is too long; any text is a value, newlines and all."""
+    """UserError for a value that is too long; any text is valid, including newlines."""
     length_bytes = len(value.encode())
     if length_bytes > VALUE_LONGEST_BYTES:
         raise UserError(
@@ -184,12 +192,12 @@ def check_value(value: str) -> None:
 
 
 def is_old(name: str) -> bool:
-    """Whether the attribute keeps another one's old value."""
+    """Whether the attribute stores the old value of another one."""
     return name.lower().endswith(OLD_SUFFIX)
 
 
 def known_spelling(name: str) -> str:
-    """`name` as the system reads it, where it is one of `KNOWN` or intrinsic in another case."""
+    """`name` in the spelling of `KNOWN` and the intrinsic attributes, when it differs from one of them in case only."""
     return _SPELLING.get(name.lower(), name)
 
 
@@ -198,9 +206,9 @@ def resolve(
 ) -> dict[str, dict[str, Resolved]]:
     """Host → attribute → value, for each member.
 
-    Intrinsic attributes are below stored ones, which win by precedence, below the forced ones. Names that
-    differ in case only are one attribute, under the name that the system reads it by, else under the
-    winner's.
+    Forced attributes override stored ones, and stored ones override intrinsic ones; among stored ones the highest
+    precedence wins. Names that differ in case only are one attribute. Its spelling is that of `KNOWN`, else that of
+    the winner.
     """
     by_member: dict[tuple[str, str], list[Stored]] = {}
     for row in sorted(stored, key=lambda row: row.precedence):

@@ -1,4 +1,4 @@
-"""What a host's network boot is answered with: which file, and what it says, from its next boot and actions. Pure."""
+"""The boot file that answers a host's network boot, from its next boot and its boot actions. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from rocks.cluster.records import BootAction
 
 DEFAULT_FILE = "default"
-"""What pxelinux reads for a machine that has no file of its own: one that is not known yet, and is to be installed."""
+"""The file that pxelinux reads for a machine without its own file: an unknown machine, which is to be installed."""
 
 _HOSTED = "hosted vm"
 
 
 class BootFacts(NamedTuple):
-    """What is known of a host's boot. The address is that on the network private; addresses are IPv4 texts.
+    """The database's facts about the boot of a host. `address` is the IPv4 address on the network private.
 
-    `default_action` is the site's boot action `install`, by which machines that nobody knows are installed.
+    `default_action` is the site's boot action `install`, which installs unknown machines.
     """
 
     host: str
@@ -34,7 +34,7 @@ class BootFacts(NamedTuple):
 
 
 class BootFile(NamedTuple):
-    """One file of the boot service's folder; without a recipe it is not to be there."""
+    """A file in the folder of the boot service; without a recipe the file must not exist."""
 
     name: str
     host: str
@@ -43,9 +43,9 @@ class BootFile(NamedTuple):
 
 
 def boot_file(facts: BootFacts) -> BootFile | None:
-    """The host's file; None for one that this site's boot service does not answer.
+    """The file of a host; None for a host that the site's boot service does not serve.
 
-    That is a host without a private address, and a hosted VM, which boots inside its own cluster.
+    It does not serve hosts without a private address and hosted VMs, which boot inside their own cluster.
     """
     if facts.address is None or facts.membership.lower() == _HOSTED:
         return None
@@ -54,22 +54,22 @@ def boot_file(facts: BootFacts) -> BootFile | None:
 
 
 def default_file(facts: BootFacts) -> BootFile:
-    """The file for machines that have none of their own; it belongs to the frontend, which installs them."""
+    """The file for machines without their own file; `facts` are those of the frontend, which installs them."""
     recipe = facts.default_action
-    said = (recipe.arguments or "") if recipe is not None else ""
-    return BootFile(DEFAULT_FILE, facts.host, recipe, said)
+    arguments = (recipe.arguments or "") if recipe is not None else ""
+    return BootFile(DEFAULT_FILE, facts.host, recipe, arguments)
 
 
 def file_name(address: str) -> str:
-    """By which pxelinux asks for a machine's file: its IPv4 address as upper-case hexadecimal digits."""
+    """The name under which pxelinux requests the file of a machine: its IPv4 address in upper-case hexadecimal."""
     return f"{int(ipaddress.IPv4Address(address)):08X}"
 
 
 def _arguments(facts: BootFacts, recipe: BootAction | None) -> str:
-    said = (recipe.arguments or "") if recipe is not None else ""
-    if "ksdevice=" not in said:
-        return said
-    # An installer that is told its device does not ask DHCP for the rest.
+    arguments = (recipe.arguments or "") if recipe is not None else ""
+    if "ksdevice=" not in arguments:
+        return arguments
+    # An installer with a given device does not use DHCP for the other settings.
     network = {
         "ip": facts.address,
         "gateway": facts.attributes.get("Kickstart_PrivateGateway"),
@@ -77,4 +77,4 @@ def _arguments(facts: BootFacts, recipe: BootAction | None) -> str:
         "dns": facts.attributes.get("Kickstart_PrivateDNSServers", "").split(",")[0],
         "nextserver": facts.attributes.get("Kickstart_PrivateKickstartHost"),
     }
-    return " ".join([said, *(f"{word}={value}" for word, value in network.items() if value)])
+    return " ".join([arguments, *(f"{name}={value}" for name, value in network.items() if value)])

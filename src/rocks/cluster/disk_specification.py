@@ -1,4 +1,4 @@
-"""`TYPE:PATH,DEVICE,BUS`, the text of a disk. Pure. Source: specification §5.4."""
+"""Disk specifications, `TYPE:PATH,DEVICE,BUS`. Pure. Source: specification §5.4."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BUSES = ("virtio", "ide", "scsi", "sata", "w")
 DEFAULT_SIZE_GB = 36
 
 LONGEST_PATH = 512
-"""Characters that the database keeps."""
+"""Characters that the database stores."""
 
 LONGEST_FILE_NAME_BYTES = 255
-"""What Linux's file systems take (NAME_MAX)."""
+"""The limit of Linux's file systems (NAME_MAX)."""
 
-# The path of an iSCSI device holds colons itself.
+# The path of an iSCSI device contains colons.
 _TYPE_AND_PATH = re.compile(rf"({'|'.join(TYPES)}):(.*)", re.DOTALL)
 _DEVICE = re.compile(r"(vd|sd|hd|xvd)[a-z]{1,2}")
 _ONE_OF_SEVERAL = re.compile(r"[^,]*,[^,]*,\S*")
@@ -28,8 +28,8 @@ _ONE_OF_SEVERAL = re.compile(r"[^,]*,[^,]*,\S*")
 def read_disk(text: str, size_gb: int) -> Disk:
     """The disk that a specification describes.
 
-    UserError when it has not exactly two commas, an unknown type or bus, a device that is none, or a path for which
-    `path_fault` finds a reason.
+    UserError unless it has exactly two commas, a known type and bus, a valid device, and a path without a
+    `path_fault`.
     """
     parts = text.split(",")
     match = _TYPE_AND_PATH.fullmatch(parts[0])
@@ -55,28 +55,28 @@ def read_disk(text: str, size_gb: int) -> Disk:
 
 
 def split_disks(text: str) -> list[str]:
-    """The specifications in a text that holds several, parted by blanks; a path may hold blanks itself."""
+    """The specifications in a text, separated by blanks; a path may contain blanks."""
     found = [match.strip() for match in _ONE_OF_SEVERAL.findall(text)]
     rest = _ONE_OF_SEVERAL.sub("", text).strip()
     return [*found, rest] if rest else found
 
 
 def path_fault(path: str) -> str | None:
-    """What keeps `path` from being that of a disk, to follow the words `the path`; None when nothing does.
+    """Why `path` is not valid for a disk, as a predicate of "the path"; None for a valid path.
 
-    One file has one path here (no `//`, no `..`): leases compare paths as text.
+    A file must have a single path (no `//`, no `..`), because leases compare paths as text.
     """
     if not path.startswith("/") or {"", ".", ".."} & set(path[1:].split("/")):
-        return f'"{printable(path)}" must be absolute, end in a name, and hold neither // nor . nor ..'
+        return f'"{printable(path)}" must be absolute, end in a name, and contain neither // nor . nor ..'
     if "," in path or not path.isprintable():
-        return f'"{printable(path)}" must hold neither commas nor control characters'
+        return f'"{printable(path)}" must contain neither commas nor control characters'
     if len(path) > LONGEST_PATH or any(len(p.encode()) > LONGEST_FILE_NAME_BYTES for p in path.split("/")):
         return f"is too long: it may have {LONGEST_PATH} characters, each name in it {LONGEST_FILE_NAME_BYTES} bytes"
     return None
 
 
 def default_disk(vm: str, folder: str, size_gb: int) -> Disk:
-    """The disk that a virtual machine gets when none is given: a raw file in `folder`."""
+    """The default disk of a virtual machine: a raw file in `folder`."""
     return _disk_at("file", f"{folder.rstrip('/')}/{vm}.vda", "vda", "virtio", size_gb)
 
 

@@ -1,8 +1,8 @@
-"""What each interface of a virtual machine may send: from records alone. Pure.
+"""Packet filters of virtual machines: the addresses under which each interface may send. Pure.
 
-On the VLAN of its cluster a machine is among its own, and only what could leave the cluster is kept in. A network that
-others share lets it have its own addresses and no more. A virtual function has no device on the host that could be
-filtered: what its guest sends is checked by the adapter.
+On the VLAN of its cluster a machine may use any address, and the filter blocks frames that could leave the cluster. On
+a network that other machines share it may use its own addresses only. A virtual function has no device on the host
+that could be filtered; the adapter checks the frames of its guest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.cluster.names import printable
-from rocks.cluster.vm_network import Function, Tap, Unconnected
+from rocks.cluster.vm_network import Tap, Unconnected, VirtualFunction
 from rocks.errors import StateError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_ADDRESSES = 8
 
 @dataclass(frozen=True)
 class Sender:
-    """An interface: under which addresses it may send on a network that it shares with others."""
+    """An interface, and the addresses under which it may send on a network that it shares with other machines."""
 
     mac: str
     is_shared: bool
@@ -38,32 +38,32 @@ class Sender:
 
 @dataclass(frozen=True)
 class FilterPlan:
-    """Whether the host filters what a machine sends, and what each interface that it can filter may."""
+    """Whether the host filters the frames of a machine, and the interfaces that it can filter."""
 
     is_on: bool
     senders: tuple[Sender, ...] = ()
 
     @property
     def lets_all_through(self) -> bool:
-        """Whether nobody looks at what some interface sends."""
+        """Whether some interface of the machine sends unfiltered frames."""
         return bool(self.senders) and not self.is_on
 
 
 def plan_filter(vm: VirtualMachine, connections: Sequence[Connection]) -> FilterPlan:
-    """The plan for one machine. StateError for an attribute that says neither on nor off, or no address."""
+    """The plan for one machine. StateError for an attribute that is neither on nor off, or not a valid address."""
     ipv6 = _ipv6_addresses(vm.host)
     ipv4 = {interface.mac: _ipv4_addresses(interface) for interface in vm.host.interfaces}
     senders = tuple(
         Sender(c.mac, False) if isinstance(c, Tap) else Sender(c.mac, True, ipv4.get(c.mac, ()), ipv6)
         for c in connections
-        if not isinstance(c, Function | Unconnected)
+        if not isinstance(c, VirtualFunction | Unconnected)
     )
     is_on = _is_on(vm.host) and (vm.container is None or _is_on(vm.container))
     return FilterPlan(is_on, senders)
 
 
 def unfiltered_note(vm: VirtualMachine) -> str:
-    """What is to be said at each start of a machine whose frames nobody looks at."""
+    """The note that each start of a machine with unfiltered frames prints."""
     owner = vm.container if vm.container is not None and not _is_on(vm.container) else vm.host
     return (
         f"{vm.name} runs without a packet filter ({FILTER_ATTRIBUTE}=off of {owner.name}): it can send under "
@@ -72,12 +72,12 @@ def unfiltered_note(vm: VirtualMachine) -> str:
 
 
 def _is_on(host: Host) -> bool:
-    word = host.attribute(FILTER_ATTRIBUTE, "on")
-    if word.lower() not in ("on", "off"):
+    value = host.attribute(FILTER_ATTRIBUTE, "on")
+    if value.lower() not in ("on", "off"):
         raise StateError(
-            f'the attribute {FILTER_ATTRIBUTE} of {host.name} is "{printable(word)}"; it must be on or off'
+            f'the attribute {FILTER_ATTRIBUTE} of {host.name} is "{printable(value)}"; it must be on or off'
         )
-    return word.lower() == "on"
+    return value.lower() == "on"
 
 
 def _ipv4_addresses(interface: Interface) -> tuple[str, ...]:
@@ -87,24 +87,24 @@ def _ipv4_addresses(interface: Interface) -> tuple[str, ...]:
         return (str(ipaddress.IPv4Address(interface.ip)),)
     except ValueError:
         raise StateError(
-            f'{interface.device} of {interface.host} has the ip address "{printable(interface.ip)}", which is none; '
+            f'{interface.device} of {interface.host} has the invalid ip address "{printable(interface.ip)}"; '
             f"rocks set host interface ip {interface.host} {interface.device} ADDRESS"
         ) from None
 
 
 def _ipv6_addresses(host: Host) -> tuple[str, ...]:
-    words = host.attribute(IPV6_ATTRIBUTE).replace(",", " ").split()
-    if len(words) > MOST_ADDRESSES:
+    texts = host.attribute(IPV6_ATTRIBUTE).replace(",", " ").split()
+    if len(texts) > MOST_ADDRESSES:
         raise StateError(
-            f"the attribute {IPV6_ATTRIBUTE} of {host.name} has {len(words)} addresses, "
-            f"and {MOST_ADDRESSES} are the most"
+            f"the attribute {IPV6_ATTRIBUTE} of {host.name} has {len(texts)} addresses; "
+            f"the maximum is {MOST_ADDRESSES}"
         )
-    return tuple(_ipv6_address(host, word) for word in words)
+    return tuple(_ipv6_address(host, text) for text in texts)
 
 
-def _ipv6_address(host: Host, word: str) -> str:
+def _ipv6_address(host: Host, text: str) -> str:
     try:
-        address = ipaddress.IPv6Address(word)
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         address = None
     if (
@@ -115,7 +115,7 @@ def _ipv6_address(host: Host, word: str) -> str:
         or address.is_loopback
     ):
         raise StateError(
-            f'the attribute {IPV6_ATTRIBUTE} of {host.name} has "{printable(word)}", which is no IPv6 address that a '
-            "machine can have; addresses by commas are needed, as in 2001:db8::9"
+            f'the attribute {IPV6_ATTRIBUTE} of {host.name} has "{printable(text)}", which is not an IPv6 address of '
+            "a machine; give addresses separated by commas, such as 2001:db8::9"
         )
     return str(address)

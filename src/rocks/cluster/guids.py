@@ -1,4 +1,4 @@
-"""GUIDs of InfiniBand ports, and those that virtual machines get, derived from their names. Pure."""
+"""GUIDs of InfiniBand ports; those of virtual machines are derived from their names. Pure."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from rocks.cluster.names import printable
 from rocks.errors import UserError
 
 _LOCAL = 0x02 << 56
-"""The bit by which an EUI-64 is locally administered; GUIDs of adapters never have it, so none is met by accident."""
+"""The bit of locally administered EUI-64s. GUIDs of adapters never have it, so derived ones cannot equal them."""
 
 _FORMS = re.compile(r"(?:0x)?[0-9a-f]{16}|[0-9a-f]{4}(?::[0-9a-f]{4}){3}|[0-9a-f]{2}(?::[0-9a-f]{2}){7}")
 _ALL_ONES = (1 << 64) - 1
 
 
 class Guids(NamedTuple):
-    """A virtual machine's GUIDs: of its adapter (node) and of the adapter's port."""
+    """The GUIDs of a virtual machine: that of its adapter (node) and that of the adapter's port."""
 
     node: int
     port: int
 
 
 def read_guid(text: str) -> int:
-    """A GUID as sysfs (`0002:c903:00a1:b2c3`), opensm (`0x0002c90300a1b2c3`) or `ip link` write it.
+    """A GUID in the notation of sysfs (`0002:c903:00a1:b2c3`), opensm (`0x0002c90300a1b2c3`) or `ip link`.
 
-    UserError for another text, for all zeros and for all ones.
+    UserError for any other text, for all zeros and for all ones.
     """
     number = int(text.lower().replace(":", ""), 16) if _FORMS.fullmatch(text.lower()) else 0
     if number in (0, _ALL_ONES):
@@ -43,7 +43,7 @@ def guid_text(guid: int) -> str:
 
 
 def derive_guids(names: Iterable[str], taken: Collection[int]) -> dict[str, Guids]:
-    """Name → GUIDs that nobody on the site has. The same name gets the same ones, whenever it can."""
+    """Name → GUIDs that are unused on the site. The same name yields the same GUIDs unless they are taken."""
     seen = set(taken)
     found = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""What a new host is to be: its name's form supplies what is not said. Pure. Source: specification §4.1."""
+"""Plan a new host: the form of its name supplies missing parameters. Pure. Source: specification §4.1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPERATING_SYSTEMS = ("linux", "sunos")
 
 
 class Membership(NamedTuple):
-    """A membership: the database's number for it, its name, its appliance, and the appliance's system."""
+    """A membership: its ID in the database, its name, its appliance, and the appliance's operating system."""
 
     id: int
     name: str
@@ -22,7 +22,7 @@ class Membership(NamedTuple):
 
 
 class HostParameters(NamedTuple):
-    """A new host as it was asked for; None is what was not said."""
+    """The parameters of a new host; None for a parameter that is not given."""
 
     name: str
     membership: str | None = None
@@ -45,57 +45,63 @@ class NewHost(NamedTuple):
     install_action: str | None = "install"
 
 
-def plan_host(words: HostParameters, appliances: Iterable[str], memberships: Iterable[Membership]) -> NewHost:
-    """The host that the words mean.
+def plan_host(
+    parameters: HostParameters, appliances: Iterable[str], memberships: Iterable[Membership]
+) -> NewHost:
+    """The host that the parameters describe.
 
-    A name such as `compute-0-1` of an existing appliance supplies membership, rack and rank; what is said beats
-    it. UserError for a name, a number, a membership or a system that is none, and for what stays unknown.
+    A name such as `compute-0-1` of an existing appliance supplies membership, rack and rank; parameters override it.
+    UserError for an invalid name, number, membership or operating system, and for a missing parameter.
     """
-    check_host_name(words.name, {appliance.lower() for appliance in appliances})
+    check_host_name(parameters.name, {appliance.lower() for appliance in appliances})
     known = list(memberships)
-    words = _with_place(words, known)
-    for value, name in ((words.membership, "membership"), (words.rack, "rack"), (words.rank, "rank")):
+    parameters = _with_place(parameters, known)
+    for value, name in (
+        (parameters.membership, "membership"),
+        (parameters.rack, "rack"),
+        (parameters.rank, "rank"),
+    ):
         if not value:
             raise UserError(
-                f"{name} not specified: say {name}=…, or name the host after its place, as compute-0-1"
+                f"{name} not specified: give {name}=…, or name the host after its place, as compute-0-1"
             )
-    assert words.membership and words.rack and words.rank
-    membership = find_membership(words.membership, known)
+    assert parameters.membership and parameters.rack and parameters.rank
+    membership = find_membership(parameters.membership, known)
     if membership is None:
         raise UserError(
-            f"Membership {printable(words.membership)} is not valid. rocks list membership shows those that are."
+            f"Membership {printable(parameters.membership)} is not valid. rocks list membership shows valid ones."
         )
     return NewHost(
-        words.name,
+        parameters.name,
         membership.id,
-        read_number("cpus", words.cpus if words.cpus is not None else "1", 1),
-        read_number("rack", words.rack, 0),
-        read_number("rank", words.rank, 0),
-        _read_os(words.os) if words.os else membership.os,
+        read_number("cpus", parameters.cpus if parameters.cpus is not None else "1", 1),
+        read_number("rack", parameters.rack, 0),
+        read_number("rank", parameters.rank, 0),
+        _read_os(parameters.os) if parameters.os else membership.os,
     )
 
 
 def find_membership(name: str, memberships: Iterable[Membership]) -> Membership | None:
-    """The membership of that name, whatever its case."""
+    """The membership of that name, compared without case."""
     return next((found for found in memberships if found.name.lower() == name.lower()), None)
 
 
-def _with_place(words: HostParameters, memberships: list[Membership]) -> HostParameters:
-    place = parse_place(words.name)
+def _with_place(parameters: HostParameters, memberships: list[Membership]) -> HostParameters:
+    place = parse_place(parameters.name)
     if place is None:
-        return words
+        return parameters
     appliance, rack, rank = place
     of_appliance = [found.name for found in memberships if found.appliance.lower() == appliance.lower()]
     if not of_appliance:
-        return words
-    return words._replace(
-        membership=words.membership or of_appliance[0],
-        rack=words.rack or str(rack),
-        rank=words.rank or str(rank),
+        return parameters
+    return parameters._replace(
+        membership=parameters.membership or of_appliance[0],
+        rack=parameters.rack or str(rack),
+        rank=parameters.rank or str(rank),
     )
 
 
 def _read_os(text: str) -> str:
     if text.lower() not in OPERATING_SYSTEMS:
-        raise UserError(f'unknown os "{printable(text)}"; there are {" and ".join(OPERATING_SYSTEMS)}')
+        raise UserError(f'unknown os "{printable(text)}"; it must be {" or ".join(OPERATING_SYSTEMS)}')
     return text.lower()

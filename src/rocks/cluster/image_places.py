@@ -1,10 +1,10 @@
-"""Which NAS and pool keep the disks of virtual machines. Pure. Source: img-storage specification §3.2."""
+"""The NAS and pool of each disk of virtual machines. Pure. Source: img-storage specification §3.2."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import check_plain_word, printable
+from rocks.cluster.names import check_plain_name, printable
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Host, Lease
 
     Draw = Callable[[int], int]
-    """A number from 0 to below the one given, by chance."""
+    """A random number from 0 to below the one given."""
 
 NOWHERE = "none"
-"""Instead of a NAS: the disk is where its own definition says."""
+"""Instead of a NAS: the disk is at the path of its own definition."""
 
 NAS_APPLIANCE = "nas"
 POOL_LONGEST = 128
-_TAKEN_BEGINNINGS = ("mirror", "raidz", "draid", "spare")
-_TAKEN = "log"
-"""What `zpool create` takes for something else (zpoolconcepts(7))."""
+_RESERVED_PREFIXES = ("mirror", "raidz", "draid", "spare")
+_RESERVED_NAME = "log"
+"""Names that `zpool create` interprets as types of devices (zpoolconcepts(7))."""
 
 
 class DiskLocation(NamedTuple):
-    """Disk `number`, from 0, of a virtual machine, and where it is kept; no names: where `vm_disks` says."""
+    """Disk `number`, from 0, of a virtual machine, and its NAS and pool; empty for a disk that is on no NAS."""
 
     vm: str
     number: int
@@ -36,17 +36,22 @@ class DiskLocation(NamedTuple):
 
 
 def is_nowhere(nas: str) -> bool:
-    """Whether the word, in any case, means that no NAS keeps the disk."""
+    """Whether the value, in any case, means that the disk is on no NAS."""
     return nas.lower() == NOWHERE
 
 
 def check_pool_name(name: str) -> None:
-    """UserError unless `name` may be that of a ZFS pool."""
-    check_plain_word("zpool", name, POOL_LONGEST)
-    if not name[0].isalpha() or name.startswith(_TAKEN_BEGINNINGS) or name == _TAKEN or is_nowhere(name):
+    """UserError unless `name` is valid for a ZFS pool."""
+    check_plain_name("zpool", name, POOL_LONGEST)
+    if (
+        not name[0].isalpha()
+        or name.startswith(_RESERVED_PREFIXES)
+        or name == _RESERVED_NAME
+        or is_nowhere(name)
+    ):
         raise UserError(
-            f'zpool "{printable(name)}" is not valid: a pool\'s name begins with a letter, not with '
-            f"{', '.join(_TAKEN_BEGINNINGS)}, and is neither {_TAKEN} nor {NOWHERE}"
+            f'zpool "{printable(name)}" is not valid: the name of a pool begins with a letter, not with '
+            f"{', '.join(_RESERVED_PREFIXES)}, and is neither {_RESERVED_NAME} nor {NOWHERE}"
         )
 
 
@@ -55,20 +60,20 @@ def check_nas(host: Host) -> None:
     if host.attribute("img_storage_nas"):
         if host.is_true("img_storage_nas"):
             return
-        reason = "its attribute img_storage_nas says no"
+        reason = "its attribute img_storage_nas is not true"
     elif host.appliance.lower() == NAS_APPLIANCE:
         return
     else:
         reason = "it has neither the attribute img_storage_nas nor the membership NAS Appliance"
     raise StateError(
-        f"host {host.name} keeps no images: {reason}; make it a NAS with "
-        f"rocks set host attr {host.name} img_storage_nas true, or name another one"
+        f"host {host.name} is not a NAS: {reason}; make it one with "
+        f"rocks set host attr {host.name} img_storage_nas true, or name another host"
     )
 
 
 def pools_of(nas: Host) -> list[str]:
-    """The pools that the NAS's attribute img_zpools names, by commas. StateError when it names none, or no pool."""
-    names = dict.fromkeys(word.strip() for word in nas.attribute("img_zpools").split(","))
+    """The pools in the attribute img_zpools of the NAS. StateError when it is empty or has an invalid name."""
+    names = dict.fromkeys(name.strip() for name in nas.attribute("img_zpools").split(","))
     pools = [name for name in names if name]
     if not pools:
         raise StateError(
@@ -80,18 +85,18 @@ def pools_of(nas: Host) -> list[str]:
             check_pool_name(pool)
         except UserError as error:
             raise StateError(
-                f"the attribute img_zpools of {nas.name} has a fault: {error}; mend it, or give zpool="
+                f"the attribute img_zpools of {nas.name} is not valid: {error}; correct it, or give zpool="
             ) from None
     return pools
 
 
 def disks_numbered(disks: Iterable[DiskLocation], names: Sequence[str], number: int) -> list[DiskLocation]:
-    """Disk `number` of each of the virtual machines. StateError when one has no such disk."""
+    """Disk `number` of each of the virtual machines. StateError when a machine has no such disk."""
     found = {disk.vm.lower(): disk for disk in disks if disk.number == number}
     for name in names:
         if name.lower() not in found:
             raise StateError(
-                f"host {name} has no disk number {number}; rocks list host vm {name} showdisks=yes shows its disks, "
+                f"host {name} has no disk number {number}; rocks list host vm {name} showdisks=yes shows its disks; "
                 "the first is number 0"
             )
     return [found[name.lower()] for name in names]
@@ -100,9 +105,9 @@ def disks_numbered(disks: Iterable[DiskLocation], names: Sequence[str], number: 
 def place_disks(
     disks: Iterable[DiskLocation], nas: str, pools: Sequence[str], draw: Draw
 ) -> list[DiskLocation]:
-    """The disks, each in one of the pools of the NAS by chance; one that the NAS keeps already stays in its pool.
+    """The disks, each in a random pool of the NAS. A disk that is already on that NAS stays in its pool.
 
-    Otherwise the same command given twice would leave an image behind in the other pool.
+    Otherwise a command given twice would leave an unused image in the first pool.
     """
     return [
         disk
@@ -112,13 +117,13 @@ def place_disks(
     ]
 
 
-def refuse_running(leaving: Iterable[DiskLocation], leases: Iterable[Lease]) -> None:
-    """StateError when a machine whose disk leaves a NAS may be running: its image could not go home there."""
+def check_not_running(leaving: Iterable[DiskLocation], leases: Iterable[Lease]) -> None:
+    """StateError when a machine whose disk leaves a NAS may be running: its image could not be written back there."""
     held = {lease.name.lower(): lease for lease in leases if lease.is_held}
     for disk in leaving:
         lease = held.get(disk.vm.lower())
         if disk.nas and lease is not None:
             raise StateError(
-                f"host {disk.vm} may be running on {lease.host}, and its image goes home to {disk.nas}: stop it first "
-                f"with rocks stop host vm {disk.vm}"
+                f"host {disk.vm} may be running on {lease.host}, and its image is written back to {disk.nas}: stop it "
+                f"first with rocks stop host vm {disk.vm}"
             )

@@ -1,4 +1,4 @@
-"""What the image storage daemons of a host are told. Pure. Source: img-storage specification §1.3 and §3.1."""
+"""Settings of the image storage daemons of a host. Pure. Source: img-storage specification §1.3 and §3.1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
-from rocks.cluster.names import check_plain_word
+from rocks.cluster.names import check_plain_name
 from rocks.cluster.network_rules import check_zone
 from rocks.cluster.values import read_number
 from rocks.errors import StateError, UserError
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 BROKER_ATTRIBUTE = "RABBITMQ_Server"
 PRIVATE_NETWORK = "private"
-"""The network whose zone is that of images where the attribute imgstorage-network says none."""
+"""The network whose zone is used for images when the attribute imgstorage-network is not set."""
 
 
 @dataclass(frozen=True)
 class RequestedSettings:
-    """What a person said for all hosts of a report; '' is what the attributes say."""
+    """Settings that the operator gives for all hosts of a report; '' leaves a setting to the attributes."""
 
     network: str = ""
     pool: str = ""
@@ -34,8 +34,8 @@ class RequestedSettings:
 
 @dataclass(frozen=True)
 class DaemonSettings:
-    """What the daemons of one host are told; `network` is the DNS zone in which NAS and hosts meet, `broker` the host
-    of the message broker.
+    """Settings of the daemons of one host: `network` is the DNS zone of the storage network, `broker` the host of the
+    message broker.
     """
 
     name: str
@@ -52,55 +52,58 @@ class DaemonSettings:
 
 
 def broker_host(attributes: Mapping[str, str], frontend: str) -> str:
-    """The host of the message broker of images: the one that the attribute says, else the frontend.
+    """The host of the message broker of images: the one in the attribute, else the frontend.
 
-    UserError when the attribute says what is no host's name and no address.
+    UserError when the attribute is neither the name of a host nor an address.
     """
-    said = attributes.get(BROKER_ATTRIBUTE, "")
-    if not said or said.lower() == frontend.lower():
+    host = attributes.get(BROKER_ATTRIBUTE, "")
+    if not host or host.lower() == frontend.lower():
         return frontend
-    check_plain_word(BROKER_ATTRIBUTE, said)
-    return said
+    check_plain_name(BROKER_ATTRIBUTE, host)
+    return host
 
 
-def check_requested_settings(said: RequestedSettings) -> None:
-    """UserError for a zone, a pool or a number of workers that is none."""
-    _read_settings(said.network, said.pool, said.workers)
+def check_requested_settings(requested: RequestedSettings) -> None:
+    """UserError for an invalid zone, pool or number of workers."""
+    _read_settings(requested.network, requested.pool, requested.workers)
 
 
-def daemon_settings(host: Host, local: str, private_zone: str, said: RequestedSettings) -> DaemonSettings:
-    """The settings of one host: what was said, else its own attributes, else the network private and the defaults.
+def daemon_settings(
+    host: Host, local: str, private_zone: str, requested: RequestedSettings
+) -> DaemonSettings:
+    """The settings of one host: the requested ones, else its attributes, else the network private and the defaults.
 
-    The frontend is the one that its attributes name, else `local`, the host that this machine is. StateError that
-    names the host and what to set when an attribute has a fault, or when there is no frontend or no zone at all.
+    The frontend is the one in its attributes, else `local`, the host of this machine. StateError, with the attribute to
+    set, when an attribute is not valid, or when there is no frontend or no zone.
     """
-
     frontend = _setting(host, "", "Kickstart_PrivateHostname", default=local)
     if not frontend:
         raise StateError(
             f"host {host.name} has no frontend: the attribute Kickstart_PrivateHostname is not set, and this machine "
-            "is no host; set it with rocks set attr Kickstart_PrivateHostname NAME"
+            "is not a host of the cluster; set it with rocks set attr Kickstart_PrivateHostname NAME"
         )
-    network = storage_zone(host, private_zone, said.network)
+    network = storage_zone(host, private_zone, requested.network)
     default_pool = KNOWN["vm_container_zpool"].default
-    pool = _setting(host, said.pool, "imgstorage-pool", "vm_container_zpool", default=default_pool)
-    workers = _setting(host, said.workers, "imgstorage-workers", default=KNOWN["imgstorage-workers"].default)
+    pool = _setting(host, requested.pool, "imgstorage-pool", "vm_container_zpool", default=default_pool)
+    workers = _setting(
+        host, requested.workers, "imgstorage-workers", default=KNOWN["imgstorage-workers"].default
+    )
     try:
         number = _read_settings(network, pool, workers)
         broker = broker_host(host.attributes, frontend)
     except UserError as error:
         raise StateError(
-            f"the attributes of host {host.name} have a fault: {error}; rocks list host attr {host.name} shows "
+            f"the attributes of host {host.name} are not valid: {error}; rocks list host attr {host.name} shows "
             f"imgstorage-network, imgstorage-pool, vm_container_zpool, imgstorage-workers and {BROKER_ATTRIBUTE}"
         ) from None
     return DaemonSettings(host.name, frontend, network, pool, number, broker)
 
 
-def storage_zone(host: Host, private_zone: str, said: str = "") -> str:
-    """The DNS zone in which the host has its storage address: what was said, else its attribute, else that of the
-    network private. StateError when there is none at all.
+def storage_zone(host: Host, private_zone: str, requested: str = "") -> str:
+    """The DNS zone of the host's storage address: the requested one, else its attribute, else that of the network
+    private. StateError when there is none.
     """
-    zone = _setting(host, said, "imgstorage-network", default=private_zone)
+    zone = _setting(host, requested, "imgstorage-network", default=private_zone)
     if not zone:
         raise StateError(
             f"host {host.name} has no network for images: the attribute imgstorage-network is not set, and the "
@@ -109,14 +112,14 @@ def storage_zone(host: Host, private_zone: str, said: str = "") -> str:
     return zone
 
 
-def _setting(host: Host, said: str, *attributes: str, default: str = "") -> str:
-    """What was said, else the first attribute that has a value, else the default."""
-    values = (said, *(host.attribute(name) for name in attributes), default)
+def _setting(host: Host, requested: str, *attributes: str, default: str = "") -> str:
+    """The requested value, else the first attribute that has a value, else the default."""
+    values = (requested, *(host.attribute(name) for name in attributes), default)
     return next((value for value in values if value), "")
 
 
 def _read_settings(network: str, pool: str, workers: str) -> int:
-    """The number of workers, 0 when none is given; UserError for a word that is wrong. '' is right everywhere."""
+    """The number of workers, 0 when none is given; UserError for an invalid setting. '' is always valid."""
     checks: list[tuple[str, Callable[[str], None]]] = [(network, check_zone), (pool, check_pool_name)]
     for text, check in checks:
         if text:

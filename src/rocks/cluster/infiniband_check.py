@@ -1,4 +1,4 @@
-"""What a host says of its InfiniBand adapters, beside what the database says. Pure."""
+"""Compare the InfiniBand adapters that a host reports with the database. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 
 
 class Checked(NamedTuple):
-    """A line: what was looked at, `OK`, `WRONG` or `UNKNOWN`, and why."""
+    """A line of the report: the subject, `OK`, `WRONG` or `UNKNOWN`, and the reason."""
 
     subject: str
     result: str
@@ -22,7 +22,7 @@ class Checked(NamedTuple):
 
 
 def ports_of_facts(host: str, facts: InfinibandFacts) -> list[Port]:
-    """The ports that the host has."""
+    """The ports that the host reports."""
     return [Port(host, port.device, port.number, int(port.guid, 16)) for port in facts.ports]
 
 
@@ -33,23 +33,23 @@ def check_host(
     all_keys: Collection[int],
     machines: Mapping[str, int],
 ) -> list[Checked]:
-    """Every port and function, and each departure from the kernel's documents.
+    """A line for each port and virtual function, and for each deviation from the kernel's documentation.
 
-    `keys`: those of the clusters that are placed on the host, with the bit of full members; `all_keys`: low bits of all
-    clusters' keys; `machines`: machine → its key. Keys of nobody are the operator's own and none of our business.
+    `keys`: keys of the clusters that are placed on the host, with the bit of full members; `all_keys`: low bits of the
+    keys of all clusters; `machines`: machine → its key. Keys of no cluster are the operator's own and are ignored.
     """
     known = {(port.device, port.number): port.guid for port in recorded}
     found = [_port(port, known.pop((port.device, port.number), None), keys, all_keys) for port in facts.ports]
     for (device, number), guid in known.items():
         found.append(
-            Checked(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, and not there")
+            Checked(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, but not present")
         )
-    found += [_function(vf, machines) for vf in facts.vfs]
+    found += [_vf(vf, machines) for vf in facts.vfs]
     found += [Checked("kernel's files", WRONG, line) for line in facts.departures]
     if not facts.ports:
         found.append(Checked("adapters", WRONG, "the host has no InfiniBand port"))
     elif not facts.departures:
-        found.append(Checked("kernel's files", OK, "as its documents say"))
+        found.append(Checked("kernel's files", OK, "as documented"))
     return found
 
 
@@ -65,22 +65,20 @@ def _port(port: PortFact, recorded: int | None, keys: Collection[int], all_keys:
     missing = sorted(set(keys) - set(port.keys))
     foreign = sorted(key for key in port.keys if key not in keys and key & ~FULL_BIT in all_keys)
     if missing or foreign:
-        words = [f"lacks {pkey_text(key)}" for key in missing] + [f"has {pkey_text(key)}" for key in foreign]
-        return Checked(subject, WRONG, f"{', '.join(words)}: rocks sync ib partitions")
+        faults = [f"lacks {pkey_text(key)}" for key in missing] + [f"has {pkey_text(key)}" for key in foreign]
+        return Checked(subject, WRONG, f"{', '.join(faults)}: rocks sync ib partitions")
     return Checked(subject, OK, " ".join(pkey_text(key) for key in port.keys))
 
 
-def _function(function: VfFact, machines: Mapping[str, int]) -> Checked:
-    subject = f"{function.device} function {function.address}"
-    whose = function.machine or "nobody"
-    if function.keys is None:
-        return Checked(subject, UNKNOWN, f"of {whose}; the host cannot tell which keys its guest sees")
-    shown = " ".join(pkey_text(key) for key in function.keys) or "no key"
-    own = machines.get(function.machine)
-    others = [key for key in function.keys if key & ~FULL_BIT not in (own, DEFAULT_PKEY)]
-    has_full_default = DEFAULT_PKEY | FULL_BIT in function.keys
-    if function.machine and (
-        others or has_full_default or own not in {key & ~FULL_BIT for key in function.keys}
-    ):
-        return Checked(subject, WRONG, f"of {whose} sees {shown}; start the machine again")
-    return Checked(subject, OK, f"of {whose}: {shown}")
+def _vf(vf: VfFact, machines: Mapping[str, int]) -> Checked:
+    subject = f"{vf.device} function {vf.address}"
+    owner = f"of {vf.machine}" if vf.machine else "of no machine"
+    if vf.keys is None:
+        return Checked(subject, UNKNOWN, f"{owner}; the host does not report the keys that its guest sees")
+    keys = " ".join(pkey_text(key) for key in vf.keys) or "no key"
+    own = machines.get(vf.machine)
+    others = [key for key in vf.keys if key & ~FULL_BIT not in (own, DEFAULT_PKEY)]
+    has_full_default = DEFAULT_PKEY | FULL_BIT in vf.keys
+    if vf.machine and (others or has_full_default or own not in {key & ~FULL_BIT for key in vf.keys}):
+        return Checked(subject, WRONG, f"{owner} sees {keys}; start the machine again")
+    return Checked(subject, OK, f"{owner}: {keys}")

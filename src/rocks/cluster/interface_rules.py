@@ -1,4 +1,4 @@
-"""Rules of interfaces: MAC addresses, and which IPv4 address fits which network. Pure. Source: specification §4.2."""
+"""Rules for interfaces: MAC addresses, IPv4 addresses and their networks. Pure. Source: specification §4.2."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from rocks.errors import IncoherentError, UserError
 _OCTET = "[0-9A-Fa-f]{1,2}"
 _MAC = re.compile(f"{_OCTET}(?::{_OCTET})+")
 _OCTETS = (6, 8, 20)
-"""How long a hardware address may be: Ethernet, a port's GUID, an InfiniBand interface's link address."""
+"""Lengths of hardware addresses: Ethernet, the GUID of a port, the link address of an InfiniBand interface."""
 
 _LEAST_PARTS = 6
-"""A word of so many parts, with colons between, is taken for a MAC address where a device could stand too."""
+"""An argument of so many parts, separated by colons, is a MAC address where a device is valid as well."""
 
 
 class Subnet(NamedTuple):
-    """A network that interfaces are on: its name, its first address, its netmask."""
+    """A network of interfaces: its name, its first address, its netmask."""
 
     name: str
     subnet: str
     netmask: str
 
 
-def looks_like_mac(word: str) -> bool:
-    """Whether a word that names an interface means a MAC address and not a device."""
-    return word.count(":") >= _LEAST_PARTS - 1
+def looks_like_mac(text: str) -> bool:
+    """Whether an argument that names an interface is a MAC address and not a device."""
+    return text.count(":") >= _LEAST_PARTS - 1
 
 
 def check_mac(text: str) -> None:
     """UserError unless `text` is a hardware address: 6 octets, or 8 or 20 of InfiniBand, with colons."""
     if not _MAC.fullmatch(text) or text.count(":") + 1 not in _OCTETS:
         raise UserError(
-            f"The mac address {printable(text)} is invalid: six hexadecimal numbers with colons are needed, "
-            "as in 76:77:6e:80:00:00"
+            f"The mac address {printable(text)} is invalid: it must be six hexadecimal numbers with colons, "
+            "such as 76:77:6e:80:00:00"
         )
 
 
 def mac_pattern(mac: str) -> str:
-    """A regular expression that matches `mac` however it is written: octets with or without leading zero."""
+    """A regular expression that matches `mac` in all notations: octets with or without a leading zero."""
     return "^" + ":".join(f"0?{int(octet, 16):x}" for octet in mac.split(":")) + "$"
 
 
 def check_ip(text: str) -> None:
-    """UserError unless `text` is an IPv4 address that one interface can have."""
+    """UserError unless `text` is a valid IPv4 address of an interface."""
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:
         raise UserError(
-            f"The ip address {printable(text)} is invalid: IPv4 is needed, as in 10.1.255.254"
+            f"The ip address {printable(text)} is invalid: it must be IPv4, such as 10.1.255.254"
         ) from None
     if address.is_unspecified or address.is_multicast or address.is_loopback or address == _ALL_ONES:
         raise UserError(f"The ip address {text} is invalid: no interface can have it")
 
 
 def check_ip_in(ip: str, subnet: Subnet) -> None:
-    """UserError unless the address is one of the network's, and neither its first nor its broadcast address."""
+    """UserError unless the address is inside the network, and neither its first nor its broadcast address."""
     network = read_network(subnet)
     address = ipaddress.IPv4Address(ip)
     if address not in network:
@@ -71,13 +71,13 @@ def check_ip_in(ip: str, subnet: Subnet) -> None:
 
 
 def read_network(subnet: Subnet) -> ipaddress.IPv4Network:
-    """The network as addresses. IncoherentError when its row in the database is none."""
+    """The network as addresses. IncoherentError when its row in the database is not a valid IPv4 network."""
     try:
         return ipaddress.IPv4Network(f"{subnet.subnet}/{subnet.netmask}", strict=False)
     except ValueError:
         raise IncoherentError(
             f'the network "{subnet.name}" has subnet {printable(subnet.subnet)} and netmask '
-            f"{printable(subnet.netmask)}, which is no IPv4 network; mend it with rocks set network subnet and netmask"
+            f"{printable(subnet.netmask)}, which is not an IPv4 network; correct it with rocks set network subnet"
         ) from None
 
 

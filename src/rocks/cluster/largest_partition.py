@@ -1,4 +1,4 @@
-"""Where a host has room for disk images: its largest partition. Pure. Source: specification §5.4."""
+"""The largest partition of a host, for disk images. Pure. Source: specification §5.4."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def largest_partition(partitions: Iterable[tuple[str | None, str | None]]) -> st
     """The mount point of the largest of (mount point, size text such as `102400MB`); None when none is usable.
 
     A mount point must begin with `/`. Sizes compare by unit first, then by number, as installed hosts report
-    them; a size that cannot be read counts as the smallest.
+    them; an unreadable size counts as the smallest.
     """
     usable = [(_weight(size or ""), mount) for mount, size in partitions if mount and mount.startswith("/")]
     return max(usable)[1] if usable else None

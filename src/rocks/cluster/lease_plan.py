@@ -1,7 +1,7 @@
-"""Who may run a virtual machine now: the rules of decision D6. Pure.
+"""Leases of virtual machines: which host may run a machine now, by the rules of decision D6. Pure.
 
-A lease is taken before anything starts and released only when its host has said that the domain is gone. What is
-read here are rows under a lock; what is returned is what must be written before the first call to a machine.
+A lease is taken before anything starts, and released only when its host has reported that the domain is gone. The
+input is rows that the caller has locked; the result must be stored before the first call to a host.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Lease, VirtualMachine
 
 DiskKey = tuple[str, str]
-"""A disk as leases know it: the host and the path there."""
+"""A disk in leases: the host and the path there."""
 
 
 @dataclass(frozen=True)
 class TakeLease:
-    """Nobody may be running the machine: take the lease under a new token."""
+    """No host may be running the machine: take the lease under a new token."""
 
     name: str
     host: str
@@ -31,14 +31,14 @@ class TakeLease:
 
 @dataclass(frozen=True)
 class KeepLease:
-    """The same host holds it: it may be running there, or an earlier command was killed. Its facts decide."""
+    """The same host holds the lease: the machine may be running, or an earlier command was killed. Its facts decide."""
 
     lease: Lease
 
 
 @dataclass(frozen=True)
 class AskHolder:
-    """Another host holds it: only its word that the domain is gone frees the lease."""
+    """Another host holds the lease: it is free only when that host reports that the domain is gone."""
 
     lease: Lease
     host: str
@@ -49,21 +49,21 @@ LeaseStep = TakeLease | KeepLease | AskHolder
 
 
 def disk_keys(vm: VirtualMachine) -> tuple[DiskKey, ...]:
-    """The machine's disks on its container."""
+    """The disks of the machine on its container."""
     return () if vm.container is None else tuple((vm.container.name, disk.path) for disk in vm.disks)
 
 
 def place_of(vm: VirtualMachine, lease: Lease | None) -> str | None:
-    """The host on which the machine may be running: its lease's, else its container; None when it has neither."""
+    """The host on which the machine may be running: that of its lease, else its container; None without either."""
     if lease is not None and lease.is_held:
         return lease.host
     return None if vm.container is None else vm.container.name
 
 
 def plan_lease(vm: VirtualMachine, lease: Lease | None, holders: Mapping[DiskKey, str]) -> LeaseStep:
-    """What must happen to the lease before `vm` may start on its container.
+    """The change to the lease that is needed before `vm` may start on its container.
 
-    `holders` says which machine's lease covers a disk. StateError when another machine's does.
+    `holders` maps a disk to the machine whose lease covers it. StateError when that is another machine.
     """
     assert vm.container is not None
     keys = disk_keys(vm)
@@ -82,7 +82,7 @@ def plan_lease(vm: VirtualMachine, lease: Lease | None, holders: Mapping[DiskKey
 
 
 def holder_is_silent(lease: Lease, reason: str) -> StateError:
-    """The refusal to start while the lease's host cannot say that the domain is gone."""
+    """The error of a start while the host of the lease does not answer."""
     return StateError(
         f"{lease.name} is not started: it may still be running on {lease.host}, which does not answer ({reason}). "
         f"Bring {lease.host} back, or when it is off for sure: "
@@ -91,5 +91,5 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
 
 
 def holders_to_ask(steps: Sequence[LeaseStep]) -> set[str]:
-    """Hosts that must be asked besides the containers: the holders of leases that are to move."""
+    """Hosts that must be asked besides the containers: the holders of leases that move to another host."""
     return {step.lease.host for step in steps if isinstance(step, AskHolder) and step.lease.host}

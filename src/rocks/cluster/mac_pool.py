@@ -1,7 +1,7 @@
 """The site's pool of MAC addresses for virtual machines. Pure. Source: specification §5.3.
 
-From the frontend's public address a.b.c.d comes a base of which 22 bits are free, so two sites with different
-public addresses never hand out the same address.
+The frontend's public address a.b.c.d determines a base with 22 free bits, so two sites with different public addresses
+never assign the same MAC address.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOCAL_UNICAST = 0x02 << 40
 
 
 def base_from_address(public_address: str) -> str:
-    """The pool's first address for a frontend's public IPv4 address; UserError when that is none.
+    """The pool's first address for a frontend's public address; UserError unless that is an IPv4 address.
 
     >>> base_from_address("137.110.119.118")
     '76:77:6e:80:00:00'
@@ -28,17 +28,16 @@ def base_from_address(public_address: str) -> str:
         _, b, c, d = ipaddress.IPv4Address(public_address).packed
     except ValueError:
         raise UserError(
-            f"The ip address {printable(public_address)} is invalid: it must be IPv4, as 192.0.2.1"
+            f"The ip address {printable(public_address)} is invalid: it must be IPv4, such as 192.0.2.1"
         ) from None
     first = (d & 0b1111_1100) + 2
     return mac_text(first << 40 | c << 32 | b << 24 | (d & 0b11) * 64 << 16)
 
 
 def next_macs(base: str, mask: str, used: Iterable[str], count: int) -> list[str]:
-    """`count` addresses of the pool that nobody has: above the highest used one, then, at the end, the holes.
+    """`count` unused addresses of the pool: first those above the highest used one, then the gaps below it.
 
-    `used` may hold anything; InfiniBand addresses and malformed ones are passed over. StateError, naming the
-    pool, when it has too few left.
+    InfiniBand addresses and malformed ones in `used` are ignored. StateError, with the pool, when it has too few left.
     """
     base_number, mask_number = _pool(base, mask)
     span = ~mask_number & (2**48 - 1)
@@ -60,7 +59,7 @@ def next_macs(base: str, mask: str, used: Iterable[str], count: int) -> list[str
 
 
 def mac_number(text: str) -> int | None:
-    """The address as a number; None for what is no six-octet address."""
+    """The address as a number; None unless it has six octets."""
     if not _MAC.fullmatch(text):
         return None
     return int("".join(octet.zfill(2) for octet in text.split(":")), 16)
@@ -72,7 +71,7 @@ def mac_text(number: int) -> str:
 
 
 def full_mac(mac: str) -> str:
-    """Each octet with two digits in lower case, as libvirt's schema and the kernel want them; others as they are."""
+    """The address with two lower-case digits per octet, as libvirt and the kernel require; other texts unchanged."""
     number = mac_number(mac)
     return mac if number is None else mac_text(number)
 
@@ -81,13 +80,13 @@ def _pool(base: str, mask: str) -> tuple[int, int]:
     base_number, mask_number = mac_number(base), mac_number(mask)
     if base_number is None:
         raise StateError(
-            f'vm_mac_base_addr "{printable(base)}" is no MAC address; set it as 76:77:6e:80:00:00'
+            f'vm_mac_base_addr "{printable(base)}" is not a MAC address; set it as 76:77:6e:80:00:00'
         )
     span = None if mask_number is None else ~mask_number & (2**48 - 1)
-    # The first octet says that an address is local and no multicast: it must be the same in the whole pool.
+    # The first octet marks an address as local and unicast: it must be the same in the whole pool.
     if mask_number is None or span is None or span & (span + 1) or mask_number >> 40 != 0xFF:
         raise StateError(
-            f'vm_mac_base_addr_mask "{printable(mask)}" is no mask that begins with ff; set it as {MASK}'
+            f'vm_mac_base_addr_mask "{printable(mask)}" is not a mask that begins with ff; set it as {MASK}'
         )
     unicast = base_number & ~(0x01 << 40) | LOCAL_UNICAST
     return unicast & mask_number, mask_number

@@ -1,7 +1,6 @@
-"""Rules of names: what a host, an interface, a network … may be called. Pure. Source: specification §2.1.
+"""Rules for names of hosts, interfaces, networks and so on. Pure. Source: specification §2.1.
 
-Names reach files, command lines, XML and DNS. They are therefore plain words of ASCII, and nothing has to be
-quoted anywhere for their sake.
+Names are used in files, command lines, XML and DNS. They are therefore plain ASCII and never need quoting.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ ALIAS_LONGEST = 32
 DEVICE_LONGEST = 15
 """Characters of a network device's name in Linux (IFNAMSIZ less its final zero)."""
 
-SHOWN_LONGEST = 80
+PRINTABLE_LONGEST = 80
 
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
 _LABEL_MEANING = "letters, digits, dashes and underscores, the first and the last a letter or a digit"
-_WORDS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _./+-]*[A-Za-z0-9+])?")
-_WORDS_MEANING = "letters, digits, blanks and . _ / + -, the first and the last a letter or a digit"
+_PHRASE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _./+-]*[A-Za-z0-9+])?")
+_PHRASE_MEANING = "letters, digits, blanks and . _ / + -, the first and the last a letter or a digit"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _PLAIN_MEANING = "letters, digits and . _ : -, the first a letter or a digit"
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?::[0-9]{1,4})?")
@@ -29,18 +28,18 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _RACK_NUMBER = re.compile(r"rack[0-9]+", re.IGNORECASE)
 _NAME_OF_PLACE = re.compile(r"(.+)-([0-9]{1,9})-([0-9]{1,9})")
 
-_TAKEN_WORDS = frozenset(("localhost", "select", "help", "null", "none"))
-"""Words that mean something else where a host, a member or a value is expected."""
+_RESERVED_NAMES = frozenset(("localhost", "select", "help", "null", "none"))
+"""Names with another meaning where a host, a member or a value is expected."""
 
 
 def printable(text: str) -> str:
-    """`text` for a message: one line, at most 80 characters, nothing that a terminal would obey."""
+    """`text` for a message: one line, at most 80 characters, without control characters."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return safe if len(safe) <= SHOWN_LONGEST else safe[: SHOWN_LONGEST - 1] + "…"
+    return safe if len(safe) <= PRINTABLE_LONGEST else safe[: PRINTABLE_LONGEST - 1] + "…"
 
 
 def check_host_name(name: str, appliances: Container[str] = ()) -> None:
-    """UserError unless `name` may be a host's; `appliances` are names, in lower case, that no host may have."""
+    """UserError unless `name` is valid for a host; `appliances` are reserved names, in lower case."""
     if "." in name:
         raise UserError(
             f"Hostname {printable(name)} can not contains any dot. Give the name without its domain."
@@ -58,7 +57,7 @@ def check_host_name(name: str, appliances: Container[str] = ()) -> None:
 
 
 def check_alias(name: str, appliances: Container[str] = ()) -> None:
-    """UserError unless `name` may be a host's other name: labels, with dots between them, that are no address."""
+    """UserError unless `name` is valid for an alias: labels, separated by dots, that do not look like an address."""
     labels = name.split(".")
     if (
         not all(_LABEL.fullmatch(label) for label in labels)
@@ -67,15 +66,15 @@ def check_alias(name: str, appliances: Container[str] = ()) -> None:
     ):
         raise UserError(
             f'alias "{printable(name)}" is not valid: it must be at most {ALIAS_LONGEST} characters, '
-            f"{_LABEL_MEANING}; dots may part it, but it must not look like an address"
+            f"{_LABEL_MEANING}; dots may separate parts, but it must not look like an address"
         )
     _check_selectable("alias", name)
     if name.lower() in appliances:
-        raise UserError(f'alias "{printable(name)}" is the name of an appliance, whose hosts it would hide')
+        raise UserError(f'alias "{printable(name)}" is the name of an appliance; it would hide its hosts')
 
 
 def check_interface_name(name: str) -> None:
-    """UserError unless `name` may be that of an interface: a host's name on one network."""
+    """UserError unless `name` is valid for an interface: the name of a host on one network."""
     if "." in name:
         raise UserError(
             f'interface name "{printable(name)}" must not be a fully qualified domain name: leave the domain out, '
@@ -85,50 +84,50 @@ def check_interface_name(name: str) -> None:
 
 
 def check_device(name: str) -> None:
-    """UserError unless `name` may be a network device: `eth0`, `ib0.8001`, `eth0:1`."""
+    """UserError unless `name` is valid for a network device: `eth0`, `ib0.8001`, `eth0:1`."""
     _check(_DEVICE, "a letter, then letters, digits and . _ -", DEVICE_LONGEST, "interface", name)
-    if name.lower() in _TAKEN_WORDS:
+    if name.lower() in _RESERVED_NAMES:
         raise UserError(
-            f'interface "{printable(name)}" is not valid: the word clears a value; give a device such as eth0'
+            f'interface "{printable(name)}" is not valid: that value clears a column; give a device such as eth0'
         )
 
 
 def check_network_name(name: str) -> None:
-    """UserError unless `name` may be a network's."""
+    """UserError unless `name` is valid for a network."""
     _check(_LABEL, _LABEL_MEANING, 32, "network", name)
-    if name.lower() in _TAKEN_WORDS | {"all"}:
-        raise UserError(
-            f'network "{printable(name)}" is not valid: the word means something else in a command'
-        )
+    if name.lower() in _RESERVED_NAMES | {"all"}:
+        raise UserError(f'network "{printable(name)}" is not valid: the name has another meaning in commands')
 
 
 def check_appliance_name(name: str) -> None:
-    """UserError unless `name` may be an appliance's; it becomes a selector and the beginning of hosts' names."""
+    """UserError unless `name` is valid for an appliance; it becomes a selector and a prefix of hosts' names."""
     _check(_LABEL, _LABEL_MEANING, 32, "appliance", name)
     _check_selectable("appliance", name)
 
 
 def check_membership_name(name: str) -> None:
-    """UserError unless `name` may be a membership's: words such as `VM Container`."""
-    _check(_WORDS, _WORDS_MEANING, 64, "membership", name)
+    """UserError unless `name` is valid for a membership, such as `VM Container`."""
+    _check(_PHRASE, _PHRASE_MEANING, 64, "membership", name)
 
 
 def check_boot_action_name(name: str) -> None:
-    """UserError unless `name` may be a boot action's: words such as `install vm frontend`."""
-    _check(_WORDS, _WORDS_MEANING, 64, "action", name)
-    if name.lower() in _TAKEN_WORDS:
-        raise UserError(f'action "{printable(name)}" is not valid: the word means that a host has no action')
+    """UserError unless `name` is valid for a boot action, such as `install vm frontend`."""
+    _check(_PHRASE, _PHRASE_MEANING, 64, "action", name)
+    if name.lower() in _RESERVED_NAMES:
+        raise UserError(
+            f'action "{printable(name)}" is not valid: that value means that a host has no action'
+        )
 
 
 def check_attribute_name(name: str) -> None:
-    """UserError unless `name` may be an attribute's; it becomes an XML entity."""
+    """UserError unless `name` is valid for an attribute; it becomes an XML entity."""
     _check(
         _ATTRIBUTE, "letters, digits and . _ -, the first a letter or an underscore", 128, "attribute", name
     )
 
 
-def check_plain_word(what: str, text: str, longest: int = 128) -> None:
-    """UserError unless `text`, a `what`, is one plain word, such as a driver's name."""
+def check_plain_name(what: str, text: str, longest: int = 128) -> None:
+    """UserError unless `text` is a plain name, such as that of a driver; `what` is its kind, for the message."""
     _check(_PLAIN, _PLAIN_MEANING, longest, what, text)
 
 
@@ -148,10 +147,7 @@ def _check(rule: re.Pattern[str], meaning: str, longest: int, what: str, name: s
 def _check_selectable(what: str, name: str) -> None:
     if name.lower().startswith("rack"):
         raise UserError(
-            f'{what} "{printable(name)}" is not valid: a word that begins with rack always selects a rack, '
-            "so nobody could address it"
+            f'{what} "{printable(name)}" is not valid: a name that begins with rack always selects a rack'
         )
-    if name.lower() in _TAKEN_WORDS:
-        raise UserError(
-            f'{what} "{printable(name)}" is not valid: the word means something else in a command'
-        )
+    if name.lower() in _RESERVED_NAMES:
+        raise UserError(f'{what} "{printable(name)}" is not valid: the name has another meaning in commands')

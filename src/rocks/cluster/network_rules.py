@@ -1,4 +1,4 @@
-"""Rules of networks: subnet, netmask, MTU and DNS zone. Pure. Source: specification §4.3."""
+"""Rules for networks: subnet, netmask, MTU and DNS zone. Pure. Source: specification §4.3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MTU_BYTES = 1500
 MTU_LOWEST_BYTES = 68
-"""The least that IPv4 works with (RFC 791)."""
+"""The minimum of IPv4 (RFC 791)."""
 MTU_HIGHEST_BYTES = 65535
 ZONE_LONGEST = 64
 
@@ -25,23 +25,21 @@ _ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 def check_network(network: Network) -> None:
-    """UserError unless everything of a new network may be so."""
+    """UserError unless all values of a new network are valid."""
     check_network_name(network.name)
     read_addresses(network.subnet, network.netmask)
     check_zone(network.dns_zone)
 
 
 def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
-    """The addresses of a network; UserError unless it is IPv4, of one piece, and has room for hosts."""
+    """The addresses of a network; UserError unless it is IPv4, contiguous, and has addresses for hosts."""
     address = _read_ipv4("subnet", subnet, "10.1.0.0")
     mask = _read_ipv4("netmask", netmask, "255.255.0.0")
     inverse = ~int(mask) & 0xFFFF_FFFF
     if inverse & (inverse + 1):
-        raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, as in 255.255.0.0')
+        raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, such as 255.255.0.0')
     if inverse < 3 or int(mask) == 0:
-        raise UserError(
-            f'netmask "{netmask}" is not valid: 128.0.0.0 to 255.255.255.252 leave room for hosts'
-        )
+        raise UserError(f'netmask "{netmask}" is not valid: it must be from 128.0.0.0 to 255.255.255.252')
     network = ipaddress.IPv4Network((int(address) & int(mask), 32 - inverse.bit_length()))
     if network.network_address != address:
         raise UserError(
@@ -52,12 +50,12 @@ def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
 
 
 def read_mtu(text: str) -> int:
-    """The MTU in bytes; UserError for another text or a number that no link has."""
+    """The MTU in bytes; UserError unless it is a number in the range of link MTUs."""
     return read_number("mtu", text, MTU_LOWEST_BYTES, MTU_HIGHEST_BYTES)
 
 
 def check_zone(zone: str) -> None:
-    """UserError unless `zone` may be a DNS domain."""
+    """UserError unless `zone` is a valid DNS domain."""
     if len(zone) > ZONE_LONGEST or not all(_ZONE_LABEL.fullmatch(label) for label in zone.split(".")):
         raise UserError(
             f'dnszone "{printable(zone)}" is not valid: it must be a domain name of at most {ZONE_LONGEST} characters, '
@@ -66,12 +64,12 @@ def check_zone(zone: str) -> None:
 
 
 def check_interfaces_fit(network: Network, interfaces: Iterable[tuple[str, str]]) -> None:
-    """UserError when one of the (host, IP address) would lie outside the network, naming it."""
+    """UserError when the address of one of the (host, IP address) pairs would be outside the network."""
     addresses = read_addresses(network.subnet, network.netmask)
     for host, ip in interfaces:
         if not _is_host_address(ip, addresses):
             raise UserError(
-                f'host {host} has {ip} on the network "{network.name}", which is no address of {addresses}; '
+                f'host {host} has {ip} on the network "{network.name}", which is outside {addresses}; '
                 "change it first with rocks set host interface ip"
             )
 
@@ -80,7 +78,7 @@ def _is_host_address(ip: str, addresses: ipaddress.IPv4Network) -> bool:
     try:
         address = ipaddress.IPv4Address(ip)
     except ValueError:
-        return True  # not IPv4, so no subnet can contain it or leave it out
+        return True  # not IPv4, so it is neither inside nor outside a subnet
     ends = (addresses.network_address, addresses.broadcast_address)
     return address in addresses and address not in ends
 
@@ -89,4 +87,6 @@ def _read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
     try:
         return ipaddress.IPv4Address(text)
     except ValueError:
-        raise UserError(f'{name} "{printable(text)}" is not valid: IPv4 is needed, as in {example}') from None
+        raise UserError(
+            f'{name} "{printable(text)}" is not valid: it must be IPv4, such as {example}'
+        ) from None

@@ -1,4 +1,4 @@
-"""InfiniBand partitions as records: which cluster has which key, and which ports are its members. Pure."""
+"""Records of InfiniBand partitions: the key of each cluster and its member ports. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ VIRTUAL = "virtual"
 
 
 class Partition(NamedTuple):
-    """A cluster's partition: its frontend, the key's low 15 bits, what its members are, and whether IPoIB has it."""
+    """A cluster's partition: its frontend, the low 15 bits of the key, the kind of its members, and whether IPoIB
+    uses it.
+    """
 
     frontend: str
     pkey: int
@@ -32,7 +34,7 @@ class Port(NamedTuple):
 
 
 class PartitionMember(NamedTuple):
-    """A port that is in a partition: the key, the GUID, and a word on whose it is."""
+    """A member port of a partition: the key, the GUID, and its owner."""
 
     pkey: int
     guid: int
@@ -40,7 +42,7 @@ class PartitionMember(NamedTuple):
 
 
 class PartitionTable(NamedTuple):
-    """All that the subnet manager is told: `default_membership` is one of `DEFAULT_MEMBERSHIPS`."""
+    """The partitions as published to the subnet manager: `default_membership` is one of `DEFAULT_MEMBERSHIPS`."""
 
     default_membership: str
     partitions: tuple[Partition, ...]
@@ -48,7 +50,7 @@ class PartitionTable(NamedTuple):
 
 
 def check_default_membership(text: str) -> str:
-    """The attribute's value; StateError when it is none of the words that it may be."""
+    """The value of the attribute; StateError unless it is one of `DEFAULT_MEMBERSHIPS`."""
     if text not in DEFAULT_MEMBERSHIPS:
         raise StateError(
             f'the attribute {DEFAULT_MEMBERSHIP_ATTRIBUTE} is "{printable(text)}"; set it to '
@@ -58,14 +60,14 @@ def check_default_membership(text: str) -> str:
 
 
 def check_sm(text: str) -> bool:
-    """Whether the attribute `ib_sm` says that the subnet manager sees the ports of virtual machines."""
+    """Whether the subnet manager sees ports of virtual machines, by the attribute `ib_sm`; StateError unless valid."""
     if text not in ("", VIRTUAL):
         raise StateError(f'the attribute ib_sm is "{printable(text)}"; set it to {VIRTUAL} or remove it')
     return text == VIRTUAL
 
 
-def refuse_shared_guids(members: tuple[PartitionMember, ...]) -> None:
-    """StateError when one GUID stands for two owners: their guests would be mistaken for each other."""
+def check_unique_guids(members: tuple[PartitionMember, ...]) -> None:
+    """StateError when two owners have the same GUID: the subnet manager could not distinguish them."""
     owners: dict[int, str] = {}
     for member in members:
         other = owners.setdefault(member.guid, member.owner)

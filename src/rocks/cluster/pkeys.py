@@ -1,7 +1,7 @@
-"""Partition keys of virtual clusters, and the pool that an operator gives them. Pure.
+"""Partition keys of virtual clusters, and their pool. Pure.
 
-A key is kept as its low 15 bits, 0x0001 to 0x7ffe; the highest bit only says whether a member is a full one
-(InfiniBand Architecture Specification, volume 1, 10.9). 0x7fff is the default partition, 0 is no key.
+A key is stored as its low 15 bits, 0x0001 to 0x7ffe; the highest bit marks full members (InfiniBand Architecture
+Specification, volume 1, 10.9). 0x7fff is the default partition; 0 is not a key.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _EXAMPLE = "0x0002-0x00ff"
 
 
 def read_pkey(text: str) -> int:
-    """The key of that text, hexadecimal after 0x or decimal, with or without the bit of full members.
+    """The key in that text: hexadecimal after 0x, or decimal, with or without the bit of full members.
 
-    UserError for another text, for 0 and for the default partition's key.
+    UserError for any other text, for 0 and for the key of the default partition.
 
     >>> read_pkey("0x8002")
     2
@@ -36,7 +36,7 @@ def read_pkey(text: str) -> int:
     key = number & ~FULL_BIT
     if number > 0xFFFF or not 1 <= key <= _HIGHEST:
         raise UserError(
-            f'pkey "{printable(text)}" is not valid: give a number from 0x0001 to {pkey_text(_HIGHEST)}, as 0x0002'
+            f'pkey "{printable(text)}" is not valid: give a number from 0x0001 to {pkey_text(_HIGHEST)}, such as 0x0002'
         )
     return key
 
@@ -47,7 +47,7 @@ def pkey_text(pkey: int) -> str:
 
 
 def read_membership(text: str) -> KeyMembership:
-    """`full` or `limited`; UserError for another word."""
+    """`full` or `limited`; UserError for another value."""
     for membership in MEMBERSHIPS:
         if text == membership:
             return membership
@@ -55,18 +55,18 @@ def read_membership(text: str) -> KeyMembership:
 
 
 def read_pool(text: str) -> tuple[range, ...]:
-    """The keys of a pool: numbers and ranges FIRST-LAST, by commas or blanks. StateError when it is none."""
+    """The keys of a pool: numbers and ranges FIRST-LAST, separated by commas or blanks. StateError unless valid."""
     try:
-        parts = [_part(word) for word in text.replace(",", " ").split()]
+        parts = [_part(part) for part in text.replace(",", " ").split()]
     except UserError as error:
         raise StateError(
-            f'the attribute {POOL_ATTRIBUTE}="{printable(text)}" is no pool of keys ({error}); set it as {_EXAMPLE}'
+            f'the attribute {POOL_ATTRIBUTE}="{printable(text)}" is not a pool of keys ({error}); set it as {_EXAMPLE}'
         ) from None
     return tuple(parts)
 
 
 def next_pkey(pool: str, used: Collection[int]) -> int:
-    """The lowest key of the pool that nobody has; StateError, naming the pool, when there is none."""
+    """The lowest unused key of the pool; StateError, with the pool, when there is none."""
     keys = read_pool(pool)
     for part in keys:
         for key in part:
@@ -82,10 +82,10 @@ def next_pkey(pool: str, used: Collection[int]) -> int:
     )
 
 
-def _part(word: str) -> range:
-    first_text, dash, last_text = word.partition("-")
+def _part(text: str) -> range:
+    first_text, dash, last_text = text.partition("-")
     first = read_pkey(first_text)
     last = read_pkey(last_text) if dash else first
     if last < first:
-        raise UserError(f'"{printable(word)}" ends before it begins')
+        raise UserError(f'"{printable(text)}" ends before it begins')
     return range(first, last + 1)

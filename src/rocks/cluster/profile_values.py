@@ -1,7 +1,8 @@
-"""What node files may say of a host besides its attributes, and attributes that are checked before they stand in a
-script. Pure. Source: specification §6.3.
+"""Values that node files may use besides attributes, and attributes that are checked before a script contains them.
+Pure. Source: specification §6.3.
 
-A value is a text, or the StateError that says why the host has none: only who names it is told.
+A value is a text, or a StateError that explains why the host has no value. The error is raised only when a node file
+uses the value.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Value = str | StateError
 
 
 def effective_attributes(host: Host) -> dict[str, str]:
-    """The host's attributes, the defaults that conditions ask for among them: its roles, and its packages' kind."""
+    """The attributes of a host with defaults for conditions: its storage roles and the kind of its packages."""
     roles = storage_roles(host.attributes)
     found = dict(host.attributes)
     for name, role in _ROLE_ATTRIBUTES.items():
@@ -40,7 +41,7 @@ def effective_attributes(host: Host) -> dict[str, str]:
 
 
 def pool_values(host: Host) -> dict[str, Value]:
-    """Names of pools, and the disks that one is made of, each a plain word or several with blanks between."""
+    """Names of pools, and the disks of one pool; several names are separated by blanks."""
     own_pool = host.attribute("vm_container_zpool") or KNOWN["vm_container_zpool"].default
     return {
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
@@ -50,7 +51,7 @@ def pool_values(host: Host) -> dict[str, Value]:
 
 
 def network_value(host: Host, zone: str, network: Network | None) -> Value:
-    """The storage network with its prefix length: that of the zone, where the database has it."""
+    """The network of the storage zone with its prefix length; StateError when the database has none."""
     if network is None:
         return StateError(
             f"no network has the zone {zone}, in which host {host.name} has its storage address; add it with "
@@ -60,34 +61,34 @@ def network_value(host: Host, zone: str, network: Network | None) -> Value:
         return str(ipaddress.IPv4Network(f"{network.subnet}/{network.netmask}"))
     except ValueError:
         return StateError(
-            f"the network {network.name} has the subnet {network.subnet} and the netmask {network.netmask}, which make "
-            "no network; mend it with rocks set network"
+            f"the network {network.name} has the subnet {network.subnet} and the netmask {network.netmask}, which are "
+            "not valid together; correct them with rocks set network"
         )
 
 
 def split_values(values: Mapping[str, Value]) -> tuple[dict[str, str], dict[str, str]]:
-    """(the values that there are, why the others are not)."""
-    there = {name: value for name, value in values.items() if isinstance(value, str)}
-    return there, {name: str(value) for name, value in values.items() if isinstance(value, StateError)}
+    """(the valid values, the error texts of the others)."""
+    valid = {name: value for name, value in values.items() if isinstance(value, str)}
+    return valid, {name: str(value) for name, value in values.items() if isinstance(value, StateError)}
 
 
-def _pools(host: Host, attribute: str, words: list[str]) -> Value:
-    names = [word.strip() for word in words if word.strip()]
+def _pools(host: Host, attribute: str, texts: list[str]) -> Value:
+    names = [text.strip() for text in texts if text.strip()]
     try:
         for name in names:
             check_pool_name(name)
     except UserError as error:
-        return StateError(f"the attribute {attribute} of host {host.name} has a fault: {error}")
+        return StateError(f"the attribute {attribute} of host {host.name} is not valid: {error}")
     return " ".join(names)
 
 
 def _layout(host: Host) -> Value:
-    """As zpool wants it: one disk, or `mirror` and two."""
+    """The arguments of `zpool create`: one disk, or `mirror` and two disks."""
     disks = host.attribute("vm_container_zpool_disks").split()
     fitting = all(_DISK.fullmatch(disk) and ".." not in disk for disk in disks)
     if not 1 <= len(disks) <= _MOST_DISKS or len(set(disks)) < len(disks) or not fitting:
         return StateError(
-            f"the attribute vm_container_zpool_disks of host {host.name} names one disk or two, such as "
-            "/dev/disk/by-id/NAME, with a blank between"
+            f"the attribute vm_container_zpool_disks of host {host.name} must be one or two disks, such as "
+            "/dev/disk/by-id/NAME, separated by a blank"
         )
     return " ".join(["mirror"] * (len(disks) - 1) + disks)

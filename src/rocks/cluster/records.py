@@ -23,10 +23,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Interface:
-    """A row of `networks`, with what its subnet adds (netmask, MTU); empty fields are None.
+    """A row of `networks` with the netmask and MTU of its subnet; empty fields are None.
 
-    On a physical host a device `vlan<N>` says that VLAN N leaves the host through the other device on the same
-    subnet (specification §5.5).
+    On a physical host a device `vlan<N>` means that VLAN N is trunked over the other device on the same subnet
+    (specification §5.5).
     """
 
     host: str
@@ -45,12 +45,12 @@ class Interface:
 
     @property
     def is_vlan(self) -> bool:
-        """Whether this is a physical host's entry for a VLAN that it carries."""
+        """Whether this is the entry of a physical host for a VLAN that it carries."""
         return bool(self.device and self.device.startswith("vlan"))
 
-    def has_option(self, word: str) -> bool:
-        """Whether `word` is one of the blank- or comma-separated options."""
-        return word in (self.options or "").replace(",", " ").split()
+    def has_option(self, name: str) -> bool:
+        """Whether the interface has the option; options are separated by blanks or commas."""
+        return name in (self.options or "").replace(",", " ").split()
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ class Disk:
 
     @property
     def path(self) -> str:
-        """Absolute path on the container; a block device's is kept whole in the name."""
+        """The absolute path on the container; `name` is the whole path of some block devices."""
         return f"{self.prefix.rstrip('/')}/{self.name}" if self.prefix else self.name
 
     @property
     def is_block(self) -> bool:
-        """Whether the disk is a block device that is there already."""
+        """Whether the disk is an existing block device."""
         return self.type == "phy"
 
     @property
     def specification(self) -> str:
-        """The text of which it was made."""
+        """The disk as text, `TYPE:PATH,DEVICE,BUS`."""
         return f"{self.type}:{self.path},{self.device},{self.bus}"
 
 
@@ -102,13 +102,13 @@ class Host:
         return self.attributes.get(name, default)
 
     def is_true(self, name: str) -> bool:
-        """Whether an attribute is one of the words that mean true."""
+        """Whether the value of an attribute means true."""
         return self.attribute(name).lower() in ("on", "yes", "y", "true", "1")
 
 
 @dataclass(frozen=True)
 class VirtualMachine:
-    """A virtual machine: its node, and what `vm_nodes` and `vm_disks` add. Memory in MB of 1024² bytes."""
+    """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes."""
 
     host: Host
     container: Host | None
@@ -136,7 +136,7 @@ class BootAction:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who may run a virtual machine: the host, under a token that only grows (decision D6).
+    """The right of a host to run a virtual machine, under a token that only grows (decision D6).
 
     `state` is released, starting, running or stopping; host is None when released.
     """

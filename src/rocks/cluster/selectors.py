@@ -1,4 +1,4 @@
-"""Host selectors: what kind each word is. Pure; `database/hosts.py` turns them into one statement."""
+"""Host selectors, sorted by kind. Pure; `database/hosts.py` resolves them with one statement."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _RACK = re.compile(r"rack(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Selectors(NamedTuple):
-    """Selector words by kind.
+    """Selectors by kind.
 
-    `names` are looked up as appliance, node, alias, MAC, IP, interface name or FQDN; `patterns` hold a `%`;
-    `racks` are rack numbers; `statements` are SQL texts; `local` says whether this machine itself is meant.
+    `names` are looked up as appliance, node, alias, MAC, IP, interface name or FQDN; `patterns` contain a `%`;
+    `racks` are rack numbers; `statements` are SQL texts; `local` is true when a selector names this machine itself.
     """
 
     names: tuple[str, ...]
@@ -28,39 +28,39 @@ class Selectors(NamedTuple):
     local: bool
 
 
-def read_selectors(words: Iterable[str]) -> Selectors:
-    """Sort the words by kind.
+def read_selectors(arguments: Iterable[str]) -> Selectors:
+    """Sort the arguments of a command by kind of selector.
 
-    A word that starts with `rack` is always a rack selector; UserError when no number follows, and for an empty
-    word.
+    An argument that starts with `rack` is always a rack selector. UserError when no number follows, and for an empty
+    argument.
     """
     names: list[str] = []
     patterns: list[str] = []
     racks: list[int] = []
     statements: list[str] = []
     local = False
-    for word in words:
-        rack = _RACK.fullmatch(word)
-        if word.split()[:1] == ["select"]:
-            statements.append(word)
-        elif "%" in word:
-            patterns.append(word)
+    for text in arguments:
+        rack = _RACK.fullmatch(text)
+        if text.split()[:1] == ["select"]:
+            statements.append(text)
+        elif "%" in text:
+            patterns.append(text)
         elif rack:
-            racks.append(_rack_number(word, rack.group(1)))
-        elif word.lower() in LOCAL_NAMES:
+            racks.append(_rack_number(text, rack.group(1)))
+        elif text.lower() in LOCAL_NAMES:
             local = True
-        elif not word.strip():
-            raise UserError('cannot resolve host "": give a host\'s name or another selector')
+        elif not text.strip():
+            raise UserError('cannot resolve host "": give the name of a host or another selector')
         else:
-            names.append(word)
+            names.append(text)
     return Selectors(tuple(names), tuple(patterns), tuple(racks), tuple(statements), local)
 
 
-def _rack_number(word: str, digits: str) -> int:
+def _rack_number(text: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
         from rocks.cluster.names import printable
 
         raise UserError(
-            f'cannot resolve host "{printable(word)}": after "rack" a number must follow, as in rack0'
+            f'cannot resolve host "{printable(text)}": after "rack" a number must follow, as in rack0'
         )
     return int(digits)

@@ -1,4 +1,4 @@
-"""May this virtual machine start on this host, and what must be there: from records and facts alone. Pure."""
+"""Plan the start of a virtual machine on its host, or reject it, from records and facts. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.cluster.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
-from rocks.cluster.vm_network import Bridged, Direct, Function, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Direct, Tap, Unconnected, VirtualFunction
 from rocks.errors import BusyError, StateError, UserError
 from rocks.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
 from rocks.wire.agent import DiskSpec, LinkSpec
@@ -25,14 +25,14 @@ ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 """States in which a domain holds memory and may write to its disks."""
 
 LEAST_FREE_BYTES = BYTES_PER_GIB
-"""No machine is started whose images' file system has less left: it would stop in the middle of its work."""
+"""The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
 LOCAL_TRANSPORT = "local"
 
 
 @dataclass(frozen=True)
 class StartPlan:
-    """What a host is asked to make before the domain starts, and what the facts said of the domain."""
+    """The disks and links that a host makes before the domain starts, and the state of the domain in the facts."""
 
     disks: tuple[DiskSpec, ...]
     links: tuple[LinkSpec, ...]
@@ -43,25 +43,25 @@ class StartPlan:
 
 
 class AlreadyRunningError(StateError):
-    """The machine runs under its own lease, as recorded: refused by name, harmless for a whole cluster."""
+    """The machine already runs under its own lease, as recorded: an error by name, but not for a whole cluster."""
 
 
 @dataclass(frozen=True)
 class AlreadyStarted:
-    """An earlier start under the same lease was cut off after the domain began to run: only record it."""
+    """An earlier start under the same lease was interrupted after the domain began to run: only record it."""
 
     notes: tuple[str, ...] = ()
 
 
 def container_of(vm: VirtualMachine) -> Host:
-    """The container that is to run `vm`. StateError when it has none, or one that runs no virtual machines."""
+    """The container of `vm`. StateError when it has none, or one that does not run virtual machines."""
     if vm.container is None:
         raise StateError(
             f"host {vm.name} does not have a physical host; give it one: rocks set host vm {vm.name} physnode=HOST"
         )
     if not vm.container.is_true("kvm"):
         raise StateError(
-            f"{vm.name} is not started: its physical host {vm.container.name} is no VM container; "
+            f"{vm.name} is not started: its physical host {vm.container.name} is not a VM container; "
             f"move it (rocks set host vm {vm.name} physnode=HOST) or set the attribute kvm of "
             f"{vm.container.name} to true"
         )
@@ -77,11 +77,11 @@ def plan_start(
     neighbours: Mapping[int, Sequence[str]],
     was_cut_off: bool = False,
 ) -> StartPlan | AlreadyStarted:
-    """The plan for one machine, or an error that says who can mend what.
+    """The plan for one machine. StateError or BusyError, with the remedy, when it cannot start.
 
-    `promised_memory_mb` is what machines earlier in the same command will take on this host; `neighbours` maps
-    a VLAN id to all hosts on which machines of that VLAN are placed. `was_cut_off`: an earlier start under this lease
-    did not come to its end, so a paused domain of it is one that was not let go yet.
+    `promised_memory_mb` is the memory of machines earlier in the same command on this host; `neighbours` maps a VLAN
+    id to all hosts on which machines of that VLAN are placed. `was_cut_off`: an earlier start under this lease was
+    interrupted, so its paused domain has not been resumed yet.
     """
     container = container_of(vm)
     domain = next((domain for domain in facts.domains if domain.name == vm.name), None)
@@ -92,7 +92,7 @@ def plan_start(
     )
     if domain is not None and domain.state in ("running", "blocked"):
         if domain.token == lease_token:
-            return AlreadyStarted((f"{vm.name} was already brought up by a command that was cut off",))
+            return AlreadyStarted((f"{vm.name} was already started by a command that was interrupted",))
         raise StateError(f"The host {vm.name} is already running.")
     if not (was_cut_off and domain is not None and domain.state == "paused" and domain.token == lease_token):
         _check_domain(vm, domain)
@@ -111,17 +111,17 @@ def plan_start(
 
 
 def is_active(facts: HostFacts, name: str) -> bool:
-    """Whether a domain of that name holds memory on the host, and so may write to its disks."""
+    """Whether a domain of that name uses memory on the host, and so may write to its disks."""
     return any(domain.name == name and domain.state in ACTIVE_STATES for domain in facts.domains)
 
 
 def active_memory_mb(facts: HostFacts, but: str = "") -> int:
-    """Memory of all domains of the host that are not off, in MB; the domain `but` is left out."""
+    """The memory of all active domains of the host, except the domain `but`, in MB."""
     return sum(d.memory_mb for d in facts.domains if d.state in ACTIVE_STATES and d.name != but)
 
 
 def memory_reserve_mb(container: Host) -> int:
-    """What virtual machines must leave to the host, in MB: attribute `vm_memory_reserve`, 256 by default."""
+    """The memory that is reserved for the host, in MB: attribute `vm_memory_reserve`, 256 by default."""
     text = container.attribute("vm_memory_reserve", "256")
     try:
         return read_number("vm_memory_reserve", text, 0)
@@ -132,7 +132,7 @@ def memory_reserve_mb(container: Host) -> int:
 
 
 def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSpec, ...]:
-    """The network devices that a machine's interfaces hang on, each once; those of the site are only looked at."""
+    """The network devices under a machine's interfaces, each once; devices of the site are only checked."""
     is_local = container.attribute("vlan_transport") == LOCAL_TRANSPORT
     links = {
         tap.device: LinkSpec(
@@ -156,8 +156,8 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSp
 def _check_filter(vm: VirtualMachine, container: Host, network: FilterPlan, facts: HostFacts) -> None:
     if network.is_on and network.senders and not facts.has_filters:
         raise StateError(
-            f"{vm.name} is not started: the kernel of {container.name} cannot filter what guests send; load its "
-            f"modules sch_ingress, cls_bpf and act_gact, or, where everybody may trust all guests, "
+            f"{vm.name} is not started: the kernel of {container.name} cannot filter packets of guests; load its "
+            f"modules sch_ingress, cls_bpf and act_gact, or, when all guests are trusted, "
             f"rocks set host attr {container.name} vm_filter off"
         )
 
@@ -168,11 +168,11 @@ def _check_domain(vm: VirtualMachine, domain: DomainFact | None) -> None:
     if domain.state == "shutdown":
         raise BusyError(f"{vm.name} is shutting down at this moment; start it when it is off")
     if domain.state == "paused":
-        raise StateError(f"{vm.name} is paused, not off; let it go on with rocks resume host vm {vm.name}")
+        raise StateError(f"{vm.name} is paused, not off; resume it with rocks resume host vm {vm.name}")
     if domain.has_managed_save:
         raise StateError(
-            f"{vm.name} has a saved state that libvirt would start instead; on {vm.container and vm.container.name}, "
-            f"go on from it with virsh start {vm.name} or delete it with virsh managedsave-remove {vm.name}"
+            f"{vm.name} has a saved state that libvirt would restore; on {vm.container and vm.container.name}, "
+            f"restore it with virsh start {vm.name} or delete it with virsh managedsave-remove {vm.name}"
         )
 
 
@@ -182,27 +182,27 @@ def _check_size(vm: VirtualMachine, container: Host, facts: HostFacts, promised_
             f"{vm.name} is not started: it has {vm.host.cpus} CPUs, {container.name} has {facts.cpus}; "
             f"rocks set host cpus {vm.name} {facts.cpus}, or choose another host"
         )
-    # What is left of a crashed guest of this name goes before the new one comes.
+    # A crashed guest of this name is removed before the new one starts.
     used = active_memory_mb(facts, but=vm.name) + promised_memory_mb
-    room = max(0, facts.memory_mb - memory_reserve_mb(container))
-    if used + vm.memory_mb > room:
+    available_mb = max(0, facts.memory_mb - memory_reserve_mb(container))
+    if used + vm.memory_mb > available_mb:
         raise StateError(
             f"{vm.name} is not started: it needs {vm.memory_mb} MB of memory, and {container.name} has "
-            f"{max(0, room - used)} MB left of {room} MB for virtual machines ({used} MB are taken); stop others, "
-            f"or rocks set host vm {vm.name} mem=MB"
+            f"{max(0, available_mb - used)} MB left of {available_mb} MB for virtual machines ({used} MB are taken); "
+            f"stop others, or rocks set host vm {vm.name} mem=MB"
         )
 
 
 def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
-    for function in connections:
-        if not isinstance(function, Function):
+    for vf in connections:
+        if not isinstance(vf, VirtualFunction):
             continue
-        if function.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
+        if vf.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are its own ({container.name} has "
-                f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {function.device} is not connected to "
-                f"them; take the option sriov from the interface: rocks set host interface options {vm.name} "
-                f"{function.mac} NULL"
+                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {vf.device} is not connected to "
+                f"them; remove the option sriov from the interface: rocks set host interface options {vm.name} "
+                f"{vf.mac} NULL"
             )
 
 
@@ -211,15 +211,15 @@ def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> Di
     assert fact is not None, "facts are asked for every disk"
     if disk.is_block:
         if not fact.is_block:
-            lacks = "is no block device" if fact.exists else "is not on its host"
+            fault = "is not a block device" if fact.exists else "is not on its host"
             raise StateError(
-                f"{vm.name} is not started: its disk, the device {disk.path}, {lacks}; "
-                f"make it there, or give the machine another: rocks set host vm {vm.name} disk=…"
+                f"{vm.name} is not started: its disk, the device {disk.path}, {fault}; "
+                f"create it, or give the machine another disk: rocks set host vm {vm.name} disk=…"
             )
         return DiskSpec(disk.path, "raw", disk.size_gb, True)
     if fact.is_block:
         raise StateError(
-            f"{vm.name} is not started: its disk {disk.path} is a block device; give it as one: "
+            f"{vm.name} is not started: its disk {disk.path} is a block device; define it as one: "
             f"rocks set host vm {vm.name} disk=phy:{disk.path},{disk.device},{disk.bus}"
         )
     if not fact.exists and disk.size_gb * BYTES_PER_GB > fact.filesystem_bytes:
@@ -231,12 +231,12 @@ def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> Di
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
             f"{vm.name} is not started: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
-            f"free, and {gigabytes(LEAST_FREE_BYTES)} is the least; make room there"
+            f"free; the minimum is {gigabytes(LEAST_FREE_BYTES)}. Free space there"
         )
     if not fact.exists and disk.type == "qed":
         raise StateError(
-            f"{vm.name} is not started: there is no image {disk.path}, and an empty one of type qed cannot be "
-            "made; put the image there, or use qcow2"
+            f"{vm.name} is not started: the image {disk.path} does not exist, and an empty image of type qed cannot "
+            "be created; copy the image there, or use qcow2"
         )
     return DiskSpec(disk.path, "qcow2" if disk.type == "qcow2" else "raw", disk.size_gb, False)
 
@@ -253,14 +253,14 @@ def _links(
         if link.kind == "vlan" and not facts.has_8021q:
             raise StateError(
                 f"{vm.name} is not started: the kernel of {container.name} has no 802.1Q VLANs; load its module "
-                f"8021q, or, for a cluster that stays on this one host, "
+                f"8021q, or, for a cluster on this host alone, "
                 f"rocks set host attr {container.name} vlan_transport {LOCAL_TRANSPORT}"
             )
         others = sorted(set(neighbours.get(link.vlan, ())) - {container.name})
         if link.kind == "local_bridge" and others:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are its own ({container.name} has "
-                f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} has machines on {', '.join(others)} as "
-                "well, and they could not reach each other; put the whole cluster on one host"
+                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} also has machines on {', '.join(others)}, "
+                "which could not be reached; place the whole cluster on one host"
             )
     return links

@@ -1,4 +1,4 @@
-"""What a node does in image storage, by its attributes. Pure. Source: specification §1.3."""
+"""The roles of a node in image storage, by its attributes. Pure. Source: specification §1.3."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rocks.wire import queues
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRUE_WORDS = frozenset(("on", "yes", "y", "true", "1"))
+_TRUE_VALUES = frozenset(("on", "yes", "y", "true", "1"))
 FRONTEND_APPLIANCE = "frontend"
 
 _BY_ATTRIBUTE = {
     queues.NAS: ("img_storage_nas", NAS_APPLIANCE),
     queues.HOST: ("img_storage_vm", "vm-container"),
 }
-"""Role → the attribute that gives it, and the appliance that has it when that attribute is not set."""
+"""Role → the attribute that assigns it, and the appliance that has it when the attribute is not set."""
 
 
 def storage_roles(attributes: Mapping[str, str]) -> frozenset[str]:
-    """The roles of a node, from its attributes, intrinsic ones included; none when it has nothing to do with it."""
+    """The roles of a node, from its attributes, including intrinsic ones."""
     found = {name.lower(): value.lower() for name, value in attributes.items()}
     appliance = found.get("appliance", "")
     roles = set()
     for role, (attribute, usual) in _BY_ATTRIBUTE.items():
         value = found.get(attribute, "")
-        if value in _TRUE_WORDS or (not value and appliance == usual):
+        if value in _TRUE_VALUES or (not value and appliance == usual):
             roles.add(role)
     if appliance == FRONTEND_APPLIANCE:
         roles.add(queues.FRONTEND)

@@ -1,4 +1,4 @@
-"""Numbers and texts that a person gives: read, or refused in one line. Pure."""
+"""Parse and check numbers and texts of the operator. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VLAN_HIGHEST = 4094
 
 
 def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER) -> int:
-    """The whole number that `text`, the value of `name`, is; UserError for any other text or beyond the bounds."""
+    """The integer in `text`, the value of parameter `name`; UserError for any other text or outside the bounds."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
@@ -24,23 +24,23 @@ def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER
 
 
 def read_vlan(text: str) -> int | None:
-    """The VLAN that `text` names; 0 and NULL mean none."""
+    """The VLAN id in `text`; None for 0 and NULL."""
     if is_null(text):
         return None
     return read_number("vlan", text, 0, VLAN_HIGHEST) or None
 
 
 def is_null(text: str) -> bool:
-    """Whether `text` is the word that clears a value."""
+    """Whether `text` is NULL, in any case, which clears a column."""
     return text.lower() == "null"
 
 
 def check_text(what: str, text: str, longest: int) -> None:
-    """UserError unless `text` fits its column and is one line; quotes, XML and shell characters are all right."""
+    """UserError unless `text` fits its column and is one line; quotes, XML and shell characters are allowed."""
     if len(text) > longest:
         raise UserError(f"{what} is too long: {len(text)} characters, at most {longest} are stored")
     for character in text:
         if not character.isprintable():
             raise UserError(
-                f'{what} "{printable(text)}" is not valid: it holds {printable(character)}, not a printable character'
+                f'{what} "{printable(text)}" is not valid: {printable(character)} is not a printable character'
             )

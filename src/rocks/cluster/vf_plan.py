@@ -1,4 +1,4 @@
-"""Which virtual function of a host each machine gets: from the pool and what is given already. Pure."""
+"""Assign virtual functions (SR-IOV) of a host to machines: from the pool and present assignments. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from rocks.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rocks.cluster.vm_network import Function
+    from rocks.cluster.vm_network import VirtualFunction
 
-MOST_FUNCTIONS = 256
-"""No adapter has more; PCI Express counts a device's functions in eight bits."""
+MOST_VFS = 256
+"""The maximum of PCI Express, which numbers the functions of a device with eight bits."""
 
 
 class AdapterRow(NamedTuple):
-    """A host's adapter that gives so many virtual functions; `options` are those of its interface."""
+    """An adapter of a host, the number of its virtual functions, and the options of its interface."""
 
     host: str
     device: str
-    functions: int
+    vfs: int
     options: str
 
 
 class AssignedVf(NamedTuple):
-    """A row of `sriov_leases`: function `number` of `device` on `host` is the machine's, under its lease's token."""
+    """A row of `sriov_leases`: virtual function `number` of `device` on `host` is assigned to the machine `name`,
+    under the token of its lease.
+    """
 
     host: str
     device: str
@@ -37,41 +39,43 @@ class AssignedVf(NamedTuple):
 
 
 class Claimant(NamedTuple):
-    """A machine that is about to start on a host under a lease, and the functions that its interfaces ask for."""
+    """A machine that is about to start on a host under a lease, and the virtual functions that it requests."""
 
     name: str
     host: str
     token: int
-    wanted: Sequence[Function]
+    wanted: Sequence[VirtualFunction]
 
 
 def plan_vfs(
     claimant: Claimant, pool: Mapping[str, int], given: Iterable[AssignedVf]
 ) -> tuple[AssignedVf, ...]:
-    """The functions that the machine gets: those that it has on this host already, else the lowest that are free.
+    """The virtual functions of the machine: those already assigned on this host, else the lowest free ones.
 
-    `pool` maps each device of the host to the number of functions that it gives; `given` are all rows of the host,
-    claims of this same command included. StateError when a device gives none, or all of them are taken.
+    `pool` maps each device of the host to the number of its virtual functions; `given` are all rows of the host,
+    including claims of the same command. StateError when a device has none, or all are assigned.
     """
     taken = list(given)
     claims: list[AssignedVf] = []
-    for function in claimant.wanted:
-        most = pool.get(function.device.lower(), 0)
+    for vf in claimant.wanted:
+        most = pool.get(vf.device.lower(), 0)
         if not most:
-            raise _gives_none(claimant, function)
-        claims.append(_own(claimant, function, taken, most) or _lowest_free(claimant, function, taken, most))
+            raise _no_vfs(claimant, vf)
+        claims.append(_own(claimant, vf, taken, most) or _lowest_free(claimant, vf, taken, most))
         taken.append(claims[-1])
     return tuple(claims)
 
 
-def vfs_left(rows: Iterable[AssignedVf], device: str, functions: int) -> list[AssignedVf]:
-    """Rows that an adapter with so many functions has no place for."""
-    return [row for row in rows if row.device.lower() == device.lower() and row.number >= functions]
+def vfs_left(rows: Iterable[AssignedVf], device: str, vfs: int) -> list[AssignedVf]:
+    """The rows whose numbers exceed an adapter with so many virtual functions."""
+    return [row for row in rows if row.device.lower() == device.lower() and row.number >= vfs]
 
 
-def _own(claimant: Claimant, function: Function, taken: Sequence[AssignedVf], most: int) -> AssignedVf | None:
-    mac = full_mac(function.mac)
-    for row in _of_device(taken, function.device):
+def _own(
+    claimant: Claimant, vf: VirtualFunction, taken: Sequence[AssignedVf], most: int
+) -> AssignedVf | None:
+    mac = full_mac(vf.mac)
+    for row in _of_device(taken, vf.device):
         if (row.name.lower(), row.mac, row.token) == (
             claimant.name.lower(),
             mac,
@@ -82,18 +86,18 @@ def _own(claimant: Claimant, function: Function, taken: Sequence[AssignedVf], mo
 
 
 def _lowest_free(
-    claimant: Claimant, function: Function, taken: Sequence[AssignedVf], most: int
+    claimant: Claimant, vf: VirtualFunction, taken: Sequence[AssignedVf], most: int
 ) -> AssignedVf:
-    holders = {row.number: row.name for row in _of_device(taken, function.device)}
+    holders = {row.number: row.name for row in _of_device(taken, vf.device)}
     for number in range(most):
         if number not in holders:
-            mac = full_mac(function.mac)
-            return AssignedVf(claimant.host, function.device, number, claimant.name, mac, claimant.token)
+            mac = full_mac(vf.mac)
+            return AssignedVf(claimant.host, vf.device, number, claimant.name, mac, claimant.token)
     raise StateError(
-        f"{claimant.name} is not started: all {most} virtual functions of {function.device} on {claimant.host} are "
-        f"taken, by {', '.join(sorted(set(holders.values())))}; stop one of them, choose another host (rocks set host "
-        f"vm {claimant.name} physnode=HOST), or have the adapter give more (rocks set host sriov {claimant.host} "
-        f"{function.device} NUMBER)"
+        f"{claimant.name} is not started: all {most} virtual functions of {vf.device} on {claimant.host} are "
+        f"taken by {', '.join(sorted(set(holders.values())))}; stop one of them, choose another host (rocks set host "
+        f"vm {claimant.name} physnode=HOST), or configure more (rocks set host sriov {claimant.host} "
+        f"{vf.device} NUMBER)"
     )
 
 
@@ -101,10 +105,10 @@ def _of_device(rows: Iterable[AssignedVf], device: str) -> list[AssignedVf]:
     return [row for row in rows if row.device.lower() == device.lower()]
 
 
-def _gives_none(claimant: Claimant, function: Function) -> StateError:
+def _no_vfs(claimant: Claimant, vf: VirtualFunction) -> StateError:
     return StateError(
-        f"{claimant.name} is not started: its interface {function.mac} asks for a virtual function of "
-        f"{function.device} on {claimant.host}, which gives none: rocks set host sriov {claimant.host} "
-        f"{function.device} NUMBER says how many, or take the option sriov from the interface (rocks set host "
-        f"interface options {claimant.name} {function.mac} NULL)"
+        f"{claimant.name} is not started: its interface {vf.mac} asks for a virtual function of "
+        f"{vf.device} on {claimant.host}, which gives none: rocks set host sriov {claimant.host} "
+        f"{vf.device} NUMBER says how many, or take the option sriov from the interface (rocks set host "
+        f"interface options {claimant.name} {vf.mac} NULL)"
     )

@@ -1,4 +1,4 @@
-"""Which device of its container each interface of a virtual machine is connected to. Pure. Source: spec §5.5."""
+"""Connect each interface of a virtual machine to a device of its container. Pure. Source: specification §5.5."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_MTU_BYTES = 1500
 
 @dataclass(frozen=True)
 class Tap:
-    """A macvtap on the VLAN device `device`, made over `parent`."""
+    """A macvtap on the VLAN device `device` over `parent`."""
 
     mac: str
     device: str
@@ -38,10 +38,11 @@ class Bridged:
 
 
 @dataclass(frozen=True)
-class Function:
-    """A virtual function (SR-IOV) of the container's adapter, handed to the guest itself.
+class VirtualFunction:
+    """A virtual function (SR-IOV) of an adapter of the container, passed through to the guest.
 
-    `device` is the adapter's interface in the database, `parent` its network device on the container, `vlan` 0 none.
+    `device` is the interface of the adapter in the database, `parent` its network device on the container; `vlan` 0
+    means no VLAN.
     """
 
     mac: str
@@ -54,7 +55,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Direct:
-    """A macvtap on the container's own device `device`, which others of the site use as well."""
+    """A macvtap on the container's own device `device`, which the site uses as well."""
 
     mac: str
     device: str
@@ -62,27 +63,27 @@ class Direct:
 
 @dataclass(frozen=True)
 class Unconnected:
-    """An interface for which the container has no device; `reason` says what is missing."""
+    """An interface for which the container has no device; `reason` names the missing device."""
 
     device: str
     reason: str
 
 
-Connection = Tap | Bridged | Direct | Function | Unconnected
+Connection = Tap | Bridged | Direct | VirtualFunction | Unconnected
 
 DIRECT_OPTION = "macvtap"
-"""Option of a container's interface: guests get a macvtap on it, and it need not be a bridge."""
+"""Option of a container's interface: guests get a macvtap on it instead of a port of a bridge."""
 
-FUNCTION_OPTION = "sriov"
+SRIOV_OPTION = "sriov"
 """Option of a virtual machine's interface that asks for a virtual function."""
 
 TRUST_OPTION = "sriov-trust"
 ANY_SOURCE_OPTION = "sriov-nospoofchk"
-"""Besides: the adapter trusts the guest, or lets it send under any address."""
+"""Further options: the adapter trusts the guest, or does not check its source addresses."""
 
 
 def long_vlan_name(parent: str, vlan: int) -> str:
-    """What a VLAN device would be called if names could be of any length."""
+    """The name of a VLAN device without the kernel's limit on its length."""
     return f"{parent}.{vlan}"
 
 
@@ -95,12 +96,12 @@ def vlan_device(parent: str, vlan: int) -> str:
 
 
 def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> list[Connection]:
-    """The connection of each enabled interface with a MAC, taps first, else in the database's order.
+    """The connection of each enabled interface with a MAC, taps first, else in the order of the database.
 
-    An interface on a VLAN that the container carries becomes a tap; one on a subnet of the container with the
-    same VLAN id becomes a bridge's port, or a macvtap of its own where the device has the option `macvtap`; one
-    whose device is linked into Open vSwitch by hand is skipped. One with the option `sriov` gets a virtual function of
-    the same device instead of any of these.
+    An interface on a VLAN that the container carries becomes a tap. An interface on a subnet of the container with the
+    same VLAN id becomes a port of a bridge, or a macvtap where the device has the option `macvtap`; it is skipped when
+    the operator has linked the device into Open vSwitch. An interface with the option `sriov` gets a virtual function
+    of the same device instead.
     """
     found = [
         connection
@@ -115,9 +116,9 @@ def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> 
 def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
     assert interface.mac
     carrier = _carrier(interface, container)
-    if interface.has_option(FUNCTION_OPTION):
+    if interface.has_option(SRIOV_OPTION):
         physical = carrier or _on_same_network(interface, container)
-        return _missing(interface) if physical is None else _function(interface, physical)
+        return _missing(interface) if physical is None else _vf(interface, physical)
     if carrier is not None and interface.vlan:
         parent = _kernel_device(carrier)
         device = vlan_device(parent, interface.vlan)
@@ -132,9 +133,9 @@ def _connection(interface: Interface, container: Sequence[Interface]) -> Connect
     return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
 
 
-def _function(interface: Interface, physical: Interface) -> Function:
+def _vf(interface: Interface, physical: Interface) -> VirtualFunction:
     assert interface.mac and physical.device
-    return Function(
+    return VirtualFunction(
         mac=interface.mac,
         device=physical.device,
         parent=_kernel_device(physical),
@@ -146,16 +147,16 @@ def _function(interface: Interface, physical: Interface) -> Function:
 
 def _carrier(interface: Interface, container: Sequence[Interface]) -> Interface | None:
     """The device through which the interface's VLAN leaves the container."""
-    for carried in container:
-        if interface.vlan and carried.is_vlan and carried.vlan == interface.vlan:
+    for host_vlan in container:
+        if interface.vlan and host_vlan.is_vlan and host_vlan.vlan == interface.vlan:
             for physical in container:
-                if not physical.is_vlan and physical.device and _same_subnet(physical, carried):
+                if not physical.is_vlan and physical.device and _same_subnet(physical, host_vlan):
                     return physical
     return None
 
 
 def _on_same_network(interface: Interface, container: Sequence[Interface]) -> Interface | None:
-    """The container's device on the interface's network and VLAN."""
+    """The device of the container on the network and VLAN of the interface."""
     for physical in container:
         if physical.is_vlan or not physical.device or not _same_subnet(interface, physical):
             continue
@@ -165,7 +166,7 @@ def _on_same_network(interface: Interface, container: Sequence[Interface]) -> In
 
 
 def kernel_device(device: str, options: str | None) -> str:
-    """The network device of a container's adapter: `p` before its name, which its bridge has, or (novtap) as it is."""
+    """The network device of an adapter: `p` and its name, which is that of its bridge; with `novtap` its name alone."""
     return device if "novtap" in (options or "").replace(",", " ").split() else f"p{device}"
 
 

@@ -1,4 +1,4 @@
-"""New virtual machines: names, slices, addresses and disks from what is free. Pure. Source: spec §5.1–§5.4."""
+"""Plan new virtual machines: free names, slices, addresses and disks. Pure. Source: specification §5.1–§5.4."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LARGEST_DISK_GB = 1_000_000
 MOST_CPUS = 4096
 MOST_INTERFACES = 26
 IMAGE_FOLDER = "kvm/disks"
-"""Below a host's largest partition, where the site names no folder for images."""
+"""The folder below a host's largest partition, when the site has no folder for images."""
 
 VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"
-"""The membership, in lower case, of machines that live inside a virtual cluster only: no address, no subnet."""
+"""The membership, in lower case, of machines inside a virtual cluster, which have no address of the site."""
 
 NEXT_FREE = "next"
-"""Instead of an address: the next free one of the subnet."""
+"""Instead of an address: the next free address of the subnet."""
 
 
 @dataclass(frozen=True)
 class InterfaceRequest:
-    """An interface of a machine to be: on `subnet` with `ip` (`NEXT_FREE`: any), on a VLAN, with a MAC or any."""
+    """An interface of a new machine: `subnet` with `ip` (or `NEXT_FREE`), a VLAN, a MAC; None: the plan chooses one."""
 
     subnet: Subnet | None = None
     ip: str | None = None
@@ -44,7 +44,7 @@ class InterfaceRequest:
 
 @dataclass(frozen=True)
 class VmRequest:
-    """A machine to be, as far as it was asked for; None is what the plan chooses."""
+    """The request for a new machine; the plan chooses the values that are None."""
 
     container: Host
     membership: Membership
@@ -61,7 +61,7 @@ class VmRequest:
 
 @dataclass(frozen=True)
 class NewVm:
-    """A machine as it will be stored. Interfaces are eth0, eth1 … in order, each with its MAC."""
+    """A new machine, as it is stored. Interfaces are eth0, eth1 … in order, each with its MAC."""
 
     name: str
     membership: Membership
@@ -79,10 +79,10 @@ class NewVm:
 
 @dataclass
 class SiteInventory:
-    """What is taken on the site; a plan adds what it takes itself. Names and containers in lower case.
+    """The names, addresses and slices in use on the site; a plan adds those that it takes. Names are in lower case.
 
-    `appliances` are words that no machine may be called; `partitions` (mount point, size) belong to the containers,
-    as do `carriers`: the networks that each has a device on.
+    `appliances` are reserved names; `partitions` maps a container to its (mount point, size) pairs, `carriers` to the
+    networks on which it has a device.
     """
 
     names: set[str]
@@ -95,43 +95,43 @@ class SiteInventory:
     partitions: Mapping[str, Sequence[tuple[str | None, str | None]]] = field(default_factory=dict)
     carriers: Mapping[str, set[str]] = field(default_factory=dict)
 
-    def take_slice(self, container: str, wanted: int | None = None) -> int:
-        """The slice, or the lowest free one, of a container."""
+    def take_slice(self, container: str, requested: int | None = None) -> int:
+        """Take a slice of a container: the requested one, else the lowest free one."""
         used = self.slices.setdefault(container.lower(), set())
-        chosen = next(n for n in range(len(used) + 1) if n not in used) if wanted is None else wanted
+        chosen = next(n for n in range(len(used) + 1) if n not in used) if requested is None else requested
         used.add(chosen)
         return chosen
 
     def claim_ip(self, ip: str, subnet: Subnet) -> None:
-        """Take this address. UserError when it is taken or not the network's."""
+        """Take this address. UserError unless it is valid, inside the network and unused."""
         check_ip(ip)
         check_ip_in(ip, subnet)
         if ip in self.ips:
             raise UserError(
-                f"The ip address {ip} is in use; rocks report nextip {subnet.name} tells a free one"
+                f"The ip address {ip} is in use; rocks report nextip {subnet.name} prints a free one"
             )
         self.ips.append(ip)
 
     def claim_mac(self, mac: str) -> None:
-        """Take this address. UserError when it is taken or no Ethernet address."""
+        """Take this address. UserError unless it is an unused Ethernet address."""
         check_mac(mac)
         number = mac_number(mac)
         if number is None:
             raise UserError(
-                f"The mac address {printable(mac)} is invalid: a virtual machine's has six octets"
+                f"The mac address {printable(mac)} is invalid: that of a virtual machine has six octets"
             )
         if number in map(mac_number, self.macs):
-            raise UserError(f"The mac address {mac} is in use; leave mac= out and a free one is chosen")
+            raise UserError(f"The mac address {mac} is in use; without mac= a free one is chosen")
         self.macs.append(mac)
 
     def take_ips(self, subnet: Subnet, count: int) -> list[str]:
-        """The next free addresses of a network."""
+        """Take the next free addresses of a network."""
         chosen = next_addresses(subnet, self.ips, count)
         self.ips += chosen
         return chosen
 
     def take_macs(self, base: str, mask: str, count: int) -> list[str]:
-        """The next free addresses of the site's pool."""
+        """Take the next free addresses of the site's pool."""
         chosen = next_macs(base, mask, self.macs, count) if count else []
         self.macs += chosen
         return chosen
@@ -140,20 +140,20 @@ class SiteInventory:
 def plan_vms(
     requests: Sequence[VmRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
 ) -> list[NewVm]:
-    """The machines that the wishes mean, each on free names, slices and addresses.
+    """The machines for the requests, each with a free name, slice and addresses.
 
-    UserError for a name, address or disk that is taken or none; StateError where the site has too few of something
-    or a container has no place for disks.
+    UserError for a name, address or disk that is in use or not valid; StateError when the site has too few addresses
+    or a container has no folder for disks.
     """
-    wanted = [interface for request in requests for interface in request.interfaces]
-    free = _take_addresses(wanted, inventory, mac_base, mac_mask)
+    requested = [interface for request in requests for interface in request.interfaces]
+    free = _take_addresses(requested, inventory, mac_base, mac_mask)
     return [_plan_vm(request, inventory, free) for request in requests]
 
 
 def image_folder(container: Host, partitions: Iterable[tuple[str | None, str | None]]) -> str:
-    """Where the container keeps disk images: attribute `vm_image_directory`, else its largest partition.
+    """The folder for disk images of a container: attribute `vm_image_directory`, else on its largest partition.
 
-    StateError when it has neither, or when a disk's path cannot begin so.
+    StateError when it has neither, or when the folder is not valid in the path of a disk.
     """
     directory = container.attribute("vm_image_directory")
     if directory:
@@ -169,29 +169,29 @@ def image_folder(container: Host, partitions: Iterable[tuple[str | None, str | N
         directory = f"{mount.rstrip('/')}/{IMAGE_FOLDER}"
     fault = path_fault(f"{directory.rstrip('/')}/image")
     if fault:
-        raise StateError(f"{where} cannot hold disk images: the path {fault}; give disk=")
+        raise StateError(f"{where} is not usable for disk images: the path {fault}; give disk=")
     return directory
 
 
 @dataclass(frozen=True)
 class _FreeAddresses:
-    """Addresses that nobody has, taken for the machines to be: MACs, and IP addresses by network."""
+    """Free addresses, taken for the new machines: MACs, and IP addresses by network."""
 
     macs: Iterator[str]
     ips: Mapping[Subnet, Iterator[str]]
 
 
 def _take_addresses(
-    wanted: Sequence[InterfaceRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
+    requested: Sequence[InterfaceRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
 ) -> _FreeAddresses:
-    """Claim what was asked for by name before anything is chosen, so that it is not chosen for another interface."""
-    for interface in wanted:
+    """Take requested addresses before any are chosen, so that none is chosen for another interface."""
+    for interface in requested:
         if interface.mac:
             inventory.claim_mac(interface.mac)
         if interface.subnet is not None and interface.ip not in (None, NEXT_FREE):
             inventory.claim_ip(str(interface.ip), interface.subnet)
-    macs = inventory.take_macs(mac_base, mac_mask, sum(1 for interface in wanted if not interface.mac))
-    counts = Counter(i.subnet for i in wanted if i.subnet is not None and i.ip == NEXT_FREE)
+    macs = inventory.take_macs(mac_base, mac_mask, sum(1 for interface in requested if not interface.mac))
+    counts = Counter(i.subnet for i in requested if i.subnet is not None and i.ip == NEXT_FREE)
     ips = {subnet: iter(inventory.take_ips(subnet, count)) for subnet, count in counts.items()}
     return _FreeAddresses(iter(macs), ips)
 
@@ -228,7 +228,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
     used = inventory.slices.get(container.lower(), set())
     if request.slice is not None and request.slice in used:
         raise UserError(
-            f"slice {request.slice} of {container} is in use; leave slice= out and a free one is chosen"
+            f"slice {request.slice} of {container} is in use; without slice= a free one is chosen"
         )
     if request.name is not None:
         if request.name.lower() in inventory.names:

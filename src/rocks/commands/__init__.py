@@ -1,11 +1,13 @@
 """Commands: a folder is a command's name, `start/host/vm` is `rocks start host vm`.
 
-A folder's `__init__.py` has `class Command`; lower-case `class command` is the base its children share. Hooks
-are `plugin_*.py` beside it. Other trees, named one a line in /etc/rocks/trees.d/* or in ROCKS_TREES
-(separated by colons), add folders and plugins without a change here; see `tree.py`.
+A folder with an `__init__.py` that has `class Command` is a command; lower-case `class command` there is the base
+that its children share. A folder without a file is a group. Hooks are files `plugin_*.py` in a command's folder.
+Folders that begin with an underscore are no commands: `_framework` runs commands, `_shared` has what several of
+ours share. Other trees, named one a line in /etc/rocks/trees.d/* or in ROCKS_TREES (separated by colons), add
+folders and plugins without a change here; see `_framework/tree.py`.
 """
 
-from rocks.commands.base import Command
-from rocks.commands.plugins import Plugin
+from rocks.commands._framework.base import Command
+from rocks.commands._framework.plugins import Plugin, VmPlugin
 
-__all__ = ["Command", "Plugin"]
+__all__ = ["Command", "Plugin", "VmPlugin"]

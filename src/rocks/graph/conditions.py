@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rocks.graph.records import HostContext, Selection
 
 _LONGEST = 500
-_TRUE_WORDS = frozenset(("on", "true", "yes", "y"))
-_FALSE_WORDS = frozenset(("off", "false", "no", "n"))
+_TRUE_VALUES = frozenset(("on", "true", "yes", "y"))
+_FALSE_VALUES = frozenset(("off", "false", "no", "n"))
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 _SAME: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {ast.Eq: operator.eq, ast.NotEq: operator.ne}
 _LESS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -156,9 +156,9 @@ def _meaning(text: str | None) -> Any:
     if text is None:
         return None
     word = text.strip().lower()
-    if word in _TRUE_WORDS:
+    if word in _TRUE_VALUES:
         return True
-    if word in _FALSE_WORDS:
+    if word in _FALSE_VALUES:
         return False
     if _NUMBER.fullmatch(word):
         return float(word) if "." in word else int(word)

@@ -17,7 +17,7 @@ from lxml import etree
 from rocks.cluster.filter_plan import FilterPlan
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
-from rocks.cluster.vm_network import Bridged, Connection, Direct, Function, Tap
+from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
 from rocks.errors import StateError, UserError
 from rocks.units import KIB_PER_MB
 
@@ -203,7 +203,7 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
             model = _element("model", {"type": "virtio"})
             if connection.is_open_vswitch:
                 model = _element("virtualport", {"type": "openvswitch"})
-        elif isinstance(connection, Function):
+        elif isinstance(connection, VirtualFunction):
             lines += _lines(_function(connection), 4)
             continue
         else:
@@ -213,7 +213,7 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
     return lines
 
 
-def _function(connection: Function) -> etree._Element:
+def _function(connection: VirtualFunction) -> etree._Element:
     """A placeholder, which the schema requires; the agent inserts the VF's PCI address, which only the host knows."""
     address = {"type": "pci", **dict.fromkeys(("domain", "bus", "slot", "function"), "0x0")}
     interface = _element(

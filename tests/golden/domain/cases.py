@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
-from rocks.cluster.vm_network import Bridged, Connection, Function, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected, VirtualFunction
 from rocks.render.domain import InstallBoot
 from tests.unit.machines import machine
 
@@ -123,7 +123,11 @@ CASES = {
     "open_vswitch": Case(machine(), [Bridged(MAC, "ovs0", is_open_vswitch=True)]),
     "virtual_functions": Case(
         machine("vm-vc1-0"),
-        [Function(MAC, "eth1", "peth1", 4), Function("76:77:6E:80:0:1", "ib0", "pib0", 0), BRIDGE],
+        [
+            VirtualFunction(MAC, "eth1", "peth1", 4),
+            VirtualFunction("76:77:6E:80:0:1", "ib0", "pib0", 0),
+            BRIDGE,
+        ],
     ),
     "interface_without_a_connection": Case(
         machine(), [Unconnected("eth0", "its host has no interface for VLAN 5"), Bridged(MAC, "eth0")]

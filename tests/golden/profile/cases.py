@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocks.actions.make_profile import HostOfSite
+from rocks.actions.profiles import HostOfSite
 from rocks.cluster.records import Host, Network
 from rocks.database.appliances import Appliance
 from tests.unit.machines import PRIVATE, container, interface

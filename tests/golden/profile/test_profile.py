@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.make_profile import HostOfSite, write_profile
+from rocks.actions.profiles import HostOfSite, write_profile
 from rocks.errors import StateError
 from rocks.graph_files import Library, shell_functions
 from rocks.process import run
@@ -42,7 +42,7 @@ def test_no_file_is_left_of_a_case_that_is_gone() -> None:
 @pytest.mark.parametrize(
     ("case", "attribute", "value", "words"),
     [
-        ("nas", "img_zpools", "tank,$(reboot)", "the attribute img_zpools of host nas-0-0 has a fault"),
+        ("nas", "img_zpools", "tank,$(reboot)", "the attribute img_zpools of host nas-0-0 is not valid"),
         ("nas", "imgstorage-network", "elsewhere", "no network has the zone elsewhere"),
         (
             "vm_host_with_copies",
@@ -50,11 +50,11 @@ def test_no_file_is_left_of_a_case_that_is_gone() -> None:
             "a'b",
             'zpool "a\'b" is not valid',
         ),
-        ("vm_host_with_copies", "vm_container_zpool_disks", "", "names one disk or two"),
-        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a /dev/a", "names one disk or two"),
-        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a; reboot", "names one disk or two"),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "", "must be one or two disks"),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a /dev/a", "must be one or two disks"),
+        ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a; reboot", "must be one or two disks"),
         ("vm_host", "packaging", "brew", "packaging 'brew', which is deb or rpm"),
-        ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 have a fault"),
+        ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 are not valid"),
     ],
 )
 def test_an_attribute_with_a_fault_makes_no_script(case: str, attribute: str, value: str, words: str) -> None:

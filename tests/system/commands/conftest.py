@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks.actions import reach_hosts
+from rocks.actions import host_requests
 from rocks.cli.main import main
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
@@ -108,7 +108,7 @@ def site(rocks: Callable[..., Ended], cluster_database: Settings) -> Iterator[Si
 def silent_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No host can be asked anything: there is neither a key to others nor an agent on this machine."""
     nowhere = FleetSettings("/nowhere/key", "/nowhere/known_hosts", "root", "/nowhere/agent")
-    monkeypatch.setattr(reach_hosts, "FleetSettings", lambda: nowhere)
+    monkeypatch.setattr(host_requests, "FleetSettings", lambda: nowhere)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ _ADD_BOOTACTION_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["action=a", "kernel=" + "k" * 257], "kernel is too long: 257 characters, at most 256"),
     (["action=a", "ramdisk=" + "k" * 257], "ramdisk is too long"),
     (["action=a", "args=" + "k" * 1025], "args is too long"),
-    (["action=a", "args=a\tb"], "no printable character"),
+    (["action=a", "args=a\tb"], "not a printable character"),
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import certify_hosts, sync_broker
+from rocks.actions import certificates, message_broker
 from rocks.errors import HostError, RocksError
 from rocks.hosts.broker import BrokerSettings
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -21,8 +21,10 @@ from tests.system.commands.conftest import Site
 @pytest.fixture
 def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the authority lives in these tests."""
-    monkeypatch.setattr(sync_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
-    monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl"))
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
     return tmp_path / "authority"
 
 
@@ -53,10 +55,10 @@ def test_it_is_carried_to_this_machine(
     """A host that does not answer does not hinder the other, and keeps its old one."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head")
-    monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(tmp_path / "there"))
+    monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
 
     def carry() -> dict[str, object]:
-        return dict(certify_hosts.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
+        return dict(certificates.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
 
     result = carry()
     assert result["head"] == [] and isinstance(result["vmc-0-0"], RocksError)
@@ -79,9 +81,9 @@ def test_the_list_of_revoked_ones_is_carried_to_all(
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
     there = tmp_path / "there"
-    monkeypatch.setattr(certify_hosts, "NODE_FOLDER", str(there))
-    dict(certify_hosts.deploy_certificates(vm_site.database, ["head"]))
-    sync_broker.node_authority().settle("vmc-0-1")
+    monkeypatch.setattr(certificates, "NODE_FOLDER", str(there))
+    dict(certificates.deploy_certificates(vm_site.database, ["head"]))
+    message_broker.node_authority().settle("vmc-0-1")
     before = {file.name: file.read_bytes() for file in there.iterdir()}
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
     assert ended.status == 3
@@ -104,7 +106,7 @@ def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, data in files.items():
             (there / name).write_bytes(data)
 
-    monkeypatch.setattr(certify_hosts, "carry", carry)
+    monkeypatch.setattr(certificates, "carry", carry)
     return tmp_path / "hosts"
 
 
@@ -120,8 +122,8 @@ def test_all_nodes_know_when_a_renewed_certificate_is_carried(
     both = ("head", "vmc-0-0")
     vm_site.done("add", "host", "certificate", *both, "vmc-0-1")
     vm_site.done("sync", "host", "certificate", *both)
-    sync_broker.node_authority().settle("vmc-0-1")
-    old = sync_broker.node_authority().certificates()["vmc-0-0"]
+    message_broker.node_authority().settle("vmc-0-1")
+    old = message_broker.node_authority().certificates()["vmc-0-0"]
     before = (carried / "head" / "node.pem").read_bytes()
     vm_site.done("add", "host", "certificate", "vmc-0-0", "replace=yes")
     assert revoked_at(carried, "head") == set()
@@ -141,7 +143,7 @@ def test_a_node_with_a_new_certificate_to_come_gets_the_list(vm_site: Site, pki:
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
     vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
     vm_site.done("add", "host", "certificate", "head", "replace=yes")
-    removed = sync_broker.node_authority().certificates()["vmc-0-0"]
+    removed = message_broker.node_authority().certificates()["vmc-0-0"]
     vm_site.done("remove", "host", "certificate", "vmc-0-0")
     assert revoked_at(carried, "head") == {removed.serial}
 
@@ -152,8 +154,8 @@ def test_the_list_is_carried_though_the_broker_does_not_answer(
     broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
     vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
-    removed = sync_broker.node_authority().certificates()["vmc-0-0"]
-    monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: broken)
+    removed = message_broker.node_authority().certificates()["vmc-0-0"]
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
     assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
         "remove", "host", "certificate", "vmc-0-0"
     )
@@ -166,10 +168,10 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, c
     message = vm_site.refused("sync", "broker")
     assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
     assert "this command sets up head only" in message and "crls/HASH.r0" in message
-    assert "rocks remove attr RABBITMQ_Server" in message and sync_broker.BROKER_GUIDE in message
+    assert "rocks remove attr RABBITMQ_Server" in message and message_broker.BROKER_GUIDE in message
     assert len(message.split()) <= 45
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
-    name = sync_broker.node_authority().list_file_name()
+    name = message_broker.node_authority().list_file_name()
     assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync", "broker")
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
     assert ended.status == 0 and "run there rabbitmqctl delete_user vmc-0-0" in ended.err

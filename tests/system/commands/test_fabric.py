@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.sync_partitions import join_partitions, leave_partitions
+from rocks.actions.partitions import join_partitions, leave_partitions
 from rocks.database import leases
 
 from .conftest import Site

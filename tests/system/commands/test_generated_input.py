@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from rocks.commands.arguments import parse_arguments
-from rocks.commands.run_command import HELP_WORDS
+from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.run_command import HELP_ARGUMENTS
 
 from .conftest import Site
 
@@ -262,7 +262,7 @@ def one(site: Site) -> Site:
 def accepted(site: Site, words: tuple[str, ...], text: str) -> bool:
     """Run the command with the text; whether it was done. If not: one line, exit 1, nothing changed."""
     if "TEXT" in words:
-        assume(text not in HELP_WORDS and not parse_arguments([text]).parameters)
+        assume(text not in HELP_ARGUMENTS and not parse_arguments([text]).parameters)
     line = [word.replace("TEXT", text) for word in words]
     before = site.contents()
     ended = site.rocks(*line)

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from lxml import etree
 
 from rocks.actions import vm_locks
-from rocks.actions.reach_storage import open_transfer
-from rocks.commands.arguments import parse_arguments
+from rocks.actions.storage_access import open_transfer
+from rocks.commands._framework.arguments import parse_arguments
 from rocks.errors import StateError
 from tests.command_trees import tree
 
@@ -106,7 +106,9 @@ def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
     images.done(*SET, "web", "nas=vmc-0-1", "zpool=tank")
     assert kept(images) == [("web", "vda", "vmc-0-1", "tank")]
     images.done("set", "host", "attr", "nas-0-0", "img_storage_nas", "no")
-    assert "its attribute img_storage_nas says no" in images.refused(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert "its attribute img_storage_nas is not true" in images.refused(
+        *SET, "web", "nas=nas-0-0", "zpool=tank"
+    )
 
 
 SET_REFUSES = [
@@ -119,7 +121,7 @@ SET_REFUSES = [
     (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
     (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
     (("web", "nas=%", "zpool=tank"), "must supply only one host"),
-    (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 keeps no images: it has neither the attribute"),
+    (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
     (("web", "nas=web", "zpool=tank"), "host web cannot keep its own disk"),
     (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
     (("web", "nas=nas-0-1", "zpool="), "nas-0-1 has no attribute img_zpools"),
@@ -151,7 +153,7 @@ def test_set_host_vm_nas_refuses(images: Site) -> None:
 
 def test_a_fault_of_the_attribute_is_told_and_nothing_is_drawn(images: Site) -> None:
     images.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank,$(reboot)")
-    assert "img_zpools of nas-0-0 has a fault" in images.refused(*SET, "web", "nas=nas-0-0")
+    assert "img_zpools of nas-0-0 is not valid" in images.refused(*SET, "web", "nas=nas-0-0")
 
 
 def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
@@ -160,7 +162,7 @@ def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 1, 'vmc-0-0', 'running'),"
         " ('db', 1, 'vmc-0-0', 'running')"
     )
-    message = "host web may be running on vmc-0-0, and its image goes home to nas-0-0: stop it first"
+    message = "host web may be running on vmc-0-0, and its image is written back to nas-0-0: stop it first"
     for words in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
         assert message in images.refused(*SET, "db", "web", *words)
     assert message in images.refused(*REMOVE, "web")
@@ -468,7 +470,7 @@ def test_report_host_imgstorage_refuses(images: Site) -> None:
     for words, message in REPORT_REFUSES:
         assert message in images.refused(*REPORT, *words), words
     images.done("set", "host", "attr", "nas-0-1", "imgstorage-workers", "all")
-    assert "the attributes of host nas-0-1 have a fault" in images.refused(*REPORT, "nas-0-0", "nas-0-1")
+    assert "the attributes of host nas-0-1 are not valid" in images.refused(*REPORT, "nas-0-0", "nas-0-1")
     assert images.done(*REPORT, "nas-0-0") != ""
     images.change("UPDATE subnets SET dnszone = NULL")
     assert "host nas-0-0 has no network for images" in images.refused(*REPORT, "nas-0-0")

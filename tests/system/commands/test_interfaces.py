@@ -71,7 +71,7 @@ _ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["compute-0-1", "eth0", "mac=00:11:22:33:44:555"], "is invalid"),
     (["compute-0-1", "eth0", "mac="], "is invalid"),
     (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
-    (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "is another; give one of them"),
+    (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
     (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
     (["compute-0-1", "eth0", "ip=10.1.0.256"], "The ip address 10.1.0.256 is invalid"),
     (["compute-0-1", "eth0", "ip=010.1.0.1"], "The ip address 010.1.0.1 is invalid"),
@@ -132,7 +132,7 @@ _SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["vlan", "compute", "eth0", "x"], 'vlan "x" must be an integer'),
     (["module", "compute", "eth0", "$(reboot)"], 'module "$(reboot)" is not valid'),
     (["channel", "compute", "eth0", "bond 0"], 'channel "bond 0" is not valid'),
-    (["options", "compute", "eth0", "a\nb"], "no printable character"),
+    (["options", "compute", "eth0", "a\nb"], "not a printable character"),
     (["options", "compute", "eth0", "x" * 129], "too long: 129 characters, at most 128"),
     (["options", "compute", "a:b:c:d:e:zz", "x"], "The mac address a:b:c:d:e:zz is invalid"),
 )
@@ -199,7 +199,7 @@ def test_a_network_of_two_addresses_has_no_broadcast(two: Site) -> None:
 def test_a_network_that_is_none_is_told(two: Site) -> None:
     two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('broken', 'ten', '255.0.0.0')")
     message = two.refused("add", "host", "interface", "compute-0-1", "eth4", "ip=192.0.2.4", "subnet=broken")
-    assert "which is no IPv4 network" in message
+    assert "which is not an IPv4 network" in message
 
 
 def test_remove_host_interface(two: Site) -> None:

@@ -71,9 +71,9 @@ def test_add_network_with_everything(site: Site) -> None:
             'the network "private" has the dnszone "local" already',
         ),
         (("ib", "10.5.0.1", "255.255.0.0"), 'subnet "10.5.0.1" is not valid with netmask 255.255.0.0'),
-        (("ib", "10.5", "255.255.0.0"), 'subnet "10.5" is not valid: IPv4 is needed'),
+        (("ib", "10.5", "255.255.0.0"), 'subnet "10.5" is not valid: it must be IPv4'),
         (("ib", "10.5.0.0", "255.0.255.0"), 'netmask "255.0.255.0" is not valid: its ones must come first'),
-        (("ib", "10.5.0.0", "16"), 'netmask "16" is not valid: IPv4 is needed'),
+        (("ib", "10.5.0.0", "16"), 'netmask "16" is not valid: it must be IPv4'),
         (("ib", "10.5.0.0", "255.255.0.0", "mtu=0"), 'mtu "0" must be an integer from 68 to 65535'),
         (("ib", "10.5.0.0", "255.255.0.0", "mtu=big"), 'mtu "big" must be an integer from 68 to 65535'),
         (("ib", "10.5.0.0", "255.255.0.0", "dnszone=a b"), 'dnszone "a b" is not valid'),
@@ -137,7 +137,7 @@ def test_what_cannot_be_set(site: Site, part: str, value: str, message: str) -> 
 
 
 def test_interfaces_stay_within_their_network(used: Site) -> None:
-    outside = 'host compute-0-0 has 10.1.255.254 on the network "private", which is no address of '
+    outside = 'host compute-0-0 has 10.1.255.254 on the network "private", which is outside '
     assert used.refused("set", "network", "subnet", "private", "10.2.0.0").startswith(outside + "10.2.0.0/16")
     assert used.refused("set", "network", "netmask", "private", "255.255.255.0").startswith(
         outside + "10.1.0.0/24"

@@ -54,8 +54,8 @@ def settings(
     chosen = FleetSettings(
         key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
     )
-    monkeypatch.setattr("rocks.actions.reach_hosts.FleetSettings", lambda: chosen)
-    monkeypatch.setattr("rocks.actions.share_key.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.actions.host_requests.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.actions.shared_keys.FleetSettings", lambda: chosen)
     return chosen
 
 

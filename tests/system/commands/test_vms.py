@@ -229,8 +229,8 @@ def test_add_host_vm_refuses(vm_site: Site) -> None:
     [
         ("vm_mac_base_addr", None, "no VM MAC base address is defined"),
         ("vm_mac_base_addr_mask", None, "no VM MAC base address mask is defined"),
-        ("vm_mac_base_addr", "here", 'vm_mac_base_addr "here" is no MAC address'),
-        ("vm_mac_base_addr_mask", "ff:00:ff:00:00:00", "is no mask"),
+        ("vm_mac_base_addr", "here", 'vm_mac_base_addr "here" is not a MAC address'),
+        ("vm_mac_base_addr_mask", "ff:00:ff:00:00:00", "is not a mask"),
         ("vm_mac_base_addr_mask", "ff:ff:ff:ff:ff:ff", "has only 1 of 2 addresses left"),
     ],
 )
@@ -553,7 +553,7 @@ SET_HOST_VM_CDROM_REFUSES = [
     (("web-a", "x.iso"), "You must use an absolute path for the ISO"),
     (("web-a", "/a/../b"), "You must use an absolute path for the ISO"),
     (("web-a", "/"), "You must use an absolute path for the ISO"),
-    (("web-a", "/a\nb"), "holds \\n, which is no printable character"),
+    (("web-a", "/a\nb"), "\\n is not a printable character"),
     (("web-a", "/" + "a" * 512), "too long"),
     (("head", "/x.iso"), "host head is not a virtual host"),
     (("nobody", "/x.iso"), 'cannot resolve host "nobody"'),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.make_profile import write_profile
+from rocks.actions.profiles import write_profile
 from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
 from rocks.graph.tags import read_node

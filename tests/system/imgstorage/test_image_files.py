@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks import process
-from rocks.actions.add_image import ImageFile, as_raw, read_file_words
+from rocks.actions.images import ImageFile, as_raw, read_image_file
 from rocks.errors import StateError, UserError
 from rocks.process import run_checked
 
@@ -36,7 +36,7 @@ def test_qcow2_file_is_read_as_its_content(raw: Path, tmp_path: Path) -> None:
     """The same bytes and the same size as the raw file that it was made of; nothing is left beside it."""
     file = tmp_path / "image.qcow2"
     make("convert", "-f", "raw", "-O", "qcow2", "-c", str(raw), str(file))
-    with as_raw(read_file_words(str(file), "")) as (content, size):
+    with as_raw(read_image_file(str(file), "")) as (content, size):
         assert size == _SIZE
         assert content.read_bytes() == raw.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.qcow2", "image.raw"]
@@ -46,11 +46,11 @@ def test_file_that_refers_to_another_is_refused(raw: Path, tmp_path: Path) -> No
     """A backing file, or a file of data: whoever wrote the image would choose which of our files is read."""
     file = tmp_path / "evil.qcow2"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(file))
-    with pytest.raises(StateError, match="refers to another file"), as_raw(read_file_words(str(file), "")):
+    with pytest.raises(StateError, match="refers to another file"), as_raw(read_image_file(str(file), "")):
         pass
     data = tmp_path / "data.qcow2"
     make("create", "-q", "-f", "qcow2", "-o", f"data_file={tmp_path / 'x'},data_file_raw=on", str(data), "1M")
-    with pytest.raises(StateError, match="refers to another file"), as_raw(read_file_words(str(data), "")):
+    with pytest.raises(StateError, match="refers to another file"), as_raw(read_image_file(str(data), "")):
         pass
 
 
@@ -59,7 +59,7 @@ def test_format_is_what_is_said_and_never_what_the_content_looks_like(raw: Path,
     refused."""
     disguised = tmp_path / "disguised.raw"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(disguised))
-    with as_raw(read_file_words(str(disguised), "raw")) as (content, size):
+    with as_raw(read_image_file(str(disguised), "raw")) as (content, size):
         assert content == disguised
         assert size == disguised.stat().st_size
     with pytest.raises(UserError, match="is no qcow2 file"), as_raw(ImageFile(raw, "qcow2")):
@@ -83,12 +83,12 @@ def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(
     file = tmp_path / name
     make("create", "-q", "-f", format_, str(file), "10M")
     with pytest.raises(UserError) as refusal:
-        read_file_words(str(file), "")
+        read_image_file(str(file), "")
     message = str(refusal.value)
     assert f"{file} looks like {format_ if format_ == 'qcow2' else format_.upper()}, but" in message
     assert "say format=raw when" in message and remedy in message
-    assert read_file_words(str(file), "raw") == ImageFile(file, "raw")
-    assert read_file_words(str(file), "qcow2") == ImageFile(file, "qcow2")
+    assert read_image_file(str(file), "raw") == ImageFile(file, "raw")
+    assert read_image_file(str(file), "qcow2") == ImageFile(file, "qcow2")
 
 
 def test_vmdk_that_is_a_text_is_seen_as_well(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_vmdk_that_is_a_text_is_seen_as_well(tmp_path: Path) -> None:
     file = tmp_path / "disk.img"
     make("create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", str(file), "10M")
     with pytest.raises(UserError, match="looks like VMDK"):
-        read_file_words(str(file), "")
+        read_image_file(str(file), "")
 
 
 def test_conversion_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_conversion_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monke
             target.write(os.urandom(2**20))
     make("convert", "-f", "raw", "-O", "qcow2", "-c", str(whole), str(file))
     seen: list[float] = []
-    with as_raw(read_file_words(str(file), ""), seen.append) as (content, size):
+    with as_raw(read_image_file(str(file), ""), seen.append) as (content, size):
         assert content.read_bytes() == whole.read_bytes()
         assert size == 64 * 2**20
     assert seen and seen == sorted(seen) and 0 <= seen[0] <= seen[-1] <= 100
@@ -128,11 +128,11 @@ def test_words_that_are_no_file(tmp_path: Path, name: str, stated: str, words: s
     for existing in ("image.vmdk", "image.raw"):
         (tmp_path / existing).write_bytes(b"x")
     with pytest.raises(UserError, match=words):
-        read_file_words(str(tmp_path / name), stated)
+        read_image_file(str(tmp_path / name), stated)
 
 
 def test_empty_file(tmp_path: Path) -> None:
     """There is no image of no size."""
     (tmp_path / "empty.img").touch()
-    with pytest.raises(UserError, match="is empty"), as_raw(read_file_words(str(tmp_path / "empty.img"), "")):
+    with pytest.raises(UserError, match="is empty"), as_raw(read_image_file(str(tmp_path / "empty.img"), "")):
         pass

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from rocks.actions import ask_hosts, await_images, map_images, start_vm
+from rocks.actions import host_requests, map_batches, map_waits, vm_start
 from rocks.cluster.records import VirtualMachine
 from rocks.database import leases
 from rocks.database.connection import Database
@@ -100,8 +100,8 @@ class PlayedHosts:
 def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
     """Those that starts ask; other commands find silent hosts."""
     played = PlayedHosts()
-    monkeypatch.setattr(start_vm, "ask_facts", played.ask_facts)
-    monkeypatch.setattr(start_vm, "perform_operations", played.perform_operations)
+    monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
+    monkeypatch.setattr(vm_start, "perform_operations", played.perform_operations)
     return played
 
 
@@ -310,7 +310,7 @@ def test_a_guest_that_somebody_else_has_started_keeps_its_image(storage: Storage
 
 
 @pytest.mark.parametrize(
-    ("module", "step"), [(map_images, "_set_late_attributes"), (start_vm, "settle_leases")]
+    ("module", "step"), [(map_batches, "_set_late_attributes"), (vm_start, "settle_leases")]
 )
 def test_an_interrupt_unmaps_the_image_again(
     storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
@@ -407,7 +407,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     """It says what to do, and the image goes on its way."""
     way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "patient")
-    monkeypatch.setattr(await_images, "WRITE_BACK_SECONDS", 1.5)
+    monkeypatch.setattr(map_waits, "WRITE_BACK_SECONDS", 1.5)
     ended = storage.rocks(*START, vm)
     assert ended.status != 0 and ended.out == ""
     assert "ZVol patient-vol is busy: it is on the way home from vmc-0-0" in ended.err
@@ -431,7 +431,7 @@ def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(await_images, "wait_seconds", interrupted)
+        patch.setattr(map_waits, "wait_seconds", interrupted)
         ended = storage.rocks(*START, vm)
     assert ended.status not in (0, 1)
     assert f"{NAS}:torn-vol was not mapped" in ended.err
@@ -553,7 +553,7 @@ def test_a_machine_that_runs_keeps_its_image(storage: Storage, monkeypatch: pyte
     domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
     facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, True, "kvm", (domain,), (), ())
     with monkeypatch.context() as patch:
-        patch.setattr(ask_hosts, "ask_facts", lambda *_: {HOST: facts})
+        patch.setattr(host_requests, "ask_facts", lambda *_: {HOST: facts})
         message = storage.refused(*STOP, vm, END)
     assert message.startswith(f"the machine restarted is running on {HOST}, so its image stays there")
     assert owner(storage, "restarted-vol") == HOST

@@ -13,7 +13,7 @@ import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.actions import certify_hosts, sync_broker
+from rocks.actions import certificates, message_broker
 from rocks.database.connection import Database
 from rocks.errors import BusyError, ToolError
 from rocks.hosts.broker import BrokerControl, read_broker_settings
@@ -34,7 +34,7 @@ class EmptyBroker:
     def bus(self, node: str, queue_name: str | None = None) -> Bus:
         """That node's end, as it comes in by its certificate."""
         pair = self.folder / f"{node}.pem"
-        pair.write_bytes(sync_broker.node_authority().carried(node).pair)
+        pair.write_bytes(message_broker.node_authority().carried(node).pair)
         authority = str(self.place.pki_folder / "ca.crt")
         settings = BusSettings(node, self.place.address, self.place.port, "localhost", str(pair), authority)
         return Bus(settings, queue_name, lambda _: None, limits=Limits(return_seconds=0))
@@ -51,8 +51,8 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
     place.folder.mkdir()
     broker.write_control(place, folder / "broker.conf")
     settings = read_broker_settings(str(folder / "broker.conf"))
-    monkeypatch.setattr(sync_broker, "AUTHORITY_FOLDER", str(folder / "authority"))
-    monkeypatch.setattr(sync_broker, "read_broker_settings", lambda: settings)
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(folder / "authority"))
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
     database.execute(
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 1, 0, w.Rank FROM ("
         "SELECT 'head' AS Name, 'Frontend' AS Kind, 0 AS Rank UNION ALL SELECT 'vmc-0-0', 'VM Container', 0"
@@ -63,12 +63,12 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
         " c.ID, i.ID FROM categories c JOIN catindex i ON i.Category = c.ID WHERE c.Name = 'global'"
     )
     try:
-        authority = sync_broker.node_authority()
+        authority = message_broker.node_authority()
         authority.ensure("Image storage of head")
         authority.issue(
-            CertificateSpec(sync_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
+            CertificateSpec(message_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
         )
-        sync_broker.give_broker_certificates(authority, BrokerControl(settings))
+        message_broker.give_broker_certificates(authority, BrokerControl(settings))
         broker.start(place, ends_with_starter=True)
         yield EmptyBroker(place, folder)
     finally:
@@ -81,10 +81,10 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_users_follow_certificates_and_roles(
     empty_broker: EmptyBroker, database: Database, closing: Callable[[object], None]
 ) -> None:
-    certify_hosts.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
-    synced = sync_broker.sync_broker(database)
+    certificates.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
+    synced = message_broker.sync_broker(database)
     assert synced.users == ("head", "vmc-0-0") and synced.removed == ()
-    assert not sync_broker.sync_broker(database).has_new_certificates
+    assert not message_broker.sync_broker(database).has_new_certificates
 
     host = empty_broker.bus("vmc-0-0", queues.host_queue("vmc-0-0"))
     head = empty_broker.bus("head")
@@ -96,23 +96,23 @@ def test_users_follow_certificates_and_roles(
     with pytest.raises(UndeliveredError):
         head.publish(Message(queues.host_queue("vmc-0-1"), b"1"))
 
-    assert list(certify_hosts.remove_certificates(database, ["vmc-0-0", "vmc-0-1"])) == ["vmc-0-0"]
+    assert list(certificates.remove_certificates(database, ["vmc-0-0", "vmc-0-1"])) == ["vmc-0-0"]
     end_at = time.monotonic() + 10
     while host.is_connected and time.monotonic() < end_at:
         time.sleep(0.05)
     assert not host.is_connected and head.is_connected
-    assert sync_broker.sync_broker(database).users == ("head",)
+    assert message_broker.sync_broker(database).users == ("head",)
 
     # the broker is away: the certificate is revoked all the same, and the line says what is left to do
-    certify_hosts.add_certificates(database, ["vmc-0-1"], 30, replace=False)
-    assert sync_broker.sync_broker(database).users == ("head", "vmc-0-1")
+    certificates.add_certificates(database, ["vmc-0-1"], 30, replace=False)
+    assert message_broker.sync_broker(database).users == ("head", "vmc-0-1")
     broker.kill(empty_broker.place)
     with pytest.raises(BusyError, match="start it, then run `rocks sync broker`"):
-        certify_hosts.remove_certificates(database, ["vmc-0-1"])
+        certificates.remove_certificates(database, ["vmc-0-1"])
     with pytest.raises(ToolError, match="the message broker failed to import_definitions"):
-        sync_broker.sync_broker(database)
+        message_broker.sync_broker(database)
     broker.start(empty_broker.place, ends_with_starter=True)
-    synced = sync_broker.sync_broker(database)
+    synced = message_broker.sync_broker(database)
     assert (synced.users, synced.removed) == (("head",), ("vmc-0-1",))
 
 
@@ -124,9 +124,9 @@ def test_only_root_and_the_broker_read_its_certificates(empty_broker: EmptyBroke
 
 def test_removing_a_user_twice(empty_broker: EmptyBroker, database: Database) -> None:
     """The second time reports that there is no such user; any other failure raises an error."""
-    certify_hosts.add_certificates(database, ["vmc-0-0"], 30, replace=False)
-    sync_broker.sync_broker(database)
-    control = BrokerControl(sync_broker.read_broker_settings())
+    certificates.add_certificates(database, ["vmc-0-0"], 30, replace=False)
+    message_broker.sync_broker(database)
+    control = BrokerControl(message_broker.read_broker_settings())
     assert control.remove_user("vmc-0-0")
     assert not control.remove_user("vmc-0-0")
     broker.kill(empty_broker.place)

@@ -63,7 +63,7 @@ def test_little_room_on_the_file_system(site: ThreeMachines) -> None:
         machine.run_checked(["/usr/bin/mount", "-o", "remount,size=1900m", "/opt/rocks/small"], 10)
         machine.run_checked(["/usr/bin/fallocate", "-l", "1G", "/opt/rocks/small/filler"], 10)
         error = _refuse_start(site, vm)
-        assert "GB free, and 1.1 GB is the least" in error
+        assert "GB free; the minimum is 1.1 GB" in error
     finally:
         machine.run_checked(["/usr/bin/umount", "/opt/rocks/small"], 10)
         small.rmdir()
@@ -81,7 +81,7 @@ def test_a_container_that_is_none(site: ThreeMachines) -> None:
     vm = site.add_vm("misplaced", "vmh1")
     site.done("set host attr vmh1 kvm false")
     try:
-        assert "vmh1 is no VM container" in _refuse_start(site, vm)
+        assert "vmh1 is not a VM container" in _refuse_start(site, vm)
     finally:
         site.done("remove host attr vmh1 kvm")
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from rocks.commands import run_command
-from rocks.commands import tree as command_tree
-from rocks.commands.base import Command
+from rocks.commands._framework import run_command
+from rocks.commands._framework import tree as command_tree
+from rocks.commands._framework.base import Command
 from tests.command_trees import WriteCommand, write_plugin
 from tests.unit.cli.conftest import Rocks
 
@@ -97,7 +97,7 @@ def test_a_fault_in_a_command_is_one_line_that_asks_for_a_report(
     status, output, error = rocks("frob")
     assert (status, output) == (1, "before\n")
     assert error.startswith(
-        "Error: \"frob\" has a fault (KeyError: 'x'); what it had not committed is undone"
+        "Error: \"frob\" has a fault (KeyError: 'x'); uncommitted changes are rolled back"
     )
     assert error.count("\n") == 1
 
@@ -159,13 +159,34 @@ def test_trees_are_named_by_files_too(
     assert rocks("frob").status == 0
 
 
-def test_a_word_of_another_tree_cannot_replace_the_framework(
-    rocks: Rocks, write_command: WriteCommand
-) -> None:
-    write_command("tables", SHOW)
-    status, _, error = rocks("tables")
-    assert status == 1
-    assert '"tables" is a module of the framework itself' in error
+@pytest.mark.parametrize("verb", ["output", "tables", "base", "names", "plugins", "tree", "arguments"])
+def test_another_tree_may_add_any_verb(rocks: Rocks, write_command: WriteCommand, verb: str) -> None:
+    write_command(verb, SHOW)
+    write_command(f"{verb}/host/colour", SHOW)
+    assert rocks(verb, "x").output == f"('{verb}',) ['x'] []\n"
+    assert rocks(verb, "host", "colour", "h1").output == f"('{verb}', 'host', 'colour') ['h1'] []\n"
+    assert f"{verb} host colour" in rocks("help", verb).output.splitlines()
+    assert rocks("list", "appliance", "help").status == 0
+
+
+def test_a_verb_cannot_begin_with_an_underscore(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("_framework", SHOW)
+    assert rocks("_framework") == (255, "", 'error - invalid rocks command "_framework"\n')
+    assert "_framework" not in rocks("help").output
+
+
+def test_a_group_needs_no_file(rocks: Rocks, write_command: WriteCommand, tree: Path) -> None:
+    write_command("frob/deep/er", SHOW)
+    assert rocks("frob", "deep", "er", "x").output == "('frob', 'deep', 'er') ['x'] []\n"
+    assert rocks("frob", "deep") == (255, "frob deep er\n", "")
+    assert rocks("frob") == (255, "frob deep er\n", "")
+    assert not (tree / "frob" / "__init__.py").exists()
+
+
+def test_a_file_where_a_folder_should_be(rocks: Rocks, write_command: WriteCommand, tree: Path) -> None:
+    write_command("frob/er", SHOW)
+    (tree / "frob.py").touch()
+    assert f"{tree}/frob.py is a file, not a folder" in rocks("frob", "er").error
 
 
 def test_words_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -289,7 +310,7 @@ def test_wrong_settings_of_the_database_stop_only_those_that_need_it(
 def test_a_nested_command_gives_its_output_and_shows_nothing(
     rocks: Rocks, write_command: WriteCommand
 ) -> None:
-    write_command("inner", "self.tell('told')\nself.showNow('shown')\nself.addText(f'{args}')")
+    write_command("inner", "self.notify('told')\nself.showNow('shown')\nself.addText(f'{args}')")
     write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'x=1']) + '>')")
     assert rocks("outer") == (0, "<shown['a b']>\n", "")
 
@@ -359,7 +380,7 @@ def test_plugins_that_wait_for_each_other(rocks: Rocks, write_command: WriteComm
     write_plugin(folder, "b", "def requires(self): return ['a']")
     status, output, error = rocks("frob")
     assert (status, output) == (1, "")
-    assert error.startswith("Error: plugins wait for each other in a circle: a, b; ")
+    assert error.startswith("Error: the order of plugins has a cycle: a, b; ")
 
 
 def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -368,7 +389,7 @@ def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) ->
     write_plugin(folder, "b", "def provides(self): return 'a'")
     status, output, error = rocks("frob")
     assert (status, output) == (1, "")
-    assert f'call themselves "a": plugin_a.py and {folder}/plugin_b.py; remove one' in error
+    assert f'have the name "a": plugin_a.py and {folder}/plugin_b.py; remove one' in error
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_name_supplies_all_or_nothing() -> None:
         ({"cpus": ""}, 'cpus "" must be an integer from 1'),
         ({"rack": "-1"}, 'rack "-1" must be an integer from 0'),
         ({"rank": "1000000000"}, 'rank "1000000000" must be an integer'),
-        ({"os": "beos"}, 'unknown os "beos"; there are linux and sunos'),
+        ({"os": "beos"}, 'unknown os "beos"; it must be linux or sunos'),
     ],
 )
 def test_wrong_words(named: dict[str, str], message: str) -> None:

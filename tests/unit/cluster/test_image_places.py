@@ -9,12 +9,12 @@ import pytest
 from rocks.cluster.image_places import (
     DiskLocation,
     check_nas,
+    check_not_running,
     check_pool_name,
     disks_numbered,
     is_nowhere,
     place_disks,
     pools_of,
-    refuse_running,
 )
 from rocks.cluster.records import Host, Lease
 from rocks.errors import StateError, UserError
@@ -56,7 +56,7 @@ def test_a_nas_is_one_by_its_attribute_else_by_its_appliance() -> None:
     check_nas(nas("compute", img_storage_nas="yes"))
     check_nas(nas(img_storage_nas=""))
     with pytest.raises(
-        StateError, match=r"^host nas-0-0 keeps no images: its attribute img_storage_nas says no"
+        StateError, match=r"^host nas-0-0 is not a NAS: its attribute img_storage_nas is not true"
     ):
         check_nas(nas(img_storage_nas="false"))
     with pytest.raises(
@@ -76,7 +76,7 @@ def test_a_nas_without_pools_has_none_to_choose(text: str) -> None:
 
 
 def test_a_fault_in_img_zpools_is_not_the_persons_who_assigns() -> None:
-    with pytest.raises(StateError, match=r'img_zpools of nas-0-0 has a fault: zpool "a b" is not valid'):
+    with pytest.raises(StateError, match=r'img_zpools of nas-0-0 is not valid: zpool "a b" is not valid'):
         pools_of(nas(img_zpools="tank,a b"))
 
 
@@ -116,9 +116,9 @@ def test_a_disk_that_the_nas_keeps_already_stays_in_its_pool() -> None:
 
 def test_a_disk_leaves_no_nas_under_a_machine_that_may_run() -> None:
     running = Lease("WEB", 3, "vmc-0-0", "running")
-    refuse_running([SECOND], [running])
-    refuse_running([FIRST], [Lease("web", 3, None, "released"), Lease("other", 1, "vmc-0-0", "running")])
+    check_not_running([SECOND], [running])
+    check_not_running([FIRST], [Lease("web", 3, None, "released"), Lease("other", 1, "vmc-0-0", "running")])
     with pytest.raises(
-        StateError, match="host web may be running on vmc-0-0, and its image goes home to nas-0-0"
+        StateError, match="host web may be running on vmc-0-0, and its image is written back to nas-0-0"
     ):
-        refuse_running([SECOND, FIRST], [running])
+        check_not_running([SECOND, FIRST], [running])

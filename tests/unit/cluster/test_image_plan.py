@@ -47,7 +47,7 @@ def test_a_volume_may_not_be_called(name: str) -> None:
 def test_attributes_of_images() -> None:
     for name in IMAGE_ATTRIBUTES:
         check_image_attribute(name)
-    with pytest.raises(UserError, match="there are frequency, nextsync"):
+    with pytest.raises(UserError, match="these are frequency, nextsync"):
         check_image_attribute("speed")
 
 
@@ -68,7 +68,9 @@ def test_only_disks_that_a_nas_keeps_are_mapped() -> None:
 def test_what_is_missing() -> None:
     with pytest.raises(StateError, match="Unable to allocate storage for vm-a: it has no physical host"):
         plan_images(machine(None), [DiskLocation("vm-a", 0, 7, "nas", "tank")])
-    with pytest.raises(StateError, match="in no pool; rocks set host vm nas vm-a nas=nas zpool=POOL index=1"):
+    with pytest.raises(
+        StateError, match="has no pool; rocks set host vm nas vm-a nas=nas zpool=POOL index=1"
+    ):
         plan_images(machine(host("vmc")), [DiskLocation("vm-a", 1, 7, "nas", "")])
 
 
@@ -101,5 +103,5 @@ def test_whether_changes_are_kept(text: str, expected: bool | None) -> None:
 
 
 def test_whether_changes_are_kept_is_never_guessed() -> None:
-    with pytest.raises(StateError, match="neither yes nor no"):
+    with pytest.raises(StateError, match="it must be yes"):
         plan_images(machine(host("vmc"), img_persistent="maybe"), [DiskLocation("vm-a", 0, 7, "nas", "tank")])

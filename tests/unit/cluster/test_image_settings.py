@@ -75,7 +75,7 @@ def test_no_zone_at_all() -> None:
     ],
 )
 def test_a_fault_of_an_attribute_names_the_host(name: str, value: str, message: str) -> None:
-    with pytest.raises(StateError, match=f"the attributes of host vmc-0-0 have a fault: {message}"):
+    with pytest.raises(StateError, match=f"the attributes of host vmc-0-0 are not valid: {message}"):
         settings(**{name: value})
 
 

@@ -31,7 +31,7 @@ def test_a_host_in_order() -> None:
     lines = check(FACTS)
     assert [line.result for line in lines] == [OK] * 4
     assert lines[0].detail == "0xffff 0x8002 0x8100"
-    assert lines[2].detail == "of nobody: no key"
+    assert lines[2].detail == "of no machine: no key"
     assert ports_of_facts("vmc-0-0", FACTS) == RECORDED
 
 
@@ -42,7 +42,7 @@ def test_ports_that_are_not_as_recorded() -> None:
     other = [RECORDED[0]._replace(guid=5), RECORDED[0]._replace(number=2)]
     assert wrong(check(FACTS, other)) == [
         "mlx4_0 port 1: is 0x0002c90300a1b2c3, recorded as 0x0000000000000005",
-        "mlx4_0 port 2: recorded as 0x0002c90300a1b2c3, and not there",
+        "mlx4_0 port 2: recorded as 0x0002c90300a1b2c3, but not present",
     ]
     down = replace(FACTS, ports=(replace(PORT, state="1: DOWN"),))
     assert wrong(check(down)) == ["mlx4_0 port 1: is 1: DOWN: no cable, or no subnet manager"]

@@ -94,7 +94,7 @@ def test_a_base_is_made_unicast_and_local_and_cut_to_its_mask() -> None:
 
 @pytest.mark.parametrize("base", ["", "76:77:6e:80:00", "76:77:6e:80:00:00:00", "76776e800000", "x\ny"])
 def test_a_base_that_is_none_is_told(base: str) -> None:
-    with pytest.raises(StateError, match="is no MAC address") as told:
+    with pytest.raises(StateError, match="is not a MAC address") as told:
         next_macs(base, MASK, [], 1)
     assert str(told.value).isprintable()
 
@@ -103,7 +103,7 @@ def test_a_base_that_is_none_is_told(base: str) -> None:
     "mask", ["", "ff", "ff:ff:ff:c0:00:01", "00:00:00:00:00:00", "fe:00:00:00:00:00", "ff:00:ff:00:00:00"]
 )
 def test_a_mask_that_is_none_is_told(mask: str) -> None:
-    with pytest.raises(StateError, match="is no mask"):
+    with pytest.raises(StateError, match="is not a mask"):
         next_macs(BASE, mask, [], 1)
 
 

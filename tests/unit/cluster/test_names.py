@@ -22,7 +22,7 @@ CHECKS: tuple[Callable[[str], None], ...] = (
     names.check_membership_name,
     names.check_boot_action_name,
     names.check_attribute_name,
-    lambda text: names.check_plain_word("word", text),
+    lambda text: names.check_plain_name("word", text),
 )
 
 
@@ -72,8 +72,8 @@ def test_host_names(name: str) -> None:
         ("a.b", "Hostname a.b can not contains any dot."),
         ("rack0", "Hostname rack0 can not be in the form of rack<number>."),
         ("RacK17", "Hostname RacK17 can not be in the form of rack<number>."),
-        ("rack", "a word that begins with rack always selects a rack"),
-        ("rackets", "a word that begins with rack always selects a rack"),
+        ("rack", "a name that begins with rack always selects a rack"),
+        ("rackets", "a name that begins with rack always selects a rack"),
         ("Compute", "Hostname Compute can not be equal to an appliance name."),
         ("", "must be 1 to 63 characters"),
         ("a" * 64, "must be 1 to 63 characters"),
@@ -82,9 +82,9 @@ def test_host_names(name: str) -> None:
         ("a b", "must be 1 to 63 characters"),
         ("a\n", "must be 1 to 63 characters"),
         ("é", "must be 1 to 63 characters"),
-        ("select", "means something else"),
-        ("LocalHost", "means something else"),
-        ("help", "means something else"),
+        ("select", "has another meaning"),
+        ("LocalHost", "has another meaning"),
+        ("help", "has another meaning"),
     ],
 )
 def test_words_that_no_host_may_have(name: str, message: str) -> None:
@@ -156,7 +156,7 @@ def test_places(name: str, place: tuple[str, int, int] | None) -> None:
 @given(st.text())
 def test_what_is_shown_is_one_short_line(text: str) -> None:
     shown = names.printable(text)
-    assert len(shown) <= names.SHOWN_LONGEST
+    assert len(shown) <= names.PRINTABLE_LONGEST
     assert shown.isprintable()
     assert text != shown or "\x1b" not in text
 

@@ -43,9 +43,9 @@ def test_a_netmask_is_one_row_of_ones(number: int) -> None:
     "text", ["", "10.1", "10.1.0.256", "10.01.0.0", " 10.1.0.0", "10.1.0.0/16", "::1", "x'\n"]
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(UserError, match=r'^subnet ".*" is not valid: IPv4 is needed'):
+    with pytest.raises(UserError, match=r'^subnet ".*" is not valid: it must be IPv4'):
         read_addresses(text, "255.255.0.0")
-    with pytest.raises(UserError, match=r'^netmask ".*" is not valid: IPv4 is needed'):
+    with pytest.raises(UserError, match=r'^netmask ".*" is not valid: it must be IPv4'):
         read_addresses("10.1.0.0", text)
 
 
@@ -92,6 +92,6 @@ def test_interfaces_must_lie_within() -> None:
     check_interfaces_fit(PRIVATE, [("a", "10.1.0.1"), ("b", "10.1.255.254"), ("c", "not an address")])
     for outside in ("10.2.0.1", "10.1.0.0", "10.1.255.255"):
         with pytest.raises(
-            UserError, match=f'^host b has {outside} on the network "private", which is no address'
+            UserError, match=f'^host b has {outside} on the network "private", which is outside'
         ):
             check_interfaces_fit(PRIVATE, [("a", "10.1.0.1"), ("b", outside)])

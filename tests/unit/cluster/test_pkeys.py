@@ -9,7 +9,7 @@ from rocks.cluster.partition_plan import (
     PartitionMember,
     check_default_membership,
     check_sm,
-    refuse_shared_guids,
+    check_unique_guids,
 )
 from rocks.cluster.pkeys import next_pkey, pkey_text, read_membership, read_pkey
 from rocks.errors import StateError, UserError
@@ -46,7 +46,7 @@ def test_the_lowest_free_key_of_the_pool() -> None:
 @pytest.mark.parametrize("pool", ["0x12-0x10", "0x10-", "-5", "0x10-0x7fff", "some", "0x10;0x11"])
 def test_a_pool_that_is_none(pool: str) -> None:
     with pytest.raises(
-        StateError, match='the attribute ib_pkey_pool=".*" is no pool of keys .*; set it as 0x0002'
+        StateError, match='the attribute ib_pkey_pool=".*" is not a pool of keys .*; set it as 0x0002'
     ):
         next_pkey(pool, set())
 
@@ -99,6 +99,6 @@ def test_guids_are_derived_from_the_name_and_unique() -> None:
 
 def test_one_guid_for_two() -> None:
     same = (PartitionMember(2, 5, "a mlx4_0 port 1"), PartitionMember(3, 5, "a mlx4_0 port 1"))
-    refuse_shared_guids(same)
+    check_unique_guids(same)
     with pytest.raises(StateError, match="a mlx4_0 port 1 and vm b have the same GUID 0x0000000000000005"):
-        refuse_shared_guids((*same, PartitionMember(2, 5, "vm b")))
+        check_unique_guids((*same, PartitionMember(2, 5, "vm b")))

@@ -19,7 +19,7 @@ from rocks.cluster.start_plan import (
     memory_reserve_mb,
     plan_start,
 )
-from rocks.cluster.vm_network import Bridged, Connection, Direct, Function, Tap, Unconnected
+from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, Unconnected, VirtualFunction
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskSpec, LinkSpec
@@ -120,7 +120,7 @@ def test_autostart_is_exactly_true(value: str, autostart: bool) -> None:
 def test_what_runs_under_this_lease_is_only_recorded(state: str) -> None:
     found = plan(facts(domain(state=state, token=7), disks=()))
     assert isinstance(found, AlreadyStarted)
-    assert found.notes == ("web was already brought up by a command that was cut off",)
+    assert found.notes == ("web was already started by a command that was interrupted",)
 
 
 @pytest.mark.parametrize("token", [None, 6, 8])
@@ -240,7 +240,7 @@ def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: 
         (
             f"file:{IMAGE},vda,virtio",
             disk(free_bytes=LEAST_FREE_BYTES - 1),
-            "has 1.1 GB free, and 1.1 GB is the least",
+            "has 1.1 GB free; the minimum is 1.1 GB",
         ),
         (f"file:{IMAGE},vda,virtio", disk(exists=True, free_bytes=0), "has 0.0 GB free"),
         (
@@ -248,9 +248,9 @@ def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: 
             disk(exists=True, is_block=True),
             f"is a block device; .*disk=phy:{IMAGE},vda,virtio",
         ),
-        (f"qed:{IMAGE},vda,virtio", disk(), "an empty one of type qed cannot be made"),
+        (f"qed:{IMAGE},vda,virtio", disk(), "an empty image of type qed cannot be created"),
         ("phy:/dev/vg/a,vda,virtio", disk("/dev/vg/a"), "the device /dev/vg/a, is not on its host"),
-        ("phy:/dev/vg/a,vda,virtio", disk("/dev/vg/a", exists=True), "/dev/vg/a, is no block device"),
+        ("phy:/dev/vg/a,vda,virtio", disk("/dev/vg/a", exists=True), "/dev/vg/a, is not a block device"),
     ],
 )
 def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, message: str) -> None:
@@ -281,7 +281,7 @@ def test_a_host_may_keep_its_vlans_to_itself() -> None:
     vm = machine(place=container(vlan_transport="local"))
     told = facts(has_8021q=False)
     assert started(told, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
-    with pytest.raises(StateError, match="but VLAN 4 has machines on vmc-0-1, vmc-0-2 as well"):
+    with pytest.raises(StateError, match="but VLAN 4 also has machines on vmc-0-1, vmc-0-2"):
         plan(told, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
 
 
@@ -300,14 +300,14 @@ def test_only_a_vm_container_runs_machines() -> None:
     with pytest.raises(StateError, match="host web does not have a physical host"):
         container_of(replace(machine(), container=None))
     for value in ("false", "", "enabled"):
-        with pytest.raises(StateError, match="its physical host vmc-0-0 is no VM container"):
+        with pytest.raises(StateError, match="its physical host vmc-0-0 is not a VM container"):
             container_of(machine(place=replace(container(), attributes={"kvm": value})))
-    with pytest.raises(StateError, match="is no VM container"):
+    with pytest.raises(StateError, match="is not a VM container"):
         plan(facts(), machine(place=replace(container(), attributes={})))
 
 
 def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
-    function = Function(TAP.mac, "eth0", "peth0", 4)
+    function = VirtualFunction(TAP.mac, "eth0", "peth0", 4)
     vm = machine(place=container(vlan_transport="local"))
     with pytest.raises(
         StateError, match="vlan_transport=local.* rocks set host interface options web 76:77:"
@@ -327,7 +327,7 @@ def test_what_each_interface_may_send_goes_with_the_plan() -> None:
 def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_off() -> None:
     told = facts(has_filters=False)
     with pytest.raises(
-        StateError, match=r"cannot filter what guests send; .*rocks set host attr vmc-0-0 vm_filter off"
+        StateError, match=r"cannot filter packets of guests; .*rocks set host attr vmc-0-0 vm_filter off"
     ):
         plan(told, connections=(TAP,))
     assert started(told).network.senders == ()
@@ -341,10 +341,10 @@ def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_of
 
 def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
     """Neither is a kernel without filters refused for it, nor is anything said when the filter is off."""
-    function = Function("76:77:6e:80:00:02", "eth0", "peth0", 4)
+    function = VirtualFunction("76:77:6e:80:00:02", "eth0", "peth0", 4)
     told = facts(has_filters=False)
     assert started(told, connections=(function,)).network == FilterPlan(True, ())
-    with pytest.raises(StateError, match="cannot filter what guests send"):
+    with pytest.raises(StateError, match="cannot filter packets of guests"):
         plan(told, connections=(function, TAP))
     assert started(told, machine(attributes={"vm_filter": "off"}), (function,)).notes == ()
 
@@ -355,9 +355,9 @@ def test_addresses_of_the_sender() -> None:
     assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
     assert found.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
-        with pytest.raises(StateError, match="no IPv6 address that a machine can have"):
+        with pytest.raises(StateError, match="not an IPv6 address of a machine"):
             plan(facts(), machine(attributes={"vm_ipv6": wrong}), (TAP,))
-    with pytest.raises(StateError, match="has 9 addresses, and 8 are the most"):
+    with pytest.raises(StateError, match="has 9 addresses; the maximum is 8"):
         plan(facts(), machine(attributes={"vm_ipv6": ",".join(f"fd00::{n}" for n in range(1, 10))}), (TAP,))
 
 
@@ -365,7 +365,7 @@ def test_an_address_that_is_none_is_named() -> None:
     eth0 = interface("eth0", "web", mac=TAP.mac, ip="10.1.0")
     vm = machine()
     vm = replace(vm, host=replace(vm.host, interfaces=(eth0,)))
-    with pytest.raises(StateError, match='eth0 of web has the ip address "10.1.0", which is none'):
+    with pytest.raises(StateError, match='eth0 of web has the invalid ip address "10.1.0"'):
         plan(facts(), vm, (Direct(TAP.mac, "eth1"),))
     found = started(
         facts(),

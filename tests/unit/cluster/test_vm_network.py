@@ -13,9 +13,9 @@ from rocks.cluster.vm_network import (
     LONGEST_DEVICE_NAME,
     Bridged,
     Direct,
-    Function,
     Tap,
     Unconnected,
+    VirtualFunction,
     connect,
     kernel_device,
     vlan_device,
@@ -151,7 +151,7 @@ def test_every_name_fits_the_kernel(parent: str, vlan: int) -> None:
     assert len(vlan_device(parent, vlan)) <= LONGEST_DEVICE_NAME
 
 
-FUNCTION = Function(MAC, "eth0", "peth0", 4)
+FUNCTION = VirtualFunction(MAC, "eth0", "peth0", 4)
 CARRIER = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
 
 
@@ -168,16 +168,16 @@ def test_only_the_whole_word_sriov_counts(options: str) -> None:
 def test_trust_and_sources_are_words_of_their_own() -> None:
     trusted, any_source = "sriov sriov-trust", "sriov,sriov-nospoofchk"
     assert connect([guest(vlan=4, options=trusted)], CARRIER) == [
-        Function(MAC, "eth0", "peth0", 4, is_trusted=True)
+        VirtualFunction(MAC, "eth0", "peth0", 4, is_trusted=True)
     ]
     assert connect([guest(vlan=4, options=any_source)], CARRIER) == [
-        Function(MAC, "eth0", "peth0", 4, checks_source=False)
+        VirtualFunction(MAC, "eth0", "peth0", 4, checks_source=False)
     ]
 
 
 def test_a_function_without_vlan_is_of_the_device_on_the_machines_network() -> None:
     carrier = [interface("eth0", **PRIVATE), interface("eth1", options="novtap", **PUBLIC)]
-    assert connect([guest(options="sriov", **PUBLIC)], carrier) == [Function(MAC, "eth1", "eth1", 0)]
+    assert connect([guest(options="sriov", **PUBLIC)], carrier) == [VirtualFunction(MAC, "eth1", "eth1", 0)]
 
 
 def test_a_function_of_a_network_that_the_container_has_not() -> None:
@@ -190,7 +190,7 @@ def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None
         [guest("eth0", OTHER_MAC, vlan=4, options="sriov"), guest("eth1", **PRIVATE), guest("eth2", vlan=4)],
         CARRIER,
     )
-    assert [type(one) for one in found] == [Tap, Function, Bridged]
+    assert [type(one) for one in found] == [Tap, VirtualFunction, Bridged]
 
 
 def test_the_kernels_name_of_an_adapter() -> None:

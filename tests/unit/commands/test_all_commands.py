@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.commands.base import Command
-from rocks.commands.documentation import read_documentation
-from rocks.commands.tree import OUR_TREE, all_commands, load_package, longest_prefix
+from rocks.commands._framework.base import Command
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package, longest_prefix
 
 TREES = [OUR_TREE]
 PACKAGES = list(all_commands(TREES))

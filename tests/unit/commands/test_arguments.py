@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rocks.commands.arguments import FIRST_PARAMETER, bool2str, parse_arguments, str2bool, yes_or_no
+from rocks.commands._framework.arguments import (
+    FIRST_PARAMETER,
+    bool2str,
+    parse_arguments,
+    str2bool,
+    yes_or_no,
+)
 from rocks.errors import UserError
 
 PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")

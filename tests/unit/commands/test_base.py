@@ -6,19 +6,19 @@ from typing import cast
 
 import pytest
 
-from rocks.commands.base import Command
-from rocks.commands.names import NameExpansion
+from rocks.commands._framework.base import Command
+from rocks.commands._framework.names import NameExpansion
 from rocks.database.connection import Database
 from rocks.errors import BugError, UserError
 
 
 def with_words(*words: str) -> Command:
     """A command that was called with these words."""
-    from rocks.commands.arguments import parse_arguments
+    from rocks.commands._framework.arguments import parse_arguments
 
     command = Command(cast("Database", None))
     parted = parse_arguments(list(words))
-    command.useWords(parted.parameters, parted.arguments)
+    command.useArguments(parted.parameters, parted.arguments)
     return command
 
 
@@ -80,7 +80,7 @@ def test_text_is_gathered_and_parts_are_not_shown_by_a_nested_command(
     command = with_words()
     command.addText("a\n")
     command.showNow("b\n")
-    command.tell("c")
+    command.notify("c")
     assert command.getText() == "a\nb\n"
     assert capsys.readouterr() == ("", "")
 
@@ -89,9 +89,9 @@ def test_parts_of_the_output_and_lines_for_a_person_are_shown_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = with_words()
-    command.useWords({}, [], stream=True)
+    command.useArguments({}, [], stream=True)
     command.showNow("b\n")
-    command.tell("c")
+    command.notify("c")
     assert (command.getText(), capsys.readouterr()) == ("", ("b\n", "c\n"))
 
 

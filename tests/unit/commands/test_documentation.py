@@ -6,8 +6,8 @@ import json
 
 from lxml import etree
 
-from rocks.commands.base import Command
-from rocks.commands.documentation import (
+from rocks.commands._framework.base import Command
+from rocks.commands._framework.documentation import (
     help_docbook,
     help_parsed,
     help_sphinx,

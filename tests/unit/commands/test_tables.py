@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.commands.base import Command
+from rocks.commands._framework.base import Command
 from rocks.database.connection import Database
 from rocks.errors import HostError, RocksError, StateError, UserError
 
@@ -28,7 +28,7 @@ def table(
 ) -> str:
     """What a command prints for rows of (owner, cells)."""
     command = ListHostVm(cast("Database", None))
-    command.useWords(dict(word.split("=", 1) for word in words.split()), [])
+    command.useArguments(dict(word.split("=", 1) for word in words.split()), [])
     command.beginOutput()
     for owner, cells in rows:
         command.addOutput(owner, cells)

@@ -7,10 +7,10 @@ import shlex
 import pytest
 
 from rocks.cli.main import find_command
-from rocks.commands.arguments import parse_arguments
-from rocks.commands.documentation import read_documentation
-from rocks.commands.run_command import FRAMEWORK_PARAMETERS
-from rocks.commands.tree import OUR_TREE, load_package
+from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.run_command import FRAMEWORK_PARAMETERS
+from rocks.commands._framework.tree import OUR_TREE, load_package
 from tests.unit.docs.pages import guides, typed_lines
 
 _PROGRAMS = ("rocks", "bin/rocks")

@@ -1,7 +1,7 @@
 """`rocks dump`, and what the commands below it have in common: they print the commands that make what is there."""
 
 import rocks.commands
-from rocks.commands.shell_words import INSTALLED_LAUNCHER, launcher, positional, quote
+from rocks.commands._framework.shell_quoting import INSTALLED_LAUNCHER, launcher, positional, quote
 
 __all__ = ["INSTALLED_LAUNCHER", "command", "launcher", "positional", "quote"]
 

@@ -1,7 +1,7 @@
 """`rocks help`"""
 
 import rocks.commands
-from rocks.commands.listing import usage_lines
+from rocks.commands._framework.listing import usage_lines
 
 
 class Command(rocks.commands.Command):
@@ -22,6 +22,6 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the matching lines."""
         wanted = " ".join(args)
-        for line in usage_lines((), self.tell):
+        for line in usage_lines((), self.notify):
             if wanted in line:
                 self.addText(line + "\n")

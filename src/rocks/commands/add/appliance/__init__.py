@@ -1,7 +1,7 @@
 """`rocks add appliance`"""
 
 import rocks.commands
-from rocks.actions.add_appliance import add_appliance
+from rocks.actions.appliances import add_appliance
 from rocks.cluster.names import printable
 from rocks.database.appliances import Appliance
 

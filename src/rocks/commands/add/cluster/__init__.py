@@ -1,7 +1,7 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.actions.add_cluster import ClusterParameters, NewCluster, add_cluster
+from rocks.actions.clusters import ClusterParameters, NewCluster, add_cluster
 from rocks.cluster.pkeys import pkey_text
 from rocks.database.nodes import hosts_of_membership
 
@@ -135,7 +135,7 @@ class Command(rocks.commands.Command):
             self.addText(f"\tcreated compute VM named: {vm.name}\n")
         self.addText("<-- Done.\n")
         for warning in cluster.warnings:
-            self.tell(f"Warning: {warning}")
+            self.notify(f"Warning: {warning}")
 
     def _places(self) -> tuple[str, list[str]]:
         """The frontend's host and the computes' hosts; the physical frontend is looked for at most once."""

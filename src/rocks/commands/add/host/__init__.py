@@ -1,7 +1,7 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.actions.add_host import add_host
+from rocks.actions.hosts import add_host
 from rocks.cluster.host_plan import HostParameters
 
 

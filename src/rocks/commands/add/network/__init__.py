@@ -1,7 +1,7 @@
 """`rocks add network`"""
 
 import rocks.commands
-from rocks.actions.add_network import add_network
+from rocks.actions.networks import add_network
 from rocks.cluster.network_rules import DEFAULT_MTU_BYTES, read_mtu
 from rocks.cluster.records import Network
 

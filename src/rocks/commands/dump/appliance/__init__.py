@@ -1,7 +1,7 @@
 """`rocks dump appliance`"""
 
 import rocks.commands.dump
-from rocks.commands.arguments import bool2str
+from rocks.commands._framework.arguments import bool2str
 from rocks.database.appliances import load_appliances
 
 

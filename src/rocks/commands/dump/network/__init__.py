@@ -1,7 +1,7 @@
 """`rocks dump network`"""
 
 import rocks.commands.dump
-from rocks.commands.arguments import bool2str
+from rocks.commands._framework.arguments import bool2str
 from rocks.database.subnets import load_networks
 
 

@@ -67,7 +67,7 @@ class Command(rocks.commands.Command):
         return [kinds[name.lower()] for name in names]
 
     def _states(self, names: list[str]) -> dict[str, str]:
-        from rocks.actions.show_vm_states import show_vm_states  # hosts are reached by heavy libraries
+        from rocks.actions.vm_reports import show_vm_states  # hosts are reached by heavy libraries
 
         containers = {row.name: row.container for row in vm_listing.vm_rows(self.db, names)}
         return show_vm_states(self.db, containers)

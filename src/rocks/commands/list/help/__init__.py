@@ -5,7 +5,7 @@ import textwrap
 
 import rocks.commands
 from rocks.cluster.values import read_number
-from rocks.commands.listing import usage_lines
+from rocks.commands._framework.listing import usage_lines
 
 _TAB_COLUMNS = 8
 _WIDEST = 100_000
@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
         if of_terminal.isascii() and of_terminal.isdigit():
             width = min(int(of_terminal), _WIDEST)
         start = tuple(word for word in subdir.split("/") if word)
-        lines = list(usage_lines(start, self.tell))
+        lines = list(usage_lines(start, self.notify))
         if start and not lines:
             self.abort(f'there is no command below "{" ".join(start)}" that you may run')
         for line in lines:

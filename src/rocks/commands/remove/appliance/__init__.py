@@ -1,7 +1,7 @@
 """`rocks remove appliance`"""
 
 import rocks.commands
-from rocks.actions.remove_appliance import remove_appliance
+from rocks.actions.appliances import remove_appliance
 
 
 class Command(rocks.commands.Command):

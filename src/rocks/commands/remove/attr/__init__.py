@@ -1,8 +1,8 @@
 """`rocks remove attr`"""
 
 import rocks.commands
-from rocks.actions.remove_attribute import remove_attribute
-from rocks.commands.attribute_words import read_name, refuse_members
+from rocks.actions.attributes import remove_attribute
+from rocks.commands._shared.attributes import read_name, refuse_members
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks remove cluster`"""
 
 import rocks.commands
-from rocks.actions.sync_partitions import leave_partitions
-from rocks.commands.vm_removal import remove_with_hooks
+from rocks.actions.partitions import leave_partitions
+from rocks.commands._shared.vm_removal import remove_with_hooks
 from rocks.database.clusters import clusters_of
 from rocks.database.vm_changes import drop_unused_vlans
 
@@ -36,4 +36,4 @@ class Command(rocks.commands.Command):
         self.command("remove.host", names)
         drop_unused_vlans(self.db, sorted({vlan for cluster in clusters for vlan in cluster.vlans}))
         for warning in leave_partitions(self.db):
-            self.tell(warning)
+            self.notify(warning)

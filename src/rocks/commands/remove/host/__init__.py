@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.remove_host import remove_hosts, remove_part
-from rocks.commands.host_hooks import host_hooks
+from rocks.actions.hosts import remove_hosts, remove_part
+from rocks.commands._shared.host_hooks import host_hooks
 
 
 class Command(rocks.commands.Command):

@@ -10,13 +10,13 @@ class Plugin(HostPart):
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Revoke them; a removal that fails later leaves them revoked."""
-        from rocks.actions.certify_hosts import (
+        from rocks.actions.certificates import (
             remove_certificates,
         )  # the library for certificates is slow to load
 
         for host in remove_certificates(self.db, hosts):
             # to carry the list from here would commit a removal that is only half done
-            self.owner.tell(
+            self.owner.notify(
                 f"Warning: the certificate of {host} is revoked, and other nodes take transfers from it until they "
                 "know: rocks sync host certificate NODE..."
             )

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.set_vm_nas import forget_vm_nas
-from rocks.actions.unmap_vm_images import check_no_mapped_images
+from rocks.actions.vm_images import check_no_mapped_images
+from rocks.actions.vm_nas import forget_vm_nas
 
 
 class Plugin(rocks.commands.Plugin):
@@ -21,5 +21,5 @@ class Plugin(rocks.commands.Plugin):
     def run_all(self, hosts: Sequence[str]) -> None:
         """Forget it for those of the hosts that are virtual machines, unless a host still has the image of one."""
         for warning in check_no_mapped_images(self.db, hosts):
-            self.owner.tell(warning)
+            self.owner.notify(warning)
         forget_vm_nas(self.db, hosts)

@@ -1,6 +1,6 @@
 """Removes the hosts themselves, when all else is gone."""
 
-from rocks.commands.plugins import TAIL
+from rocks.commands._framework.plugins import TAIL
 from rocks.commands.remove.host import HostPart
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.commands.vm_removal import remove_with_hooks
+from rocks.commands._shared.vm_removal import remove_with_hooks
 from rocks.database.vms import which_are_vms
 
 

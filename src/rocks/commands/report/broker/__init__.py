@@ -1,7 +1,7 @@
 """`rocks report broker`"""
 
 import rocks.commands
-from rocks.actions.sync_broker import broker_definitions
+from rocks.actions.message_broker import broker_definitions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 
 

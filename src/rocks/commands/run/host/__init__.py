@@ -3,11 +3,11 @@
 import sys
 
 import rocks.commands
-from rocks.actions.run_on_hosts import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
+from rocks.actions.host_commands import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
 from rocks.clock import monotonic_seconds
 from rocks.cluster.values import HIGHEST_NUMBER, read_number
-from rocks.commands.arguments import FIRST_PARAMETER
-from rocks.commands.run_command import FRAMEWORK_PARAMETERS
+from rocks.commands._framework.arguments import FIRST_PARAMETER
+from rocks.commands._framework.run_command import FRAMEWORK_PARAMETERS
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
 
 _PARAMETERS = FRAMEWORK_PARAMETERS | {
@@ -70,7 +70,7 @@ class Command(rocks.commands.Command):
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
         hosts = self.getHostnames(words, managed_only=self.fillFlag("managed", True))
         if not hosts and not words:
-            self.tell(
+            self.notify(
                 "no host is meant: without names a command runs on the hosts whose attribute managed is true"
             )
         begin, succeeded = monotonic_seconds(), 0

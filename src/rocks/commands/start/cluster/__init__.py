@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.cluster.start_plan import AlreadyRunningError
-from rocks.commands.vm_start import start_with_hooks
+from rocks.commands._shared.vm_start import start_with_hooks
 from rocks.database.clusters import clusters_of
 
 RollName = "kvm"

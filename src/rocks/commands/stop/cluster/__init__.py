@@ -1,7 +1,7 @@
 """`rocks stop cluster`"""
 
 import rocks.commands
-from rocks.actions.stop_vm import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
+from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
 from rocks.database.clusters import clusters_of
 
@@ -42,5 +42,5 @@ class Command(rocks.commands.Command):
         names = [name for c in clusters for name in (*(c.clients if everything else ()), c.frontend)]
         outcomes = stop_vms(self.db, names, read_action(action), read_number("timeout", timeout, 0, 3600))
         for line in outcomes.lines:
-            self.tell(line)
+            self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

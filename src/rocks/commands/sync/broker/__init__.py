@@ -1,7 +1,7 @@
 """`rocks sync broker`"""
 
 import rocks.commands
-from rocks.actions.sync_broker import sync_broker
+from rocks.actions.message_broker import sync_broker
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks update database`"""
 
 import rocks.commands
-from rocks.actions.update_database import update_database
+from rocks.actions.schema import update_database
 
 
 class Command(rocks.commands.Command):
@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Upgrade, showing each step; print what was done."""
-        done = update_database(self.db, self.tell)
+        done = update_database(self.db, self.notify)
         if done.before == done.after:
             self.addText(f"the schema has version {done.after} already\n")
             return

@@ -1,8 +1,8 @@
 """`rocks add appliance attr`"""
 
 import rocks.commands
-from rocks.actions.add_attribute import add_attribute
-from rocks.commands.attribute_words import read_name_and_value
+from rocks.actions.attributes import add_attribute
+from rocks.commands._shared.attributes import read_name_and_value
 
 
 class Command(rocks.commands.Command):

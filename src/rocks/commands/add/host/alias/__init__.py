@@ -1,7 +1,7 @@
 """`rocks add host alias`"""
 
 import rocks.commands
-from rocks.actions.name_host import add_alias
+from rocks.actions.hosts import add_alias
 
 
 class Command(rocks.commands.Command):

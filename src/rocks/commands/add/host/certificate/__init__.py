@@ -1,7 +1,7 @@
 """`rocks add host certificate`"""
 
 import rocks.commands
-from rocks.actions.certify_hosts import DEFAULT_DAYS, add_certificates
+from rocks.actions.certificates import DEFAULT_DAYS, add_certificates
 from rocks.errors import UserError
 
 

@@ -1,10 +1,10 @@
 """`rocks add host storageimg`"""
 
 import rocks.commands
-from rocks.actions.add_image import add_clone, add_empty_image, import_image, read_file_words
+from rocks.actions.images import add_clone, add_empty_image, import_image, read_image_file
 from rocks.cluster.values import read_number
-from rocks.commands.storage_progress import StorageProgress
-from rocks.commands.storage_tables import words_named
+from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.errors import UserError
 from rocks.units import BYTES_PER_GIB
 
@@ -70,7 +70,7 @@ class Command(rocks.commands.Command):
         words = ""
         if file:
             with StorageProgress(self) as watcher:
-                digest = import_image(self.db, nas, zpool, volume, read_file_words(file, stated), watcher)
+                digest = import_image(self.db, nas, zpool, volume, read_image_file(file, stated), watcher)
             words = f", BLAKE2b {digest[:32]}"
         elif origin:
             add_clone(self.db, nas, zpool, volume, origin)

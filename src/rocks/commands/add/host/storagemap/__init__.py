@@ -1,9 +1,9 @@
 """`rocks add host storagemap`"""
 
 import rocks.commands
-from rocks.actions.map_image import MapParameters, map_image
-from rocks.commands.storage_progress import StorageProgress
-from rocks.commands.storage_tables import words_named
+from rocks.actions.image_maps import MapParameters, map_image
+from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
 

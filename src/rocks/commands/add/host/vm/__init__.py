@@ -1,7 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
-from rocks.actions.add_vm import DEFAULT_NETWORK, VmParameters, add_vms
+from rocks.actions.vms import DEFAULT_NETWORK, VmParameters, add_vms
 
 RollName = "kvm"
 

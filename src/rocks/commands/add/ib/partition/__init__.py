@@ -1,7 +1,7 @@
 """`rocks add ib partition`"""
 
 import rocks.commands
-from rocks.actions.change_partitions import PartitionParameters, add_partition
+from rocks.actions.partitions import PartitionParameters, add_partition
 from rocks.cluster.pkeys import pkey_text
 
 

@@ -1,8 +1,8 @@
 """`rocks cancel host storagemap`"""
 
 import rocks.commands
-from rocks.actions.unmap_image import cancel_map
-from rocks.commands.storage_tables import words_named
+from rocks.actions.image_maps import cancel_map
+from rocks.commands._shared.storage import words_named
 
 RollName = "img-storage"
 

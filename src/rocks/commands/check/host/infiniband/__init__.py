@@ -1,7 +1,7 @@
 """`rocks check host infiniband`"""
 
 import rocks.commands
-from rocks.actions.ask_infiniband import check_infiniband
+from rocks.actions.infiniband_ports import check_infiniband
 from rocks.cluster.infiniband_check import WRONG
 from rocks.errors import RocksError, StateError
 

@@ -1,9 +1,9 @@
 """`rocks clean host storagemap`"""
 
 import rocks.commands
-from rocks.actions.clean_map import clean_map
-from rocks.commands.storage_progress import StorageProgress
-from rocks.commands.storage_tables import words_named
+from rocks.actions.image_maps import clean_map
+from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
 

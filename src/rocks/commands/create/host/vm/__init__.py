@@ -1,7 +1,7 @@
 """`rocks create host vm`"""
 
 import rocks.commands
-from rocks.commands.vm_start import start_with_hooks
+from rocks.commands._shared.vm_start import start_with_hooks
 
 RollName = "kvm"
 

@@ -22,4 +22,4 @@ class Command(rocks.commands.dump.command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each adapter that gives functions."""
         for row in adapters_of(self.db, self.getHostnames(args)):
-            self.dump("set", "host", "sriov", row.host, row.device, str(row.functions))
+            self.dump("set", "host", "sriov", row.host, row.device, str(row.vfs))

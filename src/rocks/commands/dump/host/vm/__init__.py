@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.cluster.records import VirtualMachine
-from rocks.commands.tree import longest_prefix, tree_folders
+from rocks.commands._framework.tree import longest_prefix, tree_folders
 from rocks.database.hosts import find_local_host
 from rocks.database.vms import load_vms, which_are_vms
 

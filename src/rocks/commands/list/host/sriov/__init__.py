@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.cluster.function_listing import VfRow, now_cells, vf_rows
+from rocks.cluster.vf_listing import VfRow, now_cells, vf_rows
 from rocks.cluster.vf_plan import AdapterRow
 from rocks.database import virtual_functions
 
@@ -52,16 +52,16 @@ class Command(rocks.commands.Command):
     def _status(
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]
     ) -> dict[VfRow, tuple[str | None, str | None, str]]:
-        from rocks.actions.ask_adapters import ask_adapters  # hosts are reached by heavy libraries
+        from rocks.actions.sriov import ask_adapters  # hosts are reached by heavy libraries
         from rocks.errors import RocksError
 
         answers = {}
         for host, answer in ask_adapters(self.db, sorted({adapter.host for adapter in adapters})).items():
             if isinstance(answer, RocksError):
-                self.tell(f"{host}: {answer}")
+                self.notify(f"{host}: {answer}")
             else:
                 answers[host] = answer
                 for adapter in answer:
                     if adapter.problem:
-                        self.tell(f"{host}: {adapter.problem}")
+                        self.notify(f"{host}: {adapter.problem}")
         return {row: now_cells(row, adapters, answers) for row in rows}

@@ -1,8 +1,8 @@
 """`rocks list host storagedev`"""
 
 import rocks.commands
-from rocks.actions.list_storage import list_devices
-from rocks.commands.storage_tables import hosts_named, show_table
+from rocks.actions.storage_listings import list_devices
+from rocks.commands._shared.storage import hosts_named, show_table
 
 RollName = "img-storage"
 

@@ -1,8 +1,8 @@
 """`rocks list host storagemap`"""
 
 import rocks.commands
-from rocks.actions.list_storage import list_maps
-from rocks.commands.storage_tables import hosts_named, show_table
+from rocks.actions.storage_listings import list_maps
+from rocks.commands._shared.storage import hosts_named, show_table
 
 RollName = "img-storage"
 

@@ -1,8 +1,8 @@
 """`rocks list host storagesnap`"""
 
 import rocks.commands
-from rocks.actions.list_storage import list_snapshots
-from rocks.commands.storage_tables import show_table, words_named
+from rocks.actions.storage_listings import list_snapshots
+from rocks.commands._shared.storage import show_table, words_named
 
 RollName = "img-storage"
 

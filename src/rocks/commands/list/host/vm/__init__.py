@@ -61,7 +61,7 @@ class Command(rocks.commands.Command):
         self.endOutput(header=(*HEADER, *STATUS_HEADER * show_status, *DISK_HEADER * show_disks))
 
     def _states(self, rows: list[vm_listing.VmRow]) -> dict[str, str]:
-        from rocks.actions.show_vm_states import show_vm_states  # hosts are reached by heavy libraries
+        from rocks.actions.vm_reports import show_vm_states  # hosts are reached by heavy libraries
 
         return show_vm_states(self.db, {row.name: row.container for row in rows})
 

@@ -1,8 +1,8 @@
 """`rocks list host zvolattr`"""
 
 import rocks.commands
-from rocks.actions.list_storage import list_image_attributes
-from rocks.commands.storage_tables import show_table, words_named
+from rocks.actions.storage_listings import list_image_attributes
+from rocks.commands._shared.storage import show_table, words_named
 
 RollName = "img-storage"
 

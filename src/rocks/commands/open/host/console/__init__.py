@@ -3,7 +3,7 @@
 import shlex
 
 import rocks.commands
-from rocks.actions.find_console import open_serial_console, open_vnc_console
+from rocks.actions.consoles import open_serial_console, open_vnc_console
 
 KINDS = ("serial", "vnc")
 
@@ -50,11 +50,11 @@ class Command(rocks.commands.Command):
             )
         name = self.getOneHostname(args)
         if kind == "serial":
-            self.tell(f"the serial console of {name}; leave it with Ctrl-]")
+            self.notify(f"the serial console of {name}; leave it with Ctrl-]")
             self.exit_status = open_serial_console(self.db, name)
             return
         try:
             words = shlex.split(flags)
         except ValueError as error:
             self.abort(f'vncflags "{flags}" cannot be parted into words: {error}')
-        self.exit_status = open_vnc_console(self.db, name, words, self.tell)
+        self.exit_status = open_vnc_console(self.db, name, words, self.notify)

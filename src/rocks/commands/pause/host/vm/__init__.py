@@ -1,7 +1,7 @@
 """`rocks pause host vm`"""
 
 import rocks.commands
-from rocks.actions.pause_vm import pause_vms
+from rocks.actions.vm_power import pause_vms
 
 RollName = "kvm"
 

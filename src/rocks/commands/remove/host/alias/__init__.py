@@ -1,7 +1,7 @@
 """`rocks remove host alias`"""
 
 import rocks.commands
-from rocks.actions.name_host import remove_aliases
+from rocks.actions.hosts import remove_aliases
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks remove host certificate`"""
 
 import rocks.commands
-from rocks.actions.certify_hosts import remove_certificates
-from rocks.actions.sync_broker import broker_elsewhere
-from rocks.commands.revoked_list import deploy_revocation_list_to_nodes
+from rocks.actions.certificates import remove_certificates
+from rocks.actions.message_broker import broker_elsewhere
+from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
 from rocks.errors import BusyError
 
 
@@ -40,7 +40,7 @@ class Command(rocks.commands.Command):
             return
         broker = broker_elsewhere(self.db)
         for host in removed if broker else ():
-            self.tell(
+            self.notify(
                 f"Warning: the message broker is on {broker}, where {host} keeps what it has open: run there "
                 f"rabbitmqctl delete_user {host}"
             )

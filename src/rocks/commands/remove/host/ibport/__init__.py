@@ -1,7 +1,7 @@
 """`rocks remove host ibport`"""
 
 import rocks.commands
-from rocks.actions.change_ports import remove_ports
+from rocks.actions.infiniband_ports import remove_ports
 
 
 class Command(rocks.commands.Command):

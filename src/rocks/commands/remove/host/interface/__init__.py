@@ -1,7 +1,7 @@
 """`rocks remove host interface`"""
 
 import rocks.commands
-from rocks.actions.remove_interface import remove_interfaces
+from rocks.actions.interfaces import remove_interfaces
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks remove host storageattr`"""
 
 import rocks.commands
-from rocks.actions.set_storage_attribute import remove_storage_attribute
-from rocks.commands.storage_tables import words_named
+from rocks.actions.storage_attributes import remove_storage_attribute
+from rocks.commands._shared.storage import words_named
 
 RollName = "img-storage"
 

@@ -1,8 +1,8 @@
 """`rocks remove host storageimg`"""
 
 import rocks.commands
-from rocks.actions.remove_image import remove_image
-from rocks.commands.storage_tables import words_named
+from rocks.actions.images import remove_image
+from rocks.commands._shared.storage import words_named
 
 RollName = "img-storage"
 

@@ -1,9 +1,9 @@
 """`rocks remove host storagemap`"""
 
 import rocks.commands
-from rocks.actions.unmap_image import WRITE_BACK_SECONDS, unmap_image
-from rocks.commands.storage_progress import StorageProgress
-from rocks.commands.storage_tables import read_wait, words_named
+from rocks.actions.image_maps import WRITE_BACK_SECONDS, unmap_image
+from rocks.commands._shared.storage import read_wait, words_named
+from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
 

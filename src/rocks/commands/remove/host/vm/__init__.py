@@ -1,7 +1,7 @@
 """`rocks remove host vm`"""
 
 import rocks.commands
-from rocks.commands.vm_removal import remove_with_hooks
+from rocks.commands._shared.vm_removal import remove_with_hooks
 
 RollName = "kvm"
 

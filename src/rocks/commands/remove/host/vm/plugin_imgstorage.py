@@ -1,26 +1,28 @@
-"""A machine whose image a host still has is not removed: its changes would be forgotten there."""
+"""Keeps a virtual machine whose image is mapped from being removed: its changes would be lost on the host."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.unmap_vm_images import check_no_mapped_images
+from rocks.actions.vm_hooks import HookResult
+from rocks.actions.vm_images import check_no_mapped_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.commands.plugin_node import PluginNode
+    from rocks.cluster.records import VirtualMachine
 
 
-class Plugin(rocks.commands.Plugin):
+class Plugin(rocks.commands.VmPlugin):
     """Hook of `remove host vm`."""
 
     def provides(self) -> str:
         """The plugin's name."""
         return "imgstorage"
 
-    def run_all(self, nodes: Sequence[PluginNode]) -> None:
-        """Refuse it, or warn where a NAS does not answer."""
-        for warning in check_no_mapped_images(self.db, [node.name for node in nodes]):
-            self.owner.tell(warning)
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """StateError when an image of the machines is mapped; prints a warning where a NAS does not answer."""
+        for warning in check_no_mapped_images(self.db, [vm.name for vm in machines]):
+            self.owner.notify(warning)
+        return HookResult()

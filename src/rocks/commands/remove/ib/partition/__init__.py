@@ -1,7 +1,7 @@
 """`rocks remove ib partition`"""
 
 import rocks.commands
-from rocks.actions.change_partitions import remove_partitions
+from rocks.actions.partitions import remove_partitions
 
 
 class Command(rocks.commands.Command):

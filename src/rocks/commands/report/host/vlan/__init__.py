@@ -1,7 +1,7 @@
 """`rocks report host vlan`"""
 
 import rocks.commands
-from rocks.actions.plan_vlans import plan_networks, vlans_of
+from rocks.actions.vlans import plan_networks, vlans_of
 from rocks.database.vms import load_vms, which_are_vms
 from rocks.render.vlan_lines import vlan_lines
 

@@ -1,9 +1,9 @@
 """`rocks restore host storageimg`"""
 
 import rocks.commands
-from rocks.actions.remove_image import restore_image
-from rocks.commands.storage_progress import StorageProgress
-from rocks.commands.storage_tables import words_named
+from rocks.actions.images import restore_image
+from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
 

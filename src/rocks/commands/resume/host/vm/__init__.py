@@ -1,7 +1,7 @@
 """`rocks resume host vm`"""
 
 import rocks.commands
-from rocks.actions.pause_vm import resume_vms
+from rocks.actions.vm_power import resume_vms
 
 RollName = "kvm"
 

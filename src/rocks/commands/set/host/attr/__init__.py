@@ -1,8 +1,8 @@
 """`rocks set host attr`"""
 
 import rocks.commands
-from rocks.actions.set_attribute import set_attribute
-from rocks.commands.attribute_words import read_name_and_value
+from rocks.actions.attributes import set_attribute
+from rocks.commands._shared.attributes import read_name_and_value
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks set host boot`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_next_boot
-from rocks.commands.host_hooks import host_hooks
+from rocks.actions.hosts import set_next_boot
+from rocks.commands._shared.host_hooks import host_hooks
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host cpus`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_cpus
+from rocks.actions.hosts import set_cpus
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host installaction`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_install_action
+from rocks.actions.hosts import set_install_action
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host membership`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_membership
+from rocks.actions.hosts import set_membership
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host rack`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_rack
+from rocks.actions.hosts import set_rack
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host rank`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_rank
+from rocks.actions.hosts import set_rank
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host runaction`"""
 
 import rocks.commands
-from rocks.actions.set_host import set_run_action
+from rocks.actions.hosts import set_run_action
 
 
 class Command(rocks.commands.Command):

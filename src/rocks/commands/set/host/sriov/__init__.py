@@ -1,7 +1,7 @@
 """`rocks set host sriov`"""
 
 import rocks.commands
-from rocks.actions.set_vfs import set_vfs
+from rocks.actions.sriov import set_vfs
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.actions.set_vm import VmChanges, set_vm
+from rocks.actions.vms import VmChanges, set_vm
 
 RollName = "kvm"
 

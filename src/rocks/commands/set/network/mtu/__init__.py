@@ -1,7 +1,7 @@
 """`rocks set network mtu`"""
 
 import rocks.commands
-from rocks.actions.set_network import set_network_mtu
+from rocks.actions.networks import set_network_mtu
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set network netmask`"""
 
 import rocks.commands
-from rocks.actions.set_network import set_network_netmask
+from rocks.actions.networks import set_network_netmask
 
 
 class Command(rocks.commands.Command):

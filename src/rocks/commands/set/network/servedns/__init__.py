@@ -1,8 +1,8 @@
 """`rocks set network servedns`"""
 
 import rocks.commands
-from rocks.actions.set_network import set_network_servedns
-from rocks.commands.arguments import yes_or_no
+from rocks.actions.networks import set_network_servedns
+from rocks.commands._framework.arguments import yes_or_no
 
 
 class Command(rocks.commands.Command):

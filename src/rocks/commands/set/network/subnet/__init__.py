@@ -1,7 +1,7 @@
 """`rocks set network subnet`"""
 
 import rocks.commands
-from rocks.actions.set_network import set_network_subnet
+from rocks.actions.networks import set_network_subnet
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set network zone`"""
 
 import rocks.commands
-from rocks.actions.set_network import set_network_zone
+from rocks.actions.networks import set_network_zone
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks start host vm`"""
 
 import rocks.commands
-from rocks.commands.vm_start import start_with_hooks
+from rocks.commands._shared.vm_start import start_with_hooks
 
 RollName = "kvm"
 

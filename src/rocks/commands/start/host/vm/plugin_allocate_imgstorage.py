@@ -1,23 +1,24 @@
-"""Images that a NAS keeps are mapped before their machines start."""
+"""Maps the images of virtual machines from their NAS before the machines start."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.map_vm_images import map_vm_images, take_back_images
-from rocks.commands.storage_progress import StorageProgress
+from rocks.actions.vm_hooks import HookResult
+from rocks.actions.vm_images import map_vm_images, take_back_images
+from rocks.commands._shared.storage_progress import StorageProgress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.cluster.image_plan import ImageSpec
-    from rocks.commands.base import Command
-    from rocks.commands.plugin_node import PluginNode
+    from rocks.cluster.records import VirtualMachine
+    from rocks.commands._framework.base import Command
     from rocks.errors import RocksError
 
 
-class Plugin(rocks.commands.Plugin):
+class Plugin(rocks.commands.VmPlugin):
     """Hook of `start host vm`."""
 
     def __init__(self, command: Command) -> None:
@@ -28,21 +29,21 @@ class Plugin(rocks.commands.Plugin):
         """The plugin's name."""
         return "allocate_imgstorage"
 
-    def run_all(self, nodes: Sequence[PluginNode]) -> Mapping[str, RocksError]:
-        """Map all images of all the machines, print a line for each, and return the machines that failed."""
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """Map all images of the machines and print a line for each; the disks of a machine are its devices then."""
         with StorageProgress(self.owner) as progress:
-            mapped = map_vm_images(self.db, [node.name for node in nodes], progress, self._made)
-        self.owner.addText("".join(f"{line}\n" for line in mapped.lines))
+            mapped = map_vm_images(self.db, machines, progress, self._made)
+        self.owner.addText("".join(f"{line}\n" for lines in mapped.lines.values() for line in lines))
         for note in mapped.notes:
-            self.owner.tell(note)
-        return mapped.failed
+            self.owner.notify(note)
+        return HookResult(mapped.failed, mapped.lines)
 
-    def undo_all(self, nodes: Sequence[PluginNode]) -> Mapping[str, RocksError]:
-        """Unmap what this start mapped for the machines, and say so; returns what may still be mapped."""
-        names = {node.name for node in nodes}
+    def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
+        """Unmap the images that this start mapped for the machines, and print them; returns the errors by machine."""
+        names = {vm.name for vm in machines}
         made = [image for image in self._made if image.vm in names]
         left = take_back_images(self.db, made)
         for image in made:
             if image.vm not in left:
-                self.owner.tell(f"{image.nas}:{image.volume} is unmapped again, {image.vm} was not started")
+                self.owner.notify(f"{image.nas}:{image.volume} is unmapped again, {image.vm} was not started")
         return left

@@ -1,22 +1,22 @@
-"""A host's InfiniBand ports are members of a cluster's partition before the cluster's first machine starts there."""
+"""Makes a host's InfiniBand ports members of a cluster's partition before a machine of the cluster starts there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.sync_partitions import join_partitions
-from rocks.commands.plugins import TAIL
+from rocks.actions.partitions import join_partitions
+from rocks.actions.vm_hooks import HookResult
+from rocks.commands._framework.plugins import TAIL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from rocks.commands.plugin_node import PluginNode
-    from rocks.errors import RocksError
+    from rocks.cluster.records import VirtualMachine
 
 
-class Plugin(rocks.commands.Plugin):
-    """Hook of `start host vm`; leaving is a part of every stop."""
+class Plugin(rocks.commands.VmPlugin):
+    """Hook of `start host vm`; every stop removes memberships that are not needed any more."""
 
     def provides(self) -> str:
         """The plugin's name."""
@@ -26,8 +26,8 @@ class Plugin(rocks.commands.Plugin):
         """After the hooks that may choose another host."""
         return [TAIL]
 
-    def run_all(self, nodes: Sequence[PluginNode]) -> Mapping[str, RocksError]:
-        """Have the hosts of all the machines be members; that fails no machine, see `join_partitions`."""
-        for warning in join_partitions(self.db, [node.name for node in nodes]):
-            self.owner.tell(warning)
-        return {}
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """Make the hosts of the machines members of the partitions; errors are warnings, see `join_partitions`."""
+        for warning in join_partitions(self.db, [vm.name for vm in machines]):
+            self.owner.notify(warning)
+        return HookResult()

@@ -1,10 +1,10 @@
 """`rocks stop host vm`"""
 
 import rocks.commands
-from rocks.actions.stop_vm import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
-from rocks.actions.take_over_vm import Force
+from rocks.actions.leases import Force
+from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
-from rocks.commands.vm_termination import terminate_with_hooks
+from rocks.commands._shared.vm_termination import terminate_with_hooks
 
 LONGEST_DEADLINE_SECONDS = 3600
 
@@ -69,5 +69,5 @@ class Command(rocks.commands.Command):
             return
         outcomes = stop_vms(self.db, names, chosen, seconds, Force(reason, host_is_off) if force else None)
         for line in outcomes.lines:
-            self.tell(line)
+            self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

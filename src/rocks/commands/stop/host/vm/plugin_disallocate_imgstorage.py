@@ -1,28 +1,28 @@
-"""Images that a NAS keeps come home when their machines have ended."""
+"""Unmaps the images of virtual machines that have ended; a NAS then has all that was written."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.unmap_vm_images import unmap_vm_images
-from rocks.commands.storage_progress import StorageProgress
+from rocks.actions.vm_hooks import HookResult
+from rocks.actions.vm_images import unmap_vm_images
+from rocks.commands._shared.storage_progress import StorageProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from rocks.commands.plugin_node import PluginNode
-    from rocks.errors import RocksError
+    from rocks.cluster.records import VirtualMachine
 
 
-class Plugin(rocks.commands.Plugin):
+class Plugin(rocks.commands.VmPlugin):
     """Hook of `stop host vm`, with terminate=yes only."""
 
     def provides(self) -> str:
         """The plugin's name."""
         return "disallocate_imgstorage"
 
-    def run_all(self, nodes: Sequence[PluginNode]) -> Mapping[str, RocksError]:
-        """Unmap all images of the machines, wait until they are home, and return the machines that failed."""
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """Unmap all images of the machines and wait until they are written back."""
         with StorageProgress(self.owner) as progress:
-            return unmap_vm_images(self.db, [node.name for node in nodes], progress)
+            return HookResult(unmap_vm_images(self.db, machines, progress))

@@ -1,8 +1,8 @@
 """`rocks sync host certificate`"""
 
 import rocks.commands
-from rocks.actions.certify_hosts import deploy_certificates
-from rocks.commands.revoked_list import deploy_revocation_list_to_nodes
+from rocks.actions.certificates import deploy_certificates
+from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
 from rocks.errors import RocksError
 
 

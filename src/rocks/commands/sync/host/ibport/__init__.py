@@ -1,7 +1,7 @@
 """`rocks sync host ibport`"""
 
 import rocks.commands
-from rocks.actions.ask_infiniband import record_ports
+from rocks.actions.infiniband_ports import record_ports
 from rocks.cluster.guids import guid_text
 from rocks.errors import RocksError
 

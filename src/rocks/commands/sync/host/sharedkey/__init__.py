@@ -1,7 +1,7 @@
 """`rocks sync host sharedkey`"""
 
 import rocks.commands
-from rocks.actions.share_key import SharedKey, share_keys
+from rocks.actions.shared_keys import SharedKey, share_keys
 from rocks.errors import RocksError
 
 

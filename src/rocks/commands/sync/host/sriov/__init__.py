@@ -1,7 +1,7 @@
 """`rocks sync host sriov`"""
 
 import rocks.commands
-from rocks.actions.ask_adapters import make_vfs
+from rocks.actions.sriov import make_vfs
 from rocks.errors import RocksError
 
 

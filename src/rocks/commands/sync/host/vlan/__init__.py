@@ -1,7 +1,7 @@
 """`rocks sync host vlan`"""
 
 import rocks.commands
-from rocks.actions.plan_vlans import hosts_of, sync_vlans
+from rocks.actions.vlans import hosts_of, sync_vlans
 from rocks.errors import RocksError
 from rocks.wire.errors import as_exception
 

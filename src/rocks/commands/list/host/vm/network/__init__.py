@@ -10,7 +10,7 @@ from rocks.database.vms import which_are_vms
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
 
 if TYPE_CHECKING:
-    from rocks.actions.list_vm_network import ConnectedInterface, VmNetworks
+    from rocks.actions.vm_reports import ConnectedInterface, VmNetworks
 
 HEADER = (
     "vm-host",
@@ -60,7 +60,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each interface."""
-        from rocks.actions.list_vm_network import list_vm_networks  # hosts are reached by heavy libraries
+        from rocks.actions.vm_reports import list_vm_networks  # hosts are reached by heavy libraries
 
         networks = list_vm_networks(self.db, which_are_vms(self.db, self.getHostnames(args)))
         self.beginOutput()

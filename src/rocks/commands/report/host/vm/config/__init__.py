@@ -1,8 +1,8 @@
 """`rocks report host vm config`"""
 
 import rocks.commands
-from rocks.actions.describe_vm import describe_vms
-from rocks.commands.vm_filters import filters_of
+from rocks.actions.vm_documents import describe_vms
+from rocks.commands._shared.vm_filters import filters_of
 from rocks.database.vms import load_vms, which_are_vms
 
 RollName = "kvm"

@@ -1,7 +1,7 @@
 """`rocks set host interface channel`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_channel
+from rocks.actions.interfaces import set_channel
 
 
 class Command(rocks.commands.Command):

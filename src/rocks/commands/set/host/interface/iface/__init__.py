@@ -1,7 +1,7 @@
 """`rocks set host interface iface`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_device
+from rocks.actions.interfaces import set_device
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host interface ip`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_ip
+from rocks.actions.interfaces import set_ip
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host interface mac`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_mac
+from rocks.actions.interfaces import set_mac
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host interface module`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_module
+from rocks.actions.interfaces import set_module
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host interface name`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_name
+from rocks.actions.interfaces import set_name
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host interface options`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_options
+from rocks.actions.interfaces import set_options
 
 
 class Command(rocks.commands.Command):

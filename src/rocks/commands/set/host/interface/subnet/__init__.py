@@ -1,7 +1,7 @@
 """`rocks set host interface subnet`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_subnet
+from rocks.actions.interfaces import set_subnet
 
 
 class Command(rocks.commands.Command):

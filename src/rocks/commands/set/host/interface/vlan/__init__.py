@@ -1,7 +1,7 @@
 """`rocks set host interface vlan`"""
 
 import rocks.commands
-from rocks.actions.set_interface import set_vlan
+from rocks.actions.interfaces import set_vlan
 
 
 class Command(rocks.commands.Command):

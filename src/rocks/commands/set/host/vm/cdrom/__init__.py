@@ -1,7 +1,7 @@
 """`rocks set host vm cdrom`"""
 
 import rocks.commands
-from rocks.actions.set_vm import set_cdrom
+from rocks.actions.vms import set_cdrom
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks set host vm nas`"""
 
 import rocks.commands
-from rocks.actions.set_vm_nas import set_vm_nas
+from rocks.actions.vm_nas import set_vm_nas
 from rocks.cluster.image_places import is_nowhere
 
 RollName = "img-storage"

@@ -1,0 +1,44 @@
+"""Add, change and remove attributes of a scope's members."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.cluster.attributes import OLD_SUFFIX, check_name, check_value, is_old
+from rocks.database import attributes
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+
+def add_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
+    """Give all `members` of `scope` the attribute; UserError, and no change, when one of them has it."""
+    check_name(name)
+    check_value(value)
+    having = attributes.members_with(database, scope, members, name)
+    if having:
+        where = "" if scope == "global" else f" for {scope} {having[0]}"
+        command = "set attr" if scope == "global" else f"set {scope} attr"
+        raise UserError(f'attribute "{name}" exists{where}; rocks {command} changes its value')
+    attributes.insert_attribute(database, scope, members, name, value)
+
+
+def set_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
+    """Give all `members` of `scope` the attribute with this value, whether they have it or not.
+
+    A value that it had becomes the attribute `<name>_old`, unless `name` is such a one itself. UserError for
+    a name or a value that cannot be.
+    """
+    check_name(name)
+    check_value(value)
+    if not is_old(name):
+        attributes.preserve_old_values(database, scope, members, name)
+    attributes.replace_attribute(database, scope, members, name, value)
+
+
+def remove_attribute(database: Database, scope: str, members: Sequence[str], name: str) -> None:
+    """Take the attribute and its old value from all `members` of `scope` that have it."""
+    attributes.delete_attributes(database, scope, members, [name, name + OLD_SUFFIX])

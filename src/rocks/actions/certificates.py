@@ -1,0 +1,170 @@
+"""Certificates by which hosts prove themselves to the message broker and to each other: issue, carry, revoke."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.host_requests import fleet_addresses
+from rocks.actions.message_broker import (
+    BROKER_NAME,
+    check_not_broker_name,
+    give_broker_certificates,
+    node_authority,
+    own_broker,
+)
+from rocks.clock import utc_now
+from rocks.database.hosts import local_host
+from rocks.errors import BusyError, RocksError, StateError, UserError
+from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, carry
+from rocks.hosts.run_parallel import run_parallel
+from rocks.hosts.settings import FleetSettings
+from rocks.hosts.x509 import CertificateInfo, CertificateSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.hosts.settings import HostAddress
+
+DEFAULT_DAYS = 825
+LONGEST_DAYS = 3650
+_SOON = timedelta(days=30)
+_MARGIN_SECONDS = 5.0
+
+
+class ListedCertificate(NamedTuple):
+    """A host's certificate for people: `expires` is a day, `state` one of good, not carried, expires soon, expired."""
+
+    host: str
+    serial: str
+    expires: str
+    state: str
+
+
+def add_certificates(
+    database: Database, names: Sequence[str], days: int, replace: bool
+) -> list[CertificateInfo]:
+    """Issue a certificate for each host. One that has a good one is refused, unless `replace` says that it may.
+
+    The old one stays good until the new one has been carried to the host. Nothing is issued when one is refused.
+    """
+    if not 1 <= days <= LONGEST_DAYS:
+        raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
+    check_not_broker_name(list(names))
+    authority = node_authority()
+    known = authority.certificates()
+    good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
+    if good and not replace:
+        raise StateError(
+            f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; another one: "
+            f"rocks add host certificate {' '.join(good)} replace=yes"
+        )
+    addresses = {host.name: host.address for host in fleet_addresses(database, names)}
+    authority.ensure(f"Image storage of {local_host(database)}")
+    return [authority.issue(_certificate_spec(name, addresses[name], days)) for name in names]
+
+
+def list_certificates(names: Sequence[str] | None) -> list[ListedCertificate]:
+    """The certificates of the named hosts; None: all that there are, also of hosts that are gone."""
+    authority = node_authority()
+    listed = []
+    for name, info in authority.certificates().items():
+        if name != BROKER_NAME and (names is None or name in names):
+            state = _state(info, authority.is_deployed(name))
+            listed.append(ListedCertificate(name, info.serial_text, f"{info.expires:%Y-%m-%d}", state))
+    return listed
+
+
+def deploy_certificates(
+    database: Database,
+    names: Sequence[str],
+    settings: FleetSettings | None = None,
+) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
+    """Carry each host's newest certificate there; yields (host, older ones that this revoked, or why not).
+
+    The broker is given the list of revoked certificates at the end. Nodes get it by `deploy_revocation_list`: what has
+    been carried to these, too, was from before their old ones were revoked.
+    """
+    chosen = settings or FleetSettings()
+    hosts = {host.name: host for host in fleet_addresses(database, names)}
+    control = own_broker(database)
+    database.commit()
+    jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    has_revoked = False
+    for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
+        has_revoked = has_revoked or bool(result)
+        yield name, result
+    if has_revoked and control is not None:
+        give_broker_certificates(node_authority(), control)
+
+
+def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
+    """Revoke all certificates of the hosts, and have our broker throw them out; host → what was revoked.
+
+    Hosts without one are passed over. BusyError when they are revoked and the broker could not be told.
+    """
+    control = own_broker(database)
+    authority = node_authority()
+    revoked = {name: info for name in names if (info := authority.revoke(name))}
+    if not revoked or control is None:
+        return revoked
+    try:
+        give_broker_certificates(authority, control)
+        for name in revoked:
+            control.remove_user(name)
+    except RocksError as error:
+        raise BusyError(
+            f"revoked: {', '.join(revoked)}; but their connections to the broker stay open, since the broker did not "
+            f"answer ({error}): start it, then run `rocks sync broker`"
+        ) from None
+    return revoked
+
+
+def deploy_revocation_list(
+    database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
+) -> dict[str, RocksError]:
+    """Carry the list of revoked certificates to all nodes that have one: their daemons then end what is open.
+
+    A node whose newest certificate has not been carried yet works with the one before, and gets the list as well.
+    Returns those that it did not get to, each with why.
+    """
+    authority = node_authority()
+    without = {BROKER_NAME, *passing_over}
+    names = [
+        name for name in authority.certificates() if name not in without and authority.has_one_there(name)
+    ]
+    chosen = settings or FleetSettings()
+    hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
+    database.commit()
+    jobs = {name: partial(_deploy_list, host, chosen) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    answers = run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    return {name: answer for name, answer in answers if isinstance(answer, RocksError)}
+
+
+def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
+    carry(host, settings, {"revoked.pem": node_authority().carried(host.name).revoked}, NODE_FOLDER)
+
+
+def _certificate_spec(name: str, address: str, days: int) -> CertificateSpec:
+    return CertificateSpec(name, [name], [] if address == name else [address], days)
+
+
+def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
+    authority = node_authority()
+    carried = authority.carried(host.name)
+    files = {"ca.crt": carried.authority, "revoked.pem": carried.revoked, "node.pem": carried.pair}
+    carry(host, settings, files, NODE_FOLDER)
+    return authority.settle(host.name)
+
+
+def _state(info: CertificateInfo, is_deployed: bool) -> str:
+    now = utc_now()
+    if info.expires <= now:
+        return "expired"
+    if not is_deployed:
+        return "not carried"
+    return "expires soon" if info.expires <= now + _SOON else "good"

@@ -1,0 +1,57 @@
+"""Run a command line of the operator's own on hosts, many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.host_requests import open_fleet
+from rocks.cluster.names import printable
+from rocks.errors import UserError
+from rocks.hosts.fleet import CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.database.connection import Database
+
+__all__ = ["LONGEST_SECONDS", "CommandResult", "Limits", "run_on_hosts"]
+
+LONGEST_SECONDS = 1_000_000
+"""The longest wait that may be asked for, 11 days: poll(2) takes no more than 24 days in its milliseconds."""
+
+
+class Limits(NamedTuple):
+    """How many at once and for how long: seconds for each host (0: no end), seconds between starts, threads."""
+
+    timeout_seconds: int = 30
+    delay_seconds: int = 0
+    threads: int = 128
+
+
+def run_on_hosts(
+    database: Database, hosts: Sequence[str], command: str, limits: Limits
+) -> Iterator[CommandResult]:
+    """Run the command in a shell on each host and yield how it ended there, as the results come.
+
+    UserError for a command that no shell could be given. The transaction ends before the first host is asked.
+    """
+    if "\0" in command or not _is_text(command):
+        raise UserError(f'the command "{printable(command)}" is not valid text: give it in UTF-8')
+    if not hosts:
+        return
+    with open_fleet(database, hosts) as fleet:
+        database.commit()
+        yield from fleet.run_commands(
+            command,
+            hosts,
+            timeout_seconds=limits.timeout_seconds,
+            delay_seconds=limits.delay_seconds,
+            threads=limits.threads,
+        )
+
+
+def _is_text(command: str) -> bool:
+    try:
+        return bool(command.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,106 @@
+"""Requests to many hosts at once: facts and operations, with the fences that every contact carries (decision D6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database import leases
+from rocks.database.addresses import host_addresses
+from rocks.errors import BugError, RocksError
+from rocks.hosts.fleet import Fleet
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.wire.agent import OperationOutcome, PerformRequest
+from rocks.wire.errors import as_exception
+from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.agent import Operation
+    from rocks.wire.request import Reply, Request
+
+
+def open_fleet(database: Database, names: Sequence[str], settings: FleetSettings | None = None) -> Fleet:
+    """The fleet of the named hosts, to be used in a `with`; nothing is connected yet.
+
+    Names that are not in the database are left out. StateError for a host whose `ssh_port` is not a port.
+    """
+    return Fleet(fleet_addresses(database, names), settings or FleetSettings())
+
+
+def fleet_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
+    """The addresses by which a fleet reaches the named hosts; a host without an address is reached by its name."""
+    return [
+        HostAddress(found.name, found.address or found.name, found.port, found.is_local)
+        for found in host_addresses(database, names)
+    ]
+
+
+def ask_each(
+    database: Database, requests: Mapping[str, Request[Reply]], limit_seconds: float | None = None
+) -> Iterator[tuple[str, Reply | RocksError]]:
+    """Send each host its request, all at once; yield (host, reply or error) as the replies arrive.
+
+    HostError for a host that is not in the database. `limit_seconds` bounds the wait for each host; with None the
+    fleet's own deadlines do.
+    """
+    with open_fleet(database, list(requests)) as fleet:
+        yield from fleet.ask_each(requests, limit_seconds)
+
+
+def ask_facts(
+    database: Database,
+    fleet: Fleet,
+    hosts: Collection[str],
+    vms: Iterable[VirtualMachine] = (),
+    limit_seconds: float | None = None,
+) -> dict[str, HostFacts | RocksError]:
+    """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
+
+    The requests carry the fences; a fence that its host has put up is deleted in the caller's transaction.
+    `limit_seconds` is that of `ask_each`.
+    """
+    if not hosts:
+        return {}
+    places: dict[str, dict[str, DiskPlace]] = {host: {} for host in hosts}
+    for vm in vms:
+        if vm.container is not None and vm.container.name in places:
+            places[vm.container.name].update({disk.path: DiskPlace(disk.path) for disk in vm.disks})
+    fences = leases.fences_of_hosts(database, list(hosts))
+    requests = {
+        host: FactsRequest(
+            disks=tuple(places[host].values()),
+            fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
+        )
+        for host in hosts
+    }
+    answers: dict[str, HostFacts | RocksError] = {}
+    for host, answer in fleet.ask_each(requests, limit_seconds):
+        answers[host] = answer
+        if isinstance(answer, HostFacts):
+            leases.take_down_fences(database, host, answer.fenced)
+    return {host: answers[host] for host in hosts}
+
+
+def perform_operations(
+    fleet: Fleet, operations: Mapping[str, Sequence[Operation]]
+) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
+    """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
+
+    `operations` maps a host to its operations, one for each machine.
+    """
+    requests = {host: PerformRequest(tuple(of_host)) for host, of_host in operations.items() if of_host}
+    for host, answer in fleet.ask_each(requests):
+        outcomes = {} if isinstance(answer, RocksError) else {o.name: o for o in answer.outcomes}
+        error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
+        for operation in operations[host]:
+            yield operation.name, outcomes.get(operation.name, error)
+
+
+def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:
+    """Why an operation failed; None when it succeeded."""
+    if isinstance(outcome, RocksError):
+        return outcome
+    return None if outcome.error is None else as_exception(outcome.error)

@@ -1,0 +1,178 @@
+"""Add, rename, change and remove hosts in the database; their aliases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.boots import write_boot_files
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.host_plan import NewHost, find_membership, plan_host
+from rocks.cluster.names import check_alias, check_host_name, printable
+from rocks.cluster.values import read_number
+from rocks.database import aliases, boots, image_places, leases, nodes
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.cluster.host_plan import HostParameters
+    from rocks.database.connection import Database
+
+
+def add_host(database: Database, parameters: HostParameters) -> NewHost:
+    """Add the host that the words describe. UserError, and no change, for anything that is wrong with them."""
+    host = plan_host(parameters, nodes.appliance_names(database), nodes.memberships(database))
+    check_name_unused(database, host.name)
+    nodes.insert_hosts(database, [host])
+    return host
+
+
+def check_name_unused(database: Database, name: str) -> None:
+    """UserError when a node or an alias has the name already."""
+    taken = nodes.find_taken_names(database, [name]).get(name.lower())
+    if taken is None:
+        return
+    kind, owner = taken
+    if kind == "node":
+        raise UserError(
+            f"Node {printable(name)} already exists. Choose another name, or see rocks list host {owner}."
+        )
+    raise UserError(f"Node {printable(name)} already exists: it is an alias of {owner}. Choose another name.")
+
+
+def rename_host(database: Database, name: str, new_name: str) -> None:
+    """Rename the host; a change of case only is one too.
+
+    UserError for a name that is not allowed or taken; StateError for a virtual machine that some host may be
+    running, since its domain there bears the old name, or whose disk a NAS keeps, since the volume there does;
+    BusyError while another command changes it.
+    """
+    check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    if name.lower() != new_name.lower():
+        check_name_unused(database, new_name)
+    for error in lock_vms(database, [name]).values():
+        raise error
+    lease = leases.read_leases(database, [name], lock=True).get(name.lower())
+    if lease is not None and lease.is_held:
+        raise StateError(
+            f"host {name} may be running on {lease.host} under its old name: stop it first "
+            f"with rocks stop host vm {name}"
+        )
+    kept = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
+    if kept and name.lower() != new_name.lower():
+        raise StateError(
+            f"the volume of host {name} on {kept[0].nas} bears its name: with another one the machine would begin with "
+            f"an empty disk; bring the image elsewhere, then rocks remove host vm nas {name}"
+        )
+    nodes.rename_host(database, name, new_name)
+    image_places.rename_nas(database, name, new_name)
+    leases.rename_lease_host(database, name, new_name)
+
+
+def add_alias(database: Database, host: str, alias: str) -> None:
+    """Give the host another name. UserError for one that is not allowed, or that any host has already."""
+    check_alias(alias, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    taken = nodes.find_taken_names(database, [alias]).get(alias.lower())
+    if taken is not None and taken[0] == "alias":
+        raise UserError(f'alias "{printable(alias)}" already exists: host {taken[1]} has it')
+    if taken is not None:
+        raise UserError(
+            f'alias "{printable(alias)}" is the name of a host already, which it would never reach'
+        )
+    aliases.insert_alias(database, host, alias)
+
+
+def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> None:
+    """Take away the alias of that name, or all that the hosts have. UserError when they have none of that name."""
+    removed = aliases.remove_aliases(database, hosts, alias)
+    if alias is not None and hosts and not removed:
+        raise UserError(
+            f'no alias "{printable(alias)}" of these hosts: rocks list host alias shows those there are'
+        )
+
+
+BOOT_ACTIONS = ("os", "run", "install")
+
+
+def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
+    """Set the number of CPUs, at least 1."""
+    nodes.set_column(database, names, "CPUs", read_number("cpus", cpus, 1))
+
+
+def set_rack(database: Database, names: Sequence[str], rack: str) -> None:
+    """Set the rack's number."""
+    nodes.set_column(database, names, "Rack", read_number("rack", rack, 0))
+
+
+def set_rank(database: Database, names: Sequence[str], rank: str) -> None:
+    """Set the place in the rack."""
+    nodes.set_column(database, names, "Rank", read_number("rank", rank, 0))
+
+
+def set_membership(database: Database, names: Sequence[str], membership: str) -> None:
+    """Make the hosts members of another kind."""
+    found = find_membership(membership, nodes.memberships(database))
+    if found is None:
+        raise UserError(
+            f'invalid membership "{printable(membership)}": rocks list membership shows those that are valid'
+        )
+    nodes.set_column(database, names, "Membership", found.id)
+
+
+def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
+    """Set the boot action by which the hosts run, and answer their boots by it; `none` takes it away."""
+    nodes.set_column(database, names, "RunAction", _existing_action(database, action))
+    write_boot_files(database, names)
+
+
+def set_install_action(database: Database, names: Sequence[str], action: str) -> None:
+    """Set the boot action by which the hosts are installed, and answer their boots by it; `none` takes it away."""
+    nodes.set_column(database, names, "InstallAction", _existing_action(database, action))
+    write_boot_files(database, names)
+
+
+def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:
+    """Set whether the hosts' next boot runs or installs them."""
+    if action not in BOOT_ACTIONS:
+        raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
+    boots.set_boot_action(database, names, action)
+
+
+def _existing_action(database: Database, action: str) -> str | None:
+    if action.lower() == "none":
+        return None
+    found = boots.find_boot_action(database, action)
+    if found is None:
+        raise UserError(
+            f'action "{printable(action)}" does not exist: rocks list bootaction shows those that do'
+        )
+    return found
+
+
+def remove_hosts(
+    database: Database, names: Sequence[str], hooks: Sequence[Callable[[Sequence[str]], None]]
+) -> None:
+    """Remove the hosts by calling the hooks, in order, with all names.
+
+    StateError, and no change, when a host that is not itself among those to be removed may be running on one of
+    them: its lease would lead nowhere.
+    """
+    leaving = {name.lower() for name in names}
+    for lease in leases.leases_of_hosts(database, names):
+        if lease.name.lower() not in leaving:
+            raise StateError(
+                f"host {lease.host} may be running the virtual machine {lease.name}: stop that first "
+                f"with rocks stop host vm {lease.name}"
+            )
+    for hook in hooks:
+        hook(names)
+
+
+def remove_part(database: Database, names: Sequence[str], part: str) -> None:
+    """Remove one thing that the hosts have; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
+    if part == "attr":
+        nodes.remove_attributes(database, names)
+    elif part == "node":
+        nodes.remove_hosts(database, names)
+    else:
+        nodes.remove_dependents(database, names, part)

@@ -1,0 +1,168 @@
+"""Map an image to a host and unmap it on the operator's request; virtual machines get theirs by `vm_images`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.storage_access import open_storage
+from rocks.cluster.image_places import check_pool_name
+from rocks.cluster.image_plan import LARGEST_SIZE_GB, check_volume_name
+from rocks.cluster.values import check_text, read_number
+from rocks.database.vms import load_hosts
+from rocks.errors import BusyError, Code, RocksError, StateError, UserError
+from rocks.imgstorage.client import questions
+from rocks.imgstorage.client.asking import MAP_SECONDS
+from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS as _HOME_SECONDS
+from rocks.wire.imgstorage import MapZvol
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+    from rocks.imgstorage.client import Query, StorageClient, Watcher
+    from rocks.imgstorage.client.answers import ImageRow
+
+
+@dataclass(frozen=True)
+class MapParameters:
+    """The words of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None is what the host says."""
+
+    nas: str
+    zpool: str
+    volume: str
+    host: str
+    size: str
+    pool: str = ""
+    sync: bool | None = None
+
+
+def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -> str:
+    """Map the image, which is made when the NAS has none of that name; returns the path of its device on the host.
+
+    UserError for a word that is wrong, and the errors of the NAS in its own words; then nothing is mapped.
+    """
+    check_pool_name(parameters.zpool)
+    check_volume_name(parameters.volume)
+    size_gb = read_number("size", parameters.size, 1, LARGEST_SIZE_GB)
+    if parameters.pool:
+        check_pool_name(parameters.pool)
+    (host,) = load_hosts(database, [parameters.host])
+    sync = host.is_true("img_sync") if parameters.sync is None else parameters.sync
+    if sync and not parameters.pool:
+        raise UserError(
+            f"{parameters.volume} is to be copied to {host.name} (img_sync is true), and no pool there is named: "
+            "give remotepool=POOL, or img_sync=no"
+        )
+    with open_storage(database) as storage:
+        initiator = storage.ask(questions.initiator_of(host.name))
+        request = MapZvol(
+            parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gb, sync, initiator
+        )
+        return storage.wait(questions.map_image(parameters.nas, request), MAP_SECONDS, watcher)
+
+
+WRITE_BACK_SECONDS = _HOME_SECONDS
+"""How long a command waits for an image to come home, unless it is told otherwise."""
+
+
+def unmap_image(
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
+) -> None:
+    """Unmap the image; returns when the NAS has all of it, and raises the NAS's own error.
+
+    The connection to the database is closed while that lasts. NoAnswerError (BusyError) after `seconds`.
+    """
+    check_volume_name(volume)
+    _wait(database, questions.unmap_image(nas, volume), watcher, seconds)
+
+
+def pull_image(
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
+) -> None:
+    """Bring what a running guest has written home; returns when the NAS has it. As `unmap_image` otherwise."""
+    check_volume_name(volume)
+    _wait(database, questions.pull_image(nas, volume), watcher, seconds)
+
+
+def cancel_map(database: Database, nas: str, volume: str) -> None:
+    """Undo a map that is under way, or forget an unmap that still waits. StateError when there is neither."""
+    check_volume_name(volume)
+    with open_storage(database) as storage:
+        storage.ask(questions.cancel_image(nas, volume))
+
+
+def _wait(database: Database, wanted: Query[None], watcher: Watcher, seconds: float) -> None:
+    storage = open_storage(database)
+    # the server would end a connection that is idle for hours
+    database.commit()
+    database.close()
+    with storage:
+        storage.wait(wanted, seconds, watcher)
+
+
+NODE_TYPES = ("", "vmc", "nas")
+LONGEST_REASON = 1000
+_MOVING = ("seeding", "switching", "pulling", "returning")
+
+
+def clean_map(
+    database: Database, nas: str, volume: str, node_type: str, reason: str | None, watcher: Watcher
+) -> str:
+    """Clean up; returns what was done, for a person. With a `reason`, what only its host has is given up.
+
+    `node_type` is a word of old scripts: the NAS has the host do its part. StateError when the NAS has no such image or
+    nobody has it; BusyError while it moves.
+    """
+    check_volume_name(volume)
+    if node_type not in NODE_TYPES:
+        raise UserError(f'nodetype "{node_type}" must be vmc or nas')
+    if reason is not None:
+        check_text("reason", reason, LONGEST_REASON)
+    storage = open_storage(database)
+    database.commit()
+    database.close()
+    with storage:
+        row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
+        if row is None:
+            raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
+        if row.remotehost is None and row.state != "held" and reason is None:
+            raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
+        if reason is not None:
+            return _give_up(storage, nas, row, reason, watcher)
+        return _clean(storage, nas, row, watcher)
+
+
+def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
+    if row.state == "held":
+        lost = _what_would_be_lost(storage, nas, row)
+        storage.ask(questions.retry_image(nas, row.zvol))
+        return (
+            f"{nas}:{row.zvol} was held ({row.reason}) and goes on where it stopped. If {row.remotehost} is gone for "
+            f'good and it is held again, force=yes reason="…" gives up {lost}'
+        )
+    if row.state == "mapping":
+        storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
+        return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
+    if row.state in _MOVING or row.is_sending is not None:
+        raise BusyError(
+            f"ZVol {row.zvol} is busy: it is {row.state}, which ends by itself: rocks list host storageop {nas}"
+        )
+    storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
+    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
+
+
+def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
+    lost = _what_would_be_lost(storage, nas, row)
+    storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
+    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; given up: {lost}"
+
+
+def _what_would_be_lost(storage: StorageClient, nas: str, row: ImageRow) -> str:
+    """In words: what the host has beyond the NAS's newest snapshot."""
+    if row.remotehost is None:
+        return "nothing of a host"
+    try:
+        snapshots = storage.ask(questions.snapshots_of(nas, row.zvol))
+    except RocksError:
+        snapshots = ()
+    since = f" after {snapshots[-1].created} (snapshot {snapshots[-1].name})" if snapshots else ""
+    return f"whatever was written on {row.remotehost}{since}"

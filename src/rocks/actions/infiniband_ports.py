@@ -1,0 +1,105 @@
+"""The InfiniBand ports of hosts: recorded by an operator, read from the hosts, compared with the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_each
+from rocks.cluster.guids import guid_text, read_guid
+from rocks.cluster.infiniband_check import Checked, check_host, ports_of_facts
+from rocks.cluster.names import check_plain_name, printable
+from rocks.cluster.partition_plan import Port
+from rocks.cluster.pkeys import FULL_BIT
+from rocks.cluster.values import read_number
+from rocks.database import ib_ports, partitions
+from rocks.database import ib_ports as table
+from rocks.database.vms import which_are_vms
+from rocks.errors import RocksError, StateError, UserError
+from rocks.wire.infiniband import InfinibandRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.cluster.partition_plan import Port
+    from rocks.database.connection import Database
+
+
+DEVICE_LONGEST = 64
+MOST_PORTS = 254
+
+
+def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
+    """Record a port of a physical host. UserError or StateError, and no change, when it cannot be or is taken."""
+    check_plain_name("device", device, DEVICE_LONGEST)
+    port = Port(host, device, read_number("port", number, 1, MOST_PORTS), read_guid(guid))
+    if which_are_vms(database, [host]):
+        raise StateError(
+            f"{host} is a virtual machine; it gets its GUIDs by itself, ports are those of physical hosts"
+        )
+    for known in table.read_ports(database, [host]):
+        if (known.device, known.number) == (port.device, port.number):
+            raise StateError(
+                f"{host} has port {known.number} of {known.device} with {guid_text(known.guid)}; "
+                f"rocks remove host ibport {host} {known.device}"
+            )
+    for owner in table.owners_of_guids(database, [port.guid]).values():
+        raise StateError(
+            f"the GUID {guid_text(port.guid)} is that of {owner}; rocks list host ibport {owner}"
+        )
+    table.insert_ports(database, [port])
+
+
+def remove_ports(database: Database, hosts: Sequence[str], device: str | None) -> None:
+    """Forget the hosts' ports: those of one device, or all. StateError when a host has none such."""
+    known = table.read_ports(database, hosts)
+    for host in hosts:
+        if not any(port.host == host and device in (None, port.device) for port in known):
+            which = f"port of {printable(device)}" if device else "InfiniBand port"
+            raise StateError(f"{host} has no {which}; rocks list host ibport {host}")
+    table.delete_ports(database, hosts, device)
+
+
+def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, list[Port] | RocksError]]:
+    """Have the database know the ports that these hosts have, and no others of them; (host, ports or error).
+
+    A host without an adapter has none from then on. StateError for one whose GUID another has.
+    """
+    for host, answer in ask_each(database, dict.fromkeys(hosts, InfinibandRequest())):
+        if isinstance(answer, RocksError):
+            yield host, answer
+            continue
+        ports = ports_of_facts(host, answer)
+        owners = ib_ports.owners_of_guids(database, [port.guid for port in ports])
+        others = sorted({owner for owner in owners.values() if owner != host})
+        if others:
+            yield (
+                host,
+                StateError(
+                    f"{host} has a port with a GUID of {others[0]}; rocks list host ibport {others[0]}"
+                ),
+            )
+            continue
+        ib_ports.delete_ports(database, [host])
+        ib_ports.insert_ports(database, ports)
+        yield host, ports
+
+
+def check_infiniband(
+    database: Database, hosts: Sequence[str], tried_vf: str = ""
+) -> Iterator[tuple[str, list[Checked] | RocksError]]:
+    """(host, its lines or error). With `tried_vf`, a free function of the one host is written to and put back."""
+    if tried_vf and len(hosts) != 1:
+        raise UserError("function is of one host; name that host alone")
+    members = {partition.pkey: partition for partition in partitions.read_partitions(database)}
+    running = partitions.running_under(database, list(members))
+    machines = {name: key for key, name, _ in running}
+    for host, answer in ask_each(database, dict.fromkeys(hosts, InfinibandRequest(tried_vf))):
+        if isinstance(answer, RocksError):
+            yield host, answer
+            continue
+        keys = {
+            key | FULL_BIT if members[key].membership == "full" else key
+            for key, _, place in running
+            if place.lower() == host.lower()
+        }
+        yield host, check_host(answer, ib_ports.read_ports(database, [host]), keys, members, machines)

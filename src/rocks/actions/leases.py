@@ -1,0 +1,232 @@
+"""Leases of virtual machines: taken before a start, settled by facts, taken over from a host that does not answer."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks import process
+from rocks.cluster.lease_plan import (
+    AskHolder,
+    KeepLease,
+    TakeLease,
+    disk_keys,
+    holder_is_silent,
+    plan_lease,
+)
+from rocks.cluster.start_plan import container_of, is_active
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import HostError, RocksError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rocks.actions.outcomes import Outcomes
+    from rocks.cluster.lease_plan import DiskKey, LeaseStep
+    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.cluster.start_plan import StartPlan
+    from rocks.database.connection import Database
+    from rocks.wire.agent import VfSpec
+    from rocks.wire.facts import HostFacts
+
+
+INTENT = "start"
+
+
+@dataclass
+class Attempt:
+    """One machine of a start command. `notes` are set when it runs, `error` when it does not.
+
+    `lease_is_unused`: the lease is this command's own and no host was asked anything under it, or its host has said
+    that the domain does not run; it is released when the attempt fails. `may_run`: its host has it, or was asked to
+    start it and has not said since that it does not run.
+    """
+
+    vm: VirtualMachine
+    step: LeaseStep | None = None
+    token: int = 0
+    lease_is_unused: bool = False
+    may_run: bool = False
+    plan: StartPlan | None = None
+    vfs: tuple[VfSpec, ...] = ()
+    notes: tuple[str, ...] | None = None
+    error: RocksError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has neither succeeded nor failed yet."""
+        return self.notes is None and self.error is None
+
+    @property
+    def is_certainly_off(self) -> bool:
+        """Whether this command had it in its hands, and it does not run on its container for sure.
+
+        Under a lease that an earlier start there has left, an agent may still be at work.
+        """
+        if self.step is None or self.notes is not None or self.may_run:
+            return False
+        return self.lease_is_unused or not isinstance(self.step, KeepLease)
+
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """Let an error end this attempt and no other."""
+        try:
+            yield
+        except RocksError as error:
+            self.error = error
+
+
+def still_open(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts that have not ended."""
+    return [attempt for attempt in attempts if attempt.is_open]
+
+
+def take_free_leases(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Read the leases under lock, take those that are free for each machine's container, and commit."""
+    machines = [attempt.vm for attempt in still_open(attempts)]
+    held = leases.read_leases(database, [vm.name for vm in machines], lock=True)
+    holders = leases.disk_holders(database, [key for vm in machines for key in disk_keys(vm)])
+    for attempt in still_open(attempts):
+        vm = attempt.vm
+        with attempt.failing_alone():
+            attempt.step = plan_lease(vm, held.get(vm.name.lower()), holders)
+            # Two machines of one command may name the same disk as well.
+            holders = {**dict.fromkeys(disk_keys(vm), vm.name), **holders}
+    _take(database, [a for a in still_open(attempts) if isinstance(a.step, TakeLease)])
+    database.commit()
+
+
+def settle_leases(
+    database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    """Where a lease was held, ask its host's facts: a new token when the domain is gone, else the old one.
+
+    A start that was cut off keeps its token on its host, where its agent may still be at work: both want the same.
+    A lease that moves leaves a fence on its old host, which may still have the definition and would start it by
+    itself at its next boot.
+    """
+    free: list[Attempt] = []
+    kept: dict[str, tuple[DiskKey, ...]] = {}
+    fences: list[tuple[str, str, int]] = []
+    for attempt in still_open(attempts):
+        step = attempt.step
+        if isinstance(step, TakeLease) or step is None:
+            continue
+        with attempt.failing_alone():
+            is_gone = _is_gone(step.lease, facts)
+            if isinstance(step, KeepLease) and (step.lease.state == "starting" or not is_gone):
+                attempt.token = step.lease.token
+                kept[attempt.vm.name] = disk_keys(attempt.vm)
+            elif is_gone:
+                free.append(attempt)
+                if isinstance(step, AskHolder) and step.lease.host:
+                    fences.append((step.lease.host, attempt.vm.name, step.lease.token + 1))
+            else:
+                assert isinstance(step, AskHolder)
+                raise StateError(
+                    f"The host {attempt.vm.name} is already running on {step.lease.host}; before it can start on "
+                    f"{step.host}, stop it there: rocks stop host vm {attempt.vm.name}"
+                )
+    leases.cover_disks(database, kept)
+    leases.put_up_fences(database, fences)
+    _take(database, free)
+
+
+def was_running(attempt: Attempt) -> bool:
+    """Whether the lease was recorded as running before this command, and not as a start that was cut off."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "running"
+
+
+def was_cut_off(attempt: Attempt) -> bool:
+    """Whether an earlier start under the same lease did not come to its end."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "starting"
+
+
+def give_up_unused(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Release the leases of machines that do not run, as far as that is known for sure."""
+    unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]
+    leases.release_leases(database, [attempt.vm.name for attempt in unused])
+    for attempt in unused:
+        attempt.lease_is_unused = False
+
+
+def _take(database: Database, attempts: Sequence[Attempt]) -> None:
+    requested = {a.vm.name: (container_of(a.vm).name, disk_keys(a.vm)) for a in attempts}
+    tokens = leases.take_leases(database, requested, INTENT)
+    for attempt in attempts:
+        attempt.token = tokens[attempt.vm.name]
+        attempt.lease_is_unused = True
+
+
+def _is_gone(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> bool:
+    """Whether the lease's host says that the domain does not run; StateError when the host is silent."""
+    assert lease.host is not None
+    answer = facts[lease.host]
+    if isinstance(answer, RocksError):
+        raise holder_is_silent(lease, str(answer))
+    return not is_active(answer, lease.name)
+
+
+FENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Force:
+    """The operator's word that a silent host may lose its machines.
+
+    `reason` is kept with the lease. `host_is_off`: the operator has seen to it, so the host's fence command is not
+    run.
+    """
+
+    reason: str
+    host_is_off: bool = False
+
+
+def take_over_vms(
+    database: Database,
+    held: Mapping[str, Lease],
+    silent: Mapping[str, str],
+    force: Force,
+    outcomes: Outcomes,
+) -> None:
+    """Free the leases that silent hosts hold, and leave fences for the day when the hosts come back.
+
+    `held` has leases by lower-case name, `silent` maps a machine to its host. A machine whose host could not be
+    fenced, or that nobody holds, keeps the failure that it has in `outcomes`, or gets a better one.
+    """
+    hosts = sorted(set(silent.values()))
+    fenced = {
+        host.name: _fence(host.name, host.attribute("vm_fence_command"), force)
+        for host in table.load_hosts(database, hosts)
+    }
+    for name, host in silent.items():
+        lease, proof = held.get(name.lower()), fenced.get(host, "")
+        if lease is None or not lease.is_held:
+            continue
+        if isinstance(proof, RocksError):
+            outcomes.failed[name] = proof
+            continue
+        leases.put_up_fences(database, [(host, name, lease.token + 1)])
+        leases.release_leases(database, [name], force.reason)
+        outcomes.failed.pop(name, None)
+        outcomes.done[name] = (
+            f"{name} was taken from {host} by force ({proof or force.reason}). If {host} is not off, {name} still "
+            f"runs there and may run twice until {host} is reached again, when its old domain is destroyed",
+        )
+
+
+def _fence(host: str, command: str, force: Force) -> str | RocksError:
+    """What proves that the host is off, or why nothing does."""
+    if force.host_is_off or not command:
+        return f"the operator says that {host} is off: {force.reason}"
+    try:
+        process.run_checked(shlex.split(command), deadline_seconds=FENCE_SECONDS)
+    except (RocksError, ValueError) as error:
+        return HostError(
+            f"{host} could not be fenced: its vm_fence_command failed ({error}); nothing was taken over. Switch it "
+            "off by hand and add host-off=yes"
+        )
+    return f"the fence command of {host} succeeded"

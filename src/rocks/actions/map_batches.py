@@ -1,0 +1,235 @@
+"""Map many images at once: initiators first, then the maps, then undo the maps of machines that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rocks.actions.map_waits import is_busy_image, map_when_written_back
+from rocks.errors import Code, RocksError, StateError
+from rocks.imgstorage.client import questions
+from rocks.wire.imgstorage import MapZvol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.cluster.image_plan import ImageSpec
+    from rocks.imgstorage.client import Query, StorageClient, Watcher
+    from rocks.imgstorage.client.asking import Answers
+
+
+class Mapped(NamedTuple):
+    """Image → the path of its device, of machines of which all are mapped; notes; machine → why none is."""
+
+    devices: dict[ImageSpec, str]
+    notes: list[str]
+    failed: dict[str, RocksError]
+
+
+def map_images(
+    storage: StorageClient,
+    images: Sequence[ImageSpec],
+    tokens: Mapping[str, int],
+    watcher: Watcher,
+    made: list[ImageSpec],
+) -> Mapped:
+    """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
+
+    A machine has all of its images, or those that this mapped are unmapped again. An image that is still on its way
+    home is waited for. `made` gets those that were not mapped before, as they come: it is of use after an interrupt.
+    """
+    mapped = Mapped({}, [], {})
+    known = storage.ask_each(_first_questions(images))
+    for image in images:
+        error = _obstacle(image, known)
+        if error is not None:
+            mapped.failed.setdefault(image.vm, error)
+    attempted = [image for image in images if image.vm not in mapped.failed]
+    fresh = {_key(image): image for image in attempted if not _was_mapped(image, known)}
+    answers = map_when_written_back(
+        storage,
+        {_key(image): _map_question(image, known, tokens) for image in attempted},
+        watcher,
+        lambda key: made.append(fresh[key]) if key in fresh else None,
+    )
+    for image in attempted:
+        answer = answers[_key(image)]
+        if isinstance(answer, RocksError):
+            mapped.failed.setdefault(image.vm, _with_remedy(image, answer))
+    _set_late_attributes(
+        storage, [image for image in attempted if image.vm not in mapped.failed], known, mapped
+    )
+    _undo(storage, attempted, answers, known, mapped)
+    for image in attempted:
+        answer = answers[_key(image)]
+        if image.vm not in mapped.failed and isinstance(answer, str):
+            mapped.devices[image] = answer
+    made[:] = [image for image in made if image in mapped.devices]
+    return mapped
+
+
+def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
+    """Initiators of hosts; what is set for images; and what is mapped before, for whoever must undo this."""
+    asked: dict[str, Query[Any]] = {}
+    for image in images:
+        asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
+        if image.is_persistent is None or _cannot_forget(image):
+            asked[_key(image)] = questions.image_attributes_of(image.nas, image.volume)
+        else:
+            asked[_key(image)] = _persistence(image)
+        asked[f"images {image.nas}"] = questions.images_of(image.nas)
+    return asked
+
+
+def _persistence(image: ImageSpec) -> Query[Any]:
+    values = {"persistent": "yes" if image.is_persistent else "no"}
+    return questions.set_image_attributes(image.nas, image.volume, values)
+
+
+def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
+    """Why the image cannot even be asked for."""
+    for answer in (known[f"initiator {image.host}"], known[f"images {image.nas}"]):
+        if isinstance(answer, RocksError):
+            return answer
+    attributes = known[_key(image)]
+    if isinstance(attributes, RocksError) and not _is_unknown(attributes):
+        return attributes
+    if _cannot_forget(image):
+        return StateError(
+            f"{image.vm} is not started on {image.host}: what it writes is to be thrown away (img_persistent no), but "
+            f"without a copy there (img_sync no) it is on {image.nas} at once; set one of the two attributes to yes"
+        )
+    is_forgetful = not isinstance(attributes, RocksError) and not attributes.persistent
+    if not image.sync and image.is_persistent is None and is_forgetful:
+        return StateError(
+            f"{image.vm} is not started on {image.host}: {image.nas}:{image.volume} is not persistent, but without a "
+            f"copy there (img_sync no) what is written is on {image.nas} at once; set img_sync yes, or "
+            f"rocks set host zvolattr {image.nas} {image.volume} persistent yes"
+        )
+    return None
+
+
+def _cannot_forget(image: ImageSpec) -> bool:
+    return not image.sync and image.is_persistent is False
+
+
+def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, int]) -> Query[str]:
+    request = MapZvol(
+        image.zpool,
+        image.volume,
+        image.host,
+        image.pool,
+        image.size_gb,
+        image.sync,
+        str(known[f"initiator {image.host}"]),
+        tokens.get(image.vm.lower()),
+    )
+    return questions.map_image(image.nas, request)
+
+
+def _set_late_attributes(
+    storage: StorageClient, images: Iterable[ImageSpec], known: Answers[Any], mapped: Mapped
+) -> None:
+    """A NAS knows an image from its first map on; no guest runs yet. Whose writes are lost is told in any case."""
+    late = {}
+    for image in images:
+        attributes = known[_key(image)]
+        if isinstance(attributes, RocksError):
+            if image.is_persistent is False:
+                late[_key(image)] = (image, _persistence(image))
+        elif not attributes.persistent:
+            mapped.notes.append(_forgetful(image))
+    answers = storage.ask_each({key: question for key, (_, question) in late.items()})
+    for key, (image, _) in late.items():
+        answer = answers[key]
+        if isinstance(answer, RocksError):
+            mapped.failed.setdefault(image.vm, answer)
+        else:
+            mapped.notes.append(_forgetful(image))
+
+
+def _forgetful(image: ImageSpec) -> str:
+    return f"{image.nas}:{image.volume} is not persistent: what {image.vm} writes is thrown away when it is unmapped"
+
+
+def _undo(
+    storage: StorageClient,
+    attempted: Iterable[ImageSpec],
+    answers: Answers[str],
+    known: Answers[Any],
+    mapped: Mapped,
+) -> None:
+    """Unmap what this mapped, or may have mapped, for machines that do not get all of theirs."""
+    requested = []
+    for image in attempted:
+        answer = answers[_key(image)]
+        is_refused = isinstance(answer, RocksError) and (answer.family != "busy" or is_busy_image(answer))
+        if image.vm in mapped.failed and not is_refused and not _was_mapped(image, known):
+            requested.append(image)
+    for vm, error in unmap_again(storage, requested).items():
+        mapped.failed[vm] = joined(mapped.failed[vm], error)
+
+
+def _was_mapped(image: ImageSpec, known: Answers[Any]) -> bool:
+    """Whether its host had it already; one that was on its way home has been mapped anew."""
+    rows = known[f"images {image.nas}"]
+    if isinstance(rows, RocksError):
+        return False
+    return any(
+        row.zvol == image.volume and row.remotehost == image.host and not row.is_delete_remote for row in rows
+    )
+
+
+def _is_unknown(error: RocksError) -> bool:
+    return error.code is Code.IMAGE_UNKNOWN
+
+
+def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
+    if error.code is Code.IMAGE_MAPPED:
+        return StateError(
+            f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
+            f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, give up what only it "
+            f"has with rocks clean host storagemap {image.nas} {image.volume} force=yes reason=WHY"
+        )
+    return error
+
+
+def _key(image: ImageSpec) -> str:
+    return f"image {image.nas} {image.volume}"
+
+
+UNDO_SECONDS = 30.0
+"""An image that nobody has written to is home at once; another one goes on without us."""
+
+
+def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str, RocksError]:
+    """Unmap them all at once; returns machine → which of its images may still be mapped, and why.
+
+    What nobody has is as wanted. Only errors of the broker are raised.
+    """
+    requested = {f"{image.nas} {image.volume}": image for image in images}
+    answers = storage.ask_each(
+        {key: questions.unmap_image(image.nas, image.volume) for key, image in requested.items()},
+        UNDO_SECONDS,
+    )
+    errors: dict[str, RocksError] = {}
+    for key, image in requested.items():
+        error = answers[key]
+        if isinstance(error, RocksError) and not is_not_mapped(error):
+            also = may_be_mapped(image, error)
+            errors[image.vm] = joined(errors[image.vm], also) if image.vm in errors else also
+    return errors
+
+
+def is_not_mapped(error: RocksError) -> bool:
+    """Whether a NAS says by it that nobody has the image."""
+    return error.code in (Code.IMAGE_NOT_MAPPED, Code.IMAGE_UNKNOWN)
+
+
+def may_be_mapped(image: ImageSpec, error: RocksError) -> RocksError:
+    """What a person must know of an image that was to be unmapped; the family is that of the reason."""
+    return type(error)(f"{image.nas}:{image.volume} may still be mapped to {image.host}: {error}")
+
+
+def joined(error: RocksError, also: RocksError) -> RocksError:
+    """The error, with another one that came of mending it."""
+    return type(error)(f"{error}; and {also}")

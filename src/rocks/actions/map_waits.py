@@ -1,0 +1,123 @@
+"""Map images that may still be on their way home: a machine that was stopped a moment ago can be started at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.errors import BusyError, Code, RocksError
+from rocks.imgstorage.bus import BrokerAwayError
+from rocks.imgstorage.client import questions
+from rocks.imgstorage.client.asking import MAP_SECONDS
+from rocks.imgstorage.client.listing import progress_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from rocks.imgstorage.client import Query, StorageClient, Watcher
+    from rocks.imgstorage.client.asking import Answers
+
+WRITE_BACK_SECONDS = 900.0
+"""How long a start waits for an image that comes home. What takes longer is better watched than waited for."""
+
+_LOOK_SECONDS = 1.0
+
+_PASSING = ("mapping", "returning", "restoring")
+"""States that refuse a map as busy and end by themselves. An image that is being destroyed is not waited for: nobody
+wants the empty volume that would take its place."""
+
+_LEFT_ALONE = ("deleting", None)
+
+
+def map_when_written_back(
+    storage: StorageClient,
+    query: Mapping[str, Query[str]],
+    watcher: Watcher,
+    note_mapped: Callable[[str], None],
+) -> Answers[str]:
+    """Ask for the maps; one that is refused since its image still moves is asked for again when that has ended.
+
+    Key → the device, or why there is none; after WRITE_BACK_SECONDS a BusyError with the remedy. An interrupt ends the
+    waiting: of what was waited for, nothing has been mapped. `note_mapped` gets the key of each that is, at once.
+    """
+    answers = storage.wait_each(query, MAP_SECONDS, watcher)
+    _note(answers, note_mapped)
+    deadline = Deadline(WRITE_BACK_SECONDS)
+    waiting = {key: one for key, one in query.items() if is_busy_image(answers[key])}
+    try:
+        while waiting and not deadline.passed():
+            states = _states(storage, waiting.values())
+            arrived = {key: one for key, one in waiting.items() if states.get(_place(one)) not in _PASSING}
+            waiting = {key: one for key, one in waiting.items() if key not in arrived}
+            again = {key: one for key, one in arrived.items() if states.get(_place(one)) not in _LEFT_ALONE}
+            if again:
+                asked_again: Answers[str] = storage.wait_each(again, MAP_SECONDS, watcher)
+                answers.update(asked_again)
+                _note(asked_again, note_mapped)
+                waiting.update({key: one for key, one in again.items() if is_busy_image(answers[key])})
+            if waiting:
+                _show(storage, waiting.values(), watcher)
+                wait_seconds(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        for one in waiting.values():
+            watcher.left(f"{one.node}:{one.zvol} was not mapped, and goes on its way; {_remedy(one)}")
+        raise
+    for key, one in waiting.items():
+        message = f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}"
+        answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
+    return answers
+
+
+def _note(answers: Answers[str], note_mapped: Callable[[str], None]) -> None:
+    for key, answer in answers.items():
+        if isinstance(answer, str):
+            note_mapped(key)
+
+
+def is_busy_image(answer: str | RocksError) -> bool:
+    """Whether the NAS rejected the request because the image is in a state that ends by itself."""
+    return isinstance(answer, RocksError) and answer.code is Code.IMAGE_BUSY
+
+
+def _place(query: Query[str]) -> tuple[str, str]:
+    return query.node, query.zvol
+
+
+def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple[str, str], str]:
+    """(NAS, volume) → its state. Images of a NAS that does not answer now count as on their way: it is asked again."""
+    places = [_place(one) for one in waiting]
+    try:
+        answers = storage.ask_each({nas: questions.images_of(nas) for nas, _ in places})
+    except BrokerAwayError:
+        return dict.fromkeys(places, _PASSING[0])
+    states: dict[tuple[str, str], str] = {}
+    for nas, rows in answers.items():
+        if isinstance(rows, RocksError):
+            states.update({place: _PASSING[0] for place in places if place[0] == nas})
+        else:
+            states.update({(nas, row.zvol): row.state for row in rows})
+    return states
+
+
+def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watcher) -> None:
+    """Tell a person how far the images are."""
+    if not watcher.wants_progress:
+        return
+    volumes = {_place(one) for one in waiting}
+    try:
+        answers = storage.ask_each({nas: questions.operations_of(nas) for nas, _ in volumes})
+    except BrokerAwayError:
+        return
+    lines = {(nas, volume): f"{volume}: on its way" for nas, volume in volumes}
+    for nas, rows in answers.items():
+        for row in () if isinstance(rows, RocksError) else rows:
+            if (nas, row.image) in volumes:
+                lines[nas, row.image] = progress_line(row)
+    watcher.progress("; ".join(lines.values()))
+
+
+def _remedy(query: Query[str]) -> str:
+    return (
+        f"start the machine when rocks list host storagemap {query.node} shows {query.zvol} as unmapped "
+        f"(rocks list host storageop {query.node} shows how far it is)"
+    )

@@ -1,0 +1,170 @@
+"""Bring the message broker of this machine into line: its certificates, its users and their rights."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.host_requests import fleet_addresses
+from rocks.actions.storage_access import find_broker
+from rocks.clock import utc_now
+from rocks.cluster.image_settings import BROKER_ATTRIBUTE
+from rocks.cluster.storage_roles import storage_roles
+from rocks.database.attributes import resolve_attributes
+from rocks.database.hosts import find_local_host, local_host
+from rocks.errors import StateError, ToolError, UserError
+from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
+from rocks.hosts.broker import BrokerControl, read_broker_settings
+from rocks.hosts.x509 import CertificateSpec
+from rocks.render.broker import TAG, BrokerNode, definitions
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+
+BROKER_NAME = "broker"
+"""The name in the broker's own certificate; no node can have it."""
+
+BROKER_GUIDE = "docs/guide/operator.md, section 8"
+"""Explains certificates, and a broker on another host."""
+
+_DAYS = 825
+_RENEWED_BEFORE = timedelta(days=90)
+
+
+class SyncedBroker(NamedTuple):
+    """What was done: users that there are now, those that were removed, and whether its certificates changed."""
+
+    users: tuple[str, ...]
+    removed: tuple[str, ...]
+    has_new_certificates: bool
+
+
+def sync_broker(database: Database) -> SyncedBroker:
+    """Give the broker a user for each host that has a certificate and a role in image storage, and no others.
+
+    Its own certificate is issued or renewed, the list of revoked ones given. StateError when this machine has no
+    broker, or the site's is another's; ToolError when it does not run.
+    """
+    elsewhere = broker_elsewhere(database)
+    if elsewhere:
+        raise StateError(_not_ours(elsewhere, local_host(database)))
+    control = broker_control()
+    if not control.is_here:
+        raise StateError(
+            "this machine has no message broker: install rabbitmq-server, and configure it with the output of "
+            "`rocks report broker`"
+        )
+    authority = node_authority()
+    _ensure_own_certificate(database, authority)
+    changed = give_broker_certificates(authority, control)
+    known = set(authority.certificates()) - {BROKER_NAME}
+    nodes = [node for node in _storage_nodes(database) if node.name in known]
+    try:
+        control.apply(definitions(nodes))
+    except ToolError as error:
+        raise ToolError(
+            f"{error}. Its certificates are installed: start it if it is down, then repeat `rocks sync broker`"
+        ) from None
+    names = {node.name for node in nodes}
+    surplus = [user for user in control.users(TAG) if user not in names]
+    removed = tuple(user for user in surplus if control.remove_user(user))
+    if changed:
+        control.clear_certificate_cache()
+    return SyncedBroker(tuple(sorted(names)), removed, changed)
+
+
+def broker_definitions(database: Database) -> str:
+    """What a broker on another host must import: as `sync_broker` does it here, and a user for each node with a role.
+
+    One without a certificate cannot come in, user or not.
+    """
+    return definitions(_storage_nodes(database))
+
+
+def give_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
+    """Have the broker's folder hold its certificate and the newest list of revoked ones; whether anything was new.
+
+    Nothing is done before the broker has a certificate at all.
+    """
+    if BROKER_NAME not in authority.certificates():
+        return False
+    carried = authority.carried(BROKER_NAME)
+    return control.install_certificates(
+        {
+            "ca.crt": carried.authority,
+            f"crls/{authority.list_file_name()}": carried.revoked,
+            "broker.pem": carried.pair,
+        }
+    )
+
+
+def node_authority() -> Authority:
+    """The authority of this cluster's certificates."""
+    return Authority(Path(AUTHORITY_FOLDER))
+
+
+def broker_control() -> BrokerControl:
+    """The broker of this machine."""
+    return BrokerControl(read_broker_settings())
+
+
+def own_broker(database: Database) -> BrokerControl | None:
+    """The broker of this machine, None when it has none or the site's is on another host."""
+    control = broker_control()
+    return control if control.is_here and not broker_elsewhere(database) else None
+
+
+def broker_elsewhere(database: Database) -> str:
+    """The host of the site's broker, '' when that is this machine."""
+    node = find_local_host(database)
+    server = find_broker(database, node) if node else node
+    return "" if server is None or server == node else server
+
+
+def _not_ours(server: str, node: str) -> str:
+    """The error for a broker on another host. The file name depends on the authority, so no page can state it."""
+    return (
+        f"the attribute {BROKER_ATTRIBUTE} puts the message broker on {server}, and this command sets up {node} only. "
+        f"For a broker on {node}: rocks remove attr {BROKER_ATTRIBUTE}. For {server}: {BROKER_GUIDE}; there, "
+        f"revoked.pem becomes crls/{_list_file_name()}"
+    )
+
+
+def _list_file_name() -> str:
+    authority = node_authority()
+    try:
+        return authority.list_file_name()
+    except FileNotFoundError:  # no certificate was issued yet
+        return "HASH.r0 (HASH from openssl crl -hash)"
+
+
+def _ensure_own_certificate(database: Database, authority: Authority) -> None:
+    own = authority.certificates().get(BROKER_NAME)
+    if own is not None and own.expires > utc_now() + _RENEWED_BEFORE:
+        return
+    name = local_host(database)
+    authority.ensure(f"Image storage of {name}")
+    addresses = [host.address for host in fleet_addresses(database, [name]) if host.address != name]
+    wanted = CertificateSpec(
+        BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True
+    )
+    authority.issue(wanted)
+    authority.settle(BROKER_NAME)
+
+
+def _storage_nodes(database: Database) -> list[BrokerNode]:
+    nodes = []
+    for name, found in resolve_attributes(database, None).items():
+        roles = storage_roles({attribute: resolved.value for attribute, resolved in found.items()})
+        if roles:
+            nodes.append(BrokerNode(name, roles))
+    return nodes
+
+
+def check_not_broker_name(names: list[str]) -> None:
+    """UserError when a node has the name that the broker's certificate has."""
+    if BROKER_NAME in names:
+        raise UserError(
+            f'no certificate can be issued to a host named "{BROKER_NAME}": the broker has that name'
+        )

@@ -1,0 +1,82 @@
+"""Add, change and remove networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rocks.cluster.network_rules import check_interfaces_fit, check_network, check_zone, read_mtu
+from rocks.database import subnets
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.cluster.records import Network
+    from rocks.database.connection import Database
+
+
+def add_network(database: Database, network: Network) -> None:
+    """Add the network; UserError when it cannot be so, or when its name or its zone is in use."""
+    check_network(network)
+    present = subnets.find_network(database, network.name, network.dns_zone)
+    if present is not None:
+        if present[0].lower() == network.name.lower():
+            raise UserError(f'network "{network.name}" exists; rocks set network changes it')
+        raise UserError(
+            f'the network "{present[0]}" has the dnszone "{present[1]}" already; give dnszone= another'
+        )
+    subnets.insert_network(database, network)
+
+
+def set_network_subnet(database: Database, names: Sequence[str], subnet: str) -> None:
+    """Give the networks another first address; UserError unless it and all interfaces fit their netmasks."""
+    _set_addresses(database, names, "subnet", subnet, lambda network: replace(network, subnet=subnet))
+
+
+def set_network_netmask(database: Database, names: Sequence[str], netmask: str) -> None:
+    """Give the networks another netmask; UserError unless their subnets and all interfaces fit it."""
+    _set_addresses(database, names, "netmask", netmask, lambda network: replace(network, netmask=netmask))
+
+
+def set_network_mtu(database: Database, names: Sequence[str], mtu: str) -> None:
+    """Give the networks another MTU in bytes."""
+    subnets.set_column(database, names, "mtu", read_mtu(mtu))
+
+
+def set_network_zone(database: Database, names: Sequence[str], zone: str) -> None:
+    """Give one network another DNS zone; UserError for several, or when another network has it."""
+    check_zone(zone)
+    if len(names) > 1:
+        raise UserError(f'only one network can have the dnszone "{zone}", not {" and ".join(names)}')
+    present = subnets.find_network(database, "", zone)
+    if present is not None and names and present[0].lower() != names[0].lower():
+        raise UserError(f'the network "{present[0]}" has the dnszone "{present[1]}" already; give another')
+    subnets.set_column(database, names, "dnszone", zone)
+
+
+def set_network_servedns(database: Database, names: Sequence[str], serves_dns: bool) -> None:
+    """Say whether the frontend serves the names of the networks."""
+    subnets.set_column(database, names, "servedns", serves_dns)
+
+
+def _set_addresses(
+    database: Database, names: Sequence[str], column: str, value: str, changed: Callable[[Network], Network]
+) -> None:
+    subnets.lock_networks(database, names)
+    interfaces = subnets.interfaces_on(database, names)
+    for network in subnets.load_networks(database, names):
+        mine = [(host, ip) for name, host, ip in interfaces if name == network.name and ip]
+        check_interfaces_fit(changed(network), mine)
+    subnets.set_column(database, names, column, value)
+
+
+def remove_network(database: Database, names: Sequence[str]) -> None:
+    """Remove all the networks, with the routes through them; UserError, and no change, when one is in use."""
+    subnets.lock_networks(database, names)
+    for network, host, _ in subnets.interfaces_on(database, names):
+        raise UserError(
+            f'cannot remove "{network}" network. There are nodes still associated with it. {host} is one of them; '
+            "rocks list host interface shows them"
+        )
+    subnets.delete_networks(database, names)

@@ -1,0 +1,134 @@
+"""Virtual functions (SR-IOV): how many an adapter offers, which one a starting machine gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_each
+from rocks.actions.interfaces import find_rows
+from rocks.actions.vm_documents import connections_of
+from rocks.cluster.mac_pool import full_mac
+from rocks.cluster.start_plan import container_of
+from rocks.cluster.values import read_number
+from rocks.cluster.vf_plan import MOST_VFS, Claimant, plan_vfs, vfs_left
+from rocks.cluster.vm_network import VirtualFunction, kernel_device
+from rocks.database import virtual_functions as table
+from rocks.database.vms import which_are_vms
+from rocks.errors import RocksError, StateError, UserError
+from rocks.wire.agent import VfSpec
+from rocks.wire.facts import AdapterSpec, AdaptersRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.actions.leases import Attempt
+    from rocks.cluster.vf_plan import AssignedVf
+    from rocks.database.connection import Database
+    from rocks.wire.facts import AdapterFact
+
+
+def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> None:
+    """Record that the interface of each host gives so many functions; 0: none. Hosts are not asked.
+
+    UserError for a number that is none, a host without that interface, one that is a virtual machine, or an interface
+    that is no adapter; StateError while a machine has a function that would be no more; then nothing is changed.
+    """
+    number = read_number("functions", vfs, 0, MOST_VFS)
+    for machine in which_are_vms(database, hosts):
+        raise UserError(
+            f"host {machine} is a virtual machine: functions are those of a physical host's adapter; an interface of "
+            f"{machine} asks for one by rocks set host interface options {machine} IFACE sriov"
+        )
+    rows = find_rows(database, hosts, iface)
+    for row in rows:
+        if not row.device or row.device.startswith("vlan"):
+            raise UserError(
+                f'interface "{iface}" of host {row.host} is no adapter: name a physical device, which rocks list host '
+                f"interface {row.host} shows"
+            )
+    table.adapters_of(database, hosts, lock=True)
+    given = table.assigned_on(database, hosts)
+    for row in rows:
+        mine = [one for one in given if one.host.lower() == row.host.lower()]
+        for left in vfs_left(mine, row.device or "", number):
+            raise StateError(
+                f"{left.name} may be using function {left.number} of {row.device} on {row.host}: stop it first (rocks "
+                f"stop host vm {left.name}), or give at least {left.number + 1}"
+            )
+    table.set_vfs(database, [row.id for row in rows], number)
+
+
+LISTING_SECONDS = 20.0
+"""How long a listing waits for a host."""
+
+Answers = dict[str, tuple["AdapterFact", ...] | RocksError]
+"""Host → its adapters, or why it gave no answer."""
+
+
+def ask_adapters(database: Database, hosts: Sequence[str]) -> Answers:
+    """What the hosts say of those of their adapters that are to give functions; nothing is changed."""
+    return _ask(database, hosts, is_made=False, limit_seconds=LISTING_SECONDS)
+
+
+def make_vfs(database: Database, hosts: Sequence[str]) -> Answers:
+    """Have the hosts' adapters give as many functions as the database says, now; nothing is done where they do."""
+    return _ask(database, hosts, is_made=True, limit_seconds=None)
+
+
+def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_seconds: float | None) -> Answers:
+    specs: dict[str, list[AdapterSpec]] = {}
+    for row in table.adapters_of(database, hosts):
+        spec = AdapterSpec(kernel_device(row.device, row.options), row.vfs if is_made else 0)
+        specs.setdefault(row.host, []).append(spec)
+    database.commit()
+    requests = {host: AdaptersRequest(tuple(specs[host])) for host in sorted(specs)}
+    return {
+        host: answer if isinstance(answer, RocksError) else answer.adapters
+        for host, answer in ask_each(database, requests, limit_seconds)
+    }
+
+
+def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Record for each attempt which functions its machine gets, and put them into the attempt.
+
+    An attempt whose host has none left fails alone. To be committed before a host is asked. No statement is sent when
+    nobody asks for a function.
+    """
+    claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
+    hosts = sorted({claimant.host for claimant in claimants.values() if claimant.wanted})
+    if not hosts:
+        return
+    adapters = table.adapters_of(database, hosts, lock=True)
+    given = table.assigned_on(database, hosts)
+    claimed: list[AssignedVf] = []
+    for attempt in attempts:
+        claimant = claimants[attempt.vm.name]
+        pool = {row.device.lower(): row.vfs for row in adapters if _same(row.host, claimant.host)}
+        with attempt.failing_alone():
+            rows = plan_vfs(claimant, pool, [r for r in (*given, *claimed) if _same(r.host, claimant.host)])
+            claimed.extend(row for row in rows if row not in given)
+            attempt.vfs = tuple(
+                _vf_spec(vf, row, pool) for vf, row in zip(claimant.wanted, rows, strict=True)
+            )
+    table.assign_vfs(database, claimed)
+
+
+def _claimant(attempt: Attempt) -> Claimant:
+    vfs = [one for one in connections_of(attempt.vm) if isinstance(one, VirtualFunction)]
+    return Claimant(attempt.vm.name, container_of(attempt.vm).name, attempt.token, vfs)
+
+
+def _vf_spec(vf: VirtualFunction, row: AssignedVf, pool: Mapping[str, int]) -> VfSpec:
+    return VfSpec(
+        device=vf.parent,
+        count=pool[vf.device.lower()],
+        number=row.number,
+        mac=full_mac(vf.mac),
+        vlan=vf.vlan,
+        checks_source=vf.checks_source,
+        is_trusted=vf.is_trusted,
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()

@@ -1,0 +1,56 @@
+"""Set what holds for a whole NAS, or for one of its images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.storage_access import open_storage
+from rocks.cluster.image_plan import check_image_attribute, check_volume_name
+from rocks.cluster.names import printable
+from rocks.cluster.values import check_text
+from rocks.errors import StateError, UserError
+from rocks.imgstorage.client import questions
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+
+LONGEST_NAME = 128
+LONGEST_VALUE = 4096
+
+
+def set_storage_attribute(database: Database, nas: str, name: str, value: str) -> None:
+    """Set an attribute of the NAS; `none` in any case stores null. UserError for a word that is wrong."""
+    _check_name(name)
+    check_text("value", value, LONGEST_VALUE)
+    with open_storage(database) as storage:
+        storage.ask(questions.set_attributes(nas, {name: _value(value)}))
+
+
+def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
+    """Forget an attribute of the NAS. StateError when it has none of that name."""
+    _check_name(name)
+    with open_storage(database) as storage:
+        if name not in storage.ask(questions.attributes_of(nas)):
+            raise StateError(
+                f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows those that it has'
+            )
+        storage.ask(questions.forget_attributes(nas, [name]))
+
+
+def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:
+    """Set an attribute of an image; `none` in any case clears it. UserError for a word that is wrong."""
+    check_volume_name(volume)
+    check_image_attribute(name)
+    check_text("value", value, LONGEST_VALUE)
+    with open_storage(database) as storage:
+        storage.ask(questions.set_image_attributes(nas, volume, {name: _value(value)}))
+
+
+def _value(text: str) -> str | None:
+    return None if text.lower() == "none" else text
+
+
+def _check_name(name: str) -> None:
+    check_text("attr", name, LONGEST_NAME)
+    if not name or " " in name:
+        raise UserError(f'attr "{printable(name)}" is not valid: it is one word')

@@ -1,0 +1,113 @@
+"""Listings of image storage, asked of NASes and hosts all at once: rows for a table, and who did not answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from rocks.actions.storage_access import open_storage
+from rocks.clock import utc_now
+from rocks.cluster.image_plan import check_volume_name
+from rocks.errors import RocksError
+from rocks.imgstorage.client import listing, questions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.imgstorage.client import Query
+
+Answer = TypeVar("Answer")
+
+
+class Listed(NamedTuple):
+    """The header of a table, the rows of each host without the host's own cell, and errors by host."""
+
+    header: tuple[str, ...]
+    rows: dict[str, list[listing.Cells]]
+    failed: dict[str, RocksError]
+
+
+def list_maps(database: Database, nases: Sequence[str]) -> Listed:
+    """All images of the NASes, and who has them."""
+    now = _now()
+    return _list(
+        database,
+        listing.MAPS,
+        {nas: questions.images_of(nas) for nas in nases},
+        lambda rows: (listing.map_cells(row, now) for row in rows),
+    )
+
+
+def list_devices(database: Database, hosts: Sequence[str]) -> Listed:
+    """What the hosts have of images."""
+    now = _now()
+    return _list(
+        database,
+        listing.DEVICES,
+        {host: questions.devices_of(host) for host in hosts},
+        lambda found: (listing.device_cells(volume, row, now) for volume, row in sorted(found.items())),
+    )
+
+
+def list_attributes(database: Database, nases: Sequence[str]) -> Listed:
+    """What is set for whole NASes."""
+    return _list(
+        database,
+        listing.ATTRIBUTES,
+        {nas: questions.attributes_of(nas) for nas in nases},
+        lambda found: sorted(found.items()),
+    )
+
+
+def list_image_attributes(database: Database, nas: str, zvol: str) -> Listed:
+    """What is set for one image."""
+    check_volume_name(zvol)
+    return _list(
+        database,
+        listing.IMAGE_ATTRIBUTES,
+        {nas: questions.image_attributes_of(nas, zvol)},
+        lambda found: [listing.image_attribute_cells(found)],
+    )
+
+
+def list_snapshots(database: Database, nas: str, zvol: str) -> Listed:
+    """Snapshots of one image, oldest first."""
+    check_volume_name(zvol)
+    return _list(
+        database,
+        listing.SNAPSHOTS,
+        {nas: questions.snapshots_of(nas, zvol)},
+        lambda rows: (listing.snapshot_cells(row) for row in rows),
+    )
+
+
+def list_operations(database: Database, nases: Sequence[str]) -> Listed:
+    """What the NASes have under way."""
+    return _list(
+        database,
+        listing.OPERATIONS,
+        {nas: questions.operations_of(nas) for nas in nases},
+        lambda rows: (listing.operation_cells(row) for row in rows),
+    )
+
+
+def _list(
+    database: Database,
+    header: tuple[str, ...],
+    wanted: Mapping[str, Query[Answer]],
+    cells: Callable[[Answer], Iterable[listing.Cells]],
+) -> Listed:
+    with open_storage(database) as storage:
+        answers = storage.ask_each(wanted)
+    listed = Listed(header, {}, {})
+    for node in wanted:
+        answer = answers[node]
+        if isinstance(answer, RocksError):
+            listed.failed[node] = answer
+        else:
+            listed.rows[node] = list(cells(answer))
+    return listed
+
+
+def _now() -> int:
+    return int(utc_now().timestamp())

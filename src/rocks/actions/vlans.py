@@ -1,0 +1,82 @@
+"""Which network devices hosts are to have for their virtual machines, from the database; and having them there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_each
+from rocks.actions.vm_documents import connections_of
+from rocks.cluster.start_plan import links_of
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import RocksError
+from rocks.wire.network import LinkPlan, SyncLinksRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.links import LinkSpec
+    from rocks.wire.network import LinkOutcome
+
+_OURS = ("vlan", "local_bridge")
+
+
+@dataclass(frozen=True)
+class HostNetwork:
+    """What a host is to have: a plan for each machine that may run there, and machines whose plan it keeps."""
+
+    host: str
+    plans: tuple[LinkPlan, ...]
+    kept: tuple[str, ...] = ()
+
+
+def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
+    """The devices that the machine needs on its container and that the system makes there."""
+    if vm.container is None:
+        return ()
+    return tuple(link for link in links_of(vm.container, connections_of(vm)) if link.kind in _OURS)
+
+
+def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
+    """Physical hosts as named, virtual machines' containers in their place; each once."""
+    containers = {
+        vm.name: vm.container for vm in table.load_vms(database, table.which_are_vms(database, names))
+    }
+    found = [
+        container.name if (container := containers.get(name)) else name
+        for name in names
+        if containers.get(name, True) is not None
+    ]
+    return list(dict.fromkeys(found))
+
+
+def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]:
+    """What each of the hosts is to have for the machines whose leases it holds."""
+    held = leases.leases_of_hosts(database, hosts)
+    known = table.which_are_vms(database, [lease.name for lease in held])
+    machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}
+    networks = []
+    for host in hosts:
+        plans, kept = [], []
+        for lease in held:
+            vm = machines.get(lease.name.lower())
+            if (lease.host or "").lower() != host.lower():
+                continue
+            if vm is not None and vm.container is not None and vm.container.name == host:
+                plans.append(LinkPlan(vm.name, vlans_of(vm)))
+            else:
+                kept.append(lease.name)
+        networks.append(HostNetwork(host, tuple(plans), tuple(kept)))
+    return networks
+
+
+def sync_vlans(
+    database: Database, hosts: Sequence[str]
+) -> Iterator[tuple[str, tuple[LinkOutcome, ...] | RocksError]]:
+    """(host, outcome of each device, or the host's error), as the hosts reply."""
+    requests = {n.host: SyncLinksRequest(n.plans, n.kept) for n in plan_networks(database, hosts)}
+    for host, answer in ask_each(database, requests):
+        yield host, answer if isinstance(answer, RocksError) else answer.outcomes

@@ -1,0 +1,232 @@
+"""Map the images of virtual machines before a start and unmap them after a stop.
+
+Machines without an image on a NAS cost a single statement: nothing of image storage is loaded for them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.database.image_places import disk_locations
+from rocks.errors import RocksError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.image_plan import ImageSpec
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.imgstorage.client import Watcher
+
+
+class MappedImages(NamedTuple):
+    """Result of `map_vm_images`: machine → a line for each image, notes for the operator, and errors by machine.
+
+    A machine with an error has none of its images mapped. The others have new devices in the database.
+    """
+
+    lines: dict[str, list[str]]
+    notes: list[str]
+    failed: dict[str, RocksError]
+
+
+def map_vm_images(
+    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher, made: list[ImageSpec]
+) -> MappedImages:
+    """Map all images of the machines to their containers, and record the devices as the disks of the machines.
+
+    `made` receives the images that were not mapped before, also when this is interrupted: `take_back_images` unmaps
+    them. An image that is already mapped to the same host counts as mapped.
+
+    The caller holds the locks and leases of the machines, and commits. BusyError, and the errors of the broker's
+    client, when the broker cannot be reached.
+    """
+    locations: defaultdict[str, list[DiskLocation]] = defaultdict(list)
+    for disk in disk_locations(database, [vm.name for vm in machines]):
+        if disk.nas:
+            locations[disk.vm].append(disk)
+    if not locations:
+        return MappedImages({}, [], {})
+    return _map(
+        database, [(vm, locations[vm.name]) for vm in machines if vm.name in locations], watcher, made
+    )
+
+
+def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str, RocksError]:
+    """Unmap what was mapped for machines that do not run; returns machine → what may still be mapped, and why.
+
+    The machines' locks are held by the caller, and nothing of the database. The disks of the machines stay the
+    devices, as after the end of a machine.
+    """
+    if not made:
+        return {}
+    from rocks.actions.map_batches import joined, may_be_mapped, unmap_again
+    from rocks.actions.storage_access import open_storage
+
+    try:
+        storage = open_storage(database)
+        database.commit()
+        with storage:
+            return unmap_again(storage, made)
+    except RocksError as error:
+        left: dict[str, RocksError] = {}
+        for image in made:
+            also = may_be_mapped(image, error)
+            left[image.vm] = joined(left[image.vm], also) if image.vm in left else also
+        return left
+
+
+def _map(
+    database: Database,
+    machines: Sequence[tuple[VirtualMachine, Sequence[DiskLocation]]],
+    watcher: Watcher,
+    made: list[ImageSpec],
+) -> MappedImages:
+    from rocks.actions.map_batches import map_images
+    from rocks.actions.storage_access import open_storage
+    from rocks.cluster.image_plan import plan_images
+    from rocks.database.image_places import set_devices
+    from rocks.database.leases import read_leases
+
+    result = MappedImages({}, [], {})
+    planned = []
+    for vm, locations in machines:
+        try:
+            planned += plan_images(vm, locations)
+        except RocksError as error:
+            result.failed[vm.name] = error
+    tokens = {
+        lease.name.lower(): lease.token
+        for lease in read_leases(database, [vm.name for vm, _ in machines]).values()
+    }
+    if not planned:
+        return result
+    storage = open_storage(database)
+    database.commit()
+    with storage:
+        mapped = map_images(storage, planned, tokens, watcher, made)
+    set_devices(
+        database,
+        {
+            image.disk_id: (device.rpartition("/")[0], device.rpartition("/")[2])
+            for image, device in mapped.devices.items()
+        },
+    )
+    for image, device in mapped.devices.items():
+        line = f"{image.nas}:{image.volume} mapped to {image.host}:{device}"
+        result.lines.setdefault(image.vm, []).append(line)
+    result.notes.extend(mapped.notes)
+    result.failed.update(mapped.failed)
+    return result
+
+
+def unmap_vm_images(
+    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher
+) -> Mapping[str, RocksError]:
+    """Unmap all images of the machines; returns the errors by machine when the NASes have all other images.
+
+    An image that is not mapped counts as unmapped; a machine that runs is an error. A machine is locked until its
+    NASes have the request, then the connection to the database is closed: the transfers may take hours.
+    """
+    disks = [disk for disk in disk_locations(database, [vm.name for vm in machines]) if disk.nas]
+    if not disks:
+        return {}
+    from rocks.actions.map_batches import is_not_mapped
+    from rocks.actions.storage_access import open_storage
+    from rocks.actions.vm_locks import lock_vms
+    from rocks.imgstorage.client import questions
+    from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS
+
+    names = list(dict.fromkeys(disk.vm for disk in disks))
+    failed: dict[str, RocksError] = {**lock_vms(database, names)}
+    failed.update(_running(database, [vm for vm in machines if vm.name in names and vm.name not in failed]))
+    storage = open_storage(database)
+    database.commit()
+    requests = {
+        _volume(disk): questions.unmap_image(disk.nas, _volume(disk))
+        for disk in disks
+        if disk.vm not in failed
+    }
+    with storage:
+        answers = storage.wait_each(requests, WRITE_BACK_SECONDS, watcher, database.close)
+    for disk in disks:
+        answer = answers.get(_volume(disk))
+        if isinstance(answer, RocksError) and not is_not_mapped(answer):
+            failed.setdefault(disk.vm, answer)
+    return failed
+
+
+def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
+    """StateError when a host has an image of one of the machines; returns warnings about NASes that do not answer."""
+    kept = [disk for disk in disk_locations(database, names) if disk.nas]
+    if not kept:
+        return []
+    from rocks.actions.storage_access import open_storage
+    from rocks.imgstorage.client import questions
+
+    nases = sorted({disk.nas for disk in kept})
+    warnings = []
+    try:
+        client = open_storage(database)
+    except StateError:
+        return []  # without a certificate this machine has never mapped anything
+    try:
+        with client as storage:
+            answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+    except RocksError as error:
+        answers = dict.fromkeys(nases, error)
+    for nas in nases:
+        rows = answers[nas]
+        mine = [disk for disk in kept if disk.nas == nas]
+        if isinstance(rows, RocksError):
+            volumes = ", ".join(_volume(disk) for disk in mine)
+            warnings.append(
+                f"Warning: whether a host still has {volumes} of {nas} is not known ({rows}); "
+                f"rocks list host storagemap {nas} shows it"
+            )
+            continue
+        owners = {row.zvol: row.remotehost for row in rows if row.remotehost is not None}
+        for disk in mine:
+            if _volume(disk) in owners:
+                raise _still_mapped(disk, str(owners[_volume(disk)]))
+    return warnings
+
+
+def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, RocksError]:
+    """The machines that run according to their hosts; the message that one has ended may predate its next start.
+
+    A host that does not answer is ignored: its daemon takes no device away from a guest.
+    """
+    from rocks.actions.host_requests import ask_facts, open_fleet
+    from rocks.cluster.lease_plan import place_of
+    from rocks.cluster.start_plan import is_active
+    from rocks.database.leases import read_leases
+
+    held = read_leases(database, [vm.name for vm in machines])
+    places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
+    hosts = sorted({place for place in places.values() if place is not None})
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts)
+    found: dict[str, RocksError] = {}
+    for name, place in places.items():
+        answer = None if place is None else facts[place]
+        if answer is not None and not isinstance(answer, RocksError) and is_active(answer, name):
+            found[name] = StateError(
+                f"the machine {name} is running on {place}, so its image stays there: rocks stop host vm {name}"
+            )
+    return found
+
+
+def _still_mapped(disk: DiskLocation, owner: str) -> StateError:
+    return StateError(
+        f"host {disk.vm} is not removed: {owner} has its image {disk.nas}:{_volume(disk)}, perhaps with changes; stop "
+        f"the machine and bring it home with rocks stop host vm {disk.vm} terminate=true, then remove the machine"
+    )
+
+
+def _volume(disk: DiskLocation) -> str:
+    from rocks.cluster.image_plan import volume_name
+
+    return volume_name(disk.vm, disk.number)

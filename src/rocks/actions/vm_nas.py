@@ -1,0 +1,93 @@
+"""Say which NAS, and which of its pools, keeps a disk of virtual machines."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.image_places import (
+    check_nas,
+    check_not_running,
+    check_pool_name,
+    disks_numbered,
+    is_nowhere,
+    place_disks,
+    pools_of,
+)
+from rocks.cluster.values import read_number
+from rocks.database import image_places as table
+from rocks.database import leases
+from rocks.database.vms import check_all_are_vms, load_hosts, which_are_vms
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.records import Host
+    from rocks.database.connection import Database
+
+
+def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, index: str) -> None:
+    """Record that disk number `index` of each machine is kept by the host `nas` in `zpool`; `none`: by no NAS.
+
+    Without `zpool` each disk gets one of the NAS's `img_zpools`. Takes effect at the next start; a constant number of
+    statements. UserError for a word that is wrong, StateError for a host that is no NAS or no virtual machine, has no
+    such disk, or may be running while its disk would leave a NAS, BusyError while another command changes a machine;
+    then nothing is changed.
+    """
+    number = read_number("index", index, 0)
+    if zpool:
+        check_pool_name(zpool)
+    server = None if is_nowhere(nas) else _load_nas(database, nas, names)
+    pools = [] if server is None or zpool else pools_of(server)
+    check_all_are_vms(names, which_are_vms(database, names))
+    for error in lock_vms(database, names).values():
+        raise error
+    before = disks_numbered(table.disk_locations(database, names), names, number)
+    if server is None:
+        after = [disk._replace(nas="", zpool="") for disk in before]
+    elif zpool:
+        after = [disk._replace(nas=server.name, zpool=zpool) for disk in before]
+    else:
+        after = place_disks(before, server.name, pools, secrets.randbelow)
+    _check_not_running(database, [old for old, new in zip(before, after, strict=True) if old != new])
+    table.put_disks(database, after)
+
+
+def remove_vm_nas(database: Database, names: Sequence[str]) -> None:
+    """Forget which NAS keeps the disks of those of the hosts that are virtual machines.
+
+    StateError when one whose disk a NAS keeps may be running, BusyError while another command changes one.
+    """
+    machines = _lock_machines(database, names)
+    _check_not_running(database, table.disk_locations(database, machines))
+    table.delete_disks(database, machines)
+
+
+def forget_vm_nas(database: Database, names: Sequence[str]) -> None:
+    """As `remove_vm_nas`, for machines that are about to be stopped and removed. BusyError as there."""
+    table.delete_disks(database, _lock_machines(database, names))
+
+
+def _load_nas(database: Database, name: str, machines: Sequence[str]) -> Host:
+    if not name:
+        raise UserError("you must name the NAS: nas=HOST, or nas=none for the disk's own definition")
+    (server,) = load_hosts(database, [name])
+    if name.lower() in (machine.lower() for machine in machines):
+        raise UserError(f"host {name} cannot keep its own disk; name another NAS")
+    check_nas(server)
+    return server
+
+
+def _lock_machines(database: Database, names: Sequence[str]) -> list[str]:
+    machines = which_are_vms(database, names)
+    for error in lock_vms(database, machines).values():
+        raise error
+    return machines
+
+
+def _check_not_running(database: Database, leaving: Sequence[DiskLocation]) -> None:
+    kept = [disk for disk in leaving if disk.nas]
+    check_not_running(kept, leases.read_leases(database, [disk.vm for disk in kept]).values())

@@ -1,0 +1,200 @@
+"""Stop, restart, pause and resume virtual machines: intent, operations, record.
+
+A lease is released when its host reports that the domain is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.leases import Force, take_over_vms
+from rocks.actions.outcomes import Outcomes
+from rocks.actions.partitions import leave_partitions
+from rocks.actions.vm_documents import connections_of
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import place_of
+from rocks.cluster.start_plan import links_of
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.agent import StopAction
+
+
+ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
+ENDING: tuple[StopAction, ...] = ("poweroff", "shutdown")
+"""Actions after which the domain is gone."""
+
+DEFAULT_DEADLINE_SECONDS = 60
+
+
+def read_action(text: str) -> StopAction:
+    """The action of that name. UserError for another word."""
+    for action in ACTIONS:
+        if text == action:
+            return action
+    raise UserError(f'invalid action "{text}". action must be one of {", ".join(ACTIONS)}')
+
+
+def stop_vms(
+    database: Database,
+    names: Sequence[str],
+    action: StopAction = "poweroff",
+    deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
+    force: Force | None = None,
+) -> Outcomes:
+    """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine."""
+    return stop_machines(database, table.load_vms(database, names), action, deadline_seconds, force)
+
+
+def stop_machines(
+    database: Database,
+    stopping: Sequence[VirtualMachine],
+    action: StopAction = "poweroff",
+    deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
+    force: Force | None = None,
+) -> Outcomes:
+    """Stop the machines, or restart them in place; returns the outcome of each. Commits.
+
+    A machine that is off already counts as stopped. With `force`, a host that does not answer loses its leases after
+    its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off.
+    """
+    machines = {vm.name: vm for vm in stopping}
+    outcomes = Outcomes(failed=dict(lock_vms(database, list(machines))))
+    held = leases.read_leases(database, list(machines), lock=True)
+    places: dict[str, str] = {}
+    for name, vm in machines.items():
+        lease = held.get(name.lower())
+        place = place_of(vm, lease)
+        if name in outcomes.failed:
+            continue
+        if place is None:
+            outcomes.failed[name] = StateError(
+                f"host {name} does not have a physical host, so it does not run"
+            )
+        else:
+            places[name] = place
+    if action in ENDING:
+        leases.set_state(database, list(places), "stopping", action)
+    database.commit()
+    operations: dict[str, list[StopDomain]] = {}
+    for name, place in places.items():
+        operations.setdefault(place, []).append(
+            _operation(machines[name], place, held, action, deadline_seconds)
+        )
+    gone, silent = _ask(database, operations, outcomes)
+    if action in ENDING:
+        leases.release_leases(database, gone)
+        refused = [name for name in places if name not in gone and name not in silent]
+        leases.set_state(database, refused, "running", None)
+    database.commit()
+    if force is not None and silent:
+        take_over_vms(database, held, silent, force, outcomes)
+        database.commit()
+    if action in ENDING:
+        outcomes.warnings = leave_partitions(database)
+    return outcomes
+
+
+def _operation(
+    vm: VirtualMachine, place: str, held: Mapping[str, Lease], action: StopAction, deadline_seconds: int
+) -> StopDomain:
+    lease = held.get(vm.name.lower())
+    is_at_home = vm.container is not None and vm.container.name == place
+    return StopDomain(
+        name=vm.name,
+        token=lease.token if lease else None,
+        action=action,
+        deadline_seconds=deadline_seconds,
+        links=links_of(vm.container, connections_of(vm)) if vm.container and is_at_home else (),
+    )
+
+
+def _ask(
+    database: Database, operations: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
+) -> tuple[list[str], dict[str, str]]:
+    """Machines that their hosts say are stopped, and those whose host is silent: name → host."""
+    gone: list[str] = []
+    silent: dict[str, str] = {}
+    with open_fleet(database, sorted(operations)) as fleet:
+        facts = ask_facts(database, fleet, sorted(operations))
+        for host, of_host in operations.items():
+            answer = facts[host]
+            if isinstance(answer, RocksError):
+                silent.update({operation.name: host for operation in of_host})
+                outcomes.failed.update(
+                    {operation.name: _unanswered(operation.name, host, answer) for operation in of_host}
+                )
+        # The facts put up the fences that were waiting for the host; its answer is kept whatever follows.
+        database.commit()
+        answering = {
+            host: of_host for host, of_host in operations.items() if not isinstance(facts[host], RocksError)
+        }
+        place = {operation.name: host for host, of_host in operations.items() for operation in of_host}
+        for name, outcome in perform_operations(fleet, answering):
+            error = error_of(outcome)
+            if error is None:
+                gone.append(name)
+                outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
+            else:
+                outcomes.failed[name] = error
+                if isinstance(outcome, HostError):
+                    silent[name] = place[name]
+    return gone, silent
+
+
+def _unanswered(name: str, host: str, why: RocksError) -> HostError:
+    return HostError(
+        f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "
+        f'or when it is off for sure: rocks stop host vm {name} force=yes reason="…"'
+    )
+
+
+def pause_vms(database: Database, names: Sequence[str]) -> Outcomes:
+    """Halt the named machines where they stand; returns each one's outcome."""
+    return _ask_each(database, names, PauseDomain)
+
+
+def resume_vms(database: Database, names: Sequence[str]) -> Outcomes:
+    """Let the named machines go on; returns each one's outcome."""
+    return _ask_each(database, names, ResumeDomain)
+
+
+def _ask_each(
+    database: Database, names: Sequence[str], operation: type[PauseDomain] | type[ResumeDomain]
+) -> Outcomes:
+    machines = table.load_vms(database, names)
+    outcomes = Outcomes(failed=dict(lock_vms(database, [vm.name for vm in machines])))
+    held = leases.read_leases(database, [vm.name for vm in machines])
+    operations: dict[str, list[PauseDomain | ResumeDomain]] = {}
+    for vm in machines:
+        lease = held.get(vm.name.lower())
+        place = place_of(vm, lease)
+        if vm.name in outcomes.failed:
+            continue
+        if place is None:
+            outcomes.failed[vm.name] = StateError(
+                f"virtual host {vm.name} does not have a valid physical host, so it does not run"
+            )
+        else:
+            operations.setdefault(place, []).append(operation(vm.name, lease.token if lease else None))
+    with open_fleet(database, sorted(operations)) as fleet:
+        facts = ask_facts(database, fleet, sorted(operations))
+        for host in [host for host, answer in facts.items() if isinstance(answer, RocksError)]:
+            answer = facts[host]
+            assert isinstance(answer, RocksError)
+            outcomes.failed.update({of_host.name: answer for of_host in operations.pop(host)})
+        for name, outcome in perform_operations(fleet, operations):
+            error = error_of(outcome)
+            if error is not None:
+                outcomes.failed[name] = error
+            elif not isinstance(outcome, RocksError):
+                outcomes.done[name] = outcome.notes
+    return outcomes

@@ -1,0 +1,56 @@
+"""Remove virtual machines: stop what runs, then delete their rows; the node, its interfaces and images stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_power import stop_machines
+from rocks.cluster.lease_plan import place_of
+from rocks.database import leases
+from rocks.database.vm_changes import delete_vms
+from rocks.errors import BusyError, HostError, RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+
+
+@dataclass(frozen=True)
+class Removed:
+    """`warnings` about hosts that did not answer, and the disk images that remain, as `HOST:PATH`."""
+
+    warnings: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def remove_vms(database: Database, machines: Sequence[VirtualMachine]) -> Removed:
+    """Stop the machines and delete their rows of `vm_nodes` and `vm_disks`.
+
+    Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
+    machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
+    another command is changing one of the machines; no row is deleted then.
+    """
+    held = leases.read_leases(database, [vm.name for vm in machines])
+    placed = [vm for vm in machines if place_of(vm, held.get(vm.name.lower())) is not None]
+    outcomes = stop_machines(database, placed)
+    for error in outcomes.failed.values():
+        if isinstance(error, BusyError):
+            raise error
+    delete_vms(database, [vm.name for vm in machines])
+    warnings = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
+    images = [
+        f"{vm.container.name}:{disk.path}"
+        for vm in machines
+        if vm.container is not None
+        for disk in vm.disks
+        if not disk.is_block
+    ]
+    return Removed(tuple(warnings), tuple(images))
+
+
+def _warning(name: str, error: RocksError) -> str:
+    why = "the host does not answer" if isinstance(error, HostError) else "it could not be stopped"
+    return f"Warning (libvirt): {name} is removed from the database, but {why}: {error}"

@@ -1,0 +1,146 @@
+"""Where virtual machines run and how they are connected, as the database and their hosts report it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.vm_documents import connections_of
+from rocks.cluster.lease_plan import place_of
+from rocks.cluster.mac_pool import mac_number
+from rocks.cluster.vm_network import Bridged, Direct, Tap, VirtualFunction, long_vlan_name
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import RocksError
+from rocks.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.records import Interface, VirtualMachine
+    from rocks.cluster.vm_network import Connection
+    from rocks.database.connection import Database
+
+
+STATUS_SECONDS = 5.0
+"""How long a listing waits for a host."""
+
+ERROR_STATE = "nostate-error"
+LISTED_STATES = {"running": "active", "blocked": "active"}
+
+
+def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> dict[str, str]:
+    """Machine → its state where it may run; `containers` maps each machine to its container's name, or None.
+
+    `active`, `paused`, `shutdown`, `shutoff` or `crashed`; `nostate` when its host has no such domain;
+    `nostate-error` when it has no container or its host does not answer within `STATUS_SECONDS`. A machine that
+    was given another container while it runs is asked for where its lease is. One connection a host, all at once.
+    """
+    held = leases.read_leases(database, list(containers))
+    places = {
+        name: lease.host if (lease := held.get(name.lower())) and lease.is_held else container
+        for name, container in containers.items()
+    }
+    hosts = sorted({host for host in places.values() if host})
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
+    states = {
+        host: {domain.name: LISTED_STATES.get(domain.state, domain.state) for domain in answer.domains}
+        for host, answer in facts.items()
+        if not isinstance(answer, RocksError)
+    }
+    return {
+        name: states[host].get(name, "nostate") if host in states else ERROR_STATE
+        for name, host in places.items()
+    }
+
+
+ANSWER_SECONDS = 10.0
+"""How long the listing waits for a host; longer than for states, since a host loads its netlink library for it."""
+
+UNKNOWN, OFF, UP, DOWN, UNCONNECTED = "unknown", "off", "up", "down", "unconnected"
+
+
+@dataclass(frozen=True)
+class ConnectedInterface:
+    """An interface of a machine. `fact` is its host's word, None without any; `long_name` is a shortened link's."""
+
+    vm: str
+    interface: Interface
+    host: str | None
+    link: str
+    long_name: str
+    state: str
+    fact: InterfaceFact | None = None
+
+
+@dataclass(frozen=True)
+class VmNetworks:
+    """The interfaces in the order of their machines, and hosts that did not answer; `asked` counts all hosts."""
+
+    interfaces: tuple[ConnectedInterface, ...]
+    failed: dict[str, RocksError] = field(default_factory=dict)
+    asked: int = 0
+
+
+def list_vm_networks(database: Database, names: Sequence[str]) -> VmNetworks:
+    """All interfaces of the named virtual machines; each host is asked once, all at the same time."""
+    machines = table.load_vms(database, names)
+    held = leases.read_leases(database, [vm.name for vm in machines])
+    places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
+    hosts = sorted({host for host in places.values() if host})
+    answers = _ask(database, hosts)
+    facts = {
+        (host, fact.domain, mac_number(fact.mac)): fact
+        for host, answer in answers.items()
+        if not isinstance(answer, RocksError)
+        for fact in answer.interfaces
+    }
+    failed = {host: answer for host, answer in answers.items() if isinstance(answer, RocksError)}
+    found = [
+        _connected(vm, interface, places[vm.name], failed, facts)
+        for vm in machines
+        for interface in vm.host.interfaces
+        if interface.mac and not interface.kvm_disabled
+    ]
+    return VmNetworks(tuple(found), failed, len(hosts))
+
+
+def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | RocksError]:
+    with open_fleet(database, hosts) as fleet:
+        fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
+        ask_facts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
+        answers = dict(fleet.ask_each(dict.fromkeys(hosts, NetworkRequest()), ANSWER_SECONDS))
+    return {host: answers[host] for host in hosts}
+
+
+def _connected(
+    vm: VirtualMachine,
+    interface: Interface,
+    host: str | None,
+    failed: dict[str, RocksError],
+    facts: dict[tuple[str, str, int | None], InterfaceFact],
+) -> ConnectedInterface:
+    connection = next((c for c in connections_of(vm) if getattr(c, "mac", None) == interface.mac), None)
+    link, long_name = _link(connection)
+    fact = facts.get((host or "", vm.name, mac_number(interface.mac or "")))
+    if fact is not None:
+        link, state = fact.source or link, UP if fact.is_up and fact.has_carrier else DOWN
+    elif host is None or host in failed:
+        state = UNKNOWN
+    else:
+        state = OFF if link else UNCONNECTED
+    return ConnectedInterface(vm.name, interface, host, link, long_name, state, fact)
+
+
+def _link(connection: Connection | None) -> tuple[str, str]:
+    """What the interface hangs on, or is to hang on, and its long name where the name had to be shortened."""
+    if isinstance(connection, Tap):
+        long_name = long_vlan_name(connection.parent, connection.vlan)
+        return connection.device, "" if long_name == connection.device else long_name
+    if isinstance(connection, Bridged):
+        return connection.bridge, ""
+    if isinstance(connection, VirtualFunction):
+        return connection.parent, ""
+    return (connection.device, "") if isinstance(connection, Direct) else ("", "")

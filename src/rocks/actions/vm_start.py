@@ -1,0 +1,281 @@
+"""Start virtual machines: lease, hooks, facts, plan, deeds, record; each machine has its own outcome.
+
+Two short transactions stand around the machines' work (decision D7): what may start is leased and committed before
+the first call, what came of it is committed after the last. A command that is killed in between leaves a lease in
+state `starting`, which the next start or stop of that machine completes or undoes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.leases import (
+    Attempt,
+    give_up_unused,
+    settle_leases,
+    still_open,
+    take_free_leases,
+    was_cut_off,
+    was_running,
+)
+from rocks.actions.outcomes import Outcomes
+from rocks.actions.partitions import leave_partitions, partitions_of_machines
+from rocks.actions.sriov import claim_vfs
+from rocks.actions.vm_documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.actions.vm_hooks import load_changed
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask
+from rocks.cluster.start_plan import (
+    LOCAL_TRANSPORT,
+    AlreadyRunningError,
+    AlreadyStarted,
+    container_of,
+    is_active,
+    plan_start,
+)
+from rocks.database import boots, leases
+from rocks.database import vms as table
+from rocks.errors import CLASSES, HostError, RocksError, ToolError
+from rocks.render.domain import with_lease
+from rocks.wire.agent import StartDomain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.actions.vm_documents import FiltersOf
+    from rocks.actions.vm_hooks import VmHook
+    from rocks.cluster.lease_plan import DiskKey
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.hosts.fleet import Fleet
+    from rocks.wire.facts import HostFacts
+    from rocks.wire.infiniband import PartitionSpec
+
+
+@dataclass(frozen=True)
+class StartHooks:
+    """What plugins add to a start: `allocate`, in order; `preboot` may return the XML document.
+
+    `notify` prints a line for the operator; after an interrupt, cleanup errors are reported by it.
+    """
+
+    filters_of: FiltersOf
+    notify: Callable[[str], None]
+    allocate: Sequence[VmHook] = ()
+    preboot: Callable[[VirtualMachine], str | None] | None = None
+
+
+def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
+    """Start the named machines; returns each one's outcome. Commits.
+
+    StateError, and nothing is done, when one of the names is no virtual machine.
+    """
+    busy = lock_vms(database, names)  # before they are loaded: what is loaded once is valid until the end
+    attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
+    for attempt in attempts:
+        with attempt.failing_alone():
+            container_of(attempt.vm)
+        attempt.error = attempt.error or busy.get(attempt.vm.name)
+    try:
+        take_free_leases(database, attempts)
+        if hooks.allocate:
+            _allocate(database, attempts, hooks.allocate)
+        _start(database, attempts, hooks)
+    finally:
+        # After an interrupt as well: what was only planned is undone, what a host was asked for is not.
+        database.rollback()
+        off = [attempt for attempt in attempts if attempt.is_certainly_off]
+        give_up_unused(database, attempts)
+        _record_running(database, attempts)
+        database.commit()
+        _undo_hooks(off, hooks)
+    warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
+    return Outcomes(
+        {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
+        {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
+        warnings,
+    )
+
+
+def _may_leave_a_host(attempt: Attempt) -> bool:
+    """Whether a host may have nothing of the machine's cluster any more, though it had or was about to."""
+    return attempt.error is not None or isinstance(attempt.step, AskHolder)
+
+
+def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[VmHook]) -> None:
+    """Run the hooks; a machine whose container or disks they changed gets its lease for the new ones."""
+    before = {attempt.vm.name: _leased(attempt.vm) for attempt in still_open(attempts)}
+    for hook in hooks:
+        if candidates := still_open(attempts):
+            _run_hook(database, hook, candidates)
+    moved = []
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            if _leased(attempt.vm) != before[attempt.vm.name]:
+                moved.append(attempt)
+    give_up_unused(database, moved)
+    take_free_leases(database, moved)
+
+
+def _leased(vm: VirtualMachine) -> tuple[str, tuple[DiskKey, ...]]:
+    """What the lease of a machine is for."""
+    return container_of(vm).name, disk_keys(vm)
+
+
+def _run_hook(database: Database, hook: VmHook, attempts: Sequence[Attempt]) -> None:
+    """Run the hook and commit its changes before the next one runs; machines that it changed are loaded again."""
+    result = hook.run_all([attempt.vm for attempt in attempts])
+    for attempt in attempts:
+        attempt.error = result.failed.get(attempt.vm.name)
+    database.commit()
+    going_on = still_open(attempts)
+    for attempt, vm in zip(
+        going_on, load_changed(database, [attempt.vm for attempt in going_on], result), strict=True
+    ):
+        attempt.vm = vm
+
+
+def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    """Have the hooks undo their work for machines that do not run, in reverse order.
+
+    The leases are free by now, but the machines are still locked: no other command starts them meanwhile.
+    """
+    for hook in reversed(hooks.allocate if attempts else ()):
+        errors = hook.undo_all([attempt.vm for attempt in attempts])
+        for attempt in attempts:
+            also = errors.get(attempt.vm.name)
+            if also is not None and attempt.error is not None:
+                attempt.error = CLASSES[attempt.error.family](f"{attempt.error}; and {also}")
+            elif also is not None:
+                hooks.notify(f"Warning: {also}")
+
+
+def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    """Ask the hosts, decide, commit what was decided, and let the hosts do it."""
+    containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
+    hosts = sorted(containers | holders_to_ask([a.step for a in still_open(attempts) if a.step]))
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts, [attempt.vm for attempt in still_open(attempts)])
+        settle_leases(database, attempts, facts)
+        _plan(database, attempts, facts)
+        claim_vfs(database, still_open(attempts))
+        database.commit()
+        _perform(database, fleet, attempts, hooks)
+
+
+def _plan(
+    database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    promised_mb: dict[str, int] = {}
+    neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
+    for attempt in still_open(attempts):
+        vm, host = attempt.vm, container_of(attempt.vm).name
+        with attempt.failing_alone():
+            answer = facts[host]
+            if isinstance(answer, RocksError):
+                raise HostError(f"{vm.name} is not started: {answer}")
+            attempt.may_run = is_active(answer, vm.name)
+            plan = plan_start(
+                vm,
+                connections_of(vm),
+                answer,
+                attempt.token,
+                promised_mb.get(host, 0),
+                neighbours,
+                was_cut_off(attempt),
+            )
+            if not isinstance(plan, AlreadyStarted):
+                attempt.plan = plan
+                promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
+            elif was_running(attempt):
+                raise AlreadyRunningError(f"The host {vm.name} is already running.")
+            else:
+                attempt.notes = plan.notes
+
+
+def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:
+    """Hosts of each VLAN, asked for only where a container's VLANs are its own."""
+    return table.hosts_of_vlans(
+        database,
+        (
+            interface.vlan
+            for vm in machines
+            if container_of(vm).attribute("vlan_transport") == LOCAL_TRANSPORT
+            for interface in vm.host.interfaces
+            if interface.vlan
+        ),
+    )
+
+
+def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    operations: dict[str, list[StartDomain]] = {}
+    asked: dict[str, Attempt] = {}
+    partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name))
+            operations.setdefault(container_of(attempt.vm).name, []).append(operation)
+            asked[attempt.vm.name] = attempt
+    for attempt in asked.values():
+        attempt.lease_is_unused = False
+        attempt.may_run = True
+    refused: list[Attempt] = []
+    for name, outcome in perform_operations(fleet, operations):
+        attempt = asked[name]
+        attempt.error = _with_remedy(attempt.vm, error_of(outcome))
+        if attempt.error is None and not isinstance(outcome, RocksError):
+            assert attempt.plan is not None
+            attempt.notes = attempt.plan.notes + outcome.notes
+        elif not isinstance(outcome, RocksError):
+            refused.append(attempt)
+    _free_what_does_not_run(database, fleet, refused)
+
+
+def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:
+    """A frontend that cannot be installed on its host may still have a system on its disk."""
+    if not isinstance(error, ToolError) or not boots_installer(vm):
+        return error
+    return ToolError(
+        f"{error}. {vm.name} was to boot its installer: give the boot action a kernel that its host has "
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, where its disk holds a system, "
+        f"rocks set host boot {vm.name} action=os"
+    )
+
+
+def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
+    """A refusal alone does not say that nothing runs: libvirt may have started the domain by itself meanwhile."""
+    facts = ask_facts(database, fleet, {container_of(attempt.vm).name for attempt in refused})
+    for attempt in refused:
+        answer = facts[container_of(attempt.vm).name]
+        attempt.may_run = isinstance(answer, RocksError) or is_active(answer, attempt.vm.name)
+        attempt.lease_is_unused = not attempt.may_run
+
+
+def _operation(
+    database: Database, attempt: Attempt, hooks: StartHooks, partition: PartitionSpec | None
+) -> StartDomain:
+    vm, plan = attempt.vm, attempt.plan
+    assert plan is not None
+    given = hooks.preboot(vm) if hooks.preboot is not None else None
+    lines = given.splitlines() if given else describe_vms(database, [vm], hooks.filters_of)[vm.name]
+    return StartDomain(
+        name=vm.name,
+        token=attempt.token,
+        xml=with_lease(lines, attempt.token, plan.network),
+        disks=plan.disks,
+        links=plan.links,
+        autostart=plan.autostart,
+        assumed_state=plan.assumed_state,
+        partition=partition,
+        vfs=attempt.vfs,
+    )
+
+
+def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
+    """What runs is recorded; a frontend whose installer was started boots from its disk the next time."""
+    running = [attempt.vm for attempt in attempts if attempt.notes is not None]
+    leases.set_state(database, [vm.name for vm in running], "running", None)
+    installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
+    boots.set_boot_action(database, installing, "os")

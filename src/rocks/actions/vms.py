@@ -1,0 +1,322 @@
+"""Add virtual machines to physical hosts and change them, in the database alone: no host is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
+from rocks.cluster.host_plan import Membership, find_membership
+from rocks.cluster.mac_pool import MASK, base_from_address
+from rocks.cluster.names import printable
+from rocks.cluster.values import VLAN_HIGHEST, check_text, read_number
+from rocks.cluster.vm_plan import (
+    DEFAULT_MEMORY_MB,
+    HOSTED_VM,
+    LARGEST_DISK_GB,
+    LARGEST_MEMORY_MB,
+    MOST_CPUS,
+    MOST_INTERFACES,
+    NEXT_FREE,
+    VIRT_TYPE,
+    InterfaceRequest,
+    NewVm,
+    VmRequest,
+    plan_vms,
+)
+from rocks.database import vm_changes, vm_inventory
+from rocks.database import vms as table
+from rocks.database.attributes import global_attributes
+from rocks.database.nodes import node_ids
+from rocks.database.vm_changes import HostVlan
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.interface_rules import Subnet
+    from rocks.cluster.records import Disk, Host, VirtualMachine
+    from rocks.cluster.vm_plan import SiteInventory
+    from rocks.database.connection import Database
+
+
+DEFAULT_NETWORK = "private"
+
+
+@dataclass(frozen=True)
+class VmParameters:
+    """The words of `rocks add host vm`, unread; None is what was not said."""
+
+    membership: str
+    name: str | None = None
+    ip: str | None = None
+    subnet: str = DEFAULT_NETWORK
+    memory_mb: str = str(DEFAULT_MEMORY_MB)
+    cpus: str = "1"
+    slice: str | None = None
+    mac: str | None = None
+    interfaces: str = "1"
+    disk: str | None = None
+    disk_size_gb: str = str(DEFAULT_SIZE_GB)
+    vlans: str | None = None
+    virt_type: str = "hvm"
+
+
+def add_vms(database: Database, containers: Sequence[str], parameters: VmParameters) -> list[NewVm]:
+    """One virtual machine on each named physical host, as `parameters` say.
+
+    UserError for words that are wrong or taken, StateError where the site lacks something; then nothing is added.
+    """
+    if not containers:
+        raise UserError("must supply at least one host; those that were named mean none")
+    for word, value in (
+        ("name", parameters.name),
+        ("ip", parameters.ip),
+        ("slice", parameters.slice),
+        ("mac", parameters.mac),
+    ):
+        if value and len(containers) > 1:
+            raise UserError(f"can't supply the '{word}' parameter with more than one host")
+    check_virt_type(parameters.virt_type)
+    hosts = load_containers(database, containers)
+    subnets = vm_inventory.load_subnets(database)
+    vm_inventory.lock_inventory(database)
+    inventory = vm_inventory.read_inventory(database, containers)
+    membership = _find_membership(inventory, parameters.membership)
+    interfaces = _read_interfaces(
+        parameters, membership, {name: subnet for name, (_, subnet) in subnets.items()}
+    )
+    requests = [
+        VmRequest(
+            container=host,
+            membership=membership,
+            interfaces=interfaces,
+            name=parameters.name or None,
+            slice=read_number("slice", parameters.slice, 0) if parameters.slice else None,
+            cpus=read_number("cpus", parameters.cpus, 1, MOST_CPUS),
+            memory_mb=read_number("mem", parameters.memory_mb, 1, LARGEST_MEMORY_MB),
+            disk_size_gb=read_number("disksize", parameters.disk_size_gb, 1, LARGEST_DISK_GB),
+            disk=parameters.disk or None,
+        )
+        for host in hosts
+    ]
+    new = plan_new_vms(requests, inventory)
+    vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    return new
+
+
+def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:
+    """As `plan_vms`, with the MAC pool that the site's attributes name."""
+    return plan_vms(requests, inventory, *_mac_pool(requests[0].container.attributes))
+
+
+def next_mac(database: Database) -> str:
+    """The MAC address that the next virtual machine would get; nothing is reserved."""
+    base, mask = _mac_pool(global_attributes(database))
+    return vm_inventory.read_inventory(database, ()).take_macs(base, mask, 1)[0]
+
+
+def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
+    """The named hosts, which must be physical. UserError for one that is a virtual machine itself."""
+    hosts = table.load_hosts(database, names)
+    for host in hosts:
+        if host.is_virtual:
+            raise UserError(f"host {host.name} is a virtual machine and can hold none; name a physical host")
+    return hosts
+
+
+def check_virt_type(text: str) -> None:
+    """UserError for a kind of virtualisation that KVM does not have."""
+    if text.lower() != VIRT_TYPE:
+        raise UserError(f'KVM supports only hvm virtualization, not "{printable(text)}"')
+
+
+def _find_membership(inventory: SiteInventory, name: str) -> Membership:
+    found = find_membership(name, inventory.memberships)
+    if found is None:
+        raise UserError(
+            f"Membership {printable(name)} is not valid. rocks list membership shows those that are."
+        )
+    return found
+
+
+def _read_interfaces(
+    parameters: VmParameters, membership: Membership, subnets: dict[str, Subnet]
+) -> tuple[InterfaceRequest, ...]:
+    """Only the first interface has an address, and none has where the machine lives inside a virtual cluster."""
+    if not parameters.interfaces.isdigit():
+        raise UserError(
+            f'the num_macs parameter must be an integer, not "{printable(parameters.interfaces)}"'
+        )
+    count = read_number("num-macs", parameters.interfaces, 1, MOST_INTERFACES)
+    vlans = [_read_vlan(text) for text in (parameters.vlans or "").split(",")] if parameters.vlans else []
+    if len(vlans) > count:
+        raise UserError(
+            f'vlan "{printable(parameters.vlans or "")}" names {len(vlans)} VLANs for {count} interfaces; '
+            f"add num-macs={len(vlans)}"
+        )
+    vlans += [None] * (count - len(vlans))
+    is_hosted = membership.name.lower() == HOSTED_VM
+    subnet = None
+    if not is_hosted:
+        subnet = subnets.get(parameters.subnet.lower())
+        if subnet is None:
+            raise UserError(
+                f'unknown network "{printable(parameters.subnet)}"; rocks list network shows those that there are'
+            )
+    elif parameters.ip:
+        raise UserError(
+            f"a machine of membership {membership.name} has no address of the site; leave ip= out"
+        )
+    ip = (parameters.ip or "").strip("'") or NEXT_FREE
+    first = InterfaceRequest(subnet, ip if subnet else None, vlans[0], parameters.mac or None)
+    return (first, *(InterfaceRequest(vlan=vlan) for vlan in vlans[1:]))
+
+
+def _read_vlan(text: str) -> int | None:
+    if text.lower() in ("none", "null", ""):
+        return None
+    try:
+        return read_number("vlan", text, 0, VLAN_HIGHEST)
+    except UserError:
+        raise UserError(
+            f'vlan "{printable(text)}" must be an integer from 0 to {VLAN_HIGHEST}, or none'
+        ) from None
+
+
+def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
+    """(base, mask) of the site's MAC addresses; StateError naming what is not set."""
+    public_address = attributes.get("Kickstart_PublicAddress")
+    for what, attribute, value in (
+        ("address", "vm_mac_base_addr", base_from_address(public_address) if public_address else "VALUE"),
+        ("address mask", "vm_mac_base_addr_mask", MASK),
+    ):
+        if not attributes.get(attribute):
+            raise StateError(f"no VM MAC base {what} is defined; set it: rocks set attr {attribute} {value}")
+    return attributes["vm_mac_base_addr"], attributes["vm_mac_base_addr_mask"]
+
+
+VIRT_TYPES = ("para", "hvm")
+CDROM_PATH_LONGEST = 512
+
+
+@dataclass(frozen=True)
+class VmChanges:
+    """The words of `rocks set host vm`, unread; None is what was not said. `container` is a host's name."""
+
+    container: str | None = None
+    disks: str | None = None
+    disk_sizes_gb: str | None = None
+    memory_mb: str | None = None
+    slice: str | None = None
+    virt_type: str | None = None
+
+
+def set_vm(database: Database, name: str, changes: VmChanges) -> None:
+    """Change a virtual machine; a host that is none becomes one.
+
+    UserError for a word that is wrong, BusyError while another command changes the machine; then nothing is changed.
+    """
+    columns: dict[str, object] = {}
+    if changes.memory_mb is not None:
+        columns["Mem"] = _read_memory(changes.memory_mb)
+    if changes.slice is not None:
+        columns["Slice"] = read_number("slice", changes.slice, 0)
+    if changes.virt_type not in (None, "None"):
+        if str(changes.virt_type).lower() not in VIRT_TYPES:
+            raise UserError(
+                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
+            )
+        columns["Virt_Type"] = str(changes.virt_type).lower()
+    target = load_containers(database, [changes.container])[0] if changes.container else None
+    if target is not None:
+        if target.name.lower() == name.lower():
+            raise UserError(f"host {name} cannot be its own physical host; name another one")
+        columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
+    _check_holds_no_vms(database, name)
+    _lock(database, name)
+    vm_changes.ensure_vm_row(database, name)
+    vm = table.load_vms(database, [name])[0]
+    disks = _plan_disks(vm, changes)
+    vm_changes.update_vm(database, name, columns)
+    if disks is not None:
+        vm_changes.replace_disks(database, name, disks)
+    if target is not None:
+        vm_changes.record_host_vlans(database, _host_vlans(database, vm, target))
+
+
+def set_cdrom(database: Database, name: str, path: str) -> None:
+    """Put a CD image, or a device, of the container into a virtual machine; `none` takes it out.
+
+    UserError for a path that is not absolute, StateError for a host that is no virtual machine.
+    """
+    if path.lower() == "none":
+        path = ""
+    elif not path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
+        raise UserError(f'You must use an absolute path for the ISO, not "{printable(path)}"')
+    check_text("the path for the ISO", path, CDROM_PATH_LONGEST)
+    table.load_vms(database, [name])
+    _lock(database, name)
+    vm_changes.update_vm(database, name, {"cdrom_path": path})
+
+
+def _lock(database: Database, name: str) -> None:
+    """Keep others from starting or stopping the machine meanwhile. BusyError when somebody is at it."""
+    for error in lock_vms(database, [name]).values():
+        raise error
+
+
+def _read_memory(text: str) -> int:
+    try:
+        return read_number("mem", text, 1, LARGEST_MEMORY_MB)
+    except UserError:
+        raise UserError(
+            f'"mem" parameter must be an integer from 1 to {LARGEST_MEMORY_MB} (MB), not "{printable(text)}"'
+        ) from None
+
+
+def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:
+    """The disks as they shall be; None leaves them. Sizes go by index, 0 keeps a disk's size."""
+    if changes.disks is None and changes.disk_sizes_gb is None:
+        return None
+    sizes = [
+        read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
+    ]
+    disks = list(vm.disks) if changes.disks is None else _read_disks(changes.disks)
+    if len(sizes) > len(disks):
+        raise UserError(f"disksize names {len(sizes)} sizes, but {vm.name} has {len(disks)} disks")
+    return [
+        replace(disk, size_gb=sizes[i]) if i < len(sizes) and sizes[i] else disk
+        for i, disk in enumerate(disks)
+    ]
+
+
+def _read_disks(text: str) -> list[Disk]:
+    disks = [read_disk(one, DEFAULT_SIZE_GB) for one in split_disks(text)]
+    if not disks:
+        raise UserError('disk "" names no disk; give TYPE:PATH,DEVICE,BUS')
+    paths = [disk.path for disk in disks]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would destroy it')
+    return disks
+
+
+def _check_holds_no_vms(database: Database, name: str) -> None:
+    """A host that holds virtual machines is a physical one."""
+    held = table.names_in(database, name)
+    if held:
+        raise UserError(
+            f"host {name} holds virtual machines ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}), "
+            "so it cannot be one; name a virtual machine"
+        )
+
+
+def _host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
+    """The new container carries the machine's VLANs on the networks on which the old one, or some host, did."""
+    vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
+    old = vm.container.interfaces if vm.container is not None else ()
+    networks = table.networks_of_vlans(database, vlans)
+    networks |= {i.vlan: i.subnet for i in old if i.is_vlan and i.vlan and i.subnet}
+    return [HostVlan(target.name, vlan, networks[vlan]) for vlan in vlans if vlan in networks]

@@ -1,0 +1,258 @@
+"""The base of every command. Names such as fillParams and addOutput are Rocks' own: other rolls use them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn, overload
+
+from rocks.commands._framework.arguments import bool2str, str2bool, yes_or_no
+from rocks.commands._framework.names import NameExpansion
+from rocks.commands._framework.output import write_out
+from rocks.commands._framework.tables import json_text, table_lines, without_common_owner
+from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.commands._framework.plugins import Plugin
+    from rocks.database.connection import Database
+
+
+class Command(NameExpansion):
+    """A command: `run` reads its arguments, makes one call, and adds its output.
+
+    `db` is the cluster database, connected at first use. `exit_status` is the exit status of `rocks` when `run`
+    returns; an error raised by `run` overrides it.
+    """
+
+    MustBeRoot = 1
+    RefusesUnknownParameters = False
+    """Whether a parameter that the docstring does not declare is an error; otherwise it is ignored with a warning."""
+
+    def __init__(self, database: Database) -> None:
+        self.db = database
+        self.exit_status = 0
+        self._text: list[str] = []
+        self._rows: list[tuple[object, ...]] = []
+        self._arguments: list[str] = []
+        self._parameters: dict[str, str] = {}
+        self._stream = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the command's name, from its folder in the tree."""
+        return tuple(type(self).__module__.split(".")[2:])
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Execute the command; `params` are its parameters by name, `args` its arguments in order."""
+        raise BugError(f'the command "{" ".join(self.words)}" has no run method; its author must add one')
+
+    # arguments and parameters
+
+    def useArguments(self, parameters: dict[str, str], arguments: list[str], stream: bool = False) -> None:
+        """Take the arguments and parameters of the command line; with `stream`, output is printed as it comes."""
+        self._parameters, self._arguments, self._stream = parameters, arguments, stream
+
+    def splitArguments(self, names: Sequence[str]) -> tuple[list[str], list[str | None]]:
+        """(remaining arguments, the values of `names`); a missing value is None.
+
+        A value given as a non-empty parameter is taken from there; the others are taken from the end of the
+        arguments, right to left, so that the leading arguments may repeat.
+        """
+        remaining = list(self._arguments)
+        values: list[str | None] = []
+        for name in reversed(names):
+            if self._parameters.get(name):
+                values.append(self._parameters[name])
+            else:
+                values.append(remaining.pop() if remaining else None)
+        return remaining, values[::-1]
+
+    def fillArgument(self, name: str) -> tuple[list[str], str | None]:
+        """(remaining arguments, the value of `name`), as `splitArguments` for one value."""
+        remaining, (value,) = self.splitArguments((name,))
+        return remaining, value
+
+    def requireArguments(self, *names: str) -> tuple[list[str], list[str]]:
+        """(remaining arguments, the values of `names`); UserError for the first that is missing or empty."""
+        remaining, values = self.splitArguments(names)
+        for name, value in zip(names, values, strict=True):
+            if not value:
+                raise UserError(f"must supply {name}")
+        return remaining, [value for value in values if value]
+
+    @overload
+    def fillText(self, name: str, default: str) -> str: ...
+
+    @overload
+    def fillText(self, name: str, default: None = None) -> str | None: ...
+
+    def fillText(self, name: str, default: str | None = None) -> str | None:
+        """The value of the parameter `name`, or the default."""
+        return self._parameters.get(name, default)
+
+    def fillTexts(self, *names: str) -> list[str | None]:
+        """The values of these parameters; None for those that are not given."""
+        return [self._parameters.get(name) for name in names]
+
+    def fillPositionalArgs(self, names: Sequence[str]) -> list[Any]:
+        """`[remaining arguments, value, …]`: Rocks' name of `splitArguments`, for commands of other rolls."""
+        remaining, values = self.splitArguments(names)
+        return [remaining, *values]
+
+    def fillParams(self, names: Iterable[tuple[str, Any]]) -> list[Any]:
+        """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls."""
+        return [self._parameters.get(name, default) for name, default in names]
+
+    def fillFlag(self, name: str, default: bool = False) -> bool:
+        """A parameter that is yes or no; UserError for anything else."""
+        return yes_or_no(name, self._parameters[name]) if name in self._parameters else default
+
+    def str2bool(self, text: str | None) -> bool:
+        """See `rocks.commands.arguments.str2bool`."""
+        return str2bool(text)
+
+    def bool2str(self, value: object) -> str:
+        """See `rocks.commands.arguments.bool2str`."""
+        return bool2str(value)
+
+    def abort(self, message: str) -> NoReturn:
+        """End the command with UserError; its first line goes to the system log."""
+        raise UserError(message)
+
+    # other commands and hooks
+
+    def command(self, name: str, arguments: Sequence[str] = ()) -> str:
+        """Run another command, `add.host`, in the same transaction; returns its output.
+
+        Raises the other command's error. UserError when it needs root and this process is not root.
+        """
+        from rocks.commands._framework.run_command import run_nested
+
+        return run_nested(self, name, arguments)
+
+    def builtinPlugins(self) -> Sequence[Plugin]:
+        """Plugins of the command's own that need no file; files of any tree are ordered among them."""
+        return ()
+
+    def loadPlugins(self, part_of_name: str = "plugin_") -> list[Plugin]:
+        """This command's plugins, in order; only those whose module name contains `part_of_name`."""
+        from rocks.commands._framework.plugins import load_plugins
+
+        package = type(self).__module__
+        folders = list(sys.modules[package].__path__)
+        return [
+            p
+            for p in load_plugins(self, folders, package, self.builtinPlugins())
+            if part_of_name in p.module_name
+        ]
+
+    def runPlugins(self, *arguments: Any) -> None:
+        """Call `run` of each plugin in order; every call is logged."""
+        from rocks.commands._framework.plugins import run_plugin
+
+        for plugin in self.loadPlugins():
+            run_plugin(plugin, self.words, *arguments)
+
+    # output
+
+    def addText(self, text: str) -> None:
+        """Add raw text to the output."""
+        self._text.append(text)
+
+    def getText(self) -> str:
+        """All output so far."""
+        return "".join(self._text)
+
+    def notify(self, line: str) -> None:
+        """Print a line on standard error at once; a nested command prints nothing."""
+        if self._stream:
+            print(line, file=sys.stderr, flush=True)
+
+    def showNow(self, text: str) -> None:
+        """Print a part of the output at once, for a command whose results arrive one by one."""
+        if self._stream:
+            write_out(text)
+        else:
+            self.addText(text)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether standard error is a terminal, and this command is not nested."""
+        return self._stream and sys.stderr is not None and sys.stderr.isatty()
+
+    def showProgress(self, line: str) -> None:
+        """Print a line on a terminal that the next call replaces; an empty line erases it."""
+        if self.shows_progress:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+    def beginOutput(self) -> None:
+        """Start a table."""
+        self._rows = []
+
+    def addOutput(self, owner: object, row: object) -> None:
+        """Add a row; a scalar is a row of one cell."""
+        cells = tuple(row) if isinstance(row, list | tuple) else (row,)
+        self._rows.append((owner, *cells))
+
+    def endOutput(
+        self,
+        header: Sequence[str] | None = None,
+        padChar: str = "-",
+        trimOwner: bool | int = True,
+        linesep: str = "\n",
+    ) -> None:
+        """End the table and add it to the output, formatted by the parameters json, output-col and output-header.
+
+        The owner column is dropped when all rows have the same owner, unless output-col names it. UserError for a
+        column that the table does not have.
+        """
+        header = header or ()
+        columns = self._columns(header)
+        if str2bool(self._parameters.get("json")):
+            self.addText(
+                json_text(header or ("owner", "text"), self._rows, self._object_name(header), columns)
+            )
+            return
+        if not self._rows:
+            return
+        rows: Sequence[tuple[object, ...]] = [(f"{_cell(row[0])}:", *row[1:]) for row in self._rows]
+        if trimOwner and not (columns and header and header[0].lower() in columns):
+            header, rows = without_common_owner(header, rows)
+        show_header = str2bool(self._parameters.get("output-header", "yes"))
+        lines = table_lines(header, rows, columns, show_header, padChar)
+        self.addText("".join(line + linesep for line in lines))
+
+    def endOutcomes(self, failures: Mapping[str, RocksError], tried: int) -> None:
+        """Print each failure on standard error and set the exit status.
+
+        None failed: 0; all failed: the status of the first failure; some failed: 3.
+        """
+        if not failures:
+            return
+        if len(failures) == tried == 1:
+            raise next(iter(failures.values()))
+        for name, error in failures.items():
+            print(f"Error: {name}: {error}", file=sys.stderr)
+        all_failed = len(failures) >= tried
+        self.exit_status = next(iter(failures.values())).exit_status if all_failed else EXIT_SOME_HOSTS_FAILED
+
+    def _columns(self, header: Sequence[str]) -> list[str] | None:
+        selected = self._parameters.get("output-col")
+        if not selected or not header:
+            return None
+        columns = [name.strip() for name in selected.lower().split(",") if name.strip()]
+        known = [name.lower() for name in header]
+        for name in columns:
+            if name not in known:
+                raise UserError(f'output-col: there is no column "{name}", only {", ".join(known)}')
+        return columns
+
+    def _object_name(self, header: Sequence[str]) -> str:
+        words = self.words
+        same = header and words[-1] == header[0].lower() and len(words) > 1
+        return words[-2] if same else words[-1]
+
+
+def _cell(owner: object) -> str:
+    return "" if owner is None else str(owner)

@@ -1,0 +1,174 @@
+"""Reads and formats a command's help: a docstring with the elements arg, param, example and related."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import asdict, dataclass, field
+from html import unescape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.commands._framework.base import Command
+
+_ELEMENT = re.compile(
+    r"<(arg|param|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
+)
+_ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An argument or a parameter of a command, as its docstring declares it."""
+
+    name: str
+    type: str
+    optional: bool
+    repeat: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Documentation:
+    """A command's help, parsed from its docstring."""
+
+    raw: str
+    description: str
+    arguments: list[Declared] = field(default_factory=list)
+    parameters: list[Declared] = field(default_factory=list)
+    examples: list[tuple[str, str]] = field(default_factory=list)
+    related: list[str] = field(default_factory=list)
+
+    def usage(self) -> str:
+        """`{host} ... [name=type]`: arguments as declared, parameters by name; braces mark what is required."""
+        parts = [_bracketed(it.name, it) + (" ..." if it.repeat else "") for it in self.arguments]
+        for it in sorted(self.parameters, key=lambda it: it.name):
+            parts.append(_bracketed(f"{it.name}={it.type}", it) + (" ..." if it.repeat else ""))
+        return " ".join(parts)
+
+
+def read_documentation(command_class: type[Command]) -> Documentation:
+    """The documentation of a command, from its class's docstring."""
+    raw = inspect.cleandoc(command_class.__doc__ or "")
+    found = Documentation(raw, _clean(_ELEMENT.sub("", raw)))
+    for element, attribute_text, text in _ELEMENT.findall(raw):
+        attributes = {name: single or double for name, single, double in _ATTRIBUTE.findall(attribute_text)}
+        if element == "arg":
+            found.arguments.append(_declared(attributes, text, optional_default="0"))
+        elif element == "param":
+            found.parameters.append(_declared(attributes, text, optional_default="1"))
+        elif element == "example":
+            found.examples.append((attributes.get("cmd", ""), _clean(text)))
+        else:
+            found.related.append(_clean(text))
+    return found
+
+
+def help_text(words: Sequence[str], documentation: Documentation, must_be_root: bool) -> str:
+    """The plain help of a command, with the sections of every Rocks command."""
+    name = " ".join(words)
+    lines = [f"rocks {name} {documentation.usage()}".rstrip(), "", "Description:", ""]
+    lines += _indented(documentation.description)
+    for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):
+        if declared:
+            lines += ["", f"{title}:", ""]
+        for it in declared:
+            label = it.name if title == "Arguments" else f"{it.name}={it.type}"
+            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text), ""]
+    if documentation.examples:
+        lines += ["", "Examples:", ""]
+    for command_line, text in documentation.examples:
+        lines += [f"\t{'#' if must_be_root else '$'} rocks {command_line}", "", *_indented(text), ""]
+    if documentation.related:
+        lines += ["", "Related Commands:", "", *(f"\trocks {item}" for item in documentation.related)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def help_parsed(words: Sequence[str], documentation: Documentation, roll: str) -> str:
+    """The parts of the documentation as a JSON object, for programs that read it."""
+    import json
+
+    parts = {
+        "command": " ".join(words),
+        "roll": roll,
+        "usage": documentation.usage(),
+        "description": documentation.description,
+        "arguments": [asdict(it) for it in documentation.arguments],
+        "parameters": [asdict(it) for it in documentation.parameters],
+        "examples": [{"command": line, "text": text} for line, text in documentation.examples],
+        "related": documentation.related,
+    }
+    return json.dumps(parts, indent=4) + "\n"
+
+
+def help_docbook(words: Sequence[str], documentation: Documentation) -> str:
+    """The help as a DocBook section."""
+    from xml.sax.saxutils import escape
+
+    def entries(title: str, declared: list[Declared]) -> list[str]:
+        items = [
+            f"<varlistentry><term>{escape(it.name)}</term><listitem><para>{escape(it.text)}</para>"
+            "</listitem></varlistentry>"
+            for it in declared
+        ]
+        return [f"<variablelist><title>{title}</title>", *items, "</variablelist>"] if items else []
+
+    name = " ".join(words)
+    lines = [
+        f'<section id="rocks-{"-".join(words)}" xreflabel="{name}">',
+        f"<title>{name}</title>",
+        f"<cmdsynopsis><command>rocks {name}</command> {escape(documentation.usage())}</cmdsynopsis>",
+        f"<para>{escape(documentation.description)}</para>",
+        *entries("arguments", documentation.arguments),
+        *entries("parameters", documentation.parameters),
+    ]
+    lines += [
+        f"<para><screen>rocks {escape(command_line)}</screen>{escape(text)}</para>"
+        for command_line, text in documentation.examples
+    ]
+    return "\n".join([*lines, "</section>"]) + "\n"
+
+
+def help_sphinx(words: Sequence[str], documentation: Documentation) -> str:
+    """The help as a section of reStructuredText."""
+    name = " ".join(words)
+    lines = [name, "-" * len(name), "", f"**rocks {name}** {documentation.usage()}".rstrip(), ""]
+    lines += [documentation.description, ""]
+    for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):
+        if declared:
+            lines += [f"**{title}**", "", *(f"* ``{it.name}`` {it.text}" for it in declared), ""]
+    if documentation.examples:
+        lines += ["**Examples**", ""]
+    for command_line, text in documentation.examples:
+        lines += ["::", "", f"    rocks {command_line}", "", text, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _declared(attributes: dict[str, str], text: str, optional_default: str) -> Declared:
+    return Declared(
+        attributes.get("name", ""),
+        attributes.get("type", "string"),
+        attributes.get("optional", optional_default) == "1",
+        attributes.get("repeat", "0") == "1",
+        _clean(text),
+    )
+
+
+def _bracketed(label: str, declared: Declared) -> str:
+    return f"[{label}]" if declared.optional else f"{{{label}}}"
+
+
+def _clean(text: str) -> str:
+    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", unescape(text)))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _indented(text: str) -> list[str]:
+    import textwrap
+
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        lines += [*(f"\t{line}" for line in textwrap.wrap(paragraph, 72)), ""]
+    return lines[:-1]

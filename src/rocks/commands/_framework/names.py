@@ -1,0 +1,99 @@
+"""Expands names on a command line to names in the database. A mix-in of `Command`; its method names are Rocks' own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rocks.errors import BugError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+OPERATING_SYSTEMS = ("linux", "sunos")
+
+
+class NameExpansion:
+    """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
+
+    db: Database
+
+    def notify(self, line: str) -> None:
+        """Print a line on standard error."""
+        raise BugError(f"{type(self).__name__} cannot print a line: {line}")
+
+    def getHostnames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
+        """Names of the hosts that match the selectors; without selectors all hosts, in the database's order.
+
+        `managed_only` leaves out hosts whose attribute `managed` is not `true`, when no selector is given.
+        UserError for a selector without a match.
+        """
+        from rocks.database import hosts
+
+        return hosts.expand_selectors(self.db, names or (), managed_only)
+
+    def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
+        """Alias of `getHostnames`, for commands of other rolls."""
+        return self.getHostnames(names, managed_only)
+
+    def getOneHostname(self, names: Sequence[str]) -> str:
+        """The one host that matches the selectors; UserError for none or several."""
+        if not names:
+            raise UserError("must supply one host")
+        found = self.getHostnames(names)
+        if len(found) != 1:
+            raise UserError(f"must supply only one host, not {len(found)}")
+        return found[0]
+
+    def getSomeHostnames(self, names: Sequence[str]) -> list[str]:
+        """The hosts that match the selectors; UserError when no selector is given."""
+        if not names:
+            raise UserError("must supply at least one host")
+        return self.getHostnames(names)
+
+    def getOSNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """`linux` and `sunos`, or those that match the names; UserError `unknown os "x"`."""
+        found: set[str] = set()
+        for name in names or ("%",):
+            matching = [system for system in OPERATING_SYSTEMS if _is_like(system, name)]
+            if not matching:
+                raise UserError(f'unknown os "{name}"; there are {" and ".join(OPERATING_SYSTEMS)}')
+            found.update(matching)
+        return sorted(found)
+
+    def getApplianceNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """Appliances; an unknown name is ignored with a warning."""
+        return self._expand("appliances", names, None)
+
+    def getMembershipNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """Memberships; UserError for an unknown name."""
+        return self._expand("memberships", names, "membership")
+
+    def getDistributionNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """Distributions; UserError for an unknown name."""
+        return self._expand("distributions", names, "distribution")
+
+    def getNetworkNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """Networks; UserError for an unknown name."""
+        return self._expand("subnets", names, "network")
+
+    def getRollNames(self, names: Sequence[str] | None = None) -> list[str]:
+        """Rolls; UserError for an unknown name."""
+        return self._expand("rolls", names, "roll")
+
+    def _expand(self, table: str, names: Sequence[str] | None, kind: str | None) -> list[str]:
+        from rocks.database import hosts
+
+        found, unknown = hosts.names_like(self.db, table, names or ())
+        if unknown and kind:
+            raise UserError(f'unknown {kind} "{unknown[0]}"; rocks list {kind} lists the known ones')
+        for name in unknown:
+            self.notify(f'Warning: there is no appliance "{name}"; rocks list appliance lists them')
+        return found
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether a name matches as in SQL's LIKE, where `%` stands for any text; case is ignored."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), name, re.IGNORECASE) is not None

@@ -1,0 +1,37 @@
+"""Quoting for a shell: the command lines that `rocks dump …` prints."""
+
+from __future__ import annotations
+
+import os
+
+from rocks.commands._framework.arguments import parse_arguments
+
+INSTALLED_LAUNCHER = "/opt/rocks/bin/rocks"
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%^-_=+:,./")
+"""Characters without a meaning to a shell."""
+
+
+def launcher() -> str:
+    """Absolute path of the program `rocks`; `bin/rocks` sets it in the environment."""
+    return os.environ.get("ROCKS_LAUNCHER") or INSTALLED_LAUNCHER
+
+
+def quote(text: str) -> str:
+    """`text` as one word of a shell command line: a backslash before every character with a meaning.
+
+    Not `shlex.quote`: the specification (CLI §2.3, dump) prescribes backslashes.
+    """
+    return "".join(map(_quoted, text)) or "''"
+
+
+def positional(name: str, value: str) -> str:
+    """`value`, or `name=value` where `value` itself would be read as a parameter."""
+    return f"{name}={value}" if parse_arguments([value]).parameters else value
+
+
+def _quoted(character: str) -> str:
+    if character in _PLAIN or (character.isalnum() and not character.isascii()):
+        return character
+    # A shell joins the lines around a backslash that ends one.
+    return "'\n'" if character == "\n" else f"\\{character}"

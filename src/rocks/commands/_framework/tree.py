@@ -1,0 +1,138 @@
+"""Finds a command's folder in our tree and in every other installed tree, and imports it.
+
+A folder with an `__init__.py` is a command or a group with a base class for its children; a folder without one is a
+group when a command lies below it. The folder decides whether a word is part of a command's name, so a fault inside
+the folder's code is reported as a fault, not as an unknown command.
+"""
+# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH120, PTH123, PTH206, PTH208 - pathlib would cost every command its start-up time
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from rocks.errors import BugError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PACKAGE = "rocks.commands"
+TREES_FOLDER = "/etc/rocks/trees.d"
+OUR_TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def tree_folders() -> list[str]:
+    """All folders that hold commands: ours first, then those of ROCKS_TREES, then those of
+    /etc/rocks/trees.d.
+
+    StateError, naming the file, when one in trees.d cannot be read.
+    """
+    folders = [OUR_TREE]
+    folders += [folder for folder in os.environ.get("ROCKS_TREES", "").split(":") if folder]
+    try:
+        names = sorted(os.listdir(TREES_FOLDER))
+    except OSError:
+        names = []  # no such folder is the ordinary case
+    for name in names:
+        path = os.path.join(TREES_FOLDER, name)
+        if not name.startswith(".") and os.path.isfile(path):
+            folders += _read_tree_file(path)
+    return list(dict.fromkeys(folders))
+
+
+def _read_tree_file(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(
+            f"cannot read {path}, which names other command trees: {error}; fix or remove it"
+        ) from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def folders_of(words: Sequence[str], trees: Sequence[str]) -> list[str]:
+    """The existing folders of the command or group `words`, one a tree at most."""
+    return [folder for folder in _candidates(words, trees) if _holds_command(folder)]
+
+
+def is_command_word(word: str) -> bool:
+    """Whether a folder of this name can be a command: an identifier that does not begin with an underscore."""
+    return word.isidentifier() and not word.startswith("_")
+
+
+def _holds_command(folder: str) -> bool:
+    """Whether the folder has an `__init__.py`, or a command lies below it.
+
+    A folder with nothing but plugins, or with what Python left of a removed command, is neither.
+    """
+    if os.path.isfile(f"{folder}/__init__.py"):
+        return True
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(is_command_word(name) and _holds_command(os.path.join(folder, name)) for name in names)
+
+
+def longest_prefix(words: Sequence[str], trees: Sequence[str]) -> int:
+    """How many of `words`, from the first, name the folder of a command or a group."""
+    length = 0
+    for word in words:
+        if not is_command_word(word) or not folders_of(words[: length + 1], trees):
+            break
+        length += 1
+    return length
+
+
+def load_package(words: Sequence[str], trees: Sequence[str]) -> ModuleType:
+    """Import the package of a command or group whose folder exists, its parents before it.
+
+    Every package's path becomes the same folder of all trees, so that a child or a plugin may live in another
+    tree than its parent. BugError, naming the folder, when the code there cannot be imported.
+    """
+    sys.modules[PACKAGE].__path__ = list(trees)
+    for length in range(1, len(words) + 1):
+        name = ".".join((PACKAGE, *words[:length]))
+        module = sys.modules.get(name) or _import(name, words[:length], trees)
+        if not hasattr(module, "__path__"):
+            raise _cannot_load(words[:length], trees, f"{module.__file__} is a file, not a folder")
+        module.__path__ = [folder for folder in _candidates(words[:length], trees) if os.path.isdir(folder)]
+    return module
+
+
+def roll_of(module: ModuleType) -> str:
+    """Name of the roll that a command came with: its module's `RollName`, else `base`."""
+    return str(getattr(module, "RollName", "base"))
+
+
+def all_commands(trees: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The words of every folder with an `__init__.py`, of every tree, sorted; groups without a file are left out."""
+    found = {
+        tuple(os.path.relpath(path, tree).split(os.sep))
+        for tree in trees
+        for path, _, files in os.walk(tree)
+        if "__init__.py" in files and path != tree
+    }
+    return iter(sorted(words for words in found if longest_prefix(words, trees) == len(words)))
+
+
+def _candidates(words: Sequence[str], trees: Sequence[str]) -> list[str]:
+    return [os.path.join(tree, *words) for tree in trees]
+
+
+def _import(name: str, words: Sequence[str], trees: Sequence[str]) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise _cannot_load(words, trees, f"{type(error).__name__}: {error}") from error
+
+
+def _cannot_load(words: Sequence[str], trees: Sequence[str], why: str) -> BugError:
+    return BugError(
+        f'the command "{" ".join(words)}" cannot be loaded: {why} (in {folders_of(words, trees)[0]}); '
+        "its author must fix it, ROCKSDEBUG=1 shows where"
+    )

@@ -1,0 +1,35 @@
+"""Hooks that are called for hosts: once for each, or once for all of them where the hook can do that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.commands._framework.plugins import call_plugin, run_plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.commands._framework.base import Command
+    from rocks.commands._framework.plugins import Plugin
+
+
+def host_hooks(command: Command) -> list[Callable[[Sequence[str]], None]]:
+    """The command's plugins, in order, each as a call that takes the names of hosts.
+
+    A plugin's `run(host)` is called for one host after the other; one that has a method `run_all(hosts)` gets
+    them all at once, so that it needs no more statements for many than for one.
+    """
+    return [_hook(command, plugin) for plugin in command.loadPlugins()]
+
+
+def _hook(command: Command, plugin: Plugin) -> Callable[[Sequence[str]], None]:
+    run_all = getattr(plugin, "run_all", None)
+
+    def call(hosts: Sequence[str]) -> None:
+        if run_all is not None:
+            call_plugin(plugin, command.words, lambda: run_all(hosts))
+            return
+        for host in hosts:
+            run_plugin(plugin, command.words, host)
+
+    return call

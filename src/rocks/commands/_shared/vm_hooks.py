@@ -1,0 +1,62 @@
+"""Plugins of `start`, `stop` and `remove host vm`: the base class for authors, and how a command calls them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_hooks import HookResult
+from rocks.commands._framework.plugins import VmPlugin, call_plugin, run_plugin
+from rocks.commands._shared.plugin_node import plugin_node
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.commands._framework.plugins import Plugin
+
+
+class PluginHook:
+    """A plugin of the command `words` as a `VmHook`: calls are logged, faults of its code name the plugin.
+
+    A `VmPlugin` receives all machines in one call; an error that it raises counts for each of them. Any other plugin
+    is called once per machine, as `run(node)`, and may have changed the rows of the machine.
+    """
+
+    def __init__(self, plugin: Plugin, words: Sequence[str]) -> None:
+        self.plugin = plugin
+        self._words = words
+
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """As `VmHook.run_all`; raises nothing but an interrupt."""
+        plugin = self.plugin
+        if isinstance(plugin, VmPlugin):
+            try:
+                result: HookResult = call_plugin(plugin, self._words, lambda: plugin.run_all(machines))
+                return result
+            except RocksError as error:
+                return HookResult(dict.fromkeys((vm.name for vm in machines), error))
+        failed = {}
+        for vm in machines:
+            try:
+                self.run_one(vm)
+            except RocksError as error:
+                failed[vm.name] = error
+        return HookResult(failed, [vm.name for vm in machines if vm.name not in failed])
+
+    def run_one(self, vm: VirtualMachine) -> None:
+        """Call `run(node)` for one machine."""
+        run_plugin(self.plugin, self._words, plugin_node(vm))
+
+    def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
+        """As `VmHook.undo_all`; only a `VmPlugin` has anything to undo."""
+        plugin = self.plugin
+        if not isinstance(plugin, VmPlugin):
+            return {}
+        try:
+            errors: Mapping[str, RocksError] = call_plugin(
+                plugin, self._words, lambda: plugin.undo_all(machines)
+            )
+            return errors
+        except RocksError as error:
+            return dict.fromkeys((vm.name for vm in machines), error)

@@ -1,0 +1,63 @@
+"""Starts virtual machines with the hooks of the folder `start host vm`, whichever command was typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_start import StartHooks, start_vms
+from rocks.commands._framework.plugins import load_plugins_of, run_plugin
+from rocks.commands._shared.plugin_node import plugin_node
+from rocks.commands._shared.vm_filters import filters_of
+from rocks.commands._shared.vm_hooks import PluginHook
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.cluster.records import VirtualMachine
+    from rocks.commands._framework.base import Command
+    from rocks.commands._framework.plugins import Plugin
+
+WORDS = ("start", "host", "vm")
+
+
+def start_with_hooks(
+    command: Command, names: Sequence[str], harmless: tuple[type[RocksError], ...] = ()
+) -> None:
+    """Start the machines, print notes and warnings, and set the command's exit status.
+
+    An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
+    """
+    plugins = load_plugins_of(command, WORDS)
+    hooks = StartHooks(
+        filters_of=filters_of(command),
+        allocate=[
+            _AllocateHook(plugin, WORDS) for plugin in plugins if "plugin_allocate" in plugin.module_name
+        ],
+        preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
+        notify=command.notify,
+    )
+    outcomes = start_vms(command.db, names, hooks)
+    for line in outcomes.lines:
+        command.notify(line)
+    failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
+    command.endOutcomes(failed, outcomes.tried)
+
+
+class _AllocateHook(PluginHook):
+    def run_one(self, vm: VirtualMachine) -> None:
+        """Call `run(node)`; what it changed in the database is committed, or rolled back, before the next machine."""
+        try:
+            super().run_one(vm)
+        except RocksError:
+            self.plugin.db.rollback()
+            raise
+        self.plugin.db.commit()
+
+
+def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:
+    def first_document(vm: VirtualMachine) -> str | None:
+        documents = [run_plugin(plugin, WORDS, plugin_node(vm)) for plugin in plugins]
+        return next((document for document in documents if document), None)
+
+    return first_document if plugins else None

@@ -1,1 +1,0 @@
-"""Commands that add what belongs to an operating system."""

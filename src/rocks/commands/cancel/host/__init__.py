@@ -1,1 +1,0 @@
-"""Commands that undo what is under way with hosts."""

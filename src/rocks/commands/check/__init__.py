@@ -1,1 +1,0 @@
-"""Commands that look whether something is as it should be."""

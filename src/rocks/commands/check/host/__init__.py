@@ -1,1 +1,0 @@
-"""Commands that look whether hosts are as they should be."""

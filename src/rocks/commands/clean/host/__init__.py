@@ -1,1 +1,0 @@
-"""Commands that clean up what hosts have."""

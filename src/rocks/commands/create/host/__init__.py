@@ -1,1 +1,0 @@
-"""Commands that create something of hosts."""

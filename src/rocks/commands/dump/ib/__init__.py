@@ -1,1 +1,0 @@
-"""Commands that print how what belongs to the InfiniBand fabric was made."""

@@ -1,1 +1,0 @@
-"""Commands that dump what belongs to an operating system."""

@@ -1,1 +1,0 @@
-"""Commands that list what belongs to the InfiniBand fabric."""

@@ -1,1 +1,0 @@
-"""Commands that list what belongs to an operating system."""

@@ -1,1 +1,0 @@
-"""Commands that remove what belongs to an operating system."""

@@ -1,1 +1,0 @@
-"""Commands that report what belongs to the InfiniBand fabric."""

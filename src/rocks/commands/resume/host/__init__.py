@@ -1,1 +1,0 @@
-"""Commands that resume something of hosts."""

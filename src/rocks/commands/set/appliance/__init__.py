@@ -1,1 +1,0 @@
-"""Commands that set what belongs to an appliance."""

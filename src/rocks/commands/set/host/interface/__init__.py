@@ -1,1 +1,0 @@
-"""Commands that set something of hosts' interfaces."""

@@ -1,1 +1,0 @@
-"""Commands that change what belongs to the InfiniBand fabric."""

@@ -1,1 +1,0 @@
-"""Commands that set a part of networks."""

@@ -1,1 +1,0 @@
-"""Commands that bring machines into line with the database."""

@@ -1,1 +1,0 @@
-"""Commands that bring hosts into line with the database."""

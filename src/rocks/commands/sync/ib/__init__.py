@@ -1,1 +1,0 @@
-"""Commands that synchronise what belongs to the InfiniBand fabric."""

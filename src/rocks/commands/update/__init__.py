@@ -1,1 +1,0 @@
-"""Commands that bring something to the newest version."""

@@ -1,0 +1,65 @@
+"""Import contracts of the commands: the import linter does not enter group folders, which have no `__init__.py`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from rocks.commands._framework.tree import OUR_TREE
+
+FILES = sorted(Path(OUR_TREE).rglob("*.py"))
+ALLOWED = {
+    "actions",
+    "clock",
+    "cluster",
+    "commands",
+    "database",
+    "errors",
+    "render",
+    "units",
+    "version",
+    "wire",
+}
+"""What a command may import of `rocks`. Not hosts, image storage or programs: these are the work of actions."""
+FORBIDDEN = {"lxml", "libvirt", "nucleus", "comet", "paramiko", "pymysql", "socket", "subprocess"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def breaches(modules: set[str]) -> list[str]:
+    """The modules that a command must not import."""
+    return sorted(
+        module
+        for module in modules
+        for first, _, rest in [module.partition(".")]
+        if first in FORBIDDEN or (first == "rocks" and rest and rest.split(".")[0] not in ALLOWED)
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(OUR_TREE)))
+def test_a_command_imports_only_what_commands_may(path: Path) -> None:
+    assert breaches(imported_modules(path) - {"rocks.__version__"}) == []
+
+
+@pytest.mark.parametrize(
+    "module", ["rocks.hosts.ssh", "rocks.process.run", "rocks.devices", "subprocess", "paramiko.x"]
+)
+def test_a_forbidden_import_is_found(module: str, tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text(f"def late():\n    import {module}\n")
+    assert breaches(imported_modules(tmp_path / "file.py")) == [module]
+
+
+def test_all_files_are_checked() -> None:
+    assert Path(OUR_TREE, "list", "host", "vm", "__init__.py") in FILES

@@ -1,0 +1,111 @@
+"""Plugins of commands on virtual machines: which calls they receive, and what their errors become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import rocks.commands
+from rocks.actions.vm_hooks import HookResult, VmHook
+from rocks.cluster.records import Host, VirtualMachine
+from rocks.commands._shared.vm_hooks import PluginHook
+from rocks.errors import BugError, RocksError, StateError
+
+WORDS = ("start", "host", "vm")
+COMMAND = cast("Any", SimpleNamespace(db=None))
+
+
+def machine(name: str) -> VirtualMachine:
+    host = Host(name, "Compute", "compute", 1, 0, 0, None, None, None, True)
+    return VirtualMachine(host, None, 1024, 0, "hvm", "", ())
+
+
+A, B, C = machine("vm-a"), machine("vm-b"), machine("vm-c")
+
+
+class NodePlugin(rocks.commands.Plugin):
+    """A plugin of Rocks' kind, called once per machine."""
+
+    module_name = "plugin_allocate_one"
+
+    def __init__(self) -> None:
+        super().__init__(COMMAND)
+        self.seen: list[tuple[str, int]] = []
+
+    def run(self, node: Any) -> None:
+        self.seen.append((node.name, node.vm_defs.mem))
+        if node.name == "vm-b":
+            raise StateError("not this one")
+
+
+class AllPlugin(rocks.commands.VmPlugin):
+    """A plugin that receives all machines, and fails as told."""
+
+    module_name = "plugin_allocate_all"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(COMMAND)
+        self.error = error
+        self.seen: list[Sequence[VirtualMachine]] = []
+
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        self.seen.append(machines)
+        if self.error is not None:
+            raise self.error
+        return HookResult({"vm-b": StateError("no room")}, ["vm-a"])
+
+    def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
+        self.seen.append(machines)
+        if self.error is not None:
+            raise self.error
+        return {"vm-a": StateError("still mapped")}
+
+
+def test_a_plugin_of_rocks_is_called_once_per_machine() -> None:
+    plugin = NodePlugin()
+    result = PluginHook(plugin, WORDS).run_all([A, B, C])
+    assert plugin.seen == [("vm-a", 1024), ("vm-b", 1024), ("vm-c", 1024)]
+    assert [(name, str(error)) for name, error in result.failed.items()] == [("vm-b", "not this one")]
+    assert list(result.changed) == ["vm-a", "vm-c"], "it may have changed what it succeeded for"
+    assert PluginHook(plugin, WORDS).undo_all([A]) == {}
+
+
+def test_a_vm_plugin_receives_the_loaded_machines_at_once() -> None:
+    plugin = AllPlugin()
+    hook = PluginHook(plugin, WORDS)
+    result = hook.run_all([A, B])
+    assert (list(result.failed), result.changed) == (["vm-b"], ["vm-a"])
+    assert list(hook.undo_all([C])) == ["vm-a"]
+    assert plugin.seen == [[A, B], [C]]
+    assert plugin.seen[0][0] is A
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "text"),
+    [
+        (StateError("no broker"), StateError, "no broker"),
+        (
+            ZeroDivisionError("x"),
+            BugError,
+            'the plugin "allocate_all" of "start host vm" has a fault (ZeroDivi',
+        ),
+    ],
+)
+def test_an_error_that_a_vm_plugin_raises_counts_for_each_machine(
+    raised: Exception, kind: type[RocksError], text: str
+) -> None:
+    hook = PluginHook(AllPlugin(raised), WORDS)
+    for errors in (hook.run_all([A, B]).failed, hook.undo_all([A, B])):
+        assert list(errors) == ["vm-a", "vm-b"]
+        for error in errors.values():
+            assert type(error) is kind
+            assert text in str(error)
+
+
+def test_the_base_class_is_a_hook_that_does_nothing() -> None:
+    plugin: VmHook = rocks.commands.VmPlugin(COMMAND)
+    assert plugin.run_all([A]) == HookResult({}, ())
+    assert plugin.undo_all([A]) == {}
