@@ -12,7 +12,7 @@ PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-stop test check lint bench agent reference requirements clean \
-  lab lab-stop lab-demo test-lab test-lab-long
+  new-command lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -71,7 +71,10 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist
 
-reference: ## write docs/reference anew from what the programs say of themselves
+new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
+	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command $(WORDS)
+
+reference: ## write docs/reference from the help of the commands
 	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
 
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes

@@ -101,7 +101,7 @@ def _last_one_takes_the_device_with_it(site: LabSite) -> None:
     host.shell(
         "ip link add link trunk0 name trunk0.300 type vlan id 300\nip link set trunk0.300 alias rocks:300 up"
     )
-    assert site.done("sync", "host", "vlan", "vmh2") == "vmh2: trunk0.300 is removed: no machine needs it\n"
+    assert site.done("sync", "host", "vlan", "vmh2") == "vmh2: trunk0.300 removed: no machine requires it\n"
     assert device in host.run(["ip", "link", "show", device]).text
     site.done("stop", "host", "vm", "vc2")
     for gone in (device, "trunk0.300"):

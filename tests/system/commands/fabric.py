@@ -51,7 +51,7 @@ class Fabric:
         self.start_manager()
 
     def stop(self) -> None:
-        """End both; opensm first, which waits for a fabric that is gone."""
+        """End both; opensm first, because it waits for a missing fabric."""
         self.stop_manager()
         self._end("ibsim")
 
@@ -71,12 +71,12 @@ class Fabric:
         self.pid_file.write_text(f"{process.pid}\n", encoding="ascii")
 
     def stop_manager(self) -> None:
-        """End opensm; the tables of the ports stay as they are."""
+        """End opensm; the tables of the ports do not change."""
         self._end("opensm")
         self.pid_file.unlink(missing_ok=True)
 
     def keys(self, guid: int) -> set[int]:
-        """The P_Key table of a port, as the fabric itself tells it; empty while it does not answer."""
+        """The P_Key table of a port, as read from the fabric; empty while it does not answer."""
         finished = run(
             ["smpquery", "-G", "pkeys", f"0x{guid:x}"],
             deadline_seconds=MOST_SECONDS,

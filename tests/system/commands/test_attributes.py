@@ -71,7 +71,7 @@ def test_adding_what_exists_is_refused(two: Site, scope: str) -> None:
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("verb", ["add", "set"])
-def test_what_is_missing_is_told(two: Site, scope: str, verb: str) -> None:
+def test_a_missing_argument_is_named(two: Site, scope: str, verb: str) -> None:
     words, members = SCOPES[scope]
     assert two.refused(verb, *words, "attr") == "missing attribute name"
     assert two.refused(verb, *words, "attr", "colour") == "missing attribute name"
@@ -106,8 +106,8 @@ def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site, scope: str
 
 def test_a_global_attribute_has_no_members(site: Site) -> None:
     for verb in ("add", "set"):
-        assert site.refused(verb, "attr", "h1", "colour", "red").startswith('"h1" is one word too many')
-    assert site.refused("remove", "attr", "h1", "colour").startswith('"h1" is one word too many')
+        assert site.refused(verb, "attr", "h1", "colour", "red").startswith('"h1" is one argument too many')
+    assert site.refused("remove", "attr", "h1", "colour").startswith('"h1" is one argument too many')
 
 
 def test_without_members_all_of_the_scope_are_meant(two: Site) -> None:
@@ -123,7 +123,7 @@ def test_without_members_all_of_the_scope_are_meant(two: Site) -> None:
     assert stored(two, "a") == stored(two, "b") == stored(two, "c") == []
 
 
-def test_one_member_that_has_it_keeps_all_from_getting_it(two: Site) -> None:
+def test_nothing_is_added_when_one_member_has_the_attribute(two: Site) -> None:
     two.done("add", "host", "attr", "compute-0-1", "a", "1")
     assert two.refused("add", "host", "attr", "a", "2") == (
         'attribute "a" exists for host compute-0-1; rocks set host attr changes its value'
@@ -143,7 +143,7 @@ def test_an_appliance_must_be_given_and_an_unknown_one_changes_nothing(site: Sit
     before = site.contents()
     ended = site.rocks(verb, "appliance", "attr", "nothing", "a", "1")
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == 'Warning: there is no appliance "nothing"; rocks list appliance shows them all\n'
+    assert ended.err == 'Warning: there is no appliance "nothing"; rocks list appliance lists them\n'
     assert site.contents() == before
 
 
@@ -164,7 +164,7 @@ def test_old_values_have_no_old_values(site: Site) -> None:
     assert stored(site, "a_old_old") == []
 
 
-def test_an_old_value_is_kept_where_there_was_one(two: Site) -> None:
+def test_a_previous_value_is_stored_with_the_suffix_old(two: Site) -> None:
     two.done("add", "host", "attr", "compute-0-0", "a", "1")
     two.done("set", "host", "attr", "a", "2")
     assert stored(two, "a_old") == [("host", "compute-0-0", "1")]
@@ -312,7 +312,7 @@ def test_a_dump_replayed_by_a_shell_makes_the_same(two: Site, monkeypatch: pytes
 
 
 def read_by_shell(lines: str) -> list[list[str]]:
-    """The words of each command line, as /bin/sh reads them."""
+    """The arguments of each command line, as /bin/sh parses them."""
     reader = "p() { printf '%s\\0' $# \"$@\"; }\n"
     script = reader + lines.replace("/opt/rocks/bin/rocks", "p rocks")
     ended = run_checked(["/bin/sh"], deadline_seconds=60, standard_input=script.encode())

@@ -158,7 +158,7 @@ def test_a_host_that_goes_takes_its_answer_with_it(two: Site, pxe: Path) -> None
     assert [path.name for path in pxe.iterdir()] == ["0A01FFFD"]
 
 
-def test_a_file_that_cannot_be_written_is_said(two: Site, pxe: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(two: Site, pxe: Path) -> None:
     (pxe / "0A01FFFE").mkdir()
     message = two.refused("set", "host", "boot", "compute-0-0", "action=install")
     assert message.startswith(

@@ -1,4 +1,4 @@
-"""Certificates of hosts: issued, listed, carried, revoked; this site has no broker on this machine."""
+"""Certificates of hosts: issued, listed, deployed, revoked; this site has no broker on this machine."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
 def test_a_removed_host_has_none(vm_site: Site, pki: Path) -> None:
     vm_site.done("add", "host", "certificate", "vmc-0-1")
     assert (
-        "the certificate of vmc-0-1 is revoked, and other nodes"
+        "the certificate of vmc-0-1 is revoked; run rocks sync host certificate"
         in vm_site.rocks("remove", "host", "vmc-0-1").err
     )
     assert vm_site.done("list", "host", "certificate") == ""
 
 
-def test_it_is_carried_to_this_machine(
+def test_it_is_deployed_to_this_machine(
     vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that does not answer does not hinder the other, and keeps its old one."""
+    """A host that does not answer does not affect the other, and its old certificate remains."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head")
     monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
@@ -74,10 +74,10 @@ def test_it_is_carried_to_this_machine(
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
-def test_the_list_of_revoked_ones_is_carried_to_all(
+def test_the_revocation_list_is_deployed_to_all(
     vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To nodes that have a certificate; one that is not reached is told. Nothing else of theirs is touched."""
+    """To nodes with a certificate; a node that does not answer is reported. Nothing else of theirs is changed."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
     there = tmp_path / "there"
@@ -87,7 +87,7 @@ def test_the_list_of_revoked_ones_is_carried_to_all(
     before = {file.name: file.read_bytes() for file in there.iterdir()}
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
     assert ended.status == 3
-    assert "Warning: vmc-0-1 does not know that yet" in ended.err
+    assert "Warning: vmc-0-1 has no current revocation list" in ended.err
     assert "rocks sync host certificate vmc-0-1" in ended.err
     after = {file.name: file.read_bytes() for file in there.iterdir()}
     assert [name for name in after if after[name] != before[name]] == ["revoked.pem"]
@@ -115,7 +115,7 @@ def revoked_at(carried: Path, node: str) -> set[int]:
     return {serial for serial, _ in read_revoked_list((carried / node / "revoked.pem").read_bytes())}
 
 
-def test_all_nodes_know_when_a_renewed_certificate_is_carried(
+def test_the_revocation_list_is_deployed_after_a_renewed_certificate(
     vm_site: Site, pki: Path, carried: Path
 ) -> None:
     """The renewed host as well: the list that it got with its certificate is from before."""
@@ -131,7 +131,7 @@ def test_all_nodes_know_when_a_renewed_certificate_is_carried(
     assert ended.status == 3
     assert ended.out == f"vmc-0-0: has its certificate; {old.serial_text} is revoked\n"
     (line,) = ended.err.splitlines()
-    assert line.startswith("Warning: vmc-0-1 does not know that yet") and "it is off" in line
+    assert line.startswith("Warning: vmc-0-1 has no current revocation list") and "it is off" in line
     assert [revoked_at(carried, node) for node in both] == [{old.serial}] * 2
     assert (carried / "head" / "node.pem").read_bytes() == before
     # nothing was revoked: nobody else is asked
@@ -148,7 +148,7 @@ def test_a_node_with_a_new_certificate_to_come_gets_the_list(vm_site: Site, pki:
     assert revoked_at(carried, "head") == {removed.serial}
 
 
-def test_the_list_is_carried_though_the_broker_does_not_answer(
+def test_the_revocation_list_is_deployed_although_the_broker_does_not_answer(
     vm_site: Site, pki: Path, carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
@@ -163,7 +163,7 @@ def test_the_list_is_carried_though_the_broker_does_not_answer(
 
 
 def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, carried: Path) -> None:
-    """What is set, who does it, and with which files; what it has open is told to be ended there."""
+    """The users, who sets them and with which files; a warning names the command that closes connections there."""
     vm_site.done("set", "attr", "RABBITMQ_Server", "mq.example.org")
     message = vm_site.refused("sync", "broker")
     assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
@@ -174,7 +174,7 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, c
     name = message_broker.node_authority().list_file_name()
     assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync", "broker")
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
-    assert ended.status == 0 and "run there rabbitmqctl delete_user vmc-0-0" in ended.err
+    assert ended.status == 0 and "run there: rabbitmqctl delete_user vmc-0-0" in ended.err
     vm_site.done("set", "attr", "RABBITMQ_Server", "a b")
     message = vm_site.refused("sync", "broker")
     assert "the attribute RABBITMQ_Server of host head has a fault" in message

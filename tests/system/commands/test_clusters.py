@@ -43,7 +43,7 @@ def machines(site: Site) -> list[tuple[Any, ...]]:
 
 
 def use_vlans(site: Site, *vlans: int) -> None:
-    """Let the container vmc-0-1 carry VLANs of somebody else."""
+    """Let the container vmc-0-1 carry VLANs of another application."""
     for vlan in vlans:
         site.done("add", "host", "interface", "vmc-0-1", f"vlan{vlan}", f"vlan={vlan}", "subnet=private")
 
@@ -141,7 +141,7 @@ def test_the_gateway_is_the_new_frontends(vm_site: Site) -> None:
     assert vm_site.database.rows("SELECT Gateway FROM node_routes") == [("203.0.113.8",)]
 
 
-def test_what_an_operator_should_know_is_told(vm_site: Site) -> None:
+def test_warnings_for_the_operator_are_printed(vm_site: Site) -> None:
     vm_site.done("remove", "attr", "Kickstart_PublicGateway")
     vm_site.change("DELETE FROM networks WHERE Device = 'eth0' AND MAC = '52:54:00:00:00:04'")
     ended = vm_site.rocks(*ADD, IP, "2")
@@ -208,7 +208,7 @@ ADD_CLUSTER_REFUSES = [
     ((IP, "2", "gateway=here"), "The ip address here is invalid"),
     ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),
     ((IP, "2", "container-hosts=nobody"), 'cannot resolve host "nobody"'),
-    ((IP, "2", "container-hosts=no%"), 'container-hosts "no%" means no host'),
+    ((IP, "2", "container-hosts=no%"), 'container-hosts "no%" matches no host'),
     ((IP, "2", "container-hosts=old"), "host old is a virtual machine and can hold none"),
     ((IP, "2", "fe-container=nobody"), 'cannot resolve host "nobody"'),
     ((IP, "2", "fe-container=vmc%"), "must supply only one host, not 2"),

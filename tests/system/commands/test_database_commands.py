@@ -46,12 +46,12 @@ def test_update_creates_the_database(rocks_without_database: Callable[..., Ended
     ]
 
     made = rocks("update", "database")
-    assert (made.status, made.out) == (0, f"the schema was brought from version 0 to {newest_version()}\n")
+    assert (made.status, made.out) == (0, f"the schema was upgraded from version 0 to {newest_version()}\n")
     assert "migration 0001 tables" in made.err
     assert rocks("list", "host") == Ended(0, "", "", 0)
 
     again = rocks("update", "database")
-    assert (again.status, again.out) == (0, f"the schema has version {newest_version()} already\n")
+    assert (again.status, again.out) == (0, f"the schema already has version {newest_version()}\n")
 
 
 def test_update_prints_where_the_copy_lies(
@@ -66,8 +66,8 @@ def test_update_prints_where_the_copy_lies(
     done = rocks_without_database("update", "database")
     assert done.status == 0
     first, second = done.out.splitlines()
-    assert first == f"the schema was brought from version {len(steps) - 1} to {len(steps)}"
-    copy = Path(second.removeprefix("copy of what was before: "))
+    assert first == f"the schema was upgraded from version {len(steps) - 1} to {len(steps)}"
+    copy = Path(second.removeprefix("backup: "))
     assert copy.parent == tmp_path / "copies"
     assert "CREATE TABLE `nodes`" in copy.read_text()
 

@@ -109,7 +109,7 @@ def test_every_ports_table_holds_the_keys_of_the_clusters_there(tenants: Tenants
     site = tenants.site
     fabric.partitions_file.write_text(f"# the operator's\nstorage=0x0100 : 0x{fabric.guids[0]:x}=full ;\n")
     assert site.done("sync", "ib", "partitions") == (
-        f"{fabric.partitions_file}: written, 0 partitions with 0 ports; opensm reads it\n"
+        f"{fabric.partitions_file}: written, 0 partitions with 0 ports; opensm reloads it\n"
     )
     tenants.check()
     assert 0x8100 in fabric.keys(fabric.guids[0]), "the operator's own line counts"

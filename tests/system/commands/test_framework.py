@@ -115,7 +115,7 @@ def test_an_exit_status_of_3_is_committed(site: Site, write_command: WriteComman
     assert "one:" in site.done("list", "attr").split()
 
 
-def test_statements_are_shown_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROCKSDEBUG", "1")
     shown = site.rocks("set", "attr", "one", "it's").err.splitlines()
     assert any(
@@ -134,7 +134,7 @@ def test_plugins_of_another_tree_hook_into_our_commands(site: Site, tree: Path) 
     assert site.done("remove", "appliance", "tile") == "tiles tile\n"
 
 
-def test_a_plugin_that_refuses_keeps_the_command_from_happening(site: Site, tree: Path) -> None:
+def test_an_error_of_a_plugin_prevents_the_command(site: Site, tree: Path) -> None:
     site.done("add", "appliance", "tile")
     (tree / "remove" / "appliance").mkdir(parents=True)
     write_plugin(tree / "remove" / "appliance", "tiles", run="self.owner.abort('a wall needs ' + host)")
@@ -157,7 +157,7 @@ def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> N
     assert not any(line.startswith("add attr ") for line in allowed)
 
 
-def test_an_ordinary_user_is_sent_through_sudo_with_the_same_words(program: Program) -> None:
+def test_an_ordinary_user_is_sent_through_sudo_with_the_same_arguments(program: Program) -> None:
     program.add_program("sudo", f"printf '<%s>\\n' \"$@\" > {program.folder}/words; exit 7\n")
     (program.folder / "words").touch()
     os.chown(program.folder / "words", ORDINARY_USER, ORDINARY_USER)
@@ -168,7 +168,7 @@ def test_an_ordinary_user_is_sent_through_sudo_with_the_same_words(program: Prog
     )
 
 
-def test_without_sudo_it_says_who_may(program: Program) -> None:
+def test_without_sudo_the_error_requires_root(program: Program) -> None:
     ended = program.run("add", "attr", "a", "1", user=ORDINARY_USER)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
@@ -189,7 +189,7 @@ def test_a_nested_command_for_root_is_refused(program: Program) -> None:
     assert (ended.returncode, ended.stderr) == (1, 'Error: command "add attr" requires root\nrocks frob\n')
 
 
-def test_a_group_of_commands_for_root_says_that_none_may_be_run(program: Program) -> None:
+def test_a_group_of_commands_for_root_is_empty_for_an_ordinary_user(program: Program) -> None:
     ended = program.run("add", "os", user=ORDINARY_USER)
     assert (ended.returncode, ended.stdout) == (255, "")
     assert ended.stderr.startswith('Error: there is no command below "add os" that you may run\n')
@@ -244,7 +244,7 @@ def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
         )
     assert ended.returncode == 1
     assert ended.stderr == (
-        b"Error: cannot write the output: No space left on device; what the command did stays done\n"
+        b"Error: cannot write the output: No space left on device; the command itself was executed\n"
     )
 
 
@@ -288,10 +288,10 @@ def test_list_host_loads_nothing_heavy(site: Site, cluster_environment: dict[str
     assert not HEAVY & set(ended.stderr.split())
 
 
-def test_interrupting_a_command_says_what_goes_on(program: Program) -> None:
+def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program) -> None:
     write_command_file(
         program.folder / "tree" / "frob", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
     )
     ended = program.run("frob", environment={"ROCKS_TREES": f"{program.folder}/tree"})
     assert (ended.returncode, ended.stdout) == (130, "")
-    assert ended.stderr == "interrupted; work that a host has already begun goes on there\n"
+    assert ended.stderr == "interrupted; operations that a host has begun continue there\n"

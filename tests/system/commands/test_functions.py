@@ -90,7 +90,7 @@ def test_fewer_functions_only_when_none_of_them_is_given(vm_site: Site) -> None:
         (("vmc-0-0", "vlan4", "2"), 'interface "vlan4" of host vmc-0-0 is no adapter'),
     ],
 )
-def test_bad_words_change_nothing(vm_site: Site, words: tuple[str, ...], part: str) -> None:
+def test_invalid_arguments_change_nothing(vm_site: Site, words: tuple[str, ...], part: str) -> None:
     vm_site.done(
         "add", "host", "vm", "vmc-0-1", "membership=compute", "name=web", "disk=file:/images/w,vda,virtio"
     )
@@ -99,7 +99,7 @@ def test_bad_words_change_nothing(vm_site: Site, words: tuple[str, ...], part: s
 
 
 def test_an_adapter_that_goes_takes_its_functions_with_it(vm_site: Site) -> None:
-    """What a machine may be using stays in the listing; an interface that is called otherwise keeps its functions."""
+    """Functions that a machine may use remain listed; a renamed interface retains its functions."""
     vm_site.done("set", "host", "sriov", "vmc-0-0", "vmc-0-1", "eth0", "1")
     hold(vm_site, "web", 0)
     vm_site.done("set", "host", "interface", "iface", "vmc-0-1", "52:54:00:00:00:04", "ens1")
@@ -123,7 +123,7 @@ def test_a_lease_that_ends_gives_its_functions_back(vm_site: Site) -> None:
     assert given(vm_site) == []
 
 
-def test_a_function_on_a_host_that_lost_its_lease_by_force_stays_until_the_host_is_heard(
+def test_a_function_on_a_host_that_lost_its_lease_by_force_is_released_when_the_host_responds(
     vm_site: Site,
 ) -> None:
     token = hold(vm_site, "web", 0)
@@ -142,7 +142,7 @@ def test_a_function_on_a_host_that_lost_its_lease_by_force_stays_until_the_host_
 
 
 def test_no_function_is_two_machines(vm_site: Site, cluster_database: Settings) -> None:
-    """The table itself says so, whatever a command believes."""
+    """A constraint of the table, independent of the commands."""
     hold(vm_site, "web", 0)
     with Database(cluster_database) as other, pytest.raises(Exception, match="Duplicate entry"):
         leases.take_leases(other, {"thief": ("vmc-0-0", ())}, "start")

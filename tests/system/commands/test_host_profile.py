@@ -1,4 +1,4 @@
-"""`rocks report host profile`: one host's script from its attributes, or one line that says why there is none."""
+"""`rocks report host profile`: one host's script from its attributes, or an error of one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nodes_of(script: str) -> list[str]:
     return line.removeprefix("# Nodes: ").split(", ")
 
 
-def test_each_host_has_what_its_attributes_say(hosts: Site) -> None:
+def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     nas = hosts.done(*REPORT, "nas-0-0")
     assert nodes_of(nas) == ["base", "client", "img-storage-base", "img-storage-nas", "nas"]
     assert '[{"name": "nas-0-0", "frontend_name": "head", "network": "local"' in nas
@@ -58,7 +58,9 @@ def test_each_host_has_what_its_attributes_say(hosts: Site) -> None:
         (("nas-0-0", "gen=kgen"), "gen"),
     ],
 )
-def test_what_has_no_profile_is_told_in_one_line(hosts: Site, words: tuple[str, ...], line: str) -> None:
+def test_a_host_without_a_profile_is_an_error_of_one_line(
+    hosts: Site, words: tuple[str, ...], line: str
+) -> None:
     assert line in hosts.refused(*REPORT, *words)
 
 

@@ -171,7 +171,7 @@ def test_set_host_refuses(three: Site) -> None:
         assert message in three.refused("set", "host", *words), words
 
 
-def test_rename_keeps_attributes_and_interfaces(three: Site) -> None:
+def test_a_renamed_host_retains_attributes_and_interfaces(three: Site) -> None:
     three.done("add", "host", "interface", "compute-0-0", "eth0", "ip=10.1.0.1", "subnet=private")
     three.done("set", "host", "name", "compute-0-0", "node1")
     assert three.database.rows(
@@ -205,7 +205,7 @@ def test_a_renamed_frontend_is_still_this_machine(three: Site) -> None:
     )
 
 
-def test_a_virtual_machine_that_may_run_keeps_its_name(three: Site) -> None:
+def test_a_virtual_machine_that_may_run_cannot_be_renamed(three: Site) -> None:
     three.change(
         "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('compute-0-0', 1, 'head', 'running')"
     )

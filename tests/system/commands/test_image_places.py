@@ -1,4 +1,4 @@
-"""Which NAS and pool keep the disks of virtual machines (img-storage specification §3.2)."""
+"""NAS and pool of the disks of virtual machines (img-storage specification §3.2)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def kept(site: Site) -> list[tuple[Any, ...]]:
 # set host vm nas
 
 
-def test_the_first_disk_unless_a_number_is_said(images: Site) -> None:
+def test_the_first_disk_unless_a_number_is_given(images: Site) -> None:
     assert images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank") == ""
     images.done(*SET, "WEB", "nas=NAS-0-1", "zpool=slow", "index=1")
     assert kept(images) == [
@@ -94,7 +94,7 @@ def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> N
     assert set(found) == {"tank", "fast"}, "by chance once in 10^14 runs"
 
 
-def test_a_disk_on_the_nas_stays_in_its_pool_when_it_is_set_again(images: Site) -> None:
+def test_a_disk_on_the_nas_remains_in_its_pool_when_it_is_set_again(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
     for _ in range(5):
         images.done(*SET, "web", "nas=nas-0-0")
@@ -151,7 +151,7 @@ def test_set_host_vm_nas_refuses(images: Site) -> None:
         assert message in images.refused(*SET, *words), words
 
 
-def test_a_fault_of_the_attribute_is_told_and_nothing_is_drawn(images: Site) -> None:
+def test_an_invalid_pool_attribute_is_reported_and_no_pool_is_chosen(images: Site) -> None:
     images.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank,$(reboot)")
     assert "img_zpools of nas-0-0 is not valid" in images.refused(*SET, "web", "nas=nas-0-0")
 
@@ -188,7 +188,7 @@ def test_a_machine_that_another_command_changes_is_left_alone(
 # list host vm nas
 
 
-def test_the_sample_of_one_machine_is_two_words_a_line(images: Site) -> None:
+def test_one_machine_is_listed_as_nas_and_pool(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     assert images.done(*LIST, "web") == "NAS     ZPOOL\nnas-0-0 tank \n------- -----\n"
     assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n"
@@ -270,7 +270,7 @@ def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) 
 # what other commands do to it
 
 
-def test_a_new_size_or_path_of_a_disk_leaves_it_where_it_is_kept(images: Site) -> None:
+def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
     before = kept(images)
@@ -322,7 +322,7 @@ def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
 
 
-def test_another_hook_that_refuses_keeps_the_rows(images: Site, tree: Path) -> None:
+def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -> None:
     folder = tree / "remove" / "host" / "vm"
     folder.mkdir(parents=True)
     (folder / "plugin_storage.py").write_text(
@@ -343,7 +343,7 @@ def test_rows_follow_a_nas_to_its_new_name_and_outlive_it(images: Site) -> None:
     assert {nas for *_, nas, _ in kept(images)} == {"store"}
 
 
-def test_a_machine_whose_volume_bears_its_name_keeps_that(images: Site) -> None:
+def test_a_machine_whose_volume_has_its_name_cannot_be_renamed(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     rename = ("set", "host", "name", "web", "name=shop")
     assert "the volume of host web on nas-0-0 bears its name" in images.refused(*rename)
@@ -359,7 +359,7 @@ BLOCK = '<file name="/etc/imgstorage.conf">\n%s\n</file>\n'
 
 
 def configuration(site: Site, *words: str) -> dict[str, dict[str, Any]]:
-    """Host → what its file says, from the report of several hosts."""
+    """Host → content of its file, from the report of several hosts."""
     lines = [line.split(" ", 1) for line in site.done(*REPORT, *words).splitlines()]
     return {host.rstrip(":"): json.loads(text)[0] for host, text in lines if text.startswith("[")}
 
@@ -396,7 +396,7 @@ def test_words_beat_attributes_which_beat_the_network_private(images: Site) -> N
 
 
 def described(name: str, network: str, pool: str, workers: str) -> dict[str, Any]:
-    """What the file of a host that is not the frontend says."""
+    """The file of a host that is not the frontend."""
     return {
         **{"name": name, "frontend_name": "head", "network": network},
         **{"default_pool": pool, "img_sync_workers": workers},
@@ -425,8 +425,8 @@ def test_no_host_gets_the_values_of_another_in_any_order(images: Site) -> None:
     assert found["head"]["default_pool"] == "tank"
 
 
-def test_an_import_goes_where_the_configuration_says(images: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands' zone of a NAS is that of its daemon: said by an attribute or by nobody."""
+def test_an_import_is_sent_to_the_configured_address(images: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands use the same zone of a NAS as its daemon, with and without the attribute."""
     asked: list[tuple[str, str]] = []
 
     def storage_address(node: str, network: str) -> str:

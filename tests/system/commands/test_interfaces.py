@@ -51,7 +51,7 @@ def test_an_interface_known_by_its_mac(two: Site) -> None:
     )
 
 
-def test_infiniband_addresses_are_kept(two: Site) -> None:
+def test_infiniband_addresses_are_preserved(two: Site) -> None:
     two.done("add", "host", "interface", "compute-0-1", "ib0", f"mac={INFINIBAND}")
     assert INFINIBAND in two.done("list", "host", "interface", "compute-0-1")
     assert "is in use by host compute-0-1" in two.refused(
@@ -196,7 +196,7 @@ def test_a_network_of_two_addresses_has_no_broadcast(two: Site) -> None:
     )
 
 
-def test_a_network_that_is_none_is_told(two: Site) -> None:
+def test_an_unknown_network_is_reported(two: Site) -> None:
     two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('broken', 'ten', '255.0.0.0')")
     message = two.refused("add", "host", "interface", "compute-0-1", "eth4", "ip=192.0.2.4", "subnet=broken")
     assert "which is not an IPv4 network" in message

@@ -62,7 +62,7 @@ def test_add_network_with_everything(site: Site) -> None:
         ((), "must supply the name of the network"),
         (("10.5.0.0", "255.255.0.0"), "must supply the name of the network"),
         (("name=ib", "netmask=255.255.0.0"), "must supply the subnet of the network"),
-        (("a", "b", "10.5.0.0", "255.255.0.0"), '"a" is one word too many'),
+        (("a", "b", "10.5.0.0", "255.255.0.0"), '"a" is one argument too many'),
         (("private", "10.5.0.0", "255.255.0.0"), 'network "private" exists'),
         (("PRIVATE", "10.5.0.0", "255.255.0.0"), 'network "PRIVATE" exists'),
         (("local", "10.5.0.0", "255.255.0.0"), 'the network "private" has the dnszone "local" already'),
@@ -136,7 +136,7 @@ def test_what_cannot_be_set(site: Site, part: str, value: str, message: str) -> 
     assert site.refused("set", "network", part, "private", value).startswith(message)
 
 
-def test_interfaces_stay_within_their_network(used: Site) -> None:
+def test_interfaces_remain_inside_their_network(used: Site) -> None:
     outside = 'host compute-0-0 has 10.1.255.254 on the network "private", which is outside '
     assert used.refused("set", "network", "subnet", "private", "10.2.0.0").startswith(outside + "10.2.0.0/16")
     assert used.refused("set", "network", "netmask", "private", "255.255.255.0").startswith(

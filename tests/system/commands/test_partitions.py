@@ -1,4 +1,4 @@
-"""InfiniBand partitions by commands: keys of a pool, ports of hosts, the file for opensm, and who is told when."""
+"""InfiniBand partitions by commands: keys of a pool, ports of hosts, the file for opensm, and reloads of opensm."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_port_joins_before_the_start_and_leaves_when_it_failed(ib_site: Site, 
     assert (tmp_path / "partitions.conf").stat().st_mode & 0o777 == 0o640
 
 
-def test_guids_of_machines_are_told_where_the_manager_sees_them(ib_site: Site, tmp_path: Path) -> None:
+def test_guids_of_machines_are_reported_where_the_manager_sees_them(ib_site: Site, tmp_path: Path) -> None:
     add_cluster(ib_site, "red", 20)
     ib_site.done("add", "host", "ibport", "vmc-0-0", "mlx5_0", "0x0002c90300a1b2c3")
     ib_site.done("set", "attr", "ib_sm", "virtual")
@@ -170,7 +170,7 @@ def test_guids_of_machines_are_told_where_the_manager_sees_them(ib_site: Site, t
 
 
 def test_a_key_is_free_when_nothing_can_run_under_it(ib_site: Site) -> None:
-    """A host that does not answer may still run a guest: its cluster can go, its key stays taken until it is known."""
+    """A host that does not answer may still run a guest: the cluster can be removed, its key remains in use."""
     add_cluster(ib_site, "red", 20)
     leases.take_leases(ib_site.database, {"vm-red-0": ("vmc-0-0", ())}, "start")
     partitions.record_uses(ib_site.database, {"vm-red-0": 0x10})
@@ -201,7 +201,7 @@ def sleeper() -> Iterator[int]:
 
 
 def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
-    """Each case in words; nothing is lost, and the next command tells it after all."""
+    """Each case has its message; nothing is lost, and the next command reloads opensm."""
     pid_file = tmp_path / "pid"
     ib_site.done("remove", "attr", "ib_opensm_reload")
     assert "no setting for the reload of opensm" in ib_site.rocks("sync", "ib", "partitions").err
@@ -225,7 +225,7 @@ def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -
     ib_site.done("set", "attr", "ib_opensm_reload", "tell 'opensm")
     assert "ib_opensm_reload is no program" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_reload", "true")
-    assert "as it was, 0 partitions" in ib_site.done("sync", "ib", "partitions")
+    assert "unchanged, 0 partitions" in ib_site.done("sync", "ib", "partitions")
 
 
 def test_a_file_that_cannot_be_changed(ib_site: Site, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SILENT = "127.0.0.99"
 """A loopback address at which nothing listens."""
 
 ANY_KEY = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
-"""A host's key whose other half nobody has here."""
+"""A host's public key without its private key."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def server() -> Iterator[tuple[sshd.SshServer, Path]]:
 def settings(
     server: tuple[sshd.SshServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FleetSettings:
-    """What the commands reach hosts with: the accepted key, and nobody known yet."""
+    """Settings of connections to hosts: the accepted key, and no known host."""
     chosen = FleetSettings(
         key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
     )
@@ -83,34 +83,36 @@ def known(reached: Site, settings: FleetSettings) -> Site:
     return reached
 
 
-def test_sync_host_sharedkey_shows_the_fingerprint_once(
+def test_sync_host_sharedkey_prints_the_fingerprint_once(
     reached: Site, server: tuple[sshd.SshServer, Path]
 ) -> None:
     key = parse_host_key(server[0].host_key)
     assert reached.done("sync", "host", "sharedkey", "compute-0-0", "head") == (
-        f"compute-0-0: its key is recorded: ssh-ed25519 {key.fingerprint}\n"
-        "compute-0-0: our key was installed before\n"
+        f"compute-0-0: host key recorded: ssh-ed25519 {key.fingerprint}\n"
+        "compute-0-0: public key was already installed\n"
     )
     assert (
         reached.done("sync", "host", "sharedkey", "compute-0-0")
-        == "compute-0-0: our key was installed before\n"
+        == "compute-0-0: public key was already installed\n"
     )
 
 
-def test_sync_host_sharedkey_refuses_another_key_unless_told(reached: Site, settings: FleetSettings) -> None:
+def test_sync_host_sharedkey_rejects_another_key_without_replace(
+    reached: Site, settings: FleetSettings
+) -> None:
     host = HostAddress("compute-0-0", "127.0.0.1")
     record_host_keys(settings.known_hosts_file, host, (ANY_KEY,))
     message = reached.refused("sync", "host", "sharedkey", "compute-0-0")
     assert ANY_KEY.fingerprint in message and "replace=yes" in message
     assert reached.rocks("run", "host", "compute-0-0", "true").status == 1
-    assert "is recorded" in reached.done("sync", "host", "sharedkey", "compute-0-0", "replace=yes")
+    assert "host key recorded" in reached.done("sync", "host", "sharedkey", "compute-0-0", "replace=yes")
     assert reached.done("run", "host", "compute-0-0", "echo in") == "in\n"
 
 
 def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:
     ended = reached.rocks("sync", "host", "sharedkey", "compute")
     assert ended.status == 3
-    assert "compute-0-0: its key is recorded" in ended.out
+    assert "compute-0-0: host key recorded" in ended.out
     assert ended.err.startswith("Error: compute-0-1: ")
 
 
@@ -126,7 +128,7 @@ def test_run_host_here_and_there(known: Site) -> None:
     assert known.done("run", "host", "head", "command=X=1; echo $X 'a  b' \"<&>\"") == "1 a  b <&>\n"
 
 
-def test_run_host_tells_failures_apart(known: Site) -> None:
+def test_run_host_distinguishes_failures(known: Site) -> None:
     ended = known.rocks(
         "run", "host", "head", "compute-0-0", "compute-0-1", 'test -n "$SSH_CONNECTION" || exit 7'
     )
@@ -161,7 +163,7 @@ def test_run_host_kills_at_the_timeout(known: Site) -> None:
     ]
 
 
-def test_run_host_waits_without_end_when_told(known: Site) -> None:
+def test_run_host_waits_without_limit_with_timeout_0(known: Site) -> None:
     for seconds in ("0", "1000000"):
         assert (
             known.done("run", "host", "head", "compute-0-0", f"timeout={seconds}", "sleep 0.1; echo x")
@@ -177,10 +179,10 @@ def test_run_host_without_hosts_means_managed_ones(known: Site) -> None:
     known.done("set", "appliance", "attr", "compute", "managed", "false")
     told = known.rocks("run", "host", "echo x")
     assert (told.status, told.out) == (0, "")
-    assert told.err.startswith("no host is meant: ")
+    assert told.err.startswith("no host selected: ")
 
 
-def test_run_host_spreads_starts_and_tells_times(known: Site) -> None:
+def test_run_host_delays_starts_and_prints_durations(known: Site) -> None:
     words = ("run", "host", "head", "compute-0-0", "delay=1", "num-threads=1", "stats=yes", "true")
     begin = time.monotonic()
     out = known.done(*words)
@@ -221,7 +223,7 @@ def test_run_host_refuses(known: Site) -> None:
 def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
     ended = known.rocks("run", "host", "head", "LANG=C ls")
     assert (ended.status, ended.out) == (1, "")
-    assert 'Error: "LANG=…" is no parameter of this command' in ended.err
+    assert 'Error: "LANG=…" is not a parameter of this command' in ended.err
 
 
 def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:

@@ -1,4 +1,4 @@
-"""Host selectors: every kind of word, alone and together, through `rocks list host`."""
+"""Host selectors: each kind, alone and combined, through `rocks list host`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cluster(site: Site) -> Site:
 
 
 def names(site: Site, *words: str) -> list[str]:
-    """The hosts that `rocks list host` shows for the words."""
+    """The hosts that `rocks list host` lists for the selectors."""
     return [row["host"] for row in json.loads(site.done("list", "host", *words, "json=yes"))]
 
 
@@ -133,7 +133,7 @@ def test_a_selector_cannot_write(cluster: Site) -> None:
     cluster.change("DROP FUNCTION evil")
 
 
-def test_a_selector_whose_last_word_is_a_parameter_elsewhere(cluster: Site) -> None:
+def test_a_selector_that_ends_like_a_parameter(cluster: Site) -> None:
     cluster.done("set", "host", "cpus", "select Name from nodes where Rack=1", "cpus=3")
     assert cluster.database.rows("SELECT Name FROM nodes WHERE CPUs = 3 ORDER BY 1") == [
         ("login1",),

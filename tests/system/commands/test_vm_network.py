@@ -1,4 +1,4 @@
-"""How machines are connected, as commands tell it; no physical host answers."""
+"""Reports on the network connections of machines; no physical host answers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def cluster(vm_site: Site) -> Site:
     return vm_site
 
 
-def test_silent_hosts_are_told(cluster: Site) -> None:
-    """Every interface has its row all the same, and the exit status says that nobody answered."""
+def test_hosts_that_do_not_answer_are_reported(cluster: Site) -> None:
+    """Every interface still has its row, and the exit status reports that no host answered."""
     ended = cluster.rocks(*LIST, "json=yes")
     assert ended.status == 1
     assert sorted(line.split(":")[1].strip() for line in ended.err.splitlines()) == [
@@ -48,7 +48,7 @@ def test_hosts_that_are_no_machines_are_left_out(cluster: Site) -> None:
 
 
 def test_what_hosts_are_to_have(cluster: Site) -> None:
-    """Of a machine always, of a host only for machines that may run there; a long name is told."""
+    """For a machine always, for a host only of machines that may run there; a long name is printed."""
     assert "link add link peth0 name peth0.2 type vlan id 2" in cluster.done(
         "report", "host", "vlan", "vm-vc1-0"
     )
@@ -71,7 +71,7 @@ def test_a_machine_without_vlan(vm_site: Site) -> None:
     assert vm_site.done("report", "host", "vlan", "alone") == "# no vlan for alone\n"
 
 
-def test_sync_names_hosts_and_says_who_is_silent(cluster: Site) -> None:
+def test_sync_requires_hosts_and_reports_those_that_do_not_answer(cluster: Site) -> None:
     assert "must supply at least one host" in cluster.refused("sync", "host", "vlan")
     assert "this machine has no SSH key in" in cluster.refused("sync", "host", "vlan", "vm-vc1-0")
     ended = cluster.rocks("sync", "host", "vlan", "vmc-0-0", "vmc-0-1")

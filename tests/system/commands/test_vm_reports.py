@@ -183,7 +183,7 @@ def test_attributes_change_the_document(machines: Site, schema: etree.RelaxNG) -
 
 
 def test_wrong_xml_is_reported_as_it_is(machines: Site) -> None:
-    """What starts a machine checks it; the report shows what there is to mend."""
+    """The start checks the document; the report prints it with its errors."""
     machines.done("set", "host", "attr", "web", "kvm_device_0", "value=<a></b>")
     assert "<a></b>\n" in machines.done(*CONFIG, "web")
 
@@ -284,7 +284,7 @@ def test_the_kind_of_machines(machines: Site) -> None:
     assert machines.done("report", "host", "vm", "virt_type", "nothing%") == ""
 
 
-def test_the_next_mac_is_told_and_not_reserved(machines: Site) -> None:
+def test_the_next_mac_is_printed_and_not_reserved(machines: Site) -> None:
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:04\n"
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:04\n"
     machines.done("add", "host", "interface", "head", "eth5", "mac=76:77:6E:80:1:FF")

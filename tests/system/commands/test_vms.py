@@ -444,7 +444,7 @@ def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:
 # set host vm
 
 
-def test_set_host_vm_changes_what_is_said_and_nothing_else(samples: Site) -> None:
+def test_set_host_vm_changes_only_the_given_values(samples: Site) -> None:
     before = machine(samples, "web-a")
     samples.done("set", "host", "vm", "web-a", "mem=4096")
     samples.done("set", "host", "vm", "web-a", "slice=9", "virt-type=PARA")
@@ -656,7 +656,7 @@ def test_hooks_of_remove_host_vm_run_before_the_machine_goes(
     assert log.read_text() == "web-a vmc-0-0 /state/partition1/kvm/disks/web-a.vda 3\n"
 
 
-def test_a_hook_that_fails_keeps_the_machine(samples: Site, tree: Path) -> None:
+def test_a_failed_hook_prevents_the_removal(samples: Site, tree: Path) -> None:
     folder = tree / "remove" / "host" / "vm"
     folder.mkdir(parents=True)
     text = "import rocks.commands\nclass Plugin(rocks.commands.Plugin):\n    def run(self, node):\n        1 / 0\n"
@@ -665,7 +665,7 @@ def test_a_hook_that_fails_keeps_the_machine(samples: Site, tree: Path) -> None:
     assert message.startswith('the plugin "storage" of "remove host vm" has a fault (ZeroDivisionError')
 
 
-def test_a_silent_host_starts_nothing_and_keeps_no_lease(samples: Site) -> None:
+def test_a_host_that_does_not_answer_starts_nothing_and_holds_no_lease(samples: Site) -> None:
     ended = samples.rocks("start", "host", "vm", "web-a")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("Error: web-a is not started: ")

@@ -259,7 +259,7 @@ def test_only_an_operators_word_gives_changes_up(storage: Storage) -> None:
     storage.images.hosts[HOST].pools.write("tank/lost-vol", b"only here", 4096)
     why = ("force=yes", "reason=its disks are broken")
     for words in (("force=yes",), ("reason=x",), ("force=yes", "reason= "), ("force=no", "reason=x")):
-        assert "go together" in storage.refused(*clean, *words)
+        assert "must be given together" in storage.refused(*clean, *words)
     hold(storage, "lost-vol")
     assert row(storage, "lost-vol")[5] == "held"
     again = storage.done(*clean)

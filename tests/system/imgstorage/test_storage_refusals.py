@@ -26,7 +26,7 @@ REFUSED = [
         "must supply nas, zpool, volume, remotehost, size; nas, zpool, volume, remotehost, size missing",
     ),
     (("add", *MAP, NAS, "tank", "a-vol", HOST), "nas missing"),
-    ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "and nothing else, not 6 words"),
+    ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "and nothing else, not 6 arguments"),
     (("add", *MAP, "nobody", "tank", "a-vol", HOST, "1"), 'cannot resolve host "nobody"'),
     ((*ADD, "a-vol", "nobody", "1"), 'cannot resolve host "nobody"'),
     ((*ADD, "a-vol", "vm-container", "1"), "must supply only one host, not 2"),

@@ -120,7 +120,7 @@ def test_hosts_without_adapters_are_checked(ib_site: ThreeMachines) -> None:
     assert finished.exit_status == 1
     assert "mlx4_0 port 1 wrong" in finished.text
     assert "the host has no InfiniBand port" in finished.text
-    assert "2 of 2 things on vmh1 are not as they should be" in finished.error_text
+    assert "2 of 2 checks failed on vmh1" in finished.error_text
     assert "no virtual function of an InfiniBand adapter at 0000:03:00.1" in ib_site.refused(
         "check host infiniband vmh1 function=0000:03:00.1"
     )

@@ -31,9 +31,9 @@ def rocks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     for name in ("ROCKS_DATABASE_FILE", "ROCKS_DATABASE_HOST", "COLUMNS", "ROCKSDEBUG"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*words: str) -> Outcome:
+    def run(*arguments: str) -> Outcome:
         capsys.readouterr()
-        status = main(words)
+        status = main(arguments)
         printed = capsys.readouterr()
         return Outcome(status, printed.out, printed.err)
 

@@ -1,4 +1,4 @@
-"""From words to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
+"""From arguments to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.cli.conftest import Rocks
 SHOW = "self.addText(f'{self.words} {args} {sorted(params.items())}')"
 
 
-def test_no_words_list_all_commands(rocks: Rocks) -> None:
+def test_without_arguments_all_commands_are_listed(rocks: Rocks) -> None:
     assert rocks() == rocks("list", "help") == rocks("--help") == rocks("-h")
     assert "\nlist host [host] ...\n" in rocks().output
 
@@ -189,7 +189,7 @@ def test_a_file_where_a_folder_should_be(rocks: Rocks, write_command: WriteComma
     assert f"{tree}/frob.py is a file, not a folder" in rocks("frob", "er").error
 
 
-def test_words_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
+def test_arguments_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("frob", SHOW)
     assert rocks("frob", "a=1", "", "select x=1", "a=2", "help").output == (
         "('frob',) ['', 'select x=1', 'help'] [('@ROCKSPARAM0', 'a=1'), ('a', '2')]\n"
@@ -215,7 +215,7 @@ def test_help_instead_of_running(rocks: Rocks, write_command: WriteCommand, word
     ("name", "begin"),
     [
         ("plain", "rocks list host [host] ...\n\nDescription:\n"),
-        ("raw", "List the hosts: "),
+        ("raw", "List the hosts with "),
         ("parsed", '{\n    "command": "list host"'),
         ("docbook", '<section id="rocks-list-host"'),
         ("sphinx", "list host\n---------\n"),
@@ -265,13 +265,13 @@ def test_an_error_is_one_line_and_the_usage_follows(rocks: Rocks) -> None:
     )
 
 
-def test_what_was_typed_cannot_break_the_line(rocks: Rocks) -> None:
+def test_arguments_cannot_break_the_line_of_an_error(rocks: Rocks) -> None:
     status, _, error = rocks("report", "version", "major=a\nError: b\x1b[2J\x85")
     assert status == 1
     assert error.splitlines()[0] == r'Error: "major" must be yes or no, not "a\nError: b\x1b[2J\x85"'
 
 
-def test_words_that_are_no_text(rocks: Rocks) -> None:
+def test_arguments_that_are_not_utf8(rocks: Rocks) -> None:
     assert rocks("list", "host", "a\udcff") == (1, "", "Error: 'a\\udcff' is not UTF-8 text\n")
 
 
@@ -288,7 +288,7 @@ def test_without_a_database_what_needs_none_runs(rocks: Rocks) -> None:
     assert rocks("report", "distro").output == "/export/rocks/install\n"
 
 
-def test_without_a_database_the_others_say_what_was_not_reached(rocks: Rocks) -> None:
+def test_without_a_database_other_commands_name_its_address(rocks: Rocks) -> None:
     status, output, error = rocks("list", "host")
     assert (status, output) == (1, "")
     assert error.startswith("Error: cannot reach the cluster database at /nowhere/mysql.sock: ")
@@ -307,10 +307,10 @@ def test_wrong_settings_of_the_database_stop_only_those_that_need_it(
         assert "database.conf line 1: 'prot = 3306' is not one of" in error
 
 
-def test_a_nested_command_gives_its_output_and_shows_nothing(
+def test_a_nested_command_returns_its_output_and_prints_nothing(
     rocks: Rocks, write_command: WriteCommand
 ) -> None:
-    write_command("inner", "self.notify('told')\nself.showNow('shown')\nself.addText(f'{args}')")
+    write_command("inner", "self.notify('notice')\nself.showNow('shown')\nself.addText(f'{args}')")
     write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'x=1']) + '>')")
     assert rocks("outer") == (0, "<shown['a b']>\n", "")
 
@@ -342,7 +342,7 @@ def test_plugins_run_in_order_with_the_arguments(rocks: Rocks, write_command: Wr
     assert rocks("frob").output == "b h1\na h1\nc h1\nlast h1\n"
 
 
-def test_a_plugin_dropped_in_takes_effect_at_once(rocks: Rocks, write_command: WriteCommand) -> None:
+def test_a_new_plugin_takes_effect_at_once(rocks: Rocks, write_command: WriteCommand) -> None:
     folder = write_command("frob", "self.runPlugins('h1')")
     assert rocks("frob").output == ""
     write_plugin(folder, "a", "")

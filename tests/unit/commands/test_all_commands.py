@@ -51,13 +51,13 @@ def test_who_may_run_it(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_it_says_what_it_is_for(words: tuple[str, ...]) -> None:
+def test_its_help_describes_it_and_each_argument(words: tuple[str, ...]) -> None:
     documentation = read_documentation(command_of(words))
     assert documentation.description.endswith(".")
     assert "<" not in documentation.description, "an element of the docstring is not closed"
-    for word in (*documentation.arguments, *documentation.parameters):
-        assert word.name, documentation.raw
-        assert word.text, f"{word.name} is not explained"
+    for declared in (*documentation.arguments, *documentation.parameters):
+        assert declared.name, documentation.raw
+        assert declared.text, f"{declared.name} is not explained"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=named)

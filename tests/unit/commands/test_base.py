@@ -1,4 +1,4 @@
-"""What the base class gives to commands: words, defaults, outputs (specification §1.3)."""
+"""The base class of commands: arguments, defaults, output (specification §1.3)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rocks.database.connection import Database
 from rocks.errors import BugError, UserError
 
 
-def with_words(*words: str) -> Command:
-    """A command that was called with these words."""
+def called_with(*texts: str) -> Command:
+    """A command that was called with these arguments and parameters."""
     from rocks.commands._framework.arguments import parse_arguments
 
     command = Command(cast("Database", None))
-    parted = parse_arguments(list(words))
-    command.useArguments(parted.parameters, parted.arguments)
+    parsed = parse_arguments(list(texts))
+    command.useArguments(parsed.parameters, parsed.arguments)
     return command
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("texts", "expected"),
     [
         (("h1", "h2", "eth0", "1.2.3.4"), [["h1", "h2"], "eth0", "1.2.3.4"]),
         (("h1", "h2", "iface=eth0", "1.2.3.4"), [["h1", "h2"], "eth0", "1.2.3.4"]),
@@ -38,23 +38,55 @@ def with_words(*words: str) -> Command:
     ],
 )
 def test_positional_values_come_from_the_end_unless_they_are_named(
-    words: tuple[str, ...], expected: list[object]
+    texts: tuple[str, ...], expected: list[object]
 ) -> None:
-    assert with_words(*words).fillPositionalArgs(("iface", "ip")) == expected
+    command = called_with(*texts)
+    assert command.fillPositionalArgs(("iface", "ip")) == expected
+    assert command.splitArguments(("iface", "ip")) == (expected[0], expected[1:])
 
 
-def test_filling_does_not_use_words_up() -> None:
-    command = with_words("h1", "eth0")
+def test_filling_does_not_consume_arguments() -> None:
+    command = called_with("h1", "eth0")
     assert command.fillPositionalArgs(("iface",)) == command.fillPositionalArgs(("iface",))
 
 
 def test_parameters_are_text_or_their_default() -> None:
-    command = with_words("cpus=4", "rack=")
+    command = called_with("cpus=4", "rack=")
     assert command.fillParams([("cpus", 1), ("rack", 0), ("rank", None)]) == ["4", "", None]
 
 
+def test_one_argument_and_the_rest() -> None:
+    assert called_with("h1", "h2", "x").fillArgument("ip") == (["h1", "h2"], "x")
+    assert called_with("h1", "ip=x").fillArgument("ip") == (["h1"], "x")
+    assert called_with().fillArgument("ip") == ([], None)
+
+
+def test_required_arguments() -> None:
+    assert called_with("h1", "eth0", "ip=x").requireArguments("iface", "ip") == (["h1"], ["eth0", "x"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "missing"),
+    [((), "iface"), (("ip=x",), "iface"), (("a",), "iface"), (("a", ""), "ip"), (("", "a"), "iface")],
+)
+def test_a_required_argument_that_is_missing_or_empty_is_named(texts: tuple[str, ...], missing: str) -> None:
+    with pytest.raises(UserError, match=f"^must supply {missing}$"):
+        called_with(*texts).requireArguments("iface", "ip")
+
+
+def test_texts_of_parameters() -> None:
+    command = called_with("cpus=4", "rack=")
+    assert (command.fillText("cpus", "1"), command.fillText("rack", "1"), command.fillText("rank", "1")) == (
+        "4",
+        "",
+        "1",
+    )
+    assert command.fillText("rank") is None
+    assert command.fillTexts("cpus", "rack", "rank") == ["4", "", None]
+
+
 def test_a_flag_is_yes_or_no_or_its_default() -> None:
-    command = with_words("a=Yes", "b=0", "c=perhaps")
+    command = called_with("a=Yes", "b=0", "c=perhaps")
     assert (command.fillFlag("a"), command.fillFlag("b", True), command.fillFlag("d", True)) == (
         True,
         False,
@@ -64,20 +96,20 @@ def test_a_flag_is_yes_or_no_or_its_default() -> None:
         command.fillFlag("c")
 
 
-def test_abort_is_an_error_of_the_user() -> None:
+def test_abort_raises_a_user_error() -> None:
     with pytest.raises(UserError, match="no such thing"):
         Command(cast("Database", None)).abort("no such thing")
 
 
-def test_a_command_without_run_is_a_fault_of_its_author() -> None:
+def test_a_command_without_run_is_a_bug() -> None:
     with pytest.raises(BugError, match="has no run method; its author must add one"):
         Command(cast("Database", None)).run({}, [])
 
 
-def test_text_is_gathered_and_parts_are_not_shown_by_a_nested_command(
+def test_a_nested_command_collects_text_and_prints_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = with_words()
+    command = called_with()
     command.addText("a\n")
     command.showNow("b\n")
     command.notify("c")
@@ -85,10 +117,10 @@ def test_text_is_gathered_and_parts_are_not_shown_by_a_nested_command(
     assert capsys.readouterr() == ("", "")
 
 
-def test_parts_of_the_output_and_lines_for_a_person_are_shown_at_once(
+def test_parts_of_the_output_and_notices_are_printed_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = with_words()
+    command = called_with()
     command.useArguments({}, [], stream=True)
     command.showNow("b\n")
     command.notify("c")

@@ -1,4 +1,4 @@
-"""Words for a shell (specification §2.3, dump)."""
+"""Quoting for a shell (specification §2.3, dump)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def test_letters_of_other_scripts_are_letters() -> None:
     assert quote("Zürich 東京") == "Zürich\\ 東京"
 
 
-def test_an_empty_word_is_still_a_word() -> None:
+def test_an_empty_text_is_quoted() -> None:
     assert quote("") == "''"
 
 
 @pytest.mark.parametrize(
-    ("value", "word"),
+    ("value", "argument"),
     [("true", "true"), ("a=b", "value=a=b"), ("=b", "=b"), ("a b=c", "a b=c"), ("select a=b", "select a=b")],
 )
-def test_a_value_that_looks_like_a_parameter_is_named(value: str, word: str) -> None:
-    assert positional("value", value) == word
+def test_a_value_that_looks_like_a_parameter_is_named(value: str, argument: str) -> None:
+    assert positional("value", value) == argument
 
 
 def test_the_launcher_is_the_one_that_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

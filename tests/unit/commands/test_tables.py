@@ -24,11 +24,15 @@ class ListHostVm(Command):
 
 
 def table(
-    rows: Sequence[tuple[object, object]], header: Sequence[str] | None, *, words: str = "", **options: Any
+    rows: Sequence[tuple[object, object]],
+    header: Sequence[str] | None,
+    *,
+    parameters: str = "",
+    **options: Any,
 ) -> str:
     """What a command prints for rows of (owner, cells)."""
     command = ListHostVm(cast("Database", None))
-    command.useArguments(dict(word.split("=", 1) for word in words.split()), [])
+    command.useArguments(dict(text.split("=", 1) for text in parameters.split()), [])
     command.beginOutput()
     for owner, cells in rows:
         command.addOutput(owner, cells)
@@ -114,7 +118,7 @@ def test_a_scalar_is_a_row_of_one_cell() -> None:
 
 def test_no_rows_print_nothing_but_an_empty_array_as_json() -> None:
     assert table([], VM_HEADER) == ""
-    assert json.loads(table([], VM_HEADER, words="json=yes")) == []
+    assert json.loads(table([], VM_HEADER, parameters="json=yes")) == []
 
 
 def test_a_report_has_raw_cells() -> None:
@@ -128,38 +132,38 @@ def test_another_end_of_line() -> None:
 
 
 def test_a_line_without_header() -> None:
-    assert table(ONE_MACHINE[:1], VM_HEADER, words="output-header=no") == (
+    assert table(ONE_MACHINE[:1], VM_HEADER, parameters="output-header=no") == (
         "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
     )
 
 
 def test_chosen_columns_keep_the_tables_order() -> None:
-    assert table(ONE_MACHINE, VM_HEADER, words="output-col=mac,SLICE output-header=no") == (
+    assert table(ONE_MACHINE, VM_HEADER, parameters="output-col=mac,SLICE output-header=no") == (
         "0     76:77:6e:80:00:00\n----- 76:77:6e:80:00:01\n"
     )
 
 
 def test_a_chosen_owner_is_not_left_out() -> None:
-    assert table(ONE_MACHINE[:1], VM_HEADER, words="output-col=vm-host") == "VM-HOST\nweb-a: \n"
+    assert table(ONE_MACHINE[:1], VM_HEADER, parameters="output-col=vm-host") == "VM-HOST\nweb-a: \n"
 
 
 def test_a_column_that_is_none_is_an_error_that_names_those_that_are() -> None:
     with pytest.raises(UserError, match='there is no column "memory", only vm-host, slice, mem'):
-        table(ONE_MACHINE, VM_HEADER, words="output-col=mac,memory")
+        table(ONE_MACHINE, VM_HEADER, parameters="output-col=mac,memory")
 
 
 def test_columns_of_a_report_cannot_be_chosen() -> None:
-    assert table([("a", "x")], None, padChar="", words="output-col=attr") == "x\n"
+    assert table([("a", "x")], None, padChar="", parameters="output-col=attr") == "x\n"
 
 
 def test_a_row_may_be_shorter_than_the_header() -> None:
-    assert table([("a", ("x",))], ("h", "one", "two"), words="output-header=no") == "x  \n"
+    assert table([("a", ("x",))], ("h", "one", "two"), parameters="output-header=no") == "x  \n"
     assert table([("a", ("x",))], ("h", "one", "two")) == "ONE TWO\nx  \n"
 
 
 def test_json_has_an_object_for_each_run_of_one_owner() -> None:
     rows = [("a", (1, None)), ("a", (2, True)), ("b", (3, "x")), ("a", (4, "y"))]
-    assert json.loads(table(rows, ("vm-host", "slice", "host"), words="json=true")) == [
+    assert json.loads(table(rows, ("vm-host", "slice", "host"), parameters="json=true")) == [
         {"vm-host": "a", "vm": [{"slice": 1, "host": None}, {"slice": 2, "host": True}]},
         {"vm-host": "b", "vm": [{"slice": 3, "host": "x"}]},
         {"vm-host": "a", "vm": [{"slice": 4, "host": "y"}]},
@@ -167,26 +171,26 @@ def test_json_has_an_object_for_each_run_of_one_owner() -> None:
 
 
 def test_json_is_indented_by_four() -> None:
-    assert table([("a", "x")], ("vm-host", "slice"), words="json=1") == (
+    assert table([("a", "x")], ("vm-host", "slice"), parameters="json=1") == (
         '[\n    {\n        "vm-host": "a",\n        "vm": [\n            {\n                "slice": "x"\n'
         "            }\n        ]\n    }\n]\n"
     )
 
 
 def test_json_takes_the_word_before_when_the_last_is_the_owners_header() -> None:
-    assert json.loads(table([("a", 1)], ("vm", "slice"), words="json=y")) == [
+    assert json.loads(table([("a", 1)], ("vm", "slice"), parameters="json=y")) == [
         {"vm": "a", "host": [{"slice": 1}]}
     ]
 
 
 def test_json_of_chosen_columns_keeps_the_owner() -> None:
-    assert json.loads(table(ONE_MACHINE[:1], VM_HEADER, words="json=y output-col=mem")) == [
+    assert json.loads(table(ONE_MACHINE[:1], VM_HEADER, parameters="json=y output-col=mem")) == [
         {"vm-host": "web-a", "vm": [{"mem": 2048}]}
     ]
 
 
 def test_json_of_a_report_holds_its_lines() -> None:
-    assert json.loads(table([("a", "x:1"), ("a", "y:2")], None, padChar="", words="json=y")) == [
+    assert json.loads(table([("a", "x:1"), ("a", "y:2")], None, padChar="", parameters="json=y")) == [
         {"owner": "a", "vm": [{"text": "x:1"}, {"text": "y:2"}]}
     ]
 

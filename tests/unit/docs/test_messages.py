@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from rocks.actions.sync_broker import BROKER_GUIDE
+from rocks.actions.message_broker import BROKER_GUIDE
 from tests.unit.docs.pages import CHECKOUT
 
 _PLACEHOLDER = re.compile(r"\b(?:[A-Z]|[0-9]+)\b(?:\.[A-Z]\b)?|…|\(…\)|\"|…")

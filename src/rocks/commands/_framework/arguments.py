@@ -1,10 +1,13 @@
-"""Splits a command line into arguments and parameters; reads boolean values."""
+"""Splits a command line into arguments and parameters, and reads their values."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 FIRST_PARAMETER = "@ROCKSPARAM0"
 """Key under which the raw text of the first parameter is stored; firewall commands read a category from it."""
@@ -56,3 +59,73 @@ def yes_or_no(name: str, text: str) -> bool:
     if text.lower() in FALSE_VALUES:
         return False
     raise UserError(f'"{name}" must be yes or no, not "{text}"')
+
+
+class ArgumentValues:
+    """Reads the values of arguments and parameters. A mix-in of `Command`."""
+
+    _arguments: list[str]
+    _parameters: dict[str, str]
+
+    def splitArguments(self, names: Sequence[str]) -> tuple[list[str], list[str | None]]:
+        """(remaining arguments, the values of `names`); a missing value is None.
+
+        A value given as a non-empty parameter is taken from there; the others are taken from the end of the
+        arguments, right to left, so that the leading arguments may repeat.
+        """
+        remaining = list(self._arguments)
+        values: list[str | None] = []
+        for name in reversed(names):
+            if self._parameters.get(name):
+                values.append(self._parameters[name])
+            else:
+                values.append(remaining.pop() if remaining else None)
+        return remaining, values[::-1]
+
+    def fillArgument(self, name: str) -> tuple[list[str], str | None]:
+        """(remaining arguments, the value of `name`), as `splitArguments` for one value."""
+        remaining, (value,) = self.splitArguments((name,))
+        return remaining, value
+
+    def requireArguments(self, *names: str) -> tuple[list[str], list[str]]:
+        """(remaining arguments, the values of `names`); UserError for the first that is missing or empty."""
+        remaining, values = self.splitArguments(names)
+        for name, value in zip(names, values, strict=True):
+            if not value:
+                raise UserError(f"must supply {name}")
+        return remaining, [value for value in values if value]
+
+    @overload
+    def fillText(self, name: str, default: str) -> str: ...
+
+    @overload
+    def fillText(self, name: str, default: None = None) -> str | None: ...
+
+    def fillText(self, name: str, default: str | None = None) -> str | None:
+        """The value of the parameter `name`, or the default."""
+        return self._parameters.get(name, default)
+
+    def fillTexts(self, *names: str) -> list[str | None]:
+        """The values of these parameters; None for those that are not given."""
+        return [self._parameters.get(name) for name in names]
+
+    def fillPositionalArgs(self, names: Sequence[str]) -> list[Any]:
+        """`[remaining arguments, value, …]`: Rocks' name of `splitArguments`, for commands of other rolls."""
+        remaining, values = self.splitArguments(names)
+        return [remaining, *values]
+
+    def fillParams(self, names: Iterable[tuple[str, Any]]) -> list[Any]:
+        """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls."""
+        return [self._parameters.get(name, default) for name, default in names]
+
+    def fillFlag(self, name: str, default: bool = False) -> bool:
+        """A parameter that is yes or no; UserError for anything else."""
+        return yes_or_no(name, self._parameters[name]) if name in self._parameters else default
+
+    def str2bool(self, text: str | None) -> bool:
+        """The function `str2bool`, under Rocks' name."""
+        return str2bool(text)
+
+    def bool2str(self, value: object) -> str:
+        """The function `bool2str`, under Rocks' name."""
+        return bool2str(value)

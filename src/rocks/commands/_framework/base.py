@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from rocks.commands._framework.arguments import bool2str, str2bool, yes_or_no
+from rocks.commands._framework.arguments import ArgumentValues, str2bool
 from rocks.commands._framework.names import NameExpansion
 from rocks.commands._framework.output import write_out
 from rocks.commands._framework.tables import json_text, table_lines, without_common_owner
 from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
 
 
-class Command(NameExpansion):
+class Command(ArgumentValues, NameExpansion):
     """A command: `run` reads its arguments, makes one call, and adds its output.
 
     `db` is the cluster database, connected at first use. `exit_status` is the exit status of `rocks` when `run`
@@ -47,74 +47,9 @@ class Command(NameExpansion):
         """Execute the command; `params` are its parameters by name, `args` its arguments in order."""
         raise BugError(f'the command "{" ".join(self.words)}" has no run method; its author must add one')
 
-    # arguments and parameters
-
     def useArguments(self, parameters: dict[str, str], arguments: list[str], stream: bool = False) -> None:
         """Take the arguments and parameters of the command line; with `stream`, output is printed as it comes."""
         self._parameters, self._arguments, self._stream = parameters, arguments, stream
-
-    def splitArguments(self, names: Sequence[str]) -> tuple[list[str], list[str | None]]:
-        """(remaining arguments, the values of `names`); a missing value is None.
-
-        A value given as a non-empty parameter is taken from there; the others are taken from the end of the
-        arguments, right to left, so that the leading arguments may repeat.
-        """
-        remaining = list(self._arguments)
-        values: list[str | None] = []
-        for name in reversed(names):
-            if self._parameters.get(name):
-                values.append(self._parameters[name])
-            else:
-                values.append(remaining.pop() if remaining else None)
-        return remaining, values[::-1]
-
-    def fillArgument(self, name: str) -> tuple[list[str], str | None]:
-        """(remaining arguments, the value of `name`), as `splitArguments` for one value."""
-        remaining, (value,) = self.splitArguments((name,))
-        return remaining, value
-
-    def requireArguments(self, *names: str) -> tuple[list[str], list[str]]:
-        """(remaining arguments, the values of `names`); UserError for the first that is missing or empty."""
-        remaining, values = self.splitArguments(names)
-        for name, value in zip(names, values, strict=True):
-            if not value:
-                raise UserError(f"must supply {name}")
-        return remaining, [value for value in values if value]
-
-    @overload
-    def fillText(self, name: str, default: str) -> str: ...
-
-    @overload
-    def fillText(self, name: str, default: None = None) -> str | None: ...
-
-    def fillText(self, name: str, default: str | None = None) -> str | None:
-        """The value of the parameter `name`, or the default."""
-        return self._parameters.get(name, default)
-
-    def fillTexts(self, *names: str) -> list[str | None]:
-        """The values of these parameters; None for those that are not given."""
-        return [self._parameters.get(name) for name in names]
-
-    def fillPositionalArgs(self, names: Sequence[str]) -> list[Any]:
-        """`[remaining arguments, value, …]`: Rocks' name of `splitArguments`, for commands of other rolls."""
-        remaining, values = self.splitArguments(names)
-        return [remaining, *values]
-
-    def fillParams(self, names: Iterable[tuple[str, Any]]) -> list[Any]:
-        """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls."""
-        return [self._parameters.get(name, default) for name, default in names]
-
-    def fillFlag(self, name: str, default: bool = False) -> bool:
-        """A parameter that is yes or no; UserError for anything else."""
-        return yes_or_no(name, self._parameters[name]) if name in self._parameters else default
-
-    def str2bool(self, text: str | None) -> bool:
-        """See `rocks.commands.arguments.str2bool`."""
-        return str2bool(text)
-
-    def bool2str(self, value: object) -> str:
-        """See `rocks.commands.arguments.bool2str`."""
-        return bool2str(value)
 
     def abort(self, message: str) -> NoReturn:
         """End the command with UserError; its first line goes to the system log."""

@@ -63,6 +63,24 @@ class VmPlugin(Plugin):
         return {}
 
 
+class BuiltinPlugin(Plugin):
+    """A hook without a file: a row of a command's table, with its name and the hooks that must run before it."""
+
+    def __init__(self, command: Command, name: str, after: Sequence[str]) -> None:
+        super().__init__(command)
+        self.module_name = f"plugin_{name}"
+        self._name = name
+        self._after = list(after)
+
+    def provides(self) -> str:
+        """The name in the table."""
+        return self._name
+
+    def requires(self) -> list[str]:
+        """The hooks of the table that must run before."""
+        return self._after
+
+
 def load_plugins(
     command: Command, folders: Iterable[str], package: str, builtin: Sequence[Plugin] = ()
 ) -> list[Plugin]:
@@ -156,7 +174,7 @@ def ordered(constraints: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> l
 
 
 def _origin(plugin: Plugin) -> str:
-    return f"{plugin.module_name}.py" if plugin.module_name else "one of the command's own"
+    return "one of the command's own" if isinstance(plugin, BuiltinPlugin) else f"{plugin.module_name}.py"
 
 
 def _load(command: Command, path: str, package: str) -> Plugin:

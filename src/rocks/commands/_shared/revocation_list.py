@@ -1,4 +1,4 @@
-"""What every command does that has revoked certificates: all nodes get to know it."""
+"""Deploys the revocation list after a command has revoked certificates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
 
 
-def deploy_revocation_list_to_nodes(command: Command, passing_over: Collection[str] = ()) -> None:
-    """Carry the list to all nodes that have a certificate, but for some; a line, and exit status 3, for each that it
-    did not get to.
+def deploy_revocation_list_to_nodes(command: Command, skipped: Collection[str] = ()) -> None:
+    """Deploy the list to all nodes with a certificate except those in `skipped`.
+
+    Each failure is a warning and sets exit status 3.
     """
-    for node, error in deploy_revocation_list(command.db, passing_over).items():
+    for node, error in deploy_revocation_list(command.db, skipped).items():
         command.notify(
-            f"Warning: {node} does not know that yet, and goes on with transfers that are open: {error}; "
-            f"when it answers: rocks sync host certificate {node}"
+            f"Warning: {node} has no current revocation list and continues open transfers: {error}; "
+            f"when it responds, run rocks sync host certificate {node}"
         )
         command.exit_status = EXIT_SOME_HOSTS_FAILED

@@ -1,23 +1,51 @@
-"""Tables of image storage, and the words that its commands have in common."""
+"""Image storage: families of commands that list, and the arguments that its commands share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rocks.cluster.values import read_number
+from rocks.commands._framework.base import Command
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rocks.actions.storage_listings import Listed
-    from rocks.commands._framework.base import Command
+    from rocks.database.connection import Database
 
 LONGEST_WAIT_SECONDS = 30 * 24 * 3600
 
 
-def show_table(command: Command, listed: Listed) -> None:
-    """Print the rows that came, and tell who did not answer."""
+class HostListing(Command):
+    """Base of lists of image storage on hosts: hosts, the last of which may be given as `argument=HOST`."""
+
+    MustBeRoot = 0
+    argument: ClassVar[str]
+    read: ClassVar[Callable[[Database, Sequence[str]], Listed]]
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the rows of all hosts."""
+        remaining, last = self.fillArgument(self.argument)
+        hosts = self.getSomeHostnames([*remaining, *([last] if last else [])])
+        print_listing(self, type(self).read(self.db, hosts))
+
+
+class ImageListing(Command):
+    """Base of lists of one image: a NAS and a volume."""
+
+    MustBeRoot = 0
+    argument: ClassVar[str] = "volume"
+    read: ClassVar[Callable[[Database, str, str], Listed]]
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the rows."""
+        nas, volume = storage_arguments(self, ("nas", self.argument))
+        print_listing(self, type(self).read(self.db, nas, volume))
+
+
+def print_listing(command: Command, listed: Listed) -> None:
+    """Print the rows, and the errors of hosts that did not answer."""
     command.beginOutput()
     for host, rows in listed.rows.items():
         for row in rows:
@@ -26,26 +54,21 @@ def show_table(command: Command, listed: Listed) -> None:
     command.endOutcomes(listed.failed, len(listed.rows) + len(listed.failed))
 
 
-def hosts_named(command: Command, word: str) -> list[str]:
-    """The hosts that the arguments mean, the last of which may be given as `word=HOST`."""
-    remaining, last = command.fillPositionalArgs([word])
-    return command.getSomeHostnames([*remaining, *([last] if last else [])])
-
-
-def words_named(command: Command, names: Sequence[str]) -> list[str]:
-    """The values of all these words; the first is a host's. UserError when one is missing, or there are more."""
-    remaining, *values = command.fillPositionalArgs(names)
+def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:
+    """The values of these arguments, the first a host's; UserError when one is missing or there are more."""
+    remaining, values = command.splitArguments(names)
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise UserError(f"must supply {', '.join(names)}; {', '.join(missing)} missing")
     if remaining:
         raise UserError(
-            f"must supply {', '.join(names)} and nothing else, not {len(remaining) + len(names)} words"
+            f"must supply {', '.join(names)} and nothing else, not {len(remaining) + len(names)} arguments"
         )
-    return [command.getOneHostname([values[0]]), *values[1:]]
+    host, *others = [value for value in values if value]
+    return [command.getOneHostname([host]), *others]
 
 
 def read_wait(command: Command, default_seconds: float) -> float:
     """The parameter `timeout`, in seconds."""
-    (text,) = command.fillParams([("timeout", None)])
+    text = command.fillText("timeout")
     return default_seconds if text is None else read_number("timeout", text, 1, LONGEST_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""What a person sees while a command waits for an image."""
+"""Displays the progress of a command that waits for an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StorageProgress:
-    """One line at a terminal, gone when the `with` ends; nothing elsewhere, but how to look after an interrupt."""
+    """One line on a terminal, erased at the end of the `with`; elsewhere only the notice after an interrupt."""
 
     def __init__(self, command: Command) -> None:
         self._command = command
@@ -26,14 +26,14 @@ class StorageProgress:
 
     @property
     def wants_progress(self) -> bool:
-        """Whether anybody sees it."""
+        """Whether the progress is displayed."""
         return self._command.shows_progress
 
     def progress(self, line: str) -> None:
-        """What is waited for is so far."""
+        """Display the current progress."""
         self._command.showProgress(line[:200])
 
     def left(self, line: str) -> None:
-        """The person does not wait any longer."""
+        """Print a notice when the wait was interrupted."""
         self._command.showProgress("")
         self._command.notify(line)

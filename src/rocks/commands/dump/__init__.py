@@ -1,9 +1,23 @@
-"""`rocks dump`, and what the commands below it have in common: they print the commands that make what is there."""
+"""`rocks dump`, and the base of the commands below it: they print the commands that recreate the database."""
 
 import rocks.commands
-from rocks.commands._framework.shell_quoting import INSTALLED_LAUNCHER, launcher, positional, quote
+from rocks.commands._framework.plugins import BuiltinPlugin, Plugin
+from rocks.commands._framework.shell_quoting import launcher, quote
 
-__all__ = ["INSTALLED_LAUNCHER", "command", "launcher", "positional", "quote"]
+PARTS = (
+    ("network", "dump.network", ()),
+    ("appliance", "dump.appliance", ("network",)),
+    ("appliance-attr", "dump.appliance.attr", ("appliance",)),
+    ("attr", "dump.attr", ("appliance-attr",)),
+    ("os-attr", "dump.os.attr", ("attr",)),
+    ("host", "dump.host", ("appliance", "os-attr")),
+    ("interface", "dump.host.interface", ("host", "network")),
+    ("vm", "dump.host.vm", ("interface",)),
+    ("vm-nas", "dump.host.vm.nas", ("vm",)),
+    ("host-attr", "dump.host.attr", ("vm-nas",)),
+    ("host-boot", "dump.host.boot", ("host-attr",)),
+)
+"""(name, command that prints the part, parts that must exist before it is replayed)"""
 
 
 class command(rocks.commands.Command):
@@ -18,11 +32,12 @@ class command(rocks.commands.Command):
 
 class Command(command):
     """
-    Print the commands that make what the cluster database holds: networks, appliances, hosts, virtual machines and
-    the NASes of their images, attributes, boot actions. Other rolls take part by plugins.
+    Print the commands that recreate the content of the cluster database: networks, appliances, hosts, virtual
+    machines and the NASes of their images, attributes and boot actions. Plugins of other rolls add their own
+    commands.
 
     <example cmd='dump'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>dump host</related>
@@ -33,17 +48,18 @@ class Command(command):
         """Have each plugin add its part, in order."""
         self.runPlugins()
 
+    def builtinPlugins(self) -> list[Plugin]:
+        """One plugin for each row of PARTS."""
+        return [DumpPart(self, *row) for row in PARTS]
 
-class DumpPart(rocks.commands.Plugin):
-    """Base of the plugins of `dump`: `part` is the command that prints it, `after` what must have been made before."""
 
-    part = ""
-    after: tuple[str, ...] = ()
+class DumpPart(BuiltinPlugin):
+    """Adds the output of one command below `dump`."""
 
-    def requires(self) -> list[str]:
-        """As `after` says."""
-        return list(self.after)
+    def __init__(self, owner: Command, name: str, printed_by: str, after: tuple[str, ...]) -> None:
+        super().__init__(owner, name, after)
+        self._printed_by = printed_by
 
     def run(self) -> None:
-        """Add what the command prints."""
-        self.owner.addText(self.owner.command(self.part))
+        """Add the output of the command."""
+        self.owner.addText(self.owner.command(self._printed_by))

@@ -6,14 +6,15 @@ from rocks.commands._framework.listing import usage_lines
 
 class Command(rocks.commands.Command):
     """
-    List the commands whose line of `rocks list help` contains the given words; without words, all of them.
+    List the commands whose line in rocks list help contains the given text; without arguments, list all
+    commands.
 
     <arg optional='1' type='string' name='command' repeat='1'>
-    Words to look for.
+    Text to search for.
     </arg>
 
     <example cmd='help host interface'>
-    Everything about the interfaces of hosts.
+    List all commands for the interfaces of hosts.
     </example>
     """
 
@@ -21,7 +22,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the matching lines."""
-        wanted = " ".join(args)
+        text = " ".join(args)
         for line in usage_lines((), self.notify):
-            if wanted in line:
+            if text in line:
                 self.addText(line + "\n")

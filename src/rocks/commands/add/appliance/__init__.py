@@ -8,32 +8,32 @@ from rocks.database.appliances import Appliance
 
 class Command(rocks.commands.Command):
     """
-    Add an appliance, a kind of host, and the membership by which hosts are given it.
+    Add an appliance, a type of host, and the membership that assigns hosts to it.
 
     <arg type='string' name='appliance'>
-    The appliance's name.
+    Name of the appliance.
     </arg>
     <param type='string' name='membership'>
-    The name of its membership; by default the appliance's with a capital letter.
+    Name of its membership; default: the name of the appliance with a capital first letter.
     </param>
     <param type='string' name='node'>
-    The root node file of the graph. Without one its hosts cannot be installed.
+    Root node file in the graph. Hosts of an appliance without a root node cannot be installed.
     </param>
     <param type='string' name='graph'>
-    The folder of the graph that the root node is in.
+    Folder of the graph that contains the root node.
     </param>
     <param type='bool' name='public'>
-    Whether people may choose it for a new host; yes by default.
+    Whether the membership is offered for new hosts; default: yes.
     </param>
     <param type='string' name='os'>
-    linux, the default, or sunos.
+    linux (default) or sunos.
     </param>
     <param type='string' name='distribution'>
-    The distribution that its hosts are installed from; rocks-dist by default.
+    Distribution from which its hosts are installed; default: rocks-dist.
     </param>
 
     <example cmd='add appliance tile membership="Viz Tile" node=viz-tile'>
-    Hosts of membership Viz Tile, installed from the root node viz-tile.
+    Hosts of membership Viz Tile are installed from the root node viz-tile.
     </example>
 
     <related>list appliance</related>
@@ -44,17 +44,18 @@ class Command(rocks.commands.Command):
         """Read the appliance; add it."""
         if len(args) != 1:
             self.abort("must supply one appliance")
-        name = args[0]
-        defaults = {
-            "graph": "",
-            "node": "",
-            "os": "linux",
-            "membership": name.capitalize(),
-            "distribution": "rocks-dist",
-        }
-        graph, node, system, membership, distribution = self.fillParams(defaults.items())
+        (name,) = args
+        system = self.fillText("os", "linux")
         systems = self.getOSNames([system])
         if len(systems) != 1:
             self.abort(f'"os" must be linux or sunos, not "{printable(system)}"')
-        is_public = self.fillFlag("public", True)
-        add_appliance(self.db, Appliance(name, graph, node, systems[0], membership, distribution, is_public))
+        appliance = Appliance(
+            name,
+            self.fillText("graph", ""),
+            self.fillText("node", ""),
+            systems[0],
+            self.fillText("membership", name.capitalize()),
+            self.fillText("distribution", "rocks-dist"),
+            self.fillFlag("public", True),
+        )
+        add_appliance(self.db, appliance)

@@ -1,24 +1,23 @@
 """`rocks add attr`"""
 
-import rocks.commands
 from rocks.actions.attributes import add_attribute
-from rocks.commands._shared.attributes import read_name_and_value, refuse_members
+from rocks.commands._shared.attributes import AttributeSetter
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeSetter):
     """
-    Add an attribute of all hosts. It must not be there yet.
+    Add an attribute for all hosts. The command fails if the attribute exists.
 
     <arg type='string' name='attr'>
-    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
-    attr=.
+    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
+    form: attr=NAME.
     </arg>
     <arg type='string' name='value'>
-    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
 
     <example cmd='add attr managed true'>
-    Give every host the attribute managed, with the value true.
+    Set the attribute managed of every host to true.
     </example>
 
     <related>set attr</related>
@@ -26,11 +25,5 @@ class Command(rocks.commands.Command):
     <related>remove attr</related>
     """
 
-    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
-    RefusesUnknownParameters = True
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members, name and value; change them."""
-        members, name, value = read_name_and_value(self)
-        refuse_members(members)
-        add_attribute(self.db, "global", ["global"], name, value)
+    scope = "global"
+    apply = add_attribute

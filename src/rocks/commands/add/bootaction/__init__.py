@@ -6,23 +6,23 @@ from rocks.actions.boots import add_boot_action
 
 class Command(rocks.commands.Command):
     """
-    Add a boot action, or give an existing one another kernel, ramdisk and arguments.
+    Add a boot action, or replace the kernel, ramdisk and arguments of an existing one.
 
     <param type='string' name='action' optional='0'>
-    Its name: words such as install vm frontend.
+    Name of the boot action; it may contain blanks, as in install vm frontend.
     </param>
     <param type='string' name='kernel'>
-    The kernel, or what the boot loader does instead, such as localboot 0.
+    Kernel, or a command of the boot loader such as localboot 0.
     </param>
     <param type='string' name='ramdisk'>
-    The initial ramdisk.
+    Initial ramdisk.
     </param>
     <param type='string' name='args'>
-    Arguments of the kernel.
+    Kernel arguments.
     </param>
 
     <example cmd='add bootaction action=memtest kernel=memtest86'>
-    Hosts whose run action is memtest test their memory.
+    Hosts with the run action memtest run a memory test.
     </example>
 
     <related>list bootaction</related>
@@ -30,9 +30,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add or update the action."""
-        _, action = self.fillPositionalArgs(("action",))
+        _, action = self.fillArgument("action")
         if not action:
             self.abort("must supply an action")
-        add_boot_action(
-            self.db, action, *self.fillParams([("kernel", None), ("ramdisk", None), ("args", None)])
-        )
+        kernel, ramdisk, arguments = self.fillTexts("kernel", "ramdisk", "args")
+        add_boot_action(self.db, action, kernel, ramdisk, arguments)

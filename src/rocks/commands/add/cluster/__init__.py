@@ -12,63 +12,63 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Add a virtual cluster: a frontend and its computes, on a VLAN of their own.
+    Add a virtual cluster: a frontend and compute nodes on their own VLAN.
 
-    Nothing is started and no host is asked. Either the whole cluster is added or nothing of it.
+    The command starts no machine and contacts no host. It adds the whole cluster or nothing.
 
     <arg type='string' name='ip'>
-    The frontend's address on the network public.
+    Address of the frontend on the network public.
     </arg>
     <arg type='int' name='num-computes'>
-    Number of computes; 0 is a frontend alone.
+    Number of compute nodes; 0 adds only a frontend.
     </arg>
     <param type='int' name='cpus-per-compute'>
-    CPUs of each compute, 1 by default.
+    CPUs of each compute node; default: 1.
     </param>
     <param type='int' name='mem-per-compute'>
-    Memory of each compute in MB, 1024 by default.
+    Memory of each compute node in MB; default: 1024.
     </param>
     <param type='int' name='disk-per-compute'>
-    Disk of each compute in GB, 36 by default.
+    Disk of each compute node in GB; default: 36.
     </param>
     <param type='int' name='disk-per-frontend'>
-    Disk of the frontend in GB, 36 by default.
+    Disk of the frontend in GB; default: 36.
     </param>
     <param type='string' name='container-hosts'>
-    Physical hosts for the computes, by blanks, filled in turn. By default all hosts of membership VM Container, and
-    where there is none the physical frontend.
+    Physical hosts for the compute nodes, separated by blanks and used in turn. Default: all hosts of membership
+    VM Container, or the physical frontend if there is none.
     </param>
     <param type='string' name='fe-container'>
-    Physical host for the frontend, by default the physical frontend.
+    Physical host for the frontend; default: the physical frontend.
     </param>
     <param type='string' name='fe-name'>
-    Name of the frontend, by default frontend-RACK-RANK-SLICE.
+    Name of the frontend; default: frontend-RACK-RANK-SLICE.
     </param>
     <param type='bool' name='cluster-naming'>
-    yes: the computes are called vm-FRONTEND-0, vm-FRONTEND-1 and so on; needs fe-name.
+    yes: name the compute nodes vm-FRONTEND-0, vm-FRONTEND-1 and so on; requires fe-name.
     </param>
     <param type='int' name='vlan'>
-    VLAN id of the cluster, by default the lowest free one from 2 on.
+    VLAN id of the cluster; default: the lowest free id from 2.
     </param>
     <param type='string' name='subnet'>
-    Network whose physical devices carry the VLAN, private by default.
+    Network whose physical devices carry the VLAN; default: private.
     </param>
     <param type='string' name='gateway'>
-    Default gateway of the frontend, by default the attribute Kickstart_PublicGateway.
+    Default gateway of the frontend; default: the attribute Kickstart_PublicGateway.
     </param>
     <param type='string' name='pkey'>
-    Key of the cluster's InfiniBand partition, or none. By default the lowest free one of the pool ib_pkey_pool, and
-    none where the site has no pool.
+    Partition key (P_Key) of the cluster's InfiniBand partition, or none. Default: the lowest free key of the
+    pool ib_pkey_pool, or none if the site has no pool.
     </param>
     <param type='string' name='virt-type'>
-    hvm, the only kind that KVM has.
+    Type of virtualisation; KVM has only hvm.
     </param>
 
     <example cmd='add cluster 203.0.113.9 2'>
-    A cluster of two computes.
+    Add a cluster with two compute nodes.
     </example>
     <example cmd='add cluster 203.0.113.9 2 fe-name=blue cluster-naming=yes'>
-    The frontend is blue, the computes are vm-blue-0 and vm-blue-1.
+    Name the frontend blue and the compute nodes vm-blue-0 and vm-blue-1.
     </example>
     <related>list cluster</related>
     <related>start cluster</related>
@@ -76,55 +76,37 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Add the cluster and name its machines."""
-        rest, ip, computes = self.fillPositionalArgs(("ip", "num-computes"))
+        """Add the cluster and print the names of its machines."""
+        rest, (ip, computes) = self.splitArguments(("ip", "num-computes"))
         if rest:
-            self.abort(f'too many arguments: "{rest[0]}"; give the address and the number of computes')
+            self.abort(f'too many arguments: "{rest[0]}"; supply the address and the number of compute nodes')
         if not ip and (not computes or params.get("num-computes")):
             self.abort("must supply an IP address for the frontend")
         if not ip or not computes:
             self.abort("must supply the number of compute nodes")
-        self._show(add_cluster(self.db, self._words(ip, computes)))
+        self._report(add_cluster(self.db, self._read_parameters(ip, computes)))
 
-    def _words(self, ip: str, computes: str) -> ClusterParameters:
-        cpus, mem, disk, frontend_disk = self.fillParams(
-            [
-                ("cpus-per-compute", "1"),
-                ("mem-per-compute", "1024"),
-                ("disk-per-compute", "36"),
-                ("disk-per-frontend", "36"),
-            ]
-        )
-        name, vlan, network, gateway, kind, pkey = self.fillParams(
-            [
-                ("fe-name", None),
-                ("vlan", None),
-                ("subnet", "private"),
-                ("gateway", None),
-                ("virt-type", "hvm"),
-                ("pkey", None),
-            ]
-        )
-        frontend_host, compute_hosts = self._places()
+    def _read_parameters(self, ip: str, computes: str) -> ClusterParameters:
+        frontend_host, compute_hosts = self._physical_hosts()
         return ClusterParameters(
             ip=ip,
             computes=computes,
             frontend_container=frontend_host,
             compute_containers=compute_hosts,
-            cpus=cpus,
-            memory_mb=mem,
-            compute_disk_gb=disk,
-            frontend_disk_gb=frontend_disk,
-            frontend_name=name,
+            cpus=self.fillText("cpus-per-compute", "1"),
+            memory_mb=self.fillText("mem-per-compute", "1024"),
+            compute_disk_gb=self.fillText("disk-per-compute", "36"),
+            frontend_disk_gb=self.fillText("disk-per-frontend", "36"),
+            frontend_name=self.fillText("fe-name"),
             cluster_naming=self.fillFlag("cluster-naming"),
-            vlan=vlan,
-            network=network,
-            gateway=gateway,
-            virt_type=kind,
-            pkey=pkey,
+            vlan=self.fillText("vlan"),
+            network=self.fillText("subnet", "private"),
+            gateway=self.fillText("gateway"),
+            virt_type=self.fillText("virt-type", "hvm"),
+            pkey=self.fillText("pkey"),
         )
 
-    def _show(self, cluster: NewCluster) -> None:
+    def _report(self, cluster: NewCluster) -> None:
         self.addText(f"Getting Free VLAN: {cluster.vlan} <-- Done.\n")
         if cluster.pkey is not None:
             self.addText(f"Getting Free Partition Key: {pkey_text(cluster.pkey)} <-- Done.\n")
@@ -137,22 +119,25 @@ class Command(rocks.commands.Command):
         for warning in cluster.warnings:
             self.notify(f"Warning: {warning}")
 
-    def _places(self) -> tuple[str, list[str]]:
-        """The frontend's host and the computes' hosts; the physical frontend is looked for at most once."""
-        places, frontend_place = self.fillParams([("container-hosts", None), ("fe-container", None)])
-        if frontend_place:
-            return self.getOneHostname([frontend_place]), self._containers(places) or [self._local_host()]
+    def _physical_hosts(self) -> tuple[str, list[str]]:
+        """(the frontend's host, the compute nodes' hosts); the physical frontend is queried at most once."""
+        containers, frontend_container = self.fillTexts("container-hosts", "fe-container")
+        if frontend_container:
+            frontend_host = self.getOneHostname([frontend_container])
+            return frontend_host, self._containers(containers) or [self._local_host()]
         frontend_host = self._local_host()
-        return frontend_host, self._containers(places) or [frontend_host]
+        return frontend_host, self._containers(containers) or [frontend_host]
 
     def _local_host(self) -> str:
         return self.getOneHostname(["localhost"])
 
-    def _containers(self, places: str | None) -> list[str]:
-        """Hosts for the computes; none where the site has no container."""
-        if not places or not places.split():
+    def _containers(self, selectors: str | None) -> list[str]:
+        """Hosts for the compute nodes; empty if the site has no container."""
+        if not selectors or not selectors.split():
             return hosts_of_membership(self.db, CONTAINER_MEMBERSHIP)
-        hosts = self.getHostnames(places.split())
+        hosts = self.getHostnames(selectors.split())
         if not hosts:
-            self.abort(f'container-hosts "{places}" means no host; name physical hosts for the computes')
+            self.abort(
+                f'container-hosts "{selectors}" matches no host; name physical hosts for the compute nodes'
+            )
         return hosts

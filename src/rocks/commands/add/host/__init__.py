@@ -7,33 +7,33 @@ from rocks.cluster.host_plan import HostParameters
 
 class Command(rocks.commands.Command):
     """
-    Add a host to the database. A name made of an appliance, a rack and a rank, such as compute-0-1, supplies
-    membership, rack and rank; any other name needs them as parameters. The host has no interface yet.
+    Add a host to the database. A name of the form APPLIANCE-RACK-RANK, such as compute-0-1, supplies
+    membership, rack and rank; other names require them as parameters. The host has no interface at first.
 
     <arg type='string' name='host'>
-    Name of the new host, without its domain.
+    Name of the new host, without a domain.
     </arg>
     <param type='string' name='membership'>
-    Name of its membership, as rocks list membership shows them.
+    Name of its membership, as in rocks list membership.
     </param>
     <param type='int' name='cpus'>
-    Number of CPUs, 1 by default.
+    Number of CPUs; default: 1.
     </param>
     <param type='int' name='rack'>
     Number of the rack.
     </param>
     <param type='int' name='rank'>
-    Place in the rack.
+    Position in the rack.
     </param>
     <param type='string' name='os'>
-    Operating system, linux or sunos; that of the appliance by default.
+    Operating system, linux or sunos; default: that of the appliance.
     </param>
 
     <example cmd='add host compute-0-1'>
-    A compute node in rack 0, rank 1.
+    Add a compute node in rack 0 with rank 1.
     </example>
     <example cmd='add host head membership=Frontend cpus=4 rack=0 rank=0'>
-    A host whose name does not tell its place.
+    Add a host whose name does not contain its rack and rank.
     </example>
 
     <related>add host interface</related>
@@ -44,5 +44,5 @@ class Command(rocks.commands.Command):
         """Add the host."""
         if len(args) != 1 or not args[0]:
             self.abort("must supply one host")
-        values = self.fillParams([(name, None) for name in ("membership", "cpus", "rack", "rank", "os")])
+        values = self.fillTexts("membership", "cpus", "rack", "rank", "os")
         add_host(self.db, HostParameters(args[0], *values))

@@ -5,32 +5,34 @@ from rocks.actions.networks import add_network
 from rocks.cluster.network_rules import DEFAULT_MTU_BYTES, read_mtu
 from rocks.cluster.records import Network
 
+ARGUMENTS = ("name", "subnet", "netmask")
+
 
 class Command(rocks.commands.Command):
     """
-    Add a network, on which hosts can have interfaces.
+    Add a network for the interfaces of hosts.
 
     <arg type='string' name='name'>
-    The network's name, such as private or public.
+    Name of the network, such as private or public.
     </arg>
     <arg type='string' name='subnet'>
-    Its first address, such as 10.1.0.0.
+    Network address, such as 10.1.0.0.
     </arg>
     <arg type='string' name='netmask'>
-    Its netmask, such as 255.255.0.0.
+    Netmask, such as 255.255.0.0.
     </arg>
     <param type='int' name='mtu'>
-    The MTU of its links in bytes, 68 to 65535; 1500 by default.
+    MTU of its links in bytes, 68 to 65535; default: 1500.
     </param>
     <param type='string' name='dnszone'>
-    The DNS zone of its hosts; the network's name by default. Every network has a zone of its own.
+    DNS zone of its hosts; default: the name of the network. No two networks may have the same zone.
     </param>
     <param type='bool' name='servedns'>
-    Whether the frontend serves the names of this zone; no by default.
+    Whether the frontend serves the names of this zone; default: no.
     </param>
 
     <example cmd='add network optiputer 192.168.1.0 255.255.255.0 mtu=9216'>
-    A network with jumbo frames.
+    Add a network with jumbo frames.
     </example>
 
     <related>list network</related>
@@ -40,12 +42,15 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the network; add it."""
-        others, name, subnet, netmask = self.fillPositionalArgs(("name", "subnet", "netmask"))
+        others, values = self.splitArguments(ARGUMENTS)
         if others:
-            self.abort(f'"{others[0]}" is one word too many: a network has a name, a subnet and a netmask')
-        for word, value in (("name", name), ("subnet", subnet), ("netmask", netmask)):
+            self.abort(
+                f'"{others[0]}" is one argument too many: a network has a name, a subnet and a netmask'
+            )
+        for argument, value in zip(ARGUMENTS, values, strict=True):
             if not value:
-                self.abort(f"must supply the {word} of the network")
-        mtu, zone = self.fillParams([("mtu", str(DEFAULT_MTU_BYTES)), ("dnszone", "")])
-        serves_dns = self.fillFlag("servedns")
-        add_network(self.db, Network(name, subnet, netmask, read_mtu(mtu), zone or name, serves_dns))
+                self.abort(f"must supply the {argument} of the network")
+        name, subnet, netmask = (value or "" for value in values)
+        mtu_bytes = read_mtu(self.fillText("mtu", str(DEFAULT_MTU_BYTES)))
+        zone = self.fillText("dnszone") or name
+        add_network(self.db, Network(name, subnet, netmask, mtu_bytes, zone, self.fillFlag("servedns")))

@@ -10,18 +10,18 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the appliances.
 
     <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard; all when none is given.
+    Appliances; % is a wildcard; default: all.
     </arg>
 
     <example cmd='dump appliance'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add appliance</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command an appliance."""
+        """Print one command per appliance."""
         for appliance in load_appliances(self.db, self.getApplianceNames(args)):
             values = {
                 "membership": appliance.membership,

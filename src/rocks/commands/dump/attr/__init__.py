@@ -1,6 +1,7 @@
 """`rocks dump attr`"""
 
 import rocks.commands.dump
+from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -9,14 +10,14 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the global attributes.
 
     <example cmd='dump attr'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add attr</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command an attribute."""
+        """Print one command per attribute."""
         for _, name, value in read_attributes(self.db, "global"):
             if value:
-                self.dump("add", "attr", name, rocks.commands.dump.positional("value", value))
+                self.dump("add", "attr", name, positional("value", value))

@@ -10,18 +10,18 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the networks.
 
     <arg optional='1' type='string' name='network' repeat='1'>
-    Networks, % is a wildcard; all when none is given.
+    Networks; % is a wildcard; default: all.
     </arg>
 
     <example cmd='dump network'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add network</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command a network."""
+        """Print one command per network."""
         for network in load_networks(self.db, self.getNetworkNames(args)):
             values = {
                 "subnet": network.subnet,

@@ -6,10 +6,10 @@ from rocks.database.appliances import load_appliances
 
 class Command(rocks.commands.Command):
     """
-    List the appliances: the graph, and the root node file in it, from which their hosts are installed.
+    List the appliances with the graph and the root node file from which their hosts are installed.
 
     <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard; all when none is given.
+    Appliances; % is a wildcard; default: all.
     </arg>
 
     <example cmd='list appliance compute'>
@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an appliance."""
+        """Print one row per appliance."""
         self.beginOutput()
         for appliance in load_appliances(self.db, self.getApplianceNames(args)):
             self.addOutput(appliance.name, (appliance.graph, appliance.node))

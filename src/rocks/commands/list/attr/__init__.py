@@ -6,10 +6,10 @@ from rocks.database.attributes import read_attributes
 
 class Command(rocks.commands.Command):
     """
-    List the global attributes, those of all hosts.
+    List the global attributes, which apply to all hosts.
 
     <example cmd='list attr'>
-    All global attributes, by name.
+    All global attributes in alphabetical order.
     </example>
 
     <related>list host attr</related>
@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an attribute."""
+        """Print one row per attribute."""
         self.beginOutput()
         for _, name, value in read_attributes(self.db, "global"):
             self.addOutput(name, value)

@@ -6,7 +6,7 @@ from rocks.database import boots
 
 class Command(rocks.commands.Command):
     """
-    List the boot actions: kernel, ramdisk and arguments under the name by which hosts refer to them.
+    List the boot actions: name, kernel, ramdisk and arguments.
 
     <example cmd='list bootaction'>
     All boot actions.
@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an action."""
+        """Print one row per action."""
         self.beginOutput()
         for action, *cells in boots.list_boot_actions(self.db):
             self.addOutput(action, cells)

@@ -10,20 +10,20 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    List frontends, physical and virtual, with their clients.
+    List the physical and virtual frontends with their clients.
 
     <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends; all when none is given.
+    Frontends; default: all.
     </arg>
     <param type='bool' name='status'>
-    yes: ask the physical hosts for the states of the virtual machines, as rocks list host vm does.
+    yes: query the physical hosts for the states of the virtual machines, as rocks list host vm does.
     </param>
 
     <example cmd='list cluster'>
     All clusters.
     </example>
     <example cmd='list cluster vc1 status=yes'>
-    One cluster and what of it runs.
+    One cluster, with the states of its machines.
     </example>
     <related>list host vm</related>
     """
@@ -32,14 +32,14 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each frontend, followed by its clients."""
-        show_status = self.fillFlag("status")
+        with_status = self.fillFlag("status")
         frontends = self._frontends(args)
         found = clusters.members(self.db, [name for name, virtual in frontends if virtual])
-        states = self._states([name for c in found.values() for name in c.names]) if show_status else {}
+        states = self._states([name for c in found.values() for name in c.names]) if with_status else {}
         self.beginOutput()
 
         def add(owner: str, client: str, virtual: bool) -> None:
-            status = (states.get(client or owner, ""),) if show_status else ()
+            status = (states.get(client or owner, ""),) if with_status else ()
             self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))
 
         for name, virtual in frontends:
@@ -50,7 +50,7 @@ class Command(rocks.commands.Command):
             else:
                 for client, client_is_virtual in clusters.physical_clients(self.db):
                     add("", client, client_is_virtual)
-        header = ["frontend", "client nodes", "type", *(["status"] if show_status else [])]
+        header = ["frontend", "client nodes", "type", *(["status"] if with_status else [])]
         self.endOutput(header=header, trimOwner=False)
 
     def _frontends(self, args: list[str]) -> list[tuple[str, bool]]:
@@ -62,7 +62,7 @@ class Command(rocks.commands.Command):
         for name in names:
             if name.lower() not in kinds:
                 self.abort(
-                    f"host {name} is not a virtual frontend; rocks list cluster shows those that there are"
+                    f"host {name} is not a virtual frontend; rocks list cluster lists the virtual frontends"
                 )
         return [kinds[name.lower()] for name in names]
 

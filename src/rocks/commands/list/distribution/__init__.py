@@ -5,10 +5,10 @@ import rocks.commands
 
 class Command(rocks.commands.Command):
     """
-    List the distributions, from which hosts are installed.
+    List the distributions from which hosts are installed.
 
     <arg optional='1' type='string' name='distribution' repeat='1'>
-    Distributions, % is a wildcard; all when none is given.
+    Distributions; % is a wildcard; default: all.
     </arg>
 
     <example cmd='list distribution'>
@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a distribution."""
+        """Print one row per distribution."""
         self.beginOutput()
         for name in self.getDistributionNames(args):
             self.addOutput(name, ())

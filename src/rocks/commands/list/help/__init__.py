@@ -13,17 +13,18 @@ _WIDEST = 100_000
 
 class Command(rocks.commands.Command):
     """
-    List the commands with their usage, one a line. Commands that you may not run are left out.
+    List the commands with their usage, one per line. Commands that you are not permitted to run are omitted.
 
     <param type='string' name='subdir'>
-    Only the commands below these words, joined by slashes, as in add/host.
+    Only the commands below these words, separated by slashes, as in add/host.
     </param>
     <param type='int' name='cols'>
-    Wrap lines at this many columns, 80 by default; 0 does not wrap. The environment's COLUMNS beats it.
+    Wrap lines at this column; default: 80; 0 disables wrapping. The environment variable COLUMNS takes
+    precedence.
     </param>
 
     <example cmd='list help subdir=add/host'>
-    The commands that start with the words add host.
+    The commands that begin with add host.
     </example>
     """
 
@@ -31,12 +32,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the listing."""
-        subdir, columns = self.fillParams([("subdir", ""), ("cols", "80")])
-        width = read_number("cols", columns, 0, _WIDEST)
+        width = read_number("cols", self.fillText("cols", "80"), 0, _WIDEST)
         of_terminal = os.environ.get("COLUMNS", "")
         if of_terminal.isascii() and of_terminal.isdigit():
             width = min(int(of_terminal), _WIDEST)
-        start = tuple(word for word in subdir.split("/") if word)
+        start = tuple(word for word in self.fillText("subdir", "").split("/") if word)
         lines = list(usage_lines(start, self.notify))
         if start and not lines:
             self.abort(f'there is no command below "{" ".join(start)}" that you may run')

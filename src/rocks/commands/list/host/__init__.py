@@ -6,10 +6,10 @@ from rocks.database import hosts
 
 class Command(rocks.commands.Command):
     """
-    List the hosts: membership, CPUs, rack and rank, and the actions that decide how they boot.
+    List the hosts with membership, CPUs, rack, rank, and the boot actions for running and installing.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host compute-0-0'>
@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a host."""
+        """Print one row per host."""
         self.beginOutput()
         for owner, *cells in hosts.list_hosts(self.db, self.getHostnames(args) if args else None):
             self.addOutput(owner, cells)

@@ -6,10 +6,10 @@ from rocks.database.appliances import list_memberships
 
 class Command(rocks.commands.Command):
     """
-    List the memberships: the appliance that each names, its distribution, and whether people may choose it.
+    List the memberships: appliance, distribution, and whether the membership is offered for new hosts.
 
     <arg optional='1' type='string' name='membership' repeat='1'>
-    Memberships, % is a wildcard; all when none is given.
+    Memberships; % is a wildcard; default: all.
     </arg>
 
     <example cmd='list membership'>
@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a membership."""
+        """Print one row per membership."""
         self.beginOutput()
         for owner, *cells in list_memberships(self.db, self.getMembershipNames(args)):
             self.addOutput(owner, cells)

@@ -6,10 +6,11 @@ from rocks.database.subnets import load_networks
 
 class Command(rocks.commands.Command):
     """
-    List the networks: addresses, MTU in bytes, DNS zone, and whether the frontend serves its names.
+    List the networks: address, netmask, MTU in bytes, DNS zone, and whether the frontend serves the names of
+    the zone.
 
     <arg optional='1' type='string' name='network' repeat='1'>
-    Networks, % is a wildcard; all when none is given.
+    Networks; % is a wildcard; default: all.
     </arg>
 
     <example cmd='list network private'>
@@ -25,7 +26,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a network."""
+        """Print one row per network."""
         self.beginOutput()
         for network in load_networks(self.db, self.getNetworkNames(args)):
             self.addOutput(

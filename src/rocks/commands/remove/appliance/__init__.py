@@ -6,11 +6,11 @@ from rocks.actions.appliances import remove_appliance
 
 class Command(rocks.commands.Command):
     """
-    Remove appliances with their memberships, routes and attributes. One that a host is of stays, and so do
-    all the others then. Plugins get the name of each before anything is removed.
+    Remove appliances with their memberships, routes and attributes. If a host belongs to one of the appliances,
+    nothing is removed. Plugins receive each name before the removal.
 
     <arg type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard. A name that is no appliance changes nothing.
+    Appliances; % is a wildcard. An unknown name is ignored with a warning.
     </arg>
 
     <example cmd='remove appliance tile'>

@@ -1,28 +1,22 @@
 """`rocks remove attr`"""
 
-import rocks.commands
-from rocks.actions.attributes import remove_attribute
-from rocks.commands._shared.attributes import read_name, refuse_members
+from rocks.commands._shared.attributes import AttributeRemoval
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeRemoval):
     """
-    Remove an attribute of all hosts, and its old value. One that is not there is no error.
+    Remove a global attribute, and its previous value. A missing attribute is not an error.
 
     <arg type='string' name='attr'>
-    The attribute's name. May be given as attr=.
+    Name of the attribute. Alternative form: attr=NAME.
     </arg>
 
     <example cmd='remove attr managed'>
-    Take the attribute managed from every host; attributes of other scopes stay.
+    Remove the global attribute managed; attributes of other scopes remain.
     </example>
 
     <related>list attr</related>
     <related>set attr</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members and name; remove."""
-        members, name = read_name(self)
-        refuse_members(members)
-        remove_attribute(self.db, "global", ["global"], name)
+    scope = "global"

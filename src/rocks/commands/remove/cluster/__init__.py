@@ -11,17 +11,17 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove virtual clusters: their machines are stopped, their hosts and VLANs removed from the database.
+    Remove virtual clusters: stop their machines and remove their hosts and VLANs from the database.
 
-    The key of an InfiniBand partition is free again when all of them have stopped. Disk images stay where they are,
-    and are named. No host's network is restarted.
+    The key of an InfiniBand partition becomes free when all machines have stopped. Disk images are not deleted;
+    the command prints their paths. No network of a host is restarted.
 
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
     </arg>
 
     <example cmd='remove cluster vc1'>
-    Remove vc1 and its computes.
+    Remove vc1 and its compute nodes.
     </example>
     <related>add cluster</related>
     """

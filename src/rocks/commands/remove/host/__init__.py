@@ -4,12 +4,27 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.actions.hosts import remove_hosts, remove_part
+from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._shared.host_hooks import host_hooks
+
+PARTS = {
+    "alias": ("vm",),
+    "attr": ("vm",),
+    "boot": ("vm",),
+    "bootflags": ("vm",),
+    "interface": ("vm", "boot"),
+    "key": ("vm",),
+    "node_rolls": ("vm",),
+    "partition": ("vm",),
+    "route": ("vm",),
+    "node": (TAIL,),
+}
+"""Data of hosts in the database → the hooks that must run before its removal. `vm` stops virtual machines."""
 
 
 class Command(rocks.commands.Command):
     """
-    Remove hosts from the database, with everything that it holds of them. Other rolls take part by plugins.
+    Remove hosts from the database, with all data about them. Plugins of other rolls take part.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -26,23 +41,25 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Call the hooks, of which the last removes the hosts themselves."""
+        """Run the hooks; the last one removes the hosts themselves."""
         remove_hosts(self.db, self.getSomeHostnames(args), host_hooks(self))
+
+    def builtinPlugins(self) -> list[Plugin]:
+        """One plugin for each row of PARTS."""
+        return [DatabasePart(self, *row) for row in PARTS.items()]
+
+
+class DatabasePart(BuiltinPlugin):
+    """Removes one kind of data of hosts from the database."""
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Remove the data of all these hosts at once."""
+        remove_part(self.db, hosts, self.provides())
 
 
 class HostPart(rocks.commands.Plugin):
-    """Base of the hooks that remove one thing which hosts have. Machines are gone before (`vm`)."""
-
-    part = ""
+    """Base of the hooks that do more for all hosts at once, after their virtual machines have been removed."""
 
     def requires(self) -> list[str]:
         """After the hook that stops virtual machines."""
         return ["vm"]
-
-    def run(self, host: str) -> None:
-        """Remove the part of one host."""
-        self.run_all([host])
-
-    def run_all(self, hosts: Sequence[str]) -> None:
-        """Remove the part of all these hosts at once."""
-        remove_part(self.db, hosts, self.part)

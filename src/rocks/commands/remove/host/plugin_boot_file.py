@@ -1,4 +1,4 @@
-"""Removes what the boot service answers to the hosts."""
+"""Removes the hosts' files of the boot service."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ class Plugin(HostPart):
     """Hook of `remove host`."""
 
     def precedes(self) -> list[str]:
-        """Before their addresses go, which name the files."""
+        """Before the removal of the addresses, which are the names of the files."""
         return ["interface"]
 
     def run_all(self, hosts: Sequence[str]) -> None:

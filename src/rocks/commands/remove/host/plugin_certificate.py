@@ -9,14 +9,13 @@ class Plugin(HostPart):
     """Hook of `remove host`."""
 
     def run_all(self, hosts: Sequence[str]) -> None:
-        """Revoke them; a removal that fails later leaves them revoked."""
-        from rocks.actions.certificates import (
-            remove_certificates,
-        )  # the library for certificates is slow to load
+        """Revoke the certificates; they stay revoked if the removal fails later."""
+        # Imported late: the library for certificates is slow to load.
+        from rocks.actions.certificates import remove_certificates
 
         for host in remove_certificates(self.db, hosts):
-            # to carry the list from here would commit a removal that is only half done
+            # deploying the list here would commit a half-done removal
             self.owner.notify(
-                f"Warning: the certificate of {host} is revoked, and other nodes take transfers from it until they "
-                "know: rocks sync host certificate NODE..."
+                f"Warning: the certificate of {host} is revoked; run rocks sync host certificate NODE... for the other "
+                "nodes, which accept its transfers until then"
             )

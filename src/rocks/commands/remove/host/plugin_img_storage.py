@@ -1,4 +1,4 @@
-"""The NAS that keeps a virtual machine's disks is forgotten before the machine is."""
+"""Removes the assignment of virtual machines' disks to NASes, before the machines themselves."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ class Plugin(rocks.commands.Plugin):
         return "img-storage"
 
     def precedes(self) -> list[str]:
-        """The rows belong to the machine's disks."""
+        """The assignments refer to the machine's disks."""
         return ["vm"]
 
     def run_all(self, hosts: Sequence[str]) -> None:
-        """Forget it for those of the hosts that are virtual machines, unless a host still has the image of one."""
+        """Remove the assignments; StateError if an image of one of the machines is still mapped."""
         for warning in check_no_mapped_images(self.db, hosts):
             self.owner.notify(warning)
         forget_vm_nas(self.db, hosts)

@@ -1,4 +1,4 @@
-"""A host that is a virtual machine is stopped and forgotten as such before its node goes."""
+"""Stops and removes virtual machines among the hosts, before the hosts themselves."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ class Plugin(rocks.commands.Plugin):
         return "vm"
 
     def precedes(self) -> list[str]:
-        """The machine's interfaces, attributes and boot row describe what is stopped."""
+        """Stopping a machine needs its interfaces, attributes and boot row."""
         return ["attr", "boot", "interface", "route"]
 
     def run_all(self, hosts: Sequence[str]) -> None:

@@ -6,14 +6,14 @@ from rocks.actions.networks import remove_network
 
 class Command(rocks.commands.Command):
     """
-    Remove networks. One that an interface of a host is on stays, and so do all the others then.
+    Remove networks. If an interface of a host is on one of the networks, nothing is removed.
 
     <arg type='string' name='network' repeat='1'>
-    Networks, % is a wildcard.
+    Networks; % is a wildcard.
     </arg>
 
     <example cmd='remove network optiputer'>
-    Remove one network, and the routes that lead through it.
+    Remove one network and the routes through it.
     </example>
 
     <related>add network</related>

@@ -7,22 +7,23 @@ from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, r
 
 class Command(rocks.commands.Command):
     """
-    Print the configuration of the message broker, RabbitMQ 3.10 or later, as file blocks: it takes connections over TLS
-    from nodes with a certificate and no others. What users may do is not in files; sync broker sets it.
+    Print the configuration of the message broker, RabbitMQ 3.10 or later, as file blocks. The broker accepts
+    only TLS connections from nodes with a certificate. The permissions of users are not part of these files;
+    sync broker sets them.
 
     <param type='string' name='address'>
-    Address on which it listens; all of the machine's by default.
+    Address to listen on; default: all addresses of the machine.
     </param>
     <param type='bool' name='definitions'>
-    Print what a broker on another host than the frontend must import instead, for rabbitmqctl import_definitions: a
-    user for each host that has a role in image storage, with the rights of that role.
+    Print the definitions for a broker on another host than the frontend, to be imported by rabbitmqctl
+    import_definitions: a user with its permissions for each host with a role in image storage.
     </param>
 
     <example cmd='report broker address=10.1.1.1'>
-    A broker on the private network only.
+    A broker only on the private network.
     </example>
     <example cmd='report broker definitions=yes'>
-    For a broker on the host that the attribute RABBITMQ_Server names.
+    Definitions for a broker on the host that the attribute RABBITMQ_Server names.
     </example>
 
     <related>sync broker</related>
@@ -35,7 +36,7 @@ class Command(rocks.commands.Command):
         if self.fillFlag("definitions"):
             self.addText(broker_definitions(self.db))
             return
-        (address,) = self.fillParams([("address", "0.0.0.0")])
+        address = self.fillText("address", "0.0.0.0")
         place = BrokerPlace((address,))
         for name, text in (
             ("rabbitmq.conf", rabbitmq_conf(place)),

@@ -7,11 +7,11 @@ from rocks.database.versions import newest_version
 
 class Command(rocks.commands.Command):
     """
-    Report where the cluster database is reached, the version of its schema, and the version that these
-    programs need. A schema of another version is reported as well; 0 means that there is none.
+    Report the address of the cluster database, the version of its schema, and the version that these programs
+    require. The schema version is 0 if there is no schema.
 
     <example cmd='report database'>
-    Whether the database fits the programs.
+    Check whether the schema matches the programs.
     </example>
 
     <related>update database</related>

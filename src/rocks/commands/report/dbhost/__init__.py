@@ -5,10 +5,10 @@ import rocks.commands
 
 class Command(rocks.commands.Command):
     """
-    Report the host that the cluster database is on; localhost when it is reached by its socket.
+    Report the host of the cluster database; localhost if it is accessed through its socket.
 
     <example cmd='report dbhost'>
-    Where the database is.
+    The host of the database.
     </example>
 
     <related>report database</related>

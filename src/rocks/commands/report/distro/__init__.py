@@ -8,11 +8,11 @@ from rocks.errors import RocksError
 
 class Command(rocks.commands.Command):
     """
-    Report the folder that the distribution is in: install below the one that the global attribute
-    Kickstart_DistroDir names, or below /export/rocks, which also holds when the database is not reached.
+    Report the folder of the distribution: install below the folder in the global attribute Kickstart_DistroDir,
+    or below /export/rocks, which also applies if the database is not available.
 
     <example cmd='report distro'>
-    Where the distribution is.
+    The folder of the distribution.
     </example>
     """
 

@@ -12,13 +12,13 @@ _FARTHEST_STEP = 65536
 
 class Command(rocks.commands.Command):
     """
-    Print the next address of a network that no interface has. Nothing is reserved.
+    Print the next free address of a network. The address is not reserved.
 
     <arg type='string' name='subnet'>
     Name of the network.
     </arg>
     <param type='int' name='increment'>
-    Step from one candidate to the next; -1 by default, which counts down from the broadcast address.
+    Step between candidates; default: -1, which counts down from the broadcast address.
     </param>
     <param type='string' name='baseip'>
     First candidate.
@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
     The highest free address of the network private.
     </example>
     <example cmd='report nextip private increment=1 baseip=10.1.0.10'>
-    The lowest one from 10.1.0.10 on.
+    The lowest free address from 10.1.0.10.
     </example>
     """
 
@@ -36,17 +36,19 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the address."""
-        _, name = self.fillPositionalArgs(("subnet",))
-        increment_text, base = self.fillParams([("increment", "-1"), ("baseip", None)])
+        _, name = self.fillArgument("subnet")
+        base = self.fillText("baseip")
         if not name:
             self.abort("must supply a subnet")
-        increment = read_number("increment", increment_text, -_FARTHEST_STEP, _FARTHEST_STEP)
+        increment = read_number(
+            "increment", self.fillText("increment", "-1"), -_FARTHEST_STEP, _FARTHEST_STEP
+        )
         if increment == 0:
             self.abort('increment "0" must be a step other than 0')
         if base:
             check_ip(base)
         found = interfaces.find_subnet(self.db, name)
         if found is None:
-            self.abort(f"subnet {printable(name)} is not valid. rocks list network shows those that are.")
+            self.abort(f"subnet {printable(name)} is not valid. rocks list network lists the valid ones.")
         (address,) = next_addresses(found[1], interfaces.used_ips(self.db), 1, increment, base or None)
         self.addText(address + "\n")

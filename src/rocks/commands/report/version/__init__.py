@@ -6,10 +6,10 @@ from rocks.version import rocks_version_attributes
 
 class Command(rocks.commands.Command):
     """
-    Report the version of these programs. The database is not asked.
+    Report the version of these programs. The command does not access the database.
 
     <param type='bool' name='major'>
-    yes: only the first number.
+    yes: only the major version.
     </param>
 
     <example cmd='report version major=yes'>

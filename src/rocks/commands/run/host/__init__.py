@@ -18,66 +18,67 @@ _PARAMETERS = FRAMEWORK_PARAMETERS | {
 
 class Command(rocks.commands.Command):
     """
-    Run a command on hosts, many at once, and show what it prints as the hosts end. The exit status is 0 when it
-    ended with 0 everywhere, 3 when it did so on some hosts only, 1 when on none.
+    Run a command on hosts in parallel, and print its output as the hosts finish. The exit status is 0 if the
+    command exits with 0 on all hosts, 3 if only on some hosts, and 1 if on none.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all managed ones when none is given.
+    Hosts, by name or any other selector; default: all managed hosts.
     </arg>
     <arg type='string' name='command'>
-    The command, one word: in quotes. May be given as command=…, which it must when it begins like name=value.
+    The command, quoted as one argument. Alternative form: command=COMMAND, which is required for a command that
+    begins like name=value.
     </arg>
     <param type='bool' name='managed'>
-    Only hosts whose attribute managed is true, when no host is given; yes by default.
+    Without host arguments, use only hosts whose attribute managed is true; default: yes.
     </param>
     <param type='bool' name='x11'>
-    Taken for the sake of older scripts; windows of the hosts' programs are not shown here.
+    Ignored; accepted for older scripts. X11 is not forwarded.
     </param>
     <param type='int' name='timeout'>
-    Seconds after which the command is killed on a host, 30 by default; 0 waits for ever.
+    Seconds after which the command is killed on a host; default: 30; 0 for no limit.
     </param>
     <param type='int' name='delay'>
-    Seconds between the starts on two hosts, 0 by default.
+    Seconds between the starts on two hosts; default: 0.
     </param>
     <param type='bool' name='stats'>
-    Tell how many seconds after the beginning each host ended; no by default.
+    Print the duration for each host; default: no.
     </param>
     <param type='bool' name='collate'>
-    Put the host's name before each line; no by default.
+    Prefix each line with the name of the host; default: no.
     </param>
     <param type='int' name='num-threads'>
-    Hosts at the same time, 128 by default; 0 is all of them.
+    Number of hosts at the same time; default: 128; 0 for all.
     </param>
 
     <example cmd='run host compute-0-0 "uptime"'>
     One host.
     </example>
     <example cmd='run host rack1 collate=yes timeout=5 "uname -r"'>
-    All hosts of a rack, for five seconds at most.
+    All hosts of a rack, with a limit of five seconds.
     </example>
     """
 
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Run it, and show each result as it comes."""
-        words, command = self.fillPositionalArgs(("command",))
-        self._refuse_lost_words(params)
+        """Run the command and print each result when it arrives."""
+        selectors, command = self.fillArgument("command")
+        self._check_parameters(params)
         if not command:
             self.abort("must supply a command")
         limits = self._limits()
         self.fillFlag("x11", True)
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
-        hosts = self.getHostnames(words, managed_only=self.fillFlag("managed", True))
-        if not hosts and not words:
+        hosts = self.getHostnames(selectors, managed_only=self.fillFlag("managed", True))
+        if not hosts and not selectors:
             self.notify(
-                "no host is meant: without names a command runs on the hosts whose attribute managed is true"
+                "no host selected: without arguments the command runs on hosts whose attribute managed is true"
             )
         begin, succeeded = monotonic_seconds(), 0
         for result in run_on_hosts(self.db, hosts, command, limits):
             prefix = f"{result.host}: " if collate else ""
             self.showNow(_prefixed(result.output, prefix))
-            self._tell_failure(result, prefix)
+            self._report_failure(result, prefix)
             if stats:
                 seconds = monotonic_seconds() - begin
                 self.showNow(f"{prefix}command on host {result.host} took {seconds:.2f} seconds\n")
@@ -86,23 +87,22 @@ class Command(rocks.commands.Command):
             self.exit_status = EXIT_SOME_HOSTS_FAILED if succeeded else 1
 
     def _limits(self) -> Limits:
-        timeout, delay, threads = self.fillParams([("timeout", "30"), ("delay", "0"), ("num-threads", "128")])
         return Limits(
-            read_number("timeout", timeout, 0, LONGEST_SECONDS),
-            read_number("delay", delay, 0, LONGEST_SECONDS),
-            read_number("num-threads", threads, -HIGHEST_NUMBER),
+            read_number("timeout", self.fillText("timeout", "30"), 0, LONGEST_SECONDS),
+            read_number("delay", self.fillText("delay", "0"), 0, LONGEST_SECONDS),
+            read_number("num-threads", self.fillText("num-threads", "128"), -HIGHEST_NUMBER),
         )
 
-    def _refuse_lost_words(self, params: dict[str, str]) -> None:
-        """A command such as `LANG=C ls` was read as a parameter; another word would be run in its place."""
+    def _check_parameters(self, params: dict[str, str]) -> None:
+        """UserError for an unknown parameter: a command such as `LANG=C ls` would otherwise be ignored."""
         for name in params:
             if name not in _PARAMETERS:
                 self.abort(
-                    f'"{name}=…" is no parameter of this command: if it begins the command to be run, '
+                    f'"{name}=…" is not a parameter of this command: if it begins the command to run, '
                     f'write command="{name}=…"'
                 )
 
-    def _tell_failure(self, result: CommandResult, prefix: str) -> None:
+    def _report_failure(self, result: CommandResult, prefix: str) -> None:
         sys.stderr.write(_prefixed(result.error_output, prefix))
         if result.state == "down":
             self.showNow(f"{result.host}: down\n")
@@ -115,6 +115,6 @@ class Command(rocks.commands.Command):
 
 
 def _prefixed(output: str, prefix: str) -> str:
-    """The output with `prefix` before each line, and a newline at its end; its other characters are the command's."""
+    """The output with `prefix` before each line and a newline at its end, otherwise unchanged."""
     lines = output.removesuffix("\n").split("\n") if output else []
     return "".join(f"{prefix}{line}\n" for line in lines)

@@ -1,25 +1,24 @@
 """`rocks set attr`"""
 
-import rocks.commands
 from rocks.actions.attributes import set_attribute
-from rocks.commands._shared.attributes import read_name_and_value, refuse_members
+from rocks.commands._shared.attributes import AttributeSetter
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeSetter):
     """
-    Set an attribute of all hosts, whether it is there or not. A value that it had is kept as the attribute
-    of the same name with _old.
+    Set a global attribute; it need not exist. The previous value is stored as the attribute with the suffix
+    _old.
 
     <arg type='string' name='attr'>
-    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
-    attr=.
+    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
+    form: attr=NAME.
     </arg>
     <arg type='string' name='value'>
-    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
 
     <example cmd='set attr managed false'>
-    Make it false for every host.
+    Set the attribute managed of every host to false.
     </example>
 
     <related>add attr</related>
@@ -27,11 +26,5 @@ class Command(rocks.commands.Command):
     <related>remove attr</related>
     """
 
-    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
-    RefusesUnknownParameters = True
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members, name and value; change them."""
-        members, name, value = read_name_and_value(self)
-        refuse_members(members)
-        set_attribute(self.db, "global", ["global"], name, value)
+    scope = "global"
+    apply = set_attribute

@@ -10,25 +10,25 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Start the machines of virtual clusters; those that run already are left as they are.
+    Start the machines of virtual clusters; running machines are not affected.
 
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
     </arg>
     <param type='bool' name='computes'>
-    no: start the frontends alone.
+    no: start only the frontends.
     </param>
 
     <example cmd='start cluster vc1'>
-    Start vc1 and all its computes.
+    Start vc1 and all its compute nodes.
     </example>
     <related>stop cluster</related>
     <related>start host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Start the machines and tell what failed."""
+        """Start the machines and report failures."""
         clusters = clusters_of(self.db, self.getSomeHostnames(args))
-        everything = self.fillFlag("computes", True)
-        names = [name for c in clusters for name in (c.frontend, *(c.clients if everything else ()))]
+        has_computes = self.fillFlag("computes", True)
+        names = [name for c in clusters for name in (c.frontend, *(c.clients if has_computes else ()))]
         start_with_hooks(self, names, harmless=(AlreadyRunningError,))

@@ -16,31 +16,30 @@ class Command(rocks.commands.Command):
     Virtual frontends.
     </arg>
     <param type='bool' name='computes'>
-    no: stop the frontends alone.
+    no: stop only the frontends.
     </param>
     <param type='string' name='action'>
     poweroff (the default), shutdown, reset or reboot, as for rocks stop host vm.
     </param>
     <param type='int' name='timeout'>
-    Seconds that shutdown gives the guests, 60 by default.
+    Seconds that shutdown allows the guests; default: 60.
     </param>
 
     <example cmd='stop cluster vc1 action=shutdown'>
-    Ask vc1 and its computes to shut down.
+    Shut down vc1 and its compute nodes.
     </example>
     <related>start cluster</related>
     <related>stop host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Stop the machines and tell what failed."""
-        action, timeout = self.fillParams(
-            [("action", "poweroff"), ("timeout", str(DEFAULT_DEADLINE_SECONDS))]
-        )
+        """Stop the machines and report failures."""
+        timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         clusters = clusters_of(self.db, self.getSomeHostnames(args))
-        everything = self.fillFlag("computes", True)
-        names = [name for c in clusters for name in (*(c.clients if everything else ()), c.frontend)]
-        outcomes = stop_vms(self.db, names, read_action(action), read_number("timeout", timeout, 0, 3600))
+        has_computes = self.fillFlag("computes", True)
+        names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
+        action = read_action(self.fillText("action", "poweroff"))
+        outcomes = stop_vms(self.db, names, action, read_number("timeout", timeout, 0, 3600))
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -6,13 +6,13 @@ from rocks.actions.message_broker import sync_broker
 
 class Command(rocks.commands.Command):
     """
-    Bring the message broker of this machine into line: a user for each host that has a certificate and a role in image
-    storage, with the rights of that role, and none for any other; its own certificate; the list of revoked ones.
-    Users that are not ours are left alone. Refused when the attribute RABBITMQ_Server names another host: the broker
-    there is set up by who runs it.
+    Configure the message broker on this machine: a user with its permissions for each host with a certificate
+    and a role in image storage, no users for other hosts, the broker's own certificate, and the revocation
+    list. Users of other applications are not changed. The command fails if the attribute RABBITMQ_Server names
+    another host; configure that broker with report broker.
 
     <example cmd='sync broker'>
-    After certificates were added, or attributes img_storage_nas and img_storage_vm changed.
+    Apply changed certificates or attributes img_storage_nas and img_storage_vm.
     </example>
 
     <related>report broker</related>
@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Bring it into line and tell what there is."""
+        """Configure the broker and print its users."""
         synced = sync_broker(self.db)
         self.addText(f"users: {' '.join(synced.users) or 'none'}\n")
         if synced.removed:

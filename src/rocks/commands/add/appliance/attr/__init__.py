@@ -1,27 +1,26 @@
 """`rocks add appliance attr`"""
 
-import rocks.commands
 from rocks.actions.attributes import add_attribute
-from rocks.commands._shared.attributes import read_name_and_value
+from rocks.commands._shared.attributes import AttributeSetter
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeSetter):
     """
-    Add an attribute of all hosts of an appliance. It must not be there yet.
+    Add an attribute for all hosts of appliances. The command fails if the attribute exists.
 
     <arg optional='0' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard. A name that is no appliance changes nothing.
+    Appliances; % is a wildcard. An unknown name is ignored with a warning.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
-    attr=.
+    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
+    form: attr=NAME.
     </arg>
     <arg type='string' name='value'>
-    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
 
     <example cmd='add appliance attr compute managed true'>
-    Give every compute node the attribute managed, with the value true.
+    Set the attribute managed of every compute node to true.
     </example>
 
     <related>set appliance attr</related>
@@ -29,12 +28,5 @@ class Command(rocks.commands.Command):
     <related>remove appliance attr</related>
     """
 
-    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
-    RefusesUnknownParameters = True
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members, name and value; change them."""
-        members, name, value = read_name_and_value(self)
-        if not members:
-            self.abort("must supply at least one appliance")
-        add_attribute(self.db, "appliance", self.getApplianceNames(members), name, value)
+    scope = "appliance"
+    apply = add_attribute

@@ -1,31 +1,27 @@
 """`rocks add host alias`"""
 
-import rocks.commands
 from rocks.actions.hosts import add_alias
+from rocks.commands._shared.setters import OneHostSetter
 
 
-class Command(rocks.commands.Command):
+class Command(OneHostSetter):
     """
-    Give a host another name.
+    Add an alias to a host.
 
     <arg type='string' name='host'>
-    The host, by name or any other selector of one.
+    The host, by name or any other selector of one host.
     </arg>
     <arg type='string' name='name'>
-    The other name, which no host has yet. May be given as name=…
+    The alias. No host may have this name or alias. Alternative form: name=NAME.
     </arg>
 
     <example cmd='add host alias compute-0-0 c00'>
-    It is also called c00.
+    Let c00 refer to compute-0-0.
     </example>
 
     <related>list host alias</related>
     <related>remove host alias</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Add the alias."""
-        hosts, name = self.fillPositionalArgs(("name",))
-        if not name:
-            self.abort("must supply name")
-        add_alias(self.db, self.getOneHostname(hosts), name)
+    argument = "name"
+    apply = add_alias

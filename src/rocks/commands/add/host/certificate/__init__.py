@@ -7,23 +7,24 @@ from rocks.errors import UserError
 
 class Command(rocks.commands.Command):
     """
-    Issue certificates by which hosts prove to the message broker and to each other who they are. The authority's key
-    is made with the first one and never leaves this machine. A certificate is of use once it has been carried to its
-    host, by sync host certificate, and the broker has a user for it, by sync broker.
+    Issue certificates that authenticate hosts to the message broker and to each other. The first use of this
+    command creates the key of the certificate authority, which never leaves this machine. A certificate takes
+    effect after sync host certificate has deployed it to its host and sync broker has created the broker's user
+    for it.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <param type='int' name='days'>
-    For how long they are good; 825 by default.
+    Validity in days; default: 825.
     </param>
     <param type='bool' name='replace'>
-    Issue another one to a host that has one; no by default. The old one is revoked when the new one has been
-    carried to the host.
+    Issue a new certificate to a host that has one; default: no. The old certificate is revoked when the new one
+    has been deployed.
     </param>
 
     <example cmd='add host certificate nas-0-0 vm-container-0-0'>
-    Certificates for two hosts.
+    Issue certificates to two hosts.
     </example>
 
     <related>sync host certificate</related>
@@ -32,10 +33,12 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Issue them and tell the serial numbers."""
-        (days,) = self.fillParams([("days", str(DEFAULT_DAYS))])
-        if not str(days).isdecimal():
+        """Issue the certificates and print their serial numbers."""
+        days = self.fillText("days", str(DEFAULT_DAYS))
+        if not days.isdecimal():
             raise UserError(f'days "{days}" must be a number')
         hosts = self.getSomeHostnames(args)
-        for shown in add_certificates(self.db, hosts, int(days), self.fillFlag("replace")):
-            self.addText(f"{shown.node}: certificate {shown.serial_text} until {shown.expires:%Y-%m-%d}\n")
+        for certificate in add_certificates(self.db, hosts, int(days), self.fillFlag("replace")):
+            self.addText(
+                f"{certificate.node}: certificate {certificate.serial_text} until {certificate.expires:%Y-%m-%d}\n"
+            )

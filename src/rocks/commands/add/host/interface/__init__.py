@@ -6,35 +6,35 @@ from rocks.actions.interfaces import InterfaceParameters, add_interface
 
 class Command(rocks.commands.Command):
     """
-    Add an interface to a host. Everything given is checked first; nothing is added when one of it is wrong.
+    Add an interface to a host. The command checks all values first and adds nothing if one is invalid.
 
     <arg type='string' name='host'>
-    The host, by name or any other selector of one.
+    The host, by name or any other selector of one host.
     </arg>
     <arg type='string' name='iface'>
-    The interface: a device such as eth1, or a MAC address. May be given as iface=…
+    The interface: a device such as eth1, or a MAC address. Alternative form: iface=IFACE.
     </arg>
     <param type='string' name='ip'>
-    IPv4 address, one of the network's that nobody has.
+    IPv4 address: inside the network and not used by another interface.
     </param>
     <param type='string' name='mac'>
-    MAC address, which nobody else has.
+    MAC address that no other interface has.
     </param>
     <param type='string' name='module'>
     Driver.
     </param>
     <param type='string' name='name'>
-    The host's name on that network; its own name by default when a network is given.
+    Name of the host on that network; default, if a network is given: the name of the host.
     </param>
     <param type='string' name='subnet'>
     Name of the network.
     </param>
     <param type='int' name='vlan'>
-    VLAN, 1 to 4094; 0 for none.
+    VLAN id, 1 to 4094; 0 for none.
     </param>
 
     <example cmd='add host interface compute-0-0 eth1 ip=10.1.0.7 subnet=private mac=00:11:22:33:44:55'>
-    A second interface on the network private.
+    Add a second interface, on the network private.
     </example>
 
     <related>list host interface</related>
@@ -43,9 +43,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the interface."""
-        hosts, iface = self.fillPositionalArgs(("iface",))
-        if not iface:
-            self.abort("must supply iface")
-        names = ("ip", "mac", "module", "name", "subnet", "vlan")
-        values = self.fillParams([(name, None) for name in names])
+        hosts, (iface,) = self.requireArguments("iface")
+        values = self.fillTexts("ip", "mac", "module", "name", "subnet", "vlan")
         add_interface(self.db, self.getOneHostname(hosts), InterfaceParameters(iface, *values))

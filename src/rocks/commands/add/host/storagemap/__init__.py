@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.image_maps import MapParameters, map_image
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
@@ -10,40 +10,40 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Map an image of a NAS to a host: print what was mapped, and on a line of its own the path of its device there. The
-    device is there at once, whatever the image's size. With img_sync the image then follows to the host, and its
-    changes come back from time to time and when it is unmapped.
+    Map an image of a NAS to a host. The command prints the mapping, and on a separate line the path of the
+    device on the host. The device is usable at once, whatever the size of the image. With img_sync, the image
+    is then copied to the host in the background; its changes are written back periodically and at unmapping.
 
-    Virtual machines whose disks a NAS keeps need none of this: their start maps their images.
+    Virtual machines with disks on a NAS do not need this command: their start maps their images.
 
     <arg type='string' name='nas'>
     The NAS.
     </arg>
     <arg type='string' name='zpool'>
-    The pool of the NAS that has the volume.
+    Pool of the NAS that contains the volume.
     </arg>
     <arg type='string' name='volume'>
-    The volume; it is made when there is none.
+    The volume; it is created if it does not exist.
     </arg>
     <arg type='string' name='remotehost'>
-    The host that gets it.
+    Host to map it to.
     </arg>
     <arg type='int' name='size'>
-    Size of a volume that is made, in GB of 1024³ bytes; one that exists keeps its own.
+    Size of a new volume in GB of 1024³ bytes; the size of an existing volume does not change.
     </arg>
     <param type='bool' name='img_sync'>
-    yes: the image follows to the host, and needs remotepool; no: the host works on the NAS's volume itself. The
-    host's attribute img_sync by default.
+    yes: copy the image to the host; requires remotepool. no: the host uses the volume on the NAS. Default: the
+    attribute img_sync of the host.
     </param>
     <param type='string' name='remotepool'>
-    Pool of the host for the copy.
+    Pool on the host for the copy.
     </param>
 
     <example cmd='add host storagemap nas-0-0 tank vm-vc1-0-vol vm-container-0-0 36 img_sync=no'>
-    Let a host work on a volume of the NAS, to prepare an image.
+    Let a host use a volume of the NAS, to prepare an image.
     </example>
     <example cmd='add host storagemap nas-0-0 tank vm-vc1-0-vol vm-container-0-0 36 img_sync=yes remotepool=tank'>
-    The same, and move it there.
+    Map the volume and copy it to the host.
     </example>
 
     <related>remove host storagemap</related>
@@ -54,11 +54,13 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Map it, and print where it is."""
-        nas, zpool, volume, host, size = words_named(self, ("nas", "zpool", "volume", "remotehost", "size"))
-        (pool,) = self.fillParams([("remotepool", "")])
+        """Map the image and print its device."""
+        nas, zpool, volume, host, size = storage_arguments(
+            self, ("nas", "zpool", "volume", "remotehost", "size")
+        )
+        pool = self.fillText("remotepool", "")
         sync = self.fillFlag("img_sync") if "img_sync" in params else None
-        words = MapParameters(nas, zpool, volume, self.getOneHostname([host]), size, pool, sync)
+        parameters = MapParameters(nas, zpool, volume, self.getOneHostname([host]), size, pool, sync)
         with StorageProgress(self) as progress:
-            device = map_image(self.db, words, progress)
-        self.addText(f"{nas}:{zpool}/{volume} mapped to {words.host}\n{device}\n")
+            device = map_image(self.db, parameters, progress)
+        self.addText(f"{nas}:{zpool}/{volume} mapped to {parameters.host}\n{device}\n")

@@ -7,27 +7,29 @@ from rocks.cluster.pkeys import pkey_text
 
 class Command(rocks.commands.Command):
     """
-    Give a virtual cluster an InfiniBand partition of its own. add cluster does it by itself where the attribute
-    ib_pkey_pool is set; this is for clusters that are there already. Machines that run get it with their next start.
+    Assign an InfiniBand partition to a virtual cluster. add cluster does this automatically if the attribute
+    ib_pkey_pool is set; use this command for existing clusters. Running machines join the partition at their
+    next start.
 
     <arg type='string' name='frontend'>
-    The cluster's frontend.
+    Frontend of the cluster.
     </arg>
     <param type='string' name='pkey'>
-    The key, 0x0001 to 0x7ffe; by default the lowest free one of the pool ib_pkey_pool.
+    Partition key (P_Key), 0x0001 to 0x7ffe; default: the lowest free key of the pool ib_pkey_pool.
     </param>
     <param type='string' name='membership'>
-    full (the default), or limited: its hosts reach full members only, which your own lines in partitions.conf name.
+    full (default) or limited. The hosts of a limited partition reach only full members, which you declare in
+    your own lines of partitions.conf.
     </param>
     <param type='bool' name='ipoib'>
-    no: opensm makes no broadcast group for IP over InfiniBand.
+    no: opensm creates no broadcast group for IP over InfiniBand.
     </param>
 
     <example cmd='add ib partition vc1'>
-    The next key of the pool; it is printed.
+    Assign the next key of the pool and print it.
     </example>
     <example cmd='add ib partition vc1 pkey=0x0123 ipoib=no'>
-    This key, without IPoIB.
+    Assign this key, without IPoIB.
     </example>
 
     <related>list ib partition</related>
@@ -37,7 +39,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the partition and print its key."""
-        pkey, membership = self.fillParams([("pkey", None), ("membership", None)])
-        words = PartitionParameters(pkey, membership, self.fillFlag("ipoib", True))
-        partition = add_partition(self.db, self.getOneHostname(args), words)
+        pkey, membership = self.fillTexts("pkey", "membership")
+        parameters = PartitionParameters(pkey, membership, self.fillFlag("ipoib", True))
+        partition = add_partition(self.db, self.getOneHostname(args), parameters)
         self.addText(f"{partition.frontend}: {pkey_text(partition.pkey)}\n")

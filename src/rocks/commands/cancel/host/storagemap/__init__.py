@@ -2,15 +2,15 @@
 
 import rocks.commands
 from rocks.actions.image_maps import cancel_map
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 
 RollName = "img-storage"
 
 
 class Command(rocks.commands.Command):
     """
-    Undo a mapping that is under way, or have an unmap forgotten that waits for something else to end. An image that
-    is on its way home goes on.
+    Cancel a mapping in progress, or an unmapping that waits for another operation. An image that is already
+    being written back is not affected.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     </arg>
 
     <example cmd='cancel host storagemap nas-0-0 vm-vc1-0-vol'>
-    Its host does not answer.
+    Cancel a mapping to a host that does not respond.
     </example>
 
     <related>add host storagemap</related>
@@ -30,7 +30,7 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Cancel it and say so."""
-        nas, volume = words_named(self, ("nas", "volume"))
+        """Cancel the mapping and report it."""
+        nas, volume = storage_arguments(self, ("nas", "volume"))
         cancel_map(self.db, nas, volume)
         self.addText(f"{nas}:{volume} cancelled\nSuccess\n")

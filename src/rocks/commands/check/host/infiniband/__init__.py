@@ -8,22 +8,24 @@ from rocks.errors import RocksError, StateError
 
 class Command(rocks.commands.Command):
     """
-    Look whether the InfiniBand adapters of physical hosts are as the database says and as the kernel's documents
-    describe them: GUID, state and keys of each port; which keys each virtual function shows its guest; and, with a
-    function, that it takes what it is given. The exit status is not 0 when anything is wrong.
+    Check the InfiniBand adapters of physical hosts against the database and the kernel's documentation: GUID,
+    state and keys of each port, and the keys that each virtual function provides to its guest. With the
+    parameter function, also test that a virtual function accepts new values. The exit status is not 0 if a
+    check fails.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <param type='string' name='function'>
-    PCI address of a virtual function that no guest has: it is written to, read back, and put back. One host only.
+    PCI address of a virtual function that no guest uses. The command writes to it, reads the values back and
+    restores them. Only with one host.
     </param>
 
     <example cmd='check host infiniband vmc-0-0'>
-    Nothing is changed.
+    Check without changing anything.
     </example>
     <example cmd='check host infiniband vmc-0-0 function=0000:03:00.4'>
-    Tried on a free function too.
+    Also test an unused virtual function.
     </example>
 
     <related>sync host ibport</related>
@@ -31,8 +33,8 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print a line for each thing that was looked at."""
-        (function,) = self.fillParams([("function", "")])
+        """Print a line for each check."""
+        function = self.fillText("function", "")
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         self.beginOutput()
@@ -44,8 +46,6 @@ class Command(rocks.commands.Command):
                 self.addOutput(host, line)
             wrong = sum(line.result == WRONG for line in result)
             if wrong:
-                failures[host] = StateError(
-                    f"{wrong} of {len(result)} things on {host} are not as they should be"
-                )
+                failures[host] = StateError(f"{wrong} of {len(result)} checks failed on {host}")
         self.endOutput(header=("host", "subject", "result", "detail"), trimOwner=False)
         self.endOutcomes(failures, len(hosts))

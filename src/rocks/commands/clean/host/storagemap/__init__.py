@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.image_maps import clean_map
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
@@ -10,12 +10,12 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Have an image unmapped that does not get there by itself. A mapping under way is undone, an idle image is brought
-    home with its changes, one that is held goes on where it stopped. Nothing is lost by that.
+    Unmap an image that is not unmapped automatically. The command cancels a mapping in progress, writes an idle
+    image back with its changes, and resumes a blocked operation where it stopped. No data is lost.
 
-    Only with force=yes and a reason is what only the host has given up, for a host that will not return; the image
-    is then what the NAS has. What that would lose is said first, by the command without force. The host's copy is
-    never destroyed: it is set aside.
+    With force=yes and a reason, the command discards changes that exist only on the host, for a host that will
+    not return; the image then has the content on the NAS. Without force, the command first reports what would
+    be lost. The copy on the host is never destroyed but quarantined.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -24,20 +24,20 @@ class Command(rocks.commands.Command):
     The volume.
     </arg>
     <param type='string' name='nodetype'>
-    vmc or nas, for scripts that cleaned one side after the other; the NAS sees to both in any case.
+    vmc or nas, for scripts that clean the two sides separately; the NAS cleans both in either case.
     </param>
     <param type='bool' name='force'>
-    yes: give up what only the host has.
+    yes: discard changes that exist only on the host.
     </param>
     <param type='string' name='reason'>
-    Why; the NAS keeps it.
+    The reason; the NAS records it.
     </param>
 
     <example cmd='clean host storagemap nas-0-0 vm-vc1-0-vol'>
-    Get an image out of a state that lasts.
+    Unmap an image that is stuck in a state.
     </example>
     <example cmd='clean host storagemap nas-0-0 vm-vc1-0-vol force=yes reason="disks of vm-container-0-0 broken"'>
-    Its host will never return.
+    Unmap an image whose host will not return.
     </example>
 
     <related>remove host storagemap</related>
@@ -47,12 +47,12 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Clean up and say what was done."""
-        nas, volume = words_named(self, ("nas", "volume"))
-        node_type, reason = self.fillParams([("nodetype", ""), ("reason", "")])
+        """Clean up and print the result."""
+        nas, volume = storage_arguments(self, ("nas", "volume"))
+        node_type, reason = self.fillText("nodetype", ""), self.fillText("reason", "")
         force = self.fillFlag("force")
         if force is not bool(reason.strip()):
-            self.abort('force=yes and reason="…" go together: say why what only the host has may be lost')
+            self.abort('force=yes and reason="…" must be given together: force discards changes on the host')
         with StorageProgress(self) as progress:
             done = clean_map(self.db, nas, volume, node_type, reason if force else None, progress)
         self.addText(f"{done}\nSuccess\n")

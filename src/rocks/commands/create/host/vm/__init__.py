@@ -8,7 +8,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Start virtual machines; another word for start host vm.
+    Start virtual machines; an alias of start host vm.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
@@ -21,5 +21,5 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Start the machines and tell what failed."""
+        """Start the machines and report failures."""
         start_with_hooks(self, self.getSomeHostnames(args))

@@ -1,6 +1,7 @@
 """`rocks dump appliance attr`"""
 
 import rocks.commands.dump
+from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -9,20 +10,18 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the attributes of appliances.
 
     <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard; all when none is given.
+    Appliances; % is a wildcard; default: all.
     </arg>
 
     <example cmd='dump appliance attr'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add appliance attr</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command an attribute."""
+        """Print one command per attribute."""
         for member, name, value in read_attributes(self.db, "appliance", self.getApplianceNames(args)):
             if value:
-                self.dump(
-                    "add", "appliance", "attr", member, name, rocks.commands.dump.positional("value", value)
-                )
+                self.dump("add", "appliance", "attr", member, name, positional("value", value))

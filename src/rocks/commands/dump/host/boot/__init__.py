@@ -6,10 +6,10 @@ from rocks.database import boots
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that set the next boots of hosts again.
+    Print the commands that set the next boot of hosts.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='dump host boot compute-0-0'>

@@ -10,17 +10,17 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the InfiniBand ports of hosts.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='dump host ibport'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add host ibport</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command a port."""
+        """Print one command per port."""
         for host, device, number, guid in read_ports(self.db, self.getHostnames(args) if args else None):
             self.dump("add", "host", "ibport", host, device, guid_text(guid), f"port={number}")

@@ -1,16 +1,16 @@
 """`rocks dump host interface`"""
 
 import rocks.commands.dump
-from rocks.commands.dump import positional
+from rocks.commands._framework.shell_quoting import positional
 from rocks.database import interfaces
 
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that add the interfaces of hosts again.
+    Print the commands that add the interfaces of hosts.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='dump host interface compute-0-0'>
@@ -23,12 +23,12 @@ class Command(rocks.commands.dump.command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each interface and one for each value that it has."""
         for row in interfaces.list_interfaces(self.db, self.getHostnames(args)):
-            host, subnet, device, mac, ip, _, module, name, vlan, options, channel = row
+            host, subnet, device, mac, ip, _, module, interface_name, vlan, options, channel = row
             key = str(device or mac)
             self.dump("add", "host", "interface", str(host), key)
             values = (
                 ("ip", ip),
-                ("name", name),
+                ("name", interface_name),
                 ("mac", mac if device else None),
                 ("module", module),
                 ("subnet", subnet),
@@ -36,6 +36,6 @@ class Command(rocks.commands.dump.command):
                 ("options", options),
                 ("channel", channel),
             )
-            for word, value in values:
+            for name, value in values:
                 if value is not None and value != "":
-                    self.dump("set", "host", "interface", word, str(host), key, positional(word, str(value)))
+                    self.dump("set", "host", "interface", name, str(host), key, positional(name, str(value)))

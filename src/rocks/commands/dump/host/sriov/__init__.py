@@ -6,10 +6,10 @@ from rocks.database.virtual_functions import adapters_of
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that say again how many virtual functions adapters of hosts give.
+    Print the commands that set the numbers of virtual functions of adapters.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='dump host sriov'>
@@ -20,6 +20,6 @@ class Command(rocks.commands.dump.command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print a line for each adapter that gives functions."""
+        """Print a line for each adapter with functions."""
         for row in adapters_of(self.db, self.getHostnames(args)):
             self.dump("set", "host", "sriov", row.host, row.device, str(row.vfs))

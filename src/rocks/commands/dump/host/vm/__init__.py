@@ -13,10 +13,10 @@ RollName = "kvm"
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that make virtual machines again.
+    Print the commands that recreate virtual machines.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Virtual machines; all when none is given.
+    Virtual machines; default: all.
     </arg>
 
     <example cmd='dump host vm'>
@@ -25,19 +25,19 @@ class Command(rocks.commands.dump.command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one or two lines a machine."""
+        """Print one or two lines per machine."""
         local = find_local_host(self.db)
         trees = tree_folders()
         for vm in load_vms(self.db, which_are_vms(self.db, self.getHostnames(args))):
-            # A machine may be called like a command below `set host vm`: the words are then one.
+            # A machine may have the name of a command below `set host vm`: the words are then quoted together.
             is_command = longest_prefix((*SET_VM, vm.name), trees) > len(SET_VM)
             verb = (" ".join(SET_VM),) if is_command else SET_VM
-            self.dump(*verb, vm.name, *_words(vm, local))
+            self.dump(*verb, vm.name, *_parameters(vm, local))
             if vm.cdrom_path:
                 self.dump(*SET_VM, "cdrom", vm.name, f"cdrom={vm.cdrom_path}")
 
 
-def _words(vm: VirtualMachine, local: str | None) -> list[str]:
+def _parameters(vm: VirtualMachine, local: str | None) -> list[str]:
     words = []
     if vm.container is not None:
         words.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")

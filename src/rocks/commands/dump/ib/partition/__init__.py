@@ -7,21 +7,21 @@ from rocks.database.partitions import read_partitions
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that give virtual clusters their InfiniBand partitions.
+    Print the commands that assign InfiniBand partitions to virtual clusters.
 
     <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends of clusters; all when none is given.
+    Frontends of clusters; default: all.
     </arg>
 
     <example cmd='dump ib partition'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add ib partition</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command a partition."""
+        """Print one command per partition."""
         for name, pkey, membership, has_ipoib in read_partitions(
             self.db, self.getHostnames(args) if args else None
         ):

@@ -1,6 +1,7 @@
 """`rocks dump os attr`"""
 
 import rocks.commands.dump
+from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -9,18 +10,18 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the attributes of operating systems.
 
     <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; both when none is given.
+    Operating systems, linux or sunos; default: both.
     </arg>
 
     <example cmd='dump os attr'>
-    One command a line, for a shell.
+    Print one shell command per line.
     </example>
 
     <related>add os attr</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one command an attribute."""
+        """Print one command per attribute."""
         for member, name, value in read_attributes(self.db, "os", self.getOSNames(args)):
             if value:
-                self.dump("add", "os", "attr", member, name, rocks.commands.dump.positional("value", value))
+                self.dump("add", "os", "attr", member, name, positional("value", value))

@@ -6,14 +6,14 @@ from rocks.database.attributes import read_attributes
 
 class Command(rocks.commands.Command):
     """
-    List the attributes of all hosts of an appliance, as they were set.
+    List the attributes that are set for appliances.
 
     <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard; all when none is given.
+    Appliances; % is a wildcard; default: all.
     </arg>
 
     <example cmd='list appliance attr compute'>
-    The attributes of one.
+    The attributes of one appliance.
     </example>
 
     <related>list host attr</related>
@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an attribute."""
+        """Print one row per attribute."""
         self.beginOutput()
         for member, name, value in read_attributes(self.db, "appliance", self.getApplianceNames(args)):
             self.addOutput(member, (name, value))

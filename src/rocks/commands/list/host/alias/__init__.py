@@ -6,10 +6,10 @@ from rocks.database import aliases
 
 class Command(rocks.commands.Command):
     """
-    List the other names of hosts.
+    List the aliases of hosts.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host alias compute-0-0'>
@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a alias."""
+        """Print one row per alias."""
         self.beginOutput()
         for owner, alias in aliases.list_aliases(self.db, self.getHostnames(args)):
             self.addOutput(owner, alias)

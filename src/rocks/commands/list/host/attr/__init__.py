@@ -6,15 +6,15 @@ from rocks.database.attributes import resolve_attributes
 
 class Command(rocks.commands.Command):
     """
-    List the attributes of hosts, and where each comes from: I intrinsic, G global, O operating system, A
-    appliance, H the host itself. The last of these that gives a value wins.
+    List the attributes of hosts with their source: I intrinsic, G global, O operating system, A appliance, H
+    host. The last of these that sets a value takes precedence.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host attr compute-0-0'>
-    The attributes of one host, by name.
+    The attributes of one host in alphabetical order.
     </example>
 
     <related>report host attr</related>
@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an attribute."""
+        """Print one row per attribute."""
         self.beginOutput()
         for host, attributes in resolve_attributes(self.db, self.getHostnames(args)).items():
             for name, found in sorted(attributes.items()):

@@ -6,11 +6,11 @@ from rocks.actions.certificates import list_certificates
 
 class Command(rocks.commands.Command):
     """
-    List the certificates of hosts: serial number, the day on which it ends, and its state. That is good, not carried
-    (to its host, by sync host certificate), expires soon (within 30 days), or expired.
+    List the certificates of hosts: serial number, expiry date and state. The state is good, not deployed (run
+    sync host certificate), expires soon (within 30 days) or expired.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all that have a certificate when none is given.
+    Hosts, by name or any other selector; default: all hosts with a certificate.
     </arg>
 
     <example cmd='list host certificate'>
@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a certificate."""
+        """Print one row per certificate."""
         self.beginOutput()
         for host, *row in list_certificates(self.getHostnames(args) if args else None):
             self.addOutput(host, row)

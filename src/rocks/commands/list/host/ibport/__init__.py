@@ -7,10 +7,10 @@ from rocks.database.ib_ports import read_ports
 
 class Command(rocks.commands.Command):
     """
-    List the InfiniBand ports of physical hosts, as the database knows them.
+    List the InfiniBand ports of physical hosts that the database contains.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host ibport'>
@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a port."""
+        """Print one row per port."""
         self.beginOutput()
         for host, device, number, guid in read_ports(self.db, self.getHostnames(args) if args else None):
             self.addOutput(host, (device, number, guid_text(guid)))

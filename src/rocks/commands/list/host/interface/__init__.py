@@ -8,11 +8,11 @@ _HEADER = ("host", "subnet", "iface", "mac", "ip", "netmask", "module", "name", 
 
 class Command(rocks.commands.Command):
     """
-    List the interfaces of hosts. Of a VLAN that a host carries only network, device, VLAN, options and channel
-    are shown.
+    List the interfaces of hosts. For a VLAN that a host carries, only network, device, VLAN, options and
+    channel are listed.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host interface compute-0-0'>
@@ -25,14 +25,14 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an interface."""
+        """Print one row per interface."""
         self.beginOutput()
         for row in interfaces.list_interfaces(self.db, self.getHostnames(args)):
-            self.addOutput(row[0], _shown(row[1:]))
+            self.addOutput(row[0], _cells(row[1:]))
         self.endOutput(header=_HEADER)
 
 
-def _shown(cells: tuple[object, ...]) -> tuple[object, ...]:
+def _cells(cells: tuple[object, ...]) -> tuple[object, ...]:
     network, device, *rest = cells
     if not str(device or "").lower().startswith("vlan"):
         return cells

@@ -9,7 +9,7 @@ class Command(rocks.commands.Command):
     List the membership of each host.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
 
     <example cmd='list host membership compute-0-0'>
@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a host."""
+        """Print one row per host."""
         self.beginOutput()
         for owner, membership, _ in nodes.list_memberships(self.db, self.getHostnames(args)):
             self.addOutput(owner, membership)

@@ -13,22 +13,23 @@ STATUS_HEADER = ("address", "vlan", "now")
 
 class Command(rocks.commands.Command):
     """
-    List the virtual functions (SR-IOV) that adapters of hosts give to virtual machines, and which machine has which: it
-    has it from its start until its host has confirmed that it is gone.
+    List the virtual functions (SR-IOV) of adapters and the virtual machines that use them. A machine holds its
+    function from its start until its host has confirmed the release.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
     <param type='bool' name='status'>
-    yes: ask the hosts for each function's PCI address, its VLAN, and in whose hands it is now: free, the guest NAME,
-    the host's own network device; absent (not made yet), or no answer within 20 seconds.
+    yes: query the hosts for the PCI address, VLAN and current user of each function: free, guest NAME, or the
+    host's own network device. The state is absent if the function has not been created, and no answer if the
+    host did not respond within 20 seconds.
     </param>
 
     <example cmd='list host sriov'>
     All functions of the site.
     </example>
     <example cmd='list host sriov vm-container-0-0 status=yes'>
-    Those of one host, and what it says of them.
+    The functions of one host with their current state.
     </example>
 
     <related>set host sriov</related>
@@ -38,16 +39,16 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a function."""
-        show_status = self.fillFlag("status")
+        """Print one row per function."""
+        with_status = self.fillFlag("status")
         names = self.getHostnames(args)
         adapters = virtual_functions.adapters_of(self.db, names)
         rows = vf_rows(adapters, virtual_functions.assigned_on(self.db, names))
-        status = self._status(rows, adapters) if show_status else {}
+        status = self._status(rows, adapters) if with_status else {}
         self.beginOutput()
         for row in rows:
             self.addOutput(row.host, (*row[1:], *status.get(row, ())))
-        self.endOutput(header=(*HEADER, *STATUS_HEADER * show_status))
+        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status))
 
     def _status(
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]

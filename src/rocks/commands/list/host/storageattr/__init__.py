@@ -1,16 +1,15 @@
 """`rocks list host storageattr`"""
 
-import rocks.commands
 from rocks.actions.storage_listings import list_attributes
-from rocks.commands._shared.storage import hosts_named, show_table
+from rocks.commands._shared.storage import HostListing
 
 RollName = "img-storage"
 
 
-class Command(rocks.commands.Command):
+class Command(HostListing):
     """
-    List what is set for whole NASes: frequency, uploadspeed and downloadspeed hold for all images that have none of
-    their own.
+    List the attributes of NASes. frequency, uploadspeed and downloadspeed apply to all images without a value
+    of their own.
 
     <arg type='string' name='nas' repeat='1'>
     NASes, by name or any other selector.
@@ -24,8 +23,5 @@ class Command(rocks.commands.Command):
     <related>list host zvolattr</related>
     """
 
-    MustBeRoot = 0
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print the rows."""
-        show_table(self, list_attributes(self.db, hosts_named(self, "nas")))
+    argument = "nas"
+    read = list_attributes

@@ -1,18 +1,18 @@
 """`rocks list host storagemap`"""
 
-import rocks.commands
 from rocks.actions.storage_listings import list_maps
-from rocks.commands._shared.storage import hosts_named, show_table
+from rocks.commands._shared.storage import HostListing
 
 RollName = "img-storage"
 
 
-class Command(rocks.commands.Command):
+class Command(HostListing):
     """
-    List the images of NASes: which host has them, in which pool there, the iSCSI target while there is one, and how
-    they are. That is unmapped; an arrow from NAS to VM while the image is copied to its host; mapped; an arrow back
-    while it comes home for good, with sched behind it while only its changes do; or held, deleting, restoring. Time is
-    since the transfer began, nextsync when the next one is due; locked is True while the image cannot be mapped.
+    List the images of NASes: the host that has the image, its pool there, the iSCSI target if one exists, and
+    the state. The state is unmapped; an arrow from NAS to VM while the image is copied to its host; mapped; an
+    arrow from VM to NAS while the image is written back, followed by sched if only its changes are; or blocked,
+    deleting, restoring. Time is the duration of the transfer, nextsync the time of the next one; locked is True
+    while the image cannot be mapped.
 
     <arg type='string' name='nas' repeat='1'>
     NASes, by name or any other selector.
@@ -26,8 +26,5 @@ class Command(rocks.commands.Command):
     <related>list host storageop</related>
     """
 
-    MustBeRoot = 0
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print the rows."""
-        show_table(self, list_maps(self.db, hosts_named(self, "nas")))
+    argument = "nas"
+    read = list_maps

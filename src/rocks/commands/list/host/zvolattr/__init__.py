@@ -1,16 +1,15 @@
 """`rocks list host zvolattr`"""
 
-import rocks.commands
 from rocks.actions.storage_listings import list_image_attributes
-from rocks.commands._shared.storage import show_table, words_named
+from rocks.commands._shared.storage import ImageListing
 
 RollName = "img-storage"
 
 
-class Command(rocks.commands.Command):
+class Command(ImageListing):
     """
-    List what is set for one image: seconds between two pulls of its changes, when the next is due (seconds since
-    1970), bounds of the rate of transfers, and whether what is written to it is kept when it is unmapped.
+    List the attributes of one image: seconds between two transfers of its changes, time of the next transfer
+    (seconds since 1970), limits of the transfer rate, and whether changes are preserved when it is unmapped.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -27,9 +26,5 @@ class Command(rocks.commands.Command):
     <related>list host storageattr</related>
     """
 
-    MustBeRoot = 0
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print the row."""
-        nas, volume = words_named(self, ("nas", "zvol"))
-        show_table(self, list_image_attributes(self.db, nas, volume))
+    argument = "zvol"
+    read = list_image_attributes

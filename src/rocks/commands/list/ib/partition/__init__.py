@@ -7,11 +7,11 @@ from rocks.database.partitions import read_partitions, running_under
 
 class Command(rocks.commands.Command):
     """
-    List the InfiniBand partitions of virtual clusters: key, membership, whether IPoIB has it, and the hosts whose ports
-    are members, since machines of the cluster run there.
+    List the InfiniBand partitions of virtual clusters: key, membership, IPoIB, and the hosts whose ports are
+    members because machines of the cluster run there.
 
     <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends of clusters; all when none is given.
+    Frontends of clusters; default: all.
     </arg>
 
     <example cmd='list ib partition'>
@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row a partition."""
+        """Print one row per partition."""
         partitions = read_partitions(self.db, self.getHostnames(args) if args else None)
         running = running_under(self.db, [partition.pkey for partition in partitions])
         self.beginOutput()

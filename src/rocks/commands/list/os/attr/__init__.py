@@ -6,14 +6,14 @@ from rocks.database.attributes import read_attributes
 
 class Command(rocks.commands.Command):
     """
-    List the attributes of all hosts of an operating system, as they were set.
+    List the attributes that are set for operating systems.
 
     <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; both when none is given.
+    Operating systems, linux or sunos; default: both.
     </arg>
 
     <example cmd='list os attr linux'>
-    The attributes of one.
+    The attributes of one operating system.
     </example>
 
     <related>list host attr</related>
@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one row an attribute."""
+        """Print one row per attribute."""
         self.beginOutput()
         for member, name, value in read_attributes(self.db, "os", self.getOSNames(args)):
             self.addOutput(member, (name, value))

@@ -10,10 +10,10 @@ KINDS = ("serial", "vnc")
 
 class Command(rocks.commands.Command):
     """
-    Open the console of a running virtual machine: its serial line on this terminal, or its screen.
+    Open the console of a running virtual machine: its serial line in this terminal, or its screen.
 
-    The serial line is left with Ctrl-]. The screen is shown by a VNC viewer, through an SSH tunnel where the machine
-    runs elsewhere; without a viewer or a display its address is printed.
+    Press Ctrl-] to leave the serial line. A VNC viewer displays the screen, through an SSH tunnel if the
+    machine runs on another host; without a viewer or a display, the command prints the address.
 
     <arg type='string' name='host'>
     One virtual machine.
@@ -22,10 +22,10 @@ class Command(rocks.commands.Command):
     serial (the default) or vnc.
     </param>
     <param type='string' name='vncflags'>
-    More arguments for the VNC viewer.
+    Additional arguments for the VNC viewer.
     </param>
     <param type='string' name='key'>
-    For owners of a virtual cluster, who reach it through the remote control service.
+    Reserved for owners of virtual clusters, who use the remote control service.
     </param>
 
     <example cmd='open host console vm-vc1-0'>
@@ -40,21 +40,21 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Open the console."""
-        kind, flags, key = self.fillParams([("type", "serial"), ("vncflags", ""), ("key", None)])
+        kind, flags = self.fillText("type", "serial"), self.fillText("vncflags", "")
         if kind not in KINDS:
             self.abort(f'type must be one of {", ".join(KINDS)}, not "{kind}"')
-        if key:
+        if self.fillText("key"):
             self.abort(
-                "key= is for the remote control service of virtual clusters, which this machine does not have; "
-                "on the site's frontend leave it out"
+                "key= requires the remote control service of virtual clusters, which this machine does not have; "
+                "omit it on the site's frontend"
             )
         name = self.getOneHostname(args)
         if kind == "serial":
-            self.notify(f"the serial console of {name}; leave it with Ctrl-]")
+            self.notify(f"serial console of {name}; press Ctrl-] to leave it")
             self.exit_status = open_serial_console(self.db, name)
             return
         try:
-            words = shlex.split(flags)
+            arguments = shlex.split(flags)
         except ValueError as error:
-            self.abort(f'vncflags "{flags}" cannot be parted into words: {error}')
-        self.exit_status = open_vnc_console(self.db, name, words, self.notify)
+            self.abort(f'vncflags "{flags}" cannot be split into arguments: {error}')
+        self.exit_status = open_vnc_console(self.db, name, arguments, self.notify)

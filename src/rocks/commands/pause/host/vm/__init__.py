@@ -8,7 +8,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Halt virtual machines where they stand; their memory stays taken.
+    Suspend the execution of virtual machines; they retain their memory.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
@@ -21,6 +21,6 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Pause the machines and tell what failed."""
+        """Pause the machines and report failures."""
         outcomes = pause_vms(self.db, self.getSomeHostnames(args))
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -1,30 +1,25 @@
 """`rocks remove appliance attr`"""
 
-import rocks.commands
-from rocks.actions.attributes import remove_attribute
-from rocks.commands._shared.attributes import read_name
+from rocks.commands._shared.attributes import AttributeRemoval
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeRemoval):
     """
-    Remove an attribute of all hosts of an appliance, and its old value. One that is not there is no error.
+    Remove an attribute of appliances, and its previous value. A missing attribute is not an error.
 
     <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard; all when none is given. A name that is no appliance changes nothing.
+    Appliances; % is a wildcard; default: all. An unknown name is ignored with a warning.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name. May be given as attr=.
+    Name of the attribute. Alternative form: attr=NAME.
     </arg>
 
     <example cmd='remove appliance attr compute managed'>
-    Take the attribute managed from every compute node; attributes of other scopes stay.
+    Remove the attribute managed of the appliance compute; attributes of other scopes remain.
     </example>
 
     <related>list appliance attr</related>
     <related>set appliance attr</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members and name; remove."""
-        members, name = read_name(self)
-        remove_attribute(self.db, "appliance", self.getApplianceNames(members), name)
+    scope = "appliance"

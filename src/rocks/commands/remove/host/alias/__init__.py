@@ -6,20 +6,21 @@ from rocks.actions.hosts import remove_aliases
 
 class Command(rocks.commands.Command):
     """
-    Take other names away from a host.
+    Remove aliases of a host.
 
     <arg optional='1' type='string' name='host'>
     The host, by name or any other selector.
     </arg>
     <arg optional='1' type='string' name='alias'>
-    The name to take away; all of the host's when none is given. A single word is a host. May be given as alias=…
+    Alias to remove; default: all aliases of the host. A single argument is a host. Alternative form:
+    alias=ALIAS.
     </arg>
 
     <example cmd='remove host alias compute-0-0 c00'>
-    One name.
+    Remove one alias.
     </example>
     <example cmd='remove host alias alias=c00'>
-    The same, whoever has it.
+    Remove the same alias, whichever host has it.
     </example>
 
     <related>add host alias</related>

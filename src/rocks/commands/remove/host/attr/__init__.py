@@ -1,30 +1,25 @@
 """`rocks remove host attr`"""
 
-import rocks.commands
-from rocks.actions.attributes import remove_attribute
-from rocks.commands._shared.attributes import read_name
+from rocks.commands._shared.attributes import AttributeRemoval
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeRemoval):
     """
-    Remove an attribute of hosts, and its old value. One that is not there is no error.
+    Remove an attribute of hosts, and its previous value. A missing attribute is not an error.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given.
+    Hosts, by name or any other selector; default: all hosts.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name. May be given as attr=.
+    Name of the attribute. Alternative form: attr=NAME.
     </arg>
 
     <example cmd='remove host attr compute-0-0 managed'>
-    Take the attribute managed from one host; attributes of other scopes stay.
+    Remove the attribute managed of one host; attributes of other scopes remain.
     </example>
 
     <related>list host attr</related>
     <related>set host attr</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members and name; remove."""
-        members, name = read_name(self)
-        remove_attribute(self.db, "host", self.getHostnames(members), name)
+    scope = "host"

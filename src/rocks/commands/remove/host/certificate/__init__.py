@@ -9,9 +9,9 @@ from rocks.errors import BusyError
 
 class Command(rocks.commands.Command):
     """
-    Revoke the certificates of hosts and remove their users from the message broker, which ends what they have open
-    there. The list of revoked certificates is carried to all nodes that have one, where it ends open transfers. A host
-    without a certificate is passed over.
+    Revoke the certificates of hosts and remove their users from the message broker, which closes their
+    connections. The revocation list is deployed to all nodes with a certificate, which abort open transfers
+    with the revoked hosts. Hosts without a certificate are skipped.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -25,23 +25,23 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Revoke them, tell the serial numbers, and have all nodes know."""
+        """Revoke the certificates, print their serial numbers and deploy the revocation list."""
         hosts = self.getSomeHostnames(args)
         try:
             removed = remove_certificates(self.db, hosts)
         except BusyError:
-            # they are revoked, though the broker does not know it; run again, there would be nothing to revoke
+            # They are revoked although the broker was not changed; a repeated command would find nothing to revoke.
             deploy_revocation_list_to_nodes(self)
             raise
         for host, revoked in removed.items():
-            for shown in revoked:
-                self.addText(f"{host}: certificate {shown.serial_text} is revoked\n")
+            for certificate in revoked:
+                self.addText(f"{host}: certificate {certificate.serial_text} is revoked\n")
         if not removed:
             return
         broker = broker_elsewhere(self.db)
         for host in removed if broker else ():
             self.notify(
-                f"Warning: the message broker is on {broker}, where {host} keeps what it has open: run there "
+                f"Warning: the message broker is on {broker}, where {host} still has its connections; run there: "
                 f"rabbitmqctl delete_user {host}"
             )
         deploy_revocation_list_to_nodes(self)

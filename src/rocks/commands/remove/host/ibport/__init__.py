@@ -6,17 +6,18 @@ from rocks.actions.infiniband_ports import remove_ports
 
 class Command(rocks.commands.Command):
     """
-    Forget InfiniBand ports of physical hosts; sync ib partitions then takes them out of all partitions.
+    Remove InfiniBand ports of physical hosts from the database; sync ib partitions then removes them from all
+    partitions.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <param type='string' name='device'>
-    The ports of this adapter alone.
+    Only the ports of this adapter.
     </param>
 
     <example cmd='remove host ibport vmc-0-0 device=mlx4_1'>
-    Its second adapter.
+    Remove the ports of the second adapter.
     </example>
 
     <related>add host ibport</related>
@@ -24,5 +25,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the ports."""
-        (device,) = self.fillParams([("device", None)])
-        remove_ports(self.db, self.getSomeHostnames(args), device)
+        remove_ports(self.db, self.getSomeHostnames(args), self.fillText("device"))

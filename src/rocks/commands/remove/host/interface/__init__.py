@@ -12,19 +12,17 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address; % stands for any text. May be given as iface=…
+    The interface, by device or MAC address; % matches any text. Alternative form: iface=IFACE.
     </arg>
 
     <example cmd='remove host interface compute-0-0 eth1'>
-    One interface.
+    Remove one interface.
     </example>
 
     <related>add host interface</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Remove them."""
-        hosts, iface = self.fillPositionalArgs(("iface",))
-        if not iface:
-            self.abort("must supply iface")
+        """Remove the interfaces."""
+        hosts, (iface,) = self.requireArguments("iface")
         remove_interfaces(self.db, self.getSomeHostnames(hosts), iface)

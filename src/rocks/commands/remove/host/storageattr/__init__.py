@@ -2,14 +2,14 @@
 
 import rocks.commands
 from rocks.actions.storage_attributes import remove_storage_attribute
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 
 RollName = "img-storage"
 
 
 class Command(rocks.commands.Command):
     """
-    Forget an attribute of a whole NAS.
+    Remove an attribute of a NAS.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     </arg>
 
     <example cmd='remove host storageattr nas-0-0 uploadspeed'>
-    No bound any more.
+    Remove the limit of the upload rate.
     </example>
 
     <related>list host storageattr</related>
@@ -29,6 +29,6 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Forget it."""
-        nas, name = words_named(self, ("nas", "attr"))
+        """Remove the attribute."""
+        nas, name = storage_arguments(self, ("nas", "attr"))
         remove_storage_attribute(self.db, nas, name)

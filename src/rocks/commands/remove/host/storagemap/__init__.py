@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.image_maps import WRITE_BACK_SECONDS, unmap_image
-from rocks.commands._shared.storage import read_wait, words_named
+from rocks.commands._shared.storage import read_wait, storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 
 RollName = "img-storage"
@@ -10,8 +10,8 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Unmap an image from its host, and wait until the NAS has all that was written there. An interrupt ends the waiting
-    and nothing else. What is under way with the image ends first.
+    Unmap an image from its host, and wait until all changes are written back to the NAS. An interrupt ends only
+    the wait. Operations in progress on the image complete first.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -20,11 +20,11 @@ class Command(rocks.commands.Command):
     The volume.
     </arg>
     <param type='int' name='timeout'>
-    Seconds to wait, 86400 (a day) by default; the image comes home all the same.
+    Seconds to wait; default: 86400 (a day). The unmapping continues afterwards.
     </param>
 
     <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol'>
-    Bring an image home.
+    Write an image back to its NAS.
     </example>
 
     <related>add host storagemap</related>
@@ -35,8 +35,8 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Unmap it and say so."""
-        nas, volume = words_named(self, ("nas", "volume"))
+        """Unmap the image and report it."""
+        nas, volume = storage_arguments(self, ("nas", "volume"))
         with StorageProgress(self) as progress:
             unmap_image(self.db, nas, volume, progress, read_wait(self, WRITE_BACK_SECONDS))
         self.addText(f"{nas}:{volume} unmapped\nSuccess\n")

@@ -8,23 +8,23 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Make virtual machines ordinary nodes again: what runs is stopped, and their memory, container and disks are
-    forgotten. The node, its interfaces and its disk images stay.
+    Convert virtual machines into ordinary hosts: running machines are stopped; memory, container and disks are
+    removed from the database. The host, its interfaces and its disk images remain.
 
-    A container that does not answer is a warning. Its machine then stays leased to it: no other of the same name or on
-    the same disk starts before the container has been heard again.
+    A container that does not respond causes a warning. Its lease of the machine then remains: no other machine
+    of the same name or on the same disk can start until the container responds again.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
 
     <example cmd='remove host vm vm-vc1-1'>
-    Forget one.
+    Convert one machine.
     </example>
     <related>remove host</related>
     <related>set host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Run the hooks, remove the machines, tell what stays."""
+        """Run the hooks, remove the machines and report remaining images."""
         remove_with_hooks(self, self.getSomeHostnames(args))

@@ -6,14 +6,15 @@ from rocks.actions.partitions import remove_partitions
 
 class Command(rocks.commands.Command):
     """
-    Take the InfiniBand partitions of virtual clusters away; their machines must be stopped. The keys are free again.
+    Remove the InfiniBand partitions of virtual clusters. The machines of the clusters must be stopped. The keys
+    become free.
 
     <arg type='string' name='frontend' repeat='1'>
-    The clusters' frontends.
+    Frontends of the clusters.
     </arg>
 
     <example cmd='remove ib partition vc1'>
-    vc1 stays, without InfiniBand.
+    Keep vc1, without InfiniBand.
     </example>
 
     <related>add ib partition</related>

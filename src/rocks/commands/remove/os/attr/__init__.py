@@ -1,31 +1,25 @@
 """`rocks remove os attr`"""
 
-import rocks.commands
-from rocks.actions.attributes import remove_attribute
-from rocks.commands._shared.attributes import read_name
+from rocks.commands._shared.attributes import AttributeRemoval
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeRemoval):
     """
-    Remove an attribute of all hosts with an operating system, and its old value. One that is not there is no
-    error.
+    Remove an attribute of operating systems, and its previous value. A missing attribute is not an error.
 
     <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; both when none is given.
+    Operating systems, linux or sunos; default: both.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name. May be given as attr=.
+    Name of the attribute. Alternative form: attr=NAME.
     </arg>
 
     <example cmd='remove os attr linux managed'>
-    Take the attribute managed from every host with Linux; attributes of other scopes stay.
+    Remove the attribute managed of Linux hosts; attributes of other scopes remain.
     </example>
 
     <related>list os attr</related>
     <related>set os attr</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members and name; remove."""
-        members, name = read_name(self)
-        remove_attribute(self.db, "os", self.getOSNames(members), name)
+    scope = "os"

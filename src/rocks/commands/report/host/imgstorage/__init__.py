@@ -20,24 +20,24 @@ class Command(rocks.commands.Command):
     Report the configuration file of the image storage daemons of hosts.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; all when none is given. With several, each line begins with the host.
+    Hosts, by name or any other selector; default: all hosts. For several hosts, each line begins with the host.
     </arg>
     <param type='string' name='network'>
-    DNS zone of the network for images, instead of the attribute imgstorage-network, without which it is the zone of
-    the network private.
+    DNS zone of the network for images; default: the attribute imgstorage-network, or the zone of the network
+    private.
     </param>
     <param type='string' name='pool'>
-    The pool of images, instead of the attributes imgstorage-pool and vm_container_zpool.
+    Pool for images; default: the attribute imgstorage-pool or vm_container_zpool.
     </param>
     <param type='int' name='workers'>
-    Number of transfers at the same time, from 1 to 64, instead of the attribute imgstorage-workers or 8.
+    Number of concurrent transfers, 1 to 64; default: the attribute imgstorage-workers, or 8.
     </param>
 
     <example cmd='report host imgstorage nas-0-0'>
     The file for a NAS.
     </example>
     <example cmd='report host imgstorage vm-container-0-0 pool=fast'>
-    With another pool.
+    The file with another pool.
     </example>
 
     <related>report host attr</related>
@@ -47,14 +47,14 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print three lines a host, each host's from its own attributes."""
-        said = RequestedSettings(*self.fillParams([("network", ""), ("pool", ""), ("workers", "")]))
-        check_requested_settings(said)
+        """Print three lines per host, each host's from its own attributes."""
+        requested = RequestedSettings(*(self.fillText(name, "") for name in ("network", "pool", "workers")))
+        check_requested_settings(requested)
         hosts = load_hosts(self.db, self.getHostnames(args))
         zone = zone_of(self.db, PRIVATE_NETWORK)
         frontend = find_local_host(self.db) or ""
         self.beginOutput()
         for host in hosts:
-            for line in configuration_lines(daemon_settings(host, frontend, zone, said)):
+            for line in configuration_lines(daemon_settings(host, frontend, zone, requested)):
                 self.addOutput(host.name, line)
         self.endOutput(padChar="")

@@ -10,19 +10,20 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Print the network devices that a host is to have for VLANs of virtual clusters, as lines for a shell. Of a physical
-    host, those of all machines that may run there, each once; of a virtual machine, those that it needs on its host.
+    Print the network devices that a host requires for the VLANs of virtual clusters, as shell commands. For a
+    physical host, the output contains the devices of all machines that may run there, each once; for a virtual
+    machine, the devices that it requires on its host.
 
-    A start makes them, the last stop removes them, and a boot of the host brings them back; nothing of this has to be
-    run. A device whose name would be longer than 15 characters is called v, VLAN id, and eight hexadecimal digits
-    that stand for the device below; its long name is told behind it.
+    You do not need to run these commands: a start creates the devices, the last stop removes them, and a reboot
+    of the host restores them. A device name of more than 15 characters is replaced by v, the VLAN id, and eight
+    hexadecimal digits derived from the device below; the long name follows as a comment.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, physical or virtual; all managed ones when none is given.
+    Hosts, physical or virtual; default: all managed hosts.
     </arg>
 
     <example cmd='report host vlan vm-container-0-0'>
-    What a host is to have now.
+    The devices that a host requires now.
     </example>
     <related>sync host vlan</related>
     <related>list host vm network</related>

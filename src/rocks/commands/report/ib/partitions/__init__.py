@@ -6,9 +6,9 @@ from rocks.actions.partitions import partitions_document
 
 class Command(rocks.commands.Command):
     """
-    Print opensm's partitions.conf as sync ib partitions would leave it: the default partition (attribute
-    ib_default_membership), one for each virtual cluster of which machines run, with the ports of their hosts, and the
-    lines that are there already outside of the marks "# rocks: begin" and "# rocks: end".
+    Print opensm's partitions.conf as sync ib partitions would write it: the default partition (attribute
+    ib_default_membership), one partition for each virtual cluster with running machines, with the ports of
+    their hosts, and the existing lines outside the markers "# rocks: begin" and "# rocks: end".
 
     <example cmd='report ib partitions'>
     The whole file.
@@ -22,5 +22,5 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the file."""
         if args:
-            self.abort(f'too many arguments: "{args[0]}"; the file is one for all clusters')
+            self.abort(f'too many arguments: "{args[0]}"; the file contains all clusters')
         self.addText(partitions_document(self.db))

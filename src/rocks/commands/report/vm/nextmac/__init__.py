@@ -8,10 +8,10 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Print the MAC address that the next virtual machine would get. It is not reserved.
+    Print the MAC address that the next virtual machine would receive. The address is not reserved.
 
     <example cmd='report vm nextmac'>
-    Prints an address such as 76:77:6e:80:00:00.
+    Print an address such as 76:77:6e:80:00:00.
     </example>
     """
 

@@ -8,7 +8,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Let paused virtual machines go on.
+    Resume the execution of paused virtual machines.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
@@ -21,6 +21,6 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Resume the machines and tell what failed."""
+        """Resume the machines and report failures."""
         outcomes = resume_vms(self.db, self.getSomeHostnames(args))
         self.endOutcomes(outcomes.failed, outcomes.tried)

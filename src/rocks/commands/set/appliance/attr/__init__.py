@@ -1,28 +1,27 @@
 """`rocks set appliance attr`"""
 
-import rocks.commands
 from rocks.actions.attributes import set_attribute
-from rocks.commands._shared.attributes import read_name_and_value
+from rocks.commands._shared.attributes import AttributeSetter
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeSetter):
     """
-    Set an attribute of all hosts of an appliance, whether it is there or not. A value that it had is kept as
-    the attribute of the same name with _old.
+    Set an attribute of appliances; it need not exist. The previous value is stored as the attribute with the
+    suffix _old.
 
     <arg optional='0' type='string' name='appliance' repeat='1'>
-    Appliances, % is a wildcard. A name that is no appliance changes nothing.
+    Appliances; % is a wildcard. An unknown name is ignored with a warning.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
-    attr=.
+    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
+    form: attr=NAME.
     </arg>
     <arg type='string' name='value'>
-    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
 
     <example cmd='set appliance attr compute managed false'>
-    Make it false for every compute node.
+    Set the attribute managed of every compute node to false.
     </example>
 
     <related>add appliance attr</related>
@@ -30,12 +29,5 @@ class Command(rocks.commands.Command):
     <related>remove appliance attr</related>
     """
 
-    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
-    RefusesUnknownParameters = True
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members, name and value; change them."""
-        members, name, value = read_name_and_value(self)
-        if not members:
-            self.abort("must supply at least one appliance")
-        set_attribute(self.db, "appliance", self.getApplianceNames(members), name, value)
+    scope = "appliance"
+    apply = set_attribute

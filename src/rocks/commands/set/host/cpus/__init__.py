@@ -1,10 +1,10 @@
 """`rocks set host cpus`"""
 
-import rocks.commands
 from rocks.actions.hosts import set_cpus
+from rocks.commands._shared.setters import HostSetter
 
 
-class Command(rocks.commands.Command):
+class Command(HostSetter):
     """
     Set the number of CPUs of hosts.
 
@@ -12,17 +12,13 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <arg type='int' name='cpus'>
-    The number, at least 1. May be given as cpus=…
+    Number of CPUs, at least 1. Alternative form: cpus=CPUS.
     </arg>
 
     <example cmd='set host cpus compute-0-0 4'>
-    It has four.
+    Set it to four.
     </example>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it for all these hosts at once."""
-        hosts, cpus = self.fillPositionalArgs(("cpus",))
-        if not cpus:
-            self.abort("must supply cpus")
-        set_cpus(self.db, self.getSomeHostnames(hosts), cpus)
+    argument = "cpus"
+    apply = set_cpus

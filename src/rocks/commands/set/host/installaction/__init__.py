@@ -1,28 +1,24 @@
 """`rocks set host installaction`"""
 
-import rocks.commands
 from rocks.actions.hosts import set_install_action
+from rocks.commands._shared.setters import HostSetter
 
 
-class Command(rocks.commands.Command):
+class Command(HostSetter):
     """
-    Set the boot action by which hosts are installed.
+    Set the boot action for installing hosts.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='action'>
-    Name of the boot action, none for no action. May be given as action=…
+    Name of the boot action; none for no action. Alternative form: action=ACTION.
     </arg>
 
     <example cmd='set host installaction compute-0-0 install'>
-    It is installed by the ordinary kernel.
+    Install the host with the standard kernel.
     </example>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it for all these hosts at once."""
-        hosts, action = self.fillPositionalArgs(("action",))
-        if not action:
-            self.abort("must supply action")
-        set_install_action(self.db, self.getSomeHostnames(hosts), action)
+    argument = "action"
+    apply = set_install_action

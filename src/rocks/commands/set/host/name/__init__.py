@@ -1,28 +1,24 @@
 """`rocks set host name`"""
 
-import rocks.commands
 from rocks.actions.hosts import rename_host
+from rocks.commands._shared.setters import OneHostSetter
 
 
-class Command(rocks.commands.Command):
+class Command(OneHostSetter):
     """
-    Give a host another name. Its attributes, interfaces and everything else stay with it.
+    Rename a host. Its attributes, interfaces and other data remain.
 
     <arg type='string' name='host'>
-    The host, by name or any other selector of one.
+    The host, by name or any other selector of one host.
     </arg>
     <arg type='string' name='name'>
-    The new name, without a domain. May be given as name=…
+    New name, without a domain. Alternative form: name=NAME.
     </arg>
 
     <example cmd='set host name compute-0-0 node1'>
-    It is called node1 from now on.
+    Rename compute-0-0 to node1.
     </example>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Rename the host."""
-        hosts, name = self.fillPositionalArgs(("name",))
-        if not name:
-            self.abort("must supply name")
-        rename_host(self.db, self.getOneHostname(hosts), name)
+    argument = "name"
+    apply = rename_host

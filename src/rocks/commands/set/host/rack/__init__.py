@@ -1,28 +1,24 @@
 """`rocks set host rack`"""
 
-import rocks.commands
 from rocks.actions.hosts import set_rack
+from rocks.commands._shared.setters import HostSetter
 
 
-class Command(rocks.commands.Command):
+class Command(HostSetter):
     """
-    Set the rack in which hosts stand.
+    Set the rack of hosts.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <arg type='int' name='rack'>
-    The rack's number. May be given as rack=…
+    Number of the rack. Alternative form: rack=RACK.
     </arg>
 
     <example cmd='set host rack compute-0-0 1'>
-    It moved to rack 1.
+    Record that the host is in rack 1.
     </example>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it for all these hosts at once."""
-        hosts, rack = self.fillPositionalArgs(("rack",))
-        if not rack:
-            self.abort("must supply rack")
-        set_rack(self.db, self.getSomeHostnames(hosts), rack)
+    argument = "rack"
+    apply = set_rack

@@ -2,16 +2,16 @@
 
 import rocks.commands
 from rocks.actions.storage_attributes import set_storage_attribute
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 
 RollName = "img-storage"
 
 
 class Command(rocks.commands.Command):
     """
-    Set an attribute of a whole NAS: frequency (seconds between two pulls of changes), uploadspeed and downloadspeed
-    (bytes a second at most, as 500000, 500K, 20M or 1G) hold for all images that have none of their own. Other names
-    are kept for a site's own tools.
+    Set an attribute of a NAS. frequency (seconds between two transfers of changes), uploadspeed and
+    downloadspeed (maximum bytes per second, such as 500000, 500K, 20M or 1G) apply to all images without a
+    value of their own. Other names are stored for the site's own tools.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -20,11 +20,11 @@ class Command(rocks.commands.Command):
     The attribute.
     </arg>
     <arg type='string' name='value'>
-    Its value; none stores null.
+    Value; none stores null.
     </arg>
 
     <example cmd='set host storageattr nas-0-0 frequency 600'>
-    Bring changes home every ten minutes.
+    Write changes back every ten minutes.
     </example>
 
     <related>list host storageattr</related>
@@ -35,6 +35,6 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        nas, name, value = words_named(self, ("nas", "attr", "value"))
+        """Store the value."""
+        nas, name, value = storage_arguments(self, ("nas", "attr", "value"))
         set_storage_attribute(self.db, nas, name, value)

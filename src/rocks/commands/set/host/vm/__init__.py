@@ -8,36 +8,36 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Change a virtual machine. It takes effect at the next start; image files are not resized.
+    Change a virtual machine. Changes take effect at the next start; image files are not resized.
 
     <arg type='string' name='host'>
-    One virtual machine; a host that is none becomes one.
+    One virtual machine; an ordinary host becomes a virtual machine.
     </arg>
     <param type='string' name='physnode'>
-    Its physical host from now on.
+    Physical host of the machine.
     </param>
     <param type='string' name='disk'>
-    All its disks, by blanks, each TYPE:PATH,DEVICE,BUS; they replace those that it has, the first the first. A disk
-    that a NAS keeps is still kept there (rocks set host vm nas).
+    All disks, separated by blanks, each as TYPE:PATH,DEVICE,BUS; they replace the existing disks in order. A
+    disk on a NAS remains there (rocks set host vm nas).
     </param>
     <param type='string' name='disksize'>
-    Sizes of its disks in GB, by blanks, in order; 0 leaves a disk's size.
+    Sizes of the disks in GB, separated by blanks, in order; 0 leaves a size unchanged.
     </param>
     <param type='int' name='mem'>
     Memory in MB.
     </param>
     <param type='int' name='slice'>
-    Its number on the host.
+    Slice number on the host.
     </param>
     <param type='string' name='virt-type'>
     hvm or para.
     </param>
 
     <example cmd='set host vm vm-vc1-0 mem=4096'>
-    4 GB of memory from the next start on.
+    Give the machine 4 GB of memory from the next start.
     </example>
     <example cmd='set host vm vm-vc1-0 physnode=vm-container-0-1'>
-    Start on another host the next time.
+    Start the machine on another host next time.
     </example>
     <related>list host vm</related>
     <related>set host vm nas</related>
@@ -47,15 +47,7 @@ class Command(rocks.commands.Command):
         """Change the machine."""
         if len(args) != 1:
             self.abort("must supply only one host")
-        container, disks, sizes, mem, number, kind = self.fillParams(
-            [
-                ("physnode", None),
-                ("disk", None),
-                ("disksize", None),
-                ("mem", None),
-                ("slice", None),
-                ("virt-type", None),
-            ]
-        )
+        container = self.fillText("physnode")
         host = self.getOneHostname([container]) if container else None
-        set_vm(self.db, self.getOneHostname(args), VmChanges(host, disks, sizes, mem, number, kind))
+        changes = VmChanges(host, *self.fillTexts("disk", "disksize", "mem", "slice", "virt-type"))
+        set_vm(self.db, self.getOneHostname(args), changes)

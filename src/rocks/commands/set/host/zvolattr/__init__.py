@@ -2,18 +2,18 @@
 
 import rocks.commands
 from rocks.actions.storage_attributes import set_image_attribute
-from rocks.commands._shared.storage import words_named
+from rocks.commands._shared.storage import storage_arguments
 
 RollName = "img-storage"
 
 
 class Command(rocks.commands.Command):
     """
-    Set an attribute of one image: frequency (seconds between two pulls of its changes), nextsync (when the next is
-    due, seconds since 1970), uploadspeed and downloadspeed (bytes a second at most, as 500000, 500K, 20M or 1G), or
-    persistent: no throws away what is written when the image is unmapped.
+    Set an attribute of one image: frequency (seconds between two transfers of its changes), nextsync (time of
+    the next transfer, seconds since 1970), uploadspeed and downloadspeed (maximum bytes per second, such as
+    500000, 500K, 20M or 1G), or persistent (no: discard all changes when the image is unmapped).
 
-    The start of a virtual machine whose attribute img_persistent is set sets persistent to that.
+    The start of a virtual machine with the attribute img_persistent sets persistent to its value.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -25,14 +25,14 @@ class Command(rocks.commands.Command):
     The attribute.
     </arg>
     <arg type='string' name='value'>
-    Its value; none clears it.
+    Value; none clears it.
     </arg>
 
     <example cmd='set host zvolattr nas-0-0 vm-vc1-0-vol uploadspeed 20M'>
-    At most 20 MiB a second to its host.
+    Limit the transfer to its host to 20 MiB per second.
     </example>
     <example cmd='set host zvolattr nas-0-0 vm-vc1-0-vol persistent no'>
-    Forget what its guest writes.
+    Discard the changes of its guest.
     </example>
 
     <related>list host zvolattr</related>
@@ -42,6 +42,6 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        nas, volume, name, value = words_named(self, ("nas", "zvol", "attr", "value"))
+        """Store the value."""
+        nas, volume, name, value = storage_arguments(self, ("nas", "zvol", "attr", "value"))
         set_image_attribute(self.db, nas, volume, name, value)

@@ -6,23 +6,23 @@ from rocks.actions.partitions import PartitionParameters, set_partition
 
 class Command(rocks.commands.Command):
     """
-    Change the InfiniBand partition of a virtual cluster; sync ib partitions brings it into force.
+    Change the InfiniBand partition of a virtual cluster; sync ib partitions applies the change.
 
     <arg type='string' name='frontend'>
-    The cluster's frontend.
+    Frontend of the cluster.
     </arg>
     <param type='string' name='pkey'>
-    Another key; the cluster's machines must be stopped.
+    New key; the machines of the cluster must be stopped.
     </param>
     <param type='string' name='membership'>
     full or limited.
     </param>
     <param type='bool' name='ipoib'>
-    Whether opensm makes a broadcast group for IP over InfiniBand.
+    Whether opensm creates a broadcast group for IP over InfiniBand.
     </param>
 
     <example cmd='set ib partition vc1 membership=limited'>
-    Its hosts reach full members only.
+    Let its hosts reach only full members.
     </example>
 
     <related>add ib partition</related>
@@ -31,6 +31,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the partition."""
-        pkey, membership = self.fillParams([("pkey", None), ("membership", None)])
+        pkey, membership = self.fillTexts("pkey", "membership")
         ipoib = self.fillFlag("ipoib") if params.get("ipoib") is not None else None
         set_partition(self.db, self.getOneHostname(args), PartitionParameters(pkey, membership, ipoib))

@@ -1,31 +1,27 @@
 """`rocks set network mtu`"""
 
-import rocks.commands
 from rocks.actions.networks import set_network_mtu
+from rocks.commands._shared.setters import NetworkSetter
 
 
-class Command(rocks.commands.Command):
+class Command(NetworkSetter):
     """
     Set the MTU of networks.
 
     <arg type='string' name='network' repeat='1'>
-    Networks, % is a wildcard.
+    Networks; % is a wildcard.
     </arg>
     <arg type='int' name='mtu'>
-    The MTU of its links in bytes, 68 to 65535. May be given as mtu=.
+    MTU of its links in bytes, 68 to 65535. Alternative form: mtu=MTU.
     </arg>
 
     <example cmd='set network mtu optiputer 9216'>
-    Let the network have jumbo frames.
+    Enable jumbo frames on the network.
     </example>
 
     <related>add network</related>
     <related>list network</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read networks and value; change them."""
-        networks, value = self.fillPositionalArgs(("mtu",))
-        if not networks:
-            self.abort("must supply at least one network")
-        set_network_mtu(self.db, self.getNetworkNames(networks), value)
+    argument = "mtu"
+    apply = set_network_mtu

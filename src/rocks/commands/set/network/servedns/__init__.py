@@ -1,32 +1,36 @@
 """`rocks set network servedns`"""
 
-import rocks.commands
+from collections.abc import Sequence
+
 from rocks.actions.networks import set_network_servedns
 from rocks.commands._framework.arguments import yes_or_no
+from rocks.commands._shared.setters import NetworkSetter
+from rocks.database.connection import Database
 
 
-class Command(rocks.commands.Command):
+def set_flag(database: Database, networks: Sequence[str], value: str) -> None:
+    """Store yes or no; UserError for any other value."""
+    set_network_servedns(database, networks, yes_or_no("servedns", value))
+
+
+class Command(NetworkSetter):
     """
     Set whether the frontend serves the names of networks.
 
     <arg type='string' name='network' repeat='1'>
-    Networks, % is a wildcard.
+    Networks; % is a wildcard.
     </arg>
     <arg type='bool' name='servedns'>
-    yes or no. May be given as servedns=.
+    yes or no. Alternative form: servedns=BOOL.
     </arg>
 
     <example cmd='set network servedns optiputer yes'>
-    Serve the names of the zone of this network.
+    Serve the names of this network's zone.
     </example>
 
     <related>add network</related>
     <related>list network</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read networks and value; change them."""
-        networks, value = self.fillPositionalArgs(("servedns",))
-        if not networks:
-            self.abort("must supply at least one network")
-        set_network_servedns(self.db, self.getNetworkNames(networks), yes_or_no("servedns", value))
+    argument = "servedns"
+    apply = set_flag

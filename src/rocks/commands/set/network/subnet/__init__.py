@@ -1,32 +1,28 @@
 """`rocks set network subnet`"""
 
-import rocks.commands
 from rocks.actions.networks import set_network_subnet
+from rocks.commands._shared.setters import NetworkSetter
 
 
-class Command(rocks.commands.Command):
+class Command(NetworkSetter):
     """
-    Set the first address of networks.
+    Set the network address of networks.
 
     <arg type='string' name='network' repeat='1'>
-    Networks, % is a wildcard.
+    Networks; % is a wildcard.
     </arg>
     <arg type='string' name='subnet'>
-    The new first address. It must fit the netmask, and every interface on the network must lie within. May be
-    given as subnet=.
+    New network address. It must match the netmask, and every interface on the network must be inside.
+    Alternative form: subnet=SUBNET.
     </arg>
 
     <example cmd='set network subnet optiputer 192.168.2.0'>
-    Give the network other addresses of the same number.
+    Move the network to another range of the same size.
     </example>
 
     <related>add network</related>
     <related>list network</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read networks and value; change them."""
-        networks, value = self.fillPositionalArgs(("subnet",))
-        if not networks:
-            self.abort("must supply at least one network")
-        set_network_subnet(self.db, self.getNetworkNames(networks), value)
+    argument = "subnet"
+    apply = set_network_subnet

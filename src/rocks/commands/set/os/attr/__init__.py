@@ -1,28 +1,27 @@
 """`rocks set os attr`"""
 
-import rocks.commands
 from rocks.actions.attributes import set_attribute
-from rocks.commands._shared.attributes import read_name_and_value
+from rocks.commands._shared.attributes import AttributeSetter
 
 
-class Command(rocks.commands.Command):
+class Command(AttributeSetter):
     """
-    Set an attribute of all hosts with an operating system, whether it is there or not. A value that it had is
-    kept as the attribute of the same name with _old.
+    Set an attribute of operating systems; it need not exist. The previous value is stored as the attribute with
+    the suffix _old.
 
     <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; both when none is given.
+    Operating systems, linux or sunos; default: both.
     </arg>
     <arg type='string' name='attr'>
-    The attribute's name: letters, digits and . _ -, the first a letter or an underscore. May be given as
-    attr=.
+    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
+    form: attr=NAME.
     </arg>
     <arg type='string' name='value'>
-    Its value, any text. May be given as value=, which a value that itself looks like name=value needs.
+    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
 
     <example cmd='set os attr linux managed false'>
-    Make it false for every host with Linux.
+    Set the attribute managed of every Linux host to false.
     </example>
 
     <related>add os attr</related>
@@ -30,10 +29,5 @@ class Command(rocks.commands.Command):
     <related>remove os attr</related>
     """
 
-    # The value console=ttyS0 would be lost otherwise, and a word for a member be taken for the attribute's name.
-    RefusesUnknownParameters = True
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Read members, name and value; change them."""
-        members, name, value = read_name_and_value(self)
-        set_attribute(self.db, "os", self.getOSNames(members), name, value)
+    scope = "os"
+    apply = set_attribute

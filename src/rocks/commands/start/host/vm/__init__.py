@@ -10,11 +10,11 @@ class Command(rocks.commands.Command):
     """
     Start virtual machines.
 
-    A machine runs at most once: the start is refused while another host may still be running it. The disk image is
-    made when it is missing, never over an existing one. An image that is still on its way home to its NAS is waited
-    for, a quarter of an hour at most; an interrupt ends that, and nothing is started. Images that were mapped for a
-    machine that cannot be started are unmapped again, unless it may run. Printed is a line for each image of a NAS,
-    with its device on the host; nothing else when all goes well.
+    A machine runs on at most one host: the start fails while another host may still run it. A missing disk
+    image is created; an existing one is never overwritten. If an image is still being written back to its NAS,
+    the start waits for at most 15 minutes; an interrupt ends the wait, and nothing is started. If the start of
+    a machine fails, its newly mapped images are unmapped, unless the machine may run. The command prints a line
+    for each image of a NAS with its device on the host, and nothing else if all machines start.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
     Start one machine.
     </example>
     <example cmd='start host vm vm-vc1-0 vm-vc1-1'>
-    Start two; one that fails does not stop the other, and the exit status is then 3.
+    Start two machines; if one fails, the other is still started and the exit status is 3.
     </example>
     <related>stop host vm</related>
     <related>list host vm</related>
@@ -32,5 +32,5 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Start the machines and tell what failed."""
+        """Start the machines and report failures."""
         start_with_hooks(self, self.getSomeHostnames(args))

@@ -13,61 +13,62 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Stop virtual machines, or restart them in place. A machine that is off already is no error.
+    Stop virtual machines, or restart them in place. A machine that is already off is not an error.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
     <param type='string' name='action'>
-    poweroff (the default) takes the power away; shutdown asks the guest and takes the power away after the timeout;
-    reset presses the reset button; reboot asks the guest to restart.
+    poweroff (default): power off; shutdown: request the guest to shut down, and power off after the timeout;
+    reset: press the reset button; reboot: request the guest to restart.
     </param>
     <param type='int' name='timeout'>
-    Seconds that shutdown gives the guest, 60 by default.
+    Seconds that shutdown allows the guest; default: 60.
     </param>
     <param type='bool' name='terminate'>
-    yes: stop nothing, only free what was allocated for machines that have ended by themselves: images come home to
-    their NAS, for which the command waits.
+    yes: stop nothing, but release the resources of machines that have ended by themselves: their images are
+    written back to the NAS, and the command waits for that.
     </param>
     <param type='bool' name='force'>
-    yes: take the machines from a host that does not answer, after its fence command (attribute vm_fence_command)
-    succeeded; without such a command, reason is your word that the host is off.
+    yes: release the machines of a host that does not respond, after its fence command (attribute
+    vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off.
     </param>
     <param type='string' name='reason'>
-    Why force is right; kept in the database.
+    Justification of force; it is stored in the database.
     </param>
     <param type='bool' name='host-off'>
-    yes: you have seen that the host is off, so its fence command is not run.
+    yes: you have verified that the host is off; its fence command is not run.
     </param>
 
     <example cmd='stop host vm vm-vc1-0'>
-    Take the power away.
+    Power off one machine.
     </example>
     <example cmd='stop host vm vm-vc1-0 action=shutdown timeout=120'>
-    Give the guest two minutes.
+    Allow the guest two minutes to shut down.
     </example>
     <example cmd='stop host vm vm-vc1-0 force=yes reason="power supply burnt, host unplugged"'>
-    The host is gone for sure; the machine may start elsewhere.
+    Release the machine of a failed host, so that it can start on another host.
     </example>
     <related>start host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Stop the machines and tell what failed."""
-        action, timeout, reason = self.fillParams(
-            [("action", "poweroff"), ("timeout", str(DEFAULT_DEADLINE_SECONDS)), ("reason", "")]
-        )
+        """Stop the machines and report failures."""
+        reason = self.fillText("reason", "")
         force = self.fillFlag("force")
         host_is_off = self.fillFlag("host-off")
         if (force or host_is_off) and not (force and reason.strip()):
-            self.abort('force=yes and reason="…" go together: say why the host cannot be running the machine')
+            self.abort(
+                'force=yes and reason="…" must be given together: why can the host not run the machine?'
+            )
+        timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         seconds = read_number("timeout", timeout, 0, LONGEST_DEADLINE_SECONDS)
-        chosen = read_action(action)
+        action = read_action(self.fillText("action", "poweroff"))
         names = self.getSomeHostnames(args)
         if self.fillFlag("terminate"):
             terminate_with_hooks(self, names)
             return
-        outcomes = stop_vms(self.db, names, chosen, seconds, Force(reason, host_is_off) if force else None)
+        outcomes = stop_vms(self.db, names, action, seconds, Force(reason, host_is_off) if force else None)
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

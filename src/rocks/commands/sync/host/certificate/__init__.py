@@ -8,9 +8,10 @@ from rocks.errors import RocksError
 
 class Command(rocks.commands.Command):
     """
-    Carry the newest certificate of hosts there, over SSH, with its key, the authority's certificate and the list of
-    revoked ones, to /etc/rocks/pki. What a host had before is revoked when it has the new one; the list is then carried
-    to all nodes that have a certificate, where it ends open transfers.
+    Deploy the newest certificates of hosts over SSH to /etc/rocks/pki, with the private key, the authority's
+    certificate and the revocation list. When a host has its new certificate, the previous one is revoked; the
+    revocation list is then deployed to all nodes with a certificate, which abort open transfers with the
+    revoked certificate.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -24,7 +25,7 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Carry them and tell of each host what was done."""
+        """Deploy the certificates and report the result of each host."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         has_revoked = False
@@ -33,8 +34,8 @@ class Command(rocks.commands.Command):
                 failures[host] = result
                 continue
             has_revoked = has_revoked or bool(result)
-            revoked = "".join(f"; {shown.serial_text} is revoked" for shown in result)
+            revoked = "".join(f"; {old.serial_text} is revoked" for old in result)
             self.showNow(f"{host}: has its certificate{revoked}\n")
         if has_revoked:
-            deploy_revocation_list_to_nodes(self, passing_over=failures)  # who has just failed is told below
+            deploy_revocation_list_to_nodes(self, skipped=failures)  # their errors are reported below
         self.endOutcomes(failures, len(hosts))

@@ -8,15 +8,15 @@ from rocks.errors import RocksError
 
 class Command(rocks.commands.Command):
     """
-    Ask physical hosts for their InfiniBand ports and have the database know those and no others of them. sync ib
-    partitions then tells the subnet manager.
+    Read the InfiniBand ports of physical hosts and replace those in the database. Run sync ib partitions
+    afterwards to inform the subnet manager.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
 
     <example cmd='sync host ibport vmc-0-0 vmc-0-1'>
-    After adapters were put in or exchanged.
+    Update the ports after adapters were added or replaced.
     </example>
 
     <related>list host ibport</related>
@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Ask them and tell what each has."""
+        """Read the ports and print them."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         for host, result in record_ports(self.db, hosts):

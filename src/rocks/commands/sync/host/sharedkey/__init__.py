@@ -7,24 +7,24 @@ from rocks.errors import RocksError
 
 class Command(rocks.commands.Command):
     """
-    Make hosts and this machine known to each other: record the key by which a host proves itself, and have the
-    host accept the key by which this machine logs in. The host's key is shown when it is recorded: compare its
-    fingerprint with the one on the host's own console.
+    Exchange SSH keys between hosts and this machine: record the host key of each host, and install the public
+    key of this machine on the host. The command prints each newly recorded key: compare its fingerprint with
+    the one on the console of the host.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <param type='bool' name='replace'>
-    Record another key than the one that is known, for a host that was installed anew; no by default.
+    Replace the recorded key of a host that was reinstalled; default: no.
     </param>
 
     <example cmd='sync host sharedkey vm-container-0-0'>
-    One host. Its password may be asked for.
+    One host. The command may prompt for its password.
     </example>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Share the keys and tell of each host what was done."""
+        """Exchange the keys and report the result of each host."""
         hosts = self.getSomeHostnames(args)
         replace = self.fillFlag("replace")
         failures: dict[str, RocksError] = {}
@@ -32,15 +32,15 @@ class Command(rocks.commands.Command):
             if isinstance(result, RocksError):
                 failures[host] = result
             else:
-                self.showNow(_told(result))
+                self.showNow(_lines(result))
         self.endOutcomes(failures, len(hosts))
 
 
-def _told(shared: SharedKey) -> str:
+def _lines(shared: SharedKey) -> str:
     lines = []
     if shared.recorded:
-        lines.append(f"{shared.host}: its key is recorded: {shared.key_type} {shared.fingerprint}")
+        lines.append(f"{shared.host}: host key recorded: {shared.key_type} {shared.fingerprint}")
     lines.append(
-        f"{shared.host}: {'our key is installed' if shared.installed else 'our key was installed before'}"
+        f"{shared.host}: {'public key installed' if shared.installed else 'public key was already installed'}"
     )
     return "".join(line + "\n" for line in lines)

@@ -7,12 +7,12 @@ from rocks.errors import RocksError
 
 class Command(rocks.commands.Command):
     """
-    Have the adapters of hosts make the virtual functions that they are to give, before a virtual machine wants the
-    first: making them resets the adapter, so that other traffic over it stops for a second or more. Where there are
-    enough, nothing is done; there never become fewer.
+    Create the virtual functions that are set for adapters of hosts, before a virtual machine requests the first
+    one. Creating functions resets the adapter, which interrupts its other traffic for a second or more. The
+    number of functions is never reduced.
 
     <arg type='string' name='host' repeat='1'>
-    Physical hosts, by name or any other selector. Those whose adapters give no functions are passed over.
+    Physical hosts, by name or any other selector. Hosts whose adapters provide no functions are skipped.
     </arg>
 
     <example cmd='sync host sriov vm-container'>
@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Have them made, and report the hosts where they are not."""
+        """Create the functions and report failures."""
         answers = make_vfs(self.db, self.getSomeHostnames(args))
         failures = {host: answer for host, answer in answers.items() if isinstance(answer, RocksError)}
         self.endOutcomes(failures, len(answers))

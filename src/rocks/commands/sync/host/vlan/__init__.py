@@ -10,14 +10,15 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Have on hosts the network devices that rocks report host vlan prints, and no others of this system; and have each
-    host remember them for its next boot. Devices that guests hang on are never removed, nor those of anybody else.
+    Create the network devices that rocks report host vlan prints on hosts, remove other devices of this system,
+    and let each host restore them at its next boot. Devices in use by guests and devices of other applications
+    are never removed.
 
-    Starts and stops do the same for their machines: this is for a host on which somebody has removed a device, or
-    where the database was changed.
+    Starts and stops do the same for their machines. Use this command after devices on a host were removed
+    manually or the database was changed.
 
     <arg type='string' name='host' repeat='1'>
-    Hosts; of a virtual machine, its physical host.
+    Hosts; for a virtual machine, its physical host.
     </arg>
 
     <example cmd='sync host vlan vm-container-0-0'>
@@ -27,7 +28,7 @@ class Command(rocks.commands.Command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Have the devices, and tell what was changed."""
+        """Create and remove devices, and print the changes."""
         hosts = hosts_of(self.db, self.getSomeHostnames(args))
         failures: dict[str, RocksError] = {}
         for host, answer in sync_vlans(self.db, hosts):
@@ -38,12 +39,12 @@ class Command(rocks.commands.Command):
                 if outcome.error is not None:
                     failures.setdefault(host, as_exception(outcome.error))
                 elif outcome.result != "kept":
-                    self.showNow(f"{host}: {outcome.device} {_TOLD[outcome.result]}\n")
+                    self.showNow(f"{host}: {outcome.device} {_RESULTS[outcome.result]}\n")
         self.endOutcomes(failures, len(hosts))
 
 
-_TOLD = {
-    "made": "is made",
-    "removed": "is removed: no machine needs it",
-    "used": "is needed by no machine, but something hangs on it, so it stays",
+_RESULTS = {
+    "made": "created",
+    "removed": "removed: no machine requires it",
+    "used": "not required by any machine, but in use; it remains",
 }

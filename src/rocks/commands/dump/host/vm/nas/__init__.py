@@ -8,10 +8,10 @@ RollName = "img-storage"
 
 class Command(rocks.commands.dump.command):
     """
-    Print the commands that say again which NAS and pool keep the disks of virtual machines.
+    Print the commands that assign the disks of virtual machines to NASes and pools.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; all when none is given. Those that are no virtual machines are left out.
+    Hosts; default: all. Hosts that are not virtual machines are skipped.
     </arg>
 
     <example cmd='dump host vm nas'>
@@ -22,7 +22,7 @@ class Command(rocks.commands.dump.command):
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print a line for each disk that a NAS keeps; the number of the first disk is understood."""
+        """Print a line for each disk on a NAS; the number of the first disk is omitted."""
         for disk in disk_locations(self.db, self.getHostnames(args) if args else None):
             if disk.nas:
                 values = (("nas", disk.nas), ("zpool", disk.zpool), ("index", str(disk.number or "")))

@@ -8,17 +8,17 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    List which NAS and pool keep the disks of virtual machines, one row a disk in the order of their numbers.
+    List the NAS and pool of each disk of virtual machines, one row per disk in the order of disk numbers.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; all when none is given. Those that are no virtual machines are left out.
+    Hosts; default: all. Hosts that are not virtual machines are skipped.
     </arg>
 
     <example cmd='list host vm nas'>
     All virtual machines.
     </example>
     <example cmd='list host vm nas vm-vc1-0 output-header=no'>
-    NAS and pool of one, as two words a line.
+    NAS and pool of one machine, separated by a blank.
     </example>
 
     <related>set host vm nas</related>

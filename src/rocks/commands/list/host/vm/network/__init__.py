@@ -33,19 +33,21 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Show how virtual machines are connected, as their physical hosts have it, all asked at the same time.
+    List the network connections of virtual machines as reported by their physical hosts, which are queried in
+    parallel.
 
-    LINK is the host's device that the interface hangs on (a shortened name is followed by the long one), DEVICE the
-    interface's own device there. STATE is up, down, off (the machine does not run), unconnected (its host has no
-    device for it) or unknown (the host did not answer within 10 seconds; the exit status tells it too). RECEIVED and
-    SENT are the guest's bytes. FILTER is on, off (attribute vm_filter) or missing; DROPPED are frames that the guest
-    sent and its host did not let through, and WHY counts them by reason.
+    LINK is the device of the host to which the interface is attached (a shortened name is followed by the long
+    one). DEVICE is the device of the interface itself. STATE is up, down, off (the machine is not running),
+    unconnected (the host has no device for the interface) or unknown (no answer within 10 seconds; the exit
+    status is then not 0). RECEIVED and SENT are the bytes of the guest. FILTER is on, off (attribute vm_filter)
+    or missing. DROPPED is the number of frames from the guest that the host rejected; WHY counts them by
+    reason.
 
-    Of a virtual function (SR-IOV) LINK is the adapter and DEVICE the PCI address; FILTER is adapter, or off with the
-    option sriov-nospoofchk, and what comes by is not counted.
+    For a virtual function (SR-IOV), LINK is the adapter and DEVICE the PCI address. FILTER is adapter, or off
+    with the option sriov-nospoofchk; traffic is not counted.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; all when none is given. Those that are no virtual machines are left out.
+    Hosts; default: all. Hosts that are not virtual machines are skipped.
     </arg>
 
     <example cmd='list host vm network vm-vc1-0'>
@@ -67,9 +69,9 @@ class Command(rocks.commands.Command):
         for found in networks.interfaces:
             self.addOutput(found.vm, _cells(found))
         self.endOutput(header=HEADER)
-        self._tell_failures(networks)
+        self._report_failures(networks)
 
-    def _tell_failures(self, networks: VmNetworks) -> None:
+    def _report_failures(self, networks: VmNetworks) -> None:
         for host, error in networks.failed.items():
             print(f"Error: {host}: {error}", file=sys.stderr)
         if networks.failed:

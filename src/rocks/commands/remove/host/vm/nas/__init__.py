@@ -8,22 +8,22 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Forget which NAS keeps the disks of virtual machines. The volumes on the NAS stay. The disks are then what
-    rocks list host vm showdisks=yes says: of a machine that was started with the NAS, the devices of its images, which
-    its next start does not find; give it other disks by rocks set host vm disk=. A machine that may be running is
-    refused: its image would not find home.
+    Remove the assignment of disks of virtual machines to a NAS. The volumes on the NAS remain. The machine then
+    uses the disks that rocks list host vm showdisks=yes lists. If the machine was started with the NAS, these
+    are the devices of its images, which do not exist at the next start: assign other disks with rocks set host
+    vm disk=. The command fails for a machine that may be running, because its image could not be written back.
 
     <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector. Those that are no virtual machines are left out.
+    Hosts, by name or any other selector. Hosts that are not virtual machines are skipped.
     </arg>
 
     <example cmd='remove host vm nas vm-vc1-0'>
-    All disks of one.
+    All disks of one machine.
     </example>
 
     <related>set host vm nas</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Forget it."""
+        """Remove the assignment."""
         remove_vm_nas(self.db, self.getSomeHostnames(args))

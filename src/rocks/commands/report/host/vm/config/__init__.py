@@ -10,10 +10,10 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Print the libvirt document of a virtual machine, as its next start will use it.
+    Print the libvirt XML document that the next start of a virtual machine will use.
 
     <arg type='string' name='host' repeat='1'>
-    Virtual machines; with several, the first line of each document has the machine's name in front.
+    Virtual machines; with several, the first line of each document begins with the name of the machine.
     </arg>
 
     <example cmd='report host vm config vm-vc1-0'>

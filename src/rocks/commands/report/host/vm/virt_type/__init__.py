@@ -8,7 +8,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Print the kind of virtualisation of virtual machines.
+    Print the type of virtualisation of virtual machines.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print one line a machine."""
+        """Print one line per machine."""
         self.beginOutput()
         for name, kind in virt_types(self.db, self.getSomeHostnames(args)):
             self.addOutput(name, kind)

@@ -1,10 +1,10 @@
 """`rocks set host interface channel`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_channel
+from rocks.commands._shared.setters import InterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(InterfaceSetter):
     """
     Set the channel of hosts' interfaces.
 
@@ -12,24 +12,19 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='channel'>
-    The channel, such as the name of the bond that they are part of; NULL clears it. May be given as channel=…
+    The channel, such as the name of the bond to which the interface belongs; NULL clears it. Alternative form:
+    channel=CHANNEL.
     </arg>
 
     <example cmd='set host interface channel compute-0-0 eth0 bond0'>
-    It is part of bond0.
+    Make eth0 part of bond0.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, channel = self.fillPositionalArgs(("iface", "channel"))
-        if not iface:
-            self.abort("must supply iface")
-        if not channel:
-            self.abort("must supply channel")
-        set_channel(self.db, self.getSomeHostnames(hosts), iface, channel)
+    argument = "channel"
+    apply = set_channel

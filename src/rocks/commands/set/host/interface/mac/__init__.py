@@ -1,35 +1,29 @@
 """`rocks set host interface mac`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_mac
+from rocks.commands._shared.setters import OneInterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(OneInterfaceSetter):
     """
     Set the MAC address of an interface.
 
     <arg type='string' name='host'>
-    The host, by name or any other selector of one.
+    The host, by name or any other selector of one host.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='mac'>
-    The address, which nobody else has; NULL clears it. May be given as mac=…
+    MAC address that no other interface has; NULL clears it. Alternative form: mac=MAC.
     </arg>
 
     <example cmd='set host interface mac compute-0-0 eth0 00:11:22:33:44:55'>
-    The adapter was exchanged.
+    Record the MAC address of a replaced adapter.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, mac = self.fillPositionalArgs(("iface", "mac"))
-        if not iface:
-            self.abort("must supply iface")
-        if not mac:
-            self.abort("must supply mac")
-        set_mac(self.db, self.getOneHostname(hosts), iface, mac)
+    argument = "mac"
+    apply = set_mac

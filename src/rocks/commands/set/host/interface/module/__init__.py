@@ -1,10 +1,10 @@
 """`rocks set host interface module`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_module
+from rocks.commands._shared.setters import InterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(InterfaceSetter):
     """
     Set the driver of hosts' interfaces.
 
@@ -12,24 +12,18 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='module'>
-    The driver's name; NULL clears it. May be given as module=…
+    Name of the driver; NULL clears it. Alternative form: module=MODULE.
     </arg>
 
     <example cmd='set host interface module compute-0-0 eth0 e1000'>
-    It needs the driver e1000.
+    Use the driver e1000.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, module = self.fillPositionalArgs(("iface", "module"))
-        if not iface:
-            self.abort("must supply iface")
-        if not module:
-            self.abort("must supply module")
-        set_module(self.db, self.getSomeHostnames(hosts), iface, module)
+    argument = "module"
+    apply = set_module

@@ -1,35 +1,30 @@
 """`rocks set host interface name`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_name
+from rocks.commands._shared.setters import OneInterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(OneInterfaceSetter):
     """
-    Set the name that a host has on an interface's network.
+    Set the name of a host on the network of an interface.
 
     <arg type='string' name='host'>
-    The host, by name or any other selector of one.
+    The host, by name or any other selector of one host.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='name'>
-    The name, without the domain, which the network adds; NULL makes it the host's own. May be given as name=…
+    Name without the domain, which the network adds; NULL resets it to the name of the host. Alternative form:
+    name=NAME.
     </arg>
 
     <example cmd='set host interface name compute-0-0 eth0 storage-0-0'>
-    It is known by that name there.
+    Name the host storage-0-0 on that network.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, name = self.fillPositionalArgs(("iface", "name"))
-        if not iface:
-            self.abort("must supply iface")
-        if not name:
-            self.abort("must supply name")
-        set_name(self.db, self.getOneHostname(hosts), iface, name)
+    argument = "name"
+    apply = set_name

@@ -1,35 +1,29 @@
 """`rocks set host interface subnet`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_subnet
+from rocks.commands._shared.setters import InterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(InterfaceSetter):
     """
-    Put hosts' interfaces on a network. One that has no name gets its host's.
+    Assign hosts' interfaces to a network. An interface without a name receives the name of its host.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='subnet'>
-    Name of the network; NULL takes it off. May be given as subnet=…
+    Name of the network; NULL removes the assignment. Alternative form: subnet=SUBNET.
     </arg>
 
     <example cmd='set host interface subnet compute-0-0 eth0 private'>
-    It is on the network private.
+    Assign eth0 to the network private.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, subnet = self.fillPositionalArgs(("iface", "subnet"))
-        if not iface:
-            self.abort("must supply iface")
-        if not subnet:
-            self.abort("must supply subnet")
-        set_subnet(self.db, self.getSomeHostnames(hosts), iface, subnet)
+    argument = "subnet"
+    apply = set_subnet

@@ -1,10 +1,10 @@
 """`rocks set host interface vlan`"""
 
-import rocks.commands
 from rocks.actions.interfaces import set_vlan
+from rocks.commands._shared.setters import InterfaceSetter
 
 
-class Command(rocks.commands.Command):
+class Command(InterfaceSetter):
     """
     Set the VLAN of hosts' interfaces.
 
@@ -12,24 +12,18 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='iface'>
-    The interface: its device or its MAC address. May be given as iface=…
+    The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
     <arg type='string' name='vlan'>
-    The VLAN's number, 1 to 4094; 0 or NULL for none. May be given as vlan=…
+    VLAN id, 1 to 4094; 0 or NULL for none. Alternative form: vlan=VLAN.
     </arg>
 
     <example cmd='set host interface vlan compute-0-0 eth0 3'>
-    Its frames are tagged with 3.
+    Tag the frames of eth0 with VLAN 3.
     </example>
 
     <related>list host interface</related>
     """
 
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Set it."""
-        hosts, iface, vlan = self.fillPositionalArgs(("iface", "vlan"))
-        if not iface:
-            self.abort("must supply iface")
-        if not vlan:
-            self.abort("must supply vlan")
-        set_vlan(self.db, self.getSomeHostnames(hosts), iface, vlan)
+    argument = "vlan"
+    apply = set_vlan

@@ -8,23 +8,23 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Put a CD image into a virtual machine. It takes effect at the next start.
+    Insert a CD image into a virtual machine. The change takes effect at the next start.
 
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
     <param type='string' name='cdrom' optional='0'>
-    Absolute path of the image, or of a device, on the physical host; none takes it out.
+    Absolute path of the image or device on the physical host; none ejects it.
     </param>
 
     <example cmd='set host vm cdrom vc1 cdrom=/export/iso/install.iso'>
-    Boot vc1 from an image.
+    Boot vc1 from a CD image.
     </example>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the machine."""
-        hosts, path = self.fillPositionalArgs(("cdrom",))
+        hosts, path = self.fillArgument("cdrom")
         if len(hosts) != 1:
             self.abort("must supply only one host")
         if not path:

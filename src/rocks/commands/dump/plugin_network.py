@@ -1,9 +1,0 @@
-"""Dumps networks."""
-
-from rocks.commands.dump import DumpPart
-
-
-class Plugin(DumpPart):
-    """Hook of `dump`."""
-
-    part = "dump.network"

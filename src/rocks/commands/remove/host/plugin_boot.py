@@ -1,9 +1,0 @@
-"""Removes the hosts' next boots."""
-
-from rocks.commands.remove.host import HostPart
-
-
-class Plugin(HostPart):
-    """Hook of `remove host`."""
-
-    part = "boot"

@@ -1,0 +1,26 @@
+"""Arguments reach our commands typed: `fillParams` and `fillPositionalArgs` return Any, for commands of other rolls."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from rocks.commands._framework.tree import OUR_TREE
+
+COMMANDS = [path for path in sorted(Path(OUR_TREE).rglob("__init__.py")) if "_framework" not in path.parts]
+UNTYPED = {"fillParams", "fillPositionalArgs", "Any"}
+
+
+def names_in(path: Path) -> set[str]:
+    """All names and attributes that a file uses."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: str(path.parent.relative_to(OUR_TREE)))
+def test_a_command_reads_typed_arguments(path: Path) -> None:
+    assert not names_in(path) & UNTYPED
