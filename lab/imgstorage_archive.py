@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-ROOMS = ("errors.py", "units.py", "clock.py", "process.py", "wire", "devices", "imgstorage")
+ROOMS = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "imgstorage")
 """What a NAS or a host gets of src/rocks."""
 
 _UNIT = """\

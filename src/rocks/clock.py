@@ -1,4 +1,4 @@
-"""Time: the one place that reads a clock, so that what decides can be given a time instead."""
+"""The gateway to clocks. Code that decides gets the time as an argument."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from datetime import datetime, timezone
 
 
 class Deadline:
-    """A moment after which waiting ends.
-
-    `seconds` from now; None waits for ever.
-    """
+    """The end of a wait, `seconds` from now; None waits for ever."""
 
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
@@ -25,15 +22,15 @@ class Deadline:
 
 
 def monotonic_seconds() -> float:
-    """A clock for durations; its zero means nothing."""
+    """A clock for durations; its zero is arbitrary."""
     return time.monotonic()
 
 
 def wait_seconds(seconds: float) -> None:
-    """Let `seconds` pass."""
+    """Wait."""
     time.sleep(seconds)
 
 
 def utc_now() -> datetime:
-    """The time of day, in UTC and whole seconds; never for measuring, for it may jump."""
+    """The time of day, in UTC and whole seconds; not for durations, since it may jump."""
     return datetime.now(timezone.utc).replace(microsecond=0)

@@ -1,8 +1,8 @@
 """Every error that the system reports to a person, sorted by who can fix it.
 
 The table `FAMILIES` maps a family to an exit status, an HTTP status and whether a retry can help. The terminal, the
-agent's reply and the REST service all read this table. A program that must tell two errors of a family apart compares
-their codes (`Code`), never their texts.
+agent's reply and the REST service all read this table. A program that distinguishes errors of one family compares their
+codes (`Code`), never their texts.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class UserError(RocksError):
 
 
 class StateError(RocksError):
-    """The request is sound, but something else must be done first."""
+    """The request is valid, but another operation must come first."""
 
     family = "state"
 
@@ -97,7 +97,7 @@ class BusyError(RocksError):
 
 
 class HostError(RocksError):
-    """A machine cannot be reached or does not answer as it should; its operator can help."""
+    """A machine cannot be reached or answers incorrectly; its operator can fix it."""
 
     family = "host"
 
@@ -109,7 +109,7 @@ class ToolError(RocksError):
 
 
 class IncoherentError(RocksError):
-    """Two places that should agree do not; nothing was changed."""
+    """Two records that should agree differ; nothing was changed."""
 
     family = "incoherent"
 

@@ -1,13 +1,14 @@
-"""The one place that starts programs: argument vectors only, always with a deadline, output kept."""
+"""The gateway to programs: argument vectors only, always with a deadline, output captured."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess  # noqa: TID251 - this is the door
+import subprocess  # noqa: TID251 - this is the gateway
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Mapping, NoReturn, Sequence
+from typing import IO, Callable, Mapping, NoReturn, Sequence
 
 from rocks.clock import Deadline
 from rocks.errors import ToolError
@@ -26,7 +27,7 @@ class Finished:
 
     @property
     def text(self) -> str:
-        """Standard output as text; bytes that are no UTF-8 are shown as replacement characters."""
+        """Standard output as text; bytes that are no UTF-8 become replacement characters."""
         return self.output.decode("utf-8", "replace")
 
     @property
@@ -43,11 +44,11 @@ def run(
     environment: Mapping[str, str] | None = None,
     watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
-    """Run a program to its end, whatever its exit status, and return what it printed.
+    """Run a program to its end, and return its exit status and output.
 
-    The program gets a process group of its own, and all of it is killed when the deadline passes, so that no
-    grandchild stays behind. `watch` gets all of its output so far, twice a second. ToolError when it cannot be started
-    or does not end in time.
+    The program gets a process group of its own, and the whole group is killed at the deadline, so that no grandchild
+    remains. `watch` gets the output so far, twice a second. ToolError when the program cannot be started or does not
+    end in time.
     """
     process = _start(arguments, environment)
     try:
@@ -72,7 +73,7 @@ def run_checked(
     environment: Mapping[str, str] | None = None,
     watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
-    """As `run`, but ToolError with the program's own last words unless it exits with 0."""
+    """As `run`, but ToolError with the program's own message unless it exits with 0."""
     finished = run(
         arguments,
         deadline_seconds=deadline_seconds,
@@ -81,15 +82,15 @@ def run_checked(
         watch=watch,
     )
     if finished.exit_status != 0:
-        words = finished.error_text or finished.text.strip() or "it printed nothing"
-        raise ToolError(f"{arguments[0]} failed with exit status {finished.exit_status}: {words}")
+        reason = finished.error_text or finished.text.strip() or "it printed nothing"
+        raise ToolError(f"{arguments[0]} failed with exit status {finished.exit_status}: {reason}")
     return finished
 
 
 def run_interactively(arguments: Sequence[str], standard_input: bytes | None = None) -> int:
     """Give the terminal to a program until it ends; returns its exit status. ToolError when it cannot start.
 
-    With `standard_input` it reads that instead of the terminal, which it may open to ask for a password.
+    With `standard_input` it reads that instead of the terminal; it may open the terminal to prompt for a password.
     """
     try:
         return subprocess.run(list(arguments), input=standard_input, check=False).returncode
@@ -98,7 +99,7 @@ def run_interactively(arguments: Sequence[str], standard_input: bytes | None = N
 
 
 def replace_this_process(arguments: Sequence[str]) -> NoReturn:
-    """Become another program; does not return. ToolError when it cannot be started."""
+    """Replace this process by another program; does not return. ToolError when it cannot be started."""
     try:
         os.execvp(arguments[0], list(arguments))
     except OSError as error:
@@ -110,7 +111,7 @@ def start_in_background(
 ) -> int:
     """Start a program that outlives this one, in a session of its own; returns its process id.
 
-    What it prints is appended to `log_path`. ToolError when the program or the log cannot be opened.
+    Its output is appended to `log_path`. ToolError when the program or the log cannot be opened.
     """
     try:
         with log_path.open("ab") as log:
@@ -124,7 +125,7 @@ def start_in_background(
             )
     except OSError as error:
         raise ToolError(f"cannot start {arguments[0]} with log {log_path}: {error.strerror}") from None
-    # This program may end before the one it started; `Popen` would warn about that when it is thrown away.
+    # This program may end before the one it started; the destructor of `Popen` would warn about that.
     process.returncode = 0
     return process.pid
 
@@ -132,7 +133,7 @@ def start_in_background(
 def start_with_pipes(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program that is talked to while it runs; the caller ends it. ToolError when it cannot start."""
+    """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
     return _start(arguments, environment)
 
 
@@ -156,18 +157,28 @@ def _watched(
     deadline_seconds: float,
     watch: Callable[[bytes], None],
 ) -> tuple[bytes, bytes]:
-    """As `communicate`, which may be called again after its time-out and then goes on, without the input."""
+    """As `communicate`, which continues when it is called again after its time-out."""
+    # but not with its input: CPython 3.11 drops what was not written before the first time-out
+    feeder = threading.Thread(target=_feed, args=(process.stdin, standard_input), daemon=True)
+    process.stdin = None
+    feeder.start()
     deadline = Deadline(deadline_seconds)
-    given: bytes | None = standard_input
     while True:
-        patience = min(_WATCH_SECONDS, deadline.remaining_seconds() or 0.0)
+        wait = min(_WATCH_SECONDS, deadline.remaining_seconds() or 0.0)
         try:
-            return process.communicate(given, timeout=patience)
-        except subprocess.TimeoutExpired as pause:
+            return process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired as timeout:
             if deadline.passed():
                 raise
-            given = None
-            watch(pause.output or b"")
+            watch(timeout.output or b"")
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    try:
+        with pipe:
+            pipe.write(data)
+    except OSError:
+        pass  # the program has ended, or does not read
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

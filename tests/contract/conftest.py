@@ -1,4 +1,4 @@
-"""Fakes and the real things for the contract tests: the same cases run on both.
+"""Fakes and real systems for the contract tests: the same cases run on both.
 
 Cases on real daemons carry the marker `system`; they need root, and skip with a reason where a daemon is missing.
 """
@@ -29,7 +29,7 @@ def need(*programs: str) -> None:
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    """A machine with folders of its own and the agent installed, but no daemons yet."""
+    """A machine with its own folders and the installed agent, without daemons."""
     need("unshare", "nsenter")
     # a short path: the kernel takes 108 bytes for the name of a socket
     folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
@@ -45,7 +45,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def libvirt_uri(machine: Machine) -> Iterator[str]:
-    """Where a real libvirt of the machine's own answers, seen from outside of the machine."""
+    """The URI of the machine's own libvirt, for use outside of the machine."""
     need("libvirtd", "qemu-system-x86_64")
     hooks = machine.outside("/etc/libvirt/hooks/qemu.d")
     hooks.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def libvirt_uri(machine: Machine) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServer]]:
-    """A real sshd on loopback whose users come out inside the machine, and settings that let us in."""
+    """A real sshd on loopback whose logins run inside the machine, and settings for the login."""
     need("sshd")
     from rocks.hosts.keys import ensure_own_key
 

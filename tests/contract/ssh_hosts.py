@@ -1,4 +1,4 @@
-"""Hosts that are in a bad way: real SSH servers on loopback ports whose agents do not behave."""
+"""Faulty hosts: real SSH servers on loopback ports with misbehaving agents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PermitRootLogin yes
 
 @contextmanager
 def ssh_server(folder: Path, authorized_key: str, more: str = "") -> Iterator[tuple[SshServer, int]]:
-    """A server of the test's own with more lines of configuration; yields it and its process id."""
+    """A server of the test with additional lines of configuration; yields it and its process id."""
     folder.mkdir()
     port = free_port()
     key = folder / "host_key"
@@ -48,7 +48,7 @@ def ssh_server(folder: Path, authorized_key: str, more: str = "") -> Iterator[tu
 
 
 def free_port() -> int:
-    """A port on which nothing listens now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The archive that a host unpacks: the same bytes each time, and all that the agent needs, nothing more."""
+"""The agent's archive: reproducible, and with exactly the files that the agent needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rocks.wire.envelope import agent_archive_name
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
-    """Under the name that the upgrade line tells."""
+    """With the file name in the upgrade command."""
     first, second = agent_archive.build(tmp_path / "a"), agent_archive.build(tmp_path / "b")
     assert first.name == agent_archive_name()
     assert first.read_bytes() == second.read_bytes()
@@ -23,7 +23,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_what_is_in_it(tmp_path: Path) -> None:
-    """Programs for everybody, the rooms that run on hosts with their byte code, no twins and no frontend."""
+    """Readable programs, the packages that run on hosts with their byte code, no fakes and no frontend."""
     with tarfile.open(agent_archive.build(tmp_path)) as archive:
         modes = {entry.name: entry.mode for entry in archive.getmembers()}
         archive.extractall(tmp_path)
@@ -57,7 +57,7 @@ def test_it_runs_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="there is no /usr/bin/python3")
 def test_byte_code_of_another_python_does_no_harm(tmp_path: Path) -> None:
-    """A host whose Python is another one compiles for itself."""
+    """A host with another Python compiles the sources."""
     agent_archive.install(tmp_path)
     archive = tmp_path / "lib/rocks-agent.pyz"
     spoilt = tmp_path / "spoilt.pyz"

@@ -1,4 +1,4 @@
-"""What the agent makes of requests: on a host in memory, in this process and as the program it is."""
+"""The agent on requests: with a host in memory, in this process and as a program."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 
 
 class Agent:
-    """An agent's insides over a host in memory."""
+    """The agent's functions with a host in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class Agent:
         return answer
 
     def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
-        """The outcomes of deeds."""
+        """The outcomes of operations."""
         return self.ask(PerformRequest(operations)).outcomes
 
     def state(self, name: str) -> str | None:
@@ -92,11 +92,11 @@ def xml(name: str, token: int = 7, kind: str = "kvm", emulator: str = "") -> str
 
 
 def start(name: str, token: int = 7, **changes: Any) -> StartDomain:
-    """The deed that starts it."""
+    """The operation that starts it."""
     return StartDomain(name, token, changes.pop("xml", xml(name, token)), **changes)
 
 
-def test_a_start_makes_what_it_needs_and_says_so(agent: Agent) -> None:
+def test_a_start_makes_its_devices_and_reports_them(agent: Agent) -> None:
     """Disk and link first; under emulation, with a note."""
     image = agent.folder / "disks" / "a.img"
     operation = start("a", disks=(DiskSpec(str(image), "raw", 1, False),), links=(VLAN,), autostart=True)
@@ -111,8 +111,8 @@ def test_a_start_makes_what_it_needs_and_says_so(agent: Agent) -> None:
     assert agent.perform(operation) == (OperationOutcome("a", False),)
 
 
-def test_the_domain_is_fitted_to_the_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator that is not here is exchanged; type and CPU mode only where KVM does not work."""
+def test_the_domain_is_adapted_to_the_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing emulator is replaced; type and CPU mode only where KVM does not work."""
     monkeypatch.setattr(accelerator, "EMULATORS", ("/bin/true",))
     agent.perform(start("a", xml=xml("a", emulator="<emulator>/no/such/qemu</emulator>")))
     document = agent.domains._domains["a"].document
@@ -122,8 +122,8 @@ def test_the_domain_is_fitted_to_the_host(agent: Agent, monkeypatch: pytest.Monk
     assert document.text == xml("b", kind="qemu", emulator="<emulator>/bin/sh</emulator>")
 
 
-def test_a_failed_deed_never_stops_the_others(agent: Agent) -> None:
-    """Each has its own outcome, in the order of the deeds."""
+def test_a_failed_operation_never_stops_the_others(agent: Agent) -> None:
+    """Each has its own outcome, in the order of the operations."""
     agent.domains.refusals["start"] = "boom"
     outcomes = agent.perform(
         start("a"),
@@ -145,8 +145,8 @@ def test_a_failed_deed_never_stops_the_others(agent: Agent) -> None:
     assert agent.state("d") is None
 
 
-def test_deeds_of_one_name_are_done_in_order(agent: Agent) -> None:
-    """Those of different names side by side."""
+def test_operations_of_one_name_are_done_in_order(agent: Agent) -> None:
+    """Those of different names run in parallel."""
     outcomes = agent.perform(
         start("a"), PauseDomain("a", 7), start("b"), ResumeDomain("a", 7), StopDomain("a", 7), start("a", 8)
     )
@@ -154,8 +154,8 @@ def test_deeds_of_one_name_are_done_in_order(agent: Agent) -> None:
     assert (agent.state("a"), agent.state("b")) == ("running", "running")
 
 
-def test_an_overtaken_lease_is_refused_by_every_deed(agent: Agent) -> None:
-    """Also long after the domain has gone, and by an agent started anew."""
+def test_every_operation_rejects_an_overtaken_lease(agent: Agent) -> None:
+    """Also long after the end of the domain, and by a new agent."""
     agent.perform(start("a", 9), StopDomain("a", 9))
     agent = Agent(agent.folder)
     for operation in (
@@ -171,8 +171,8 @@ def test_an_overtaken_lease_is_refused_by_every_deed(agent: Agent) -> None:
     assert agent.perform(start("a", 9))[0].changed
 
 
-def test_a_fence_holds_from_the_facts_on(agent: Agent) -> None:
-    """Older domains are gone, and cannot be started again; a fence lower than what was seen changes nothing."""
+def test_a_fence_is_in_force_after_the_facts(agent: Agent) -> None:
+    """Older domains are destroyed and cannot start again; a fence below the known lease changes nothing."""
     agent.perform(start("a", 7), start("b", 7))
     agent.domains.define("<domain><name>c</name><memory>1</memory></domain>")
     fences = (Fence("a", 8), Fence("b", 7), Fence("c", 5), Fence("d", 3), Fence("a", 2), Fence("bad/name", 1))
@@ -185,7 +185,7 @@ def test_a_fence_holds_from_the_facts_on(agent: Agent) -> None:
 
 
 def test_facts_are_those_of_the_host(agent: Agent) -> None:
-    """Every field from its own source."""
+    """Every field has its own source."""
     agent.perform(start("a"))
     image = agent.folder / "x.img"
     image.write_bytes(b"abc")
@@ -196,8 +196,8 @@ def test_facts_are_those_of_the_host(agent: Agent) -> None:
     assert [(domain.name, domain.state, domain.token) for domain in facts.domains] == [("a", "running", 7)]
 
 
-def test_links_go_with_the_last_guest(agent: Agent) -> None:
-    """A stop takes what nothing uses; what is used stays, and the stop is done all the same."""
+def test_links_are_removed_with_the_last_guest(agent: Agent) -> None:
+    """A stop removes unused links; used links stay, and the stop succeeds."""
     agent.perform(start("a", links=(VLAN,)), start("b", links=(VLAN,)))
     tap = agent.links.add("macvtap0", "macvtap", agent.links.links["ptrunk.7"])
     assert agent.perform(StopDomain("a", 7, links=(VLAN,)))[0].changed
@@ -220,13 +220,13 @@ NETWORKED = """<domain type='qemu'><name>{name}</name>
 
 
 def networked(name: str, word: str = "on") -> StartDomain:
-    """The deed that starts a guest on a VLAN and on a bridge of the site."""
+    """The operation that starts a guest on a VLAN and on a bridge of the site."""
     site = LinkSpec("br1", "site_bridge", None, 0)
     return start(name, xml=NETWORKED.format(name=name, filter=word), links=(VLAN, site))
 
 
 def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
-    """Set while it is paused, on each interface what that one may send; none where the document says so."""
+    """Set while it is paused, for each interface; none where the XML requires none."""
     agent.links.add("br1", "bridge")
     seen: list[tuple[str | None, list[str]]] = []
     resume = agent.domains.resume
@@ -250,7 +250,7 @@ def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
 
 
 def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
-    """And nothing of its start stays: no domain, no device, no plan for the next boot."""
+    """Nothing of its start remains: no domain, no device, no plan for the next boot."""
     agent.links.add("br1", "bridge")
     agent.filters.missing.append("vnet1")
     (outcome,) = agent.perform(networked("a"))
@@ -259,8 +259,8 @@ def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
     assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
 
 
-def test_a_start_that_was_cut_off_before_the_guest_ran_is_finished(agent: Agent) -> None:
-    """By the same start, when the frontend says so; what a person has paused stays paused."""
+def test_an_interrupted_start_is_completed(agent: Agent) -> None:
+    """By the same start, when the frontend states the paused state; a guest paused by an operator stays paused."""
     agent.domains.define(xml("a"))
     agent.domains.start_paused("a")
     (refused,) = agent.perform(start("a"))
@@ -274,8 +274,8 @@ def test_a_start_that_was_cut_off_before_the_guest_ran_is_finished(agent: Agent)
     assert agent.state("a") == "running"
 
 
-def test_the_sites_own_devices_are_only_looked_at(agent: Agent) -> None:
-    """Missing, down, no bridge: nothing is started; a stop leaves them."""
+def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
+    """Missing, down or not a bridge: no start; a stop leaves them."""
     (outcome,) = agent.perform(networked("a"))
     assert (
         outcome.error is not None
@@ -290,8 +290,8 @@ def test_the_sites_own_devices_are_only_looked_at(agent: Agent) -> None:
     assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
 
 
-def test_devices_come_back_after_a_boot(agent: Agent) -> None:
-    """Those of all machines that were started and not stopped; what is wrong with one does not stop the others."""
+def test_devices_are_restored_after_a_boot(agent: Agent) -> None:
+    """Those of all started machines; a failure of one does not stop the others."""
     agent.links.add("other", "veth")
     agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("other.9", "vlan", "other", 9),)))
     agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
@@ -306,8 +306,8 @@ def test_devices_come_back_after_a_boot(agent: Agent) -> None:
     assert "cannot be read" in str(errors[0]) and "rocks sync host vlan" in str(errors[0])
 
 
-def test_hosts_have_the_devices_that_the_frontend_wants(agent: Agent) -> None:
-    """Made, kept, removed when unused; the plan for the next boot is the same, but for machines that moved."""
+def test_links_are_synchronised_with_the_plan(agent: Agent) -> None:
+    """Made, kept, removed when unused; the plan for the next boot is the same, except for moved machines."""
     agent.perform(
         start("a", links=(VLAN,)), start("moved", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),))
     )
@@ -335,7 +335,7 @@ def test_hosts_have_the_devices_that_the_frontend_wants(agent: Agent) -> None:
 
 
 def test_how_guests_are_connected(agent: Agent) -> None:
-    """Of running domains of ours: devices, states, bytes as the guest sees them, what was dropped."""
+    """Of running domains of this system: devices, states, bytes from the view of the guest, drops."""
     agent.links.add("br1", "bridge")
     agent.perform(networked("a"), start("b"))
     below = agent.links.links["ptrunk.7"]
@@ -362,8 +362,8 @@ def test_how_guests_are_connected(agent: Agent) -> None:
     assert agent.ask(NetworkRequest()).interfaces == ()
 
 
-def test_a_fence_takes_the_devices_of_what_it_ends(agent: Agent) -> None:
-    """And leaves those of a domain that holds it."""
+def test_a_fence_removes_the_devices_of_the_domain_that_it_ends(agent: Agent) -> None:
+    """The devices of a domain with a newer lease stay."""
     agent.perform(start("a", links=(VLAN,)))
     agent.ask(FactsRequest(fences=(Fence("a", 7),)))
     assert "ptrunk.7" in agent.links.links
@@ -394,8 +394,8 @@ def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: py
     assert agent.state("a") is None
 
 
-def test_the_console_of_what_does_not_run(agent: Agent) -> None:
-    """Neither absent nor stopped; a running one has its serial line's log."""
+def test_the_console_of_a_domain_that_does_not_run(agent: Agent) -> None:
+    """StateError when absent or stopped; a running domain has the log of its serial line."""
     agent.domains.define(xml("b"))
     for name in ("a", "b"):
         with pytest.raises(RocksError, match=f"{name} does not run on this host, so it has no console"):
@@ -404,7 +404,7 @@ def test_the_console_of_what_does_not_run(agent: Agent) -> None:
     assert agent.ask(ConsoleRequest("a")).vnc_port is None
 
 
-def test_a_fault_of_ours_is_a_reply_too(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_becomes_a_reply_too(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
     """Family bug, with the traceback on standard error only."""
 
     def break_down(*_: object) -> None:
@@ -418,7 +418,7 @@ def test_a_fault_of_ours_is_a_reply_too(agent: Agent, capsys: pytest.CaptureFixt
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_what_the_next_request_wants_is_loaded_ahead(agent: Agent) -> None:
+def test_the_library_of_the_next_request_is_prefetched(agent: Agent) -> None:
     """After facts with fences, not after bare ones."""
     opened = threading.Event()
 
@@ -452,7 +452,7 @@ def run_agent(folder: Path, words: list[str], lines: bytes = b"") -> tuple[int, 
 
 
 def test_one_request_or_many(tmp_path: Path) -> None:
-    """Without a word one reply; with --serve one for each line until the end; nothing else on standard output."""
+    """Without arguments one reply; with --serve one for each line until the end; nothing else on standard output."""
     line = write_request(ProbeRequest())
     status, output, _ = run_agent(tmp_path, [], line + line)
     assert status == 0 and output.count(b"\n") == 1
@@ -463,8 +463,8 @@ def test_one_request_or_many(tmp_path: Path) -> None:
     assert all(reply["version"] == rocks.__version__ for reply in replies)
 
 
-def test_libvirt_s_absence_is_a_host_s_error(tmp_path: Path) -> None:
-    """And libvirt prints nothing of its own."""
+def test_absence_of_libvirt_is_a_host_error(tmp_path: Path) -> None:
+    """libvirt prints nothing."""
     pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
     status, output, error_output = run_agent(tmp_path, [], write_request(FactsRequest()))
     assert status == 0 and error_output == b""
@@ -476,7 +476,7 @@ def test_libvirt_s_absence_is_a_host_s_error(tmp_path: Path) -> None:
     )
 
 
-def test_words_it_does_not_know(tmp_path: Path) -> None:
+def test_unknown_arguments(tmp_path: Path) -> None:
     """Usage on standard error, status 2."""
     for words in (["--help"], ["probe", "never"], ["--serve", "x"], ["hello"]):
         status, output, error_output = run_agent(tmp_path, words)
@@ -498,7 +498,7 @@ def test_words_it_does_not_know(tmp_path: Path) -> None:
     ],
 )
 def test_the_hook(tmp_path: Path, words: list[str], document: str, status: int) -> None:
-    """An overtaken lease is refused before the start, everything else is let through."""
+    """An overtaken lease cannot start; all other operations pass."""
     Leases(tmp_path).admit("a", 7)
     ended, output, error_output = run_agent(tmp_path, ["hook", *words], document.encode())
     assert (ended, output) == (status, b"")
@@ -516,8 +516,8 @@ def test_the_probe_for_an_operator(tmp_path: Path) -> None:
     assert status == 0 and fact["accelerator"] in ("kvm", "tcg") and fact["reason"]
 
 
-def test_an_agent_nobody_listens_to_ends(tmp_path: Path) -> None:
-    """Its asker has gone: no traceback, no waiting."""
+def test_an_agent_whose_reader_is_gone_ends(tmp_path: Path) -> None:
+    """No traceback, no waiting."""
     from rocks.process import start_with_pipes
 
     environment = {**os.environ, "PYTHONPATH": str(SOURCES), "ROCKS_STATE_FOLDER": str(tmp_path)}

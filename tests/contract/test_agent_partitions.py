@@ -1,4 +1,4 @@
-"""What the agent does about a machine's InfiniBand function: before the start, after the end, after a crash."""
+"""The agent on a machine's InfiniBand VF: before the start, after the end, after a crash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ XML = """<domain type='qemu'><name>{name}</name>
 
 
 class Agent:
-    """An agent's insides over a host in memory, with an mlx4 adapter of two functions."""
+    """The agent's functions with a host in memory, which has an mlx4 adapter with two VFs."""
 
     def __init__(self, folder: Path) -> None:
         self.pkeys = FakePkeys()
@@ -63,7 +63,7 @@ class Agent:
     def start(
         self, name: str, wanted: PartitionSpec | None, *addresses: str, token: int = 7
     ) -> OperationOutcome:
-        """Start a machine that has these functions."""
+        """Start a machine with these VFs."""
         devices = "".join(
             HOSTDEV.format(bus=address[5:7], slot=address[8:10], function=address[11])
             for address in addresses
@@ -79,14 +79,14 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
     return Agent(tmp_path)
 
 
-def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
+def test_a_vf_has_its_key_from_start_to_stop(agent: Agent) -> None:
     assert agent.start("a", RED, "0000:00:1f.2", FIRST).error is None
     assert agent.start("b", BLUE, SECOND).error is None
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
     assert agent.pkeys.visible_keys(SECOND) == (0x8003, 0x7FFF)
     assert agent.pkeys.guids[FIRST] == RED.port_guid
     facts = agent.ask(InfinibandRequest())
-    assert [(function.machine, function.keys) for function in facts.vfs] == [
+    assert [(vf.machine, vf.keys) for vf in facts.vfs] == [
         ("a", (0x8002, 0x7FFF)),
         ("b", (0x8003, 0x7FFF)),
     ]
@@ -96,7 +96,7 @@ def test_a_function_shows_its_key_from_start_to_stop(agent: Agent) -> None:
     assert list(agent.folder.iterdir()) == []
 
 
-def test_a_host_without_infiniband_is_not_even_asked(agent: Agent) -> None:
+def test_a_host_without_infiniband_is_not_read(agent: Agent) -> None:
     assert agent.start("a", RED).error is None
     (stopped,) = agent.perform(StopDomain("a", 7))
     assert stopped.error is None
@@ -105,7 +105,7 @@ def test_a_host_without_infiniband_is_not_even_asked(agent: Agent) -> None:
 
 
 def test_a_start_waits_for_its_key(agent: Agent) -> None:
-    """Without it the machine does not run: it would have a fabric without its cluster, or somebody else's."""
+    """Without it the machine does not start: it would be on a fabric without its cluster, or on another cluster's."""
     agent.pkeys.tables["mlx4_0"] = {0: 0xFFFF}
     outcome = agent.start("a", RED, FIRST)
     assert outcome.error is not None
@@ -113,8 +113,8 @@ def test_a_start_waits_for_its_key(agent: Agent) -> None:
     assert agent.host.domains().find("a") is None
 
 
-def test_what_a_crash_left_is_taken_from_it(agent: Agent) -> None:
-    """The host died under `a`; its function goes to a machine without a partition, then to one with another."""
+def test_a_vf_left_by_a_crash_is_released(agent: Agent) -> None:
+    """The host crashed under `a`; its VF goes to a machine without a partition, then to one with another."""
     agent.start("a", RED, FIRST)
     agent.host.domains().destroy("a")
     assert agent.start("c", None, FIRST).error is None
@@ -128,8 +128,8 @@ def test_what_a_crash_left_is_taken_from_it(agent: Agent) -> None:
     )
 
 
-def test_a_function_under_a_running_machine_is_not_taken(agent: Agent) -> None:
-    """Two machines whose XML names the same one: the second is refused, the first keeps its key."""
+def test_the_vf_of_a_running_machine_is_not_reassigned(agent: Agent) -> None:
+    """The XML of two machines names the same VF: the second start fails, the first machine keeps its key."""
     agent.start("a", RED, FIRST)
     outcome = agent.start("b", BLUE, FIRST)
     assert outcome.error is not None
@@ -139,7 +139,7 @@ def test_a_function_under_a_running_machine_is_not_taken(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 
 
-def test_a_machine_that_got_another_function(agent: Agent) -> None:
+def test_a_machine_with_another_vf(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
     agent.perform(StopDomain("a", 7))
     agent.start("a", RED, FIRST, token=8)
@@ -149,21 +149,21 @@ def test_a_machine_that_got_another_function(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(SECOND) == (0x8002, 0x7FFF)
 
 
-def test_two_functions_are_refused(agent: Agent) -> None:
+def test_two_vfs_raise_an_error(agent: Agent) -> None:
     outcome = agent.start("a", RED, FIRST, SECOND)
     assert outcome.error is not None
     assert f"its XML has {FIRST} and {SECOND}" in outcome.error.message
 
 
-def test_an_address_that_is_none(agent: Agent) -> None:
+def test_an_invalid_address(agent: Agent) -> None:
     text = XML.format(name="a", token=7, devices=HOSTDEV.format(bus="zz", slot="00", function="1"))
     (outcome,) = agent.perform(StartDomain("a", 7, text, partition=RED))
     assert outcome.error is not None
     assert outcome.error.message == "the domain XML has a PCI address whose bus is '0xzz'"
 
 
-def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
-    """mlx4 has forgotten its maps; libvirt starts the machine by itself, and is refused while the key is missing."""
+def test_after_a_reboot_the_hook_restores_the_partition(tmp_path: Path) -> None:
+    """mlx4 has lost its maps; the start by libvirt fails while the key is missing."""
     tree = AdapterTree(tmp_path / "sys")
     tree.add_adapter("mlx4_0", "0000:03:00", 1)
     tree.set_keys("mlx4_0", 0xFFFF, 0x8002)
@@ -184,7 +184,7 @@ def test_after_a_reboot_the_hook_gives_it_again(tmp_path: Path) -> None:
     assert driver.visible_keys(FIRST) == ()
 
 
-def test_a_function_that_is_taken_is_not_tried(agent: Agent) -> None:
+def test_a_vf_in_use_is_not_tried(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
     with pytest.raises(StateError, match=f"{FIRST} is in use by a; name a free VF"):
         agent.ask(InfinibandRequest(FIRST))

@@ -1,4 +1,4 @@
-"""Virtual functions in the agent's hands: given with a start, taken back with the guest, set again after a boot."""
+"""Virtual functions in the agent: assigned at a start, released at the end of the guest, restored after a boot."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa
 
 
 class Agent:
-    """An agent's insides over a host in memory, whose adapter has functions and whose kernel has no packet filters."""
+    """The agent's functions with a host in memory: its adapter has VFs, its kernel has no packet filters."""
 
     def __init__(self, folder: Path) -> None:
         self.state_folder = folder / "state"
         self.domains = FakeDomains()
-        self.functions = FakeVfs()
-        self.functions.add("trunk")
+        self.vfs = FakeVfs()
+        self.vfs.add("trunk")
         self.links = FakeLinks()
         self.links.add("trunk", "veth")
         self.filters = FakeFilters(knows_filters=False)
@@ -61,7 +61,7 @@ class Agent:
             self.state_folder,
             lambda: self.domains,
             lambda: self.links,
-            open_vfs=lambda: self.functions,
+            open_vfs=lambda: self.vfs,
             open_filters=lambda: self.filters,
         )
 
@@ -73,43 +73,43 @@ class Agent:
         return answer
 
     def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
-        """The outcomes of deeds."""
+        """The outcomes of operations."""
         return self.ask(PerformRequest(operations)).outcomes
 
     def refused(self, operation: Any) -> tuple[str, str]:
-        """(family, words) of the error of a deed that must fail."""
+        """(family, message) of the error of an operation that must fail."""
         (outcome,) = self.perform(operation)
         assert outcome.error is not None
         return outcome.error.family, outcome.error.message
 
-    def function(self, number: int) -> VfFact:
-        """A function as it is."""
-        return self.functions.adapters["trunk"].vfs[number]
+    def vf(self, number: int) -> VfFact:
+        """A VF as it is."""
+        return self.vfs.adapters["trunk"].vfs[number]
 
     def record(self, name: str) -> Path:
-        """Where it is kept what the guest has."""
+        """The record of the guest."""
         return self.state_folder / "functions" / f"{name}.json"
 
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
-    """A host without domains, without KVM, and with an adapter that has made no functions."""
+    """A host without domains, without KVM, and with an adapter without VFs."""
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     return Agent(tmp_path)
 
 
-def start(name: str, *functions: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
-    """The deed that starts a machine with these functions."""
-    interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in functions)
+def start(name: str, *vfs: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
+    """The operation that starts a machine with these VFs."""
+    interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in vfs)
     xml = XML.format(name=name, token=token, interfaces=interfaces)
-    return replace(StartDomain(name, token, xml, vfs=functions), **changes)
+    return replace(StartDomain(name, token, xml, vfs=vfs), **changes)
 
 
-def test_a_guest_gets_its_function_before_it_starts(agent: Agent) -> None:
-    """Made, set, in its XML, remembered; asked again, nothing changes."""
+def test_a_guest_gets_its_vf_before_it_starts(agent: Agent) -> None:
+    """Made, configured, in its XML, recorded; repeated, nothing changes."""
     (outcome,) = agent.perform(start("a", FIRST))
     assert outcome.error is None and outcome.changed
-    made = agent.function(0)
+    made = agent.vf(0)
     assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 100, True, False)
     document = agent.domains._domains["a"].document
     assert vf_addresses(document) == {MAC: "0000:01:10.0"}
@@ -119,77 +119,77 @@ def test_a_guest_gets_its_function_before_it_starts(agent: Agent) -> None:
     assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
 
 
-def test_two_guests_get_two_functions(agent: Agent) -> None:
-    """At the same time, and of one adapter that is made once."""
+def test_two_guests_get_two_vfs(agent: Agent) -> None:
+    """At the same time, from one adapter whose VFs are made once."""
     outcomes = agent.perform(start("a", FIRST), start("b", SECOND))
     assert [outcome.error for outcome in outcomes] == [None, None]
-    assert [agent.function(number).mac for number in (0, 1)] == [MAC, OTHER_MAC]
-    assert agent.functions.adapters["trunk"].most == 7
-    assert len(agent.functions.adapters["trunk"].vfs) == 2
+    assert [agent.vf(number).mac for number in (0, 1)] == [MAC, OTHER_MAC]
+    assert agent.vfs.adapters["trunk"].most == 7
+    assert len(agent.vfs.adapters["trunk"].vfs) == 2
 
 
 @pytest.mark.parametrize("end", [StopDomain("a", 7), ForgetDomain("a", 7)])
-def test_functions_go_with_the_guest(agent: Agent, end: Any) -> None:
-    """Also when the guest had ended by itself; then nothing is remembered."""
+def test_vfs_are_released_with_the_guest(agent: Agent, end: Any) -> None:
+    """Also when the guest ended by itself; then there is no record."""
     for crash in (False, True):
         agent.perform(start("a", FIRST))
         if crash:
             agent.domains.destroy("a")
             agent.domains.undefine("a")
         assert agent.perform(end)[0].error is None
-        assert (agent.function(0).mac, agent.function(0).vlan) == (NO_MAC, 0)
+        assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
         assert not agent.record("a").exists()
 
 
-def test_what_libvirt_leaves_in_a_function_goes_too(agent: Agent) -> None:
-    """When a guest ends, libvirt 9.0 gives its function an address of the host's own, and the VLAN again."""
+def test_settings_by_libvirt_are_cleared_too(agent: Agent) -> None:
+    """When a guest ends, libvirt 9.0 sets an address of the host in its VF, and the VLAN again."""
     agent.perform(start("a", FIRST))
-    agent.functions.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
+    agent.vfs.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
     assert agent.perform(StopDomain("a", 7))[0].error is None
-    assert (agent.function(0).mac, agent.function(0).vlan) == (NO_MAC, 0)
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
 
 
-def test_a_function_that_is_somebody_elses_by_now_stays(agent: Agent) -> None:
-    """An old note of it does no harm."""
+def test_a_vf_that_was_reassigned_stays(agent: Agent) -> None:
+    """An old record of it has no effect."""
     agent.perform(start("a", FIRST))
     text = agent.record("a").read_text()
     agent.perform(StopDomain("a", 7), start("b", replace(FIRST, mac=OTHER_MAC)))
     agent.record("a").write_text(text)
     assert agent.perform(StopDomain("a", 7))[0].notes == ()
-    assert (agent.function(0).mac, agent.function(0).vlan) == (OTHER_MAC, 100)
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (OTHER_MAC, 100)
     assert not agent.record("a").exists()
 
 
 def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
-    """Frames for the guest would else go to a function that nobody has, and not to where it starts next."""
+    """Otherwise frames for the guest would go to a free VF instead of its next place."""
     agent.domains.refusals["start"] = "boom"
     assert agent.refused(start("a", FIRST))[0] == "tool"
-    assert agent.function(0).mac == NO_MAC
+    assert agent.vf(0).mac == NO_MAC
     assert not agent.record("a").exists()
     assert agent.domains.find("a") is None
 
 
-def test_a_function_is_not_for_the_hosts_packet_filter(agent: Agent) -> None:
-    """It starts paused and goes on as any other, where the kernel has no filters too."""
+def test_the_hosts_packet_filter_ignores_vfs(agent: Agent) -> None:
+    """The guest starts paused and resumes as any other, also where the kernel has no filters."""
     assert agent.perform(start("a", FIRST))[0].error is None
     fact = agent.domains.find("a")
     assert fact is not None and fact.state == "running"
     assert agent.filters.rules == {}
 
 
-def test_a_filter_that_cannot_be_set_takes_the_function_back(agent: Agent) -> None:
-    """Of a machine that has an interface of the other kind besides."""
+def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
+    """Of a machine that also has an interface of the other kind."""
     operation = start("a", FIRST)
     family, words = agent.refused(
         replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
     )
     assert family == "tool" and "did not filter macvtap1" in words
     assert agent.domains.find("a") is None
-    assert agent.function(0).mac == NO_MAC and not agent.record("a").exists()
+    assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
 
 
-def test_how_guests_with_functions_are_connected(agent: Agent) -> None:
-    """Adapter, PCI address and VLAN by the host's record; nobody counts what comes by."""
+def test_how_guests_with_vfs_are_connected(agent: Agent) -> None:
+    """Adapter, PCI address and VLAN from the host's record; there are no counters."""
     agent.perform(start("a", FIRST), start("b", replace(SECOND, checks_source=False)))
     one, other = agent.ask(NetworkRequest()).interfaces
     address = "0000:01:10.0"
@@ -201,15 +201,15 @@ def test_how_guests_with_functions_are_connected(agent: Agent) -> None:
     assert (left.domain, left.is_up, left.has_carrier) == ("a", False, False)
 
 
-def test_a_function_in_other_hands(agent: Agent) -> None:
-    """The start is refused, and says by whom; nothing is defined and nothing of the function is changed."""
-    agent.functions.ensure_count("trunk", 2)
-    agent.functions.use("trunk", 0, "the guest stranger")
-    before = agent.function(0)
+def test_a_vf_of_another_user(agent: Agent) -> None:
+    """The start fails with the name of the user; no domain is defined, the VF stays unchanged."""
+    agent.vfs.ensure_count("trunk", 2)
+    agent.vfs.use("trunk", 0, "the guest stranger")
+    before = agent.vf(0)
     family, words = agent.refused(start("a", FIRST))
     assert family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in words
-    assert agent.domains.find("a") is None and agent.function(0) == before
-    agent.functions.use("trunk", 0, "")
+    assert agent.domains.find("a") is None and agent.vf(0) == before
+    agent.vfs.use("trunk", 0, "")
     assert agent.perform(start("a", FIRST))[0].error is None
 
 
@@ -223,81 +223,81 @@ def test_a_function_in_other_hands(agent: Agent) -> None:
         ({"most": 1}, "gives 1 virtual functions at most, not 2"),
     ],
 )
-def test_an_adapter_that_will_not_do(agent: Agent, adapter: dict[str, Any], words: str) -> None:
-    """Nothing is left of the attempt."""
-    del agent.functions.adapters["trunk"]
+def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], words: str) -> None:
+    """Nothing of the attempt remains."""
+    del agent.vfs.adapters["trunk"]
     if adapter:
-        agent.functions.add("trunk", **adapter)
+        agent.vfs.add("trunk", **adapter)
     family, message = agent.refused(start("a", FIRST))
     assert family == "state" and words in message
     assert agent.domains.find("a") is None and not agent.record("a").exists()
 
 
-def test_more_functions_only_while_none_is_in_use(agent: Agent) -> None:
-    """A guest whose own function is there starts all the same, however many the site wants meanwhile."""
+def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
+    """A guest whose VF exists starts all the same, whatever number the site sets meanwhile."""
     agent.perform(start("a", FIRST))
-    agent.functions.use("trunk", 0, "the guest a")
+    agent.vfs.use("trunk", 0, "the guest a")
     third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
     family, words = agent.refused(start("c", third))
     assert family == "busy" and "has 2 virtual functions, and 3 are requested" in words
     assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
-    agent.functions.use("trunk", 0, "")
+    agent.vfs.use("trunk", 0, "")
     agent.perform(StopDomain("a", 7), StopDomain("b", 7))
     assert agent.perform(start("c", third))[0].error is None
-    assert len(agent.functions.adapters["trunk"].vfs) == 3
+    assert len(agent.vfs.adapters["trunk"].vfs) == 3
 
 
-def test_their_number_waits_for_guests_on_their_way(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making functions removes all of them first: one might be between being set and being taken."""
+def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making VFs removes all of them first, also one that is configured but not yet in use."""
     monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
     lock = agent.state_folder / "functions.lock"
     with locked(lock, shared=True, deadline_seconds=1, busy=""):
         family, words = agent.refused(start("a", FIRST))
         assert family == "busy" and "so their number cannot be changed; try again" in words
-        agent.functions.ensure_count("trunk", 2)
+        agent.vfs.ensure_count("trunk", 2)
         assert agent.perform(start("a", FIRST))[0].error is None
 
 
-def test_a_guest_that_gets_another_function(agent: Agent) -> None:
-    """Under its next lease; the first one is nobody's then."""
+def test_a_guest_with_another_vf(agent: Agent) -> None:
+    """Under its next lease; the first VF becomes free."""
     agent.perform(start("a", FIRST))
     agent.domains.destroy("a")
     assert agent.perform(start("a", replace(SECOND, mac=MAC), token=8))[0].error is None
-    assert [agent.function(number).mac for number in (0, 1)] == [NO_MAC, MAC]
+    assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, MAC]
     agent.domains.destroy("a")
     assert agent.perform(start("a", token=9))[0].error is None
-    assert [agent.function(number).mac for number in (0, 1)] == [NO_MAC, NO_MAC]
+    assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, NO_MAC]
     assert not agent.record("a").exists()
 
 
-def test_a_fence_takes_the_functions_too(agent: Agent) -> None:
-    """They are free when the fence is told to hold, not before; those of a newer lease stay."""
+def test_a_fence_releases_the_vfs_too(agent: Agent) -> None:
+    """They are free when the fence is reported, not before; those of a newer lease stay."""
     agent.perform(start("a", FIRST), start("b", SECOND, token=9))
-    agent.functions.use("trunk", 0, "process 5 (qemu)")
+    agent.vfs.use("trunk", 0, "process 5 (qemu)")
     fences = (Fence("a", 8), Fence("b", 9))
     assert agent.ask(FactsRequest(fences=fences)).fenced == ("b",)
     assert agent.domains.find("a") is None
-    agent.functions.use("trunk", 0, "")
+    agent.vfs.use("trunk", 0, "")
     assert agent.ask(FactsRequest(fences=fences)).fenced == ("a", "b")
-    assert (agent.function(0).mac, agent.function(1).mac) == (NO_MAC, OTHER_MAC)
+    assert (agent.vf(0).mac, agent.vf(1).mac) == (NO_MAC, OTHER_MAC)
     assert not agent.record("a").exists() and agent.record("b").exists()
 
 
-def test_what_cannot_be_taken_back_is_told(agent: Agent) -> None:
-    """The stop is done all the same; the next one tries again."""
+def test_a_failed_release_is_reported(agent: Agent) -> None:
+    """The stop succeeds; the next one tries again."""
     agent.perform(start("a", FIRST))
-    agent.functions.use("trunk", 0, "process 5 (dpdk)")
+    agent.vfs.use("trunk", 0, "process 5 (dpdk)")
     (outcome,) = agent.perform(StopDomain("a", 7))
     assert outcome.error is None
     assert "function 0 of trunk still has the settings of a" in outcome.notes[0]
     assert "process 5 (dpdk)" in outcome.notes[0]
-    agent.functions.use("trunk", 0, "")
+    agent.vfs.use("trunk", 0, "")
     assert agent.perform(StopDomain("a", 7))[0].notes == ()
-    assert agent.function(0).mac == NO_MAC
+    assert agent.vf(0).mac == NO_MAC
 
 
 def test_a_record_that_cannot_be_read(agent: Agent) -> None:
-    """It says where it lies; a stop ends the guest all the same."""
+    """The error names its path; a stop ends the guest all the same."""
     agent.perform(start("a", FIRST))
     agent.record("a").write_text('{"token": "x"}')
     (outcome,) = agent.perform(StopDomain("a", 7))
@@ -308,8 +308,8 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     assert agent.perform(start("a", FIRST))[0].error is None
 
 
-def test_xml_of_other_functions(agent: Agent) -> None:
-    """A filter or plugin that changed the interfaces would give the guest somebody else's function."""
+def test_xml_with_other_vfs(agent: Agent) -> None:
+    """A filter or plugin that changed the interfaces would give the guest another machine's VF."""
     for operation in (
         start("a", FIRST, xml=start("a", SECOND).xml),
         start("a", FIRST, xml=start("a").xml),
@@ -323,29 +323,29 @@ def test_xml_of_other_functions(agent: Agent) -> None:
 
 
 def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host's functions and running guests are gone; definitions and records stay."""
-    adapter = agent.functions.adapters["trunk"]
-    agent.functions.adapters["trunk"] = adapter._replace(vfs=())
+    """The host's VFs and running guests are gone; definitions and records stay."""
+    adapter = agent.vfs.adapters["trunk"]
+    agent.vfs.adapters["trunk"] = adapter._replace(vfs=())
     monkeypatch.setattr(vf_records, "boot_id", lambda: "next")
     for module in ("rocks.agent.vfs", "rocks.devices.sriov.guests"):
         monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
 
 
 def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """libvirt's hook has its function made and set again, once in a boot."""
+    """libvirt's hook makes and configures its VF again, once per boot."""
     agent.perform(start("a", FIRST))
     document = agent.domains._domains["a"].document
     restore_vfs(agent.host, document)
-    assert len(agent.functions.adapters["trunk"].vfs) == 2
+    assert len(agent.vfs.adapters["trunk"].vfs) == 2
     boot(agent, monkeypatch)
     restore_vfs(agent.host, document)
-    assert (agent.function(0).mac, agent.function(0).vlan) == (MAC, 100)
-    agent.functions.adapters.clear()
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (MAC, 100)
+    agent.vfs.adapters.clear()
     restore_vfs(agent.host, document)
 
 
-def test_a_guest_whose_function_has_moved(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An adapter in another slot: libvirt would give it whatever is at the old address."""
+def test_a_guest_whose_vf_has_another_address(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter in another slot: libvirt would assign the device at the old address."""
     agent.perform(start("a", FIRST))
     document = agent.domains._domains["a"].document
     boot(agent, monkeypatch)
@@ -354,13 +354,13 @@ def test_a_guest_whose_function_has_moved(agent: Agent, monkeypatch: pytest.Monk
         restore_vfs(agent.host, moved)
 
 
-def test_adapters_are_told_and_made(agent: Agent) -> None:
-    """Only with a count; what is wrong with one is told, or refused."""
-    agent.functions.add("down", is_up=False)
-    told = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))
-    assert [adapter.most for adapter in told.adapters] == [7, 7, 0]
-    assert [bool(adapter.problem) for adapter in told.adapters] == [False, True, True]
-    assert told.adapters[0].vfs == ()
+def test_adapters_are_read_and_vfs_made(agent: Agent) -> None:
+    """Only with a count; a problem is reported, or raised."""
+    agent.vfs.add("down", is_up=False)
+    reply = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))
+    assert [adapter.most for adapter in reply.adapters] == [7, 7, 0]
+    assert [bool(adapter.problem) for adapter in reply.adapters] == [False, True, True]
+    assert reply.adapters[0].vfs == ()
     made = agent.ask(AdaptersRequest((AdapterSpec("trunk", 3),)))
     assert [one.address for one in made.adapters[0].vfs][-1] == "0000:01:10.4"
     with pytest.raises(StateError, match="down"):

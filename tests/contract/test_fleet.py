@@ -1,4 +1,4 @@
-"""Many hosts at once, some of them in a bad way: nobody is held up, and everybody has an answer or a clear error."""
+"""Many hosts at once, some of them faulty: each has a reply or a clear error, and none delays the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 
 class Silent:
-    """A port that takes connections and says `greeting`, and nothing more."""
+    """A port that accepts connections, sends `greeting`, and nothing more."""
 
     def __init__(self, greeting: bytes = b"", closes: bool = False) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -55,8 +55,8 @@ class Silent:
         self._socket.close()
 
 
-class BadCompany:
-    """A good host among bad ones."""
+class MixedHosts:
+    """A good host among faulty hosts."""
 
     def __init__(self, settings: FleetSettings) -> None:
         self.settings = settings
@@ -64,7 +64,7 @@ class BadCompany:
         self.expected: dict[str, str] = {}
 
     def add(self, name: str, port: int, words: str, key: str | None = None) -> None:
-        """A host and what its error must say; empty for the good one."""
+        """A host and the text of its error; empty for the good one."""
         host = HostAddress(name, "127.0.0.1", port)
         if key is not None:
             record_host_keys(self.settings.known_hosts_file, host, (parse_host_key(key),))
@@ -75,14 +75,14 @@ class BadCompany:
 @pytest.fixture
 def company(
     machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
-) -> Iterator[BadCompany]:
-    """All the ways in which a host can fail that we know."""
+) -> Iterator[MixedHosts]:
+    """All known kinds of faulty hosts."""
     shared, server = ssh_settings
     settings = shared._replace(
         known_hosts_file=str(tmp_path / "known_hosts"), connect_deadline_seconds=2, login_deadline_seconds=3
     )
     key = ensure_own_key(settings)[0]
-    made = BadCompany(settings)
+    made = MixedHosts(settings)
     with ExitStack() as stack:
         made.add("good", server.port, "", server.host_key)
         forced = {
@@ -115,8 +115,8 @@ def company(
 
 
 @pytest.mark.system
-def test_nobody_stops_the_others(company: BadCompany) -> None:
-    """Each bad host has its own clear error within the deadlines; the good one answers at once."""
+def test_no_host_delays_the_others(company: MixedHosts) -> None:
+    """Each faulty host has its own clear error within the deadlines; the good one answers at once."""
     requests = {host.name: PROBE for host in company.hosts}
     start = time.monotonic()
     results: dict[str, ProbeFact | RocksError] = {}
@@ -135,8 +135,8 @@ def test_nobody_stops_the_others(company: BadCompany) -> None:
 
 
 @pytest.mark.system
-def test_a_command_on_all_of_them(company: BadCompany) -> None:
-    """`down` where nothing speaks SSH, `error` with a reason elsewhere, `done` with its exit status."""
+def test_a_command_on_all_of_them(company: MixedHosts) -> None:
+    """`down` without an SSH server, `error` with a reason elsewhere, `done` with its exit status."""
     names = [host.name for host in company.hosts if host.name not in ("garbage", "closes", "binary")]
     with Fleet(company.hosts, company.settings) as fleet:
         results = {
@@ -163,7 +163,7 @@ def test_a_command_on_all_of_them(company: BadCompany) -> None:
 def test_one_connection_for_all_requests(
     ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
 ) -> None:
-    """Warmed up or not, facts and deeds go over one connection to one agent."""
+    """Warmed up or not, facts and operations use one connection to one agent."""
     settings, _ = ssh_settings
     settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
     counter = tmp_path / "agents"
@@ -189,9 +189,7 @@ MIRROR_AGENT = f'exec("{MIRROR_AGENT}")'
 
 
 @pytest.mark.system
-def test_a_host_that_freezes_in_the_middle(
-    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer]
-) -> None:
+def test_a_host_that_freezes(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """The reply's deadline passes for it alone; a later call opens a new connection."""
     settings, server = ssh_settings
     hosts = [HostAddress(name, server.address, server.port) for name in ("a", "b")]
@@ -230,7 +228,7 @@ def test_a_command_on_a_host_outside_the_fleet() -> None:
 
 
 def test_commands_on_this_machine() -> None:
-    """Without SSH; in time, out of time, and side by side."""
+    """Without SSH; in time, after the timeout, and in parallel."""
     here = [HostAddress(f"local-{number}", "", is_local=True) for number in range(4)]
     fleet = Fleet(here)
     names = [host.name for host in here]
@@ -279,7 +277,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
 
 def test_only_hosts_behind_ssh_load_its_library() -> None:
-    """Commands that stay on this machine start fast."""
+    """Commands on this machine start fast."""
     code = (
         "import sys; from rocks.hosts.fleet import Fleet, HostAddress\n"
         "f = Fleet([HostAddress('a', '', is_local=True)]); list(f.run_commands('true', ['a'], 5))\n"

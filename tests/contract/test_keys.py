@@ -26,7 +26,7 @@ from rocks.process import run_checked
 
 
 def test_our_key_is_made_once(tmp_path: Path) -> None:
-    """Ed25519 in OpenSSH's format, closed to others; never made anew."""
+    """Ed25519 in OpenSSH's format, not readable by others; never replaced."""
     settings = FleetSettings(key_file=str(tmp_path / "ssh" / "id"))
     line, made = ensure_own_key(settings)
     assert made and line.startswith("ssh-ed25519 ")
@@ -39,7 +39,7 @@ def test_our_key_is_made_once(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in key.parent.iterdir()) == ["id", "id.pub"]
 
 
-def test_a_host_that_is_down_shows_no_key(tmp_path: Path) -> None:
+def test_a_host_that_is_down_presents_no_key(tmp_path: Path) -> None:
     """Nothing listens on this port."""
     with pytest.raises(DownError, match="cannot reach host c-0-0"):
         fetch_host_key(HostAddress("c-0-0", "127.0.0.1", 1), FleetSettings())
@@ -52,7 +52,7 @@ def test_sharing_keys_with_a_host(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As `rocks sync host sharedkey` does: fetch and record theirs, install ours by the operator's own way in."""
+    """As `rocks sync host sharedkey` does: fetch and record its key, install ours by the operator's login."""
     theirs, server = ssh_settings
     settings = FleetSettings(key_file=str(tmp_path / "id"), known_hosts_file=str(tmp_path / "known_hosts"))
     host = HostAddress("compute-0-0", server.address, server.port)
@@ -86,7 +86,7 @@ def test_sharing_keys_with_a_host(
 
 
 def let_in_with(theirs: FleetSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a program `ssh` first in the path that adds the operator's key, as his own configuration would."""
+    """Put a program `ssh` first in the path that adds the operator's key, as the operator's configuration would."""
     program = folder / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -i "{theirs.key_file}" "$@"\n')

@@ -1,4 +1,4 @@
-"""Programs that are watched while they run: the same end as without, and what they have printed so far."""
+"""Watched programs: the same result as without a watch, and the output so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLOW = (
 )
 
 
-def test_a_watched_program_gets_its_input_and_ends_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watched_program_gets_its_input_and_has_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_WATCH_SECONDS", 0.02)
     seen: list[bytes] = []
     ended = run(
@@ -31,6 +31,24 @@ def test_a_watched_program_gets_its_input_and_ends_as_any(monkeypatch: pytest.Mo
     assert (ended.output, ended.error_output, ended.exit_status) == (whole, b"bad", 3)
     assert any(whole.startswith(part) and len(part) > 100_000 for part in seen), "before its end"
     assert seen == sorted(seen)
+
+
+def test_a_watched_program_gets_all_input_though_it_reads_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a pipe holds, and several looks before the program reads it."""
+    monkeypatch.setattr(process, "_WATCH_SECONDS", 0.02)
+    program = "import sys, time; time.sleep(0.3); print(len(sys.stdin.read()), end='')"
+    ended = run(
+        [sys.executable, "-c", program],
+        deadline_seconds=30,
+        standard_input=b"x" * 300_000,
+        watch=lambda _: None,
+    )
+    assert ended.output == b"300000"
+
+
+def test_a_watched_program_need_not_read_its_input() -> None:
+    ended = run(["true"], deadline_seconds=30, standard_input=b"x" * 300_000, watch=lambda _: None)
+    assert ended.exit_status == 0
 
 
 def test_a_watched_program_has_the_same_deadline() -> None:

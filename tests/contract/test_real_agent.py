@@ -1,4 +1,4 @@
-"""All of a host at once, and really: sshd, the installed agent, libvirt with its hook, QEMU, a bridge of its own."""
+"""A complete real host: sshd, the installed agent, libvirt with its hook, QEMU, a bridge."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class FarHost:
 def far(
     machine: Machine, libvirt_uri: str, ssh_settings: tuple[FleetSettings, SshServer]
 ) -> Iterator[FarHost]:
-    """A host with everything on it; the guest and its lease are gone afterwards."""
+    """A complete host; the guest and its lease are removed afterwards."""
     settings, server = ssh_settings
     host = HostAddress("far", server.address, server.port)
     record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
@@ -104,7 +104,7 @@ def start(token: int) -> StartDomain:
 
 
 def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
-    """Facts, start, the same again, console, pause, resume, stop; each leaves what it promises."""
+    """Facts, start, the same again, console, pause, resume, stop; each with its documented result."""
     facts = far.ask(FactsRequest((DiskPlace(IMAGE),), (Fence(NAME, 1),)))
     assert facts.fenced == (NAME,) and not facts.disks[0].exists
     (first,) = far.perform(start(1))
@@ -124,7 +124,7 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
 
 
 def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
-    """By two agents: one changes something, the other finds it done."""
+    """By two agents: one starts the guest, the other finds it running."""
     settings, server = ssh_settings
     outcomes: list[OperationOutcome] = []
 
@@ -142,14 +142,14 @@ def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSe
 
 
 def _started_again(far: FarHost, token: int) -> OperationOutcome:
-    """As the frontend does it: with what the facts tell of the domain."""
+    """As the frontend does: with the state of the domain from the facts."""
     (outcome,) = far.perform(replace(start(token), assumed_state=far.state() or "absent"))
     return outcome
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.08, 0.2, 0.35])
 def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine, seconds: float) -> None:
-    """Whatever it had done, the next start completes it, and the next stop leaves nothing."""
+    """From any point, the next start completes it, and the next stop leaves nothing."""
     process = start_with_pipes(machine.command([AGENT_PROGRAM, "--serve"]))
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(write_request(PerformRequest((start(2),))))
@@ -169,8 +169,8 @@ def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine
     assert [entry.name for entry in folder.iterdir()] == [f"{NAME}.vda"]
 
 
-def test_an_overtaken_domain_is_gone_within_one_contact(far: FarHost) -> None:
-    """And neither the agent nor libvirt itself starts it again."""
+def test_an_overtaken_domain_is_destroyed_at_the_first_contact(far: FarHost) -> None:
+    """Neither the agent nor libvirt starts it again."""
     assert far.perform(start(3))[0].error is None
     assert far.ask(FactsRequest(fences=(Fence(NAME, 4),))).fenced == (NAME,)
     assert far.state() is None
@@ -179,8 +179,8 @@ def test_an_overtaken_domain_is_gone_within_one_contact(far: FarHost) -> None:
     assert far.perform(start(4))[0].error is None
 
 
-def test_libvirt_s_hook_refuses_an_overtaken_domain(far: FarHost, machine: Machine, libvirt_uri: str) -> None:
-    """As when a host comes back and libvirt starts what it finds defined; others are let through, on their devices."""
+def test_libvirts_hook_rejects_an_overtaken_domain(far: FarHost, machine: Machine, libvirt_uri: str) -> None:
+    """As after a boot, when libvirt starts the defined domains; others start, with their devices."""
     from rocks.devices.libvirt.domain_xml import emulated, parse_domain, with_emulator
     from rocks.devices.libvirt.domains import Domains
 

@@ -1,4 +1,4 @@
-"""The way to a host: the same cases for this very machine and for one behind a real sshd."""
+"""Connections to a host: the same cases for this machine and for a host with a real sshd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rocks.wire.facts import ProbeRequest
 
 
 class Way:
-    """A host and how it is reached."""
+    """A host and its connection."""
 
     def __init__(self, host: HostAddress, settings: FleetSettings, scratch: Path) -> None:
         self.host = host
@@ -68,7 +68,7 @@ def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-
     return host
 
 
-def test_the_agent_answers_again_and_again(way: Way) -> None:
+def test_the_agent_answers_repeatedly(way: Way) -> None:
     """Two requests, one agent."""
     session = way.session()
     first = session.ask(ProbeRequest())
@@ -76,23 +76,23 @@ def test_the_agent_answers_again_and_again(way: Way) -> None:
     session.close()
 
 
-def test_an_agent_that_is_not_there(way: Way) -> None:
-    """The line that installs it."""
+def test_a_missing_agent(way: Way) -> None:
+    """The error has the command that installs it."""
     way.settings = way.settings._replace(agent_program="/opt/rocks/libexec/no-agent")
     with pytest.raises(HostError, match="has no agent") as raised:
         way.session().ask(ProbeRequest())
     assert f"dist/{agent_archive_name()}" in str(raised.value)
 
 
-def test_an_agent_that_speaks_garbage(way: Way) -> None:
-    """Any program that prints something else; its options do not matter to `echo`."""
+def test_an_agent_that_sends_garbage(way: Way) -> None:
+    """Any program with other output; here `echo`, which ignores the options."""
     way.settings = way.settings._replace(agent_program="/bin/echo")
     with pytest.raises(HostError, match="answered garbage: the reply is not JSON: '--serve'"):
         way.session().ask(ProbeRequest())
 
 
 def test_an_agent_that_dies(way: Way) -> None:
-    """Its last words are passed on."""
+    """The error has its last output."""
     program = way.scratch / "dying-agent"
     program.write_text("#!/bin/sh\necho 'I am dying' >&2\nexit 3\n")
     program.chmod(0o755)
@@ -158,7 +158,7 @@ def test_much_output_of_a_command(way: Way) -> None:
 
 
 def test_output_beyond_the_bound_is_dropped(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And counted; the command still comes to its end."""
+    """It is counted, and the command runs to its end."""
     monkeypatch.setattr("rocks.hosts.connection.MAXIMUM_OUTPUT_BYTES", 1000)
     connection = way.connect()
     end = connection.run("head -c 5000 /dev/zero", 30)
@@ -167,7 +167,7 @@ def test_output_beyond_the_bound_is_dropped(way: Way, monkeypatch: pytest.Monkey
 
 
 def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
-    """With its children; what it had printed is kept."""
+    """With its children; its output so far is returned."""
     mark = way.scratch / "still-alive"
     connection = way.connect()
     start = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
 
 
 def test_a_command_that_is_killed_there(way: Way) -> None:
-    """By a signal, which is an end like any other."""
+    """By a signal; it has an exit status as any other."""
     connection = way.connect()
     assert connection.run("kill -KILL $$", 10).exit_status not in (0, None)
     assert connection.run("echo next", 10).output == b"next\n"
@@ -188,10 +188,8 @@ def test_a_command_that_is_killed_there(way: Way) -> None:
 
 
 @pytest.mark.system
-def test_an_unknown_host_is_not_spoken_to(
-    ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
-) -> None:
-    """Its key must have been recorded; the message says how."""
+def test_an_unknown_host_gets_no_login(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """Its key must have been recorded; the message states how."""
     settings, server = ssh_settings
     stranger = HostAddress("compute-9-9", server.address, server.port)
     way = Way(stranger, settings, tmp_path)
@@ -200,7 +198,7 @@ def test_an_unknown_host_is_not_spoken_to(
 
 
 @pytest.mark.system
-def test_a_changed_key_is_refused(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+def test_a_changed_key_raises_an_error(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
     """With both fingerprints."""
     settings, server = ssh_settings
     settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
@@ -215,7 +213,7 @@ def test_a_changed_key_is_refused(ssh_settings: tuple[FleetSettings, SshServer],
 
 @pytest.mark.system
 def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
-    """Another key than the one that the host knows."""
+    """The host knows another key."""
     from rocks.hosts.keys import accepts_our_key, ensure_own_key
 
     settings, server = ssh_settings

@@ -1,5 +1,5 @@
-"""Expected documents: one file each, beside the test. With ROCKS_REGENERATE_GOLDEN=1 the tests write them anew,
-and the review reads the difference.
+"""Expected documents: one file each, beside the test. With ROCKS_REGENERATE_GOLDEN=1 the tests rewrite them,
+and the review checks the difference.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def check_golden(path: Path, text: str) -> None:
-    """Fail unless the file at `path` holds `text`; when files are regenerated, write it instead."""
+    """Fail unless the file at `path` contains `text`; when files are regenerated, write it instead."""
     if os.environ.get("ROCKS_REGENERATE_GOLDEN"):
         path.write_text(text)
     assert path.exists(), f"{path} is missing; ROCKS_REGENERATE_GOLDEN=1 writes it"

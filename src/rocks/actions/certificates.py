@@ -1,4 +1,4 @@
-"""Certificates by which hosts prove themselves to the message broker and to each other: issue, carry, revoke."""
+"""Certificates that authenticate hosts to the message broker and to each other: issue, deploy, revoke."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.message_broker import (
     BROKER_NAME,
     check_not_broker_name,
-    give_broker_certificates,
+    install_broker_certificates,
     node_authority,
     own_broker,
 )
 from rocks.clock import utc_now
 from rocks.database.hosts import local_host
 from rocks.errors import BusyError, RocksError, StateError, UserError
-from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, carry
+from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, deploy
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import CertificateInfo, CertificateSpec
@@ -35,7 +35,7 @@ _MARGIN_SECONDS = 5.0
 
 
 class ListedCertificate(NamedTuple):
-    """A host's certificate for people: `expires` is a day, `state` one of good, not carried, expires soon, expired."""
+    """A host's certificate for people: `expires` is a day, `state` one of good, not deployed, expires soon, expired."""
 
     host: str
     serial: str
@@ -46,9 +46,9 @@ class ListedCertificate(NamedTuple):
 def add_certificates(
     database: Database, names: Sequence[str], days: int, replace: bool
 ) -> list[CertificateInfo]:
-    """Issue a certificate for each host. One that has a good one is refused, unless `replace` says that it may.
+    """Issue a certificate for each host. StateError for hosts that have a valid one, unless `replace`.
 
-    The old one stays good until the new one has been carried to the host. Nothing is issued when one is refused.
+    The old certificate stays valid until the new one is deployed. After an error, no certificate is issued.
     """
     if not 1 <= days <= LONGEST_DAYS:
         raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
@@ -58,7 +58,7 @@ def add_certificates(
     good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
     if good and not replace:
         raise StateError(
-            f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; another one: "
+            f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; to replace it: "
             f"rocks add host certificate {' '.join(good)} replace=yes"
         )
     addresses = {host.name: host.address for host in fleet_addresses(database, names)}
@@ -67,13 +67,14 @@ def add_certificates(
 
 
 def list_certificates(names: Sequence[str] | None) -> list[ListedCertificate]:
-    """The certificates of the named hosts; None: all that there are, also of hosts that are gone."""
+    """The certificates of the named hosts; None: all certificates, also of removed hosts."""
     authority = node_authority()
     listed = []
-    for name, info in authority.certificates().items():
+    for name, certificate in authority.certificates().items():
         if name != BROKER_NAME and (names is None or name in names):
-            state = _state(info, authority.is_deployed(name))
-            listed.append(ListedCertificate(name, info.serial_text, f"{info.expires:%Y-%m-%d}", state))
+            state = _state(certificate, authority.is_deployed(name))
+            expires = f"{certificate.expires:%Y-%m-%d}"
+            listed.append(ListedCertificate(name, certificate.serial_text, expires, state))
     return listed
 
 
@@ -82,10 +83,10 @@ def deploy_certificates(
     names: Sequence[str],
     settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
-    """Carry each host's newest certificate there; yields (host, older ones that this revoked, or why not).
+    """Deploy each host's newest certificate; yields (host, older certificates that this revoked, or the error).
 
-    The broker is given the list of revoked certificates at the end. Nodes get it by `deploy_revocation_list`: what has
-    been carried to these, too, was from before their old ones were revoked.
+    The broker gets the revocation list at the end. Nodes get it by `deploy_revocation_list`, these hosts too: the list
+    that was deployed with the certificate is older than the revocation.
     """
     chosen = settings or FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names)}
@@ -98,13 +99,13 @@ def deploy_certificates(
         has_revoked = has_revoked or bool(result)
         yield name, result
     if has_revoked and control is not None:
-        give_broker_certificates(node_authority(), control)
+        install_broker_certificates(node_authority(), control)
 
 
 def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
-    """Revoke all certificates of the hosts, and have our broker throw them out; host → what was revoked.
+    """Revoke all certificates of the hosts, and end their connections to the broker; host → revoked certificates.
 
-    Hosts without one are passed over. BusyError when they are revoked and the broker could not be told.
+    Hosts without a certificate are skipped. BusyError when they are revoked and the broker did not answer.
     """
     control = own_broker(database)
     authority = node_authority()
@@ -112,7 +113,7 @@ def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, l
     if not revoked or control is None:
         return revoked
     try:
-        give_broker_certificates(authority, control)
+        install_broker_certificates(authority, control)
         for name in revoked:
             control.remove_user(name)
     except RocksError as error:
@@ -126,15 +127,15 @@ def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, l
 def deploy_revocation_list(
     database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
 ) -> dict[str, RocksError]:
-    """Carry the list of revoked certificates to all nodes that have one: their daemons then end what is open.
+    """Deploy the revocation list to all nodes with a certificate: their daemons then end open transfers.
 
-    A node whose newest certificate has not been carried yet works with the one before, and gets the list as well.
-    Returns those that it did not get to, each with why.
+    A node whose newest certificate is not deployed yet uses the one before, and gets the list as well. Returns the
+    errors by node.
     """
     authority = node_authority()
     without = {BROKER_NAME, *passing_over}
     names = [
-        name for name in authority.certificates() if name not in without and authority.has_one_there(name)
+        name for name in authority.certificates() if name not in without and authority.has_any_deployed(name)
     ]
     chosen = settings or FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
@@ -146,7 +147,7 @@ def deploy_revocation_list(
 
 
 def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
-    carry(host, settings, {"revoked.pem": node_authority().carried(host.name).revoked}, NODE_FOLDER)
+    deploy(host, settings, {"revoked.pem": node_authority().bundle(host.name).revoked}, NODE_FOLDER)
 
 
 def _certificate_spec(name: str, address: str, days: int) -> CertificateSpec:
@@ -155,16 +156,16 @@ def _certificate_spec(name: str, address: str, days: int) -> CertificateSpec:
 
 def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
     authority = node_authority()
-    carried = authority.carried(host.name)
-    files = {"ca.crt": carried.authority, "revoked.pem": carried.revoked, "node.pem": carried.pair}
-    carry(host, settings, files, NODE_FOLDER)
+    bundle = authority.bundle(host.name)
+    files = {"ca.crt": bundle.authority, "revoked.pem": bundle.revoked, "node.pem": bundle.pair}
+    deploy(host, settings, files, NODE_FOLDER)
     return authority.settle(host.name)
 
 
-def _state(info: CertificateInfo, is_deployed: bool) -> str:
+def _state(certificate: CertificateInfo, is_deployed: bool) -> str:
     now = utc_now()
-    if info.expires <= now:
+    if certificate.expires <= now:
         return "expired"
     if not is_deployed:
-        return "not carried"
-    return "expires soon" if info.expires <= now + _SOON else "good"
+        return "not deployed"
+    return "expires soon" if certificate.expires <= now + _SOON else "good"

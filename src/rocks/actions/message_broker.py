@@ -1,4 +1,4 @@
-"""Bring the message broker of this machine into line: its certificates, its users and their rights."""
+"""Configure the message broker of this machine: its certificates, its users and their rights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RENEWED_BEFORE = timedelta(days=90)
 
 
 class SyncedBroker(NamedTuple):
-    """What was done: users that there are now, those that were removed, and whether its certificates changed."""
+    """The result: the current users, the removed ones, and whether the broker's certificates have changed."""
 
     users: tuple[str, ...]
     removed: tuple[str, ...]
@@ -41,10 +41,10 @@ class SyncedBroker(NamedTuple):
 
 
 def sync_broker(database: Database) -> SyncedBroker:
-    """Give the broker a user for each host that has a certificate and a role in image storage, and no others.
+    """Make the broker's users exactly the hosts that have a certificate and a role in image storage.
 
-    Its own certificate is issued or renewed, the list of revoked ones given. StateError when this machine has no
-    broker, or the site's is another's; ToolError when it does not run.
+    Issues or renews the broker's own certificate, and installs the revocation list. StateError when this machine has no
+    broker, or the site's is on another host; ToolError when it is down.
     """
     elsewhere = broker_elsewhere(database)
     if elsewhere:
@@ -57,7 +57,7 @@ def sync_broker(database: Database) -> SyncedBroker:
         )
     authority = node_authority()
     _ensure_own_certificate(database, authority)
-    changed = give_broker_certificates(authority, control)
+    changed = install_broker_certificates(authority, control)
     known = set(authority.certificates()) - {BROKER_NAME}
     nodes = [node for node in _storage_nodes(database) if node.name in known]
     try:
@@ -75,26 +75,26 @@ def sync_broker(database: Database) -> SyncedBroker:
 
 
 def broker_definitions(database: Database) -> str:
-    """What a broker on another host must import: as `sync_broker` does it here, and a user for each node with a role.
+    """The definitions for a broker on another host: those of `sync_broker`, with a user for each node with a role.
 
-    One without a certificate cannot come in, user or not.
+    A user without a certificate cannot connect.
     """
     return definitions(_storage_nodes(database))
 
 
-def give_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
-    """Have the broker's folder hold its certificate and the newest list of revoked ones; whether anything was new.
+def install_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
+    """Install the broker's certificate and the newest revocation list; whether any file has changed.
 
-    Nothing is done before the broker has a certificate at all.
+    Does nothing before the broker has a certificate.
     """
     if BROKER_NAME not in authority.certificates():
         return False
-    carried = authority.carried(BROKER_NAME)
+    bundle = authority.bundle(BROKER_NAME)
     return control.install_certificates(
         {
-            "ca.crt": carried.authority,
-            f"crls/{authority.list_file_name()}": carried.revoked,
-            "broker.pem": carried.pair,
+            "ca.crt": bundle.authority,
+            f"crls/{authority.list_file_name()}": bundle.revoked,
+            "broker.pem": bundle.pair,
         }
     )
 
@@ -110,13 +110,13 @@ def broker_control() -> BrokerControl:
 
 
 def own_broker(database: Database) -> BrokerControl | None:
-    """The broker of this machine, None when it has none or the site's is on another host."""
+    """The broker of this machine; None when it has none, or the site's is on another host."""
     control = broker_control()
     return control if control.is_here and not broker_elsewhere(database) else None
 
 
 def broker_elsewhere(database: Database) -> str:
-    """The host of the site's broker, '' when that is this machine."""
+    """The host of the site's broker; '' for this machine."""
     node = find_local_host(database)
     server = find_broker(database, node) if node else node
     return "" if server is None or server == node else server
@@ -135,7 +135,7 @@ def _list_file_name() -> str:
     authority = node_authority()
     try:
         return authority.list_file_name()
-    except FileNotFoundError:  # no certificate was issued yet
+    except FileNotFoundError:  # no certificate has been issued
         return "HASH.r0 (HASH from openssl crl -hash)"
 
 
@@ -165,6 +165,4 @@ def _storage_nodes(database: Database) -> list[BrokerNode]:
 def check_not_broker_name(names: list[str]) -> None:
     """UserError when a node has the name that the broker's certificate has."""
     if BROKER_NAME in names:
-        raise UserError(
-            f'no certificate can be issued to a host named "{BROKER_NAME}": the broker has that name'
-        )
+        raise UserError(f'a host named "{BROKER_NAME}" can have no certificate: the broker has that name')

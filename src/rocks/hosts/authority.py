@@ -1,11 +1,11 @@
-"""The authority of this cluster's certificates, kept on the frontend; its key never leaves this folder.
+"""The authority of this cluster's certificates, on the frontend; its key never leaves this folder.
 
-In the folder (0700), all written whole or not at all:
+In the folder (0700), each file complete at every moment:
 ca.key, ca.crt       the authority itself; the key 0600
-revoked.pem          its list of revoked certificates
+revoked.pem          its revocation list
 nodes/NAME.pem       the newest certificate of each node with its key, 0600
-old/NAME.pem         the one before it, which stays good until the newest has been carried to the node
-carried/NAME         serial number of the certificate that the node has
+old/NAME.pem         the certificate before it, which stays valid until the newest is deployed to the node
+carried/NAME         serial number of the certificate that is deployed to the node
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from rocks.hosts import x509
 from rocks.hosts.x509 import CertificateInfo, CertificateSpec, Pair
 
 AUTHORITY_FOLDER = "/etc/rocks/pki/authority"
-_FOLDERS = ("nodes", "old", "carried")
+_DEPLOYED = "carried"
+"""The folder has had this name since the first release."""
+
+_FOLDERS = ("nodes", "old", _DEPLOYED)
 LONGEST_NAME = 64
-"""X.520's bound for a common name."""
+"""X.520's limit for a common name."""
 
 
 class CertificateBundle(NamedTuple):
-    """What a node gets: its certificate with its key, the authority's certificate, the list of revoked ones; PEM."""
+    """The files for a node: its certificate with its key, the authority's certificate, the revocation list; PEM."""
 
     pair: bytes
     authority: bytes
@@ -44,7 +47,7 @@ class Authority:
         self._folder = folder
 
     def ensure(self, name: str) -> bool:
-        """Make the authority unless there is one; `name` tells people whose it is. Returns whether it was made."""
+        """Make the authority unless it exists; `name` names its owner. Returns whether it was made."""
         with self._locked():
             if (self._folder / "ca.crt").exists():
                 return False
@@ -54,38 +57,38 @@ class Authority:
             write_file(self._folder / "ca.crt", pair.certificate)
             return True
 
-    def issue(self, wanted: CertificateSpec) -> CertificateInfo:
-        """A new certificate with a new key for a node. One it had before stays good until `settle` or `revoke`.
+    def issue(self, spec: CertificateSpec) -> CertificateInfo:
+        """A new certificate with a new key for a node. The one before stays valid until `settle` or `revoke`.
 
-        UserError for a name that no certificate can carry.
+        UserError for a name that a certificate cannot contain.
         """
-        if len(wanted.node) > LONGEST_NAME or not wanted.node.isascii():
+        if len(spec.node) > LONGEST_NAME or not spec.node.isascii():
             raise UserError(
-                f'"{wanted.node}" cannot stand in a certificate: a name has {LONGEST_NAME} ASCII characters at most'
+                f'a certificate cannot contain the name "{spec.node}": at most {LONGEST_NAME} ASCII characters'
             )
         with self._locked():
-            pair = x509.sign(self._pair(), wanted, utc_now())
-            newest = self._newest(wanted.node)
+            pair = x509.sign(self._pair(), spec, utc_now())
+            newest = self._newest(spec.node)
             if newest.exists():
-                self._keep_old(wanted.node, newest)
+                self._preserve_old(spec.node, newest)
             write_file(newest, pair.certificate + pair.key)
             return x509.read_certificate(pair.certificate)
 
     def settle(self, node: str) -> list[CertificateInfo]:
-        """The node has its newest certificate: revoke the one before it. Returns what was revoked."""
+        """The newest certificate is deployed: revoke the one before it. Returns the revoked certificates."""
         with self._locked():
             serial = _read(self._newest(node)).serial_text
-            write_file(self._folder / "carried" / node, serial.encode("ascii"))
+            write_file(self._deployed(node), serial)
             old = self._old(node)
             return self._revoke([old] if old.exists() else [])
 
     def revoke(self, node: str) -> list[CertificateInfo]:
-        """Revoke all that the node has and forget its keys. Returns what was revoked, nothing when it had none."""
+        """Revoke all certificates of the node and remove its keys. Returns the revoked certificates."""
         if not self._newest(node).exists() and not self._old(node).exists():
             return []
         with self._locked():
             revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
-            (self._folder / "carried" / node).unlink(missing_ok=True)
+            self._deployed(node).unlink(missing_ok=True)
             return revoked
 
     def certificates(self) -> dict[str, CertificateInfo]:
@@ -94,18 +97,18 @@ class Authority:
         return {file.stem: _read(file) for file in files}
 
     def is_deployed(self, node: str) -> bool:
-        """Whether the node has its newest certificate."""
-        carried, newest = self._folder / "carried" / node, self._newest(node)
+        """Whether the node's newest certificate is deployed."""
+        deployed, newest = self._deployed(node), self._newest(node)
         return (
-            carried.exists() and newest.exists() and carried.read_text("ascii") == _read(newest).serial_text
+            deployed.exists() and newest.exists() and deployed.read_text("ascii") == _read(newest).serial_text
         )
 
-    def has_one_there(self, node: str) -> bool:
-        """Whether the node has any certificate of ours, its newest or the one before."""
-        return (self._folder / "carried" / node).exists() and self._newest(node).exists()
+    def has_any_deployed(self, node: str) -> bool:
+        """Whether a certificate is deployed to the node, its newest or the one before."""
+        return self._deployed(node).exists() and self._newest(node).exists()
 
-    def carried(self, node: str) -> CertificateBundle:
-        """What the node needs to have. StateError when it has no certificate."""
+    def bundle(self, node: str) -> CertificateBundle:
+        """The files for the node. StateError when it has no certificate."""
         newest = self._newest(node)
         if not newest.exists():
             raise StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
@@ -117,7 +120,7 @@ class Authority:
             )
 
     def list_file_name(self) -> str:
-        """Name of the file in which TLS libraries look for the list of revoked certificates."""
+        """Name of the file in which TLS libraries look for the revocation list."""
         return x509.list_file_name((self._folder / "ca.crt").read_bytes())
 
     def _newest(self, node: str) -> Path:
@@ -126,31 +129,34 @@ class Authority:
     def _old(self, node: str) -> Path:
         return self._folder / "old" / f"{node}.pem"
 
+    def _deployed(self, node: str) -> Path:
+        return self._folder / _DEPLOYED / node
+
     def _pair(self) -> Pair:
         try:
             return Pair((self._folder / "ca.crt").read_bytes(), (self._folder / "ca.key").read_bytes())
         except FileNotFoundError as error:
             raise StateError(
-                f"the authority of certificates is not complete: {error.filename} is missing"
+                f"the authority of certificates is incomplete: {error.filename} is missing"
             ) from None
 
-    def _keep_old(self, node: str, newest: Path) -> None:
-        if self._old(node).exists():  # two that the node may have are enough
+    def _preserve_old(self, node: str, newest: Path) -> None:
+        if self._old(node).exists():  # at most two certificates of a node are valid
             self._revoke([self._old(node)])
         rename_file(newest, self._old(node))
 
     def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
-        """Put the certificates on the list, then remove their files: killed in between, it is done again."""
+        """Add the certificates to the list, then remove their files: killed in between, a retry completes it."""
         if not files:
             return []
-        shown = [_read(file) for file in files]
+        revoked = [_read(file) for file in files]
         listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
         known = {serial for serial, _ in listed}
-        listed += [(one.serial, utc_now()) for one in shown if one.serial not in known]
+        listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
         write_file(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
         for file in files:
             file.unlink()
-        return shown
+        return revoked
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -173,4 +179,4 @@ def _read(file: Path) -> CertificateInfo:
     try:
         return x509.read_certificate(file.read_bytes())
     except ValueError as error:
-        raise HostError(f"{file} is no certificate: {error}; remove it and issue another one") from None
+        raise HostError(f"{file} is no valid certificate: {error}; remove it and issue another one") from None

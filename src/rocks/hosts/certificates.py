@@ -1,4 +1,4 @@
-"""Certificates carried to hosts: over SSH, through standard input, for nobody else to see."""
+"""Deployment of certificates to hosts: by SSH, through standard input, so that no argument shows them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.process import run
 
 NODE_FOLDER = "/etc/rocks/pki"
-"""Where a node has its own certificate: node.pem (0600, with its key), ca.crt, revoked.pem."""
+"""Folder of a node's own certificate: node.pem (0600, with its key), ca.crt, revoked.pem."""
 
 DEADLINE_SECONDS = 30.0
 
-# Read by the host's sh: the folder, then the files in order. All are there before the first is put in its place.
+# For the host's sh: the folder, then the files in order. All are on the host before the first gets its name.
 _SCRIPT = """\
 umask 077 && folder=$1 && shift && mkdir -p -m 755 "$folder" && new=$(mktemp -d "$folder/.new.XXXXXX") &&
 trap 'rm -rf "$new"' EXIT && tar -x -p -f - -C "$new" && sync &&
@@ -25,18 +25,18 @@ for file; do mv -f "$new/$file" "$folder/" || exit; done
 """
 
 
-def carry(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
-    """Put the files (of node.pem, ca.crt and revoked.pem) into the folder on the host, in that order.
+def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+    """Write the files (of node.pem, ca.crt and revoked.pem) into the folder on the host, in that order.
 
-    HostError when it cannot be done.
+    HostError when that fails.
     """
     arguments = ["sh", "-c", _SCRIPT, "sh", folder, *files]
     if not host.is_local:
         arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
     finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=_archive(files))
     if finished.exit_status != 0:
-        words = (finished.error_text or "it said nothing").splitlines()[-1]
-        raise HostError(f"{', '.join(files)} did not get to host {host.name}: {words}")
+        reason = (finished.error_text or "the script printed nothing").splitlines()[-1]
+        raise HostError(f"{', '.join(files)} cannot be deployed to host {host.name}: {reason}")
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

@@ -1,6 +1,6 @@
-"""Certificates as bytes: an authority's own, those it signs, its list of revoked ones. No files, no clock.
+"""Certificates as bytes: of an authority and of nodes, and the revocation list. No files, no clock.
 
-Keys are on the curve P-256, which every TLS library here takes (Erlang 25 and OpenSSL 1.1 among them).
+Keys are on the curve P-256, which all TLS libraries in use support (Erlang 25 and OpenSSL 1.1 among them).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _AUTHORITY_DAYS = 30 * 365
 _BACKDATED = timedelta(hours=24)
-"""Clocks of nodes that have just been installed may be behind."""
+"""Clocks of newly installed nodes may be slow."""
 
 
 class Pair(NamedTuple):
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 class CertificateInfo(NamedTuple):
-    """What a certificate says: the node, its serial number, and when it begins and ends, in UTC."""
+    """The content of a certificate: the node, the serial number, and the validity in UTC."""
 
     node: str
     serial: int
@@ -38,15 +38,15 @@ class CertificateInfo(NamedTuple):
 
     @property
     def serial_text(self) -> str:
-        """The serial number as it is written, hexadecimal."""
+        """The serial number in hexadecimal."""
         return f"{self.serial:x}"
 
 
 class CertificateSpec(NamedTuple):
-    """What a new certificate shall say.
+    """The content of a new certificate.
 
-    `names` and `addresses` are those under which the node is reached. A certificate for a service only
-    (`is_service`) lets nobody in anywhere as a client.
+    `names` and `addresses` are those by which clients reach the node. A certificate for a service only (`is_service`)
+    does not authenticate a client.
     """
 
     node: str
@@ -70,21 +70,21 @@ def make_authority(name: str, now: datetime) -> Pair:
     return Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
-def sign(authority: Pair, wanted: CertificateSpec, now: datetime) -> Pair:
-    """A certificate with a key of its own, for `wanted.days`, never longer than the authority's."""
+def sign(authority: Pair, spec: CertificateSpec, now: datetime) -> Pair:
+    """A certificate with a key of its own, for `spec.days`, never longer than the authority's."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = _load_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
-    days = min(wanted.days, (issuer.not_valid_after_utc - now).days)
+    days = min(spec.days, (issuer.not_valid_after_utc - now).days)
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH]
-    if not wanted.is_service:
+    if not spec.is_service:
         purposes.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     builder = (
-        _builder(_name(wanted.node), issuer.subject, key, now, days)
+        _builder(_name(spec.node), issuer.subject, key, now, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_alternatives(wanted)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_alternatives(spec)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_issuer_identifier(issuer), critical=False)
     )
@@ -92,10 +92,9 @@ def sign(authority: Pair, wanted: CertificateSpec, now: datetime) -> Pair:
 
 
 def make_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]], now: datetime) -> bytes:
-    """The list of revoked certificates (serial number, when), PEM; good as long as the authority itself.
+    """The revocation list (serial number, time), PEM; valid as long as the authority itself.
 
-    It is carried to who needs it whenever it changes, so it must not expire by itself: without a list that is
-    valid the broker lets nobody in.
+    It is deployed whenever it changes, so it must not expire before: without a valid list the broker accepts no client.
     """
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     builder = (
@@ -113,7 +112,7 @@ def make_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]], 
 
 
 def read_certificate(pem: bytes) -> CertificateInfo:
-    """What a certificate says. ValueError when it is none."""
+    """The content of a certificate. ValueError when it is invalid."""
     certificate = x509.load_pem_x509_certificate(pem)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     node = str(names[0].value) if names else ""
@@ -122,7 +121,7 @@ def read_certificate(pem: bytes) -> CertificateInfo:
 
 
 def read_revoked_list(pem: bytes) -> list[tuple[int, datetime]]:
-    """The serial numbers in a list, and when each was revoked. ValueError when it is none."""
+    """The serial numbers in a list, each with its time of revocation. ValueError when it is invalid."""
     revoked = x509.load_pem_x509_crl(pem)
     return [(entry.serial_number, entry.revocation_date_utc) for entry in revoked]
 
@@ -156,9 +155,9 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternatives(wanted: CertificateSpec) -> list[x509.GeneralName]:
-    names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys(wanted.names)]
-    addresses = dict.fromkeys(wanted.addresses)
+def _alternatives(spec: CertificateSpec) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys(spec.names)]
+    addresses = dict.fromkeys(spec.addresses)
     return [*names, *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)]
 
 
@@ -184,7 +183,7 @@ def _usage(is_authority: bool) -> x509.KeyUsage:
 def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("it is no key on an elliptic curve")
+        raise ValueError("the key is not on an elliptic curve")
     return key
 
 

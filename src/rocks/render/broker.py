@@ -1,8 +1,8 @@
 """The message broker's configuration and the rights of its users, as documents. Pure. Source: specification §2.5.
 
-A user of the broker is a node, and comes in by the certificate that carries its name and by nothing else. It may make
-and read the queues of its own roles, and write to those queues only to which its roles have something to say.
-RabbitMQ 3.10 of Debian 12; what it does otherwise than its documents say stands beside the line that minds it.
+A user of the broker is a node, and only a certificate with its name authenticates it. It may make and read the queues
+of its own roles, and write only to the queues to which its roles send.
+RabbitMQ 3.10 of Debian 12; comments mark where it differs from its documentation.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 from rocks.wire import queues
 
 TAG = "img-storage"
-"""Tag of the broker's users that are ours; others are never touched."""
+"""Tag of the users that this system manages; others are never changed."""
 
 PLUGINS = ("rabbitmq_auth_mechanism_ssl",)
 
 LONGEST_QUEUE_MESSAGES = 10_000
 LONGEST_QUEUE_BYTES = 64 * 1024 * 1024
 MOST_DELIVERIES = 20
-"""So often a message may come back because its reader died; then it goes to the dead letters."""
+"""After so many deliveries, each ended by its consumer's death, a message becomes a dead letter."""
 
-_DEAD_LETTERS_KEPT = 1_000
-_DEAD_LETTERS_KEPT_MS = 30 * 24 * 3600 * 1000
+_MOST_DEAD_LETTERS = 1_000
+_DEAD_LETTER_MS = 30 * 24 * 3600 * 1000
 _CONNECTIONS_OF_USER = 32
 _CHANNELS_OF_USER = 128
 _HEARTBEAT_SECONDS = 30
@@ -40,7 +40,7 @@ _MAY_WRITE_TO = {
 
 @dataclass(frozen=True)
 class BrokerNode:
-    """A node that has a certificate, and its roles, of `rocks.wire.queues.ROLES`."""
+    """A node with a certificate, and its roles, of `rocks.wire.queues.ROLES`."""
 
     name: str
     roles: frozenset[str]
@@ -48,10 +48,10 @@ class BrokerNode:
 
 @dataclass(frozen=True)
 class BrokerPlace:
-    """Where the broker listens, and where its files are.
+    """Addresses of the broker, and its files.
 
     `pki_folder` has ca.crt, broker.pem (its certificate and key) and the folder crls, readable by the broker's user.
-    `memory_bytes` is where it makes senders wait, `free_disk_bytes` where it stops taking messages.
+    Above `memory_bytes` in memory it blocks senders; below `free_disk_bytes` of free space it accepts no messages.
     """
 
     addresses: tuple[str, ...]
@@ -62,7 +62,7 @@ class BrokerPlace:
 
 
 def rabbitmq_conf(place: BrokerPlace) -> str:
-    """rabbitmq.conf: no listener without TLS, no way in but by certificate, bounds."""
+    """rabbitmq.conf: no listener without TLS, authentication by certificate only, bounds."""
     settings = {
         "listeners.tcp": "none",
         "auth_mechanisms.1": "EXTERNAL",
@@ -70,7 +70,7 @@ def rabbitmq_conf(place: BrokerPlace) -> str:
         "heartbeat": _HEARTBEAT_SECONDS,
         "vm_memory_high_watermark.absolute": place.memory_bytes,
         "disk_free_limit.absolute": place.free_disk_bytes,
-        # its default, 512 MB, is kept in memory as well
+        # its default, 512 MB, is also the memory that it uses
         "raft.wal_max_size_bytes": 32 * 1024 * 1024,
         "log.console": "false",
     }
@@ -78,10 +78,10 @@ def rabbitmq_conf(place: BrokerPlace) -> str:
 
 
 def advanced_config(place: BrokerPlace) -> str:
-    """advanced.config: the listeners; rabbitmq.conf has no words for certificates that were revoked.
+    """advanced.config: the listeners, since rabbitmq.conf has no setting for revoked certificates.
 
-    Erlang looks for the list of revoked certificates in the folder anew at each handshake, so a new one counts
-    at once. Without one, or when it has expired, nobody comes in.
+    Erlang reads the revocation list in the folder at each handshake, so a new list is effective at once. Without a
+    list, or with an expired one, no client can connect.
     """
     folder = place.pki_folder
     listeners = ", ".join(f"{{{_erlang_text(address)}, {place.port}}}" for address in place.addresses)
@@ -106,9 +106,9 @@ def enabled_plugins() -> str:
 
 
 def definitions(nodes: Iterable[BrokerNode]) -> str:
-    """What `rabbitmqctl import_definitions` takes: exchanges, the dead letters, bounds, and a user for each node.
+    """Input of `rabbitmqctl import_definitions`: exchanges, the dead letters, bounds, and a user for each node.
 
-    Importing adds and replaces; a user that is missing here stays in the broker and must be deleted there.
+    The import adds and replaces; a user that is missing here stays in the broker and must be deleted there.
     """
     users = sorted(nodes, key=lambda node: node.name)
     everything = {
@@ -125,7 +125,7 @@ def definitions(nodes: Iterable[BrokerNode]) -> str:
 
 
 def _user(node: BrokerNode) -> dict[str, Any]:
-    # An empty hash is no password: the mechanisms that take one are off, and would refuse it as well.
+    # With an empty hash no password is valid; the mechanisms with passwords are disabled as well.
     return {
         "name": node.name,
         "password_hash": "",
@@ -137,7 +137,7 @@ def _user(node: BrokerNode) -> dict[str, Any]:
 
 def _permissions(node: BrokerNode) -> dict[str, Any]:
     own = _own_queues(node)
-    # Binding a queue needs to write to it and to read from the exchange.
+    # To bind a queue, a user needs write access to it and read access to the exchange.
     with_exchange = _any_of([*own, re.escape(queues.EXCHANGE)])
     return {
         "user": node.name,
@@ -149,7 +149,7 @@ def _permissions(node: BrokerNode) -> dict[str, Any]:
 
 
 def _topic_permissions(node: BrokerNode) -> dict[str, Any]:
-    """To which queues the node may write (routing keys), and for which it may bind one."""
+    """The routing keys to which the node may write, and for which it may bind a queue."""
     kinds = sorted({kind for role in node.roles for kind in _MAY_WRITE_TO[role]})
     write = f"^img-storage\\.({'|'.join(kinds)})\\." if kinds else "^$"
     return {
@@ -207,7 +207,7 @@ def _dead_binding() -> dict[str, Any]:
 
 
 def _policies() -> list[dict[str, Any]]:
-    """Bounds as policies, not as arguments of the queues: they can be changed without making queues anew."""
+    """Bounds as policies, not as arguments of the queues: they can change without new queues."""
     requests = {
         "max-length": LONGEST_QUEUE_MESSAGES,
         "max-length-bytes": LONGEST_QUEUE_BYTES,
@@ -216,9 +216,9 @@ def _policies() -> list[dict[str, Any]]:
         "dead-letter-exchange": queues.DEAD_EXCHANGE,
         "dead-letter-strategy": "at-least-once",
     }
-    dead = {"max-length": _DEAD_LETTERS_KEPT, "overflow": "drop-head", "message-ttl": _DEAD_LETTERS_KEPT_MS}
+    dead = {"max-length": _MOST_DEAD_LETTERS, "overflow": "drop-head", "message-ttl": _DEAD_LETTER_MS}
     replies = {"max-length": 1_000, "max-length-bytes": 16 * 1024 * 1024, "overflow": "drop-head"}
-    wanted = (
+    policies = (
         ("img-storage-requests", r"^img-storage\.(nas|host)\.", requests),
         ("img-storage-dead", f"^{re.escape(queues.DEAD_QUEUE)}$", dead),
         ("img-storage-replies", r"^img-storage\.reply\.", replies),
@@ -232,7 +232,7 @@ def _policies() -> list[dict[str, Any]]:
             "definition": definition,
             "priority": 0,
         }
-        for name, pattern, definition in wanted
+        for name, pattern, definition in policies
     ]
 
 

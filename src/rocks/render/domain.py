@@ -69,8 +69,8 @@ class InstallBoot:
             return arguments
         if self.mac:
             arguments = arguments.replace("ksdevice=eth1", f"ksdevice={self.mac}")
-        told = (("ip", self.ip), ("netmask", self.netmask), ("dns", self.dns), ("gateway", self.gateway))
-        return arguments + "".join(f" {name}={value} " for name, value in told if value)
+        values = (("ip", self.ip), ("netmask", self.netmask), ("dns", self.dns), ("gateway", self.gateway))
+        return arguments + "".join(f" {name}={value} " for name, value in values if value)
 
 
 def domain_lines(
@@ -138,13 +138,13 @@ def _add_network(lease: etree._Element, network: FilterPlan) -> None:
 
     Inside the lease: of several elements of one namespace in the metadata, libvirt 9.0 keeps the first.
     """
-    words = {"filter": "on" if network.is_on else "off"}
-    element = etree.SubElement(lease, _ours("network"), words)
+    attributes = {"filter": "on" if network.is_on else "off"}
+    element = etree.SubElement(lease, _ours("network"), attributes)
     for sender in network.senders:
-        words = {"mac": full_mac(sender.mac), "side": "shared" if sender.is_shared else "own"}
+        attributes = {"mac": full_mac(sender.mac), "side": "shared" if sender.is_shared else "own"}
         if sender.is_shared:
-            words |= {"ipv4": " ".join(sender.ipv4), "ipv6": " ".join(sender.ipv6)}
-        etree.SubElement(element, _ours("sender"), words)
+            attributes |= {"ipv4": " ".join(sender.ipv4), "ipv6": " ".join(sender.ipv6)}
+        etree.SubElement(element, _ours("sender"), attributes)
 
 
 def _ours(tag: str) -> str:
@@ -276,15 +276,15 @@ def _cdrom(path: str, device: str) -> etree._Element:
     )
 
 
-def _free_target(wanted: str, taken: set[str]) -> str:
+def _free_target(device: str, taken: set[str]) -> str:
     """Unique targets: disks in the database may have the same device, but libvirt requires each target once."""
-    match = _SERIES.match(wanted)
-    series = match.group() if match else wanted[:-1]
+    match = _SERIES.match(device)
+    series = match.group() if match else device[:-1]
     letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
     free = (series + letter for letter in letters if series + letter not in taken)
     target: str | None = next(free, None)
     if target is None:
-        raise UserError(f"too many disks have the device {wanted}; change it for some of them")
+        raise UserError(f"too many disks have the device {device}; change it for some of them")
     return target
 
 

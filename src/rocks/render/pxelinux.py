@@ -17,7 +17,7 @@ def pxelinux_file(host: str, recipe: BootAction, arguments: str) -> str:
         lines = [f"localboot {kernel[len(_LOCAL) :].strip() or '0'}"]
     else:
         ramdisk = f"initrd={recipe.ramdisk}" if recipe.ramdisk else ""
-        append = " ".join(word for word in (arguments, ramdisk) if word)
+        append = " ".join(part for part in (arguments, ramdisk) if part)
         lines = [f"kernel {kernel}", *([f"append {append}"] if append else [])]
     return "\n".join(
         [

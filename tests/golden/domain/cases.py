@@ -1,4 +1,4 @@
-"""Virtual machines whose libvirt documents are kept in this folder: name of the file → what it is made of."""
+"""Virtual machines with golden libvirt documents in this folder: name of the file → arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METACHARACTERS = 'it\'s "<it>" & ]]> $(reboot);`x`\\ é東\U0001f600'
 
 @dataclass(frozen=True)
 class Case:
-    """What `domain_lines` is called with."""
+    """The arguments of `domain_lines`."""
 
     vm: VirtualMachine
     connections: Sequence[Connection] = ()

@@ -1,4 +1,4 @@
-"""The libvirt documents of `cases.py`: as they are kept, valid by libvirt's schema, and touching all of the code."""
+"""The libvirt documents of `cases.py`: equal to the golden files, valid by libvirt's schema, covering all code."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def render(case: Case) -> list[str]:
 
 @pytest.fixture(scope="module")
 def schema() -> etree.RelaxNG:
-    """libvirt's own schema of domains."""
+    """libvirt's schema of domains."""
     if not SCHEMA.exists():
         pytest.skip(f"{SCHEMA} is not installed; it belongs to the package libvirt0")
     return etree.RelaxNG(etree.parse(str(SCHEMA)))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_document_is_the_one_that_is_kept(name: str) -> None:
+def test_the_document_equals_the_golden_file(name: str) -> None:
     check_golden(FOLDER / f"{name}.xml", "\n".join(render(CASES[name])) + "\n")
 
 
@@ -55,25 +55,25 @@ def test_the_document_is_valid_with_and_without_a_lease(name: str, schema: etree
         assert schema.validate(etree.fromstring(text)), schema.error_log.last_error
 
 
-def test_the_document_with_a_lease_is_the_one_that_is_kept() -> None:
+def test_the_document_with_a_lease_equals_the_golden_file() -> None:
     text = with_lease(render(CASES["compute_in_a_cluster"]), 7, NETWORK)
     check_golden(FOLDER / "compute_in_a_cluster_with_lease.xml", text + "\n")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_tag_or_one_short_element_stands_on_a_line(name: str) -> None:
+def test_each_line_has_one_tag_or_one_short_element(name: str) -> None:
     for line in render(CASES[name]):
         assert "\n" not in line
         assert re.fullmatch(r" *(<[^>]*>|<(\w+)[^>]*>[^<]*</\2>)", line), line
 
 
-def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+def test_every_golden_file_has_a_case() -> None:
     kept = {path.stem for path in FOLDER.glob("*.xml")}
     assert kept == {*CASES, "compute_in_a_cluster_with_lease"}
 
 
 def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
-    """But for those that raise: what cannot be rendered has no document."""
+    """Except lines that raise: their input has no document."""
     ran: set[int] = set()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -103,7 +103,7 @@ def test_every_tag_and_attribute_of_the_renderer_is_in_some_document() -> None:
         for element in etree.fromstring("\n".join(render(case))).iter()
         for word in (element.tag, *element.attrib)
     }
-    assert _words_of_elements() - seen == set()
+    assert _names_of_elements() - seen == set()
 
 
 def test_every_attribute_that_the_renderer_reads_is_in_some_case() -> None:
@@ -139,7 +139,7 @@ def _lines_that_raise() -> set[int]:
     return lines
 
 
-def _words_of_elements() -> set[str]:
+def _names_of_elements() -> set[str]:
     """Tags, and names of attributes, that stand in calls of `_element`."""
     words: set[str] = set()
     for call in ast.walk(ast.parse(SOURCE.read_text())):

@@ -1,4 +1,4 @@
-"""Hosts whose configuration of the image storage daemons is kept in this folder: name of the file → its settings."""
+"""Hosts with golden configurations of the image storage daemons in this folder: name of the file → settings."""
 
 from __future__ import annotations
 

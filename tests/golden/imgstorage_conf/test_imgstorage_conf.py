@@ -1,4 +1,4 @@
-"""The files of `cases.py`: as they are kept, and read back by XML and JSON parsers as they went in."""
+"""The files of `cases.py`: equal to the golden files, and valid for XML and JSON parsers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_file_is_the_one_that_is_kept(name: str) -> None:
+def test_the_file_equals_the_golden_file(name: str) -> None:
     check_golden(FOLDER / f"{name}.txt", "\n".join(configuration_lines(CASES[name])) + "\n")
 
 
@@ -39,5 +39,5 @@ def test_the_block_reads_the_same_as_xml_and_as_plain_text(name: str) -> None:
     }
 
 
-def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+def test_every_golden_file_has_a_case() -> None:
     assert {path.stem for path in FOLDER.glob("*.txt")} == set(CASES)

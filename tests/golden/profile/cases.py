@@ -1,4 +1,4 @@
-"""Hosts whose profiles are kept in this folder: name of the file → the host on its site."""
+"""Hosts with golden profiles in this folder: name of the file → the host on its site."""
 
 from __future__ import annotations
 

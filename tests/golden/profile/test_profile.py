@@ -1,4 +1,4 @@
-"""The profiles of `cases.py` as they are kept, without the functions that all of them begin with."""
+"""The profiles of `cases.py` equal the golden files, which omit the common shell functions."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def profile(site: HostOfSite) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_profile_is_the_one_that_is_kept(name: str) -> None:
+def test_the_profile_equals_the_golden_file(name: str) -> None:
     script = profile(CASES[name])
     assert shell_functions().rstrip("\n") in script
     check_golden(FOLDER / f"{name}.sh", script.replace(shell_functions().rstrip("\n"), "# (functions)"))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bash_reads_the_profile(name: str) -> None:
+def test_bash_parses_the_profile(name: str) -> None:
     read = run(["bash", "-n"], deadline_seconds=10, standard_input=profile(CASES[name]).encode())
     assert (read.exit_status, read.error_text) == (0, "")
 
 
-def test_no_file_is_left_of_a_case_that_is_gone() -> None:
+def test_every_golden_file_has_a_case() -> None:
     assert {path.stem for path in FOLDER.glob("*.sh")} == set(CASES)
 
 
@@ -57,7 +57,7 @@ def test_no_file_is_left_of_a_case_that_is_gone() -> None:
         ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 are not valid"),
     ],
 )
-def test_an_attribute_with_a_fault_makes_no_script(case: str, attribute: str, value: str, words: str) -> None:
+def test_an_invalid_attribute_makes_no_script(case: str, attribute: str, value: str, words: str) -> None:
     site = CASES[case]
     attributes = {**site.host.attributes, attribute: value}
     with pytest.raises(StateError) as caught:

@@ -1,4 +1,4 @@
-"""Certificates of hosts: issued, listed, deployed, revoked; this site has no broker on this machine."""
+"""Certificates of hosts: issued, listed, deployed, revoked; this machine has no broker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.system.commands.conftest import Site
 
 @pytest.fixture
 def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the authority lives in these tests."""
+    """The authority's folder in these tests."""
     monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
     monkeypatch.setattr(
         message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
@@ -32,7 +32,7 @@ def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
     out = vm_site.done("add", "host", "certificate", "vmc-0-0", "vmc-0-1", "days=100")
     assert out.startswith("vmc-0-0: certificate ") and out.count("\n") == 2
     first, second = vm_site.done("list", "host", "certificate", "output-header=no").splitlines()
-    assert first.startswith("vmc-0-0:") and first.endswith("not carried")
+    assert first.startswith("vmc-0-0:") and first.endswith("not deployed")
     assert second.split()[1] in out
     assert vm_site.done("list", "host", "certificate", "head") == ""
     assert "certificate" in vm_site.done("remove", "host", "certificate", "vmc-0-0")
@@ -40,7 +40,7 @@ def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
     assert vm_site.done("list", "host", "certificate", "output-header=no").startswith("vmc-0-1:")
 
 
-def test_a_removed_host_has_none(vm_site: Site, pki: Path) -> None:
+def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
     vm_site.done("add", "host", "certificate", "vmc-0-1")
     assert (
         "the certificate of vmc-0-1 is revoked; run rocks sync host certificate"
@@ -49,10 +49,10 @@ def test_a_removed_host_has_none(vm_site: Site, pki: Path) -> None:
     assert vm_site.done("list", "host", "certificate") == ""
 
 
-def test_it_is_deployed_to_this_machine(
+def test_deployment_to_this_machine(
     vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that does not answer does not affect the other, and its old certificate remains."""
+    """A host that does not answer does not delay the other, and its old certificate stays."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head")
     monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
@@ -74,10 +74,10 @@ def test_it_is_deployed_to_this_machine(
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
-def test_the_revocation_list_is_deployed_to_all(
+def test_the_revocation_list_is_deployed_to_all_nodes(
     vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To nodes with a certificate; a node that does not answer is reported. Nothing else of theirs is changed."""
+    """To nodes with a certificate; an unreachable one is a warning. Their other files do not change."""
     vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0", "vmc-0-1")
     there = tmp_path / "there"
@@ -95,10 +95,10 @@ def test_the_revocation_list_is_deployed_to_all(
 
 
 @pytest.fixture
-def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Hosts whose folders of certificates are here, each by its name; vmc-0-1 does not answer."""
+def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of certificates of hosts, by name; vmc-0-1 does not answer."""
 
-    def carry(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+    def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
         if host.name == "vmc-0-1":
             raise HostError("it is off")
         there = tmp_path / "hosts" / host.name
@@ -106,50 +106,52 @@ def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, data in files.items():
             (there / name).write_bytes(data)
 
-    monkeypatch.setattr(certificates, "carry", carry)
+    monkeypatch.setattr(certificates, "deploy", deploy)
     return tmp_path / "hosts"
 
 
-def revoked_at(carried: Path, node: str) -> set[int]:
-    """Serial numbers that the node knows as revoked."""
-    return {serial for serial, _ in read_revoked_list((carried / node / "revoked.pem").read_bytes())}
+def revoked_at(deployed: Path, node: str) -> set[int]:
+    """Serial numbers in the node's revocation list."""
+    return {serial for serial, _ in read_revoked_list((deployed / node / "revoked.pem").read_bytes())}
 
 
-def test_the_revocation_list_is_deployed_after_a_renewed_certificate(
-    vm_site: Site, pki: Path, carried: Path
+def test_all_nodes_get_the_list_when_a_renewed_certificate_is_deployed(
+    vm_site: Site, pki: Path, deployed: Path
 ) -> None:
-    """The renewed host as well: the list that it got with its certificate is from before."""
+    """The renewed host as well: the list that came with its certificate is older."""
     both = ("head", "vmc-0-0")
     vm_site.done("add", "host", "certificate", *both, "vmc-0-1")
     vm_site.done("sync", "host", "certificate", *both)
     message_broker.node_authority().settle("vmc-0-1")
     old = message_broker.node_authority().certificates()["vmc-0-0"]
-    before = (carried / "head" / "node.pem").read_bytes()
+    before = (deployed / "head" / "node.pem").read_bytes()
     vm_site.done("add", "host", "certificate", "vmc-0-0", "replace=yes")
-    assert revoked_at(carried, "head") == set()
+    assert revoked_at(deployed, "head") == set()
     ended = vm_site.rocks("sync", "host", "certificate", "vmc-0-0")
     assert ended.status == 3
     assert ended.out == f"vmc-0-0: has its certificate; {old.serial_text} is revoked\n"
     (line,) = ended.err.splitlines()
     assert line.startswith("Warning: vmc-0-1 has no current revocation list") and "it is off" in line
-    assert [revoked_at(carried, node) for node in both] == [{old.serial}] * 2
-    assert (carried / "head" / "node.pem").read_bytes() == before
-    # nothing was revoked: nobody else is asked
+    assert [revoked_at(deployed, node) for node in both] == [{old.serial}] * 2
+    assert (deployed / "head" / "node.pem").read_bytes() == before
+    # nothing was revoked: no other host is contacted
     assert vm_site.done("sync", "host", "certificate", "vmc-0-0") == "vmc-0-0: has its certificate\n"
 
 
-def test_a_node_with_a_new_certificate_to_come_gets_the_list(vm_site: Site, pki: Path, carried: Path) -> None:
-    """It works with the one before until then."""
+def test_a_node_whose_new_certificate_is_not_deployed_gets_the_list(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """It still uses the one before."""
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
     vm_site.done("sync", "host", "certificate", "head", "vmc-0-0")
     vm_site.done("add", "host", "certificate", "head", "replace=yes")
     removed = message_broker.node_authority().certificates()["vmc-0-0"]
     vm_site.done("remove", "host", "certificate", "vmc-0-0")
-    assert revoked_at(carried, "head") == {removed.serial}
+    assert revoked_at(deployed, "head") == {removed.serial}
 
 
-def test_the_revocation_list_is_deployed_although_the_broker_does_not_answer(
-    vm_site: Site, pki: Path, carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_list_is_deployed_even_if_the_broker_does_not_answer(
+    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
     vm_site.done("add", "host", "certificate", "head", "vmc-0-0")
@@ -159,11 +161,11 @@ def test_the_revocation_list_is_deployed_although_the_broker_does_not_answer(
     assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
         "remove", "host", "certificate", "vmc-0-0"
     )
-    assert revoked_at(carried, "head") == {removed.serial}
+    assert revoked_at(deployed, "head") == {removed.serial}
 
 
-def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, carried: Path) -> None:
-    """The users, who sets them and with which files; a warning names the command that closes connections there."""
+def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, deployed: Path) -> None:
+    """The error names the attribute, the remedy and the files; `remove` names the command for the other broker."""
     vm_site.done("set", "attr", "RABBITMQ_Server", "mq.example.org")
     message = vm_site.refused("sync", "broker")
     assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
@@ -182,7 +184,7 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, c
     assert "this machine has no message broker" in vm_site.refused("sync", "broker")
 
 
-def test_what_a_broker_on_another_host_imports(vm_site: Site) -> None:
+def test_definitions_for_a_broker_on_another_host(vm_site: Site) -> None:
     """A user for each host with a role, though none has a certificate yet."""
     found = json.loads(vm_site.done("report", "broker", "definitions=yes"))
     assert [user["name"] for user in found["users"]] == ["head", "vmc-0-0", "vmc-0-1"]

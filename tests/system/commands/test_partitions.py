@@ -201,17 +201,17 @@ def sleeper() -> Iterator[int]:
 
 
 def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
-    """Each case has its message; nothing is lost, and the next command reloads opensm."""
+    """Each error is specific; nothing is lost, and the next command reloads opensm."""
     pid_file = tmp_path / "pid"
     ib_site.done("remove", "attr", "ib_opensm_reload")
     assert "no setting for the reload of opensm" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_pid_file", str(pid_file))
     assert f"opensm does not run: {pid_file} is missing" in ib_site.rocks("sync", "ib", "partitions").err
     for text, message in (
-        ("", "holds no process id"),
-        ("1", "holds no process id"),
-        ("x", "holds no process id"),
-        ("-7", "holds no process id"),
+        ("", "contains no process id"),
+        ("1", "contains no process id"),
+        ("x", "contains no process id"),
+        ("-7", "contains no process id"),
         (str(sleeper), f"names process {sleeper}, which is not opensm"),
         ("999999999", "which is not opensm"),
     ):
@@ -223,7 +223,7 @@ def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -
     ib_site.done("set", "attr", "ib_opensm_reload", "/nowhere/tell opensm")
     assert "cannot start /nowhere/tell" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_reload", "tell 'opensm")
-    assert "ib_opensm_reload is no program" in ib_site.rocks("sync", "ib", "partitions").err
+    assert "ib_opensm_reload is not a program" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_reload", "true")
     assert "unchanged, 0 partitions" in ib_site.done("sync", "ib", "partitions")
 

@@ -15,7 +15,7 @@ from rocks.database.settings import Settings
 
 @pytest.fixture
 def private_server(mariadb: Settings) -> Iterator[MariadbPlace]:
-    """The place of an initialised server that does not run; `mariadb` is asked for its reasons to skip."""
+    """An initialised server that does not run; skips for the reasons of `mariadb`."""
     folder = Path(tempfile.mkdtemp(prefix="rocks-mariadb-"))
     folder.chmod(0o755)
     place = MariadbPlace(folder / "data", folder / "run" / "mysql.sock", folder / "log", folder / "process")

@@ -1,4 +1,4 @@
-"""A whole schema as data, so that two ways to the same version can be compared."""
+"""A whole schema as data, to compare two ways to the same version."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ROWS = {
 
 
 def describe(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the schema is made of, and its first rows, in an order and wording of its own."""
+    """All objects of the schema and its first rows, in a canonical order and form."""
     name = database.settings.database
     shapes = {}
     for kind, sql in _SHAPES.items():

@@ -1,4 +1,4 @@
-"""`Database` on a real server: what it promises to everybody who keeps records with it."""
+"""`Database` on a real server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def names(database: Database) -> list[str]:
     return [name for (name,) in database.rows("SELECT Name FROM nodes ORDER BY ID")]
 
 
-def test_nothing_is_seen_by_others_before_the_commit(database: Database, other: Database) -> None:
+def test_changes_are_invisible_to_others_before_the_commit(database: Database, other: Database) -> None:
     assert names(other) == []
     database.execute("INSERT INTO nodes (Name) VALUES (%s)", ("a",))
     assert names(database) == ["a"]
@@ -39,7 +39,7 @@ def test_nothing_is_seen_by_others_before_the_commit(database: Database, other: 
     assert names(other) == ["a"], "READ COMMITTED: no new transaction is needed to see it"
 
 
-def test_rollback_and_close_undo(database: Database, cluster_database: Settings) -> None:
+def test_rollback_and_close_undo_changes(database: Database, cluster_database: Settings) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
     database.rollback()
     assert names(database) == []
@@ -48,7 +48,7 @@ def test_rollback_and_close_undo(database: Database, cluster_database: Settings)
     assert names(database) == []
 
 
-def test_closed_connection_is_made_anew_at_the_next_statement(database: Database) -> None:
+def test_the_next_statement_reopens_a_closed_connection(database: Database) -> None:
     assert database.rows("SELECT 1") == [(1,)]
     database.close()
     database.close()
@@ -72,7 +72,7 @@ def test_no_rows_are_no_statement(database: Database) -> None:
     assert database.statements == before
 
 
-def test_suffix_says_what_happens_to_rows_that_are_there(database: Database) -> None:
+def test_suffix_specifies_what_happens_to_existing_rows(database: Database) -> None:
     prefix, suffix = "INSERT INTO nodes (Name, Rank) VALUES", "ON DUPLICATE KEY UPDATE Rank = VALUES(Rank)"
     database.insert_many(prefix, [("a", 1)], suffix)
     database.insert_many(prefix, [("a", 2), ("b", 3)], suffix)
@@ -86,7 +86,7 @@ def test_affected_rows_are_those_that_changed(database: Database) -> None:
     assert database.execute("DELETE FROM nodes WHERE Name LIKE %s", ("%",)) == 2
 
 
-def test_percent_stands_for_itself_without_values(database: Database) -> None:
+def test_percent_is_literal_without_values(database: Database) -> None:
     assert database.rows("SELECT 'a' LIKE '%a'") == [(1,)]
     assert database.rows("SELECT %s LIKE '%%a'", ("ba",)) == [(1,)]
 
@@ -95,14 +95,14 @@ def test_percent_stands_for_itself_without_values(database: Database) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128))
-def test_any_text_comes_back_as_it_was(database: Database, text: str) -> None:
+def test_any_text_survives(database: Database, text: str) -> None:
     database.execute("INSERT INTO vm_fences (Host, Name, Token) VALUES ('h', 'n', 1)")
     database.execute("UPDATE vm_fences SET Host = %s", (text,))
     assert database.rows("SELECT Host FROM vm_fences") == [(text,)]
     database.rollback()
 
 
-def test_text_that_is_no_text_is_refused(database: Database) -> None:
+def test_invalid_text_raises_an_error(database: Database) -> None:
     with pytest.raises(UserError, match="is not valid text: give it in UTF-8"):
         database.rows("SELECT %s", ("\udcff",))
 
@@ -111,7 +111,7 @@ def test_text_that_is_no_text_is_refused(database: Database) -> None:
     ("column", "value"),
     [("Name", "n" * 129), ("Rank", "many"), ("Rank", 2**31), ("OS", "plan9"), ("CPUs", None)],
 )
-def test_value_that_does_not_fit_is_refused_and_not_trimmed(
+def test_too_long_value_raises_an_error_and_is_not_truncated(
     database: Database, column: str, value: object
 ) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
@@ -120,15 +120,13 @@ def test_value_that_does_not_fit_is_refused_and_not_trimmed(
     assert names(database) == ["a"]
 
 
-def test_value_that_is_there_already_is_told_by_name(database: Database) -> None:
+def test_the_error_names_a_duplicate_value(database: Database) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('web-1')")
     with pytest.raises(BusyError, match="Duplicate entry 'WEB-1' for key 'Name'"):
         database.execute("INSERT INTO nodes (Name) VALUES ('WEB-1')")
 
 
-def test_two_commands_that_hold_each_others_rows_end_with_one_told_to_try_again(
-    database: Database, other: Database
-) -> None:
+def test_a_deadlock_ends_with_a_busy_error_for_one_command(database: Database, other: Database) -> None:
     database.insert_many("INSERT INTO nodes (Name) VALUES", [("a",), ("b",)])
     database.commit()
     other.execute("SET SESSION innodb_lock_wait_timeout = 1")
@@ -156,7 +154,7 @@ def test_two_commands_that_hold_each_others_rows_end_with_one_told_to_try_again(
         "SELECT (",
     ],
 )
-def test_selector_that_is_no_plain_question_is_the_users_fault_and_changes_nothing(
+def test_selector_other_than_a_plain_select_is_a_user_error_and_changes_nothing(
     database: Database, text: str
 ) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
@@ -167,7 +165,7 @@ def test_selector_that_is_no_plain_question_is_the_users_fault_and_changes_nothi
     assert database.execute("UPDATE nodes SET Rank = 1") == 1, "afterwards changes are possible again"
 
 
-def test_selector_that_never_ends_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_selector_is_aborted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rocks.database.connection.SELECTOR_SECONDS", 0.2)
     # a cross join without end; SLEEP would return early without an error
     endless = (
@@ -178,7 +176,7 @@ def test_selector_that_never_ends_is_given_up(database: Database, monkeypatch: p
     assert database.rows("SELECT @@max_statement_time") == [(0,)]
 
 
-def test_selector_between_a_change_and_its_commit_is_a_fault_of_ours(database: Database) -> None:
+def test_selector_between_a_change_and_its_commit_is_a_bug(database: Database) -> None:
     database.execute("INSERT INTO nodes (Name) VALUES ('a')")
     with pytest.raises(BugError, match="between a change and its commit"), database.read_only():
         database.rows("SELECT 1")
@@ -205,7 +203,7 @@ def test_password_by_the_socket_is_used_for_statements_and_copies(
         database.execute("DROP USER keeper@localhost")
 
 
-def test_server_that_is_not_there(tmp_path: Path, mariadb: Settings) -> None:
+def test_absent_server(tmp_path: Path, mariadb: Settings) -> None:
     absent = mariadb._replace(socket=str(tmp_path / "absent.sock"))
     with pytest.raises(HostError, match=r"cannot reach .*absent\.sock: the socket does not exist; start the"):
         Database(absent).rows("SELECT 1")
@@ -219,7 +217,7 @@ def test_server_that_is_not_there(tmp_path: Path, mariadb: Settings) -> None:
         Database(unknown).rows("SELECT 1")
 
 
-def test_server_that_never_answers_is_given_up(mariadb: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_server_times_out(mariadb: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rocks.database.connection.driver.open_connection.__defaults__", (1,))
     folder = Path(tempfile.mkdtemp())  # a short path: a socket's may not be long
     with socket.socket(socket.AF_UNIX) as silent:
@@ -231,7 +229,7 @@ def test_server_that_never_answers_is_given_up(mariadb: Settings, monkeypatch: p
     folder.rmdir()
 
 
-def test_server_that_goes_away_between_statements(private_server: MariadbPlace, tmp_path: Path) -> None:
+def test_server_that_ends_between_statements(private_server: MariadbPlace, tmp_path: Path) -> None:
     settings = Settings(str(private_server.socket_path), "localhost", 3306, "root", "", "cluster")
     start(private_server, ends_with_starter=True)
     bring_up_to_date(settings, tmp_path)

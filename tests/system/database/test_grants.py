@@ -1,4 +1,4 @@
-"""What other users of the machine may see, and that they are who they say."""
+"""Privileges of other users of the machine, and their authentication."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def asked(settings: Settings, sql: str) -> object:
 
 @pytest.fixture
 def as_reader(cluster_database: Settings) -> Iterator[Settings]:
-    """The settings of user nobody; its accounts are removed afterwards, for they belong to the whole server."""
+    """The settings of user nobody; its accounts, which belong to the whole server, are removed afterwards."""
     with Database(cluster_database) as database:
         # Loads all that a query needs: the checkout may lie where nobody cannot read.
         database.rows("SELECT 1")
@@ -57,13 +57,13 @@ def as_reader(cluster_database: Settings) -> Iterator[Settings]:
         database.execute("DROP USER IF EXISTS nobody@localhost, ''@localhost")
 
 
-def test_without_a_grant_nobody_but_root_comes_in(as_reader: Settings) -> None:
+def test_without_a_grant_only_root_can_connect(as_reader: Settings) -> None:
     with pytest.raises(HostError, match="Access denied for user 'nobody'.*; run this as root, or run"):
         asked(as_reader, "SELECT 1")
 
 
 @pytest.mark.parametrize("account", ["nobody", ALL_LOCAL_USERS])
-def test_reader_sees_all_but_secrets_and_changes_nothing(
+def test_reader_sees_all_except_secrets_and_changes_nothing(
     cluster_database: Settings, as_reader: Settings, account: str
 ) -> None:
     grant_readers(cluster_database, [account])
@@ -96,7 +96,7 @@ def test_reader_sees_no_other_database(cluster_database: Settings, as_reader: Se
         asked(as_reader, "SELECT * FROM mysql.global_priv")
 
 
-def test_nobody_is_let_in_under_another_name(cluster_database: Settings, as_reader: Settings) -> None:
+def test_no_user_can_connect_under_another_name(cluster_database: Settings, as_reader: Settings) -> None:
     grant_readers(cluster_database, [ALL_LOCAL_USERS, "daemon"])
     for name in ("root", "daemon", "no-such-user"):
         with pytest.raises(HostError, match="Access denied"):
@@ -106,7 +106,7 @@ def test_nobody_is_let_in_under_another_name(cluster_database: Settings, as_read
         database.execute("DROP USER daemon@localhost")
 
 
-def test_update_renews_the_right_of_present_readers_and_gives_new_ones(
+def test_update_renews_the_privileges_of_present_readers_and_grants_new_ones(
     cluster_database: Settings, as_reader: Settings
 ) -> None:
     folder_that_is_not_used = "/nowhere"

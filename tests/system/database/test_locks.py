@@ -19,7 +19,7 @@ def other(cluster_database: Settings) -> Iterator[Database]:
         yield connection
 
 
-def test_second_command_is_told_what_is_busy_after_its_waiting_time(
+def test_second_command_gets_a_busy_error_with_the_name_after_its_waiting_time(
     database: Database, other: Database
 ) -> None:
     database.lock("vm vm-vc1-0", 1)
@@ -40,7 +40,7 @@ def test_lock_outlives_commit_and_rollback_and_ends_with_unlock(database: Databa
     other.lock("vm a", 0)
 
 
-def test_lock_of_a_command_that_died_is_free(database: Database, other: Database) -> None:
+def test_lock_of_a_killed_command_is_free(database: Database, other: Database) -> None:
     database.lock("vm a", 1)
     waiting = threading.Thread(target=lambda: other.lock("vm a", 20))
     waiting.start()
@@ -78,7 +78,7 @@ def test_waiting_time_is_for_all_locks_together(database: Database, other: Datab
     assert time.monotonic() - began < 2
 
 
-def test_commands_that_want_the_same_locks_in_another_order_do_not_block_each_other(
+def test_commands_that_take_the_same_locks_in_another_order_do_not_deadlock(
     cluster_database: Settings,
 ) -> None:
     done: list[int] = []
@@ -99,7 +99,7 @@ def test_commands_that_want_the_same_locks_in_another_order_do_not_block_each_ot
     assert sorted(done) == [0, 1, 2, 3]
 
 
-def test_locks_of_two_databases_of_one_server_do_not_meet(
+def test_locks_of_two_databases_of_one_server_are_independent(
     database: Database, mariadb: Settings, other: Database
 ) -> None:
     database.lock("vm a", 1)
@@ -107,7 +107,7 @@ def test_locks_of_two_databases_of_one_server_do_not_meet(
     assert other._keys(["vm a"]) == {"another:vm a": "vm a"}
 
 
-def test_longest_name_is_taken(database: Database, other: Database) -> None:
+def test_longest_name_is_accepted(database: Database, other: Database) -> None:
     name = "vm " + "ü" * 125
     database.lock(name, 1)
     with pytest.raises(BusyError):

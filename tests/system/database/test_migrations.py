@@ -1,4 +1,4 @@
-"""Migrations on a real server: from nothing, again, killed anywhere, refused, and with a copy."""
+"""Migrations on a real server: from nothing, repeated, killed at any point, rejected, and with a copy."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_run_killed_more_than_once_is_finished(
 
 
 @pytest.mark.parametrize("step", [40, 85, 125])
-def test_server_killed_in_a_run_is_no_harm(
+def test_run_survives_a_kill_of_the_server(
     cluster_database: Settings, private_server: MariadbPlace, tmp_path: Path, step: int
 ) -> None:
     settings = cluster_database._replace(socket=str(private_server.socket_path), database="crash")
@@ -104,7 +104,7 @@ def test_server_killed_in_a_run_is_no_harm(
     assert described(settings) == described(cluster_database)
 
 
-def test_two_runs_at_once_do_it_once(absent_database: Settings, tmp_path: Path) -> None:
+def test_two_concurrent_runs_migrate_once(absent_database: Settings, tmp_path: Path) -> None:
     reports: list[MigrationReport] = []
     runs = [
         threading.Thread(target=lambda: reports.append(bring_up_to_date(absent_database, tmp_path)))
@@ -143,7 +143,7 @@ def test_upgrade_makes_a_copy_that_loads(
         database.execute("DROP DATABASE restored")
 
 
-def test_the_servers_own_client_makes_the_same_of_the_files(
+def test_the_servers_client_makes_the_same_schema_from_the_files(
     cluster_database: Settings, absent_database: Settings
 ) -> None:
     client = ["mariadb", "--no-defaults", f"--socket={absent_database.socket}"]
@@ -176,7 +176,7 @@ def load_copy(settings: Settings, path: Path) -> None:
     run_checked([*client, settings.database], deadline_seconds=60, standard_input=path.read_bytes())
 
 
-def test_copy_that_fails_leaves_the_schema_as_it_was(
+def test_failed_copy_leaves_the_schema_unchanged(
     cluster_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -188,7 +188,7 @@ def test_copy_that_fails_leaves_the_schema_as_it_was(
     assert read_version(cluster_database) == NEWEST
 
 
-def test_database_newer_than_the_programs_is_refused(cluster_database: Settings, tmp_path: Path) -> None:
+def test_database_newer_than_the_programs_raises_an_error(cluster_database: Settings, tmp_path: Path) -> None:
     upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), LATER])
     with pytest.raises(
         StateError, match=f"has version {NEWEST + 1}, these programs support versions up to {NEWEST}"
@@ -200,7 +200,7 @@ def test_database_newer_than_the_programs_is_refused(cluster_database: Settings,
         Database(cluster_database).rows("SELECT 1")
 
 
-def test_older_and_absent_schemas_are_refused_by_commands(absent_database: Settings, tmp_path: Path) -> None:
+def test_commands_reject_older_and_absent_schemas(absent_database: Settings, tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(
             StateError, match=f"has version 0, these programs need {NEWEST}: run `rocks update"
@@ -212,14 +212,14 @@ def test_older_and_absent_schemas_are_refused_by_commands(absent_database: Setti
         Database(absent_database).rows("SELECT 1")
 
 
-def test_tables_of_somebody_else_are_left_alone(cluster_database: Settings, tmp_path: Path) -> None:
+def test_foreign_tables_stay(cluster_database: Settings, tmp_path: Path) -> None:
     with Database(cluster_database) as database:
         database.execute("DROP TABLE schema_migrations")
     with pytest.raises(StateError, match=r"has \d+ tables that no migration made \(aliases, "):
         bring_up_to_date(cluster_database, tmp_path)
 
 
-def test_unfinished_migration_of_other_programs_is_refused(
+def test_unfinished_migration_of_another_version_raises_an_error(
     cluster_database: Settings, tmp_path: Path
 ) -> None:
     broken = LATER._replace(statements=("CREATE TABLE IF NOT EXISTS later (ID INT)", "NOT SQL"))

@@ -36,7 +36,7 @@ def test_server_is_started_once_and_stopped(private_server: MariadbPlace) -> Non
     assert not ensure_initialised(private_server), "what is there is kept"
 
 
-def test_server_has_no_rights_its_data_are_closed_and_it_listens_nowhere_else(
+def test_server_is_unprivileged_its_data_are_private_and_it_listens_nowhere_else(
     private_server: MariadbPlace,
 ) -> None:
     process_id = start(private_server)
@@ -73,7 +73,7 @@ def test_settings_of_the_server(private_server: MariadbPlace) -> None:
     connection.close()
 
 
-def test_record_of_a_process_that_is_gone_is_no_server(private_server: MariadbPlace) -> None:
+def test_record_of_an_ended_process_is_no_server(private_server: MariadbPlace) -> None:
     private_server.pid_path.write_text(f"{os.getpid()} 1\n")
     assert running_process(private_server) is None
     assert not stop(private_server), "this process has the number, but began later"
@@ -89,14 +89,14 @@ def test_server_that_was_killed_is_started_again(private_server: MariadbPlace) -
     assert reached(private_server)
 
 
-def test_server_that_cannot_run_is_told_with_its_own_words(private_server: MariadbPlace) -> None:
+def test_the_error_of_a_failed_server_has_its_own_message(private_server: MariadbPlace) -> None:
     (private_server.data_folder / "ibdata1").write_bytes(b"broken")
     with pytest.raises(ToolError, match=r"ended at once; its last words in .*/log: .*ERROR"):
         start(private_server)
     assert running_process(private_server) is None
 
 
-def test_interrupted_initialisation_is_begun_anew(private_server: MariadbPlace) -> None:
+def test_interrupted_initialisation_is_repeated(private_server: MariadbPlace) -> None:
     whole = private_server.data_folder
     whole.rename(whole.with_name("data.new"))
     assert ensure_initialised(private_server)
@@ -104,7 +104,7 @@ def test_interrupted_initialisation_is_begun_anew(private_server: MariadbPlace) 
     start(private_server)
 
 
-def test_what_stands_in_the_way_is_named(private_server: MariadbPlace, tmp_path: Path) -> None:
+def test_the_error_names_an_obstacle(private_server: MariadbPlace, tmp_path: Path) -> None:
     closed = private_server.data_folder.parent / "closed"
     closed.mkdir(mode=0o700)
     there = MariadbPlace(closed / "data", closed / "s", closed / "log", closed / "process")

@@ -1,4 +1,4 @@
-"""The tables' own promises: case, uniqueness, what goes with what, and first rows."""
+"""The tables: case, uniqueness, cascades, and first rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def count(database: Database, table: str) -> int:
     return int(database.rows(f"SELECT COUNT(*) FROM {table}")[0][0])
 
 
-def test_text_is_compared_without_case_and_kept_as_given(database: Database) -> None:
+def test_text_is_compared_without_case_and_stored_as_given(database: Database) -> None:
     assert database.rows("SELECT Name FROM memberships WHERE Name = 'vm container'") == [("VM Container",)]
     database.execute("INSERT INTO nodes (Name) VALUES ('Web-1')")
     for question in ("Name = %s", "Name IN (%s)", "Name LIKE %s"):
@@ -70,9 +70,7 @@ def test_defaults_of_a_host(database: Database) -> None:
         ("resolvechain", {"Name": "default", "Category": 1}),
     ],
 )
-def test_what_may_not_repeat_does_not(
-    database: Database, host: int, table: str, row: dict[str, object]
-) -> None:
+def test_unique_values(database: Database, host: int, table: str, row: dict[str, object]) -> None:
     values = [host if column == "Node" else value for column, value in row.items()]
     with pytest.raises(BusyError, match="Duplicate entry"):
         database.execute(
@@ -80,14 +78,14 @@ def test_what_may_not_repeat_does_not(
         )
 
 
-def test_what_is_not_given_may_repeat(database: Database, host: int) -> None:
+def test_missing_values_may_repeat(database: Database, host: int) -> None:
     database.insert_many("INSERT INTO networks (Node, Device) VALUES", [(host, "vlan2"), (host, "vlan3")])
     database.insert_many("INSERT INTO networks (Node, MAC) VALUES", [(host, "m1"), (host, "m2")])
     database.execute("INSERT INTO networks (Node, Device, Subnet) VALUES (%s, 'e1', 1)", (host,))
     assert count(database, "networks") == 6
 
 
-def test_two_interfaces_can_swap_what_is_unique(database: Database, host: int) -> None:
+def test_two_interfaces_can_swap_unique_values(database: Database, host: int) -> None:
     database.execute("INSERT INTO networks (Node, Device, MAC) VALUES (%s, 'e1', 'n')", (host,))
     before = database.rows("SELECT ID, Device, MAC FROM networks ORDER BY ID")
     (first, *of_first), (second, *of_second) = before
@@ -100,7 +98,7 @@ def test_two_interfaces_can_swap_what_is_unique(database: Database, host: int) -
     assert after == [(first, "e1", "n"), (second, "e0", "m")]
 
 
-def test_what_belongs_to_a_host_goes_with_it(database: Database, host: int) -> None:
+def test_rows_of_a_host_are_deleted_with_it(database: Database, host: int) -> None:
     database.execute("DELETE FROM nodes WHERE ID = %s", (host,))
     for table in (
         "networks",
@@ -115,7 +113,7 @@ def test_what_belongs_to_a_host_goes_with_it(database: Database, host: int) -> N
     assert count(database, "subnets") == 1
 
 
-def test_what_belongs_to_a_network_goes_with_it(database: Database, host: int) -> None:
+def test_rows_of_a_network_are_deleted_with_it(database: Database, host: int) -> None:
     database.execute(
         "INSERT INTO global_routes (Network, Netmask, Subnet) VALUES ('224.0.0.0', '255.255.255.0', 1)"
     )
@@ -126,7 +124,7 @@ def test_what_belongs_to_a_network_goes_with_it(database: Database, host: int) -
     assert count(database, "nodes") == 1
 
 
-def test_attributes_go_with_their_member(database: Database) -> None:
+def test_attributes_are_deleted_with_their_member(database: Database) -> None:
     category = "SELECT ID FROM categories WHERE Name = 'host'"
     database.execute(f"INSERT INTO catindex (Name, Category) SELECT 'h', ID FROM ({category}) c")
     member = database.last_id
@@ -166,7 +164,7 @@ def test_virtual_machine_outlives_its_container_but_not_unseen(database: Databas
         database.execute("INSERT INTO vm_nodes (Node, PhysNode) VALUES (%s, NULL)", (node,))
 
 
-def test_disk_is_kept_in_one_place_and_its_row_goes_with_it(database: Database) -> None:
+def test_disk_has_one_nas_and_its_row_is_deleted_with_it(database: Database) -> None:
     add_vm(database, "vm", None)
     database.execute("INSERT INTO vm_disks (Vm_Node, Name) SELECT ID, 'vm.vda' FROM vm_nodes")
     disk = database.last_id
@@ -205,7 +203,7 @@ def leased(database: Database) -> Iterator[Database]:
     yield database
 
 
-def test_lease_begins_released_with_token_nought(database: Database) -> None:
+def test_lease_begins_released_with_token_0(database: Database) -> None:
     database.execute("INSERT INTO vm_leases (Name) VALUES ('vm-1')")
     assert database.rows("SELECT Token, Host, State, Intent, Reason, Holder FROM vm_leases") == [
         (0, None, "released", None, None, None)

@@ -1,4 +1,4 @@
-"""What the views and the procedure say about a small site with two virtual clusters."""
+"""The views and the procedure for a small site with two virtual clusters."""
 
 from __future__ import annotations
 

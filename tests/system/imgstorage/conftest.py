@@ -49,7 +49,7 @@ class RealBroker:
         pair = self.folder / f"{node}.pem"
         if not pair.exists():
             pair.touch(mode=0o600)
-            pair.write_bytes(self.authority.carried(node).pair)
+            pair.write_bytes(self.authority.bundle(node).pair)
         return BusSettings(
             node,
             self.place.address,
@@ -71,7 +71,7 @@ class RealBroker:
 
     def give_certificates(self) -> None:
         """Have the broker use the newest list of revoked certificates."""
-        carried = self.authority.carried("broker")
+        carried = self.authority.bundle("broker")
         revoked = (self.authority.list_file_name(), carried.revoked)
         broker.give_certificates(self.place, carried.authority, carried.pair, revoked)
 

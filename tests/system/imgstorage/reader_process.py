@@ -12,7 +12,7 @@ from rocks.imgstorage.bus import Bus, BusSettings, Delivery
 
 
 def hold(delivery: Delivery) -> None:
-    """Take a message and stay with it."""
+    """Receive a message and do not return."""
     print(delivery.body.decode(), flush=True)
     signal.pause() if sys.stdin.isatty() else sys.stdin.read()
 

@@ -1,4 +1,4 @@
-"""A broker that is killed, stopped or full: what was taken is kept, what was not is told, everybody comes back."""
+"""A broker that is killed, stopped or full: accepted messages survive, others are errors, all clients reconnect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Closing = Callable[[object], None]
 
 
 class ListOutbox:
-    """An outbox that a store would have on disk."""
+    """An outbox in memory."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -49,8 +49,8 @@ class ListOutbox:
         self.why[message_id] = why
 
 
-def test_a_killed_broker_comes_back_with_everything(real_broker: RealBroker, closing: Closing) -> None:
-    """Messages wait in it, an outbox waits for it, and a command that waits for its answer gets it after all."""
+def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, closing: Closing) -> None:
+    """Messages wait in it, an outbox waits for it, and a waiting command gets its answer."""
     sleeper, nas = real_broker.fresh_nas(), real_broker.fresh_nas()
     come: queue.Queue[Delivery] = queue.Queue()
     first = Bus(real_broker.settings(sleeper), queues.nas_queue(sleeper), come.put)
@@ -125,8 +125,8 @@ def test_a_killed_broker_comes_back_with_everything(real_broker: RealBroker, clo
     assert "Message could not be delivered" in str(outbox.why[nobody])
 
 
-def test_a_broker_that_stands_still_is_noticed(real_broker: RealBroker, closing: Closing) -> None:
-    """Its kernel still takes connections, and it says nothing."""
+def test_a_stopped_broker_is_detected(real_broker: RealBroker, closing: Closing) -> None:
+    """Its kernel still accepts connections, and the broker sends nothing."""
     nas = real_broker.fresh_nas()
     daemon = Bus(
         real_broker.settings(nas, heartbeat_seconds=2, connect_deadline_seconds=1.0),
@@ -155,8 +155,10 @@ def test_a_broker_that_stands_still_is_noticed(real_broker: RealBroker, closing:
     assert daemon.wait_until_connected(40)
 
 
-def test_a_full_queue_is_told_and_takes_again_later(real_broker: RealBroker, closing: Closing) -> None:
-    """With a bound of three for this queue, above the policy of all."""
+def test_a_full_queue_is_an_error_and_accepts_messages_later(
+    real_broker: RealBroker, closing: Closing
+) -> None:
+    """With a limit of three for this queue, above the general policy."""
     nas = real_broker.fresh_nas()
     name = queues.nas_queue(nas)
     bound = json.dumps({"max-length": 3, "overflow": "reject-publish"})

@@ -1,4 +1,4 @@
-"""Who may come in, and what he may do there: asked of a real RabbitMQ with the rights that we give it."""
+"""Authentication and rights of nodes at a real RabbitMQ with the generated definitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def daemons_queues(real_broker: RealBroker) -> None:
 
 
 def refused(settings: BusSettings, act: Callable[[Any], object]) -> None:
-    """The broker refuses what `act` does on a channel."""
+    """The broker rejects the operation `act` on a channel."""
     connection = connect(settings)
     try:
         with pytest.raises((amqp.exceptions.AccessRefused, amqp.exceptions.PreconditionFailed)):
@@ -59,7 +59,7 @@ def refused(settings: BusSettings, act: Callable[[Any], object]) -> None:
         ("head", queues.DEAD_QUEUE, False),
     ],
 )
-def test_a_node_writes_only_where_its_role_has_something_to_say(
+def test_a_node_writes_only_to_the_queues_of_its_roles(
     real_broker: RealBroker, node: str, to: str, allowed: bool
 ) -> None:
     link = Link(real_broker.settings(node))
@@ -77,7 +77,7 @@ def test_a_node_writes_only_where_its_role_has_something_to_say(
         link.close()
 
 
-def test_a_node_reads_no_queue_but_its_own(real_broker: RealBroker) -> None:
+def test_a_node_reads_only_its_own_queues(real_broker: RealBroker) -> None:
     settings = real_broker.settings("vmc-0-0")
     for name in (OTHER, NAS, queues.DEAD_QUEUE):
         refused(settings, lambda channel, name=name: channel.basic_consume(name))
@@ -93,7 +93,7 @@ def test_a_node_reads_no_queue_but_its_own(real_broker: RealBroker) -> None:
     refused(settings, lambda channel: channel.exchange_delete(queues.EXCHANGE))
 
 
-def test_the_default_exchange_is_no_way_round(real_broker: RealBroker) -> None:
+def test_the_default_exchange_is_not_usable(real_broker: RealBroker) -> None:
     message = amqp.Message(b"1", user_id="vmc-0-0")
     refused(
         real_broker.settings("vmc-0-0"),
@@ -101,7 +101,7 @@ def test_the_default_exchange_is_no_way_round(real_broker: RealBroker) -> None:
     )
 
 
-def test_no_node_speaks_as_another(real_broker: RealBroker) -> None:
+def test_a_node_cannot_send_as_another(real_broker: RealBroker) -> None:
     """The broker itself compares `user_id` with the certificate."""
     message = amqp.Message(b"1", user_id="nas-0-0", message_id="1", type="request")
     refused(
@@ -112,10 +112,10 @@ def test_no_node_speaks_as_another(real_broker: RealBroker) -> None:
     )
 
 
-def test_what_does_not_say_who_sent_it_is_never_read(
+def test_a_message_without_a_sender_is_never_read(
     real_broker: RealBroker, closing: Callable[[object], None]
 ) -> None:
-    """The broker lets messages without `user_id` pass; so does it one that wants others to be answered."""
+    """The broker accepts messages without `user_id`, and those with a `reply_to` of another node."""
     nas = real_broker.fresh_nas()
     read: list[object] = []
     daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), read.append)
@@ -139,10 +139,10 @@ def test_what_does_not_say_who_sent_it_is_never_read(
     assert read == []
 
 
-def test_a_certificate_of_another_authority_is_refused(
+def test_a_certificate_of_another_authority_is_rejected(
     real_broker: RealBroker, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Also when it says the same name; and a broker that is not ours is not spoken to."""
+    """Also with the same name; and a node does not connect to a broker of another authority."""
     folder = tmp_path_factory.mktemp("pki")
     theirs = x509.make_authority("the tests' authority", utc_now())
     pair = x509.sign(theirs, CertificateSpec("vmc-0-0", ["vmc-0-0"], [], 1), utc_now())
@@ -154,7 +154,7 @@ def test_a_certificate_of_another_authority_is_refused(
     refused_to_open(_with(ours, server_name="elsewhere"), "has an invalid certificate")
 
 
-def test_nobody_comes_in_without_a_certificate(real_broker: RealBroker) -> None:
+def test_no_client_connects_without_a_certificate(real_broker: RealBroker) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(real_broker.settings("head").authority_file)
     place = (real_broker.place.address, real_broker.place.port)
@@ -167,14 +167,14 @@ def test_nobody_comes_in_without_a_certificate(real_broker: RealBroker) -> None:
         secure.recv(1)
 
 
-def test_the_brokers_own_certificate_lets_nobody_in(real_broker: RealBroker) -> None:
+def test_the_brokers_own_certificate_is_not_valid_for_clients(real_broker: RealBroker) -> None:
     refused_to_open(real_broker.settings("broker"), "rejects the certificate of")
 
 
-def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_out(
+def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconnected(
     real_broker: RealBroker, closing: Callable[[object], None]
 ) -> None:
-    """Both are needed: the list stops the certificate, also under a user made anew; deleting ends what is open."""
+    """Both are needed: the list rejects the certificate, also for a new user; the deletion ends open connections."""
     nas = real_broker.fresh_nas()
     old = real_broker.settings(nas)
     daemon = Bus(old, queues.nas_queue(nas), lambda _: None)
@@ -189,7 +189,7 @@ def test_a_revoked_certificate_is_refused_at_once_and_a_deleted_user_is_thrown_o
     assert daemon.is_connected, "a list of revoked certificates ends no open connection"
 
     new = real_broker.folder / f"{nas}.new.pem"
-    new.write_bytes(real_broker.authority.carried(nas).pair)
+    new.write_bytes(real_broker.authority.bundle(nas).pair)
     link = Link(_with(old, pair_file=str(new)))
     link.open()
 

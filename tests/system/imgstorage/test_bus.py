@@ -1,4 +1,4 @@
-"""Messages over a real RabbitMQ: nothing is lost, nothing is done twice unseen, nothing waits for ever."""
+"""Messages over a real RabbitMQ: none is lost, repeated ones are recognizable, no wait lasts for ever."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Closing = Callable[[object], None]
 
 
 class Inbox:
-    """A handler that keeps what comes."""
+    """A handler that stores the messages."""
 
     def __init__(self) -> None:
         self.come: queue.Queue[Delivery] = queue.Queue()
@@ -79,7 +79,7 @@ def test_a_message_arrives_with_the_name_of_its_sender(
     assert (got.reply_to, got.is_redelivered) == (queues.host_queue("vmc-0-0"), False)
 
 
-def test_a_message_waits_for_a_daemon_that_is_away(
+def test_a_message_waits_for_a_stopped_daemon(
     real_broker: RealBroker, started: Callable[..., Bus], closing: Closing
 ) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
@@ -90,7 +90,9 @@ def test_a_message_waits_for_a_daemon_that_is_away(
     assert inbox.next().body == b"1"
 
 
-def test_a_queue_that_nobody_ever_made_is_told(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+def test_a_queue_that_does_not_exist_is_an_error(
+    real_broker: RealBroker, started: Callable[..., Bus]
+) -> None:
     bus = started("head")
     with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
         bus.publish(Message(queues.host_queue("vmc-9-9"), b"1"))
@@ -98,7 +100,7 @@ def test_a_queue_that_nobody_ever_made_is_told(real_broker: RealBroker, started:
         asker.ask(Question(queues.host_queue("vmc-9-9"), b"1"), 10)
 
 
-def test_what_a_killed_daemon_had_not_finished_comes_again(
+def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     """The other end runs under the distribution's own Python and py-amqp, as on a host."""
@@ -130,7 +132,7 @@ def test_what_a_killed_daemon_had_not_finished_comes_again(
     assert (got.body, got.message_id, got.is_redelivered) == (b"precious", message.message_id, True)
 
 
-def test_not_now_is_asked_again_and_order_is_kept_otherwise(
+def test_a_busy_handler_gets_the_message_again_and_others_stay_in_order(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     nas = real_broker.fresh_nas()
@@ -152,7 +154,7 @@ def test_not_now_is_asked_again_and_order_is_kept_otherwise(
     assert real_broker.ready(queues.nas_queue(nas)) == 0, "what was handled does not come back"
 
 
-def test_a_message_that_breaks_its_handler_goes_to_the_dead_letters(
+def test_a_message_whose_handler_fails_becomes_a_dead_letter(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     nas = real_broker.fresh_nas()
@@ -174,8 +176,8 @@ def test_a_message_that_breaks_its_handler_goes_to_the_dead_letters(
     assert real_broker.ready(queues.nas_queue(nas)) == 0
 
 
-def test_a_message_that_kills_its_reader_comes_back_only_so_often(real_broker: RealBroker) -> None:
-    """As when the daemon dies over it each time: then it goes to the dead letters too."""
+def test_a_message_that_kills_its_consumer_becomes_a_dead_letter(real_broker: RealBroker) -> None:
+    """After `MOST_DELIVERIES` deliveries."""
     nas = real_broker.fresh_nas()
     link = Link(real_broker.settings(nas))
     link.open()
@@ -200,8 +202,8 @@ def test_a_message_that_kills_its_reader_comes_back_only_so_often(real_broker: R
         head.close()
 
 
-def test_at_most_so_many_are_taken_at_once(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
-    """Two threads, four messages out: the others stay in the broker until the handlers go on."""
+def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+    """Two threads, four messages: the others stay in the broker until the handlers continue."""
     nas = real_broker.fresh_nas()
     go_on = threading.Event()
     at_work: queue.Queue[bytes] = queue.Queue()
@@ -222,7 +224,7 @@ def test_at_most_so_many_are_taken_at_once(real_broker: RealBroker, started: Cal
     assert len([at_work.get(timeout=10) for _ in range(8)]) == 8
 
 
-def test_a_command_hears_of_progress_and_gets_its_answer(
+def test_a_command_receives_events_and_its_answer(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     nas = real_broker.fresh_nas()
@@ -245,7 +247,7 @@ def test_a_command_hears_of_progress_and_gets_its_answer(
     assert events == [b"10 %", b"90 %"] * 2
 
 
-def test_a_command_waits_no_longer_than_its_deadline_and_may_ask_again(
+def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
@@ -261,10 +263,8 @@ def test_a_command_waits_no_longer_than_its_deadline_and_may_ask_again(
     assert [inbox.next().message_id, inbox.next().message_id] == [question.message_id] * 2
 
 
-def test_an_answer_of_somebody_else_does_not_count(
-    real_broker: RealBroker, started: Callable[..., Bus]
-) -> None:
-    """vmc-0-1 knows the queue for replies and the id of the question, and answers in place of the NAS."""
+def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+    """vmc-0-1 knows the queue for replies and the id of the request, and answers in place of the NAS."""
     nas, inbox = real_broker.fresh_nas(), Inbox()
     started(nas, queues.nas_queue(nas), inbox)
     other = started("vmc-0-1")

@@ -1,4 +1,4 @@
-"""Images that an operator brings in: empty ones, clones, files; and what becomes of an import that is cut off."""
+"""Images that an operator adds: empty ones, clones, imported files; and interrupted imports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def send(site: ImageSite, file: Path, broker: RealBroker, tmp_path: Path, node: str = FRONTEND) -> str:
-    """Make the volume and bring the file in, as that node."""
+    """Make the volume and import the file, as that node."""
     made = site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
     destination = Destination(
         NAS, "127.0.0.1", site.nas.stream_port, f"tank/{ZVOL}", made["guid"], made["size_bytes"]
@@ -59,7 +59,7 @@ def send(site: ImageSite, file: Path, broker: RealBroker, tmp_path: Path, node: 
 
 
 def test_file_becomes_an_image(site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path) -> None:
-    """Every byte of it, zeros behind its end, and holes that stay holes; then it is mapped like any other."""
+    """All of its content, zeros behind its end, and holes that stay holes; then it can be mapped."""
     digest = send(site, file, real_broker, tmp_path)
     whole = file.read_bytes().ljust(site.nas.devices[f"/dev/zvol/tank/{ZVOL}"], b"\0")
     assert digest == hashlib.blake2b(whole).hexdigest()
@@ -69,10 +69,10 @@ def test_file_becomes_an_image(site: ImageSite, file: Path, real_broker: RealBro
     site.wait_for_state(ZVOL, "local")
 
 
-def test_import_that_was_cut_is_of_no_use_until_it_is_repeated(
+def test_interrupted_import_is_unusable_until_it_is_repeated(
     site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
 ) -> None:
-    """No host gets it, no clone is made of it; begun again it has nothing of the first attempt."""
+    """It cannot be mapped or cloned; a repeated import contains nothing of the first attempt."""
     site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
     with pytest.raises(StateError, match="is being brought in"):
         site.map(ZVOL)
@@ -85,19 +85,19 @@ def test_import_that_was_cut_is_of_no_use_until_it_is_repeated(
         site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
 
 
-def test_only_the_frontend_brings_images_in(
+def test_only_the_frontend_may_import(
     site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
 ) -> None:
-    """A host's certificate is not enough, and nothing is written."""
+    """A host's certificate does not suffice, and nothing is written."""
     with pytest.raises((UserError, HostError), match=f"{HOST}|closed"):
         send(site, file, real_broker, tmp_path, node=HOST)
     assert site.nas.pools.content(f"tank/{ZVOL}") == {}
 
 
-def test_file_that_changes_on_its_way_is_found(
+def test_file_that_changes_during_the_import_is_detected(
     site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
 ) -> None:
-    """What the NAS reads back is not what was read here: it stays unusable."""
+    """The NAS reads different content back: the volume stays unusable."""
     real_write = site.nas.pools.write
 
     def write_badly(volume: str, data: bytes, offset: int = 0) -> None:
@@ -111,16 +111,16 @@ def test_file_that_changes_on_its_way_is_found(
         site.map(ZVOL)
 
 
-def test_image_that_was_made_is_known_at_once(site: ImageSite) -> None:
-    """Its snapshots and attributes can be asked for before any host has had it."""
+def test_new_image_is_listed_at_once(site: ImageSite) -> None:
+    """With snapshots and attributes, before any host had it."""
     site.ask(wire.AddZvol("tank", "empty", 2**20))
     assert site.row("empty")["state"] == "unmapped"
     assert site.ask(wire.ListSnapshots("empty"))["body"] == []
     assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
 
 
-def test_clones_share_what_they_have_in_common(site: ImageSite) -> None:
-    """Of the present content or a snapshot; their origin cannot be destroyed, nor be cloned while a host has it."""
+def test_clones_share_blocks_with_their_origin(site: ImageSite) -> None:
+    """Clones of the current content or of a snapshot; the origin cannot be destroyed, nor cloned while it is mapped."""
     site.ask(wire.AddZvol("tank", ZVOL, 2**20))
     site.nas.pools.write(f"tank/{ZVOL}", b"gold", 4096)
     site.ask(wire.AddZvol("tank", "vm-a-vol", origin=ZVOL))
@@ -148,8 +148,8 @@ def test_clones_share_what_they_have_in_common(site: ImageSite) -> None:
         (wire.AddZvol("tank", "a", origin="nothing"), "tank/nothing"),
     ],
 )
-def test_bad_wishes_are_one_sentence(site: ImageSite, request_: wire.AddZvol, words: str) -> None:
-    """And make nothing."""
+def test_invalid_requests_are_errors(site: ImageSite, request_: wire.AddZvol, words: str) -> None:
+    """They make no volume."""
     with pytest.raises((StateError, UserError), match=words):
         site.ask(request_)
     assert site.nas.pools.list_volumes("tank") == ()

@@ -1,4 +1,4 @@
-"""`rocks sync broker` on a real RabbitMQ that has nothing yet, and what a removed certificate does there."""
+"""`rocks sync broker` on a real, empty RabbitMQ, and the effect of a removed certificate."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
 @dataclass(frozen=True)
 class EmptyBroker:
-    """A broker that runs and has no users; `place` is where it is, `folder` where the nodes' certificates go."""
+    """A running broker without users; `place` has its files, `folder` the nodes' certificates."""
 
     place: BrokerPlace
     folder: Path
 
     def bus(self, node: str, queue_name: str | None = None) -> Bus:
-        """That node's end, as it comes in by its certificate."""
+        """The node's bus, authenticated by its certificate."""
         pair = self.folder / f"{node}.pem"
-        pair.write_bytes(message_broker.node_authority().carried(node).pair)
+        pair.write_bytes(message_broker.node_authority().bundle(node).pair)
         authority = str(self.place.pki_folder / "ca.crt")
         settings = BusSettings(node, self.place.address, self.place.port, "localhost", str(pair), authority)
         return Bus(settings, queue_name, lambda _: None, limits=Limits(return_seconds=0))
@@ -42,7 +42,7 @@ class EmptyBroker:
 
 @pytest.fixture
 def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmptyBroker]:
-    """Its certificates come by the same door as a site's broker gets them."""
+    """Its certificates are installed as those of a site's broker."""
     if not Path(_PROGRAM).exists():
         pytest.skip(f"{_PROGRAM} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rocks-broker-", dir="/tmp"))
@@ -68,7 +68,7 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
         authority.issue(
             CertificateSpec(message_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
         )
-        message_broker.give_broker_certificates(authority, BrokerControl(settings))
+        message_broker.install_broker_certificates(authority, BrokerControl(settings))
         broker.start(place, ends_with_starter=True)
         yield EmptyBroker(place, folder)
     finally:
@@ -103,7 +103,7 @@ def test_users_follow_certificates_and_roles(
     assert not host.is_connected and head.is_connected
     assert message_broker.sync_broker(database).users == ("head",)
 
-    # the broker is away: the certificate is revoked all the same, and the line says what is left to do
+    # the broker is down: the certificate is revoked all the same, and the error states what to do
     certificates.add_certificates(database, ["vmc-0-1"], 30, replace=False)
     assert message_broker.sync_broker(database).users == ("head", "vmc-0-1")
     broker.kill(empty_broker.place)

@@ -1,4 +1,4 @@
-"""Transfers over real TLS on loopback: a program's output arrives at another program, whole or not at all."""
+"""Transfers over real TLS on loopback: a program's whole output arrives at another program, or an error."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Authority:
         return Identity(paths[0], paths[1], self.certificate)
 
     def revoke(self, identity: Identity) -> None:
-        """Have the certificate in the list of revoked ones, beside the authority's."""
+        """Add the certificate to the revocation list beside the authority's certificate."""
         now = datetime.datetime.now(datetime.UTC)
         serial = x509.load_pem_x509_certificate(identity.certificate.read_bytes()).serial_number
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
@@ -121,12 +121,12 @@ class ProgramOf:
 
 
 def reading(script: str, *words: str) -> ProgramOf:
-    """A program that is fed."""
+    """A program that reads a stream."""
     return ProgramOf(["sh", "-c", script, "sh", *words], reads=True)
 
 
 def printing(script: str, *words: str) -> ProgramOf:
-    """A program that feeds."""
+    """A program that prints a stream."""
     return ProgramOf(["sh", "-c", script, "sh", *words], reads=False)
 
 
@@ -149,7 +149,7 @@ Start = Callable[[Callable[[Connection], None]], StreamServer]
 
 @pytest.fixture
 def start(authority: Authority) -> Iterator[Start]:
-    """A listening NAS that deals with a connection as it is told."""
+    """A listening NAS that serves connections by the given function."""
     servers: list[StreamServer] = []
     identity = authority.identity("nas-0-0")
     revocations = RevocationWatch(identity.authority, check_seconds=0.1)
@@ -166,11 +166,11 @@ def start(authority: Authority) -> Iterator[Start]:
 
 
 def ignore(size_bytes: int) -> None:
-    """Nobody wants to know."""
+    """Counts nothing."""
 
 
 def digest(path: Path) -> str:
-    """What is in a file, in short."""
+    """Digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -287,10 +287,10 @@ def test_an_unchanged_wire_transfers_all(
     assert digest(target) == digest(source)
 
 
-def test_failure_of_the_sending_program_reaches_the_receiver(
+def test_the_receiver_raises_the_error_of_the_sending_program(
     authority: Authority, start: Start, tmp_path: Path
 ) -> None:
-    """With its words; the receiving program has not seen all, though all that was printed has been sent."""
+    """The receiving program has not got the last part, though the whole output was sent."""
 
     def serve(connection: Connection) -> None:
         with pytest.raises(ToolError):
@@ -312,10 +312,10 @@ def test_failure_of_the_sending_program_reaches_the_receiver(
     assert target.stat().st_size < 3_000_000
 
 
-def test_failure_of_the_receiving_program_is_told_with_its_words(
+def test_the_error_of_the_receiving_program_is_raised_with_its_message(
     authority: Authority, start: Start, source: Path
 ) -> None:
-    """And the sender's program ends with it."""
+    """And the sending program ends."""
     ended = threading.Event()
 
     def serve(connection: Connection) -> None:
@@ -336,10 +336,10 @@ def test_failure_of_the_receiving_program_is_told_with_its_words(
     assert ended.wait(20)
 
 
-def test_certificate_of_another_authority_is_refused_at_both_ends(
+def test_certificate_of_another_authority_is_rejected_at_both_ends(
     authority: Authority, start: Start, tmp_path: Path
 ) -> None:
-    """A stranger gets nothing served; a stranger as NAS gets nothing asked."""
+    """Neither as a host nor as a NAS."""
     served: list[str] = []
     server = start(lambda connection: served.append(connection.peer))
     stranger = Authority(tmp_path / "stranger").identity("vmh1")
@@ -365,7 +365,7 @@ def test_certificate_of_another_authority_is_refused_at_both_ends(
 
 
 def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -> None:
-    """Two are served at once; the third is when one of them has ended."""
+    """Two are served at once; the third after one of them has ended."""
     leave = threading.Event()
     inside: list[str] = []
 
@@ -395,14 +395,14 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
 
 
 def wait_for_key(found: dict[str, bytes], key: str) -> None:
-    """Until it is there, 10 s at most."""
+    """Wait for the key, 10 s at most."""
     end_at = time.monotonic() + 10
     while key not in found and time.monotonic() < end_at:
         time.sleep(0.01)
 
 
-def test_revoked_certificate_ends_what_it_has_open(authority: Authority, start: Start) -> None:
-    """At the NAS, in the middle of a transfer; another node's goes on."""
+def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Authority, start: Start) -> None:
+    """At the NAS, in the middle of the transfer; another node's continues."""
     got: dict[str, bytes] = {}
 
     def serve(connection: Connection) -> None:
@@ -428,8 +428,8 @@ def test_revoked_certificate_ends_what_it_has_open(authority: Authority, start: 
     assert got == {"vmh1": b"", "vmh2": b"still here\n"}
 
 
-def test_revoked_certificate_of_a_nas_ends_what_a_host_has_open(authority: Authority) -> None:
-    """The other way round: a host sends nothing more to a NAS that is no longer one."""
+def test_revoked_certificate_of_a_nas_ends_the_transfer_of_a_host(authority: Authority) -> None:
+    """A host sends nothing more to a NAS with a revoked certificate."""
     left = threading.Event()
     nas, host = authority.identity("nas-0-0"), authority.identity("vmh1")
     server = StreamServer(lambda: server_context(nas), "127.0.0.1", 0, lambda _: left.wait(20) and None, 1)
@@ -447,8 +447,10 @@ def test_revoked_certificate_of_a_nas_ends_what_a_host_has_open(authority: Autho
         server.close()
 
 
-def test_nobody_there_and_no_certificate(authority: Authority, tmp_path: Path) -> None:
-    """Both are one sentence that says what to do or whom to look at."""
+def test_errors_of_an_unreachable_nas_and_of_a_missing_certificate(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """The text states what to do, or which node to check."""
     identity = authority.identity("vmh1")
     with pytest.raises(HostError, match="no transfer with nas-0-0 at 127.0.0.1:9"):
         connect(client_context(identity), "127.0.0.1", 9, "nas-0-0", b"fetch").__enter__()

@@ -1,4 +1,4 @@
-"""What libvirt's hook lets start."""
+"""libvirt's hook: which domains may start."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
 
 
-def test_an_overtaken_lease_is_refused(tmp_path: Path) -> None:
-    """The same and higher ones may start, and so may what is not of this system."""
+def test_an_overtaken_lease_may_not_start(tmp_path: Path) -> None:
+    """The same and higher leases may start, and so may domains of others."""
     Leases(tmp_path).admit("a", 7)
     with pytest.raises(StateError, match="belongs to lease 6, but this host has seen lease 7"):
         check_start(BEFORE, DOMAIN.format(6), tmp_path)
@@ -31,8 +31,8 @@ def test_an_overtaken_lease_is_refused(tmp_path: Path) -> None:
         check_start(BEFORE, text, tmp_path)
 
 
-def test_other_moments_are_not_looked_at(tmp_path: Path) -> None:
-    """Only the moment before a start can be refused."""
+def test_other_operations_are_ignored(tmp_path: Path) -> None:
+    """The hook can prevent a start only before it."""
     Leases(tmp_path).admit("a", 7)
     for words in (["a", "release", "end", "-"], ["a", "started", "begin", "-"], ["a"], []):
         check_start(words, "no XML at all", tmp_path)
@@ -44,7 +44,7 @@ NETWORKED = """<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease
 
 
 def test_no_start_without_devices_and_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before libvirt makes anything the planned devices come back; before QEMU is executed the filter is set."""
+    """Before libvirt makes devices, the planned devices are made; before QEMU is executed, the filter is set."""
     links, filters = FakeLinks(), FakeFilters()
     monkeypatch.setattr(host, "_netlink", lambda: links)
     monkeypatch.setattr(host, "_filters", lambda: filters)
@@ -60,8 +60,8 @@ def test_no_start_without_devices_and_filter(tmp_path: Path, monkeypatch: pytest
     check_start(execution, NETWORKED.replace('token="7"', 'tokens="7"'), tmp_path)
 
 
-def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
-    """XML that is none, a remembered number that is none."""
+def test_invalid_input_prevents_the_start(tmp_path: Path) -> None:
+    """Invalid XML; an invalid stored lease."""
     with pytest.raises(UserError):
         check_start(BEFORE, "<domain", tmp_path)
     Leases(tmp_path).admit("a", 7)
@@ -70,8 +70,8 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
         check_start(BEFORE, DOMAIN.format(9), tmp_path)
 
 
-def test_end_of_a_machine_is_noted_where_somebody_wants_to_know(tmp_path: Path) -> None:
-    """Only then, only the end, and never outside the folder; with the lease under which it ran."""
+def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: Path) -> None:
+    """Only the end, never outside the folder, with the lease of the machine."""
     end = ["a", "release", "end", "-"]
     note_end(end, DOMAIN.format(7), tmp_path)
     folder = tmp_path / RELEASED_FOLDER
@@ -85,18 +85,18 @@ def test_end_of_a_machine_is_noted_where_somebody_wants_to_know(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["no XML at all", "<domain><name>a</name></domain>"])
-def test_end_of_a_machine_without_a_lease_is_noted_too(tmp_path: Path, text: str) -> None:
-    """Whatever its description says, it has ended."""
+def test_the_end_of_a_machine_without_a_lease_is_recorded(tmp_path: Path, text: str) -> None:
+    """Also with invalid XML."""
     folder = tmp_path / RELEASED_FOLDER
     folder.mkdir(parents=True)
     note_end(["a", "release", "end", "-"], text, tmp_path)
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": ""}
 
 
-def test_functions_of_a_guest_that_starts_by_itself_are_set(
+def test_vfs_of_a_guest_that_libvirt_starts_are_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the domain has some, and they were not set since the host booted."""
+    """If it has any, and they were not configured since the boot."""
     functions = FakeVfs()
     functions.add("eth1")
     monkeypatch.setattr("rocks.agent.host._sriov", lambda: functions)

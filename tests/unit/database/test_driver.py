@@ -1,4 +1,4 @@
-"""Which family of ours a server's refusal becomes, and what importing the database room costs."""
+"""The error families of server errors, and the cost of importing the database package."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityErro
         (Integrity(1451, "Cannot delete a parent row"), ToolError, "Cannot delete a parent row"),
     ],
 )
-def test_errors_become_the_family_of_who_can_mend_them(
+def test_errors_have_the_family_of_the_actor_that_can_fix_them(
     error: Exception, family: type[RocksError], says: str
 ) -> None:
     explained = explain(error, HERE, in_selector=False)
@@ -64,13 +64,13 @@ def test_errors_become_the_family_of_who_can_mend_them(
 
 
 @pytest.mark.parametrize("number", [1064, 1146, 1054, 1792, 1969])
-def test_fault_in_a_selector_is_the_users(number: int) -> None:
+def test_fault_in_a_selector_is_a_user_error(number: int) -> None:
     explained = explain(pymysql.err.ProgrammingError(number, "no such thing"), HERE, in_selector=True)
     assert isinstance(explained, UserError)
     assert "selector" in str(explained)
 
 
-def test_connecting_by_socket_leaves_others_the_whole_of_hashlib_and_ssl() -> None:
+def test_connecting_by_socket_leaves_hashlib_and_ssl_complete_for_others() -> None:
     script = (
         "from rocks.database.connection import Database\n"
         "from rocks.database.settings import read_settings\n"
@@ -85,7 +85,7 @@ def test_connecting_by_socket_leaves_others_the_whole_of_hashlib_and_ssl() -> No
     assert printed == ["HostError", "scrypt sha256 SSLContext"]
 
 
-def test_importing_the_database_room_loads_no_driver_and_connecting_by_socket_no_ssl() -> None:
+def test_importing_the_database_package_loads_no_driver_and_connecting_by_socket_no_ssl() -> None:
     heavy = ("pymysql", "ssl", "cryptography", "dataclasses", "pathlib", "subprocess")
     script = (
         "import sys\n"

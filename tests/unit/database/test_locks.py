@@ -1,4 +1,4 @@
-"""Names of locks: one for each database and thing, within what a server takes."""
+"""Names of locks: unique for each database and object, within the limit of the server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_long_names_that_differ_at_the_end_are_two_locks() -> None:
 
 
 @given(st.text(max_size=300))
-def test_no_name_is_longer_than_a_server_takes(name: str) -> None:
+def test_no_name_exceeds_the_limit_of_the_server(name: str) -> None:
     assert len(lock_key("cluster", name)) <= LONGEST_KEY
 
 

@@ -1,4 +1,4 @@
-"""The migration files that come with the programs, and how a folder of them is read."""
+"""The migration files of the programs, and reading a folder of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_no_statement_depends_on_the_servers_defaults_or_the_schemas_name(migrat
         assert not re.search(r"\bcluster\.|\bUSE\b", statement)
 
 
-def test_views_and_procedures_run_with_the_rights_of_who_asks() -> None:
+def test_views_and_procedures_run_with_the_privileges_of_the_invoker() -> None:
     made = [
         s for m in MIGRATIONS for s in m.statements if re.match(r"CREATE OR REPLACE .*(VIEW|PROCEDURE)", s)
     ]
@@ -46,7 +46,7 @@ def test_views_and_procedures_run_with_the_rights_of_who_asks() -> None:
     assert all("SQL SECURITY INVOKER" in statement for statement in made)
 
 
-def test_folder_with_a_gap_or_another_file_is_refused(tmp_path: Path) -> None:
+def test_folder_with_a_gap_or_another_file_raises_an_error(tmp_path: Path) -> None:
     (tmp_path / "0001_first.sql").write_text("SELECT 1;")
     (tmp_path / "0003_third.sql").write_text("SELECT 3;")
     with pytest.raises(BugError, match=r"0003_third\.sql is not migration 0002"):
@@ -61,7 +61,7 @@ def test_no_migrations_is_an_incomplete_installation(tmp_path: Path) -> None:
         newest_version(str(tmp_path))
 
 
-def test_wrong_version_names_both_and_what_to_do() -> None:
+def test_the_error_of_a_wrong_version_names_both_and_the_remedy() -> None:
     assert str(wrong_version("cluster", 3, 5)).endswith(
         "has version 3, these programs need 5: run `rocks update database`"
     )

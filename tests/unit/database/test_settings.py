@@ -1,4 +1,4 @@
-"""Where the database's address comes from, and what is refused on the way."""
+"""The sources of the database's settings, and invalid settings."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_defaults_are_those_of_the_embedded_instance(monkeypatch: pytest.MonkeyP
     assert read_settings({}) == Settings(EMBEDDED_SOCKET, "localhost", 3306, "root", "", "cluster")
 
 
-def test_user_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_a_name_is_identified_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 64999)
     assert read_settings({}).user == "64999"
 
 
-def test_file_wins_over_defaults_and_environment_over_file(tmp_path: Path) -> None:
+def test_environment_before_file_before_defaults(tmp_path: Path) -> None:
     text = "# ours\n\nsocket = /run/other.sock\ndatabase=site\n user = reader \n"
     file = write(tmp_path / "database.conf", text, 0o644)
     from_file = read_settings({}, file)
@@ -41,13 +41,13 @@ def test_file_wins_over_defaults_and_environment_over_file(tmp_path: Path) -> No
     assert (both.socket, both.database, both.user) == ("/run/other.sock", "third", "reader")
 
 
-def test_host_that_is_named_nearer_wins_over_a_socket(tmp_path: Path) -> None:
+def test_host_of_higher_precedence_overrides_a_socket(tmp_path: Path) -> None:
     file = write(tmp_path / "database.conf", "socket=/run/other.sock\n")
     settings = read_settings({"ROCKS_DATABASE_HOST": "db", "ROCKS_DATABASE_PORT": "3307"}, file)
     assert (settings.socket, settings.place) == (None, "db:3307")
 
 
-def test_socket_and_host_in_one_place_means_the_socket_when_it_exists(tmp_path: Path) -> None:
+def test_socket_and_host_in_one_source_means_the_socket_when_it_exists(tmp_path: Path) -> None:
     socket = tmp_path / "mysql.sock"
     file = write(tmp_path / "database.conf", f"host = db\nsocket = {socket}\n")
     assert read_settings({}, file).place == "db:3306"
@@ -68,12 +68,12 @@ def test_socket_and_host_in_one_place_means_the_socket_when_it_exists(tmp_path: 
         ("database = " + "a" * 65, "cannot name"),
     ],
 )
-def test_wrong_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+def test_the_error_names_the_wrong_line(tmp_path: Path, line: str, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         read_settings({}, write(tmp_path / "database.conf", line + "\n"))
 
 
-def test_file_that_was_named_must_exist_and_be_text(tmp_path: Path) -> None:
+def test_named_file_must_exist_and_be_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.conf does not exist"):
         read_settings({"ROCKS_DATABASE_FILE": str(tmp_path / "absent.conf")})
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
@@ -97,7 +97,7 @@ def test_password_of_the_settings_file_needs_no_other_file(tmp_path: Path) -> No
     assert read_settings({}, write(tmp_path / "database.conf", "password = secret\n")).password == "secret"
 
 
-def test_password_that_others_can_read_is_refused_without_showing_it(tmp_path: Path) -> None:
+def test_password_that_others_can_read_raises_an_error_without_it(tmp_path: Path) -> None:
     for variable, text in (("FILE", "password = s3cret\n"), ("PASSWORD_FILE", "password = s3cret\n")):
         path = write(tmp_path / variable, text, 0o640)
         with pytest.raises(StateError, match=f"chmod 600 {path}") as caught:
@@ -105,7 +105,7 @@ def test_password_that_others_can_read_is_refused_without_showing_it(tmp_path: P
         assert "s3cret" not in str(caught.value)
 
 
-def test_password_file_of_another_form_is_refused_without_showing_it(tmp_path: Path) -> None:
+def test_invalid_password_file_raises_an_error_without_its_content(tmp_path: Path) -> None:
     path = write(tmp_path / "my.cnf", "s3cret\n")
     with pytest.raises(UserError, match="must be `password") as caught:
         read_settings({"ROCKS_DATABASE_PASSWORD_FILE": path})

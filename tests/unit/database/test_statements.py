@@ -1,4 +1,4 @@
-"""SQL files are cut where the `mariadb` client cuts them."""
+"""SQL files are split as by the `mariadb` client."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_statements_of_a_text(text: str, statements: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["SELECT 1", "SELECT 1; SELECT 'open;", "DELIMITER //\nSELECT 1;\n"])
-def test_text_that_ends_within_a_statement_is_refused(text: str) -> None:
+def test_text_that_ends_within_a_statement_raises_an_error(text: str) -> None:
     with pytest.raises(BugError, match="ends within a statement"):
         split_statements(text)
 
 
 @given(st.lists(st.text(), max_size=5))
-def test_quoted_text_never_changes_where_statements_end(values: list[str]) -> None:
+def test_quoted_text_never_ends_a_statement(values: list[str]) -> None:
     quoted = ["SELECT '" + value.replace("\\", "\\\\").replace("'", "''") + "'" for value in values]
     assert split_statements(";\n".join([*quoted, ""])) == quoted

@@ -1,4 +1,4 @@
-"""The authority of certificates: what it makes verifies, what it revokes is on its list, its key stays closed."""
+"""The authority of certificates: OpenSSL verifies them, revoked ones are on its list, only root reads its key."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def _wanted(node: str, is_service: bool = False) -> CertificateSpec:
 
 
 def _revoked(authority: Authority, node: str) -> set[int]:
-    return {serial for serial, _ in read_revoked_list(authority.carried(node).revoked)}
+    return {serial for serial, _ in read_revoked_list(authority.bundle(node).revoked)}
 
 
-def test_openssl_finds_a_certificate_good_until_it_is_revoked(authority: Authority, tmp_path: Path) -> None:
-    """For a client and for a server; a service's own is none for a client."""
+def test_openssl_verifies_a_certificate_until_it_is_revoked(authority: Authority, tmp_path: Path) -> None:
+    """For a client and for a server; that of a service is not valid for a client."""
     authority.issue(_wanted("nas-0-0"))
     authority.issue(_wanted("broker", is_service=True))
 
     def verify(node: str, purpose: str) -> str:
-        carried = authority.carried("nas-0-0")
-        (tmp_path / "list.pem").write_bytes(carried.authority + carried.revoked)
-        (tmp_path / "node.pem").write_bytes(authority.carried(node).pair)
+        bundle = authority.bundle("nas-0-0")
+        (tmp_path / "list.pem").write_bytes(bundle.authority + bundle.revoked)
+        (tmp_path / "node.pem").write_bytes(authority.bundle(node).pair)
         words = ["-crl_check", "-purpose", purpose, "-CAfile", str(tmp_path / "list.pem")]
         return run_checked(
             ["sh", "-c", 'openssl verify "$@" 2>&1 || true', "sh", *words, str(tmp_path / "node.pem")],
@@ -48,7 +48,7 @@ def test_openssl_finds_a_certificate_good_until_it_is_revoked(authority: Authori
     assert ": OK" in verify("nas-0-0", "sslclient") and ": OK" in verify("nas-0-0", "sslserver")
     assert ": OK" in verify("broker", "sslserver") and "purpose" in verify("broker", "sslclient")
     old = tmp_path / "old.pem"
-    old.write_bytes(authority.carried("nas-0-0").pair)
+    old.write_bytes(authority.bundle("nas-0-0").pair)
     authority.issue(_wanted("nas-0-0"))
     authority.settle("nas-0-0")
     assert ": OK" in verify("nas-0-0", "sslclient")
@@ -61,7 +61,7 @@ def test_openssl_finds_a_certificate_good_until_it_is_revoked(authority: Authori
     assert authority.list_file_name() == f"{name}.r0"
 
 
-def test_the_old_one_is_good_until_the_new_one_is_carried(authority: Authority) -> None:
+def test_the_old_certificate_is_valid_until_the_new_one_is_deployed(authority: Authority) -> None:
     first = authority.issue(_wanted("nas-0-0"))
     assert not authority.is_deployed("nas-0-0")
     assert authority.settle("nas-0-0") == [] and authority.is_deployed("nas-0-0")
@@ -74,8 +74,8 @@ def test_the_old_one_is_good_until_the_new_one_is_carried(authority: Authority) 
     assert authority.certificates() == {"nas-0-0": third}
 
 
-def test_revoking_twice_is_revoking_once(authority: Authority, tmp_path: Path) -> None:
-    """Killed between writing the list and removing the file, it does the rest when it is run again."""
+def test_a_repeated_revocation_changes_nothing(authority: Authority, tmp_path: Path) -> None:
+    """After a kill between writing the list and removing the file, a retry completes it."""
     authority.issue(_wanted("broker"))
     shown = authority.issue(_wanted("nas-0-0"))
     pair = (tmp_path / "pki" / "nodes" / "nas-0-0.pem").read_bytes()
@@ -83,21 +83,21 @@ def test_revoking_twice_is_revoking_once(authority: Authority, tmp_path: Path) -
     (tmp_path / "pki" / "nodes" / "nas-0-0.pem").write_bytes(pair)
     assert authority.revoke("nas-0-0") == [shown]
     assert authority.revoke("nas-0-0") == []
-    assert [serial for serial, _ in read_revoked_list(authority.carried("broker").revoked)] == [shown.serial]
+    assert [serial for serial, _ in read_revoked_list(authority.bundle("broker").revoked)] == [shown.serial]
     with pytest.raises(StateError, match="rocks add host certificate nas-0-0"):
-        authority.carried("nas-0-0")
+        authority.bundle("nas-0-0")
 
 
-def test_nothing_is_open_to_others(authority: Authority, tmp_path: Path) -> None:
+def test_only_root_can_read_the_files(authority: Authority, tmp_path: Path) -> None:
     authority.issue(_wanted("nas-0-0"))
     for path in (tmp_path / "pki").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
 
 
-def test_python_takes_the_pair_from_one_file(authority: Authority, tmp_path: Path) -> None:
+def test_python_loads_the_pair_from_one_file(authority: Authority, tmp_path: Path) -> None:
     authority.issue(_wanted("nas-0-0"))
-    (tmp_path / "node.pem").write_bytes(authority.carried("nas-0-0").pair)
+    (tmp_path / "node.pem").write_bytes(authority.bundle("nas-0-0").pair)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(tmp_path / "node.pem")
     (tmp_path / "node.pem").write_bytes(b"no certificate")
@@ -105,8 +105,8 @@ def test_python_takes_the_pair_from_one_file(authority: Authority, tmp_path: Pat
         context.load_cert_chain(tmp_path / "node.pem")
 
 
-def test_names_that_no_certificate_carries(authority: Authority) -> None:
+def test_names_that_a_certificate_cannot_contain(authority: Authority) -> None:
     for name in ("x" * 65, "n\u00e4s"):
-        with pytest.raises(UserError, match="cannot stand in a certificate"):
+        with pytest.raises(UserError, match="a certificate cannot contain the name"):
             authority.issue(_wanted(name))
     assert authority.certificates() == {}

@@ -1,4 +1,4 @@
-"""The file of hosts' keys, as OpenSSH writes and reads it."""
+"""The file of hosts' keys, in OpenSSH's format."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OTHER = parse_host_key(OTHER_LINE)
 HOST = HostAddress("compute-0-0", "10.1.255.254", 22)
 
 
-def test_no_file_knows_nobody(tmp_path: Path) -> None:
-    """It is made when the first key is recorded."""
+def test_a_missing_file_is_empty(tmp_path: Path) -> None:
+    """Recording the first key makes the file."""
     assert read_known_hosts(str(tmp_path / "absent")) == {}
 
 
-def test_a_key_is_recorded_under_name_and_place(tmp_path: Path) -> None:
-    """Twice changes nothing; the file is readable by everybody, as OpenSSH wants it."""
+def test_a_key_is_recorded_under_name_and_address(tmp_path: Path) -> None:
+    """Recording it again changes nothing."""
     path = tmp_path / "ssh" / "known_hosts"
     assert record_host_keys(str(path), HOST, (KEY,))
     assert not record_host_keys(str(path), HOST, (KEY,))
@@ -37,8 +37,8 @@ def test_a_key_is_recorded_under_name_and_place(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["known_hosts"]
 
 
-def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
-    """Whoever had the address before loses it; other lines stay as they are."""
+def test_a_new_key_replaces_the_old(tmp_path: Path) -> None:
+    """The former owner of the address loses it; other lines stay."""
     path = tmp_path / "known_hosts"
     path.write_text(
         f"# ours\ncompute-0-0,10.1.255.254 {OTHER_LINE} comment\n"
@@ -68,8 +68,8 @@ def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
         "|1|a|b ssh-ed25519 AAAA",
     ],
 )
-def test_lines_that_vouch_for_nobody(tmp_path: Path, line: str) -> None:
-    """Comments, marked, hashed and broken ones."""
+def test_ignored_lines(tmp_path: Path, line: str) -> None:
+    """Comments, marked, hashed and invalid lines."""
     path = tmp_path / "known_hosts"
     path.write_text(line + "\n")
     assert read_known_hosts(str(path)).get("x", ()) == ()
@@ -82,7 +82,7 @@ def test_two_keys_of_a_type(tmp_path: Path) -> None:
     assert read_known_hosts(str(path)) == {"x": (KEY, OTHER)}
 
 
-def test_a_fingerprint_is_openssh_s() -> None:
+def test_fingerprints_have_the_form_of_openssh() -> None:
     """As `ssh-keygen -l` prints it, without padding."""
     assert KEY.fingerprint.startswith("SHA256:") and len(KEY.fingerprint) == 50 and "=" not in KEY.fingerprint
     assert parse_host_key(f"{LINE} root@host\n") == KEY
@@ -91,7 +91,7 @@ def test_a_fingerprint_is_openssh_s() -> None:
 
 
 def test_command_lines_of_openssh() -> None:
-    """Strict about the host's key, which is looked up by the host's name; ours asks nothing."""
+    """The host's key is checked strictly, by the host's name; our command line never prompts."""
     settings = FleetSettings(key_file="/k", known_hosts_file="/kh")
     ours = ssh_arguments(HOST, settings, ("-L", "1:127.0.0.1:2"))
     assert ours[-4:] == ["-L", "1:127.0.0.1:2", "--", "root@10.1.255.254"]

@@ -1,4 +1,4 @@
-"""Work on many hosts at once: bounded, as it comes, and never held up by one."""
+"""Parallel work on many hosts: bounded threads, results as they arrive, no waiting for the slowest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def run(
     return dict(run_parallel(jobs, threads=threads, deadline_seconds=deadlines, delay_seconds=delay_seconds))
 
 
-def test_nothing_to_do() -> None:
-    """Ends at once."""
+def test_no_jobs() -> None:
+    """No results, at once."""
     assert run({}) == {}
 
 
 def test_every_job_has_its_own_result() -> None:
-    """A failing one gives its error, one with a fault of ours a bug, the others their values."""
+    """A failure yields its error, another exception BugError, the others their values."""
 
     def fail() -> int:
         raise HostError("host b is down")
@@ -45,7 +45,7 @@ def test_every_job_has_its_own_result() -> None:
 
 @pytest.mark.parametrize(("threads", "most"), [(1, 1), (3, 3), (0, 8), (-1, 8), (100, 8)])
 def test_threads_are_bounded(threads: int, most: int) -> None:
-    """At most so many jobs at the same time; not positive stands for all."""
+    """At most so many jobs run at once; 0 or less means all."""
     lock, now, peak = threading.Lock(), 0, 0
 
     def job() -> int:
@@ -63,8 +63,8 @@ def test_threads_are_bounded(threads: int, most: int) -> None:
     assert threads == 1 or peak > 1
 
 
-def test_results_come_as_they_are_ready() -> None:
-    """The slowest does not keep the others back."""
+def test_results_arrive_in_the_order_of_completion() -> None:
+    """The slowest job does not delay the others."""
     gate = threading.Event()
     results = run_parallel(
         {"slow": lambda: gate.wait(10), "fast": lambda: True},
@@ -76,8 +76,8 @@ def test_results_come_as_they_are_ready() -> None:
     assert list(results) == [("slow", True)]
 
 
-def test_a_job_that_hangs_is_given_up_and_its_thread_replaced() -> None:
-    """With one thread and a hanging first job the others are still done."""
+def test_a_hanging_job_is_abandoned_and_its_thread_replaced() -> None:
+    """With one thread and a hanging first job, the others still run."""
     gate = threading.Event()
     start = time.monotonic()
     results = run({"hangs": lambda: int(gate.wait(30)), "b": lambda: 2, "c": lambda: 3}, 1, 0.2)
@@ -88,8 +88,8 @@ def test_a_job_that_hangs_is_given_up_and_its_thread_replaced() -> None:
     assert (results["b"], results["c"]) == (2, 3)
 
 
-def test_no_deadline_waits() -> None:
-    """None is for ever."""
+def test_without_a_deadline_it_waits() -> None:
+    """None waits without limit."""
 
     def job() -> int:
         time.sleep(0.2)
@@ -111,8 +111,8 @@ def test_a_delay_between_starts() -> None:
     assert all(later - earlier > 0.08 for earlier, later in zip(starts, starts[1:], strict=False))
 
 
-def test_whoever_stops_listening_stops_what_has_not_begun() -> None:
-    """As Ctrl-C does."""
+def test_closing_the_results_cancels_waiting_jobs() -> None:
+    """Ctrl-C does the same."""
     begun: list[str] = []
     gate = threading.Event()
 

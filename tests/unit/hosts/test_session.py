@@ -1,4 +1,4 @@
-"""One host during one command: the handshake, and what is made of answers that are none."""
+"""One host during one command: the handshake, and invalid replies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD = write_reply(FACT)
 
 
 class Scripted:
-    """A far end that sends these pieces, then ends with this status."""
+    """An agent that sends these pieces, then ends with this status."""
 
     def __init__(self, pieces: list[bytes], status: int | None = 0, said: bytes = b"") -> None:
         self.pieces, self.status, self.said, self.closed = list(pieces), status, said, False
@@ -45,7 +45,7 @@ class Scripted:
 
 
 class ScriptedConnection:
-    """Opens these far ends, one after the other."""
+    """Opens these agents, one after the other."""
 
     def __init__(self, *streams: Scripted) -> None:
         self.streams = list(streams)
@@ -61,13 +61,13 @@ class ScriptedConnection:
 
 
 def session(*streams: Scripted, is_local: bool = False) -> Session:
-    """A session over scripted far ends."""
+    """A session with scripted agents."""
     address = HostAddress("c-0-0", "10.1.1.1", 2222, is_local)
     return Session(address, FleetSettings(), lambda: ScriptedConnection(*streams))
 
 
 def error_of(work: Callable[[], object]) -> RocksError:
-    """What it raises."""
+    """The error that the call raises."""
     with pytest.raises(RocksError) as raised:
         work()
     return raised.value
@@ -80,16 +80,16 @@ def test_an_agent_answers_many_requests() -> None:
     assert session(Scripted([GOOD + GOOD])).ask(ConsoleRequest("a")) == FACT
 
 
-def test_the_agents_own_error_is_raised_and_the_line_kept() -> None:
-    """An error of one request says nothing about the connection."""
+def test_the_agents_own_error_is_raised_and_the_connection_stays() -> None:
+    """An error of a request does not affect the connection."""
     spoken = session(Scripted([write_error(AgentError("host", "libvirt is down")), GOOD]))
     error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
     assert isinstance(error, HostError) and str(error) == "libvirt is down"
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
-def test_another_version_is_refused_with_the_line_that_upgrades_it() -> None:
-    """Both versions and a line to paste, for a host over SSH and for this machine."""
+def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> None:
+    """Both versions and a command line to paste, for a host by SSH and for this machine."""
     old = json.dumps({"version": "0.0.9", "ok": False, "error": 1}).encode() + b"\n"
     error = error_of(lambda: session(Scripted([old])).ask(ConsoleRequest("a")))
     assert isinstance(error, StateError)
@@ -121,8 +121,8 @@ def test_another_version_is_refused_with_the_line_that_upgrades_it() -> None:
         (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without a line end, beginning with 'xxx"),
     ],
 )
-def test_what_is_no_answer(stream: Scripted, words: str) -> None:
-    """A host's error that quotes it safely; the line is closed, and the next request opens another."""
+def test_invalid_replies(stream: Scripted, words: str) -> None:
+    """HostError with a safe quotation; the connection is closed, and the next request opens another."""
     spoken = session(stream, Scripted([GOOD]))
     error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
     assert isinstance(error, HostError)
@@ -131,8 +131,8 @@ def test_what_is_no_answer(stream: Scripted, words: str) -> None:
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
-def test_what_warming_up_met_is_told_once() -> None:
-    """And tried again after that."""
+def test_an_error_of_warming_up_is_raised_once() -> None:
+    """The next request tries again."""
     tries = []
 
     def connect() -> ScriptedConnection:
@@ -147,8 +147,8 @@ def test_what_warming_up_met_is_told_once() -> None:
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
-def test_warming_up_spares_the_first_request_the_way() -> None:
-    """The agent that it started is the one that answers."""
+def test_the_first_request_uses_the_agent_of_warming_up() -> None:
+    """No second agent is started."""
     connection = ScriptedConnection(Scripted([GOOD]))
     spoken = Session(HostAddress("c-0-0", "10.1.1.1"), FleetSettings(), lambda: connection)
     spoken.warm_up()

@@ -1,4 +1,4 @@
-"""The bus without a broker: what is refused unread, how the outbox is emptied, how long it waits between tries."""
+"""The bus without a broker: invalid messages, sending of the outbox, waits between attempts."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from rocks.wire import queues
 HOST = queues.host_queue("vmc-0-0")
 
 
-def come_in(body: bytes | str = b"{}", **properties: Any) -> Any:
-    """A message as the library has it."""
+def received(body: bytes | str = b"{}", **properties: Any) -> Any:
+    """A received message of the library."""
     given = {"user_id": "vmc-0-0", "message_id": "1", "type": "request", **properties}
     known = {name: value for name, value in given.items() if value is not None}
     return SimpleNamespace(body=body, properties=known, delivery_info={"redelivered": False})
 
 
-def test_a_sound_message_is_read() -> None:
-    delivery = read_delivery(come_in('{"a":"\u00fc"}', reply_to=HOST, correlation_id="7"))
+def test_a_valid_message_is_read() -> None:
+    delivery = read_delivery(received('{"a":"\u00fc"}', reply_to=HOST, correlation_id="7"))
     assert (delivery.sender, delivery.kind, delivery.is_redelivered) == ("vmc-0-0", Kind.REQUEST, False)
     assert delivery.body == '{"a":"\u00fc"}'.encode()
     reply = delivery.reply(b"done")
     assert reply is not None
     assert (reply.to, reply.correlation_id, reply.kind) == (HOST, "1", Kind.REPLY)
-    assert read_delivery(come_in()).reply(b"done") is None
+    assert read_delivery(received()).reply(b"done") is None
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_a_sound_message_is_read() -> None:
         ({"body": b"x" * (LARGEST_BODY_BYTES + 1)}, "bytes; at most 1048576 are allowed"),
     ],
 )
-def test_what_is_not_as_ours_are_is_not_read(properties: dict[str, Any], why: str) -> None:
+def test_an_invalid_message_is_rejected(properties: dict[str, Any], why: str) -> None:
     with pytest.raises(InvalidMessageError, match=why):
-        read_delivery(come_in(**properties))
+        read_delivery(received(**properties))
 
 
 class MemoryOutbox:
-    """An outbox as a store has it."""
+    """An outbox in memory."""
 
     def __init__(self, *bodies: bytes) -> None:
         self.messages = [Message(HOST, body, message_id=body.decode()) for body in bodies]
@@ -76,8 +76,8 @@ class MemoryOutbox:
         self.sent(message_id)
 
 
-class PlayedBus:
-    """Takes what it is sent, but for the bodies that it was told to refuse."""
+class FakeBus:
+    """Accepts all messages except those with the given bodies."""
 
     def __init__(self, **refusals: RocksError) -> None:
         self.refusals = refusals
@@ -89,23 +89,23 @@ class PlayedBus:
         self.taken.append(message.body)
 
 
-def test_the_outbox_is_emptied_in_order_and_what_nobody_takes_does_not_stop_it() -> None:
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), PlayedBus(b=UndeliveredError("no queue"))
+def test_the_outbox_is_sent_in_order_and_undeliverable_messages_do_not_block_it() -> None:
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=UndeliveredError("no queue"))
     assert send_waiting(bus, outbox) == 2
     assert (bus.taken, outbox.messages, str(outbox.why["b"])) == ([b"a", b"c"], [], "no queue")
 
 
-def test_an_outage_leaves_the_rest_where_it_was() -> None:
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), PlayedBus(b=BrokerAwayError("away"))
+def test_an_outage_leaves_the_unsent_messages_in_the_outbox() -> None:
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=BrokerAwayError("away"))
     with pytest.raises(BusyError):
         send_waiting(bus, outbox)
     assert (bus.taken, [message.body for message in outbox.messages]) == ([b"a"], [b"b", b"c"])
     assert outbox.why == {}
 
 
-def test_a_queue_that_is_not_there_yet_holds_up_nobody_else() -> None:
-    """And keeps the order of what is meant for it."""
-    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), PlayedBus(a=NotYetThereError("not yet"))
+def test_a_queue_that_does_not_exist_yet_blocks_no_other_queue() -> None:
+    """Its own messages stay in order."""
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(a=NotYetThereError("not yet"))
     outbox.messages.insert(2, Message(queues.nas_queue("nas-0-0"), b"d", message_id="d"))
     with pytest.raises(BusyError):
         send_waiting(bus, outbox)
@@ -115,7 +115,7 @@ def test_a_queue_that_is_not_there_yet_holds_up_nobody_else() -> None:
     assert bus.taken == [b"d", b"a", b"b", b"c"]
 
 
-def test_pauses_grow_to_their_bound_and_begin_anew() -> None:
+def test_waits_grow_to_their_limit_and_restart_at_the_first() -> None:
     backoff = Backoff(1.0, 8.0)
     pauses = [backoff.next_seconds() for _ in range(6)]
     for pause, most in zip(pauses, (1, 2, 4, 8, 8, 8), strict=True):

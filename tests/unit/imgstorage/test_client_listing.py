@@ -1,4 +1,4 @@
-"""Answers of daemons as tables: words, times and cells (specification §3.1, §6.6)."""
+"""Answers of daemons as tables: states, times and cells (specification §3.1, §6.6)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def image(state: str, word: str, **more: object) -> ImageRow:
     ],
     ids=lambda value: value.state if isinstance(value, ImageRow) else "",
 )
-def test_the_word_of_a_state(row: ImageRow, word: str) -> None:
+def test_the_state_that_tools_read(row: ImageRow, word: str) -> None:
     assert listing.state_word(row) == word
 
 
-def test_the_next_pull_is_shown_only_while_it_is_waited_for() -> None:
+def test_the_next_pull_is_printed_only_while_it_is_due() -> None:
     local = image("local", "mapped", remotehost=HOST, remotepool="tank", nextsync=NOW)
     pulling = image("pulling", "NAS<-VM sched", remotehost=HOST, nextsync=NOW, is_sending=0, time=NOW - 3725)
     assert listing.map_cells(local, NOW)[7] == listing.weekday_time(NOW)
@@ -78,7 +78,7 @@ def test_weekdays_are_english_whatever_the_locale() -> None:
     assert sorted(text[:3] for text in week) == sorted(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))
 
 
-def test_cells_of_operations_are_one_word_each() -> None:
+def test_cells_of_operations_have_no_blanks() -> None:
     row = OperationRow(
         "1-2", "unmap_zvol", "vm-vol", HOST, "returning", 41.52, 1_700_000_000, 23_400_000, 100, ""
     )
@@ -90,7 +90,7 @@ def test_cells_of_operations_are_one_word_each() -> None:
     assert len(listing.OPERATIONS) == 1 + len(listing.operation_cells(row))
 
 
-def test_progress_for_a_person() -> None:
+def test_progress_for_people() -> None:
     row = OperationRow(
         "1", "unmap_zvol", "vm-vol", HOST, "returning", 41.52, 1_700_000_000, 23_400_000, 100, ""
     )
@@ -124,7 +124,7 @@ def test_an_answer_of_another_shape_is_an_error(body: object) -> None:
         answers.read_rows(ImageRow, {"body": body})
 
 
-def test_what_a_newer_daemon_adds_is_passed_over() -> None:
+def test_fields_of_a_newer_daemon_are_ignored() -> None:
     row = {"zvol": "a", "zpool": "tank", "state": "local", "word": "mapped", "moon": "full"}
     assert answers.read_rows(ImageRow, {"body": [row]}) == (ImageRow("a", "tank", "local", "mapped"),)
     assert answers.read_devices({"body": {"a": {"sync": "iscsi", "moon": 1}}}) == {"a": DeviceRow("iscsi")}

@@ -1,4 +1,4 @@
-"""What a daemon reads from the file that the frontend writes, and what it says when it cannot."""
+"""The configuration that a daemon reads from the frontend's file, and the errors."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from tests.unit.machines import container
 
 
 def read(folder: Path, **values: Any) -> Configuration:
-    """What a daemon reads from a file with these values besides those that there must be."""
+    """The configuration in a file with these values besides the required ones."""
     file = folder / "imgstorage.conf"
     file.write_text(json.dumps([{"name": "nas-0-0", "frontend_name": "head", **values}]), encoding="utf-8")
     return read_configuration(file)
 
 
 def written(folder: Path, **attributes: str) -> Configuration:
-    """What the daemons of a host with these attributes read from the file that the frontend writes."""
+    """The configuration of a host with these attributes, in the file that the frontend writes."""
     file = folder / "imgstorage.conf"
     settings = daemon_settings(container("vmc-0-0", **attributes), "head", "local", RequestedSettings())
     file.write_text(configuration_text(settings), encoding="utf-8")
     return read_configuration(file)
 
 
-def test_what_is_not_said_is_as_usual(tmp_path: Path) -> None:
+def test_missing_values_have_their_defaults(tmp_path: Path) -> None:
     assert read(tmp_path) == Configuration("nas-0-0", "head", "local", "tank", DEFAULT_TRANSFERS, "head")
     assert read(tmp_path, img_sync_workers="") == read(tmp_path)
 
 
-def test_as_many_transfers_as_the_frontend_lets_one_set(tmp_path: Path) -> None:
+def test_the_daemon_accepts_all_numbers_of_transfers_that_the_frontend_accepts(tmp_path: Path) -> None:
     for number in (1, MOST_TRANSFERS):
         assert written(tmp_path, **{"imgstorage-workers": str(number)}).transfers == number
     assert written(tmp_path, **{"imgstorage-workers": ""}).transfers == DEFAULT_TRANSFERS
 
 
-def test_daemons_go_to_the_broker_that_the_attribute_names(tmp_path: Path) -> None:
-    """By that name, which must stand in its certificate; the frontend is who may ask, as ever."""
+def test_daemons_connect_to_the_broker_that_the_attribute_names(tmp_path: Path) -> None:
+    """By that name, which its certificate contains; still only the frontend may send requests."""
     for attributes, broker in (({}, "head"), ({"RABBITMQ_Server": "mq.example.org"}, "mq.example.org")):
         configuration = written(tmp_path, **attributes)
         assert (configuration.frontend_name, configuration.broker_name) == ("head", broker)
@@ -53,6 +53,6 @@ def test_daemons_go_to_the_broker_that_the_attribute_names(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("workers", ["0", str(MOST_TRANSFERS + 1), "-1", "many", "8 ", "²", 8])
-def test_numbers_of_transfers_that_are_none(tmp_path: Path, workers: object) -> None:
+def test_invalid_numbers_of_transfers(tmp_path: Path, workers: object) -> None:
     with pytest.raises(StateError, match=f"a whole number from 1 to {MOST_TRANSFERS} is needed"):
         read(tmp_path, img_sync_workers=workers)

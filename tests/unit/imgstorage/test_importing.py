@@ -1,4 +1,4 @@
-"""The content of a file in pieces: all of it, in order, with zeros where nothing is."""
+"""The content of a file in pieces: complete, in order, with zeros for holes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PIECE = 512 * 1024
     ],
 )
 @pytest.mark.parametrize("behind", [0, 1, 2 * _PIECE])
-def test_all_of_a_file(tmp_path: Path, extents: list[tuple[int, int]], behind: int) -> None:
-    """Wherever its data and holes are, and however far the volume goes on behind it."""
+def test_pieces_contain_the_whole_file(tmp_path: Path, extents: list[tuple[int, int]], behind: int) -> None:
+    """For any data and holes, and any size of the volume behind it."""
     path = tmp_path / "file"
     with path.open("wb") as target:
         for offset, length in extents:

@@ -1,4 +1,4 @@
-"""Serial numbers are read out of a list of revoked certificates as OpenSSL's own library reads them."""
+"""Serial numbers in a revocation list, compared with those that OpenSSL reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 300])
-def test_all_that_is_listed_is_read(count: int) -> None:
+def test_all_listed_serial_numbers_are_read(count: int) -> None:
     """Numbers of any length, also those whose first bit is set."""
     authority = x509.make_authority("ours", NOW)
     serials = [2**159 - 1, 1, 2**127, *(random_serial_number() for _ in range(count))][:count]
@@ -25,14 +25,14 @@ def test_all_that_is_listed_is_read(count: int) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 40, 200])
-def test_what_is_no_list_is_told(cut: int) -> None:
-    """Empty, or cut short."""
+def test_an_incomplete_list_is_an_error(cut: int) -> None:
+    """Empty, or cut."""
     pem = x509.make_revoked_list(x509.make_authority("ours", NOW), [(7, NOW)], NOW)
     with pytest.raises(IncoherentError, match="revocation list is damaged"):
         revoked_serials(pem[:cut])
 
 
-def test_a_list_that_is_damaged_within_is_told() -> None:
-    """The lines are there, what is in them is not."""
+def test_a_list_with_damaged_content_is_an_error() -> None:
+    """Its first and last line are correct."""
     with pytest.raises(IncoherentError, match="damaged"):
         revoked_serials(b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n")

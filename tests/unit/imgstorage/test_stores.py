@@ -1,4 +1,4 @@
-"""Records of the daemons: whole after a restart, repeated without harm, and nothing of an aborted change."""
+"""Records of the daemons: complete after a restart, idempotent, and without parts of an aborted change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMAGE = Image(
 
 
 def test_image_with_open_work_survives_a_restart(tmp_path: Path) -> None:
-    """Effects, facts and copies among it."""
+    """With its effects, facts and copies."""
     store = NasStore(tmp_path / "nas.db")
     store.save(IMAGE)
     store.save(replace(IMAGE, epoch=4))
@@ -49,8 +49,8 @@ def test_image_with_open_work_survives_a_restart(tmp_path: Path) -> None:
     assert again.image("id-1") is None
 
 
-def test_operation_is_answered_once_and_to_whom_waits_now(tmp_path: Path) -> None:
-    """A second beginning is none; the answer goes to the queue of the last who asked."""
+def test_operation_is_answered_once_and_to_the_last_requester(tmp_path: Path) -> None:
+    """Beginning it again changes nothing; the answer goes to the queue of the last request."""
     store = NasStore(tmp_path / "nas.db")
     operation = Operation("op", "map_zvol", "a-vol", "head", "queue-1", 100, None)
     assert store.begin(operation)
@@ -67,8 +67,8 @@ def test_operation_is_answered_once_and_to_whom_waits_now(tmp_path: Path) -> Non
     assert [one.destination for one in store.waiting(9)] == ["queue-2", "queue-3"]
 
 
-def test_letters_are_kept_in_order_until_they_are_sent(tmp_path: Path) -> None:
-    """One of the same number is the same."""
+def test_outbox_messages_stay_in_order_until_they_are_sent(tmp_path: Path) -> None:
+    """A message with the same id is the same."""
     store = NasStore(tmp_path / "nas.db")
     for number in ("b", "a", "b"):
         store.post(OutboxMessage(number, "queue", "request", None, "mine", number.encode()))
@@ -80,7 +80,7 @@ def test_letters_are_kept_in_order_until_they_are_sent(tmp_path: Path) -> None:
 
 
 def test_settings_and_secrets(tmp_path: Path) -> None:
-    """Cleared ones read as none; of secrets only the present epoch's are kept."""
+    """Cleared ones read as None; only the secrets of the current epoch are stored."""
     store = NasStore(tmp_path / "nas.db")
     store.set_attribute_of("a-vol", "frequency", 60)
     store.set_attribute_of("a-vol", "uploadspeed", "5M")
@@ -100,7 +100,7 @@ def test_settings_and_secrets(tmp_path: Path) -> None:
 
 
 def test_aborted_change_leaves_nothing(tmp_path: Path) -> None:
-    """All of a transaction or none of it, also of one within another."""
+    """All of a transaction or nothing, also of a nested one."""
     store = NasStore(tmp_path / "nas.db")
     with pytest.raises(KeyError), store.transaction():
         store.save(IMAGE)
@@ -112,7 +112,7 @@ def test_aborted_change_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_host_remembers_stages_and_answers(tmp_path: Path) -> None:
-    """What it was asked, in order; what it has; what it has answered."""
+    """Requests in order, its parts of images, its answers."""
     store = HostStore(tmp_path / "host.db")
     copy = CopyRecord("id-1", HostImage("a-vol", "tank", epoch=3, stage="overlay"), {"nas": "nas-0-0"})
     store.keep(copy)
@@ -139,8 +139,8 @@ CREATE TABLE requests (
 """
 
 
-def test_a_hosts_file_of_before_the_times_is_read_and_written(tmp_path: Path) -> None:
-    """A request that was open then has no time; and a daemon of before can go on with the file."""
+def test_a_hosts_file_of_an_older_release_is_read_and_written(tmp_path: Path) -> None:
+    """A request in it has no time; and the older daemon can use the file again."""
     path = tmp_path / "host.db"
     old_fields = "op_id, nas, zvol, body, answer"
     before = StoreFile(path, HOST_TABLES_WITHOUT_TIMES)
@@ -159,8 +159,8 @@ def test_a_hosts_file_of_before_the_times_is_read_and_written(tmp_path: Path) ->
     before.close()
 
 
-def test_records_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> None:
-    """No database, a folder that is a file, and records of a later release."""
+def test_unusable_records_are_an_error(tmp_path: Path) -> None:
+    """No database, a folder that is a file, and records of a newer release."""
     (tmp_path / "text.db").write_text("hello " * 1000, encoding="ascii")
     with pytest.raises(ToolError, match="text.db cannot be used"):
         NasStore(tmp_path / "text.db")

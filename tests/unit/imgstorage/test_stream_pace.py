@@ -7,7 +7,7 @@ import pytest
 from rocks.imgstorage.stream.pace import Bucket, Meter
 
 
-def test_rate_is_kept_over_time() -> None:
+def test_rate_is_limited_over_time() -> None:
     """Ten megabytes at one per second take ten seconds, give or take the first burst."""
     bucket, now = Bucket(1_000_000.0), 0.0
     for _ in range(100):
@@ -15,8 +15,8 @@ def test_rate_is_kept_over_time() -> None:
     assert 9.5 <= now <= 10.0
 
 
-def test_pause_is_not_followed_by_a_flood() -> None:
-    """What was not used for a minute is gone but for a quarter of a second."""
+def test_pause_is_not_followed_by_a_burst() -> None:
+    """Of an unused minute, the allowance of a quarter of a second remains."""
     bucket = Bucket(1_000_000.0)
     bucket.take(1, 0.0)
     assert bucket.take(250_000, 60.0) == 0.0
@@ -40,7 +40,7 @@ def test_two_transfers_share_a_rate() -> None:
     assert waits == pytest.approx([0.25, 0.75, 1.25, 1.75])
 
 
-def test_progress_tells_percent_rate_and_time_left() -> None:
+def test_progress_has_percent_rate_and_time_left() -> None:
     """At a steady rate all three are exact; an estimate that was too low never gives more than 100 percent."""
     meter = Meter(1000, 0.0)
     for second in range(1, 6):
@@ -51,7 +51,7 @@ def test_progress_tells_percent_rate_and_time_left() -> None:
     assert meter.add(900, 6.0).percent == 100.0
 
 
-def test_resumed_transfer_begins_where_it_was() -> None:
+def test_resumed_transfer_continues_at_its_percentage() -> None:
     """Bytes of the earlier attempt count for the percentage and not for the rate."""
     progress = Meter(1000, 0.0, bytes_before=600).add(100, 1.0)
     assert progress.percent == 70.0

@@ -1,4 +1,4 @@
-"""The broker's rights as documents: who may write where, by matching the expressions that RabbitMQ will match."""
+"""The generated rights of the broker's users, matched as RabbitMQ matches them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_node_configures_and_reads_its_own_queues_only() -> None:
             assert [name for name in every if may(node, right, name)] == names, (node, right)
 
 
-def test_a_node_writes_to_those_it_has_something_to_say_to() -> None:
+def test_a_node_writes_to_the_queues_of_its_roles() -> None:
     wanted = {
         "head": {queues.nas_queue("x"), queues.host_queue("x"), queues.reply_queue("x", TOKEN)},
         "nas-0-0": {queues.host_queue("x"), queues.reply_queue("x", TOKEN)},
@@ -55,12 +55,12 @@ def test_a_node_writes_to_those_it_has_something_to_say_to() -> None:
         assert {name for name in every if may(node, "write", name, "topic_permissions")} == names, node
 
 
-def test_every_user_is_told_apart_and_bounded() -> None:
+def test_every_user_has_a_tag_and_limits() -> None:
     assert [user["name"] for user in DOCUMENT["users"]] == ["head", "idle", "nas-0-0", "vmc.0"]
     assert all(user["password_hash"] == "" and user["limits"] for user in DOCUMENT["users"])
 
 
-def test_the_configuration_has_no_way_in_without_a_certificate() -> None:
+def test_the_configuration_accepts_no_client_without_a_certificate() -> None:
     assert "listeners.tcp = none\n" in rabbitmq_conf(BrokerPlace(("10.1.1.1",)))
     assert "auth_mechanisms.1 = EXTERNAL\n" in rabbitmq_conf(BrokerPlace(("10.1.1.1",)))
     text = advanced_config(BrokerPlace(("10.1.1.1", "::1"), 5671, '/a "b"'))
@@ -69,7 +69,7 @@ def test_the_configuration_has_no_way_in_without_a_certificate() -> None:
     assert "{fail_if_no_peer_cert, true}" in text and "{crl_check, true}" in text
 
 
-def test_whose_queue_it_is() -> None:
+def test_the_owner_of_a_queue() -> None:
     assert queues.is_own_queue(queues.nas_queue("a"), "a") and queues.is_own_queue(
         queues.host_queue("a"), "a"
     )

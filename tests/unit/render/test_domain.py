@@ -30,17 +30,17 @@ xml_text = st.text(
 
 
 def parsed(vm: VirtualMachine, install: InstallBoot | None = None) -> etree._Element:
-    """The document as a parser sees it."""
+    """The parsed document."""
     return etree.fromstring("\n".join(domain_lines(vm, [], install)))
 
 
 def tags(lines: list[str]) -> list[str]:
-    """The tag that stands first on each line."""
+    """The first tag of each line."""
     return [line.strip().lstrip("<").partition(">")[0].partition(" ")[0].removesuffix("/") for line in lines]
 
 
 @given(path=xml_text, cdrom=xml_text)
-def test_any_path_comes_back_from_the_document_as_it_went_in(path: str, cdrom: str) -> None:
+def test_any_path_survives_in_the_document(path: str, cdrom: str) -> None:
     document = parsed(machine(disks=[Disk("file", "/a", path, "vda", "virtio", 1)], cdrom_path=cdrom))
     disk, cd = document.findall("devices/disk/source")
     assert disk.get("file") == f"/a/{path}"
@@ -48,7 +48,7 @@ def test_any_path_comes_back_from_the_document_as_it_went_in(path: str, cdrom: s
 
 
 @given(kernel=xml_text, ramdisk=xml_text, arguments=xml_text)
-def test_any_boot_action_comes_back_as_it_went_in(kernel: str, ramdisk: str, arguments: str) -> None:
+def test_any_boot_action_survives_in_the_document(kernel: str, ramdisk: str, arguments: str) -> None:
     document = parsed(machine(), InstallBoot(BootAction("a", kernel, ramdisk, arguments)))
     found = [document.findtext(f"os/{tag}") for tag in ("kernel", "initrd", "cmdline")]
     assert found == [kernel, ramdisk, arguments]
@@ -61,7 +61,7 @@ def test_any_cpu_mode_is_an_attribute(mode: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\0", "\x01", "\x1b", "\x7f\x0b", "\ufffe", "\ud800"])
-def test_what_xml_cannot_hold_is_refused_in_one_line(character: str) -> None:
+def test_text_that_xml_cannot_contain_raises_an_error_of_one_line(character: str) -> None:
     disk = Disk("file", "/a", f"b{character}c", "vda", "virtio", 1)
     with pytest.raises(
         UserError, match="the source of a domain cannot contain control characters"
@@ -70,18 +70,18 @@ def test_what_xml_cannot_hold_is_refused_in_one_line(character: str) -> None:
     assert str(refused.value).isprintable()
 
 
-def test_an_unknown_type_of_disk_is_refused() -> None:
+def test_an_unknown_type_of_disk_raises_an_error() -> None:
     with pytest.raises(UserError, match=r"^Disk type is not valid\. Please see rocks add host vm help\.$"):
         domain_lines(machine(disks=[Disk("vhd", "/a", "b", "vda", "virtio", 1)]), [])
 
 
-def test_a_cd_finds_no_place_beside_four_ide_disks() -> None:
+def test_no_cdrom_beside_four_ide_disks() -> None:
     disks = [f"file:/{letter},hd{letter},ide" for letter in "abcd"]
     with pytest.raises(UserError, match="web has no free IDE device for its cdrom"):
         domain_lines(machine(disks=disks, cdrom_path="/x.iso"), [])
 
 
-def test_as_many_disks_as_letters_may_ask_for_the_same_device() -> None:
+def test_disks_with_the_same_device_get_all_letters() -> None:
     disks = [Disk("file", "/a", str(number), "sda", "scsi", 1) for number in range(26 + 26 * 26)]
     document = parsed(machine(disks=disks))
     targets = [target.get("dev") for target in document.findall("devices/disk/target")]
@@ -96,7 +96,7 @@ def test_as_many_disks_as_letters_may_ask_for_the_same_device() -> None:
         st.sampled_from([f"{series}{letter}" for series in ("vd", "xvd") for letter in "abc"]), max_size=6
     )
 )
-def test_every_disk_has_a_target_of_its_own_and_the_first_to_ask_gets_it(hints: list[str]) -> None:
+def test_every_disk_has_its_own_target_and_the_first_keeps_its_device(hints: list[str]) -> None:
     disks = [Disk("file", "/a", str(number), hint, "virtio", 1) for number, hint in enumerate(hints)]
     document = parsed(machine(disks=disks))
     targets = [target.get("dev") for target in document.findall("devices/disk/target")]
@@ -105,7 +105,7 @@ def test_every_disk_has_a_target_of_its_own_and_the_first_to_ask_gets_it(hints: 
         assert targets[hints.index(hint)] == hint
 
 
-def test_a_device_that_is_none_of_ours_is_kept() -> None:
+def test_a_device_with_an_unknown_name_stays() -> None:
     """Rows may come from an older database."""
     disks = [Disk("file", "/a", name, "ubd9", "virtio", 1) for name in ("b", "c")]
     targets = parsed(machine(disks=disks)).findall("devices/disk/target")
@@ -113,13 +113,13 @@ def test_a_device_that_is_none_of_ours_is_kept() -> None:
 
 
 @pytest.mark.parametrize("value", ["no", "No", "n", "false", "off", "0"])
-def test_the_network_can_be_left_out_of_the_boot_order(value: str) -> None:
+def test_the_network_can_be_omitted_from_the_boot_order(value: str) -> None:
     boot = parsed(machine(attributes={"kvm_netboot": value})).findall("os/boot")
     assert [element.get("dev") for element in boot] == ["hd"]
 
 
 @pytest.mark.parametrize("value", ["yes", "true", "", "nonsense"])
-def test_else_it_comes_first(value: str) -> None:
+def test_the_network_is_first_in_the_boot_order_by_default(value: str) -> None:
     boot = parsed(machine(attributes={"kvm_netboot": value}, cdrom_path="/x.iso")).findall("os/boot")
     assert [element.get("dev") for element in boot] == ["cdrom", "network", "hd"]
 
@@ -141,7 +141,9 @@ def test_memory_is_in_kib_without_a_unit() -> None:
         (InstallBoot(BootAction("a", None, None, "ksdevice=eth1"), gateway="4"), "ksdevice=eth1 gateway=4 "),
     ],
 )
-def test_a_frontends_installer_is_told_of_its_public_interface(install: InstallBoot, arguments: str) -> None:
+def test_a_frontends_installer_gets_the_address_of_its_public_interface(
+    install: InstallBoot, arguments: str
+) -> None:
     assert install.command_line(is_frontend=True) == arguments
     assert install.command_line(is_frontend=False) == (install.action.arguments or "")
 
@@ -161,7 +163,7 @@ BLOCKS["global"] = ["domain", "name", *BLOCKS["bootloader"], *BLOCKS["cpumem"], 
 
 
 @pytest.mark.parametrize("name", FILTER_NAMES)
-def test_a_filter_gets_its_block_and_gives_another(name: str) -> None:
+def test_a_filter_replaces_its_block(name: str) -> None:
     seen: list[str] = []
 
     def change(lines: list[str]) -> list[str]:
@@ -176,12 +178,12 @@ def test_a_filter_gets_its_block_and_gives_another(name: str) -> None:
     assert changed.index(f"<!-- {name} -->") == unchanged.index(seen[0])
 
 
-def test_the_disk_filter_has_the_cd_too() -> None:
+def test_the_disk_filter_gets_the_cdrom_too() -> None:
     lines = domain_lines(machine(cdrom_path="/x.iso"), [], None, {"disk": lambda lines: lines[:0]})
     assert not [line for line in lines if "<disk" in line]
 
 
-def test_outer_filters_see_what_inner_ones_made() -> None:
+def test_outer_filters_get_the_result_of_inner_filters() -> None:
     filters: dict[str, Filter] = {
         "disk": lambda lines: ["<one/>"],
         "device": lambda lines: [line.replace("one", "two") for line in lines],
@@ -190,7 +192,7 @@ def test_outer_filters_see_what_inner_ones_made() -> None:
     assert "<three/>" in domain_lines(machine(), [], None, filters)
 
 
-def test_the_lease_stands_in_the_metadata_once() -> None:
+def test_the_lease_is_in_the_metadata_once() -> None:
     lines = domain_lines(machine(), [])
     once = etree.fromstring(with_lease(lines, 7))
     again = etree.fromstring(with_lease(with_lease(lines, 7).splitlines(), 8))
@@ -218,13 +220,13 @@ def test_metadata_of_others_stays() -> None:
         ["<a/><b/>"],
     ],
 )
-def test_a_document_that_is_no_xml_is_refused_in_one_line(lines: list[str]) -> None:
+def test_an_invalid_document_raises_an_error_of_one_line(lines: list[str]) -> None:
     with pytest.raises(StateError, match="the domain document is not well-formed XML") as refused:
         with_lease(lines, 7)
     assert "\n" not in str(refused.value)
 
 
-def test_a_document_reads_no_file_and_no_network() -> None:
+def test_parsing_a_document_reads_no_file_and_no_network() -> None:
     lines = [
         '<!DOCTYPE domain [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
         "<domain><name>&x;</name></domain>",

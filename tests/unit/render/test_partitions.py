@@ -1,4 +1,4 @@
-"""opensm's partitions.conf: our part, and everybody else's lines around it."""
+"""opensm's partitions.conf: the generated section and the operator's lines."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ vc2=0x0003 : 0x000000000010000b=limited ; # vmc-0-0 mlx4_0 port 1
 """
 
 
-def test_our_part() -> None:
-    """By key, then GUID; a cluster of which nothing runs is not there; the first line of a partition has its flags."""
+def test_the_generated_section() -> None:
+    """Sorted by key, then GUID; without clusters that do not run; the first line of a partition has its flags."""
     assert our_lines(TABLE) == OURS
     silent = our_lines(TABLE._replace(default_membership="none"))
     assert "Default" not in silent
@@ -53,6 +53,6 @@ def test_the_operators_lines_stay() -> None:
 @pytest.mark.parametrize(
     "text", ["# rocks: begin\n", "# rocks: end\n", OURS + OURS, "# rocks: end\n# rocks: begin\n"]
 )
-def test_marks_that_somebody_has_edited(text: str) -> None:
+def test_edited_markers(text: str) -> None:
     with pytest.raises(StateError, match="are not exactly one pair"):
         with_our_lines(text, OURS)

@@ -1,4 +1,4 @@
-"""The text of pxelinux's files."""
+"""The configuration files of pxelinux."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Network devices as lines for a shell: they make what the agent makes, and tell long names."""
+"""Network devices as shell commands: they make the same devices as the agent, and state long names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_vlan_device() -> None:
     assert line.endswith("; ip link set eth0.7 mtu 9000 arp off alias rocks:7 up; }")
 
 
-def test_a_long_name_is_told() -> None:
+def test_a_long_name_is_stated() -> None:
     device = vlan_device("enp129s0f0np0", 100)
     (line,) = vlan_lines([LinkSpec(device, "vlan", "enp129s0f0np0", 100)])
     assert len(device) <= 15 and device.startswith("v100-")
@@ -31,7 +31,7 @@ def test_a_bridge_of_the_hosts_own() -> None:
     assert "ip link add p.7 type bridge && " in line
 
 
-def test_a_shell_reads_the_line_whatever_the_name() -> None:
+def test_the_line_is_valid_for_any_name() -> None:
     (line,) = vlan_lines([LinkSpec("a;b.7", "vlan", "a;b", 7)])
     run_checked(["/bin/sh", "-n"], deadline_seconds=10, standard_input=line.encode())
     assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")

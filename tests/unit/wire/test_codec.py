@@ -1,4 +1,4 @@
-"""Shapes survive the way through JSON, and everything that was not declared is refused by name."""
+"""Shapes survive encoding as JSON; undeclared fields raise an error that names them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ operations = st.one_of(
 
 
 @given(st.lists(operations, max_size=4))
-def test_deeds_come_back_as_they_went(made: list[Any]) -> None:
-    """A Union's members keep their class, whatever their text holds."""
+def test_operations_survive_encoding(made: list[Any]) -> None:
+    """Members of a Union keep their class, for any text."""
     request = PerformRequest(tuple(made))
     assert decode(PerformRequest, json.loads(json.dumps(encode(request))), "request") == request
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=lambda call: call.name)
-def test_every_shape_of_the_table_comes_back(call: Any) -> None:
+def test_every_shape_of_the_table_survives_encoding(call: Any) -> None:
     """Requests and replies of every call, with generated contents."""
 
     @given(st.from_type(call.request), st.from_type(call.reply))
@@ -95,7 +95,7 @@ def host_facts() -> dict[str, Any]:
         ),
     ],
 )
-def test_a_wrong_field_is_named(change: Any, words: str) -> None:
+def test_errors_name_the_wrong_field(change: Any, words: str) -> None:
     """Unknown, missing and mistyped fields, at any depth."""
     facts = host_facts()
     decode(HostFacts, facts, "reply")
@@ -105,8 +105,8 @@ def test_a_wrong_field_is_named(change: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("tag", [None, 3, "HostFacts", "startdomain"])
-def test_a_deed_of_no_known_kind_is_refused(tag: Any) -> None:
-    """A Union's member must say which it is."""
+def test_an_unknown_operation_raises_an_error(tag: Any) -> None:
+    """A member of a Union must name its class."""
     value = {"operations": [{"shape": tag, "name": "x"}]}
     with pytest.raises(
         IncoherentError, match=r"field request.operations\[0\].shape: expected one of ForgetDomain"
@@ -115,7 +115,7 @@ def test_a_deed_of_no_known_kind_is_refused(tag: Any) -> None:
 
 
 def test_what_runs_on_hosts_is_python_3_9() -> None:
-    """The rooms that run on hosts must compile there; wire shapes are evaluated, so no `X | Y` in their fields."""
+    """The packages that run on hosts must compile there; wire shapes are evaluated, so no `X | Y` in their fields."""
     files = [SOURCES / f"{name}.py" for name in ("__init__", "errors", "units", "clock", "files", "process")]
     files += [
         file for room in ("wire", "devices", "agent", "imgstorage") for file in (SOURCES / room).rglob("*.py")

@@ -1,4 +1,4 @@
-"""Requests and replies as lines; another version and garbage are told apart from answers."""
+"""Requests and replies as lines; another version and garbage are distinguished from replies."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ ASK = ConsoleRequest("vm-a-0")
 
 
 def changed(line: bytes, **fields: Any) -> bytes:
-    """The line with other fields in its envelope; None takes one away."""
+    """The line with other fields in its envelope; None removes a field."""
     envelope = {**json.loads(line), **fields}
     return json.dumps({name: value for name, value in envelope.items() if value is not None}).encode()
 
 
-def test_a_request_is_one_line_and_comes_back() -> None:
-    """Whatever its text holds, even ends of lines."""
+def test_a_request_is_one_line_and_survives() -> None:
+    """Also when its text contains line ends."""
     request = ConsoleRequest("a\nb\u2028\0")
     line = write_request(request)
     assert line.endswith(b"\n") and line.count(b"\n") == 1
     assert read_request(line) == request
 
 
-def test_a_reply_comes_back() -> None:
-    """As the shape that the table promises."""
+def test_a_reply_survives() -> None:
+    """It has the type of the table."""
     fact = ConsoleFact("127.0.0.1", 5900, "/dev/pts/1", None)
     assert read_reply(write_reply(fact), ASK) == fact
 
 
 @pytest.mark.parametrize("family", ["user", "state", "busy", "host", "tool", "incoherent", "bug"])
-def test_an_error_comes_back_as_its_class(family: str) -> None:
-    """So that exit status and advice are those of the place where it happened."""
+def test_an_error_is_received_as_its_class(family: str) -> None:
+    """The exit status is that of the original error."""
     error = read_reply(write_error(AgentError(family, "no, because")), ASK)
     assert isinstance(error, Exception)
     assert (error.family, str(error)) == (family, "no, because")
@@ -73,8 +73,8 @@ def test_an_unknown_family_keeps_its_message() -> None:
     assert isinstance(error, IncoherentError) and "rays" in str(error)
 
 
-def test_another_version_is_found_before_anything_else() -> None:
-    """Even where the rest cannot be understood."""
+def test_another_version_is_detected_first() -> None:
+    """Even when the rest is unknown."""
     line = changed(
         write_reply(ConsoleFact(None, None, None, None)), version="0.0.9", result={"new": 1}, ok=None
     )
@@ -101,8 +101,8 @@ def test_another_version_is_found_before_anything_else() -> None:
         (b" " * (MAXIMUM_LINE_BYTES + 1), "longer than"),
     ],
 )
-def test_garbage_is_no_reply(line: bytes, words: str) -> None:
-    """And what is shown of it does no harm to a terminal."""
+def test_garbage_raises_an_error(line: bytes, words: str) -> None:
+    """The quotation is safe for a terminal."""
     with pytest.raises(IncoherentError, match=words):
         read_reply(line, ASK)
 
@@ -117,13 +117,13 @@ def test_garbage_is_no_reply(line: bytes, words: str) -> None:
         (changed(write_request(ASK), arguments=[]), "field request.arguments: expected an object"),
     ],
 )
-def test_a_wrong_request_is_refused(line: bytes, words: str) -> None:
-    """By the field that is wrong."""
+def test_an_invalid_request_raises_an_error(line: bytes, words: str) -> None:
+    """It names the invalid field."""
     with pytest.raises(IncoherentError, match=words):
         read_request(line)
 
 
-def test_a_request_outside_the_table_is_our_own_fault() -> None:
+def test_a_request_outside_the_table_is_a_bug() -> None:
     """There is one table of calls."""
 
     class Strange(Request[int]):
@@ -133,15 +133,15 @@ def test_a_request_outside_the_table_is_our_own_fault() -> None:
         write_request(Strange())
 
 
-def test_deadlines_include_what_the_deeds_wait_for() -> None:
-    """A guest that is given ten minutes to shut down must not be given up after two."""
+def test_deadlines_include_the_waiting_of_operations() -> None:
+    """A guest with ten minutes to shut down must not time out after two."""
     patient = PerformRequest((StopDomain("a", action="shutdown", deadline_seconds=600),))
     assert reply_deadline_seconds(patient) > 600
     assert reply_deadline_seconds(PerformRequest(())) < 600
     assert reply_deadline_seconds(ProbeRequest()) > 8
 
 
-def test_shown_bytes_are_short_and_plain() -> None:
+def test_printable_bytes_are_short_and_plain() -> None:
     """Printable ASCII only."""
     assert printable_bytes(bytes(range(256)), 300).isprintable()
     assert len(printable_bytes(b"x" * 1000)) < 70

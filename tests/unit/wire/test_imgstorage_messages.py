@@ -1,4 +1,4 @@
-"""Messages of image storage: the fields that tools know, and what is wrong with others in one sentence."""
+"""Messages of image storage: the fields that tools use, and the errors for invalid messages."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_requests_survive_the_way(request_: object) -> None:
-    """What is written is what is read, by the role that is asked."""
+def test_requests_are_read_as_written(request_: object) -> None:
+    """By the role that answers them."""
     message = read_message(write_request(request_, op_id="4711"))
     assert message.op_id == "4711"
     assert read_request(message, wire.ACTIONS[message.action].role) == request_
 
 
-def test_every_action_is_tried() -> None:
+def test_every_action_is_tested() -> None:
     """The table and the list above are the same."""
     assert {type(request) for request in REQUESTS} == {action.shape for action in wire.ACTIONS.values()}
 
 
 def test_message_of_an_old_tool() -> None:
-    """Without an envelope, sizes as text, attributes beside the volume, fields that nobody knows."""
+    """Without an envelope, sizes as text, attributes beside the volume, unknown fields."""
     old = {"action": "map_zvol", "zpool": "tank", "zvol": "a", "remotehost": "h", "size": "36", "sync": True}
     request = read_request(read_message(json.dumps({**old, "initiator": "iqn", "colour": 1}).encode()), "nas")
     assert request == wire.MapZvol("tank", "a", "h", None, 36, True, "iqn")
@@ -86,7 +86,7 @@ def test_message_of_an_old_tool() -> None:
         (b"{}", "action_unsupported"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(body: bytes, words: str) -> None:
+def test_an_invalid_message_is_an_error(body: bytes, words: str) -> None:
     """It names the field."""
     with pytest.raises(IncoherentError, match=words):
         read_request(read_message(body), "nas")
@@ -96,8 +96,8 @@ def test_what_is_wrong_is_one_sentence(body: bytes, words: str) -> None:
     st.binary(max_size=60)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(str).map(str.encode)
 )
-def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
-    """Whatever comes."""
+def test_arbitrary_bytes_are_an_error_at_most(body: bytes) -> None:
+    """Of one line."""
     try:
         read_request(read_message(body), "nas")
     except RocksError as error:
@@ -105,7 +105,7 @@ def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
 
 
 def test_answers() -> None:
-    """A success carries its fields, an error its family and text; an unknown action is answered without one."""
+    """A success has its fields, an error its family and text; the answer to an unknown action has no action."""
     good = read_message(write_success("map_zvol", {"bdev": "/dev/mapper/a-vol-snap"}, op_id="1"))
     assert (good.action, success_of(good)["bdev"]) == ("zvol_mapped", "/dev/mapper/a-vol-snap")
     bad = read_message(write_error("map_zvol", StateError("ZVol a-vol is busy"), op_id="1"))

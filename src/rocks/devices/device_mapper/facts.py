@@ -15,7 +15,14 @@ from rocks.devices.device_mapper.ioctl import (
     SUSPEND_FLAG,
     Control,
 )
-from rocks.devices.device_mapper.rules import UUID_PREFIX, check_name, check_ours
+from rocks.devices.device_mapper.rules import (
+    UUID_PREFIX,
+    check_name,
+    check_ours,
+    no_device,
+    shared_cow,
+    too_short,
+)
 from rocks.devices.device_mapper.tables import (
     DmDeviceFact,
     KnownTable,
@@ -29,7 +36,7 @@ from rocks.devices.device_mapper.tables import (
     parse_table,
     with_devices,
 )
-from rocks.errors import HostError, IncoherentError, StateError, ToolError
+from rocks.errors import HostError, ToolError
 
 
 @contextmanager
@@ -74,7 +81,7 @@ def read_ours(control: Control, name: str) -> DmDeviceFact:
     check_name(name)
     fact = read_device(control, name)
     if fact is None:
-        raise StateError(f"this host has no /dev/mapper/{name}; create it first")
+        raise no_device(name)
     check_ours(fact)
     return fact
 
@@ -95,9 +102,7 @@ def check_devices(name: str, table: Table) -> None:
     for place, device in enumerate(devices_of(table)):
         length = nodes.length_sectors(nodes.device_number(device))
         if place == 0 and length < table.length_sectors:
-            raise StateError(
-                f"{device} has {length} sectors and /dev/mapper/{name} needs {table.length_sectors} of them"
-            )
+            raise too_short(name, device, length, table)
 
 
 def check_cow_unshared(control: Control, name: str, table: Table) -> None:
@@ -108,7 +113,7 @@ def check_cow_unshared(control: Control, name: str, table: Table) -> None:
     for fact in read_all_ours(control):
         for other in (fact.table, fact.loaded_table):
             if fact.name != name and isinstance(other, Overlay) and other.cow == cow:
-                raise IncoherentError(f"{table.cow} is already the COW of /dev/mapper/{fact.name}")
+                raise shared_cow(table.cow, fact.name)
 
 
 def base_of_origin(control: Control, table: KnownTable) -> str:

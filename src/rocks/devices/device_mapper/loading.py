@@ -19,7 +19,7 @@ from rocks.devices.device_mapper.ioctl import (
     Control,
     Target,
 )
-from rocks.devices.device_mapper.rules import STALL_LIMIT_SECONDS, UUID_PREFIX
+from rocks.devices.device_mapper.rules import UUID_PREFIX, not_suspended
 from rocks.devices.device_mapper.switch import PreparedSwitch
 from rocks.devices.device_mapper.tables import DmDeviceFact, KnownTable, describe, target_of, with_devices
 from rocks.errors import BusyError, IncoherentError
@@ -121,10 +121,7 @@ def _finish(control: Control, name: str, stall: Optional[float], elapsed_seconds
     after = read_ours(control, name)
     if stall is None and after.loaded_table is not None:
         resume(control, after)
-        raise BusyError(
-            f"/dev/mapper/{name} did not suspend within {STALL_LIMIT_SECONDS:g} s and keeps its table; "
-            "try again when its storage responds faster"
-        )
+        raise not_suspended(name)
     if after.is_suspended:
         resume(control, after)
     return elapsed_seconds if stall is None else stall

@@ -21,7 +21,7 @@ from rocks.devices.device_mapper.tables import (
     describe,
     devices_of,
 )
-from rocks.errors import IncoherentError, RocksError, StateError, UserError
+from rocks.errors import BusyError, IncoherentError, RocksError, StateError, UserError
 
 UUID_PREFIX = "ROCKS-"
 """Devices of this system have the UUID `ROCKS-<name>`; only these are changed or removed."""
@@ -96,6 +96,31 @@ def check_reactivation(fact: DmDeviceFact, table: Table) -> Union[Snapshot, Snap
             f"only a snapshot can be reactivated, but the table for /dev/mapper/{fact.name} is {describe(table)}"
         )
     return table
+
+
+def no_device(name: str) -> RocksError:
+    """The error for a missing device."""
+    return StateError(f"this host has no /dev/mapper/{name}; create it first")
+
+
+def not_suspended(name: str) -> RocksError:
+    """The error for a switch that was aborted."""
+    return BusyError(
+        f"/dev/mapper/{name} did not suspend within {STALL_LIMIT_SECONDS:g} s and keeps its table; "
+        "try again when its storage responds faster"
+    )
+
+
+def too_short(name: str, path: str, length: int, table: Table) -> RocksError:
+    """The error for a device that is shorter than the table."""
+    return StateError(
+        f"{path} has {length} sectors and /dev/mapper/{name} needs {table.length_sectors} of them"
+    )
+
+
+def shared_cow(cow: str, other: str) -> RocksError:
+    """The error for a COW that another device uses."""
+    return IncoherentError(f"{cow} is already the COW of /dev/mapper/{other}")
 
 
 def still_open(fact: DmDeviceFact) -> RocksError:

@@ -15,7 +15,7 @@ from rocks.devices.iscsi_target.configuration import (
     describe,
 )
 from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
-from rocks.devices.iscsi_target.names import backstore_name, is_own_backstore
+from rocks.devices.iscsi_target.names import backstore_name
 from rocks.devices.iscsi_target.rules import (
     address_not_local,
     attributes_of,
@@ -27,6 +27,7 @@ from rocks.devices.iscsi_target.rules import (
     expected_acl,
     missing_parts,
     removal_notes,
+    unused_backstores,
 )
 
 
@@ -91,12 +92,7 @@ class FakeTargets:
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""
-        configs = {backstore_name(target) for target in self.configs}
-        return tuple(
-            self._prefix + backstore.name[len(backstore_name("")) :]
-            for backstore in self._read_backstores()
-            if is_own_backstore(backstore.name) and backstore.name not in configs and not backstore.targets
-        )
+        return unused_backstores(self._prefix, self.configs, self._read_backstores())
 
     def log_in(
         self, target: str, portal: Portal, initiator: str, chap: Optional[ChapSecrets]

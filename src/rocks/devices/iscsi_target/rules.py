@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from rocks.devices.iscsi_target.chap import check_chap
 from rocks.devices.iscsi_target.configuration import Acl, Backstore, Lun, MappedLun, Portal, TargetConfig
 from rocks.devices.iscsi_target.driver import ExportSpec
-from rocks.devices.iscsi_target.names import backstore_name, check_iscsi_name, check_portal
+from rocks.devices.iscsi_target.names import backstore_name, check_iscsi_name, check_portal, is_own_backstore
 from rocks.errors import IncoherentError, StateError, UserError
 
 _SERIAL = re.compile(r"[A-Za-z0-9-]{8,36}\Z")
@@ -149,6 +149,18 @@ def find_backstore(target: str, backstores: Sequence[Backstore]) -> Optional[Bac
     """The backstore that bears the target's name, None when there is none."""
     name = backstore_name(target)
     return next((backstore for backstore in backstores if backstore.name == name), None)
+
+
+def unused_backstores(
+    prefix: str, targets: Iterable[str], backstores: Iterable[Backstore]
+) -> Tuple[str, ...]:
+    """Names of removed targets whose backstore still exists; `targets` are the existing ones."""
+    in_use = {backstore_name(target) for target in targets}
+    return tuple(
+        prefix + backstore.name[len(backstore_name("")) :]
+        for backstore in backstores
+        if is_own_backstore(backstore.name) and backstore.name not in in_use and not backstore.targets
+    )
 
 
 def device_missing(spec: ExportSpec) -> StateError:

@@ -17,7 +17,6 @@ from rocks.devices.iscsi_target.configuration import backstore_of_lun_0, describ
 from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
 from rocks.devices.iscsi_target.lio import complete, lio, remove
 from rocks.devices.iscsi_target.listing import read_backstores, read_config, read_configs
-from rocks.devices.iscsi_target.names import backstore_name, is_own_backstore
 from rocks.devices.iscsi_target.rules import (
     address_not_local,
     check_backstore_unshared,
@@ -28,6 +27,7 @@ from rocks.devices.iscsi_target.rules import (
     find_backstore,
     missing_parts,
     removal_notes,
+    unused_backstores,
 )
 
 
@@ -70,11 +70,8 @@ class Targets:
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""
-        configs = {backstore_name(config.target) for config in read_configs(self._prefix)}
-        return tuple(
-            self._prefix + backstore.name[len(backstore_name("")) :]
-            for backstore in read_backstores()
-            if is_own_backstore(backstore.name) and backstore.name not in configs and not backstore.targets
+        return unused_backstores(
+            self._prefix, (config.target for config in read_configs(self._prefix)), read_backstores()
         )
 
 

@@ -51,13 +51,18 @@ def alias_of(spec: LinkSpec) -> str:
     return f"{_ALIAS_PREFIX}{spec.vlan}"
 
 
+def check_device_name(name: str) -> None:
+    """UserError unless it is a valid name of a network device."""
+    if not _NAME.match(name):
+        raise UserError(
+            f"{name[:40]!r} is not a valid name of a network device: at most 15 letters, digits, '.', '_' and '-'"
+        )
+
+
 def check_link(spec: LinkSpec) -> None:
     """UserError unless the spec is valid."""
     for name in (spec.device, spec.parent or "parent"):
-        if not _NAME.match(name):
-            raise UserError(
-                f"{name[:40]!r} is not a valid name of a network device: at most 15 letters, digits, '.', '_' and '-'"
-            )
+        check_device_name(name)
     if is_of_site(spec):
         if spec.vlan or spec.parent is not None:
             raise UserError(f"{spec.device}: a device of the site has no VLAN and no parent")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Dict, List, Optional
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.network.rules import check_device_name
 from rocks.devices.sriov.driver import PlacedVf
 from rocks.devices.sriov.rules import (
     NO_MAC,
@@ -13,7 +14,6 @@ from rocks.devices.sriov.rules import (
     Settings,
     check_adapter,
     check_count,
-    check_device,
     check_unused,
     check_vf_spec,
     free_settings,
@@ -46,7 +46,7 @@ class FakeVfs:
 
     def read(self, device: str) -> AdapterFact:
         """As `VfDriver.read`."""
-        check_device(device)
+        check_device_name(device)
         adapter = self.adapters.get(device)
         problem = problem_of(device, adapter)
         if adapter is None:
@@ -55,7 +55,7 @@ class FakeVfs:
 
     def ensure_count(self, device: str, count: int) -> Change:
         """As `VfDriver.ensure_count`."""
-        check_device(device)
+        check_device_name(device)
         adapter = check_adapter(device, self.adapters.get(device))
         if len(adapter.vfs) >= count:
             return UNCHANGED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
+from rocks.devices.network.rules import check_device_name
 from rocks.errors import BusyError, StateError, ToolError, UserError
 from rocks.wire.agent import VfSpec
 from rocks.wire.facts import VfFact
@@ -15,7 +16,6 @@ NO_MAC = "00:00:00:00:00:00"
 MAX_VFS = 256
 """Upper bound of a request, more than any adapter supports."""
 
-_NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 _MEANING = {"mac": "MAC address", "vlan": "VLAN", "spoofchk": "check of source addresses", "trust": "trust"}
 
@@ -36,17 +36,9 @@ class Adapter(NamedTuple):
     vfs: Tuple[VfFact, ...]
 
 
-def check_device(device: str) -> None:
-    """UserError unless it is a valid name of a network device."""
-    if not _NAME.match(device):
-        raise UserError(
-            f"{device[:40]!r} is not a valid name of a network device: at most 15 letters, digits, '.', '_' and '-'"
-        )
-
-
 def check_vf_spec(spec: VfSpec) -> None:
     """UserError unless the spec is valid."""
-    check_device(spec.device)
+    check_device_name(spec.device)
     if not 0 <= spec.number < spec.count <= MAX_VFS:
         raise UserError(f"virtual function {spec.number} of {spec.device} is not below {spec.count}")
     if not _MAC.match(spec.mac) or spec.mac == NO_MAC or int(spec.mac[1], 16) & 1:

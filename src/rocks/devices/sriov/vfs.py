@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.network.netlink import IFF_UP, IPRoute, NetlinkError
+from rocks.devices.network.rules import check_device_name
 from rocks.devices.sriov.driver import PlacedVf
 from rocks.devices.sriov.rules import (
     NO_MAC,
@@ -22,7 +23,6 @@ from rocks.devices.sriov.rules import (
     Settings,
     check_adapter,
     check_count,
-    check_device,
     check_unused,
     check_vf_spec,
     free_settings,
@@ -52,7 +52,7 @@ class Vfs:
 
     def read(self, device: str) -> AdapterFact:
         """As `VfDriver.read`."""
-        check_device(device)
+        check_device_name(device)
         with _netlink(f"report the virtual functions of {device}") as route:
             adapter = self._adapter(route, device)
         return AdapterFact(
@@ -64,7 +64,7 @@ class Vfs:
 
     def ensure_count(self, device: str, count: int) -> Change:
         """As `VfDriver.ensure_count`."""
-        check_device(device)
+        check_device_name(device)
         with _netlink(f"report the virtual functions of {device}") as route:
             adapter = check_adapter(device, self._adapter(route, device))
         if len(adapter.vfs) >= count:

@@ -184,8 +184,8 @@ class Asker:
         link = self._link
         if link is None:
             raise BrokerAwayError("the connection to the message broker is gone")
-        patience = min(_LONGEST_READ_SECONDS, self._settings.heartbeat_seconds / 4)
-        link.read(min(patience, deadline.remaining_seconds() or 0.0))
+        seconds = min(_LONGEST_READ_SECONDS, self._settings.heartbeat_seconds / 4)
+        link.read(min(seconds, deadline.remaining_seconds() or 0.0))
         while self._received:
             message = self._received.popleft()
             link.acknowledge(message.delivery_tag)

@@ -68,17 +68,17 @@ class StorageClient:
     ) -> None:
         self._asker.close()
 
-    def ask(self, wanted: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:
+    def ask(self, query: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:
         """The answer to one request, within QUICK_SECONDS unless another deadline is given.
 
         Raises the daemon's error; BrokerAwayError (BusyError) when the broker cannot be reached, RefusedError
         (ToolError) when it rejects this node, HostError when that node never had a daemon, NoAnswerError (BusyError) at
         the deadline.
         """
-        return _only(self.ask_each({"": wanted}, deadline_seconds))
+        return _only(self.ask_each({"": query}, deadline_seconds))
 
     def ask_each(
-        self, wanted: Mapping[str, Query[Answer]], deadline_seconds: Optional[float] = None
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float] = None
     ) -> Answers[Answer]:
         """Key → the answer to its request, or its error; all are sent at once.
 
@@ -86,7 +86,7 @@ class StorageClient:
         """
         seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
         answers: Answers[Answer] = {}
-        asked: Dict[str, Query[Answer]] = dict(wanted)
+        asked: Dict[str, Query[Answer]] = dict(queries)
         while asked:
             questions = _questions(asked, seconds)
             followed: Dict[str, Query[Answer]] = {}
@@ -98,14 +98,14 @@ class StorageClient:
         return answers
 
     def wait(
-        self, wanted: Query[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
+        self, query: Query[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
     ) -> Answer:
         """As `ask`, for a long operation; a watcher gets the progress."""
-        return _only(self.wait_each({"": wanted}, deadline_seconds, watcher))
+        return _only(self.wait_each({"": query}, deadline_seconds, watcher))
 
     def wait_each(
         self,
-        wanted: Mapping[str, Query[Answer]],
+        queries: Mapping[str, Query[Answer]],
         deadline_seconds: float,
         watcher: Optional[Watcher] = None,
         taken: Optional[Callable[[], None]] = None,
@@ -115,7 +115,7 @@ class StorageClient:
         `taken` is called once, when the broker has all requests and their NASes had time to begin: the caller may
         release its locks. An interrupt ends the wait only.
         """
-        questions = _questions(wanted, deadline_seconds)
+        questions = _questions(queries, deadline_seconds)
         answers: Answers[Answer] = {}
         deadline = Deadline(deadline_seconds)
         is_first = True
@@ -123,97 +123,98 @@ class StorageClient:
             while len(answers) < len(questions) and not deadline.passed():
                 still_open = {key: one for key, one in questions.items() if key not in answers}
                 looking = watcher if watcher is not None and watcher.wants_progress and not is_first else None
-                patience = deadline.remaining_seconds() or 0.0
+                round_seconds = deadline.remaining_seconds() or 0.0
                 if looking is not None or (is_first and (taken or watcher)):
-                    patience = min(_LOOK_SECONDS, patience)
+                    round_seconds = min(_LOOK_SECONDS, round_seconds)
                 try:
-                    self._round(wanted, still_open, patience, answers, looking)
+                    self._round(queries, still_open, round_seconds, answers, looking)
                 except BrokerAwayError:
                     if is_first:
                         raise
-                    wait_seconds(min(_LOOK_SECONDS, patience))
+                    wait_seconds(min(_LOOK_SECONDS, round_seconds))
                 if is_first and taken is not None:
                     taken()
                 is_first = False
         except KeyboardInterrupt:
             if watcher is not None:
                 for key in [key for key in questions if key not in answers]:
-                    watcher.left(_left(wanted[key], questions[key]))
+                    watcher.left(_left(queries[key], questions[key]))
             raise
         for key, question in questions.items():
             if key not in answers:
-                answers[key] = _no_answer(wanted[key], question, deadline_seconds)
+                answers[key] = _no_answer(queries[key], question, deadline_seconds)
         return answers
 
     def _round(
         self,
-        wanted: Mapping[str, Query[Answer]],
+        queries: Mapping[str, Query[Answer]],
         still_open: Mapping[str, Question],
-        patience: float,
+        round_seconds: float,
         answers: Answers[Answer],
         watcher: Optional[Watcher],
     ) -> None:
         """Send the requests, or repeat them, which makes no difference; and ask the NASes for the progress."""
-        nodes = sorted({wanted[key].node for key in still_open}) if watcher is not None else []
+        nodes = sorted({queries[key].node for key in still_open}) if watcher is not None else []
         looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
-        for key, answer in self._asker.ask_all({**still_open, **_questions(looks, patience)}, patience):
+        for key, answer in self._asker.ask_all(
+            {**still_open, **_questions(looks, round_seconds)}, round_seconds
+        ):
             if key in looks:
                 if watcher is not None and isinstance(answer, Delivery):
-                    _show(looks[key], answer, [wanted[one].zvol for one in still_open], watcher)
+                    _show(looks[key], answer, [queries[one].zvol for one in still_open], watcher)
             elif not isinstance(answer, NoAnswerError):
-                _put(answers, key, wanted[key], still_open[key], answer, patience)
+                _put(answers, key, queries[key], still_open[key], answer, round_seconds)
 
 
-def _questions(wanted: Mapping[str, Query[Any]], deadline_seconds: float) -> Dict[str, Question]:
+def _questions(queries: Mapping[str, Query[Any]], deadline_seconds: float) -> Dict[str, Question]:
     until = int((utc_now().timestamp() + deadline_seconds) * 1000)
     return {
-        key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in wanted.items()
+        key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in queries.items()
     }
 
 
 def _put(
     answers: Answers[Answer],
     key: str,
-    wanted: Query[Answer],
+    query: Query[Answer],
     question: Question,
     answer: Union[Delivery, RocksError],
     deadline_seconds: float,
 ) -> Optional[Query[Answer]]:
     """Store the answer or the error under its key; returns the request for the rest of the answer, if there is one."""
     if isinstance(answer, NoAnswerError):
-        answers[key] = _no_answer(wanted, question, deadline_seconds)
+        answers[key] = _no_answer(query, question, deadline_seconds)
     elif isinstance(answer, UndeliveredError):
         answers[key] = HostError(
-            f"{answer}; image storage has never run on {wanted.node}, or the broker has lost the queue"
+            f"{answer}; image storage has never run on {query.node}, or the broker has lost the queue"
         )
     elif isinstance(answer, RocksError):
         answers[key] = answer
     else:
         try:
             fields = success_of(read_message(answer.body))
-            answers[key] = wanted.read(fields)
-            return None if wanted.follow is None else wanted.follow(fields)
+            answers[key] = query.read(fields)
+            return None if query.follow is None else query.follow(fields)
         except IncoherentError as error:
-            answers[key] = IncoherentError(f"{wanted.node}: {error}")
+            answers[key] = IncoherentError(f"{query.node}: {error}")
         except RocksError as error:
             answers[key] = error
     return None
 
 
-def _no_answer(wanted: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
-    begin = f"{wanted.node} has not answered within {deadline_seconds:g} s"
-    if wanted.is_reading:
+def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
+    begin = f"{query.node} has not answered within {deadline_seconds:g} s"
+    if query.is_reading:
         return NoAnswerError(f"{begin}: check that image storage runs there")
     return NoAnswerError(
-        f"{begin}; operation {question.message_id} may continue there: "
-        f"rocks list host storageop {wanted.node}"
+        f"{begin}; operation {question.message_id} may continue there: rocks list host storageop {query.node}"
     )
 
 
-def _left(wanted: Query[Any], question: Question) -> str:
+def _left(query: Query[Any], question: Question) -> str:
     return (
-        f"{wanted.node} continues with {wanted.zvol}, operation {question.message_id}; for its progress: "
-        f"rocks list host storageop {wanted.node}"
+        f"{query.node} continues with {query.zvol}, operation {question.message_id}; for its progress: "
+        f"rocks list host storageop {query.node}"
     )
 
 

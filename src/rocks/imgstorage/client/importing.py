@@ -54,8 +54,8 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
                 frames.data(_OFFSET.pack(offset) + data)
             listener(meter.add(len(data), monotonic_seconds()))
         frames.end()
-        theirs = receive_line(connection.reader).get("digest")
-        if theirs != digest.hexdigest():
+        reported = receive_line(connection.reader).get("digest")
+        if reported != digest.hexdigest():
             raise IncoherentError(
                 f"{destination.volume} on {destination.nas} differs from {path}, and stays unusable: repeat the command"
             )

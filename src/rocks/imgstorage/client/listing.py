@@ -62,7 +62,7 @@ _NEW_STATES = ("held", "deleting", "restoring")
 
 
 def state_word(row: ImageRow) -> str:
-    """The state that existing tools read, by what is queued or transferred; a new one where none of theirs is true."""
+    """The state that existing tools read, by what is queued or transferred; a newer one where none of them applies."""
     if row.state in _NEW_STATES:
         return row.word
     if row.remotehost is None:

@@ -1,4 +1,4 @@
-"""A host's own device-mapper for the contract of mappings, over volumes of its ZFS pool `vmpool`."""
+"""A host's own device-mapper for the contract tests, over volumes of its ZFS pool `vmpool`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RealWorld:
         _wait(is_merged, f"{name} was not merged")
 
     def invalidate(self, name: str, cow: str) -> None:
-        """The header's flag is what the kernel would clear; it is read when the mapping is made anew."""
+        """The header's flag is what the kernel would clear; it is read when the device is created again."""
         fact = self.devices.read(name)
         assert fact is not None
         self.devices.ensure_gone(name, Deadline(_SECONDS))
@@ -125,19 +125,19 @@ class RealWorld:
         self._restless = None
 
     def end(self) -> None:
-        """Remove every mapping and volume of these tests, whoever left them."""
+        """Remove all devices and volumes of these tests."""
         if self._restless is not None:
             self.calm()
         for name in list(self._opened):
             self.close(name)
-        _wait(_are_devices_gone, "mappings of these tests are in use")
+        _wait(_are_devices_gone, "devices of these tests are in use")
         listed = run_checked(["zfs", "list", "-H", "-o", "name", "-t", "volume"], deadline_seconds=_SECONDS)
         for dataset in listed.text.split():
             if dataset.startswith(f"{POOL}/{PREFIX}"):
                 zfs_when_free("destroy", dataset)
 
-    def _zfs(self, *words: str) -> None:
-        run_checked(["zfs", *words], deadline_seconds=_SECONDS)
+    def _zfs(self, *arguments: str) -> None:
+        run_checked(["zfs", *arguments], deadline_seconds=_SECONDS)
 
 
 def _are_devices_gone() -> bool:

@@ -1,4 +1,4 @@
-"""What the contract of mappings does to a host, and a host in memory; a real one is in `mapping_real_world`."""
+"""Actions of the device-mapper contract tests on a host, and a host in memory; `dm_real_world` has the real one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rocks.devices.device_mapper.tables import Linear, Table
 
 SECTORS_PER_MB = 2048
 POOL = "vmpool"
-PREFIX = "contract-mapping-"
+PREFIX = "contract-dm-"
 
 
 class World(Protocol):
@@ -41,22 +41,22 @@ class World(Protocol):
         """Bring it about that the kernel holds a snapshot invalid."""
 
     def open(self, name: str) -> None:
-        """A guest starts on the mapping."""
+        """A guest opens the device."""
 
     def close(self, name: str) -> None:
         """The guest ends."""
 
     def make_foreign(self, name: str, table: Linear) -> None:
-        """A mapping that somebody else made."""
+        """A device of another origin."""
 
     def leave_empty(self, name: str) -> None:
-        """A mapping of ours without a table, as a process leaves it that dies in the middle."""
+        """A device without a table, as after a killed process."""
 
     def leave_suspended(self, name: str, loaded: Table) -> None:
-        """A suspended mapping with a table loaded, as a process leaves it that dies in the middle."""
+        """A suspended device with an inactive table, as after a killed process."""
 
     def make_restless(self, name: str, below: str) -> None:
-        """Requests to the mapping that do not end until `calm`; `below` is the mapping that it is linear on."""
+        """I/O on the device that does not complete until `calm`; `below` is the device below its linear table."""
 
     def calm(self) -> None:
         """They end."""

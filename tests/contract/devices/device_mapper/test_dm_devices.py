@@ -14,8 +14,8 @@ from tests.contract.devices.device_mapper.dm_real_world import RealWorld
 from tests.contract.devices.device_mapper.dm_world import FakeWorld, World
 
 SECTORS = 8 * 2048
-ORIGIN = "contract-mapping-a-origin"
-SNAP = "contract-mapping-a-snap"
+ORIGIN = "contract-dm-a-origin"
+SNAP = "contract-dm-a-snap"
 ORIGIN_PATH = f"/dev/mapper/{ORIGIN}"
 SNAP_PATH = f"/dev/mapper/{SNAP}"
 SOON = 20.0
@@ -36,7 +36,7 @@ STALLS: dict[str, float] = {}
     ]
 )
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A host without mappings of ours."""
+    """A host without devices of this system."""
     made: World = FakeWorld() if request.param == "fake" else RealWorld()
     try:
         yield made
@@ -46,14 +46,14 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 @pytest.fixture(scope="module", autouse=True)
 def tell_stalls() -> Iterator[None]:
-    """What the switches took, for whoever reads the output."""
+    """Durations of the switches, for the output."""
     yield
     for what, seconds in STALLS.items():
         print(f"stall {what}: {seconds * 1000:.1f} ms")
 
 
-def told(what: str, switched: Switched) -> bool:
-    """Whether something was switched; how long the device stood still is told at the end."""
+def recorded(what: str, switched: Switched) -> bool:
+    """Whether the table was switched; the stall is recorded for the output."""
     STALLS[what] = switched.stall_seconds
     return switched.changed
 
@@ -76,7 +76,7 @@ def merge_of(snapshot: Snapshot) -> SnapshotMerge:
     return SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
 
 
-def test_made_and_made_again(world: World) -> None:
+def test_create_twice(world: World) -> None:
     """The second time nothing changes; what is read is what was asked for."""
     table = Linear(SECTORS, world.volume("a", 8))
     assert world.devices.read(ORIGIN) is None
@@ -120,8 +120,8 @@ def test_another_table_is_refused(world: World) -> None:
     assert world.devices.is_live(ORIGIN, table)
 
 
-def test_what_somebody_else_made_is_left_alone(world: World) -> None:
-    """Neither changed nor removed nor listed, but told."""
+def test_devices_of_another_origin_are_not_changed(world: World) -> None:
+    """Neither changed nor removed nor listed; `read` returns them."""
     table = Linear(SECTORS, world.volume("a", 8))
     world.make_foreign(ORIGIN, table)
     for attempt in (
@@ -155,14 +155,14 @@ def test_what_somebody_else_made_is_left_alone(world: World) -> None:
         ("a", Snapshot(8, "/dev/a", "/dev/b", store="N")),
     ],
 )
-def test_what_cannot_be(world: World, name: str, table: Linear | Snapshot) -> None:
+def test_invalid_names_and_tables(world: World, name: str, table: Linear | Snapshot) -> None:
     """Refused before the kernel is asked anything."""
     with pytest.raises(UserError):
         world.devices.ensure(name, table)
 
 
-def test_a_device_that_will_not_do(world: World) -> None:
-    """Missing, or shorter than the mapping; no mapping is left behind."""
+def test_missing_or_short_devices(world: World) -> None:
+    """No device-mapper device is left behind."""
     with pytest.raises(StateError, match="this host has no device /dev/zvol/vmpool/missing"):
         world.devices.ensure(ORIGIN, Linear(SECTORS, "/dev/zvol/vmpool/missing"))
     short = world.volume("short", 4)
@@ -174,14 +174,14 @@ def test_a_device_that_will_not_do(world: World) -> None:
 def test_a_cow_has_one_snapshot(world: World) -> None:
     """The kernel would let two write into it."""
     *_, snapshot, cow = overlay(world)
-    other = "contract-mapping-b-snap"
+    other = "contract-dm-b-snap"
     with pytest.raises(IncoherentError, match=f"{cow} is already the COW of /dev/mapper/{SNAP}"):
         world.devices.ensure(other, snapshot)
     assert world.devices.read(other) is None
 
 
 def test_a_guest_writes_over_an_image(world: World) -> None:
-    """What it writes goes into the COW, the image stays as it was, and the fill is told in sectors."""
+    """What it writes goes into the COW, the image stays as it was, and the usage is reported in sectors."""
     remote, *_ = overlay(world)
     empty = world.devices.read(SNAP)
     world.write(SNAP_PATH, 5, "five of the guest")
@@ -201,14 +201,14 @@ def test_from_the_nas_to_local_under_a_guest(world: World) -> None:
     world.copy(remote.device, local.device)
     world.open(SNAP)
     world.write(SNAP_PATH, 1, "before")
-    assert told("A, origin to local", world.devices.switch(ORIGIN, local, remote))
+    assert recorded("A, origin to local", world.devices.switch(ORIGIN, local, remote))
     assert world.devices.switch(ORIGIN, local, remote) == Switched(False, 0.0)
     world.write(SNAP_PATH, 2, "between")
-    assert told("B, merge begins", world.devices.switch(SNAP, merge_of(snapshot), snapshot))
+    assert recorded("B, merge begins", world.devices.switch(SNAP, merge_of(snapshot), snapshot))
     assert world.devices.switch(SNAP, merge_of(snapshot), snapshot) == Switched(False, 0.0)
     world.write(SNAP_PATH, 3, "while merging")
     world.finish_merge(SNAP)
-    assert told("C, local alone", world.devices.switch(SNAP, local, merge_of(snapshot)))
+    assert recorded("C, local alone", world.devices.switch(SNAP, local, merge_of(snapshot)))
     assert world.devices.is_live(SNAP, local)
     world.write(SNAP_PATH, 4, "after")
     written = {0: "zero of the image", 1: "before", 2: "between", 3: "while merging", 4: "after"}
@@ -219,7 +219,7 @@ def test_from_the_nas_to_local_under_a_guest(world: World) -> None:
     world.close(SNAP)
 
 
-def test_a_stall_is_short_and_told(world: World) -> None:
+def test_a_stall_is_short_and_recorded(world: World) -> None:
     """Above nothing, and below what makes a switch give up."""
     remote, local, *_ = overlay(world)
     stall = world.devices.switch(ORIGIN, local, remote).stall_seconds
@@ -267,18 +267,18 @@ def test_a_switch_that_would_throw_writes_away_is_refused(world: World) -> None:
 
 
 def test_another_live_table_than_expected_is_refused(world: World) -> None:
-    """Then somebody else was at it."""
+    """Another process has switched it."""
     remote, local, *_ = overlay(world)
     other = Linear(SECTORS, world.volume("other", 8))
     with pytest.raises(IncoherentError, match="has another table"):
         world.devices.switch(ORIGIN, local, other)
     with pytest.raises(StateError, match="create it first"):
-        world.devices.switch("contract-mapping-none", local, remote)
+        world.devices.switch("contract-dm-none", local, remote)
     assert world.devices.is_live(ORIGIN, remote)
 
 
-def test_a_device_that_does_not_come_to_rest(world: World) -> None:
-    """The switch gives up after half a second, the live table goes on, and later the same call succeeds."""
+def test_a_device_that_does_not_suspend(world: World) -> None:
+    """The switch is aborted after half a second, the live table stays, and later the same call succeeds."""
     below = Linear(SECTORS, world.volume("below", 8))
     local = Linear(SECTORS, world.volume("local", 8))
     remote = Linear(SECTORS, ORIGIN_PATH)
@@ -336,7 +336,7 @@ def test_a_device_that_a_crash_left_without_a_table(world: World) -> None:
     assert world.devices.ensure_gone(SNAP, Deadline(SOON)).changed
 
 
-def test_a_mapping_made_anew_has_what_was_written(world: World) -> None:
+def test_a_recreated_device_has_its_data(world: World) -> None:
     """After a restart of the host the COW is what is left of the guest's writes."""
     *_, snapshot, _ = overlay(world)
     world.write(SNAP_PATH, 1, "before")
@@ -384,7 +384,7 @@ def activate(world: World) -> int:
     raise AssertionError("it never was full")
 
 
-def test_a_full_cow_keeps_what_it_has_and_is_brought_back(world: World) -> None:
+def test_a_full_cow_keeps_its_data_and_is_reactivated(world: World) -> None:
     """It overflows and is not invalid; extended and re-activated below its open user, it takes writes again."""
     *_, snapshot, cow = overlay(world, cow_mb=1)
     taken = activate(world)
@@ -406,7 +406,7 @@ def test_a_full_cow_keeps_what_it_has_and_is_brought_back(world: World) -> None:
     world.close(SNAP)
 
 
-def test_a_snapshot_that_the_kernel_gave_up_is_brought_back(world: World) -> None:
+def test_an_invalid_snapshot_is_reactivated(world: World) -> None:
     """All that was written is there again."""
     *_, snapshot, cow = overlay(world)
     world.write(SNAP_PATH, 1, "before")
@@ -420,7 +420,7 @@ def test_a_snapshot_that_the_kernel_gave_up_is_brought_back(world: World) -> Non
     assert world.read_chunk(SNAP_PATH, 5) == "five of the image"
 
 
-def test_only_a_snapshot_is_brought_back(world: World) -> None:
+def test_only_a_snapshot_is_reactivated(world: World) -> None:
     """And only with its own table."""
     remote, local, _, cow = overlay(world)
     with pytest.raises(StateError, match="only a snapshot can be reactivated"):
@@ -430,7 +430,7 @@ def test_only_a_snapshot_is_brought_back(world: World) -> None:
 
 
 def test_what_is_open_is_not_removed(world: World) -> None:
-    """By a guest, or by a mapping above it."""
+    """By a guest, or by a device above it."""
     overlay(world)
     world.open(SNAP)
     with pytest.raises(StateError, match=rf"{SNAP} is still open \(1 times\)"):

@@ -47,7 +47,7 @@ class AdapterTree:
                 self._tables(folder / "iov/ports" / str(port), port)
 
     def add_other_device(self, address: str) -> None:
-        """A PCI device that is no function of an adapter."""
+        """A PCI device that is not a VF."""
         self._pci(address)
 
     def set_keys(self, device: str, *keys: int, port: int = 1) -> None:
@@ -57,10 +57,13 @@ class AdapterTree:
             if table.is_dir():
                 for index in range(PHYSICAL_KEYS):
                     key = keys[index] if index < len(keys) else 0
-                    (table / str(index)).write_text(f"0x{key:04x}\n")
+                    # replaced, because a reader in another thread must not see an empty file
+                    new = table.parent / f"{table.name}.new"
+                    new.write_text(f"0x{key:04x}\n")
+                    new.replace(table / str(index))
 
-    def shown(self, device: str, address: str, port: int = 1) -> list[str]:
-        """What stands in the map of a function, by virtual index."""
+    def map_of(self, device: str, address: str, port: int = 1) -> list[str]:
+        """The map of a VF, by virtual index."""
         folder = self.sysfs / "class/infiniband" / device / "iov" / address / "ports" / str(port) / "pkey_idx"
         return [(folder / str(index)).read_text().strip() for index in range(SHOWN_KEYS)]
 
@@ -89,7 +92,7 @@ class AdapterTree:
         for port in range(1, ports + 1):
             folder = iov / address / "ports" / str(port)
             write(folder / "gid_idx", **{"0": str(number)})
-            # mlx4 shows a new function physical index 0, which is the default partition's
+            # mlx4 maps a new VF to physical index 0, the default partition
             write(folder / "pkey_idx", **{str(n): "none" if n else "0" for n in range(SHOWN_KEYS)})
             write(folder, smi_enabled="0", enable_smi_admin="0")
 

@@ -1,4 +1,4 @@
-"""What goes to the kernel for a function's GUIDs: bytes as linux/if_link.h lays them out.
+"""Netlink messages that set the GUIDs of a VF: bytes as defined in linux/if_link.h.
 
 `struct ifla_vf_guid { __u32 vf; __u64 guid; }`, of 16 bytes with its padding, in the byte order of the machine.
 """
@@ -64,13 +64,13 @@ def test_a_functions_guids_and_link_state(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.system
 def test_a_link_that_has_no_functions() -> None:
-    """The kernel's own refusal, in its words."""
+    """The error has the message of the kernel."""
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
     if os.geteuid() != 0:
         pytest.skip("network devices are set by root")
     from rocks.devices.infiniband.netlink import set_link_vf
 
-    with pytest.raises(ToolError, match="did not set function 0 of lo: Operation not supported"):
+    with pytest.raises(ToolError, match="did not set virtual function 0 of lo: Operation not supported"):
         set_link_vf("lo", 0, {"link_state": 0})
 
 

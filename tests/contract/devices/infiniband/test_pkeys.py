@@ -1,4 +1,4 @@
-"""Keys of InfiniBand functions, in memory and in a sysfs of the layout that the kernel's documents give."""
+"""P_Keys of InfiniBand VFs, in memory and in a sysfs tree as documented by the kernel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLUE = PartitionSpec(3, "limited", "02000000000000b0", "02000000000000b1")
 
 
 class World(Protocol):
-    """mlx4_0 with two functions, mlx5_0 with one."""
+    """mlx4_0 with two VFs, mlx5_0 with one."""
 
     driver: PkeyDriver
 
@@ -48,7 +48,7 @@ class FakeWorld:
 
 
 class TreeWorld:
-    """In a sysfs; what goes to netlink is kept."""
+    """In a sysfs tree; netlink calls are recorded."""
 
     def __init__(self, folder: Path) -> None:
         self.tree = AdapterTree(folder)
@@ -56,7 +56,7 @@ class TreeWorld:
         self.tree.add_adapter("mlx5_0", "0000:04:00", 1, kind="mlx5")
         self.tree.add_other_device("0000:00:1f.2")
         self.sent: list[tuple[str, int, dict[str, object]]] = []
-        self.driver: PkeyDriver = Pkeys(folder, lambda *words: self.sent.append(words), deadline_seconds=0.3)
+        self.driver: PkeyDriver = Pkeys(folder, lambda *call: self.sent.append(call), deadline_seconds=0.3)
 
     def set_keys(self, *keys: int) -> None:
         self.tree.set_keys("mlx4_0", *keys)
@@ -67,11 +67,11 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     yield FakeWorld() if request.param == "fake" else TreeWorld(tmp_path / "sys")
 
 
-def test_each_function_sees_its_own_clusters_key(world: World) -> None:
+def test_each_vf_has_the_key_of_its_cluster(world: World) -> None:
     """At index 0, and the default partition's limited key besides; never the full one, nor a neighbour's."""
     world.set_keys(0xFFFF, 0x8002, 0x7FFF, 0x0003, 0x8003)
     assert world.driver.visible_keys(FIRST) == (0xFFFF,), (
-        "as mlx4 makes it, a function sees the default partition"
+        "initially a VF of mlx4 has the key of the default partition"
     )
     assert world.driver.ensure(FIRST, RED).changed
     assert world.driver.ensure(SECOND, BLUE).changed
@@ -97,7 +97,7 @@ def test_a_cleared_function_sees_nothing(world: World) -> None:
 
 
 def test_a_key_that_does_not_come(world: World) -> None:
-    """The function is left as it was."""
+    """The VF is not changed."""
     world.set_keys(0xFFFF, 0x0002)
     with pytest.raises(StateError, match=r"has not given the key 0x8002 to mlx4_0 of this host within 15 s"):
         world.driver.ensure(FIRST, RED)
@@ -126,7 +126,7 @@ def test_what_is_no_function(world: World) -> None:
         PartitionSpec(2, "full", "02000000000000a0", "../../../../etc/1"),
     ],
 )
-def test_what_cannot_be(world: World, spec: PartitionSpec) -> None:
+def test_invalid_requests(world: World, spec: PartitionSpec) -> None:
     world.set_keys(0xFFFF, 0x8002)
     with pytest.raises(UserError):
         world.driver.ensure(FIRST, spec)
@@ -176,8 +176,8 @@ def test_what_stands_in_the_files(tree: TreeWorld) -> None:
     """Physical indexes in the map, `none` elsewhere; the GUID at the function's own index, without zeros in front."""
     tree.set_keys(0xFFFF, 0x8003, 0x8002, 0x7FFF)
     tree.driver.ensure(SECOND, RED)
-    assert tree.tree.shown("mlx4_0", SECOND) == ["2", "3", *["none"] * 6]
-    assert tree.tree.shown("mlx4_0", FIRST) == ["0", *["none"] * 7]
+    assert tree.tree.map_of("mlx4_0", SECOND) == ["2", "3", *["none"] * 6]
+    assert tree.tree.map_of("mlx4_0", FIRST) == ["0", *["none"] * 7]
     guids = [tree.tree.value("mlx4_0", f"iov/ports/1/admin_guids/{index}") for index in range(4)]
     assert guids == ["0", "0", "2000000000000a1", "0"]
 
@@ -201,8 +201,8 @@ def test_a_port_without_the_key_shows_nothing(tmp_path: Path) -> None:
     tree.set_keys("mlx4_0", 0xFFFF, 0x8002, port=2)
     driver = Pkeys(tree.sysfs, deadline_seconds=0.3)
     driver.ensure(FIRST, RED)
-    assert tree.shown("mlx4_0", FIRST, 1) == ["none"] * 8
-    assert tree.shown("mlx4_0", FIRST, 2) == ["1", *["none"] * 7]
+    assert tree.map_of("mlx4_0", FIRST, 1) == ["none"] * 8
+    assert tree.map_of("mlx4_0", FIRST, 2) == ["1", *["none"] * 7]
     assert tree.value("mlx4_0", "iov/ports/2/admin_guids/1") == "2000000000000a2", (
         "each port has a GUID of its own"
     )
@@ -235,12 +235,12 @@ def test_files_that_say_something_else(tree: TreeWorld) -> None:
 
 
 def test_the_check_of_a_host(tree: TreeWorld) -> None:
-    """A tree as documented has no departures; each file that is missing or says something else is one."""
+    """A tree as documented has no differences; each missing file or unexpected value is one."""
     tree.set_keys(0xFFFF, 0x8002)
     sysfs = tree.tree.sysfs
     assert departures(sysfs, tree.driver) == []
     assert try_vf(sysfs, tree.driver, FIRST) == []
-    assert tree.tree.shown("mlx4_0", FIRST) == ["0", *["none"] * 7], "everything was put back"
+    assert tree.tree.map_of("mlx4_0", FIRST) == ["0", *["none"] * 7], "everything was restored"
     assert tree.tree.value("mlx4_0", "iov/ports/1/admin_guids/1") == "0"
     with pytest.raises(StateError, match="cannot report the settings"):
         try_vf(sysfs, tree.driver, OTHER)

@@ -49,7 +49,7 @@ class HostWorld(Protocol):
     def cut(self) -> None:
         """The NAS is away."""
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """The NAS is back."""
 
     def detach(self, fact: SessionFact) -> None:
@@ -98,7 +98,7 @@ class FakeHostWorld:
     def cut(self) -> None:
         self._nas.is_reachable = False
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._nas.is_reachable = True
 
     def detach(self, fact: SessionFact) -> None:
@@ -131,7 +131,7 @@ class RealHostWorld:
         self._open: dict[str, int] = {}
 
     def clean(self) -> None:
-        self.mend()
+        self.restore()
         for path in list(self._open):
             self.close(path)
         for fact in self.sessions.read_sessions():
@@ -156,7 +156,7 @@ class RealHostWorld:
     def cut(self) -> None:
         run_checked(["ip", "link", "set", "lo", "down"], deadline_seconds=10)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         run_checked(["ip", "link", "set", "lo", "up"], deadline_seconds=10)
 
     def detach(self, fact: SessionFact) -> None:

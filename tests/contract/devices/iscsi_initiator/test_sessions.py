@@ -133,7 +133,7 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
     spec = export(world)
     fact = world.sessions.ensure_session(spec)
     world.restart_daemon()
-    wait_for_state(world, is_logged_in=True)  # a daemon that has just come mends its sessions first
+    wait_for_state(world, is_logged_in=True)  # a daemon that has just come restores its sessions first
     assert world.sessions.read_sessions() == (fact,)
     world.nas.targets.ensure_export_gone(spec.target)
     wait_for_state(world, is_logged_in=False)
@@ -150,7 +150,7 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
         ({"read_only": False}, "is read-only"),
     ],
 )
-def test_another_disk_than_the_wanted_is_not_kept(
+def test_a_disk_that_differs_from_the_spec_is_not_used(
     world: HostWorld, change: dict[str, object], words: str
 ) -> None:
     """A guest must never see the disk of another."""
@@ -162,7 +162,7 @@ def test_another_disk_than_the_wanted_is_not_kept(
 
 
 def test_a_disk_in_use_is_kept_though_it_is_another(world: HostWorld) -> None:
-    """It is somebody's, and whoever asked for another has the error."""
+    """It belongs to its user; the request fails."""
     spec = export(world)
     fact = world.sessions.ensure_session(spec)
     world.open(fact.device_path)
@@ -250,7 +250,7 @@ def test_an_export_goes_though_it_is_used(world: HostWorld) -> None:
     assert world.sessions.read_sessions() == ()
 
 
-def test_whoever_is_logged_in_wrongly_is_not_cut_off_unseen(world: HostWorld) -> None:
+def test_a_session_of_another_initiator_is_not_closed(world: HostWorld) -> None:
     """Two hosts on one image is for a person to look at."""
     spec = export(world)
     world.sessions.ensure_session(spec)
@@ -274,7 +274,7 @@ def test_a_nas_that_is_away(world: HostWorld) -> None:
     with pytest.raises(HostError, match=f"the NAS does not answer for {spec.target} at 127.0.0.1:3260"):
         world.sessions.ensure_session(spec)
     assert world.sessions.read_sessions() == () and not world.has_record(spec.target)
-    world.mend()
+    world.restore()
     assert world.sessions.ensure_session(spec).state == LOGGED_IN
 
 
@@ -289,7 +289,7 @@ def test_a_nas_that_went_away_unnoticed(world: HostWorld) -> None:
     assert world.sessions.read_sessions() == ()
 
 
-def test_a_session_that_cannot_be(world: HostWorld) -> None:
+def test_invalid_specs(world: HostWorld) -> None:
     """Nothing is tried."""
     spec = export(world)
     for change in ({"address": "8.8.8.8"}, {"size_bytes": 1}, {"target": "vm1"}, {"unit_serial": ""}):

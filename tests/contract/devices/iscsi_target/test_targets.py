@@ -28,7 +28,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def test_an_export_is_made_once(world: World) -> None:
-    """Whole and as wanted; the second time nothing changes."""
+    """Complete and as specified; the second call changes nothing."""
     spec = export_spec(world)
     assert world.targets.read_exports() == ()
     assert world.targets.ensure_export(spec).changed
@@ -181,7 +181,7 @@ def test_a_device_that_is_not_there(world: World) -> None:
 
 
 def test_an_address_that_is_not_the_nas_s_own(world: World) -> None:
-    """It does not become an export that nobody can reach."""
+    """No unreachable export is created."""
     spec = export_spec(world, portal_address="10.255.255.1")
     with pytest.raises(StateError, match=r"10\.255\.255\.1 is not an address of this NAS"):
         world.targets.ensure_export(spec)

@@ -170,7 +170,7 @@ def test_a_start_that_was_killed_is_completed(world: World) -> None:
     assert fact is not None and fact.token == 7
 
 
-def test_autostart_is_made_as_wanted_in_either_case(world: World) -> None:
+def test_autostart_is_set_in_either_case(world: World) -> None:
     """A start that was killed before its last step is completed too."""
 
     def autostart() -> bool:
@@ -194,7 +194,7 @@ def test_a_start_that_fails_leaves_nothing(world: World) -> None:
 
 
 def test_what_libvirt_cannot_define(world: World) -> None:
-    """Its own words, and nothing changed."""
+    """The message of libvirt; nothing changed."""
     request = StartDomain(NAME, 7, "")
     with pytest.raises(ToolError, match="did not define the domain"):
         ensure_running(world.domains, request, lambda: Prepared("<domain type='qemu'/>"), unsecured)
@@ -283,7 +283,7 @@ def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
 
 
 def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
-    """The stop was decided before somebody else started it; an older or unknown lease may be stopped."""
+    """The stop was decided before it was started again; an older or unknown lease may be stopped."""
     start(world, token=9)
     for change in (
         lambda: ensure_stopped(world.domains, StopDomain(NAME, 8)),
@@ -322,7 +322,7 @@ def test_forget_leaves_nothing(world: World) -> None:
 
 
 def test_fences(world: World) -> None:
-    """Lower leases go; the same, a higher one, and somebody else's domain stay, which is no fence for the last."""
+    """Lower leases go, the same and higher ones stay; so does a domain without lease, where the fence does not hold."""
     assert ensure_fenced(world.domains, Fence(NAME, 8))
     start(world, token=8)
     assert ensure_fenced(world.domains, Fence(NAME, 8))
@@ -334,7 +334,7 @@ def test_fences(world: World) -> None:
     assert state(world) == "running"
 
 
-def test_a_definition_of_somebody_else_is_replaced_with_a_note(world: World) -> None:
+def test_a_definition_of_another_origin_is_replaced_with_a_note(world: World) -> None:
     """As Rocks always did."""
     world.domains.define(xml_of(world, token=None))
     xml = xml_of(world)

@@ -41,7 +41,7 @@ class World(Protocol):
         """The guest has ended."""
 
     def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
-        """A VLAN device of somebody else."""
+        """A VLAN device of another origin."""
 
     def setting(self, family: str, device: str, name: str) -> str:
         """How the kernel's own protocols treat a device."""
@@ -159,7 +159,7 @@ def leave_network() -> None:
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A host's network with nothing of ours in it."""
+    """A host's network without devices of this system."""
     if request.param == "fake":
         yield FakeWorld()
         return
@@ -192,7 +192,7 @@ def test_a_bridge_of_the_hosts_own(world: World) -> None:
     )
 
 
-def test_the_mtu_is_made_as_wanted(world: World) -> None:
+def test_the_mtu_is_set(world: World) -> None:
     """Of a device that is there already, too."""
     assert world.links.ensure(BRIDGE).changed
     large = LinkSpec("pprivate.7", "local_bridge", None, 7, 9000)
@@ -263,7 +263,7 @@ def test_a_parent_that_will_not_do(world: World) -> None:
         LinkSpec("a", "vlan", "b", 4095),
     ],
 )
-def test_what_cannot_be(world: World, spec: LinkSpec) -> None:
+def test_invalid_specs(world: World, spec: LinkSpec) -> None:
     """Refused before the kernel is asked anything."""
     with pytest.raises(UserError):
         world.links.ensure(spec)
@@ -301,7 +301,7 @@ def test_another_vlan_device_of_the_same_name(world: World) -> None:
 
 
 def test_a_vlan_that_something_else_has(world: World) -> None:
-    """Over the same parent; and a device of the wanted name that somebody else has made and uses."""
+    """Over the same parent; and a device of that name and of another origin."""
     need_8021q(world)
     world.add("trunk")
     world.add_vlan("storage", "trunk", 7)
@@ -327,8 +327,8 @@ def test_one_that_was_cut_off_in_the_making_is_finished(world: World) -> None:
     assert made is not None and (made.is_up, made.alias) == (True, "rocks:7")
 
 
-def test_what_nobody_plans_is_removed(world: World) -> None:
-    """But for what is planned, used, or somebody else's; all are in the list."""
+def test_unplanned_devices_are_removed(world: World) -> None:
+    """Except planned and used devices and those of another origin; all are listed."""
     world.add("eth7")
     for vlan in (7, 8, 9):
         world.links.ensure(LinkSpec(f"p.{vlan}", "local_bridge", None, vlan))
@@ -339,7 +339,7 @@ def test_what_nobody_plans_is_removed(world: World) -> None:
 
 
 def test_devices_of_the_site(world: World) -> None:
-    """There, up, and a bridge where one is wanted; nothing is done to them."""
+    """They must exist, be up, and be bridges where required; they are not changed."""
     bridge, device = LinkSpec("p.7", "site_bridge", None, 0), LinkSpec("eth7", "site_device", None, 0)
     for spec in (bridge, device):
         with pytest.raises(StateError, match=f"no network device {spec.device}, on which the guest belongs"):
@@ -387,7 +387,7 @@ def test_a_kernel_without_8021q(world: World) -> None:
 
 @pytest.mark.system
 def test_devices_that_come_and_go_while_they_are_listed() -> None:
-    """The kernel then says that its listing was interrupted; that is no reason to refuse a guest."""
+    """The kernel then reports an interrupted dump, which is repeated."""
     pytest.importorskip("pyroute2", reason="the distribution's pyroute2 is not installed")
     if os.geteuid() != 0:
         pytest.skip("a network namespace is made by root")

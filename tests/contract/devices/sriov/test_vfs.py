@@ -26,13 +26,13 @@ SECOND = VfSpec(ADAPTER, 2, 1, OTHER_MAC, vlan=100)
 
 @pytest.fixture(params=["fake", real_devices])
 def world(request: pytest.FixtureRequest) -> Iterator[VfWorld]:
-    """A host whose adapter has no functions yet."""
+    """A host whose adapter has no VFs yet."""
     with open_world(request.param) as opened:
         yield opened
 
 
 def vfs(world: VfWorld) -> tuple[VfFact, ...]:
-    """The adapter's functions."""
+    """The adapter's VFs."""
     return world.driver.read(ADAPTER).vfs
 
 
@@ -41,8 +41,8 @@ def vf(world: VfWorld, number: int) -> VfFact:
     return vfs(world)[number]
 
 
-def test_functions_are_made_and_never_become_fewer(world: VfWorld) -> None:
-    """As many as wanted, each at an address of its own; more are made only anew."""
+def test_vfs_are_created_and_their_number_never_shrinks(world: VfWorld) -> None:
+    """The requested number, each with its own address; a larger number recreates all."""
     adapter = world.driver.read(ADAPTER)
     assert (adapter.most, adapter.problem, adapter.vfs) == (7, "", ())
     assert world.driver.ensure_count(ADAPTER, 2).changed
@@ -56,7 +56,7 @@ def test_functions_are_made_and_never_become_fewer(world: VfWorld) -> None:
     assert len(vfs(world)) == 3
 
 
-def test_a_function_gets_what_the_guest_is_to_have(world: VfWorld) -> None:
+def test_settings_of_a_vf(world: VfWorld) -> None:
     """MAC address, VLAN, check of sources, trust; the second time nothing changes; its neighbour has nothing of it."""
     world.driver.ensure_count(ADAPTER, 2)
     placed = world.driver.ensure(FIRST)
@@ -71,8 +71,8 @@ def test_a_function_gets_what_the_guest_is_to_have(world: VfWorld) -> None:
     assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 0, False, True)
 
 
-def test_what_an_earlier_guest_left_is_gone(world: VfWorld) -> None:
-    """In the function itself, and in another one that still has the MAC address."""
+def test_settings_of_an_earlier_guest_are_cleared(world: VfWorld) -> None:
+    """In the VF itself, and in another VF with the same MAC address."""
     world.driver.ensure_count(ADAPTER, 2)
     world.driver.ensure(VfSpec(ADAPTER, 2, 0, MAC, 7, checks_source=False, is_trusted=True))
     world.driver.ensure(VfSpec(ADAPTER, 2, 1, MAC, 8))
@@ -84,7 +84,7 @@ def test_what_an_earlier_guest_left_is_gone(world: VfWorld) -> None:
     assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (OTHER_MAC, 100, True, False)
 
 
-def test_a_function_becomes_nobodys(world: VfWorld) -> None:
+def test_a_vf_is_released(world: VfWorld) -> None:
     """Once, whatever its address is by then; its neighbour stays."""
     world.driver.ensure_count(ADAPTER, 2)
     world.driver.ensure(FIRST)
@@ -100,7 +100,7 @@ def test_a_function_becomes_nobodys(world: VfWorld) -> None:
     assert not world.driver.ensure_free(SECOND).changed
 
 
-def test_a_guest_keeps_its_function(world: VfWorld) -> None:
+def test_the_vf_of_a_running_guest_is_not_changed(world: VfWorld) -> None:
     """Nothing of it is changed while the guest has it, and none is taken away with the others."""
     world.driver.ensure_count(ADAPTER, 2)
     world.driver.ensure(FIRST)
@@ -123,18 +123,18 @@ def test_a_guest_keeps_its_function(world: VfWorld) -> None:
     assert world.driver.ensure_free(FIRST).changed
 
 
-def test_the_host_keeps_a_function_that_it_uses_itself(world: VfWorld) -> None:
+def test_a_vf_used_by_the_host_is_not_assigned(world: VfWorld) -> None:
     """One that has an address."""
     world.driver.ensure_count(ADAPTER, 1)
     world.host_takes(0)
     assert vf(world, 0).use == "host"
     with pytest.raises(BusyError, match="is in use, by the host's own network device "):
         world.driver.ensure(VfSpec(ADAPTER, 1, 0, MAC))
-    world.host_lets_go(0)
+    world.host_releases(0)
     assert world.driver.ensure(VfSpec(ADAPTER, 1, 0, MAC)).change.changed
 
 
-def test_the_host_keeps_a_function_that_a_container_uses(world: VfWorld) -> None:
+def test_a_vf_in_a_network_namespace_is_not_assigned(world: VfWorld) -> None:
     """Its network device is out of sight."""
     world.driver.ensure_count(ADAPTER, 2)
     world.host_hides(1)
@@ -144,16 +144,16 @@ def test_the_host_keeps_a_function_that_a_container_uses(world: VfWorld) -> None
     assert world.driver.ensure(FIRST).change.changed
 
 
-def test_an_adapter_that_will_not_do(world: VfWorld) -> None:
-    """Missing, without functions, down, with too few."""
-    for device, words in (
+def test_unsuitable_adapters(world: VfWorld) -> None:
+    """Missing, without SR-IOV, down, with too few VFs."""
+    for device, message in (
         ("eth77", "this host has no network adapter eth77"),
         (PLAIN_ADAPTER, f"{PLAIN_ADAPTER} of this host has no virtual functions"),
     ):
-        assert words in world.driver.read(device).problem
-        with pytest.raises(StateError, match=words):
+        assert message in world.driver.read(device).problem
+        with pytest.raises(StateError, match=message):
             world.driver.ensure_count(device, 1)
-        with pytest.raises(StateError, match=words):
+        with pytest.raises(StateError, match=message):
             world.driver.ensure(VfSpec(device, 1, 0, MAC))
         assert not world.driver.ensure_free(VfSpec(device, 1, 0, MAC)).changed
     with pytest.raises(StateError, match="gives 7 virtual functions at most, not 8"):
@@ -164,8 +164,8 @@ def test_an_adapter_that_will_not_do(world: VfWorld) -> None:
     assert vfs(world) == ()
 
 
-def test_a_function_that_is_not_there(world: VfWorld) -> None:
-    """It is not made in passing: that would take those of other guests."""
+def test_a_missing_vf(world: VfWorld) -> None:
+    """It is not created: that would remove the VFs of other guests."""
     world.driver.ensure_count(ADAPTER, 1)
     with pytest.raises(BusyError, match=f"{ADAPTER} of this host has no virtual function 1 now; try again"):
         world.driver.ensure(SECOND)
@@ -187,7 +187,7 @@ def test_a_function_that_is_not_there(world: VfWorld) -> None:
         VfSpec(ADAPTER, 1, 0, MAC, vlan=-1),
     ],
 )
-def test_what_cannot_be(world: VfWorld, spec: VfSpec) -> None:
+def test_invalid_specs(world: VfWorld, spec: VfSpec) -> None:
     """Refused before the kernel is asked anything."""
     with pytest.raises(UserError):
         world.driver.ensure(spec)
@@ -196,7 +196,7 @@ def test_what_cannot_be(world: VfWorld, spec: VfSpec) -> None:
 
 
 def test_a_host_without_iommu() -> None:
-    """Its functions could read and write all of its memory; every real one in the lab has an IOMMU."""
+    """DMA of its VFs would not be confined; every machine of the lab has an IOMMU."""
     fake = FakeVfs()
     fake.add(ADAPTER, has_iommu=False)
     with pytest.raises(

@@ -1,9 +1,9 @@
-"""A host with an adapter that has virtual functions, and what others than we do with them: in memory, and igb."""
+"""A host with VFs, and actions of guests and the host on them: in memory, and with igb."""
 
 from __future__ import annotations
 
 import os
-import subprocess  # noqa: TID251 - a process that holds a function open, as QEMU does
+import subprocess  # noqa: TID251 - a process that opens a VF, as QEMU does
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from rocks.devices.sriov.driver import VfDriver
 from rocks.devices.sriov.fake import FakeVfs
 
 ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
-"""One with functions, and one without."""
+"""With and without VFs."""
 
 real_devices = pytest.param(
     "real",
@@ -39,22 +39,22 @@ class VfWorld(Protocol):
         """Take the adapter down, or bring it up."""
 
     def hand_to_guest(self, number: int, name: str) -> None:
-        """A guest gets the function."""
+        """Assign the VF to a guest."""
 
     def take_from_guest(self, number: int) -> None:
-        """The guest ends, and the function goes back to the host's driver."""
+        """Stop the guest; the VF returns to the host's driver."""
 
     def host_takes(self, number: int) -> None:
-        """The host gives the function's network device an address."""
+        """Add an address to the VF's network device."""
 
-    def host_lets_go(self, number: int) -> None:
-        """And takes it away again."""
+    def host_releases(self, number: int) -> None:
+        """Remove the address."""
 
     def host_hides(self, number: int) -> None:
-        """The host moves the function's network device into a network namespace."""
+        """Move the VF's network device into a network namespace."""
 
     def boot(self) -> None:
-        """The functions go, and what was set in them."""
+        """Remove all VFs with their settings."""
 
 
 class FakeVfWorld:
@@ -78,7 +78,7 @@ class FakeVfWorld:
     def host_takes(self, number: int) -> None:
         self.fake.use(ADAPTER, number, f"the host's own network device eth{number}")
 
-    def host_lets_go(self, number: int) -> None:
+    def host_releases(self, number: int) -> None:
         self.fake.use(ADAPTER, number, "")
 
     def host_hides(self, number: int) -> None:
@@ -105,10 +105,17 @@ class RealVfWorld:
         _run("modprobe", "vfio-pci")
         address = self._bind(number, "vfio-pci")
         group = (Path("/sys/bus/pci/devices") / address / "iommu_group").resolve().name
-        words = [sys.executable, "-c", _HOLD, f"/dev/vfio/{group}", "-name", f"guest={name},debug-threads=on"]
-        holder = subprocess.Popen(words, stdout=subprocess.PIPE)
+        arguments = [
+            sys.executable,
+            "-c",
+            _HOLD,
+            f"/dev/vfio/{group}",
+            "-name",
+            f"guest={name},debug-threads=on",
+        ]
+        holder = subprocess.Popen(arguments, stdout=subprocess.PIPE)
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"\n", "the function could not be opened"
+        assert holder.stdout.readline() == b"\n", "the VF could not be opened"
         self._holders[number] = holder
 
     def take_from_guest(self, number: int) -> None:
@@ -118,7 +125,7 @@ class RealVfWorld:
     def host_takes(self, number: int) -> None:
         _run("ip", "address", "add", "192.0.2.1/24", "dev", self._device(number))
 
-    def host_lets_go(self, number: int) -> None:
+    def host_releases(self, number: int) -> None:
         _run("ip", "address", "flush", "dev", self._device(number))
 
     def host_hides(self, number: int) -> None:
@@ -159,7 +166,7 @@ class RealVfWorld:
 
 @contextmanager
 def open_world(kind: str) -> Iterator[VfWorld]:
-    """The host with its adapter up and without functions, before and after."""
+    """The host with its adapter up and without VFs, before and after."""
     world: VfWorld = FakeVfWorld() if kind == "fake" else RealVfWorld()
     world.boot()
     world.set_up(True)
@@ -170,5 +177,5 @@ def open_world(kind: str) -> Iterator[VfWorld]:
         world.set_up(True)
 
 
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, timeout=_MOST_SECONDS)
+def _run(*arguments: str) -> None:
+    subprocess.run(arguments, check=True, timeout=_MOST_SECONDS)

@@ -138,7 +138,7 @@ class RealWorld:
         names = run_checked(
             ["zfs", "list", "-H", "-o", "name", "-r", "-t", "snapshot", self.here], deadline_seconds=_SECONDS
         ).text.split()
-        for line in self._words("holds", "-H", *names) if names else []:
+        for line in self._lines("holds", "-H", *names) if names else []:
             self._zfs("release", line.split("\t")[1], line.split("\t")[0])
         run(["udevadm", "settle"], deadline_seconds=_SECONDS)
         if self._elsewhere:
@@ -146,11 +146,11 @@ class RealWorld:
             self._file.unlink()
         zfs_when_free("destroy", "-R", self.here)
 
-    def _words(self, *words: str) -> list[str]:
-        return run_checked(["zfs", *words], deadline_seconds=_SECONDS).text.splitlines()
+    def _lines(self, *arguments: str) -> list[str]:
+        return run_checked(["zfs", *arguments], deadline_seconds=_SECONDS).text.splitlines()
 
-    def _zfs(self, *words: str) -> None:
-        self._words(*words)
+    def _zfs(self, *arguments: str) -> None:
+        self._lines(*arguments)
 
 
 def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> int:

@@ -48,11 +48,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def twice(act: Callable[..., None]) -> Callable[..., None]:
-    """A verb that somebody else did a moment ago: the second time is ours."""
+    """A command that a concurrent process runs just before."""
 
-    def both(*words: object) -> None:
-        act(*words)
-        act(*words)
+    def both(*arguments: object) -> None:
+        act(*arguments)
+        act(*arguments)
 
     return both
 
@@ -101,9 +101,9 @@ def test_a_volume(world: World) -> None:
         ({"guid": OTHER_GUID}, IncoherentError),
         ({"may_lose_bytes": BLOCK}, StateError),
     ):
-        words = {"guid": fact.guid, **changes}
+        arguments = {"guid": fact.guid, **changes}
         with pytest.raises(error):
-            pools.ensure_volume_gone(volume, **words)  # type: ignore[arg-type]
+            pools.ensure_volume_gone(volume, **arguments)  # type: ignore[arg-type]
     world.open_device(volume)
     with pytest.raises(BusyError, match="in use"):
         pools.ensure_volume_gone(volume, fact.guid, may_lose_bytes=None)
@@ -135,7 +135,7 @@ def test_a_pool(world: World) -> None:
         pools.ensure_volume_gone("nowhere/vm-vol", guid)
 
 
-def test_its_past(world: World) -> None:
+def test_snapshots_holds_and_bookmarks(world: World) -> None:
     """Snapshots, holds, bookmarks and the way back."""
     pools, (volume, guid) = world.pools, make_volume(world, "vm-vol")
     world.write(volume, b"a" * BLOCK, 3 * BLOCK)
@@ -237,7 +237,7 @@ def test_no_change_is_destroyed_that_is_nowhere_else(world: World, monkeypatch: 
     assert pools.read_volume(volume) is None
 
 
-def test_somebody_else_was_faster(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrent_process_was_faster(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is so when we come to do it is no error."""
     pools, (volume, guid) = world.pools, make_volume(world, "vm-vol")
     for verb in ("create", "snapshot", "hold", "release", "bookmark", "destroy", "rename", "clone"):
@@ -533,7 +533,7 @@ def test_a_clone_is_sent_as_its_difference(world: World) -> None:
     assert world.read(fact.name, 4 * MIB) == world.read(clone, 4 * MIB)
 
 
-def test_a_stream_that_finds_no_room(world: World) -> None:
+def test_a_receive_into_a_full_pool(world: World) -> None:
     """It ends with a word about that, and what came is kept for when there is room."""
     pools, (home, _) = world.pools, make_volume(world, "home-vol")
     copy = f"{world.here}/copy-vol"

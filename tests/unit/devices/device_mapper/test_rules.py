@@ -50,7 +50,7 @@ def test_what_may_follow(live: KnownTable, requested: KnownTable) -> None:
     ],
 )
 def test_what_may_not_follow(live: KnownTable, requested: KnownTable) -> None:
-    """Refused with a reason that names the mapping."""
+    """Refused with a reason that names the device."""
     with pytest.raises(IncoherentError, match="/dev/mapper/a "):
         check_switch("a", live, requested, MERGED, "/dev/zd0")
 
@@ -77,7 +77,7 @@ def test_store_and_chunks_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "progress"),
     [
         (SnapshotStatus(64, 8192, 32, "ok"), "32 sectors are left"),
         (SnapshotStatus(0, 0, 0, "merge_failed"), "the merge has stopped: merge_failed"),
@@ -86,9 +86,9 @@ def test_store_and_chunks_stay() -> None:
         (None, "its status is unknown"),
     ],
 )
-def test_a_merge_that_has_not_ended(status: SnapshotStatus | None, said: str) -> None:
+def test_a_merge_that_has_not_ended(status: SnapshotStatus | None, progress: str) -> None:
     """Nobody goes on without what is still in the COW."""
-    with pytest.raises(StateError, match=f"is not merged yet .*{said}"):
+    with pytest.raises(StateError, match=f"is not merged yet .*{progress}"):
         check_switch("a", MERGE, LINEAR, status, "/dev/zd0")
 
 

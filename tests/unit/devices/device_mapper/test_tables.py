@@ -1,4 +1,4 @@
-"""Tables and states of device-mapper: text both ways, and words that nobody foresaw."""
+"""Tables and states of device-mapper: formatted and parsed, including unknown text."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize(("table", "words"), TABLES)
-def test_text_both_ways(table: KnownTable, words: tuple[str, str]) -> None:
+@pytest.mark.parametrize(("table", "text"), TABLES)
+def test_text_both_ways(table: KnownTable, text: tuple[str, str]) -> None:
     """What is loaded is what is read."""
-    assert target_of(table) == words
-    assert parse_table(8, *words) == table
+    assert target_of(table) == text
+    assert parse_table(8, *text) == table
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_snapshot_is_no_merge_of_the_same_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("text", "status"),
     [
         ("32/73400320 32", (32, 73400320, 32, "ok")),
         ("9099712/73400320 17760", (9099712, 73400320, 17760, "ok")),
@@ -76,9 +76,9 @@ def test_a_snapshot_is_no_merge_of_the_same_devices() -> None:
         ("\u0661/2 3", (0, 0, 0, "unknown")),
     ],
 )
-def test_status(words: str, status: tuple[int, int, int, str]) -> None:
+def test_status(text: str, status: tuple[int, int, int, str]) -> None:
     """The three states in which upstream's parser failed, and others (specification, 5.1)."""
-    assert parse_status(words) == status
+    assert parse_status(text) == status
 
 
 def test_merged_is_when_only_metadata_is_left() -> None:
@@ -97,11 +97,11 @@ def test_fill_ratio() -> None:
 
 
 @given(st.text())
-def test_no_status_and_no_table_is_an_error(words: str) -> None:
+def test_no_status_and_no_table_is_an_error(text: str) -> None:
     """Whatever a kernel says, the answer is a record."""
-    assert parse_status(words).state in ("ok", "unknown", "invalid", "merge_failed", "overflow")
-    for kind in ("linear", "snapshot", "snapshot-merge", "error", words):
-        assert parse_table(8, kind, words).length_sectors == 8
+    assert parse_status(text).state in ("ok", "unknown", "invalid", "merge_failed", "overflow")
+    for kind in ("linear", "snapshot", "snapshot-merge", "error", text):
+        assert parse_table(8, kind, text).length_sectors == 8
 
 
 def test_devices_are_named_anew() -> None:

@@ -47,7 +47,7 @@ def test_the_backstore_is_known_by_its_target() -> None:
 
 
 @pytest.mark.parametrize("port", [0, 65536])
-def test_ports_that_cannot_be(port: int) -> None:
+def test_invalid_ports(port: int) -> None:
     """On an address that can."""
     check_portal("10.9.0.10", 3260)
     with pytest.raises(UserError, match="is not a TCP port"):
@@ -65,8 +65,8 @@ def test_ports_that_cannot_be(port: int) -> None:
         ChapSecrets("vm1", SECRET, "nas = 1", ANOTHER),
     ],
 )
-def test_secrets_that_cannot_be(chap: ChapSecrets) -> None:
-    """None of them is shown."""
+def test_invalid_secrets(chap: ChapSecrets) -> None:
+    """No message contains one."""
     with pytest.raises(UserError) as refusal:
         check_chap(chap)
     assert chap.password not in str(refusal.value) and chap.mutual_password not in str(refusal.value)

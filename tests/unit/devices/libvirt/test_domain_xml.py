@@ -86,7 +86,7 @@ def test_another_emulator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "no element found"),
         ("<domain>", "no element found"),
@@ -102,9 +102,9 @@ def test_another_emulator() -> None:
         ("<domain>\0</domain>", "not well-formed"),
     ],
 )
-def test_what_cannot_be_read(text: str, words: str) -> None:
+def test_what_cannot_be_read(text: str, message: str) -> None:
     """One clear line, and no entity is ever expanded."""
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         parse_domain(text)
 
 

@@ -15,7 +15,7 @@ from rocks.wire.facts import VfFact
 
 
 class Tree:
-    """An adapter eth1 at 0000:01:00.0 with two functions, the second of which has no driver."""
+    """An adapter eth1 at 0000:01:00.0 with two VFs, the second of which has no driver."""
 
     def __init__(self, folder: Path) -> None:
         self.sys, self.proc = folder / "sys", folder / "proc"
@@ -108,7 +108,7 @@ def test_who_holds_a_function(tree: Tree) -> None:
     tree.process(5, ["/usr/bin/qemu-system-x86_64", "-name", "guest=vm-a,debug-threads=on"], "/dev/vfio/8")
     tree.process(6, ["/usr/bin/qemu-system-x86_64", "-name", "guest=vm-b"], "/dev/vfio/9")
     assert tree.tree.guest_of(first) == "the guest vm-a"
-    assert tree.tree.guest_of(second) == "", "a function with the host's own driver is no guest's"
+    assert tree.tree.guest_of(second) == "", "a function with the host's own driver is not used by a guest"
 
 
 def test_a_function_that_was_left_to_vfio(tree: Tree) -> None:
@@ -144,7 +144,7 @@ def message(*vfs: list[tuple[str, Any]]) -> Message:
 
 
 def test_settings_from_netlink() -> None:
-    told = parse_vfs(
+    reported = parse_vfs(
         message(
             [
                 ("IFLA_VF_MAC", {"vf": 0, "mac": "52:54:00:AA:00:01"}),
@@ -159,7 +159,7 @@ def test_settings_from_netlink() -> None:
             ],
         )
     )
-    assert told == {
+    assert reported == {
         0: {"mac": "52:54:00:aa:00:01", "vlan": 100, "spoofchk": True, "trust": False},
         1: {"mac": "00:00:00:00:00:00"},
     }

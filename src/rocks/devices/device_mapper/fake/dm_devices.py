@@ -8,7 +8,6 @@ from rocks.clock import Deadline
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.device_mapper.fake.kernel import FakeKernel
 from rocks.devices.device_mapper.rules import (
-    STALL_LIMIT_SECONDS,
     UUID_PREFIX,
     check_name,
     check_ours,
@@ -16,9 +15,13 @@ from rocks.devices.device_mapper.rules import (
     check_switch,
     check_table,
     needs_reactivation,
+    no_device,
     not_extendable,
+    not_suspended,
     other_table,
+    shared_cow,
     still_open,
+    too_short,
 )
 from rocks.devices.device_mapper.tables import (
     DmDeviceFact,
@@ -30,7 +33,7 @@ from rocks.devices.device_mapper.tables import (
     Table,
     devices_of,
 )
-from rocks.errors import BusyError, IncoherentError, StateError
+from rocks.errors import StateError
 
 
 class FakeDmDevices(FakeKernel):
@@ -143,10 +146,7 @@ class FakeDmDevices(FakeKernel):
         device = self.devices[name]
         if name in self.restless:
             device.loaded_table, device.is_suspended = None, False
-            raise BusyError(
-                f"/dev/mapper/{name} did not suspend within {STALL_LIMIT_SECONDS:g} s and keeps its table; "
-                "try again when its storage responds faster"
-            )
+            raise not_suspended(name)
         device.table, device.loaded_table, device.is_suspended = table, None, False
 
     def _resume(self, name: str) -> Change:
@@ -158,7 +158,7 @@ class FakeDmDevices(FakeKernel):
     def _ours(self, name: str) -> DmDeviceFact:
         fact = self.read(name)
         if fact is None:
-            raise StateError(f"this host has no /dev/mapper/{name}; create it first")
+            raise no_device(name)
         check_ours(fact)
         return fact
 
@@ -171,9 +171,7 @@ class FakeDmDevices(FakeKernel):
             below = device.table if device else None
             length = below.length_sectors if below else self.blocks.length(self._node(path)) or 0
             if place == 0 and length < table.length_sectors:
-                raise StateError(
-                    f"{path} has {length} sectors and /dev/mapper/{name} needs {table.length_sectors} of them"
-                )
+                raise too_short(name, path, length, table)
 
     def _check_cow_unshared(self, name: str, table: Table) -> None:
         if not isinstance(table, Overlay):
@@ -182,7 +180,7 @@ class FakeDmDevices(FakeKernel):
         for other, device in self.devices.items():
             for known in (device.table, device.loaded_table):
                 if other != name and isinstance(known, Overlay) and known.cow == cow:
-                    raise IncoherentError(f"{table.cow} is already the COW of /dev/mapper/{other}")
+                    raise shared_cow(table.cow, other)
 
     def _base_of_origin(self, table: KnownTable) -> str:
         if not isinstance(table, Overlay):

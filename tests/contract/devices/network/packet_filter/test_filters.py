@@ -156,14 +156,14 @@ class RealWorld:
     def _send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
         listener = self._listeners[device.name]
         guest = self._guest if device.is_macvtap else self._other_guest
-        _heard(listener)
+        _received(listener)
         for frame in frames:
-            # macvtap tells the guest of some frames that they were dropped
+            # macvtap reports some dropped frames to the guest
             with contextlib.suppress(OSError):
                 os.write(guest, bytes(_HEADER_BYTES) + frame)
         time.sleep(_SETTLE_SECONDS)
-        heard = _heard(listener)
-        return [frame in heard for frame in frames]
+        received = _received(listener)
+        return [frame in received for frame in frames]
 
 
 def leave_network() -> None:
@@ -188,21 +188,21 @@ def _open_tap(name: str) -> int:
 
 def _listener(device: str) -> socket.socket:
     found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    found.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: a tag that was taken out is told
+    found.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: reports a removed tag
     found.bind((device, 0))
     found.setblocking(False)
     return found
 
 
-def _heard(listener: socket.socket) -> list[bytes]:
+def _received(listener: socket.socket) -> list[bytes]:
     """All frames since the last time, their outer tag put back."""
     frames = []
     while True:
         try:
-            frame, words, _, _ = listener.recvmsg(2000, 200)
+            frame, control, _, _ = listener.recvmsg(2000, 200)
         except BlockingIOError:
             return frames
-        for _, _, data in words:
+        for _, _, data in control:
             status, _, _, _, _, tag, kind = struct.unpack("IIIHHHH", data[:20])
             if status & 0x10:
                 frame = frame[:12] + struct.pack("!HH", kind if status & 0x40 else 0x8100, tag) + frame[12:]
@@ -261,7 +261,7 @@ def test_without_a_filter_all_go_through(world: World) -> None:
 
 
 def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
-    """Where nobody has told the system the guest's address."""
+    """Without a known address of the guest."""
     assert world.filters.addresses() == (HOST_IP,)
     world.filters.ensure(MACVTAP, rules_for(Sender(MAC, True, foreign=world.filters.addresses())))
     frames = [ipv4(OTHER_IP, udp(1, 2)), arp(OTHER_IP, IP), ipv4(HOST_IP, udp(1, 2)), arp(HOST_IP, IP)]
@@ -281,7 +281,7 @@ def test_the_same_again_changes_nothing(world: World) -> None:
 
 
 def test_a_device_that_is_not_there(world: World) -> None:
-    """Setting says so, reading leaves it out."""
+    """`ensure` raises an error, `read` omits the device."""
     with pytest.raises(StateError, match="has no network device vnet9"):
         world.filters.ensure(GuestDevice("vnet9", False), rules_for(OWN))
     assert world.filters.read([GuestDevice("vnet9", False)]) == {}

@@ -73,7 +73,7 @@ def test_link_local_address() -> None:
     assert link_local("52:54:00:12:34:56") == "fe80::5054:ff:fe12:3456"
 
 
-def test_a_jump_that_cannot_be() -> None:
+def test_a_jump_out_of_range() -> None:
     program = Program()
     program.jump(JUMP_EQUAL, 1, "nowhere")
     with pytest.raises(BugError, match="'nowhere' is out of range"):

@@ -1,4 +1,4 @@
-"""Certificates carried to a host: behind a real sshd, and to this machine itself, with the same outcome."""
+"""Deployment of certificates: to a host behind a real sshd, and to this machine, with the same result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.errors import HostError
-from rocks.hosts.certificates import carry
+from rocks.hosts.certificates import deploy
 from rocks.hosts.keys import record_host_keys
 from rocks.hosts.known_hosts import parse_host_key
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -25,25 +25,27 @@ def _check(there: Path, files: dict[str, bytes]) -> None:
     assert modes == {"node.pem": 0o600, "ca.crt": 0o644, "revoked.pem": 0o644}
 
 
-def test_to_this_machine(tmp_path: Path) -> None:
+def test_deployment_to_this_machine(tmp_path: Path) -> None:
     host = HostAddress("head", "127.0.0.1", is_local=True)
     there = tmp_path / "a folder's name"
     for files in (FIRST, SECOND):
-        carry(host, FleetSettings(), files, str(there))
+        deploy(host, FleetSettings(), files, str(there))
         _check(there, files)
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match="did not get to host head"):
-        carry(host, FleetSettings(), FIRST, str(tmp_path / "file"))
+    with pytest.raises(HostError, match="cannot be deployed to host head"):
+        deploy(host, FleetSettings(), FIRST, str(tmp_path / "file"))
 
 
 @pytest.mark.system
-def test_to_a_host(ssh_settings: tuple[FleetSettings, SshServer], machine: Machine, tmp_path: Path) -> None:
+def test_deployment_to_a_host(
+    ssh_settings: tuple[FleetSettings, SshServer], machine: Machine, tmp_path: Path
+) -> None:
     theirs, server = ssh_settings
     settings = theirs._replace(known_hosts_file=str(tmp_path / "known_hosts"))
     host = HostAddress("compute-0-0", server.address, server.port)
-    with pytest.raises(HostError, match="did not get to host compute-0-0"):
-        carry(host, settings, FIRST, "/etc/rocks/pki")
+    with pytest.raises(HostError, match="cannot be deployed to host compute-0-0"):
+        deploy(host, settings, FIRST, "/etc/rocks/pki")
     record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
     for files in (FIRST, SECOND):
-        carry(host, settings, files, "/etc/rocks/pki")
+        deploy(host, settings, files, "/etc/rocks/pki")
         _check(machine.outside("/etc/rocks/pki"), files)
