@@ -42,10 +42,10 @@ _ARCHIVE = ProgramArchive(
     ROOMS,
     {
         "libexec/rocks-imgstorage-nas": program(
-            "rocks-imgstorage-nas", "rocks-imgstorage", "rocks.imgstorage.nas_daemon.__main__"
+            "rocks-imgstorage-nas", "rocks-imgstorage", "rocks.imgstorage.nas.__main__"
         ),
         "libexec/rocks-imgstorage-host": program(
-            "rocks-imgstorage-host", "rocks-imgstorage", "rocks.imgstorage.host_daemon.__main__"
+            "rocks-imgstorage-host", "rocks-imgstorage", "rocks.imgstorage.host.__main__"
         ),
         "lib/systemd/rocks-imgstorage-nas.service": File(_UNIT.format(role="nas", after="", before="")),
         # guests' devices are there again before libvirt starts any guest by itself

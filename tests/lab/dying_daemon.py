@@ -94,8 +94,8 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
-    from rocks.imgstorage.host_daemon import engine
-    from rocks.imgstorage.perform import host_handlers, transfers
+    from rocks.imgstorage.host import engine, transfers
+    from rocks.imgstorage.host import handlers as host_handlers
     from rocks.imgstorage.store import host as store
 
     dying_at(
@@ -104,7 +104,7 @@ def arm_host() -> None:
         "_do",
     )
     # no request leads to the effects of a rebuild
-    engine.HostEngine._rebuild = _rebuilding(engine.HostEngine._rebuild)  # type: ignore[method-assign]
+    engine.HostEngine._rebuild_next = _rebuilding(engine.HostEngine._rebuild_next)  # type: ignore[method-assign]
     dying_at(_rebuilt_name, host_handlers.HostHandlers, "do")
     for name in ("begin", "answer"):
         dying_at(lambda *arguments, name=name: f"request-{name}", store.HostStore, name)
@@ -114,7 +114,7 @@ def arm_host() -> None:
 
 def arm_nas() -> None:
     """Every effect of every step, every record of an event, every question to a host, every answer to a command."""
-    from rocks.imgstorage.nas_daemon import engine, service, transfers
+    from rocks.imgstorage.nas import engine, service, transfers
     from rocks.imgstorage.store import nas as store
 
     dying_at(
@@ -142,11 +142,11 @@ def main(role: str, moments: str) -> int:
     MARKERS.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, _ARCHIVE)
     if role == "nas":
-        from rocks.imgstorage.nas_daemon.__main__ import main as run
+        from rocks.imgstorage.nas.__main__ import main as run
 
         arm_nas()
     else:
-        from rocks.imgstorage.host_daemon.__main__ import main as run
+        from rocks.imgstorage.host.__main__ import main as run
 
         arm_host()
     return run([])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 import uuid
 
-from rocks.imgstorage.host_daemon.service import STORE as HOST_STORE
-from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.model.image import Copy, Image
-from rocks.imgstorage.nas_daemon.service import STORE as NAS_STORE
+from rocks.imgstorage.host.service import STORE as HOST_STORE
+from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.image import Copy, Image
+from rocks.imgstorage.nas.service import STORE as NAS_STORE
 from rocks.imgstorage.store.host import CopyRecord, HostStore
 from rocks.imgstorage.store.nas import NasStore
 

@@ -124,7 +124,7 @@ def clean_map(
         row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
         if row is None:
             raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
-        if row.remotehost is None and row.state != "held" and reason is None:
+        if row.remotehost is None and row.state != "blocked" and reason is None:
             raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
         if reason is not None:
             return _give_up(storage, nas, row, reason, watcher)
@@ -132,12 +132,12 @@ def clean_map(
 
 
 def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
-    if row.state == "held":
+    if row.state == "blocked":
         lost = _what_would_be_lost(storage, nas, row)
         storage.ask(questions.retry_image(nas, row.zvol))
         return (
-            f"{nas}:{row.zvol} was held ({row.reason}) and goes on where it stopped. If {row.remotehost} is gone for "
-            f'good and it is held again, force=yes reason="…" gives up {lost}'
+            f"{nas}:{row.zvol} was blocked ({row.reason}) and goes on where it stopped. If it is blocked again and "
+            f'{row.remotehost} is gone for good, force=yes reason="…" gives up {lost}'
         )
     if row.state == "mapping":
         storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)

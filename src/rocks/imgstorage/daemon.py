@@ -1,4 +1,4 @@
-"""What both daemons do around their service: read the configuration, log, tell systemd, end when they are told to."""
+"""The frame of both daemons: read the configuration, log, notify systemd, end at SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PKI = Path("/etc/rocks/pki")
 
 
 class Settings(NamedTuple):
-    """All that a daemon is given."""
+    """The settings of a daemon."""
 
     configuration: Configuration
     bus: BusSettings
@@ -34,7 +34,7 @@ class Service(Protocol):
         """Begin; RocksError when it cannot."""
 
     def close(self) -> None:
-        """Come to an end."""
+        """End."""
 
 
 def read_settings(path: Path = PATH) -> Settings:
@@ -43,7 +43,7 @@ def read_settings(path: Path = PATH) -> Settings:
     pair, authority = PKI / "node.pem", PKI / "ca.crt"
     bus = BusSettings(
         node=configuration.name,
-        # its certificate must bear the same name
+        # the name in its certificate
         address=configuration.broker_name,
         pair_file=str(pair),
         authority_file=str(authority),
@@ -63,20 +63,20 @@ def run_daemon(make: Callable[[Settings], Service]) -> int:
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    _tell_systemd("READY=1")
+    _notify_systemd("READY=1")
     ending.wait()
-    _tell_systemd("STOPPING=1")
+    _notify_systemd("STOPPING=1")
     service.close()
     return 0
 
 
-def _tell_systemd(state: str) -> None:
-    """sd_notify(3), where there is somebody who listens."""
+def _notify_systemd(state: str) -> None:
+    """sd_notify(3), where there is a notification socket."""
     place = os.environ.get("NOTIFY_SOCKET")
     if not place:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         try:
-            door.sendto(state.encode(), "\0" + place[1:] if place.startswith("@") else place)
+            notifications.sendto(state.encode(), "\0" + place[1:] if place.startswith("@") else place)
         except OSError:
-            pass  # whoever listened has gone
+            pass  # the listener is gone

@@ -1,4 +1,4 @@
-"""A daemon's messages on their way to the broker: kept in its store, sent by one thread, in order."""
+"""The outbox of a daemon: messages in its store, sent to the broker by one thread, in order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BROKER_SECONDS = 15.0
 """How long a daemon's start waits for the broker."""
 
 Lost = Callable[[OutboxMessage, RocksError], None]
-"""Is told of a message that nobody will ever get."""
+"""Called for a message that cannot be delivered."""
 
 
 class StoredOutbox:
-    """The store's letters, as the bus wants them."""
+    """The messages of the store in the form that the bus expects."""
 
     def __init__(self, store: StoreFile, lost: Lost) -> None:
         self._store = store
@@ -42,29 +42,29 @@ class StoredOutbox:
 
     def failed(self, message_id: str, why: RocksError) -> None:
         """It cannot be delivered."""
-        letter: Optional[OutboxMessage] = self._store.unsent(message_id)
+        message: Optional[OutboxMessage] = self._store.unsent(message_id)
         self._store.sent(message_id)
-        if letter is not None:
-            _log.warning("a message to %s is lost: %s", letter.destination, why)
-            self._lost(letter, why)
+        if message is not None:
+            _log.warning("a message to %s is lost: %s", message.destination, why)
+            self._lost(message, why)
 
 
 class OutboxSender:
-    """Sends what is in the store, whenever there may be something, and again while the broker is away."""
+    """Sends the messages of the store when there are any, and again while the broker is away."""
 
     def __init__(self, bus: Bus, store: StoreFile, lost: Lost, posted: threading.Event) -> None:
         self._bus = bus
         self._outbox = StoredOutbox(store, lost)
         self._posted = posted
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="postman", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
     def close(self) -> None:
-        """End; what waits is sent by the next start."""
+        """End; waiting messages are sent after the next start."""
         self._stopping.set()
         self._posted.set()
         self._thread.join()

@@ -24,14 +24,14 @@ _WHOLE_LIFE = {
     ("nas", "prepare|attach"): "prepare-EnsureBase before",
     ("nas", "seed|switch|merge|in send_all"): "merge-EnsureExportGone after",
     ("nas", "pull|accept|settle|in receive_all"): "accept-VerifyReceived before",
-    ("nas", "detach|return|home|operation"): "home-VerifyReceived after",
+    ("nas", "detach|return|confirm|operation"): "confirm-VerifyReceived after",
     ("vmh1", "LookAtCopy|MapOverlay|request"): "MapOverlay-EnsureSession before",
     ("vmh1", "SeedCopy|in receive_all|rebuild-overlay"): "SeedCopy-ReceiveSeed after",
     ("vmh1", "SwitchOrigin|MergeOverlay|rebuild-merging"): "SwitchOrigin-EnsureLocalOrigin before",
     ("vmh1", "PullCopy|SettleBase|DetachDevice|ReturnCopy|in send_all"): "ReturnCopy-SendSnapshot after",
 }
 _SHORT_LIFE = {
-    ("nas", "attach|leave|drop"): "attach-EnsureExport after",
+    ("nas", "attach|leave|drop"): "attach_overlay-EnsureExport after",
     ("vmh1", "DropMap|MapLinear|MapRemote|rebuild"): "DropMap-EnsureDeviceGone before",
 }
 """Machine and steps at which its daemon dies; one of those at which it must have died."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rocks.imgstorage.model.space import kept_free_bytes
+from rocks.imgstorage.life.space import kept_free_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 

@@ -18,11 +18,11 @@ from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.zfs.fake.pools import FakePools
 from rocks.imgstorage.bus import Asker, Question
 from rocks.imgstorage.configuration import Configuration
-from rocks.imgstorage.host_daemon import service as host_service
-from rocks.imgstorage.host_daemon.service import HostService
-from rocks.imgstorage.model.names import target_prefix
-from rocks.imgstorage.nas_daemon import service as nas_service
-from rocks.imgstorage.nas_daemon.service import NasService
+from rocks.imgstorage.host import service as host_service
+from rocks.imgstorage.host.service import HostService
+from rocks.imgstorage.life.names import target_prefix
+from rocks.imgstorage.nas import service as nas_service
+from rocks.imgstorage.nas.service import NasService
 from rocks.imgstorage.stream.transport import Identity
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.wire import imgstorage as wire

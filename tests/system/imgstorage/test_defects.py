@@ -18,7 +18,7 @@ import pytest
 from rocks.devices.zfs.driver import Transfer
 from rocks.devices.zfs.facts import SendSpec
 from rocks.errors import BusyError, IncoherentError, RocksError, StateError, ToolError, UserError
-from rocks.imgstorage.perform.transfers import RETURN
+from rocks.imgstorage.host.transfers import RETURN
 from rocks.imgstorage.stream.lines import Opening, receive_line, write_opening
 from rocks.imgstorage.stream.transport import client_context, connect
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
@@ -93,7 +93,7 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 # --- data loss -----------------------------------------------------------------------------------------------------
 
 
-def test_f1_what_is_written_during_a_pull_comes_home(
+def test_f1_what_is_written_during_a_pull_is_written_back(
     site: ImageSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unmap comes while the pull sends an older snapshot; the last write is at home all the same."""
@@ -132,7 +132,7 @@ def test_f2_f4_a_return_that_fails_is_tried_again(site: ImageSite, monkeypatch: 
     assert site.nas.pools.read("tank/f2-vol", 9, 4096) == b"only here"
 
 
-def test_f3_what_a_host_has_is_set_aside_and_not_destroyed(site: ImageSite) -> None:
+def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: ImageSite) -> None:
     """A volume under the image's name, with something that the NAS has never seen."""
     host = site.hosts[HOST]
     site.nas.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
@@ -158,7 +158,9 @@ def test_f5_a_longer_name_is_another_volume(site: ImageSite) -> None:
     assert site.nas.pools.read_volume("tank/f5-clone") is not None
 
 
-def test_f6_a_switch_that_fails_keeps_the_export(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f6_a_switch_that_fails_preserves_the_export(
+    site: ImageSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as the guest may read from the NAS; then it is tried again, and goes well."""
     host = site.hosts[HOST]
     switch, failures = host.mappings.switch, [ToolError("device-mapper has a bad day")] * 2
@@ -253,7 +255,7 @@ def test_f9_a_restart_of_both_daemons_strands_nothing(
     assert site.nas.pools.read("tank/f9-vol", 10, 4096) == b"on its way"
 
 
-def test_f10_the_clockwork_outlives_its_own_faults(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f10_the_scheduler_survives_its_own_faults(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of no expected class in the middle of a round: the next rounds start the copy."""
     service = site.nas.service
     assert service is not None
@@ -287,7 +289,7 @@ def test_f10_f11_a_throttled_copy_works(site: ImageSite, speed: str) -> None:
     site.unmap(zvol)
 
 
-def test_f12_a_golden_image_is_copied_and_keeps_its_snapshots(site: ImageSite) -> None:
+def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: ImageSite) -> None:
     """It has a clone and an operator's snapshot: neither stands in the way, and neither goes."""
     site.ask(wire.AddZvol("tank", "f12-vol", BYTES_PER_GIB))
     site.nas.pools.write("tank/f12-vol", b"golden", 0)
@@ -309,7 +311,7 @@ def test_f12_a_golden_image_is_copied_and_keeps_its_snapshots(site: ImageSite) -
     assert site.nas.pools.read("tank/f12-clone", 6, 0) == b"golden"
 
 
-def test_f13_a_snapshot_that_somebody_makes_on_the_nas_is_told(site: ImageSite) -> None:
+def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: ImageSite) -> None:
     """Nothing is rolled back: the pull stops with its name; when it has gone, everything comes home."""
     host = local(site, "f13-vol")
     fact = site.nas.pools.read_volume("tank/f13-vol")
@@ -319,7 +321,7 @@ def test_f13_a_snapshot_that_somebody_makes_on_the_nas_is_told(site: ImageSite) 
     with pytest.raises(IncoherentError, match="by-hand"):
         site.ask(wire.PullZvol("f13-vol"))
     row = site.row("f13-vol")
-    assert row["state"] == "held" and "by-hand" in row["reason"]
+    assert row["state"] == "blocked" and "by-hand" in row["reason"]
     site.nas.pools.ensure_snapshot_gone("tank/f13-vol", made.name, made.guid)
     site.ask(wire.RetryZvol("f13-vol"))
     site.unmap("f13-vol")
@@ -335,22 +337,20 @@ def test_f13_a_snapshot_that_somebody_makes_on_the_nas_is_told(site: ImageSite) 
         ({"action": "no_such_thing"}, "action_unsupported"),
     ],
 )
-def test_f14_a_message_that_lacks_something_is_answered(
-    site: ImageSite, fields: dict[str, Any], words: str
-) -> None:
+def test_f14_an_incomplete_message_is_answered(site: ImageSite, fields: dict[str, Any], words: str) -> None:
     """At once, with what is missing; nothing is made."""
     with pytest.raises(RocksError, match=words):
         site.ask_body(json.dumps({"v": VERSION, **fields}).encode(), NAS, 5)
     assert not [row for row in site.rows() if row["zvol"] == "f14-vol"]
 
 
-def test_f14_without_an_initiator_the_answer_says_so(site: ImageSite) -> None:
+def test_f14_without_an_initiator_the_answer_reports_it(site: ImageSite) -> None:
     """It has always been this text."""
     with pytest.raises(UserError, match="no initiator name"):
         site.ask(wire.MapZvol("tank", "f14-vol", HOST, "tank", 1, True, ""))
 
 
-def test_f15_a_device_in_use_keeps_nothing_else_waiting(site: ImageSite) -> None:
+def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
     """The host looks for seconds whether a guest lets go; meanwhile it answers, and another image comes home."""
     host = local(site, "f15-vol")
     local(site, "f15-other-vol")
@@ -438,7 +438,9 @@ def test_f19_a_volume_can_be_destroyed_after_its_use(site: ImageSite) -> None:
     site.wait_for(lambda: site.nas.pools.read_volume("tank/f19-vol") is None, "destroyed")
 
 
-def test_f22_success_means_that_the_data_is_home(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f22_success_means_that_the_data_is_written_back(
+    site: ImageSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits for an unmap is told nothing while the changes are on their way."""
     host = local(site, "f22-vol")
     host.pools.write("tank/f22-vol", b"at last", 4096)

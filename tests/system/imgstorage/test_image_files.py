@@ -54,7 +54,7 @@ def test_file_that_refers_to_another_is_refused(raw: Path, tmp_path: Path) -> No
         pass
 
 
-def test_format_is_what_is_said_and_never_what_the_content_looks_like(raw: Path, tmp_path: Path) -> None:
+def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: Path, tmp_path: Path) -> None:
     """A raw file whose guest has written a qcow2 header stays raw when that is said; a raw file called qcow2 is
     refused."""
     disguised = tmp_path / "disguised.raw"
@@ -99,7 +99,7 @@ def test_vmdk_that_is_a_text_is_seen_as_well(tmp_path: Path) -> None:
         read_image_file(str(file), "")
 
 
-def test_conversion_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal it would else be silent for hours."""
     monkeypatch.setattr(process, "_WATCH_SECONDS", 0.01)
     whole, file = tmp_path / "whole.raw", tmp_path / "whole.qcow2"
@@ -123,7 +123,7 @@ def test_conversion_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monke
         ("image.raw", "vmdk", "say format=raw or format=qcow2"),
     ],
 )
-def test_words_that_are_no_file(tmp_path: Path, name: str, stated: str, words: str) -> None:
+def test_arguments_that_are_no_file(tmp_path: Path, name: str, stated: str, words: str) -> None:
     """One sentence, with what is possible."""
     for existing in ("image.vmdk", "image.raw"):
         (tmp_path / existing).write_bytes(b"x")

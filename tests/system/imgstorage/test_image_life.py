@@ -11,7 +11,7 @@ import pytest
 
 from rocks.agent.hook import note_end
 from rocks.errors import BusyError, StateError, UserError
-from rocks.imgstorage.nas_daemon import exports
+from rocks.imgstorage.nas import exports
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import write_request
 from tests.system.imgstorage.conftest import RealBroker
@@ -39,7 +39,7 @@ def newest(pools: object, volume: str) -> str:
     return str(found.guid)
 
 
-def test_image_becomes_local_and_comes_home(site: ImageSite) -> None:
+def test_image_becomes_local_and_is_written_back(site: ImageSite) -> None:
     """A device at once, then the copy; at unmap the NAS has what was written, and nothing is left."""
     nas, host = site.nas, site.hosts[HOST]
     nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
@@ -203,7 +203,7 @@ def test_image_that_is_not_persistent_forgets_what_was_written(site: ImageSite) 
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
 
 
-def test_machine_that_has_ended_brings_its_image_home(site: ImageSite) -> None:
+def test_image_of_an_ended_machine_is_written_back(site: ImageSite) -> None:
     """libvirt's hook leaves a note; the host's daemon tells the NAS, which trusts it for its own images only."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
@@ -252,7 +252,7 @@ def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> 
     assert site.row(ZVOL)["state"] == "unmapped"
 
 
-def test_unmap_does_not_wait_for_a_copy_of_what_nobody_has_written(site: ImageSite) -> None:
+def test_unmap_without_changes_does_not_wait_for_the_copy(site: ImageSite) -> None:
     """The copy would take most of a minute; the unmap cuts it; what had come is not in the way of the next."""
     nas, host = site.nas, site.hosts[HOST]
     nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
@@ -273,7 +273,7 @@ def test_unmap_does_not_wait_for_a_copy_of_what_nobody_has_written(site: ImageSi
     assert host.pools.content(f"tank/{ZVOL}") == nas.pools.content(f"tank/{ZVOL}")
 
 
-def test_request_that_nobody_waits_for_any_more_is_not_done(site: ImageSite) -> None:
+def test_request_after_its_deadline_is_not_performed(site: ImageSite) -> None:
     """It lay in the queue while the NAS was away; a start that was given up maps nothing."""
     body = write_request(
         wire.MapZvol("tank", ZVOL, HOST, "tank", 1, False, "iqn.2024-01.org:x"), deadline=1000

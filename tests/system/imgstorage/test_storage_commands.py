@@ -8,7 +8,7 @@ import pytest
 
 from rocks.imgstorage.bus import Asker
 from rocks.imgstorage.client import asking
-from rocks.imgstorage.model.events import HostLost
+from rocks.imgstorage.life.events import HostLost
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (
@@ -46,14 +46,14 @@ def test_map_prints_the_mapping_and_then_the_device(storage: Storage) -> None:
     assert row(storage, "first-vol")[5] == "unmapped"
 
 
-def test_words_may_be_given_by_name(storage: Storage) -> None:
+def test_arguments_may_be_given_by_name(storage: Storage) -> None:
     named = ("nas=nas-0-0", "zpool=tank", "volume=named-vol", f"remotehost={HOST}", "size=1", "img_sync=no")
     assert storage.done("add", "host", "storagemap", *named).splitlines()[0].endswith(f"mapped to {HOST}")
     assert "named-vol" in storage.done("list", "host", "storagemap", f"nas={NAS}")
     storage.done("remove", "host", "storagemap", "volume=named-vol", f"nas={NAS}")
 
 
-def test_img_sync_is_what_the_host_says(storage: Storage) -> None:
+def test_img_sync_defaults_to_the_hosts_attribute(storage: Storage) -> None:
     storage.done("set", "host", "attr", HOST, "img_sync", "true")
     assert "remotepool=POOL" in storage.refused(*ADD, "asked-vol", HOST, "1")
     storage.done(*ADD, "asked-vol", HOST, "1", "remotepool=tank")
@@ -65,7 +65,7 @@ def test_img_sync_is_what_the_host_says(storage: Storage) -> None:
     storage.done(*REMOVE, "asked-vol")
 
 
-def test_changes_come_home_when_they_are_asked_for(storage: Storage) -> None:
+def test_changes_are_written_back_on_request(storage: Storage) -> None:
     storage.map("pulled-vol")
     before = len(storage.done("list", "host", "storagesnap", NAS, "pulled-vol").splitlines())
     storage.images.hosts[HOST].pools.write("tank/pulled-vol", b"now", 4096)
@@ -147,7 +147,7 @@ def test_attributes_of_an_image(storage: Storage) -> None:
 # --- what is under way ---------------------------------------------------------------------------------------------
 
 
-def test_operations_are_listed_and_a_command_that_does_not_wait_says_how_to_look(storage: Storage) -> None:
+def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(storage: Storage) -> None:
     """The host's daemon is away, so the image cannot come home."""
     storage.map("slow-vol")
     service = storage.images.hosts[HOST].service
@@ -205,7 +205,7 @@ def test_what_is_not_under_way_is_not_cancelled(storage: Storage) -> None:
     storage.done(*REMOVE, "idle-map-vol")
 
 
-def test_an_interrupt_ends_the_waiting_and_says_how_to_look(
+def test_an_interrupt_ends_the_waiting_and_names_the_list(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.map("left-vol")
@@ -243,7 +243,7 @@ def test_progress_is_shown_at_a_terminal(storage: Storage, monkeypatch: pytest.M
 # --- clean ---------------------------------------------------------------------------------------------------------
 
 
-def test_clean_brings_an_idle_image_home_with_its_changes(storage: Storage) -> None:
+def test_clean_writes_an_idle_image_back_with_its_changes(storage: Storage) -> None:
     storage.map("idle-vol")
     storage.images.hosts[HOST].pools.write("tank/idle-vol", b"kept", 4096)
     out = storage.done("clean", "host", "storagemap", NAS, "idle-vol", "nodetype=vmc")
@@ -252,7 +252,7 @@ def test_clean_brings_an_idle_image_home_with_its_changes(storage: Storage) -> N
     assert "is not mapped" in storage.refused("clean", "host", "storagemap", NAS, "idle-vol")
 
 
-def test_only_an_operators_word_gives_changes_up(storage: Storage) -> None:
+def test_only_an_operator_gives_changes_up(storage: Storage) -> None:
     """Held, because a snapshot that the NAS needs is gone; the image is then what the NAS has, under a new epoch."""
     clean = ("clean", "host", "storagemap", NAS, "lost-vol")
     storage.map("lost-vol")
@@ -261,9 +261,9 @@ def test_only_an_operators_word_gives_changes_up(storage: Storage) -> None:
     for words in (("force=yes",), ("reason=x",), ("force=yes", "reason= "), ("force=no", "reason=x")):
         assert "must be given together" in storage.refused(*clean, *words)
     hold(storage, "lost-vol")
-    assert row(storage, "lost-vol")[5] == "held"
+    assert row(storage, "lost-vol")[5] == "blocked"
     again = storage.done(*clean)
-    assert "was held (" in again and f"gives up whatever was written on {HOST} after 20" in again
+    assert "was blocked (" in again and f"gives up whatever was written on {HOST} after 20" in again
     hold(storage, "lost-vol")
     out = storage.done(*clean, *why)
     assert f"given up: whatever was written on {HOST} after 20" in out and out.endswith("\nSuccess\n")
@@ -282,4 +282,4 @@ def hold(storage: Storage, volume: str) -> None:
     assert image is not None and image.owner is not None
     refusal = service._engine.take(image.image_id, HostLost(image.owner, "it was not heard of"))
     assert refusal is None, refusal
-    storage.images.wait_for_state(volume, "held")
+    storage.images.wait_for_state(volume, "blocked")

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from rocks.errors import StateError
-from rocks.imgstorage.model.image import Image
+from rocks.imgstorage.life.image import Image
 from tests.golden.files import check_golden
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite
@@ -82,7 +82,7 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
         storage.done(*REMOVE, volume)
 
 
-def test_a_list_tells_for_how_long_a_host_has_been_asked(storage: Storage) -> None:
+def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     """While it does what the NAS wants of it: here it waits until a guest lets go of its device."""
     images = storage.images
     storage.map("asked-vol")

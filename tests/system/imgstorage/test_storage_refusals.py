@@ -113,7 +113,7 @@ REFUSED = [
 ]
 
 
-def test_words_that_are_wrong(storage: Storage) -> None:
+def test_wrong_arguments(storage: Storage) -> None:
     """In one test, for the sake of the daemons, which are asked nothing else in between."""
     assert storage.done("list", "host", "storagemap", NAS) == ""
     for words, message in REFUSED:
@@ -151,7 +151,7 @@ def test_without_a_certificate(vm_site: Site, tmp_path: Path, monkeypatch: pytes
     assert "rocks add host certificate head" in message
 
 
-def test_somebody_who_may_not_read_the_certificate(
+def test_a_user_who_may_not_read_the_certificate(
     vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "node.pem").touch()

@@ -24,7 +24,7 @@ from rocks.devices.zfs.facts import SendSpec
 from rocks.errors import HostError, RocksError, StateError, ToolError
 from rocks.hosts.fleet import Fleet
 from rocks.imgstorage.client import asking, questions
-from rocks.imgstorage.model.events import Unmap
+from rocks.imgstorage.life.events import Unmap
 from rocks.process import run
 from rocks.wire.agent import OperationOutcome, StartDomain
 from rocks.wire.errors import AgentError
@@ -243,7 +243,7 @@ def test_only_images_of_machines_that_failed_are_unmapped(storage: Storage, host
     storage.done(*STOP, small, END)
 
 
-def test_an_image_on_its_way_home_that_the_start_mapped_anew_is_unmapped_again(
+def test_a_returning_image_that_the_start_mapped_again_is_unmapped(
     storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was its host's when the start began, but not for long."""
@@ -278,7 +278,7 @@ def test_a_host_that_starts_nothing_has_no_image(
         ("waits", ToolError("libvirt did not answer"), True, "paused"),
     ],
 )
-def test_a_guest_that_may_run_keeps_its_image(
+def test_the_image_of_a_guest_that_may_run_stays_mapped(
     storage: Storage,
     hosts: PlayedHosts,
     name: str,
@@ -299,7 +299,9 @@ def test_a_guest_that_may_run_keeps_its_image(
     storage.done(*STOP, vm, END)
 
 
-def test_a_guest_that_somebody_else_has_started_keeps_its_image(storage: Storage, hosts: PlayedHosts) -> None:
+def test_the_image_of_a_guest_that_another_command_started_stays_mapped(
+    storage: Storage, hosts: PlayedHosts
+) -> None:
     """The lease was free, but the host has the guest: libvirt started it by itself, or a person did."""
     vm = storage.add_vm("foreign")
     hosts.domain, hosts._asked = "running", (vm,)
@@ -329,7 +331,7 @@ def test_an_interrupt_unmaps_the_image_again(
     assert owner(storage, "impatient-vol") is None
 
 
-def test_an_image_that_cannot_be_unmapped_again_is_told(
+def test_an_image_that_cannot_be_unmapped_again_is_reported(
     storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says why the machine is not started, and what is left behind."""
@@ -392,7 +394,9 @@ def returning(storage: Storage, name: str) -> str:
     return vm
 
 
-def test_a_start_waits_until_the_image_is_home(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_waits_until_the_image_is_written_back(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stop, and at once a start: refused as busy by the NAS, waited for by the command, then mapped."""
     way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "hasty")
@@ -468,7 +472,7 @@ def test_host_without_copies_needs_no_pool(storage: Storage) -> None:
     storage.done(*STOP, vm, END)
 
 
-def test_what_the_machine_writes_is_thrown_away_if_its_attribute_says_so(storage: Storage) -> None:
+def test_writes_are_discarded_if_the_attribute_requests_it(storage: Storage) -> None:
     """Also at the first start, when the NAS does not know the image yet; and kept again when it says that."""
     vm = storage.add_vm("amnesia")
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
@@ -546,7 +550,9 @@ def test_a_device_in_use_is_not_taken_away(storage: Storage) -> None:
     assert owner(storage, "busy-vol") is None
 
 
-def test_a_machine_that_runs_keeps_its_image(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_of_a_running_machine_stays_mapped(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The news that it had ended came after its next start."""
     vm = storage.add_vm("restarted")
     mapped_lines(storage, vm)

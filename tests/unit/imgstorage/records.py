@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocks.imgstorage.model import effects, machine
-from rocks.imgstorage.model.events import (
+from rocks.imgstorage.life import effects
+from rocks.imgstorage.life.events import (
     Delete,
     EffectDone,
     Event,
@@ -17,11 +17,11 @@ from rocks.imgstorage.model.events import (
     StartSeed,
     Unmap,
 )
-from rocks.imgstorage.model.facts import CopyFact, Facts, HistoryPoint
-from rocks.imgstorage.model.image import Decision, Image, Refusal
-from rocks.imgstorage.model.states import (
+from rocks.imgstorage.life.facts import CopyFact, Facts, HistoryPoint
+from rocks.imgstorage.life.image import Decision, Image, Rejection
+from rocks.imgstorage.life.states import (
+    BLOCKED,
     DELETING,
-    HELD,
     LOCAL,
     MAPPED,
     MAPPING,
@@ -34,6 +34,7 @@ from rocks.imgstorage.model.states import (
     UNMAPPED,
     State,
 )
+from rocks.imgstorage.nas.sequences import MACHINE
 
 NOW = 1_800_000_000
 GIB = 1024**3
@@ -62,7 +63,7 @@ def new_image() -> Image:
 
 def decided(image: Image, event: Event, now: int = NOW) -> Decision:
     """What follows; the event must not be refused."""
-    decision = machine.decide(image, event, now)
+    decision = MACHINE.decide(image, event, now)
     assert isinstance(decision, Decision), decision
     return decision
 
@@ -74,10 +75,10 @@ def after(image: Image, event: Event, now: int = NOW) -> Image:
     return found
 
 
-def refused(image: Image, event: Event) -> Refusal:
+def refused(image: Image, event: Event) -> Rejection:
     """Why not."""
-    decision = machine.decide(image, event, NOW)
-    assert isinstance(decision, Refusal), decision
+    decision = MACHINE.decide(image, event, NOW)
+    assert isinstance(decision, Rejection), decision
     return decision
 
 
@@ -123,7 +124,7 @@ def record(state: State) -> Image:
     mapped = finished(finished(mapping))
     if state == MAPPED:
         return mapped
-    if state == HELD:
+    if state == BLOCKED:
         return after(mapped, HostLost(HOST, "no power"))
     seeding = after(mapped, StartSeed())
     if state == SEEDING:

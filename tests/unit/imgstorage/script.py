@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from rocks.imgstorage.model import events
-from rocks.imgstorage.model.states import LOCAL, MAPPED, REMOTE, UNMAPPED
+from rocks.imgstorage.life import events
+from rocks.imgstorage.life.states import LOCAL, MAPPED, REMOTE, UNMAPPED
 from tests.unit.imgstorage.world import World
 
 Strike = Callable[[World], None]

@@ -1,35 +1,46 @@
-"""A host of the simulated world: does the effects of `host_actions` on volumes, sessions and devices in memory.
+"""A host of the simulated world: the real engine and sequences over volumes, sessions and devices in memory.
 
-What is durable (record, journal, volumes) survives a crash; sessions, devices and guests do not survive a power cut.
+Records and volumes survive a crash, the memory of the engine does not. Sessions, devices and guests do not survive a
+power cut.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rocks.errors import BusyError, HostError, IncoherentError, RocksError
-from rocks.imgstorage.model import effects as asked
-from rocks.imgstorage.model import host_actions
-from rocks.imgstorage.model import host_effects as operations
-from rocks.imgstorage.model.events import CopyFound, HostDone, HostFailed
-from rocks.imgstorage.model.facts import NOTHING, CopyFact, Facts, laid_over
-from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.model.host_effects import HostEffect
-from rocks.imgstorage.model.image import Refusal
-from rocks.wire.codec import decode, encode
+from rocks.errors import CLASSES, BusyError, HostError, IncoherentError
+from rocks.imgstorage.host import effects as host_effects
+from rocks.imgstorage.host import sequences as host_sequences
+from rocks.imgstorage.host.access import Access
+from rocks.imgstorage.host.effects import HostEffect
+from rocks.imgstorage.host.engine import HostEngine, Sequences
+from rocks.imgstorage.life.events import CopyFound, Event
+from rocks.imgstorage.life.facts import NOTHING, CopyFact, Facts
+from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.requests import HostRequest
+from rocks.imgstorage.nas.hosts import event_of
+from rocks.imgstorage.store.host import CopyRecord, RequestRecord
+from rocks.wire.codec import encode
+from rocks.wire.imgstorage_messages import HOST_REQUEST, read_message, write_message
 from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
 
 if TYPE_CHECKING:
     from tests.unit.imgstorage.sim_nas import Nas
 
 ZVOL = "vm-vol"
+IMAGE_ID = "1"
+NAS = "nas-0-0"
 
 
-class NotYetError(Exception):
-    """The effect is still under way."""
+class NotYetError(BaseException):
+    """The effect is still under way. The engine must not take it for a failure."""
+
+
+class BrokenRuleError(BaseException):
+    """An assertion of the simulated devices. The engine must not take it for a failure."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +50,65 @@ class Ask:
     host: str
     epoch: int
     sequence: int
-    request: asked.HostRequest
+    request: HostRequest
 
     @property
     def work_id(self) -> str:
         return f"{self.epoch}-{self.sequence}"
+
+    def body(self) -> bytes:
+        """The message."""
+        fields = {
+            "request": encode(self.request),
+            "nas": NAS,
+            "volume": f"tank/{ZVOL}",
+            "address": "10.2.0.1",
+            "portal_port": 3260,
+            "stream_port": 7780,
+        }
+        return write_message(
+            HOST_REQUEST, fields, op_id=f"{IMAGE_ID}.{self.work_id}", image_id=IMAGE_ID, epoch=self.epoch
+        )
+
+
+class MemoryStore:
+    """The records of a host daemon, as `store.host.HostStore` has them, and what it sends."""
+
+    def __init__(self) -> None:
+        self._copies: dict[str, CopyRecord] = {}
+        self._requests: dict[str, RequestRecord] = {}
+        self.sent: list[bytes] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A simulated crash comes between two steps of the engine only."""
+        yield
+
+    def copies(self) -> list[CopyRecord]:
+        return list(self._copies.values())
+
+    def copy(self, zvol: str) -> CopyRecord | None:
+        return self._copies.get(zvol)
+
+    def keep(self, copy: CopyRecord) -> None:
+        self._copies[copy.known.zvol] = copy
+
+    def request(self, op_id: str) -> RequestRecord | None:
+        return self._requests.get(op_id)
+
+    def open_requests(self) -> list[RequestRecord]:
+        return [request for request in self._requests.values() if request.answer is None]
+
+    def begin(self, request: RequestRecord) -> bool:
+        self._requests[request.op_id] = request
+        return True
+
+    def answer(self, op_id: str, destination: str, body: bytes) -> None:
+        self._requests[op_id] = self._requests[op_id]._replace(answer=body, body=b"")
+        self.send_answer(op_id, destination, body)
+
+    def send_answer(self, op_id: str, destination: str, body: bytes) -> None:
+        self.sent.append(body)
 
 
 @dataclass
@@ -56,19 +121,17 @@ class Device:
 
 @dataclass
 class Host:
-    """One host; `known` and `job` are its store, `todo` and `rebuilding` the daemon's memory."""
+    """One host: `store` and volumes are durable, `engine` is the daemon's memory, the others are the kernel's."""
 
     name: str
     nas: Nas
     may_discard: Callable[[str, int], bool]
-    sequences: Callable[..., Any] = host_actions.sequence_for
-    known: HostImage = field(default_factory=lambda: HostImage(ZVOL))
-    job: Ask | None = None
-    answered: HostDone | HostFailed | None = None
+    sequences: Sequences = host_sequences.sequence_for
+    store: MemoryStore = field(default_factory=MemoryStore)
     copy: Volume | None = None
     seed: Volume | None = None
     temp_write: Content | None = None
-    orphans: list[tuple[Volume | None, Content | None, Volume | None]] = field(default_factory=list)
+    quarantine: list[tuple[Volume | None, Content | None, Volume | None]] = field(default_factory=list)
     is_up: bool = True
     session: str | None = None
     session_is_writable: bool = False
@@ -76,73 +139,56 @@ class Host:
     device: Device | None = None
     has_guest: bool = False
     cut_next: bool = False
-    todo: list[HostEffect] | None = None
-    rebuilding: list[HostEffect] = field(default_factory=list)
-    facts: Facts = NOTHING
+    fail_next: str = ""
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self.engine = HostEngine(self.store, self, self.sequences)  # type: ignore[arg-type]
 
     # --- the daemon ------------------------------------------------------------------------------------------------
 
-    def take(self, ask: Ask) -> HostDone | HostFailed | None:
-        """A request has arrived; an answer that was given before is given again."""
-        if self.answered is not None and self.answered.work_id == ask.work_id:
-            return self.answered
-        if host_actions.check_order(self.known, ask.epoch, ask.sequence) is not None:
-            return None
-        if self.job is not None and self.job.work_id == ask.work_id:
-            return None
-        self.job = ask
-        self.known = dataclasses.replace(self.known, last_epoch=ask.epoch, last_sequence=ask.sequence)
-        self.todo = None
-        if host_actions.ends_rebuild(ask.request):
-            self.rebuilding = []
-        return None
+    @property
+    def known(self) -> HostImage:
+        """The host's record of the image."""
+        copy = self.store.copy(ZVOL)
+        return HostImage(ZVOL) if copy is None else copy.known
 
     @property
     def is_busy(self) -> bool:
-        return self.job is not None or bool(self.rebuilding)
+        return bool(self.store.open_requests()) or self.engine.must_rebuild(ZVOL)
 
-    def step(self) -> HostDone | HostFailed | None:
-        """Do the next effect; the answer when it was the last."""
-        if self.rebuilding and self._rebuild_one():
-            return None
-        if self.job is None:
-            return None
-        if self.todo is None:
-            found = self.sequences(self.job.request, self.known, self.job.epoch)
-            if isinstance(found, Refusal):
-                return self._answer_failed(found.family, found.text)
-            self.todo, self.facts = list(found), NOTHING
-        return self._next_effect(self.job)
+    def take(self, ask: Ask) -> list[Event]:
+        """A request has arrived; returns the answers that are sent at once."""
+        body = ask.body()
+        self.engine.take(read_message(body), NAS, body)
+        return self._answers()
 
-    def _next_effect(self, job: Ask) -> HostDone | HostFailed | None:
-        assert self.todo is not None
-        if self.todo:
-            try:
-                found = self.do(self.todo[0])
-            except NotYetError:
-                return None
-            except RocksError as error:
-                return self._answer_failed(error.family, str(error))
-            self.todo.pop(0)
-            self.facts = laid_over(self.facts, found)
-            if found.has_changes:
-                self.todo = []
-                self.rebuilding = list(host_actions.rebuild_effects(self.known, None))
-        if self.todo:
-            return None
-        self.answered = HostDone(job.work_id, self.name, job.epoch, self.facts)
-        self.job = self.todo = None
-        return self.answered
+    def step(self) -> list[Event]:
+        """Perform the next effect; returns the answers that follow."""
+        try:
+            self.engine.step(ZVOL)
+        except NotYetError:
+            pass
+        except BrokenRuleError as error:
+            raise AssertionError(str(error)) from error
+        return self._answers()
 
-    def _answer_failed(self, family: str, message: str) -> HostFailed:
-        assert self.job is not None
-        self.answered = HostFailed(self.job.work_id, self.name, self.job.epoch, family, message)
-        self.job = self.todo = None
-        return self.answered
+    def fail(self, family: str) -> list[Event]:
+        """The next effect of a request fails."""
+        if not self.store.open_requests():
+            return []
+        self.fail_next = family
+        try:
+            return self.step()
+        finally:
+            self.fail_next = ""
 
-    def fail(self, family: str) -> HostFailed | None:
-        """The next effect fails."""
-        return None if self.job is None else self._answer_failed(family, "it failed")
+    def _answers(self) -> list[Event]:
+        sent, self.store.sent = self.store.sent, []
+        return [event_of(read_message(body), self.name)[1] for body in sent]
 
     def report(self) -> CopyFound:
         """What there is of the image, as far as the host can tell."""
@@ -156,34 +202,18 @@ class Host:
 
     def kill(self) -> None:
         """The daemon is killed and started again."""
-        self.known = decode(HostImage, encode(self.known), "known")
-        self.todo = None
-        request = None if self.job is None else self.job.request
-        self.rebuilding = list(host_actions.rebuild_effects(self.known, request))
+        self._start()
 
     def power_off(self) -> None:
         """Everything that is not on a disk is gone."""
         self.is_up = self.has_guest = False
         self.session = self.origin = self.device = None
-        self.todo, self.rebuilding = None, []
 
     def power_on(self) -> None:
         """The daemon starts, and rebuilds."""
         if not self.is_up:
             self.is_up = True
-            self.kill()
-
-    def _rebuild_one(self) -> bool:
-        """Whether it went on; without the NAS it does not, and is tried again for ever."""
-        try:
-            self.do(self.rebuilding[0])
-        except HostError:
-            return False
-        except RocksError:
-            self.rebuilding = []
-            return True
-        self.rebuilding.pop(0)
-        return True
+            self._start()
 
     # --- the guest -------------------------------------------------------------------------------------------------
 
@@ -239,12 +269,18 @@ class Host:
 
     # --- effects ---------------------------------------------------------------------------------------------------
 
-    def do(self, effect: HostEffect) -> Facts:
-        """One effect, whole."""
-        result: Facts | None = getattr(self, "_do_" + type(effect).__name__)(effect)
+    def do(self, effect: HostEffect, access: Access) -> Facts:
+        """One effect, whole, as the engine's handlers perform it."""
+        self.epoch = access.epoch
+        if self.fail_next:
+            raise CLASSES[self.fail_next]("it failed")
+        try:
+            result: Facts | None = getattr(self, "_do_" + type(effect).__name__)(effect)
+        except AssertionError as error:
+            raise BrokenRuleError(str(error)) from error
         return result or NOTHING
 
-    def _do_ReadCopy(self, effect: operations.ReadCopy) -> Facts:
+    def _do_ReadCopy(self, effect: host_effects.ReadCopy) -> Facts:
         newest = None if self.copy is None else self.copy.newest
         return Facts(
             copy=CopyFact(
@@ -260,34 +296,20 @@ class Host:
             )
         )
 
-    def _do_RecordStage(self, effect: operations.RecordStage) -> None:
-        assert self.job is not None
-        pool = getattr(self.job.request, "pool", None)
-        self.rebuilding = []
-        self.known = dataclasses.replace(
-            self.known,
-            stage=effect.stage,
-            target=effect.target,
-            serial=effect.serial,
-            epoch=self.job.epoch,
-            pool=pool,
-            size_bytes=SIZE_BYTES,
-        )
-
-    def _do_EnsureUnused(self, effect: operations.EnsureUnused) -> None:
+    def _do_EnsureUnused(self, effect: host_effects.EnsureUnused) -> None:
         if self.has_guest:
             raise BusyError("the device is in use")
 
-    def _do_EnsureDeviceGone(self, effect: operations.EnsureDeviceGone) -> None:
+    def _do_EnsureDeviceGone(self, effect: host_effects.EnsureDeviceGone) -> None:
         if self.has_guest:
             raise BusyError("the device is in use")
         self.device = None
 
-    def _do_EnsureOriginGone(self, effect: operations.EnsureOriginGone) -> None:
+    def _do_EnsureOriginGone(self, effect: host_effects.EnsureOriginGone) -> None:
         assert self.device is None or self.device.kind == "linear", "the origin is in use"
         self.origin = None
 
-    def _do_EnsureSession(self, effect: operations.EnsureSession) -> Facts:
+    def _do_EnsureSession(self, effect: host_effects.EnsureSession) -> Facts:
         if self.session is not None and self.session != effect.target:
             raise IncoherentError("another target")
         self.nas.log_in(self.name, effect.target, effect.read_only)
@@ -296,7 +318,7 @@ class Host:
             self.device = Device("remote", effect.target)
         return Facts(device="/dev/disk/by-path/x")
 
-    def _do_EnsureSessionGone(self, effect: operations.EnsureSessionGone) -> None:
+    def _do_EnsureSessionGone(self, effect: host_effects.EnsureSessionGone) -> None:
         if self.device is not None and self.device.kind == "remote":
             if self.has_guest:
                 raise BusyError("the disk is in use")
@@ -305,75 +327,75 @@ class Host:
         if effect.target is None or self.session == effect.target:
             self.session = None
 
-    def _do_EnsureSetAside(self, effect: operations.EnsureSetAside) -> None:
+    def _do_EnsureQuarantined(self, effect: host_effects.EnsureQuarantined) -> None:
         if self.copy is not None or self.temp_write is not None or self.seed is not None:
-            self.orphans.append((self.copy, self.temp_write, self.seed))
+            self.quarantine.append((self.copy, self.temp_write, self.seed))
         self.copy = self.temp_write = self.seed = None
 
-    def _do_EnsureRemoteOrigin(self, effect: operations.EnsureRemoteOrigin) -> None:
+    def _do_EnsureRemoteOrigin(self, effect: host_effects.EnsureRemoteOrigin) -> None:
         assert self.session == effect.target
         if self.origin is None:
             self.origin = "remote"
 
-    def _do_EnsureLocalOrigin(self, effect: operations.EnsureLocalOrigin) -> None:
+    def _do_EnsureLocalOrigin(self, effect: host_effects.EnsureLocalOrigin) -> None:
         assert self.copy is not None, "there is no copy to read from"
         self.origin = "local"
 
-    def _do_EnsureTempWrite(self, effect: operations.EnsureTempWrite) -> None:
+    def _do_EnsureTempWrite(self, effect: host_effects.EnsureTempWrite) -> None:
         if self.temp_write is None:
             self.temp_write = {}
 
-    def _do_RequireTempWrite(self, effect: operations.RequireTempWrite) -> None:
+    def _do_RequireTempWrite(self, effect: host_effects.RequireTempWrite) -> None:
         if self.temp_write is None:
             raise IncoherentError("the temp-write volume is gone")
 
-    def _do_EnsureTempWriteGone(self, effect: operations.EnsureTempWriteGone) -> None:
+    def _do_EnsureTempWriteGone(self, effect: host_effects.EnsureTempWriteGone) -> None:
         assert self.device is None or self.device.kind == "linear", "the temp-write volume is in use"
-        assert not self.temp_write or self.may_discard(self.name, self._epoch()), (
+        assert not self.temp_write or self.may_discard(self.name, self.epoch), (
             "changes that were nowhere else were destroyed"
         )
         self.temp_write = None
 
-    def _do_RequireTempWriteEmpty(self, effect: operations.RequireTempWriteEmpty) -> Facts:
+    def _do_RequireTempWriteEmpty(self, effect: host_effects.RequireTempWriteEmpty) -> Facts:
         return Facts(has_changes=bool(self.temp_write))
 
-    def _do_EnsureOverlayDevice(self, effect: operations.EnsureOverlayDevice) -> Facts:
+    def _do_EnsureOverlayDevice(self, effect: host_effects.EnsureOverlayDevice) -> Facts:
         assert self.origin is not None and self.temp_write is not None
         if self.device is None:
             self.device = Device("overlay")
         return Facts(device="/dev/mapper/vm-vol-snap")
 
-    def _do_EnsureMergeDevice(self, effect: operations.EnsureMergeDevice) -> None:
+    def _do_EnsureMergeDevice(self, effect: host_effects.EnsureMergeDevice) -> None:
         assert self.origin == "local" and self.temp_write is not None
         if self.device is None or self.device.kind == "overlay":
             self.device = Device("merge")
 
-    def _do_WaitMerged(self, effect: operations.WaitMerged) -> None:
+    def _do_WaitMerged(self, effect: host_effects.WaitMerged) -> None:
         if self.temp_write:
             raise NotYetError
 
-    def _do_EnsureLinearDevice(self, effect: operations.EnsureLinearDevice) -> Facts:
+    def _do_EnsureLinearDevice(self, effect: host_effects.EnsureLinearDevice) -> Facts:
         if self.copy is None:
             raise IncoherentError("there is no copy")
         assert not self.temp_write, "switched to the copy before all was merged"
         self.device = Device("linear")
         return Facts(device="/dev/mapper/vm-vol-snap")
 
-    def _do_EnsureSeedPlace(self, effect: operations.EnsureSeedPlace) -> None:
+    def _do_EnsureSeedPlace(self, effect: host_effects.EnsureSeedPlace) -> None:
         if self.copy is None or (self.copy.newest and self.copy.newest.guid == effect.base_guid):
             return
         assert self.seed is None and not self.copy.is_written, "a copy with changes was received into"
         self.seed, self.copy = self.copy, None
 
-    def _do_ReceiveSeed(self, effect: operations.ReceiveSeed) -> None:
+    def _do_ReceiveSeed(self, effect: host_effects.ReceiveSeed) -> None:
         if self.copy is not None and self.copy.newest and self.copy.newest.guid == effect.base_guid:
             return
         self.seed = self.seed or Volume()
-        self.nas.check_stream(self.name, self._epoch(), is_to_nas=False)
+        self.nas.check_stream(self.name, self.epoch, is_to_nas=False)
         if not transfer(self.nas.volume, self.seed, effect.base_guid, self._is_cut()):
             raise HostError("the stream was cut")
 
-    def _do_EnsureSeedNamed(self, effect: operations.EnsureSeedNamed) -> Facts:
+    def _do_EnsureSeedNamed(self, effect: host_effects.EnsureSeedNamed) -> Facts:
         if self.copy is None:
             self.copy, self.seed = self.seed, None
         assert self.copy is not None and self.copy.newest is not None
@@ -382,52 +404,48 @@ class Host:
         self.copy.holds = {effect.base_guid}
         return Facts(guid=self.copy.newest.guid)
 
-    def _do_EnsureSeedSettled(self, effect: operations.EnsureSeedSettled) -> None:
+    def _do_EnsureSeedSettled(self, effect: host_effects.EnsureSeedSettled) -> None:
         if self.seed is not None:
             self.seed.token = None
             assert self.copy is None or not self.seed.snaps
             self.copy, self.seed = (self.seed if self.seed.snaps else self.copy), None
 
-    def _do_RequireCopyAt(self, effect: operations.RequireCopyAt) -> Facts:
+    def _do_RequireCopyAt(self, effect: host_effects.RequireCopyAt) -> Facts:
         newest = None if self.copy is None else self.copy.newest
         if newest is None or self.copy is None or newest.guid != effect.guid or self.copy.is_written:
             raise IncoherentError("the copy is not the wanted one")
         self.copy.holds = {newest.guid}
         return Facts(guid=newest.guid)
 
-    def _do_MarkCopy(self, effect: operations.MarkCopy) -> None:
+    def _do_MarkCopy(self, effect: host_effects.MarkCopy) -> None:
         assert self.copy is not None
         self.copy.kind = effect.kind
 
-    def _do_SnapshotCopy(self, effect: operations.SnapshotCopy) -> None:
+    def _do_SnapshotCopy(self, effect: host_effects.SnapshotCopy) -> None:
         assert self.copy is not None
         self.copy.holds.add(self.copy.snapshot(effect.name).guid)
 
-    def _do_SendSnapshot(self, effect: operations.SendSnapshot) -> Facts:
+    def _do_SendSnapshot(self, effect: host_effects.SendSnapshot) -> Facts:
         assert self.copy is not None
         snap = self.copy.find(effect.name)
         assert snap is not None
-        self.nas.receive(self.name, self._epoch(), self.copy, snap.guid, self._is_cut())
+        self.nas.receive(self.name, self.epoch, self.copy, snap.guid, self._is_cut())
         return Facts(guid=snap.guid)
 
-    def _do_AdvanceBase(self, effect: operations.AdvanceBase) -> None:
+    def _do_AdvanceBase(self, effect: host_effects.AdvanceBase) -> None:
         assert self.copy is not None
         snap = self.copy.find(effect.name)
         assert snap is not None
         self.copy.holds = {snap.guid}
         self.copy.snaps = self.copy.snaps[self.copy.snaps.index(snap) :]
 
-    def _do_RollBack(self, effect: operations.RollBack) -> None:
+    def _do_RollBack(self, effect: host_effects.RollBack) -> None:
         assert self.copy is not None
-        assert self.may_discard(self.name, self._epoch()), "changes were thrown away that were to be kept"
+        assert self.may_discard(self.name, self.epoch), "changes were thrown away that were to be kept"
         number = next(number for number, snap in enumerate(self.copy.snaps) if snap.guid == effect.guid)
         self.copy.snaps = self.copy.snaps[: number + 1]
         self.copy.content = dict(self.copy.snaps[-1].content)
         self.copy.holds = {effect.guid}
-
-    def _epoch(self) -> int:
-        assert self.job is not None
-        return self.job.epoch
 
     def _is_cut(self) -> bool:
         is_cut, self.cut_next = self.cut_next, False

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rocks.errors import HostError, IncoherentError, RocksError, StateError
-from rocks.imgstorage.model import effects, machine, steps
-from rocks.imgstorage.model.effects import AskHost, Effect
-from rocks.imgstorage.model.events import EffectDone, EffectFailed, Event, HostFailed, Restarted
-from rocks.imgstorage.model.facts import NOTHING, Facts, HistoryPoint
-from rocks.imgstorage.model.fencing import check_stream
-from rocks.imgstorage.model.image import Decision, Image, Outcome, Refusal
-from rocks.imgstorage.model.machine import Entries
+from rocks.imgstorage.life import effects
+from rocks.imgstorage.life.effects import AskHost, Effect
+from rocks.imgstorage.life.events import EffectDone, EffectFailed, Event, HostFailed, Restarted
+from rocks.imgstorage.life.facts import NOTHING, Facts, HistoryPoint
+from rocks.imgstorage.life.fencing import check_stream
+from rocks.imgstorage.life.image import Decision, Image, Outcome, Rejection
+from rocks.imgstorage.life.machine import Machine, is_ready
+from rocks.imgstorage.nas import sequences as nas_sequences
+from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
 from tests.unit.imgstorage.sim_host import ZVOL, Ask
 from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
@@ -31,7 +33,7 @@ class Export:
 class Nas:
     """`image`, `volume` and `properties` are durable; `exports` are the kernel's and lost at a power cut."""
 
-    entries: Entries = field(default_factory=machine.entries_by_pair)
+    machine: Machine = MACHINE
     now: int = 1_800_000_000
     image: Image = field(default_factory=lambda: Image("1", "nas-0-0", "tank", ZVOL))
     volume: Volume = field(default_factory=Volume)
@@ -45,10 +47,10 @@ class Nas:
 
     # --- the daemon ------------------------------------------------------------------------------------------------
 
-    def handle(self, event: Event) -> Decision | Refusal:
+    def handle(self, event: Event) -> Decision | Rejection:
         """Decide, store, tell."""
         before = self.image
-        decision = machine.decide(before, event, self.now, self.entries)
+        decision = self.machine.decide(before, event, self.now)
         if isinstance(decision, Decision):
             assert decision.image is not None, "this world deletes nothing"
             self.image = decision.image
@@ -61,7 +63,7 @@ class Nas:
     def has_work(self) -> bool:
         """Whether `step` would do something."""
         image = self.image
-        if not self.is_up or not machine.is_ready(image):
+        if not self.is_up or not is_ready(image):
             return False
         assert image.work is not None
         return image.work.asked is None or image.work.work_id not in self.asked
@@ -96,7 +98,7 @@ class Nas:
     def give_up_waiting(self) -> None:
         """No answer came in time."""
         image = self.image
-        if image.work is not None and machine.is_ready(image) and image.work.asked is not None:
+        if image.work is not None and is_ready(image) and image.work.asked is not None:
             host = image.work.asked.host
             self.handle(HostFailed(image.work.work_id, host, image.epoch, "host", "no answer in time"))
 
@@ -104,7 +106,7 @@ class Nas:
         """The daemon is killed and started again."""
         self.asked = set()
         self.image = decode(Image, json.loads(json.dumps(encode(self.image))), "image")
-        wanted = steps.export_spec(self.image)
+        wanted = nas_sequences.export_spec(self.image)
         for target in set(self.exports) - ({wanted.target} if wanted else set()):
             del self.exports[target]
         if wanted is not None:
@@ -144,9 +146,9 @@ class Nas:
     def check_stream(self, host: str, epoch: int, is_to_nas: bool) -> None:
         if not self.is_up:
             raise HostError("the NAS is down")
-        refusal = check_stream(self.image, host, epoch, is_to_nas)
-        if refusal is not None:
-            raise StateError(refusal.text)
+        rejection = check_stream(self.image, host, epoch, is_to_nas)
+        if rejection is not None:
+            raise StateError(rejection.text)
 
     def receive(self, host: str, epoch: int, sender: Volume, guid: str, is_cut: bool) -> None:
         """Take a snapshot, and hold it before saying so."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.imgstorage.model import machine
-from rocks.imgstorage.model.adoption import adopted
-from rocks.imgstorage.model.image import Copy, Decision, Image, Refusal
-from rocks.imgstorage.model.states import UNMAPPED
+from rocks.imgstorage.life.adoption import adopted
+from rocks.imgstorage.life.image import Copy, Decision, Image, Rejection
+from rocks.imgstorage.life.states import UNMAPPED
+from rocks.imgstorage.nas.sequences import MACHINE
 from tests.unit.imgstorage.records import HOST, MAP, NOW, ROOMY, after, finish_step
 
 HOME = {"epoch": "4", "owner": "none", "state": "unmapped", "base_guid": "1000"}
@@ -40,18 +40,20 @@ def test_record_of_a_volume(said: dict[str, str], wanted: Image) -> None:
 def test_image_that_a_host_had_goes_to_no_other() -> None:
     """Before that host's changes are home; to the host itself it goes, under an epoch of its own."""
     image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": "vmh2"}, "new")
-    refusal = machine.decide(image, MAP, NOW)
-    assert isinstance(refusal, Refusal) and "are on vmh2; map it there with a copy" in refusal.text
+    rejection = MACHINE.decide(image, MAP, NOW)
+    assert isinstance(rejection, Rejection) and "are on vmh2; map it there with a copy" in rejection.text
     image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new")
-    decision = machine.decide(image, MAP, NOW)
+    decision = MACHINE.decide(image, MAP, NOW)
     assert isinstance(decision, Decision) and decision.image is not None and decision.image.epoch == 5
 
 
-def test_what_a_host_has_not_merged_is_not_set_aside_unasked() -> None:
+def test_unmerged_changes_of_a_host_are_not_quarantined_without_a_request() -> None:
     """Its temp-write volume may be all there is of what the guest wrote: the grant is given back, and it is told."""
     mapping = after(adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new"), MAP)
     unmerged = replace(ROOMY, has_temp_write=True, stage="overlay")
     found = finish_step(mapping, copy=unmerged)
     assert found.image is not None and found.image.work is not None and found.image.work.step == "leave"
     clean = finish_step(mapping)
-    assert clean.image is not None and clean.image.work is not None and clean.image.work.step == "attach"
+    assert (
+        clean.image is not None and clean.image.work is not None and clean.image.work.step == "attach_overlay"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rocks.errors import UserError
-from rocks.imgstorage.nas_daemon.attributes import attribute_value, bytes_per_second, global_value
+from rocks.imgstorage.nas.attributes import attribute_value, bytes_per_second, global_value
 
 
 @pytest.mark.parametrize(

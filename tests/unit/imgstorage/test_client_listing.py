@@ -34,7 +34,7 @@ def image(state: str, word: str, **more: object) -> ImageRow:
             "NAS<-VM sched",
         ),
         (image("returning", "NAS<-VM", remotehost=HOST, is_sending=0, is_delete_remote=1), "NAS<-VM"),
-        (image("held", "held", remotehost=HOST), "held"),
+        (image("blocked", "blocked", remotehost=HOST), "blocked"),
         (image("deleting", "deleting"), "deleting"),
         (image("restoring", "restoring"), "restoring"),
     ],

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from rocks.errors import FAMILIES
-from rocks.imgstorage.model import effects, fencing, host_actions, machine, schedule
-from rocks.imgstorage.model.effects import AskHost
-from rocks.imgstorage.model.events import (
+from rocks.imgstorage.host import sequences as host_sequences
+from rocks.imgstorage.life import effects, fencing, requests, schedule
+from rocks.imgstorage.life.effects import AskHost
+from rocks.imgstorage.life.events import (
     CopyFound,
     EffectFailed,
     HostDone,
@@ -21,12 +22,13 @@ from rocks.imgstorage.model.events import (
     StartSeed,
     Unmap,
 )
-from rocks.imgstorage.model.facts import CopyFact, Facts, HistoryPoint
-from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.model.image import Copy, Image, Refusal
-from rocks.imgstorage.model.retention import Snapshot, may_go
-from rocks.imgstorage.model.steps import export_spec
-from rocks.imgstorage.model.transfer_plan import Diverged, Point, plan_send
+from rocks.imgstorage.life.facts import CopyFact, Facts, HistoryPoint
+from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.image import Copy, Image, Rejection
+from rocks.imgstorage.life.machine import is_ready
+from rocks.imgstorage.life.retention import Snapshot, expired
+from rocks.imgstorage.life.transfer_plan import Diverged, Point, plan_send
+from rocks.imgstorage.nas.sequences import MACHINE, export_spec
 from tests.unit.imgstorage.records import (
     GIB,
     HOST,
@@ -44,7 +46,7 @@ from tests.unit.imgstorage.records import (
 )
 
 
-def asked(image: Image) -> effects.HostRequest:
+def asked(image: Image) -> requests.HostRequest:
     """What the host is asked in the open step."""
     assert image.work is not None
     last = image.work.effects[-1]
@@ -63,7 +65,7 @@ def failed(image: Image, family: str) -> Image:
 
 def after_one(image: Image) -> Image:
     """The record after one effect on the NAS."""
-    from rocks.imgstorage.model.events import EffectDone
+    from rocks.imgstorage.life.events import EffectDone
 
     assert image.work is not None
     return after(image, EffectDone(image.work.work_id, image.work.position, NAS_FACTS))
@@ -75,10 +77,10 @@ def test_f1_an_unmap_during_a_pull_makes_its_own_final_snapshot() -> None:
     assert pulling.state == "pulling"
     pulled = asked(pulling)
     returning = finished(finished(finished(pulling)))
-    assert returning.state == "returning" and isinstance(asked(returning), effects.DetachDevice)
+    assert returning.state == "returning" and isinstance(asked(returning), requests.DetachDevice)
     sending = finished(returning)
     final = asked(sending)
-    assert isinstance(pulled, effects.PullCopy) and isinstance(final, effects.ReturnCopy)
+    assert isinstance(pulled, requests.PullCopy) and isinstance(final, requests.ReturnCopy)
     assert final.name != pulled.name
 
 
@@ -93,19 +95,19 @@ def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
     for _ in range(4):
         image = after(failed(image, "tool"), RetryDue(), NOW + 10**6)
     image = failed(image, "tool")
-    assert image.state == "held" and image.work is not None and image.work.step == "return"
+    assert image.state == "blocked" and image.work is not None and image.work.step == "return"
 
 
 @pytest.mark.parametrize(
     ("copy", "wanted"),
     [
-        (CopyFact(), effects.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB), effects.MapLinear),
-        (CopyFact(exists=True, guid="900", size_bytes=8 * GIB), effects.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB, written_bytes=1), effects.MapOverlay),
-        (CopyFact(exists=True, guid="666", size_bytes=8 * GIB), effects.MapOverlay),
-        (CopyFact(stage="linear", exists=True, guid="1000", size_bytes=8 * GIB), effects.MapOverlay),
-        (CopyFact(exists=True, guid="1000", size_bytes=9 * GIB), effects.MapOverlay),
+        (CopyFact(), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB), requests.MapLinear),
+        (CopyFact(exists=True, guid="900", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB, written_bytes=1), requests.MapOverlay),
+        (CopyFact(exists=True, guid="666", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(stage="linear", exists=True, guid="1000", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=9 * GIB), requests.MapOverlay),
     ],
 )
 def test_f3_a_map_destroys_nothing(copy: CopyFact, wanted: type) -> None:
@@ -115,11 +117,11 @@ def test_f3_a_map_destroys_nothing(copy: CopyFact, wanted: type) -> None:
     request = asked(mapping)
     assert isinstance(request, wanted)
     is_known = copy.guid in ("900", "1000") and copy.written_bytes == 0 and copy.size_bytes == 8 * GIB
-    if isinstance(request, effects.MapOverlay):
-        assert request.sets_aside == (copy.exists and (not is_known or copy.stage != "none"))
+    if isinstance(request, requests.MapOverlay):
+        assert request.quarantines == (copy.exists and (not is_known or copy.stage != "none"))
     known = HostImage("vm-vol", "tank", stage=copy.stage, epoch=0)
-    sequence = host_actions.sequence_for(request, known, mapping.epoch)
-    assert not isinstance(sequence, Refusal)
+    sequence = host_sequences.sequence_for(request, known, mapping.epoch)
+    assert not isinstance(sequence, Rejection)
     assert not any("Gone" in type(one).__name__ and "Copy" in type(one).__name__ for one in sequence)
 
 
@@ -143,15 +145,15 @@ def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
 
 def machine_grace() -> object:
     """The end of the grace period."""
-    from rocks.imgstorage.model.events import GraceOver
+    from rocks.imgstorage.life.events import GraceOver
 
     return GraceOver()
 
 
-def test_f6_a_failed_switch_or_merge_keeps_the_export() -> None:
+def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
     """The export goes only after the host has said that it reads from its copy."""
     switching = record("switching")
-    assert isinstance(asked(switching), effects.SwitchOrigin)
+    assert isinstance(asked(switching), requests.SwitchOrigin)
     for family in ("tool", "host", "state"):
         image = failed(switching, family)
         assert image.state == "switching" and export_spec(image) is not None
@@ -164,8 +166,8 @@ def test_f7_a_stale_host_is_refused() -> None:
     """Its answers and its streams, by epoch; and what the receiver has alone is never rolled back."""
     image = replace(record("pulling"), epoch=9)
     assert image.work is not None
-    refusal = refused(image, HostDone(image.work.work_id, HOST, 8))
-    assert refusal.text.startswith("stale_epoch") and refusal.is_stale
+    rejection = refused(image, HostDone(image.work.work_id, HOST, 8))
+    assert rejection.text.startswith("stale_epoch") and rejection.is_stale
     stream = fencing.check_stream(image, HOST, 8, is_to_nas=True)
     assert stream is not None and stream.text.startswith("stale_epoch")
     assert fencing.check_stream(image, "vmh2", 9, is_to_nas=True) is not None
@@ -178,8 +180,8 @@ def test_f7_a_stale_host_is_refused() -> None:
 def test_f7_a_second_host_is_refused() -> None:
     """By the record, whatever the second one asks."""
     for state in ("mapped", "remote", "seeding", "switching", "local", "pulling"):
-        refusal = refused(record(state), replace(MAP, host="vmh2"))
-        assert refusal.text.startswith("Error when mapping zvol: already mapped")
+        rejection = refused(record(state), replace(MAP, host="vmh2"))
+        assert rejection.text.startswith("Error when mapping zvol: already mapped")
     image = replace(new_image(), copies=(Copy("vmh2", "tank", "dirty", "900"),))
     assert "vmh2" in refused(image, MAP).text
 
@@ -188,15 +190,15 @@ def test_f8_the_size_is_the_volumes_own() -> None:
     """What the request says counts only for a volume that is made."""
     mapping = finished(after(new_image(), replace(MAP, size_bytes=5 * GIB)))
     request = asked(mapping)
-    assert isinstance(request, effects.MapOverlay) and request.size_bytes == 8 * GIB == mapping.size_bytes
+    assert isinstance(request, requests.MapOverlay) and request.size_bytes == 8 * GIB == mapping.size_bytes
 
 
 @pytest.mark.parametrize("state", ["mapping", "seeding", "switching", "pulling", "returning"])
 def test_f9_a_restart_goes_on(state: str) -> None:
-    """What was open is done again, under the same number."""
+    """The open step is performed again from its first open effect, under the same number."""
     image = record(state)  # type: ignore[arg-type]
-    again = decided(image, Restarted())
-    assert image.work is not None and again.effects == image.work.effects
+    again = decided(image, Restarted()).image
+    assert image.work is not None and again == image and is_ready(image)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,7 +206,7 @@ def test_f9_a_restart_goes_on(state: str) -> None:
 def test_f10_no_failure_is_unknown(state: str, family: str) -> None:
     """Every family of errors leads on: to another try, or to an operator."""
     image = failed(record(state), family)  # type: ignore[arg-type]
-    assert image.state == "held" or image.retry_at is not None or image.state in ("local", "mapped")
+    assert image.state == "blocked" or image.retry_at is not None or image.state in ("local", "mapped")
 
 
 def test_f12_retention_touches_only_its_own() -> None:
@@ -219,7 +221,7 @@ def test_f12_retention_touches_only_its_own() -> None:
     ours[6] = replace(ours[6], has_holds=True)
     foreign = Snapshot("before-upgrade", "f", 7, 0, False, False, False)
     odd = Snapshot("img-golden", "g", 8, 0, True, False, False)
-    gone = may_go([*ours, foreign, odd], frozenset({"8"}))
+    gone = expired([*ours, foreign, odd], frozenset({"8"}))
     guids = {snapshot.guid for snapshot in gone}
     assert guids and not guids & {"5", "6", "8", "f", "g", "97", "98", "99"}
 
@@ -262,7 +264,7 @@ def test_f19_nothing_of_the_export_stays() -> None:
     assert local.target is None and export_spec(local) is None
 
 
-def test_f22_success_means_home() -> None:
+def test_f22_success_means_written_back() -> None:
     """The unmap is answered after the NAS has looked, not before."""
     image = record("returning")
     outcomes = []
@@ -286,7 +288,7 @@ def test_a_second_start_on_the_same_host_transfers_nothing() -> None:
         home = finished(home)
     copy = replace(ROOMY, exists=True, guid="1000", size_bytes=8 * GIB)
     mapping = finished(after(home, replace(MAP, op_id="map-2", lease_token=2)), copy=copy)
-    assert isinstance(asked(mapping), effects.MapLinear) and mapping.target is None
+    assert isinstance(asked(mapping), requests.MapLinear) and mapping.target is None
     assert finished(mapping).state == "local"
 
 
@@ -297,7 +299,7 @@ def test_mapping_again_for_the_same_host_is_already_so() -> None:
 
 
 @pytest.mark.parametrize(("before", "said", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)])
-def test_mapping_again_remembers_the_newest_lease(before: int, said: int, after_it: int) -> None:
+def test_mapping_again_records_the_newest_lease(before: int, said: int, after_it: int) -> None:
     """Whatever order the requests of two starts come in."""
     image = replace(record("local"), lease_token=before)
     decision = decided(image, replace(MAP, op_id="map-2", lease_token=said))
@@ -310,7 +312,7 @@ def test_an_old_lease_is_refused() -> None:
     assert "older than" in refused(image, MAP).text
 
 
-def test_no_room_is_told_with_numbers() -> None:
+def test_missing_free_space_is_reported_with_numbers() -> None:
     """And the grant is given back before anything is made on the host."""
     mapping = finished(record("mapping"), copy=CopyFact(free_bytes=GIB, pool_bytes=100 * GIB))
     assert mapping.work is not None and mapping.work.step == "leave"
@@ -319,12 +321,12 @@ def test_no_room_is_told_with_numbers() -> None:
     assert "1.1 GB free" in ended.outcomes[0].text
 
 
-def test_an_increment_needs_room_for_what_has_changed_only() -> None:
+def test_an_increment_needs_free_space_for_changes_only() -> None:
     """A full copy would not fit, the difference does."""
     history = (HistoryPoint("900", 0), HistoryPoint("1000", 5))
     facts = replace(NAS_FACTS, seed_bytes=50 * GIB, history=history)
     copy = CopyFact(exists=True, guid="900", size_bytes=8 * GIB, free_bytes=20 * GIB, pool_bytes=100 * GIB)
-    assert isinstance(asked(finished(record("mapping"), facts, copy)), effects.MapOverlay)
+    assert isinstance(asked(finished(record("mapping"), facts, copy)), requests.MapOverlay)
 
 
 def test_a_report_of_changes_under_an_old_epoch_makes_them_suspect() -> None:
@@ -349,6 +351,6 @@ def test_a_map_carries_its_request_type() -> None:
     """The events are frozen: nobody changes one on its way."""
     with pytest.raises(AttributeError):
         MAP.host = "vmh2"  # type: ignore[misc]
-    assert isinstance(MAP, Map) and machine.decide(new_image(), MAP, NOW) == machine.decide(
+    assert isinstance(MAP, Map) and MACHINE.decide(new_image(), MAP, NOW) == MACHINE.decide(
         new_image(), MAP, NOW
     )

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.imgstorage.model import effects, host_actions, host_effects, refusals, schedule
-from rocks.imgstorage.model.effects import AskHost
-from rocks.imgstorage.model.events import (
+from rocks.imgstorage.host import effects as host_effects
+from rocks.imgstorage.host import sequences as host_sequences
+from rocks.imgstorage.life import rejections, requests, schedule
+from rocks.imgstorage.life.effects import AskHost
+from rocks.imgstorage.life.events import (
     Abandon,
     EffectDone,
     Event,
@@ -21,11 +23,11 @@ from rocks.imgstorage.model.events import (
     StartSeed,
     Unmap,
 )
-from rocks.imgstorage.model.facts import CopyFact
-from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.model.image import Copy, Image, Refusal
-from rocks.imgstorage.model.states import HOST_HAS_IT, STATES, State
-from rocks.imgstorage.model.table import TABLE, Refuse
+from rocks.imgstorage.life.facts import CopyFact
+from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.image import Copy, Image, Rejection
+from rocks.imgstorage.life.states import HOST_HAS_IT, STATES, State
+from rocks.imgstorage.life.table import TABLE, RejectionRow
 from tests.unit.imgstorage.records import (
     GIB,
     HOST,
@@ -67,12 +69,12 @@ def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
     image = record(state)
     decision = decided(image, GIVE_UP)
     given_up = decision.image
-    assert given_up is not None and given_up.state == "held" and given_up.held_from == state
+    assert given_up is not None and given_up.state == "blocked" and given_up.blocked_from == state
     assert given_up.epoch == image.epoch + 1 and given_up.abandon_reason == "it burns"
     if image.sync:
         copy = given_up.copy_on(HOST)
         assert copy is not None and copy.kind == "suspect"
-    while given_up.state == "held":
+    while given_up.state == "blocked":
         decision = finish_step(given_up)
         assert decision.image is not None
         given_up = decision.image
@@ -84,19 +86,23 @@ def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
 @pytest.mark.parametrize("state", HOST_HAS_IT)
 def test_a_host_known_to_be_off_needs_no_force(state: State) -> None:
     """The fence has spoken."""
-    assert after(record(state), Abandon("abandon-1", "fenced", is_fenced=True)).state == "held"
+    assert after(record(state), Abandon("abandon-1", "fenced", is_fenced=True)).state == "blocked"
 
 
-@pytest.mark.parametrize("state", [*HOST_HAS_IT, "held"])
-def test_without_force_it_says_what_would_be_lost(state: State) -> None:
+@pytest.mark.parametrize("state", [*HOST_HAS_IT, "blocked"])
+def test_without_force_the_rejection_states_the_loss(state: State) -> None:
     """And how to say it."""
-    refusal = refused(record(state), Abandon("abandon-1", "it burns"))
-    assert "force=yes reason=" in refusal.text and HOST in refusal.text and "loses what" in refusal.text
+    rejection = refused(record(state), Abandon("abandon-1", "it burns"))
+    assert (
+        "force=yes reason=" in rejection.text
+        and HOST in rejection.text
+        and "giving it up loses w" in rejection.text
+    )
     if state in ("mapped", "local", "returning"):
-        assert "since the snapshot img-1-1-" in refusal.text
+        assert "since the snapshot img-1-1-" in rejection.text
 
 
-def test_who_waits_for_a_host_that_is_given_up_is_told() -> None:
+def test_operations_that_wait_for_an_abandoned_host_fail() -> None:
     """A map, an unmap and a pull do not wait for ever."""
     assert decided(record("mapping"), GIVE_UP).outcomes[0].op_id == MAP.op_id
     waiting = after(after(record("pulling"), PullNow("pull-1")), Unmap("unmap-1"))
@@ -117,7 +123,7 @@ def test_changes_that_block_a_map_can_be_given_up() -> None:
     assert given_up.copies == (Copy("vmh2", "tank", "suspect", "900"),)
     assert [outcome.op_id for outcome in decision.outcomes] == ["abandon-1"]
     assert after(given_up, MAP).state == "mapping"
-    assert "no host has anything" in refused(new_image(), GIVE_UP).text
+    assert "no host has changes of it" in refused(new_image(), GIVE_UP).text
 
 
 # --- in use --------------------------------------------------------------------------------------------------------
@@ -167,7 +173,7 @@ def test_a_pull_that_was_asked_for_while_one_runs_waits_for_the_next() -> None:
     image, told = pulled(after(pulling, PullNow("pull-2")))
     assert told == ["pull-1"] and image.pull_ids == ("pull-2",)
     job = schedule.job_of(image, NOW, NOW + 999, NOW)
-    assert job is not None and job.kind == "asked pull"
+    assert job is not None and job.kind == "requested pull"
     image, told = pulled(after(image, StartPull()))
     assert told == ["pull-2"] and image.pull_ids == ()
 
@@ -183,18 +189,18 @@ def test_a_cut_pull_answers_only_those_who_asked_before_it() -> None:
 # --- a host without a record ---------------------------------------------------------------------------------------
 
 
-def test_a_lost_record_does_not_say_that_nothing_was_written() -> None:
+def test_a_lost_record_does_not_prove_that_nothing_was_written() -> None:
     """What is there is looked at before the map is called dropped."""
-    request = effects.DropMap("vm-vol", "tank", "iqn.x", discards=False)
-    sequence = host_actions.sequence_for(request, HostImage("vm-vol"), 2)
-    assert not isinstance(sequence, Refusal)
+    request = requests.DropMap("vm-vol", "tank", "iqn.x", discards=False)
+    sequence = host_sequences.sequence_for(request, HostImage("vm-vol"), 2)
+    assert not isinstance(sequence, Rejection)
     kinds = [type(effect) for effect in sequence]
     assert kinds.index(host_effects.RequireTempWriteEmpty) < kinds.index(host_effects.EnsureSessionGone)
     assert kinds[0] is host_effects.EnsureDeviceGone
     assert host_effects.EnsureTempWriteGone not in kinds and host_effects.RecordStage not in kinds
 
 
-def test_what_a_lost_record_had_written_is_held() -> None:
+def test_changes_under_a_lost_record_block_the_image() -> None:
     """The copy that the host is then asked for is refused there; nothing is dropped."""
     back = after(record("mapped"), Unmap("unmap-1"))
     facts = replace(ROOMY, has_temp_write=True)
@@ -204,13 +210,13 @@ def test_what_a_lost_record_had_written_is_held() -> None:
     assert seeding.work is not None
     ask = seeding.work.effects[-1]
     assert isinstance(ask, AskHost)
-    refusal = host_actions.sequence_for(ask.request, HostImage("vm-vol"), seeding.epoch)
-    assert isinstance(refusal, Refusal)
-    assert host_failed(seeding, refusal.family).state == "held"
+    rejection = host_sequences.sequence_for(ask.request, HostImage("vm-vol"), seeding.epoch)
+    assert isinstance(rejection, Rejection)
+    assert host_failed(seeding, rejection.family).state == "blocked"
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_a_temp_write_volume_is_set_aside_at_the_next_map(sync: bool) -> None:
+def test_a_temp_write_volume_is_quarantined_at_the_next_map(sync: bool) -> None:
     """Although the host knows nothing of the image, and although its copy is at the base."""
     copy = CopyFact(
         exists=True,
@@ -223,11 +229,11 @@ def test_a_temp_write_volume_is_set_aside_at_the_next_map(sync: bool) -> None:
     mapping = finished(after(new_image(), replace(MAP, sync=sync)), copy=copy)
     assert mapping.work is not None
     ask = mapping.work.effects[-1]
-    assert isinstance(ask, AskHost) and isinstance(ask.request, (effects.MapOverlay, effects.MapRemote))
-    assert ask.request.sets_aside
-    sequence = host_actions.sequence_for(ask.request, HostImage("vm-vol"), mapping.epoch)
-    assert not isinstance(sequence, Refusal)
-    assert any(isinstance(effect, host_effects.EnsureSetAside) for effect in sequence)
+    assert isinstance(ask, AskHost) and isinstance(ask.request, (requests.MapOverlay, requests.MapRemote))
+    assert ask.request.quarantines
+    sequence = host_sequences.sequence_for(ask.request, HostImage("vm-vol"), mapping.epoch)
+    assert not isinstance(sequence, Rejection)
+    assert any(isinstance(effect, host_effects.EnsureQuarantined) for effect in sequence)
 
 
 # --- texts ---------------------------------------------------------------------------------------------------------
@@ -235,12 +241,12 @@ def test_a_temp_write_volume_is_set_aside_at_the_next_map(sync: bool) -> None:
 
 def test_no_text_names_a_command_that_is_not_there() -> None:
     """And none promises that a destruction is taken back."""
-    texts = [entry.text for entry in TABLE if isinstance(entry, Refuse)]
+    texts = [entry.text for entry in TABLE if isinstance(entry, RejectionRow)]
     texts += [
-        refusals.refusal_text(state, event)
+        rejections.rejection_text(state, event)
         for state in STATES
         for event in (Map, Unmap, PullNow, Restore, Abandon)
     ]
     assert not [text for text in texts if "repair host" in text or "takes that back" in text]
     deleting = refused(record("deleting"), replace(MAP, op_id="map-2"))
-    assert deleting.text == "ZVol vm-vol is busy: it is to be destroyed"
+    assert deleting.text == "ZVol vm-vol is busy: it is marked for destruction"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from rocks.imgstorage.model import events
+from rocks.imgstorage.life import events
 from tests.unit.imgstorage.volumes import BLOCKS
 from tests.unit.imgstorage.world import HOST_DISASTERS, HOSTS, NAS_DISASTERS, World
 

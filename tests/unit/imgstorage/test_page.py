@@ -1,4 +1,4 @@
-"""docs/img-storage.md shows the machine that runs."""
+"""docs/image-storage-internals.md shows the state machine that runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.imgstorage.model import picture
+from rocks.imgstorage import picture
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "img-storage.md"
+PAGE = ROOT / "docs" / "image-storage-internals.md"
 
 
 def section(name: str) -> re.Pattern[str]:
@@ -33,20 +33,19 @@ def test_the_page_shows_what_runs(name: str) -> None:
 
 
 def test_every_test_that_the_page_names_is_there() -> None:
-    """The table of what went wrong elsewhere promises them."""
+    """The table of defects names them."""
     table = (
         PAGE.read_text("utf-8").partition("<!-- defects begins -->")[2].partition("<!-- defects ends -->")[0]
     )
     rows = [line for line in table.splitlines() if line.startswith("| F")]
     assert [row.split()[1] for row in rows] == [f"F{number}" for number in range(1, 23)]
-    places = {room: ROOT / "tests" / room / "imgstorage" / "test_defects.py" for room in ("unit", "system")}
+    places = {kind: ROOT / "tests" / kind / "imgstorage" / "test_defects.py" for kind in ("unit", "system")}
     for row in rows:
-        shown = row.split(" | ")[3]
-        room = ""
-        named = re.findall(r"(unit|system)?\s*`([^`]+)`", shown)
+        kind = ""
+        named = re.findall(r"(unit|system)?\s*`([^`]+)`", row.split(" | ")[3])
         assert named, row
-        for word, name in named:
-            room = word or room
+        for prefix, name in named:
+            kind = prefix or kind
             file, _, test = name.rpartition("::")
-            text = (ROOT / file if file else places[room]).read_text("utf-8")
+            text = (ROOT / file if file else places[kind]).read_text("utf-8")
             assert f"def {test}(" in text, name

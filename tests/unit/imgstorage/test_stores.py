@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from rocks.errors import IncoherentError, ToolError
-from rocks.imgstorage.model.effects import AskHost, EnsureVolume, LookAtCopy
-from rocks.imgstorage.model.facts import Facts, HistoryPoint
-from rocks.imgstorage.model.host_actions import HostImage
-from rocks.imgstorage.model.image import Copy, Image, Work
+from rocks.imgstorage.life.effects import AskHost, EnsureVolume
+from rocks.imgstorage.life.facts import Facts, HistoryPoint
+from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.image import Copy, Image, Work
+from rocks.imgstorage.life.requests import LookAtCopy
 from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.imgstorage.store.nas import NasStore, Operation, Secrets

@@ -1,4 +1,4 @@
-"""The table is whole: every pair of state and event has a row or a refusal with a text."""
+"""The table is whole: every pair of state and event has a row or a rejection with a text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from rocks.errors import FAMILIES, Code
-from rocks.imgstorage.model import events, machine, refusals
-from rocks.imgstorage.model.events import TABLE_EVENTS, Event
-from rocks.imgstorage.model.facts import Facts
-from rocks.imgstorage.model.image import Decision, Image, Refusal, Step
-from rocks.imgstorage.model.states import STATES, State
-from rocks.imgstorage.model.table import TABLE, Refuse, Row
+from rocks.imgstorage.life import events, machine, rejections
+from rocks.imgstorage.life.events import TABLE_EVENTS, Event
+from rocks.imgstorage.life.facts import Facts
+from rocks.imgstorage.life.image import Decision, Image, Rejection, Step
+from rocks.imgstorage.life.states import STATES, State
+from rocks.imgstorage.life.table import TABLE, RejectionRow, Row
+from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
 from tests.unit.imgstorage.records import HOST, MAP, NOW, record
 
@@ -52,15 +53,15 @@ def samples(event: type[Event]) -> list[Event]:
 
 @pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda item: getattr(item, "__name__", item))
 def test_every_pair_has_an_answer(state: State, event: type[Event]) -> None:
-    """A row or a refusal, for the record as it is in that state; refusals have a whole sentence about this image."""
-    assert refusals.has_refusal(state, event) or _ends_without_question(state, event)
+    """The record in that state has a row or a rejection for the event; rejections are sentences about the image."""
+    assert rejections.has_rejection(state, event) or _ends_without_question(state, event)
     image = record(state)
     for sample in samples(event):
         step = getattr(sample, "step", None)
         if step is not None and (image.work is None or image.work.step != step):
             continue
-        decision = machine.decide(image, sample, NOW)
-        if isinstance(decision, Refusal):
+        decision = MACHINE.decide(image, sample, NOW)
+        if isinstance(decision, Rejection):
             assert decision.family in FAMILIES
             assert decision.text.startswith(("ZVol vm-vol", "Error ", HOST)) and "{" not in decision.text
 
@@ -103,9 +104,9 @@ def test_every_state_is_reached_and_left() -> None:
 
 
 def test_refused_everywhere_has_no_row_of_its_own() -> None:
-    """A refusal with a question needs something behind it."""
+    """A rejection with a question needs something behind it."""
     for entry in TABLE:
-        if isinstance(entry, Refuse):
+        if isinstance(entry, RejectionRow):
             assert entry.guard is not None
 
 
@@ -120,9 +121,9 @@ def test_a_record_survives_being_stored(state: State) -> None:
 def test_a_restart_does_what_is_open(state: State) -> None:
     """The same effects, from the first that is not done; the record stays as it is."""
     image = record(state)
-    decision = machine.decide(image, events.Restarted(), NOW)
+    decision = MACHINE.decide(image, events.Restarted(), NOW)
     assert isinstance(decision, Decision) and decision.image == image
-    assert decision.effects == (() if image.work is None else image.work.open_effects)
+    assert machine.is_ready(image) == (image.work is not None)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +136,9 @@ def test_a_restart_does_what_is_open(state: State) -> None:
         ("unmapped", events.PullNow, None),
     ],
 )
-def test_a_refusal_has_the_code_by_which_programs_decide(
+def test_a_rejection_has_the_code_by_which_programs_decide(
     state: State, event: type[Event], code: Code | None
 ) -> None:
     """The raised error has it too."""
-    refusal = refusals.refuse(record(state), SAMPLES[event])
-    assert (refusal.code, refusal.error().code, str(refusal.error())) == (code, code, refusal.text)
+    rejection = rejections.reject(record(state), SAMPLES[event])
+    assert (rejection.code, rejection.error().code, str(rejection.error())) == (code, code, rejection.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.imgstorage.model.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
+from rocks.imgstorage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
 
 A, B, C = Point("a", "1", 10), Point("b", "2", 20), Point("c", "3", 30)
 MARK = Point("cursor", "1", 10, is_bookmark=True)
@@ -68,7 +68,7 @@ def test_plan(
     ("sender", "receiver", "to", "words"),
     [
         ([A, B], [A, C], "2", "c, which the sender has not after a"),
-        ([B], [C], "2", "they have nothing in common"),
+        ([B], [C], "2", "the two have no snapshot in common"),
         ([A, B], [A, B], "1", "has a already, and b after it"),
         ([A], [A], "2", "no snapshot 2 any more"),
         ([MARK], [], "1", "no snapshot 1 any more"),

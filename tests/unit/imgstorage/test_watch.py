@@ -13,9 +13,9 @@ from rocks.devices.iscsi_initiator.fake import FakeSessions
 from rocks.devices.iscsi_target.fake import FakeTargets
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.zfs.fake.pools import FakePools
-from rocks.imgstorage.host_daemon.rows import PAUSED, device_rows
-from rocks.imgstorage.host_daemon.watch import TempWriteWatch
-from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.host.rows import PAUSED, device_rows
+from rocks.imgstorage.host.watch import TempWriteWatch
+from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.store.host import CopyRecord, HostStore
 
 GIB = 2**30
@@ -123,7 +123,7 @@ def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
     assert host.guest == "running"
 
 
-def test_guest_that_somebody_lets_go_on_is_paused_again(host: Host) -> None:
+def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
     """By a person, or because the daemon ended between its record and the pause: there is still no room."""
     host.pools.leave_free("tank", 0)
     host.fill(GIB)

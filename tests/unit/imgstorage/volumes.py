@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from rocks.errors import IncoherentError
-from rocks.imgstorage.model.transfer_plan import Diverged, Point, SendPlan, Token, plan_send
+from rocks.imgstorage.life.transfer_plan import Diverged, Point, SendPlan, Token, plan_send
 
 Content = dict[int, int]
 

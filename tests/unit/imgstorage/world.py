@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rocks.imgstorage.model import events, host_actions, machine
-from rocks.imgstorage.model.events import Event
-from rocks.imgstorage.model.image import Image, Outcome, Refusal
-from rocks.imgstorage.model.machine import Entries
-from rocks.imgstorage.model.states import HELD, LOCAL, MAPPED, UNMAPPED, is_stable
+from rocks.imgstorage.host import sequences as host_sequences
+from rocks.imgstorage.life import events
+from rocks.imgstorage.life.events import Event
+from rocks.imgstorage.life.image import Image, Outcome, Rejection
+from rocks.imgstorage.life.machine import Machine, is_ready
+from rocks.imgstorage.life.states import BLOCKED, LOCAL, MAPPED, UNMAPPED, is_stable
+from rocks.imgstorage.nas.sequences import MACHINE
 from tests.unit.imgstorage.sim_host import Host
 from tests.unit.imgstorage.sim_nas import Nas
 from tests.unit.imgstorage.volumes import BLOCKS, Content
@@ -38,12 +40,12 @@ class Frontend:
 
 
 class World:
-    """All of it. `entries` and `sequences` are the model's, or spoiled ones."""
+    """NAS, hosts, frontend and messages. `machine` and `sequences` are the real ones or spoiled ones."""
 
     def __init__(
-        self, entries: Entries | None = None, sequences: Callable[..., Any] = host_actions.sequence_for
+        self, machine: Machine = MACHINE, sequences: Callable[..., Any] = host_sequences.sequence_for
     ) -> None:
-        self.nas = Nas(entries or machine.entries_by_pair())
+        self.nas = Nas(machine)
         self.hosts = {name: Host(name, self.nas, self.may_discard, sequences) for name in HOSTS}
         self.frontend = Frontend()
         self.messages: list[Message] = []
@@ -84,7 +86,7 @@ class World:
         frontend.holder = name
         op_id = self.new_id("map", name)
         event = events.Map(op_id, name, "tank", sync, f"iqn.{name}", 8 * 1024**3, frontend.token)
-        if isinstance(self.nas.handle(event), Refusal):
+        if isinstance(self.nas.handle(event), Rejection):
             frontend.wanted.pop(op_id)
             if not frontend.is_mapped and not any(kind == "map" for kind, _ in frontend.wanted.values()):
                 frontend.holder = None
@@ -116,7 +118,7 @@ class World:
         if before.state != after.state and after.state in (MAPPED, LOCAL):
             self.discarding = False
         if after.state == UNMAPPED and before.state != UNMAPPED:
-            if self.discarding or before.state == HELD:
+            if self.discarding or before.state == BLOCKED:
                 self.expected = dict(self.nas.volume.content)
             self.discarding = False
 
@@ -133,7 +135,7 @@ class World:
             self.request(events.PullNow(self.new_id("pull")))
         elif what == "retry":
             self.request(events.Retry(self.new_id("retry")))
-        elif what == "give up" and (image.state == HELD or self.operations % 4 == 0):
+        elif what == "give up" and (image.state == BLOCKED or self.operations % 4 == 0):
             self.give_up_host()
         elif what == "report":
             self.report_copies()
@@ -190,18 +192,17 @@ class World:
             host = self.hosts[address]
             if not host.is_up:
                 return
-            self.answer(host.take(content))
+            self.answer(*host.take(content))
         if not keep:
             self.messages.pop(index)
 
-    def answer(self, event: Event | None) -> None:
-        if event is not None:
-            self.messages.append(("nas", event))
+    def answer(self, *events_of_host: Event) -> None:
+        self.messages += [("nas", event) for event in events_of_host]
 
     def step_host(self, name: str) -> None:
         host = self.hosts[name]
         if host.is_up:
-            self.answer(host.step())
+            self.answer(*host.step())
 
     def go_on(self, transfers: bool) -> None:
         """A turn in which everybody does what is next."""
@@ -223,11 +224,11 @@ class World:
         if owner is None or not self.nas.is_up:
             return
         self.hosts[owner].power_off()
-        if self.operations % 3 and self.image.state != HELD:
+        if self.operations % 3 and self.image.state != BLOCKED:
             self.give_up_held(owner)  # directly: nobody has declared the host lost before
             return
         self.request(events.HostLost(owner, "switched off"))
-        if self.image.state == HELD:
+        if self.image.state == BLOCKED:
             self.give_up_held(owner)
 
     def give_up_held(self, owner: str) -> None:
@@ -259,14 +260,14 @@ class World:
         elif host.is_up and kind == "kill":
             host.kill()
         elif host.is_up:
-            self.answer(host.fail("tool" if kind == "program fails" else "incoherent"))
+            self.answer(*host.fail("tool" if kind == "program fails" else "incoherent"))
 
     # --- what must be true -----------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """After every move."""
         image = self.image
-        if image.owner is not None and image.state != HELD:
+        if image.owner is not None and image.state != BLOCKED:
             self.given_up.discard(image.owner) if self.hosts[image.owner].known.epoch == image.epoch else None
         writers = [
             host.name
@@ -333,7 +334,7 @@ class World:
     def _is_settled(self) -> bool:
         busy = any(host.is_busy and host.name not in self.given_up for host in self.hosts.values())
         image = self.image
-        return is_stable(image.state) and not machine.is_ready(image) and not busy and not self.messages
+        return is_stable(image.state) and not is_ready(image) and not busy and not self.messages
 
     def _one_turn(self, turn: int, order: random.Random) -> None:
         image = self.image

@@ -57,7 +57,7 @@ OPERATIONS = (
 
 MAPPED_WORD = "mapped"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_NEW_STATES = ("held", "deleting", "restoring")
+_NEW_STATES = ("blocked", "deleting", "restoring")
 """States for which the specification's states have no name."""
 
 

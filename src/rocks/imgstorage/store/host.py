@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
-from rocks.imgstorage.model.host_actions import HostImage
+from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.store.file import LaterColumn, OutboxMessage, StoreFile
 from rocks.wire.codec import decode, encode
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from rocks.imgstorage.model.image import Image
+from rocks.imgstorage.life.image import Image
+from rocks.imgstorage.life.stored_names import current_record
 from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.wire.codec import decode, encode
 
@@ -203,4 +204,4 @@ _OPERATION = ", ".join(Operation._fields)
 
 
 def _image(record: str) -> Image:
-    return decode(Image, json.loads(record), "image")
+    return decode(Image, current_record(json.loads(record)), "image")

@@ -1,0 +1,112 @@
+"""The dialogue of a transfer before and between its streams: lines of JSON, planned by guid.
+
+The receiver sends its snapshots and the token of an interrupted stream. The sender plans, and announces each stream
+by a line before its frames. Neither end rolls back to make a stream fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO, Callable, Dict, Mapping, Optional, Sequence
+
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import ReceiveSpec, SendSpec
+from rocks.errors import IncoherentError, StateError
+from rocks.imgstorage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
+from rocks.imgstorage.stream.lines import receive_line, send_line
+from rocks.imgstorage.stream.pace import Bucket
+from rocks.imgstorage.stream.pump import receive_program, send_program
+
+SEED, RETURN = "seed", "return"
+"""The purposes of a transfer, in its opening line: to a host, or back to the NAS."""
+
+Count = Callable[[int, int], None]
+"""Called for each part of a stream before it is used: its bytes, and the estimated total."""
+
+
+# --- the sending end -----------------------------------------------------------------------------------------------
+
+
+def send_all(
+    pools: PoolDriver,
+    volume: str,
+    to_guid: str,
+    receiver: Mapping[str, Any],
+    writer: BinaryIO,
+    bucket: Bucket,
+    count: Count,
+) -> None:
+    """Plan by the receiver's description (`describe`), and send all streams. IncoherentError when the two diverged."""
+    history = pools.read_history(volume)
+    ours = [Point(point.name, point.guid, point.createtxg) for point in history.snapshots]
+    ours += [Point(point.name, point.guid, point.createtxg, True) for point in history.bookmarks]
+    plan = plan_send(ours, _points(receiver), to_guid, _token(pools, receiver))
+    if isinstance(plan, Diverged):
+        raise IncoherentError(f"{volume}: {plan.text}")
+    assert isinstance(plan, SendPlan)
+    specs = [_spec(volume, step) for step in plan.steps]
+    sizes = [pools.estimate_send(step) for step in specs]
+    send_line(writer, {"aborts_partial": plan.aborts_partial})
+    for step, one, size in zip(plan.steps, specs, sizes):
+        send_line(writer, {"how": step.how, "to": step.to.name, "from_guid": one.from_guid, "bytes": size})
+        send_program(pools.start_send(one), writer, bucket, lambda part, size=size: count(part, size))  # type: ignore[misc]
+    send_line(writer, {"how": "end"})
+
+
+def _spec(volume: str, step: SendStep) -> SendSpec:
+    start = step.start
+    return SendSpec(
+        volume,
+        step.to.name,
+        step.to.guid,
+        from_snapshot=start.name if start is not None and not start.is_bookmark else None,
+        from_bookmark=start.name if start is not None and start.is_bookmark else None,
+        from_guid=None if start is None else start.guid,
+        resume_token=step.token,
+    )
+
+
+def _points(receiver: Mapping[str, Any]) -> Sequence[Point]:
+    try:
+        return [Point(str(name), str(guid), int(order)) for name, guid, order in receiver["points"]]
+    except (KeyError, ValueError, TypeError):
+        raise IncoherentError("the receiver of the transfer sent no valid description") from None
+
+
+def _token(pools: PoolDriver, receiver: Mapping[str, Any]) -> Optional[Token]:
+    text = receiver.get("token")
+    if not text:
+        return None
+    try:
+        fact = pools.decode_token(str(text))
+    except StateError:
+        return Token("", None, str(text))  # invalid: the plan drops its partial receive
+    return Token(fact.to_guid, fact.from_guid, str(text))
+
+
+# --- the receiving end ---------------------------------------------------------------------------------------------
+
+
+def describe(pools: PoolDriver, volume: str) -> Dict[str, Any]:
+    """The receiver's snapshots and its resume token."""
+    fact = pools.read_volume(volume)
+    snapshots = pools.read_history(volume).snapshots
+    return {
+        "points": [[point.name, point.guid, point.createtxg] for point in snapshots],
+        "token": None if fact is None else fact.resume_token,
+    }
+
+
+def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, count: Count) -> None:
+    """Receive all streams that the sender announces."""
+    if receive_line(reader).get("aborts_partial"):
+        pools.ensure_partial_gone(volume)
+    while True:
+        line = receive_line(reader)
+        if line.get("how") == "end":
+            return
+        size = int(line.get("bytes", 0))
+        from_guid = line.get("from_guid")
+        spec = ReceiveSpec(
+            volume, None if from_guid is None else str(from_guid), is_resumed=line.get("how") == "resume"
+        )
+        receive_program(reader, pools.start_receive(spec), lambda part, size=size: count(part, size))  # type: ignore[misc]

@@ -1,0 +1,49 @@
+"""Reports to the NASes when a host starts: the copies that its records do not know."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Dict
+
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.errors import RocksError
+from rocks.imgstorage.host.copies import RetainedCopy, checked_copy, retained_copies
+from rocks.imgstorage.store.file import OutboxMessage
+from rocks.imgstorage.store.host import HostStore
+from rocks.wire.imgstorage_messages import HOST_NEWS, write_message
+from rocks.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+
+def report_copies(store: HostStore, pools: PoolDriver, own_pool: str) -> None:
+    """Record a message for each unknown copy: the host may have been reinstalled over its pool.
+
+    The NAS knows all others from the host's answers. A pool that cannot be read is logged; its copies are found when
+    their images are mapped.
+    """
+    known_pools = {copy.known.pool for copy in store.copies() if copy.known.pool}
+    for pool in sorted({own_pool, *known_pools}):
+        try:
+            unknown = [copy for copy in retained_copies(pools, pool) if store.copy(copy.zvol) is None]
+            found = [checked_copy(pools, copy) for copy in unknown]
+        except RocksError as error:
+            _log.warning("copies in the pool %s are not reported: %s", pool, error)
+            continue
+        with store.transaction():
+            for copy in found:
+                # unless a NAS has sent a request for it meanwhile
+                if store.copy(copy.zvol) is None:
+                    store.post(_news(copy))
+
+
+def _news(copy: RetainedCopy) -> OutboxMessage:
+    found: Dict[str, object] = {
+        "pool": copy.pool,
+        "copy_epoch": copy.epoch,
+        "kind": copy.kind,
+        "guid": copy.guid,
+    }
+    body = write_message(HOST_NEWS, {"copy": found}, image_id=copy.image_id, epoch=copy.epoch)
+    return OutboxMessage(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)

@@ -1,0 +1,167 @@
+"""The host daemon put together: broker, records, devices."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from pathlib import Path
+from typing import Callable, ContextManager, NamedTuple
+
+from rocks.clock import Deadline
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.iscsi_initiator.driver import SessionDriver
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.errors import RocksError, UserError
+from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.imgstorage.configuration import Configuration
+from rocks.imgstorage.host.copy_handlers import CopyHandlers
+from rocks.imgstorage.host.copy_reports import report_copies
+from rocks.imgstorage.host.device_handlers import DeviceHandlers, read_start
+from rocks.imgstorage.host.handlers import HostHandlers
+from rocks.imgstorage.host.releases import ReleaseWatch
+from rocks.imgstorage.host.rows import device_rows
+from rocks.imgstorage.host.transfers import HostTransfers
+from rocks.imgstorage.host.watch import TempWriteWatch
+from rocks.imgstorage.host.workers import HostWorkers
+from rocks.imgstorage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.imgstorage.store.file import OutboxMessage
+from rocks.imgstorage.store.host import HostStore
+from rocks.imgstorage.stream.revocation import RevocationWatch
+from rocks.imgstorage.stream.transport import Identity, client_context
+from rocks.wire.imgstorage import ListDevices
+from rocks.wire.imgstorage_messages import (
+    HOST_REQUEST,
+    Message,
+    read_message,
+    read_request,
+    write_error,
+    write_success,
+)
+from rocks.wire.queues import host_queue
+
+_log = logging.getLogger(__name__)
+
+_REBUILD_SECONDS = 60.0
+_REPORT_SECONDS = 30.0
+STORE = Path("/var/lib/rocks/imgstorage/host.db")
+
+
+class Devices(NamedTuple):
+    """The device drivers of a host."""
+
+    pools: PoolDriver
+    sessions: SessionDriver
+    mappings: DmDriver
+    open_domains: Callable[[], ContextManager[DomainDriver]]
+    read_start: Callable[[str, int], bytes] = read_start
+
+
+class HostService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+    ) -> None:
+        self._configuration = configuration
+        self._devices = devices
+        self._identity = identity
+        self._store = HostStore(store_path)
+        self._revocations = RevocationWatch(identity.authority)
+        transfers = HostTransfers(devices.pools, self._context, self._revocations)
+        copies = CopyHandlers(
+            devices.pools, transfers, configuration.name, lambda zvol: self._workers.is_idle(zvol)
+        )
+        operations = HostHandlers(
+            copies, DeviceHandlers(devices.pools, devices.sessions, devices.mappings, devices.read_start)
+        )
+        self._workers = HostWorkers(self._store, operations)
+        self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
+        released = store_path.parent / "released"
+        self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._is_running)
+        # copies are read one by one; the start does not wait for that
+        self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
+        queue = host_queue(configuration.name)
+        self._bus = Bus(bus_settings, queue, self._received, self._workers.posted.set, Limits())
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._workers.posted)
+
+    def start(self) -> None:
+        """Rebuild the guests' devices, then accept requests."""
+        self._context()
+        self._revocations.start()
+        self._workers.start()
+        self._workers.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
+        self._bus.start()
+        self._outbox_sender.start()
+        self._reports.start()
+        self._watch.start()
+        self._releases.start()
+        # services that start next may send requests; a broker that is away does not delay the start
+        self._bus.wait_until_connected(BROKER_SECONDS)
+        _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is connected and delivers messages within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """End; guests go on, and open requests go on at the next start."""
+        self._releases.close()
+        self._bus.close()
+        self._workers.close()
+        self._watch.close()  # last: the workers may wait for a transfer, and guests write on
+        self._reports.join(_REPORT_SECONDS)
+        self._revocations.close()
+        self._outbox_sender.close()
+        self._store.close()
+
+    def _report_copies(self) -> None:
+        try:
+            report_copies(self._store, self._devices.pools, self._configuration.default_pool)
+        except RocksError as error:
+            _log.warning("retained copies could not be reported: %s", error)
+        self._workers.posted.set()
+
+    def _context(self) -> ssl.SSLContext:
+        return client_context(self._identity)
+
+    def _is_running(self, machine: str) -> bool:
+        with self._devices.open_domains() as domains:
+            fact = domains.find(machine)
+        return fact is not None and fact.state not in ("shutoff", "crashed")
+
+    def _received(self, delivery: Delivery) -> None:
+        message = read_message(delivery.body)
+        if message.action == HOST_REQUEST:
+            self._workers.take(message, delivery.sender, delivery.body)
+            return
+        number = message.op_id or delivery.message_id
+        try:
+            body = self._answer(message, delivery.sender)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=number)
+        if delivery.reply_to is not None:
+            answer = OutboxMessage(
+                f"answer-{delivery.message_id}", delivery.reply_to, "reply", delivery.message_id, None, body
+            )
+            self._store.post(answer)
+            self._workers.posted.set()
+
+    def _answer(self, message: Message, sender: str) -> bytes:
+        request = read_request(message, "host")
+        if sender != self._configuration.frontend_name:
+            raise UserError(f"{sender} may not send that request to {self._configuration.name}")
+        if isinstance(request, ListDevices):
+            rows = device_rows(self._store, self._devices.mappings, self._devices.sessions)
+            return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
+        initiator = self._devices.sessions.read_initiator()
+        return write_success(message.action, {"body": initiator}, op_id=message.op_id)
+
+    def _lost(self, message: OutboxMessage, why: RocksError) -> None:
+        """A NAS without a queue never had a daemon, a client without one no longer waits: drop the message."""

@@ -1,0 +1,186 @@
+"""Watches temp-write volumes: none may become full, or device-mapper fails the guest's writes.
+
+A temp-write volume is as large as its image, so only the pool can run out. More of it is reserved in time; when
+that is impossible, the guest is paused until there is free space or its image has become local.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from typing import Callable, ContextManager, Dict, NamedTuple, Optional
+
+from rocks.clock import monotonic_seconds
+from rocks.devices.device_mapper.driver import DmDriver
+from rocks.devices.device_mapper.tables import SnapshotMerge
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import VolumeFact
+from rocks.errors import RocksError
+from rocks.imgstorage.life.names import guest_device, temp_write_volume
+from rocks.imgstorage.life.space import (
+    FillFact,
+    TempWriteFact,
+    poll_seconds,
+    temp_write_fill,
+    temp_write_step,
+)
+from rocks.imgstorage.store.host import CopyRecord, HostStore
+from rocks.units import BYTES_PER_SECTOR, gigabytes
+
+_log = logging.getLogger(__name__)
+
+_CALM_SECONDS = 2.0
+_SHORTEST_SECONDS = 0.5
+"""The least time between two polls for a rate."""
+
+_GO_ON_BELOW = 0.8
+_AHEAD_SECONDS = 120
+_HURRY_PERCENT = 80
+_MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
+
+
+class _Seen(NamedTuple):
+    used_bytes: int
+    at: float
+
+
+class TempWriteWatch:
+    """One thread for all images of the host; no error ends it."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        pools: PoolDriver,
+        mappings: DmDriver,
+        open_domains: Callable[[], ContextManager[DomainDriver]],
+    ) -> None:
+        """`open_domains` is called when a guest must be paused, and not before."""
+        self._store = store
+        self._pools = pools
+        self._mappings = mappings
+        self._open_domains = open_domains
+        self._seen: Dict[str, _Seen] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, after the present round."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = _CALM_SECONDS
+        while not self._stopping.wait(pause):
+            pause = self.look()
+
+    def look(self) -> float:
+        """One round; returns the seconds until the next."""
+        pause = _CALM_SECONDS
+        for copy in self._store.copies():
+            try:
+                if copy.known.stage in ("overlay", "merging"):
+                    pause = min(pause, self._look_at(copy))
+                else:
+                    self._seen.pop(copy.known.zvol, None)
+                    self._resume(copy.known.zvol)
+            except RocksError as error:
+                _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
+            except Exception:  # noqa: BLE001 - the watch must outlive its own faults
+                _log.exception("a fault in watching %s; please report this", copy.known.zvol)
+        return pause
+
+    def _look_at(self, copy: CopyRecord) -> float:
+        zvol, pool = copy.known.zvol, copy.known.pool or ""
+        mapping = self._mappings.read(guest_device(zvol))
+        volume = self._pools.read_volume(temp_write_volume(pool, zvol))
+        if mapping is None or mapping.status is None or volume is None:
+            return _CALM_SECONDS
+        fill = self._fill(zvol, mapping.status.allocated_sectors * BYTES_PER_SECTOR, volume)
+        if mapping.status.state != "ok":
+            # further writes fail; earlier ones are safe
+            self._pause(zvol, fill)
+            return _CALM_SECONDS
+        if isinstance(mapping.table, SnapshotMerge):
+            # a temp-write volume takes no new data during the merge; the stage alone does not show the merge
+            self._resume(zvol)
+            return _CALM_SECONDS
+        step = temp_write_step(fill)
+        if step == "extend":
+            self._reserve(zvol, volume, fill)
+        elif step == "pause":
+            self._pause(zvol, fill)
+        elif fill.is_reserved or fill.used_bytes < _GO_ON_BELOW * fill.size_bytes:
+            self._resume(zvol)
+        return poll_seconds(fill)
+
+    def _fill(self, zvol: str, used: int, volume: VolumeFact) -> FillFact:
+        now = monotonic_seconds()
+        before = self._seen.get(zvol)
+        self._seen[zvol] = _Seen(used, now)
+        rate = 0
+        if before is not None and now > before.at + _SHORTEST_SECONDS:
+            rate = max(0, int((used - before.used_bytes) / (now - before.at)))
+        pool = self._pools.read_pool(volume.name.partition("/")[0])
+        return temp_write_fill(
+            TempWriteFact(
+                volume.size_bytes,
+                used,
+                volume.reserved_bytes,
+                pool.size_bytes,
+                pool.free_bytes,
+                rate,
+                volume.referenced_bytes,
+            )
+        )
+
+    def _reserve(self, zvol: str, volume: VolumeFact, fill: FillFact) -> None:
+        """Reserve ahead. Half of the free space is left to others, unless this guest would have to pause."""
+        ahead = max(fill.used_bytes // 2, fill.bytes_per_second * _AHEAD_SECONDS)
+        extra = fill.reservable_bytes if fill.percent >= _HURRY_PERCENT else fill.reservable_bytes // 2
+        taken = max(fill.used_bytes, volume.reserved_bytes)
+        reserved = min(fill.whole_bytes, fill.used_bytes + ahead, taken + extra)
+        if reserved > volume.reserved_bytes:
+            self._pools.ensure_reserved(volume.name, volume.guid, reserved)
+            _log.info("%s: %s are reserved for its guest's writes", zvol, gigabytes(reserved))
+
+    def _pause(self, zvol: str, fill: FillFact) -> None:
+        name = _machine(zvol)
+        if name is None:
+            return
+        with self._open_domains() as domains:
+            fact = domains.find(name)
+            if fact is None or fact.state not in ("running", "blocked"):
+                return  # it writes nothing; an operator who paused it resumes it
+            # also one that was paused before: an operator may have resumed it, or this daemon ended in between
+            self._store.set_paused(zvol)
+            domains.suspend(name)
+        _log.error(
+            "%s is paused: the pool has no free space for its writes while its image is copied (%s of %s are used); "
+            "free space in the pool, then it resumes by itself",
+            name,
+            gigabytes(fill.used_bytes),
+            gigabytes(fill.size_bytes),
+        )
+
+    def _resume(self, zvol: str) -> None:
+        name = _machine(zvol)
+        if name is None or zvol not in self._store.paused():
+            return
+        with self._open_domains() as domains:
+            fact = domains.find(name)
+            if fact is not None and fact.state == "paused":
+                domains.resume(name)
+                _log.info("%s resumes", name)
+        self._store.set_resumed(zvol)
+
+
+def _machine(zvol: str) -> Optional[str]:
+    """The virtual machine of an image, by the volume's name."""
+    match = _MACHINE.match(zvol)
+    return None if match is None else match.group(1)

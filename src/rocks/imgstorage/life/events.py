@@ -1,0 +1,238 @@
+"""The events of an image. A request has the id of its operation, a result the number of its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple, Type
+
+from rocks.imgstorage.life.facts import NOTHING, Facts
+
+
+@dataclass(frozen=True)
+class Event:
+    """The base class: an event that `Machine.decide` accepts."""
+
+
+# --- requests: of a command, or of an operator ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Map(Event):
+    """Give the image to a host. `size_bytes` counts only when there is no volume yet.
+
+    `lease_token` is the token of the virtual machine's lease, None for a use without a virtual machine; the
+    host's `initiator` is the only one that may log in.
+    """
+
+    op_id: str
+    host: str
+    remote_pool: Optional[str]
+    sync: bool
+    initiator: str
+    size_bytes: int
+    lease_token: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Unmap(Event):
+    """Take the image back from its host, with its changes."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class PullNow(Event):
+    """Write the changes of a running guest back to the NAS now."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Delete(Event):
+    """Destroy the image after the grace period; `force` discards changes that only a host has."""
+
+    op_id: str
+    grace_seconds: int = 86400
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Undelete(Event):
+    """Revoke a Delete whose grace period has not ended."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Restore(Event):
+    """Make an earlier snapshot the present content."""
+
+    op_id: str
+    snapshot_name: str
+    snapshot_guid: str
+
+
+@dataclass(frozen=True)
+class Cancel(Event):
+    """Undo a map that is under way, or forget an unmap that is still waiting."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Configure(Event):
+    """Set whether changes persist when the image is unmapped."""
+
+    op_id: str
+    persistent: bool
+
+
+@dataclass(frozen=True)
+class Retry(Event):
+    """An operator has fixed the cause that blocked the image: go on where it stopped."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Abandon(Event):
+    """An operator gives up the changes that only the owner host has.
+
+    The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed.
+    """
+
+    op_id: str
+    reason: str
+    is_fenced: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class HostLost(Event):
+    """The owner host is lost, or is presumed lost."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CopyFound(Event):
+    """A host's report about its copy of the image."""
+
+    host: str
+    pool: str
+    copy_epoch: int
+    kind: str
+    guid: Optional[str] = None
+
+
+# --- of the scheduler -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartSeed(Event):
+    """A transfer slot is free for the copy to the host."""
+
+
+@dataclass(frozen=True)
+class StartPull(Event):
+    """A transfer slot is free for writing changes back."""
+
+
+@dataclass(frozen=True)
+class RetryDue(Event):
+    """The pause after a failed step has passed."""
+
+
+@dataclass(frozen=True)
+class GraceOver(Event):
+    """The grace period of a Delete has passed."""
+
+
+@dataclass(frozen=True)
+class Restarted(Event):
+    """The NAS daemon has started: open effects must be performed again."""
+
+
+# --- results, as they arrive--------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EffectDone(Event):
+    """The effect at `position` of the work was performed on the NAS."""
+
+    work_id: str
+    position: int
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class EffectFailed(Event):
+    """The effect at `position` has failed; `family` is the error's (rocks.errors)."""
+
+    work_id: str
+    position: int
+    family: str
+    message: str
+
+
+@dataclass(frozen=True)
+class HostDone(Event):
+    """A host's answer: the request is done."""
+
+    work_id: str
+    host: str
+    epoch: int
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class HostFailed(Event):
+    """A host's answer that a request failed, or the daemon's own event when no answer came in time."""
+
+    work_id: str
+    host: str
+    epoch: int
+    family: str
+    message: str
+
+
+# --- results, as the table sees them -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """All effects of the open step are done. Made by the engine."""
+
+    step: str
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class StepFailed(Event):
+    """An effect of the open step failed. Made by the engine."""
+
+    step: str
+    family: str
+    message: str
+
+
+REQUESTS: Tuple[Type[Event], ...] = (
+    Map,
+    Unmap,
+    PullNow,
+    Delete,
+    Undelete,
+    Restore,
+    Cancel,
+    Configure,
+    Retry,
+    Abandon,
+    HostLost,
+    CopyFound,
+)
+SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted)
+RESULTS: Tuple[Type[Event], ...] = (EffectDone, EffectFailed, HostDone, HostFailed)
+
+TABLE_EVENTS: Tuple[Type[Event], ...] = (*REQUESTS, *SCHEDULED, StepDone, StepFailed)
+"""The columns of the machine's table; a result becomes a StepDone or a StepFailed, or only advances the work."""

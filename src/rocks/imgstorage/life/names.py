@@ -1,0 +1,97 @@
+"""Names of what belongs to an image, on both sides; pure. Volumes are `<pool>/<zvol>`, zvol being `<vm>-vol`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from typing import NamedTuple, Optional
+
+TARGET_PREFIX = "iqn.2001-04.com."
+HOLD_TAG = "imgstore_base"
+SEED_FOLDER = ".seed"
+_SNAPSHOT = re.compile(r"img-(\d+)-(\d+)-\d{8}T\d{6}Z\Z")
+_AUTHORITY = re.compile(r"[^a-z0-9.-]")
+
+
+class SnapshotName(NamedTuple):
+    """Epoch and sequence in an automatic snapshot's name."""
+
+    epoch: int
+    sequence: int
+
+
+def snapshot_name(epoch: int, sequence: int, now_seconds: int) -> str:
+    """For example `img-7-3-20260131T235959Z`; the time is for readers, order is by epoch and sequence."""
+    return f"img-{epoch}-{sequence}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_seconds))}"
+
+
+def parse_snapshot_name(name: str) -> Optional[SnapshotName]:
+    """Epoch and sequence of an automatic snapshot, None for a foreign one."""
+    match = _SNAPSHOT.match(name)
+    return None if match is None else SnapshotName(int(match.group(1)), int(match.group(2)))
+
+
+def target_name(nas: str, zvol: str, epoch: int) -> str:
+    """The iSCSI target of an image in an epoch; never used again.
+
+    iSCSI names are lower case; other characters are written as `-xx` in hexadecimal.
+    """
+    return f"{target_prefix(nas)}{_iscsi(zvol)}.{epoch}"
+
+
+def target_prefix(nas: str) -> str:
+    """The prefix of all target names of a NAS."""
+    return f"{TARGET_PREFIX}{_iscsi(nas)}:"
+
+
+def unit_serial(image_id: str, epoch: int) -> str:
+    """The serial of the disk, by which a host recognises the export of this epoch."""
+    return hashlib.blake2b(f"{image_id} {epoch}".encode()).hexdigest()[:16]
+
+
+def guest_device(zvol: str) -> str:
+    """The device-mapper device that a guest opens, for its whole life."""
+    return f"{zvol}-snap"
+
+
+def origin_device(zvol: str) -> str:
+    """The device-mapper device below it, which can be switched from the NAS to the copy."""
+    return f"{zvol}-origin"
+
+
+def temp_write_volume(pool: str, zvol: str) -> str:
+    """The volume that takes a guest's writes while its image is copied."""
+    return f"{pool}/{zvol}-temp-write"
+
+
+def seed_volume(pool: str, zvol: str) -> str:
+    """The volume into which a copy is received."""
+    return f"{pool}/{SEED_FOLDER}/{zvol}"
+
+
+def quarantine_volume(volume: str, epoch: int) -> str:
+    """The name of a volume in quarantine: obsolete, and never destroyed by the system.
+
+    Earlier releases used `-orphan-` in place of `-quarantine-`; no code reads either.
+    """
+    return f"{volume}-quarantine-{epoch}"
+
+
+def restoring_volume(volume: str, epoch: int) -> str:
+    """The clone of an earlier snapshot while it is restored; named by the epoch, so that each restore has its own."""
+    return f"{volume}-restoring-{epoch}"
+
+
+def before_volume(volume: str, epoch: int) -> str:
+    """The former volume after an earlier snapshot was restored."""
+    return f"{volume}-before-{epoch}"
+
+
+def cursor_bookmark(guid: str, host: str) -> str:
+    """The bookmark by which a host records the last snapshot that the NAS received; the guid makes a clash harmless."""
+    return f"imgstore_CURSOR_G_{int(guid):016x}_H_{host}"
+
+
+def _iscsi(text: str) -> str:
+    return _AUTHORITY.sub(lambda match: f"-{ord(match.group()):02x}", text.lower())

@@ -1,0 +1,29 @@
+"""`rocks-imgstorage-nas`: runs the NAS daemon until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+from typing import Sequence
+
+from rocks.devices.iscsi_target.targets import Targets
+from rocks.devices.zfs.pools import Pools
+from rocks.imgstorage.daemon import Settings, run_daemon
+from rocks.imgstorage.life.names import target_prefix
+from rocks.imgstorage.nas.service import Devices, NasService
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run until SIGTERM; returns the exit status."""
+    if arguments:
+        print("usage: rocks-imgstorage-nas, without arguments", file=sys.stderr)
+        return 1
+    return run_daemon(_make)
+
+
+def _make(settings: Settings) -> NasService:
+    devices = Devices(Pools(), Targets(target_prefix(settings.configuration.name)))
+    return NasService(settings.configuration, devices, settings.bus, settings.identity)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

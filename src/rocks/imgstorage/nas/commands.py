@@ -1,0 +1,300 @@
+"""Requests of commands to a NAS: each is answered at once, or becomes an event whose outcome answers it later."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
+from rocks.imgstorage.life import events
+from rocks.imgstorage.life.image import Image, Outcome, Rejection
+from rocks.imgstorage.nas.attributes import attribute_value, global_value
+from rocks.imgstorage.nas.engine import Engine, now_seconds
+from rocks.imgstorage.nas.imports import Imports
+from rocks.imgstorage.nas.progress import ProgressBoard
+from rocks.imgstorage.nas.rows import first_page, image_row, operation_row, snapshot_row
+from rocks.imgstorage.nas.unknown_images import adopt
+from rocks.imgstorage.store.file import OutboxMessage
+from rocks.imgstorage.store.nas import NasStore, Operation
+from rocks.units import BYTES_PER_GIB
+from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage import ACTIONS
+from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
+
+Fields = Mapping[str, Any]
+
+PAGE_BYTES = 512 * 1024
+"""The size of the rows in one answer: half of a message's limit."""
+
+
+class Site(NamedTuple):
+    """This NAS, its frontend, and how a host's address is found (HostError when it has none)."""
+
+    node: str
+    frontend: str
+    find_address: Callable[[str], str]
+
+
+class Commands:
+    """Handles requests of commands. Only the frontend may send them, even those that only read."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        engine: Engine,
+        pools: PoolDriver,
+        progress: ProgressBoard,
+        imports: Imports,
+        site: Site,
+    ) -> None:
+        self._imports = imports
+        self._store = store
+        self._engine = engine
+        self._pools = pools
+        self._progress = progress
+        self._node = site.node
+        self._frontend = site.frontend
+        self._find_address = site.find_address
+        self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
+            wire.AddZvol: self._add,
+            wire.ListZvols: self._list_zvols,
+            wire.GetZvolAttrs: self._get_zvol_attrs,
+            wire.SetZvolAttrs: self._set_zvol_attrs,
+            wire.GetAttrs: self._get_attrs,
+            wire.SetAttrs: self._set_attrs,
+            wire.DelAttrs: self._del_attrs,
+            wire.ListSnapshots: self._list_snapshots,
+            wire.ListOperations: self._list_operations,
+            wire.OperationStatus: self._operation_status,
+        }
+        self._begins: Dict[Type[object], Callable[[Any, str], None]] = {
+            wire.MapZvol: self._map,
+            wire.UnmapZvol: lambda request, op: self._take(request.zvol, events.Unmap(op)),
+            wire.DelZvol: self._delete,
+            wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
+            wire.CancelZvol: lambda request, op: self._take(request.zvol, events.Cancel(op)),
+            wire.RetryZvol: lambda request, op: self._take(request.zvol, events.Retry(op)),
+            wire.AbandonZvol: lambda request, op: self._take(
+                request.zvol, events.Abandon(op, request.reason, request.is_fenced, request.force)
+            ),
+            wire.RestoreZvol: self._restore,
+        }
+
+    def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """Record a request, and answer it now or when it is done. A repeated request gets the same answer."""
+        action = ACTIONS.get(message.action)
+        if action is not None and action.shape in self._answers:
+            self._answer_now(message, sender, op_id, reply_to)
+        else:
+            self._begin(message, sender, op_id, reply_to)
+        self._engine.posted.set()
+
+    def _answer_now(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
+        try:
+            request = self._permitted(message, sender)
+            body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=op_id)
+        if reply_to:
+            self._store.post(OutboxMessage(f"answer-{uuid.uuid4()}", reply_to, "reply", op_id, None, body))
+
+    def _begin(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        known = self._store.operation(op_id)
+        if known is not None and known.answer is not None:
+            if reply_to:
+                self._store.answer_again(known._replace(reply_to=reply_to))
+            return
+        if known is not None and reply_to:
+            self._store.redirect(op_id, reply_to)
+        if known is not None and self._is_under_way(op_id):
+            return
+        zvol = str(message.fields.get("zvol", ""))
+        self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
+        try:
+            request = self._permitted(message, sender)
+            _check_deadline(message)
+            self._begins[type(request)](request, op_id)
+        except RocksError as error:
+            self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
+
+    def _is_under_way(self, op_id: str) -> bool:
+        """Whether an image has the operation: a daemon that ended in between has recorded it and not begun."""
+        return any(
+            op_id in (image.operation_id, *image.unmap_ids, *image.pull_ids)
+            for image in self._engine.images()
+        )
+
+    def _permitted(self, message: Message, sender: str) -> Any:
+        request = read_request(message, "nas")
+        if sender != self._frontend:
+            raise UserError(f"{sender} may not send that request to {self._node}; only {self._frontend} may")
+        return request
+
+    def publish(self, image: Image, outcome: Outcome) -> None:
+        """Answer the client of an operation that has ended."""
+        operation = self._store.operation(outcome.op_id)
+        if operation is None:
+            return
+        if outcome.family is not None:
+            error = CLASSES[outcome.family](outcome.text)
+            body = write_error(operation.action, error, op_id=outcome.op_id)
+        else:
+            fields = {} if outcome.device is None else {"bdev": outcome.device}
+            body = write_success(operation.action, {"zvol": image.zvol, **fields}, op_id=outcome.op_id)
+        self._store.answer(outcome.op_id, body)
+
+    # --- begun now, answered by their outcome
+
+    def _map(self, request: wire.MapZvol, op_id: str) -> None:
+        if not request.initiator:
+            raise UserError("no initiator name")
+        if request.sync and not request.remotepool:
+            raise UserError(
+                f"ZVol {request.zvol} cannot be copied to {request.remotehost}: no remotepool was given"
+            )
+        self._find_address(request.remotehost)
+        self._imports.check_complete(f"{request.zpool}/{request.zvol}")
+        image = adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        if image is None:
+            self._pools.read_pool(request.zpool)
+            image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
+            self._engine.add(image)
+        elif image.pool != request.zpool:
+            raise StateError(
+                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
+            )
+        event = events.Map(
+            op_id,
+            request.remotehost,
+            request.remotepool,
+            request.sync,
+            request.initiator,
+            request.size * BYTES_PER_GIB,
+            request.token,
+        )
+        self._take(request.zvol, event)
+
+    def _delete(self, request: wire.DelZvol, op_id: str) -> None:
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        image = self._known(request.zvol)
+        if image.pool != request.zpool:
+            raise StateError(
+                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
+            )
+        self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
+
+    def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
+        image = self._known(request.zvol)
+        found = self._pools.read_history(image.volume).snapshot(request.snapshot)
+        if found is None:
+            raise UserError(
+                f"{image.volume} has no snapshot {request.snapshot}; `rocks list host storagesnap` lists them"
+            )
+        self._take(request.zvol, events.Restore(op_id, found.name, found.guid))
+
+    def _take(self, zvol: str, event: events.Event) -> None:
+        rejection: Optional[Rejection] = self._engine.take(self._known(zvol).image_id, event)
+        if rejection is not None:
+            raise rejection.error()
+
+    def _known(self, zvol: str) -> Image:
+        image = self._engine.image_of(zvol)
+        if image is None:
+            raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
+        return image
+
+    # --- answered now
+
+    def _add(self, request: wire.AddZvol) -> Fields:
+        made = self._imports.add(request)
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        return made
+
+    def _list_zvols(self, request: wire.ListZvols) -> Fields:
+        jobs, attributes = self._progress.since(), self._store.all_attributes()
+        rows = (
+            image_row(image, attributes.get(image.zvol, {}), jobs.get(image.image_id), now_seconds())
+            for image in self._engine.images()
+            if image.zvol > request.after
+        )
+        body, has_more = first_page(rows, PAGE_BYTES)
+        return {"body": body, "more": has_more}
+
+    def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        return {
+            "body": {
+                "zvol": image.zvol,
+                **self._store.attributes_of(image.zvol),
+                "persistent": image.persistent,
+            }
+        }
+
+    def _set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        values = {name: attribute_value(name, value) for name, value in request.changes}
+        persistent = values.pop("persistent", None)
+        if persistent is not None:
+            rejection = self._engine.take(
+                image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent))
+            )
+            if rejection is not None:
+                raise rejection.error()
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute_of(image.zvol, name, value)
+        return self._get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
+
+    def _get_attrs(self, request: wire.GetAttrs) -> Fields:
+        del request
+        return {"attrs": self._store.attributes()}
+
+    def _set_attrs(self, request: wire.SetAttrs) -> Fields:
+        values = {name: global_value(name, value) for name, value in request.attrs}
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute(name, value)
+        return {"attrs": self._store.attributes()}
+
+    def _del_attrs(self, request: wire.DelAttrs) -> Fields:
+        self._store.forget_attributes(request.attrs)
+        return {"attrs": self._store.attributes()}
+
+    def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
+        image = self._known(request.zvol)
+        return {
+            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots]
+        }
+
+    def _list_operations(self, request: wire.ListOperations) -> Fields:
+        del request
+        by_zvol = {image.zvol: image for image in self._engine.images()}
+        rows = [
+            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
+            for operation in self._store.open_operations()
+        ]
+        return {"body": rows + self._progress.rows_without(rows, by_zvol.values())}
+
+    def _operation_status(self, request: wire.OperationStatus) -> Fields:
+        operation = self._store.operation(request.operation)
+        if operation is None:
+            raise IncoherentError(f"{self._node} knows no operation {request.operation} (any more)")
+        answer = None if operation.answer is None else operation.answer.decode("utf-8")
+        return {
+            "operation": request.operation,
+            "action": operation.action,
+            "zvol": operation.zvol,
+            "answer": answer,
+        }
+
+
+def _check_deadline(message: Message) -> None:
+    """BusyError for a request whose client no longer waits: no image is mapped for a start that was given up."""
+    due = message.deadline_milliseconds
+    if due is not None and now_seconds() * 1000 > due:
+        raise BusyError(
+            "the request arrived after its deadline and was not performed; repeat the command, and compare the "
+            "clocks of the frontend and the NAS"
+        )

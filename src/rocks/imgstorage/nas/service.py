@@ -1,0 +1,203 @@
+"""The NAS daemon: its parts, and the order in which they start."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.driver import TargetDriver
+from rocks.devices.zfs.driver import PoolDriver
+from rocks.errors import IncoherentError, RocksError
+from rocks.imgstorage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.imgstorage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
+from rocks.imgstorage.life import schedule
+from rocks.imgstorage.life.effects import AskHost
+from rocks.imgstorage.life.events import HostFailed, Restarted, Unmap
+from rocks.imgstorage.life.fencing import check_speaker
+from rocks.imgstorage.life.image import Image, Work
+from rocks.imgstorage.nas.commands import Commands, Site
+from rocks.imgstorage.nas.engine import Engine
+from rocks.imgstorage.nas.exports import Exports
+from rocks.imgstorage.nas.handlers import NasHandlers, Portal
+from rocks.imgstorage.nas.hosts import HostCorrespondence, event_of
+from rocks.imgstorage.nas.housekeeping import Housekeeping
+from rocks.imgstorage.nas.imports import Imports, OpenDevice, open_device
+from rocks.imgstorage.nas.progress import ProgressBoard
+from rocks.imgstorage.nas.scheduler import Scheduler
+from rocks.imgstorage.nas.transfers import NasTransfers
+from rocks.imgstorage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.imgstorage.store.file import OutboxMessage
+from rocks.imgstorage.store.nas import NasStore
+from rocks.imgstorage.stream.revocation import RevocationWatch
+from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
+from rocks.wire.imgstorage import ACTIONS
+from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
+from rocks.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+STORE = Path("/var/lib/rocks/imgstorage/nas.db")
+
+
+class Devices(NamedTuple):
+    """The device drivers of a NAS."""
+
+    pools: PoolDriver
+    targets: TargetDriver
+    open_device: OpenDevice = open_device
+
+
+class NasService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+        stream_port: int = STREAM_PORT,
+        resolve: Callable[[str, str], str] = storage_address,
+    ) -> None:
+        """`resolve` finds a node's address on the storage network."""
+        self._configuration = configuration
+        self._devices = devices
+        node, network = configuration.name, configuration.network
+        self._address = resolve(node, network)
+        self._store = NasStore(store_path)
+        self._progress = ProgressBoard()
+        self._hosts = HostCorrespondence(
+            self._store, node, self._address, PORTAL_PORT, stream_port, lambda: self._engine.images()
+        )
+        handlers = NasHandlers(
+            devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
+        )
+        self._engine = Engine(
+            self._store,
+            handlers,
+            self._ask_host,
+            lambda image, outcome: self._commands.publish(image, outcome),
+            lambda image_id: self._transfers.end_rejected(image_id),
+        )
+        self._exports = Exports(self._engine, handlers, devices.targets)
+        imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
+        self._commands = Commands(
+            self._store,
+            self._engine,
+            devices.pools,
+            self._progress,
+            imports,
+            Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
+        )
+        self._transfers = NasTransfers(
+            devices.pools, self._engine, self._store, self._hosts, self._progress, imports
+        )
+        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits)
+        self._housekeeping = Housekeeping(self._engine, devices.pools)
+        self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
+        self._identity = identity
+        self._revocations = RevocationWatch(identity.authority)
+        self._stream_port = stream_port
+        self._server: Optional[StreamServer] = None
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Restore the exports, go on with open work, and accept requests. RocksError when it cannot start."""
+        self._exports.rebuild()
+        server_context(self._identity)  # fail now when it is unusable
+        self._server = StreamServer(
+            lambda: server_context(self._identity),
+            self._address,
+            self._stream_port,
+            self._transfers.serve,
+            2 * self._configuration.transfers,
+            self._revocations,
+        )
+        self._revocations.start()
+        for image in self._engine.images():
+            self._engine.take(image.image_id, Restarted())
+            self._engine.wake(image.image_id)
+        self._bus.start()
+        self._outbox_sender.start()
+        self._scheduler.start()
+        self._housekeeping.start()
+        # services that start next may send requests; a broker that is away does not delay the start
+        self._bus.wait_until_connected(BROKER_SECONDS)
+        _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is connected and delivers messages within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """End; open work goes on at the next start."""
+        self._exports.close()
+        self._housekeeping.close()
+        self._scheduler.close()
+        self._bus.close()
+        if self._server is not None:
+            self._server.close()
+            self._revocations.close()
+        self._engine.close()
+        self._outbox_sender.close()
+        self._store.close()
+
+    # --- messages
+
+    def _received(self, delivery: Delivery) -> None:
+        message = read_message(delivery.body)
+        if message.action == HOST_NEWS and "released" in message.fields:
+            self._released(message, delivery.sender)
+        elif message.action in (HOST_ANSWER, HOST_NEWS):
+            image_id, event = event_of(message, delivery.sender)
+            self._engine.take(image_id, event)
+        elif message.action in ACTIONS or message.action != HOST_REQUEST:
+            self._commands.handle(
+                message, delivery.sender, message.op_id or delivery.message_id, delivery.reply_to
+            )
+        else:
+            raise IncoherentError(f"{delivery.sender} sent a NAS a request for hosts")
+
+    def _released(self, message: Message, sender: str) -> None:
+        """A host reports that the machine of an image has ended: unmap the image.
+
+        Unless it was mapped for a newer lease meanwhile: the machine was stopped and started at once.
+        """
+        image = self._engine.image(message.image_id)
+        if image is None or check_speaker(image, sender, message.epoch) is not None:
+            return
+        token = message.fields.get("token")
+        if isinstance(token, int) and image.lease_token is not None and token < image.lease_token:
+            _log.info(
+                "%s: the machine of lease %d has ended; lease %d has the image",
+                image.zvol,
+                token,
+                image.lease_token,
+            )
+            return
+        self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
+
+    def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
+        self._hosts.ask(image, work, effect)
+
+    def _lost(self, lost: OutboxMessage, why: RocksError) -> None:
+        """A host without a queue never had a daemon: the step fails at once."""
+        message = read_message(lost.body)
+        if message.action != HOST_REQUEST:
+            return
+        image_id, _, work_id = message.op_id.rpartition(".")
+        image = self._engine.image(image_id)
+        if image is not None and image.owner is not None:
+            text = f"Compute node {image.owner} is unavailable: {why}"
+            self._engine.take(image_id, HostFailed(work_id, image.owner, message.epoch, "host", text))
+
+    def _secrets_of(self, target: str) -> Optional[ChapSecrets]:
+        image = next((one for one in self._engine.images() if one.target == target), None)
+        return None if image is None else self._hosts.secrets_of(image)

@@ -1,0 +1,135 @@
+"""Copies that a host keeps: known again after it was installed anew, and gone when another image needs the room."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import StateError
+from rocks.imgstorage.host import workers
+from rocks.imgstorage.life.image import Copy, Image
+from rocks.imgstorage.life.space import host_space
+from rocks.units import BYTES_PER_GIB
+from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.image_site import HOSTS, HostMachine, ImageSite
+
+HOST, OTHER = HOSTS
+_POOL_BYTES = 100 * BYTES_PER_GIB
+_COPY_BYTES = 30_000_000
+
+
+@pytest.fixture
+def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageSite]:
+    """All daemons running, no image; a copy may go as soon as nobody is at it."""
+    monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = int(door.getsockname()[1])
+    made = ImageSite(tmp_path, real_broker, port)
+    made.start()
+    yield made
+    made.close()
+
+
+def keep(site: ImageSite, zvol: str) -> HostMachine:
+    """An image that is at home, and of which the host has kept a copy of a good size."""
+    site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
+    site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
+    site.map(zvol)
+    site.wait_for_state(zvol, "local")
+    site.unmap(zvol)
+    return site.hosts[HOST]
+
+
+def image(site: ImageSite, zvol: str) -> Image:
+    """The NAS's record."""
+    assert site.nas.service is not None
+    found = site.nas.service._engine.image_of(zvol)
+    assert found is not None
+    return found
+
+
+def install_anew(site: ImageSite, host: HostMachine) -> None:
+    """The host has lost its records, and the NAS what it knew of copies; pools stay."""
+    assert host.service is not None and site.nas.service is not None
+    host.service.close()
+    for file in host.store.parent.glob("*.db*"):
+        file.unlink()
+    for known in site.nas.service._engine.images():
+        site.nas.service._engine.add(replace(known, copies=()))
+    host.start()
+
+
+def test_a_reinstalled_host_reports_its_copies(site: ImageSite) -> None:
+    """Its NAS knows the copy again, before anybody asks; the next start there transfers nothing."""
+    host = keep(site, "a-vol")
+    guid = image(site, "a-vol").base_guid
+    install_anew(site, host)
+    site.wait_for(lambda: image(site, "a-vol").copies == (Copy(HOST, "tank", "clean", guid),), "known again")
+    site.map("a-vol")
+    assert site.row("a-vol")["state"] == "local"
+    site.unmap("a-vol")
+
+
+def test_a_changed_copy_with_the_property_clean_is_suspect(site: ImageSite) -> None:
+    """Something has written to it: it is never used, and never destroyed."""
+    host = keep(site, "b-vol")
+    host.pools.write("tank/b-vol", b"by hand", 4096)
+    install_anew(site, host)
+    site.wait_for(lambda: image(site, "b-vol").unreturned_on() == (HOST,), "suspect")
+    assert image(site, "b-vol").copies[0].kind == "suspect"
+    site.map("b-vol")
+    site.wait_for_state("b-vol", "local")
+    aside = [fact.name for fact in host.pools.list_volumes("tank") if "b-vol-" in fact.name]
+    assert [host.pools.read(name, 7, 4096) for name in aside] == [b"by hand"]
+    site.unmap("b-vol")
+
+
+def tight(host: HostMachine, missing_bytes: int) -> None:
+    """The pool lacks so much for a small image."""
+    wanted = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
+    free = host.pools.read_pool("tank").free_bytes
+    host.pools.ensure_volume("tank/other", 95 * BYTES_PER_GIB, 16384, 0)
+    fact = host.pools.read_volume("tank/other")
+    assert fact is not None
+    host.pools.ensure_reserved("tank/other", fact.guid, free - wanted)
+
+
+def test_the_oldest_copy_is_evicted_for_another_image(site: ImageSite) -> None:
+    """One is enough; the newer one stays. The image whose copy has gone is whole on the NAS."""
+    host = keep(site, "first-vol")
+    keep(site, "second-vol")
+    tight(host, _COPY_BYTES // 2)
+    site.map("new-vol")
+    site.wait_for_state("new-vol", "local")
+    left = {fact.name for fact in host.pools.list_volumes("tank")}
+    assert "tank/first-vol" not in left and "tank/second-vol" in left
+    site.unmap("new-vol")
+    other = host.pools.read_volume("tank/other")
+    assert other is not None
+    host.pools.ensure_reserved("tank/other", other.guid, 0)
+    site.map("first-vol")
+    site.wait_for_state("first-vol", "local")
+    assert host.pools.content("tank/first-vol") == site.nas.pools.content("tank/first-vol")
+    site.unmap("first-vol")
+
+
+def test_what_is_in_use_or_only_here_does_not_go(site: ImageSite) -> None:
+    """There is no room then, and the map says so with numbers."""
+    host = keep(site, "mapped-vol")
+    keep(site, "changed-vol")
+    site.map("mapped-vol")
+    site.wait_for_state("mapped-vol", "local")
+    host.pools.write("tank/changed-vol", b"by hand", 4096)
+    tight(host, _COPY_BYTES // 2)
+    try:
+        site.map("new-vol")
+    except StateError as error:
+        assert "are needed" in str(error)
+    left = {fact.name for fact in host.pools.list_volumes("tank")}
+    assert {"tank/mapped-vol", "tank/changed-vol"} <= left
+    assert host.pools.read("tank/changed-vol", 7, 4096) == b"by hand"
