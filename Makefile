@@ -5,7 +5,10 @@ include version.mk
 PYTHON = .state/venv/bin/python
 # The set-up and the lab are started by the distribution's Python, so that they can repair everything else. A machine
 # without it has nothing of ours that runs.
-LAB = PYTHONPATH=src /usr/bin/python3 -m lab
+# `exec`: each ends when make is killed, and would not notice that below a shell.
+LAB = exec env LAB_PARENT=$$PPID PYTHONPATH=src /usr/bin/python3 -m lab
+# With mounts, processes, network and /tmp of its own, all of which end with it.
+ISOLATED = exec env LAB_PARENT=$$PPID PYTHONPATH=src $(PYTHON) -m lab.isolation env -u PYTHONPATH
 MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
 CHECKED = src lab tests bench
 PYTEST = $(PYTHON) -m pytest
@@ -32,7 +35,7 @@ demo-stop: ## end and remove everything that `make demo` started (root)
 test: ## set up, then every check and every test but the lab's (root; some 12 minutes)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	$(PYTEST) -m 'not lab'
+	@$(ISOLATED) $(PYTEST) -m 'not lab'
 
 check: lint ## what needs no root and no daemons: lint, and the tests of rules and documents (under a minute)
 	$(PYTEST) -m 'not system and not lab' tests/unit tests/contract tests/golden

@@ -93,7 +93,7 @@ def _bench(site: BenchSite, numbers: set[str]) -> str:
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     load = machine.load()
     if load > _BUSY_LOAD:
-        progress.tell(f"Others are at work on this machine (load {load:.1f}): times will be theirs as well.")
+        progress.print(f"Others are at work on this machine (load {load:.1f}): times will be theirs as well.")
     for number in _ENDING:
         signal.signal(number, _interrupt)
     here = _measure_here(site, progress, numbers) if not numbers or numbers & _HERE else []
@@ -137,7 +137,7 @@ def _do_parts(site: BenchSite, progress: Progress, wanted: set[str]) -> list[Row
                     rows += part.work(site) or []
                 continue
             except RocksError as error:
-                progress.tell(f"  {error}")
+                progress.print(f"  {error}")
                 why |= dict.fromkeys([*part.numbers, *part.carries], str(error))
         rows += [table.not_measured(number, part.what, why[number]) for number in part.numbers]
     return rows

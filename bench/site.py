@@ -1,7 +1,7 @@
 """The bench's own site: a frontend with its database, and four physical hosts, each with libvirt, agent and sshd.
 
-All of it lives below one state folder, in mount namespaces; nothing of the machine's own is touched. `tear_down` works
-in any state, after a kill as well, and is what the next run begins with.
+All of it lives below one state folder, on machines of the lab that share this machine's network, where the bench plays
+many more hosts. `tear_down` works in any state, after a kill as well, and the next run begins with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab import accelerator, agent_archive, libvirtd, links, sshd
-from lab.namespace import IMAGE_FOLDER, Machine
+from lab.namespace import IMAGE_FOLDER, Machine, Network
 from lab.progress import Progress
 from lab.site import Site
 from rocks.errors import ToolError
@@ -61,9 +61,9 @@ class BenchSite:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.frontend = Site(self.folder / "frontend", STATE / "cache")
-        self._machines = [Machine(self.folder / f"host-{number}") for number in range(1, 5)]
-        self._mark = links.mark_of(self.folder)
+        self.frontend = Site(self.folder / "frontend", STATE / "cache", Network.SHARED)
+        self._machines = [Machine(self.folder / f"host-{number}", Network.SHARED) for number in range(1, 5)]
+        self._mark = links.alias_of(self.folder)
         self.frontend_device = ""
         self.hosts: tuple[RealHost, ...] = ()
         self.has_kvm = False

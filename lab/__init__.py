@@ -1,4 +1,10 @@
-"""Machines for demo and tests, and the strategies that bring them to a state.
+"""Machines for demo, tests and bench: sites in namespaces of this machine, and virtual machines (`lab.machines`).
 
-Today: a whole site inside a mount namespace of this machine.
+| to change | module |
+|---|---|
+| which files, devices and folders a machine has | `root_folder`, `device_nodes` |
+| how it starts, ends and is entered | `namespace`, `supervisor` |
+| namespaces of a whole test run | `isolation` |
+| a daemon on it | `database`, `libvirtd`, `sshd`; `broker` and `mariadb` without a machine |
+| a site, the demo on it | `site`; `demo`, `demo_plan`, `console`, `guest` |
 """

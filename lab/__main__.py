@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab import system_calls
 from lab.demo import Demo
 from lab.progress import Progress
 from lab.site import Site, SiteState
@@ -19,24 +20,25 @@ _USAGE = "usage: python3 -m lab demo|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the story that the word names; returns the exit status."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, whatever it is tied to
-    stories = {"demo": _demo, "demo-stop": _demo_stop}
-    if len(arguments) != 1 or arguments[0] not in stories:
+    """Build or remove the demo; returns the exit status."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, also in a pipe
+    actions = {"demo": _demo, "demo-stop": _demo_stop}
+    if len(arguments) != 1 or arguments[0] not in actions:
         print(_USAGE, file=sys.stderr)
         return 1
     try:
         if os.geteuid() != 0:
             raise UserError(f"make {arguments[0]} needs root: run it as root, or with sudo")
+        system_calls.die_with_starter()  # make does not end its programs when it is killed
         _STATE.mkdir(exist_ok=True)
         with _alone():
-            stories[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
+            actions[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         if arguments[0] == "demo" and (_STATE / "demo").exists():
             print(
-                f"What was begun stays as it is: `make demo` goes on from there, `make demo-stop` removes it. "
-                f"Logs are in {_STATE / 'demo' / 'log'}.",
+                f"The incomplete demo has ended; its files stay. `make demo` goes on from there, `make demo-stop` "
+                f"removes them. Logs are in {_STATE / 'demo' / 'log'}.",
                 file=sys.stderr,
             )
         return error.exit_status
@@ -54,7 +56,7 @@ def _demo_stop(site: Site) -> None:
     done = site.tear_down()
     for line in done:
         print(f"  {line}")
-    print("the demo is stopped" if done else "nothing of the demo runs, and nothing is left of it")
+    print("the demo is stopped" if done else "the demo does not run and has no files")
     assert site.state() is SiteState.STOPPED
 
 
@@ -64,9 +66,7 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(
-                "another make demo or demo-stop of this checkout is at work; wait for it"
-            ) from None
+            raise BusyError("another make demo or demo-stop of this checkout runs; wait for it") from None
         yield
 
 

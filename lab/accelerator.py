@@ -16,26 +16,26 @@ _DEADLINE_SECONDS = 60.0
 
 
 class Acceleration(NamedTuple):
-    """`kvm_works`, and the agent's reason in words."""
+    """`kvm_works`, and the reason that the agent states."""
 
     kvm_works: bool
     reason: str
 
 
 def ask(machine: Machine, cache: Path) -> Acceleration:
-    """What the agent on the running machine says; it has up to 8 s of work the first time.
+    """The answer of the agent on the running machine, which takes up to 8 s the first time.
 
-    Its result is kept in the folder `cache` as well, for the next machine made here: a result holds for one kernel and
-    processor, and the agent judges that itself. ToolError when the agent fails.
+    Its result is stored in the folder `cache` as well, for the next machine made here: a result holds for one kernel
+    and processor, and the agent judges that itself. ToolError when the agent fails.
     """
-    memory, kept = machine.outside(_MEMORY), cache / Path(_MEMORY).name
-    if kept.exists() and not memory.exists():
-        shutil.copyfile(kept, memory)
+    memory, stored = machine.outside(_MEMORY), cache / Path(_MEMORY).name
+    if stored.exists() and not memory.exists():
+        shutil.copyfile(stored, memory)
     answer = machine.run_checked([AGENT, "probe"], _DEADLINE_SECONDS)
     acceleration = read_answer(answer.text)
     if memory.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(memory, kept)
+        shutil.copyfile(memory, stored)
     return acceleration
 
 

@@ -21,7 +21,7 @@ from rocks.process import Finished, run_checked, start_in_background
 from rocks.render import broker as documents
 
 USER_ID = 64781
-"""The user and group id the broker runs under: one without a name, in a range that Debian gives to nobody."""
+"""The user and group id the broker runs under: one without a name, in a range that Debian assigns to no user."""
 
 _SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # those in /usr/sbin change to the machine's own broker user
 _EPMD = "/usr/bin/epmd"
@@ -36,7 +36,7 @@ class BrokerPlace:
 
     Certificates are in `pki_folder`: ca.crt, broker.pem and the folder crls, given to the broker's user by
     `give_certificates` or, after `write_control`, by `rocks sync broker`. Ports are chosen once, at first need, and
-    stay; `fixed_port` says which the TLS port is, instead.
+    stay; `fixed_port` sets the TLS port instead.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class BrokerPlace:
 
     @property
     def log_path(self) -> Path:
-        """What the broker says."""
+        """The log of the broker."""
         return self.folder / "log" / f"{_NODE}.log"
 
     def _ports(self) -> tuple[int, int, int]:
@@ -88,10 +88,10 @@ def give_certificates(place: BrokerPlace, authority: bytes, pair: bytes, revoked
 def write_control(place: BrokerPlace, configuration: Path, ends_with_starter: bool = False) -> None:
     """Have `rocks sync broker` find this broker by its configuration file, also before the broker was ever started.
 
-    Its port mapper is started now: rabbitmqctl would start one that nobody ends.
+    Its port mapper is started now: rabbitmqctl would start one that does not end.
     """
     _ensure_ports(place)
-    _ensure_home(place)
+    _ensure_folders(place)
     _launch_mapper(place, ends_with_starter)
     variables = [f"{name}={value}" for name, value in environment(place).items()]
     command = shlex.join(["env", "-i", *variables, *_as_user(), str(_SCRIPTS / "rabbitmqctl")])
@@ -125,12 +125,12 @@ def start(place: BrokerPlace, deadline_seconds: float = 90, ends_with_starter: b
     return running.process_id
 
 
-def control(place: BrokerPlace, *words: str) -> Finished:
-    """`rabbitmqctl WORDS…` of this broker. StateError when it does not run, ToolError with its words when it fails."""
+def control(place: BrokerPlace, *arguments: str) -> Finished:
+    """`rabbitmqctl ARGUMENTS…` of this broker. StateError when it does not run, ToolError when the command fails."""
     if processes.read_record(_record(place, "broker")) is None:
         raise StateError(f"the broker in {place.folder} does not run")
-    arguments = [*_as_user(), str(_SCRIPTS / "rabbitmqctl"), "--quiet", *words]
-    return run_checked(arguments, deadline_seconds=_CONTROL_SECONDS, environment=environment(place))
+    program = [*_as_user(), str(_SCRIPTS / "rabbitmqctl"), "--quiet", *arguments]
+    return run_checked(program, deadline_seconds=_CONTROL_SECONDS, environment=environment(place))
 
 
 def environment(place: BrokerPlace) -> dict[str, str]:
@@ -191,7 +191,7 @@ def _ensure_ports(place: BrokerPlace) -> None:
         file.write_text(f"{place.fixed_port or port} {mapper} {internal}", encoding="ascii")
 
 
-def _ensure_home(place: BrokerPlace) -> None:
+def _ensure_folders(place: BrokerPlace) -> None:
     home = place.folder / "home"
     for folder in (home, place.folder / "data", place.folder / "log"):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -204,9 +204,9 @@ def _ensure_home(place: BrokerPlace) -> None:
 
 
 def _prepare(place: BrokerPlace) -> None:
-    _refuse_closed_way(place.folder)
+    _check_passable(place.folder)
     _ensure_ports(place)
-    _ensure_home(place)
+    _ensure_folders(place)
     where = documents.BrokerPlace(
         (place.address,),
         place.port,
@@ -223,7 +223,14 @@ def _launch_mapper(place: BrokerPlace, ends_with_starter: bool) -> None:
     if processes.read_record(_record(place, "mapper")) is not None:
         return
     _, mapper, _ = place._ports()
-    arguments = [*_as_user(*_leash(ends_with_starter)), _EPMD, "-address", "127.0.0.1", "-port", str(mapper)]
+    arguments = [
+        *_as_user(*_parent_death_options(ends_with_starter)),
+        _EPMD,
+        "-address",
+        "127.0.0.1",
+        "-port",
+        str(mapper),
+    ]
     _record_started(place, "mapper", start_in_background(arguments, place.folder / "mapper.log"))
     end_at = time.monotonic() + 10
     while not _listens("127.0.0.1", mapper):
@@ -234,7 +241,7 @@ def _launch_mapper(place: BrokerPlace, ends_with_starter: bool) -> None:
 
 def _launch(place: BrokerPlace, ends_with_starter: bool) -> None:
     program = str(_SCRIPTS / "rabbitmq-server")
-    arguments = [*_as_user(*_leash(ends_with_starter)), program]
+    arguments = [*_as_user(*_parent_death_options(ends_with_starter)), program]
     # as systemd has it: the script becomes Erlang's program and its process id is the broker's
     variables = {**environment(place), "RUNNING_UNDER_SYSTEMD": "true"}
     number = start_in_background(arguments, place.folder / "log" / "console.log", variables)
@@ -252,7 +259,7 @@ def _wait_until_it_answers(place: BrokerPlace, deadline_seconds: float) -> None:
     end_at = time.monotonic() + deadline_seconds
     while not _listens(place.address, place.port):
         if processes.read_record(_record(place, "broker")) is None:
-            raise ToolError(f"the broker ended at once; its last words: {_last_words(place)}")
+            raise ToolError(f"the broker ended at once; its last output: {_last_output(place)}")
         if time.monotonic() > end_at:
             stop(place)
             raise HostError(
@@ -274,7 +281,7 @@ def _record(place: BrokerPlace, name: str) -> Path:
     return place.folder / name
 
 
-def _leash(ends_with_starter: bool) -> list[str]:
+def _parent_death_options(ends_with_starter: bool) -> list[str]:
     return ["--pdeathsig", "SIGKILL"] if ends_with_starter else []
 
 
@@ -310,13 +317,13 @@ def _free_ports(address: str) -> list[int]:
             probe.close()
 
 
-def _refuse_closed_way(folder: Path) -> None:
+def _check_passable(folder: Path) -> None:
     for step in (folder, *folder.parents):
         if not step.stat().st_mode & 0o001:
             raise StateError(f"the broker, a user of its own, cannot pass {step}: run `chmod o+x {step}`")
 
 
-def _last_words(place: BrokerPlace) -> str:
+def _last_output(place: BrokerPlace) -> str:
     console = place.folder / "log" / "console.log"
     lines = console.read_text(errors="replace").splitlines() if console.exists() else []
     return " / ".join(line.strip() for line in lines[-5:] if line.strip()) or "none"

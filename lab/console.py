@@ -1,4 +1,4 @@
-"""A guest's serial console, followed in the log that libvirt keeps of it."""
+"""A guest's serial console, followed in libvirt's log of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.05
 
 
 class Ready(NamedTuple):
-    """What a guest said of itself when it was up."""
+    """The report of a guest that is up."""
 
     name: str
     mac: str
@@ -38,7 +38,9 @@ def size_of(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def follow_until_ready(log: Path, start: int, deadline_seconds: float, tell: Callable[[str], None]) -> Ready:
+def follow_until_ready(
+    log: Path, start: int, deadline_seconds: float, report: Callable[[str], None]
+) -> Ready:
     """Show what is written to `log` behind byte `start`, line by line, until the guest reports that it is ready.
 
     ToolError when it does not within the deadline.
@@ -58,7 +60,7 @@ def follow_until_ready(log: Path, start: int, deadline_seconds: float, tell: Cal
         for line in lines:
             text = plain(line.decode("utf-8", "replace")).rstrip()
             if text:
-                tell(text)
+                report(text)
             ready = read_ready(text)
             if ready is not None:
                 return ready

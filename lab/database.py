@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import mariadb
 from lab.mariadb import MariadbPlace
-from lab.namespace import Machine
+from lab.namespace import CHECKOUT, Machine
 
 FOLDER = "/var/opt/rocks/mysql"
 SOCKET = f"{FOLDER}/mysql.sock"
@@ -21,8 +21,7 @@ _STOP_GRACE_SECONDS = 30.0
 
 def start(machine: Machine) -> None:
     """Have the machine's database server running, its data folder made at the first time. ToolError when it fails."""
-    sources = Path(__file__).absolute().parent.parent
-    path = f"PYTHONPATH={sources}:{sources / 'src'}"
+    path = f"PYTHONPATH={CHECKOUT}:{CHECKOUT / 'src'}"
     program = ["/usr/bin/env", path, sys.executable, "-m", "lab.database", str(machine.folder)]
     machine.run_checked(program, _START_DEADLINE_SECONDS)
 
@@ -33,7 +32,7 @@ def is_running(machine: Machine) -> bool:
 
 
 def stop(machine: Machine) -> list[str]:
-    """End the server; returns what was done, in words."""
+    """End the server; returns a line for each thing done."""
     return [f"ended {_NAME}"] if machine.stop_daemon(_NAME, _STOP_GRACE_SECONDS) else []
 
 

@@ -19,7 +19,7 @@ from lab.progress import Progress
 from lab.site import Site, SiteState
 from rocks.errors import IncoherentError, StateError, ToolError
 
-_STEMS = ("rockspriv", "rockspub")
+_DEVICES = ("rockspriv0", "rockspub0")
 _CONSOLE_LOG = "/var/log/libvirt/qemu/{name}.console.log"
 _COMMAND_DEADLINE_SECONDS = 180.0
 _READY_DEADLINE_SECONDS = 120.0
@@ -35,27 +35,31 @@ class Demo:
         self._kernel = kernel
         self._images = images
         self._progress = progress
-        self._tell = progress.tell
+        self._print = progress.print
 
     def run(self) -> None:
-        """The whole story. RocksError when a step fails; what was begun stays, and another run goes on from there."""
+        """Build the site and start a guest. RocksError when a step fails; another run goes on from there.
+
+        The site ends with this process until it is complete, and then runs until it is torn down.
+        """
         self._check_space()
-        self._tell("\nThe site's daemons, in a mount namespace of their own:")
+        self._print("\nThe site's daemons, on a machine with files, processes and network of its own:")
         if self._site.state() is SiteState.UNKNOWN:
-            self._tell("  an earlier run was cut off; what is missing is started again")
+            self._print("  an earlier run was cut off; what is missing is started again")
         self._site.bring_up(self._progress)
-        machine = self._make_devices()
-        self._tell("\nThe site, described to its cluster database:")
+        machine = self._site.machine.in_network(self._make_devices)
+        self._print("\nThe site, described to its cluster database:")
         begin = time.monotonic()
         self._describe(machine)
         self._progress.record("rocks: database, networks, frontend, cluster", time.monotonic() - begin)
         self._put_disks()
-        self._tell(f"\nThe virtual machine {GUEST}:")
+        self._print(f"\nThe virtual machine {GUEST}:")
         ready = self._start_guest()
         self._compare(ready)
         self._show("list", "host", "vm", "status=yes")
-        self._tell(f"\nTimes:\n{self._progress.table()}")
-        self._tell(_closing_words(self._site.folder))
+        self._site.machine.release()
+        self._print(f"\nTimes:\n{self._progress.table()}")
+        self._print(_closing_text(self._site.folder))
 
     def _check_space(self) -> None:
         place = next(folder for folder in (self._site.folder, *self._site.folder.parents) if folder.exists())
@@ -64,43 +68,32 @@ class Demo:
         if free_bytes < _LEAST_FREE_BYTES and self._site.state() is not SiteState.RUNNING:
             raise StateError(
                 f"the demo needs {_LEAST_FREE_BYTES / _BYTES_PER_GB:.1f} GB of disk space in {place} for its database "
-                f"and its guests' disks, and {free_bytes / _BYTES_PER_GB:.1f} GB are free; make room there"
+                f"and its guests' disks, and {free_bytes / _BYTES_PER_GB:.1f} GB are free; remove files there"
             )
 
     def _make_devices(self) -> FrontendFacts:
-        names = self._device_names()
-        with self._progress.step(f"network devices {names[0]} and {names[1]}: bridges without uplink"):
-            for name in names:
-                links.ensure_bridge(name, self._site.mark)
-            has_vlans, has_filters = links.has_vlans(names[0]), links.has_filters()
+        private, public = _DEVICES
+        with self._progress.step(f"network devices {private} and {public}: bridges without uplink"):
+            for name in _DEVICES:
+                links.ensure_bridge(name, links.alias_of(self._site.folder))
+            has_vlans, has_filters = links.has_vlans(private), links.has_filters()
         if not has_vlans:
-            self._tell(
+            self._print(
                 "    this kernel has no 802.1Q VLANs (8021q): each VLAN will be a bridge of this host's own; the "
-                "attribute vlan_transport=local says so"
+                "attribute vlan_transport=local permits that"
             )
         if not has_filters:
-            self._tell(
-                "    this kernel cannot filter what guests send (sch_ingress, cls_bpf, act_gact): each start will say "
-                "so; the attribute vm_filter=off allows it"
+            self._print(
+                "    this kernel cannot filter what guests send (sch_ingress, cls_bpf, act_gact): each start will warn "
+                "of it; the attribute vm_filter=off allows it"
             )
         cpus = len(os.sched_getaffinity(0))
-        return FrontendFacts(cpus, names[0], names[1], has_vlans, has_filters, IMAGE_FOLDER)
-
-    def _device_names(self) -> list[str]:
-        """Chosen once: the database names them, and they are made anew after a reboot."""
-        record = self._site.folder / "network-devices"
-        if record.exists():
-            return record.read_text(encoding="ascii").split()
-        names = links.choose_names(links.read_links(), _STEMS, self._site.mark)
-        draft = record.with_suffix(".new")
-        draft.write_text("\n".join(names) + "\n", encoding="ascii")
-        draft.rename(record)
-        return names
+        return FrontendFacts(cpus, private, public, has_vlans, has_filters, IMAGE_FOLDER)
 
     def _describe(self, machine: FrontendFacts) -> None:
         self._show("update", "database")
-        for words in site_commands(machine, self._described()):
-            self._show(*words)
+        for command in site_commands(machine, self._described()):
+            self._show(*command)
 
     def _described(self) -> Described:
         described = Described(
@@ -120,7 +113,7 @@ class Demo:
         )
 
     def _put_disks(self) -> None:
-        """Disks with the guest on them, where the database says that they are; one that is there stays."""
+        """Disks with the guest on them, where the database has them; one that is there stays."""
         with self._progress.step("guests' disks: Debian's kernel, busybox, built here"):
             base = image.ensure_base_image(self._kernel, self._images)
             for host in self._ask("list", "host", "vm", *GUESTS, "showdisks=yes"):
@@ -137,14 +130,14 @@ class Demo:
         if status == "paused":
             self._show("resume", "host", "vm", GUEST)
         elif status == "active":
-            self._tell("  it runs already; it reports every five seconds")
+            self._print("  it runs already; it reports every five seconds")
         else:
             self._show("start", "host", "vm", GUEST)
         self._progress.record(f"rocks start host vm {GUEST}", time.monotonic() - begin)
-        self._tell("\nIts serial console:")
+        self._print("\nIts serial console:")
         begin = time.monotonic()
         ready = console.follow_until_ready(
-            log, start, _READY_DEADLINE_SECONDS, lambda line: self._tell(f"  | {line}")
+            log, start, _READY_DEADLINE_SECONDS, lambda line: self._print(f"  | {line}")
         )
         self._progress.record("guest: from power on to its report", time.monotonic() - begin)
         return ready
@@ -154,30 +147,30 @@ class Demo:
         expected = Ready(interfaces["host"], interfaces["interface"][0]["mac"])
         if ready != expected:
             raise IncoherentError(
-                f"the guest says it is {ready.name} with MAC {ready.mac}; the database has {expected.name} with "
+                f"the guest reports {ready.name} with MAC {ready.mac}; the database has {expected.name} with "
                 f"MAC {expected.mac}"
             )
-        self._tell(f"\nAs the database has it: {expected.name} with MAC address {expected.mac}.")
+        self._print(f"\nAs the database has it: {expected.name} with MAC address {expected.mac}.")
 
-    def _show(self, *words: str) -> None:
+    def _show(self, *arguments: str) -> None:
         """Run a command as a user would, and show both it and what it prints."""
-        self._tell(f"  # bin/rocks {shlex.join(words)}")
-        finished = self._site.rocks(words, _COMMAND_DEADLINE_SECONDS)
+        self._print(f"  # bin/rocks {shlex.join(arguments)}")
+        finished = self._site.rocks(arguments, _COMMAND_DEADLINE_SECONDS)
         for line in (finished.text + finished.error_text).splitlines():
-            self._tell(f"  {line}")
+            self._print(f"  {line}")
         if finished.exit_status != 0:
-            raise ToolError(f"rocks {shlex.join(words)} ended with exit status {finished.exit_status}")
+            raise ToolError(f"rocks {shlex.join(arguments)} ended with exit status {finished.exit_status}")
 
-    def _ask(self, *words: str) -> list[dict[str, Any]]:
-        """What a listing says, for this program: its JSON."""
-        finished = self._site.rocks((*words, "json=yes"), _COMMAND_DEADLINE_SECONDS)
+    def _ask(self, *arguments: str) -> list[dict[str, Any]]:
+        """The rows of a listing, read from its JSON."""
+        finished = self._site.rocks((*arguments, "json=yes"), _COMMAND_DEADLINE_SECONDS)
         if finished.exit_status != 0:
-            raise ToolError(f"rocks {shlex.join(words)} failed: {finished.error_text}")
+            raise ToolError(f"rocks {shlex.join(arguments)} failed: {finished.error_text}")
         rows: list[dict[str, Any]] = json.loads(finished.text or "[]")
         return rows
 
 
-def _closing_words(folder: Path) -> str:
+def _closing_text(folder: Path) -> str:
     commands: Sequence[tuple[str, str]] = (
         ("bin/rocks list cluster status=yes", "clusters and what runs of them"),
         (f"bin/rocks open host console {GUEST}", "the guest's serial console, a shell on it"),

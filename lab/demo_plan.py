@@ -1,4 +1,4 @@
-"""What the demo's site consists of, as the `rocks` commands that say so; and what they need not say again. Pure."""
+"""The `rocks` commands that describe the demo's site, without those whose result is in the database. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _GATEWAY = "203.0.113.1"
 _CLUSTER_ADDRESS = "203.0.113.9"
 _MAC_POOL_MASK = "ff:ff:ff:c0:00:00"
 
-ParsedArguments = tuple[str, ...]
+Arguments = tuple[str, ...]
 
 
 class FrontendFacts(NamedTuple):
-    """What the demo found on this machine: processors, the site's two network devices, what its kernel can do."""
+    """Facts about this machine: processors, the site's two network devices, what its kernel can do."""
 
     cpus: int
     private_device: str
@@ -35,7 +35,7 @@ class FrontendFacts(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What the cluster database has already: names, and attributes of the whole site and of the frontend."""
+    """Contents of the cluster database: names, and attributes of the whole site and of the frontend."""
 
     networks: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
@@ -54,9 +54,9 @@ def mac_pool_base(public_address: str) -> str:
     return ":".join(f"{octet:02x}" for octet in ((d & ~3) + 2, c, b, (d & 3) * 64, 0, 0))
 
 
-def site_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
+def site_commands(machine: FrontendFacts, described: Described) -> list[Arguments]:
     """Commands that describe the site, in order; those whose object is in the database already are left out."""
-    commands: list[ParsedArguments] = []
+    commands: list[Arguments] = []
     for name, (subnet, netmask, _) in (("private", _PRIVATE), ("public", _PUBLIC)):
         if name not in described.networks:
             commands.append(("add", "network", name, f"subnet={subnet}", f"netmask={netmask}"))
@@ -75,7 +75,7 @@ def site_commands(machine: FrontendFacts, described: Described) -> list[ParsedAr
     return commands
 
 
-def _attribute_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
+def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Arguments]:
     site = {
         "Kickstart_PrivateHostname": FRONTEND,
         "Kickstart_PublicGateway": _GATEWAY,
@@ -96,8 +96,8 @@ def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Pa
     ]
 
 
-def _interface_commands(machine: FrontendFacts, described: Described) -> list[ParsedArguments]:
-    commands: list[ParsedArguments] = []
+def _interface_commands(machine: FrontendFacts, described: Described) -> list[Arguments]:
+    commands: list[Arguments] = []
     devices = (
         (machine.private_device, "private", _PRIVATE[2]),
         (machine.public_device, "public", _PUBLIC[2]),
@@ -108,6 +108,6 @@ def _interface_commands(machine: FrontendFacts, described: Described) -> list[Pa
                 ("add", "host", "interface", FRONTEND, device, f"ip={address}", f"subnet={network}")
             )
             if network == "private":
-                # VLAN devices are then called DEVICE.VLAN, not pDEVICE.VLAN: nobody has renamed the device here.
+                # VLAN devices are then called DEVICE.VLAN, not pDEVICE.VLAN: the device is not renamed here.
                 commands.append(("set", "host", "interface", "options", FRONTEND, device, "novtap"))
     return commands

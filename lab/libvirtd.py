@@ -19,6 +19,7 @@ _ACCOUNT = "libvirt-qemu"
 _URI = "qemu:///system"
 _LOG_FOLDER = "/var/log/libvirt/qemu"
 _KVM = Path("/dev/kvm")
+_POLKIT_AGENT = Path("/usr/bin/pkttyagent")
 _START_DEADLINE_SECONDS = 60.0
 _STOP_GRACE_SECONDS = 10.0
 _LINKS_DEADLINE_SECONDS = 5.0
@@ -31,7 +32,7 @@ unix_sock_ro_perms = "0700"
 host_uuid = "{uuid}"
 """
 
-# No mount namespaces of QEMU's own: what lives in the machine's namespace is how its processes are found again.
+# No mount namespaces of QEMU's own: they would need a second set of device nodes.
 _QEMU_CONFIGURATION = """\
 security_driver = "none"
 user = "+{owner}"
@@ -51,8 +52,9 @@ def start(machine: Machine, kvm_works: bool) -> None:
     _write_configuration(machine)
     _ensure_account(machine)
     _cover_kvm(machine, kvm_works)
+    _cover_polkit_agent(machine)
     machine.start_daemon("virtlogd", ["/usr/sbin/virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"])
-    machine.start_minded_daemon("libvirtd", ["/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+    machine.start_daemon("libvirtd", ["/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
     _wait_until_it_answers(machine)
 
 
@@ -63,18 +65,19 @@ def is_running(machine: Machine) -> bool:
 
 def guests(machine: Machine) -> dict[str, ProcessIdentity]:
     """Guests that run on the machine by libvirt's own record: name → QEMU's process."""
-    members = {process.process_id: process for process in machine.members()}
+    members = machine.members_by_number()
     found = {}
     for record in machine.outside("/run/libvirt/qemu").glob("*.pid"):
         text = record.read_text(encoding="ascii", errors="replace").strip()
-        # A stale record may name anybody's process, and one is libvirtd's own.
-        if text.isdecimal() and int(text) in members and command_name(int(text)).startswith("qemu"):
-            found[record.stem] = members[int(text)]
+        # A stale record may have the number of another process, and one record is libvirtd's own.
+        process = members.get(int(text)) if text.isdecimal() else None
+        if process is not None and command_name(process.process_id).startswith("qemu"):
+            found[record.stem] = process
     return found
 
 
 def stop(machine: Machine) -> list[str]:
-    """End the guests, then the daemons; returns what was done, in words."""
+    """End the guests, then the daemons; returns a line for each thing done."""
     running = guests(machine)
     end(running.values(), _STOP_GRACE_SECONDS)
     if running and machine.daemon("libvirtd") is not None:
@@ -122,7 +125,7 @@ def _cover_with_line(machine: Machine, original: Path, line: str) -> None:
 
 
 def _cover_kvm(machine: Machine, kvm_works: bool) -> None:
-    """Give the machine a /dev/kvm that says the truth: no access without working KVM, access for guests with it."""
+    """Give the machine a /dev/kvm that guests may open exactly when KVM works."""
     if not _KVM.exists():
         return
     cover = machine.folder / ("kvm-open" if kvm_works else "kvm-hidden")
@@ -137,20 +140,28 @@ def _cover_kvm(machine: Machine, kvm_works: bool) -> None:
     machine.cover(cover, str(_KVM))
 
 
+def _cover_polkit_agent(machine: Machine) -> None:
+    """Hide the program that virsh starts on a terminal: without a system bus inside it only prints a warning."""
+    if _POLKIT_AGENT.exists():
+        cover = machine.folder / "no-program"
+        cover.touch(mode=0o000)
+        machine.cover(cover, str(_POLKIT_AGENT))
+
+
 def _wait_until_it_answers(machine: Machine) -> None:
     end_at = time.monotonic() + _START_DEADLINE_SECONDS
-    words = ""
+    error = ""
     while time.monotonic() < end_at:
         daemon = machine.daemon("libvirtd")
         if daemon is None or identify(daemon.process_id) is None:
-            words = last_line(machine.log_folder / "libvirtd.log")
-            raise ToolError(f"libvirtd ended while it was starting: {words}")
+            reason = last_line(machine.log_folder / "libvirtd.log")
+            raise ToolError(f"libvirtd ended while it was starting: {reason}")
         answer = machine.run(["/usr/bin/virsh", "--quiet", "--connect", _URI, "uri"], _PROBE_SECONDS)
         if answer.exit_status == 0:
             return
-        words = answer.error_text
+        error = answer.error_text
         time.sleep(0.05)
-    raise ToolError(f"libvirtd does not answer after {_START_DEADLINE_SECONDS:g} s: {words}")
+    raise ToolError(f"libvirtd does not answer after {_START_DEADLINE_SECONDS:g} s: {error}")
 
 
 def _wait_until_noticed(machine: Machine) -> None:

@@ -1,6 +1,6 @@
-"""Network devices of a demo or test: bridges without uplink, marked in the kernel as made by one state folder.
+"""Network devices of a demo, test or bench: bridges without uplink, each with an alias that names its owner.
 
-The mark is the link's alias: it is there as long as the link is, whatever happens to our files.
+The alias exists as long as the link, whatever happens to files of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Link(NamedTuple):
     alias: str
 
 
-def mark_of(folder: Path) -> str:
+def alias_of(folder: Path) -> str:
     """The alias of links that belong to the state folder; at most 255 bytes fit, and a path may be longer."""
     return f"rocks lab {hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]}"
 
@@ -41,12 +41,12 @@ def parse_links(text: str) -> list[Link]:
     return [Link(str(row["ifname"]), str(row.get("ifalias", ""))) for row in json.loads(text)]
 
 
-def choose_names(links: Sequence[Link], stems: Sequence[str], mark: str) -> list[str]:
-    """A name for each stem, all with the same number: the one that the mark has already, else the first free one.
+def choose_names(links: Sequence[Link], stems: Sequence[str], alias: str) -> list[str]:
+    """A name for each stem, all with the same number: that of the devices with the alias, else the first free one.
 
     A name is free when neither it nor a VLAN on it is there. StateError when none of ten numbers is free.
     """
-    ours = {link.name for link in links if link.alias == mark}
+    ours = {link.name for link in links if link.alias == alias}
     others = {link.name for link in links} - ours
     taken = others | {_parent(name) for name in others}
     choices = [[f"{stem}{number}" for stem in stems] for number in range(_MOST_SITES)]
@@ -63,26 +63,26 @@ def choose_names(links: Sequence[Link], stems: Sequence[str], mark: str) -> list
     )
 
 
-def ensure_bridge(name: str, mark: str) -> bool:
+def ensure_bridge(name: str, alias: str) -> bool:
     """A bridge without uplink and without addresses; returns whether it was made.
 
-    StateError when the name is taken by a device without our mark, ToolError when the kernel refuses.
+    StateError when the name is taken by a device without our alias, ToolError when the kernel refuses.
     """
     existing = next((link for link in read_links() if link.name == name), None)
-    if existing is not None and existing.alias != mark:
+    if existing is not None and existing.alias != alias:
         raise StateError(f"the network device {name} is there already and not ours; it is left as it is")
     if existing is None:
         _ip("link", "add", name, "type", "bridge")
-        _ip("link", "set", name, "alias", mark)
+        _ip("link", "set", name, "alias", alias)
         _ip("link", "set", name, "addrgenmode", "none")
     _ip("link", "set", name, "up")
     return existing is None
 
 
-def remove_links(mark: str) -> list[str]:
-    """Remove the marked devices and the VLANs on them, named after them; returns the names."""
+def remove_links(alias: str) -> list[str]:
+    """Remove the devices of that alias and the VLANs on them, named after them; returns the names."""
     links = read_links()
-    ours = [link.name for link in links if link.alias == mark]
+    ours = [link.name for link in links if link.alias == alias]
     names = [link.name for link in links if _parent(link.name) in ours] + ours
     removed = []
     for name in names:

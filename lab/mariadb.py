@@ -1,4 +1,4 @@
-"""A private MariaDB of this machine: unix socket only, own data folder, the user id of nobody else."""
+"""A private MariaDB of this machine: unix socket only, own data folder, a user id of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rocks.errors import HostError, StateError, ToolError
 from rocks.process import run_checked, start_in_background
 
 USER_ID = 64780
-"""The user and group id the server runs under: one without a name, in a range that Debian gives to nobody."""
+"""The user and group id the server runs under: one without a name, in a range that Debian assigns to no user."""
 
 INITIALISE_SECONDS = 120
 LONGEST_SOCKET_PATH = 107
@@ -58,12 +58,12 @@ def ensure_initialised(place: MariadbPlace) -> bool:
 
     It is made under another name and renamed when complete, so that an interrupted attempt leaves nothing
     half. root comes in by unix_socket and owns everything; there are no other accounts. StateError when
-    `user_id` could not get to the folder, ToolError with the program's words when it fails.
+    `user_id` could not get to the folder, ToolError with the program's error when it fails.
     """
     if place.data_folder.exists():
         return False
     place.data_folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _refuse_closed_way(place.data_folder.parent)
+    _check_passable(place.data_folder.parent)
     new = place.data_folder.with_name(place.data_folder.name + ".new")
     if new.exists():
         shutil.rmtree(new)
@@ -100,9 +100,7 @@ def start(place: MariadbPlace, deadline_seconds: float = 60, ends_with_starter: 
     while not _answers(place.socket_path):
         if processes.wait_until_ended(running, 0.02):
             place.pid_path.unlink(missing_ok=True)
-            raise ToolError(
-                f"mariadbd ended at once; its last words in {place.log_path}: {_last_words(place)}"
-            )
+            raise ToolError(f"mariadbd ended at once; the end of {place.log_path}: {_last_output(place)}")
         if time.monotonic() > end:
             stop(place)
             raise HostError(
@@ -140,7 +138,7 @@ def _launch(place: MariadbPlace, ends_with_starter: bool) -> processes.ProcessId
         )
     place.socket_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     os.chown(place.socket_path.parent, place.user_id, place.user_id)
-    _refuse_closed_way(place.socket_path.parent)
+    _check_passable(place.socket_path.parent)
     no_files = place.socket_path.parent / "no-files"
     no_files.mkdir(mode=0o700, exist_ok=True)
     arguments = [
@@ -157,9 +155,7 @@ def _launch(place: MariadbPlace, ends_with_starter: bool) -> processes.ProcessId
     ]
     running = processes.identify(start_in_background(arguments, place.log_path))
     if running is None:
-        raise ToolError(
-            f"mariadbd could not be started; its last words in {place.log_path}: {_last_words(place)}"
-        )
+        raise ToolError(f"mariadbd could not be started; the end of {place.log_path}: {_last_output(place)}")
     processes.write_record(place.pid_path, running)
     return running
 
@@ -178,7 +174,7 @@ def _as_user(user_id: int, *options: str) -> list[str]:
     return ["setpriv", *identity, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", *options, "--"]
 
 
-def _refuse_closed_way(folder: Path) -> None:
+def _check_passable(folder: Path) -> None:
     for step in (folder, *folder.parents):
         if not step.stat().st_mode & 0o001:
             raise StateError(
@@ -187,7 +183,7 @@ def _refuse_closed_way(folder: Path) -> None:
 
 
 def _answers(socket_path: Path) -> bool:
-    """Whether a server greets whoever connects; MariaDB speaks first."""
+    """Whether a server answers; MariaDB sends first."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(2)
         try:
@@ -197,7 +193,7 @@ def _answers(socket_path: Path) -> bool:
             return False
 
 
-def _last_words(place: MariadbPlace) -> str:
+def _last_output(place: MariadbPlace) -> str:
     lines = place.log_path.read_text(errors="replace").splitlines() if place.log_path.exists() else []
     errors = [line for line in lines[-40:] if "[ERROR]" in line] or lines[-1:]
     return " / ".join(errors[-3:]) or "none"

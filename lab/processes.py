@@ -1,6 +1,6 @@
 """Processes that outlive the program that started them: recorded by number and start time, ended only when both agree.
 
-A process number alone says little after a crash or a reboot: by then it may belong to anybody.
+After a crash or a reboot, the number may be that of another process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from typing import NamedTuple
 from rocks.errors import ToolError
 
 _KILL_DEADLINE_SECONDS = 10.0
-_STATE_FIELD, _START_FIELD = 0, 19  # counted behind the closing bracket of the name: proc(5), fields 3 and 22
+_STATE_FIELD, _PARENT_FIELD, _START_FIELD = (
+    0,
+    1,
+    19,
+)  # counted behind the closing bracket of the name: proc(5), fields 3, 4 and 22
 
 
 class ProcessIdentity(NamedTuple):
@@ -26,9 +30,12 @@ class ProcessIdentity(NamedTuple):
     start_ticks: int
 
 
-def identify(process_id: int) -> ProcessIdentity | None:
-    """The process that has this number now; None when there is none or it has ended already (a zombie)."""
-    fields = _stat_fields(process_id)
+def identify(process_id: int, proc: Path = Path("/proc")) -> ProcessIdentity | None:
+    """The process that has this number now; None when there is none or it has ended already (a zombie).
+
+    `proc` is the proc file system of the process namespace in which the number holds.
+    """
+    fields = _stat_fields(process_id, proc)
     if not fields or fields[_STATE_FIELD] in ("Z", "X"):
         return None
     return ProcessIdentity(process_id, int(fields[_START_FIELD]))
@@ -37,6 +44,22 @@ def identify(process_id: int) -> ProcessIdentity | None:
 def is_alive(process: ProcessIdentity) -> bool:
     """Whether this very process still runs."""
     return identify(process.process_id) == process
+
+
+def parent_of(process_id: int) -> int:
+    """The number of the parent; 0 when there is none or the process has ended."""
+    fields = _stat_fields(process_id, Path("/proc"))
+    return int(fields[_PARENT_FIELD]) if fields else 0
+
+
+def number_inside(process_id: int) -> int:
+    """The number that the process has in the innermost process namespace that it is in; 0 when it has ended."""
+    try:
+        text = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    line = next((line for line in text.splitlines() if line.startswith("NSpid:")), "NSpid: 0")
+    return int(line.split()[-1])
 
 
 def command_name(process_id: int) -> str:
@@ -65,14 +88,17 @@ def write_record(path: Path, process: ProcessIdentity) -> None:
     draft.rename(path)
 
 
-def read_record(path: Path) -> ProcessIdentity | None:
-    """The recorded process if it still runs; None when there is no record, it is damaged, or the process is gone."""
+def read_record(path: Path, proc: Path = Path("/proc")) -> ProcessIdentity | None:
+    """The recorded process if it still runs; None when there is no record, it is damaged, or the process has ended.
+
+    `proc` is the proc file system of the process namespace in which the record was written.
+    """
     try:
         number, start = path.read_text(encoding="ascii").split()
         process = ProcessIdentity(int(number), int(start))
     except (OSError, ValueError):
         return None
-    return process if is_alive(process) else None
+    return process if identify(process.process_id, proc) == process else None
 
 
 def end(processes: Iterable[ProcessIdentity], grace_seconds: float) -> None:
@@ -80,7 +106,7 @@ def end(processes: Iterable[ProcessIdentity], grace_seconds: float) -> None:
 
     Only these very processes are touched, even if a number is given away meanwhile. ToolError when one survives.
     """
-    handles = {handle: process for process in processes if (handle := _open(process)) is not None}
+    handles = {handle: process for process in processes if (handle := open_handle(process)) is not None}
     try:
         left = (
             _signal_and_wait(set(handles), signal.SIGTERM, grace_seconds)
@@ -99,7 +125,7 @@ def end(processes: Iterable[ProcessIdentity], grace_seconds: float) -> None:
 
 def wait_until_ended(process: ProcessIdentity, deadline_seconds: float) -> bool:
     """Wait for the process to end by itself; whether it did in time."""
-    handle = _open(process)
+    handle = open_handle(process)
     if handle is None:
         return True
     try:
@@ -109,15 +135,16 @@ def wait_until_ended(process: ProcessIdentity, deadline_seconds: float) -> bool:
         _reap(process.process_id)
 
 
-def _stat_fields(process_id: int) -> list[str]:
+def _stat_fields(process_id: int, proc: Path) -> list[str]:
     try:
-        text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
+        text = (proc / f"{process_id}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     return text[text.rindex(")") + 1 :].split()
 
 
-def _open(process: ProcessIdentity) -> int | None:
+def open_handle(process: ProcessIdentity) -> int | None:
+    """A file descriptor of exactly this process, readable when it has ended; None when it has ended already."""
     try:
         handle = os.pidfd_open(process.process_id)
     except OSError:
@@ -155,4 +182,4 @@ def _reap(process_id: int) -> None:
     try:
         os.waitpid(process_id, os.WNOHANG)
     except ChildProcessError:
-        pass  # somebody else's child
+        pass  # the child of another process

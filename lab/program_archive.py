@@ -89,7 +89,7 @@ from {module} import main
 status = main(sys.argv[1:])
 sys.stdout.flush()
 sys.stderr.flush()
-os._exit(status)  # at once: nothing is left to tidy up, and whoever asked waits for the end
+os._exit(status)  # at once: there is nothing to clean up, and the caller waits for the end
 """,
         0o755,
     )

@@ -1,4 +1,4 @@
-"""A whole site on this machine: namespace, database, agent and libvirt, brought to a state by one call.
+"""A whole site on this machine: a machine of the lab with database, agent and libvirt, brought to a state by one call.
 
 `bring_up` and `tear_down` may be called in any state, a half-started or crashed one too, and any number of times.
 """
@@ -13,20 +13,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import accelerator, agent_archive, database, libvirtd, links, sshd
-from lab.namespace import Machine
+from lab import accelerator, agent_archive, database, libvirtd, sshd
+from lab.namespace import CHECKOUT, Machine, Network
 from lab.progress import Progress
 from rocks.errors import StateError
 from rocks.process import Finished, run
 
 _HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
 _HOOK_PROGRAM = "/opt/rocks/libexec/rocks-libvirt-hook"
-_MARK = "made-by-rocks-lab"
-_CHECKOUT = Path(__file__).absolute().parent.parent
+_MARKER = "made-by-rocks-lab"
 
 
 class SiteState(enum.Enum):
-    """What a site is in: `UNKNOWN` is whatever a crash or an interrupt left, and both calls mend it."""
+    """The state of a site: `UNKNOWN` after a crash or an interrupt, which both calls repair."""
 
     STOPPED = "stopped"
     RUNNING = "running"
@@ -34,20 +33,15 @@ class SiteState(enum.Enum):
 
 
 class Site:
-    """A site over `folder`, which it makes and removes; `cache` keeps what is worth keeping between sites."""
+    """A site over `folder`, which it makes and removes; the folder `cache` has results that later sites reuse."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    def __init__(self, folder: Path, cache: Path, network: str = Network.OWN) -> None:
         self.folder = folder.absolute()
-        self.machine = Machine(self.folder)
+        self.machine = Machine(self.folder, network)
         self._cache = cache
 
-    @property
-    def mark(self) -> str:
-        """The alias of this site's network devices."""
-        return links.mark_of(self.folder)
-
     def state(self) -> SiteState:
-        """What runs now, by looking at the processes."""
+        """The present state, by the processes that run."""
         if (
             self.machine.is_running()
             and database.is_running(self.machine)
@@ -59,13 +53,14 @@ class Site:
         return SiteState.STOPPED
 
     def bring_up(self, progress: Progress) -> None:
-        """To RUNNING: machine, database server, agent and libvirt. What runs already stays as it is.
+        """To RUNNING: machine, database server, agent and libvirt. Parts that run already stay as they are.
 
-        The cluster database's tables are not made here: `rocks update database` does that. StateError for a folder
-        that somebody else made, HostError and ToolError as the parts raise them.
+        `rocks update database` makes the tables of the cluster database, not this function. The site ends with the
+        calling process unless its machine is released. StateError for a folder that no site made, HostError and
+        ToolError as the parts raise them.
         """
         self._take_folder()
-        with progress.step("machine: a mount namespace with folders of its own"):
+        with progress.step("machine: files, processes and network of its own"):
             self.machine.start()
         with progress.step("database: a private MariaDB, unix socket only"):
             database.start(self.machine)
@@ -74,29 +69,31 @@ class Site:
         if not libvirtd.is_running(self.machine):
             with progress.step("KVM: does a probe guest boot under it?"):
                 found = accelerator.ask(self.machine, self._cache)
-            progress.tell(f"    {'KVM' if found.kvm_works else 'emulation (TCG)'}: {found.reason}")
+            progress.print(f"    {'KVM' if found.kvm_works else 'emulation (TCG)'}: {found.reason}")
             with progress.step("libvirt: a libvirtd of its own, local socket only"):
                 libvirtd.start(self.machine, found.kvm_works)
 
     def tear_down(self) -> list[str]:
-        """To STOPPED: end and remove everything that `bring_up`, and work on the site, made; returns what was done."""
+        """To STOPPED: end and remove everything that `bring_up`, and work on the site, made.
+
+        Returns a line for each thing that was done.
+        """
         done = libvirtd.stop(self.machine)
         done += sshd.stop(self.machine)
         done += database.stop(self.machine)
         done += self.machine.stop()
-        done += [f"removed the network device {name}" for name in links.remove_links(self.mark)]
-        if (self.folder / _MARK).exists():
+        if (self.folder / _MARKER).exists():
             shutil.rmtree(self.folder)
             done.append(f"removed {self.folder} with the site's database, disks and logs")
         elif self.folder.exists() and any(self.folder.iterdir()):
             done.append(f"left {self.folder} alone: it was not made by this program")
         return done
 
-    def rocks(self, words: Sequence[str], deadline_seconds: float) -> Finished:
+    def rocks(self, arguments: Sequence[str], deadline_seconds: float) -> Finished:
         """Run `bin/rocks` on this site, as its user would."""
         environment = {**os.environ, "ROCKS_STATE": str(self.folder)}
-        program = str(_CHECKOUT / "bin" / "rocks")
-        return run([program, *words], deadline_seconds=deadline_seconds, environment=environment)
+        program = str(CHECKOUT / "bin" / "rocks")
+        return run([program, *arguments], deadline_seconds=deadline_seconds, environment=environment)
 
     def _install_agent(self) -> None:
         """As its package would: the program, and libvirt's hook. Files that are the same are not written again."""
@@ -113,10 +110,10 @@ class Site:
             hook.symlink_to(_HOOK_PROGRAM)
 
     def _take_folder(self) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / _MARK).exists():
+        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / _MARKER).exists():
             raise StateError(
-                f"{self.folder} holds something that no site made; it is left alone. Move it elsewhere"
+                f"{self.folder} has files that no site made; it is left alone. Move it elsewhere"
             )
         if not self.folder.exists():
             self.folder.mkdir(mode=0o755, parents=True)
-        (self.folder / _MARK).touch()
+        (self.folder / _MARKER).touch()

@@ -43,7 +43,7 @@ class SshServer(NamedTuple):
 def start(machine: Machine, authorized_keys: str, address: str = "127.0.0.1", port: int = 0) -> SshServer:
     """Start the server on a running machine; `port` 0 takes a free one. root comes in with one of the keys.
 
-    Whoever comes in is inside the machine's namespace. Nothing is started when it runs already. ToolError when it does
+    A session is inside the machine. Nothing is started when it runs already. ToolError when it does
     not answer in time, or the port is in use.
     """
     folder = machine.folder / "sshd"
@@ -51,19 +51,19 @@ def start(machine: Machine, authorized_keys: str, address: str = "127.0.0.1", po
         folder.mkdir(mode=0o700, exist_ok=True)
         _ensure_key(folder / "host_key")
         (folder / "authorized_keys").write_text(authorized_keys, encoding="utf-8")
-        chosen = port or _free_port(address)
+        chosen = port or machine.in_network(lambda: _free_port(address))
         (folder / "port").write_text(f"{address} {chosen}\n", encoding="ascii")
         text = _CONFIGURATION.format(address=_bracketed(address), port=chosen, folder=folder)
         (folder / "config").write_text(text, encoding="utf-8")
         machine.start_daemon(_NAME, ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")])
     address, number = (folder / "port").read_text(encoding="ascii").split()
-    _wait_until_it_greets(machine, address, int(number))
+    machine.in_network(lambda: _wait_until_it_answers(machine, address, int(number)))
     key = " ".join((folder / "host_key.pub").read_text(encoding="ascii").split()[:2])
     return SshServer(address, int(number), key)
 
 
 def stop(machine: Machine) -> list[str]:
-    """End the server; connections that are open go on until the machine stops. Returns what was done, in words."""
+    """End the server; connections that are open go on until the machine stops. Returns a line for each thing done."""
     return [f"ended {_NAME}"] if machine.stop_daemon(_NAME, _STOP_GRACE_SECONDS) else []
 
 
@@ -86,7 +86,7 @@ def _free_port(address: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_greets(machine: Machine, address: str, port: int) -> None:
+def _wait_until_it_answers(machine: Machine, address: str, port: int) -> None:
     end_at = time.monotonic() + _START_DEADLINE_SECONDS
     while time.monotonic() < end_at:
         if machine.daemon(_NAME) is None:

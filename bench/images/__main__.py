@@ -61,7 +61,7 @@ def _measure_all(site: ImageSite, wanted: Sequence[Figure], result: Path, progre
             except (RocksError, OSError, ArithmeticError, LookupError, ValueError, AssertionError) as error:
                 is_ready = False  # nobody knows in which state it is: the next figure begins anew
                 why = str(error) if isinstance(error, RocksError) else f"{type(error).__name__}: {error}"
-                progress.tell(f"  {why}")
+                progress.print(f"  {why}")
                 found = Found([not_measured(number, what, why) for number, what in figure.rows])
             file.write(json.dumps(found._asdict()) + "\n")
             file.flush()
@@ -77,7 +77,7 @@ def _set_up(site: ImageSite, progress: Progress) -> None:
         except RocksError as error:
             if is_last:
                 raise
-            progress.tell(f"  {error}; once more")
+            progress.print(f"  {error}; once more")
 
 
 def _measure(site: ImageSite, figure: Figure, progress: Progress) -> Found:

@@ -1,4 +1,4 @@
-"""Built parts, kept under a key of what goes into them: a part is there whole or not at all."""
+"""Built parts, stored under a key of their inputs: a part is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Cache:
         unfinished.rename(place)
         return place
 
-    def drop_others(self, kept: Sequence[Path]) -> None:
+    def drop_others(self, needed: Sequence[Path]) -> None:
         """Remove parts of other keys, and what builds that were cut off left."""
         for place in self.folder.iterdir():
-            if place.is_dir() and place not in kept:
+            if place.is_dir() and place not in needed:
                 shutil.rmtree(place)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rocks.process import run_checked
 
 IMAGE_BYTES = 6 * 1024**3
-"""Sparse. What of it is used is the tree, 0.7 GB; the rest is room for guests' disks and logs."""
+"""Sparse. The tree uses 0.7 GB; the rest is free for guests' disks and logs."""
 
 _DEADLINE_SECONDS = 300.0
 

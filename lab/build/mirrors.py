@@ -47,9 +47,9 @@ def parse_mirrors(lines: Iterable[str]) -> Mirrors:
     """
     found: dict[str, str] = {}
     for line in lines:
-        words = line.split()
-        if len(words) == 4 and words[0] == "Packages" and words[3] == "main":
-            found.setdefault(words[2], words[1].rstrip("/"))
+        fields = line.split()
+        if len(fields) == 4 and fields[0] == "Packages" and fields[3] == "main":
+            found.setdefault(fields[2], fields[1].rstrip("/"))
     for release in (RELEASE, _SECURITY):
         if release not in found:
             raise StateError(

@@ -80,11 +80,11 @@ def build(cache: Cache, progress: Progress) -> Built:
     archive = read_mirrors()
     backports = f"{RELEASE}-backports"
 
-    def ensure(name: str, words: str, make: Callable[[Path], None]) -> Path:
+    def ensure(name: str, title: str, make: Callable[[Path], None]) -> Path:
         key = getattr(now, name)
         if cache.has(name, key):
             return cache.place(name, key)
-        with progress.step(words):
+        with progress.step(title):
             return cache.ensure(name, key, make)
 
     def tree() -> Path:

@@ -24,7 +24,7 @@ def make_tree(
     """A minimal Debian with the packages in `folder`, which must not exist or be empty.
 
     `left_out` are file patterns that are not unpacked; `last_step` is shell that runs inside at the end, while apt
-    still works there. ToolError with mmdebstrap's last words when it fails: most
+    still works there. ToolError with mmdebstrap's last output when it fails: most
     often a mirror does not answer.
     """
     arguments = [
@@ -58,15 +58,15 @@ def run_inside(tree: Path, *arguments: str) -> str:
 
 
 def kernel_release(tree: Path) -> str:
-    """The release of the one kernel in the tree, as `uname -r` will say it. ToolError unless there is exactly one."""
+    """The release of the one kernel in the tree, as `uname -r` will print it. ToolError unless there is exactly one."""
     releases = sorted(path.name for path in (tree / "lib" / "modules").iterdir())
     if len(releases) != 1:
         raise ToolError(f"{tree} has the kernels {releases}; one was expected")
     return releases[0]
 
 
-def _reason(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E: ", "Err:", "W: Failed"))]
     if any("Failed to fetch" in line or "Could not connect" in line or "resolving" in line for line in lines):
         first = next(

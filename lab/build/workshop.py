@@ -1,6 +1,7 @@
 """The workshop: a Debian tree with compiler and kernel headers, where ZFS modules and instruments are made.
 
-ZFS comes without DKMS: its package's source is configured against the headers and only what a machine loads is kept.
+ZFS comes without DKMS: its package's source is configured against the headers, and only the modules that a machine
+loads are stored.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SOURCE_FOLDER = "/usr/src/lab"
 
 def make_workshop(tree: Path, kernel: str, sources: str) -> None:
     """The tree with the headers of `kernel` and the unpacked source of ZFS."""
-    # apt downloads into the folder it stands in, as a user of its own unless told otherwise
+    # apt downloads into the folder it stands in, as a user of its own unless configured otherwise
     fetch = (
         f"set -e; mkdir -p {_SOURCE_FOLDER}; cd {_SOURCE_FOLDER}; "
         f"apt-get -q -o APT::Sandbox::User=root download {packages.ZFS_SOURCE}; "

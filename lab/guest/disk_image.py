@@ -13,7 +13,7 @@ FIRST_SECTOR = 2048
 """Where the partition begins: 1 MiB, as partitioning programs do it."""
 
 PARTITION_SECTORS = 40 * 2048
-"""40 MiB: Debian's cloud kernel of 14 MB, the initramfs of 3 MB, and room for the next releases of both."""
+"""40 MiB: Debian's cloud kernel of 14 MB, the initramfs of 3 MB, and space for the next releases of both."""
 
 IMAGE_BYTES = (FIRST_SECTOR + PARTITION_SECTORS) * SECTOR_BYTES
 CONFIGURATION_NAME = "SYSLINUX.CFG"

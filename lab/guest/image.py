@@ -38,8 +38,8 @@ def ensure_base_image(unpacked_kernel: Path, folder: Path) -> Path:
     return base
 
 
-def make_disk(base: Path, disk: Path, name: str, size_bytes: int, words: str = "") -> None:
-    """A sparse copy of `base` at `disk` that boots a guest called `name`; `words` are further ones for its kernel.
+def make_disk(base: Path, disk: Path, name: str, size_bytes: int, parameters: str = "") -> None:
+    """A sparse copy of `base` at `disk` that boots a guest called `name`; `parameters` are further ones for its kernel.
 
     `size_bytes` is the size of the disk that the guest sees. UserError when the name cannot stand on a kernel's
     command line or the size is too small; StateError when there is a disk already: it is left as it is.
@@ -52,7 +52,7 @@ def make_disk(base: Path, disk: Path, name: str, size_bytes: int, words: str = "
         draft = Path(folder, "disk")
         _copy_sparse(base, draft, size_bytes)
         text = Path(folder, "configuration")
-        text.write_text(configuration(name, words), encoding="ascii")
+        text.write_text(configuration(name, parameters), encoding="ascii")
         disk_image.write_file(draft, disk_image.CONFIGURATION_NAME, text)
         try:
             os.link(draft, disk)  # fails when there is one, which renaming would not
@@ -83,8 +83,8 @@ def make_frontend_disk(base: Path, unpacked_kernel: Path, disk: Path, name: str,
             shutil.copyfileobj(cargo, whole)
 
 
-def configuration(name: str, words: str = "") -> str:
-    """What syslinux is told: boot at once, show it on the serial line, hand the guest its name and further words."""
+def configuration(name: str, parameters: str = "") -> str:
+    """Configuration of syslinux: boot at once, print on the serial line, pass the name and parameters to the guest."""
     return (
         "SERIAL 0 115200\n"
         "DEFAULT linux\n"
@@ -92,7 +92,7 @@ def configuration(name: str, words: str = "") -> str:
         f"  KERNEL /{_KERNEL_NAME}\n"
         f"  INITRD /{_INITRAMFS_NAME}\n"
         "  APPEND console=ttyS0 loglevel=4 mitigations=off audit=0 net.ifnames=0 no_timer_check panic=-1 "
-        f"{f'rocks_name={name} {words}'.strip()}\n"
+        f"{f'rocks_name={name} {parameters}'.strip()}\n"
     )
 
 

@@ -41,7 +41,7 @@ class Judgement:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing that the guest had been told is written is missing."""
+        """Whether every write that was reported to the guest as done is there."""
         return self.count is not None and not self.wrong_slots and self.newer_slots <= 1
 
 
@@ -89,14 +89,14 @@ def _read(disk: BinaryIO, sector: int) -> bytes:
     return disk.read(BLOCK_BYTES)
 
 
-def main(words: list[str]) -> int:
-    """Judge the disk named by the words; returns the exit status."""
-    options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    if not words or len(options) != len(words) - 1 or not options.keys() <= {"at-least", "equals"}:
+def main(arguments: list[str]) -> int:
+    """Judge the disk that the arguments name; returns the exit status."""
+    options = dict(value.split("=", 1) for value in arguments[1:] if "=" in value)
+    if not arguments or len(options) != len(arguments) - 1 or not options.keys() <= {"at-least", "equals"}:
         print("usage: verifier.py DISK [at-least=COUNT] [equals=OTHER_DISK]", file=sys.stderr)
         return 2
     try:
-        with open(words[0], "rb") as disk:  # noqa: PTH123 - block devices as well
+        with open(arguments[0], "rb") as disk:  # noqa: PTH123 - block devices as well
             found = judge(disk)
             report: dict[str, object] = {
                 "count": found.count,

@@ -31,9 +31,9 @@ from rocks.process import replace_this_process
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the first word says; returns the exit status."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, whatever it is tied to
-    operations: dict[str, Callable[[Sequence[str]], None]] = {
+    """Run the command that the first argument names; returns the exit status."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, also in a pipe
+    commands: dict[str, Callable[[Sequence[str]], None]] = {
         "build": _build,
         "start": _start,
         "status": _status,
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str]) -> int:
         "stop": _stop,
     }
     try:
-        if not arguments or arguments[0] not in operations:
-            raise UserError(f"usage: python3 -m lab.machines {'|'.join(operations)} …")
-        operations[arguments[0]](arguments[1:])
+        if not arguments or arguments[0] not in commands:
+            raise UserError(f"usage: python3 -m lab.machines {'|'.join(commands)} …")
+        commands[arguments[0]](arguments[1:])
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
@@ -62,25 +62,25 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _build(words: Sequence[str]) -> None:
-    if words not in ([], ["again"]):
+def _build(arguments: Sequence[str]) -> None:
+    if arguments not in ([], ["again"]):
         raise UserError("usage: python3 -m lab.machines build [again]")
-    carrier.build(again=bool(words))
+    carrier.build(again=bool(arguments))
 
 
-def _start(words: Sequence[str]) -> None:
-    if words not in ([], ["cpus=1"], ["cpus=2"]):
+def _start(arguments: Sequence[str]) -> None:
+    if arguments not in ([], ["cpus=1"], ["cpus=2"]):
         raise UserError("usage: python3 -m lab.machines start [cpus=1|cpus=2]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
         return
-    cpus = int(words[0].partition("=")[2]) if words else VMH1.cpus
+    cpus = int(arguments[0].partition("=")[2]) if arguments else VMH1.cpus
     carrier.start([*_this_program(), "start"], cpus)
     print("The lab runs: `python3 -m lab.machines ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
 
 
-def _status(words: Sequence[str]) -> None:
-    _no_words("status", words)
+def _status(arguments: Sequence[str]) -> None:
+    _check_no_arguments("status", arguments)
     namespace = Namespace(STATE)
     if not namespace.surrounds_this_process():
         if namespace.holder() is None:
@@ -91,16 +91,16 @@ def _status(words: Sequence[str]) -> None:
         print(f"{name}: {machine.state().value}, {machine.description.address}")
 
 
-def _clean(words: Sequence[str]) -> None:
-    _no_words("clean", words)
+def _clean(arguments: Sequence[str]) -> None:
+    _check_no_arguments("clean", arguments)
     namespace = Namespace(STATE)
     if not namespace.surrounds_this_process():
         replace_this_process(namespace.command([*_this_program(), "clean"]))
     print(f"all machines are as they were after the start ({open_lab().return_to_clean_state():.1f} s)")
 
 
-def _demo(words: Sequence[str]) -> None:
-    _no_words("demo", words)
+def _demo(arguments: Sequence[str]) -> None:
+    _check_no_arguments("demo", arguments)
     namespace = Namespace(STATE)
     if not namespace.surrounds_this_process():
         _start([])
@@ -108,26 +108,26 @@ def _demo(words: Sequence[str]) -> None:
     show_site(open_lab())
 
 
-def _run(words: Sequence[str]) -> None:
-    if not words:
+def _run(arguments: Sequence[str]) -> None:
+    if not arguments:
         raise UserError("usage: python3 -m lab.machines run PROGRAM…")
     namespace = Namespace(STATE)
-    command = list(words) if namespace.surrounds_this_process() else namespace.command(words)
+    command = list(arguments) if namespace.surrounds_this_process() else namespace.command(arguments)
     # bin/rocks then speaks to the database inside, and not to the demo's
     os.environ["ROCKS_STATE"] = str(STATE)
     replace_this_process(command)
 
 
-def _ssh(words: Sequence[str]) -> None:
+def _ssh(arguments: Sequence[str]) -> None:
     machines = {machine.name: machine for machine in MACHINES}
-    if not words or words[0] not in machines:
+    if not arguments or arguments[0] not in machines:
         raise UserError(f"usage: python3 -m lab.machines ssh {'|'.join(machines)} [PROGRAM…]")
-    machine = machines[words[0]]
-    _run([*ssh_command(machine.name, machine.address, STATE / "keys"), *words[1:]])
+    machine = machines[arguments[0]]
+    _run([*ssh_command(machine.name, machine.address, STATE / "keys"), *arguments[1:]])
 
 
-def _stop(words: Sequence[str]) -> None:
-    _no_words("stop", words)
+def _stop(arguments: Sequence[str]) -> None:
+    _check_no_arguments("stop", arguments)
     names = carrier.stop()
     print(
         f"ended {', '.join(names)}; the lab is stopped"
@@ -136,9 +136,9 @@ def _stop(words: Sequence[str]) -> None:
     )
 
 
-def _no_words(operation: str, words: Sequence[str]) -> None:
-    if words:
-        raise UserError(f"usage: python3 -m lab.machines {operation}")
+def _check_no_arguments(command: str, arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"usage: python3 -m lab.machines {command}")
 
 
 def _this_program() -> list[str]:

@@ -13,7 +13,7 @@ from lab.progress import Progress
 _LOCAL_SECONDS = 240
 _CONSOLE = "/var/log/libvirt/qemu/{guest}.console.log"
 
-_CLOSING_WORDS = """
+_CLOSING_TEXT = """
 The site stays up. `python3 -m lab.machines run bash` is a shell on its frontend, where bin/rocks speaks to it:
   bin/rocks list cluster status=yes
   bin/rocks list host storagemap {nas}     where each image is, and what comes next
@@ -28,11 +28,11 @@ On a host (python3 -m lab.machines ssh {host}):
 
 
 def show_site(lab: Lab) -> None:
-    """Set the site up and start its guests, each command shown with what it says. RocksError when a step fails."""
+    """Set the site up and start its guests, and print each command with its output. RocksError when a step fails."""
     progress = Progress()
     with progress.step("machines in their clean state"):
         lab.return_to_clean_state()
-    frontend = Frontend(lab.folder, lab.keys / KEY_FILE, progress.tell)
+    frontend = Frontend(lab.folder, lab.keys / KEY_FILE, progress.print)
     with progress.step("frontend: a private MariaDB, inside the lab's network"):
         frontend.start()
     sample_cluster.set_up(lab, frontend)
@@ -42,12 +42,12 @@ def show_site(lab: Lab) -> None:
     frontend.done("list", "host", "vm", "showdisks=yes")
     for guest, host in GUESTS.items():
         counted = lab[host].wait_for(["tail", "-c", "60", _CONSOLE.format(guest=guest)], "count", 60)
-        progress.tell(f"  {guest} on {host} says: {counted.split('count ')[-1].split()[0]}")
+        progress.print(f"  {guest} on {host} reports: {counted.split('count ')[-1].split()[0]}")
     guest = sample_image.GUEST
     host = GUESTS[guest]
     device = ["dmsetup", "table", f"{sample_image.VOLUME}-snap"]
     with progress.step(f"the image of {guest} follows it to {host}, while it runs"):
         lab[host].wait_for(device, "linear", _LOCAL_SECONDS)
     frontend.done("list", "host", "storagemap", NAS.site_name)
-    words = {"guest": guest, "host": host, "nas": NAS.site_name, "vlan": VLAN}
-    print(_CLOSING_WORDS.format(**words, console=_CONSOLE.format(guest=guest)))
+    values = {"guest": guest, "host": host, "nas": NAS.site_name, "vlan": VLAN}
+    print(_CLOSING_TEXT.format(**values, console=_CONSOLE.format(guest=guest)))

@@ -48,12 +48,14 @@ def environment_of(tree: Path) -> dict[str, str]:
 
 def qemu(tree: Path) -> list[str]:
     """The emulator itself, with its firmware."""
-    firmware = [word for folder in ("qemu", "seabios") for word in ("-L", str(tree / "usr/share" / folder))]
+    firmware = [
+        option for folder in ("qemu", "seabios") for option in ("-L", str(tree / "usr/share" / folder))
+    ]
     return [*program(tree, "qemu-system-x86_64"), *firmware]
 
 
 def create_disks(built: Built, machine: Description, folder: Path) -> None:
-    """The machine's two disks: what it writes over the common image, and room for its pool."""
+    """The machine's two disks: an overlay of the common image, and space for its pool."""
     create = [*program(built.qemu_tree, "qemu-img"), "create", "-q", "-f", "qcow2"]
     backing = ["-b", str(built.image), "-F", "raw"]
     run_checked([*create, *backing, str(folder / ROOT_DISK)], deadline_seconds=_IMAGE_DEADLINE_SECONDS)

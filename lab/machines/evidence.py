@@ -27,7 +27,7 @@ QUESTIONS = {
     "leases": "ls -l /var/lib/rocks/leases && tail -n +1 /var/lib/rocks/leases/*",
     "guests": "tail -c 20000 /var/log/libvirt/qemu/*.log",
 }
-"""File name → what is asked of each machine; what a machine does not have is said in the file."""
+"""File name → the program that runs on each machine; the file has its error where the machine lacks it."""
 
 
 def collect(machines: Iterable[LabMachine], logs: Iterable[Path], folder: Path) -> None:

@@ -44,8 +44,8 @@ IMAGE_FOLDER = "/var/lib/rocks-images"
 class Frontend:
     """The frontend over the lab's state folder."""
 
-    def __init__(self, folder: Path, operator_key: Path, tell: Callable[[str], None] | None = None) -> None:
-        """`tell` is given every command that `done` runs, and each line it says.
+    def __init__(self, folder: Path, operator_key: Path, report: Callable[[str], None] | None = None) -> None:
+        """`report` receives every command that `done` runs, and each line of its output.
 
         StateError outside the lab's namespace: there its folders would be the carrying machine's own.
         """
@@ -53,7 +53,7 @@ class Frontend:
             raise StateError(
                 "the lab's frontend lives inside the lab's network: `python3 -m lab.machines run PROGRAM…`"
             )
-        self._tell = tell or (lambda line: None)
+        self._report = report or (lambda line: None)
         self._folder = folder
         self._operator_key = operator_key
         self._place = MariadbPlace(
@@ -66,47 +66,49 @@ class Frontend:
         return (self._place.log_path,)
 
     def start(self) -> None:
-        """Have the database server running. ToolError with its last words when it does not."""
+        """Have the database server running. ToolError with its last output when it does not."""
         mariadb.ensure_initialised(self._place)
         mariadb.start(self._place)
 
     def begin_anew(self) -> None:
         """As on the first day: no cluster database, no keys, no leases."""
-        words = [
+        program = [
             "mariadb",
             f"--socket={self._place.socket_path}",
             "-e",
             f"DROP DATABASE IF EXISTS {_DATABASE}",
         ]
-        run_checked(words, deadline_seconds=_SHORT_SECONDS)
+        run_checked(program, deadline_seconds=_SHORT_SECONDS)
         for folder in _OWN_FOLDERS:
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def rocks(self, *words: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> Finished:
+    def rocks(self, *arguments: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> Finished:
         """Run a command as the operator does, whatever its exit status."""
         # bin/rocks looks for a demo of that state folder, finds none, and stays in this namespace
         environment = {**os.environ, "ROCKS_STATE": str(self._folder)}
         return run(
-            [str(_CHECKOUT / "bin" / "rocks"), *words],
+            [str(_CHECKOUT / "bin" / "rocks"), *arguments],
             deadline_seconds=deadline_seconds,
             environment=environment,
         )
 
-    def done(self, *words: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> str:
-        """Run a command that must succeed; returns its output. ToolError with its words otherwise."""
-        self._tell(f"  # bin/rocks {shlex.join(words)}")
-        finished = self.rocks(*words, deadline_seconds=deadline_seconds)
+    def done(self, *arguments: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> str:
+        """Run a command that must succeed; returns its output. ToolError with its output otherwise."""
+        self._report(f"  # bin/rocks {shlex.join(arguments)}")
+        finished = self.rocks(*arguments, deadline_seconds=deadline_seconds)
         for line in finished.text.splitlines():
-            self._tell(f"  {line}")
+            self._report(f"  {line}")
         if finished.exit_status != 0:
-            said = (finished.error_text + finished.text).strip()
-            raise ToolError(f"rocks {' '.join(words)} ended with exit status {finished.exit_status}: {said}")
+            output = (finished.error_text + finished.text).strip()
+            raise ToolError(
+                f"rocks {' '.join(arguments)} ended with exit status {finished.exit_status}: {output}"
+            )
         return finished.text
 
     def report_profile(self, name: str) -> str:
-        """The profile of a host, a script; `tell` is given the command only."""
-        self._tell(f"  # bin/rocks report host profile {name} | ssh root@{name} bash")
+        """The profile of a host, a script; `report` receives the command only."""
+        self._report(f"  # bin/rocks report host profile {name} | ssh root@{name} bash")
         finished = self.rocks("report", "host", "profile", name)
         if finished.exit_status != 0:
             raise ToolError(f"rocks report host profile {name} failed: {finished.error_text.strip()}")
@@ -114,17 +116,17 @@ class Frontend:
 
     def describe_site(self, machines: Sequence[Description]) -> None:
         """Tell the database of the networks, of this frontend and of the machines, by `rocks` commands."""
-        for words in site_commands(machines):
-            self.done(*words)
+        for arguments in site_commands(machines):
+            self.done(*arguments)
 
     def share_keys(self, names: Sequence[str]) -> str:
-        """`rocks sync host sharedkey`, let in by the operator's own key in his agent; returns what it said."""
+        """`rocks sync host sharedkey`, with the operator's own key in an ssh-agent; returns its output."""
         program = str(_CHECKOUT / "bin" / "rocks")
         script = 'ssh-add -q "$0" && exec "$@"'
         sync = ["sync", "host", "sharedkey", *names]
-        words = ["ssh-agent", "sh", "-c", script, str(self._operator_key), program, *sync]
+        with_agent = ["ssh-agent", "sh", "-c", script, str(self._operator_key), program, *sync]
         environment = {**os.environ, "ROCKS_STATE": str(self._folder)}
-        return run_checked(words, deadline_seconds=_ROCKS_DEADLINE_SECONDS, environment=environment).text
+        return run_checked(with_agent, deadline_seconds=_ROCKS_DEADLINE_SECONDS, environment=environment).text
 
 
 def site_commands(machines: Sequence[Description]) -> list[tuple[str, ...]]:
@@ -172,15 +174,15 @@ def put_counting_guest(machine: LabMachine, guest: Path, path: str, disk_mb: int
 
 
 def put_linux_guest(
-    machine: LabMachine, kernel: Path, images: Path, name: str, path: str, words: str = ""
+    machine: LabMachine, kernel: Path, images: Path, name: str, path: str, parameters: str = ""
 ) -> None:
-    """Put the small Linux guest of the demo at `path` on a host; it says `guest ready: name=… mac=…` when it is up.
+    """Put the small Linux guest of the demo at `path` on a host; it prints `guest ready: name=… mac=…` when it is up.
 
-    `words` are further ones for its kernel, such as `rocks_role=reader rocks_read=48,64`.
+    `parameters` are further ones for its kernel, such as `rocks_role=reader rocks_read=48,64`.
     """
     base = image.ensure_base_image(kernel, images)
     with _draft(images, machine, name) as draft:
-        image.make_disk(base, draft, name, base.stat().st_size, words)
+        image.make_disk(base, draft, name, base.stat().st_size, parameters)
         machine.copy_in(draft, path, "600", deadline_seconds=_DISK_SECONDS)
 
 
@@ -189,7 +191,7 @@ def put_installing_frontend(
 ) -> None:
     """Put a virtual cluster's frontend there, which installs its computes with what the file `system` holds.
 
-    It says `frontend serves …` when it is up, and of each compute what it answers.
+    It prints `frontend serves …` when it is up, and its answer to each compute.
     """
     base = image.ensure_base_image(kernel, images)
     with _draft(images, machine, name) as draft:

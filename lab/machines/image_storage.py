@@ -53,7 +53,9 @@ def start_broker(frontend: Frontend) -> None:
     shutil.rmtree(BROKER.folder, ignore_errors=True)
     BROKER.folder.mkdir(parents=True, exist_ok=True)
     broker.write_control(BROKER, Path("/etc/rocks/broker.conf"))
-    frontend.rocks("sync", "broker")  # gives it certificates; that it does not run yet is said, and true
+    frontend.rocks(
+        "sync", "broker"
+    )  # gives it certificates; its error that the broker does not run is expected
     broker.start(BROKER)
     frontend.done("sync", "broker")
 

@@ -16,8 +16,8 @@ def ensure_keys(folder: Path, names: Sequence[str]) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in (folder / KEY_FILE, *(_host_key(folder, name) for name in names)):
         if not key.exists():
-            words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
-            run_checked(words, deadline_seconds=_DEADLINE_SECONDS)
+            program = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
+            run_checked(program, deadline_seconds=_DEADLINE_SECONDS)
     public = sorted(folder.glob("host_*.pub"))
     lines = [f"{_name_in(path)} {path.read_text(encoding='ascii').strip()}\n" for path in public]
     (folder / KNOWN_HOSTS_FILE).write_text("".join(lines), encoding="ascii")

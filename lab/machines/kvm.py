@@ -16,15 +16,15 @@ _CAME_THROUGH = b"Unable to mount root fs"
 
 
 def kvm_works(built: Built, memory: Path) -> bool:
-    """Boot the lab's kernel under KVM, or remember what came of it: the result is kept in the file `memory`.
+    """Boot the lab's kernel under KVM, or read the earlier result from the file `memory`.
 
     A result holds until the carrying machine boots again.
     """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     user = f"{boot} {os.getuid()}"
     if memory.exists():
-        kept, _, answer = memory.read_text(encoding="ascii").strip().rpartition(" ")
-        if kept == user:
+        stored, _, answer = memory.read_text(encoding="ascii").strip().rpartition(" ")
+        if stored == user:
             return answer == "yes"
     works = os.access(_DEVICE, os.R_OK | os.W_OK) and _boots(built)
     memory.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,8 @@ def _boots(built: Built) -> bool:
     """Whether the lab's kernel comes, under KVM, so far as to miss a root file system. A boot sector proves too little:
     a KVM that interprets its guests, as on some rented machines, gets through one, and no kernel through its unpacking.
     """
-    words = [*qemu(built.qemu_tree), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    words += [
+    arguments = [*qemu(built.qemu_tree), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    arguments += [
         "-machine",
         MACHINE,
         "-accel",
@@ -51,9 +51,11 @@ def _boots(built: Built) -> bool:
         "-serial",
         "stdio",
     ]
-    words += ["-kernel", str(built.kernel), "-append", "console=ttyS0 panic=-1"]
+    arguments += ["-kernel", str(built.kernel), "-append", "console=ttyS0 panic=-1"]
     try:
-        finished = run(words, deadline_seconds=_DEADLINE_SECONDS, environment=environment_of(built.qemu_tree))
+        finished = run(
+            arguments, deadline_seconds=_DEADLINE_SECONDS, environment=environment_of(built.qemu_tree)
+        )
     except ToolError:
         return False
     return _CAME_THROUGH in finished.output

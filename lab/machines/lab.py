@@ -43,7 +43,7 @@ class Lab:
 
     @property
     def reading_guest(self) -> Path:
-        """The boot sector of the guest that reads 64 MiB before it says that it is ready."""
+        """The boot sector of the guest that reads 64 MiB before it reports that it is ready."""
         return self._built.instruments / "reading_guest.bin"
 
     @property

@@ -1,7 +1,7 @@
 """Programs on a machine of the lab, over SSH as root.
 
-Each has a connection of its own: one that is kept and shared holds on to the programs' pipes, and a machine that hangs
-would then hang whoever asked it, beyond any deadline (OpenSSH 9.2).
+Each has a connection of its own: a shared one keeps the programs' pipes open, and a machine that hangs
+would then block its caller beyond any deadline (OpenSSH 9.2).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Login:
     def run(self, arguments: Sequence[str], deadline_seconds: float, standard_input: bytes = b"") -> Finished:
         """Run a program there, whatever its exit status. HostError when the machine cannot be reached."""
         login = ssh_command(self._name, self._address, self._keys, batch=True)
-        words = [*login, "--", shlex.join(arguments)]
+        program = [*login, "--", shlex.join(arguments)]
         try:
-            finished = run(words, deadline_seconds=deadline_seconds, standard_input=standard_input)
+            finished = run(program, deadline_seconds=deadline_seconds, standard_input=standard_input)
         except ToolError:
             raise HostError(
                 f"{self._name} did not finish `{shlex.join(arguments)}` within {deadline_seconds:g} s"
@@ -44,20 +44,20 @@ class Login:
     def run_checked(
         self, arguments: Sequence[str], deadline_seconds: float, standard_input: bytes = b""
     ) -> Finished:
-        """As `run`, but ToolError with the program's own words unless it exits with 0."""
+        """As `run`, but ToolError with the program's own error unless it exits with 0."""
         finished = self.run(arguments, deadline_seconds, standard_input)
         if finished.exit_status != 0:
-            words = finished.error_text or finished.text.strip() or "it printed nothing"
+            reason = finished.error_text or finished.text.strip() or "it printed nothing"
             raise ToolError(
-                f"`{shlex.join(arguments)}` on {self._name} failed with exit status {finished.exit_status}: {words}"
+                f"`{shlex.join(arguments)}` on {self._name} failed with exit status {finished.exit_status}: {reason}"
             )
         return finished
 
 
 def ssh_command(name: str, address: str, keys: Path, batch: bool = False) -> list[str]:
-    """The argument vector that logs in as root with the operator's key; a program's words may follow it.
+    """The argument vector that logs in as root with the operator's key; a program's arguments may follow it.
 
-    `batch`: ssh asks nobody anything.
+    `batch`: ssh asks no questions.
     """
     options = {
         "BatchMode": "yes" if batch else "no",
@@ -69,9 +69,9 @@ def ssh_command(name: str, address: str, keys: Path, batch: bool = False) -> lis
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(keys / KNOWN_HOSTS_FILE),
     }
-    words = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
-    return ["ssh", "-F", "none", "-i", str(keys / KEY_FILE), *words, f"root@{address}"]
+    settings = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
+    return ["ssh", "-F", "none", "-i", str(keys / KEY_FILE), *settings, f"root@{address}"]
 
 
-def _last_line(words: str) -> str:
-    return words.splitlines()[-1] if words else "ssh gave no reason"
+def _last_line(text: str) -> str:
+    return text.splitlines()[-1] if text else "ssh gave no reason"

@@ -116,7 +116,7 @@ class LabMachine(Remote):
     def save_clean_state(self) -> None:
         """Keep memory and disks as they are now as the state to return to; all that was written is on the disks."""
         self.run(["sync"])
-        self._power.monitor.tell(f"savevm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
+        self._power.monitor.run_line(f"savevm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
         (self.folder / _COMPLETE).touch()
 
     def is_complete(self) -> bool:
@@ -130,7 +130,7 @@ class LabMachine(Remote):
             if not self._power.is_on():
                 raise HostError(f"{self.name} is off")
             self.set_link_up(True)
-            self._power.monitor.tell(f"loadvm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
+            self._power.monitor.run_line(f"loadvm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
             self.thaw()
         except (HostError, ToolError):
             self._power.kill()
@@ -145,7 +145,7 @@ class LabMachine(Remote):
     # --- network
 
     def cut(self) -> None:
-        """Pull its storage cable at the switch: it sees no change, only that nobody answers."""
+        """Pull its storage cable at the switch: it sees no change, only no answers."""
         self._set_tap("down")
 
     def mend(self) -> None:
@@ -169,7 +169,7 @@ class LabMachine(Remote):
         """Send undelayed and whole again."""
         self.run_any(["tc", "qdisc", "delete", "dev", device, "root"])
 
-    # --- its words, and waiting for it
+    # --- its output, and waiting for it
 
     def serial_log(self) -> str:
         """What it has written on its serial line since it was switched on."""
@@ -211,7 +211,7 @@ class LabMachine(Remote):
                 pass  # not yet
             time.sleep(_POLL_SECONDS)
         raise HostError(
-            f"{self.name} does not answer by SSH after {time.monotonic() - begin:.0f} s; its serial line says: "
+            f"{self.name} does not answer by SSH after {time.monotonic() - begin:.0f} s; its serial line ends with: "
             f"{last_line(self.folder / emulator.SERIAL_LOG)}"
         )
 

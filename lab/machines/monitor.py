@@ -16,7 +16,7 @@ _CONNECT_SECONDS = 5.0
 
 
 class Monitor:
-    """Commands to the QEMU that listens at `path`; each call has its deadline, so a hung QEMU hangs nobody."""
+    """Commands to the QEMU that listens at `path`; each call has its deadline, so a hung QEMU blocks no caller."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,11 +33,11 @@ class Monitor:
         except (OSError, ValueError) as error:
             raise HostError(f"QEMU does not answer `{command}` at {self._path}: {error}") from None
 
-    def tell(self, line: str, deadline_seconds: float) -> None:
-        """Run a line of the human monitor, which prints only when it fails. ToolError with those words."""
-        words = str(self.ask("human-monitor-command", deadline_seconds, **{"command-line": line})).strip()
-        if words:
-            raise ToolError(f"QEMU refused `{line}`: {words}")
+    def run_line(self, line: str, deadline_seconds: float) -> None:
+        """Run a line of the human monitor, which prints only when it fails. ToolError with its output."""
+        output = str(self.ask("human-monitor-command", deadline_seconds, **{"command-line": line})).strip()
+        if output:
+            raise ToolError(f"QEMU refused `{line}`: {output}")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The lab's surroundings on the carrying machine: a network and mount namespace of its own, kept by one process.
+"""The lab's namespaces on the carrying machine: network and mounts, which exist as long as their holder, one process.
 
-For root that is all; anybody else gets a user namespace besides, in which he is root. Folders of a frontend
-(`/etc/rocks`, `/var/lib/rocks`, `/var/opt/rocks`) are bound inside from the state folder, and by the bind over
-`/var/lib/rocks` every process of the lab is found again, whatever became of its parent.
+A user other than root gets a user namespace besides, in which that user is root. Folders of a frontend
+(`/etc/rocks`, `/var/lib/rocks`, `/var/opt/rocks`) are bound inside from the state folder, and the bind over
+`/var/lib/rocks` identifies every process of the lab, whatever happened to its parent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from lab.machines.roster import (
     TRUNK_BRIDGE,
     Description,
 )
-from lab.mount_points import is_lasting
 from lab.processes import (
     ProcessIdentity,
     all_process_ids,
@@ -43,7 +42,7 @@ _STEP_DEADLINE_SECONDS = 10.0
 
 
 class Namespace:
-    """The namespace over one state folder. Starting mends what a crash left; stopping works in any state."""
+    """The namespace over one state folder. Starting repairs the state after a crash; stopping works in any state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -54,7 +53,7 @@ class Namespace:
         return self.folder / "frontend" / place.lstrip("/")
 
     def holder(self) -> ProcessIdentity | None:
-        """The process that keeps the namespace; None when it is not there."""
+        """The holder of the namespace; None when it does not run."""
         process = read_record(self._record)
         return process if process is not None and self._is_inside(process.process_id) else None
 
@@ -81,11 +80,11 @@ class Namespace:
         write_record(self._record, holder)
 
     def stop(self) -> list[str]:
-        """End every process inside; with the last one the kernel takes network and mounts away. Says what was ended."""
+        """End every process inside; the kernel removes network and mounts too. Returns the programs' names."""
         members = self.members()
         names = sorted({command_name(process.process_id) for process in members})
         end(members, 0)
-        end(self.members(), 0)  # what one of them started meanwhile
+        end(self.members(), 0)  # started meanwhile by one of them
         self._record.unlink(missing_ok=True)
         return names
 
@@ -109,8 +108,18 @@ class Namespace:
     def _start_holder(self) -> ProcessIdentity:
         log = self.folder / "holder.log"
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        words = ["unshare", *user, "--net", "--mount", "--propagation", "private", "--", "sleep", "infinity"]
-        number = start_in_background(words, log)
+        program = [
+            "unshare",
+            *user,
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sleep",
+            "infinity",
+        ]
+        number = start_in_background(program, log)
         end_at = time.monotonic() + _START_DEADLINE_SECONDS
         while command_name(number) != "sleep":  # then the namespaces are made
             if identify(number) is None:
@@ -127,12 +136,11 @@ class Namespace:
         return holder
 
     def _mounts(self) -> list[list[str]]:
-        """Binds of our folders. Where this machine has no such folder, or one that goes when a demo or a test ends, an
-        overlay inside provides the mount point: Linux detaches a mount whose mount point is removed elsewhere."""
+        """Binds of our folders. Where this machine has no such folder, an overlay inside provides the mount point."""
         covers = self.folder / "covers"
         covers.mkdir(exist_ok=True)
         steps: list[list[str]] = [["mount", "-t", "tmpfs", "-o", "mode=755", "lab", str(covers)]]
-        for parent in sorted({str(Path(place).parent) for place in FOLDERS if not is_lasting(Path(place))}):
+        for parent in sorted({str(Path(place).parent) for place in FOLDERS if not Path(place).is_dir()}):
             upper, work = (f"{covers}{parent}/{name}" for name in ("upper", "work"))
             options = f"lowerdir={parent},upperdir={upper},workdir={work},userxattr"
             steps.append(["mkdir", "-p", upper, work])
@@ -161,7 +169,7 @@ def network_steps(machines: Sequence[Description]) -> list[list[str]]:
 
 def _quiet_and_up(device: str) -> list[list[str]]:
     """Without an IPv6 address of its own, which it would get when it goes up."""
-    return [["ip", "link", "set", device, *words] for words in (("addrgenmode", "none"), ("up",))]
+    return [["ip", "link", "set", device, *change] for change in (("addrgenmode", "none"), ("up",))]
 
 
 def _enter(holder: ProcessIdentity, arguments: Sequence[str]) -> list[str]:

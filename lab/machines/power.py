@@ -43,7 +43,7 @@ class Power:
         return read_record(self._record) is not None
 
     def state(self) -> State:
-        """What it is in, as QEMU's process and QEMU itself say. HostError when QEMU is hung."""
+        """Its state, by QEMU's process and QEMU itself. HostError when QEMU is hung."""
         if not self.is_on():
             return State.OFF
         try:
@@ -61,14 +61,14 @@ class Power:
         """
         if self.is_on():
             return
-        words = emulator.command(
+        program = emulator.command(
             self._built, self._description, self._folder, self._with_kvm, from_clean_state
         )
         monitor = self._folder / emulator.MONITOR
         monitor.unlink(missing_ok=True)
         self._keep_old_serial_log()
         process = identify(
-            start_in_background(words, self._log, emulator.environment_of(self._built.qemu_tree))
+            start_in_background(program, self._log, emulator.environment_of(self._built.qemu_tree))
         )
         if process is None:
             raise ToolError(self._ended_at_once())

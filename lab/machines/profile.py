@@ -9,6 +9,6 @@ _DEADLINE_SECONDS = 300.0
 
 
 def run_profile(machine: LabMachine, frontend: Frontend) -> str:
-    """Run the profile of the machine on it; returns what it said. ToolError with its words when it failed."""
+    """Run the profile of the machine on it; returns its output. ToolError with it when it fails."""
     script = frontend.report_profile(machine.description.site_name)
     return machine.run_script(script, _DEADLINE_SECONDS)

@@ -1,4 +1,4 @@
-"""What can be done on a machine that runs: programs, files, full disks, waiting for words. Each with a deadline."""
+"""Operations on a machine that runs: programs, files, full disks, waiting for output. Each has a deadline."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Remote:
         return self._login.run_checked(["sh", "-e", "-s"], deadline_seconds, script.encode()).text
 
     def run_script(self, script: str, deadline_seconds: float = SHORT_SECONDS) -> str:
-        """Run a script by the machine's bash, given on its standard input; returns all that it said."""
+        """Run a script by the machine's bash, given on its standard input; returns all of its output."""
         finished = self._login.run_checked(["bash"], deadline_seconds, script.encode())
         return f"{finished.text}{finished.error_text}"
 
@@ -64,7 +64,7 @@ class Remote:
         return self._login.run_checked(["cat", path], deadline_seconds).output
 
     def fill(self, folder: str, left_mb: int = 0) -> str:
-        """Take the room on the file system of a folder but for `left_mb`; returns the path of the file that does it."""
+        """Fill the file system of a folder up to `left_mb`; returns the path of the file that fills it."""
         path = f"{folder.rstrip('/')}/filled-by-lab"
         free_mb = int(self.run(["df", "--output=avail", "--block-size=1M", folder]).text.split()[-1])
         # The file system's own blocks are none of df's business: nearly all at once, the rest as far as it goes.

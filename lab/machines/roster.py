@@ -94,4 +94,4 @@ NAS = Description("nas", Role.NAS, 0)
 VMH1 = Description("vmh1", Role.HOST, 1)
 VMH2 = Description("vmh2", Role.HOST, 2)
 MACHINES = (NAS, VMH1, VMH2)
-"""To add a machine, add a row; docs/lab.md says what else follows."""
+"""To add a machine, add a row; docs/lab.md names the other steps."""

@@ -13,14 +13,14 @@ _IMPORT_SECONDS = 240.0
 
 
 def put(lab: Lab, frontend: Frontend) -> None:
-    """Bring the counting guest in as an image, and tell the database that it is the guest's disk."""
+    """Import the counting guest as an image, and record it in the database as the guest's disk."""
     file = lab.folder / f"{VOLUME}.raw"
     file.write_bytes(lab.counting_guest.read_bytes())
     with file.open("r+b") as whole:
         whole.truncate(_SIZE_MB << 20)
     try:
-        words = (NAS.site_name, NAS.pool, VOLUME, f"file={file}")
-        frontend.done("add", "host", "storageimg", *words, deadline_seconds=_IMPORT_SECONDS)
+        arguments = (NAS.site_name, NAS.pool, VOLUME, f"file={file}")
+        frontend.done("add", "host", "storageimg", *arguments, deadline_seconds=_IMPORT_SECONDS)
     finally:
         file.unlink()
     frontend.done("set", "host", "vm", "nas", GUEST, f"nas={NAS.site_name}", f"zpool={NAS.pool}")

@@ -24,7 +24,7 @@ _PROGRAM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 
 def require_root_to_build() -> None:
-    """UserError for anybody but root: trees of Debian have many owners."""
+    """UserError for users other than root: trees of Debian have many owners."""
     if os.geteuid() != 0:
         raise UserError(
             "the lab is not built yet, and building it needs root: run `make lab` once as root, or with sudo"
@@ -51,13 +51,13 @@ def require_tun() -> None:
 
 
 def require_room(folder: Path, wanted_bytes: int, purpose: str) -> None:
-    """StateError unless the file system of the folder, which need not exist yet, has the room."""
+    """StateError unless the file system of the folder, which need not exist yet, has the space."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free_bytes = shutil.disk_usage(place).free
     if free_bytes < wanted_bytes:
         raise StateError(
             f"{purpose} needs {wanted_bytes / _BYTES_PER_GB:.0f} GB of disk space in {place}, and "
-            f"{free_bytes / _BYTES_PER_GB:.1f} GB are free; make room there"
+            f"{free_bytes / _BYTES_PER_GB:.1f} GB are free; remove files there"
         )
 
 
@@ -81,7 +81,7 @@ def require_writable(folder: Path) -> None:
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(place, os.W_OK):
         raise UserError(
-            f"{place} belongs to somebody else: run `make lab` as its owner, or in a checkout of your own"
+            f"{place} belongs to another user: run `make lab` as its owner, or in a checkout of your own"
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import agent_archive, libvirtd, sshd
-from lab.namespace import Machine
+from lab.namespace import Machine, Network
 from rocks.hosts.fleet import FleetSettings
 
 
@@ -33,7 +33,7 @@ def machine() -> Iterator[Machine]:
     need("unshare", "nsenter")
     # a short path: the kernel takes 108 bytes for the name of a socket
     folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
-    made = Machine(folder)
+    made = Machine(folder, Network.SHARED)  # the tests reach its sshd
     try:
         made.start()
         agent_archive.install(made.outside("/opt/rocks"))
@@ -52,10 +52,10 @@ def libvirt_uri(machine: Machine) -> Iterator[str]:
     (hooks / "rocks").unlink(missing_ok=True)
     (hooks / "rocks").symlink_to("/opt/rocks/libexec/rocks-libvirt-hook")
     libvirtd.start(machine, kvm_works=False)
-    holder = machine.holder()
-    assert holder is not None
+    init = machine.init()
+    assert init is not None
     try:
-        yield f"qemu:///system?socket=/proc/{holder.process_id}/root/run/libvirt/libvirt-sock"
+        yield f"qemu:///system?socket=/proc/{init.process_id}/root/run/libvirt/libvirt-sock"
     finally:
         libvirtd.stop(machine)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import sshd
-from lab.namespace import Machine
+from lab.namespace import Machine, Network
 from rocks.hosts.keys import ensure_own_key
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -35,7 +35,7 @@ def server() -> Iterator[tuple[sshd.SshServer, Path]]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
-    machine = Machine(folder)
+    machine = Machine(folder, Network.SHARED)  # the tests reach its sshd
     try:
         machine.start()
         line, _ = ensure_own_key(FleetSettings(key_file=str(folder / "keys" / "id_ed25519")))

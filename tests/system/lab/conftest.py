@@ -1,4 +1,4 @@
-"""What tests of the lab share: a folder for machines, and what must hold when all of them have stopped."""
+"""What tests of the lab share: a folder for machines, and the state of this machine after all of them have stopped."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from lab import links, mount_points
-from lab.namespace import FOLDERS, Machine
+from lab import links
+from lab.namespace import Machine
+from lab.processes import all_process_ids
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def as_root() -> None:
-    """Mount namespaces are root's business."""
+    """Only root may make namespaces."""
     if os.geteuid() != 0:
-        pytest.skip("machines of the lab are mount namespaces, which needs root")
+        pytest.skip("machines of the lab are made of namespaces, which needs root")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def machines_folder() -> Iterator[Path]:
     folder = top / ("a folder whose path is longer than a socket's may be " + "x" * 60)
     folder.mkdir()
     yield folder
-    assert not list(folder.iterdir()) or not _alive(folder), "a test left a machine behind"
+    assert processes_naming(str(folder)) == [], "a test left a machine behind"
     shutil.rmtree(top)
 
 
@@ -45,22 +46,27 @@ def machine(machines_folder: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def bridge(machines_folder: Path) -> Iterator[str]:
-    """A bridge without uplink, called by a name that was free."""
-    mark = links.mark_of(machines_folder)
-    name = links.choose_names(links.read_links(), ["rockstest"], mark)[0]
-    links.ensure_bridge(name, mark)
-    yield name
-    links.remove_links(mark)
-    assert all(link.alias != mark for link in links.read_links())
+def bridge(machine: Machine) -> str:
+    """The name of a bridge without uplink on the machine, which is started."""
+    machine.start()
+    machine.in_network(lambda: links.ensure_bridge("rockstest0", "made by a test"))
+    return "rockstest0"
 
 
 def assert_nothing_is_left(machine: Machine) -> None:
-    """No process, and no mount point that nobody uses; other machines may run meanwhile."""
+    """No process of the machine, and no process that names its folder."""
     assert machine.members() == [] and not machine.is_running()
-    with mount_points.held():
-        assert mount_points.remove_unused(Path(place) for place in FOLDERS) == []
+    assert processes_naming(str(machine.folder)) == []
 
 
-def _alive(folder: Path) -> bool:
-    return any(Machine(state).members() for state in folder.iterdir())
+def processes_naming(text: str) -> list[int]:
+    """Processes with the text in their arguments, except this one."""
+    found = []
+    for number in all_process_ids():
+        try:
+            arguments = Path(f"/proc/{number}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if number != os.getpid() and text.encode() in arguments:
+            found.append(number)
+    return found

@@ -67,7 +67,7 @@ def test_words_with_blanks_and_shell_characters_arrive_whole(checkout: Path) -> 
 def test_a_stale_record_of_a_demo_is_not_entered(checkout: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    (state / "holder").write_text(f"{os.getpid()} 1\n")
+    (state / "init").write_text(f"{os.getpid()} 1\n")
     finished = called([str(checkout / "bin" / "rocks"), *VERSION], state)
     assert finished.exit_status == 0 and finished.error_text == ""
 

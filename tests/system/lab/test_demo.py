@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lab.processes import end
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from rocks.errors import IncoherentError
+from rocks.process import run_checked
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left
 
 KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
@@ -38,6 +40,15 @@ def run_demo(site: Site, images: Path) -> list[str]:
     return "\n".join(said).splitlines()
 
 
+def leave_console(site: Site) -> str:
+    """Open the guest's console on a terminal and press Ctrl-] until it is left; returns what it printed."""
+    variables = {**os.environ, "ROCKS_STATE": str(site.folder)}
+    press = "while sleep 0.3 && printf '\\035'; do :; done"
+    console = f"script -qec 'bin/rocks open host console {GUEST}' /dev/null"
+    script = ["/usr/bin/env", "-C", str(CHECKOUT), "/bin/sh", "-c", f"({press}) | {console}"]
+    return run_checked(script, deadline_seconds=30, environment=variables).text
+
+
 def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Path) -> None:
     lines = run_demo(site, tmp_path)
     commands = [line for line in lines if line.startswith("  # bin/rocks ")]
@@ -48,6 +59,10 @@ def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Pa
     assert any(line.startswith(f"  {GUEST}:") and " active" in line for line in lines)
     assert sum(line.startswith("  bin/rocks ") for line in lines) == 5
     assert lines[-1].endswith("`make demo-stop` ends and removes all of it.")
+
+    console = leave_console(site)
+    assert console.splitlines()[0] == f"the serial console of {GUEST}; leave it with Ctrl-]"
+    assert "error" not in console and "Authorization" not in console
 
     again = run_demo(site, tmp_path)
     said = [line for line in again if line.startswith("  # bin/rocks ")]

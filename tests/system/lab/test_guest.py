@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import console, libvirtd, mount_points
+from lab import console, libvirtd
 from lab.guest import disk_image, image
-from lab.namespace import FOLDERS, IMAGE_FOLDER, Machine
+from lab.namespace import IMAGE_FOLDER, Machine
 from lab.processes import end
 from rocks.errors import StateError
 from rocks.process import run_checked
@@ -91,27 +91,24 @@ def test_stopping_the_machine_ends_guests_even_when_their_daemon_was_killed(
     assert f"ended the guest {NAME}" in done and libvirtd.guests(machine) == {}
 
 
-def test_a_guest_is_off_at_once_where_process_1_reaps_nobody(
-    base_image: Path, machines_folder: Path, bridge: str
-) -> None:
+def test_a_guest_is_off_at_once_where_process_1_reaps_nobody(base_image: Path, machines_folder: Path) -> None:
     """As in a container that runs `sleep infinity`; libvirt alone would wait 40 s for the guest to go."""
     program = f"""
 import sys, time
 from pathlib import Path
-from lab import libvirtd, mount_points
+from lab import libvirtd, links
 from lab.guest import image
 from lab.namespace import Machine
-# the root folder is not its own, as a container's is, but it sees no process of other machines: they would lose theirs
-mount_points.remove_unused = lambda places: []
 machine = Machine(Path({str(machines_folder / "in a container")!r}))
 machine.folder.mkdir()
 virsh = ["/usr/bin/virsh", "-c", "qemu:///system"]
 try:
     machine.start()
+    machine.in_network(lambda: links.ensure_bridge("rockstest0", "made by a test"))
     libvirtd.start(machine, kvm_works=False)
     disk = machine.outside("{IMAGE_FOLDER}/{NAME}.img")
     image.make_disk(Path({str(base_image)!r}), disk, "{NAME}", 1000**3)
-    machine.run_checked([*virsh, "create", "/dev/stdin"], 60, {_domain(bridge).encode()!r})
+    machine.run_checked([*virsh, "create", "/dev/stdin"], 60, {_domain("rockstest0").encode()!r})
     begin = time.monotonic()
     machine.run_checked([*virsh, "destroy", "{NAME}"], 60)
     print("seconds", time.monotonic() - begin)
@@ -124,8 +121,6 @@ finally:
         deadline_seconds=150,
         environment={"PATH": os.environ["PATH"], "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"},
     )
-    with mount_points.held():
-        mount_points.remove_unused(Path(place) for place in FOLDERS)
     assert float(finished.text.split()[-1]) < 20
 
 

@@ -1,20 +1,21 @@
-"""A machine made of a mount namespace: what is its own, what is not, and that nothing of it stays."""
+"""A machine made of namespaces: what is its own, what is not, and that it leaves nothing."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab import sshd
+from lab import links, sshd
 from lab.namespace import FOLDERS, Machine
-from lab.processes import all_process_ids, end, identify
+from lab.processes import command_name, end, identify, parent_of, wait_until_ended
 from rocks.errors import StateError, ToolError
 from rocks.process import run, run_checked, start_in_background
-from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left
+from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, processes_naming
 
 
 def test_its_folders_are_its_own_and_this_machine_sees_none_of_it(machine: Machine) -> None:
@@ -29,80 +30,229 @@ def test_its_folders_are_its_own_and_this_machine_sees_none_of_it(machine: Machi
 
 def test_starting_twice_keeps_the_first_and_stopping_twice_is_harmless(machine: Machine) -> None:
     machine.start()
-    holder = machine.holder()
+    init = machine.init()
     machine.start()
-    assert holder is not None and machine.holder() == holder
+    assert init is not None and machine.init() == init
     assert machine.stop()
     assert machine.stop() == []
     assert_nothing_is_left(machine)
 
 
 def test_two_machines_live_beside_each_other(machine: Machine, machines_folder: Path) -> None:
+    """Same files, same process numbers, same devices, same ports: none of them meet."""
     other = Machine(machines_folder / "other")
     other.folder.mkdir()
-    machine.start()
-    other.start()
+    before = set(Path("/").iterdir())
+    for one in (machine, other):
+        one.start()
+        assert one.in_network(lambda: links.ensure_bridge("rockstest0", "made by a test"))
+        sshd.start(one, "", port=5903)
     machine.run_checked(["/usr/bin/touch", "/etc/rocks/first"], 5)
     assert other.run(["/usr/bin/test", "-e", "/etc/rocks/first"], 5).exit_status == 1
     machine.stop()
-    # The mount points are still needed, and the second machine's mounts are still on them.
     other.run_checked(["/usr/bin/mountpoint", "--quiet", "/etc/rocks"], 5)
+    assert other.daemon("sshd") is not None
     other.stop()
     assert_nothing_is_left(other)
+    assert set(Path("/").iterdir()) == before and "rockstest0" not in [
+        link.name for link in links.read_links()
+    ]
 
 
-def test_after_its_holder_was_killed_it_is_found_by_who_lives_in_it(machine: Machine) -> None:
+def test_changes_of_files_end_with_the_machine(machine: Machine) -> None:
+    """Folders of the system are there and may be changed; this machine sees no change."""
     machine.start()
-    daemon = machine.start_daemon("napper", ["/usr/bin/sleep", "300"])
-    holder = machine.holder()
-    assert holder is not None
-    end([holder], grace_seconds=0)
+    names = [
+        f"{folder}/made-inside" for folder in ("/etc", "/var/lib", "/srv", "/opt", "/run", "/dev/shm", "")
+    ]
+    machine.run_checked(["/usr/bin/touch", *names], 5)
+    machine.run_checked(
+        ["/bin/sh", "-c", "echo changed >>/etc/hostname; rm /etc/passwd; mkdir -p /export/x"], 5
+    )
+    assert not any(Path(name).exists() for name in (*names, "/export/x"))
+    assert Path("/etc/passwd").exists() and "changed" not in Path("/etc/hostname").read_text()
+    assert machine.run(["/usr/bin/touch", "/usr/made-inside"], 5).exit_status == 1
+    assert machine.run(["/usr/bin/touch", "/sys/made-inside"], 5).exit_status == 1
+    machine.stop()
+    machine.start()
+    machine.run_checked(["/usr/bin/test", "-e", "/etc/passwd"], 5)
+
+
+SCRIPT = """
+set -e
+mount -t tmpfs none /srv; mount -t tmpfs none /opt
+mkdir /opt/below; mount -t tmpfs none /opt/below; touch /opt/below/file
+echo other >/srv/name; mount --bind /srv/name /etc/hostname
+exec "$@"
+"""
+PROGRAM = """
+import sys
+from pathlib import Path
+from lab.namespace import Machine
+machine = Machine(Path("/srv/a checkout/state"))
+machine.folder.mkdir(parents=True)
+machine.start()
+show = "ls /opt/below; cat /etc/hostname; touch '/srv/a checkout/state/seen'"
+print(machine.run_checked(["/bin/sh", "-c", show], 5).text)
+machine.run_checked(["/bin/sh", "-c", "rm /opt/below/file; touch /opt/below/made /srv/made"], 5)
+assert machine.run(["/bin/sh", "-c", "echo changed >/etc/hostname"], 5).exit_status != 0
+machine.stop()
+print(*sorted(path.name for folder in ("/opt/below", "/srv", machine.folder) for path in Path(folder).iterdir()))
+"""
+
+
+def test_file_systems_that_are_mounted_below_folders_of_the_system(tmp_path: Path) -> None:
+    """Their files are there, too, and do not change; a state folder below is as outside."""
+    own_mounts = ["/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", SCRIPT, "sh"]
+    finished = run_checked(
+        [*own_mounts, sys.executable, "-c", PROGRAM], deadline_seconds=30, environment=ENVIRONMENT
+    )
+    lines = finished.text.split("\n")
+    assert lines[:2] == ["file", "other"]
+    assert lines[3] == "a checkout file log name root seen"
+
+
+IN_CHROOT = """
+set -e
+mount --bind / /mnt; mount -t proc none /mnt/proc; mount --rbind /dev /mnt/dev; mount -t sysfs none /mnt/sys
+cd /mnt; exec chroot . "$@"
+"""
+SHOW_ROOT = """
+import sys
+from pathlib import Path
+from lab.namespace import Machine
+machine = Machine(Path(sys.argv[1]))
+machine.start()
+machine.start_daemon("napper", ["/usr/bin/sleep", "300"])
+print(machine.run_checked(["/bin/sh", "-c", "touch /etc/made-inside; ps -A -o comm="], 5).text)
+"""
+
+
+def test_a_machine_that_is_started_in_a_chroot(machine: Machine) -> None:
+    """Programs that enter it are in its root folder, not in the one outside of the chroot."""
+    own = ["/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    program = ["/bin/sh", "-c", IN_CHROOT, "sh", sys.executable, "-c", SHOW_ROOT, str(machine.folder)]
+    finished = run_checked([*own, *program], deadline_seconds=30, environment=ENVIRONMENT)
+    assert finished.text.split() == ["rocks-init", "rocks-devices", "sleep", "sh", "ps"]
+    assert not Path("/etc/made-inside").exists()
+
+
+def test_it_sees_neither_processes_nor_devices_of_this_machine(machine: Machine) -> None:
+    machine.start()
+    names = machine.run_checked(["/usr/bin/ps", "-A", "-o", "comm="], 5).text.split()
+    assert names == ["rocks-init", "rocks-devices", "ps"]
+    assert machine.run_checked(["/bin/ls", "/sys/class/net"], 5).text == "lo\n"
+    disks = machine.run_checked(["/usr/bin/find", "/dev", "-type", "b"], 5).text
+    assert disks == ""
+
+
+def test_a_machine_in_the_network_of_another(machine: Machine, machines_folder: Path) -> None:
+    second = Machine(machines_folder / "second", network=machine)
+    second.folder.mkdir()
+    machine.start()
+    second.start()
+    machine.in_network(lambda: links.ensure_bridge("rockstest0", "made by a test"))
+    assert "rockstest0" in second.run_checked(["/bin/ls", "/sys/class/net"], 5).text.split()
+    assert not {member.process_id for member in machine.members()} & {
+        member.process_id for member in second.members()
+    }
+    second.stop()
+    machine.run_checked(["/usr/bin/test", "-e", "/sys/class/net/rockstest0"], 5)
+
+
+def test_a_tap_of_a_guest_gets_its_device_node(machine: Machine, bridge: str) -> None:
+    """What libvirt opens for a guest's interface; udev makes it on a machine of its own."""
+    ip = ["/usr/sbin/ip", "link"]
+    machine.run_checked(
+        [*ip, "add", "link", bridge, "name", "guest0", "type", "macvtap", "mode", "bridge"], 5
+    )
+    number = machine.run_checked(["/bin/cat", "/sys/class/net/guest0/ifindex"], 5).text.strip()
+    node = f"/dev/tap{number}"
+    expected = machine.run_checked(["/bin/sh", "-c", "cat /sys/class/net/guest0/tap*/dev"], 5).text.strip()
+    wait = f"for i in $(seq 500); do [ -c {node} ] && break; sleep 0.01; done; "
+    wait += f"printf '%d:%d' $(stat -c '0x%t 0x%T' {node})"
+    assert machine.run_checked(["/bin/sh", "-c", wait], 10).text == expected
+    machine.run_checked([*ip, "delete", "guest0"], 5)
+    machine.run_checked(
+        ["/bin/sh", "-c", f"for i in $(seq 500); do [ -e {node} ] || exit 0; sleep 0.01; done; exit 1"], 10
+    )
+
+
+@pytest.mark.parametrize("victim", ["init", "supervisor"])
+def test_everything_ends_when_one_of_its_two_processes_is_killed(machine: Machine, victim: str) -> None:
+    machine.start()
+    machine.start_daemon("napper", ["/usr/bin/sleep", "300"])
+    entered = start_in_background(machine.command(["/usr/bin/sleep", "300"]), machine.folder / "entered")
+    members = machine.members()
+    init = machine.init()
+    assert init is not None and len(members) >= 3
+    process = init if victim == "init" else identify(parent_of(init.process_id))
+    assert process is not None
+    end([process], grace_seconds=0)
+    for member in members:
+        assert wait_until_ended(member, 5)
+    left = identify(entered)
+    assert left is None or wait_until_ended(left, 5)
     assert not machine.is_running()
-    assert [member.process_id for member in machine.members()] == [daemon.process_id]
     machine.start()
     assert machine.is_running() and machine.daemon("napper") is None
     machine.stop()
     assert_nothing_is_left(machine)
 
 
-class Credulous(Machine):
-    """Takes everybody for its own. To be looked at only: what it would stop is everybody's."""
-
-    def _is_inside(self, process_id: int) -> bool:
-        return True
-
-
-def test_processes_of_this_machine_itself_are_never_members(tmp_path: Path) -> None:
-    """Whatever they look like: all members are ended when a machine stops."""
-    numbers = [member.process_id for member in Credulous(tmp_path).members()]
-    assert os.getpid() not in numbers and 1 not in numbers
-    assert not any(_shares_our_namespace(number) for number in numbers)
+def test_a_program_inside_ends_with_the_process_that_waits_for_it(machine: Machine) -> None:
+    machine.start()
+    before = len(machine.members())
+    number = start_in_background(machine.command(["/usr/bin/sleep", "300"]), machine.folder / "entered")
+    wait_until(lambda: "sleep" in {command_name(member.process_id) for member in machine.members()})
+    process = identify(number)
+    assert process is not None
+    end([process], grace_seconds=0)
+    wait_until(lambda: len(machine.members()) == before)
 
 
-def test_a_starter_that_is_killed_leaves_no_namespace_that_nobody_knows(
-    machine: Machine, tmp_path: Path
-) -> None:
-    """Killed at several moments: what came up is found and ended."""
-    code = "import sys; from pathlib import Path; from lab.namespace import Machine; Machine(Path(sys.argv[1])).start()"
-    environment = {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}", "PATH": os.environ["PATH"]}
-    for milliseconds in range(40, 200, 20):
+CODE = """
+import sys, time
+from pathlib import Path
+from lab.namespace import Machine
+machine = Machine(Path(sys.argv[1]))
+machine.start()
+machine.start_daemon("napper", ["/usr/bin/sleep", "300"])
+if sys.argv[2:] == ["release"]:
+    machine.release()
+"""
+ENVIRONMENT = {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}", "PATH": os.environ["PATH"]}
+
+
+def test_a_machine_ends_with_its_starter_unless_it_is_released(machine: Machine) -> None:
+    start = [sys.executable, "-c", CODE, str(machine.folder)]
+    run_checked(start, deadline_seconds=20, environment=ENVIRONMENT)
+    wait_until(lambda: not processes_naming(str(machine.folder)))
+    run_checked([*start, "release"], deadline_seconds=20, environment=ENVIRONMENT)
+    time.sleep(0.3)
+    assert machine.daemon("napper") is not None
+    assert "ended sleep" in machine.stop()
+
+
+def test_a_starter_that_is_killed_leaves_no_process(machine: Machine, tmp_path: Path) -> None:
+    """Killed at several moments, from before the supervisor starts until the machine is complete."""
+    for milliseconds in range(40, 300, 20):
         number = start_in_background(
-            [sys.executable, "-c", code, str(machine.folder)], tmp_path / "log", environment
+            [sys.executable, "-c", CODE + "time.sleep(60)", str(machine.folder)],
+            tmp_path / "log",
+            ENVIRONMENT,
         )
         starter = identify(number)
         time.sleep(milliseconds / 1000)
         if starter is not None:
             end([starter], grace_seconds=0)
-        end_at = time.monotonic() + 20
-        while _processes_naming(str(machine.folder)):  # the holder finishes by itself what it has begun
-            assert time.monotonic() < end_at
-            machine.stop()
-            time.sleep(0.02)
+        wait_until(lambda: not processes_naming(str(machine.folder)))
+        assert not machine.is_running()
 
 
 def test_a_record_of_another_process_is_not_believed(machine: Machine, tmp_path: Path) -> None:
-    """After a reboot the holder's number may belong to anybody."""
-    machine.holder_record.write_text(f"{os.getpid()} 1\n")
+    """After a reboot the number of the init process may be another process's."""
+    machine.init_record.write_text(f"{os.getpid()} 1\n")
     assert not machine.is_running()
     with pytest.raises(StateError, match="does not run"):
         machine.command(["/usr/bin/true"])
@@ -143,27 +293,14 @@ def test_who_comes_in_by_ssh_is_inside(machine: Machine, tmp_path: Path) -> None
         str(server.port),
         f"root@{server.address}",
     ]
-    run_checked([*way, "touch /etc/rocks/by-ssh"], deadline_seconds=20)
+    machine.in_network(lambda: run_checked([*way, "touch /etc/rocks/by-ssh"], deadline_seconds=20))
     assert (machine.outside("/etc/rocks") / "by-ssh").exists()
     sshd.stop(machine)
-    assert run([*way, "true"], deadline_seconds=20).exit_status == 255
+    assert machine.in_network(lambda: run([*way, "true"], deadline_seconds=20)).exit_status == 255
 
 
-def _processes_naming(word: str) -> list[int]:
-    """Processes with the word in their arguments or environment."""
-    found = []
-    for number in all_process_ids():
-        try:
-            texts = [Path(f"/proc/{number}/{name}").read_bytes() for name in ("cmdline", "environ")]
-        except OSError:
-            continue
-        if number != os.getpid() and any(word.encode() in text for text in texts):
-            found.append(number)
-    return found
-
-
-def _shares_our_namespace(process_id: int) -> bool:
-    try:
-        return Path(f"/proc/{process_id}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-    except OSError:
-        return False  # it has ended
+def wait_until(condition: Callable[[], bool]) -> None:
+    end_at = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end_at
+        time.sleep(0.01)

@@ -1,7 +1,7 @@
 """A site of three machines on this one: the frontend with the database, and two hosts reached by real SSH.
 
-Each machine has a mount namespace, a libvirtd and an agent of its own; they share this machine's network, so the
-devices of each carry its name. Guests have empty disks: for these tests it is enough that QEMU runs.
+Each machine has files, processes, a libvirtd and an agent of its own; the three share one network, in which the
+devices of each have a name of their own. Guests have empty disks: for these tests it is enough that QEMU runs.
 """
 
 from __future__ import annotations

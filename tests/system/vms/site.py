@@ -34,9 +34,9 @@ class ThreeMachines:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.mark = f"rocks-test:{folder.name}"
-        self.machines = {name: Machine(folder / name) for name in ("head", *HOSTS)}
-        self.bridges: dict[str, str] = {}
+        head = Machine(folder / "head")
+        self.machines = {"head": head, **{name: Machine(folder / name, network=head) for name in HOSTS}}
+        self.bridges = {"head": "rtprivh0", "vmh1": "rtprva0", "vmh2": "rtprvb0", "public": "rtpub0"}
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ROCKS_")},
             "ROCKS_LAUNCHER": str(CHECKOUT / "bin/rocks"),
@@ -47,14 +47,11 @@ class ThreeMachines:
 
     def start(self) -> None:
         """Bring everything up and tell the database of it, by the commands that an operator would type."""
-        names = links.choose_names(links.read_links(), ["rtprivh", "rtprva", "rtprvb", "rtpub"], self.mark)
-        self.bridges = dict(zip(("head", *HOSTS, "public"), names, strict=True))
-        for name in names:
-            links.ensure_bridge(name, self.mark)
         for machine in self.machines.values():
             machine.folder.mkdir(mode=0o755)
             machine.start()
             agent_archive.install(machine.outside("/opt/rocks"))
+        self.machines["head"].in_network(self._make_bridges)
         database.start(self.machines["head"])
         for machine in self.machines.values():
             libvirtd.start(machine, kvm_works=False)
@@ -68,7 +65,6 @@ class ThreeMachines:
         database.stop(self.machines["head"])
         for machine in self.machines.values():
             machine.stop()
-        links.remove_links(self.mark)
 
     def revive(self) -> None:
         """Hosts that a test made vanish answer again."""
@@ -177,6 +173,10 @@ class ThreeMachines:
 
     # making
 
+    def _make_bridges(self) -> None:
+        for name in self.bridges.values():
+            links.ensure_bridge(name, "made by a test")
+
     def _describe_site(self) -> None:
         head = self.machines["head"]
         key = head.outside("/etc/rocks/ssh") / "id_ed25519"
@@ -193,7 +193,7 @@ class ThreeMachines:
         self.done("add network private 127.0.0.0 255.0.0.0")
         self.done("add network public 203.0.113.0 255.255.255.0")
         self.done("set host attr head kvm true")
-        if not links.has_filters():
+        if not head.in_network(links.has_filters):
             self.done("set attr vm_filter off")
         for number, name in enumerate(HOSTS):
             port = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name]).port
@@ -221,15 +221,10 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    @property
-    def process_id(self) -> int:
-        """Of the process that was started, and that has become Python."""
-        return self._process.pid
-
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone; what it started on hosts is not touched."""
-        os.kill(self.process_id, signal.SIGKILL)
-        self.end()
+    def kill(self) -> int:
+        """SIGKILL, and wait until it has ended; its programs on hosts run on. Returns the exit status."""
+        os.kill(self._process.pid, signal.SIGKILL)  # its parent: the command is killed with it
+        return self.end()[0]
 
     def end(self, deadline_seconds: float = MOST_SECONDS) -> tuple[int, str]:
         """(exit status, standard error) when it has ended."""

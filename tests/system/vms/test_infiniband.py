@@ -14,11 +14,11 @@ GUIDS = {"head": "0x0002c90300000001", "vmh1": "0x0002c90300000011", "vmh2": "0x
 FOLDER = "/etc/rocks/opensm"
 FILE, TOLD = f"{FOLDER}/partitions.conf", f"{FOLDER}/told"
 TELL = f"""
-import contextlib, glob, re
+import subprocess, sys
 guests, ports = set(), []
-for path in glob.glob('/proc/[0-9]*/cmdline'):
-    with contextlib.suppress(OSError):  # it has ended meanwhile
-        guests.update(re.findall(r'guest=(vm-blue-[0-9]+)', open(path, errors='replace').read()))
+for socket in sys.argv[1:]:  # a host's processes are not seen here
+    virsh = ['/usr/bin/virsh', '-q', '-c', 'qemu+unix:///system?socket=' + socket, 'list', '--name']
+    guests.update(subprocess.run(virsh, capture_output=True, text=True, check=True).stdout.split())
 for line in open({FILE!r}):
     ports += [line.partition(' : ')[2][:18]] if line.startswith('blue=') else []
 open({TOLD!r}, 'a').write(' '.join([*sorted(ports), '|', *sorted(guests)]) + chr(10))
@@ -35,7 +35,8 @@ def ib_site(site: ThreeMachines) -> Iterator[ThreeMachines]:
     tell.write_text(TELL)
     for host, guid in GUIDS.items():
         site.done(f"add host ibport {host} mlx4_0 {guid}")
-    reload = shlex.join([sys.executable, "-S", f"{FOLDER}/tell.py"])
+    sockets = [str(machine.outside("/run/libvirt/libvirt-sock")) for machine in site.machines.values()]
+    reload = shlex.join([sys.executable, "-S", f"{FOLDER}/tell.py", *sockets])
     for name, value in {**ATTRIBUTES, "ib_opensm_reload": reload}.items():
         site.done(f"set attr {name} {shlex.quote(value)}")
     yield site

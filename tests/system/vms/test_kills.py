@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.vms.site import IMAGES, ThreeMachines
+from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
 
 KILLING_HOOK = '''
 import os, signal
@@ -21,11 +21,13 @@ class Plugin(rocks.commands.Plugin):
         os.kill(os.getpid(), signal.SIGKILL)
 '''
 
+KILL_REQUEST = "/var/lib/rocks/kill-request"
+
 KILLING_AGENT = """
 #!/bin/sh
-# Stands before the agent on a host: kills the frontend's command when it asks for "{call}", {when} the agent works.
+# Stands before the agent on a host: has the frontend's command killed when it calls "{call}", {when} the agent works.
 [ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"
-victim() {{ kill -9 "$(cat {victim})"; }}
+victim() {{ touch {request}; while [ -e {request} ]; do sleep 0.01; done; }}
 while read -r line; do
   kill_at=
   case $line in
@@ -68,17 +70,20 @@ def test_killed_in_a_hook(site: ThreeMachines, hook_tree: Path, stage: str) -> N
 
 @pytest.fixture
 def killing_agent(site: ThreeMachines) -> Iterator[object]:
-    """Call with (call, when) to have the next command killed at that point by vmh1's side; a path takes its id."""
+    """Call with (call, when) to have vmh1 request at that point, by the returned file, that the command is killed.
+
+    The host goes on when the file is removed.
+    """
     place = site.machines["vmh1"].outside("/opt/rocks/libexec")
-    victim = site.machines["vmh1"].outside("/var/lib/rocks") / "victim"
+    request = site.machines["vmh1"].outside(KILL_REQUEST)
 
     def arm(call: str, when: str) -> Path:
         if not (place / "real-agent").exists():
             (place / "rocks-agent").rename(place / "real-agent")
-        text = KILLING_AGENT.format(call=call, when=when, victim="/var/lib/rocks/victim")
+        text = KILLING_AGENT.format(call=call, when=when, request=KILL_REQUEST)
         (place / "rocks-agent").write_text(textwrap.dedent(text).lstrip())
         (place / "rocks-agent").chmod(0o755)
-        return victim
+        return request
 
     yield arm
     if (place / "real-agent").exists():
@@ -94,10 +99,11 @@ POINTS = [
 
 
 def _run_and_be_killed(site: ThreeMachines, killing_agent: object, line: str, call: str, when: str) -> None:
-    victim = killing_agent(call, when)  # type: ignore[operator]
+    request = killing_agent(call, when)  # type: ignore[operator]
     process = site.begin(line)
-    victim.write_text(str(process.process_id))
-    assert process.end()[0] == -9
+    wait_until(request.exists)
+    assert process.kill() == -9
+    request.unlink()
 
 
 def _disarm(site: ThreeMachines) -> None:

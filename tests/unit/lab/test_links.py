@@ -43,5 +43,5 @@ def test_names_leave_room_for_a_vlan() -> None:
 
 
 def test_marks_tell_folders_apart_and_fit_into_an_alias() -> None:
-    marks = {links.mark_of(Path(f"/{'x' * 3000}/{end}")) for end in "ab"}
+    marks = {links.alias_of(Path(f"/{'x' * 3000}/{end}")) for end in "ab"}
     assert len(marks) == 2 and all(len(mark) < 256 for mark in marks)

@@ -1,0 +1,69 @@
+"""Runs `rocks` commands one after another, each in a process of its own that starts with the packages imported.
+
+Standard input is a JSON list of argument lists. Each command gets an empty standard input and a session of its own; it
+is killed after 3 s. Prints a JSON list of [exit status, output and error output, seconds].
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from rocks.cli.main import main
+
+DEADLINE_SECONDS = 3.0
+
+
+def run(arguments: list[str]) -> tuple[int, str, float]:
+    """Exit status (negative: the signal that ended it), everything that it printed, and its time."""
+    begin = time.monotonic()
+    with os.fdopen(
+        os.memfd_create("output"), "w+b"
+    ) as output:  # not a file in /tmp, where changes are watched
+        number = os.fork()
+        if number == 0:
+            _become(arguments, output.fileno())
+        status = _wait(number)
+        _end_session(number)
+        output.seek(0)
+        return status, output.read().decode("utf-8", "replace"), time.monotonic() - begin
+
+
+def _become(arguments: list[str], output: int) -> None:
+    status = 70
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        status = main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _wait(number: int) -> int:
+    end_at = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found, status = os.waitpid(number, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end_at:
+            os.killpg(number, signal.SIGKILL)
+            end_at += DEADLINE_SECONDS
+        time.sleep(0.002)
+
+
+def _end_session(number: int) -> None:
+    try:
+        os.killpg(number, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+if __name__ == "__main__":
+    print(json.dumps([run(arguments) for arguments in json.load(sys.stdin)]))
