@@ -1,6 +1,6 @@
-"""`make bench`: build a site of its own, measure there and in the lab, print one table, leave nothing behind.
+"""`make bench`: builds its own site, measures there and in the lab, prints one table and removes the site.
 
-`make bench FIGURES="R1 R4"` measures those alone; INTO=FILE puts what is printed into a page, between its marks.
+`make bench FIGURES="R1 R4"` measures only those; INTO=FILE writes the output into a page, between its markers.
 Needs root.
 """
 
@@ -29,15 +29,15 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Part(NamedTuple):
-    """What is done on the site that needs no lab: figures that it yields, what is said meanwhile, and who does it.
+    """A part of the work on the site without the lab: its figures, its title for the progress, its function.
 
-    `carries` are figures that rest on it.
+    `dependents` are figures of other parts, which need this one.
     """
 
     numbers: tuple[str, ...]
     what: str
     work: Callable[[BenchSite], list[Row] | None]
-    carries: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
 
 
 _HERE = {"R2", "R8", "R9", "R10", "R16"}
@@ -51,17 +51,17 @@ _PARTS = (
 )
 _BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"
 _BUSY_LOAD = 0.5
-"""Programs that wanted a processor in the last minute; more than that, and others take part in the figures."""
+"""Load of the last minute above which other programs influence the figures."""
 
 
-def main(words: Sequence[str]) -> int:
-    """Measure and print; returns the exit status: 0 when there is a table, which tells what is not in it, and why."""
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; returns the exit status: 0 with a table, which gives the reason for each missing figure."""
     try:
         if os.geteuid() != 0:
             raise UserError("make bench needs root: run it as root, or with sudo")
-        into, numbers = _read_words(words)
+        into, numbers = _read_arguments(arguments)
         if into is not None:
-            page.refuse_unmarked(into)
+            page.check_markers(into)
         STATE.mkdir(exist_ok=True)
         with _alone():
             printed = _bench(BenchSite(STATE / "bench"), numbers)
@@ -72,48 +72,48 @@ def main(words: Sequence[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing of the bench is left", file=sys.stderr)
+        print("\ninterrupted; the bench has removed its site", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
 
 
-def _read_words(words: Sequence[str]) -> tuple[Path | None, set[str]]:
-    pages = [word.removeprefix("into=") for word in words if word.startswith("into=")]
-    numbers = {word for word in words if not word.startswith("into=")}
+def _read_arguments(arguments: Sequence[str]) -> tuple[Path | None, set[str]]:
+    pages = [argument.removeprefix("into=") for argument in arguments if argument.startswith("into=")]
+    numbers = {argument for argument in arguments if not argument.startswith("into=")}
     known = {*_HERE, *(number for figure in FIGURES for number in figure.numbers)}
-    for word in sorted(numbers - known):
+    for argument in sorted(numbers - known):
         listed = " ".join(sorted(known, key=lambda number: int(number[1:])))
-        raise UserError(f"{word} is no figure that is measured here; there are {listed}")
+        raise UserError(f"{argument} is not a figure of this bench; choose from {listed}")
     return Path(pages[-1]) if pages else None, numbers
 
 
 def _bench(site: BenchSite, numbers: set[str]) -> str:
-    """Measure all, or the figures of these numbers; returns what is to be printed."""
+    """Measure all figures, or those of these numbers; returns the output."""
     begin = time.monotonic()
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     load = machine.load()
     if load > _BUSY_LOAD:
-        progress.print(f"Others are at work on this machine (load {load:.1f}): times will be theirs as well.")
+        progress.print(f"Other programs run on this machine (load {load:.1f}) and influence the times.")
     for number in _ENDING:
         signal.signal(number, _interrupt)
     here = _measure_here(site, progress, numbers) if not numbers or numbers & _HERE else []
     in_lab = lab_part.measure(numbers)
     rows = sorted([*here, *in_lab.rows], key=lambda row: int(row.number[1:]))
-    words = [_BY_KVM if site.has_kvm else _BY_EMULATION] if here else []
-    words += [f"others at work on it: load {load:.1f}"] if load > _BUSY_LOAD else []
+    conditions = [_BY_KVM if site.has_kvm else _BY_EMULATION] if here else []
+    conditions += [f"other programs run: load {load:.1f}"] if load > _BUSY_LOAD else []
     print(f"\nmeasured in {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    return "\n\n".join([machine.describe(*words), table.markdown(rows), *in_lab.tables])
+    return "\n\n".join([machine.describe(*conditions), table.markdown(rows), *in_lab.tables])
 
 
 def _measure_here(site: BenchSite, progress: Progress, numbers: set[str]) -> list[Row]:
-    """The figures that need no lab, on a site of their own."""
-    wanted = numbers or _HERE
+    """The figures without the lab, on a site of the bench."""
+    requested = numbers or _HERE
     try:
-        site.tear_down()  # what a killed run left
+        site.tear_down()  # the rest of a killed run
         site.bring_up(progress)
-        rows = _do_parts(site, progress, wanted)
+        rows = _do_parts(site, progress, requested)
     except RocksError as error:
-        rows = [table.not_measured(number, "", str(error)) for number in _HERE & wanted]
+        rows = [table.not_measured(number, "", str(error)) for number in _HERE & requested]
     finally:
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
@@ -124,12 +124,12 @@ def _measure_here(site: BenchSite, progress: Progress, numbers: set[str]) -> lis
     return rows
 
 
-def _do_parts(site: BenchSite, progress: Progress, wanted: set[str]) -> list[Row]:
-    """What fails costs its own figures, and those that rest on it."""
+def _do_parts(site: BenchSite, progress: Progress, requested: set[str]) -> list[Row]:
+    """A part that fails loses its own figures and those of its dependents."""
     rows: list[Row] = []
     why: dict[str, str] = {}
     for part in _PARTS:
-        if not wanted & {*part.numbers, *part.carries}:
+        if not requested & {*part.numbers, *part.dependents}:
             continue
         if not why.keys() & set(part.numbers):
             try:
@@ -138,7 +138,7 @@ def _do_parts(site: BenchSite, progress: Progress, wanted: set[str]) -> list[Row
                 continue
             except RocksError as error:
                 progress.print(f"  {error}")
-                why |= dict.fromkeys([*part.numbers, *part.carries], str(error))
+                why |= dict.fromkeys([*part.numbers, *part.dependents], str(error))
         rows += [table.not_measured(number, part.what, why[number]) for number in part.numbers]
     return rows
 
@@ -153,7 +153,7 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError("another make bench of this checkout is at work; wait for it") from None
+            raise BusyError("another make bench of this checkout runs; wait for it") from None
         yield
 
 

@@ -1,6 +1,6 @@
-"""When a program file was executed, to the millisecond: told by the kernel (inotify), whoever executed it.
+"""The time at which any process executes a program file, to the millisecond, from inotify.
 
-/proc tells a process's start in hundredths of a second only, and means its fork, after which libvirt still works.
+/proc has only the time of a process's fork, in hundredths of a second, and libvirt still works after the fork.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def now() -> float:
-    """Seconds since the machine's boot, the clock in which processes' starts are told."""
+    """Seconds since the machine's boot, the clock of processes' start times."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

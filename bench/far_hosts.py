@@ -49,8 +49,8 @@ def bring_up(site: BenchSite) -> None:
         Route((site.host_address(number), SSH_PORT), real.get(number, played))
         for number in range(1, COUNT + 1)
     ]
-    words = [f"{ROUND_TRIP_MS}", *(route.word for route in routes)]
-    _start(site, "forwarder", words, forwarder.READY)
+    arguments = [f"{ROUND_TRIP_MS}", *(route.argument for route in routes)]
+    _start(site, "forwarder", arguments, forwarder.READY)
     near = Container(NEAR, site.hosts[0].ssh.address, site.hosts[0].device)
     site.add_containers([*(_container(site, number) for number in range(1, COUNT + 1)), near])
     if not site.has_vlans:
@@ -110,15 +110,15 @@ def _start_played_hosts(site: BenchSite) -> tuple[str, int]:
     request = write_request(FactsRequest(disks=(DiskPlace("/var/lib/rocks-images/none.vda"),)))
     recorded.write_bytes(site.hosts[0].machine.run([AGENT_PROGRAM], _AGENT_SECONDS, request).output)
     place = ("127.0.0.1", _free_port())
-    words = [place[0], str(place[1]), str(key), str(site.public_key), str(recorded), str(ANSWER_MS)]
-    _start(site, "played_hosts", words, played_hosts.READY)
+    arguments = [place[0], str(place[1]), str(key), str(site.public_key), str(recorded), str(ANSWER_MS)]
+    _start(site, "played_hosts", arguments, played_hosts.READY)
     return place
 
 
-def _start(site: BenchSite, module: str, words: Sequence[str], ready: str) -> None:
+def _start(site: BenchSite, module: str, arguments: Sequence[str], ready: str) -> None:
     machine = site.frontend.machine
     path = f"PYTHONPATH={CHECKOUT / 'src'}:{CHECKOUT}"
-    machine.start_daemon(module, ["/usr/bin/env", path, sys.executable, "-m", f"bench.{module}", *words])
+    machine.start_daemon(module, ["/usr/bin/env", path, sys.executable, "-m", f"bench.{module}", *arguments])
     log: Path = machine.log_folder / f"{module}.log"
     end_at = time.monotonic() + _START_SECONDS
     while ready not in log.read_text(encoding="utf-8", errors="replace").split():

@@ -25,18 +25,18 @@ class Route(NamedTuple):
     far: tuple[str, int]
 
     @property
-    def word(self) -> str:
-        """The route as a word of the command line."""
+    def argument(self) -> str:
+        """The route as an argument of the command line."""
         return f"{self.near[0]}:{self.near[1]}={self.far[0]}:{self.far[1]}"
 
 
-def read_route(word: str) -> Route:
-    """The route of a word; ValueError for another word."""
-    near, far = (place.rpartition(":") for place in word.split("="))
+def read_route(argument: str) -> Route:
+    """The route of an argument; ValueError when it is malformed."""
+    near, far = (place.rpartition(":") for place in argument.split("="))
     return Route((near[0], int(near[2])), (far[0], int(far[2])))
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_seconds: float) -> None:
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_seconds: float) -> None:
     """Copy one direction to its end, each chunk `delay_seconds` after it came; then close that direction."""
     clock = asyncio.get_running_loop().time
     chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -60,7 +60,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
             writer.write(chunk)
             await writer.drain()
     except OSError:
-        pass  # the other end is gone; what is still on its way is lost, as on a line
+        pass  # the other end is gone; data in transit is lost, as on a real line
     finally:
         collecting.cancel()
         writer.close()
@@ -78,7 +78,7 @@ async def forward(routes: Sequence[Route], round_trip_seconds: float) -> None:
                 writer.close()
                 return
             one_way = round_trip_seconds / 2
-            await asyncio.gather(carry(reader, far_writer, one_way), carry(far_reader, writer, one_way))
+            await asyncio.gather(relay(reader, far_writer, one_way), relay(far_reader, writer, one_way))
 
         return asyncio.create_task(asyncio.start_server(connected, *route.near, backlog=200))
 
@@ -89,8 +89,8 @@ async def forward(routes: Sequence[Route], round_trip_seconds: float) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Forward until a signal ends the process."""
-    round_trip_ms, *words = arguments
-    asyncio.run(forward([read_route(word) for word in words], float(round_trip_ms) / 1000))
+    round_trip_ms, *routes = arguments
+    asyncio.run(forward([read_route(argument) for argument in routes], float(round_trip_ms) / 1000))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The part of the bench that needs the lab: it is started as each figure needs it, and afterwards if it ran before.
+"""The part of the bench that uses the lab, which is started as each figure needs it, and restarted if it ran before.
 
-A machine that cannot carry the lab, or a lab that breaks, costs its rows and nothing else.
+A machine that cannot run the lab, or a lab that fails, loses only its own rows.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _SPARE_SECONDS = 900
 
 def measure(numbers: set[str]) -> Found:
     """The figures of image storage, all of them or those of these numbers. Raises no RocksError."""
-    wanted = [figure for figure in FIGURES if not numbers or figure.numbers & numbers]
-    if not wanted:
+    figures = [figure for figure in FIGURES if not numbers or figure.numbers & numbers]
+    if not figures:
         return Found([])
     ran_before = Namespace(LAB_STATE).holder() is not None
     parts = [
-        _measure_with(cpus, [figure for figure in wanted if figure.cpus == cpus], numbers)
-        for cpus in sorted({figure.cpus for figure in wanted})
+        _measure_with(cpus, [figure for figure in figures if figure.cpus == cpus], numbers)
+        for cpus in sorted({figure.cpus for figure in figures})
     ]
     if ran_before:
         _try("start", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
@@ -43,7 +43,7 @@ def measure(numbers: set[str]) -> Found:
     )
 
 
-def _measure_with(cpus: int, wanted: Sequence[Figure], numbers: set[str]) -> Found:
+def _measure_with(cpus: int, figures: Sequence[Figure], numbers: set[str]) -> Found:
     """In machines that have so many processors each."""
     result = STATE / "bench-images"
     result.unlink(missing_ok=True)
@@ -51,17 +51,17 @@ def _measure_with(cpus: int, wanted: Sequence[Figure], numbers: set[str]) -> Fou
     _stop()
     try:
         _lab("start", f"cpus={cpus}", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
-        _measure(wanted, numbers, result)
+        _measure(figures, numbers, result)
     except RocksError as error:
         why = str(error)
     finally:
         _stop()
-    return collect(wanted, result, why)
+    return collect(figures, result, why)
 
 
-def _measure(wanted: Sequence[Figure], numbers: set[str], result: Path) -> None:
-    deadline = sum(figure.deadline_seconds for figure in wanted) + _SPARE_SECONDS
-    theirs = {number for figure in wanted for number in figure.numbers}
+def _measure(figures: Sequence[Figure], numbers: set[str], result: Path) -> None:
+    deadline = sum(figure.deadline_seconds for figure in figures) + _SPARE_SECONDS
+    theirs = {number for figure in figures for number in figure.numbers}
     command = [
         sys.executable,
         "-m",
@@ -72,23 +72,23 @@ def _measure(wanted: Sequence[Figure], numbers: set[str], result: Path) -> None:
     _lab("run", *command, what="measuring in the lab", deadline_seconds=deadline)
 
 
-def _lab(*words: str, what: str, deadline_seconds: float) -> None:
+def _lab(*arguments: str, what: str, deadline_seconds: float) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"}
-    run_relayed([_PYTHON, "-m", "lab.machines", *words], environment, what, deadline_seconds)
+    run_relayed([_PYTHON, "-m", "lab.machines", *arguments], environment, what, deadline_seconds)
 
 
 def _stop() -> None:
     _try("stop", what="`make lab-stop`", deadline_seconds=_STOP_SECONDS)
 
 
-def _try(*words: str, what: str, deadline_seconds: float) -> None:
+def _try(*arguments: str, what: str, deadline_seconds: float) -> None:
     try:
-        _lab(*words, what=what, deadline_seconds=deadline_seconds)
+        _lab(*arguments, what=what, deadline_seconds=deadline_seconds)
     except RocksError as error:
         print(error, file=sys.stderr)
 
 
-def collect(wanted: Sequence[Figure], result: Path, why: str) -> Found:
+def collect(figures: Sequence[Figure], result: Path, why: str) -> Found:
     """What was measured, a line of the file for each figure in their order, and why the others were not."""
     rows: list[Row] = []
     tables: list[str] = []
@@ -100,6 +100,6 @@ def collect(wanted: Sequence[Figure], result: Path, why: str) -> Found:
             tables += found["tables"]
             measured += 1
         result.unlink()
-    for figure in wanted[measured:]:
+    for figure in figures[measured:]:
         rows += [not_measured(number, what, why) for number, what in figure.rows]
     return Found(rows, tuple(tables))

@@ -1,4 +1,4 @@
-"""What the figures were measured on, in one line."""
+"""The machine of the measurements, in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _KIB_PER_GIB = 1024 * 1024
 
 
 def describe(*more: str) -> str:
-    """Cores, memory, distribution, kernel, and more words: `2 cores, 24 GiB, Debian 12, kernel 6.1.0, TCG`."""
+    """Cores, memory, distribution, kernel, and further conditions: `2 cores, 24 GiB, Debian 12, kernel 6.1.0, TCG`."""
     cores = len(os.sched_getaffinity(0))
     return ", ".join(
         [
@@ -24,7 +24,7 @@ def describe(*more: str) -> str:
 
 
 def load() -> float:
-    """How many programs wanted a processor on average over the last minute."""
+    """The load average of the last minute."""
     return os.getloadavg()[0]
 
 

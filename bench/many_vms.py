@@ -17,24 +17,24 @@ LIST_LIMIT_SECONDS = 0.3
 
 _COUNTERS = ("Questions", "Com_set_option", "Com_commit")
 _VERSION_CHECKS = 1
-"""Every connection begins by asking for the schema's version."""
+"""The first query of every connection reads the schema's version."""
 
 _ADDED, _FULL = "bench_added", "bench_full"
 
 
 def measure(site: BenchSite) -> list[Row]:
-    """In databases of their own, so that nothing else is slowed by what is in them."""
+    """In separate databases, so that their rows do not slow other figures."""
     site.describe(_ADDED)
     site.describe(_FULL)
     return [*_add_cluster(site), _list_vms(site)]
 
 
 def _add_cluster(site: BenchSite) -> list[Row]:
-    words = ("203.0.113.9", str(COMPUTES), "fe-name=big", "cluster-naming=yes")
-    own = _spent(site.status(*_COUNTERS), site.status(*_COUNTERS))  # what asking costs itself
+    arguments = ("203.0.113.9", str(COMPUTES), "fe-name=big", "cluster-naming=yes")
+    own = _spent(site.status(*_COUNTERS), site.status(*_COUNTERS))  # the cost of the query for the counters
     before = site.status(*_COUNTERS)
     begin = time.perf_counter()
-    site.rocks("add", "cluster", *words, database=_ADDED)
+    site.rocks("add", "cluster", *arguments, database=_ADDED)
     seconds = time.perf_counter() - begin
     spent = _spent(own, _spent(before, site.status(*_COUNTERS)))
     connecting = spent["Com_set_option"] + spent["Com_commit"] + _VERSION_CHECKS
@@ -55,13 +55,13 @@ def _add_cluster(site: BenchSite) -> list[Row]:
 
 def _list_vms(site: BenchSite) -> Row:
     for number in range(1, CLUSTERS + 1):
-        words = (
+        arguments = (
             f"203.0.113.{number + 10}",
             str(VMS_PER_CLUSTER - 1),
             f"fe-name=c{number}",
             "cluster-naming=yes",
         )
-        site.rocks("add", "cluster", *words, database=_FULL)
+        site.rocks("add", "cluster", *arguments, database=_FULL)
     command = [ROCKS, "list", "host", "vm"]
     full, bare = in_turns(
         [

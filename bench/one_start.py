@@ -23,7 +23,7 @@ _VIRSH_SECONDS = 60.0
 
 
 class Way(NamedTuple):
-    """One way to a host: its words for the table, the guest and its machine, what the line adds to the limit."""
+    """One way to a host: its name in the table, the guest and its machine, and the extra limit for the line's delay."""
 
     what: str
     guest: str

@@ -1,9 +1,9 @@
-"""Many hosts played by one process: an SSH server whose agents answer with a real host's recorded facts.
+"""Many hosts simulated by one process: an SSH server whose agents answer with a real host's recorded facts.
 
     python -m bench.played_hosts ADDRESS PORT HOST_KEY AUTHORIZED_KEY RECORDED_REPLY ANSWER_MS
 
-Sixty real far ends on one machine would measure their own processors; these take little of them. Whoever comes in with
-the authorised key may start an agent, which answers each request after ANSWER_MS, or any other program, which ends at
+Sixty real hosts on one machine would measure its processors; simulated ones need little of them. A client with the
+authorised key may start an agent, which answers each request after ANSWER_MS, or any other program, which ends at
 once with exit status 0.
 """
 
@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import paramiko  # noqa: TID251 - the far end of the SSH door, played
+import paramiko  # noqa: TID251 - a simulated SSH server
 from paramiko.common import (  # noqa: TID251
     AUTH_FAILED,
     AUTH_SUCCESSFUL,
@@ -41,7 +41,7 @@ _START_SECONDS = 0.05
 
 
 class Player:
-    """Answers requests as an idle host would on which every deed succeeds."""
+    """Answers requests as an idle host on which every operation succeeds."""
 
     def __init__(self, recorded: HostFacts, answer_seconds: float) -> None:
         """`recorded` has the fact of one disk that does not exist; all disks asked for are like it.
@@ -74,8 +74,8 @@ class Player:
         )
 
 
-class _Door(paramiko.ServerInterface):
-    """Lets one key in and starts what is asked for."""
+class _Server(paramiko.ServerInterface):
+    """Accepts one key and starts the requested program."""
 
     def __init__(self, authorized: str, player: Player) -> None:
         self._authorized = authorized
@@ -96,7 +96,7 @@ class _Door(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         is_agent = _AGENT in command.decode("utf-8", "replace")
         work = _serve if is_agent else _end_well
-        # later: that the program was started is said when this method has returned, and must be said first
+        # later: the reply "program started" is sent after this method returns, and must come first
         threading.Timer(_START_SECONDS, work, (channel, self._player)).start()
         return True
 
@@ -115,12 +115,12 @@ def _end_well(channel: paramiko.Channel, player: Player) -> None:
     channel.close()
 
 
-def _receive(connected: socket.socket, key: paramiko.PKey, door: _Door) -> None:
+def _receive(connected: socket.socket, key: paramiko.PKey, server: _Server) -> None:
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     transport = paramiko.Transport(connected)
     transport.add_server_key(key)
     try:
-        transport.start_server(server=door)
+        transport.start_server(server=server)
     except (paramiko.SSHException, EOFError, OSError):
         transport.close()
 
@@ -133,12 +133,12 @@ def main(arguments: Sequence[str]) -> None:
         raise BugError(f"{recorded_reply} holds no facts of a host: {recorded}")
     key = paramiko.Ed25519Key.from_private_key_file(host_key)
     authorized = " ".join(Path(authorized_key).read_text(encoding="ascii").split()[:2])
-    door = _Door(authorized, Player(recorded, float(answer_ms) / 1000))
+    server = _Server(authorized, Player(recorded, float(answer_ms) / 1000))
     listener = socket.create_server((address, int(port)), backlog=200)
     print(READY, flush=True)
     while True:
         connected, _ = listener.accept()
-        threading.Thread(target=_receive, args=(connected, key, door), daemon=True).start()
+        threading.Thread(target=_receive, args=(connected, key, server), daemon=True).start()
 
 
 if __name__ == "__main__":

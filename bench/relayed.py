@@ -1,4 +1,4 @@
-"""Programs that take minutes: what they tell is passed on as it comes, and all of them ends at a deadline."""
+"""Programs that run for minutes: output is passed on line by line; a deadline ends them with their children."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rocks.errors import ToolError
 from rocks.process import start_with_pipes
 
 _POLL_SECONDS = 0.1
-_LAST_WORDS_SECONDS = 5.0
+_LAST_OUTPUT_SECONDS = 5.0
 
 
 def run_relayed(
@@ -22,8 +22,8 @@ def run_relayed(
 ) -> None:
     """Run a program to its end; all its output goes to our standard error, line by line.
 
-    ToolError with its last line, of its errors if it has told any, when it fails; ToolError too when it is not done in
-    time, and is killed with its group.
+    ToolError when it fails, with the last line of its standard error, or else of its output. ToolError at the deadline;
+    its process group is killed.
     """
     process = start_with_pipes(arguments, environment)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
@@ -31,8 +31,8 @@ def run_relayed(
     errors: list[str] = []
     others: list[str] = []
     relays = [
-        threading.Thread(target=_relay, args=(stream, said), daemon=True)
-        for stream, said in ((process.stderr, errors), (process.stdout, others))
+        threading.Thread(target=_relay, args=(stream, last_line), daemon=True)
+        for stream, last_line in ((process.stderr, errors), (process.stdout, others))
     ]
     try:
         for relay in relays:
@@ -47,18 +47,18 @@ def run_relayed(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     for relay in relays:
-        # not for ever: what it has started in the background may have kept the pipes
-        relay.join(timeout=_LAST_WORDS_SECONDS)
+        # bounded: a background child may still hold the pipes
+        relay.join(timeout=_LAST_OUTPUT_SECONDS)
     if process.returncode != 0:
-        last = (errors or others or ["it said nothing"])[-1]
+        last = (errors or others or ["it printed nothing"])[-1]
         raise ToolError(f"{what} failed: {last.removeprefix('Error: ')}")
 
 
-def _relay(stream: IO[bytes], said: list[str]) -> None:
+def _relay(stream: IO[bytes], last_line: list[str]) -> None:
     for line in stream:
         text = line.decode("utf-8", "replace").rstrip()
         if text:
-            said[:] = [text]
-        # in one piece: the other stream is told at the same time
+            last_line[:] = [text]
+        # in one piece: the other stream is printed at the same time
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

@@ -27,7 +27,7 @@ FRONTEND = "head"
 
 _NETWORK, _NETMASK = "198.18.0.0", "255.255.0.0"
 _HOST_ADDRESSES = "198.18.1.0/24"
-"""Each host has an address of its own, from the range that is kept for benchmarks (RFC 2544)."""
+"""Each host has an address of its own, from the range that is reserved for benchmarks (RFC 2544)."""
 
 _FRONTEND_ADDRESS = "198.18.0.1"
 _LIBVIRT_CONFIGURATION = "/etc/libvirt/qemu.conf"
@@ -41,7 +41,7 @@ _DEVICE_STEMS = ("prkbf", "prkba", "prkbb", "prkbc", "prkbd")
 
 
 class Container(NamedTuple):
-    """A physical host as the cluster database is to know it; `device` carries its VLANs."""
+    """A physical host as recorded in the cluster database; `device` carries its VLANs."""
 
     name: str
     address: str
@@ -49,7 +49,7 @@ class Container(NamedTuple):
 
 
 class RealHost(NamedTuple):
-    """A physical host that is there: its machine, where its sshd answers, and the device that carries its VLANs."""
+    """A physical host that runs: its machine, the address of its sshd, and the device that carries its VLANs."""
 
     machine: Machine
     ssh: sshd.SshServer
@@ -75,13 +75,13 @@ class BenchSite:
         names = links.choose_names(links.read_links(), _DEVICE_STEMS, self._mark)
         for name in names:
             links.ensure_bridge(name, self._mark)
-        # The whole range is this machine's own from now on, until the device goes.
+        # The whole range belongs to this machine until the device is removed.
         run_checked(
             ["/usr/sbin/ip", "route", "add", "local", _HOST_ADDRESSES, "dev", names[0]],
             deadline_seconds=_COMMAND_DEADLINE_SECONDS,
         )
         self.has_vlans = links.has_vlans(names[0])
-        # A host's VLANs lie on pDEVICE: on sites of old, DEVICE is a bridge and its port is renamed so.
+        # A host's VLANs lie on pDEVICE: on older sites, DEVICE is a bridge whose port has that name.
         self.frontend_device = names[0].removeprefix("p")
         self.make_key(self._key)
         with progress.step(f"{len(self._machines)} hosts: libvirt, agent and sshd each"):
@@ -101,24 +101,24 @@ class BenchSite:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, database: str = "cluster") -> Mapping[str, str]:
-        """What `bin/rocks` is told: this site, and which of its databases is the cluster database."""
+        """The environment of `bin/rocks`: this site, and the name of its cluster database."""
         return {
             **os.environ,
             "ROCKS_STATE": str(self.frontend.folder),
             "ROCKS_DATABASE_NAME": database,
         }
 
-    def rocks(self, *words: str, database: str = "cluster") -> Finished:
-        """Run a command that must succeed. ToolError with its own words when it does not."""
+    def rocks(self, *arguments: str, database: str = "cluster") -> Finished:
+        """Run a command that must succeed. ToolError with its message when it fails."""
         return run_checked(
-            [ROCKS, *words],
+            [ROCKS, *arguments],
             deadline_seconds=_COMMAND_DEADLINE_SECONDS,
             environment=self.environment(database),
         )
 
     def describe(self, database: str = "cluster") -> None:
-        """Make a cluster database that knows the networks and the frontend, and no other host."""
-        for words in (
+        """Make a cluster database with the networks and the frontend, and no other host."""
+        for arguments in (
             ("update", "database"),
             ("add", "network", "private", f"subnet={_NETWORK}", f"netmask={_NETMASK}"),
             ("add", "network", "public", "subnet=203.0.113.0", "netmask=255.255.255.0"),
@@ -130,7 +130,7 @@ class BenchSite:
             ("set", "attr", "vm_image_directory", IMAGE_FOLDER),
             ("set", "attr", "kvm_netboot", "no"),
         ):
-            self.rocks(*words, database=database)
+            self.rocks(*arguments, database=database)
         self.rocks("set", "host", "attr", FRONTEND, "kvm", "true", database=database)
         if not links.has_filters():
             self.rocks("set", "attr", "vm_filter", "off", database=database)
@@ -139,11 +139,11 @@ class BenchSite:
         self._add_interface(Container(FRONTEND, _FRONTEND_ADDRESS, self.frontend_device), database)
 
     def add_containers(self, hosts: Sequence[Container], database: str = "cluster") -> None:
-        """Make physical hosts known that run virtual machines."""
+        """Add physical hosts that run virtual machines."""
         self.rocks("set", "appliance", "attr", "vm-container", "ssh_port", str(SSH_PORT), database=database)
         for rank, host in enumerate(hosts):
-            words = (host.name, "membership=VM Container", "rack=1", f"rank={rank}")
-            self.rocks("add", "host", *words, database=database)
+            arguments = (host.name, "membership=VM Container", "rack=1", f"rank={rank}")
+            self.rocks("add", "host", *arguments, database=database)
             self._add_interface(host, database)
 
     def add_guest(self, name: str, host: str, vlan: int) -> None:
@@ -162,8 +162,8 @@ class BenchSite:
         )
 
     def _add_interface(self, host: Container, database: str) -> None:
-        words = (host.name, host.device, f"ip={host.address}", "subnet=private")
-        self.rocks("add", "host", "interface", *words, database=database)
+        arguments = (host.name, host.device, f"ip={host.address}", "subnet=private")
+        self.rocks("add", "host", "interface", *arguments, database=database)
 
     def host_address(self, number: int) -> str:
         """The address of the host of that number, from 1 on."""
@@ -182,14 +182,14 @@ class BenchSite:
         )
         pairs = [line.split("\t") for line in answer.text.splitlines()]
         if {name for name, _ in pairs} != set(names):
-            raise ToolError(f"the database server has no counters {listed}, it said {answer.text!r}")
+            raise ToolError(f"the database server has no counters {listed}; its answer is {answer.text!r}")
         return {name: int(value) for name, value in pairs}
 
     def make_key(self, file: Path) -> None:
         """A new Ed25519 key, its public half beside it with the ending `.pub`."""
         file.parent.mkdir(mode=0o755, exist_ok=True)
-        words = ["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(file)]
-        run_checked(words, deadline_seconds=_COMMAND_DEADLINE_SECONDS)
+        arguments = ["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(file)]
+        run_checked(arguments, deadline_seconds=_COMMAND_DEADLINE_SECONDS)
 
     @property
     def public_key(self) -> Path:
@@ -206,7 +206,7 @@ class BenchSite:
         return self.frontend.machine.outside(_KEY)
 
     def _give_display_ports(self, number: int, machine: Machine) -> None:
-        """Ports for consoles that no other host takes: all share one network, and libvirt tries before it takes."""
+        """Console ports of this host alone: all share one network, and libvirt's own choice would race."""
         common = self.frontend.machine.outside(_LIBVIRT_CONFIGURATION).read_text(encoding="ascii")
         first = _FIRST_DISPLAY_PORT + number * _DISPLAY_PORTS
         last = first + _DISPLAY_PORTS - 1

@@ -1,4 +1,4 @@
-"""R8: what a command costs before it does anything."""
+"""R8: the start-up time of a command."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One figure: its number in the design, what it is, what was found, the goal, is it met, how it was got.
+    """One figure: its number in the design, name, result, goal, whether it is met, and the method.
 
-    `is_met` is None for a figure that was not measured, or that has no goal.
+    `is_met` is None for a figure that was not measured or has no goal.
     """
 
     number: str
@@ -21,14 +21,14 @@ class Row(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or `-` where there is nothing to judge."""
+        """`met`, `missed`, or `-` without a result or a goal."""
         if self.is_met is None:
             return "-"
         return "met" if self.is_met else "missed"
 
 
 class Found(NamedTuple):
-    """What one measurement has found: rows of the table, and further tables as text, which are printed below it."""
+    """The result of one measurement: rows of the table, and further tables as text, printed below it."""
 
     rows: list[Row]
     tables: tuple[str, ...] = ()
@@ -45,22 +45,22 @@ def not_measured(number: str, what: str, why: str) -> Row:
     return Row(number, what, "-", "", None, f"not measured: {' '.join(why.replace('|', '/').split())}")
 
 
-def told(number: str, what: str, found: str, how: str) -> Row:
-    """A row that has no goal, and stands beside one that has."""
+def without_goal(number: str, what: str, found: str, how: str) -> Row:
+    """A row without a goal, for comparison with one that has a goal."""
     return Row(number, what, found, "", None, how)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a table that reads well on a terminal and in a page: one line a figure."""
+    """The rows as a Markdown table with aligned columns, one line per figure."""
     header = ("", "figure", "found", "goal", "verdict", "how it was measured")
     lines = [
         header,
         *((row.number, row.what, row.found, row.goal, row.verdict, row.how) for row in rows),
     ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
-    shown = [_line(line, widths) for line in lines]
+    printed = [_line(line, widths) for line in lines]
     rule = "|".join(["", *("-" * (width + 2) for width in widths), "---", ""])
-    return "\n".join([shown[0], rule, *shown[1:]])
+    return "\n".join([printed[0], rule, *printed[1:]])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""How long a program takes, from its exec to its end, and what is typical of several runs."""
+"""The time of a program from its exec to its end, and the typical value of several runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DEADLINE_SECONDS = 120.0
 
 
 def run_seconds(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Seconds from starting a program (an absolute path and words) to its end; its output goes nowhere.
+    """Seconds from starting a program (an absolute path and arguments) to its end; its output is discarded.
 
-    `rocks.process` is not used, for what it does around a program costs 1 to 2 ms, too much beside a program that takes
-    9 ms. ToolError when it fails or takes longer than two minutes.
+     `rocks.process` is not used: its own work takes 1 to 2 ms, too much beside a program of 9 ms.
+    ToolError when it fails or takes longer than two minutes.
     """
     begin = time.perf_counter()
     number = os.posix_spawn(

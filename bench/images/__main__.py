@@ -1,6 +1,6 @@
 """`python -m bench.images RESULT [FIGURE…]`: measure in the lab, inside its network; started by `make bench`.
 
-What is found is written to the file RESULT figure by figure, so that nothing measured is lost when a later one hangs.
+Results are written to the file RESULT figure by figure, so that none is lost when a later one hangs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from rocks.errors import RocksError, ToolError
 _SET_UP_SECONDS = 420
 
 
-def main(words: Sequence[str]) -> int:
-    """Measure what is asked for, all of it by default; returns the exit status."""
-    if not words:
+def main(arguments: Sequence[str]) -> int:
+    """Measure the given figures, all by default; returns the exit status."""
+    if not arguments:
         print("usage: python -m bench.images RESULT [FIGURE…], inside the lab's network", file=sys.stderr)
         return 1
-    result, chosen = Path(words[0]), set(words[1:])
+    result, chosen = Path(arguments[0]), set(arguments[1:])
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
-    wanted = [figure for figure in FIGURES if not chosen or figure.numbers & chosen]
+    figures = [figure for figure in FIGURES if not chosen or figure.numbers & chosen]
     try:
         lab = open_lab()
         site = ImageSite(lab, Frontend(lab.folder, lab.keys / KEY_FILE))
         site.frontend.start()
         try:
-            _measure_all(site, wanted, result, progress)
+            _measure_all(site, figures, result, progress)
         finally:
             with progress.step("the lab in its clean state"):
                 site.leave()
@@ -49,17 +49,17 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _measure_all(site: ImageSite, wanted: Sequence[Figure], result: Path, progress: Progress) -> None:
+def _measure_all(site: ImageSite, figures: Sequence[Figure], result: Path, progress: Progress) -> None:
     is_ready = False
     with result.open("a", encoding="utf-8") as file:
-        for figure in wanted:
+        for figure in figures:
             try:
                 if not is_ready:
                     _set_up(site, progress)
                     is_ready = True
                 found = _measure(site, figure, progress)
             except (RocksError, OSError, ArithmeticError, LookupError, ValueError, AssertionError) as error:
-                is_ready = False  # nobody knows in which state it is: the next figure begins anew
+                is_ready = False  # its state is unknown: the next figure sets it up again
                 why = str(error) if isinstance(error, RocksError) else f"{type(error).__name__}: {error}"
                 progress.print(f"  {why}")
                 found = Found([not_measured(number, what, why) for number, what in figure.rows])
@@ -68,7 +68,7 @@ def _measure_all(site: ImageSite, wanted: Sequence[Figure], result: Path, progre
 
 
 def _set_up(site: ImageSite, progress: Progress) -> None:
-    """Twice at most: what an earlier run left may be in the way once."""
+    """Try at most twice: the rest of an earlier run may fail the first attempt."""
     for is_last in (False, True):
         try:
             with progress.step("the lab's site, with image storage"), _deadline(_SET_UP_SECONDS):
@@ -88,7 +88,7 @@ def _measure(site: ImageSite, figure: Figure, progress: Progress) -> Found:
 
 @contextmanager
 def _deadline(seconds: int) -> Iterator[None]:
-    """ToolError inside when it takes longer; whatever is waited for."""
+    """Raise ToolError inside at the deadline."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise ToolError(f"it was not done within {seconds} s")

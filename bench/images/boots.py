@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from bench.images.site import GUEST, HOST_POOL, NAS, POOL, VOLUME, ImageSite, last_report
-from bench.table import Found, Row, at_most, told
+from bench.table import Found, Row, at_most, without_goal
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
 
@@ -32,8 +32,8 @@ _MEMORY_MB = 192
 
 
 def measure(site: ImageSite) -> Found:
-    """Images that are sparse, in turns, while the host's pool is empty: each is promised room for what its guest might
-    write. Then boots in turns, all with cold caches."""
+    """Images that are sparse, in turns, while the host's pool is empty: each reserves space for the writes of its
+    guest. Then boots in turns, all with cold caches."""
     mapping = _mapping(site)
     site.done("add", "host", "storageimg", NAS, POOL, VOLUME, "size=1")
     site.put_linux_guest(_READ_FROM_MB, _READ_MB)
@@ -57,7 +57,9 @@ def _of_linux(site: ImageSite) -> list[Row]:
     how_slowed = f"{slowed:.2f} s / {local:.2f} s, in turns with those above"
     return [
         at_most("R1", WHAT, remote / local, LIMIT, "", how),
-        told("R1", f"the same, the copying slowed to {SLOWLY} a second", f"{slowed / local:.2f}", how_slowed),
+        without_goal(
+            "R1", f"the same, the copying slowed to {SLOWLY} a second", f"{slowed / local:.2f}", how_slowed
+        ),
     ]
 
 
@@ -68,7 +70,7 @@ def _by_bios(site: ImageSite) -> Row:
         for seconds in in_turns([lambda: _boot_remote(site), lambda: _boot_local(site)], ROUNDS)
     )
     how = f"{remote:.2f} s / {local:.2f} s, medians of {ROUNDS}, in turns; each request waits for the one before"
-    return told("R1", BIOS_WHAT, f"{remote / local:.2f}", how)
+    return without_goal("R1", BIOS_WHAT, f"{remote / local:.2f}", how)
 
 
 def _prepare(site: ImageSite) -> None:
@@ -93,7 +95,7 @@ def _boot_remote(site: ImageSite) -> float:
     """The guest's image is on the NAS alone; it has written nothing when it ends, so nothing remains on the host."""
     host = site.host
     site.drop_caches()
-    site.start_carried(host, _WATCH, "console_watch", "boot", GUEST, "ready", str(_READY_SECONDS))
+    site.start_own_program(host, _WATCH, "console_watch", "boot", GUEST, "ready", str(_READY_SECONDS))
     site.done("start", "host", "vm", GUEST)
     seconds = float(last_report(host, _WATCH, "seconds", _READY_SECONDS)["seconds"])
     document = host.run(["virsh", "--quiet", "dumpxml", GUEST]).text
@@ -105,7 +107,7 @@ def _boot_remote(site: ImageSite) -> float:
 
 
 def _boot_slowed(site: ImageSite) -> float:
-    """The guest has the way to the NAS nearly to itself."""
+    """With a copy so slow that the guest has nearly the whole network to the NAS."""
     site.done("set", "host", "storageattr", NAS, "uploadspeed", SLOWLY)
     try:
         return _boot_remote(site)
@@ -116,7 +118,7 @@ def _boot_slowed(site: ImageSite) -> float:
 def _boot_local(site: ImageSite) -> float:
     host = site.host
     site.drop_caches()
-    site.start_carried(host, _WATCH, "console_watch", "boot", _LOCAL, "ready", str(_READY_SECONDS))
+    site.start_own_program(host, _WATCH, "console_watch", "boot", _LOCAL, "ready", str(_READY_SECONDS))
     host.run(["virsh", "--quiet", "create", _DOMAIN], 60)
     try:
         return float(last_report(host, _WATCH, "seconds", _READY_SECONDS)["seconds"])
@@ -125,7 +127,7 @@ def _boot_local(site: ImageSite) -> float:
 
 
 def local_domain(document: str) -> str:
-    """The guest's own domain under another name, on the local volume, without what is one of a kind."""
+    """The guest's own domain under another name, on the local volume, without its unique identifiers."""
     document = document.replace(f"/dev/mapper/{VOLUME}-snap", f"/dev/zvol/{_LOCAL_VOLUME}")
     document = document.replace(GUEST, _LOCAL)
     for element in ("interface", "metadata", "uuid"):
@@ -134,14 +136,14 @@ def local_domain(document: str) -> str:
 
 
 def forget_copy(host: LabMachine, volume: str) -> None:
-    """Take away what a host has kept of an unmapped image, so that the next map finds nothing."""
+    """Remove a host's copy of an unmapped image, so that the next map finds none."""
     name = f"{HOST_POOL}/{volume}"
     host.shell(
         f"zfs list -H -o name {name} >/dev/null 2>&1 || exit 0\n"
         f"for snapshot in $(zfs list -H -o name -t snapshot {name}); do\n"
         "  for tag in $(zfs holds -H $snapshot | cut -f 2); do zfs release $tag $snapshot; done\n"
         "done\n"
-        # udev may look into it for a moment
+        # udev may hold it open for a moment
         f"for try in 1 2 3 4 5 6; do zfs destroy -r {name} && exit 0; sleep 1; done\n"
         "exit 1\n",
         _ZFS_SECONDS,

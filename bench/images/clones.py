@@ -1,4 +1,4 @@
-"""R7: what clones of a golden image take on the NAS."""
+"""R7: the space of clones of a golden image on the NAS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BYTES_PER_MIB = 2**20
 
 
 def measure(site: ImageSite) -> Found:
-    """What the golden image and its clones take together, as ZFS counts it, after one clone and after four."""
+    """The space of the golden image with its clones, as ZFS counts it, after one clone and after four."""
     site.add_clone(_CLONES[0])
     one = _used(site, _CLONES[:1])
     for clone in _CLONES[1:]:

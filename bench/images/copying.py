@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.images.boots import forget_copy
 from bench.images.site import HOST_POOL, NAS, POOL, ImageSite, wait_until
-from bench.table import Found, Row, told
+from bench.table import Found, Row, without_goal
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
 from rocks.errors import ToolError
@@ -21,7 +21,7 @@ _REFERENCE = f"{HOST_POOL}/reference"
 _PAIR, _AUTHORITY = "/etc/rocks/pki/node.pem", "/etc/rocks/pki/ca.crt"
 _PORT = 7999
 _BLOCK_BYTES = 131072
-"""What socat carries at once; its own 8 KiB would make the reference slow."""
+"""The block size of socat; its default of 8 KiB would make the reference slow."""
 
 _SECONDS = 120
 _RECEIVED = re.compile(r"(\S+): (\d+) bytes received in ([\d.]+) s$")
@@ -29,7 +29,7 @@ _BYTES_PER_MB = 1e6
 
 
 def measure(site: ImageSite) -> Found:
-    """The three ways in turns, into a pool that has nothing of the image."""
+    """The three ways in turns, into a pool without any data of the image."""
     site.add_clone(_VOLUME)
     ours, tls, plain = in_turns(
         [
@@ -46,13 +46,13 @@ def measure(site: ImageSite) -> Found:
     plain_rate = f"{typical(plain) / _BYTES_PER_MB:.1f} MB/s"
     rows = [
         Row("R4", WHAT, f"{ratio:.2f}", f">= {LIMIT:.2f}", ratio >= LIMIT, how),
-        told("R4", "`zfs send` to `zfs receive` through a plain connection", plain_rate, "by socat"),
+        without_goal("R4", "`zfs send` to `zfs receive` through a plain connection", plain_rate, "by socat"),
     ]
     return Found(rows)
 
 
 class Received(NamedTuple):
-    """What a host's daemon has said of a copy that it received."""
+    """A host's daemon's report of a copy that it received."""
 
     stream_bytes: int
     seconds: float
@@ -64,12 +64,12 @@ class Received(NamedTuple):
 
 
 def received(site: ImageSite, volume: str, since: float) -> Received:
-    """What the host's daemon has said of an image that is local now."""
+    """The host's daemon's report of an image that is local now."""
     for _, line in site.logged(site.host, since):
         found = _RECEIVED.search(line)
         if found is not None and found.group(1).endswith(f"/{volume}"):
             return Received(int(found.group(2)), float(found.group(3)))
-    raise ToolError(f"the daemon of {site.host.name} has not told how long it received {volume}")
+    raise ToolError(f"the daemon of {site.host.name} has not reported how long it received {volume}")
 
 
 def _ours(site: ImageSite) -> float:
@@ -89,14 +89,14 @@ def _by_socat(site: ImageSite, with_tls: bool) -> float:
     if with_tls:
         listen = listen.replace("TCP", "OPENSSL") + f",{files}"
         connect = connect.replace("TCP", "OPENSSL") + f",{files},commonname={NAS}"
-    carry = f"socat -u -b {_BLOCK_BYTES}"
+    relay = f"socat -u -b {_BLOCK_BYTES}"
     send = (
         f"snapshot=$(zfs list -H -o name -t snapshot -s createtxg {POOL}/{_VOLUME} | tail -n 1)\n"
-        f"zfs send -L -e -c $snapshot | tee >(wc -c >/run/sent) | {carry} - {listen}\n"
+        f"zfs send -L -e -c $snapshot | tee >(wc -c >/run/sent) | {relay} - {listen}\n"
     )
     receive = (
         "begin=$(date +%s.%N)\n"
-        f"{carry} {connect} - | zfs receive -s -u {_REFERENCE}\n"
+        f"{relay} {connect} - | zfs receive -s -u {_REFERENCE}\n"
         "end=$(date +%s.%N)\n"
         "echo $begin $end\n"
     )

@@ -1,4 +1,4 @@
-"""R3, and R4 with a writer: ten images become local below a writer that never pauses; what it sees of it."""
+"""R3, and R4 with a writer: ten images become local below a writer that never pauses; the stalls of the writer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SWITCHED = re.compile(r"(\S+) switched to (\w+): no I/O for ([\d.]+) ms, begun 
 _KINDS = {("origin", "Linear"): "A", ("snap", "SnapshotMerge"): "B", ("snap", "Linear"): "C"}
 _MEANING = {"A": "to the copy", "B": "the merge begins", "C": "the merge has ended"}
 _SLACK_SECONDS = 0.05
-"""How far a daemon's line may be from what it speaks of: the log takes its time, emulated."""
+"""How much later than its event a daemon's line may be logged, under emulation."""
 
 _WARM_UP_SECONDS = 0.2
 _BOUNDS_MS = (5, 10, 20, 50, 100, 200, 500, 1000)
@@ -44,7 +44,7 @@ class Switch(NamedTuple):
 
 
 class CutOver(NamedTuple):
-    """One image's way: its switches, the longest wait while it was copied, the rate of the copying."""
+    """One image's way: its switches, the longest wait during the copy, the rate of the copy."""
 
     switches: tuple[Switch, ...]
     copy_seconds: float
@@ -52,14 +52,14 @@ class CutOver(NamedTuple):
 
 
 def measure(site: ImageSite) -> Found:
-    """Ten cut-overs, one after the other. ToolError when a single block is not what was written."""
+    """Ten cut-overs, one after the other. ToolError when a block differs from the data written."""
     done = [_cut_over(site, f"cut-{number}") for number in range(CUT_OVERS)]
     rows = [*(_row(kind, done) for kind in _MEANING), _rate_row(site, done)]
     return Found(rows, (histogram(done),))
 
 
 def histogram(done: Sequence[CutOver]) -> str:
-    """How many of the stalls were how long."""
+    """A histogram of the stalls."""
     header = "".join(f" {f'<={bound} ms':>9}" for bound in _BOUNDS_MS) + f" {'longer':>9}   median, longest"
     lines = [f"{'':44}{header}"]
     for kind, meaning in _MEANING.items():
@@ -79,13 +79,15 @@ def _cut_over(site: ImageSite, volume: str) -> CutOver:
     site.add_clone(volume)
     device = site.map(volume)
     host.start_program("writer", ["/root/model_writer", "-b", str(_BLOCKS), "-t", _TIMES, device])
-    site.done("set", "host", "zvolattr", NAS, volume, "persistent", "no")  # what it writes need not come home
+    site.done(
+        "set", "host", "zvolattr", NAS, volume, "persistent", "no"
+    )  # its writes need not be written back
     site.wait_until_local(host, volume)
     host.run(["systemctl", "stop", "writer"], 60)
-    said = [json.loads(line) for line in host.read_file(_LOG).decode().splitlines()]
-    wrong = [line for line in said if line.get("mismatches") or line.get("errors")]
-    if wrong or not any(line["event"] == "final" for line in said):
-        raise ToolError(f"the writer on {volume} did not read what it had written: {wrong or said}")
+    lines = [json.loads(line) for line in host.read_file(_LOG).decode().splitlines()]
+    wrong = [line for line in lines if line.get("mismatches") or line.get("errors")]
+    if wrong or not any(line["event"] == "final" for line in lines):
+        raise ToolError(f"the writer on {volume} did not read the data that it had written: {wrong or lines}")
     found = judge(site, volume, begin)
     site.unmap(volume)
     site.done("remove", "host", "storageimg", NAS, "tank", volume)
@@ -93,11 +95,11 @@ def _cut_over(site: ImageSite, volume: str) -> CutOver:
 
 
 def judge(site: ImageSite, volume: str, since: float) -> CutOver:
-    """What the writer has seen of a cut-over that is over, by its times and what the host's daemon has logged."""
+    """The writer's waits during a finished cut-over, by its own times and the log of the host's daemon."""
     lines = [line.split() for line in site.host.read_file(_TIMES).decode().splitlines()]
     requests = [(float(at), float(took)) for at, took, _ in lines]
     wait_until(
-        lambda: len(_switches(site, volume, since)) == len(_MEANING), f"all switches of {volume} to be told"
+        lambda: len(_switches(site, volume, since)) == len(_MEANING), f"all switches of {volume} to be logged"
     )
     switches = []
     for kind, began, kernel in _switches(site, volume, since):
@@ -109,21 +111,21 @@ def judge(site: ImageSite, volume: str, since: float) -> CutOver:
 
 
 def _switches(site: ImageSite, volume: str, since: float) -> list[tuple[str, float, float]]:
-    """What the host's daemon has told so far: which switch, when it began, how long the kernel let nothing pass.
+    """The switches in the daemon's log so far: kind, begin, and the seconds in which the kernel let no request pass.
 
-    It tells when the kernel has taken the old table apart: for the last switch a while after the image is local.
+    A switch is logged when the kernel has removed the old table: the last one some time after the image is local.
     """
-    told = []
+    switches = []
     for at, line in site.logged(site.host, since):
         found = _SWITCHED.search(line)
         if found is not None and found.group(1).startswith(f"{volume}-"):
             kind = _KINDS[(found.group(1).rpartition("-")[2], found.group(2))]
-            told.append((kind, at - float(found.group(4)), float(found.group(3)) / 1000))
-    return told
+            switches.append((kind, at - float(found.group(4)), float(found.group(3)) / 1000))
+    return switches
 
 
 def longest_wait(requests: list[tuple[float, float]], begin: float, end: float, whole: bool = False) -> float:
-    """The longest of the requests that were under way in that time; `whole`: of those that lie in it."""
+    """The longest of the requests that overlap that time; `whole`: of those inside it."""
     after = bisect.bisect_left(requests, (end, 0.0))
     longest = 0.0
     for at, took in requests[:after]:

@@ -11,11 +11,11 @@ from bench.table import Found
 
 
 class Figure(NamedTuple):
-    """Rows that are measured together: their numbers and what each is, who measures, within how many seconds.
+    """Rows that are measured together: numbers and names, the function that measures them, its deadline.
 
     `cpus` are the processors of each machine: two, since a writer that never pauses takes a single one from all that
-    should happen to its disk. What a guest's boot takes is measured with one: with two, in the emulated SVM, a guest
-    was twice as slow as another time, and once it ended by itself.
+    should happen to its disk. A guest's boot is measured with one: with two, under emulated SVM, its time varied by a
+    factor of two, and one guest ended by itself.
     """
 
     rows: Sequence[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""R6 and R13, and the bytes moved at each step: a guest's disk goes to a host, home, to another host, and back."""
+"""R6 and R13, and the bytes moved at each step: a guest's disk goes to a host, back, to another host, and back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNT_SECONDS = 90
 
 
 class Step(NamedTuple):
-    """A step of the life: what it is, what went over the NAS's cable in it, and how long it took."""
+    """A step of the life: its name, the bytes on the NAS's cable, and its duration."""
 
     what: str
     moved: Moved
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 def measure(site: ImageSite) -> Found:
-    """The whole life with the guest that counts; after each return the NAS's volume is judged bit for bit."""
+    """The whole life with the guest that counts; after each return the NAS's volume is compared bit for bit."""
     first, second = site.hosts()
     _prepare(site)
     steps = [_start(site, first, f"boot on {first.name}, to the first count"), _become_local(site, first)]
@@ -99,7 +99,9 @@ def _stop(site: ImageSite, host: LabMachine) -> Step:
         ["python3", _VERIFIER, f"/dev/zvol/{POOL}/{VOLUME}", f"at-least={reported}"], 60
     )
     if judged.exit_status != 0:
-        raise ToolError(f"what came home from {host.name} is not what the guest had written: {judged.text}")
+        raise ToolError(
+            f"the data written back from {host.name} differs from the data that the guest wrote: {judged.text}"
+        )
     return step
 
 
@@ -119,7 +121,7 @@ def _second_start(second: int, first: int) -> Row:
 
 
 def _read_once_local(site: ImageSite, host: LabMachine) -> Row:
-    """What the kernel of the NAS says was read of its volumes while the guest reads and writes its own disk."""
+    """The bytes read from the NAS's volumes, by its kernel, while the guest reads and writes its own disk."""
     if host.run_any(["iscsiadm", "-m", "session"]).exit_status == 0:
         raise ToolError(f"{host.name} still has a session with the NAS after {VOLUME} had become local")
     before, own_before = _read_bytes(site.nas, "zd"), _read_bytes(host, "dm-")
@@ -130,7 +132,7 @@ def _read_once_local(site: ImageSite, host: LabMachine) -> Row:
         raise ToolError(f"{GUEST} read nothing of its own disk in {_LOCAL_SECONDS} s")
     how = (
         f"all volumes of the NAS, by its kernel, over {_LOCAL_SECONDS} s in which the guest read {own // 1024} KiB of "
-        "its disk; no session is left"
+        "its disk; no session remains"
     )
     return Row("R13", LOCAL_WHAT, f"{read} B", "0 B", read == 0, how)
 

@@ -21,14 +21,14 @@ _KB_PER_MB = 1000 / 1.024
 
 
 def measure(site: ImageSite) -> Found:
-    """Records of images that are nowhere; both daemons are started with them, and asked for lists."""
+    """Records of images without volumes; both daemons start with them and answer requests for lists."""
     rows = []
     for role, machine in (("nas", site.nas), ("host", site.host)):
         unit = image_storage.unit_of(machine)
         machine.run(["systemctl", "stop", unit], 90)
         machine.shell(f"rm -rf {_STORES}.before\nmv {_STORES} {_STORES}.before\n")
         try:
-            site.carried(machine, "filled_store", role, str(IMAGES), deadline_seconds=120)
+            site.run_own_program(machine, "filled_store", role, str(IMAGES), deadline_seconds=120)
             machine.run(["systemctl", "start", unit], _START_SECONDS)
             rows.append(_row(site, role, machine, unit))
         finally:
@@ -48,8 +48,10 @@ def _row(site: ImageSite, role: str, machine: LabMachine, unit: str) -> Row:
             site.done("list", "host", "storagedev", machine.name)
     time.sleep(SETTLE_SECONDS)
     number = machine.run(["systemctl", "show", "--property=MainPID", "--value", unit]).text.strip()
-    told = machine.run(["cat", f"/proc/{number}/smaps_rollup"]).text
-    figures = {line.split(":")[0]: int(line.split()[1]) for line in told.splitlines() if line.endswith("kB")}
+    memory_map = machine.run(["cat", f"/proc/{number}/smaps_rollup"]).text
+    figures = {
+        line.split(":")[0]: int(line.split()[1]) for line in memory_map.splitlines() if line.endswith("kB")
+    }
     how = (
         f"resident (RSS); its own share of that (PSS) is {figures['Pss'] / _KB_PER_MB:.1f} MB; records filled, "
         f"daemon started, {LISTINGS} lists asked for"

@@ -17,7 +17,7 @@ _WATCH = "beat-watch"
 
 
 def measure(site: ImageSite) -> Found:
-    """The guest reads four times a second; the longest silence is its stall. An error of its disk would be told."""
+    """The guest reads four times a second; the longest silence is its stall. An error of its disk would be reported."""
     host = site.host
     if site.state(VOLUME) == "absent":
         site.add_clone(VOLUME)
@@ -27,7 +27,7 @@ def measure(site: ImageSite) -> Found:
     site.done("start", "host", "vm", GUEST)
     host.wait_for(["tail", "-c", "100", f"/var/log/libvirt/qemu/{GUEST}.console.log"], "beat", 120)
     seconds = BEFORE_SECONDS + OUTAGE_SECONDS + AFTER_SECONDS
-    site.start_carried(host, _WATCH, "console_watch", "beats", GUEST, str(seconds))
+    site.start_own_program(host, _WATCH, "console_watch", "beats", GUEST, str(seconds))
     time.sleep(BEFORE_SECONDS)
     begin = time.monotonic()
     site.nas.cut()

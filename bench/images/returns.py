@@ -1,4 +1,4 @@
-"""R5: what travels home when an image returns, against what was changed; also when the host's daemon is killed."""
+"""R5: bytes written back when an image returns, over bytes changed; also when the host's daemon is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KILL_WHAT = "the same, the host's daemon killed in the middle of the stream"
 
 _VOLUME = "changed"
 _BLOCK_BYTES = 16384
-"""As large as the volume's own: a smaller change costs a whole block of it."""
+"""As large as the volume's own blocks: a smaller change moves a whole block."""
 
 _EVERY = 3
 _KILL_EVERY = 2
@@ -24,12 +24,12 @@ _BYTES_PER_MIB = 2**20
 
 
 def measure(site: ImageSite) -> Found:
-    """Blocks of random data all over the disk; the whole of what comes in at the NAS's cable is counted."""
+    """Blocks of random data all over the disk; all bytes received on the NAS's cable are counted."""
     site.add_clone(_VOLUME)
     changed = _change(site, _EVERY)
     before = site.moved()
     site.unmap(_VOLUME)
-    home = site.moved().since(before).received
+    written_back = site.moved().since(before).received
     _compare(site)
 
     killed_changed = _change(site, _KILL_EVERY)
@@ -38,7 +38,7 @@ def measure(site: ImageSite) -> Found:
     killed_home = site.moved().since(before).received
     _compare(site)
     rows = [
-        at_most("R5", WHAT, home / changed, LIMIT, "", _how(home, changed)),
+        at_most("R5", WHAT, written_back / changed, LIMIT, "", _how(written_back, changed)),
         at_most(
             "R5", KILL_WHAT, killed_home / killed_changed, KILL_LIMIT, "", _how(killed_home, killed_changed)
         ),
@@ -49,12 +49,12 @@ def measure(site: ImageSite) -> Found:
 def _change(site: ImageSite, every: int) -> int:
     device = site.map(_VOLUME)
     site.wait_until_local(site.host, _VOLUME)
-    words = (device, str(_BLOCK_BYTES), str(every), "1")
-    return int(site.carried(site.host, "scattered_writes", *words, deadline_seconds=120))
+    arguments = (device, str(_BLOCK_BYTES), str(every), "1")
+    return int(site.run_own_program(site.host, "scattered_writes", *arguments, deadline_seconds=120))
 
 
 def _unmap_and_kill(site: ImageSite, at_bytes: int) -> None:
-    """Kill the host's daemon when that much has come home; systemd starts it again, and it goes on."""
+    """Kill the host's daemon when that much is written back; systemd restarts it, and it continues."""
     begin = site.moved()
     failures: list[RocksError] = []
 
@@ -71,10 +71,12 @@ def _unmap_and_kill(site: ImageSite, at_bytes: int) -> None:
     )
     site.host.run(["systemctl", "kill", "--signal=KILL", image_storage.unit_of(site.host)])
     if site.state(_VOLUME) == "unmapped":
-        raise ToolError(f"{_VOLUME} was at home before the daemon could be killed")
+        raise ToolError(f"{_VOLUME} was written back before the daemon could be killed")
     waiting.join(timeout=180)
     if failures or waiting.is_alive():
-        raise ToolError(f"{_VOLUME} did not come home: {failures[0] if failures else 'nothing was said'}")
+        raise ToolError(
+            f"{_VOLUME} was not written back: {failures[0] if failures else 'no error was reported'}"
+        )
 
 
 def _compare(site: ImageSite) -> None:
@@ -85,8 +87,9 @@ def _compare(site: ImageSite) -> None:
         raise ToolError(f"{_VOLUME} on {NAS} is not what {site.host.name} has")
 
 
-def _how(home: int, changed: int) -> str:
+def _how(written_back: int, changed: int) -> str:
     return (
-        f"{home / _BYTES_PER_MIB:.2f} MiB into the NAS's cable / {changed / _BYTES_PER_MIB:.2f} MiB changed in blocks "
+        f"{written_back / _BYTES_PER_MIB:.2f} MiB into the NAS's cable / "
+        f"{changed / _BYTES_PER_MIB:.2f} MiB changed in blocks "
         f"of {_BLOCK_BYTES // 1024} KiB; headers, TLS and messages included"
     )

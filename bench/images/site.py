@@ -1,4 +1,4 @@
-"""The lab's site as the figures need it: image storage on all machines, images, guests, and what they say."""
+"""The lab's site as the figures need it: image storage on all machines, images, guests, and their output."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _COUNT = re.compile(r"^count ([0-9A-F]{8})\r?$", re.MULTILINE)
 
 
 class Moved(NamedTuple):
-    """Bytes on the NAS's network cable, all of them: headers, messages and our own looking on as well."""
+    """Bytes on the NAS's network cable, including headers, messages and the traffic of the measurement itself."""
 
     sent: int
     received: int
 
     def since(self, before: Moved) -> Moved:
-        """What has been moved between two moments."""
+        """The bytes moved between two moments."""
         return Moved(self.sent - before.sent, self.received - before.received)
 
 
@@ -57,7 +57,7 @@ class ImageSite:
         self.nas = lab["nas"]
         self.host = lab["vmh1"]
         self.socat_rate: float | None = None
-        """Bytes per second by ZFS's own programs and socat's TLS, once that has been measured."""
+        """Bytes per second by ZFS's own programs and socat's TLS; set by the measurement."""
 
     def set_up(self, progress: Progress) -> None:
         """From the machines' clean state: daemons on all of them, a golden image of random data, nothing mapped."""
@@ -71,7 +71,7 @@ class ImageSite:
         self.done("set", "host", "storageattr", NAS, "frequency", _NO_PULLS_SECONDS)
 
     def leave(self) -> None:
-        """The lab as it was: machines in their clean state, no broker."""
+        """Return the machines to their clean state and stop the broker."""
         broker.stop(image_storage.BROKER)
         self.lab.return_to_clean_state()
 
@@ -90,7 +90,7 @@ class ImageSite:
         target = io.BytesIO()
         with tarfile.open(fileobj=target, mode="w") as archive:
             bench = _CHECKOUT / "bench"
-            for path in (bench / "exec_watch.py", *sorted((bench / "images" / "carried").glob("*.py"))):
+            for path in (bench / "exec_watch.py", *sorted((bench / "images" / "programs").glob("*.py"))):
                 archive.add(path, str(path.relative_to(_CHECKOUT)))
             for package in ("bench", "bench/images"):
                 archive.addfile(tarfile.TarInfo(f"{package}/__init__.py"))
@@ -99,31 +99,31 @@ class ImageSite:
 
     # --- the frontend
 
-    def done(self, *words: str, deadline_seconds: float = _STATE_SECONDS) -> str:
+    def done(self, *arguments: str, deadline_seconds: float = _STATE_SECONDS) -> str:
         """Run a `rocks` command that must succeed; its output."""
-        return self.frontend.done(*words, deadline_seconds=deadline_seconds)
+        return self.frontend.done(*arguments, deadline_seconds=deadline_seconds)
 
     def add_clone(self, volume: str) -> None:
-        """An image with the golden one's content; it takes no room."""
+        """An image with the golden one's content; it uses no space."""
         self.done("add", "host", "storageimg", NAS, POOL, volume, f"origin={GOLDEN}")
 
     def map(self, volume: str, size_gb: int = 1) -> str:
         """Map an image to the first host; returns the path of its device there."""
-        words = (NAS, POOL, volume, self.host.name, str(size_gb), f"remotepool={HOST_POOL}")
-        return self.done("add", "host", "storagemap", *words).splitlines()[-1]
+        arguments = (NAS, POOL, volume, self.host.name, str(size_gb), f"remotepool={HOST_POOL}")
+        return self.done("add", "host", "storagemap", *arguments).splitlines()[-1]
 
     def unmap(self, volume: str) -> None:
-        """Unmap an image, and wait until it is at home."""
+        """Unmap an image, and wait until it is written back to the NAS."""
         self.done("remove", "host", "storagemap", NAS, volume)
 
     def state(self, volume: str) -> str:
-        """What the NAS says of an image; `absent` when it knows none of that name."""
+        """The state of an image at the NAS; `absent` when there is no image of that name."""
         answer = self.done("list", "host", "storagemap", NAS, "json=yes")
         rows = [row for host in json.loads(answer or "[]") for row in host["storagemap"]]
         return next((str(row["state"]) for row in rows if row["zvol"] == volume), "absent")
 
     def wait_for_state(self, volume: str, state: str) -> None:
-        """Until an image is in that state. HostError at the deadline."""
+        """Wait until an image is in that state. HostError at the deadline."""
         wait_until(lambda: self.state(volume) == state, f"{volume} to be {state}")
 
     # --- guests
@@ -136,9 +136,9 @@ class ImageSite:
 
     def put_linux_guest(self, first_mb: int, count_mb: int, volume: str = VOLUME) -> None:
         """The demo's Linux guest at the beginning of an unmapped image, and random data behind it, which it reads
-        before it says that it is ready."""
-        draft, words = "/root/linux_guest.img", f"rocks_role=reader rocks_read={first_mb},{count_mb}"
-        put_linux_guest(self.nas, _GUEST / "kernel", _GUEST / "images", GUEST, draft, words)
+        before it reports that it is ready."""
+        draft, arguments = "/root/linux_guest.img", f"rocks_role=reader rocks_read={first_mb},{count_mb}"
+        put_linux_guest(self.nas, _GUEST / "kernel", _GUEST / "images", GUEST, draft, arguments)
         device = f"/dev/zvol/{POOL}/{volume}"
         self.nas.shell(
             f"dd if={draft} of={device} bs=1M conv=sparse,notrunc,fsync status=none\n"
@@ -159,27 +159,29 @@ class ImageSite:
         return answer.text.split()[2] if answer.exit_status == 0 else "absent"
 
     def wait_until_local(self, host: LabMachine, volume: str = VOLUME) -> None:
-        """Until the guest's device is the host's own volume."""
+        """Wait until the guest's device is the host's own volume."""
         wait_until(lambda: self.table(host, volume) == "linear", f"{volume} to be local")
 
     # --- machines
 
-    def carried(self, machine: LabMachine, program: str, *words: str, deadline_seconds: float = 60) -> str:
-        """Run a carried program to its end; its output."""
-        return machine.run(_command(program, words), deadline_seconds).text
+    def run_own_program(
+        self, machine: LabMachine, program: str, *arguments: str, deadline_seconds: float = 60
+    ) -> str:
+        """Run a program of `bench.images.programs` to its end; returns its output."""
+        return machine.run(_command(program, arguments), deadline_seconds).text
 
-    def start_carried(self, machine: LabMachine, unit: str, program: str, *words: str) -> None:
-        """Start a carried program as the unit; its output goes to /var/log/UNIT.log, which is made anew."""
+    def start_own_program(self, machine: LabMachine, unit: str, program: str, *arguments: str) -> None:
+        """Start a program of `bench.images.programs` as the unit; its output goes to a new /var/log/UNIT.log."""
         log = f"/var/log/{unit}.log"
         machine.run(["rm", "-f", log])
-        machine.start_program(unit, _command(program, words))
+        machine.start_program(unit, _command(program, arguments))
         machine.wait_for(["cat", log], "watching", _SHORT_SECONDS)
 
     def logged(self, machine: LabMachine, since: float) -> list[tuple[float, str]]:
-        """What the machine's daemon has said since that time on the machine's clock: when, and the line."""
+        """(time, line) of the daemon's log since that time on the machine's clock."""
         unit = image_storage.unit_of(machine)
-        words = ["journalctl", "--no-pager", "-q", "-u", unit, "-o", "json", f"--since=@{since:.3f}"]
-        lines = [json.loads(line) for line in machine.run(words).text.splitlines()]
+        arguments = ["journalctl", "--no-pager", "-q", "-u", unit, "-o", "json", f"--since=@{since:.3f}"]
+        lines = [json.loads(line) for line in machine.run(arguments).text.splitlines()]
         return [(int(line["__REALTIME_TIMESTAMP"]) / 1e6, str(line["MESSAGE"])) for line in lines]
 
     def clock(self, machine: LabMachine) -> float:
@@ -187,15 +189,15 @@ class ImageSite:
         return float(machine.run(["date", "+%s.%N"]).text)
 
     def drop_caches(self) -> None:
-        """Have nothing of any image in memory, on the NAS and on the hosts."""
+        """Drop the page caches of the NAS and of the hosts."""
         for machine in self.lab.machines.values():
             machine.shell("sync\necho 3 >/proc/sys/vm/drop_caches\n", _SHORT_SECONDS)
 
     def moved(self) -> Moved:
-        """What has gone over the NAS's cable so far, as the switch counts it."""
-        words = ["ip", "-json", "-statistics", "link", "show", "dev", f"{self.nas.name}-storage"]
-        counted = json.loads(run_checked(words, deadline_seconds=10).text)[0]["stats64"]
-        # the switch's port takes in what the NAS sends
+        """The bytes on the NAS's cable so far, as the switch counts them."""
+        arguments = ["ip", "-json", "-statistics", "link", "show", "dev", f"{self.nas.name}-storage"]
+        counted = json.loads(run_checked(arguments, deadline_seconds=10).text)[0]["stats64"]
+        # the switch's port receives the bytes that the NAS sends
         return Moved(int(counted["rx"]["bytes"]), int(counted["tx"]["bytes"]))
 
     def hosts(self) -> list[LabMachine]:
@@ -209,7 +211,7 @@ def wait_until(
     deadline_seconds: float = _STATE_SECONDS,
     poll_seconds: float = _POLL_SECONDS,
 ) -> None:
-    """Until it is so. HostError naming what was waited for at the deadline."""
+    """Wait for a condition. HostError with its name at the deadline."""
     end_at = time.monotonic() + deadline_seconds
     while not is_so():
         if time.monotonic() > end_at:
@@ -218,7 +220,7 @@ def wait_until(
 
 
 def last_report(machine: LabMachine, unit: str, key: str, deadline_seconds: float = 60) -> Any:
-    """The value of `key` in the report of a carried program. ToolError with the error that it told instead."""
+    """The value of `key` in the report of a unit's program. ToolError with the error that it reports instead."""
     text = machine.wait_for(["cat", f"/var/log/{unit}.log"], "}\n", deadline_seconds)
     end_at = time.monotonic() + deadline_seconds
     while True:
@@ -229,10 +231,10 @@ def last_report(machine: LabMachine, unit: str, key: str, deadline_seconds: floa
             if key in report:
                 return report
         if time.monotonic() > end_at:
-            raise HostError(f"{unit} on {machine.name} has not told {key} within {deadline_seconds:g} s")
+            raise HostError(f"{unit} on {machine.name} has not reported {key} within {deadline_seconds:g} s")
         time.sleep(_POLL_SECONDS)
         text = machine.run(["cat", f"/var/log/{unit}.log"]).text
 
 
-def _command(program: str, words: Sequence[str]) -> list[str]:
-    return ["env", _PYTHON_PATH, "python3", "-m", f"bench.images.carried.{program}", *words]
+def _command(program: str, arguments: Sequence[str]) -> list[str]:
+    return ["env", _PYTHON_PATH, "python3", "-m", f"bench.images.programs.{program}", *arguments]

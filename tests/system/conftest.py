@@ -1,12 +1,14 @@
-"""What every test on real daemons can ask for; today the database.
+"""Fixtures for all tests on real daemons.
 
-`mariadb`              one private server for the whole run; its Settings name a database that does not exist
+`mariadb`              the private server of this worker; its Settings name a database that does not exist
+`initialised_data`     the data folder of a server that has never run, to be copied
 `cluster_database`     Settings of a database of the test's own: the newest schema, its first rows, nothing else
 `database`             a connection to that one, closed afterwards
 `absent_database`      Settings of a database that does not exist, for a test that changes definitions
 `cluster_environment`  the environment variables by which a `rocks` process finds that one
 
-All tests below this folder get the marker `system`.
+All tests below this folder get the marker `system`. Each worker of a run has servers of its own, so that no test
+depends on what another worker does.
 """
 
 from __future__ import annotations
@@ -22,11 +24,24 @@ import pytest
 from lab.mariadb import MariadbPlace, ensure_initialised, start, stop
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
+from rocks.process import run_checked
 from tests.system.fresh_databases import FreshDatabases
 
 
+def place_below(folder: Path) -> MariadbPlace:
+    """The layout of a server's files in a folder."""
+    return MariadbPlace(folder / "data", folder / "run" / "mysql.sock", folder / "log", folder / "process")
+
+
+def copy_data(initialised: Path, place: MariadbPlace) -> None:
+    """Give a place a copy of an initialised data folder; holes in its files stay holes."""
+    run_checked(
+        ["cp", "--archive", "--sparse=always", str(initialised), str(place.data_folder)], deadline_seconds=60
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies below this folder; pytest hands over all items of the run."""
+    """Mark the tests below this folder; pytest passes all items of the run."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
@@ -34,8 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[Settings]:
-    """A running private server. Skips where it cannot run; ends with the run, even when that is killed."""
+def initialised_data() -> Iterator[Path]:
+    """A data folder with the server's own tables, made once per worker. Skips where the server cannot run."""
     if os.geteuid() != 0:
         pytest.skip("the tests on a real MariaDB start it under a user id of its own, which needs root")
     for program in ("mariadbd", "mariadb-install-db", "setpriv"):
@@ -43,9 +58,21 @@ def mariadb() -> Iterator[Settings]:
             pytest.skip(f"{program} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rocks-mariadb-"))
     folder.chmod(0o755)  # the server is another user and must reach its folders
-    place = MariadbPlace(folder / "data", folder / "run" / "mysql.sock", folder / "log", folder / "process")
     try:
-        ensure_initialised(place)
+        ensure_initialised(place_below(folder))
+        yield folder / "data"
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def mariadb(initialised_data: Path) -> Iterator[Settings]:
+    """A running private server. Ends with the worker, even when that is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="rocks-mariadb-"))
+    folder.chmod(0o755)
+    place = place_below(folder)
+    try:
+        copy_data(initialised_data, place)
         start(place, ends_with_starter=True)
         yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent")
     finally:

@@ -72,7 +72,7 @@ def _list_group(words: Sequence[str], trees: Sequence[str]) -> int:
 def _run_command(command_class: type[Command], arguments: list[str]) -> int:
     command: Command = command_class(_open_database())
     try:
-        run_command(command, arguments, stream=True)
+        warnings = run_command(command, arguments, stream=True)
         command.db.commit()
     except Exception as error:
         _roll_back(command.db)
@@ -80,6 +80,8 @@ def _run_command(command_class: type[Command], arguments: list[str]) -> int:
         return _report_error(_as_rocks_error(error, command), command_class)
     finally:
         command.db.close()
+    for warning in warnings:
+        print(warning, file=sys.stderr)
     write_out(_ended(command.getText()))
     return command.exit_status
 

@@ -58,6 +58,8 @@ def open_connection(
         sql_mode=_STRICT,
         init_command=_ISOLATION,
         autocommit=False,
+        # PyMySQL would load the machine's authorities at every connection
+        ssl_disabled=settings.socket is not None,
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read_seconds,
         write_timeout=read_seconds,

@@ -1,4 +1,4 @@
-"""Commands as a person types them, in this process, against the test's own database."""
+"""Command lines, run in this process on the test's own database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rocks.hosts.settings import FleetSettings
 
 
 class Ended(NamedTuple):
-    """How a command line ended: exit status, standard output, standard error, statements sent meanwhile."""
+    """Result of a command line: exit status, standard output, standard error, number of SQL statements."""
 
     status: int
     out: str
@@ -24,7 +24,7 @@ class Ended(NamedTuple):
 
 
 class Site(NamedTuple):
-    """A cluster to try commands on: `rocks` runs one, `contents` is a mark of all tables' rows."""
+    """A cluster for tests: `rocks` runs a command, `contents` has a checksum of each table."""
 
     rocks: Callable[..., Ended]
     database: Database
@@ -36,7 +36,7 @@ class Site(NamedTuple):
         return ended.out
 
     def refused(self, *words: str) -> str:
-        """Run a command that must be refused with one line and change nothing; returns that line."""
+        """Run a command that must fail with one line and without a change; returns that line."""
         before = self.contents()
         ended = self.rocks(*words)
         lines = ended.err.splitlines()
@@ -44,7 +44,7 @@ class Site(NamedTuple):
         assert ended.out == "", f"rocks {words}: {ended}"
         assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {words}: {ended}"
         assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {words}: {ended}"
-        assert self.contents() == before, f"rocks {words} was refused and changed the database"
+        assert self.contents() == before, f"rocks {words} failed and changed the database"
         return lines[0].removeprefix("Error: ")
 
     def contents(self) -> list[tuple[object, ...]]:
@@ -60,7 +60,7 @@ class Site(NamedTuple):
         return self.database.rows("CHECKSUM TABLE " + ", ".join(names))
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Change the database behind the commands' back."""
+        """Change the database without a command."""
         self.database.execute(sql, values)
         self.database.commit()
 

@@ -1,9 +1,8 @@
-"""Whatever is typed: it is stored and printed back exactly, or refused in one line that changes nothing."""
+"""Any input is either stored and printed exactly, or rejected with one line and without a change."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.run_command import HELP_ARGUMENTS
+from tests.generated import examples
 
 from .conftest import Site
 
@@ -138,29 +138,29 @@ TEXTS = st.one_of(
 
 
 def same(text: str) -> object:
-    """What a listing shows for a value that is kept as it is."""
+    """The listing's value for one that is stored unchanged."""
     return text
 
 
 def same_or_cleared(text: str) -> object:
-    """As `same`, and nothing for the word that clears."""
+    """As `same`; None for the value that clears."""
     return None if text.lower() == "null" else text
 
 
 def number(text: str) -> object:
-    """What a listing shows for a number."""
+    """The listing's value of a number."""
     return int(text)
 
 
 def vlan(text: str) -> object:
-    """What a listing shows for a VLAN."""
+    """The listing's value of a VLAN."""
     return None if text.lower() == "null" else int(text) or None
 
 
 class Case(NamedTuple):
-    """A command with one generated value, and where the value must be seen when it was accepted."""
+    """A command with one generated value, and the column of a listing that has the value afterwards."""
 
-    words: tuple[str, ...]
+    line: tuple[str, ...]
     listing: tuple[str, ...]
     column: str
     expected: Callable[[str], object] = same
@@ -242,11 +242,10 @@ NEVER_CHANGES = (
     ("set", "host", "interface", "ip", "compute-0-0", "iface=TEXT", "ip=NULL"),
     ("add", "host", "interface", "compute-0-0", "eth0", "module=TEXT"),
 )
-"""Command lines that either only read, or aim at something that does not exist or exists already."""
+"""Command lines that only read, or that name an object which does not exist or exists already."""
 
 _generated = settings(
-    max_examples=int(os.environ.get("ROCKS_TEST_EXAMPLES", "6")),
-    deadline=None,
+    max_examples=examples(6),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -259,11 +258,11 @@ def one(site: Site) -> Site:
     return site
 
 
-def accepted(site: Site, words: tuple[str, ...], text: str) -> bool:
-    """Run the command with the text; whether it was done. If not: one line, exit 1, nothing changed."""
-    if "TEXT" in words:
+def accepted(site: Site, template: tuple[str, ...], text: str) -> bool:
+    """Run the command with the text; whether it succeeded. If not: one line, exit 1, no change."""
+    if "TEXT" in template:
         assume(text not in HELP_ARGUMENTS and not parse_arguments([text]).parameters)
-    line = [word.replace("TEXT", text) for word in words]
+    line = [part.replace("TEXT", text) for part in template]
     before = site.contents()
     ended = site.rocks(*line)
     if ended.status == 0:
@@ -277,7 +276,7 @@ def accepted(site: Site, words: tuple[str, ...], text: str) -> bool:
     return False
 
 
-def seen(site: Site, case: Case) -> list[object]:
+def listed(site: Site, case: Case) -> list[object]:
     """All values in the column of the case's listing, `*` for all its columns."""
     cells: list[object] = []
     for group in json.loads(site.done(*case.listing, "json=yes")):
@@ -290,7 +289,7 @@ def seen(site: Site, case: Case) -> list[object]:
 
 
 def clean(site: Site) -> None:
-    """Back to what `one` made."""
+    """Restore the state of the fixture `one`."""
     site.change("DELETE FROM catindex WHERE Category = 5")
     site.change(
         "UPDATE nodes SET Name = 'compute-0-0', CPUs = 1, Rack = 0, Rank = 0, Membership = 2 ORDER BY ID LIMIT 1"
@@ -302,33 +301,33 @@ def clean(site: Site) -> None:
     site.change("INSERT INTO networks (Node, Device, MAC) SELECT ID, 'eth0', %s FROM nodes", (MAC,))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.words))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.line))
 @_generated
 @given(text=TEXTS)
 @example(text="a'b\"<&>\n$(x)`;")
 @example(text="7")
-def test_stored_exactly_or_refused(one: Site, case: Case, text: str) -> None:
-    if not accepted(one, case.words, text):
+def test_stored_exactly_or_rejected(one: Site, case: Case, text: str) -> None:
+    if not accepted(one, case.line, text):
         return
-    shown = seen(one, case)
+    values = listed(one, case)
     if case.expected is str.lower:
-        shown = [str(cell).lower() for cell in shown]
-    assert case.expected(text) in shown, (case, text, shown)
+        values = [str(cell).lower() for cell in values]
+    assert case.expected(text) in values, (case, text, values)
     clean(one)
 
 
-@pytest.mark.parametrize("words", NEVER_CHANGES, ids=" ".join)
+@pytest.mark.parametrize("template", NEVER_CHANGES, ids=" ".join)
 @_generated
 @given(text=TEXTS)
-def test_only_read_or_refused(one: Site, words: tuple[str, ...], text: str) -> None:
+def test_only_read_or_rejected(one: Site, template: tuple[str, ...], text: str) -> None:
     before = one.contents()
-    accepted(one, words, text)
+    accepted(one, template, text)
     assert one.contents() == before
 
 
 @_generated
 @given(text=TEXTS)
-def test_every_nasty_option_survives_a_dump(one: Site, text: str) -> None:
+def test_any_option_is_restored_from_a_dump(one: Site, text: str) -> None:
     if not accepted(one, (*SETI, "options", "compute-0-0", "eth0", "options=TEXT"), text):
         return
     before = one.done("list", "host", "interface")

@@ -1,4 +1,4 @@
-"""Any text in any place: stored and given back exactly, or refused in one line with nothing changed."""
+"""Any text in any parameter is stored and printed exactly, or rejected with one line and without a change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+
+from tests.generated import examples
 
 from .conftest import Ended, Site
 from .test_attributes import read_by_shell
@@ -40,15 +42,13 @@ text = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
     st.text("abz09.-_:/ %'", max_size=12),
 )
-"""What a command line can hold: UTF-8 without NUL."""
+"""Text of a command line: UTF-8 without NUL."""
 
-generated = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+generated = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def run(site: Site, *words: str, before: list[tuple[object, ...]] | None = None) -> Ended | None:
-    """Run a command; None when it was refused as it must be. `before`: the contents, if they are known."""
+    """Run a command; None when it was rejected correctly. `before`: the contents, if they are known."""
     before = before or site.contents()
     ended = site.rocks(*words)
     if ended.status == 0:
@@ -99,7 +99,7 @@ def test_values_of_attributes(site: Site, scope_and_member: tuple[str, str], val
 
 @generated
 @given(value=text)
-def test_values_of_attributes_in_their_place(site: Site, value: str) -> None:
+def test_values_of_attributes_as_arguments(site: Site, value: str) -> None:
     if run(site, "set", "attr", "text", value) is not None:
         assert listed(site, "list", "attr")["text"] == {"value": value}
 
@@ -118,7 +118,7 @@ def test_names_of_attributes(site: Site, name: str) -> None:
 
 @generated
 @given(name=text)
-def test_names_that_are_looked_for(site: Site, name: str) -> None:
+def test_names_that_are_searched(site: Site, name: str) -> None:
     site.rocks("add", "host", "compute-0-0")
     before = site.contents()
     for words in (
@@ -159,6 +159,7 @@ def test_new_networks(site: Site, place: str, value: str) -> None:
 
 @generated
 @given(place=st.sampled_from(["subnet", "netmask", "mtu", "zone", "servedns"]), value=text)
+@example(place="subnet", value="0=")  # a parameter that the command does not know
 def test_changed_networks(site: Site, place: str, value: str) -> None:
     if run(site, "set", "network", place, "private", f"{place}={value}") is not None:
         row = listed(site, "list", "network", "private")["private"]

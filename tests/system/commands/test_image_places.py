@@ -16,6 +16,7 @@ from rocks.actions.storage_access import open_transfer
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.errors import StateError
 from tests.command_trees import tree
+from tests.generated import examples
 
 from .conftest import Site
 from .test_attributes import read_by_shell
@@ -508,7 +509,7 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
     assert kept(images) == []
 
 
-@settings(generated, max_examples=40)
+@settings(generated, max_examples=examples(40))
 @given(value=text)
 def test_any_text_in_any_place(images: Site, value: str) -> None:
     assume(value not in ("help", "--help", "-h") and not parse_arguments([value]).parameters)

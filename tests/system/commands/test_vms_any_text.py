@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from rocks.cluster.attributes import VALUE_LONGEST_BYTES
+from tests.generated import examples
 
 from .conftest import Site
 from .test_attributes import read_by_shell
@@ -22,7 +23,7 @@ numbers = st.sampled_from(["1", "0", "-1", "007", "+5", "1e3", "1.5", "²", "٣"
 values = text | numbers
 
 
-any_text = settings(generated, max_examples=10)
+any_text = settings(generated, max_examples=examples(10))
 
 
 def forget_machines(site: Site) -> None:

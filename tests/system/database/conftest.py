@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from lab.mariadb import MariadbPlace, ensure_initialised, stop
-from rocks.database.settings import Settings
+from lab.mariadb import MariadbPlace, stop
+from tests.system.conftest import copy_data, place_below
 
 
 @pytest.fixture
-def private_server(mariadb: Settings) -> Iterator[MariadbPlace]:
-    """An initialised server that does not run; skips for the reasons of `mariadb`."""
+def private_server(initialised_data: Path) -> Iterator[MariadbPlace]:
+    """The place of an initialised server that does not run."""
     folder = Path(tempfile.mkdtemp(prefix="rocks-mariadb-"))
     folder.chmod(0o755)
-    place = MariadbPlace(folder / "data", folder / "run" / "mysql.sock", folder / "log", folder / "process")
-    ensure_initialised(place)
+    place = place_below(folder)
+    copy_data(initialised_data, place)
     yield place
     stop(place)
     shutil.rmtree(folder)

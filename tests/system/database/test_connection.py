@@ -18,6 +18,7 @@ from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.errors import BugError, BusyError, HostError, ToolError, UserError
+from tests.generated import examples
 
 
 @pytest.fixture
@@ -91,9 +92,7 @@ def test_percent_is_literal_without_values(database: Database) -> None:
     assert database.rows("SELECT %s LIKE '%%a'", ("ba",)) == [(1,)]
 
 
-@hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128))
 def test_any_text_survives(database: Database, text: str) -> None:
     database.execute("INSERT INTO vm_fences (Host, Name, Token) VALUES ('h', 'n', 1)")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rocks.imgstorage.client import settings as client_settings
+from tests.generated import examples
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage, certified, daemons, storage
@@ -127,7 +128,7 @@ def test_one_of_several_that_does_not_answer(storage: Storage) -> None:
     assert f"Error: {HOST}: Message could not be delivered" in ended.err
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
 def test_any_text_in_any_place(storage: Storage, text: str) -> None:
     """Refused in one line or done; never a fault, and never a volume."""

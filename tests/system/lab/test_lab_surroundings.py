@@ -120,8 +120,8 @@ def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
     suites = ("bookworm", "bookworm-security") if source else ()
     sources.write_text("".join(source.replace("SUITE", suite) for suite in suites), encoding="ascii")
     away = (
-        f'touch /etc/apt/sources.list\nmount --bind "{sources}" /etc/apt/sources.list\n'
-        "mount -t tmpfs none /etc/apt/sources.list.d\nmount -t tmpfs none /etc/apt/apt.conf.d\n"
+        f'mount -t tmpfs none /etc/apt\ncp "{sources}" /etc/apt/sources.list\n'
+        "mkdir /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/preferences.d /etc/apt/trusted.gpg.d\n"
         "mount -t tmpfs none /var/lib/apt/lists\nmount -t tmpfs none /var/cache/apt\n"
     )
     said = attempt(_ROOMY + _TUN + away, "build")

@@ -1,10 +1,8 @@
-"""The site of `conftest.py`: how it is started, used as its operator would, broken and mended."""
+"""The site of `conftest.py`: starts it, runs commands on it, breaks and repairs it."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
 import signal
 import subprocess  # noqa: TID251 - the type of what rocks.process starts
@@ -37,6 +35,7 @@ class ThreeMachines:
         head = Machine(folder / "head")
         self.machines = {"head": head, **{name: Machine(folder / name, network=head) for name in HOSTS}}
         self.bridges = {"head": "rtprivh0", "vmh1": "rtprva0", "vmh2": "rtprvb0", "public": "rtpub0"}
+        self.ports: dict[str, int] = {}
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ROCKS_")},
             "ROCKS_LAUNCHER": str(CHECKOUT / "bin/rocks"),
@@ -67,12 +66,12 @@ class ThreeMachines:
             machine.stop()
 
     def revive(self) -> None:
-        """Hosts that a test made vanish answer again."""
+        """Have all hosts answer again."""
         for name in HOSTS:
             self.start_sshd(name)
 
     def clean(self) -> None:
-        """No virtual machine is left in the database, on a host, or under a lease."""
+        """Remove all virtual machines from the database and the hosts, and all leases."""
         self.revive()
         for name, machine in self.machines.items():
             for domain in self.domains(name):
@@ -82,7 +81,7 @@ class ThreeMachines:
                 path.unlink()
             for path in machine.outside("/var/lib/rocks/leases").glob("*"):
                 path.unlink()
-        vms = [vm["vm-host"] for vm in json.loads(self.rocks("list host vm json=yes").text or "[]")]
+        vms = [name for (name,) in self.sql("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")]
         if vms:
             self.rocks("remove host " + " ".join(vms))
         self.sql("UPDATE vm_leases SET State = 'released', Host = NULL")
@@ -96,7 +95,7 @@ class ThreeMachines:
     def start_sshd(self, name: str) -> None:
         """The host answers at the port that the database knows."""
         key = self.machines["head"].outside("/etc/rocks/ssh/id_ed25519.pub").read_text()
-        sshd.start(self.machines[name], key, ADDRESSES[name], self._port(name))
+        sshd.start(self.machines[name], key, ADDRESSES[name], self.ports[name])
 
     # use
 
@@ -199,6 +198,7 @@ class ThreeMachines:
             port = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name]).port
             self.done(f"add host {name} membership='VM Container' rack=1 rank={number} cpus=2")
             self.done(f"set host attr {name} ssh_port {port}")
+            self.ports[name] = port
         self.sql(
             "INSERT INTO networks (Node, Device, IP, Subnet, Options) SELECT n.ID, d.Device, d.IP, s.ID, 'novtap'"
             " FROM nodes n JOIN subnets s ON s.name = 'private' JOIN ("
@@ -210,9 +210,6 @@ class ThreeMachines:
         )
         for name in HOSTS:
             self.done(f"sync host sharedkey {name}")
-
-    def _port(self, name: str) -> int:
-        return int(re.sub(r"\D", "", self.done(f"report host attr {name} attr=ssh_port")))
 
 
 class Running:

@@ -13,9 +13,9 @@ from rocks.errors import ToolError
 
 def test_both_streams_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     run_relayed(["sh", "-c", "echo out; echo err >&2"], os.environ, "it", 10)
-    told = capfd.readouterr()
-    assert sorted(told.err.split()) == ["err", "out"]
-    assert told.out == ""
+    printed = capfd.readouterr()
+    assert sorted(printed.err.split()) == ["err", "out"]
+    assert printed.out == ""
 
 
 def test_a_failure_is_told_by_the_last_line() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import page
-from bench.table import at_most, markdown, not_measured, told
+from bench.table import at_most, markdown, not_measured, without_goal
 from rocks.errors import UserError
 
 TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
@@ -22,7 +22,7 @@ def test_what_was_not_measured_has_no_verdict_and_says_why_in_one_cell() -> None
     row = not_measured("R4", "rate", "`a | b` failed:\n  it is\tgone")
     assert (row.verdict, row.found) == ("-", "-")
     assert row.how == "not measured: `a / b` failed: it is gone"
-    assert told("R4", "plain", "3 MB/s", "by socat").verdict == "-"
+    assert without_goal("R4", "plain", "3 MB/s", "by socat").verdict == "-"
 
 
 def test_every_line_of_the_table_has_as_many_cells() -> None:
@@ -35,7 +35,7 @@ def test_every_line_of_the_table_has_as_many_cells() -> None:
 def test_a_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text(TEXT, encoding="utf-8")
-    page.refuse_unmarked(file)
+    page.check_markers(file)
     page.put(file, "| new |")
     assert file.read_text(encoding="utf-8") == TEXT.replace("old", "| new |")
 
@@ -45,10 +45,10 @@ def test_a_page_without_a_place_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "page.md"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="has no place for figures"):
-        page.refuse_unmarked(file)
+        page.check_markers(file)
     with pytest.raises(UserError, match="cannot be read"):
-        page.refuse_unmarked(tmp_path / "missing.md")
+        page.check_markers(tmp_path / "missing.md")
 
 
 def test_our_own_page_has_the_place() -> None:
-    page.refuse_unmarked(Path(__file__).resolve().parents[3] / "docs" / "benchmarks.md")
+    page.check_markers(Path(__file__).resolve().parents[3] / "docs" / "benchmarks.md")

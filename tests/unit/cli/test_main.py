@@ -205,6 +205,16 @@ def test_an_unknown_parameter_is_ignored_with_a_warning(rocks: Rocks, write_comm
     )
 
 
+def test_an_error_is_printed_without_the_warning_of_an_unknown_parameter(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("frob", "self.abort('it does not work')")
+    status, output, error = rocks("frob", "colour=red")
+    assert (status, output) == (1, "")
+    assert error.splitlines()[0] == "Error: it does not work"
+    assert "Warning" not in error
+
+
 @pytest.mark.parametrize("word", ["help", "--help", "-h"])
 def test_help_instead_of_running(rocks: Rocks, write_command: WriteCommand, word: str) -> None:
     write_command("frob", "raise KeyError('must not run')")

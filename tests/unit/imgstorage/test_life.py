@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from rocks.imgstorage.life import events
+from tests import generated
+from tests.generated import examples
 from tests.unit.imgstorage.volumes import BLOCKS
 from tests.unit.imgstorage.world import HOST_DISASTERS, HOSTS, NAS_DISASTERS, World
 
-EXAMPLES = int(os.environ.get("ROCKS_MODEL_EXAMPLES", "100"))
-"""How many random lives are lived; the fault campaigns set more."""
+EXAMPLES = int(os.environ.get("ROCKS_MODEL_EXAMPLES", examples(100)))
+"""Number of random lives; a fault campaign sets more."""
 
 LONG_LIVES = EXAMPLES // 2
 
@@ -120,13 +122,14 @@ def _settings(examples: int, *phases: Phase) -> settings:
         max_examples=examples,
         stateful_step_count=60,
         deadline=None,
-        derandomize="ROCKS_MODEL_EXAMPLES" not in os.environ,
+        derandomize=generated.PROFILE == "fixed" and "ROCKS_MODEL_EXAMPLES" not in os.environ,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=phases or (Phase.generate, Phase.shrink),
     )
 
 
+@pytest.mark.hypothesis
 def test_life() -> None:
     """Any life is a good one."""
     run_state_machine_as_test(Life, settings=_settings(EXAMPLES))

@@ -34,20 +34,26 @@ def asks_help(texts: Sequence[str]) -> bool:
     return parse_arguments(list(texts)).arguments[:1] in ([argument] for argument in HELP_ARGUMENTS)
 
 
-def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
+def run_command(command: Command, texts: Sequence[str], stream: bool) -> list[str]:
     """Run a command with the texts that follow its name; it holds its output and exit status afterwards.
 
+    Returns warnings, to be printed when the work is committed: a command that fails prints its error alone.
     `help` as the first argument, `--help` or `-h` gives the help text instead.
     """
     arguments, parameters = parse_arguments(list(texts))
     if arguments and arguments[0] in HELP_ARGUMENTS:
         command.addText(_help_of(command, parameters.get("format", "plain")))
-        return
-    if stream or command.RefusesUnknownParameters:
-        _check_unknown_parameters(command, parameters)
+        return []
+    checked = stream or command.RefusesUnknownParameters
+    unknown = _unknown_parameters(command, parameters) if checked else []
     log(f'user {_user_name()} called "{" ".join((*command.words, *_without_secrets(texts)))}"')
     command.useArguments(parameters, arguments, stream)
     command.run(parameters, arguments)
+    name = " ".join(command.words)
+    return [
+        f'Warning: "{name}" knows no parameter "{other}"; it is ignored (see rocks {name} help)'
+        for other in unknown
+    ]
 
 
 def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
@@ -93,27 +99,23 @@ def _help_of(command: Command, help_format: str) -> str:
     raise UserError(f'no such help format "{help_format}"; use plain, raw, parsed, docbook or sphinx')
 
 
-def _check_unknown_parameters(command: Command, parameters: dict[str, str]) -> None:
+def _unknown_parameters(command: Command, parameters: dict[str, str]) -> list[str]:
+    """Names of parameters that the command does not document; UserError when it rejects them."""
     given = [n for n in parameters if n != FIRST_PARAMETER and n not in FRAMEWORK_PARAMETERS]
     if not given:
-        return
+        return []
     from rocks.commands._framework.documentation import read_documentation
 
     read = read_documentation(type(command))
     known = {declared.name for declared in (*read.parameters, *read.arguments)}
-    words = " ".join(command.words)
-    for name in given:
-        if name in known:
-            continue
-        if command.RefusesUnknownParameters:
-            raise UserError(
-                f'"{words}" knows no parameter "{name}"; an argument that looks like one is given by its name, '
-                f"as in value={name}={parameters[name]}"
-            )
-        print(
-            f'Warning: "{words}" knows no parameter "{name}"; it is ignored (see rocks {words} help)',
-            file=sys.stderr,
+    unknown = [name for name in given if name not in known]
+    if unknown and command.RefusesUnknownParameters:
+        name = unknown[0]
+        raise UserError(
+            f'"{" ".join(command.words)}" knows no parameter "{name}"; an argument that looks like one is given by '
+            f"its name, as in value={name}={parameters[name]}"
         )
+    return unknown
 
 
 def _without_secrets(texts: Sequence[str]) -> list[str]:

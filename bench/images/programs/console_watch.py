@@ -1,9 +1,9 @@
-"""Watches a guest's console on its host, and tells when what was written there.
+"""Watches a guest's console on its host, and reports the times of its output.
 
-    python3 -m bench.images.carried.console_watch boot GUEST WORD SECONDS     from QEMU's exec to the word
-    python3 -m bench.images.carried.console_watch beats GUEST SECONDS         the longest silence between two lines
+    python3 -m bench.images.programs.console_watch boot GUEST TEXT SECONDS     from QEMU's exec to the text
+    python3 -m bench.images.programs.console_watch beats GUEST SECONDS         the longest silence between two lines
 
-One JSON object a line. The console is the file that libvirt keeps of the guest's serial line.
+One JSON object a line. The console is libvirt's file of the guest's serial line.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _BEAT_POLL_SECONDS = 0.02
 _START_TICKS_FIELD = 22
 
 
-def main(words: list[str]) -> int:
-    """Watch; returns the exit status: 1 when what was waited for did not come."""
-    if words[0] == "boot":
-        return _boot(words[1], words[2].encode(), float(words[3]))
-    return _beats(words[1], float(words[2]))
+def main(arguments: list[str]) -> int:
+    """Watch; returns the exit status: 1 when the expected output did not come."""
+    if arguments[0] == "boot":
+        return _boot(arguments[1], arguments[2].encode(), float(arguments[3]))
+    return _beats(arguments[1], float(arguments[2]))
 
 
-def _boot(guest: str, word: bytes, seconds: float) -> int:
+def _boot(guest: str, text: bytes, seconds: float) -> int:
     with ExecWatch(EMULATOR) as watch:
         seen = b""
         written = _written(guest, seconds, _POLL_SECONDS)
         _say({"watching": True})
         for part in written:
             seen += part
-            if word in seen:
+            if text in seen:
                 at = now()
                 _say({"seconds": at - watch.executed(_start_ticks(guest))})
                 return 0
     _say(
         {
-            "error": f"no {word.decode()} on the console of {guest} within {seconds:g} s; it said {seen[-200:]!r}"
+            "error": f"no {text.decode()} on the console of {guest} within {seconds:g} s; it ends with {seen[-200:]!r}"
         }
     )
     return 1
@@ -63,7 +63,7 @@ def _beats(guest: str, seconds: float) -> int:
 
 
 def _written(guest: str, seconds: float, poll_seconds: float) -> Iterator[bytes]:
-    """What is written to the console from now on, part by part, empty parts while nothing is."""
+    """The console's output from now on, part by part; an empty part while there is none."""
     console = Path(f"/var/log/libvirt/qemu/{guest}.console.log")
     position = console.stat().st_size if console.exists() else 0
     end_at = time.monotonic() + seconds

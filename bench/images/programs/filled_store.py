@@ -1,6 +1,6 @@
 """Fills a daemon's records with images that it has never seen: `python3 -m … filled_store nas|host COUNT`.
 
-The records are what an image leaves that has been on three hosts and home again; there are no volumes behind them. The
+The records are those of an image that was on three hosts and is written back; they have no volumes. The
 daemon must not run.
 """
 
@@ -20,15 +20,15 @@ _SIZE_BYTES = 36 * 2**30
 _HOSTS = 3
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Fill; returns the exit status."""
-    role, count = words[0], int(words[1])
+    role, count = arguments[0], int(arguments[1])
     fill_nas(count) if role == "nas" else fill_host(count)
     return 0
 
 
 def fill_nas(count: int) -> None:
-    """As many images as that, at home, each with what is set for it."""
+    """That many images, written back, each with attributes."""
     store = NasStore(NAS_STORE)
     with store.transaction():
         for number in range(count):
@@ -54,7 +54,7 @@ def fill_nas(count: int) -> None:
 
 
 def fill_host(count: int) -> None:
-    """As many copies as that, none of them in use."""
+    """That many copies, none of them in use."""
     store = HostStore(HOST_STORE)
     details = {
         "nas": "nas-0-0",

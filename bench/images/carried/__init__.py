@@ -1,1 +1,0 @@
-"""Programs that are carried to the lab's machines and run there, by their own Python."""

@@ -1,0 +1,42 @@
+"""Generated input: how many examples a test tries, and from which seed.
+
+The environment variable ROCKS_TEST_PROFILE chooses one of two Hypothesis profiles:
+
+`fixed`   the default: the same examples in every run, so that a run fails only because of a change
+`random`  fresh seeds and `RANDOM_FACTOR` times as many examples; `make test-random`
+
+An example that a random run finds is printed with the code that repeats it. Add it to its test as `@example`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+PROFILE = os.environ.get("ROCKS_TEST_PROFILE", "fixed")
+RANDOM_FACTOR = 10
+_DEFAULT_EXAMPLES = 100
+
+
+def examples(count: int) -> int:
+    """The number of examples of a test that tries `count` of them in a fixed run."""
+    return count * RANDOM_FACTOR if PROFILE == "random" else count
+
+
+def load_profile() -> None:
+    """Make the chosen profile the default of all tests; called before any test module is imported.
+
+    Deadlines are off in both: workers share the processors, so that the time of one example proves nothing. There is no
+    database of examples: what one run found does not change the next.
+    """
+    settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+    settings.register_profile(
+        "random",
+        database=None,
+        deadline=None,
+        max_examples=examples(_DEFAULT_EXAMPLES),
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile(PROFILE)

@@ -1,0 +1,31 @@
+"""How tests are distributed over workers, and that their generated input is the same in every run."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+from tests import generated
+from tests.work_units import unit_of
+
+
+def test_modules_that_share_a_broker_or_a_site_are_one_unit() -> None:
+    assert unit_of("tests/system/vms/test_lease.py::test_a[b::c]") == unit_of(
+        "tests/system/vms/test_kills.py::d"
+    )
+    storage = {
+        unit_of(f"tests/system/imgstorage/test_storage_{name}.py::test_a") for name in ("vms", "commands")
+    }
+    assert storage == {"storage-commands"}
+    assert unit_of("tests/system/imgstorage/test_defects.py::test_a") == "storage-images"
+
+
+def test_other_modules_are_units_of_their_own() -> None:
+    path = "tests/unit/test_work_units.py"
+    assert unit_of(f"{path}::test_a") == unit_of(f"{path}::test_b[1]") == path
+
+
+def test_generated_input_has_a_fixed_seed_unless_a_random_one_is_requested() -> None:
+    profile = settings()
+    assert profile.derandomize == (generated.PROFILE == "fixed")
+    assert profile.database is None
+    assert generated.examples(6) == (6 if generated.PROFILE == "fixed" else 60)
