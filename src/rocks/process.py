@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess  # noqa: TID251 - this is the gateway
+import subprocess  # noqa: TID251 - the only importer
 import threading
 from dataclasses import dataclass
 from pathlib import Path

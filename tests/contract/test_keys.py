@@ -13,7 +13,7 @@ from lab.sshd import SshServer
 from rocks.errors import HostError
 from rocks.hosts.connection import DownError
 from rocks.hosts.keys import (
-    accepts_our_key,
+    accepts_own_key,
     ensure_own_key,
     fetch_host_key,
     install_own_key,
@@ -61,9 +61,9 @@ def test_sharing_keys_with_a_host(
     assert shown == parse_host_key(server.host_key)
     assert known_host_keys(host, settings) == ()
     with pytest.raises(HostError, match="not known here"):
-        accepts_our_key(host, settings)
+        accepts_own_key(host, settings)
     record_host_keys(settings.known_hosts_file, host, (shown,))
-    assert not accepts_our_key(host, settings)
+    assert not accepts_own_key(host, settings)
 
     # the operator's way in is the other key, through an agent; our command itself names no identity
     home = machine.folder / "home"

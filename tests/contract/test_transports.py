@@ -214,14 +214,14 @@ def test_a_changed_key_raises_an_error(ssh_settings: tuple[FleetSettings, SshSer
 @pytest.mark.system
 def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
     """The host knows another key."""
-    from rocks.hosts.keys import accepts_our_key, ensure_own_key
+    from rocks.hosts.keys import accepts_own_key, ensure_own_key
 
     settings, server = ssh_settings
     host = known_host(server, settings)
-    assert accepts_our_key(host, settings)
+    assert accepts_own_key(host, settings)
     settings = settings._replace(key_file=str(tmp_path / "key"))
     ensure_own_key(settings)
-    assert not accepts_our_key(host, settings)
+    assert not accepts_own_key(host, settings)
     with pytest.raises(
         HostError, match="accept the key of this machine for root: run `rocks sync host sharedkey"
     ):

@@ -20,10 +20,9 @@ _BOOT_PROGRAM = "pxelinux.0"
 
 
 def add_appliance(database: Database, appliance: Appliance) -> None:
-    """Add the appliance; UserError when it cannot be so, or when it, its membership or a host has a name of
-    it.
+    """Add the appliance; UserError unless it is valid and its name and membership are unused.
 
-    One with a root node file gets what its hosts need to be installed over the network.
+    An appliance with a root node file gets the attributes that its hosts need for network installation.
     """
     _check_texts(appliance)
     _check_unused(database, appliance)
@@ -47,11 +46,11 @@ def _check_unused(database: Database, appliance: Appliance) -> None:
         raise UserError(f'appliance "{appliance.name}" already exists; rocks list appliance shows it')
     if appliances.find_name(database, "nodes", appliance.name):
         raise UserError(
-            f'appliance "{appliance.name}" cannot be added: a host has that name, and the appliance would hide it'
+            f'appliance "{appliance.name}" cannot be added: a host has that name and could not be selected any more'
         )
     if not appliances.find_name(database, "distributions", appliance.distribution):
         raise UserError(
-            f'unknown distribution "{printable(appliance.distribution)}"; rocks list distribution shows them all'
+            f'unknown distribution "{printable(appliance.distribution)}"; rocks list distribution shows all'
         )
 
 

@@ -1,4 +1,4 @@
-"""Add, change and remove attributes of a scope's members."""
+"""Add, change and remove attributes of the members of a scope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
-    """Give all `members` of `scope` the attribute; UserError, and no change, when one of them has it."""
+    """Add the attribute to all `members` of `scope`; UserError, and no change, when one of them has it."""
     check_name(name)
     check_value(value)
     having = attributes.members_with(database, scope, members, name)
@@ -27,10 +27,10 @@ def add_attribute(database: Database, scope: str, members: Sequence[str], name: 
 
 
 def set_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
-    """Give all `members` of `scope` the attribute with this value, whether they have it or not.
+    """Set the attribute of all `members` of `scope`, whether they have it or not.
 
-    A value that it had becomes the attribute `<name>_old`, unless `name` is such a one itself. UserError for
-    a name or a value that cannot be.
+    The previous value becomes the attribute `<name>_old`, unless `name` has that suffix itself. UserError for an
+    invalid name or value.
     """
     check_name(name)
     check_value(value)
@@ -40,5 +40,5 @@ def set_attribute(database: Database, scope: str, members: Sequence[str], name: 
 
 
 def remove_attribute(database: Database, scope: str, members: Sequence[str], name: str) -> None:
-    """Take the attribute and its old value from all `members` of `scope` that have it."""
+    """Remove the attribute and its old value from all `members` of `scope` that have it."""
     attributes.delete_attributes(database, scope, members, [name, name + OLD_SUFFIX])

@@ -1,4 +1,4 @@
-"""Boot actions, and the files by which pxelinux answers the network boots of hosts."""
+"""Boot actions, and the pxelinux files that answer the network boots of hosts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ARGUMENTS_LONGEST = 1024
 def add_boot_action(
     database: Database, action: str, kernel: str | None, ramdisk: str | None, arguments: str | None
 ) -> None:
-    """Add the boot action, or give an existing one these values; empty ones are none.
+    """Add the boot action, or replace the values of an existing one; empty values clear a column.
 
-    The boots of all hosts are answered by the new values.
+    The boot files of all hosts are written anew.
     """
     check_boot_action_name(action)
     check_text("kernel", kernel or "", KERNEL_LONGEST)
@@ -43,32 +43,32 @@ def add_boot_action(
 
 
 FOLDER = Path("/tftpboot/pxelinux/pxelinux.cfg")
-"""Where the boot service of a frontend has them. Without the folder this machine has no boot service."""
+"""The folder of the boot service on a frontend. A machine without the folder has no boot service."""
 
 
 def boot_folder() -> Path:
-    """The folder of the files; the environment's ROCKS_PXE_FOLDER may name another."""
+    """The folder of the boot files; the environment variable ROCKS_PXE_FOLDER overrides the default."""
     return Path(os.environ.get("ROCKS_PXE_FOLDER") or FOLDER)
 
 
 def write_boot_files(database: Database, names: Sequence[str]) -> None:
-    """Have the files of these hosts say what their next boot is; three statements, whatever their number.
+    """Write the boot files of these hosts for their next boot; three statements, whatever their number.
 
-    Hosts that this site's boot service does not answer have none, and a machine without the service writes none.
-    HostError for a file that cannot be written; it is then as it was.
+    Nothing is written for hosts that the site's boot service does not serve, or on a machine without the service.
+    HostError for a file that cannot be written, which is then unchanged.
     """
     folder = boot_folder()
     if not names or not folder.is_dir():
         return
     local = (find_local_host(database) or "").lower()
     for facts in boot_facts(database, names):
-        wanted = default_file(facts) if facts.host.lower() == local else boot_file(facts)
-        if wanted is not None:
-            _ensure(folder, wanted)
+        file = default_file(facts) if facts.host.lower() == local else boot_file(facts)
+        if file is not None:
+            _ensure(folder, file)
 
 
 def remove_boot_files(database: Database, names: Sequence[str]) -> None:
-    """Remove the files of hosts that are about to go, while their addresses are known."""
+    """Remove the boot files of hosts that are about to be removed, while their addresses are known."""
     folder = boot_folder()
     if names and folder.is_dir():
         for facts in boot_facts(database, names):
@@ -76,17 +76,15 @@ def remove_boot_files(database: Database, names: Sequence[str]) -> None:
                 _ensure(folder, BootFile(file_name(facts.address), facts.host, None, ""))
 
 
-def _ensure(folder: Path, wanted: BootFile) -> None:
-    path = folder / wanted.name
+def _ensure(folder: Path, file: BootFile) -> None:
+    path = folder / file.name
     try:
-        if wanted.recipe is None:
+        if file.recipe is None:
             path.unlink(missing_ok=True)
             return
-        text = pxelinux_file(wanted.host, wanted.recipe, wanted.arguments)
+        text = pxelinux_file(file.host, file.recipe, file.arguments)
         # the boot service runs as another user, and may read the file at any moment
-        with draft(path, mode=PUBLIC) as file:
-            file.write(text)
+        with draft(path, mode=PUBLIC) as new:
+            new.write(text)
     except OSError as error:
-        raise HostError(
-            f"the boot file {path} of {wanted.host} cannot be written: {error.strerror}"
-        ) from None
+        raise HostError(f"the boot file {path} of {file.host} cannot be written: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""Add a virtual cluster: a frontend and its computes on a VLAN of their own, in one transaction, asking no host."""
+"""Add a virtual cluster: a frontend and its computes on a VLAN, in one transaction, without contact to a host."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ MOST_COMPUTES = 4000
 
 @dataclass(frozen=True)
 class ClusterParameters:
-    """The words of `rocks add cluster`, unread; None is what was not said. Hosts are names of the database.
+    """The parameters of `rocks add cluster`, unparsed; None for parameters not given. Hosts are names of the database.
 
-    `network` is the one whose devices carry the cluster's VLAN; `pkey` may be `none`.
+    `network` is the network whose devices carry the VLAN of the cluster; `pkey` may be `none`.
     """
 
     ip: str
@@ -71,7 +71,7 @@ class ClusterParameters:
 
 @dataclass(frozen=True)
 class NewCluster:
-    """What was added: the VLAN id, the frontend, the computes, what the operator should know, and the partition key."""
+    """The new cluster: the VLAN id, the frontend, the computes, warnings, and the partition key."""
 
     vlan: int
     frontend: NewVm
@@ -81,7 +81,7 @@ class NewCluster:
 
 
 def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster:
-    """Store the cluster. UserError or StateError, and no change, when anything about it is wrong or taken."""
+    """Store the cluster. UserError or StateError, and no change, for an invalid parameter or a value in use."""
     count, requested_vlan = _check_parameters(parameters)
     networks = vm_inventory.load_subnets(database)
     vlan_network = _network(networks, parameters.network)
@@ -114,7 +114,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
 
 
 def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
-    """(number of computes, wanted VLAN id or None)."""
+    """(number of computes, requested VLAN id or None)."""
     if parameters.virt_type.lower() != VIRT_TYPE:
         raise UserError(f"KVM support only 'hvm' virtualization, not \"{printable(parameters.virt_type)}\"")
     check_ip(parameters.ip)
@@ -130,7 +130,7 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
             f'num-computes must be an integer from 0 to {MOST_COMPUTES}, not "{printable(parameters.computes)}"'
         ) from None
     if count and not parameters.compute_containers:
-        raise UserError("container-hosts names no host; name physical hosts for the computes")
+        raise UserError("container-hosts is empty; name physical hosts for the computes")
     try:
         vlan = read_number("vlan", parameters.vlan, 1, VLAN_HIGHEST) if parameters.vlan else None
     except UserError:
@@ -141,7 +141,7 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
 
 
 def _places(parameters: ClusterParameters, count: int) -> list[str]:
-    """The container of each machine, the frontend's first; the computes' are filled in turn."""
+    """The container of each machine, that of the frontend first; those of the computes in rotation."""
     turn = parameters.compute_containers
     return [parameters.frontend_container, *(turn[number % len(turn)] for number in range(count))]
 
@@ -159,7 +159,7 @@ def _membership(inventory: SiteInventory, name: str) -> Membership:
     found = find_membership(name, inventory.memberships)
     if found is None:
         raise StateError(
-            f'the membership "{name}" is missing from the database; add it back with rocks add appliance'
+            f'the membership "{name}" is missing from the database; add it again with rocks add appliance'
         )
     return found
 
@@ -172,7 +172,7 @@ def _frontend(
     public: Subnet,
     vlan: int,
 ) -> VmRequest:
-    # The view `clusters` knows a cluster by its frontend's VLAN on `private`, whichever network carries it.
+    # The view `clusters` identifies a cluster by the VLAN of its frontend on `private`, whatever network carries it.
     return VmRequest(
         container=container,
         membership=membership,
@@ -209,7 +209,7 @@ def _computes(
 
 
 def _site_gateway(attributes: Mapping[str, Resolved]) -> str | None:
-    """The default gateway that the attributes give to the new frontend; None where they name none."""
+    """The default gateway of the new frontend, from its attributes; None when it is not set."""
     found = attributes.get(GATEWAY_ATTRIBUTE)
     value = found.value if found else ""
     if not value:
@@ -218,7 +218,7 @@ def _site_gateway(attributes: Mapping[str, Resolved]) -> str | None:
         check_ip(value)
     except UserError as error:
         raise StateError(
-            f"the attribute {GATEWAY_ATTRIBUTE} is no gateway ({error}); mend it with rocks set attr, or give gateway="
+            f"the attribute {GATEWAY_ATTRIBUTE} is not valid ({error}); correct it (rocks set attr) or give gateway="
         ) from None
     return value
 
@@ -228,7 +228,7 @@ def _check_local_vlans(hosts: Collection[Host]) -> None:
     if local and len(hosts) > 1:
         raise StateError(
             f"the cluster would be spread over {', '.join(host.name for host in hosts)}, but VLANs of {local[0]} are "
-            f"its own (attribute vlan_transport={LOCAL_TRANSPORT}) and reach no other host; put the whole cluster "
+            f"local (attribute vlan_transport={LOCAL_TRANSPORT}) and reach no other host; place the whole cluster "
             "on one host: fe-container= and container-hosts="
         )
 
@@ -244,6 +244,6 @@ def _warnings(
     ]
     if not gateway:
         found.append(
-            "the frontend got no default route: give gateway=, or set the attribute Kickstart_PublicGateway"
+            "the frontend has no default route: give gateway=, or set the attribute Kickstart_PublicGateway"
         )
     return tuple(found)

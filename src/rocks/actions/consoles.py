@@ -1,4 +1,4 @@
-"""Where a running machine's console is, and the program that shows it."""
+"""Open the serial or VNC console of a running machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VIEWERS = ("vncviewer", "xtigervncviewer", "remote-viewer", "gvncviewer")
 
 
 def open_serial_console(database: Database, name: str) -> int:
-    """Give the terminal to the machine's serial line until the person leaves it; returns the viewer's exit status."""
+    """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
     address, _ = _find(database, name)
     virsh = ["virsh", "--quiet", "--connect", "qemu:///system", "console", "--force", name]
     if address.is_local:
@@ -37,16 +37,14 @@ def open_serial_console(database: Database, name: str) -> int:
 
 
 def open_vnc_console(database: Database, name: str, flags: list[str], notify: Callable[[str], None]) -> int:
-    """Show the machine's screen, through an SSH tunnel where it is elsewhere, until the viewer ends.
+    """Display the screen of the machine until the viewer ends; through an SSH tunnel when it is on another host.
 
-    Without a viewer on this machine the address is told, and the tunnel stays until it is interrupted.
+    Without a viewer on this machine the address is reported, and the tunnel stays open until it is interrupted.
     """
     address, console = _find(database, name)
     if console.vnc_port is None:
-        raise StateError(
-            f"{name} has no VNC screen; its serial console is there: rocks open host console {name}"
-        )
-    viewer = next((path for word in VIEWERS if (path := shutil.which(word))), None)
+        raise StateError(f"{name} has no VNC screen; use its serial console: rocks open host console {name}")
+    viewer = next((path for program in VIEWERS if (path := shutil.which(program))), None)
     if not os.environ.get("DISPLAY"):
         viewer = None
     port = console.vnc_port if address.is_local else _free_port()
@@ -62,7 +60,7 @@ def open_vnc_console(database: Database, name: str, flags: list[str], notify: Ca
     if viewer is None:
         notify(f"the screen of {name} is at {LOCAL}, port {port}, until you press Ctrl-C")
         return process.run_interactively(ssh_arguments(address, FleetSettings(), (*forward, "-N")))
-    # -f returns once the tunnel stands; it ends by itself when the viewer has closed its connection.
+    # -f returns when the tunnel is open; the tunnel ends when the viewer has closed its connection.
     tunnel = ssh_arguments(address, FleetSettings(), (*forward, "-f"))
     process.run_checked([*tunnel, "sleep", "10"], deadline_seconds=30)
     return _view(viewer, target, flags, notify)
@@ -71,7 +69,7 @@ def open_vnc_console(database: Database, name: str, flags: list[str], notify: Ca
 def _view(viewer: str | None, target: str, flags: list[str], notify: Callable[[str], None]) -> int:
     if viewer is None:
         notify(
-            f"the screen is at {target.replace('::', ', port ')}; there is no VNC viewer, or no display, here"
+            f"the screen is at {target.replace('::', ', port ')}; this machine has no VNC viewer or no display"
         )
         return 0
     return process.run_interactively([viewer, *flags, target])

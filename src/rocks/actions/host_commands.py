@@ -1,4 +1,4 @@
-"""Run a command line of the operator's own on hosts, many at once."""
+"""Run a command line of the operator on many hosts at once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_SECONDS", "CommandResult", "Limits", "run_on_hosts"]
 
 LONGEST_SECONDS = 1_000_000
-"""The longest wait that may be asked for, 11 days: poll(2) takes no more than 24 days in its milliseconds."""
+"""The longest wait, 11 days: poll(2) accepts at most 24 days in its milliseconds."""
 
 
 class Limits(NamedTuple):
-    """How many at once and for how long: seconds for each host (0: no end), seconds between starts, threads."""
+    """Seconds for each host (0: no limit), seconds between two starts, number of concurrent hosts."""
 
     timeout_seconds: int = 30
     delay_seconds: int = 0
@@ -31,9 +31,9 @@ class Limits(NamedTuple):
 def run_on_hosts(
     database: Database, hosts: Sequence[str], command: str, limits: Limits
 ) -> Iterator[CommandResult]:
-    """Run the command in a shell on each host and yield how it ended there, as the results come.
+    """Run the command in a shell on each host and yield its results as they arrive.
 
-    UserError for a command that no shell could be given. The transaction ends before the first host is asked.
+    UserError for a command that is not valid text. The transaction ends before the first connection.
     """
     if "\0" in command or not _is_text(command):
         raise UserError(f'the command "{printable(command)}" is not valid text: give it in UTF-8')

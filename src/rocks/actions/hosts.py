@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_host(database: Database, parameters: HostParameters) -> NewHost:
-    """Add the host that the words describe. UserError, and no change, for anything that is wrong with them."""
+    """Add the host that the parameters describe. UserError, and no change, for an invalid parameter."""
     host = plan_host(parameters, nodes.appliance_names(database), nodes.memberships(database))
     check_name_unused(database, host.name)
     nodes.insert_hosts(database, [host])
@@ -28,7 +28,7 @@ def add_host(database: Database, parameters: HostParameters) -> NewHost:
 
 
 def check_name_unused(database: Database, name: str) -> None:
-    """UserError when a node or an alias has the name already."""
+    """UserError when a host or an alias has the name."""
     taken = nodes.find_taken_names(database, [name]).get(name.lower())
     if taken is None:
         return
@@ -41,11 +41,11 @@ def check_name_unused(database: Database, name: str) -> None:
 
 
 def rename_host(database: Database, name: str, new_name: str) -> None:
-    """Rename the host; a change of case only is one too.
+    """Rename the host; the new name may differ in case only.
 
-    UserError for a name that is not allowed or taken; StateError for a virtual machine that some host may be
-    running, since its domain there bears the old name, or whose disk a NAS keeps, since the volume there does;
-    BusyError while another command changes it.
+    UserError for a name that is not valid or in use. StateError for a virtual machine that may be running, because its
+    domain has the old name, or with a disk on a NAS, because the volume has the old name. BusyError while another
+    command changes it.
     """
     check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
     if name.lower() != new_name.lower():
@@ -58,11 +58,11 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
             f"host {name} may be running on {lease.host} under its old name: stop it first "
             f"with rocks stop host vm {name}"
         )
-    kept = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
-    if kept and name.lower() != new_name.lower():
+    disks = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
+    if disks and name.lower() != new_name.lower():
         raise StateError(
-            f"the volume of host {name} on {kept[0].nas} bears its name: with another one the machine would begin with "
-            f"an empty disk; bring the image elsewhere, then rocks remove host vm nas {name}"
+            f"the volume of host {name} on {disks[0].nas} has its name: under a new name the machine would get an "
+            f"empty disk; move the image elsewhere, then rocks remove host vm nas {name}"
         )
     nodes.rename_host(database, name, new_name)
     image_places.rename_nas(database, name, new_name)
@@ -70,24 +70,22 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
 
 
 def add_alias(database: Database, host: str, alias: str) -> None:
-    """Give the host another name. UserError for one that is not allowed, or that any host has already."""
+    """Add an alias to the host. UserError for an alias that is not valid or in use."""
     check_alias(alias, {appliance.lower() for appliance in nodes.appliance_names(database)})
     taken = nodes.find_taken_names(database, [alias]).get(alias.lower())
     if taken is not None and taken[0] == "alias":
         raise UserError(f'alias "{printable(alias)}" already exists: host {taken[1]} has it')
     if taken is not None:
-        raise UserError(
-            f'alias "{printable(alias)}" is the name of a host already, which it would never reach'
-        )
+        raise UserError(f'alias "{printable(alias)}" is the name of a host, which always has precedence')
     aliases.insert_alias(database, host, alias)
 
 
 def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> None:
-    """Take away the alias of that name, or all that the hosts have. UserError when they have none of that name."""
+    """Remove the alias of that name, or all aliases of the hosts. UserError when no host has the alias."""
     removed = aliases.remove_aliases(database, hosts, alias)
     if alias is not None and hosts and not removed:
         raise UserError(
-            f'no alias "{printable(alias)}" of these hosts: rocks list host alias shows those there are'
+            f'these hosts have no alias "{printable(alias)}"; rocks list host alias shows their aliases'
         )
 
 
@@ -100,7 +98,7 @@ def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
 
 
 def set_rack(database: Database, names: Sequence[str], rack: str) -> None:
-    """Set the rack's number."""
+    """Set the number of the rack."""
     nodes.set_column(database, names, "Rack", read_number("rack", rack, 0))
 
 
@@ -110,29 +108,29 @@ def set_rank(database: Database, names: Sequence[str], rank: str) -> None:
 
 
 def set_membership(database: Database, names: Sequence[str], membership: str) -> None:
-    """Make the hosts members of another kind."""
+    """Set the membership of the hosts."""
     found = find_membership(membership, nodes.memberships(database))
     if found is None:
         raise UserError(
-            f'invalid membership "{printable(membership)}": rocks list membership shows those that are valid'
+            f'invalid membership "{printable(membership)}": rocks list membership shows valid ones'
         )
     nodes.set_column(database, names, "Membership", found.id)
 
 
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
-    """Set the boot action by which the hosts run, and answer their boots by it; `none` takes it away."""
+    """Set the boot action that runs the hosts, and write their boot files; `none` clears it."""
     nodes.set_column(database, names, "RunAction", _existing_action(database, action))
     write_boot_files(database, names)
 
 
 def set_install_action(database: Database, names: Sequence[str], action: str) -> None:
-    """Set the boot action by which the hosts are installed, and answer their boots by it; `none` takes it away."""
+    """Set the boot action that installs the hosts, and write their boot files; `none` clears it."""
     nodes.set_column(database, names, "InstallAction", _existing_action(database, action))
     write_boot_files(database, names)
 
 
 def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:
-    """Set whether the hosts' next boot runs or installs them."""
+    """Set whether the next boot of the hosts runs or installs them."""
     if action not in BOOT_ACTIONS:
         raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
     boots.set_boot_action(database, names, action)
@@ -144,7 +142,7 @@ def _existing_action(database: Database, action: str) -> str | None:
     found = boots.find_boot_action(database, action)
     if found is None:
         raise UserError(
-            f'action "{printable(action)}" does not exist: rocks list bootaction shows those that do'
+            f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions'
         )
     return found
 
@@ -154,14 +152,13 @@ def remove_hosts(
 ) -> None:
     """Remove the hosts by calling the hooks, in order, with all names.
 
-    StateError, and no change, when a host that is not itself among those to be removed may be running on one of
-    them: its lease would lead nowhere.
+    StateError, and no change, when one of the hosts may be running a virtual machine that is not removed with it.
     """
     leaving = {name.lower() for name in names}
     for lease in leases.leases_of_hosts(database, names):
         if lease.name.lower() not in leaving:
             raise StateError(
-                f"host {lease.host} may be running the virtual machine {lease.name}: stop that first "
+                f"host {lease.host} may be running the virtual machine {lease.name}: stop it first "
                 f"with rocks stop host vm {lease.name}"
             )
     for hook in hooks:
@@ -169,7 +166,7 @@ def remove_hosts(
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:
-    """Remove one thing that the hosts have; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
+    """Remove one kind of rows of the hosts; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
     if part == "attr":
         nodes.remove_attributes(database, names)
     elif part == "node":

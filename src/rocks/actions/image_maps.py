@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MapParameters:
-    """The words of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None is what the host says."""
+    """The parameters of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None: the host's img_sync."""
 
     nas: str
     zpool: str
@@ -36,9 +36,9 @@ class MapParameters:
 
 
 def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -> str:
-    """Map the image, which is made when the NAS has none of that name; returns the path of its device on the host.
+    """Map the image, which is created when the NAS has none of that name; returns its device on the host.
 
-    UserError for a word that is wrong, and the errors of the NAS in its own words; then nothing is mapped.
+    UserError for an invalid parameter, and the errors of the NAS; then nothing is mapped.
     """
     check_pool_name(parameters.zpool)
     check_volume_name(parameters.volume)
@@ -49,7 +49,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
     sync = host.is_true("img_sync") if parameters.sync is None else parameters.sync
     if sync and not parameters.pool:
         raise UserError(
-            f"{parameters.volume} is to be copied to {host.name} (img_sync is true), and no pool there is named: "
+            f"{parameters.volume} is copied to {host.name} (img_sync is true), but no pool there is given: "
             "give remotepool=POOL, or img_sync=no"
         )
     with open_storage(database) as storage:
@@ -61,15 +61,15 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
 
 
 WRITE_BACK_SECONDS = _HOME_SECONDS
-"""How long a command waits for an image to come home, unless it is told otherwise."""
+"""How long a command waits until an image is written back, by default."""
 
 
 def unmap_image(
     database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
 ) -> None:
-    """Unmap the image; returns when the NAS has all of it, and raises the NAS's own error.
+    """Unmap the image; returns when all changes are written back to the NAS. Raises the error of the NAS.
 
-    The connection to the database is closed while that lasts. NoAnswerError (BusyError) after `seconds`.
+    The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`.
     """
     check_volume_name(volume)
     _wait(database, questions.unmap_image(nas, volume), watcher, seconds)
@@ -78,25 +78,25 @@ def unmap_image(
 def pull_image(
     database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
 ) -> None:
-    """Bring what a running guest has written home; returns when the NAS has it. As `unmap_image` otherwise."""
+    """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
     check_volume_name(volume)
     _wait(database, questions.pull_image(nas, volume), watcher, seconds)
 
 
 def cancel_map(database: Database, nas: str, volume: str) -> None:
-    """Undo a map that is under way, or forget an unmap that still waits. StateError when there is neither."""
+    """Undo a map in progress, or cancel an unmap that still waits. StateError when there is neither."""
     check_volume_name(volume)
     with open_storage(database) as storage:
         storage.ask(questions.cancel_image(nas, volume))
 
 
-def _wait(database: Database, wanted: Query[None], watcher: Watcher, seconds: float) -> None:
+def _wait(database: Database, request: Query[None], watcher: Watcher, seconds: float) -> None:
     storage = open_storage(database)
     # the server would end a connection that is idle for hours
     database.commit()
     database.close()
     with storage:
-        storage.wait(wanted, seconds, watcher)
+        storage.wait(request, seconds, watcher)
 
 
 NODE_TYPES = ("", "vmc", "nas")
@@ -107,10 +107,10 @@ _MOVING = ("seeding", "switching", "pulling", "returning")
 def clean_map(
     database: Database, nas: str, volume: str, node_type: str, reason: str | None, watcher: Watcher
 ) -> str:
-    """Clean up; returns what was done, for a person. With a `reason`, what only its host has is given up.
+    """Retry, undo or unmap; returns what was done as a line for the operator.
 
-    `node_type` is a word of old scripts: the NAS has the host do its part. StateError when the NAS has no such image or
-    nobody has it; BusyError while it moves.
+    With a `reason`, changes that only the host has are discarded. `node_type` is accepted for old scripts and has no
+    effect. StateError when the NAS has no such image or the image is not mapped; BusyError during a transfer.
     """
     check_volume_name(volume)
     if node_type not in NODE_TYPES:
@@ -136,15 +136,15 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
         lost = _what_would_be_lost(storage, nas, row)
         storage.ask(questions.retry_image(nas, row.zvol))
         return (
-            f"{nas}:{row.zvol} was blocked ({row.reason}) and goes on where it stopped. If it is blocked again and "
-            f'{row.remotehost} is gone for good, force=yes reason="…" gives up {lost}'
+            f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried. If {row.remotehost} never returns and it is "
+            f'blocked again, force=yes reason="…" discards {lost}'
         )
     if row.state == "mapping":
         storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
         return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
     if row.state in _MOVING or row.is_sending is not None:
         raise BusyError(
-            f"ZVol {row.zvol} is busy: it is {row.state}, which ends by itself: rocks list host storageop {nas}"
+            f"ZVol {row.zvol} is busy: it is {row.state}, which ends by itself; see rocks list host storageop {nas}"
         )
     storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
@@ -153,16 +153,16 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
 def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
     storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
-    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; given up: {lost}"
+    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; discarded: {lost}"
 
 
 def _what_would_be_lost(storage: StorageClient, nas: str, row: ImageRow) -> str:
-    """In words: what the host has beyond the NAS's newest snapshot."""
+    """A text for the changes of the host since the newest snapshot on the NAS."""
     if row.remotehost is None:
-        return "nothing of a host"
+        return "no changes of a host"
     try:
         snapshots = storage.ask(questions.snapshots_of(nas, row.zvol))
     except RocksError:
         snapshots = ()
     since = f" after {snapshots[-1].created} (snapshot {snapshots[-1].name})" if snapshots else ""
-    return f"whatever was written on {row.remotehost}{since}"
+    return f"all changes on {row.remotehost}{since}"

@@ -35,47 +35,47 @@ _BEGINNINGS = (
     (0, b"vhdxfile", "VHDX"),
     (64, b"\x7f\x10\xda\xbe", "VDI"),
 )
-"""Where in a file of that format which bytes are. Source: QEMU's block drivers of these formats."""
+"""Signatures of formats: offset, bytes, name of the format. Source: QEMU's block drivers of these formats."""
 
 _PROGRESS = re.compile(rb"\(\s*([0-9.]+)/100%\)")
-"""How far `qemu-img convert -p` is (seen with 7.2), a carriage return behind each."""
+"""Progress lines of `qemu-img convert -p` (7.2), each followed by a carriage return."""
 
 _LOOK_SECONDS = 60.0
 _CONVERT_SECONDS = 24 * 3600.0
 
 
 class ImageFile(NamedTuple):
-    """A file to be brought in. Its content, which a guest may have written, never decides its format."""
+    """A file to import. Its content, which a guest may have written, never determines its format."""
 
     path: Path
     format: str
 
 
 def read_image_file(path: str, stated: str) -> ImageFile:
-    """The file that a person named. UserError for one that is not there, or whose format is not known.
+    """The file at `path`. UserError when it does not exist, or its format is unknown.
 
-    A name that says raw is not believed where the content looks like another format: many qcow2 files are called .img.
+    UserError also when its name means raw but its content looks like another format: many qcow2 files end in .img.
     """
     file = Path(path)
     if not file.is_file():
-        raise UserError(f"file={path} is no file on this machine")
+        raise UserError(f"file={path} is not a file on this machine")
     chosen = stated or FORMATS.get(file.suffix.lstrip("."), "")
     if chosen not in FORMATS.values():
-        raise UserError(f"the format of {path} is not known by its name: say format=raw or format=qcow2")
+        raise UserError(f"the format of {path} is not clear from its name: give format=raw or format=qcow2")
     if chosen == "raw" and not stated:
         _check_raw(file)
     return ImageFile(file, chosen)
 
 
 def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_bytes: int) -> None:
-    """An empty volume. StateError when there is one of that name."""
+    """Create an empty volume. StateError when a volume of that name exists."""
     _check(zpool, volume, size_bytes)
     with open_storage(database) as storage:
         storage.ask(questions.add_image(nas, zpool, volume, size_bytes=size_bytes), MAP_SECONDS)
 
 
 def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str) -> None:
-    """A volume that shares with another one what both have in common; it takes no room of its own at first."""
+    """Create a clone of a volume; it shares its blocks and uses no space of its own at first."""
     _check(zpool, volume, 1)
     check_volume_name(origin.partition("@")[0])
     with open_storage(database) as storage:
@@ -85,7 +85,7 @@ def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str
 def import_image(
     database: Database, nas: str, zpool: str, volume: str, file: ImageFile, watcher: Watcher
 ) -> str:
-    """A volume with the content of a file; returns its digest. What an earlier attempt left is completed."""
+    """Create a volume with the content of a file; returns its digest. An interrupted earlier import is completed."""
     from rocks.actions.storage_access import open_transfer
     from rocks.imgstorage.client.importing import Destination, send_file
     from rocks.imgstorage.client.listing import transfer_line
@@ -94,8 +94,8 @@ def import_image(
     converting = _converting(volume, watcher)
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
-        wanted = questions.add_image(nas, zpool, volume, size_bytes=size_bytes, importing=True)
-        made = storage.ask(wanted, MAP_SECONDS)
+        request = questions.add_image(nas, zpool, volume, size_bytes=size_bytes, importing=True)
+        made = storage.ask(request, MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         return send_file(
             raw, destination, context, lambda progress: watcher.progress(transfer_line(volume, progress))
@@ -104,9 +104,9 @@ def import_image(
 
 @contextmanager
 def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Iterator[tuple[Path, int]]:
-    """The content of a file as a raw file, and its size. UserError or StateError for a file that is not to be used.
+    """The content of a file as a raw file, and its size. UserError or StateError for an unusable file.
 
-    `watch` is told how many percent of a conversion, which may last hours, are done.
+    `watch` receives the percentage of a conversion, which may take hours.
     """
     if file.format == "raw":
         size_bytes = file.path.stat().st_size
@@ -117,34 +117,32 @@ def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Ite
     size_bytes = _virtual_size(file)
     with tempfile.TemporaryDirectory(prefix=".rocks-import-", dir=file.path.absolute().parent) as folder:
         raw = Path(folder) / "raw"
-        words = ["qemu-img", "convert", "-p", "-f", file.format, "-O", "raw", str(file.path), str(raw)]
+        command = ["qemu-img", "convert", "-p", "-f", file.format, "-O", "raw", str(file.path), str(raw)]
         printed = None if watch is None else _percent_for(watch)
-        run_checked(words, deadline_seconds=_CONVERT_SECONDS, watch=printed)
+        run_checked(command, deadline_seconds=_CONVERT_SECONDS, watch=printed)
         yield raw, size_bytes
 
 
 def _check_raw(file: Path) -> None:
-    """UserError for a file that looks like a format that its name does not say; this is all that a look may do."""
+    """UserError when a file looks like another format than raw; its content is used for nothing else."""
     try:
         with file.open("rb") as content:
             head = content.read(128)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    for offset, mark, kind in _BEGINNINGS:
-        if head[offset:].startswith(mark):
-            made = (
-                f"make a qcow2 file of it (qemu-img convert -f {kind.lower()} -O qcow2) and say format=qcow2"
-            )
-            other = "format=qcow2 when it is one" if kind == "qcow2" else made
+    for offset, signature, kind in _BEGINNINGS:
+        if head[offset:].startswith(signature):
+            convert = f"convert it (qemu-img convert -f {kind.lower()} -O qcow2) and give format=qcow2"
+            other = "give format=qcow2" if kind == "qcow2" else convert
             raise UserError(
-                f"{file} looks like {kind}, but its name says raw: say format=raw when the disk itself begins like "
-                f"that, or {other}"
+                f"{file} looks like {kind}, but its name means raw. {other[0].upper()}{other[1:]}, or give format=raw "
+                "when the content of the disk itself begins so"
             )
 
 
 def _converting(volume: str, watcher: Watcher) -> Callable[[float], None] | None:
-    """Tells a person who sees it how far the conversion is."""
-    if not watcher.wants_progress:
+    """A function that reports the progress of the conversion; None when it is not displayed."""
+    if not watcher.displays_progress:
         return None
     return lambda percent: watcher.progress(f"{volume}: {percent:.0f} % converted")
 
@@ -159,20 +157,22 @@ def _percent_for(watch: Callable[[float], None]) -> Callable[[bytes], None]:
 
 
 def _virtual_size(file: ImageFile) -> int:
-    """Of a file in a format of QEMU's. One that refers to other files is refused: whoever wrote it chose which."""
-    words = ["qemu-img", "info", "--output=json", "-f", file.format, str(file.path)]
-    answer = run(words, deadline_seconds=_LOOK_SECONDS)
+    """The virtual size of a file. StateError when it refers to other files, which its author could choose freely."""
+    command = ["qemu-img", "info", "--output=json", "-f", file.format, str(file.path)]
+    answer = run(command, deadline_seconds=_LOOK_SECONDS)
     if answer.exit_status != 0:
-        raise UserError(f"{file.path} is no {file.format} file: {answer.error_text.splitlines()[-1][:200]}")
+        raise UserError(
+            f"{file.path} is not a {file.format} file: {answer.error_text.splitlines()[-1][:200]}"
+        )
     try:
-        said = json.loads(answer.text)
-        size_bytes = int(said["virtual-size"])
+        info = json.loads(answer.text)
+        size_bytes = int(info["virtual-size"])
     except (ValueError, KeyError):
-        raise ToolError(f"qemu-img told nothing of {file.path} that can be used") from None
-    details = said.get("format-specific", {}).get("data", {})
-    if "backing-filename" in said or "data-file" in details:
+        raise ToolError(f"qemu-img printed no usable information about {file.path}") from None
+    details = info.get("format-specific", {}).get("data", {})
+    if "backing-filename" in info or "data-file" in details:
         raise StateError(
-            f"{file.path} refers to another file; make a whole one of it by `qemu-img convert` where you trust it"
+            f"{file.path} refers to another file; if you trust it, make a whole file of it with `qemu-img convert`"
         )
     return size_bytes
 
@@ -191,8 +191,8 @@ _UNMAP_LOOK_SECONDS = 0.5
 def remove_image(database: Database, nas: str, zpool: str, volume: str, force: bool) -> None:
     """Destroy the volume with its snapshots; returns when it is gone.
 
-    StateError while a host has it, others need it, or, without `force`, a host's copy has changes that the NAS has
-    not; BusyError when it takes longer than we wait.
+    StateError while it is mapped or has clones, or, without `force`, while the copy of a host has changes that the NAS
+    lacks; BusyError when it takes longer than `GONE_SECONDS`.
     """
     check_pool_name(zpool)
     check_volume_name(volume)
@@ -205,7 +205,7 @@ def remove_image(database: Database, nas: str, zpool: str, volume: str, force: b
                 return
             if row.state != "deleting":
                 raise StateError(
-                    f"ZVol {volume} is not destroyed, it is {row.state}: {row.reason or 'see its NAS'}"
+                    f"ZVol {volume} is not destroyed; it is {row.state}: {row.reason or 'see the log of its NAS'}"
                 )
             wait_seconds(_UNMAP_LOOK_SECONDS)
     raise BusyError(
@@ -214,11 +214,11 @@ def remove_image(database: Database, nas: str, zpool: str, volume: str, force: b
 
 
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
-    """Make the snapshot the present content; what is there now is kept beside it. StateError unless unmapped."""
+    """Make the snapshot the present content; the old content is preserved in a clone. StateError unless unmapped."""
     check_volume_name(volume)
     if not snapshot:
         raise UserError(
-            f"name the snapshot: snap=NAME, one of those that rocks list host storagesnap {nas} {volume} shows"
+            f"snap=NAME is missing: rocks list host storagesnap {nas} {volume} shows the snapshots"
         )
     with open_storage(database) as storage:
         storage.wait(questions.restore_image(nas, volume, snapshot), MAP_SECONDS, watcher)

@@ -29,12 +29,12 @@ MOST_PORTS = 254
 
 
 def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
-    """Record a port of a physical host. UserError or StateError, and no change, when it cannot be or is taken."""
+    """Record a port of a physical host. UserError or StateError, and no change, when it is invalid or in use."""
     check_plain_name("device", device, DEVICE_LONGEST)
     port = Port(host, device, read_number("port", number, 1, MOST_PORTS), read_guid(guid))
     if which_are_vms(database, [host]):
         raise StateError(
-            f"{host} is a virtual machine; it gets its GUIDs by itself, ports are those of physical hosts"
+            f"{host} is a virtual machine, whose GUIDs are assigned automatically; ports belong to physical hosts"
         )
     for known in table.read_ports(database, [host]):
         if (known.device, known.number) == (port.device, port.number):
@@ -44,13 +44,13 @@ def add_port(database: Database, host: str, device: str, guid: str, number: str 
             )
     for owner in table.owners_of_guids(database, [port.guid]).values():
         raise StateError(
-            f"the GUID {guid_text(port.guid)} is that of {owner}; rocks list host ibport {owner}"
+            f"the GUID {guid_text(port.guid)} is in use by {owner}; rocks list host ibport {owner}"
         )
     table.insert_ports(database, [port])
 
 
 def remove_ports(database: Database, hosts: Sequence[str], device: str | None) -> None:
-    """Forget the hosts' ports: those of one device, or all. StateError when a host has none such."""
+    """Remove the ports of the hosts: those of one device, or all. StateError when a host has none."""
     known = table.read_ports(database, hosts)
     for host in hosts:
         if not any(port.host == host and device in (None, port.device) for port in known):
@@ -60,9 +60,9 @@ def remove_ports(database: Database, hosts: Sequence[str], device: str | None) -
 
 
 def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, list[Port] | RocksError]]:
-    """Have the database know the ports that these hosts have, and no others of them; (host, ports or error).
+    """Replace the recorded ports of the hosts by those that they report; yields (host, ports or error).
 
-    A host without an adapter has none from then on. StateError for one whose GUID another has.
+    StateError for a host with a GUID of another host.
     """
     for host, answer in ask_each(database, dict.fromkeys(hosts, InfinibandRequest())):
         if isinstance(answer, RocksError):
@@ -87,9 +87,9 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
 def check_infiniband(
     database: Database, hosts: Sequence[str], tried_vf: str = ""
 ) -> Iterator[tuple[str, list[Checked] | RocksError]]:
-    """(host, its lines or error). With `tried_vf`, a free function of the one host is written to and put back."""
+    """(host, its lines or error). With `tried_vf`, a free function of the one host is configured and restored."""
     if tried_vf and len(hosts) != 1:
-        raise UserError("function is of one host; name that host alone")
+        raise UserError("function= needs exactly one host")
     members = {partition.pkey: partition for partition in partitions.read_partitions(database)}
     running = partitions.running_under(database, list(members))
     machines = {name: key for key, name, _ in running}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class InterfaceParameters(NamedTuple):
-    """An interface as it was asked for: `iface` is a device or a MAC address, None is what was not said."""
+    """The parameters of a new interface: `iface` is a device or a MAC address; None for parameters not given."""
 
     iface: str
     ip: str | None = None
@@ -31,9 +31,9 @@ class InterfaceParameters(NamedTuple):
 
 
 def add_interface(database: Database, host: str, parameters: InterfaceParameters) -> None:
-    """Add the interface that the words describe. UserError, and no change, for anything wrong with them."""
+    """Add the interface that the parameters describe. UserError, and no change, for an invalid parameter."""
     parameters = InterfaceParameters(
-        parameters.iface, *(None if word is None or is_null(word) else word for word in parameters[1:])
+        parameters.iface, *(None if value is None or is_null(value) else value for value in parameters[1:])
     )
     device, mac = _device_and_mac(parameters)
     if table.find_interfaces(database, [host], parameters.iface):
@@ -58,7 +58,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
 
 
 def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: int | None = None) -> None:
-    """UserError unless the address is one, of the network, and nobody's but the interface `own_id`'s."""
+    """UserError unless the address is valid, inside the network and unused by interfaces other than `own_id`."""
     check_ip(ip)
     if subnet is not None:
         check_ip_in(ip, subnet)
@@ -68,17 +68,17 @@ def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: 
 
 
 def check_mac_unused(database: Database, mac: str, own_id: int | None = None) -> None:
-    """UserError when another interface than `own_id` has the address."""
+    """UserError when an interface other than `own_id` has the address."""
     owner = table.find_mac_owner(database, mac)
     if owner is not None and owner[0] != own_id:
         raise UserError(f"The mac address {mac} is in use by host {owner[1]}")
 
 
 def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:
-    """The number and the addresses of a network; UserError when there is none of that name."""
+    """The ID and the addresses of a network; UserError when no network has that name."""
     found = table.find_subnet(database, name)
     if found is None:
-        raise UserError(f'unknown network "{printable(name)}": rocks list network shows those there are')
+        raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
     return found
 
 
@@ -101,7 +101,7 @@ OPTIONS_LONGEST = 128
 
 
 def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
-    """Set the IPv4 address, which must be one of the interface's network and nobody else's."""
+    """Set the IPv4 address; UserError as of `check_usable_ip`."""
     row = _one(database, host, iface)
     if not is_null(ip):
         check_usable_ip(database, ip, row.subnet, row.id)
@@ -134,7 +134,7 @@ def set_device(database: Database, host: str, mac: str, device: str) -> None:
 
 
 def set_name(database: Database, host: str, iface: str, name: str) -> None:
-    """Set the interface's name, which is the host's own when it is cleared."""
+    """Set the name of the interface; a cleared name becomes that of the host."""
     row = _one(database, host, iface)
     if not is_null(name):
         check_interface_name(name)
@@ -142,7 +142,7 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
 
 
 def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str) -> None:
-    """Put the interfaces on a network, of which their addresses must be; one without a name gets its host's."""
+    """Set the network of the interfaces; it must contain their addresses. A missing name becomes that of the host."""
     rows = find_rows(database, hosts, iface)
     if is_null(subnet):
         table.set_column(database, [row.id for row in rows], "Subnet", None)
@@ -155,7 +155,7 @@ def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str
 
 
 def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
-    """Set the VLAN; 0 is none."""
+    """Set the VLAN; 0 clears it."""
     number = read_vlan(vlan)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
 
@@ -168,14 +168,14 @@ def set_module(database: Database, hosts: Sequence[str], iface: str, module: str
 
 
 def set_channel(database: Database, hosts: Sequence[str], iface: str, channel: str) -> None:
-    """Set the channel of the interface, as the name of a bond."""
+    """Set the channel of the interface, such as the name of a bond."""
     if not is_null(channel):
         check_plain_name("channel", channel)
     _set_text(database, hosts, iface, "Channel", channel)
 
 
 def set_options(database: Database, hosts: Sequence[str], iface: str, options: str) -> None:
-    """Set the options of the interface's driver; any text of one line."""
+    """Set the options of the interface's driver: a text of one line."""
     check_text("options", options, OPTIONS_LONGEST)
     _set_text(database, hosts, iface, "Options", options)
 
@@ -189,7 +189,7 @@ def find_rows(database: Database, hosts: Sequence[str], iface: str) -> list[Inte
     for host in hosts:
         if host not in having:
             raise UserError(
-                f'host {host} has no interface "{printable(iface)}": rocks list host interface {host} shows all'
+                f'host {host} has no interface "{printable(iface)}"; rocks list host interface {host} shows all'
             )
     return rows
 
@@ -212,14 +212,14 @@ def _set_text(database: Database, hosts: Sequence[str], iface: str, column: str,
 
 
 def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> int:
-    """Remove the interfaces whose device or MAC address matches `iface`, where `%` stands for any text.
+    """Remove the interfaces whose device or MAC address matches `iface`, in which `%` matches any text.
 
-    Returns how many. UserError when none of the hosts has one.
+    Returns their number. UserError when it is zero.
     """
     removed = table.remove_interfaces(database, hosts, iface)
     if hosts and not removed:
         raise UserError(
             f'no interface "{printable(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
-            "rocks list host interface shows those there are"
+            "rocks list host interface shows all interfaces"
         )
     return removed

@@ -40,9 +40,9 @@ INTENT = "start"
 class Attempt:
     """One machine of a start command. `notes` are set when it runs, `error` when it does not.
 
-    `lease_is_unused`: the lease is this command's own and no host was asked anything under it, or its host has said
-    that the domain does not run; it is released when the attempt fails. `may_run`: its host has it, or was asked to
-    start it and has not said since that it does not run.
+    `lease_is_unused`: this command took the lease, and no host received a request under it or its host reported that
+    the domain does not run; the lease is released when the attempt fails. `may_run`: the domain is active on its host,
+    or its start was requested and the host has not reported since that it does not run.
     """
 
     vm: VirtualMachine
@@ -57,14 +57,14 @@ class Attempt:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has neither succeeded nor failed yet."""
+        """Whether the attempt has neither succeeded nor failed yet."""
         return self.notes is None and self.error is None
 
     @property
     def is_certainly_off(self) -> bool:
-        """Whether this command had it in its hands, and it does not run on its container for sure.
+        """Whether this command held the lease of the machine, and the machine certainly does not run.
 
-        Under a lease that an earlier start there has left, an agent may still be at work.
+        Under a lease of an earlier start an agent may still be working.
         """
         if self.step is None or self.notes is not None or self.may_run:
             return False
@@ -72,7 +72,7 @@ class Attempt:
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
-        """Let an error end this attempt and no other."""
+        """Record an error as that of this attempt, so that the others continue."""
         try:
             yield
         except RocksError as error:
@@ -93,7 +93,7 @@ def take_free_leases(database: Database, attempts: Sequence[Attempt]) -> None:
         vm = attempt.vm
         with attempt.failing_alone():
             attempt.step = plan_lease(vm, held.get(vm.name.lower()), holders)
-            # Two machines of one command may name the same disk as well.
+            # Two machines of one command may have the same disk as well.
             holders = {**dict.fromkeys(disk_keys(vm), vm.name), **holders}
     _take(database, [a for a in still_open(attempts) if isinstance(a.step, TakeLease)])
     database.commit()
@@ -102,11 +102,11 @@ def take_free_leases(database: Database, attempts: Sequence[Attempt]) -> None:
 def settle_leases(
     database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
-    """Where a lease was held, ask its host's facts: a new token when the domain is gone, else the old one.
+    """Settle leases that were held by the facts of their hosts: a new token when the domain is gone, else the old one.
 
-    A start that was cut off keeps its token on its host, where its agent may still be at work: both want the same.
-    A lease that moves leaves a fence on its old host, which may still have the definition and would start it by
-    itself at its next boot.
+    An interrupted start keeps its token on its host, where its agent may still be working towards the same state. A
+    lease that moves leaves a fence on its old host, which may still have the definition and would start it at its next
+    boot.
     """
     free: list[Attempt] = []
     kept: dict[str, tuple[DiskKey, ...]] = {}
@@ -136,17 +136,17 @@ def settle_leases(
 
 
 def was_running(attempt: Attempt) -> bool:
-    """Whether the lease was recorded as running before this command, and not as a start that was cut off."""
+    """Whether the lease was recorded as running before this command, and not as an interrupted start."""
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "running"
 
 
 def was_cut_off(attempt: Attempt) -> bool:
-    """Whether an earlier start under the same lease did not come to its end."""
+    """Whether an earlier start under the same lease was interrupted."""
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "starting"
 
 
 def give_up_unused(database: Database, attempts: Sequence[Attempt]) -> None:
-    """Release the leases of machines that do not run, as far as that is known for sure."""
+    """Release the leases of machines that certainly do not run."""
     unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]
     leases.release_leases(database, [attempt.vm.name for attempt in unused])
     for attempt in unused:
@@ -162,7 +162,7 @@ def _take(database: Database, attempts: Sequence[Attempt]) -> None:
 
 
 def _is_gone(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> bool:
-    """Whether the lease's host says that the domain does not run; StateError when the host is silent."""
+    """Whether the host of the lease reports that the domain does not run; StateError when it does not answer."""
     assert lease.host is not None
     answer = facts[lease.host]
     if isinstance(answer, RocksError):

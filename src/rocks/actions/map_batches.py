@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Mapped(NamedTuple):
-    """Image → the path of its device, of machines of which all are mapped; notes; machine → why none is."""
+    """Image → its device, for machines with all images mapped; notes; errors by machine, which has none mapped."""
 
     devices: dict[ImageSpec, str]
     notes: list[str]
@@ -32,10 +32,10 @@ def map_images(
     watcher: Watcher,
     made: list[ImageSpec],
 ) -> Mapped:
-    """Map them, all machines' at once; `tokens` has the lease's token by the machine's name in lower case.
+    """Map the images of all machines at once; `tokens` maps a machine's name in lower case to the token of its lease.
 
-    A machine has all of its images, or those that this mapped are unmapped again. An image that is still on its way
-    home is waited for. `made` gets those that were not mapped before, as they come: it is of use after an interrupt.
+    When one image of a machine fails, the others that this call mapped are unmapped again. An image that is still being
+    written back is waited for. `made` receives each newly mapped image at once, for use after an interrupt.
     """
     mapped = Mapped({}, [], {})
     known = storage.ask_each(_first_questions(images))
@@ -68,7 +68,7 @@ def map_images(
 
 
 def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
-    """Initiators of hosts; what is set for images; and what is mapped before, for whoever must undo this."""
+    """Queries for the initiators of hosts, the attributes of images, and the present maps, which an undo needs."""
     asked: dict[str, Query[Any]] = {}
     for image in images:
         asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
@@ -86,7 +86,7 @@ def _persistence(image: ImageSpec) -> Query[Any]:
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
-    """Why the image cannot even be asked for."""
+    """Why the map of the image cannot be requested; None when it can."""
     for answer in (known[f"initiator {image.host}"], known[f"images {image.nas}"]):
         if isinstance(answer, RocksError):
             return answer
@@ -95,14 +95,14 @@ def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
         return attributes
     if _cannot_forget(image):
         return StateError(
-            f"{image.vm} is not started on {image.host}: what it writes is to be thrown away (img_persistent no), but "
-            f"without a copy there (img_sync no) it is on {image.nas} at once; set one of the two attributes to yes"
+            f"{image.vm} is not started on {image.host}: its changes are to be discarded (img_persistent no), but "
+            f"without a copy there (img_sync no) it writes to {image.nas} directly; set one of the attributes to yes"
         )
     is_forgetful = not isinstance(attributes, RocksError) and not attributes.persistent
     if not image.sync and image.is_persistent is None and is_forgetful:
         return StateError(
             f"{image.vm} is not started on {image.host}: {image.nas}:{image.volume} is not persistent, but without a "
-            f"copy there (img_sync no) what is written is on {image.nas} at once; set img_sync yes, or "
+            f"copy there (img_sync no) it writes to {image.nas} directly; set img_sync yes, or "
             f"rocks set host zvolattr {image.nas} {image.volume} persistent yes"
         )
     return None
@@ -129,7 +129,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
 def _set_late_attributes(
     storage: StorageClient, images: Iterable[ImageSpec], known: Answers[Any], mapped: Mapped
 ) -> None:
-    """A NAS knows an image from its first map on; no guest runs yet. Whose writes are lost is told in any case."""
+    """Set attributes of images that their NAS knows only since this map; note images whose changes are discarded."""
     late = {}
     for image in images:
         attributes = known[_key(image)]
@@ -148,7 +148,7 @@ def _set_late_attributes(
 
 
 def _forgetful(image: ImageSpec) -> str:
-    return f"{image.nas}:{image.volume} is not persistent: what {image.vm} writes is thrown away when it is unmapped"
+    return f"{image.nas}:{image.volume} is not persistent: changes of {image.vm} are discarded when it is unmapped"
 
 
 def _undo(
@@ -158,19 +158,19 @@ def _undo(
     known: Answers[Any],
     mapped: Mapped,
 ) -> None:
-    """Unmap what this mapped, or may have mapped, for machines that do not get all of theirs."""
-    requested = []
+    """Unmap the images that this call mapped, or may have mapped, for machines with an error."""
+    undone = []
     for image in attempted:
         answer = answers[_key(image)]
         is_refused = isinstance(answer, RocksError) and (answer.family != "busy" or is_busy_image(answer))
         if image.vm in mapped.failed and not is_refused and not _was_mapped(image, known):
-            requested.append(image)
-    for vm, error in unmap_again(storage, requested).items():
+            undone.append(image)
+    for vm, error in unmap_again(storage, undone).items():
         mapped.failed[vm] = joined(mapped.failed[vm], error)
 
 
 def _was_mapped(image: ImageSpec, known: Answers[Any]) -> bool:
-    """Whether its host had it already; one that was on its way home has been mapped anew."""
+    """Whether the image was mapped to the host before; false for one that was being unmapped."""
     rows = known[f"images {image.nas}"]
     if isinstance(rows, RocksError):
         return False
@@ -186,9 +186,9 @@ def _is_unknown(error: RocksError) -> bool:
 def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
     if error.code is Code.IMAGE_MAPPED:
         return StateError(
-            f"{image.vm} is not started on {image.host}: {error}; bring it home first with "
-            f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, give up what only it "
-            f"has with rocks clean host storagemap {image.nas} {image.volume} force=yes reason=WHY"
+            f"{image.vm} is not started on {image.host}: {error}; unmap it first with "
+            f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, discard its changes "
+            f"with rocks clean host storagemap {image.nas} {image.volume} force=yes reason=WHY"
         )
     return error
 
@@ -198,13 +198,13 @@ def _key(image: ImageSpec) -> str:
 
 
 UNDO_SECONDS = 30.0
-"""An image that nobody has written to is home at once; another one goes on without us."""
+"""An unchanged image is unmapped within this time; the transfer of another one continues in the background."""
 
 
 def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str, RocksError]:
-    """Unmap them all at once; returns machine → which of its images may still be mapped, and why.
+    """Unmap the images, all at once; returns errors by machine, for images that may still be mapped.
 
-    What nobody has is as wanted. Only errors of the broker are raised.
+    An image that is not mapped is no error. Only errors of the broker are raised.
     """
     requested = {f"{image.nas} {image.volume}": image for image in images}
     answers = storage.ask_each(
@@ -221,15 +221,15 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
 
 
 def is_not_mapped(error: RocksError) -> bool:
-    """Whether a NAS says by it that nobody has the image."""
+    """Whether the error of a NAS means that the image is not mapped."""
     return error.code in (Code.IMAGE_NOT_MAPPED, Code.IMAGE_UNKNOWN)
 
 
 def may_be_mapped(image: ImageSpec, error: RocksError) -> RocksError:
-    """What a person must know of an image that was to be unmapped; the family is that of the reason."""
+    """The error of an image that could not be unmapped, in the family of its reason."""
     return type(error)(f"{image.nas}:{image.volume} may still be mapped to {image.host}: {error}")
 
 
 def joined(error: RocksError, also: RocksError) -> RocksError:
-    """The error, with another one that came of mending it."""
+    """The error, followed by an error of the cleanup."""
     return type(error)(f"{error}; and {also}")

@@ -1,4 +1,4 @@
-"""Map images that may still be on their way home: a machine that was stopped a moment ago can be started at once."""
+"""Map images that may still be being written back: a machine can start immediately after its stop."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from rocks.imgstorage.client.asking import Answers
 
 WRITE_BACK_SECONDS = 900.0
-"""How long a start waits for an image that comes home. What takes longer is better watched than waited for."""
+"""How long a start waits for an image to be written back. The operator should watch a longer transfer instead."""
 
 _LOOK_SECONDS = 1.0
 
 _PASSING = ("mapping", "returning", "restoring")
-"""States that refuse a map as busy and end by themselves. An image that is being destroyed is not waited for: nobody
-wants the empty volume that would take its place."""
+"""States that reject a map as busy and end by themselves. The start does not wait for an image that is being destroyed:
+the map would create an empty volume in its place."""
 
 _LEFT_ALONE = ("deleting", None)
 
 
 def map_when_written_back(
     storage: StorageClient,
-    query: Mapping[str, Query[str]],
+    queries: Mapping[str, Query[str]],
     watcher: Watcher,
     note_mapped: Callable[[str], None],
 ) -> Answers[str]:
-    """Ask for the maps; one that is refused since its image still moves is asked for again when that has ended.
+    """Request the maps; a map that is rejected because of a transfer is requested again when the transfer has ended.
 
-    Key → the device, or why there is none; after WRITE_BACK_SECONDS a BusyError with the remedy. An interrupt ends the
-    waiting: of what was waited for, nothing has been mapped. `note_mapped` gets the key of each that is, at once.
+    Returns key → the device, or the error; after WRITE_BACK_SECONDS a BusyError with the remedy. An interrupt ends the
+    wait; the images that were waited for are not mapped. `note_mapped` receives the key of each mapped image at once.
     """
-    answers = storage.wait_each(query, MAP_SECONDS, watcher)
+    answers = storage.wait_each(queries, MAP_SECONDS, watcher)
     _note(answers, note_mapped)
     deadline = Deadline(WRITE_BACK_SECONDS)
-    waiting = {key: one for key, one in query.items() if is_busy_image(answers[key])}
+    waiting = {key: one for key, one in queries.items() if is_busy_image(answers[key])}
     try:
         while waiting and not deadline.passed():
             states = _states(storage, waiting.values())
@@ -60,7 +60,7 @@ def map_when_written_back(
                 wait_seconds(_LOOK_SECONDS)
     except KeyboardInterrupt:
         for one in waiting.values():
-            watcher.left(f"{one.node}:{one.zvol} was not mapped, and goes on its way; {_remedy(one)}")
+            watcher.left(f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {_remedy(one)}")
         raise
     for key, one in waiting.items():
         message = f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}"
@@ -84,7 +84,7 @@ def _place(query: Query[str]) -> tuple[str, str]:
 
 
 def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple[str, str], str]:
-    """(NAS, volume) → its state. Images of a NAS that does not answer now count as on their way: it is asked again."""
+    """(NAS, volume) → its state. Images of a NAS that does not answer count as in transfer, so it is asked again."""
     places = [_place(one) for one in waiting]
     try:
         answers = storage.ask_each({nas: questions.images_of(nas) for nas, _ in places})
@@ -100,15 +100,15 @@ def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple
 
 
 def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watcher) -> None:
-    """Tell a person how far the images are."""
-    if not watcher.wants_progress:
+    """Display the progress of the transfers."""
+    if not watcher.displays_progress:
         return
     volumes = {_place(one) for one in waiting}
     try:
         answers = storage.ask_each({nas: questions.operations_of(nas) for nas, _ in volumes})
     except BrokerAwayError:
         return
-    lines = {(nas, volume): f"{volume}: on its way" for nas, volume in volumes}
+    lines = {(nas, volume): f"{volume}: waiting for its transfer" for nas, volume in volumes}
     for nas, rows in answers.items():
         for row in () if isinstance(rows, RocksError) else rows:
             if (nas, row.image) in volumes:
@@ -119,5 +119,5 @@ def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watche
 def _remedy(query: Query[str]) -> str:
     return (
         f"start the machine when rocks list host storagemap {query.node} shows {query.zvol} as unmapped "
-        f"(rocks list host storageop {query.node} shows how far it is)"
+        f"(rocks list host storageop {query.node} shows the progress)"
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 BROKER_NAME = "broker"
-"""The name in the broker's own certificate; no node can have it."""
+"""The name in the certificate of the broker; no node can have it."""
 
 BROKER_GUIDE = "docs/guide/operator.md, section 8"
 """Explains certificates, and a broker on another host."""
@@ -163,6 +163,6 @@ def _storage_nodes(database: Database) -> list[BrokerNode]:
 
 
 def check_not_broker_name(names: list[str]) -> None:
-    """UserError when a node has the name that the broker's certificate has."""
+    """UserError when a host has the name of the broker's certificate."""
     if BROKER_NAME in names:
         raise UserError(f'a host named "{BROKER_NAME}" can have no certificate: the broker has that name')

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_network(database: Database, network: Network) -> None:
-    """Add the network; UserError when it cannot be so, or when its name or its zone is in use."""
+    """Add the network; UserError unless it is valid and its name and zone are unused."""
     check_network(network)
     present = subnets.find_network(database, network.name, network.dns_zone)
     if present is not None:
@@ -30,22 +30,22 @@ def add_network(database: Database, network: Network) -> None:
 
 
 def set_network_subnet(database: Database, names: Sequence[str], subnet: str) -> None:
-    """Give the networks another first address; UserError unless it and all interfaces fit their netmasks."""
+    """Set the first address of the networks; UserError unless it and all interfaces fit the netmasks."""
     _set_addresses(database, names, "subnet", subnet, lambda network: replace(network, subnet=subnet))
 
 
 def set_network_netmask(database: Database, names: Sequence[str], netmask: str) -> None:
-    """Give the networks another netmask; UserError unless their subnets and all interfaces fit it."""
+    """Set the netmask of the networks; UserError unless their subnets and all interfaces fit it."""
     _set_addresses(database, names, "netmask", netmask, lambda network: replace(network, netmask=netmask))
 
 
 def set_network_mtu(database: Database, names: Sequence[str], mtu: str) -> None:
-    """Give the networks another MTU in bytes."""
+    """Set the MTU of the networks, in bytes."""
     subnets.set_column(database, names, "mtu", read_mtu(mtu))
 
 
 def set_network_zone(database: Database, names: Sequence[str], zone: str) -> None:
-    """Give one network another DNS zone; UserError for several, or when another network has it."""
+    """Set the DNS zone of one network; UserError for several networks, or when another network has the zone."""
     check_zone(zone)
     if len(names) > 1:
         raise UserError(f'only one network can have the dnszone "{zone}", not {" and ".join(names)}')
@@ -56,7 +56,7 @@ def set_network_zone(database: Database, names: Sequence[str], zone: str) -> Non
 
 
 def set_network_servedns(database: Database, names: Sequence[str], serves_dns: bool) -> None:
-    """Say whether the frontend serves the names of the networks."""
+    """Set whether the frontend serves the names of the networks."""
     subnets.set_column(database, names, "servedns", serves_dns)
 
 
@@ -66,13 +66,13 @@ def _set_addresses(
     subnets.lock_networks(database, names)
     interfaces = subnets.interfaces_on(database, names)
     for network in subnets.load_networks(database, names):
-        mine = [(host, ip) for name, host, ip in interfaces if name == network.name and ip]
-        check_interfaces_fit(changed(network), mine)
+        on_network = [(host, ip) for name, host, ip in interfaces if name == network.name and ip]
+        check_interfaces_fit(changed(network), on_network)
     subnets.set_column(database, names, column, value)
 
 
 def remove_network(database: Database, names: Sequence[str]) -> None:
-    """Remove all the networks, with the routes through them; UserError, and no change, when one is in use."""
+    """Remove the networks with their routes; UserError, and no change, when one is in use."""
     subnets.lock_networks(database, names)
     for network, host, _ in subnets.interfaces_on(database, names):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a command that acts on several machines has to tell: each machine its own outcome."""
+"""The outcomes of a command on several machines, one for each machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rocks.errors import RocksError
 
 @dataclass
 class Outcomes:
-    """Machine → notes for the person where it went well, machine → error where it did not; `warnings` are of all."""
+    """`done`: notes by machine that succeeded; `failed`: errors by machine; `warnings` concern the whole command."""
 
     done: dict[str, tuple[str, ...]] = field(default_factory=dict)
     failed: dict[str, RocksError] = field(default_factory=dict)
@@ -17,10 +17,10 @@ class Outcomes:
 
     @property
     def lines(self) -> list[str]:
-        """All that a person should know, errors apart."""
+        """All notes and warnings for the operator."""
         return [*(note for notes in self.done.values() for note in notes), *self.warnings]
 
     @property
     def tried(self) -> int:
-        """How many machines were asked for."""
+        """The number of machines."""
         return len(self.done) + len(self.failed)

@@ -21,7 +21,7 @@ from rocks.database.attributes import global_attributes
 from rocks.database.clusters import clusters_of
 from rocks.errors import RocksError, StateError, UserError
 from rocks.hosts.subnet_manager import ManagerSettings, SubnetManager
-from rocks.render.partitions import our_lines, with_our_lines
+from rocks.render.partitions import generated_section, with_section
 from rocks.wire.infiniband import PartitionSpec
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ NO_PKEY = "none"
 
 @dataclass(frozen=True)
 class PartitionParameters:
-    """The words of a partition, unread; None is what was not said."""
+    """The parameters of a partition, unparsed; None for a parameter that is not given."""
 
     pkey: str | None = None
     membership: str | None = None
@@ -43,9 +43,9 @@ class PartitionParameters:
 
 
 def add_partition(database: Database, frontend: str, parameters: PartitionParameters) -> Partition:
-    """Give a cluster a partition, with the lowest free key of the pool where none is named.
+    """Give a cluster a partition, with the lowest free key of the pool unless a key is given.
 
-    StateError, and no change, when it has one, when the key is taken, or when the pool has no key left.
+    StateError, and no change, when the cluster has a partition, the key is in use, or the pool has no free key.
     """
     (cluster,) = clusters_of(database, [frontend])
     database.lock(table.LOCK, table.LOCK_SECONDS)
@@ -61,27 +61,27 @@ def add_partition(database: Database, frontend: str, parameters: PartitionParame
 def add_new_clusters_partition(
     database: Database, frontend: str, pkey: str | None, site: Mapping[str, str]
 ) -> int | None:
-    """The key that a cluster gets which is being added: the named one, or one of the pool where there is a pool.
+    """Give a new cluster a partition and return its key: the given key, else one of the pool; None without a pool.
 
     `site` are the global attributes.
     """
-    wanted = None if pkey is None else pkey.strip().lower()
-    if wanted == NO_PKEY or (wanted is None and not _pool(site)):
+    requested = None if pkey is None else pkey.strip().lower()
+    if requested == NO_PKEY or (requested is None and not _pool(site)):
         return None
     database.lock(table.LOCK, table.LOCK_SECONDS)
-    partition = _new_partition(database, frontend, PartitionParameters(wanted), site)
+    partition = _new_partition(database, frontend, PartitionParameters(requested), site)
     table.insert_partition(database, partition)
     return partition.pkey
 
 
 def check_pkey_value(pkey: str | None) -> None:
-    """UserError unless it is a key, `none`, or nothing."""
+    """UserError unless it is a key, `none`, or None."""
     if pkey is not None and pkey.strip().lower() != NO_PKEY:
         read_pkey(pkey.strip())
 
 
 def set_partition(database: Database, frontend: str, parameters: PartitionParameters) -> Partition:
-    """Change what is named. StateError when the key is taken, or when machines run under the present one."""
+    """Change the given parameters. StateError when the key is in use, or machines run under the present key."""
     if parameters == PartitionParameters():
         raise UserError("must supply pkey, membership or ipoib")
     database.lock(table.LOCK, table.LOCK_SECONDS)
@@ -101,7 +101,7 @@ def set_partition(database: Database, frontend: str, parameters: PartitionParame
 
 
 def remove_partitions(database: Database, frontends: Sequence[str]) -> None:
-    """Take the partitions away; their keys go back to the pool. StateError, and no change, while machines run."""
+    """Remove the partitions; their keys return to the pool. StateError, and no change, while machines run."""
     database.lock(table.LOCK, table.LOCK_SECONDS)
     _check_not_running(database, _existing(database, frontends))
     table.delete_partitions(database, frontends)
@@ -125,7 +125,7 @@ def _existing(database: Database, frontends: Sequence[str]) -> list[Partition]:
     }
     for name in frontends:
         if name.lower() not in found:
-            raise StateError(f"{name} has no partition; rocks add ib partition {name} gives it one")
+            raise StateError(f"{name} has no partition; add one with rocks add ib partition {name}")
     return [found[name.lower()] for name in frontends]
 
 
@@ -133,7 +133,7 @@ def _check_unused(database: Database, pkey: int) -> None:
     for partition in table.read_partitions(database):
         if partition.pkey == pkey:
             raise StateError(
-                f"the key {pkey_text(pkey)} is that of {partition.frontend}; rocks list ib partition shows all"
+                f"the key {pkey_text(pkey)} is in use by {partition.frontend}; rocks list ib partition shows all keys"
             )
     for _, name, host in table.running_under(database, [pkey]):
         raise StateError(
@@ -155,7 +155,7 @@ def _pool(site: Mapping[str, str]) -> str:
 
 
 class SyncedPartitions(NamedTuple):
-    """What the subnet manager was told: the file, whether it was another before, and how much it holds."""
+    """What was published to the subnet manager: the file, whether it changed, and its numbers of entries."""
 
     path: str
     changed: bool
@@ -164,24 +164,24 @@ class SyncedPartitions(NamedTuple):
 
 
 def partitions_document(database: Database) -> str:
-    """The file as `sync_partitions` would leave it."""
+    """The file as `sync_partitions` would write it."""
     attributes = _attributes(database)
     path = attributes["ib_partitions_file"]
     return _merged(path, _manager(attributes).read_partitions(), _read_table(database, attributes))
 
 
 def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions | None:
-    """Write the file and have opensm read it; without `always` only where something is new (else None). Commits.
+    """Write the file and make opensm read it; without `always` only when something changed (else None). Commits.
 
-    One command at a time. StateError, ToolError or HostError when the file cannot be written or opensm not told; the
-    next call then tries again.
+    One command at a time does this. StateError, ToolError or HostError when the file cannot be written or opensm cannot
+    be signalled; the next call tries again.
     """
     database.lock(table.LOCK, table.LOCK_SECONDS)
     try:
         attributes = _attributes(database)
         manager, path = _manager(attributes), attributes["ib_partitions_file"]
-        wanted = _read_table(database, attributes)
-        text = _merged(path, manager.read_partitions(), wanted)
+        partitions = _read_table(database, attributes)
+        text = _merged(path, manager.read_partitions(), partitions)
         digest = hashlib.sha256(text.encode()).hexdigest()
         if not always and digest == table.reported_digest(database):
             return None
@@ -190,17 +190,18 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         table.record_digest(database, digest)
         database.commit()
         return SyncedPartitions(
-            path, changed, len({member.pkey for member in wanted.members}), len(wanted.members)
+            path, changed, len({member.pkey for member in partitions.members}), len(partitions.members)
         )
     finally:
         database.unlock(table.LOCK)
 
 
 def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]:
-    """Have the hosts of these machines, which hold their leases, be members of their clusters' partitions. Commits.
+    """Make the hosts that hold the leases of these machines members of the clusters' partitions. Commits.
 
-    Returns warnings: a machine without an InfiniBand function need not wait for a subnet manager, and one with such a
-    function is refused by its host until the key has come. Where no cluster has a partition, that is one statement.
+    Returns warnings instead of errors: a machine without an InfiniBand function does not need the subnet manager, and a
+    host rejects the start of a machine with such a function until it has the key. One statement when no cluster has a
+    partition.
     """
     if not table.has_partitions(database):
         return ()
@@ -221,7 +222,7 @@ def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]
 
 
 def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str, PartitionSpec]:
-    """Name → what the machine's InfiniBand function is to have, for those whose cluster has a partition."""
+    """Name → the settings of the machine's InfiniBand function, for machines whose cluster has a partition."""
     if not table.has_partitions(database):
         return {}
     machines = table.keyed_machines(database, names)
@@ -240,13 +241,13 @@ def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str
 
 
 def leave_partitions(database: Database) -> tuple[str, ...]:
-    """Have hosts leave the partitions of which nothing runs there any more. Commits; returns warnings."""
+    """Remove hosts from partitions of which no machine runs there any more. Commits; returns warnings."""
     if not table.has_uses(database):
         return ()
     table.forget_ended_uses(database)
     database.commit()
     if not table.reported_digest(database):
-        return ()  # nobody has been told of anything yet
+        return ()  # nothing was published yet
     return _publish_if_changed(database)
 
 
@@ -256,14 +257,14 @@ def _publish_if_changed(database: Database) -> tuple[str, ...]:
     except RocksError as error:
         database.rollback()
         return (
-            f"Warning: the InfiniBand partitions are not in force: {error}. Then run rocks sync ib partitions",
+            f"Warning: the InfiniBand partitions are not published: {error}. Then run rocks sync ib partitions",
         )
     return ()
 
 
-def _merged(path: str, existing: str, wanted: PartitionTable) -> str:
+def _merged(path: str, existing: str, partitions: PartitionTable) -> str:
     try:
-        return with_our_lines(existing, our_lines(wanted))
+        return with_section(existing, generated_section(partitions))
     except StateError as error:
         raise StateError(f"{path} cannot be changed: {error}") from None
 

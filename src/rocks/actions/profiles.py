@@ -1,4 +1,4 @@
-"""What a host is made of, as a script: its attributes from the database, its nodes from the graph."""
+"""The profile of a host as a script, from its attributes in the database and its nodes in the graph."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _DEFAULT_ARCHITECTURE = "x86_64"
 
 @dataclass(frozen=True)
 class HostOfSite:
-    """A host with its interfaces, its appliance, and what else of the site its profile needs.
+    """A host with its interfaces, its appliance, and the networks and frontend of the site.
 
-    `frontend` is the host that this machine is, '' when it is none.
+    `frontend` is the host of this machine, '' when it is not in the database.
     """
 
     host: Host
@@ -47,9 +47,9 @@ class HostOfSite:
 
 
 def shell_profile(database: Database, name: str, base: Path | None) -> str:
-    """The script that brings the host, which runs already, to what the graph says; run again it changes nothing.
+    """The script that brings a running host to the state of the graph; a second run changes nothing.
 
-    `base` is a folder with graphs and nodes instead of the usual ones. Errors as of `write_profile`.
+    `base` is a folder with graphs and nodes instead of the installed ones. Errors as of `write_profile`.
     """
     (host,) = load_hosts(database, [name])
     found = load_appliances(database, [host.appliance])
@@ -64,8 +64,8 @@ def shell_profile(database: Database, name: str, base: Path | None) -> str:
 
 
 def write_profile(site: HostOfSite, library: Library) -> str:
-    """The script for a host. StateError for a graph or a node file that is missing or has a fault, and for a value that
-    a node file names and the host has not.
+    """The script for a host. StateError for a missing or invalid graph or node file, and for a value in a node file
+    that the host does not have.
     """
     values, missing = split_values(_values(site))
     context = HostContext(values, values, missing)
@@ -76,7 +76,7 @@ def write_profile(site: HostOfSite, library: Library) -> str:
 
 
 def _values(site: HostOfSite) -> dict[str, Value]:
-    """Attributes and entities of the host; later ones are checked, or known better, than attributes."""
+    """Attributes and entities of the host; checked and computed values override attributes."""
     values: dict[str, Value] = {
         **effective_attributes(site.host),
         **_identity(site),
@@ -93,7 +93,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
 
 
 def _identity(site: HostOfSite) -> dict[str, Value]:
-    """The entities that every host has (specification §6.3), its addresses those on the network private."""
+    """The entities of every host (specification §6.3); its addresses are those on the network private."""
     host, appliance = site.host, site.appliance
     address = choose_address(
         ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
@@ -114,7 +114,7 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
 
 
 def _storage_values(site: HostOfSite) -> dict[str, Value]:
-    """The configuration of the image daemons, and the network that they use."""
+    """The configuration of the image storage daemons, and their network."""
     zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
     try:
         settings = daemon_settings(site.host, site.frontend, zone, RequestedSettings())

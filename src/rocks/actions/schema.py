@@ -1,4 +1,4 @@
-"""Bring the cluster database to the schema of these programs."""
+"""Migrate the cluster database to the schema of these programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def update_database(database: Database, notify: Callable[[str], None]) -> MigrationReport:
-    """Create the schema or upgrade it; `notify` gets a line at each step. Errors as of `bring_up_to_date`.
+    """Create or upgrade the schema; `notify` receives a line at each step. Errors as of `bring_up_to_date`.
 
-    It works over a connection of its own: a definition of a table is no part of a transaction.
+    It uses its own connection, because definitions of tables are not part of a transaction.
     """
     return bring_up_to_date(database.settings, report=notify)

@@ -1,4 +1,4 @@
-"""Make hosts and this machine known to each other: their keys recorded here, ours accepted there."""
+"""Exchange SSH keys with hosts: record their host keys here, install our public key there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.host_requests import fleet_addresses
 from rocks.errors import HostError, RocksError
 from rocks.hosts.keys import (
-    accepts_our_key,
+    accepts_own_key,
     ensure_own_key,
     fetch_host_key,
     install_own_key,
@@ -29,7 +29,7 @@ DEADLINE_SECONDS = 30.0
 
 
 class SharedKey(NamedTuple):
-    """What was done for a host: the key it shows, and which of the two keys were new to the other side."""
+    """The result for a host: its host key, and which of the two keys were new to the other side."""
 
     host: str
     key_type: str
@@ -41,11 +41,10 @@ class SharedKey(NamedTuple):
 def share_keys(
     database: Database, names: Sequence[str], replace: bool = False, settings: FleetSettings | None = None
 ) -> Iterator[tuple[str, SharedKey | RocksError]]:
-    """Record each host's key and have it accept ours; yields (host, what was done or why not).
+    """Record the host key of each host and install our key there; yields (host, result or error).
 
-    A host that is this machine needs neither and is passed over. A host that shows another key than the recorded
-    one is refused, unless `replace` says that it may. Where our key is not accepted yet, OpenSSH's client asks at
-    the terminal for what lets the operator in.
+    This machine itself is skipped. HostError for a host with another key than the recorded one, unless `replace` is
+    true. Where our key is not accepted yet, OpenSSH's client asks for a password at the terminal.
     """
     chosen = settings or FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names) if not host.is_local}
@@ -67,12 +66,12 @@ def _share(host: HostAddress, key: HostKey, replace: bool, settings: FleetSettin
     same_type = [old for old in known if old.get_name() == key.get_name()] or list(known)
     if known and key not in known and not replace:
         raise HostError(
-            f"host {host.name} shows another key ({key.fingerprint}) than the recorded one "
-            f"({same_type[0].fingerprint}): if it was installed anew, take it with "
-            f"rocks sync host sharedkey {host.name} replace=yes; otherwise somebody else answers at {host.address}"
+            f"host {host.name} has another key ({key.fingerprint}) than the recorded one "
+            f"({same_type[0].fingerprint}): if it was installed anew, accept the key with "
+            f"rocks sync host sharedkey {host.name} replace=yes; otherwise another machine answers at {host.address}"
         )
     recorded = key not in known and record_host_keys(settings.known_hosts_file, host, (key,))
-    installed = not accepts_our_key(host, settings)
+    installed = not accepts_own_key(host, settings)
     if installed:
         install_own_key(host, settings)
     return SharedKey(host.name, key.get_name(), key.fingerprint, recorded, installed)

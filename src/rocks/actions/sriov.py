@@ -28,32 +28,32 @@ if TYPE_CHECKING:
 
 
 def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> None:
-    """Record that the interface of each host gives so many functions; 0: none. Hosts are not asked.
+    """Record the number of virtual functions of the interface on each host; hosts are not contacted.
 
-    UserError for a number that is none, a host without that interface, one that is a virtual machine, or an interface
-    that is no adapter; StateError while a machine has a function that would be no more; then nothing is changed.
+    UserError for an invalid number, a host without that interface, a virtual machine, or an interface that is not an
+    adapter; StateError while a machine has a function that would be removed. Nothing is changed then.
     """
     number = read_number("functions", vfs, 0, MOST_VFS)
     for machine in which_are_vms(database, hosts):
         raise UserError(
-            f"host {machine} is a virtual machine: functions are those of a physical host's adapter; an interface of "
-            f"{machine} asks for one by rocks set host interface options {machine} IFACE sriov"
+            f"host {machine} is a virtual machine, and virtual functions belong to adapters of physical hosts; to "
+            f"request one for {machine}: rocks set host interface options {machine} IFACE sriov"
         )
     rows = find_rows(database, hosts, iface)
     for row in rows:
         if not row.device or row.device.startswith("vlan"):
             raise UserError(
-                f'interface "{iface}" of host {row.host} is no adapter: name a physical device, which rocks list host '
-                f"interface {row.host} shows"
+                f'interface "{iface}" of host {row.host} is not an adapter: name a physical device; rocks list host '
+                f"interface {row.host} shows them"
             )
     table.adapters_of(database, hosts, lock=True)
     given = table.assigned_on(database, hosts)
     for row in rows:
-        mine = [one for one in given if one.host.lower() == row.host.lower()]
-        for left in vfs_left(mine, row.device or "", number):
+        of_host = [one for one in given if one.host.lower() == row.host.lower()]
+        for left in vfs_left(of_host, row.device or "", number):
             raise StateError(
                 f"{left.name} may be using function {left.number} of {row.device} on {row.host}: stop it first (rocks "
-                f"stop host vm {left.name}), or give at least {left.number + 1}"
+                f"stop host vm {left.name}), or configure at least {left.number + 1}"
             )
     table.set_vfs(database, [row.id for row in rows], number)
 
@@ -62,16 +62,16 @@ LISTING_SECONDS = 20.0
 """How long a listing waits for a host."""
 
 Answers = dict[str, tuple["AdapterFact", ...] | RocksError]
-"""Host → its adapters, or why it gave no answer."""
+"""Host → its adapters, or its error."""
 
 
 def ask_adapters(database: Database, hosts: Sequence[str]) -> Answers:
-    """What the hosts say of those of their adapters that are to give functions; nothing is changed."""
+    """The adapters with virtual functions, as their hosts report them; nothing is changed."""
     return _ask(database, hosts, is_made=False, limit_seconds=LISTING_SECONDS)
 
 
 def make_vfs(database: Database, hosts: Sequence[str]) -> Answers:
-    """Have the hosts' adapters give as many functions as the database says, now; nothing is done where they do."""
+    """Configure the number of virtual functions in the database on the hosts; adapters that have it are unchanged."""
     return _ask(database, hosts, is_made=True, limit_seconds=None)
 
 
@@ -89,10 +89,10 @@ def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_secon
 
 
 def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
-    """Record for each attempt which functions its machine gets, and put them into the attempt.
+    """Assign virtual functions to the machines of the attempts, in the database and in each attempt.
 
-    An attempt whose host has none left fails alone. To be committed before a host is asked. No statement is sent when
-    nobody asks for a function.
+    An attempt whose host has no free function fails alone. The caller commits before a host is contacted. No statement
+    is sent when no machine requests a function.
     """
     claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
     hosts = sorted({claimant.host for claimant in claimants.values() if claimant.wanted})

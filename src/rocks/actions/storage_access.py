@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def find_broker(database: Database, node: str) -> str:
-    """The broker's host, for the frontend `node`: that itself, unless the attribute RABBITMQ_Server says another.
+    """The host of the broker, for the frontend `node`: the attribute RABBITMQ_Server, else the frontend itself.
 
-    StateError when the attribute has a fault.
+    StateError when the attribute is not valid.
     """
     found = resolve_attributes(database, [node], BROKER_ATTRIBUTE).get(node, {})
     attributes = {name: resolved.value for name, resolved in found.items()}
@@ -32,17 +32,17 @@ def find_broker(database: Database, node: str) -> str:
         return broker_host(attributes, node)
     except UserError as error:
         raise StateError(
-            f"the attribute {BROKER_ATTRIBUTE} of host {node} has a fault: {error}; name the broker's host with "
-            f"rocks set attr {BROKER_ATTRIBUTE} HOST, or remove it for that of the frontend"
+            f"the attribute {BROKER_ATTRIBUTE} of host {node} is not valid: {error}; set the host of the broker with "
+            f"rocks set attr {BROKER_ATTRIBUTE} HOST, or remove the attribute to use the frontend"
         ) from None
 
 
 def open_storage(database: Database) -> StorageClient:
-    """A client of the NASes and hosts, to be used in a `with`; it connects at the first question.
+    """A client of the NASes and hosts, to be used in a `with`; it connects at the first request.
 
-    The broker is on the host that the attribute RABBITMQ_Server names, else on this machine; the environment may say
-    otherwise. StateError when the attribute has a fault or this machine has no certificate, UserError when this user
-    may not read it.
+    The broker is on the host in the attribute RABBITMQ_Server, else on this machine; environment variables override it.
+    StateError when the attribute is not valid or this machine has no certificate, UserError when this user may not read
+    the certificate.
     """
     node = local_host(database)
     server = find_broker(database, node)
@@ -51,9 +51,9 @@ def open_storage(database: Database) -> StorageClient:
 
 
 def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContext]:
-    """The address and port at which a NAS takes transfers, and this machine's certificate for it. HostError without.
+    """The address and port for transfers to a NAS, and the TLS context with this machine's certificate.
 
-    The address is in the zone that the NAS's own configuration has. StateError when there is none.
+    The address is in the storage zone of the NAS. StateError when it has no zone, HostError without a certificate.
     """
     from rocks.imgstorage.configuration import STREAM_PORT, storage_address
     from rocks.imgstorage.stream.transport import Identity, client_context
@@ -65,6 +65,6 @@ def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContex
     try:
         address = storage_address(nas, network)
     except HostError:
-        # no name service knows it: the database does
+        # unknown to the name service: use the database
         address = fleet_addresses(database, [nas])[0].address
     return address, STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))

@@ -1,4 +1,4 @@
-"""Set what holds for a whole NAS, or for one of its images."""
+"""Set and remove attributes of a NAS and of its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_VALUE = 4096
 
 
 def set_storage_attribute(database: Database, nas: str, name: str, value: str) -> None:
-    """Set an attribute of the NAS; `none` in any case stores null. UserError for a word that is wrong."""
+    """Set an attribute of the NAS; `none` in any case stores null. UserError for an invalid name or value."""
     _check_name(name)
     check_text("value", value, LONGEST_VALUE)
     with open_storage(database) as storage:
@@ -27,18 +27,18 @@ def set_storage_attribute(database: Database, nas: str, name: str, value: str) -
 
 
 def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
-    """Forget an attribute of the NAS. StateError when it has none of that name."""
+    """Remove an attribute of the NAS. StateError when it has no such attribute."""
     _check_name(name)
     with open_storage(database) as storage:
         if name not in storage.ask(questions.attributes_of(nas)):
             raise StateError(
-                f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows those that it has'
+                f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
             )
         storage.ask(questions.forget_attributes(nas, [name]))
 
 
 def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:
-    """Set an attribute of an image; `none` in any case clears it. UserError for a word that is wrong."""
+    """Set an attribute of an image; `none` in any case clears it. UserError for an invalid name or value."""
     check_volume_name(volume)
     check_image_attribute(name)
     check_text("value", value, LONGEST_VALUE)
@@ -53,4 +53,4 @@ def _value(text: str) -> str | None:
 def _check_name(name: str) -> None:
     check_text("attr", name, LONGEST_NAME)
     if not name or " " in name:
-        raise UserError(f'attr "{printable(name)}" is not valid: it is one word')
+        raise UserError(f'attr "{printable(name)}" is not valid: it must be a name without blanks')

@@ -1,4 +1,4 @@
-"""Listings of image storage, asked of NASes and hosts all at once: rows for a table, and who did not answer."""
+"""Listings of image storage from all NASes or hosts at once: rows for a table, and errors by host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Listed(NamedTuple):
 
 
 def list_maps(database: Database, nases: Sequence[str]) -> Listed:
-    """All images of the NASes, and who has them."""
+    """All images of the NASes, and their maps."""
     now = _now()
     return _list(
         database,
@@ -39,7 +39,7 @@ def list_maps(database: Database, nases: Sequence[str]) -> Listed:
 
 
 def list_devices(database: Database, hosts: Sequence[str]) -> Listed:
-    """What the hosts have of images."""
+    """The devices of images on the hosts."""
     now = _now()
     return _list(
         database,
@@ -50,7 +50,7 @@ def list_devices(database: Database, hosts: Sequence[str]) -> Listed:
 
 
 def list_attributes(database: Database, nases: Sequence[str]) -> Listed:
-    """What is set for whole NASes."""
+    """The attributes of the NASes."""
     return _list(
         database,
         listing.ATTRIBUTES,
@@ -60,7 +60,7 @@ def list_attributes(database: Database, nases: Sequence[str]) -> Listed:
 
 
 def list_image_attributes(database: Database, nas: str, zvol: str) -> Listed:
-    """What is set for one image."""
+    """The attributes of one image."""
     check_volume_name(zvol)
     return _list(
         database,
@@ -71,7 +71,7 @@ def list_image_attributes(database: Database, nas: str, zvol: str) -> Listed:
 
 
 def list_snapshots(database: Database, nas: str, zvol: str) -> Listed:
-    """Snapshots of one image, oldest first."""
+    """The snapshots of one image, oldest first."""
     check_volume_name(zvol)
     return _list(
         database,
@@ -82,7 +82,7 @@ def list_snapshots(database: Database, nas: str, zvol: str) -> Listed:
 
 
 def list_operations(database: Database, nases: Sequence[str]) -> Listed:
-    """What the NASes have under way."""
+    """The operations in progress on the NASes."""
     return _list(
         database,
         listing.OPERATIONS,
@@ -94,13 +94,13 @@ def list_operations(database: Database, nases: Sequence[str]) -> Listed:
 def _list(
     database: Database,
     header: tuple[str, ...],
-    wanted: Mapping[str, Query[Answer]],
+    queries: Mapping[str, Query[Answer]],
     cells: Callable[[Answer], Iterable[listing.Cells]],
 ) -> Listed:
     with open_storage(database) as storage:
-        answers = storage.ask_each(wanted)
+        answers = storage.ask_each(queries)
     listed = Listed(header, {}, {})
-    for node in wanted:
+    for node in queries:
         answer = answers[node]
         if isinstance(answer, RocksError):
             listed.failed[node] = answer

@@ -1,4 +1,4 @@
-"""Which network devices hosts are to have for their virtual machines, from the database; and having them there."""
+"""The VLAN devices of hosts for their virtual machines: planned from the database, created on the hosts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OURS = ("vlan", "local_bridge")
 
 @dataclass(frozen=True)
 class HostNetwork:
-    """What a host is to have: a plan for each machine that may run there, and machines whose plan it keeps."""
+    """The plan of a host: the links of each machine that may run there, and machines whose links stay unchanged."""
 
     host: str
     plans: tuple[LinkPlan, ...]
@@ -34,14 +34,14 @@ class HostNetwork:
 
 
 def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
-    """The devices that the machine needs on its container and that the system makes there."""
+    """The devices that the system creates for the machine on its container."""
     if vm.container is None:
         return ()
     return tuple(link for link in links_of(vm.container, connections_of(vm)) if link.kind in _OURS)
 
 
 def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
-    """Physical hosts as named, virtual machines' containers in their place; each once."""
+    """The named physical hosts, and the containers of named virtual machines; each once."""
     containers = {
         vm.name: vm.container for vm in table.load_vms(database, table.which_are_vms(database, names))
     }
@@ -54,7 +54,7 @@ def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
 
 
 def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]:
-    """What each of the hosts is to have for the machines whose leases it holds."""
+    """The plan of each host for the machines whose leases it holds."""
     held = leases.leases_of_hosts(database, hosts)
     known = table.which_are_vms(database, [lease.name for lease in held])
     machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}

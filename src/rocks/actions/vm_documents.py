@@ -1,4 +1,4 @@
-"""The libvirt document of virtual machines, from what the database says."""
+"""The libvirt documents of virtual machines, from their records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PUBLIC_NETWORK = "public"
 
 
 def connections_of(vm: VirtualMachine) -> list[Connection]:
-    """How each interface of the machine is connected on its container; none without a container."""
+    """The connection of each interface of the machine on its container; empty without a container."""
     return [] if vm.container is None else connect(vm.host.interfaces, vm.container.interfaces)
 
 
@@ -51,18 +51,18 @@ def describe_vms(
 
 def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, InstallBoot]:
     """Name → how its installer starts, for virtual frontends whose next boot installs."""
-    wanted = [vm for vm in machines if boots_installer(vm)]
-    if not wanted:
+    installing = [vm for vm in machines if boots_installer(vm)]
+    if not installing:
         return {}
     action = table.load_boot_actions(database, [INSTALL_FRONTEND]).get(INSTALL_FRONTEND)
     if action is None:
         raise StateError(
-            f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or let '
-            f"{wanted[0].name} boot from its disk: rocks set host boot {wanted[0].name} action=os"
+            f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or boot '
+            f"{installing[0].name} from its disk: rocks set host boot {installing[0].name} action=os"
         )
-    gateways = table.default_gateways(database, [vm.name for vm in wanted])
+    gateways = table.default_gateways(database, [vm.name for vm in installing])
     installs = {}
-    for vm in wanted:
+    for vm in installing:
         public = next((i for i in vm.host.interfaces if (i.subnet or "").lower() == PUBLIC_NETWORK), None)
         installs[vm.name] = InstallBoot(
             action,

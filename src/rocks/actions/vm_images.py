@@ -55,10 +55,10 @@ def map_vm_images(
 
 
 def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str, RocksError]:
-    """Unmap what was mapped for machines that do not run; returns machine → what may still be mapped, and why.
+    """Unmap images that were mapped for machines that do not run; returns cleanup errors by machine.
 
-    The machines' locks are held by the caller, and nothing of the database. The disks of the machines stay the
-    devices, as after the end of a machine.
+    The caller holds the locks of the machines, and no locks in the database. The devices remain the recorded disks of
+    the machines, as after a stop.
     """
     if not made:
         return {}
@@ -71,11 +71,11 @@ def take_back_images(database: Database, made: Sequence[ImageSpec]) -> dict[str,
         with storage:
             return unmap_again(storage, made)
     except RocksError as error:
-        left: dict[str, RocksError] = {}
+        errors: dict[str, RocksError] = {}
         for image in made:
             also = may_be_mapped(image, error)
-            left[image.vm] = joined(left[image.vm], also) if image.vm in left else also
-        return left
+            errors[image.vm] = joined(errors[image.vm], also) if image.vm in errors else also
+        return errors
 
 
 def _map(
@@ -159,19 +159,19 @@ def unmap_vm_images(
 
 
 def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
-    """StateError when a host has an image of one of the machines; returns warnings about NASes that do not answer."""
-    kept = [disk for disk in disk_locations(database, names) if disk.nas]
-    if not kept:
+    """StateError when an image of one of the machines is mapped; returns warnings about NASes that do not answer."""
+    disks = [disk for disk in disk_locations(database, names) if disk.nas]
+    if not disks:
         return []
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
 
-    nases = sorted({disk.nas for disk in kept})
+    nases = sorted({disk.nas for disk in disks})
     warnings = []
     try:
         client = open_storage(database)
     except StateError:
-        return []  # without a certificate this machine has never mapped anything
+        return []  # without a certificate this machine has never mapped an image
     try:
         with client as storage:
             answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
@@ -179,16 +179,16 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
         answers = dict.fromkeys(nases, error)
     for nas in nases:
         rows = answers[nas]
-        mine = [disk for disk in kept if disk.nas == nas]
+        on_nas = [disk for disk in disks if disk.nas == nas]
         if isinstance(rows, RocksError):
-            volumes = ", ".join(_volume(disk) for disk in mine)
+            volumes = ", ".join(_volume(disk) for disk in on_nas)
             warnings.append(
-                f"Warning: whether a host still has {volumes} of {nas} is not known ({rows}); "
+                f"Warning: whether {volumes} of {nas} is still mapped is not known ({rows}); "
                 f"rocks list host storagemap {nas} shows it"
             )
             continue
         owners = {row.zvol: row.remotehost for row in rows if row.remotehost is not None}
-        for disk in mine:
+        for disk in on_nas:
             if _volume(disk) in owners:
                 raise _still_mapped(disk, str(owners[_volume(disk)]))
     return warnings
@@ -221,8 +221,9 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
 
 def _still_mapped(disk: DiskLocation, owner: str) -> StateError:
     return StateError(
-        f"host {disk.vm} is not removed: {owner} has its image {disk.nas}:{_volume(disk)}, perhaps with changes; stop "
-        f"the machine and bring it home with rocks stop host vm {disk.vm} terminate=true, then remove the machine"
+        f"host {disk.vm} is not removed: its image {disk.nas}:{_volume(disk)} is mapped to {owner}, perhaps with "
+        f"changes; stop the machine, unmap the image with rocks stop host vm {disk.vm} terminate=true, then remove "
+        "the machine"
     )
 
 

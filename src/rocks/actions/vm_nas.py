@@ -1,4 +1,4 @@
-"""Say which NAS, and which of its pools, keeps a disk of virtual machines."""
+"""Assign disks of virtual machines to a NAS and one of its pools."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, index: str) -> None:
-    """Record that disk number `index` of each machine is kept by the host `nas` in `zpool`; `none`: by no NAS.
+    """Record that disk number `index` of each machine is on the host `nas` in `zpool`; `none`: on no NAS.
 
     Without `zpool` each disk gets one of the NAS's `img_zpools`. Takes effect at the next start; a constant number of
-    statements. UserError for a word that is wrong, StateError for a host that is no NAS or no virtual machine, has no
-    such disk, or may be running while its disk would leave a NAS, BusyError while another command changes a machine;
-    then nothing is changed.
+    statements. UserError for an invalid parameter; StateError for a host that is not a NAS or not a virtual machine,
+    has no such disk, or may be running while its disk would leave a NAS; BusyError while another command changes a
+    machine. Nothing is changed then.
     """
     number = read_number("index", index, 0)
     if zpool:
@@ -57,9 +57,9 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
 
 
 def remove_vm_nas(database: Database, names: Sequence[str]) -> None:
-    """Forget which NAS keeps the disks of those of the hosts that are virtual machines.
+    """Delete the assignments of disks to a NAS for those hosts that are virtual machines.
 
-    StateError when one whose disk a NAS keeps may be running, BusyError while another command changes one.
+    StateError when a machine with a disk on a NAS may be running, BusyError while another command changes one.
     """
     machines = _lock_machines(database, names)
     _check_not_running(database, table.disk_locations(database, machines))
@@ -73,10 +73,10 @@ def forget_vm_nas(database: Database, names: Sequence[str]) -> None:
 
 def _load_nas(database: Database, name: str, machines: Sequence[str]) -> Host:
     if not name:
-        raise UserError("you must name the NAS: nas=HOST, or nas=none for the disk's own definition")
+        raise UserError("nas= is missing: give nas=HOST, or nas=none for the disk's own definition")
     (server,) = load_hosts(database, [name])
     if name.lower() in (machine.lower() for machine in machines):
-        raise UserError(f"host {name} cannot keep its own disk; name another NAS")
+        raise UserError(f"host {name} cannot be the NAS of its own disk; name another NAS")
     check_nas(server)
     return server
 
@@ -89,5 +89,5 @@ def _lock_machines(database: Database, names: Sequence[str]) -> list[str]:
 
 
 def _check_not_running(database: Database, leaving: Sequence[DiskLocation]) -> None:
-    kept = [disk for disk in leaving if disk.nas]
-    check_not_running(kept, leases.read_leases(database, [disk.vm for disk in kept]).values())
+    disks = [disk for disk in leaving if disk.nas]
+    check_not_running(disks, leases.read_leases(database, [disk.vm for disk in disks]).values())

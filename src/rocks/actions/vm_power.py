@@ -36,7 +36,7 @@ DEFAULT_DEADLINE_SECONDS = 60
 
 
 def read_action(text: str) -> StopAction:
-    """The action of that name. UserError for another word."""
+    """The action of that name. UserError for another text."""
     for action in ACTIONS:
         if text == action:
             return action
@@ -120,7 +120,7 @@ def _operation(
 def _ask(
     database: Database, operations: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
 ) -> tuple[list[str], dict[str, str]]:
-    """Machines that their hosts say are stopped, and those whose host is silent: name → host."""
+    """Machines that their hosts report as stopped, and machines whose host does not answer: name → host."""
     gone: list[str] = []
     silent: dict[str, str] = {}
     with open_fleet(database, sorted(operations)) as fleet:
@@ -132,7 +132,7 @@ def _ask(
                 outcomes.failed.update(
                     {operation.name: _unanswered(operation.name, host, answer) for operation in of_host}
                 )
-        # The facts put up the fences that were waiting for the host; its answer is kept whatever follows.
+        # The facts put up the fences that were waiting for the host; this is recorded whatever follows.
         database.commit()
         answering = {
             host: of_host for host, of_host in operations.items() if not isinstance(facts[host], RocksError)
@@ -153,17 +153,17 @@ def _ask(
 def _unanswered(name: str, host: str, why: RocksError) -> HostError:
     return HostError(
         f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "
-        f'or when it is off for sure: rocks stop host vm {name} force=yes reason="…"'
+        f'or when it is certainly off: rocks stop host vm {name} force=yes reason="…"'
     )
 
 
 def pause_vms(database: Database, names: Sequence[str]) -> Outcomes:
-    """Halt the named machines where they stand; returns each one's outcome."""
+    """Pause the named machines; returns the outcome of each."""
     return _ask_each(database, names, PauseDomain)
 
 
 def resume_vms(database: Database, names: Sequence[str]) -> Outcomes:
-    """Let the named machines go on; returns each one's outcome."""
+    """Resume the named machines; returns the outcome of each."""
     return _ask_each(database, names, ResumeDomain)
 
 

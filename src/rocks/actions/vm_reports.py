@@ -34,8 +34,8 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     """Machine → its state where it may run; `containers` maps each machine to its container's name, or None.
 
     `active`, `paused`, `shutdown`, `shutoff` or `crashed`; `nostate` when its host has no such domain;
-    `nostate-error` when it has no container or its host does not answer within `STATUS_SECONDS`. A machine that
-    was given another container while it runs is asked for where its lease is. One connection a host, all at once.
+    `nostate-error` when it has no container or its host does not answer within `STATUS_SECONDS`. The host is that of
+    the lease, else the container. Each host is asked once, all at the same time.
     """
     held = leases.read_leases(database, list(containers))
     places = {
@@ -57,14 +57,14 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
 
 
 ANSWER_SECONDS = 10.0
-"""How long the listing waits for a host; longer than for states, since a host loads its netlink library for it."""
+"""How long the listing waits for a host; longer than for states, because the host loads its netlink library."""
 
 UNKNOWN, OFF, UP, DOWN, UNCONNECTED = "unknown", "off", "up", "down", "unconnected"
 
 
 @dataclass(frozen=True)
 class ConnectedInterface:
-    """An interface of a machine. `fact` is its host's word, None without any; `long_name` is a shortened link's."""
+    """An interface of a machine; `fact` is the report of its host, `long_name` the full name of a shortened link."""
 
     vm: str
     interface: Interface
@@ -77,7 +77,7 @@ class ConnectedInterface:
 
 @dataclass(frozen=True)
 class VmNetworks:
-    """The interfaces in the order of their machines, and hosts that did not answer; `asked` counts all hosts."""
+    """The interfaces in the order of their machines, errors by host, and the number of hosts that were asked."""
 
     interfaces: tuple[ConnectedInterface, ...]
     failed: dict[str, RocksError] = field(default_factory=dict)
@@ -135,7 +135,7 @@ def _connected(
 
 
 def _link(connection: Connection | None) -> tuple[str, str]:
-    """What the interface hangs on, or is to hang on, and its long name where the name had to be shortened."""
+    """The link of the interface, present or planned, and its full name when the name is shortened."""
     if isinstance(connection, Tap):
         long_name = long_vlan_name(connection.parent, connection.vlan)
         return connection.device, "" if long_name == connection.device else long_name

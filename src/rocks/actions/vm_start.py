@@ -1,8 +1,8 @@
-"""Start virtual machines: lease, hooks, facts, plan, deeds, record; each machine has its own outcome.
+"""Start virtual machines: lease, hooks, facts, plan, operations, record; each machine has its own outcome.
 
-Two short transactions stand around the machines' work (decision D7): what may start is leased and committed before
-the first call, what came of it is committed after the last. A command that is killed in between leaves a lease in
-state `starting`, which the next start or stop of that machine completes or undoes.
+Two short transactions enclose the work of the hosts (decision D7): leases are committed before the first call, outcomes
+after the last. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
+that machine completes or undoes.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class StartHooks:
 
 
 def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
-    """Start the named machines; returns each one's outcome. Commits.
+    """Start the named machines; returns the outcome of each. Commits.
 
-    StateError, and nothing is done, when one of the names is no virtual machine.
+    StateError, and nothing is done, when a name is not that of a virtual machine.
     """
-    busy = lock_vms(database, names)  # before they are loaded: what is loaded once is valid until the end
+    busy = lock_vms(database, names)  # before they are loaded, so that the records stay valid until the end
     attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
     for attempt in attempts:
         with attempt.failing_alone():
@@ -84,7 +84,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
             _allocate(database, attempts, hooks.allocate)
         _start(database, attempts, hooks)
     finally:
-        # After an interrupt as well: what was only planned is undone, what a host was asked for is not.
+        # After an interrupt as well: undo what was only planned, but not what a host was asked to do.
         database.rollback()
         off = [attempt for attempt in attempts if attempt.is_certainly_off]
         give_up_unused(database, attempts)
@@ -100,7 +100,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
 
 
 def _may_leave_a_host(attempt: Attempt) -> bool:
-    """Whether a host may have nothing of the machine's cluster any more, though it had or was about to."""
+    """Whether the membership of a host in a partition may be unneeded now."""
     return attempt.error is not None or isinstance(attempt.step, AskHolder)
 
 
@@ -153,7 +153,7 @@ def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
 
 
 def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
-    """Ask the hosts, decide, commit what was decided, and let the hosts do it."""
+    """Collect the facts of the hosts, plan, commit the plan, and have the hosts perform it."""
     containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
     hosts = sorted(containers | holders_to_ask([a.step for a in still_open(attempts) if a.step]))
     with open_fleet(database, hosts) as fleet:
@@ -196,7 +196,7 @@ def _plan(
 
 
 def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:
-    """Hosts of each VLAN, asked for only where a container's VLANs are its own."""
+    """The hosts of each VLAN, read only for containers with local VLANs."""
     return table.hosts_of_vlans(
         database,
         (

@@ -46,7 +46,7 @@ DEFAULT_NETWORK = "private"
 
 @dataclass(frozen=True)
 class VmParameters:
-    """The words of `rocks add host vm`, unread; None is what was not said."""
+    """The parameters of `rocks add host vm`, unparsed; None for parameters not given."""
 
     membership: str
     name: str | None = None
@@ -64,12 +64,13 @@ class VmParameters:
 
 
 def add_vms(database: Database, containers: Sequence[str], parameters: VmParameters) -> list[NewVm]:
-    """One virtual machine on each named physical host, as `parameters` say.
+    """Add one virtual machine to each named physical host.
 
-    UserError for words that are wrong or taken, StateError where the site lacks something; then nothing is added.
+    UserError for an invalid parameter or a value in use, StateError when the site has no free address or no folder for
+    images; then nothing is added.
     """
     if not containers:
-        raise UserError("must supply at least one host; those that were named mean none")
+        raise UserError("must supply at least one host; the given selectors match none")
     for word, value in (
         ("name", parameters.name),
         ("ip", parameters.ip),
@@ -107,27 +108,29 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
 
 
 def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:
-    """As `plan_vms`, with the MAC pool that the site's attributes name."""
+    """As `plan_vms`, with the MAC pool of the site's attributes."""
     return plan_vms(requests, inventory, *_mac_pool(requests[0].container.attributes))
 
 
 def next_mac(database: Database) -> str:
-    """The MAC address that the next virtual machine would get; nothing is reserved."""
+    """The MAC address that the next virtual machine would get; it is not reserved."""
     base, mask = _mac_pool(global_attributes(database))
     return vm_inventory.read_inventory(database, ()).take_macs(base, mask, 1)[0]
 
 
 def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
-    """The named hosts, which must be physical. UserError for one that is a virtual machine itself."""
+    """The named hosts. UserError for a host that is a virtual machine."""
     hosts = table.load_hosts(database, names)
     for host in hosts:
         if host.is_virtual:
-            raise UserError(f"host {host.name} is a virtual machine and can hold none; name a physical host")
+            raise UserError(
+                f"host {host.name} is a virtual machine and cannot run others; name a physical host"
+            )
     return hosts
 
 
 def check_virt_type(text: str) -> None:
-    """UserError for a kind of virtualisation that KVM does not have."""
+    """UserError unless the kind of virtualization is that of KVM."""
     if text.lower() != VIRT_TYPE:
         raise UserError(f'KVM supports only hvm virtualization, not "{printable(text)}"')
 
@@ -135,16 +138,14 @@ def check_virt_type(text: str) -> None:
 def _find_membership(inventory: SiteInventory, name: str) -> Membership:
     found = find_membership(name, inventory.memberships)
     if found is None:
-        raise UserError(
-            f"Membership {printable(name)} is not valid. rocks list membership shows those that are."
-        )
+        raise UserError(f"Membership {printable(name)} is not valid. rocks list membership shows valid ones.")
     return found
 
 
 def _read_interfaces(
     parameters: VmParameters, membership: Membership, subnets: dict[str, Subnet]
 ) -> tuple[InterfaceRequest, ...]:
-    """Only the first interface has an address, and none has where the machine lives inside a virtual cluster."""
+    """The interfaces; only the first has an address, and none when the machine is inside a virtual cluster."""
     if not parameters.interfaces.isdigit():
         raise UserError(
             f'the num_macs parameter must be an integer, not "{printable(parameters.interfaces)}"'
@@ -163,12 +164,10 @@ def _read_interfaces(
         subnet = subnets.get(parameters.subnet.lower())
         if subnet is None:
             raise UserError(
-                f'unknown network "{printable(parameters.subnet)}"; rocks list network shows those that there are'
+                f'unknown network "{printable(parameters.subnet)}"; rocks list network shows all networks'
             )
     elif parameters.ip:
-        raise UserError(
-            f"a machine of membership {membership.name} has no address of the site; leave ip= out"
-        )
+        raise UserError(f"a machine of membership {membership.name} has no address of the site; give no ip=")
     ip = (parameters.ip or "").strip("'") or NEXT_FREE
     first = InterfaceRequest(subnet, ip if subnet else None, vlans[0], parameters.mac or None)
     return (first, *(InterfaceRequest(vlan=vlan) for vlan in vlans[1:]))
@@ -186,7 +185,7 @@ def _read_vlan(text: str) -> int | None:
 
 
 def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
-    """(base, mask) of the site's MAC addresses; StateError naming what is not set."""
+    """(base, mask) of the site's MAC addresses; StateError when an attribute is not set."""
     public_address = attributes.get("Kickstart_PublicAddress")
     for what, attribute, value in (
         ("address", "vm_mac_base_addr", base_from_address(public_address) if public_address else "VALUE"),
@@ -203,7 +202,7 @@ CDROM_PATH_LONGEST = 512
 
 @dataclass(frozen=True)
 class VmChanges:
-    """The words of `rocks set host vm`, unread; None is what was not said. `container` is a host's name."""
+    """The parameters of `rocks set host vm`, unparsed; None for parameters not given. `container` is a host's name."""
 
     container: str | None = None
     disks: str | None = None
@@ -214,9 +213,9 @@ class VmChanges:
 
 
 def set_vm(database: Database, name: str, changes: VmChanges) -> None:
-    """Change a virtual machine; a host that is none becomes one.
+    """Change a virtual machine; a host that is not a virtual machine becomes one.
 
-    UserError for a word that is wrong, BusyError while another command changes the machine; then nothing is changed.
+    UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
     """
     columns: dict[str, object] = {}
     if changes.memory_mb is not None:
@@ -247,9 +246,9 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
 
 
 def set_cdrom(database: Database, name: str, path: str) -> None:
-    """Put a CD image, or a device, of the container into a virtual machine; `none` takes it out.
+    """Insert a CD image, or a device, of the container into a virtual machine; `none` ejects it.
 
-    UserError for a path that is not absolute, StateError for a host that is no virtual machine.
+    UserError for a path that is not absolute, StateError for a host that is not a virtual machine.
     """
     if path.lower() == "none":
         path = ""
@@ -262,7 +261,7 @@ def set_cdrom(database: Database, name: str, path: str) -> None:
 
 
 def _lock(database: Database, name: str) -> None:
-    """Keep others from starting or stopping the machine meanwhile. BusyError when somebody is at it."""
+    """Lock the machine, so that no other command starts or stops it. BusyError while one does."""
     for error in lock_vms(database, [name]).values():
         raise error
 
@@ -277,7 +276,7 @@ def _read_memory(text: str) -> int:
 
 
 def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:
-    """The disks as they shall be; None leaves them. Sizes go by index, 0 keeps a disk's size."""
+    """The new disks; None for no change. Sizes are by index; 0 leaves the size of a disk unchanged."""
     if changes.disks is None and changes.disk_sizes_gb is None:
         return None
     sizes = [
@@ -295,26 +294,26 @@ def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None
 def _read_disks(text: str) -> list[Disk]:
     disks = [read_disk(one, DEFAULT_SIZE_GB) for one in split_disks(text)]
     if not disks:
-        raise UserError('disk "" names no disk; give TYPE:PATH,DEVICE,BUS')
+        raise UserError('disk "" is not a disk; give TYPE:PATH,DEVICE,BUS')
     paths = [disk.path for disk in disks]
     for path in paths:
         if paths.count(path) > 1:
-            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would destroy it')
+            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would corrupt it')
     return disks
 
 
 def _check_holds_no_vms(database: Database, name: str) -> None:
-    """A host that holds virtual machines is a physical one."""
+    """UserError when the host is the container of virtual machines: it is physical."""
     held = table.names_in(database, name)
     if held:
         raise UserError(
-            f"host {name} holds virtual machines ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}), "
-            "so it cannot be one; name a virtual machine"
+            f"host {name} is the physical host of {', '.join(held[:3])}{', …' if len(held) > 3 else ''}, so it cannot "
+            "be a virtual machine; name a virtual machine"
         )
 
 
 def _host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
-    """The new container carries the machine's VLANs on the networks on which the old one, or some host, did."""
+    """The VLANs of the machine for its new container, on the networks that carry them on the old one or any host."""
     vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
     old = vm.container.interfaces if vm.container is not None else ()
     networks = table.networks_of_vlans(database, vlans)

@@ -24,7 +24,7 @@ _BEFORE_EXECUTION = ("start", "begin")
 _AFTER_END = ("release", "end")
 
 PARTITIONS_FOLDER = "partitions"
-"""Below the state folder: a file for each machine with an InfiniBand function (`agent.partitions`)."""
+"""Below the state folder: a file for each machine with an InfiniBand VF (`agent.partitions`)."""
 
 RELEASED_FOLDER = Path("imgstorage") / "released"
 """Below the state folder: a file for each machine that has ended; its content is the machine's lease, if any. The image

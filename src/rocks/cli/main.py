@@ -51,21 +51,21 @@ def _run(arguments: list[str]) -> int:
     trees = tree_folders()
     if not arguments or arguments[0] in HELP_ARGUMENTS - {"help"}:
         arguments = list(LIST_HELP)
-    words, rest = find_command(arguments, trees)
-    if not words:
+    command_path, rest = find_command(arguments, trees)
+    if not command_path:
         print(f'error - invalid rocks command "{arguments[0]}"', file=sys.stderr)
         return EXIT_UNKNOWN_COMMAND
-    command_class = getattr(load_package(words, trees), "Command", None)
+    command_class = getattr(load_package(command_path, trees), "Command", None)
     if command_class is None:
-        return _list_group(words, trees)
+        return _list_group(command_path, trees)
     if not may_run(command_class) and not asks_help(rest):
         _become_root(arguments)
     return _run_command(command_class, rest)
 
 
-def _list_group(words: Sequence[str], trees: Sequence[str]) -> int:
+def _list_group(command_path: Sequence[str], trees: Sequence[str]) -> int:
     list_help = load_package(LIST_HELP, trees).Command
-    _run_command(list_help, [f"subdir={'/'.join(words)}"])
+    _run_command(list_help, [f"subdir={'/'.join(command_path)}"])
     return EXIT_UNKNOWN_COMMAND
 
 
@@ -120,7 +120,7 @@ def _as_rocks_error(error: Exception, command: Command) -> RocksError:
     if isinstance(error, RocksError):
         return error
     fault = BugError(
-        f'"{" ".join(command.words)}" has a fault ({type(error).__name__}: {error}); uncommitted '
+        f'"{" ".join(command.command_path)}" has a fault ({type(error).__name__}: {error}); uncommitted '
         "changes are rolled back; please report it with the output of ROCKSDEBUG=1"
     )
     fault.__cause__ = error
@@ -140,8 +140,8 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
     if command_class is not None and isinstance(error, UserError):
         from rocks.commands._framework.documentation import read_documentation
 
-        words = " ".join(command_class.__module__.split(".")[2:])
-        print(f"rocks {words} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
+        command_path = " ".join(command_class.__module__.split(".")[2:])
+        print(f"rocks {command_path} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
     return error.exit_status
 
 

@@ -72,31 +72,31 @@ def test_it_prints_one_row_per_host(rocks: Rocks) -> None:
 '''
 
 
-def create_command(words: Sequence[str], checkout: Path) -> list[Path]:
+def create_command(command_path: Sequence[str], checkout: Path) -> list[Path]:
     """Write the command and its test below `checkout`, and the reference pages; returns the new files.
 
     UserError, and no file, for words that cannot be a command's name and for a command that exists.
     """
-    _check_words(words)
-    command = checkout.joinpath("src", "rocks", "commands", *words, "__init__.py")
-    test = checkout / "tests" / "unit" / "commands" / f"test_{'_'.join(words)}.py"
+    _check_name(command_path)
+    command = checkout.joinpath("src", "rocks", "commands", *command_path, "__init__.py")
+    test = checkout / "tests" / "unit" / "commands" / f"test_{'_'.join(command_path)}.py"
     for path in (command, test):
         if path.exists():
-            raise UserError(f'"{" ".join(words)}" exists: {path.relative_to(checkout)}')
-    name = " ".join(words)
-    permission = "\n    MustBeRoot = 0\n" if words[0] in VERBS_FOR_EVERYBODY else ""
+            raise UserError(f'"{" ".join(command_path)}" exists: {path.relative_to(checkout)}')
+    name = " ".join(command_path)
+    permission = "\n    MustBeRoot = 0\n" if command_path[0] in VERBS_FOR_EVERYBODY else ""
     for path in (command, test):
         path.parent.mkdir(parents=True, exist_ok=True)
     command.write_text(_COMMAND.format(name=name, permission=permission), encoding="utf-8")
-    arguments = ", ".join(f'"{word}"' for word in words)
+    arguments = ", ".join(f'"{word}"' for word in command_path)
     test.write_text(_TEST.format(name=name, arguments=arguments), encoding="utf-8")
     return [command, test]
 
 
-def main(words: Sequence[str]) -> int:
+def main(command_path: Sequence[str]) -> int:
     """Create the command that the words name; returns the exit status."""
     try:
-        created = create_command(words, CHECKOUT)
+        created = create_command(command_path, CHECKOUT)
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_status
@@ -106,10 +106,10 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _check_words(words: Sequence[str]) -> None:
-    if not words:
+def _check_name(command_path: Sequence[str]) -> None:
+    if not command_path:
         raise UserError('name the command, as in make new-command WORDS="list host colour"')
-    for word in words:
+    for word in command_path:
         if not is_command_word(word) or not word.isascii() or word != word.lower() or iskeyword(word):
             raise UserError(
                 f'"{word}" cannot be a word of a command: use lower-case letters, digits and _, beginning with a letter'

@@ -42,22 +42,28 @@ def pages() -> dict[str, str]:
 def commands_page() -> str:
     """Every command of our own tree: description, arguments, parameters, examples, and who may run it."""
     trees = [OUR_TREE]
-    commands = [words for words in all_commands(trees) if hasattr(load_package(words, trees), "Command")]
+    commands = [
+        command_path
+        for command_path in all_commands(trees)
+        if hasattr(load_package(command_path, trees), "Command")
+    ]
     parts = [
         f"# Commands\n\n{_MADE}\n`rocks help TEXT` lists the commands whose usage contains the text; "
         "`rocks COMMAND help` explains a command.\n"
     ]
-    verbs = [(verb, list(members)) for verb, members in groupby(commands, key=lambda words: words[0])]
+    verbs = [
+        (verb, list(members)) for verb, members in groupby(commands, key=lambda command_path: command_path[0])
+    ]
     parts.append(" · ".join(f"[{verb}](#{verb})" for verb, _ in verbs) + "\n")
     for verb, members in verbs:
         parts.append(f"## {verb}\n")
-        parts += [_command_section(words, trees) for words in members]
+        parts += [_command_section(command_path, trees) for command_path in members]
     return "\n".join(parts)
 
 
 def attributes_page() -> str:
     """Every attribute that the system reads, and the precedence of scopes."""
-    scopes = ", ".join(f"{scope} (`{letter}`)" for scope, letter in SOURCE_LETTERS.items())
+    scopes = ", ".join(f"{scope} (`{source}`)" for scope, source in SOURCE_LETTERS.items())
     forced = ", ".join(f"`{name}`" for name in ("arch", *rocks_version_attributes()))
     lines = [
         "# Attributes\n",
@@ -80,10 +86,10 @@ def attributes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command_section(words: tuple[str, ...], trees: Sequence[str]) -> str:
-    command_class = load_package(words, trees).Command
+def _command_section(command_path: tuple[str, ...], trees: Sequence[str]) -> str:
+    command_class = load_package(command_path, trees).Command
     documentation = read_documentation(command_class)
-    name = " ".join(words)
+    name = " ".join(command_path)
     lines = [f"### {name}\n", f"    rocks {name} {documentation.usage()}".rstrip() + "\n"]
     lines.append(
         _escaped(documentation.description) + (" Requires root." if command_class.MustBeRoot else "") + "\n"

@@ -85,7 +85,7 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
     """The error of a start while the host of the lease does not answer."""
     return StateError(
         f"{lease.name} is not started: it may still be running on {lease.host}, which does not answer ({reason}). "
-        f"Bring {lease.host} back, or when it is off for sure: "
+        f"Bring {lease.host} back, or when it is certainly off: "
         f'rocks stop host vm {lease.name} force=yes reason="…"'
     )
 

@@ -1,7 +1,7 @@
-"""Conditions of edges and tags: Python's words, a small part of its grammar, and never its evaluation.
+"""Conditions of edges and tags: a small part of Python's grammar, evaluated here and never by Python.
 
-`and or not`, comparisons, `in` a tuple, names of attributes, numbers and texts. A name that is no attribute is None.
-The words that mean yes and no are so everywhere, in quotes too.
+`and or not`, comparisons, `in` a tuple, names of attributes, numbers and texts. An unset attribute is None. Texts that
+mean yes and no are booleans everywhere, also in quotes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _LESS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
-def is_meant(selections: Iterable[Selection], context: HostContext) -> bool:
-    """Whether all the selections hold for a host. StateError for a condition that is none."""
+def applies(selections: Iterable[Selection], context: HostContext) -> bool:
+    """Whether all the selections hold for a host. StateError for an invalid condition."""
     return all(_holds(selection, context.attributes) for selection in selections)
 
 
 def holds(condition: str, attributes: Mapping[str, str]) -> bool:
-    """Whether the condition holds; an empty one does. StateError when it is none."""
+    """Whether the condition holds; an empty one does. StateError when it is not valid."""
     if not condition.strip():
         return True
     tree = read_condition(condition)
@@ -45,7 +45,7 @@ def holds(condition: str, attributes: Mapping[str, str]) -> bool:
 
 
 def read_condition(condition: str) -> ast.expr:
-    """The condition's tree, all of it of the grammar above. StateError that says what is not."""
+    """The syntax tree of the condition. StateError for anything outside the grammar above."""
     if len(condition) > _LONGEST:
         raise StateError(f"the condition {condition[:40]!r}… is longer than {_LONGEST} characters")
     try:
@@ -60,14 +60,14 @@ def read_condition(condition: str) -> ast.expr:
 
 def _holds(selection: Selection, attributes: Mapping[str, str]) -> bool:
     for name in ("arch", "os", "release"):
-        wanted = getattr(selection, name)
-        if wanted and attributes.get(name, "") not in wanted:
+        allowed = getattr(selection, name)
+        if allowed and attributes.get(name, "") not in allowed:
             return False
     return holds(selection.condition, attributes)
 
 
 def _check(tree: ast.expr, condition: str) -> None:
-    """StateError for anything that `_value` does not know."""
+    """StateError for anything that `_value` does not support."""
     match tree:
         case ast.BoolOp(values=values):
             parts = values
@@ -83,26 +83,26 @@ def _check(tree: ast.expr, condition: str) -> None:
                 elif type(operation) in _SAME or type(operation) in _LESS:
                     parts.append(part)
                 else:
-                    raise _refusal(operation, condition)
+                    raise _unsupported(operation, condition)
         case ast.Name() | ast.Constant(value=str() | int() | float() | None):
             parts = []
         case _:
-            raise _refusal(tree, condition)
+            raise _unsupported(tree, condition)
     for part in parts:
         _check(part, condition)
 
 
 def _check_list(part: ast.expr, condition: str) -> None:
     if not isinstance(part, ast.Tuple | ast.List):
-        raise _refusal(part, condition)
+        raise _unsupported(part, condition)
     for element in part.elts:
         _check(element, condition)
 
 
-def _refusal(part: ast.AST, condition: str) -> StateError:
+def _unsupported(part: ast.AST, condition: str) -> StateError:
     kind = type(part).__name__
     hint = "; an attribute with a dash in its name has no condition" if isinstance(part, ast.BinOp) else ""
-    return StateError(f"the condition {condition!r} has something ({kind}) that conditions cannot have{hint}")
+    return StateError(f"the condition {condition!r} has an unsupported expression ({kind}){hint}")
 
 
 def _value(tree: ast.expr, attributes: Mapping[str, str]) -> Any:
@@ -146,7 +146,7 @@ def _relate(operation: ast.cmpop, left: Any, right: Any) -> bool:
     if type(operation) in _SAME:
         return _SAME[type(operation)](left, right)
     both = (left, right)
-    # what is not set, or is of another kind, is neither less nor more
+    # an unset value, or one of another type, is neither less nor more
     if not (all(isinstance(v, int | float) for v in both) or all(isinstance(v, str) for v in both)):
         return False
     return _LESS[type(operation)](left, right)
@@ -155,11 +155,11 @@ def _relate(operation: ast.cmpop, left: Any, right: Any) -> bool:
 def _meaning(text: str | None) -> Any:
     if text is None:
         return None
-    word = text.strip().lower()
-    if word in _TRUE_VALUES:
+    value = text.strip().lower()
+    if value in _TRUE_VALUES:
         return True
-    if word in _FALSE_VALUES:
+    if value in _FALSE_VALUES:
         return False
-    if _NUMBER.fullmatch(word):
-        return float(word) if "." in word else int(word)
+    if _NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
     return text

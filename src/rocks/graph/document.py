@@ -1,4 +1,4 @@
-"""Graph and node files as XML: entities are those that we declare, nothing is fetched, errors name file and line."""
+"""Graph and node files as XML: only our own entities, no network access, errors with file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rocks.graph.records import HostContext
 
 REMARKS = frozenset(("description", "copyright", "changelog"))
-"""Tags for people; they are passed over."""
+"""Tags with remarks, which are ignored."""
 
 _DECLARATION = re.compile(r"\A\ufeff?<\?xml\b[^>]*\?>")
 _PROLOGUE = re.compile(r"\A(?:\s|<!--.*?-->|<\?.*?\?>)*<!DOCTYPE", re.DOTALL)
@@ -28,19 +28,19 @@ _QUOTED = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
 
 
 def parse_document(data: bytes, place: str, context: HostContext) -> etree._Element:
-    """The root element of a file at `place`, with the host's entities in it as text.
+    """The root element of a file at `place`, with the entities of the host replaced by their texts.
 
-    StateError, with file and line, for what is no XML, has a DOCTYPE of its own, or names an entity that there is not.
+    StateError, with file and line, for invalid XML, a DOCTYPE, or an unknown entity.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StateError(f"{place} is no text in UTF-8 (byte {error.start + 1})") from None
+        raise StateError(f"{place} is not UTF-8 text (byte {error.start + 1})") from None
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text)
     if _PROLOGUE.match(text):
         raise StateError(f"{place} has a DOCTYPE: entities are the host's attributes, and files declare none")
     values = {name.lower(): value for name, value in context.entities.items()}
-    names = {name for name in _REFERENCE.findall(text) if _can_be_said(values.get(name.lower()))}
+    names = {name for name in _REFERENCE.findall(text) if _is_valid_xml(values.get(name.lower()))}
     declarations = "".join(
         f'<!ENTITY {name} "{_entity_text(values[name.lower()])}">' for name in sorted(names)
     )
@@ -60,21 +60,21 @@ def attribute(element: etree._Element, name: str, default: str = "") -> str:
 
 
 def selection_of(element: etree._Element) -> Selection:
-    """For which hosts a tag is meant."""
+    """The hosts to which a tag applies."""
     return Selection(
-        _words(attribute(element, "arch")),
-        _words(attribute(element, "os")),
-        _words(attribute(element, "release")),
+        _split_list(attribute(element, "arch")),
+        _split_list(attribute(element, "os")),
+        _split_list(attribute(element, "release")),
         attribute(element, "cond"),
     )
 
 
 def check_known_attributes(element: etree._Element, known: frozenset[str], place: str) -> None:
-    """StateError for an attribute of the tag that means nothing here."""
+    """StateError for an unknown attribute of the tag."""
     for name in map(str, element.keys()):
         if name not in known:
             raise StateError(
-                f"{where(element, place)}: <{tag_of(element)}> has no attribute {name}; there are "
+                f"{where(element, place)}: <{tag_of(element)}> has no attribute {name}; its attributes are "
                 f"{', '.join(sorted(known))}"
             )
 
@@ -89,32 +89,32 @@ def where(element: etree._Element, place: str) -> str:
     return f"{place}, line {element.sourceline}"
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _split_list(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _can_be_said(value: str | None) -> bool:
+def _is_valid_xml(value: str | None) -> bool:
     return value is not None and not _UNPRINTABLE.search(value)
 
 
 def _entity_text(value: str) -> str:
-    """For a declaration: escaped once for the place where it is named, and once more for the declaration itself."""
+    """The value for a declaration: escaped once for the place of its use, and once more for the declaration itself."""
     return escape(escape(value, _QUOTED), {"%": "&#37;", '"': "&#34;"}).replace("&amp;", "&#38;")
 
 
 def _explain(
     error: etree.XMLSyntaxError, place: str, values: Mapping[str, str], missing: Mapping[str, str]
 ) -> str:
-    line, words = error.lineno, str(error.msg)
-    found = _UNDECLARED.search(words)
+    line, message = error.lineno, str(error.msg)
+    found = _UNDECLARED.search(message)
     if found is None:
-        return f"{place}, line {line}: this is no XML: {words}"
+        return f"{place}, line {line}: invalid XML: {message}"
     name = found[1]
     reasons = {key.lower(): reason for key, reason in missing.items()}
     if name.lower() in values:
-        reason = "its value has a character that XML cannot have"
+        reason = "its value has a character that is not valid in XML"
     else:
         reason = reasons.get(
-            name.lower(), f"the host has no attribute {name}; rocks set host attr gives it one"
+            name.lower(), f"the host has no attribute {name}; set it with rocks set host attr"
         )
     return f"{place}, line {line}: &{name}; has no value here: {reason}"

@@ -1,4 +1,4 @@
-"""The graph language: which node includes which, and which comes first. Source: specification §6.2."""
+"""The graph language: nodes that include others, and the order of nodes. Source: specification §6.2."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from lxml import etree
 
 _SELECTING = frozenset(("arch", "os", "release", "cond"))
-_NOBODY = HostContext({}, {}, {})
+_NO_ENTITIES = HostContext({}, {}, {})
 """Graph files are the same for all hosts: they have no entities."""
 
 
 def read_graph(files: Iterable[tuple[str, bytes]]) -> Graph:
-    """The graph of (place, content) of its files, in their order. StateError for a file that is none."""
+    """The graph in (place, content) of its files, in their order. StateError for an invalid file."""
     edges: list[Edge] = []
     orders: list[Order] = []
     for place, data in files:
-        root = parse_document(data, place, _NOBODY)
+        root = parse_document(data, place, _NO_ENTITIES)
         if root.tag != "graph":
-            raise StateError(f"{place} is no graph file: its root is <{root.tag}> and not <graph>")
+            raise StateError(f"{place} is not a graph file: its root is <{root.tag}> and not <graph>")
         for element in root:
             _read_rule(element, place, edges, orders)
     return Graph(tuple(edges), tuple(orders))
@@ -51,7 +51,7 @@ def _read_rule(element: etree._Element, place: str, edges: list[Edge], orders: l
             orders.append(Order(head, tail, generator, selections, place))
     elif element.tag not in REMARKS:
         raise StateError(
-            f"{where(element, place)}: <{element.tag}> is no tag of graphs; there are edge and order"
+            f"{where(element, place)}: <{element.tag}> is not a tag of graphs; these are edge and order"
         )
 
 
@@ -69,11 +69,11 @@ def _pairs(
             f"{where(element, place)}: <{element.tag}> needs {first} and {second}, or one of them and tags of the other"
         )
     (known,) = given
-    wanted = second if known == first else first
+    expected = second if known == first else first
     for child in element:
         name = (child.text or "").strip()
-        if child.tag != wanted or not name or len(child):
-            raise StateError(f"{where(child, place)}: here <{wanted}>NAME</{wanted}> is needed")
+        if child.tag != expected or not name or len(child):
+            raise StateError(f"{where(child, place)}: <{expected}>NAME</{expected}> is expected here")
         check_known_attributes(child, _SELECTING, place)
         pair = (given[known], name) if known == first else (name, given[known])
         yield *pair, (own, _selection(child, place))

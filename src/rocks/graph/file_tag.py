@@ -21,7 +21,7 @@ _LAST_BLANKS = re.compile(r"\n[ \t]*\Z")
 
 
 def read_file(element: etree._Element, text: str) -> File:
-    """The file that a tag describes; `text` is what stands in it. StateError that says what is wrong with it."""
+    """The file that a tag describes; `text` is its content. StateError for an invalid tag."""
     path = attribute(element, "name")
     if not path.startswith("/") or path.endswith("/") or not path.isprintable():
         raise StateError(f"<file> needs the whole path of a file as its name, not {path!r}")

@@ -1,4 +1,4 @@
-"""Which nodes a host has, and in which order they are written. Source: specification §6.2."""
+"""The nodes of a host, and their order. Source: specification §6.2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from rocks.errors import StateError
-from rocks.graph.conditions import is_meant
+from rocks.graph.conditions import applies
 from rocks.graph.records import HEAD, TAIL
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def reached_nodes(edges: Iterable[Edge], root: str, context: HostContext) -> list[str]:
-    """The nodes that the root includes, itself first, each once, in the order in which a walk in depth finds them."""
+    """The root and the nodes that it includes, each once, in depth-first order."""
     children: dict[str, list[str]] = {}
     for edge in edges:
-        if is_meant(edge.selections, context):
+        if applies(edge.selections, context):
             children.setdefault(edge.parent, []).append(edge.child)
     found: dict[str, None] = {}
     waiting = [root]
@@ -42,7 +42,7 @@ def ordered_nodes(
     rules = [
         (order.head, order.tail)
         for order in orders
-        if order.generator in ("", generator) and is_meant(order.selections, context)
+        if order.generator in ("", generator) and applies(order.selections, context)
     ]
     heads: dict[str, set[str]] = {}
     tails: dict[str, set[str]] = {}
@@ -81,7 +81,7 @@ def _sorted(heads: Mapping[str, set[str]]) -> list[str]:
     except CycleError as error:
         circle = " before ".join(error.args[1])
         raise StateError(
-            f"the graph's order goes in a circle: {circle}; take one of these rules out of the graph files"
+            f"the order of the graph has a cycle: {circle}; remove one of these rules from the graph files"
         ) from None
     found: list[str] = []
     while sorter.is_active():

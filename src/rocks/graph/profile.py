@@ -1,4 +1,4 @@
-"""A host's profile: the nodes that it is made of, in order. What is written of it is the renderers' business."""
+"""The profile of a host: its nodes, in order. Renderers write documents from it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProfileRequest:
 def make_profile(
     request: ProfileRequest, graph: Graph, files_of: Callable[[str], Sequence[Source]]
 ) -> Profile:
-    """The host's profile. StateError for a node without a file, rules in a circle, and files with faults."""
+    """The profile of the host. StateError for a node without a file, a cycle of rules, and invalid files."""
     reached = reached_nodes(graph.edges, request.root, request.context)
     names = ordered_nodes(reached, graph.orders, request.generator, request.context)
     nodes: list[Node] = []

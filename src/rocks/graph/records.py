@@ -1,4 +1,4 @@
-"""What graph and node files say, as frozen records."""
+"""The content of graph and node files as frozen records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD, TAIL = "HEAD", "TAIL"
-"""Names in order rules that stand for before and after everything else."""
+"""Names in order rules for the positions before and after all other nodes."""
 
 
 class Source(NamedTuple):
@@ -22,7 +22,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """For which hosts something is meant: each word of a list is enough, and all that is given must hold."""
+    """The hosts to which a rule or tag applies: one value of each given list must match, and the condition hold."""
 
     arch: tuple[str, ...] = ()
     os: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class HostContext:
-    """A host as graph and node files see it: its attributes, and entities besides.
+    """A host as seen by graph and node files: its attributes and entities.
 
     `missing` says of a name why this host has no such entity.
     """
@@ -73,7 +73,7 @@ class HostContext:
 
 @dataclass(frozen=True)
 class Package:
-    """A package that a host shall have, or one that it shall not be given."""
+    """A package to install on a host, or one to leave out."""
 
     name: str
     is_group: bool = False
@@ -81,7 +81,7 @@ class Package:
 
 
 class FileMode(enum.Enum):
-    """What becomes of a file's text."""
+    """How the text of a file is used."""
 
     CREATE = "create"
     APPEND = "append"
@@ -127,7 +127,7 @@ class Section:
 
     @property
     def is_for_installer(self) -> bool:
-        """Whether it is to run in the installer's own system and not in the installed one."""
+        """Whether it runs in the system of the installer and not in the installed one."""
         return "--nochroot" in self.argument.split()
 
 

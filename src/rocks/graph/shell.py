@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rocks.graph.records import Node
 
 GENERATOR = "shell"
-"""What order rules with `gen` call this kind of document."""
+"""The name of this kind of document in order rules with `gen`."""
 
 _BASH = ("bash", "-euo", "pipefail")
 _BASH_NAMES = frozenset(("bash", "/bin/bash", "/usr/bin/bash"))
@@ -64,7 +64,7 @@ def shell_script(profile: Profile, functions: str, packaging: str) -> str:
 
 
 def _packages(nodes: Iterable[Node], packaging: str) -> Iterator[str]:
-    """One call for all packages of all nodes; what one node excludes is not installed for another."""
+    """One call for all packages of all nodes; a package that one node excludes is not installed for another."""
     wanted: dict[str, None] = {}
     excluded: set[str] = set()
     for node in nodes:

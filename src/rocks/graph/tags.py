@@ -1,4 +1,4 @@
-"""The node language: a node file as one host sees it. Source: specification §6.3.
+"""The node language: a node file as read for one host. Source: specification §6.3.
 
 Tags that only an installer could do something with at the frontend (`eval`, `include`, `copy`, `ansible`) are refused
 by name; none is passed over in silence.
@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.errors import StateError
-from rocks.graph.conditions import is_meant
+from rocks.graph.conditions import applies
 from rocks.graph.document import (
     REMARKS,
     attribute,
@@ -44,17 +44,17 @@ def read_node(name: str, place: str, data: bytes, context: HostContext) -> Node:
     if root.tag == "jumpstart":
         raise StateError(f"{place} is for SunOS (<jumpstart>), which this system does not install")
     if root.tag != "kickstart":
-        raise StateError(f"{place} is no node file: its root is <{root.tag}> and not <kickstart>")
+        raise StateError(f"{place} is not a node file: its root is <{root.tag}> and not <kickstart>")
     check_known_attributes(root, _ROOT_ATTRIBUTES, place)
     reader = _Reader(name, place, context)
-    if reader.is_wanted(root):
+    if reader.applies(root):
         for element in root:
             reader.read(element)
     return reader.node()
 
 
 class _Reader:
-    """Goes through one file, keeping its variables."""
+    """Reads one file and stores its variables."""
 
     def __init__(self, name: str, place: str, context: HostContext) -> None:
         self._name, self._place, self._circumstances = name, place, context
@@ -68,9 +68,9 @@ class _Reader:
             self._name, self._place, tuple(self._packages), tuple(self._sections), tuple(self._directives)
         )
 
-    def is_wanted(self, element: etree._Element) -> bool:
+    def applies(self, element: etree._Element) -> bool:
         try:
-            return is_meant([selection_of(element)], self._circumstances)
+            return applies([selection_of(element)], self._circumstances)
         except StateError as error:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 
@@ -78,8 +78,8 @@ class _Reader:
         if element.tag in REMARKS:
             return
         if element.tag not in _KNOWN:
-            raise self._refusal(element, _KNOWN)
-        if not self.is_wanted(element):
+            raise self._unsupported(element, _KNOWN)
+        if not self.applies(element):
             return
         match element.tag:
             case "package":
@@ -88,7 +88,7 @@ class _Reader:
                 self._directives += [
                     (str(child.tag), self._text(child).strip())
                     for child in element
-                    if child.tag not in REMARKS and self.is_wanted(child)
+                    if child.tag not in REMARKS and self.applies(child)
                 ]
             case "var":
                 self._variable(element)
@@ -133,12 +133,12 @@ class _Reader:
         parts: list[str | File] = [element.text or ""]
         for child in element:
             if child.tag == "file":
-                if self.is_wanted(child):
+                if self.applies(child):
                     parts.append(self._file(child))
             elif child.tag == "var":
                 parts.append(self._variable(child))
             elif child.tag not in REMARKS:
-                raise self._refusal(child, ("file", "var"))
+                raise self._unsupported(child, ("file", "var"))
             parts.append(child.tail or "")
         return _joined(parts)
 
@@ -153,14 +153,14 @@ class _Reader:
         text = element.text or ""
         for child in element:
             if child.tag != "var":
-                raise self._refusal(child, ("var",))
+                raise self._unsupported(child, ("var",))
             text += self._variable(child) + (child.tail or "")
         return text
 
     def _variable(self, element: etree._Element) -> str:
         """Keep the variable's value, or give it."""
         check_known_attributes(element, _SELECTING | VARIABLE_ATTRIBUTES, self._place)
-        if not self.is_wanted(element):
+        if not self.applies(element):
             return ""
         try:
             return self._variables.read(element)
@@ -171,7 +171,7 @@ class _Reader:
         check_known_attributes(element, _SELECTING | {"type", "disable", "roll", "file"}, self._place)
         name = self._text(element).strip()
         if not _PACKAGE_NAME.fullmatch(name):
-            raise StateError(f"{where(element, self._place)}: {name!r} is no name of a package")
+            raise StateError(f"{where(element, self._place)}: {name!r} is not a package name")
         kind = attribute(element, "type")
         if kind not in ("", "meta"):
             raise StateError(
@@ -179,9 +179,9 @@ class _Reader:
             )
         return Package(name, kind == "meta", attribute(element, "disable") not in ("", "0"))
 
-    def _refusal(self, element: etree._Element, known: tuple[str, ...]) -> StateError:
+    def _unsupported(self, element: etree._Element, known: tuple[str, ...]) -> StateError:
         return StateError(
-            f"{where(element, self._place)}: the tag <{tag_of(element)}> is not understood here; there are "
+            f"{where(element, self._place)}: the tag <{tag_of(element)}> is not supported here; supported tags are "
             f"{', '.join(known)}"
         )
 

@@ -1,4 +1,4 @@
-"""The tag `var` of node files: values that a file keeps for itself. Source: specification §6.3."""
+"""The tag `var` of node files: variables of one file. Source: specification §6.3."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Variables:
         self._values: dict[str, str] = {}
 
     def read(self, element: etree._Element) -> str:
-        """Keep the value that a tag gives, and return ''; or return the value that it names. StateError for neither."""
+        """Store the value in a tag and return ''; or return the value that it references. StateError for neither."""
         name = attribute(element, "name")
         if not name:
             raise StateError("<var> needs a name")
         if element.get("val") is not None:
             self._values[name] = str(element.get("val"))
             return ""
-        wanted = attribute(element, "ref") or name
-        value = self._values.get(wanted, self._entities.get(wanted.lower()))
+        referenced = attribute(element, "ref") or name
+        value = self._values.get(referenced, self._entities.get(referenced.lower()))
         if value is None:
-            raise StateError(f"<var>: {wanted} is no variable and no attribute of the host")
+            raise StateError(f"<var>: {referenced} is neither a variable nor an attribute of the host")
         if element.get("ref") is None:
             return value
         self._values[name] = value

@@ -1,1 +1,1 @@
-"""How a physical host is reached: many at once, by SSH, or as this very machine."""
+"""Connections to physical hosts: many at once, by SSH, or to this machine."""

@@ -26,7 +26,7 @@ from rocks.process import run_interactively
 
 __all__ = [
     "HostKey",
-    "accepts_our_key",
+    "accepts_own_key",
     "ensure_own_key",
     "fetch_host_key",
     "install_own_key",
@@ -74,7 +74,7 @@ def known_host_keys(host: HostAddress, settings: FleetSettings) -> tuple[HostKey
     return read_known_hosts(settings.known_hosts_file).get(host.name, ())
 
 
-def accepts_our_key(host: HostAddress, settings: FleetSettings) -> bool:
+def accepts_own_key(host: HostAddress, settings: FleetSettings) -> bool:
     """Whether the host accepts the key of this machine. DownError without an answer, HostError for an unknown host."""
     connection = SshConnection(
         host, settings, load_private_key(settings.key_file), known_host_keys(host, settings)

@@ -25,7 +25,7 @@ END = "# rocks: end"
 _HINT = " - written by `rocks sync ib partitions`; lines above and below the two markers are yours"
 
 
-def our_lines(table: PartitionTable) -> str:
+def generated_section(table: PartitionTable) -> str:
     """The generated section, with its markers."""
     members: defaultdict[int, list[PartitionMember]] = defaultdict(list)
     for member in sorted(table.members):
@@ -40,7 +40,7 @@ def our_lines(table: PartitionTable) -> str:
     return "".join(f"{line}\n" for line in (*lines, END))
 
 
-def with_our_lines(existing: str, ours: str) -> str:
+def with_section(existing: str, ours: str) -> str:
     """The file with the section replaced, or appended; every other line stays.
 
     StateError when the markers are not exactly one pair.

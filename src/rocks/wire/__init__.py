@@ -1,1 +1,1 @@
-"""Shapes that cross a machine border: facts, agent calls, image-storage messages. No input or output."""
+"""Messages between machines: facts, agent calls, image storage. Pure."""

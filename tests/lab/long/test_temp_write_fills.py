@@ -49,7 +49,7 @@ def is_paused_to_stay(images: ImageSite) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("above_kept", "left_mb"), [(True, 12), (False, 16)])
+@pytest.mark.parametrize(("above_reserve", "left_mb"), [(True, 12), (False, 16)])
 def test_guest_is_paused_before_its_temp_write_volume_is_full(
     images: ImageSite, above_reserve: bool, left_mb: int
 ) -> None:

@@ -29,22 +29,22 @@ class Site(NamedTuple):
     rocks: Callable[..., Ended]
     database: Database
 
-    def done(self, *words: str) -> str:
+    def done(self, *arguments: str) -> str:
         """Run a command that must succeed; returns its output."""
-        ended = self.rocks(*words)
-        assert (ended.status, ended.err) == (0, ""), f"rocks {words}: {ended}"
+        ended = self.rocks(*arguments)
+        assert (ended.status, ended.err) == (0, ""), f"rocks {arguments}: {ended}"
         return ended.out
 
-    def refused(self, *words: str) -> str:
-        """Run a command that must fail with one line and without a change; returns that line."""
+    def refused(self, *arguments: str) -> str:
+        """Run a command that must be refused with one line and change nothing; returns that line."""
         before = self.contents()
-        ended = self.rocks(*words)
+        ended = self.rocks(*arguments)
         lines = ended.err.splitlines()
-        assert ended.status == 1, f"rocks {words}: {ended}"
-        assert ended.out == "", f"rocks {words}: {ended}"
-        assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {words}: {ended}"
-        assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {words}: {ended}"
-        assert self.contents() == before, f"rocks {words} failed and changed the database"
+        assert ended.status == 1, f"rocks {arguments}: {ended}"
+        assert ended.out == "", f"rocks {arguments}: {ended}"
+        assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {arguments}: {ended}"
+        assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {arguments}: {ended}"
+        assert self.contents() == before, f"rocks {arguments} was refused and changed the database"
         return lines[0].removeprefix("Error: ")
 
     def contents(self) -> list[tuple[object, ...]]:
@@ -81,10 +81,10 @@ def rocks(
 
     monkeypatch.setattr(Database, "close", counted_close)
 
-    def run(*words: str) -> Ended:
+    def run(*arguments: str) -> Ended:
         capsys.readouterr()
         counts.clear()
-        status = main(list(words))
+        status = main(list(arguments))
         captured = capsys.readouterr()
         return Ended(status, captured.out, captured.err, sum(counts))
 
@@ -115,7 +115,7 @@ def silent_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 def vm_site(site: Site, silent_hosts: None) -> Site:
     """The site of the specification's samples: frontend `head`, VM containers `vmc-0-0` and `vmc-0-1`, all silent.
 
-    All three are in rack 0, ranks 0, 0 and 1, with `eth0` on network private at 10.1.0.1 to 10.1.0.3 and their room
+    All three are in rack 0, ranks 0, 0 and 1, with `eth0` on network private at 10.1.0.1 to 10.1.0.3 and free space
     on /state/partition1; `head` has `eth1` on public at 203.0.113.2.
     """
     site.database.execute(

@@ -97,9 +97,9 @@ class Fabric:
     def _launch(self, name: str, arguments: list[str]) -> Popen[bytes]:
         environment = self._environment()
         preload = environment.pop("LD_PRELOAD")  # for opensm alone: it is no library for a shell
-        words = [f"LD_PRELOAD={preload}"] if name == "opensm" else []
+        texts = [f"LD_PRELOAD={preload}"] if name == "opensm" else []
         process = start_with_pipes(
-            ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _QUIET, "sh", name, *words, *arguments],
+            ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _QUIET, "sh", name, *texts, *arguments],
             environment=environment,
         )
         self._running[name] = process

@@ -77,7 +77,7 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ((), "must supply one appliance"),
         (("a", "b"), "must supply one appliance"),
@@ -99,9 +99,9 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
         (("tile", "distribution=none"), 'unknown distribution "none"'),
     ],
 )
-def test_what_cannot_be_added(site: Site, words: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_added(site: Site, arguments: tuple[str, ...], message: str) -> None:
     site.done("add host", "host-0", "membership=compute", "rack=0", "rank=0")
-    assert site.refused("add", "appliance", *words).startswith(message)
+    assert site.refused("add", "appliance", *arguments).startswith(message)
 
 
 def test_remove_appliance_removes_what_belongs_to_it(site: Site) -> None:

@@ -28,10 +28,10 @@ def processes(site: Site, cluster_environment: dict[str, str]) -> dict[str, str]
     }
 
 
-def start(environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     """`rocks WORDS…` in a process, its output in pipes."""
     return subprocess.Popen(
-        [sys.executable, "-E", "-S", str(LAUNCHER), *words],
+        [sys.executable, "-E", "-S", str(LAUNCHER), *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -60,10 +60,10 @@ def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[
 def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: dict[str, str]) -> None:
     for number in range(4):
         site.done("add", "host", f"compute-0-{number}")
-    words = ("add", "host", "interface")
+    arguments = ("add", "host", "interface")
     outcomes = ends(
         [
-            start(processes, *words, f"compute-0-{n}", "eth0", "ip=10.1.0.9", "subnet=private")
+            start(processes, *arguments, f"compute-0-{n}", "eth0", "ip=10.1.0.9", "subnet=private")
             for n in range(4)
         ]
     )
@@ -83,11 +83,11 @@ def test_words_reach_the_database_as_they_were_typed(site: Site, processes: dict
     site.done("add", "host", "compute-0-0")
     site.done("add", "host", "interface", "compute-0-0", "eth0")
     options = "a='b' \"c\" <d>&amp; $(e) `f` \\ é日本"
-    words = ("set", "host", "interface", "options", "compute-0-0", "eth0", f"options={options}")
-    assert ends([start(processes, *words)]) == [(0, "")]
+    arguments = ("set", "host", "interface", "options", "compute-0-0", "eth0", f"options={options}")
+    assert ends([start(processes, *arguments)]) == [(0, "")]
     assert site.database.rows("SELECT Options FROM networks") == [(options,)]
-    shown, _ = start(processes, "list", "host", "interface", "output-col=options").communicate(timeout=60)
-    assert shown == f"OPTIONS{' ' * (len(options) - 7)}\n{options}\n"
+    listed, _ = start(processes, "list", "host", "interface", "output-col=options").communicate(timeout=60)
+    assert listed == f"OPTIONS{' ' * (len(options) - 7)}\n{options}\n"
 
 
 def test_bytes_that_are_no_text_are_refused(site: Site, processes: dict[str, str]) -> None:

@@ -42,29 +42,29 @@ def stored(site: Site, name: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_add_set_remove_in_every_scope(two: Site, scope: str) -> None:
-    words, members = SCOPES[scope]
+    arguments, members = SCOPES[scope]
     member = members[0] if members else "global"
-    two.done("add", *words, "attr", *members, "colour", "red")
+    two.done("add", *arguments, "attr", *members, "colour", "red")
     assert stored(two, "colour") == [(scope, member, "red")]
-    two.done("set", *words, "attr", *members, "colour", "blue")
+    two.done("set", *arguments, "attr", *members, "colour", "blue")
     assert stored(two, "colour") == [(scope, member, "blue")]
     assert stored(two, "colour_old") == [(scope, member, "red")]
-    two.done("set", *words, "attr", *members, "Colour", "green")
+    two.done("set", *arguments, "attr", *members, "Colour", "green")
     assert stored(two, "colour") == [(scope, member, "green")]
     assert stored(two, "colour_old") == [(scope, member, "blue")]
-    two.done("remove", *words, "attr", *members, "colour")
+    two.done("remove", *arguments, "attr", *members, "colour")
     assert stored(two, "colour") == stored(two, "colour_old") == []
-    two.done("remove", *words, "attr", *members, "colour")
+    two.done("remove", *arguments, "attr", *members, "colour")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_adding_what_exists_is_refused(two: Site, scope: str) -> None:
-    words, members = SCOPES[scope]
-    two.done("add", *words, "attr", *members, "colour", "red")
-    assert two.refused("add", *words, "attr", *members, "colour", "blue").startswith(
+    arguments, members = SCOPES[scope]
+    two.done("add", *arguments, "attr", *members, "colour", "red")
+    assert two.refused("add", *arguments, "attr", *members, "colour", "blue").startswith(
         'attribute "colour" exists'
     )
-    assert two.refused("add", *words, "attr", *members, "COLOUR", "blue").startswith(
+    assert two.refused("add", *arguments, "attr", *members, "COLOUR", "blue").startswith(
         'attribute "COLOUR" exists'
     )
 
@@ -72,16 +72,17 @@ def test_adding_what_exists_is_refused(two: Site, scope: str) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("verb", ["add", "set"])
 def test_a_missing_argument_is_named(two: Site, scope: str, verb: str) -> None:
-    words, members = SCOPES[scope]
-    assert two.refused(verb, *words, "attr") == "missing attribute name"
-    assert two.refused(verb, *words, "attr", "colour") == "missing attribute name"
+    arguments, members = SCOPES[scope]
+    assert two.refused(verb, *arguments, "attr") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", "colour") == "missing attribute name"
     assert (
-        two.refused(verb, *words, "attr", *members, "attr=colour", "value=") == "missing value of attribute"
+        two.refused(verb, *arguments, "attr", *members, "attr=colour", "value=")
+        == "missing value of attribute"
     )
-    assert two.refused(verb, *words, "attr", *members, "attr=", "value=1") == "missing attribute name"
-    assert two.refused(verb, *words, "attr", "attr=colour") == "missing value of attribute"
-    assert two.refused(verb, *words, "attr", *members, "colour", "") == "missing value of attribute"
-    assert two.refused("remove", *words, "attr") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", *members, "attr=", "value=1") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", "attr=colour") == "missing value of attribute"
+    assert two.refused(verb, *arguments, "attr", *members, "colour", "") == "missing value of attribute"
+    assert two.refused("remove", *arguments, "attr") == "missing attribute name"
 
 
 def test_name_and_value_may_be_given_by_name(two: Site) -> None:
@@ -97,8 +98,8 @@ def test_name_and_value_may_be_given_by_name(two: Site) -> None:
 @pytest.mark.parametrize("verb", ["add", "set"])
 def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site, scope: str, verb: str) -> None:
     """Otherwise `set host attr h1 args console=ttyS0` would set the attribute h1 of all hosts."""
-    words, members = SCOPES[scope]
-    assert two.refused(verb, *words, "attr", *members, "args", "console=ttyS0").endswith(
+    arguments, members = SCOPES[scope]
+    assert two.refused(verb, *arguments, "attr", *members, "args", "console=ttyS0").endswith(
         'knows no parameter "console"; an argument that looks like one is given by its name, '
         "as in value=console=ttyS0"
     )
@@ -306,8 +307,8 @@ def test_a_dump_replayed_by_a_shell_makes_the_same(two: Site, monkeypatch: pytes
     for name in (*values, "cpu_mode"):
         two.done("remove", "attr", name)
         two.done("remove", "host", "attr", name)
-    for words in read_by_shell(lines):
-        two.done(*words[1:])
+    for arguments in read_by_shell(lines):
+        two.done(*arguments[1:])
     assert (two.done("list", "attr"), two.done("list", "host", "attr")) == before
 
 
@@ -317,12 +318,12 @@ def read_by_shell(lines: str) -> list[list[str]]:
     script = reader + lines.replace("/opt/rocks/bin/rocks", "p rocks")
     ended = run_checked(["/bin/sh"], deadline_seconds=60, standard_input=script.encode())
     assert ended.error_output == b""
-    words = ended.output.decode().split("\0")
+    arguments = ended.output.decode().split("\0")
     commands = []
-    while words != [""]:
-        count = int(words[0])
-        commands.append(words[1 : count + 1])
-        words = words[count + 1 :]
+    while arguments != [""]:
+        count = int(arguments[0])
+        commands.append(arguments[1 : count + 1])
+        arguments = arguments[count + 1 :]
     return commands
 
 
@@ -336,10 +337,10 @@ def test_numbers_of_statements_do_not_grow_with_hosts(site: Site) -> None:
         ("dump", "host", "attr"),
         ("remove", "host", "attr", "a"),
     ]
-    one = [site.rocks(*words).statements for words in commands]
+    one = [site.rocks(*arguments).statements for arguments in commands]
     site.change(
         "INSERT INTO nodes (Name, Membership, Rack, Rank) SELECT CONCAT('compute-1-', seq), 2, 1, seq FROM seq_0_to_499"
     )
-    many = [site.rocks(*words).statements for words in commands]
+    many = [site.rocks(*arguments).statements for arguments in commands]
     assert many == one
     assert stored(site, "a") == []

@@ -74,8 +74,8 @@ _SET_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 
 def test_set_refuses(two: Site) -> None:
-    for words, message in _SET_REFUSES:
-        assert message in two.refused("set", "host", *words), words
+    for arguments, message in _SET_REFUSES:
+        assert message in two.refused("set", "host", *arguments), arguments
 
 
 def test_bootactions_are_sorted_and_updated(two: Site) -> None:
@@ -104,8 +104,8 @@ _ADD_BOOTACTION_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 
 def test_add_bootaction_refuses(two: Site) -> None:
-    for words, message in _ADD_BOOTACTION_REFUSES:
-        assert message in two.refused("add", "bootaction", *words), words
+    for arguments, message in _ADD_BOOTACTION_REFUSES:
+        assert message in two.refused("add", "bootaction", *arguments), arguments
 
 
 def test_dump_host_boot(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:

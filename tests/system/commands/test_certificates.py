@@ -57,10 +57,10 @@ def test_deployment_to_this_machine(
     vm_site.done("add", "host", "certificate", "head")
     monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
 
-    def carry() -> dict[str, object]:
+    def deploy_result() -> dict[str, object]:
         return dict(certificates.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
 
-    result = carry()
+    result = deploy_result()
     assert result["head"] == [] and isinstance(result["vmc-0-0"], RocksError)
     assert "rocks add host certificate vmc-0-0" in str(result["vmc-0-0"])
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "there").iterdir()}
@@ -69,8 +69,8 @@ def test_deployment_to_this_machine(
     before = (tmp_path / "there" / "node.pem").read_bytes()
     old = vm_site.done("list", "host", "certificate", "output-col=serial", "output-header=no").strip()
     vm_site.done("add", "host", "certificate", "head", "replace=yes")
-    (shown,) = carry()["head"]  # type: ignore[misc]
-    assert shown.serial_text == old
+    (listed,) = deploy_result()["head"]  # type: ignore[misc]
+    assert listed.serial_text == old
     assert (tmp_path / "there" / "node.pem").read_bytes() != before
 
 
@@ -179,7 +179,7 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, d
     assert ended.status == 0 and "run there: rabbitmqctl delete_user vmc-0-0" in ended.err
     vm_site.done("set", "attr", "RABBITMQ_Server", "a b")
     message = vm_site.refused("sync", "broker")
-    assert "the attribute RABBITMQ_Server of host head has a fault" in message
+    assert "the attribute RABBITMQ_Server of host head is not valid" in message
     vm_site.done("set", "attr", "RABBITMQ_Server", "HEAD")
     assert "this machine has no message broker" in vm_site.refused("sync", "broker")
 

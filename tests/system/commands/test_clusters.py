@@ -79,12 +79,12 @@ def test_the_specifications_example(vm_site: Site) -> None:
 
 
 def test_the_specifications_example_with_names(vm_site: Site) -> None:
-    said = vm_site.done(*ADD, IP, "3", "fe-name=blue", "cluster-naming=yes")
+    printed = vm_site.done(*ADD, IP, "3", "fe-name=blue", "cluster-naming=yes")
     names = ["blue", "vm-blue-0", "vm-blue-1", "vm-blue-2"]
-    assert [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("\t")] == names
+    assert [line.rpartition(": ")[2] for line in printed.splitlines() if line.startswith("\t")] == names
     assert [row[0] for row in machines(vm_site)] == names
-    said = vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=green")
-    assert "named: green\n" in said and "named: hosted-vm-0-0-2\n" in said
+    printed = vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=green")
+    assert "named: green\n" in printed and "named: hosted-vm-0-0-2\n" in printed
 
 
 def test_every_parameter(vm_site: Site) -> None:
@@ -149,7 +149,7 @@ def test_warnings_for_the_operator_are_printed(vm_site: Site) -> None:
     assert ended.err.splitlines() == [
         "Warning: vmc-0-1 has no interface on network private, so the cluster's VLAN cannot leave it: "
         "rocks add host interface vmc-0-1 IFACE subnet=private",
-        "Warning: the frontend got no default route: give gateway=, or set the attribute Kickstart_PublicGateway",
+        "Warning: the frontend has no default route: give gateway=, or set the attribute Kickstart_PublicGateway",
     ]
 
 
@@ -165,7 +165,7 @@ def test_vlans_are_taken_from_the_lowest_and_freed(vm_site: Site) -> None:
 def test_a_host_whose_vlans_are_its_own_takes_a_whole_cluster_or_nothing(vm_site: Site) -> None:
     vm_site.done("set", "host", "attr", "vmc-0-0", "vlan_transport", "local")
     message = vm_site.refused(*ADD, IP, "1", "container-hosts=vmc-0-0")
-    assert "the cluster would be spread over head, vmc-0-0, but VLANs of vmc-0-0 are its own" in message
+    assert "the cluster would be spread over head, vmc-0-0, but VLANs of vmc-0-0 are local" in message
     vm_site.done(*ADD, IP, "2", "container-hosts=vmc-0-0", "fe-container=vmc-0-0")
     vm_site.done(*ADD, "203.0.113.10", "0", "container-hosts=vmc-0-0")
     vm_site.done(*ADD, "203.0.113.11", "1", "container-hosts=vmc-0-0 vmc-0-1", "fe-container=vmc-0-0")
@@ -209,10 +209,10 @@ ADD_CLUSTER_REFUSES = [
     ((IP, "2", "virt-type=para"), "KVM support only 'hvm' virtualization"),
     ((IP, "2", "container-hosts=nobody"), 'cannot resolve host "nobody"'),
     ((IP, "2", "container-hosts=no%"), 'container-hosts "no%" matches no host'),
-    ((IP, "2", "container-hosts=old"), "host old is a virtual machine and can hold none"),
+    ((IP, "2", "container-hosts=old"), "host old is a virtual machine and cannot run others"),
     ((IP, "2", "fe-container=nobody"), 'cannot resolve host "nobody"'),
     ((IP, "2", "fe-container=vmc%"), "must supply only one host, not 2"),
-    ((IP, "2", "fe-container=old"), "host old is a virtual machine and can hold none"),
+    ((IP, "2", "fe-container=old"), "host old is a virtual machine and cannot run others"),
     ((IP, "2", "cpus-per-compute=0"), 'cpus-per-compute "0" must be an integer from 1'),
     ((IP, "2", "mem-per-compute=-1"), 'mem-per-compute "-1" must be an integer'),
     ((IP, "2", "disk-per-compute=x"), 'disk-per-compute "x" must be an integer'),
@@ -225,8 +225,8 @@ def test_add_cluster_refuses(vm_site: Site) -> None:
     vm_site.done("add", "host", "vm-new-7", "membership=compute", "rack=0", "rank=0")
     vm_site.done("add", "host", "interface", "head", "vlan5")
     vm_site.done("add", "host", "vm", "vmc-0-0", "hosted vm", "vlan=6")
-    for words, message in ADD_CLUSTER_REFUSES:
-        assert message in vm_site.refused(*ADD, *words), words
+    for arguments, message in ADD_CLUSTER_REFUSES:
+        assert message in vm_site.refused(*ADD, *arguments), arguments
 
 
 LACKING = [
@@ -243,7 +243,7 @@ LACKING = [
     ("UPDATE subnets SET netmask = '255.0.255.0' WHERE name = 'private'", 'the network "private"'),
     (
         "UPDATE attributes SET Value = 'here' WHERE Attr = 'Kickstart_PublicGateway'",
-        "Kickstart_PublicGateway is no gateway",
+        "Kickstart_PublicGateway is not valid",
     ),
     ("DELETE FROM memberships WHERE Name = 'Hosted VM'", 'the membership "Hosted VM" is missing'),
     (
@@ -292,8 +292,8 @@ def test_two_clusters_at_the_same_moment_share_nothing(
     program = [sys.executable, "-E", "-S", str(Path(rocks.cli.launch.__file__))]
 
     def add(number: int) -> Finished:
-        words = [*program, *ADD, f"203.0.113.{20 + number}", "20"]
-        return run(words, deadline_seconds=60, environment=environment)
+        arguments = [*program, *ADD, f"203.0.113.{20 + number}", "20"]
+        return run(arguments, deadline_seconds=60, environment=environment)
 
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(add, range(4)))
@@ -317,10 +317,19 @@ def test_the_same_cluster_twice_at_the_same_moment_is_one(
 ) -> None:
     site_packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**cluster_environment, "ROCKS_SITE_PACKAGES": site_packages, "PATH": "/usr/bin:/bin"}
-    words = [sys.executable, "-E", "-S", str(Path(rocks.cli.launch.__file__)), *ADD, IP, "3", "fe-name=blue"]
+    arguments = [
+        sys.executable,
+        "-E",
+        "-S",
+        str(Path(rocks.cli.launch.__file__)),
+        *ADD,
+        IP,
+        "3",
+        "fe-name=blue",
+    ]
 
     def add(_: int) -> Finished:
-        return run(words, deadline_seconds=60, environment=environment)
+        return run(arguments, deadline_seconds=60, environment=environment)
 
     with ThreadPoolExecutor(2) as pool:
         good, bad = sorted(pool.map(add, range(2)), key=lambda finished: finished.exit_status)
@@ -457,11 +466,12 @@ def test_a_cluster_comes_back_from_what_was_dumped(samples: Site) -> None:
         ("list", "cluster"),
         ("report", "host", "vm", "config", *names[1:]),
     ]
-    before = [samples.done(*words) for words in listings]
+    before = [samples.done(*arguments) for arguments in listings]
     dumps = [
-        samples.done("dump", "host", *words, *names) for words in ((), ("interface",), ("boot",), ("vm",))
+        samples.done("dump", "host", *arguments, *names)
+        for arguments in ((), ("interface",), ("boot",), ("vm",))
     ]
     assert samples.rocks("remove", "host", *names).status == 0
-    for words in read_by_shell("".join(dumps)):
-        samples.done(*words[1:])
-    assert [samples.done(*words) for words in listings] == before
+    for arguments in read_by_shell("".join(dumps)):
+        samples.done(*arguments[1:])
+    assert [samples.done(*arguments) for arguments in listings] == before

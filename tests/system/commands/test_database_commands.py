@@ -26,8 +26,8 @@ def rocks_without_database(
     monkeypatch.setenv("ROCKS_DATABASE_SOCKET", absent_database.socket)
     monkeypatch.setenv("ROCKS_DATABASE_NAME", absent_database.database)
 
-    def run(*words: str) -> Ended:
-        status = main(words)
+    def run(*arguments: str) -> Ended:
+        status = main(arguments)
         captured = capsys.readouterr()
         return Ended(status, captured.out, captured.err, 0)
 

@@ -29,7 +29,7 @@ def test_a_dump_is_all_parts_in_order(vm_site: Site) -> None:
     vm_site.done("set", "host", "vm", "web", "disk=file:/a/web.vda,vda,virtio", "disksize=1")
     vm_site.done("set", "host", "vm", "nas", "web", f"nas={NAS}", "zpool=tank")
     vm_site.done("set", "host", "attr", "web", "img_persistent", "no")
-    parts = [vm_site.done("dump", *words) for words in PARTS]
+    parts = [vm_site.done("dump", *arguments) for arguments in PARTS]
     dumped = vm_site.done("dump")
     assert dumped == "".join(parts)
     lines = [line.partition(" ")[2] for line in dumped.splitlines()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than our door offers
+import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than rocks.process offers
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,11 +46,11 @@ class Program(NamedTuple):
     programs: Path
 
     def run(
-        self, *words: str, user: int | None = None, environment: dict[str, str] | None = None
+        self, *arguments: str, user: int | None = None, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command line in a process of its own, as `user`."""
         return subprocess.run(
-            [os.path.realpath(sys.executable), "-E", "-S", str(self.launcher), *words],
+            [os.path.realpath(sys.executable), "-E", "-S", str(self.launcher), *arguments],
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -117,11 +117,11 @@ def test_an_exit_status_of_3_is_committed(site: Site, write_command: WriteComman
 
 def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROCKSDEBUG", "1")
-    shown = site.rocks("set", "attr", "one", "it's").err.splitlines()
+    printed = site.rocks("set", "attr", "one", "it's").err.splitlines()
     assert any(
-        line.startswith("SQL: INSERT INTO attributes ") and line.endswith('"it\'s"]') for line in shown
+        line.startswith("SQL: INSERT INTO attributes ") and line.endswith('"it\'s"]') for line in printed
     )
-    assert shown[-1] == "SQL: COMMIT"
+    assert printed[-1] == "SQL: COMMIT"
     refused = site.rocks("add", "attr", "one", "1").err
     assert "SQL: ROLLBACK\n" in refused
     assert "Traceback" in refused

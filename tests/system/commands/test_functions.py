@@ -59,7 +59,8 @@ def test_fewer_functions_only_when_none_of_them_is_given(vm_site: Site) -> None:
     hold(vm_site, "web", 2)
     error = vm_site.refused("set", "host", "sriov", "vmc-0-1", "vmc-0-0", "eth0", "2")
     assert error == (
-        "web may be using function 2 of eth0 on vmc-0-0: stop it first (rocks stop host vm web), or give at least 3"
+        "web may be using function 2 of eth0 on vmc-0-0: stop it first (rocks stop host vm web), "
+        "or configure at least 3"
     )
     vm_site.refused("set", "host", "sriov", "vmc-0-0", "eth0", "0")
     vm_site.done("set", "host", "sriov", "vmc-0-0", "eth0", "3")
@@ -70,7 +71,7 @@ def test_fewer_functions_only_when_none_of_them_is_given(vm_site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    ("arguments", "part"),
     [
         (("vmc-0-0", "eth0"), "must supply at least one host"),
         (("eth0",), "must supply iface"),
@@ -85,17 +86,17 @@ def test_fewer_functions_only_when_none_of_them_is_given(vm_site: Site) -> None:
         (("vmc-0-0", "eth0", "2", "trust=yes"), "trust"),
         (
             ("web", "eth0", "2"),
-            "host web is a virtual machine: functions are those of a physical host's adapter",
+            "host web is a virtual machine, and virtual functions belong to adapters of physical hosts",
         ),
-        (("vmc-0-0", "vlan4", "2"), 'interface "vlan4" of host vmc-0-0 is no adapter'),
+        (("vmc-0-0", "vlan4", "2"), 'interface "vlan4" of host vmc-0-0 is not an adapter'),
     ],
 )
-def test_invalid_arguments_change_nothing(vm_site: Site, words: tuple[str, ...], part: str) -> None:
+def test_invalid_arguments_change_nothing(vm_site: Site, arguments: tuple[str, ...], part: str) -> None:
     vm_site.done(
         "add", "host", "vm", "vmc-0-1", "membership=compute", "name=web", "disk=file:/images/w,vda,virtio"
     )
     vm_site.done("add", "host", "interface", "vmc-0-0", "vlan4", "subnet=private", "vlan=4")
-    assert part in vm_site.refused("set", "host", "sriov", *words)
+    assert part in vm_site.refused("set", "host", "sriov", *arguments)
 
 
 def test_an_adapter_that_goes_takes_its_functions_with_it(vm_site: Site) -> None:
@@ -149,7 +150,7 @@ def test_no_function_is_two_machines(vm_site: Site, cluster_database: Settings) 
         virtual_functions.assign_vfs(other, [AssignedVf("VMC-0-0", "ETH0", 0, "thief", OTHER_MAC, 1)])
 
 
-def test_a_host_that_is_not_heard(vm_site: Site) -> None:
+def test_a_host_that_does_not_respond(vm_site: Site) -> None:
     vm_site.done("set", "host", "sriov", "vmc-0-0", "eth0", "1")
     listed = vm_site.rocks("list", "host", "sriov", "status=yes")
     assert listed.status == 0

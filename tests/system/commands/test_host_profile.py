@@ -48,7 +48,7 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("arguments", "line"),
     [
         ((), "must supply one host"),
         (("vmc-0-0", "vmc-0-1"), "must supply only one host, not 2"),
@@ -59,29 +59,29 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     ],
 )
 def test_a_host_without_a_profile_is_an_error_of_one_line(
-    hosts: Site, words: tuple[str, ...], line: str
+    hosts: Site, arguments: tuple[str, ...], line: str
 ) -> None:
-    assert line in hosts.refused(*REPORT, *words)
+    assert line in hosts.refused(*REPORT, *arguments)
 
 
 def test_another_graph_with_its_faults(hosts: Site, tmp_path: Path) -> None:
     graph, node = tmp_path / "graphs/default/site.xml", tmp_path / "nodes/nas.xml"
     for path in (graph, node):
         path.parent.mkdir(parents=True)
-    words = (*REPORT, "nas-0-0", f"basedir={tmp_path}")
-    assert "no such graph default" in hosts.refused(*words)
+    arguments = (*REPORT, "nas-0-0", f"basedir={tmp_path}")
+    assert "no such graph default" in hosts.refused(*arguments)
     graph.write_text('<graph><edge from="nas" to="extra" cond="site_wish"/></graph>')
-    assert 'cannot find node "nas"' in hosts.refused(*words)
+    assert 'cannot find node "nas"' in hosts.refused(*arguments)
     node.write_text("<kickstart><post>echo &site_wish;</post></kickstart>")
-    assert "&site_wish; has no value here: the host has no attribute site_wish" in hosts.refused(*words)
+    assert "&site_wish; has no value here: the host has no attribute site_wish" in hosts.refused(*arguments)
 
     hosts.done("set", "host", "attr", "nas-0-0", "site_wish", "yes")
-    assert 'cannot find node "extra", which nas includes by' in hosts.refused(*words)
+    assert 'cannot find node "extra", which nas includes by' in hosts.refused(*arguments)
     (tmp_path / "nodes/extra.xml").write_text("<kickstart>\n<eval>date</eval></kickstart>")
-    assert "extra.xml, line 2: the tag <eval> is not understood here" in hosts.refused(*words)
+    assert "extra.xml, line 2: the tag <eval> is not supported here" in hosts.refused(*arguments)
     (tmp_path / "nodes/extra.xml").write_text("<kickstart><post>true</post></kickstart>")
-    assert "echo yes" in hosts.done(*words)
-    assert nodes_of(hosts.done(*words)) == ["extra", "nas"]
+    assert "echo yes" in hosts.done(*arguments)
+    assert nodes_of(hosts.done(*arguments)) == ["extra", "nas"]
 
 
 _ATTRIBUTES = (

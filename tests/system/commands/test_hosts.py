@@ -120,8 +120,8 @@ _ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 def test_add_host_refuses(three: Site) -> None:
     three.done("add", "host", "alias", "head", "front")
-    for words, message in _ADD_HOST_REFUSES:
-        assert message in three.refused("add", "host", *words), words
+    for arguments, message in _ADD_HOST_REFUSES:
+        assert message in three.refused("add", "host", *arguments), arguments
 
 
 def test_the_longest_name_is_stored(site: Site) -> None:
@@ -167,8 +167,8 @@ _SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 
 def test_set_host_refuses(three: Site) -> None:
-    for words, message in _SET_HOST_REFUSES:
-        assert message in three.refused("set", "host", *words), words
+    for arguments, message in _SET_HOST_REFUSES:
+        assert message in three.refused("set", "host", *arguments), arguments
 
 
 def test_a_renamed_host_retains_attributes_and_interfaces(three: Site) -> None:
@@ -348,8 +348,8 @@ def test_aliases(three: Site) -> None:
     assert three.done("list", "host", "alias") == ""
 
 
-def _counted(site: Site, *words: str) -> int:
-    ended = site.rocks(*words)
+def _counted(site: Site, *arguments: str) -> int:
+    ended = site.rocks(*arguments)
     assert ended.status == 0, ended
     return ended.statements
 
@@ -363,7 +363,7 @@ def _sixty_four(site: Site) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("list", "host", "HOSTS"),
         ("list", "host", "interface", "HOSTS"),
@@ -382,13 +382,13 @@ def _sixty_four(site: Site) -> Iterator[str]:
     ],
     ids=" ".join,
 )
-def test_sixty_four_hosts_take_as_many_statements_as_one(site: Site, words: tuple[str, ...]) -> None:
+def test_sixty_four_hosts_take_as_many_statements_as_one(site: Site, arguments: tuple[str, ...]) -> None:
     names = list(_sixty_four(site))
 
     def line(hosts: list[str]) -> list[str]:
-        return [part for word in words for part in (hosts if word == "HOSTS" else [word])]
+        return [part for word in arguments for part in (hosts if word == "HOSTS" else [word])]
 
     one = _counted(site, *line(names[:1]))
-    rest = names[1:] if words[0] == "remove" else names
+    rest = names[1:] if arguments[0] == "remove" else names
     assert _counted(site, *line(rest)) == one
     assert one <= 20

@@ -47,7 +47,7 @@ def images(vm_site: Site) -> Site:
     return vm_site
 
 
-def kept(site: Site) -> list[tuple[Any, ...]]:
+def locations(site: Site) -> list[tuple[Any, ...]]:
     """(machine, device of the disk, NAS, pool) of every row."""
     site.database.rollback()
     return site.database.rows(
@@ -62,7 +62,7 @@ def kept(site: Site) -> list[tuple[Any, ...]]:
 def test_the_first_disk_unless_a_number_is_given(images: Site) -> None:
     assert images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank") == ""
     images.done(*SET, "WEB", "nas=NAS-0-1", "zpool=slow", "index=1")
-    assert kept(images) == [
+    assert locations(images) == [
         ("web", "vda", "nas-0-0", "tank"),
         ("web", "vdb", "nas-0-1", "slow"),
         ("db", "vda", "nas-0-0", "tank"),
@@ -72,7 +72,7 @@ def test_the_first_disk_unless_a_number_is_given(images: Site) -> None:
 def test_a_disk_has_one_row_however_often_it_is_set(images: Site) -> None:
     for pool in ("tank", "fast", "fast"):
         images.done(*SET, "web", "nas=nas-0-0", f"zpool={pool}")
-    assert kept(images) == [("web", "vda", "nas-0-0", "fast")]
+    assert locations(images) == [("web", "vda", "nas-0-0", "fast")]
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(1,)]
 
 
@@ -81,16 +81,16 @@ def test_none_empties_both_names(images: Site, word: str) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-1", "zpool=tank", "index=1")
     images.done(*SET, "web", f"nas={word}")
-    assert kept(images) == [("web", "vda", "", ""), ("web", "vdb", "nas-0-1", "tank")]
+    assert locations(images) == [("web", "vda", "", ""), ("web", "vdb", "nas-0-1", "tank")]
     images.done(*SET, "web", f"nas={word}", "zpool=ignored", "index=1")
-    assert kept(images) == [("web", "vda", "", ""), ("web", "vdb", "", "")]
+    assert locations(images) == [("web", "vda", "", ""), ("web", "vdb", "", "")]
 
 
 def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> None:
     found: Counter[str] = Counter()
     for _ in range(24):
         images.done(*SET, "web", "db", "nas=nas-0-0")
-        found.update(pool for *_, pool in kept(images))
+        found.update(pool for *_, pool in locations(images))
         images.done(*REMOVE, "web", "db")
     assert set(found) == {"tank", "fast"}, "by chance once in 10^14 runs"
 
@@ -99,13 +99,13 @@ def test_a_disk_on_the_nas_remains_in_its_pool_when_it_is_set_again(images: Site
     images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
     for _ in range(5):
         images.done(*SET, "web", "nas=nas-0-0")
-    assert kept(images) == [("web", "vda", "nas-0-0", "elsewhere")]
+    assert locations(images) == [("web", "vda", "nas-0-0", "elsewhere")]
 
 
 def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
     images.done("set", "host", "attr", "vmc-0-1", "img_storage_nas", "yes")
     images.done(*SET, "web", "nas=vmc-0-1", "zpool=tank")
-    assert kept(images) == [("web", "vda", "vmc-0-1", "tank")]
+    assert locations(images) == [("web", "vda", "vmc-0-1", "tank")]
     images.done("set", "host", "attr", "nas-0-0", "img_storage_nas", "no")
     assert "its attribute img_storage_nas is not true" in images.refused(
         *SET, "web", "nas=nas-0-0", "zpool=tank"
@@ -116,14 +116,14 @@ SET_REFUSES = [
     ((), "must supply at least one host"),
     (("nas=nas-0-0",), "must supply at least one host"),
     (("nobody", "nas=nas-0-0"), 'cannot resolve host "nobody"'),
-    (("web",), "you must name the NAS: nas=HOST, or nas=none"),
-    (("web", "nas="), "you must name the NAS: nas=HOST, or nas=none"),
-    (("web", "nas-0-0"), "you must name the NAS"),
+    (("web",), "nas= is missing: give nas=HOST, or nas=none"),
+    (("web", "nas="), "nas= is missing: give nas=HOST, or nas=none"),
+    (("web", "nas-0-0"), "nas= is missing"),
     (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
     (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
     (("web", "nas=%", "zpool=tank"), "must supply only one host"),
     (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
-    (("web", "nas=web", "zpool=tank"), "host web cannot keep its own disk"),
+    (("web", "nas=web", "zpool=tank"), "host web cannot be the NAS of its own disk"),
     (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
     (("web", "nas=nas-0-1", "zpool="), "nas-0-1 has no attribute img_zpools"),
     (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
@@ -148,8 +148,8 @@ SET_REFUSES = [
 
 def test_set_host_vm_nas_refuses(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
-    for words, message in SET_REFUSES:
-        assert message in images.refused(*SET, *words), words
+    for texts, message in SET_REFUSES:
+        assert message in images.refused(*SET, *texts), texts
 
 
 def test_an_invalid_pool_attribute_is_reported_and_no_pool_is_chosen(images: Site) -> None:
@@ -164,8 +164,8 @@ def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
         " ('db', 1, 'vmc-0-0', 'running')"
     )
     message = "host web may be running on vmc-0-0, and its image is written back to nas-0-0: stop it first"
-    for words in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
-        assert message in images.refused(*SET, "db", "web", *words)
+    for texts in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
+        assert message in images.refused(*SET, "db", "web", *texts)
     assert message in images.refused(*REMOVE, "web")
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     images.change("UPDATE vm_leases SET State = 'released', Host = NULL")
@@ -240,16 +240,16 @@ def test_what_was_dumped_and_removed_comes_back_by_a_shell(images: Site) -> None
     images.done(*SET, "web", "nas=nas-0-1", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
     images.done(*SET, "db", "nas=nas-0-0", "zpool=x-1.y")
-    before, dumped = kept(images), images.done("dump", "host", "vm") + images.done(*DUMP)
+    before, dumped = locations(images), images.done("dump", "host", "vm") + images.done(*DUMP)
     assert images.rocks("remove", "host", "vm", "web", "db").status == 0
-    assert kept(images) == []
-    for words in read_by_shell(dumped):
-        images.done(*words[1:])
-    assert kept(images) == before
+    assert locations(images) == []
+    for texts in read_by_shell(dumped):
+        images.done(*texts[1:])
+    assert locations(images) == before
     assert images.done(*DUMP) == dumped[dumped.index(images.done(*DUMP)) :]
-    for words in read_by_shell(dumped):
-        images.done(*words[1:])
-    assert kept(images) == before
+    for texts in read_by_shell(dumped):
+        images.done(*texts[1:])
+    assert locations(images) == before
 
 
 def test_rows_of_another_program_without_a_pool_are_dumped_too(images: Site) -> None:
@@ -262,7 +262,7 @@ def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) 
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
     assert images.done(*REMOVE, "web", "vmc-0-0", "bare") == ""
-    assert kept(images) == [("db", "vda", "nas-0-0", "tank")]
+    assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
     assert images.done(*REMOVE, "web") == ""
     assert "must supply at least one host" in images.refused(*REMOVE)
     assert 'cannot resolve host "nobody"' in images.refused(*REMOVE, "nobody", "db")
@@ -274,20 +274,20 @@ def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) 
 def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
-    before = kept(images)
+    before = locations(images)
     images.done("set", "host", "vm", "web", "disksize=10 20")
-    assert kept(images) == before
+    assert locations(images) == before
     images.done("set", "host", "vm", "web", "disk=phy:/dev/mapper/web-vol-snap,vda,virtio file:/b,vdb,virtio")
-    assert kept(images) == before
+    assert locations(images) == before
     (found,) = json.loads(images.done("list", "host", "vm", "web", "showdisks=yes", "json=yes"))
     assert [(row["disk"], row["disksize"]) for row in found["vm"]] == [
         ("phy:/dev/mapper/web-vol-snap,vda,virtio", 36),
         ("file:/b,vdb,virtio", 36),
     ]
     images.done("set", "host", "vm", "web", "disk=file:/c,vda,virtio")
-    assert kept(images) == before[:1]
+    assert locations(images) == before[:1]
     images.done("set", "host", "vm", "web", "disk=file:/c,vda,virtio file:/d,vdb,virtio file:/e,vdc,virtio")
-    assert kept(images) == before[:1]
+    assert locations(images) == before[:1]
     assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n------- -----\n"
 
 
@@ -317,7 +317,7 @@ def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -
     )
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     assert images.rocks("remove", "host", "web", "vmc-0-1").status == 0
-    assert kept(images) == [("db", "vda", "nas-0-0", "tank")]
+    assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
     (folder / "plugin_storage.py").unlink()
     assert images.rocks("remove", "host", "vm", "db").status == 0
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
@@ -339,15 +339,15 @@ def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -
 def test_rows_follow_a_nas_to_its_new_name_and_outlive_it(images: Site) -> None:
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     images.done("set", "host", "name", "nas-0-0", "name=store")
-    assert {nas for *_, nas, _ in kept(images)} == {"store"}
+    assert {nas for *_, nas, _ in locations(images)} == {"store"}
     images.done("remove", "host", "store")
-    assert {nas for *_, nas, _ in kept(images)} == {"store"}
+    assert {nas for *_, nas, _ in locations(images)} == {"store"}
 
 
 def test_a_machine_whose_volume_has_its_name_cannot_be_renamed(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     rename = ("set", "host", "name", "web", "name=shop")
-    assert "the volume of host web on nas-0-0 bears its name" in images.refused(*rename)
+    assert "the volume of host web on nas-0-0 has its name" in images.refused(*rename)
     images.done(*SET, "web", "nas=none")
     images.done(*rename)
     assert images.done(*LIST, "shop", "output-header=no").count("\n") == 2
@@ -359,9 +359,9 @@ REPORT = ("report", "host", "imgstorage")
 BLOCK = '<file name="/etc/imgstorage.conf">\n%s\n</file>\n'
 
 
-def configuration(site: Site, *words: str) -> dict[str, dict[str, Any]]:
+def configuration(site: Site, *texts: str) -> dict[str, dict[str, Any]]:
     """Host → content of its file, from the report of several hosts."""
-    lines = [line.split(" ", 1) for line in site.done(*REPORT, *words).splitlines()]
+    lines = [line.split(" ", 1) for line in site.done(*REPORT, *texts).splitlines()]
     return {host.rstrip(":"): json.loads(text)[0] for host, text in lines if text.startswith("[")}
 
 
@@ -390,8 +390,8 @@ def test_words_beat_attributes_which_beat_the_network_private(images: Site) -> N
         "vmc-0-0": described("vmc-0-0", "storage", "fast", "2"),
         "vmc-0-1": described("vmc-0-1", "storage", "tank", "2"),
     }
-    said = ("network=example.org", "pool=mine", "workers=16")
-    assert configuration(images, "vmc-0-0", "vmc-0-1", *said) == {
+    content = ("network=example.org", "pool=mine", "workers=16")
+    assert configuration(images, "vmc-0-0", "vmc-0-1", *content) == {
         name: described(name, "example.org", "mine", "16") for name in ("vmc-0-0", "vmc-0-1")
     }
 
@@ -468,8 +468,8 @@ REPORT_REFUSES = [
 
 
 def test_report_host_imgstorage_refuses(images: Site) -> None:
-    for words, message in REPORT_REFUSES:
-        assert message in images.refused(*REPORT, *words), words
+    for texts, message in REPORT_REFUSES:
+        assert message in images.refused(*REPORT, *texts), texts
     images.done("set", "host", "attr", "nas-0-1", "imgstorage-workers", "all")
     assert "the attributes of host nas-0-1 are not valid" in images.refused(*REPORT, "nas-0-0", "nas-0-1")
     assert images.done(*REPORT, "nas-0-0") != ""
@@ -487,7 +487,7 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
     images.done("set", "attr", "vm_image_directory", "/images")
     images.done("add", "host", "vm", *(f"node-{n}" for n in range(64)), "compute")
     machines = [f"compute-9-{n}-0" for n in range(64)]
-    for words in (
+    for texts in (
         (*SET, "HOSTS", "nas=nas-0-0"),
         (*SET, "HOSTS", "nas=nas-0-0"),
         (*SET, "HOSTS", "nas=nas-0-1", "zpool=tank"),
@@ -499,14 +499,14 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
         (*REMOVE, "HOSTS"),
     ):
 
-        def line(hosts: list[str], words: tuple[str, ...] = words) -> list[str]:
-            return [part for word in words for part in (hosts if word == "HOSTS" else [word])]
+        def line(hosts: list[str], texts: tuple[str, ...] = texts) -> list[str]:
+            return [part for word in texts for part in (hosts if word == "HOSTS" else [word])]
 
         one, many = images.rocks(*line(machines[:1])), images.rocks(*line(machines[1:] + machines[:1]))
-        assert (one.status, many.status) == (0, 0), words
-        assert many.statements == one.statements, words
-        assert one.statements <= 12, words
-    assert kept(images) == []
+        assert (one.status, many.status) == (0, 0), texts
+        assert many.statements == one.statements, texts
+        assert one.statements <= 12, texts
+    assert locations(images) == []
 
 
 @settings(generated, max_examples=examples(40))
@@ -514,7 +514,7 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
 def test_any_text_in_any_place(images: Site, value: str) -> None:
     assume(value not in ("help", "--help", "-h") and not parse_arguments([value]).parameters)
     before = images.contents()
-    for words in (
+    for texts in (
         (*SET, value, "nas=nas-0-0", "zpool=tank", "index=1"),
         (*SET, "web", f"nas={value}", "zpool=tank"),
         (*SET, "web", "nas=nas-0-0", f"zpool={value}"),
@@ -526,6 +526,6 @@ def test_any_text_in_any_place(images: Site, value: str) -> None:
         (*REPORT, "web", f"pool={value}"),
         (*REPORT, "web", f"workers={value}"),
     ):
-        run(images, *words, before=before)
+        run(images, *texts, before=before)
         images.change("DELETE FROM img_nas_server")
     assert images.contents() == before

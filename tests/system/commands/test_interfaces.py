@@ -106,8 +106,8 @@ _ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 
 def test_add_host_interface_refuses(two: Site) -> None:
-    for words, message in _ADD_HOST_INTERFACE_REFUSES:
-        assert message in two.refused("add", "host", "interface", *words), words
+    for arguments, message in _ADD_HOST_INTERFACE_REFUSES:
+        assert message in two.refused("add", "host", "interface", *arguments), arguments
 
 
 _SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
@@ -141,8 +141,8 @@ _SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
 def test_set_host_interface_refuses(two: Site) -> None:
     two.done("add", "host", "interface", "compute-0-1", "eth0")
     two.done("add", "host", "interface", "compute-0-0", "eth1")
-    for words, message in _SET_HOST_INTERFACE_REFUSES:
-        assert message in two.refused("set", "host", "interface", *words), words
+    for arguments, message in _SET_HOST_INTERFACE_REFUSES:
+        assert message in two.refused("set", "host", "interface", *arguments), arguments
 
 
 def test_set_host_interface_many_hosts(two: Site) -> None:
@@ -262,8 +262,8 @@ _REPORT_NEXTIP_REFUSES: tuple[tuple[list[str], str], ...] = (
 
 
 def test_report_nextip_refuses(two: Site) -> None:
-    for words, message in _REPORT_NEXTIP_REFUSES:
-        assert message in two.refused("report", "nextip", *words), words
+    for arguments, message in _REPORT_NEXTIP_REFUSES:
+        assert message in two.refused("report", "nextip", *arguments), arguments
 
 
 def test_report_nextip_when_the_network_is_full(two: Site) -> None:

@@ -57,7 +57,7 @@ def test_add_network_with_everything(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ((), "must supply the name of the network"),
         (("10.5.0.0", "255.255.0.0"), "must supply the name of the network"),
@@ -83,12 +83,12 @@ def test_add_network_with_everything(site: Site) -> None:
         (("x" * 33, "10.5.0.0", "255.255.0.0"), "network "),
     ],
 )
-def test_what_cannot_be_added(site: Site, words: tuple[str, ...], message: str) -> None:
-    assert site.refused("add", "network", *words).startswith(message)
+def test_what_cannot_be_added(site: Site, arguments: tuple[str, ...], message: str) -> None:
+    assert site.refused("add", "network", *arguments).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "column", "shown"),
+    ("part", "value", "column", "listed"),
     [
         ("subnet", "10.7.0.0", "subnet", "10.7.0.0"),
         ("netmask", "255.255.255.0", "netmask", "255.255.255.0"),
@@ -98,10 +98,10 @@ def test_what_cannot_be_added(site: Site, words: tuple[str, ...], message: str) 
         ("servedns", "no", "servedns", "False"),
     ],
 )
-def test_set_network(site: Site, part: str, value: str, column: str, shown: str) -> None:
+def test_set_network(site: Site, part: str, value: str, column: str, listed: str) -> None:
     site.done("set", "network", part, "private", value)
     assert site.done("list", "network", "private", f"output-col={column}", "output-header=no").split() == [
-        shown
+        listed
     ]
     site.done("set", "network", part, "private", f"{part}={value}")
 

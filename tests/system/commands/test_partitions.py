@@ -18,17 +18,17 @@ from .conftest import Site
 from .test_attributes import read_by_shell
 
 ADD = ("add", "cluster")
-MARKS = ("# rocks: begin", "# rocks: end")
+MARKERS = ("# rocks: begin", "# rocks: end")
 
 
 @pytest.fixture
 def ib_site(vm_site: Site, tmp_path: Path) -> Site:
     """The site of virtual machines, with a pool of two keys, and opensm's file in a folder of the test's own.
 
-    Telling opensm copies the file to `told`, one beneath the other.
+    Each reload of opensm appends a copy of the file to `reloads`.
     """
-    file, told = str(tmp_path / "partitions.conf"), str(tmp_path / "told")
-    copy = f"text = open({file!r}).read(); open({told!r}, 'a').write(text + '----\\n')"
+    file, reloads = str(tmp_path / "partitions.conf"), str(tmp_path / "reloads")
+    copy = f"text = open({file!r}).read(); open({reloads!r}, 'a').write(text + '----\\n')"
     vm_site.done("set", "attr", "ib_pkey_pool", "0x10-0x11")
     vm_site.done("set", "attr", "ib_partitions_file", str(tmp_path / "partitions.conf"))
     vm_site.done("set", "attr", "ib_opensm_reload", shlex.join([sys.executable, "-c", copy]))
@@ -37,7 +37,7 @@ def ib_site(vm_site: Site, tmp_path: Path) -> Site:
 
 def members(text: str) -> list[str]:
     """The lines of clusters in the file."""
-    ours = text.partition(MARKS[0])[2].partition(MARKS[1])[0]
+    ours = text.partition(MARKERS[0])[2].partition(MARKERS[1])[0]
     return [line for line in ours.splitlines()[1:] if not line.startswith("Default=")]
 
 
@@ -91,15 +91,15 @@ def test_without_a_pool_there_is_no_infiniband(vm_site: Site) -> None:
 def test_what_is_refused(ib_site: Site) -> None:
     add_cluster(ib_site, "red", 20)
     add_cluster(ib_site, "blue", 21)
-    for words, message in (
+    for arguments, message in (
         ((*ADD, "203.0.113.24", "1", "pkey=0x7fff"), 'pkey "0x7fff" is not valid'),
-        ((*ADD, "203.0.113.24", "1", "pkey=0x10"), "the key 0x0010 is that of red"),
+        ((*ADD, "203.0.113.24", "1", "pkey=0x10"), "the key 0x0010 is in use by red"),
         (("add", "ib", "partition", "red"), "red has the partition 0x0010"),
         (("add", "ib", "partition", "vm-red-0"), "host vm-red-0 is not a virtual frontend"),
         (("add", "ib", "partition", "head"), "host head is not a virtual frontend"),
         (("add", "ib", "partition"), ""),
         (("set", "ib", "partition", "red"), "must supply pkey, membership or ipoib"),
-        (("set", "ib", "partition", "red", "pkey=0x8011"), "the key 0x0011 is that of blue"),
+        (("set", "ib", "partition", "red", "pkey=0x8011"), "the key 0x0011 is in use by blue"),
         (("set", "ib", "partition", "red", "pkey=x"), 'pkey "x" is not valid'),
         (("set", "ib", "partition", "red", "membership=both"), "it must be full or limited"),
         (("set", "ib", "partition", "red", "ipoib=perhaps"), "ipoib"),
@@ -115,7 +115,7 @@ def test_what_is_refused(ib_site: Site) -> None:
         (("add", "host", "ibport", "red", "mlx4_0", "0x0002c90300000001"), "red is a virtual machine"),
         (("remove", "host", "ibport", "vmc-0-0"), "vmc-0-0 has no InfiniBand port"),
     ):
-        assert message in ib_site.refused(*words)
+        assert message in ib_site.refused(*arguments)
 
 
 def test_ports_of_hosts(ib_site: Site) -> None:
@@ -129,7 +129,7 @@ def test_ports_of_hosts(ib_site: Site) -> None:
     dumped = ib_site.done("dump", "host", "ibport")
     assert dumped.splitlines()[1].endswith("add host ibport vmc-0-0 mlx4_0 0x0002c90300a1b2c4 port=2")
     taken = ib_site.refused("add", "host", "ibport", "head", "mlx4_0", "0x0002c90300a1b2c3")
-    assert taken == "the GUID 0x0002c90300a1b2c3 is that of vmc-0-0; rocks list host ibport vmc-0-0"
+    assert taken == "the GUID 0x0002c90300a1b2c3 is in use by vmc-0-0; rocks list host ibport vmc-0-0"
     again = ib_site.refused("add", "host", "ibport", "vmc-0-0", "mlx4_0", "0x0002c90300a1b2c5")
     assert "vmc-0-0 has port 1 of mlx4_0" in again
     assert "no port of mlx5_0" in ib_site.refused("remove", "host", "ibport", "vmc-0-0", "device=mlx5_0")
@@ -146,10 +146,10 @@ def test_a_port_joins_before_the_start_and_leaves_when_it_failed(ib_site: Site, 
     ended = ib_site.rocks("start", "host", "vm", "vm-red-0")
     assert ended.status == 1
     assert "Warning" not in ended.err
-    joined, left, end = (tmp_path / "told").read_text().split("----\n")
+    joined, left, end = (tmp_path / "reloads").read_text().split("----\n")
     line = "red=0x0010, ipoib : 0x0002c90300a1b2c3=full ; # vmc-0-0 mlx4_0 port 1"
     assert (members(joined), members(left), end) == ([line], [], "")
-    assert joined.startswith("# mine\n" + MARKS[0])
+    assert joined.startswith("# mine\n" + MARKERS[0])
     assert (tmp_path / "partitions.conf").read_text() == left == ib_site.done("report", "ib", "partitions")
     assert (tmp_path / "partitions.conf").stat().st_mode & 0o777 == 0o640
 
@@ -159,7 +159,7 @@ def test_guids_of_machines_are_reported_where_the_manager_sees_them(ib_site: Sit
     ib_site.done("add", "host", "ibport", "vmc-0-0", "mlx5_0", "0x0002c90300a1b2c3")
     ib_site.done("set", "attr", "ib_sm", "virtual")
     ib_site.rocks("start", "host", "vm", "vm-red-0")
-    joined = (tmp_path / "told").read_text().split("----\n")[0]
+    joined = (tmp_path / "reloads").read_text().split("----\n")[0]
     guid = guid_text(derive_guids(["vm-red-0"], ())["vm-red-0"].port)
     assert members(joined) == [
         "red=0x0010, ipoib : 0x0002c90300a1b2c3=full ; # vmc-0-0 mlx5_0 port 1",
@@ -220,9 +220,9 @@ def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -
     assert Path(f"/proc/{sleeper}").exists()
     ib_site.done("set", "attr", "ib_opensm_reload", "false")
     assert "false failed with exit status 1" in ib_site.rocks("sync", "ib", "partitions").err
-    ib_site.done("set", "attr", "ib_opensm_reload", "/nowhere/tell opensm")
-    assert "cannot start /nowhere/tell" in ib_site.rocks("sync", "ib", "partitions").err
-    ib_site.done("set", "attr", "ib_opensm_reload", "tell 'opensm")
+    ib_site.done("set", "attr", "ib_opensm_reload", "/nowhere/reload opensm")
+    assert "cannot start /nowhere/reload" in ib_site.rocks("sync", "ib", "partitions").err
+    ib_site.done("set", "attr", "ib_opensm_reload", "reload 'opensm")
     assert "ib_opensm_reload is not a program" in ib_site.rocks("sync", "ib", "partitions").err
     ib_site.done("set", "attr", "ib_opensm_reload", "true")
     assert "unchanged, 0 partitions" in ib_site.done("sync", "ib", "partitions")
@@ -234,7 +234,7 @@ def test_a_file_that_cannot_be_changed(ib_site: Site, tmp_path: Path) -> None:
     error = ib_site.refused("sync", "ib", "partitions")
     assert f"{file} cannot be changed: its lines" in error
     assert file.read_text() == "# rocks: begin\nmine=0x5 : ALL ;\n"
-    assert not (tmp_path / "told").exists()
+    assert not (tmp_path / "reloads").exists()
     file.write_bytes(b"\xff\xfe")
     assert f"cannot read {file}: it is not text" in ib_site.refused("report", "ib", "partitions")
     ib_site.done("set", "attr", "ib_partitions_file", str(tmp_path / "no" / "folder"))

@@ -177,15 +177,15 @@ def test_run_host_without_hosts_means_managed_ones(known: Site) -> None:
     out = known.done("run", "host", "collate=y", "managed=no", "echo x")
     assert sorted(out.splitlines()) == ["compute-0-0: x", "head: x"]
     known.done("set", "appliance", "attr", "compute", "managed", "false")
-    told = known.rocks("run", "host", "echo x")
-    assert (told.status, told.out) == (0, "")
-    assert told.err.startswith("no host selected: ")
+    notified = known.rocks("run", "host", "echo x")
+    assert (notified.status, notified.out) == (0, "")
+    assert notified.err.startswith("no host selected: ")
 
 
 def test_run_host_delays_starts_and_prints_durations(known: Site) -> None:
-    words = ("run", "host", "head", "compute-0-0", "delay=1", "num-threads=1", "stats=yes", "true")
+    arguments = ("run", "host", "head", "compute-0-0", "delay=1", "num-threads=1", "stats=yes", "true")
     begin = time.monotonic()
-    out = known.done(*words)
+    out = known.done(*arguments)
     assert time.monotonic() - begin >= 1
     assert [line.split(" took ")[0] for line in out.splitlines()] == [
         "command on host compute-0-0",
@@ -201,7 +201,7 @@ def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
 
 
 def test_run_host_refuses(known: Site) -> None:
-    for words, message in (
+    for arguments, message in (
         ([], "must supply a command"),
         (["head", "timeout=soon", "true"], 'timeout "soon" must be an integer'),
         (["head", "timeout=-1", "true"], 'timeout "-1" must be an integer'),
@@ -215,7 +215,7 @@ def test_run_host_refuses(known: Site) -> None:
         (["nobody", "true"], 'cannot resolve host "nobody"'),
         (["head", "tr\0ue"], "is not valid text"),
     ):
-        assert message in known.refused("run", "host", *words)
+        assert message in known.refused("run", "host", *arguments)
     known.done("set", "host", "attr", "compute-0-0", "ssh_port", "many")
     assert 'ssh_port of compute-0-0 is "many"' in known.refused("run", "host", "compute-0-0", "true")
 

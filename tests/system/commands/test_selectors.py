@@ -32,9 +32,9 @@ def cluster(site: Site) -> Site:
     return site
 
 
-def names(site: Site, *words: str) -> list[str]:
+def names(site: Site, *arguments: str) -> list[str]:
     """The hosts that `rocks list host` lists for the selectors."""
-    return [row["host"] for row in json.loads(site.done("list", "host", *words, "json=yes"))]
+    return [row["host"] for row in json.loads(site.done("list", "host", *arguments, "json=yes"))]
 
 
 _SELECTORS: tuple[tuple[list[str], list[str]], ...] = (
@@ -89,8 +89,8 @@ _SELECTORS: tuple[tuple[list[str], list[str]], ...] = (
 
 
 def test_selectors(cluster: Site) -> None:
-    for words, expected in _SELECTORS:
-        assert names(cluster, *words) == expected, words
+    for arguments, expected in _SELECTORS:
+        assert names(cluster, *arguments) == expected, arguments
 
 
 _WORDS_THAT_MEAN_NO_HOST: tuple[tuple[str, str], ...] = (
@@ -187,9 +187,9 @@ def test_a_silent_resolver_is_given_up(cluster: Site, monkeypatch: pytest.Monkey
 def test_a_thousand_hosts_in_one_list(cluster: Site) -> None:
     rows = ", ".join(f"('compute-9-{n}', 2, 9, {n})" for n in range(1000))
     cluster.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {rows}")
-    words = [f"compute-9-{n}" for n in range(1000)]
-    one = cluster.rocks("list", "host", words[0])
-    ended = cluster.rocks("list", "host", *words, "front", "rack0")
+    arguments = [f"compute-9-{n}" for n in range(1000)]
+    one = cluster.rocks("list", "host", arguments[0])
+    ended = cluster.rocks("list", "host", *arguments, "front", "rack0")
     assert ended.status == 0
     assert len(ended.out.splitlines()) == 1004
     assert ended.statements == one.statements

@@ -67,7 +67,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("arguments", "status"),
     [
         (("start", "host", "vm"), 1),
         (("stop", "host", "vm"), 1),
@@ -79,9 +79,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=str,
 )
 def test_a_command_loads_its_machines_once(
-    machines: Site, loads: list[int], words: tuple[str, ...], status: int
+    machines: Site, loads: list[int], arguments: tuple[str, ...], status: int
 ) -> None:
-    assert machines.rocks(*words, *MACHINES).status == status
+    assert machines.rocks(*arguments, *MACHINES).status == status
     assert loads == [2]
 
 

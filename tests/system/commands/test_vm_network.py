@@ -83,7 +83,7 @@ def test_the_pool_of_vlan_ids(vm_site: Site) -> None:
     vm_site.done("set", "attr", "vm_vlan_pool", "100-101")
     assert "Getting Free VLAN: 100 " in vm_site.done("add", "cluster", "203.0.113.9", "0")
     refusal = vm_site.refused("add", "cluster", "203.0.113.10", "0", "vlan=7")
-    assert "not of the pool 100-101 (attribute vm_vlan_pool)" in refusal
+    assert "outside the pool 100-101 (attribute vm_vlan_pool)" in refusal
     vm_site.done("add", "cluster", "203.0.113.10", "0")
     refusal = vm_site.refused("add", "cluster", "203.0.113.11", "0")
     assert "the pool 100-101 (attribute vm_vlan_pool) is exhausted" in refusal

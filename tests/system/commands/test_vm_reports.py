@@ -77,7 +77,7 @@ def test_a_new_frontend_is_installed(machines: Site, schema: etree.RelaxNG) -> N
 
 
 @pytest.mark.parametrize(
-    "words",
+    "texts",
     [
         ("set", "host", "boot", "blue", "action=os"),
         ("set", "host", "installaction", "blue", "install"),
@@ -85,8 +85,8 @@ def test_a_new_frontend_is_installed(machines: Site, schema: etree.RelaxNG) -> N
     ],
     ids=" ".join,
 )
-def test_only_both_actions_together_install_a_frontend(machines: Site, words: tuple[str, ...]) -> None:
-    machines.done(*words)
+def test_only_both_actions_together_install_a_frontend(machines: Site, texts: tuple[str, ...]) -> None:
+    machines.done(*texts)
     assert attribute(machines, "blue", "os/boot", "dev") == ["network", "hd"]
     assert document(machines, "blue").find("os/kernel") is None
 
@@ -245,8 +245,8 @@ def test_a_filter_knows_the_machine(machines: Site, tree: Path) -> None:
         "              defs.physNode, defs.cdrom_path, [disk.path for disk in defs.disks]))]",
     )
     path = "/state/partition1/kvm/disks/blue.vda"
-    told = ("blue", 1, "install", "install vm frontend", 2, 2048, "head", "", [path])
-    assert machines.done(*CONFIG, "blue") == f"{told!r}\n"
+    marker = ("blue", 1, "install", "install vm frontend", 2, 2048, "head", "", [path])
+    assert machines.done(*CONFIG, "blue") == f"{marker!r}\n"
 
 
 def test_only_the_first_filter_of_a_block_counts(machines: Site, tree: Path) -> None:

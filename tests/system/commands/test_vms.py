@@ -56,8 +56,8 @@ def disks(site: Site, name: str) -> list[tuple[str, int]]:
 
 
 def test_the_specifications_example_of_add_host_vm(vm_site: Site) -> None:
-    said = vm_site.done("add", "host", "vm", "vmc-0-1", "Compute")
-    assert said == "added VM compute-0-1-0 on physical node vmc-0-1\n"
+    printed = vm_site.done("add", "host", "vm", "vmc-0-1", "Compute")
+    assert printed == "added VM compute-0-1-0 on physical node vmc-0-1\n"
     assert machine(vm_site, "compute-0-1-0") == (
         *("Compute", 1, 0, 1, "os", "install", "install"),
         *("vmc-0-1", 2048, 0, "hvm", ""),
@@ -121,9 +121,9 @@ def test_one_machine_on_each_of_several_hosts(vm_site: Site) -> None:
     ]
 
 
-@pytest.mark.parametrize("words", [(), ("subnet=absent",)])
-def test_a_hosted_vm_has_neither_network_nor_address(vm_site: Site, words: tuple[str, ...]) -> None:
-    vm_site.done("add", "host", "vm", "vmc-0-0", "hosted vm", "vlan=4", *words)
+@pytest.mark.parametrize("arguments", [(), ("subnet=absent",)])
+def test_a_hosted_vm_has_neither_network_nor_address(vm_site: Site, arguments: tuple[str, ...]) -> None:
+    vm_site.done("add", "host", "vm", "vmc-0-0", "hosted vm", "vlan=4", *arguments)
     assert machine(vm_site, "hosted-vm-0-0-0")[0] == "Hosted VM"
     assert interfaces(vm_site, "hosted-vm-0-0-0") == [("eth0", FIRST_MAC, None, "hosted-vm-0-0-0", None, 4)]
 
@@ -138,7 +138,7 @@ def test_the_site_may_name_the_folder_of_images(vm_site: Site) -> None:
     assert disks(vm_site, "compute-0-0-0") == [("file:/images/compute-0-0-0.vda,vda,virtio", 36)]
     assert disks(vm_site, "compute-0-1-0") == [("file:/its own/compute-0-1-0.vda,vda,virtio", 36)]
     vm_site.done("set", "attr", "vm_image_directory", "images")
-    assert "vm_image_directory of vmc-0-0 cannot hold" in vm_site.refused(
+    assert "vm_image_directory of vmc-0-0 is not usable" in vm_site.refused(
         "add", "host", "vm", "vmc-0-0", "compute"
     )
     vm_site.done("add", "host", "vm", "vmc-0-0", "compute", "disk=phy:/dev/vg/a,vda,virtio")
@@ -165,7 +165,7 @@ ADD_HOST_VM_REFUSES = [
     (("nothing%", "compute"), "must supply at least one host"),
     (("vmc-0-0", "membership=cook"), "Membership cook is not valid. rocks list membership"),
     (("vmc-0-0", "nobody", "compute"), 'cannot resolve host "nobody"'),
-    (("old", "compute"), "host old is a virtual machine and can hold none"),
+    (("old", "compute"), "host old is a virtual machine and cannot run others"),
     (
         ("vmc-0-0", "vmc-0-1", "compute", "name=x"),
         "can't supply the 'name' parameter with more than one host",
@@ -186,7 +186,7 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "compute", "ip=10.2.0.1"), 'The ip address 10.2.0.1 is not in the network "private"'),
     (("vmc-0-0", "compute", "ip=10.1.0.1"), "The ip address 10.1.0.1 is in use"),
     (("vmc-0-0", "compute", "ip=10.1.255.255"), "is the broadcast address"),
-    (("vmc-0-0", "hosted vm", "ip=10.1.0.9"), "has no address of the site; leave ip= out"),
+    (("vmc-0-0", "hosted vm", "ip=10.1.0.9"), "has no address of the site; give no ip="),
     (("vmc-0-0", "compute", "subnet=absent"), 'unknown network "absent"'),
     (("vmc-0-0", "compute", "mac=zz"), "The mac address zz is invalid"),
     (("vmc-0-0", "compute", "mac=52:54:00:00:00:3"), "The mac address 52:54:00:00:00:3 is in use"),
@@ -220,8 +220,8 @@ def test_add_host_vm_refuses(vm_site: Site) -> None:
     vm_site.done(*ADD, "vmc-0-0", "compute", "name=old")
     vm_site.done("add", "host", "alias", "head", "front")
     vm_site.done("add", "host", "compute-0-1-5", "membership=compute", "rack=0", "rank=9")
-    for words, message in ADD_HOST_VM_REFUSES:
-        assert message in vm_site.refused(*ADD, *words), words
+    for arguments, message in ADD_HOST_VM_REFUSES:
+        assert message in vm_site.refused(*ADD, *arguments), arguments
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
     vm_site.done("set", "attr", "vm_image_directory", "/images")
     hosts = [f"node-{n}" for n in range(64)]
     machines = [f"compute-9-{n}-0" for n in range(64)]
-    for words in (
+    for arguments in (
         (*ADD, "HOSTS", "compute"),
         ("list", "host", "vm", "HOSTS"),
         ("list", "host", "vm", "HOSTS", "showdisks=yes"),
@@ -299,15 +299,15 @@ def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
         ("dump", "host", "vm", "HOSTS"),
         ("remove", "host", "vm", "HOSTS"),
     ):
-        names = hosts if words[0] == "add" else machines
+        names = hosts if arguments[0] == "add" else machines
 
-        def line(hosts: list[str], words: tuple[str, ...] = words) -> list[str]:
-            return [part for word in words for part in (hosts if word == "HOSTS" else [word])]
+        def line(hosts: list[str], arguments: tuple[str, ...] = arguments) -> list[str]:
+            return [part for word in arguments for part in (hosts if word == "HOSTS" else [word])]
 
         one, many = vm_site.rocks(*line(names[:1])), vm_site.rocks(*line(names[1:]))
-        assert (one.status, many.status) == (0, 0), words
-        assert many.statements == one.statements, words
-        assert one.statements <= 32, words
+        assert (one.status, many.status) == (0, 0), arguments
+        assert many.statements == one.statements, arguments
+        assert one.statements <= 32, arguments
 
 
 # list host vm
@@ -512,11 +512,14 @@ SET_HOST_VM_REFUSES = [
     (("web-a", "virt-type=lxc"), 'virt-type "lxc" must be one of para, hvm'),
     (("web-a", "physnode=nobody"), 'cannot resolve host "nobody"'),
     (("web-a", "physnode=vm%"), "must supply only one host"),
-    (("web-a", "physnode=fe-a"), "host fe-a is a virtual machine and can hold none"),
-    (("web-a", "physnode=web-a"), "host web-a is a virtual machine and can hold none"),
+    (("web-a", "physnode=fe-a"), "host fe-a is a virtual machine and cannot run others"),
+    (("web-a", "physnode=web-a"), "host web-a is a virtual machine and cannot run others"),
     (("vmc-0-1", "physnode=vmc-0-1"), "host vmc-0-1 cannot be its own physical host"),
-    (("vmc-0-0", "mem=1"), "host vmc-0-0 holds virtual machines (web-a, vm-fe-a-0), so it cannot be one"),
-    (("web-a", "disk="), 'disk "" names no disk'),
+    (
+        ("vmc-0-0", "mem=1"),
+        "host vmc-0-0 is the physical host of web-a, vm-fe-a-0, so it cannot be a virtual machine",
+    ),
+    (("web-a", "disk="), 'disk "" is not a disk'),
     (("web-a", "disk=file:/a,vda"), "Invalid disk specification"),
     (("web-a", "disk=file:/a,vda,virtio x"), "Invalid disk specification"),
     (("web-a", "disk=file:/a,vda,virtio file:/a,vdb,virtio"), 'the disk "/a" is given twice'),
@@ -532,8 +535,8 @@ SET_HOST_VM_REFUSES = [
 
 
 def test_set_host_vm_refuses(samples: Site) -> None:
-    for words, message in SET_HOST_VM_REFUSES:
-        assert message in samples.refused(*SET, *words), words
+    for arguments, message in SET_HOST_VM_REFUSES:
+        assert message in samples.refused(*SET, *arguments), arguments
 
 
 def test_the_cd(samples: Site) -> None:
@@ -561,8 +564,8 @@ SET_HOST_VM_CDROM_REFUSES = [
 
 
 def test_set_host_vm_cdrom_refuses(samples: Site) -> None:
-    for words, message in SET_HOST_VM_CDROM_REFUSES:
-        assert message in samples.refused(*SET, "cdrom", *words), words
+    for arguments, message in SET_HOST_VM_CDROM_REFUSES:
+        assert message in samples.refused(*SET, "cdrom", *arguments), arguments
 
 
 # dump host vm, remove host vm
@@ -598,8 +601,8 @@ def test_what_was_dumped_and_removed_comes_back_by_a_shell(samples: Site) -> Non
     names = ["web-a", "fe-a", "vm-fe-a-0", "cdrom"]
     assert samples.rocks("remove", "host", "vm", *names).status == 0
     assert samples.done("list", "host", "vm") == ""
-    for words in read_by_shell(lines):
-        samples.done(*words[1:])
+    for arguments in read_by_shell(lines):
+        samples.done(*arguments[1:])
     assert samples.done("list", "host", "vm", "showdisks=yes") == before
     assert samples.done("dump", "host", "vm") == lines
 
@@ -633,8 +636,8 @@ REMOVE_HOST_VM_REFUSES = [
 
 
 def test_remove_host_vm_refuses(samples: Site) -> None:
-    for words, message in REMOVE_HOST_VM_REFUSES:
-        assert message in samples.refused("remove", "host", "vm", *words), words
+    for arguments, message in REMOVE_HOST_VM_REFUSES:
+        assert message in samples.refused("remove", "host", "vm", *arguments), arguments
 
 
 @pytest.mark.parametrize("command", [("remove", "host", "vm"), ("remove", "host")], ids=" ".join)

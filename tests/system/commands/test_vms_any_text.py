@@ -53,8 +53,8 @@ def described(site: Site, name: str) -> tuple[dict[str, Any], etree._Element]:
 def check_replay(site: Site, name: str) -> None:
     """What is dumped of a machine makes the same machine."""
     before = site.done("list", "host", "vm", name, "showdisks=yes", "json=yes")
-    for words in read_by_shell(site.done("dump", "host", "vm", name)):
-        site.done(*words[1:])
+    for arguments in read_by_shell(site.done("dump", "host", "vm", name)):
+        site.done(*arguments[1:])
     assert site.done("list", "host", "vm", name, "showdisks=yes", "json=yes") == before
 
 
@@ -93,8 +93,10 @@ COLUMNS = {
 @example(place="vlan", value="0")
 @example(place="name", value="a" * 63)
 def test_parameters_of_a_new_machine(vm_site: Site, place: str, value: str) -> None:
-    words = {"membership": "compute", place: value}
-    ended = run(vm_site, "add", "host", "vm", "vmc-0-0", *(f"{key}={word}" for key, word in words.items()))
+    arguments = {"membership": "compute", place: value}
+    ended = run(
+        vm_site, "add", "host", "vm", "vmc-0-0", *(f"{key}={word}" for key, word in arguments.items())
+    )
     if ended is None:
         return
     row, document = described(vm_site, ended.out.split()[2])
@@ -166,14 +168,14 @@ def test_the_folder_of_images(vm_site: Site, folder: str) -> None:
 @example(place="vlan", value="4094")
 def test_parameters_of_a_new_cluster(vm_site: Site, place: str, value: str) -> None:
     assume(not (place == "num-computes" and value == "300"))
-    words = {"ip": "203.0.113.9", "num-computes": "2", place: value}
+    arguments = {"ip": "203.0.113.9", "num-computes": "2", place: value}
     if place == "fe-name":
-        words["cluster-naming"] = "yes"
-    ended = run(vm_site, "add", "cluster", *(f"{key}={word}" for key, word in words.items()))
+        arguments["cluster-naming"] = "yes"
+    ended = run(vm_site, "add", "cluster", *(f"{key}={word}" for key, word in arguments.items()))
     if ended is None:
         return
     made = [line.rpartition(": ")[2] for line in ended.out.splitlines() if line.startswith("\t")]
-    assert len(made) == 1 + int(words["num-computes"])
+    assert len(made) == 1 + int(arguments["num-computes"])
     if place == "fe-name" and value:
         assert made == [value, f"vm-{value}-0", f"vm-{value}-1"]
     for name in made[:2]:
@@ -191,9 +193,9 @@ def test_parameters_of_a_new_cluster(vm_site: Site, place: str, value: str) -> N
 @example(place="disk", value="file:/a b,vda,virtio phy:/c d,vda,scsi")
 def test_a_changed_machine(vm_site: Site, place: str, value: str) -> None:
     vm_site.done("add", "host", "vm", "vmc-0-0", "compute", "name=web")
-    words = ("set", "host", "vm", "cdrom", "web") if place == "cdrom" else ("set", "host", "vm", "web")
+    arguments = ("set", "host", "vm", "cdrom", "web") if place == "cdrom" else ("set", "host", "vm", "web")
     changes = (value, "mem=7") if place == "host" else ("web", f"{place}={value}")
-    if run(vm_site, *words[:-1], *changes) is not None and place != "host":
+    if run(vm_site, *arguments[:-1], *changes) is not None and place != "host":
         row, document = described(vm_site, "web")
         if place in ("mem", "slice"):
             assert row[place] == int(value)
@@ -213,7 +215,7 @@ def test_a_changed_machine(vm_site: Site, place: str, value: str) -> None:
 @given(name=text, kind=text)
 def test_names_that_mean_no_machine(vm_site: Site, name: str, kind: str) -> None:
     assume(name not in ("help", "--help", "-h"))
-    for words in (
+    for arguments in (
         ("add", "host", "vm", name, "compute", f"virt-type={kind}"),
         ("list", "host", "vm", name),
         ("list", "cluster", name),
@@ -226,5 +228,5 @@ def test_names_that_mean_no_machine(vm_site: Site, name: str, kind: str) -> None
         ("stop", "host", "vm", name, f"action={kind}"),
         ("start", "host", "vm", name),
     ):
-        run(vm_site, *words)
+        run(vm_site, *arguments)
     assert vm_site.done("list", "host", "vm") == ""

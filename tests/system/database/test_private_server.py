@@ -91,7 +91,7 @@ def test_server_that_was_killed_is_started_again(private_server: MariadbPlace) -
 
 def test_the_error_of_a_failed_server_has_its_own_message(private_server: MariadbPlace) -> None:
     (private_server.data_folder / "ibdata1").write_bytes(b"broken")
-    with pytest.raises(ToolError, match=r"ended at once; its last words in .*/log: .*ERROR"):
+    with pytest.raises(ToolError, match=r"ended at once; the end of .*/log: .*ERROR"):
         start(private_server)
     assert running_process(private_server) is None
 

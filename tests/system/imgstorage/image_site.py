@@ -146,14 +146,14 @@ class HostMachine(Machine):
     def __init__(self, name: str, folder: Path, broker: RealBroker, nas: NasMachine) -> None:
         super().__init__(name, folder, broker)
         self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
-        self.mappings = FakeDmDevices(self.length_sectors)
+        self.dm_devices = FakeDmDevices(self.length_sectors)
         self.domains = FakeDomains()
         self.service: HostService | None = None
 
     def start(self) -> None:
         """Its daemon."""
         devices = host_service.Devices(
-            self.pools, self.sessions, self.mappings, lambda: nullcontext(self.domains), self.read_start
+            self.pools, self.sessions, self.dm_devices, lambda: nullcontext(self.domains), self.read_start
         )
         self.service = HostService(self.configuration, devices, self.settings, self.identity, self.store)
         self.service.start()
@@ -175,7 +175,7 @@ class HostMachine(Machine):
         """Sessions and devices are gone; volumes and records stay."""
         assert self.service is not None
         self.service.close()
-        self.mappings.devices.clear()
+        self.dm_devices.devices.clear()
         for session in self.sessions.read_sessions():
             self.sessions.users.pop(session.device_path, None)
             self.sessions.ensure_session_gone(session.target)
@@ -265,7 +265,7 @@ class ImageSite:
     def leftovers(self, host: str) -> list[str]:
         """What a host and the NAS have that nothing needs when no image is mapped."""
         machine = self.hosts[host]
-        found = [f"mapping {mapping.name}" for mapping in machine.mappings.list()]
+        found = [f"mapping {mapping.name}" for mapping in machine.dm_devices.list()]
         found += [f"session {session.target}" for session in machine.sessions.read_sessions()]
         found += [
             f"volume {fact.name}" for fact in machine.pools.list_volumes("tank") if "temp-write" in fact.name

@@ -163,7 +163,7 @@ def test_f6_a_switch_that_fails_preserves_the_export(
 ) -> None:
     """As long as the guest may read from the NAS; then it is tried again, and goes well."""
     host = site.hosts[HOST]
-    switch, failures = host.mappings.switch, [ToolError("device-mapper has a bad day")] * 2
+    switch, failures = host.dm_devices.switch, [ToolError("device-mapper has a bad day")] * 2
     seen: list[int] = []
 
     def failing(name: str, *words: Any) -> Any:
@@ -172,7 +172,7 @@ def test_f6_a_switch_that_fails_preserves_the_export(
             raise failures.pop()
         return switch(name, *words)
 
-    monkeypatch.setattr(host.mappings, "switch", failing)
+    monkeypatch.setattr(host.dm_devices, "switch", failing)
     local(site, "f6-vol")
     assert seen == [1, 1]
     assert site.nas.targets.read_exports() == ()
@@ -180,7 +180,7 @@ def test_f6_a_switch_that_fails_preserves_the_export(
 
 
 def test_f7_a_stale_host_may_send_nothing(site: ImageSite) -> None:
-    """The image was given up and mapped elsewhere; its old host, which is back, is refused, and keeps what it has."""
+    """The image was given up and mapped elsewhere; its old host, which is back, is rejected, and its copy stays."""
     host = local(site, "f7-vol")
     host.pools.write("tank/f7-vol", b"never seen", 4096)
     service = site.nas.service
@@ -220,7 +220,7 @@ def test_f8_the_size_is_the_volumes_own(site: ImageSite) -> None:
         patch.setattr(host.pools, "ensure_volume", watched)
         site.map("f8-vol", size=1)
     site.wait_for_state("f8-vol", "local")
-    (mapping,) = host.mappings.list()
+    (mapping,) = host.dm_devices.list()
     assert mapping.table is not None
     assert mapping.table.length_sectors * BYTES_PER_SECTOR == 3 * BYTES_PER_GIB
     assert gate_sizes and min(gate_sizes) > 3 * BYTES_PER_GIB
@@ -235,7 +235,7 @@ def test_f8_the_size_is_the_volumes_own(site: ImageSite) -> None:
 def test_f9_a_restart_of_both_daemons_strands_nothing(
     site: ImageSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of the way home; nobody asks for anything afterwards."""
+    """During the final return; no request comes afterwards."""
     host = local(site, "f9-vol")
     host.pools.write("tank/f9-vol", b"on its way", 4096)
     with monkeypatch.context() as patch:
@@ -312,7 +312,7 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: ImageSite) ->
 
 
 def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: ImageSite) -> None:
-    """Nothing is rolled back: the pull stops with its name; when it has gone, everything comes home."""
+    """Nothing is rolled back: the pull stops with its name; when it is removed, all changes are written back."""
     host = local(site, "f13-vol")
     fact = site.nas.pools.read_volume("tank/f13-vol")
     assert fact is not None
@@ -351,10 +351,10 @@ def test_f14_without_an_initiator_the_answer_reports_it(site: ImageSite) -> None
 
 
 def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
-    """The host looks for seconds whether a guest lets go; meanwhile it answers, and another image comes home."""
+    """The host polls for seconds whether a guest closes it; meanwhile it answers, and another image is written back."""
     host = local(site, "f15-vol")
     local(site, "f15-other-vol")
-    device = host.mappings.devices["f15-vol-snap"]
+    device = host.dm_devices.devices["f15-vol-snap"]
     device.holders += 1
     unmap, told = in_background(lambda: site.unmap("f15-vol"))
     begin = time.monotonic()
@@ -394,9 +394,9 @@ def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: ImageSite) -> None
     """Somebody removed it by hand: the others are shown."""
     host = local(site, "f17-vol")
     local(site, "f17-other-vol")
-    lost = host.mappings.devices.pop("f17-other-vol-snap")
+    lost = host.dm_devices.devices.pop("f17-other-vol-snap")
     assert list(site.ask(wire.ListDevices(), HOST)["body"]) == ["f17-vol"]
-    host.mappings.devices["f17-other-vol-snap"] = lost
+    host.dm_devices.devices["f17-other-vol-snap"] = lost
     for zvol in ("f17-vol", "f17-other-vol"):
         site.unmap(zvol)
 

@@ -62,7 +62,7 @@ def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: 
     with as_raw(read_image_file(str(disguised), "raw")) as (content, size):
         assert content == disguised
         assert size == disguised.stat().st_size
-    with pytest.raises(UserError, match="is no qcow2 file"), as_raw(ImageFile(raw, "qcow2")):
+    with pytest.raises(UserError, match="is not a qcow2 file"), as_raw(ImageFile(raw, "qcow2")):
         pass
 
 
@@ -70,8 +70,8 @@ def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: 
 @pytest.mark.parametrize(
     ("format_", "remedy"),
     [
-        ("qcow2", "or format=qcow2 when it is one"),
-        ("vmdk", "(qemu-img convert -f vmdk -O qcow2) and say format=qcow2"),
+        ("qcow2", "Give format=qcow2, or"),
+        ("vmdk", "(qemu-img convert -f vmdk -O qcow2) and give format=qcow2"),
         ("vhdx", "(qemu-img convert -f vhdx -O qcow2) and"),
         ("vdi", "(qemu-img convert -f vdi -O qcow2) and"),
     ],
@@ -86,7 +86,7 @@ def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(
         read_image_file(str(file), "")
     message = str(refusal.value)
     assert f"{file} looks like {format_ if format_ == 'qcow2' else format_.upper()}, but" in message
-    assert "say format=raw when" in message and remedy in message
+    assert "give format=raw when" in message and remedy in message
     assert read_image_file(str(file), "raw") == ImageFile(file, "raw")
     assert read_image_file(str(file), "qcow2") == ImageFile(file, "qcow2")
 
@@ -117,10 +117,10 @@ def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "stated", "words"),
     [
-        ("nothing.raw", "", "is no file"),
-        (".", "raw", "is no file"),
-        ("image.vmdk", "", "say format=raw or format=qcow2"),
-        ("image.raw", "vmdk", "say format=raw or format=qcow2"),
+        ("nothing.raw", "", "is not a file"),
+        (".", "raw", "is not a file"),
+        ("image.vmdk", "", "give format=raw or format=qcow2"),
+        ("image.raw", "vmdk", "give format=raw or format=qcow2"),
     ],
 )
 def test_arguments_that_are_no_file(tmp_path: Path, name: str, stated: str, words: str) -> None:

@@ -144,14 +144,14 @@ def test_refusals_are_the_texts_that_tools_know(site: ImageSite) -> None:
 
 
 def test_host_that_loses_its_power_goes_on_where_it_was(site: ImageSite) -> None:
-    """Local, the device is rebuilt from the record; changes written before are there and come home."""
+    """Local, the device is rebuilt from the record; earlier changes are there and are written back."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
     host = site.hosts[HOST]
     host.pools.write(f"tank/{ZVOL}", b"before the crash", 4096)
     host.lose_power()
     host.start()
-    site.wait_for(lambda: len(host.mappings.list()) == 1, "the device again")
+    site.wait_for(lambda: len(host.dm_devices.list()) == 1, "the device again")
     site.unmap(ZVOL)
     assert site.nas.pools.read(f"tank/{ZVOL}", 16, 4096) == b"before the crash"
     assert site.leftovers(HOST) == []
@@ -231,14 +231,14 @@ def test_old_news_does_not_take_a_started_machine_its_image(site: ImageSite) -> 
     site.wait_for(lambda: not list(folder.iterdir()), "no notes left")
     site.ask(wire.PullZvol(ZVOL))
     assert site.row(ZVOL)["state"] in ("local", "pulling")
-    assert len(site.hosts[HOST].mappings.list()) == 1
+    assert len(site.hosts[HOST].dm_devices.list()) == 1
     note_end(["vm-vc1-0", "release", "end", "-"], xml.format(8), folder.parents[1])
     site.wait_for_state(ZVOL, "unmapped")
     assert site.leftovers(HOST) == []
 
 
 def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> None:
-    """It waits ten seconds for each part, for its rate; what its host is refused from now on is not sent any more."""
+    """It waits ten seconds for each part, for its rate; from now on the host is rejected and sends nothing more."""
     site.nas.pools.ensure_volume(f"tank/{ZVOL}", 2**30, 16384)
     site.nas.pools.write(f"tank/{ZVOL}", os.urandom(4_000_000), 0)
     site.ask(wire.SetAttrs((("uploadspeed", "100K"),)))
@@ -278,7 +278,7 @@ def test_request_after_its_deadline_is_not_performed(site: ImageSite) -> None:
     body = write_request(
         wire.MapZvol("tank", ZVOL, HOST, "tank", 1, False, "iqn.2024-01.org:x"), deadline=1000
     )
-    with pytest.raises(BusyError, match="nobody waited"):
+    with pytest.raises(BusyError, match="after its deadline"):
         site.ask_body(body)
     assert site.ask(wire.ListZvols())["body"] == []
 

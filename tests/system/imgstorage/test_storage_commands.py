@@ -148,7 +148,7 @@ def test_attributes_of_an_image(storage: Storage) -> None:
 
 
 def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(storage: Storage) -> None:
-    """The host's daemon is away, so the image cannot come home."""
+    """The host's daemon is away, so the image cannot be written back."""
     storage.map("slow-vol")
     service = storage.images.hosts[HOST].service
     assert service is not None
@@ -263,14 +263,14 @@ def test_only_an_operator_gives_changes_up(storage: Storage) -> None:
     hold(storage, "lost-vol")
     assert row(storage, "lost-vol")[5] == "blocked"
     again = storage.done(*clean)
-    assert "was blocked (" in again and f"gives up whatever was written on {HOST} after 20" in again
+    assert "was blocked (" in again and f"discards all changes on {HOST} after 20" in again
     hold(storage, "lost-vol")
     out = storage.done(*clean, *why)
-    assert f"given up: whatever was written on {HOST} after 20" in out and out.endswith("\nSuccess\n")
+    assert f"discarded: all changes on {HOST} after 20" in out and out.endswith("\nSuccess\n")
     assert row(storage, "lost-vol")[5] == "unmapped"
     assert storage.images.nas.pools.read("tank/lost-vol", 9, 4096) == bytes(9)
     assert storage.images.hosts[HOST].pools.read("tank/lost-vol", 9, 4096) == b"only here", (
-        "set aside, not destroyed"
+        "quarantined, not destroyed"
     )
 
 

@@ -86,7 +86,7 @@ def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     """While it does what the NAS wants of it: here it waits until a guest lets go of its device."""
     images = storage.images
     storage.map("asked-vol")
-    device = images.hosts[HOST].mappings.devices["asked-vol-snap"]
+    device = images.hosts[HOST].dm_devices.devices["asked-vol-snap"]
 
     def times() -> dict[str, str]:
         words = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")

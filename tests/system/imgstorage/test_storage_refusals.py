@@ -45,7 +45,7 @@ REFUSED = [
     ((*ADD, "a-vol", HOST, "1", "img_sync=perhaps"), '"img_sync" must be yes or no'),
     (
         (*ADD, "a-vol", HOST, "1", "img_sync=yes"),
-        "no pool there is named: give remotepool=POOL, or img_sync=no",
+        "no pool there is given: give remotepool=POOL, or img_sync=no",
     ),
     ((*ADD, "a-vol", HOST, "1", "img_sync=yes", "remotepool=/"), "is not valid"),
     ((*ADD, "a-vol", HOST, "1", "remotepol=x"), 'knows no parameter "remotepol"'),
@@ -67,14 +67,14 @@ REFUSED = [
     ),
     *(((verb, *MAP, NAS, "none-vol", "timeout=0"), "timeout") for verb in ("remove", "sync")),
     (("clean", *MAP, NAS, "none-vol", "nodetype=host"), 'nodetype "host" must be vmc or nas'),
-    (("clean", *MAP, NAS, "none-vol", "force=yes"), "go together"),
+    (("clean", *MAP, NAS, "none-vol", "force=yes"), "must be given together"),
     (("clean", *MAP, NAS, "none-vol", "force=yes", "reason=a\nb"), "not a printable character"),
     # images
     (("remove", "host", "storageimg", NAS, "tank"), "nas missing"),
     (("remove", "host", "storageimg", NAS, "tank", "none-vol"), NO_VOLUME),
     (("remove", "host", "storageimg", NAS, "tank", "-x"), NOT_VALID),
     (("remove", "host", "storageimg", NAS, "tank", "none-vol", "force=x"), '"force" must be yes or no'),
-    (("restore", "host", "storageimg", NAS, "none-vol"), "name the snapshot: snap=NAME"),
+    (("restore", "host", "storageimg", NAS, "none-vol"), "snap=NAME is missing"),
     (("restore", "host", "storageimg", NAS, "none-vol", "snap=x"), NO_VOLUME),
     # attributes
     (("set", "host", "storageattr", NAS, "frequency"), "nas missing"),

@@ -340,7 +340,7 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     unmap = questions.unmap_image
 
     def held(nas: str, volume: str) -> object:
-        storage.images.hosts[HOST].mappings.devices["sticky-vol-snap"].holders += 1
+        storage.images.hosts[HOST].dm_devices.devices["sticky-vol-snap"].holders += 1
         return unmap(nas, volume)
 
     with monkeypatch.context() as patch:
@@ -349,7 +349,7 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     assert NO_ROOM in ended.err
     assert f"; and {NAS}:sticky-vol may still be mapped to {HOST}: " in ended.err
     assert "is in use" in ended.err and "is unmapped again" not in ended.err
-    storage.images.hosts[HOST].mappings.devices["sticky-vol-snap"].holders -= 1
+    storage.images.hosts[HOST].dm_devices.devices["sticky-vol-snap"].holders -= 1
     storage.images.wait_for_state("sticky-vol", "local")
     storage.done(*STOP, vm, END)
 
@@ -362,7 +362,7 @@ def lease_state(storage: Storage, name: str) -> object:
 
 
 class SlowWayHome:
-    """A host whose images come home only when they are let go."""
+    """A host whose images are written back only on a signal."""
 
     def __init__(self, machine: HostMachine, patch: pytest.MonkeyPatch) -> None:
         self.may_go = threading.Event()
@@ -376,7 +376,7 @@ class SlowWayHome:
 
 
 def returning(storage: Storage, name: str) -> str:
-    """A machine that was stopped, whose image is on its way home."""
+    """A machine that was stopped, whose image is being written back."""
     vm = storage.add_vm(name)
     mapped_lines(storage, vm)
     leases.release_leases(storage.cluster.database, [vm])
@@ -397,7 +397,7 @@ def returning(storage: Storage, name: str) -> str:
 def test_a_start_waits_until_the_image_is_written_back(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stop, and at once a start: refused as busy by the NAS, waited for by the command, then mapped."""
+    """A stop, and at once a start: rejected as busy by the NAS, awaited by the command, then mapped."""
     way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "hasty")
     threading.Timer(2.5, way.may_go.set).start()
@@ -414,7 +414,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     monkeypatch.setattr(map_waits, "WRITE_BACK_SECONDS", 1.5)
     ended = storage.rocks(*START, vm)
     assert ended.status != 0 and ended.out == ""
-    assert "ZVol patient-vol is busy: it is on the way home from vmc-0-0" in ended.err
+    assert "ZVol patient-vol is busy: it is being written back from vmc-0-0" in ended.err
     assert (
         "start the machine when rocks list host storagemap nas-0-0 shows patient-vol as unmapped" in ended.err
     )
@@ -427,7 +427,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
 
 
 def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is mapped, the machine's lease is free, and the image comes home."""
+    """Nothing is mapped, the machine's lease is free, and the image is written back."""
     way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "torn")
 
@@ -465,7 +465,7 @@ def test_host_without_copies_needs_no_pool(storage: Storage) -> None:
     vm = storage.add_vm("poolless", sync=False)
     storage.done("set", "host", "attr", HOST, "vm_container_zpool", "nosuch")
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
-    assert "without a copy there (img_sync no) it is on" in storage.rocks(*START, vm).err
+    assert "without a copy there (img_sync no) it writes to" in storage.rocks(*START, vm).err
     storage.done("remove", "host", "attr", vm, "img_persistent")
     mapped_lines(storage, vm)
     assert storage.images.row("poolless-vol")["state"] == "remote"
@@ -478,8 +478,7 @@ def test_writes_are_discarded_if_the_attribute_requests_it(storage: Storage) -> 
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
     for start in range(2):
         assert (
-            "amnesia-vol is not persistent: what amnesia writes is thrown away"
-            in storage.rocks(*START, vm).err
+            "amnesia-vol is not persistent: changes of amnesia are discarded" in storage.rocks(*START, vm).err
         )
         assert storage.images.row("amnesia-vol")["persistent"] is False
         storage.images.wait_for_state("amnesia-vol", "local")
@@ -499,7 +498,7 @@ def test_writes_are_discarded_if_the_attribute_requests_it(storage: Storage) -> 
 def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) -> None:
     vm = storage.add_vm("unclear")
     storage.done("set", "host", "attr", vm, "img_persistent", "perhaps")
-    assert 'is "perhaps", neither yes nor no' in storage.rocks(*START, vm).err
+    assert 'is "perhaps"; it must be yes' in storage.rocks(*START, vm).err
     assert owner(storage, "unclear-vol") is None
     assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'unclear'") == [
         ("released",)
@@ -516,7 +515,7 @@ def test_plain_stop_and_reset_leave_the_image_where_it_is(storage: Storage) -> N
 
 
 def test_the_lease_token_travels(storage: Storage) -> None:
-    """A start under an older lease than the image has seen is refused by the NAS."""
+    """The NAS rejects a start under an older lease than the image had."""
     vm = storage.add_vm("leased")
     mapped_lines(storage, vm)
     storage.done(*STOP, vm, END)
@@ -528,22 +527,22 @@ def test_the_lease_token_travels(storage: Storage) -> None:
     assert image is not None and image.lease_token is not None and 0 < image.lease_token <= token
     newer = image.lease_token + token + 100
     service._engine.add(replace(image, lease_token=newer))
-    assert f"is older than {newer}" in storage.rocks(*START, vm).err
+    assert f"is older than its last lease {newer}" in storage.rocks(*START, vm).err
 
 
 def test_a_device_in_use_is_not_taken_away(storage: Storage) -> None:
-    """The unmap is refused, and says why; the image stays as it was, and the other machine's is home."""
+    """The unmap is rejected with the reason; the image stays as it was, and the other machine's is written back."""
     vm, other = storage.add_vm("busy"), storage.add_vm("idle")
     mapped_lines(storage, vm, other)
     for volume in ("busy-vol", "idle-vol"):
         storage.images.wait_for_state(volume, "local")
-    device = storage.images.hosts[HOST].mappings.devices["busy-vol-snap"]
+    device = storage.images.hosts[HOST].dm_devices.devices["busy-vol-snap"]
     device.holders += 1
     ended = storage.rocks(*STOP, vm, other, END)
     assert ended.status == 3, "done for one of them"
     assert "/dev/mapper/busy-vol-snap is in use" in ended.err
     assert (owner(storage, "busy-vol"), owner(storage, "idle-vol")) == (HOST, None)
-    assert "busy-vol-snap" in storage.images.hosts[HOST].mappings.devices
+    assert "busy-vol-snap" in storage.images.hosts[HOST].dm_devices.devices
     device.holders -= 1
     storage.images.wait_for_state("busy-vol", "local")
     storage.done(*STOP, vm, END)
@@ -574,7 +573,7 @@ def test_a_machine_whose_image_a_host_has_is_not_removed(storage: Storage) -> No
     mapped_lines(storage, vm)
     for words in (("remove", "host", "vm", vm), ("remove", "host", vm)):
         message = storage.refused(*words)
-        assert message.startswith(f"host kept is not removed: {HOST} has its image {NAS}:kept-vol")
+        assert message.startswith(f"host kept is not removed: its image {NAS}:kept-vol is mapped to {HOST}")
         assert "rocks stop host vm kept terminate=true" in message
     storage.done(*STOP, vm, END)
     assert storage.rocks("remove", "host", vm).status == 0
@@ -593,7 +592,7 @@ def test_a_nas_that_is_silent_is_a_warning(storage: Storage, monkeypatch: pytest
     finally:
         storage.images.nas.start()
     assert ended.status == 0
-    assert "Warning: whether a host still has unknown-vol of nas-0-0 is not known" in ended.err
+    assert "Warning: whether unknown-vol of nas-0-0 is still mapped is not known" in ended.err
     assert owner(storage, "unknown-vol") is None
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from rocks.commands.documentation import read_documentation
-from rocks.commands.tree import OUR_TREE, all_commands, load_package
 
 from lab import links, system_calls
 from lab.demo_plan import Described, FrontendFacts, site_commands
@@ -23,6 +21,8 @@ from lab.namespace import CHECKOUT, IMAGE_FOLDER
 from lab.processes import all_process_ids, command_name, identify
 from lab.progress import Progress
 from lab.site import Site
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 
 WATCHED = ("/etc", "/var", "/root", "/opt", "/srv", "/usr/local", "/home", "/tmp")
 OF_OTHERS = (
@@ -30,6 +30,9 @@ OF_OTHERS = (
     *(f"/var/lib/{name}" for name in ("apt", "dpkg", "docker", "snapd", "systemd", "ucf")),
 )
 """Folders in which programs of the machine write at any time."""
+
+CHANGING = re.compile(r"/dev/pts/|/dev/tap\d+$")
+"""Terminals, and the kernel's one folder for the taps of all networks: those of other runs come and go there."""
 
 FOLDER = Path("/tmp/demo")  # noqa: S108 - /tmp is this program's own
 DEVICES = ("rockspriv0", "rockspub0")
@@ -128,7 +131,7 @@ def run(site: Site, lines: Sequence[Sequence[str]]) -> list[tuple[int, str, floa
         f"ROCKS_SITE_PACKAGES={packages}",
     )
     program = [str(CHECKOUT / ".state/venv/bin/python"), str(CHECKOUT / "tests/system/lab/run_commands.py")]
-    answer = site.machine.run_checked(["/usr/bin/env", *variables, *program], 300, json.dumps(lines).encode())
+    answer = site.machine.run_checked(["/usr/bin/env", *variables, *program], 500, json.dumps(lines).encode())
     return [(status, text, seconds) for status, text, seconds in json.loads(answer.text)]
 
 
@@ -141,7 +144,7 @@ def state(site: Site) -> dict[str, str]:
         "processes": " ".join(sorted(processes)),
         "network devices": " ".join(link.name for link in links.read_links()),
         "devices": " ".join(
-            sorted(str(path) for path in Path("/dev").rglob("*") if "/pts/" not in str(path))
+            sorted(path for path in map(str, Path("/dev").rglob("*")) if not CHANGING.match(path))
         ),
         "mounts": Path("/proc/self/mounts").read_text(encoding="utf-8"),
         "root folder": " ".join(sorted(str(path) for path in Path("/").iterdir())),

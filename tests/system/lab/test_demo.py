@@ -61,7 +61,7 @@ def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Pa
     assert lines[-1].endswith("`make demo-stop` ends and removes all of it.")
 
     console = leave_console(site)
-    assert console.splitlines()[0] == f"the serial console of {GUEST}; leave it with Ctrl-]"
+    assert console.splitlines()[0] == f"serial console of {GUEST}; press Ctrl-] to leave it"
     assert "error" not in console and "Authorization" not in console
 
     again = run_demo(site, tmp_path)

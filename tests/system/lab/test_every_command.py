@@ -18,7 +18,7 @@ def outcome() -> Any:
     path = f"PYTHONPATH={CHECKOUT / 'src'}:{CHECKOUT}"
     program = [sys.executable, str(CHECKOUT / "tests/system/lab/every_command.py")]
     isolated = ["/usr/bin/env", "-C", str(CHECKOUT), path, sys.executable, "-m", "lab.isolation", *program]
-    return json.loads(run_checked(isolated, deadline_seconds=240).text)
+    return json.loads(run_checked(isolated, deadline_seconds=600).text)
 
 
 def test_every_command_leaves_the_machine_as_it_was(outcome: Any) -> None:

@@ -108,7 +108,7 @@ def test_a_start_goes_on_without_a_subnet_manager(ib_site: ThreeMachines) -> Non
     try:
         started = site.rocks("start host vm blue")
         assert started.exit_status == 0, started.error_text
-        assert "Warning: the InfiniBand partitions are not in force: false failed" in started.error_text
+        assert "Warning: the InfiniBand partitions are not published: false failed" in started.error_text
         assert "rocks sync ib partitions" in started.error_text
         assert site.running("blue") == ["vmh1"]
     finally:
@@ -125,7 +125,7 @@ def test_hosts_without_adapters_are_checked(ib_site: ThreeMachines) -> None:
     assert "no virtual function of an InfiniBand adapter at 0000:03:00.1" in ib_site.refused(
         "check host infiniband vmh1 function=0000:03:00.1"
     )
-    assert "function is of one host" in ib_site.refused(
+    assert "function= needs exactly one host" in ib_site.refused(
         "check host infiniband vmh1 vmh2 function=0000:03:00.1"
     )
     assert ib_site.done("sync host ibport vmh1") == "vmh1: no InfiniBand port\n"

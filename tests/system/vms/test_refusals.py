@@ -95,12 +95,12 @@ def test_a_container_that_is_none(site: ThreeMachines) -> None:
         ("stop host vm plain action=explode", 'invalid action "explode"'),
         ("stop host vm plain timeout=-1", "must be an integer"),
         ("stop host vm plain force=maybe", "must be yes or no"),
-        ("stop host vm plain force=yes", "say why the host cannot be running the machine"),
-        ("pause host vm plain", "does not run on this host"),
+        ("stop host vm plain force=yes", "must be given together: why can the host not run the machine?"),
+        ("pause host vm plain", "is not running on this host"),
         ("resume host vm plain", "plain"),
         ("open host console plain", "plain"),
         ("open host console plain type=holodeck", "type must be one of serial, vnc"),
-        ("set host vm plain physnode=plain", "is a virtual machine and can hold none"),
+        ("set host vm plain physnode=plain", "is a virtual machine and cannot run others"),
         ("set host vm plain mem=0", '"mem" parameter must be an integer'),
         ("set host vm plain disk=nonsense", "Invalid disk specification"),
     ],
@@ -129,7 +129,7 @@ def test_vlans_of_a_host_that_are_its_own_hold_no_spread_cluster(site: ThreeMach
     try:
         error = _refuse_start(site, "vm-wide-0")
         assert "head, vmh2" in error
-        assert "put the whole cluster on one host" in error
+        assert "place the whole cluster on one host" in error
         assert "would be spread over" in site.refused(
             "add cluster 203.0.113.10 2 fe-name=more cluster-naming=yes fe-container=head container-hosts='vmh1'"
         )

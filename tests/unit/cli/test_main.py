@@ -15,7 +15,7 @@ from rocks.commands._framework.base import Command
 from tests.command_trees import WriteCommand, write_plugin
 from tests.unit.cli.conftest import Rocks
 
-SHOW = "self.addText(f'{self.words} {args} {sorted(params.items())}')"
+SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 
 
 def test_without_arguments_all_commands_are_listed(rocks: Rocks) -> None:
@@ -102,7 +102,7 @@ def test_a_fault_in_a_command_is_one_line_that_asks_for_a_report(
     assert error.count("\n") == 1
 
 
-def test_the_trace_is_shown_on_request(
+def test_the_trace_is_printed_on_request(
     rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_command("frob", "raise KeyError('x')")
@@ -241,7 +241,7 @@ def test_help_in_no_such_format(rocks: Rocks) -> None:
     assert error.startswith('Error: no such help format "x"; use plain, raw, parsed, docbook or sphinx\n')
 
 
-def test_help_finds_lines_with_the_words(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_finds_lines_with_the_text(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     lines = rocks("help", "list", "host").output.splitlines()
     assert "list host [host] ..." in lines
@@ -293,8 +293,8 @@ def test_output_gets_the_newline_it_lacks(rocks: Rocks, write_command: WriteComm
 
 
 def test_without_a_database_what_needs_none_runs(rocks: Rocks) -> None:
-    for words in (("report", "version"), ("report", "distro"), ("report", "dbhost"), ("list", "help")):
-        assert rocks(*words).status == 0
+    for command_path in (("report", "version"), ("report", "distro"), ("report", "dbhost"), ("list", "help")):
+        assert rocks(*command_path).status == 0
     assert rocks("report", "distro").output == "/export/rocks/install\n"
 
 
@@ -311,8 +311,8 @@ def test_wrong_settings_of_the_database_stop_only_those_that_need_it(
     (tmp_path / "database.conf").write_text("prot = 3306\n")
     monkeypatch.setenv("ROCKS_DATABASE_FILE", str(tmp_path / "database.conf"))
     assert rocks("report", "version").status == 0
-    for words in (("list", "host"), ("report", "dbhost"), ("report", "database")):
-        status, output, error = rocks(*words)
+    for command_path in (("list", "host"), ("report", "dbhost"), ("report", "database")):
+        status, output, error = rocks(*command_path)
         assert (status, output) == (1, "")
         assert "database.conf line 1: 'prot = 3306' is not one of" in error
 

@@ -49,20 +49,22 @@ def test_the_new_command_has_a_test_that_passes(checkout: Path) -> None:
         assert linted.exit_status == 0, linted.text
 
 
-@pytest.mark.parametrize("words", [("list", "colour"), ("frob",), ("frob", "host", "deep_blue")])
+@pytest.mark.parametrize("command_path", [("list", "colour"), ("frob",), ("frob", "host", "deep_blue")])
 def test_the_new_command_runs(
-    rocks: Rocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    rocks: Rocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_path: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    command, _ = create_command(words, tmp_path)
+    command, _ = create_command(command_path, tmp_path)
     monkeypatch.setenv("ROCKS_TREES", str(tmp_path / "src" / "rocks" / "commands"))
-    assert rocks(*words, "h1", "h2", "text=blue") == (0, "HOST TEXT\nh1:  blue\nh2:  blue\n", "")
-    assert rocks(*words, "help").output.startswith(f"rocks {' '.join(words)} [host] ... [text=string]\n")
-    assert ("MustBeRoot = 0" in command.read_text()) is (words[0] == "list")
+    assert rocks(*command_path, "h1", "h2", "text=blue") == (0, "HOST TEXT\nh1:  blue\nh2:  blue\n", "")
+    assert rocks(*command_path, "help").output.startswith(
+        f"rocks {' '.join(command_path)} [host] ... [text=string]\n"
+    )
+    assert ("MustBeRoot = 0" in command.read_text()) is (command_path[0] == "list")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("command_path", "message"),
     [
         ((), "name the command, as in"),
         (("list", "host"), '"list host" exists: src/rocks/commands/list/host/__init__.py'),
@@ -76,15 +78,15 @@ def test_the_new_command_runs(
     ],
 )
 def test_a_name_that_cannot_be_used_is_one_line_and_nothing_is_written(
-    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command_path: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if words == ("list", "host"):
+    if command_path == ("list", "host"):
         (tmp_path / "src/rocks/commands/list/host").mkdir(parents=True)
         (tmp_path / "src/rocks/commands/list/host/__init__.py").touch()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError) as caught:
-        create_command(words, tmp_path)
+        create_command(command_path, tmp_path)
     assert str(caught.value).startswith(message)
     assert sorted(tmp_path.rglob("*")) == before
-    assert main(words) == 1
+    assert main(command_path) == 1
     assert capsys.readouterr().err.count("\n") == 1

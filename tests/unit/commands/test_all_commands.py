@@ -14,7 +14,9 @@ from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package,
 
 TREES = [OUR_TREE]
 PACKAGES = list(all_commands(TREES))
-COMMANDS = [words for words in PACKAGES if hasattr(load_package(words, TREES), "Command")]
+COMMANDS = [
+    command_path for command_path in PACKAGES if hasattr(load_package(command_path, TREES), "Command")
+]
 
 FOR_EVERYBODY = ("list", "report", "dump", "help")
 NOT_FOR_EVERYBODY = {
@@ -34,25 +36,27 @@ ALSO_FOR_EVERYBODY = {
 }
 
 
-def named(words: tuple[str, ...]) -> str:
-    return " ".join(words)
+def named(command_path: tuple[str, ...]) -> str:
+    return " ".join(command_path)
 
 
-def command_of(words: tuple[str, ...]) -> type[Command]:
-    command: type[Command] = load_package(words, TREES).Command
+def command_of(command_path: tuple[str, ...]) -> type[Command]:
+    command: type[Command] = load_package(command_path, TREES).Command
     return command
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_who_may_run_it(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
+def test_who_may_run_it(command_path: tuple[str, ...]) -> None:
     """Specification §1.4."""
-    everybody = words in ALSO_FOR_EVERYBODY or (words[0] in FOR_EVERYBODY and words not in NOT_FOR_EVERYBODY)
-    assert bool(command_of(words).MustBeRoot) is not everybody
+    everybody = command_path in ALSO_FOR_EVERYBODY or (
+        command_path[0] in FOR_EVERYBODY and command_path not in NOT_FOR_EVERYBODY
+    )
+    assert bool(command_of(command_path).MustBeRoot) is not everybody
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_its_help_describes_it_and_each_argument(words: tuple[str, ...]) -> None:
-    documentation = read_documentation(command_of(words))
+@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
+def test_its_help_describes_it_and_each_argument(command_path: tuple[str, ...]) -> None:
+    documentation = read_documentation(command_of(command_path))
     assert documentation.description.endswith(".")
     assert "<" not in documentation.description, "an element of the docstring is not closed"
     for declared in (*documentation.arguments, *documentation.parameters):
@@ -60,28 +64,28 @@ def test_its_help_describes_it_and_each_argument(words: tuple[str, ...]) -> None
         assert declared.text, f"{declared.name} is not explained"
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_its_examples_are_of_itself(words: tuple[str, ...]) -> None:
-    documentation = read_documentation(command_of(words))
+@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
+def test_its_examples_are_of_itself(command_path: tuple[str, ...]) -> None:
+    documentation = read_documentation(command_of(command_path))
     assert documentation.examples
     for command_line, text in documentation.examples:
         example = shlex.split(command_line)
         quoted = example[0].split()
         found = tuple(quoted) if len(quoted) > 1 else tuple(example[: longest_prefix(example, TREES)])
-        assert found == words
+        assert found == command_path
         assert text
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_related_commands_exist(words: tuple[str, ...]) -> None:
-    for related in read_documentation(command_of(words)).related:
+@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
+def test_related_commands_exist(command_path: tuple[str, ...]) -> None:
+    for related in read_documentation(command_of(command_path)).related:
         assert tuple(related.split()) in COMMANDS
 
 
-@pytest.mark.parametrize("words", PACKAGES, ids=named)
-def test_no_name_in_it_is_hidden_by_a_command_below(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command_path", PACKAGES, ids=named)
+def test_no_name_in_it_is_hidden_by_a_command_below(command_path: tuple[str, ...]) -> None:
     """Python gives a package an attribute for each child: `import os` in `dump` is lost to `dump os`."""
-    folder = Path(OUR_TREE, *words)
+    folder = Path(OUR_TREE, *command_path)
     children = {child.name for child in folder.iterdir() if child.is_dir()}
     assert not children & names_bound_in(folder / "__init__.py")
 

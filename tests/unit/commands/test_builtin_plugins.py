@@ -30,15 +30,15 @@ DUMP = [
 ]
 
 
-def plugins_of(*words: str) -> list[str]:
+def plugins_of(*command_path: str) -> list[str]:
     """Names of a command's plugins, in order."""
-    command: Command = load_package(words, tree_folders()).Command(cast("Database", None))
+    command: Command = load_package(command_path, tree_folders()).Command(cast("Database", None))
     return [plugin.provides() for plugin in command.loadPlugins()]
 
 
-def folder_of(tree: Path, *words: str) -> Path:
+def folder_of(tree: Path, *command_path: str) -> Path:
     """A folder for plugins of a command, in another tree."""
-    folder = tree.joinpath(*words)
+    folder = tree.joinpath(*command_path)
     folder.mkdir(parents=True)
     return folder
 

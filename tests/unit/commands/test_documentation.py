@@ -46,7 +46,7 @@ class Silent(Command):
     __doc__ = None
 
 
-WORDS = ("add", "widget")
+COMMAND_PATH = ("add", "widget")
 
 
 def test_the_usage_line() -> None:
@@ -61,7 +61,7 @@ def test_description_paragraphs_are_rejoined_and_entities_read() -> None:
 
 
 def test_plain_help() -> None:
-    assert help_text(WORDS, read_documentation(Widget), must_be_root=True) == (
+    assert help_text(COMMAND_PATH, read_documentation(Widget), must_be_root=True) == (
         "rocks add widget {host} ... [colour] {hard=bool} [size=int]\n\n"
         "Description:\n\n\tAdd a widget, which is round & blue.\n\n\tIt has a second paragraph.\n\n"
         "Arguments:\n\n\t{host}\n\n\tHosts <by name>.\n\n\t[colour]\n\n"
@@ -71,8 +71,8 @@ def test_plain_help() -> None:
     )
 
 
-def test_the_prompt_tells_who_may_run_it() -> None:
-    assert "\t$ rocks add widget h1 size=4\n" in help_text(WORDS, read_documentation(Widget), False)
+def test_the_prompt_depends_on_the_permission() -> None:
+    assert "\t$ rocks add widget h1 size=4\n" in help_text(COMMAND_PATH, read_documentation(Widget), False)
 
 
 def test_help_without_documentation_is_the_command_line() -> None:
@@ -82,7 +82,7 @@ def test_help_without_documentation_is_the_command_line() -> None:
 
 
 def test_help_for_programs_is_json() -> None:
-    parts = json.loads(help_parsed(WORDS, read_documentation(Widget), "kvm"))
+    parts = json.loads(help_parsed(COMMAND_PATH, read_documentation(Widget), "kvm"))
     assert (parts["command"], parts["roll"]) == ("add widget", "kvm")
     assert parts["parameters"][0] == {
         "name": "size",
@@ -95,14 +95,14 @@ def test_help_for_programs_is_json() -> None:
 
 
 def test_docbook_is_well_formed() -> None:
-    section = etree.fromstring(help_docbook(WORDS, read_documentation(Widget)))
+    section = etree.fromstring(help_docbook(COMMAND_PATH, read_documentation(Widget)))
     assert section.get("id") == "rocks-add-widget"
     assert section.findtext("title") == "add widget"
     assert "Hosts <by name>." in section.xpath("string(.//listitem/para)")
 
 
 def test_sphinx_help_has_a_title_and_its_parts() -> None:
-    text = help_sphinx(WORDS, read_documentation(Widget))
+    text = help_sphinx(COMMAND_PATH, read_documentation(Widget))
     assert text.startswith("add widget\n----------\n\n**rocks add widget** {host} ...")
     assert "* ``size`` Size in mm.\n" in text
     assert "::\n\n    rocks add widget h1 size=4\n" in text

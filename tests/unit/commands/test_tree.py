@@ -70,8 +70,8 @@ def test_trees_are_named_by_the_environment_and_by_files(
     (tmp_path / ".hidden").write_text("/srv/never\n")
     (tmp_path / "folder").mkdir()
     monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path))
-    monkeypatch.setenv("ROCKS_TREES", "/home/x::/srv/b")
-    assert tree.tree_folders() == [tree.OUR_TREE, "/home/x", "/srv/b", "/srv/a"]
+    monkeypatch.setenv("ROCKS_TREES", "/opt/x::/srv/b")
+    assert tree.tree_folders() == [tree.OUR_TREE, "/opt/x", "/srv/b", "/srv/a"]
 
 
 def test_without_other_trees_there_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

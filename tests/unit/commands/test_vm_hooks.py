@@ -14,7 +14,7 @@ from rocks.cluster.records import Host, VirtualMachine
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.errors import BugError, RocksError, StateError
 
-WORDS = ("start", "host", "vm")
+COMMAND_PATH = ("start", "host", "vm")
 COMMAND = cast("Any", SimpleNamespace(db=None))
 
 
@@ -42,7 +42,7 @@ class NodePlugin(rocks.commands.Plugin):
 
 
 class AllPlugin(rocks.commands.VmPlugin):
-    """A plugin that receives all machines, and fails as told."""
+    """A plugin that receives all machines, and fails as specified."""
 
     module_name = "plugin_allocate_all"
 
@@ -55,7 +55,7 @@ class AllPlugin(rocks.commands.VmPlugin):
         self.seen.append(machines)
         if self.error is not None:
             raise self.error
-        return HookResult({"vm-b": StateError("no room")}, ["vm-a"])
+        return HookResult({"vm-b": StateError("the disk is full")}, ["vm-a"])
 
     def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
         self.seen.append(machines)
@@ -66,16 +66,16 @@ class AllPlugin(rocks.commands.VmPlugin):
 
 def test_a_plugin_of_rocks_is_called_once_per_machine() -> None:
     plugin = NodePlugin()
-    result = PluginHook(plugin, WORDS).run_all([A, B, C])
+    result = PluginHook(plugin, COMMAND_PATH).run_all([A, B, C])
     assert plugin.seen == [("vm-a", 1024), ("vm-b", 1024), ("vm-c", 1024)]
     assert [(name, str(error)) for name, error in result.failed.items()] == [("vm-b", "not this one")]
     assert list(result.changed) == ["vm-a", "vm-c"], "it may have changed what it succeeded for"
-    assert PluginHook(plugin, WORDS).undo_all([A]) == {}
+    assert PluginHook(plugin, COMMAND_PATH).undo_all([A]) == {}
 
 
 def test_a_vm_plugin_receives_the_loaded_machines_at_once() -> None:
     plugin = AllPlugin()
-    hook = PluginHook(plugin, WORDS)
+    hook = PluginHook(plugin, COMMAND_PATH)
     result = hook.run_all([A, B])
     assert (list(result.failed), result.changed) == (["vm-b"], ["vm-a"])
     assert list(hook.undo_all([C])) == ["vm-a"]
@@ -97,7 +97,7 @@ def test_a_vm_plugin_receives_the_loaded_machines_at_once() -> None:
 def test_an_error_that_a_vm_plugin_raises_counts_for_each_machine(
     raised: Exception, kind: type[RocksError], text: str
 ) -> None:
-    hook = PluginHook(AllPlugin(raised), WORDS)
+    hook = PluginHook(AllPlugin(raised), COMMAND_PATH)
     for errors in (hook.run_all([A, B]).failed, hook.undo_all([A, B])):
         assert list(errors) == ["vm-a", "vm-b"]
         for error in errors.values():

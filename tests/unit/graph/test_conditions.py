@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rocks.errors import StateError
-from rocks.graph.conditions import holds, is_meant
+from rocks.graph.conditions import applies, holds
 from rocks.graph.records import Selection
 from tests.unit.graph.hosts import context
 
@@ -93,7 +93,7 @@ def test_lists_of_systems_are_alternatives_and_all_that_is_said_must_hold() -> N
     host = context(kvm="yes", release="9")
     fitting = Selection(arch=("i386", "x86_64"), os=("linux",), release=("9",), condition="kvm")
 
-    assert is_meant([fitting, Selection()], host)
-    assert not is_meant([fitting, Selection(os=("sunos",))], host)
-    assert not is_meant([Selection(release=("7", "8"))], host)
-    assert not is_meant([Selection(release=("7",))], context())
+    assert applies([fitting, Selection()], host)
+    assert not applies([fitting, Selection(os=("sunos",))], host)
+    assert not applies([Selection(release=("7", "8"))], host)
+    assert not applies([Selection(release=("7",))], context())

@@ -40,12 +40,12 @@ def test_order_has_heads_and_tails_and_a_generator() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("<edgy/>", "g.xml, line 1: <edgy> is no tag of graphs"),
+        ("<edgy/>", "g.xml, line 1: <edgy> is not a tag of graphs"),
         ('<edge from="a"/>', "<edge> needs from and to"),
         ("<edge><to>a</to></edge>", "<edge> needs from and to"),
         ('<edge from="a" to="b"><to>c</to></edge>', "<edge> needs from and to"),
-        ('<edge from="a"><from>c</from></edge>', "here <to>NAME</to> is needed"),
-        ('<edge from="a"><to> </to></edge>', "here <to>NAME</to> is needed"),
+        ('<edge from="a"><from>c</from></edge>', "<to>NAME</to> is expected here"),
+        ('<edge from="a"><to> </to></edge>', "<to>NAME</to> is expected here"),
         ('<edge from="a" to="b" if="c"/>', "<edge> has no attribute if"),
         ('<edge from="a"><to if="c">b</to></edge>', "<to> has no attribute if"),
         ('\n<edge from="a" to="b" cond="f()"/>', "g.xml, line 2: the condition 'f()'"),
@@ -58,5 +58,5 @@ def test_a_fault_is_told_with_its_place(body: str, words: str) -> None:
 
 
 def test_a_file_of_another_kind_is_refused() -> None:
-    with pytest.raises(StateError, match=r"n\.xml is no graph file: its root is <kickstart>"):
+    with pytest.raises(StateError, match=r"n\.xml is not a graph file: its root is <kickstart>"):
         read_graph([("n.xml", b"<kickstart/>")])

@@ -90,16 +90,16 @@ def test_a_root_that_is_not_meant_has_nothing() -> None:
 @pytest.mark.parametrize("tag", ["eval", "include", "sinclude", "copy", "ansible", "pots"])
 @pytest.mark.parametrize("body", ["\n<{}>x</{}>", "<post>\n<{}>x</{}></post>"])
 def test_a_tag_that_is_not_understood_is_named_with_its_file(tag: str, body: str) -> None:
-    with pytest.raises(StateError, match=rf"n\.xml, line 2: the tag <{tag}> is not understood here"):
+    with pytest.raises(StateError, match=rf"n\.xml, line 2: the tag <{tag}> is not supported here"):
         read(body.format(tag, tag))
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("<package/>", "'' is no name of a package"),
-        ("<package>--force</package>", "'--force' is no name of a package"),
-        ("<package>a;b</package>", "is no name of a package"),
+        ("<package/>", "'' is not a package name"),
+        ("<package>--force</package>", "'--force' is not a package name"),
+        ("<package>a;b</package>", "is not a package name"),
         ('<package type="group">a</package>', "the type of a package is meta or none"),
         ('<package wanted="1">a</package>', "<package> has no attribute wanted"),
         ('<boot order="late">a</boot>', "order of <boot> is pre or post, not 'late'"),
@@ -115,9 +115,9 @@ def test_a_tag_that_is_not_understood_is_named_with_its_file(tag: str, body: str
         ('<file name="/a" perms="rw"/>', "the permissions of /a are octal digits"),
         ('<file name="/a" owner="a b"/>', "the owner of /a is user or user.group"),
         ('<file name="/a" vars="some"/>', "vars of /a is literal or expanded"),
-        ('<file name="/a"><file name="/b"/></file>', "the tag <file> is not understood here"),
+        ('<file name="/a"><file name="/b"/></file>', "the tag <file> is not supported here"),
         ("<var/>", "<var> needs a name"),
-        ('<var name="x"/>', "x is no variable and no attribute"),
+        ('<var name="x"/>', "x is neither a variable nor an attribute"),
     ],
 )
 def test_a_fault_is_told_with_its_place(body: str, words: str) -> None:

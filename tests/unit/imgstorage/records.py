@@ -1,4 +1,4 @@
-"""Records of an image in every state, as the machine itself would have left them, for tables of cases."""
+"""Records of an image in every state, as the state machine itself makes them, for tables of cases."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ NAS_FACTS = Facts(
 
 
 def new_image() -> Image:
-    """An image that nobody has had yet."""
+    """An image that no host has had yet."""
     return Image("1", "nas-0-0", "tank", "vm-vol")
 
 
 def decided(image: Image, event: Event, now: int = NOW) -> Decision:
-    """What follows; the event must not be refused."""
+    """The decision; the event must not be rejected."""
     decision = MACHINE.decide(image, event, now)
     assert isinstance(decision, Decision), decision
     return decision
@@ -76,7 +76,7 @@ def after(image: Image, event: Event, now: int = NOW) -> Image:
 
 
 def refused(image: Image, event: Event) -> Rejection:
-    """Why not."""
+    """The rejection of the event."""
     decision = MACHINE.decide(image, event, NOW)
     assert isinstance(decision, Rejection), decision
     return decision

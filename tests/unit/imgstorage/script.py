@@ -1,4 +1,4 @@
-"""One ordinary life, effect by effect, and the same with one disaster at any of its moments."""
+"""One ordinary life, effect by effect, and the same with one failure at any of its moments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_MOMENTS = 400
 
 
 def moments(world: World, names: tuple[str, ...] = ("vmh1", "vmh2", "vmh1")) -> Iterator[None]:
-    """The life: on each host boot, write, become local, pull, stop, come home. A pause after every effect."""
+    """The life: on each host boot, write, become local, pull, stop, return. A pause after every effect."""
     for number, name in enumerate(names):
         yield from _mapped(world, name, sync=True)
         world.start_guest(name)
@@ -36,7 +36,7 @@ def moments(world: World, names: tuple[str, ...] = ("vmh1", "vmh2", "vmh1")) -> 
 
 
 def live_with(world: World, strike: Strike, at: int) -> bool:
-    """The life with a disaster at one moment; False when it was over before. All are up again three moments later."""
+    """The life with a failure at one moment; False when it ended before. All machines are up three moments later."""
     was_struck = False
     for number, _ in enumerate(moments(world)):
         if number == at:

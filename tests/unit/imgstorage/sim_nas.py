@@ -1,4 +1,4 @@
-"""The NAS of the simulated world: keeps the record as the daemon would, and does its effects in memory."""
+"""The NAS of the simulated world: it stores the record as the daemon does, and performs its effects in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, tran
 
 @dataclass
 class Export:
-    """What a target shows; `snapshot` None: the volume itself, writable."""
+    """The content of a target; `snapshot` None: the volume itself, writable."""
 
     initiator: str
     snapshot: str | None
@@ -48,7 +48,7 @@ class Nas:
     # --- the daemon ------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> Decision | Rejection:
-        """Decide, store, tell."""
+        """Decide, store, publish."""
         before = self.image
         decision = self.machine.decide(before, event, self.now)
         if isinstance(decision, Decision):
@@ -124,7 +124,7 @@ class Nas:
             self.is_up = True
             self.kill()
 
-    # --- what hosts do with it -------------------------------------------------------------------------------------
+    # --- access by hosts -------------------------------------------------------------------------------------
 
     def log_in(self, host: str, target: str, read_only: bool) -> None:
         export = self.exports.get(target)
@@ -133,7 +133,7 @@ class Nas:
         assert export.initiator == f"iqn.{host}" and (export.snapshot is not None) == read_only
 
     def exported(self, target: str | None) -> Content:
-        """What a target shows."""
+        """The content of a target."""
         assert target in self.exports, "the export is gone under a guest"
         name = self.exports[target].snapshot
         snap = None if name is None else self.volume.find(name)
@@ -151,7 +151,7 @@ class Nas:
             raise StateError(rejection.text)
 
     def receive(self, host: str, epoch: int, sender: Volume, guid: str, is_cut: bool) -> None:
-        """Take a snapshot, and hold it before saying so."""
+        """Receive a snapshot, and hold it before confirming."""
         self.check_stream(host, epoch, is_to_nas=True)
         if not transfer(sender, self.volume, guid, is_cut):
             raise HostError("the stream was cut")

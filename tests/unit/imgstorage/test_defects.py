@@ -111,7 +111,7 @@ def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
     ],
 )
 def test_f3_a_map_destroys_nothing(copy: CopyFact, wanted: type) -> None:
-    """What is no snapshot of the NAS is set aside; what is one is used; nothing is destroyed first."""
+    """A copy that equals a snapshot of the NAS is used, any other is quarantined; nothing is destroyed first."""
     copy = replace(copy, free_bytes=100 * GIB, pool_bytes=200 * GIB)
     mapping = finished(record("mapping"), copy=copy)
     request = asked(mapping)

@@ -25,15 +25,15 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     pools = FakePools({"tank": 20 * GIB})
     pools.ensure_volume("tank/a-vol", GIB, 16384)
     pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
-    mappings = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
-    mappings.ensure("a-vol-origin", Linear(SECTORS, "/dev/zvol/tank/a-vol"))
+    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+    dm_devices.ensure("a-vol-origin", Linear(SECTORS, "/dev/zvol/tank/a-vol"))
     snapshot = Snapshot(SECTORS, "/dev/mapper/a-vol-origin", COW)
-    mappings.ensure(SNAP, snapshot)
-    live = mappings.read(SNAP)
+    dm_devices.ensure(SNAP, snapshot)
+    live = dm_devices.read(SNAP)
     assert live is not None and isinstance(live.table, Snapshot)
-    mappings.switch(SNAP, SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", COW), live.table)
-    mappings.devices[SNAP].state = "merge_failed"
-    handlers = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), mappings).handlers
+    dm_devices.switch(SNAP, SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", COW), live.table)
+    dm_devices.devices[SNAP].state = "merge_failed"
+    handlers = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), dm_devices).handlers
     known = HostImage(ZVOL, "tank", stage="merging", size_bytes=GIB)
     access = Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
 
@@ -47,5 +47,5 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     pools.leave_free("tank", GIB)
     merge()
     with pytest.raises(BusyError, match="has stopped: the kernel reports merge failed; it is tried again"):
-        mappings.devices[SNAP].state = "merge_failed"
+        dm_devices.devices[SNAP].state = "merge_failed"
         handlers[WaitMerged](WaitMerged(ZVOL), access)

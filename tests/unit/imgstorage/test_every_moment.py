@@ -1,4 +1,4 @@
-"""A disaster at every moment of an ordinary life: the guest reads what it wrote, and the image comes home (R12)."""
+"""A failure at every moment of an ordinary life: the guest reads its writes, and the image is written back (R12)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_at_every_moment(name: str) -> None:
 
 
 def test_the_ordinary_life() -> None:
-    """Ends at home, and moves on without a disaster."""
+    """Without a failure it ends with the image written back."""
     world = World()
     count = sum(1 for _ in moments(world))
     assert world.image.state == "unmapped" and world.versions > 50 and count > 300

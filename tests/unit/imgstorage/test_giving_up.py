@@ -201,7 +201,7 @@ def test_a_lost_record_does_not_prove_that_nothing_was_written() -> None:
 
 
 def test_changes_under_a_lost_record_block_the_image() -> None:
-    """The copy that the host is then asked for is refused there; nothing is dropped."""
+    """The host then rejects the request for a copy; nothing is dropped."""
     back = after(record("mapped"), Unmap("unmap-1"))
     facts = replace(ROOMY, has_temp_write=True)
     mapped = finished(back, replace(NAS_FACTS, has_changes=True), facts)

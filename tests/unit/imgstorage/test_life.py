@@ -15,7 +15,7 @@ from rocks.imgstorage.life import events
 from tests import generated
 from tests.generated import examples
 from tests.unit.imgstorage.volumes import BLOCKS
-from tests.unit.imgstorage.world import HOST_DISASTERS, HOSTS, NAS_DISASTERS, World
+from tests.unit.imgstorage.world import HOST_FAILURES, HOSTS, NAS_FAILURES, World
 
 EXAMPLES = int(os.environ.get("ROCKS_MODEL_EXAMPLES", examples(100)))
 """Number of random lives; a fault campaign sets more."""
@@ -93,11 +93,11 @@ class Life(RuleBasedStateMachine):
 
     # --- disasters
 
-    @rule(kind=st.sampled_from(NAS_DISASTERS))
+    @rule(kind=st.sampled_from(NAS_FAILURES))
     def disaster_on_the_nas(self, kind: str) -> None:
         self.world.strike_nas(kind)
 
-    @rule(name=hosts, kind=st.sampled_from(HOST_DISASTERS))
+    @rule(name=hosts, kind=st.sampled_from(HOST_FAILURES))
     def disaster_on_a_host(self, name: str, kind: str) -> None:
         self.world.strike_host(name, kind)
 
@@ -196,8 +196,8 @@ MOVES: dict[Move, int] = {
     lambda world, order: world.step_host(order.choice(HOSTS)): 12,
     lambda world, order: world.request(events.StartSeed()): 3,
     lambda world, order: world.request(events.StartPull()): 3,
-    lambda world, order: world.strike_nas(order.choice(NAS_DISASTERS)): 5,
-    lambda world, order: world.strike_host(order.choice(HOSTS), order.choice(HOST_DISASTERS)): 5,
+    lambda world, order: world.strike_nas(order.choice(NAS_FAILURES)): 5,
+    lambda world, order: world.strike_host(order.choice(HOSTS), order.choice(HOST_FAILURES)): 5,
 }
 """What happens in a long life, and how often."""
 

@@ -116,7 +116,7 @@ class Site:
         self.work(pools)
 
     def end(self) -> None:
-        """Pauses pass and an operator mends what is held, until nothing is open."""
+        """Pauses pass and an operator retries a blocked image, until no step is open."""
         for _ in range(20):
             if self.image.state == "unmapped":
                 return
@@ -259,7 +259,7 @@ def test_a_restore_survives_a_failure_anywhere(fails_at: int, family: str, is_do
 
 @pytest.mark.parametrize("calls", range(_count()))
 def test_a_restore_begun_again_from_its_first_effect_ends(calls: int) -> None:
-    """As after an operator's Retry, wherever it stopped; the safety snapshot is taken once."""
+    """As after an operator's Retry, at any effect; the safety snapshot is taken once."""
     site = Site()
     site.restore("old", Flaky(site.pools, calls, True, "incoherent"))
     if site.image.state == "unmapped":

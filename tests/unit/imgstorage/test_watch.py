@@ -29,9 +29,11 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.pools = FakePools({"tank": 20 * GIB})
         self.pools.ensure_volume(COW, 8 * GIB, 8192, GIB)
-        self.mappings = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
-        self.mappings.ensure("a-vol-origin", Linear(SECTORS, ORIGIN))
-        self.mappings.ensure("a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}"))
+        self.dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+        self.dm_devices.ensure("a-vol-origin", Linear(SECTORS, ORIGIN))
+        self.dm_devices.ensure(
+            "a-vol-snap", Snapshot(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
+        )
         self.domains = FakeDomains()
         self.domains.define("<domain><name>a</name><memory>1</memory></domain>")
         self.domains.start_paused("a")
@@ -41,11 +43,13 @@ class Host:
 
     def watch(self) -> TempWriteWatch:
         """As after a restart of the daemon."""
-        return TempWriteWatch(self.store, self.pools, self.mappings, lambda: nullcontext(self.domains))
+        return TempWriteWatch(self.store, self.pools, self.dm_devices, lambda: nullcontext(self.domains))
 
     def fill(self, used_bytes: int) -> None:
         """The guest has written so much."""
-        self.mappings.devices["a-vol-snap"].set_status = SnapshotStatus(used_bytes // 512, SECTORS, 16, "ok")
+        self.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(
+            used_bytes // 512, SECTORS, 16, "ok"
+        )
 
     @property
     def guest(self) -> str:
@@ -106,10 +110,12 @@ def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
 @pytest.mark.parametrize("state", ["overflow", "invalid"])
 def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str) -> None:
     """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
-    host.mappings.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
+    host.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
     host.watch().look()
     assert host.guest == "paused"
-    assert device_rows(host.store, host.mappings, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
+    assert (
+        device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
+    )
 
 
 def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
@@ -135,13 +141,13 @@ def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
 
 def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
     """A merge that has stopped fails the guest's writes; nothing new comes into a temp-write volume by then."""
-    mapping = host.mappings.devices["a-vol-snap"]
+    mapping = host.dm_devices.devices["a-vol-snap"]
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
     snapshot = mapping.table
     assert isinstance(snapshot, Snapshot)
     merge = SnapshotMerge(SECTORS, "/dev/mapper/a-vol-origin", f"/dev/zvol/{COW}")
-    host.mappings.switch("a-vol-snap", merge, snapshot)
-    mapping = host.mappings.devices["a-vol-snap"]
+    host.dm_devices.switch("a-vol-snap", merge, snapshot)
+    mapping = host.dm_devices.devices["a-vol-snap"]
     mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "merge_failed")
     host.watch().look()
     assert host.guest == "paused"

@@ -1,6 +1,6 @@
 """The simulated world: one image, a NAS, two hosts, messages that arrive late, twice or out of order, and guests.
 
-It keeps what a guest wrote last, and checks after every move that nothing was lost, and that nobody else writes.
+It records the last writes of a guest, and checks after every move that none was lost and that no other host can write.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.unit.imgstorage.sim_nas import Nas
 from tests.unit.imgstorage.volumes import BLOCKS, Content
 
 HOSTS = ("vmh1", "vmh2")
-NAS_DISASTERS = ("kill", "kill within", "power cut", "program fails", "disagrees", "no answer")
-HOST_DISASTERS = ("kill", "power cut", "program fails", "disagrees", "stream cut")
+NAS_FAILURES = ("kill", "kill within", "power cut", "program fails", "disagrees", "no answer")
+HOST_FAILURES = ("kill", "power cut", "program fails", "disagrees", "stream cut")
 
 Message = tuple[str, Any]
-"""Where it goes (a host, or `nas`), and what."""
+"""The destination (a host, or `nas`) and the content."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class World:
         self.given_up: set[str] = set()
         self.operations = 0
         self.nas.send = lambda ask: self.messages.append((ask.host, ask))
-        self.nas.on_outcome = self.hear
+        self.nas.on_outcome = self.receive
         self.nas.on_change = self.watch
 
     @property
@@ -91,8 +91,8 @@ class World:
             if not frontend.is_mapped and not any(kind == "map" for kind, _ in frontend.wanted.values()):
                 frontend.holder = None
 
-    def hear(self, outcome: Outcome) -> None:
-        """The frontend is told how an operation ended."""
+    def receive(self, outcome: Outcome) -> None:
+        """The frontend receives the outcome of an operation."""
         kind, host = self.frontend.wanted.pop(outcome.op_id, ("", ""))
         if kind == "map" and outcome.family is None:
             assert self.frontend.holder == host
@@ -104,7 +104,7 @@ class World:
             self.frontend.is_mapped, self.frontend.holder = False, None
 
     def watch(self, before: Image, after: Image) -> None:
-        """What the NAS has decided: the moments at which the past changes by order."""
+        """Track the decisions of the NAS by which changes are discarded on request."""
         work = after.work
         if work is not None and (before.work is None or before.work.work_id != work.work_id):
             throws_away = work.step == "discard" or (
@@ -123,7 +123,7 @@ class World:
             self.discarding = False
 
     def ask_for(self, what: str) -> None:
-        """What else an operator may ask for."""
+        """Other requests of an operator."""
         image = self.image
         if what == "stop":
             self.stop_guests()
@@ -141,13 +141,13 @@ class World:
             self.report_copies()
 
     def report_copies(self) -> None:
-        """As every host does from time to time."""
+        """As every host does at times."""
         for host in self.hosts.values():
             if host.is_up and not host.is_busy:
                 self.messages.append(("nas", host.report()))
 
     def may_discard(self, host: str, epoch: int) -> bool:
-        """Whether the host was told, in that epoch, to throw changes away."""
+        """Whether the host was requested, in that epoch, to discard changes."""
         return (host, epoch) in self.discarded
 
     # --- guests ----------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class World:
             self.answer(*host.step())
 
     def go_on(self, transfers: bool) -> None:
-        """A turn in which everybody does what is next."""
+        """A turn in which every machine performs its next effect."""
         if transfers:
             self.request(events.StartSeed())
             if self.operations % 3 == 0:
@@ -216,7 +216,7 @@ class World:
             self.step_host(name)
             host.merge_one()
 
-    # --- disasters -------------------------------------------------------------------------------------------------
+    # --- failures -------------------------------------------------------------------------------------------------
 
     def give_up_host(self) -> None:
         """The owner is switched off for good, and an operator gives up what only it has."""
@@ -237,7 +237,7 @@ class World:
         self.frontend.holder, self.frontend.is_mapped = None, False
 
     def strike_nas(self, kind: str) -> None:
-        """Any of NAS_DISASTERS."""
+        """Any of NAS_FAILURES."""
         nas = self.nas
         if kind == "power cut":
             nas.power_off()
@@ -251,7 +251,7 @@ class World:
             }[kind]()
 
     def strike_host(self, name: str, kind: str) -> None:
-        """Any of HOST_DISASTERS."""
+        """Any of HOST_FAILURES."""
         host = self.hosts[name]
         if kind == "power cut":
             host.power_off()
@@ -262,7 +262,7 @@ class World:
         elif host.is_up:
             self.answer(*host.fail("tool" if kind == "program fails" else "incoherent"))
 
-    # --- what must be true -----------------------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """After every move."""
@@ -313,10 +313,10 @@ class World:
             assert host.copy is not None and image.base_guid in host.copy.holds
         assert image.base_guid in self.nas.volume.holds and len(self.nas.volume.holds) <= 2
 
-    # --- fair play -------------------------------------------------------------------------------------------------
+    # --- settling -------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """No more disasters: everybody does what is to be done, and it must come to an end."""
+        """Without further failures every machine performs its open effects, and they must end."""
         self.nas.power_on()
         for host in self.hosts.values():
             host.power_on()

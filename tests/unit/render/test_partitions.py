@@ -6,7 +6,7 @@ import pytest
 
 from rocks.cluster.partition_plan import Partition, PartitionMember, PartitionTable
 from rocks.errors import StateError
-from rocks.render.partitions import our_lines, with_our_lines
+from rocks.render.partitions import generated_section, with_section
 
 TABLE = PartitionTable(
     "both",
@@ -33,21 +33,21 @@ vc2=0x0003 : 0x000000000010000b=limited ; # vmc-0-0 mlx4_0 port 1
 
 def test_the_generated_section() -> None:
     """Sorted by key, then GUID; without clusters that do not run; the first line of a partition has its flags."""
-    assert our_lines(TABLE) == OURS
-    silent = our_lines(TABLE._replace(default_membership="none"))
+    assert generated_section(TABLE) == OURS
+    silent = generated_section(TABLE._replace(default_membership="none"))
     assert "Default" not in silent
     assert silent.count("\n") == OURS.count("\n") - 1
 
 
 def test_the_operators_lines_stay() -> None:
     mine = "# mine\nstorage=0x0100 : ALL=limited ;"
-    first = with_our_lines(mine, OURS)
+    first = with_section(mine, OURS)
     assert first == mine + "\n" + OURS
     edited = first + "after=0x0101 : SELF ;\n"
-    other = our_lines(TABLE._replace(partitions=(), members=()))
-    assert with_our_lines(edited, other) == mine + "\n" + other + "after=0x0101 : SELF ;\n"
-    assert with_our_lines(with_our_lines(edited, other), OURS) == edited
-    assert with_our_lines("", OURS) == OURS
+    other = generated_section(TABLE._replace(partitions=(), members=()))
+    assert with_section(edited, other) == mine + "\n" + other + "after=0x0101 : SELF ;\n"
+    assert with_section(with_section(edited, other), OURS) == edited
+    assert with_section("", OURS) == OURS
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_the_operators_lines_stay() -> None:
 )
 def test_edited_markers(text: str) -> None:
     with pytest.raises(StateError, match="are not exactly one pair"):
-        with_our_lines(text, OURS)
+        with_section(text, OURS)

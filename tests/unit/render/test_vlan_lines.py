@@ -37,7 +37,7 @@ def test_the_line_is_valid_for_any_name() -> None:
     assert "a;b" not in line.replace("'a;b.7'", "").replace("'a;b'", "")
 
 
-def test_the_host_is_as_silent_as_the_agent_makes_it() -> None:
+def test_the_lines_silence_the_host_as_the_agent_does() -> None:
     assert [(family, name, str(value)) for family, name, value in rendered._SILENT] == list(
         links._ISOLATION_SYSCTLS
     )

@@ -39,13 +39,15 @@ class Command(ArgumentValues, NameExpansion):
         self._stream = False
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def command_path(self) -> tuple[str, ...]:
         """The words of the command's name, from its folder in the tree."""
         return tuple(type(self).__module__.split(".")[2:])
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Execute the command; `params` are its parameters by name, `args` its arguments in order."""
-        raise BugError(f'the command "{" ".join(self.words)}" has no run method; its author must add one')
+        raise BugError(
+            f'the command "{" ".join(self.command_path)}" has no run method; its author must add one'
+        )
 
     def useArguments(self, parameters: dict[str, str], arguments: list[str], stream: bool = False) -> None:
         """Take the arguments and parameters of the command line; with `stream`, output is printed as it comes."""
@@ -87,7 +89,7 @@ class Command(ArgumentValues, NameExpansion):
         from rocks.commands._framework.plugins import run_plugin
 
         for plugin in self.loadPlugins():
-            run_plugin(plugin, self.words, *arguments)
+            run_plugin(plugin, self.command_path, *arguments)
 
     # output
 
@@ -184,9 +186,9 @@ class Command(ArgumentValues, NameExpansion):
         return columns
 
     def _object_name(self, header: Sequence[str]) -> str:
-        words = self.words
-        same = header and words[-1] == header[0].lower() and len(words) > 1
-        return words[-2] if same else words[-1]
+        command_path = self.command_path
+        same = header and command_path[-1] == header[0].lower() and len(command_path) > 1
+        return command_path[-2] if same else command_path[-1]
 
 
 def _cell(owner: object) -> str:

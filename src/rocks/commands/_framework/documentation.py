@@ -66,9 +66,9 @@ def read_documentation(command_class: type[Command]) -> Documentation:
     return found
 
 
-def help_text(words: Sequence[str], documentation: Documentation, must_be_root: bool) -> str:
+def help_text(command_path: Sequence[str], documentation: Documentation, must_be_root: bool) -> str:
     """The plain help of a command, with the sections of every Rocks command."""
-    name = " ".join(words)
+    name = " ".join(command_path)
     lines = [f"rocks {name} {documentation.usage()}".rstrip(), "", "Description:", ""]
     lines += _indented(documentation.description)
     for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):
@@ -86,12 +86,12 @@ def help_text(words: Sequence[str], documentation: Documentation, must_be_root: 
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
-def help_parsed(words: Sequence[str], documentation: Documentation, roll: str) -> str:
+def help_parsed(command_path: Sequence[str], documentation: Documentation, roll: str) -> str:
     """The parts of the documentation as a JSON object, for programs that read it."""
     import json
 
     parts = {
-        "command": " ".join(words),
+        "command": " ".join(command_path),
         "roll": roll,
         "usage": documentation.usage(),
         "description": documentation.description,
@@ -103,7 +103,7 @@ def help_parsed(words: Sequence[str], documentation: Documentation, roll: str) -
     return json.dumps(parts, indent=4) + "\n"
 
 
-def help_docbook(words: Sequence[str], documentation: Documentation) -> str:
+def help_docbook(command_path: Sequence[str], documentation: Documentation) -> str:
     """The help as a DocBook section."""
     from xml.sax.saxutils import escape
 
@@ -115,9 +115,9 @@ def help_docbook(words: Sequence[str], documentation: Documentation) -> str:
         ]
         return [f"<variablelist><title>{title}</title>", *items, "</variablelist>"] if items else []
 
-    name = " ".join(words)
+    name = " ".join(command_path)
     lines = [
-        f'<section id="rocks-{"-".join(words)}" xreflabel="{name}">',
+        f'<section id="rocks-{"-".join(command_path)}" xreflabel="{name}">',
         f"<title>{name}</title>",
         f"<cmdsynopsis><command>rocks {name}</command> {escape(documentation.usage())}</cmdsynopsis>",
         f"<para>{escape(documentation.description)}</para>",
@@ -131,9 +131,9 @@ def help_docbook(words: Sequence[str], documentation: Documentation) -> str:
     return "\n".join([*lines, "</section>"]) + "\n"
 
 
-def help_sphinx(words: Sequence[str], documentation: Documentation) -> str:
+def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> str:
     """The help as a section of reStructuredText."""
-    name = " ".join(words)
+    name = " ".join(command_path)
     lines = [name, "-" * len(name), "", f"**rocks {name}** {documentation.usage()}".rstrip(), ""]
     lines += [documentation.description, ""]
     for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):

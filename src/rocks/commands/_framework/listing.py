@@ -19,13 +19,13 @@ def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterat
     A command that cannot be loaded is left out, and `notify` receives its error as a line.
     """
     trees = tree_folders()
-    for words in all_commands(trees):
-        if words[: len(start)] != start:
+    for command_path in all_commands(trees):
+        if command_path[: len(start)] != start:
             continue
         try:
-            command_class = getattr(load_package(words, trees), "Command", None)
+            command_class = getattr(load_package(command_path, trees), "Command", None)
         except BugError as error:
             notify(f"Warning: {error}")
             continue
         if command_class is not None and may_run(command_class):
-            yield f"{' '.join(words)} {read_documentation(command_class).usage()}".rstrip()
+            yield f"{' '.join(command_path)} {read_documentation(command_class).usage()}".rstrip()

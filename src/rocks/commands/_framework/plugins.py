@@ -106,37 +106,39 @@ def load_plugins(
     return [plugins[name] for name in ordered(constraints)]
 
 
-def load_plugins_of(command: Command, words: Sequence[str]) -> list[Plugin]:
+def load_plugins_of(command: Command, command_path: Sequence[str]) -> list[Plugin]:
     """The plugins in the folders of the command `words`, of every tree, for `command` to run.
 
     A tree that only adds a plugin needs no other file in that folder.
     """
     from rocks.commands._framework.tree import PACKAGE, tree_folders
 
-    folders = [folder for tree in tree_folders() if os.path.isdir(folder := os.path.join(tree, *words))]
-    return load_plugins(command, folders, ".".join((PACKAGE, *words)))
+    folders = [
+        folder for tree in tree_folders() if os.path.isdir(folder := os.path.join(tree, *command_path))
+    ]
+    return load_plugins(command, folders, ".".join((PACKAGE, *command_path)))
 
 
-def run_plugin(plugin: Plugin, words: Sequence[str], *arguments: Any) -> Any:
+def run_plugin(plugin: Plugin, command_path: Sequence[str], *arguments: Any) -> Any:
     """Log and call `plugin.run` as a hook of the command `words`; returns its result.
 
     BugError, naming the plugin, for any error that is not a RocksError.
     """
-    return call_plugin(plugin, words, lambda: plugin.run(*arguments))
+    return call_plugin(plugin, command_path, lambda: plugin.run(*arguments))
 
 
-def call_plugin(plugin: Plugin, words: Sequence[str], call: Callable[[], Any]) -> Any:
+def call_plugin(plugin: Plugin, command_path: Sequence[str], call: Callable[[], Any]) -> Any:
     """As `run_plugin`, for a hook with another method than `run`."""
     from rocks.commands._framework.run_command import log
 
-    log(f"run plugin {plugin.provides()} of {' '.join(words)}")
+    log(f"run plugin {plugin.provides()} of {' '.join(command_path)}")
     try:
         return call()
     except RocksError:
         raise
     except Exception as error:
         raise BugError(
-            f'the plugin "{plugin.provides()}" of "{" ".join(words)}" has a fault '
+            f'the plugin "{plugin.provides()}" of "{" ".join(command_path)}" has a fault '
             f"({type(error).__name__}: {error}); its author must fix it, ROCKSDEBUG=1 shows where"
         ) from error
 

@@ -46,10 +46,10 @@ def run_command(command: Command, texts: Sequence[str], stream: bool) -> list[st
         return []
     checked = stream or command.RefusesUnknownParameters
     unknown = _unknown_parameters(command, parameters) if checked else []
-    log(f'user {_user_name()} called "{" ".join((*command.words, *_without_secrets(texts)))}"')
+    log(f'user {_user_name()} called "{" ".join((*command.command_path, *_without_secrets(texts)))}"')
     command.useArguments(parameters, arguments, stream)
     command.run(parameters, arguments)
-    name = " ".join(command.words)
+    name = " ".join(command.command_path)
     return [
         f'Warning: "{name}" knows no parameter "{other}"; it is ignored (see rocks {name} help)'
         for other in unknown
@@ -64,7 +64,9 @@ def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
     trees = tree_folders()
     path = name.replace(" ", ".").split(".")
     if longest_prefix(path, trees) != len(path):
-        raise UserError(f'the command "{" ".join(owner.words)}" calls "{name}", which is not installed')
+        raise UserError(
+            f'the command "{" ".join(owner.command_path)}" calls "{name}", which is not installed'
+        )
     command_class = getattr(load_package(path, trees), "Command", None)
     if command_class is None:
         raise UserError(f'"{name}" is a group of commands, not a command')
@@ -89,13 +91,13 @@ def _help_of(command: Command, help_format: str) -> str:
     if help_format == "raw":
         return read.raw + "\n"
     if help_format == "parsed":
-        return pages.help_parsed(command.words, read, roll_of(sys.modules[type(command).__module__]))
+        return pages.help_parsed(command.command_path, read, roll_of(sys.modules[type(command).__module__]))
     if help_format == "docbook":
-        return pages.help_docbook(command.words, read)
+        return pages.help_docbook(command.command_path, read)
     if help_format == "sphinx":
-        return pages.help_sphinx(command.words, read)
+        return pages.help_sphinx(command.command_path, read)
     if help_format == "plain":
-        return pages.help_text(command.words, read, bool(command.MustBeRoot))
+        return pages.help_text(command.command_path, read, bool(command.MustBeRoot))
     raise UserError(f'no such help format "{help_format}"; use plain, raw, parsed, docbook or sphinx')
 
 
@@ -112,8 +114,8 @@ def _unknown_parameters(command: Command, parameters: dict[str, str]) -> list[st
     if unknown and command.RefusesUnknownParameters:
         name = unknown[0]
         raise UserError(
-            f'"{" ".join(command.words)}" knows no parameter "{name}"; an argument that looks like one is given by '
-            f"its name, as in value={name}={parameters[name]}"
+            f'"{" ".join(command.command_path)}" knows no parameter "{name}"; an argument that looks like one is given '
+            f"by its name, as in value={name}={parameters[name]}"
         )
     return unknown
 

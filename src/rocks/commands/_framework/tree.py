@@ -54,9 +54,9 @@ def _read_tree_file(path: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def folders_of(words: Sequence[str], trees: Sequence[str]) -> list[str]:
+def folders_of(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:
     """The existing folders of the command or group `words`, one a tree at most."""
-    return [folder for folder in _candidates(words, trees) if _holds_command(folder)]
+    return [folder for folder in _candidates(command_path, trees) if _holds_command(folder)]
 
 
 def is_command_word(word: str) -> bool:
@@ -78,29 +78,31 @@ def _holds_command(folder: str) -> bool:
     return any(is_command_word(name) and _holds_command(os.path.join(folder, name)) for name in names)
 
 
-def longest_prefix(words: Sequence[str], trees: Sequence[str]) -> int:
+def longest_prefix(command_path: Sequence[str], trees: Sequence[str]) -> int:
     """How many of `words`, from the first, name the folder of a command or a group."""
     length = 0
-    for word in words:
-        if not is_command_word(word) or not folders_of(words[: length + 1], trees):
+    for word in command_path:
+        if not is_command_word(word) or not folders_of(command_path[: length + 1], trees):
             break
         length += 1
     return length
 
 
-def load_package(words: Sequence[str], trees: Sequence[str]) -> ModuleType:
+def load_package(command_path: Sequence[str], trees: Sequence[str]) -> ModuleType:
     """Import the package of a command or group whose folder exists, its parents before it.
 
     Every package's path becomes the same folder of all trees, so that a child or a plugin may live in another
     tree than its parent. BugError, naming the folder, when the code there cannot be imported.
     """
     sys.modules[PACKAGE].__path__ = list(trees)
-    for length in range(1, len(words) + 1):
-        name = ".".join((PACKAGE, *words[:length]))
-        module = sys.modules.get(name) or _import(name, words[:length], trees)
+    for length in range(1, len(command_path) + 1):
+        name = ".".join((PACKAGE, *command_path[:length]))
+        module = sys.modules.get(name) or _import(name, command_path[:length], trees)
         if not hasattr(module, "__path__"):
-            raise _cannot_load(words[:length], trees, f"{module.__file__} is a file, not a folder")
-        module.__path__ = [folder for folder in _candidates(words[:length], trees) if os.path.isdir(folder)]
+            raise _cannot_load(command_path[:length], trees, f"{module.__file__} is a file, not a folder")
+        module.__path__ = [
+            folder for folder in _candidates(command_path[:length], trees) if os.path.isdir(folder)
+        ]
     return module
 
 
@@ -117,22 +119,26 @@ def all_commands(trees: Sequence[str]) -> Iterator[tuple[str, ...]]:
         for path, _, files in os.walk(tree)
         if "__init__.py" in files and path != tree
     }
-    return iter(sorted(words for words in found if longest_prefix(words, trees) == len(words)))
+    return iter(
+        sorted(
+            command_path for command_path in found if longest_prefix(command_path, trees) == len(command_path)
+        )
+    )
 
 
-def _candidates(words: Sequence[str], trees: Sequence[str]) -> list[str]:
-    return [os.path.join(tree, *words) for tree in trees]
+def _candidates(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:
+    return [os.path.join(tree, *command_path) for tree in trees]
 
 
-def _import(name: str, words: Sequence[str], trees: Sequence[str]) -> ModuleType:
+def _import(name: str, command_path: Sequence[str], trees: Sequence[str]) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise _cannot_load(words, trees, f"{type(error).__name__}: {error}") from error
+        raise _cannot_load(command_path, trees, f"{type(error).__name__}: {error}") from error
 
 
-def _cannot_load(words: Sequence[str], trees: Sequence[str], why: str) -> BugError:
+def _cannot_load(command_path: Sequence[str], trees: Sequence[str], why: str) -> BugError:
     return BugError(
-        f'the command "{" ".join(words)}" cannot be loaded: {why} (in {folders_of(words, trees)[0]}); '
+        f'the command "{" ".join(command_path)}" cannot be loaded: {why} (in {folders_of(command_path, trees)[0]}); '
         "its author must fix it, ROCKSDEBUG=1 shows where"
     )

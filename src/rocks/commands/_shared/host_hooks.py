@@ -27,9 +27,9 @@ def _hook(command: Command, plugin: Plugin) -> Callable[[Sequence[str]], None]:
 
     def call(hosts: Sequence[str]) -> None:
         if run_all is not None:
-            call_plugin(plugin, command.words, lambda: run_all(hosts))
+            call_plugin(plugin, command.command_path, lambda: run_all(hosts))
             return
         for host in hosts:
-            run_plugin(plugin, command.words, host)
+            run_plugin(plugin, command.command_path, host)
 
     return call

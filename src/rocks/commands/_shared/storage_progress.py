@@ -25,7 +25,7 @@ class StorageProgress:
         self._command.showProgress("")
 
     @property
-    def wants_progress(self) -> bool:
+    def displays_progress(self) -> bool:
         """Whether the progress is displayed."""
         return self._command.shows_progress
 

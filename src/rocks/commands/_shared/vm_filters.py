@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.render.domain import Filter
 
-WORDS = ("report", "host", "vm", "config")
+COMMAND_PATH = ("report", "host", "vm", "config")
 
 
 def filters_of(command: Command) -> FiltersOf:
     """For a machine, the filter of each block; only the first plugin whose file name says the block counts."""
-    plugins = load_plugins_of(command, WORDS)
+    plugins = load_plugins_of(command, COMMAND_PATH)
     chosen: dict[str, Any] = {}
     for name in FILTER_NAMES:
         found = next((plugin for plugin in plugins if f"plugin_{name}" in plugin.module_name), None)
@@ -39,7 +39,7 @@ def filters_of(command: Command) -> FiltersOf:
 
 
 def _run(plugin: Any, node: Any, lines: list[str]) -> list[str]:
-    changed = run_plugin(plugin, WORDS, node, lines)
+    changed = run_plugin(plugin, COMMAND_PATH, node, lines)
     if not isinstance(changed, list) or not all(isinstance(line, str) for line in changed):
         raise BugError(
             f'the plugin "{plugin.provides()}" of report host vm config returned no list of lines, but '

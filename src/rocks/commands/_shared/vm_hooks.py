@@ -23,16 +23,16 @@ class PluginHook:
     is called once per machine, as `run(node)`, and may have changed the rows of the machine.
     """
 
-    def __init__(self, plugin: Plugin, words: Sequence[str]) -> None:
+    def __init__(self, plugin: Plugin, command_path: Sequence[str]) -> None:
         self.plugin = plugin
-        self._words = words
+        self._command_path = command_path
 
     def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
         """As `VmHook.run_all`; raises nothing but an interrupt."""
         plugin = self.plugin
         if isinstance(plugin, VmPlugin):
             try:
-                result: HookResult = call_plugin(plugin, self._words, lambda: plugin.run_all(machines))
+                result: HookResult = call_plugin(plugin, self._command_path, lambda: plugin.run_all(machines))
                 return result
             except RocksError as error:
                 return HookResult(dict.fromkeys((vm.name for vm in machines), error))
@@ -46,7 +46,7 @@ class PluginHook:
 
     def run_one(self, vm: VirtualMachine) -> None:
         """Call `run(node)` for one machine."""
-        run_plugin(self.plugin, self._words, plugin_node(vm))
+        run_plugin(self.plugin, self._command_path, plugin_node(vm))
 
     def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
         """As `VmHook.undo_all`; only a `VmPlugin` has anything to undo."""
@@ -55,7 +55,7 @@ class PluginHook:
             return {}
         try:
             errors: Mapping[str, RocksError] = call_plugin(
-                plugin, self._words, lambda: plugin.undo_all(machines)
+                plugin, self._command_path, lambda: plugin.undo_all(machines)
             )
             return errors
         except RocksError as error:

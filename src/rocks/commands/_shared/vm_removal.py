@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
 
-WORDS = ("remove", "host", "vm")
+COMMAND_PATH = ("remove", "host", "vm")
 
 
 def remove_with_hooks(command: Command, names: Sequence[str]) -> None:
     """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain."""
-    plugins = load_plugins_of(command, WORDS)
+    plugins = load_plugins_of(command, COMMAND_PATH)
     machines = load_vms(command.db, names)
     for plugin in plugins:
         machines = _run(command, plugin, machines)
@@ -35,7 +35,7 @@ def remove_with_hooks(command: Command, names: Sequence[str]) -> None:
 
 def _run(command: Command, plugin: Plugin, machines: Sequence[VirtualMachine]) -> list[VirtualMachine]:
     """Run the hook; its first error ends the command, before the hook is called for another machine."""
-    hook = PluginHook(plugin, WORDS)
+    hook = PluginHook(plugin, COMMAND_PATH)
     changed: list[str] = []
     for group in [machines] if isinstance(plugin, VmPlugin) else [[vm] for vm in machines]:
         result = hook.run_all(group)

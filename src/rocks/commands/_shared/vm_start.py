@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
 
-WORDS = ("start", "host", "vm")
+COMMAND_PATH = ("start", "host", "vm")
 
 
 def start_with_hooks(
@@ -28,11 +28,13 @@ def start_with_hooks(
 
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
     """
-    plugins = load_plugins_of(command, WORDS)
+    plugins = load_plugins_of(command, COMMAND_PATH)
     hooks = StartHooks(
         filters_of=filters_of(command),
         allocate=[
-            _AllocateHook(plugin, WORDS) for plugin in plugins if "plugin_allocate" in plugin.module_name
+            _AllocateHook(plugin, COMMAND_PATH)
+            for plugin in plugins
+            if "plugin_allocate" in plugin.module_name
         ],
         preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
         notify=command.notify,
@@ -57,7 +59,7 @@ class _AllocateHook(PluginHook):
 
 def _preboot(plugins: Sequence[Plugin]) -> Callable[[VirtualMachine], str | None] | None:
     def first_document(vm: VirtualMachine) -> str | None:
-        documents = [run_plugin(plugin, WORDS, plugin_node(vm)) for plugin in plugins]
+        documents = [run_plugin(plugin, COMMAND_PATH, plugin_node(vm)) for plugin in plugins]
         return next((document for document in documents if document), None)
 
     return first_document if plugins else None

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.errors import RocksError
 
-WORDS = ("stop", "host", "vm")
+COMMAND_PATH = ("stop", "host", "vm")
 
 
 def terminate_with_hooks(command: Command, names: Sequence[str]) -> None:
     """Run the hooks. A machine for which one hook fails is left out of the following ones; its error is reported."""
     machines = load_vms(command.db, names)
     failed: dict[str, RocksError] = {}
-    for plugin in load_plugins_of(command, WORDS):
-        result = PluginHook(plugin, WORDS).run_all(machines)
+    for plugin in load_plugins_of(command, COMMAND_PATH):
+        result = PluginHook(plugin, COMMAND_PATH).run_all(machines)
         failed.update(result.failed)
         machines = load_changed(command.db, [vm for vm in machines if vm.name not in failed], result)
     command.endOutcomes(failed, len(machines) + len(failed))

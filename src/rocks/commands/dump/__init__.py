@@ -25,9 +25,9 @@ class command(rocks.commands.Command):
 
     MustBeRoot = 0
 
-    def dump(self, *words: str) -> None:
+    def dump(self, *arguments: str) -> None:
         """Add the line that runs `rocks` with these words, each quoted for a shell."""
-        self.addText(" ".join(quote(word) for word in (launcher(), *words)) + "\n")
+        self.addText(" ".join(quote(word) for word in (launcher(), *arguments)) + "\n")
 
 
 class Command(command):

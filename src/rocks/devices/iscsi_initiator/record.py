@@ -90,5 +90,5 @@ def remove_temporary_record(target: str) -> None:
 
 
 def _beside(folder: Path, target: str) -> Path:
-    """Name of the draft: beside the folder of records; inside it, iscsiadm would read the file as a record."""
+    """Names the draft: beside the folder of records, since iscsiadm would read a draft inside it as a record."""
     return folder.parent / f"rocks-{target}"

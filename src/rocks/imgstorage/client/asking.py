@@ -41,7 +41,7 @@ class Watcher(Protocol):
     """Shows a waiting person the progress."""
 
     @property
-    def wants_progress(self) -> bool:
+    def displays_progress(self) -> bool:
         """Whether a person sees it."""
 
     def progress(self, line: str) -> None:
@@ -122,7 +122,9 @@ class StorageClient:
         try:
             while len(answers) < len(questions) and not deadline.passed():
                 still_open = {key: one for key, one in questions.items() if key not in answers}
-                looking = watcher if watcher is not None and watcher.wants_progress and not is_first else None
+                looking = (
+                    watcher if watcher is not None and watcher.displays_progress and not is_first else None
+                )
                 round_seconds = deadline.remaining_seconds() or 0.0
                 if looking is not None or (is_first and (taken or watcher)):
                     round_seconds = min(_LOOK_SECONDS, round_seconds)

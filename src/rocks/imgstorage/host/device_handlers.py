@@ -49,14 +49,14 @@ class DeviceHandlers:
         self,
         pools: PoolDriver,
         sessions: SessionDriver,
-        mappings: DmDriver,
+        dm_devices: DmDriver,
         read_start: Callable[[str, int], bytes] = read_start,
     ) -> None:
         """`read_start` reads the first bytes of a block device."""
         self._read_start = read_start
         self._pools = pools
         self._sessions = sessions
-        self._mappings = mappings
+        self._dm_devices = dm_devices
         self.handlers: Dict[Type[object], Handler] = {
             effects.EnsureUnused: self._ensure_unused,
             effects.EnsureDeviceGone: self._ensure_device_gone,
@@ -104,12 +104,12 @@ class DeviceHandlers:
 
     def _ensure_unused(self, effect: effects.EnsureUnused, access: Access) -> Facts:
         del access
-        mapping = self._mappings.read(names.guest_device(effect.zvol))
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         # udev opens a device for a moment after a guest has closed it
         deadline = Deadline(_CLOSE_SECONDS / 2)
         while mapping is not None and mapping.open_count and not deadline.passed():
             wait_seconds(_MERGE_POLL_SECONDS)
-            mapping = self._mappings.read(mapping.name)
+            mapping = self._dm_devices.read(mapping.name)
         if mapping is not None and mapping.open_count:
             # not StateError: the device may be closed at any moment, so the image is not blocked
             raise BusyError(
@@ -119,32 +119,32 @@ class DeviceHandlers:
 
     def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, access: Access) -> Facts:
         self._ensure_unused(effects.EnsureUnused(effect.zvol), access)
-        self._mappings.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, access: Access) -> Facts:
         del access
-        self._mappings.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     # --- the origin
 
     def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        if self._mappings.read(name) is not None:
-            self._mappings.ensure_resumed(name)
+        if self._dm_devices.read(name) is not None:
+            self._dm_devices.ensure_resumed(name)
             return NOTHING
         session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
         if session is None or not session.device_path:
             raise StateError(f"there is no disk of {effect.target} on this host; a session is needed first")
-        self._mappings.ensure(name, Linear(_sectors(access), session.device_path))
+        self._dm_devices.ensure(name, Linear(_sectors(access), session.device_path))
         return NOTHING
 
     def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        mapping = self._mappings.read(name)
+        mapping = self._dm_devices.read(name)
         # after the merge the origin is no longer needed
-        guest = self._mappings.read(names.guest_device(effect.zvol))
+        guest = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
             return NOTHING
         self._switch_or_make(name, Linear(_sectors(access), self._local(effect)), (Linear,))
@@ -154,19 +154,19 @@ class DeviceHandlers:
 
     def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
-        self._mappings.ensure_resumed(name) if self._mappings.read(name) is not None else None
-        self._mappings.ensure(name, Snapshot(_sectors(access), *self._overlay(effect)))
+        self._dm_devices.ensure_resumed(name) if self._dm_devices.read(name) is not None else None
+        self._dm_devices.ensure(name, Snapshot(_sectors(access), *self._overlay(effect)))
         return Facts(device=f"{_MAPPER}{name}")
 
     def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
-        mapping = self._mappings.read(name)
+        mapping = self._dm_devices.read(name)
         if mapping is not None and isinstance(mapping.table, Linear):
             return NOTHING  # merged, and switched
         if mapping is not None and mapping.status is not None and mapping.status.state == "merge_failed":
             # the kernel tries again only with a new table, and fails again in a pool without free space
             self._check_free_space(effect.pool, name)
-            self._mappings.ensure_extended(name)
+            self._dm_devices.ensure_extended(name)
         self._switch_or_make(name, SnapshotMerge(_sectors(access), *self._overlay(effect)), (Snapshot,))
         return NOTHING
 
@@ -182,11 +182,11 @@ class DeviceHandlers:
         del access
         name = names.guest_device(effect.zvol)
         while True:
-            mapping = self._mappings.read(name)
+            mapping = self._dm_devices.read(name)
             if mapping is None:
                 raise StateError(f"{_MAPPER}{name} disappeared during its merge")
             if mapping.is_suspended:
-                self._mappings.ensure_resumed(name)
+                self._dm_devices.ensure_resumed(name)
             if isinstance(mapping.table, Linear):
                 return NOTHING
             status = mapping.status
@@ -214,20 +214,20 @@ class DeviceHandlers:
 
     def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
         """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
-        mapping = self._mappings.read(name)
+        mapping = self._dm_devices.read(name)
         if mapping is None:
-            self._mappings.ensure(name, table)
+            self._dm_devices.ensure(name, table)
             return
         if mapping.is_suspended or mapping.loaded_table is not None:
-            self._mappings.ensure_resumed(name)
-        if self._mappings.is_live(name, table):
+            self._dm_devices.ensure_resumed(name)
+        if self._dm_devices.is_live(name, table):
             return
         live = mapping.table
         if not isinstance(live, may_follow):
             raise IncoherentError(
                 f"{_MAPPER}{name} has the table {live}, which cannot be followed by {table}"
             )
-        switched = self._mappings.switch(name, table, live)  # type: ignore[arg-type] # one of Table, by may_follow
+        switched = self._dm_devices.switch(name, table, live)  # type: ignore[arg-type] # one of Table, by may_follow
         _log.info(
             "%s switched to %s: no I/O for %.1f ms, begun %.3f s ago",
             name,
@@ -250,7 +250,7 @@ class DeviceHandlers:
 
     def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, access: Access) -> Facts:
         del access
-        mapping = self._mappings.read(names.guest_device(effect.zvol))
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is not None and mapping.status is not None:
             return Facts(has_changes=not mapping.status.is_merged)
         volume = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))

@@ -15,7 +15,7 @@ _SUFFIX = guest_device("")
 PAUSED = "the guest is paused: no free space in the pool for its writes"
 
 
-def device_rows(store: HostStore, mappings: DmDriver, sessions: SessionDriver) -> Dict[str, Dict[str, Any]]:
+def device_rows(store: HostStore, dm_devices: DmDriver, sessions: SessionDriver) -> Dict[str, Dict[str, Any]]:
     """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …
 
     `time` is when the unanswered request arrived, UNIX seconds; absent without one.
@@ -26,7 +26,7 @@ def device_rows(store: HostStore, mappings: DmDriver, sessions: SessionDriver) -
     open_ones = {request.zvol: request.came for request in store.open_requests()}
     rows: Dict[str, Dict[str, Any]] = {}
     found = {session.target: session for session in sessions.read_sessions()}
-    for mapping in mappings.list():
+    for mapping in dm_devices.list():
         if not mapping.name.endswith(_SUFFIX):
             continue
         zvol = mapping.name[: -len(_SUFFIX)]

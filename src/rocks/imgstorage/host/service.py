@@ -53,7 +53,7 @@ class Devices(NamedTuple):
 
     pools: PoolDriver
     sessions: SessionDriver
-    mappings: DmDriver
+    dm_devices: DmDriver
     open_domains: Callable[[], ContextManager[DomainDriver]]
     read_start: Callable[[str, int], bytes] = read_start
 
@@ -79,10 +79,10 @@ class HostService:
             devices.pools, transfers, configuration.name, lambda zvol: self._workers.is_idle(zvol)
         )
         operations = HostHandlers(
-            copies, DeviceHandlers(devices.pools, devices.sessions, devices.mappings, devices.read_start)
+            copies, DeviceHandlers(devices.pools, devices.sessions, devices.dm_devices, devices.read_start)
         )
         self._workers = HostWorkers(self._store, operations)
-        self._watch = TempWriteWatch(self._store, devices.pools, devices.mappings, devices.open_domains)
+        self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._is_running)
         # copies are read one by one; the start does not wait for that
@@ -158,7 +158,7 @@ class HostService:
         if sender != self._configuration.frontend_name:
             raise UserError(f"{sender} may not send that request to {self._configuration.name}")
         if isinstance(request, ListDevices):
-            rows = device_rows(self._store, self._devices.mappings, self._devices.sessions)
+            rows = device_rows(self._store, self._devices.dm_devices, self._devices.sessions)
             return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
         initiator = self._devices.sessions.read_initiator()
         return write_success(message.action, {"body": initiator}, op_id=message.op_id)

@@ -53,13 +53,13 @@ class TempWriteWatch:
         self,
         store: HostStore,
         pools: PoolDriver,
-        mappings: DmDriver,
+        dm_devices: DmDriver,
         open_domains: Callable[[], ContextManager[DomainDriver]],
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""
         self._store = store
         self._pools = pools
-        self._mappings = mappings
+        self._dm_devices = dm_devices
         self._open_domains = open_domains
         self._seen: Dict[str, _Seen] = {}
         self._stopping = threading.Event()
@@ -97,7 +97,7 @@ class TempWriteWatch:
 
     def _look_at(self, copy: CopyRecord) -> float:
         zvol, pool = copy.known.zvol, copy.known.pool or ""
-        mapping = self._mappings.read(guest_device(zvol))
+        mapping = self._dm_devices.read(guest_device(zvol))
         volume = self._pools.read_volume(temp_write_volume(pool, zvol))
         if mapping is None or mapping.status is None or volume is None:
             return _CALM_SECONDS

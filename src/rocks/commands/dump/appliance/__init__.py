@@ -31,5 +31,5 @@ class Command(rocks.commands.dump.command):
                 "os": appliance.os,
                 "distribution": appliance.distribution,
             }
-            words = (f"{name}={value}" for name, value in values.items() if value)
-            self.dump("add", "appliance", appliance.name, *words)
+            arguments = (f"{name}={value}" for name, value in values.items() if value)
+            self.dump("add", "appliance", appliance.name, *arguments)

@@ -33,5 +33,8 @@ class Command(rocks.commands.dump.command):
 
     def _dump_add_host(self, name: str, values: list[tuple[str, object]]) -> None:
         # The two words are quoted together, so that a host may have the name of a command below `add host`.
-        words = [quote(name), *(f"{key}={quote(str(value))}" for key, value in values if value is not None)]
-        self.addText(f'{quote(launcher())} "add host" {" ".join(words)}\n')
+        arguments = [
+            quote(name),
+            *(f"{key}={quote(str(value))}" for key, value in values if value is not None),
+        ]
+        self.addText(f'{quote(launcher())} "add host" {" ".join(arguments)}\n')

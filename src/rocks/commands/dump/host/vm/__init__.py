@@ -38,12 +38,12 @@ class Command(rocks.commands.dump.command):
 
 
 def _parameters(vm: VirtualMachine, local: str | None) -> list[str]:
-    words = []
+    arguments = []
     if vm.container is not None:
-        words.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")
+        arguments.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")
     if vm.disks:
-        words += [
+        arguments += [
             f"disk={' '.join(disk.specification for disk in vm.disks)}",
             f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}",
         ]
-    return [*words, f"mem={vm.memory_mb}", f"slice={vm.slice}", f"virt-type={vm.virt_type or 'para'}"]
+    return [*arguments, f"mem={vm.memory_mb}", f"slice={vm.slice}", f"virt-type={vm.virt_type or 'para'}"]

@@ -25,9 +25,9 @@ class Command(rocks.commands.dump.command):
         for name, pkey, membership, has_ipoib in read_partitions(
             self.db, self.getHostnames(args) if args else None
         ):
-            words = (
+            arguments = (
                 f"pkey={pkey_text(pkey)}",
                 f"membership={membership}",
                 f"ipoib={self.bool2str(has_ipoib)}",
             )
-            self.dump("add", "ib", "partition", name, *words)
+            self.dump("add", "ib", "partition", name, *arguments)

@@ -26,5 +26,5 @@ class Command(rocks.commands.dump.command):
         for disk in disk_locations(self.db, self.getHostnames(args) if args else None):
             if disk.nas:
                 values = (("nas", disk.nas), ("zpool", disk.zpool), ("index", str(disk.number or "")))
-                words = [f"{name}={value}" for name, value in values if value]
-                self.dump("set", "host", "vm", "nas", disk.vm, *words)
+                arguments = [f"{name}={value}" for name, value in values if value]
+                self.dump("set", "host", "vm", "nas", disk.vm, *arguments)
