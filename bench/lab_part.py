@@ -22,8 +22,8 @@ from rocks.errors import RocksError
 _PYTHON = "/usr/bin/python3"
 _BUILD_SECONDS = 1800.0
 _STOP_SECONDS = 120.0
-_SPARE_SECONDS = 900
-"""For setting the site up, again after each figure that failed."""
+_SETUP_SECONDS = 900
+"""For the set-up of the site, which is repeated after each failed figure."""
 
 
 def measure(numbers: set[str]) -> Found:
@@ -31,12 +31,12 @@ def measure(numbers: set[str]) -> Found:
     figures = [figure for figure in FIGURES if not numbers or figure.numbers & numbers]
     if not figures:
         return Found([])
-    ran_before = Namespace(LAB_STATE).holder() is not None
+    lab_was_running = Namespace(LAB_STATE).holder() is not None
     parts = [
         _measure_with(cpus, [figure for figure in figures if figure.cpus == cpus], numbers)
         for cpus in sorted({figure.cpus for figure in figures})
     ]
-    if ran_before:
+    if lab_was_running:
         _try("start", what="`make lab`", deadline_seconds=_BUILD_SECONDS)
     return Found(
         [row for part in parts for row in part.rows], tuple(one for part in parts for one in part.tables)
@@ -60,7 +60,7 @@ def _measure_with(cpus: int, figures: Sequence[Figure], numbers: set[str]) -> Fo
 
 
 def _measure(figures: Sequence[Figure], numbers: set[str], result: Path) -> None:
-    deadline = sum(figure.deadline_seconds for figure in figures) + _SPARE_SECONDS
+    deadline = sum(figure.deadline_seconds for figure in figures) + _SETUP_SECONDS
     theirs = {number for figure in figures for number in figure.numbers}
     command = [
         sys.executable,
@@ -89,7 +89,7 @@ def _try(*arguments: str, what: str, deadline_seconds: float) -> None:
 
 
 def collect(figures: Sequence[Figure], result: Path, why: str) -> Found:
-    """What was measured, a line of the file for each figure in their order, and why the others were not."""
+    """The measured rows, a line of the file for each figure in their order; `why` is the reason in the other rows."""
     rows: list[Row] = []
     tables: list[str] = []
     measured = 0  # a line each, in their order

@@ -37,7 +37,7 @@ READY = "playing"
 _AGENT = "rocks-agent"
 _CHUNK_BYTES = 65536
 _START_SECONDS = 0.05
-"""What starting a program takes."""
+"""Duration of the start of a program."""
 
 
 class Player:

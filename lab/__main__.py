@@ -37,13 +37,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         if arguments[0] == "demo" and (_STATE / "demo").exists():
             print(
-                f"The incomplete demo has ended; its files stay. `make demo` goes on from there, `make demo-stop` "
+                f"The incomplete demo has ended; its files stay. `make demo` continues from there, `make demo-stop` "
                 f"removes them. Logs are in {_STATE / 'demo' / 'log'}.",
                 file=sys.stderr,
             )
         return error.exit_status
     except KeyboardInterrupt:
-        print("\ninterrupted; `make demo` goes on from here, `make demo-stop` removes it", file=sys.stderr)
+        print("\ninterrupted; `make demo` continues from here, `make demo-stop` removes it", file=sys.stderr)
         return 130
     return 0
 

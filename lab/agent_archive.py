@@ -1,8 +1,8 @@
-"""The archive of the host agent: what a physical host unpacks below /opt/rocks.
+"""The archive of the host agent: a physical host unpacks it below /opt/rocks.
 
     python3 -m lab.agent_archive FOLDER
 
-writes FOLDER/rocks-agent-VERSION.tar.gz and prints its path. It holds `lib/rocks-agent.pyz` with the rooms that run
+writes FOLDER/rocks-agent-VERSION.tar.gz and prints its path. It holds `lib/rocks-agent.pyz` with the packages that run
 on a host, `libexec/rocks-agent`, which starts the agent with the host's own Python, and `libexec/rocks-libvirt-hook`,
 to be linked as /etc/libvirt/hooks/qemu.d/rocks; `lib/systemd/rocks-links.service` brings the network devices of guests
 back at a boot.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-ROOMS = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "agent")
-"""What a host gets of src/rocks."""
+PACKAGES = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "agent")
+"""Packages and modules of src/rocks for a host."""
 
 _HOOK = """\
 #!/bin/sh
@@ -41,7 +41,7 @@ WantedBy=multi-user.target
 
 _ARCHIVE = ProgramArchive(
     "rocks-agent",
-    ROOMS,
+    PACKAGES,
     {
         "libexec/rocks-agent": program("rocks-agent", "rocks-agent", "rocks.agent.main"),
         "libexec/rocks-libvirt-hook": File(_HOOK, 0o755),

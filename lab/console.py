@@ -34,14 +34,14 @@ def plain(line: str) -> str:
 
 
 def size_of(log: Path) -> int:
-    """Bytes the log has now; what is written from here on is new. 0 when there is none yet."""
+    """Present size of the log in bytes; 0 without a log. Later output begins there."""
     return log.stat().st_size if log.exists() else 0
 
 
 def follow_until_ready(
     log: Path, start: int, deadline_seconds: float, report: Callable[[str], None]
 ) -> Ready:
-    """Show what is written to `log` behind byte `start`, line by line, until the guest reports that it is ready.
+    """Print the output in `log` after byte `start`, line by line, until the guest reports that it is ready.
 
     ToolError when it does not within the deadline.
     """

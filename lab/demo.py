@@ -38,14 +38,14 @@ class Demo:
         self._print = progress.print
 
     def run(self) -> None:
-        """Build the site and start a guest. RocksError when a step fails; another run goes on from there.
+        """Build the site and start a guest. RocksError when a step fails; another run continues from there.
 
         The site ends with this process until it is complete, and then runs until it is torn down.
         """
         self._check_space()
         self._print("\nThe site's daemons, on a machine with files, processes and network of its own:")
         if self._site.state() is SiteState.UNKNOWN:
-            self._print("  an earlier run was cut off; what is missing is started again")
+            self._print("  an earlier run was interrupted; its missing programs are started again")
         self._site.bring_up(self._progress)
         machine = self._site.machine.in_network(self._make_devices)
         self._print("\nThe site, described to its cluster database:")
@@ -153,7 +153,7 @@ class Demo:
         self._print(f"\nAs the database has it: {expected.name} with MAC address {expected.mac}.")
 
     def _show(self, *arguments: str) -> None:
-        """Run a command as a user would, and show both it and what it prints."""
+        """Run a command as a user would, and print the command and its output."""
         self._print(f"  # bin/rocks {shlex.join(arguments)}")
         finished = self._site.rocks(arguments, _COMMAND_DEADLINE_SECONDS)
         for line in (finished.text + finished.error_text).splitlines():

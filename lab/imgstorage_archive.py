@@ -1,8 +1,8 @@
-"""The archive of the image daemons: what a NAS or a host unpacks below /opt/rocks.
+"""The archive of the image daemons: a NAS or a host unpacks it below /opt/rocks.
 
     python3 -m lab.imgstorage_archive FOLDER
 
-writes FOLDER/rocks-imgstorage-VERSION.tar.gz and prints its path. It holds the rooms that the daemons run on, the
+writes FOLDER/rocks-imgstorage-VERSION.tar.gz and prints its path. It holds the packages that the daemons run on, the
 programs `libexec/rocks-imgstorage-nas` and `-host`, and their units, to be linked into /etc/systemd/system.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-ROOMS = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "imgstorage")
-"""What a NAS or a host gets of src/rocks."""
+PACKAGES = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "imgstorage")
+"""Packages and modules of src/rocks for a NAS or a host."""
 
 _UNIT = """\
 [Unit]
 Description=Image storage: the daemon of a {role}
-# what keeps it from starting may pass, however often it has tried: a pool that is late, a certificate that is to come
+# retry without limit: the pool may be imported later, and the certificate deployed later
 StartLimitIntervalSec=0
 After=network.target zfs.target {after}
 {before}
@@ -28,7 +28,7 @@ Type=notify
 ExecStart=/opt/rocks/libexec/rocks-imgstorage-{role}
 Restart=on-failure
 RestartSec=2
-# transfers are children of the daemon, and are gone on with by its next start
+# transfers are children of the daemon; its next start continues them
 KillMode=mixed
 TimeoutStartSec=120
 TimeoutStopSec=60
@@ -39,7 +39,7 @@ WantedBy=multi-user.target
 
 _ARCHIVE = ProgramArchive(
     "rocks-imgstorage",
-    ROOMS,
+    PACKAGES,
     {
         "libexec/rocks-imgstorage-nas": program(
             "rocks-imgstorage-nas", "rocks-imgstorage", "rocks.imgstorage.nas.__main__"
@@ -48,7 +48,7 @@ _ARCHIVE = ProgramArchive(
             "rocks-imgstorage-host", "rocks-imgstorage", "rocks.imgstorage.host.__main__"
         ),
         "lib/systemd/rocks-imgstorage-nas.service": File(_UNIT.format(role="nas", after="", before="")),
-        # guests' devices are there again before libvirt starts any guest by itself
+        # the daemon rebuilds the guests' devices before libvirt starts guests automatically
         "lib/systemd/rocks-imgstorage-host.service": File(
             _UNIT.format(role="host", after="iscsid.socket", before="Before=libvirtd.service\n")
         ),

@@ -1,4 +1,4 @@
-"""Archives of programs for hosts: our rooms as one zip file with byte code, beside the few files that start them.
+"""Archives of programs for hosts: our packages as one zip file with byte code, beside the few files that start them.
 
 The same sources give the same bytes.
 """
@@ -21,20 +21,20 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 class File(NamedTuple):
-    """A file of an archive, beside the rooms."""
+    """A file of an archive, beside the packages."""
 
     text: str
     mode: int = 0o644
 
 
 class ProgramArchive(NamedTuple):
-    """`NAME-VERSION.tar.gz` with `lib/NAME.pyz`, which holds `rooms` of src/rocks, and `files`.
+    """`NAME-VERSION.tar.gz` with `lib/NAME.pyz`, which holds `packages` of src/rocks, and `files`.
 
     Fakes (modules `fake*.py`, packages `fake`) are left out.
     """
 
     name: str
-    rooms: Sequence[str]
+    packages: Sequence[str]
     files: Mapping[str, File]
 
     def build(self, folder: Path) -> Path:
@@ -64,7 +64,7 @@ class ProgramArchive(NamedTuple):
         out = io.BytesIO()
         # stored, not deflated: it is read at each start
         with zipfile.ZipFile(out, "w") as archive:
-            for source in _sources(self.rooms):
+            for source in _sources(self.packages):
                 name = str(source.relative_to(CHECKOUT / "src"))
                 archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), source.read_bytes())
                 archive.writestr(zipfile.ZipInfo(name + "c", _LONG_AGO), _byte_code(source, name))
@@ -109,11 +109,11 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
     archive.addfile(entry, io.BytesIO(data))
 
 
-def _sources(rooms: Sequence[str]) -> Iterator[Path]:
+def _sources(packages: Sequence[str]) -> Iterator[Path]:
     package = CHECKOUT / "src" / "rocks"
     yield package / "__init__.py"
-    for room in rooms:
-        place = package / room
+    for name in packages:
+        place = package / name
         found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
         yield from (source for source in found if not _is_fake(source.relative_to(package)))
 

@@ -1,4 +1,4 @@
-"""What is being done, shown as it is done, and how long each step took."""
+"""Progress on the terminal: the current step, and the duration of each finished step."""
 
 from __future__ import annotations
 

@@ -76,10 +76,10 @@ def _ours(site: ImageSite) -> float:
     begin = site.clock(site.host)
     site.map(_VOLUME)
     site.wait_until_local(site.host, _VOLUME)
-    told_of = received(site, _VOLUME, begin)
+    copy = received(site, _VOLUME, begin)
     site.unmap(_VOLUME)
     forget_copy(site.host, _VOLUME)
-    return told_of.rate
+    return copy.rate
 
 
 def _by_socat(site: ImageSite, with_tls: bool) -> float:

@@ -93,7 +93,7 @@ def _stop(site: ImageSite, host: LabMachine) -> Step:
         site.done("stop", "host", "vm", GUEST)
         site.wait_for_state(VOLUME, "unmapped")
 
-    step = _step(site, "home", stop)
+    step = _step(site, "written back", stop)
     reported = site.count(host)
     judged = site.nas.run_any(
         ["python3", _VERIFIER, f"/dev/zvol/{POOL}/{VOLUME}", f"at-least={reported}"], 60

@@ -34,7 +34,7 @@ def measure(site: ImageSite) -> Found:
     try:
         time.sleep(OUTAGE_SECONDS)
     finally:
-        site.nas.mend()
+        site.nas.reconnect()
     cut_seconds = time.monotonic() - begin
     report = last_report(host, _WATCH, "longest", seconds + 30)
     runs = host.run(["virsh", "--quiet", "domstate", GUEST]).text.strip() == "running"

@@ -35,12 +35,17 @@ def measure(site: ImageSite) -> Found:
     killed_changed = _change(site, _KILL_EVERY)
     before = site.moved()
     _unmap_and_kill(site, int(killed_changed * _KILL_AT))
-    killed_home = site.moved().since(before).received
+    killed_write_back = site.moved().since(before).received
     _compare(site)
     rows = [
         at_most("R5", WHAT, written_back / changed, LIMIT, "", _how(written_back, changed)),
         at_most(
-            "R5", KILL_WHAT, killed_home / killed_changed, KILL_LIMIT, "", _how(killed_home, killed_changed)
+            "R5",
+            KILL_WHAT,
+            killed_write_back / killed_changed,
+            KILL_LIMIT,
+            "",
+            _how(killed_write_back, killed_changed),
         ),
     ]
     return Found(rows)
@@ -84,7 +89,7 @@ def _compare(site: ImageSite) -> None:
     here = site.nas.run(["sha256sum", f"/dev/zvol/{POOL}/{_VOLUME}"], 60).text.split()[0]
     there = site.host.run(["sha256sum", f"/dev/zvol/{HOST_POOL}/{_VOLUME}"], 60).text.split()[0]
     if here != there:
-        raise ToolError(f"{_VOLUME} on {NAS} is not what {site.host.name} has")
+        raise ToolError(f"{_VOLUME} on {NAS} differs from the volume on {site.host.name}")
 
 
 def _how(written_back: int, changed: int) -> str:

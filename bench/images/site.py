@@ -26,10 +26,10 @@ GOLDEN, GOLDEN_MB = "golden", 64
 GUEST = "vm-vc1-0"
 VOLUME = f"{GUEST}-vol"
 
-_CARRIED = "/root/bench"
+_PROGRAM_FOLDER = "/root/bench"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _GUEST = _CHECKOUT / ".state" / "guest"
-_PYTHON_PATH = f"PYTHONPATH={_CARRIED}:/opt/rocks/lib/rocks-imgstorage.pyz"
+_PYTHON_PATH = f"PYTHONPATH={_PROGRAM_FOLDER}:/opt/rocks/lib/rocks-imgstorage.pyz"
 _STATE_SECONDS = 180.0
 _POLL_SECONDS = 0.5
 _SHORT_SECONDS = 60.0
@@ -67,7 +67,7 @@ class ImageSite:
         with progress.step("a golden image"):
             self._make_golden()
         for machine in self.lab.machines.values():
-            self._carry_programs(machine)
+            self._deploy_programs(machine)
         self.done("set", "host", "storageattr", NAS, "frequency", _NO_PULLS_SECONDS)
 
     def leave(self) -> None:
@@ -86,7 +86,7 @@ class ImageSite:
             _SHORT_SECONDS,
         )
 
-    def _carry_programs(self, machine: LabMachine) -> None:
+    def _deploy_programs(self, machine: LabMachine) -> None:
         target = io.BytesIO()
         with tarfile.open(fileobj=target, mode="w") as archive:
             bench = _CHECKOUT / "bench"
@@ -94,8 +94,8 @@ class ImageSite:
                 archive.add(path, str(path.relative_to(_CHECKOUT)))
             for package in ("bench", "bench/images"):
                 archive.addfile(tarfile.TarInfo(f"{package}/__init__.py"))
-        machine.write_file(f"{_CARRIED}.tar", target.getvalue())
-        machine.shell(f"mkdir -p {_CARRIED}\ntar -xf {_CARRIED}.tar -C {_CARRIED}\n")
+        machine.write_file(f"{_PROGRAM_FOLDER}.tar", target.getvalue())
+        machine.shell(f"mkdir -p {_PROGRAM_FOLDER}\ntar -xf {_PROGRAM_FOLDER}.tar -C {_PROGRAM_FOLDER}\n")
 
     # --- the frontend
 

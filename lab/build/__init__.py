@@ -1,1 +1,1 @@
-"""What the lab's machines are made of, built from Debian's packages: root tree, kernel, ZFS modules, image, QEMU."""
+"""The parts of the lab's machines, built from Debian's packages: root tree, kernel, ZFS modules, image, QEMU."""

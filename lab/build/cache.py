@@ -14,7 +14,7 @@ _KEY_LENGTH = 12
 
 
 def key_of(*inputs: object) -> str:
-    """A short name for what goes into a part; equal inputs give equal keys on every machine."""
+    """A short name for the inputs of a part; equal inputs give equal keys on every machine."""
     digest = hashlib.sha256()
     for item in inputs:
         data = item if isinstance(item, bytes) else repr(item).encode()
@@ -67,7 +67,7 @@ class Cache:
         return place
 
     def drop_others(self, needed: Sequence[Path]) -> None:
-        """Remove parts of other keys, and what builds that were cut off left."""
+        """Remove parts of other keys, and files of interrupted builds."""
         for place in self.folder.iterdir():
             if place.is_dir() and place not in needed:
                 shutil.rmtree(place)

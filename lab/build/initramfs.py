@@ -9,8 +9,8 @@ from lab.guest import archive
 from lab.guest.kernel import dependencies, load_order
 from rocks.errors import ToolError
 
-WANTED = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
-"""ext4 asks for a checksum by name at run time, which no dependency of its module tells."""
+MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
+"""ext4 asks for a checksum by name at run time, which the dependencies of its module do not list."""
 
 _INIT = Path(__file__).with_name("init")
 
@@ -31,10 +31,10 @@ def write_initramfs(tree: Path, kernel: str, target: Path) -> None:
 
 
 def _modules(folder: Path) -> dict[str, bytes]:
-    """Contents of the wanted modules and of those they need, in the order to load them."""
+    """Contents of `MODULES` and of the modules they need, in the order to load them."""
     files = {path.stem.replace("-", "_"): path for path in folder.rglob("*.ko")}
     contents: dict[str, bytes] = {}
-    pending = list(WANTED)
+    pending = list(MODULES)
     while pending:
         name = pending.pop()
         if name not in contents:
@@ -42,5 +42,5 @@ def _modules(folder: Path) -> dict[str, bytes]:
                 raise ToolError(f"the kernel in {folder} has no module {name}")
             contents[name] = files[name].read_bytes()
             pending.extend(dependencies(contents[name]))
-    order = load_order(WANTED, {name: dependencies(content) for name, content in contents.items()})
+    order = load_order(MODULES, {name: dependencies(content) for name, content in contents.items()})
     return {name: contents[name] for name in order}

@@ -1,4 +1,4 @@
-"""Which Debian packages go where, and what of them is left out."""
+"""The Debian packages of each part, and the files of them that are left out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TREE = (
     "python3-amqp",
     "python3-libvirt",
     "python3-pyroute2",
-    # what the devices' contract tests are run by, on the machine whose devices they try
+    # runs the contract tests of devices on the machine that has the devices
     "python3-pytest",
     "python3-rtslib-fb",
     "qemu-system-x86",
@@ -33,12 +33,12 @@ TREE = (
     "socat",
     "systemd-sysv",
     "tcpdump",
-    # satisfies what the kernel's package asks for; the lab makes an initramfs of its own
+    # satisfies a dependency of the kernel's package; the lab makes its own initramfs
     "tiny-initramfs",
     "udev",
     "zfsutils-linux",
 )
-"""What every machine of the lab has, NAS and hosts alike; the role decides what runs."""
+"""Packages of every machine of the lab, NAS and hosts alike; the role selects the running services."""
 
 QEMU = ("qemu-system-x86", "qemu-utils", "seabios")
 """The emulator that runs the machines: of the backports, for its SR-IOV adapter igb (QEMU 8.0 and later)."""
@@ -55,7 +55,7 @@ WORKSHOP = (
     "python3-minimal",
     "libelf1",
 )
-"""What compiles the ZFS modules and the instruments; the kernel's headers come besides."""
+"""Packages that compile the ZFS modules and the instruments, in addition to the kernel's headers."""
 
 ZFS_SOURCE = "zfs-dkms"
 """The package with the modules' source; it is unpacked, never installed."""

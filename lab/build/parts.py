@@ -1,4 +1,4 @@
-"""The parts of a built lab, each in the cache under a key of what goes into it, made in order and once."""
+"""The parts of a built lab, each in the cache under a key of its inputs, made in order and once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KERNEL, _INITRAMFS, _IMAGE = "vmlinuz", "initramfs", "root.img"
 
 
 class Built(NamedTuple):
-    """What a lab needs to run: kernel, common initramfs, image, the tree with QEMU, the instruments' folder."""
+    """Parts of a running lab: kernel, common initramfs, image, the tree with QEMU, the instruments' folder."""
 
     kernel: Path
     initramfs: Path
@@ -32,7 +32,7 @@ class Built(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """The key of each part; later ones hold the keys of what they are made of."""
+    """The key of each part; later keys include the keys of their inputs."""
 
     tree: str
     qemu: str
@@ -43,7 +43,7 @@ class Keys(NamedTuple):
 
 
 def keys() -> Keys:
-    """Keys of the parts as the sources are now. What the mirrors have is no part of them: `build again` asks anew."""
+    """Keys of the parts from the present sources, not from the mirrors' contents: `build again` reads those anew."""
     tree = key_of(RELEASE, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
     zfs = key_of(shop, workshop.ZFS_MODULES)
@@ -70,12 +70,12 @@ def required(cache: Cache) -> Built:
 def is_built(cache: Cache) -> bool:
     """Whether every part that a lab needs to run is there."""
     now = keys()
-    wanted = (("image", now.image), ("qemu", now.qemu), ("instruments", now.instruments))
-    return all(cache.has(name, key) for name, key in wanted)
+    needed = (("image", now.image), ("qemu", now.qemu), ("instruments", now.instruments))
+    return all(cache.has(name, key) for name, key in needed)
 
 
 def build(cache: Cache, progress: Progress) -> Built:
-    """Make what is missing, and remove parts of other keys. ToolError when a package mirror or a tool fails."""
+    """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails."""
     now = keys()
     archive = read_mirrors()
     backports = f"{RELEASE}-backports"

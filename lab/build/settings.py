@@ -1,4 +1,4 @@
-"""What is set on the root tree for all machines alike: units left out, options of modules and daemons."""
+"""Settings on the root tree, the same for all machines: units left out, options of modules and daemons."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ MASKED_UNITS = (
     "systemd-update-utmp.service",
     "zfs-share.service",
 )
-"""What a machine of the lab has no use for; emulated, each unit costs a part of a second. LIO's own restore is among
-them since the image daemons build its configuration themselves."""
+"""Units that no machine of the lab uses; each costs a part of a second in emulation. LIO's own restore is among them
+since the image daemons build its configuration themselves."""
 
 FILES = {
     "etc/hosts": "127.0.0.1 localhost\n",
@@ -104,7 +104,7 @@ def apply_settings(tree: Path) -> None:
         _link(units / unit, "/dev/null")
     for place, target in ENABLED_UNITS.items():
         _link(units / place, target)
-    # Newer than /usr, or systemd runs at the first boot what it runs after an update of the whole system.
+    # Newer than /usr, or systemd runs its units for a system update at the first boot.
     for name in ("etc/.updated", "var/.updated"):
         (tree / name).touch()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rocks.errors import StateError
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "button", "evdev")
-"""What the guest works with: disk, network, power button. In Debian 12's cloud kernel all are modules."""
+"""Modules of the guest: disk, network, power button. In Debian 12's cloud kernel all are modules."""
 
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
@@ -44,8 +44,8 @@ def dependencies(module: bytes) -> tuple[str, ...]:
     return tuple(_plain(name) for name in names.split(",") if name)
 
 
-def load_order(wanted: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """`wanted` and all they need, each once and after its own needs."""
+def load_order(modules: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """`modules` and all they need, each once and after its own needs."""
     order: list[str] = []
 
     def add(name: str) -> None:
@@ -55,7 +55,7 @@ def load_order(wanted: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tup
         if name not in order:
             order.append(name)
 
-    for name in wanted:
+    for name in modules:
         add(name)
     return tuple(order)
 

@@ -1,1 +1,1 @@
-"""What storage tests measure with: a guest that counts, a writer that remembers, a verifier that judges."""
+"""Instruments of storage tests: a counting guest, a writer with a model of its writes, a verifier of disks."""

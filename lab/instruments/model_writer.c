@@ -14,7 +14,7 @@
  *     {"event":"result","seconds":S,"writes":N,"reads":N,"mismatches":N,"errors":N,"longest_write":S,"longest_read":S}
  *     {"event":"final","device":PATH,"mismatches":N,"errors":N}
  * FILE gets every request, one a line, when the writing is over: its begin (seconds since 1970), how long it took in
- * seconds, `w` or `r`. Until then they are kept in memory; those beyond the first million are not told.
+ * seconds, `w` or `r`. Until then they are kept in memory; those beyond the first million are not reported.
  * A block whose write failed may hold the old or the new content; it is not compared until it is written again.
  * Exit status: 0 all as written, 1 something was lost or failed, 2 it could not work at all.
  */
@@ -33,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, MOST_BLOCKS = 4, CHUNK_BLOCKS = 16, MOST_TOLD = 20, MOST_TIMED = 1000000 };
+enum { BLOCK = 4096, MOST_BLOCKS = 4, CHUNK_BLOCKS = 16, MOST_REPORTED = 20, MOST_TIMED = 1000000 };
 
 static volatile sig_atomic_t stopped;
 static uint64_t state = 88172645463325252ULL;
@@ -66,12 +66,12 @@ static int open_device(const char *path, int flags, uint64_t *blocks) {
     struct stat status;
     if (device < 0 || fstat(device, &status) < 0) fail("cannot open", path);
     if (S_ISREG(status.st_mode)) bytes = (uint64_t)status.st_size;
-    else if (ioctl(device, BLKGETSIZE64, &bytes) < 0) fail("cannot tell the size of", path);
+    else if (ioctl(device, BLKGETSIZE64, &bytes) < 0) fail("cannot read the size of", path);
     *blocks = bytes / BLOCK;
     return device;
 }
 
-static void tell_error(const char *operation, uint64_t block) {
+static void print_error(const char *operation, uint64_t block) {
     printf("{\"event\":\"error\",\"at\":%.3f,\"operation\":\"%s\",\"block\":%llu,\"errno\":%d}\n", seconds(), operation,
            (unsigned long long)block, errno);
 }
@@ -118,7 +118,7 @@ static void write_somewhere(struct work *work) {
     work->writes++;
     int failed = done != (ssize_t)(count * BLOCK);
     if (failed) {
-        if (++work->errors <= MOST_TOLD) tell_error("write", block);
+        if (++work->errors <= MOST_REPORTED) print_error("write", block);
         usleep(100000);
     } else {
         memcpy(work->model + block * BLOCK, work->buffer, count * BLOCK);
@@ -128,7 +128,7 @@ static void write_somewhere(struct work *work) {
 
 static void compare(struct work *work, uint64_t block) {
     if (work->unknown[block] || !memcmp(work->buffer, work->model + block * BLOCK, BLOCK)) return;
-    if (++work->mismatches <= MOST_TOLD)
+    if (++work->mismatches <= MOST_REPORTED)
         printf("{\"event\":\"mismatch\",\"at\":%.3f,\"block\":%llu}\n", seconds(), (unsigned long long)block);
 }
 
@@ -140,7 +140,7 @@ static void read_somewhere(struct work *work) {
     note(work, begin, seconds() - begin, 'r', &work->longest_read);
     work->reads++;
     if (done != (ssize_t)(count * BLOCK)) {
-        if (++work->errors <= MOST_TOLD) tell_error("read", block);
+        if (++work->errors <= MOST_REPORTED) print_error("read", block);
         usleep(100000);
         return;
     }
@@ -159,7 +159,7 @@ static int compare_whole(struct work *work, const char *path) {
     for (uint64_t block = 0; block < blocks; block += CHUNK_BLOCKS) {
         size_t count = blocks - block < CHUNK_BLOCKS ? blocks - block : CHUNK_BLOCKS;
         if (pread(device, work->buffer, count * BLOCK, (off_t)(block * BLOCK)) != (ssize_t)(count * BLOCK)) {
-            if (++errors <= MOST_TOLD) tell_error("read", block);
+            if (++errors <= MOST_REPORTED) print_error("read", block);
             continue;
         }
         for (size_t at = 0; at < count; at++)

@@ -3,7 +3,7 @@
     python3 verifier.py DISK [at-least=COUNT] [equals=OTHER_DISK]
 
 prints one JSON object and exits with 0 when nothing is wrong, 1 otherwise, 2 when a disk cannot be read. It stands
-alone, so that it can be copied to a machine and run there. What a count looks like on a disk: counting_guest.S.
+alone, so that it can be copied to a machine and run there. counting_guest.S defines the format on the disk.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ FIRST_SLOT_SECTOR = 4096
 SLOTS = 1024
 _MAGIC = 0x47544E43
 _STEP = 0x9E3779B1
-_MOST_TOLD = 10
+_MOST_REPORTED = 10
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a disk of the counting guest is worth.
+    """The state of a counting guest's disk.
 
     `count`: the last one that the guest had written, None when there is no whole one. `wrong_slots`: counts up to it
     that are not in the ring as they were written. `newer_slots`: how many counts the ring is ahead, one at most when
@@ -47,8 +47,8 @@ class Judgement:
 
 def block_of(count: int) -> bytes:
     """The 4 KiB that the guest writes for a count."""
-    words = [_MAGIC, *((count + _STEP * number) & 0xFFFFFFFF for number in range(BLOCK_BYTES // 4 - 1))]
-    return struct.pack(f"<{len(words)}I", *words)
+    numbers = [_MAGIC, *((count + _STEP * number) & 0xFFFFFFFF for number in range(BLOCK_BYTES // 4 - 1))]
+    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 def slot_sector(count: int) -> int:
@@ -57,7 +57,7 @@ def slot_sector(count: int) -> int:
 
 
 def judge(disk: BinaryIO) -> Judgement:
-    """Read the counter and the whole ring, and compare every byte with what the guest must have written."""
+    """Read the counter and the whole ring, and compare every byte with the guest's expected writes."""
     counter = _read(disk, COUNTER_SECTOR)
     magic, count = struct.unpack_from("<II", counter)
     if magic != _MAGIC or counter != block_of(count):
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
             found = judge(disk)
             report: dict[str, object] = {
                 "count": found.count,
-                "wrong_slots": list(found.wrong_slots[:_MOST_TOLD]),
+                "wrong_slots": list(found.wrong_slots[:_MOST_REPORTED]),
                 "newer_slots": found.newer_slots,
             }
             good = found.is_whole and (found.count or 0) >= int(options.get("at-least", "0"))

@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\ninterrupted; the same command goes on from here, `make lab-stop` ends the lab", file=sys.stderr
+            "\ninterrupted; the same command continues from here, `make lab-stop` ends the lab",
+            file=sys.stderr,
         )
         return 130
     return 0

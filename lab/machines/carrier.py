@@ -1,4 +1,4 @@
-"""What happens on the carrying machine itself, outside the namespace: the build, the namespace's start, the end."""
+"""Operations on the carrying machine, outside the namespace: build the lab, start the namespace, end it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lab.machines.checkout import (
     CHECKOUT,
     STATE,
     alone,
+    check_same_build,
+    check_same_cpus,
     record_build,
-    refuse_other_build,
-    refuse_other_cpus,
     with_kvm,
 )
 from lab.machines.namespace import Namespace
@@ -26,10 +26,10 @@ from rocks.process import run_interactively
 
 
 def build(again: bool = False) -> None:
-    """Have every part in the cache; `again`: from nothing. StateError while machines run that are made of the old."""
+    """Have every part in the cache; `again`: from nothing. StateError while machines run from the present parts."""
     with alone():
         if again and Namespace(STATE).holder() is not None:
-            raise StateError("the lab runs on what would be removed: `make lab-stop` first")
+            raise StateError("the lab runs on the parts that would be removed: `make lab-stop` first")
         _ensure_built(again)
 
 
@@ -44,14 +44,14 @@ def start(start_machines: Sequence[str], cpus: int) -> None:
     namespace = Namespace(STATE)
     with alone():
         if namespace.holder() is not None:
-            refuse_other_build()
-            refuse_other_cpus(cpus)
+            check_same_build()
+            check_same_cpus(cpus)
         _ensure_built()
         if namespace.holder() is None:
             _clear(namespace)
-            surroundings.require_room(STATE, surroundings.RUN_BYTES, "running the lab")
-            wanted_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
-            surroundings.require_memory(wanted_mb)
+            surroundings.require_free_space(STATE, surroundings.RUN_BYTES, "running the lab")
+            needed_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
+            surroundings.require_memory(needed_mb)
             record_build(cpus)
             namespace.start()
         kvm = with_kvm(parts.required(Cache(CACHE)))
@@ -61,7 +61,7 @@ def start(start_machines: Sequence[str], cpus: int) -> None:
 
 
 def stop() -> list[str]:
-    """End the lab and remove what it left, in whatever state; returns the names of the programs that were ended."""
+    """End the lab, in any state, and remove its files; returns the names of the programs that were ended."""
     with alone():
         names = Namespace(STATE).stop()
         shutil.rmtree(STATE, ignore_errors=True)
@@ -76,7 +76,7 @@ def _ensure_built(again: bool = False) -> None:
     _ensure_programs(to_build=True)
     if again:
         shutil.rmtree(CACHE, ignore_errors=True)
-    surroundings.require_room(CACHE, surroundings.BUILD_BYTES, "building the lab")
+    surroundings.require_free_space(CACHE, surroundings.BUILD_BYTES, "building the lab")
     print("Building the lab's machines, from Debian's packages:")
     parts.build(cache, Progress())
 
@@ -93,8 +93,8 @@ def _run_to_its_end(arguments: Sequence[str]) -> None:
 
 
 def _clear(namespace: Namespace) -> None:
-    """End and remove what a lab left that was not stopped."""
+    """End the programs and remove the files of a lab that was not stopped."""
     names = namespace.stop()
     if names or STATE.exists():
-        print("An earlier lab was cut off; what it left is removed.")
+        print("An earlier lab was interrupted; its programs and files are removed.")
     shutil.rmtree(STATE, ignore_errors=True)

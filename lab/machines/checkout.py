@@ -1,4 +1,4 @@
-"""The one lab that a checkout has: where it lies, what it was built from, and how a program inside gets hold of it."""
+"""The one lab that a checkout has: its folders, the record of its build, and its `Lab` for a program inside."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rocks.errors import BusyError, StateError
 
 CHECKOUT = Path(__file__).absolute().parent.parent.parent
 STATE = CHECKOUT / ".state" / "lab"
-"""What runs; it goes with the lab."""
+"""Files of the running lab; removed at its end."""
 
 CACHE = CHECKOUT / ".state" / "lab-cache"
-"""What was built; it stays."""
+"""The built parts; they stay."""
 
 _KVM_MEMORY = CHECKOUT / ".state" / "lab-kvm"
 _BUILD_RECORD = STATE / "built"
@@ -30,7 +30,7 @@ _LOCK = CHECKOUT / ".state" / "lab.lock"
 
 def open_lab() -> Lab:
     """The lab of this checkout, for a program inside its namespace. StateError when it is not built."""
-    refuse_other_build()
+    check_same_build()
     built = parts.required(Cache(CACHE))
     cpus = int(_CPUS_RECORD.read_text(encoding="ascii"))
     return Lab(STATE, built, with_kvm(built), [machine._replace(cpus=cpus) for machine in MACHINES])
@@ -42,22 +42,22 @@ def with_kvm(built: Built) -> bool:
 
 
 def record_build(cpus: int) -> None:
-    """Remember what the machines that are about to start are made of, and how many processors each of them has."""
+    """Record the keys of the parts of the machines about to start, and the number of processors of each machine."""
     STATE.mkdir(parents=True, exist_ok=True)
     _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
     _BUILD_RECORD.write_text(repr(parts.keys()), encoding="ascii")
 
 
-def refuse_other_build() -> None:
-    """StateError when the machines that run were built from other sources: their image must stay as long as they do."""
+def check_same_build() -> None:
+    """StateError when the running machines were built from other sources: their image must stay while they run."""
     if not _BUILD_RECORD.exists() or _BUILD_RECORD.read_text(encoding="ascii") != repr(parts.keys()):
         raise StateError(
             "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
         )
 
 
-def refuse_other_cpus(cpus: int) -> None:
-    """StateError when the machines that run have another number of processors: their saved states hold it."""
+def check_same_cpus(cpus: int) -> None:
+    """StateError when the running machines have another number of processors: their saved states depend on it."""
     there = _CPUS_RECORD.read_text(encoding="ascii")
     if there != str(cpus):
         raise StateError(

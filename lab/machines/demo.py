@@ -17,7 +17,7 @@ _CLOSING_TEXT = """
 The site stays up. `python3 -m lab.machines run bash` is a shell on its frontend, where bin/rocks speaks to it:
   bin/rocks list cluster status=yes
   bin/rocks list host storagemap {nas}     where each image is, and what comes next
-  bin/rocks stop host vm {guest}              its image goes home; list the map again
+  bin/rocks stop host vm {guest}              its image is written back to the NAS; list the map again
   bin/rocks set host vm {guest} physnode=vmh2 and then start it: it is there, with everything, at once
   bin/rocks run host vmh1 vmh2 collate=yes "uptime"
   bin/rocks report host vm config {guest}

@@ -27,7 +27,7 @@ _LOADER = "lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
 _IMAGE_DEADLINE_SECONDS = 60.0
 
-KERNEL_WORDS = (
+KERNEL_PARAMETERS = (
     "console=ttyS0 quiet loglevel=4 systemd.show_status=no systemd.getty_auto=no mitigations=off audit=0 apparmor=0 "
     "selinux=0 panic=10 net.ifnames=0 intel_iommu=on iommu=pt no_timer_check tsc=reliable "
     # a machine that goes back to an earlier state, or is thawed, sees its clock jump: no daemon has hung
@@ -73,7 +73,7 @@ def command(
         *qemu(built.qemu_tree),
         *("-name", machine.name, "-nodefaults", "-no-user-config", "-display", "none"),
         *_processor(machine, with_kvm),
-        *("-kernel", str(built.kernel), "-initrd", SEED, "-append", KERNEL_WORDS),
+        *("-kernel", str(built.kernel), "-initrd", SEED, "-append", KERNEL_PARAMETERS),
         *("-serial", f"file:{SERIAL_LOG}", "-qmp", f"unix:{MONITOR},server=on,wait=off"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=entropy"),
         *_disk("root", ROOT_DISK),

@@ -1,4 +1,4 @@
-"""What a failed test leaves: logs and states of every machine, in one folder."""
+"""The evidence of a failed test: logs and states of every machine, in one folder."""
 
 from __future__ import annotations
 

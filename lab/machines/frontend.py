@@ -62,7 +62,7 @@ class Frontend:
 
     @property
     def logs(self) -> tuple[Path, ...]:
-        """What its daemons have written."""
+        """The logs of its daemons."""
         return (self._place.log_path,)
 
     def start(self) -> None:
@@ -115,7 +115,7 @@ class Frontend:
         return finished.text
 
     def describe_site(self, machines: Sequence[Description]) -> None:
-        """Tell the database of the networks, of this frontend and of the machines, by `rocks` commands."""
+        """Enter the networks, this frontend and the machines into the database, by `rocks` commands."""
         for arguments in site_commands(machines):
             self.done(*arguments)
 

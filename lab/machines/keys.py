@@ -12,7 +12,7 @@ _DEADLINE_SECONDS = 30.0
 
 
 def ensure_keys(folder: Path, names: Sequence[str]) -> None:
-    """Make what is missing in the folder, and write the list of known hosts for all that are there."""
+    """Make the missing keys in the folder, and write the list of known hosts for all keys."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in (folder / KEY_FILE, *(_host_key(folder, name) for name in names)):
         if not key.exists():
@@ -24,7 +24,7 @@ def ensure_keys(folder: Path, names: Sequence[str]) -> None:
 
 
 def secrets_of(folder: Path, name: str) -> dict[str, bytes]:
-    """Files that only the machine's root may read: its own key, and who is let in."""
+    """Files that only the machine's root may read: its own key, and its authorized keys."""
     key = _host_key(folder, name)
     return {
         "etc/ssh/ssh_host_ed25519_key": key.read_bytes(),

@@ -20,7 +20,7 @@ _BOOT_DEADLINE_SECONDS = 180.0
 
 
 class Lab:
-    """The machines over one state folder. `built` has what they are made of. For use inside the namespace."""
+    """The machines over one state folder. `built` has their parts. For use inside the namespace."""
 
     def __init__(
         self, folder: Path, built: Built, with_kvm: bool, descriptions: Sequence[Description] = MACHINES

@@ -52,7 +52,7 @@ class LabMachine(Remote):
     # --- power
 
     def state(self) -> State:
-        """What it is in. HostError when QEMU itself is hung."""
+        """Its power state. HostError when QEMU itself is hung."""
         return self._power.state()
 
     def power_on(self) -> None:
@@ -100,11 +100,11 @@ class LabMachine(Remote):
         self.wait_until_ready(max(1.0, end_at - time.monotonic()))
 
     def boot_id(self) -> str:
-        """What the kernel calls this run of itself."""
+        """The kernel's identifier of this boot."""
         return self.run(["cat", "/proc/sys/kernel/random/boot_id"], SHORT_SECONDS).text.strip()
 
     def freeze(self) -> None:
-        """Let nothing of it go on, as if its hardware hung; connections to it stay open and silent."""
+        """Stop its processors, as if its hardware hung; connections to it stay open and silent."""
         self._power.monitor.ask("stop")
 
     def thaw(self) -> None:
@@ -125,7 +125,7 @@ class LabMachine(Remote):
 
     def return_to_clean_state(self) -> None:
         """Whatever it was in: memory, disks and network as saved. Its clock is set to the carrying machine's."""
-        self.mend()
+        self.reconnect()
         try:
             if not self._power.is_on():
                 raise HostError(f"{self.name} is off")
@@ -148,7 +148,7 @@ class LabMachine(Remote):
         """Pull its storage cable at the switch: it sees no change, only no answers."""
         self._set_tap("down")
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         """Put the cable back."""
         self._set_tap("up")
 
@@ -159,20 +159,20 @@ class LabMachine(Remote):
     def impair(
         self, delay_milliseconds: int = 0, loss_percent: float = 0.0, device: str = STORAGE_DEVICE
     ) -> None:
-        """Delay or lose what it sends, by its own kernel; twice with other figures means the latter."""
+        """Delay or drop the frames that it sends, by its own kernel; a further call replaces the figures."""
         rule = ["netem", "limit", "100000"]
         rule += ["delay", f"{delay_milliseconds}ms"] if delay_milliseconds else []
         rule += ["loss", f"{loss_percent}%"] if loss_percent else []
         self.run(["tc", "qdisc", "replace", "dev", device, "root", *rule])
 
     def stop_impairing(self, device: str = STORAGE_DEVICE) -> None:
-        """Send undelayed and whole again."""
+        """Remove the delay and the loss."""
         self.run_any(["tc", "qdisc", "delete", "dev", device, "root"])
 
     # --- its output, and waiting for it
 
     def serial_log(self) -> str:
-        """What it has written on its serial line since it was switched on."""
+        """The output on its serial line since it was switched on."""
         log = self.folder / emulator.SERIAL_LOG
         return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
@@ -201,7 +201,7 @@ class LabMachine(Remote):
         begin = time.monotonic()
         while time.monotonic() < end_at:
             if not self._power.is_on():
-                raise HostError(f"{self.name} has switched itself off: {self._power.last_words()}")
+                raise HostError(f"{self.name} has switched itself off: {self._power.last_log_line()}")
             try:
                 with socket.create_connection((self.description.address, _SSH_PORT), timeout=2) as connection:
                     connection.settimeout(5)

@@ -1,4 +1,4 @@
-"""The door to a running QEMU: its monitor protocol, QMP, over a unix socket."""
+"""The control socket of a running QEMU: its monitor protocol, QMP, over a unix socket."""
 
 from __future__ import annotations
 

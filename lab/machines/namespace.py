@@ -34,7 +34,7 @@ from rocks.errors import HostError, StateError, ToolError
 from rocks.process import run_checked, start_in_background
 
 FOLDERS = {"/etc/rocks": 0o755, "/var/lib/rocks": 0o700, "/var/opt/rocks": 0o755}
-"""What the frontend has of its own inside, and the folder's mode."""
+"""Folders that the frontend has for itself inside, with their modes."""
 
 _MARK = "/var/lib/rocks"
 _START_DEADLINE_SECONDS = 5.0
@@ -49,7 +49,7 @@ class Namespace:
         self._record = self.folder / "holder"
 
     def outside(self, place: str) -> Path:
-        """The path outside of what is at `place` (absolute, below one of FOLDERS) inside."""
+        """The path outside for the path `place` inside (absolute, below one of FOLDERS)."""
         return self.folder / "frontend" / place.lstrip("/")
 
     def holder(self) -> ProcessIdentity | None:

@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.1
 
 
 class State(enum.Enum):
-    """What a machine is in. `FROZEN`: it has its memory and does nothing, neither itself nor its network."""
+    """Power state of a machine. `FROZEN`: its memory stays; its processors and its network are stopped."""
 
     OFF = "off"
     RUNNING = "running"
@@ -57,7 +57,7 @@ class Power:
     def on(self, from_clean_state: bool = False) -> None:
         """Start it and return at once; nothing is done when it is on. ToolError when QEMU ends at once.
 
-        `from_clean_state`: it goes on from the saved state instead of booting, and its disks are what they were then.
+        `from_clean_state`: it resumes from the saved state instead of booting, with the disks of that state.
         """
         if self.is_on():
             return
@@ -90,12 +90,12 @@ class Power:
         self._record.unlink(missing_ok=True)
         return process is not None
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line that QEMU itself has written."""
         return last_line(self._log)
 
     def _ended_at_once(self) -> str:
-        return f"{self._description.name} ended at once: {self.last_words()}"
+        return f"{self._description.name} ended at once: {self.last_log_line()}"
 
     def _keep_old_serial_log(self) -> None:
         log = self._folder / emulator.SERIAL_LOG

@@ -11,7 +11,7 @@ from rocks.errors import HostError
 from rocks.process import Finished
 
 SHORT_SECONDS = 30.0
-"""The deadline where none is given: many times what an emulated machine takes for something small."""
+"""The deadline where none is given: many times the duration of a short command on an emulated machine."""
 
 _POLL_SECONDS = 0.1
 _LAST_MB = 32
@@ -42,7 +42,7 @@ class Remote:
         return f"{finished.text}{finished.error_text}"
 
     def start_program(self, name: str, arguments: Sequence[str]) -> None:
-        """Start a program that goes on by itself, as the unit `name`; its output goes to /var/log/`name`.log there."""
+        """Start a program in the background, as the unit `name`; its output goes to /var/log/`name`.log there."""
         output = [f"--property=Standard{stream}=append:/var/log/{name}.log" for stream in ("Output", "Error")]
         self.run(["systemd-run", "--quiet", "--collect", f"--unit={name}", *output, "--", *arguments])
 
@@ -82,16 +82,16 @@ class Remote:
         self.run_any(write)
         return path
 
-    def wait_for(self, arguments: Sequence[str], words: str, deadline_seconds: float) -> str:
-        """Until the program's output contains `words`; returns it. HostError with the last output at the deadline."""
+    def wait_for(self, arguments: Sequence[str], expected: str, deadline_seconds: float) -> str:
+        """Wait until the output contains `expected`; returns it. HostError with the last output at the deadline."""
         end_at = time.monotonic() + deadline_seconds
         text = ""
         while time.monotonic() < end_at:
             answer = self._login.run(arguments, SHORT_SECONDS)
             text = answer.text + answer.error_text
-            if words in text:
+            if expected in text:
                 return text
             time.sleep(_POLL_SECONDS)
         raise HostError(
-            f"{self.name}: no {words!r} within {deadline_seconds:g} s; last seen: {text[-500:]!r}"
+            f"{self.name}: no {expected!r} within {deadline_seconds:g} s; last seen: {text[-500:]!r}"
         )

@@ -22,7 +22,7 @@ BASE_MEMORY_MB = 1024
 
 
 class Role(enum.Enum):
-    """What a machine is for."""
+    """Role of a machine."""
 
     NAS = "nas"
     HOST = "host"
@@ -43,7 +43,7 @@ class Description(NamedTuple):
 
     @property
     def site_name(self) -> str:
-        """What the cluster database calls it: no host may have the name of an appliance, and `nas` is one."""
+        """Its name in the cluster database: no host may have the name of an appliance, and `nas` is one."""
         return f"nas-0-{self.number}" if self.role is Role.NAS else self.name
 
     @property
@@ -73,7 +73,7 @@ class Description(NamedTuple):
 
     @property
     def pool(self) -> str:
-        """Its ZFS pool, on its data disk: the NAS's default pool, or what a host keeps local images in."""
+        """Its ZFS pool, on its data disk: the NAS's default pool, or the pool of a host's local images."""
         return "tank" if self.role is Role.NAS else "vmpool"
 
     @property

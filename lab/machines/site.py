@@ -1,4 +1,4 @@
-"""What an operator does on a new machine before it is part of a site: its pool, our agent, a look at what it can do."""
+"""The operator's steps on a new machine before it joins a site: its pool, the agent, a probe of its features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def configure(machine: LabMachine) -> None:
     make_pool(machine)
     if machine.description.role is Role.HOST:
         install_agent(machine)
-        # Emulated, libvirt takes a long time to learn what QEMU can do, and the agent to probe for KVM: once, here.
+        # In emulation, libvirt's probe of QEMU's features and the agent's probe of KVM are slow: once, here.
         machine.run(["virsh", "--quiet", "domcapabilities", "--virttype", "qemu"], _DEADLINE_SECONDS)
         machine.run([AGENT, "probe"], _DEADLINE_SECONDS)
 

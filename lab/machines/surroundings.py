@@ -1,4 +1,4 @@
-"""What the carrying machine must offer, checked before anything is begun, and what to do when it is missing."""
+"""Requirements of the carrying machine, checked before the start; an error states the missing one and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUILD_BYTES = 6_000_000_000
 """Trees, workshop, their copy and the image, as measured, with a reserve."""
 
 RUN_BYTES = 4_000_000_000
-"""What three machines write on their disks in a long test, and their saved states."""
+"""Disk space for the writes of three machines in a long test, and for their saved states."""
 
 MEMORY_RESERVE_MB = 700
 """QEMU's own memory for three machines, the database, and the tests."""
@@ -50,23 +50,23 @@ def require_tun() -> None:
         ) from None
 
 
-def require_room(folder: Path, wanted_bytes: int, purpose: str) -> None:
+def require_free_space(folder: Path, needed_bytes: int, purpose: str) -> None:
     """StateError unless the file system of the folder, which need not exist yet, has the space."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free_bytes = shutil.disk_usage(place).free
-    if free_bytes < wanted_bytes:
+    if free_bytes < needed_bytes:
         raise StateError(
-            f"{purpose} needs {wanted_bytes / _BYTES_PER_GB:.0f} GB of disk space in {place}, and "
+            f"{purpose} needs {needed_bytes / _BYTES_PER_GB:.0f} GB of disk space in {place}, and "
             f"{free_bytes / _BYTES_PER_GB:.1f} GB are free; remove files there"
         )
 
 
-def require_memory(wanted_mb: int) -> None:
+def require_memory(needed_mb: int) -> None:
     """StateError unless that much memory is available."""
     available_mb = read_available_mb(Path("/proc/meminfo").read_text(encoding="ascii"))
-    if available_mb < wanted_mb:
+    if available_mb < needed_mb:
         raise StateError(
-            f"the lab's machines need {wanted_mb} MB of memory, and {available_mb} MB are available; end other programs"
+            f"the lab's machines need {needed_mb} MB of memory, and {available_mb} MB are available; end other programs"
         )
 
 
@@ -87,5 +87,5 @@ def require_writable(folder: Path) -> None:
 
 def missing_programs(to_build: bool) -> list[str]:
     """Programs that the lab needs, to run or to be built besides, and this machine has not."""
-    wanted = (*_RUN_PROGRAMS, *_BUILD_PROGRAMS) if to_build else _RUN_PROGRAMS
-    return [name for name in wanted if shutil.which(name, path=_PROGRAM_FOLDERS) is None]
+    needed = (*_RUN_PROGRAMS, *_BUILD_PROGRAMS) if to_build else _RUN_PROGRAMS
+    return [name for name in needed if shutil.which(name, path=_PROGRAM_FOLDERS) is None]

@@ -1,4 +1,4 @@
-"""Every error that the system reports to a person, sorted by who can fix it.
+"""Every error that the system reports to a person, sorted by the person who can fix it.
 
 The table `FAMILIES` maps a family to an exit status, an HTTP status and whether a retry can help. The terminal, the
 agent's reply and the REST service all read this table. A program that distinguishes errors of one family compares their
@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 
 class Family(NamedTuple):
-    """What follows from an error: exit status of `rocks`, HTTP status, and whether trying again can help."""
+    """Consequences of an error: exit status of `rocks`, HTTP status, and whether a repetition can succeed."""
 
     exit_status: int
     http_status: int
@@ -38,7 +38,7 @@ EXIT_UNKNOWN_COMMAND = 255
 
 
 class Code(str, enum.Enum):
-    """What happened, for a program that decides by it. The value travels in answers, beside the family."""
+    """The cause of an error, for programs. Answers contain its value beside the family."""
 
     ACTION_UNSUPPORTED = "action_unsupported"
     """The receiver does not know the requested action."""
@@ -47,7 +47,7 @@ class Code(str, enum.Enum):
     """The NAS has no such image."""
 
     IMAGE_BUSY = "image_busy"
-    """The image is in a state that ends by itself; the same request may succeed then."""
+    """The image is in a temporary state; the same request may succeed later."""
 
     IMAGE_MAPPED = "image_mapped"
     """The image is mapped to a host already."""

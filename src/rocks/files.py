@@ -147,7 +147,7 @@ def _drafts(path: Path) -> Tuple[Path, ...]:
     try:
         return tuple(entry for entry in path.parent.iterdir() if entry.name.startswith(_prefix(path)))
     except OSError:
-        return ()  # making the draft reports what is wrong with the folder
+        return ()  # making the draft reports the folder's error
 
 
 def _prefix(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The version of this system, as attributes and reports tell it."""
+"""The version of this system, for attributes and reports."""
 
 from __future__ import annotations
 

@@ -34,8 +34,18 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "lib/systemd/rocks-links.service": 0o644,
     }
     names = zipfile.ZipFile(tmp_path / "lib/rocks-agent.pyz").namelist()
-    rooms = {name.split("/")[1].removesuffix("c").removesuffix(".py") for name in names}
-    assert rooms == {"__init__", "errors", "units", "clock", "files", "process", "wire", "devices", "agent"}
+    directories = {name.split("/")[1].removesuffix("c").removesuffix(".py") for name in names}
+    assert directories == {
+        "__init__",
+        "errors",
+        "units",
+        "clock",
+        "files",
+        "process",
+        "wire",
+        "devices",
+        "agent",
+    }
     assert not any("fake" in name for name in names)
     assert all(name + "c" in names for name in names if name.endswith(".py"))
 

@@ -434,7 +434,7 @@ def test_the_library_of_the_next_request_is_prefetched(agent: Agent) -> None:
     assert opened.wait(5)
 
 
-def run_agent(folder: Path, words: list[str], lines: bytes = b"") -> tuple[int, bytes, bytes]:
+def run_agent(folder: Path, tokens: list[str], lines: bytes = b"") -> tuple[int, bytes, bytes]:
     """The agent as a program: exit status, output, error output."""
     environment = {
         **os.environ,
@@ -443,7 +443,7 @@ def run_agent(folder: Path, words: list[str], lines: bytes = b"") -> tuple[int, 
         "ROCKS_LIBVIRT_URI": "qemu:///system?socket=/no/such/socket",
     }
     finished = run(
-        [sys.executable, "-m", "rocks.agent", *words],
+        [sys.executable, "-m", "rocks.agent", *tokens],
         deadline_seconds=30,
         standard_input=lines,
         environment=environment,
@@ -478,14 +478,14 @@ def test_absence_of_libvirt_is_a_host_error(tmp_path: Path) -> None:
 
 def test_unknown_arguments(tmp_path: Path) -> None:
     """Usage on standard error, status 2."""
-    for words in (["--help"], ["probe", "never"], ["--serve", "x"], ["hello"]):
-        status, output, error_output = run_agent(tmp_path, words)
+    for tokens in (["--help"], ["probe", "never"], ["--serve", "x"], ["hello"]):
+        status, output, error_output = run_agent(tmp_path, tokens)
         assert (status, output) == (2, b"") and error_output.startswith(b"usage: rocks-agent")
     assert run_agent(tmp_path, ["--version"]) == (0, rocks.__version__.encode() + b"\n", b"")
 
 
 @pytest.mark.parametrize(
-    ("words", "document", "status"),
+    ("tokens", "document", "status"),
     [
         (["a", "prepare", "begin", "-"], xml("a", 6), 1),
         (["a", "prepare", "begin", "-"], xml("a", 7), 0),
@@ -497,10 +497,10 @@ def test_unknown_arguments(tmp_path: Path) -> None:
         (["a", "started", "begin", "-"], "", 0),
     ],
 )
-def test_the_hook(tmp_path: Path, words: list[str], document: str, status: int) -> None:
+def test_the_hook(tmp_path: Path, tokens: list[str], document: str, status: int) -> None:
     """An overtaken lease cannot start; all other operations pass."""
     Leases(tmp_path).admit("a", 7)
-    ended, output, error_output = run_agent(tmp_path, ["hook", *words], document.encode())
+    ended, output, error_output = run_agent(tmp_path, ["hook", *tokens], document.encode())
     assert (ended, output) == (status, b"")
     assert bool(error_output) == bool(status)
     if status and "lease" in document:

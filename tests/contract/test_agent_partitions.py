@@ -42,13 +42,13 @@ class Agent:
         for number, address in enumerate((FIRST, SECOND)):
             self.pkeys.add(InfinibandVf(address, "mlx4_0", number, "index_map", "ib0"))
         self.pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
-        self.doors_opened = 0
+        self.times_opened = 0
         domains, links = FakeDomains(), FakeLinks()
         self.host = Host(folder / "state", lambda: domains, lambda: links, self._open)
         self.folder = self.host.state_folder / PARTITIONS_FOLDER
 
     def _open(self) -> FakePkeys:
-        self.doors_opened += 1
+        self.times_opened += 1
         return self.pkeys
 
     def ask(self, request: Request[Reply]) -> Reply:
@@ -61,7 +61,7 @@ class Agent:
         return self.ask(PerformRequest(operations)).outcomes
 
     def start(
-        self, name: str, wanted: PartitionSpec | None, *addresses: str, token: int = 7
+        self, name: str, expected: PartitionSpec | None, *addresses: str, token: int = 7
     ) -> OperationOutcome:
         """Start a machine with these VFs."""
         devices = "".join(
@@ -69,7 +69,7 @@ class Agent:
             for address in addresses
         )
         text = XML.format(name=name, token=token, devices=devices)
-        (outcome,) = self.perform(StartDomain(name, token, text, partition=wanted))
+        (outcome,) = self.perform(StartDomain(name, token, text, partition=expected))
         return outcome
 
 
@@ -100,7 +100,7 @@ def test_a_host_without_infiniband_is_not_read(agent: Agent) -> None:
     assert agent.start("a", RED).error is None
     (stopped,) = agent.perform(StopDomain("a", 7))
     assert stopped.error is None
-    assert agent.doors_opened == 0
+    assert agent.times_opened == 0
     assert not agent.folder.exists()
 
 

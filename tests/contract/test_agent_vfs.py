@@ -180,10 +180,10 @@ def test_the_hosts_packet_filter_ignores_vfs(agent: Agent) -> None:
 def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
     """Of a machine that also has an interface of the other kind."""
     operation = start("a", FIRST)
-    family, words = agent.refused(
+    family, error_text = agent.refused(
         replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
     )
-    assert family == "tool" and "did not filter macvtap1" in words
+    assert family == "tool" and "did not filter macvtap1" in error_text
     assert agent.domains.find("a") is None
     assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
 
@@ -206,15 +206,17 @@ def test_a_vf_of_another_user(agent: Agent) -> None:
     agent.vfs.ensure_count("trunk", 2)
     agent.vfs.use("trunk", 0, "the guest stranger")
     before = agent.vf(0)
-    family, words = agent.refused(start("a", FIRST))
-    assert family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in words
+    family, error_text = agent.refused(start("a", FIRST))
+    assert (
+        family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in error_text
+    )
     assert agent.domains.find("a") is None and agent.vf(0) == before
     agent.vfs.use("trunk", 0, "")
     assert agent.perform(start("a", FIRST))[0].error is None
 
 
 @pytest.mark.parametrize(
-    ("adapter", "words"),
+    ("adapter", "error_text"),
     [
         ({}, "this host has no network adapter trunk"),
         ({"most": 0}, "has no virtual functions: it, or its driver, knows no SR-IOV"),
@@ -223,13 +225,13 @@ def test_a_vf_of_another_user(agent: Agent) -> None:
         ({"most": 1}, "gives 1 virtual functions at most, not 2"),
     ],
 )
-def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], words: str) -> None:
+def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], error_text: str) -> None:
     """Nothing of the attempt remains."""
     del agent.vfs.adapters["trunk"]
     if adapter:
         agent.vfs.add("trunk", **adapter)
     family, message = agent.refused(start("a", FIRST))
-    assert family == "state" and words in message
+    assert family == "state" and error_text in message
     assert agent.domains.find("a") is None and not agent.record("a").exists()
 
 
@@ -238,8 +240,8 @@ def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
     agent.perform(start("a", FIRST))
     agent.vfs.use("trunk", 0, "the guest a")
     third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
-    family, words = agent.refused(start("c", third))
-    assert family == "busy" and "has 2 virtual functions, and 3 are requested" in words
+    family, error_text = agent.refused(start("c", third))
+    assert family == "busy" and "has 2 virtual functions, and 3 are requested" in error_text
     assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
     agent.vfs.use("trunk", 0, "")
     agent.perform(StopDomain("a", 7), StopDomain("b", 7))
@@ -252,8 +254,8 @@ def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pyt
     monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
     lock = agent.state_folder / "functions.lock"
     with locked(lock, shared=True, deadline_seconds=1, busy=""):
-        family, words = agent.refused(start("a", FIRST))
-        assert family == "busy" and "so their number cannot be changed; try again" in words
+        family, error_text = agent.refused(start("a", FIRST))
+        assert family == "busy" and "so their number cannot be changed; try again" in error_text
         agent.vfs.ensure_count("trunk", 2)
         assert agent.perform(start("a", FIRST))[0].error is None
 
@@ -302,8 +304,8 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     agent.record("a").write_text('{"token": "x"}')
     (outcome,) = agent.perform(StopDomain("a", 7))
     assert outcome.error is None and "a.json, the record of the virtual functions of a" in outcome.notes[0]
-    family, words = agent.refused(start("a", FIRST))
-    assert family == "incoherent" and "remove the file" in words
+    family, error_text = agent.refused(start("a", FIRST))
+    assert family == "incoherent" and "remove the file" in error_text
     agent.record("a").unlink()
     assert agent.perform(start("a", FIRST))[0].error is None
 
@@ -315,8 +317,8 @@ def test_xml_with_other_vfs(agent: Agent) -> None:
         start("a", FIRST, xml=start("a").xml),
         start("a", xml=start("a", FIRST).xml),
     ):
-        family, words = agent.refused(operation)
-        assert family == "incoherent" and "rocks report host vm config" in words
+        family, error_text = agent.refused(operation)
+        assert family == "incoherent" and "rocks report host vm config" in error_text
         assert agent.domains.find("a") is None
     family, _ = agent.refused(start("a", replace(FIRST, number=2)))
     assert family == "user"

@@ -35,7 +35,7 @@ class Silent:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self._greeting, self._closes = greeting, closes
-        self._kept: list[socket.socket] = []
+        self._open_connections: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -48,7 +48,7 @@ class Silent:
             if self._closes:
                 connection.close()
             else:
-                self._kept.append(connection)
+                self._open_connections.append(connection)
 
     def close(self) -> None:
         """End it."""
@@ -63,13 +63,13 @@ class MixedHosts:
         self.hosts: list[HostAddress] = []
         self.expected: dict[str, str] = {}
 
-    def add(self, name: str, port: int, words: str, key: str | None = None) -> None:
+    def add(self, name: str, port: int, tokens: str, key: str | None = None) -> None:
         """A host and the text of its error; empty for the good one."""
         host = HostAddress(name, "127.0.0.1", port)
         if key is not None:
             record_host_keys(self.settings.known_hosts_file, host, (parse_host_key(key),))
         self.hosts.append(host)
-        self.expected[name] = words
+        self.expected[name] = tokens
 
 
 @pytest.fixture
@@ -95,19 +95,19 @@ def company(
             "refuses": ("PermitRootLogin no", "does not accept the key of this machine for root"),
             "algorithms": ("KexAlgorithms diffie-hellman-group18-sha512", "failed the SSH key exchange"),
         }
-        for name, (line, words) in forced.items():
+        for name, (line, tokens) in forced.items():
             bad, _ = stack.enter_context(ssh_server(tmp_path / name, key, line))
-            made.add(name, bad.port, words, bad.host_key)
+            made.add(name, bad.port, tokens, bad.host_key)
         frozen, process_id = stack.enter_context(ssh_server(tmp_path / "frozen", key))
         os.kill(process_id, signal.SIGSTOP)
         made.add("frozen", frozen.port, "is reached, but no SSH server answers", frozen.host_key)
-        for name, silent, words in (
+        for name, silent, tokens in (
             ("silent", Silent(), "is reached, but no SSH server answers"),
             ("web", Silent(b"HTTP/1.0 200 OK\r\n\r\n", closes=True), "is reached, but no SSH server answers"),
             ("half", Silent(b"SSH-2.0-half\r\n"), "failed the SSH key exchange"),
         ):
             stack.callback(silent.close)
-            made.add(name, silent.port, words, server.host_key)
+            made.add(name, silent.port, tokens, server.host_key)
         made.add("refused", free_port(), "Connection refused", server.host_key)
         made.add("stranger", server.port, "not known here: run `rocks sync host sharedkey stranger`")
         made.add("changed", server.port, "the key of host changed has changed", bad.host_key)

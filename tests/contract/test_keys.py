@@ -57,12 +57,12 @@ def test_sharing_keys_with_a_host(
     settings = FleetSettings(key_file=str(tmp_path / "id"), known_hosts_file=str(tmp_path / "known_hosts"))
     host = HostAddress("compute-0-0", server.address, server.port)
     line, _ = ensure_own_key(settings)
-    shown = fetch_host_key(host, settings)
-    assert shown == parse_host_key(server.host_key)
+    fetched = fetch_host_key(host, settings)
+    assert fetched == parse_host_key(server.host_key)
     assert known_host_keys(host, settings) == ()
     with pytest.raises(HostError, match="not known here"):
         accepts_own_key(host, settings)
-    record_host_keys(settings.known_hosts_file, host, (shown,))
+    record_host_keys(settings.known_hosts_file, host, (fetched,))
     assert not accepts_own_key(host, settings)
 
     # the operator's way in is the other key, through an agent; our command itself names no identity

@@ -88,7 +88,7 @@ def lab(running_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
 def _thaw(running: Lab) -> None:
     """Machines that a test left frozen, or cut off, must be able to report their state."""
     for machine in running.machines.values():
-        machine.mend()
+        machine.reconnect()
         try:
             machine.thaw()
         except RocksError:

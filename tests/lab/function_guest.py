@@ -1,4 +1,4 @@
-"""A Linux guest on a disk whose only network adapter is a virtual function; it tries what it may send, and says so."""
+"""A Linux guest whose only network adapter is a virtual function; it tries what it may send, and reports the result."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ImageSite:
         self.nas.copy_in(Path(lab.instruments.__file__).parent / "verifier.py", _VERIFIER)
 
     def state(self) -> str:
-        """What `rocks list host storagemap` says of the image; why it says nothing, where its NAS does not answer.
+        """The row of the image in `rocks list host storagemap`; the error, where its NAS does not answer.
 
         `mapped` alone is an image that is local: one that is turning to its copy is `mapped, busy`.
         """
@@ -90,8 +90,8 @@ class ImageSite:
             assert time.monotonic() < end_at, f"the guest's device is {found}"
             time.sleep(_POLL_SECONDS)
 
-    def count_at_home(self, at_least: int) -> int:
-        """What the verifier says of the NAS's volume: whole, and with all that the guest had reported."""
+    def count_on_nas(self, at_least: int) -> int:
+        """The verifier's result for the NAS's volume: complete, and with all that the guest had reported."""
         judged = self.nas.run_any(
             ["python3", _VERIFIER, f"/dev/zvol/tank/{VOLUME}", f"at-least={at_least}"], 60
         )

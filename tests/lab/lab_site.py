@@ -38,7 +38,7 @@ class LabSite:
         return self.frontend.done(*arguments)
 
     def ask(self, *arguments: str) -> list[dict[str, Any]]:
-        """What a listing says."""
+        """The output of a listing."""
         rows: list[dict[str, Any]] = json.loads(self.done(*arguments, "json=yes") or "[]")
         return rows
 
@@ -55,7 +55,7 @@ class LabSite:
         return status
 
     def domain_state(self, host: str, guest: str) -> str:
-        """What libvirt on the host itself says of the domain; `absent` when it knows none."""
+        """The state that libvirt on the host itself reports for the domain; `absent` when it knows none."""
         answer = self.lab[host].run_any(["virsh", "--quiet", "domstate", guest])
         return answer.text.strip() if answer.exit_status == 0 else "absent"
 

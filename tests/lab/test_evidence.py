@@ -1,4 +1,4 @@
-"""What a failing test leaves behind, also of machines that say nothing any more."""
+"""The evidence that a failing test collects, also of machines that no longer answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_evidence_of_machines_that_answer_and_of_those_that_do_not(lab: Lab, tmp
     lab["vmh1"].freeze()
     lab["vmh2"].kill()
     log = tmp_path / "daemon.log"
-    log.write_text("what it said\n", encoding="utf-8")
+    log.write_text("its output\n", encoding="utf-8")
     folder = tmp_path / "evidence"
     collect(lab.machines.values(), [log, tmp_path / "never-written.log"], folder)
     assert {path.name for path in folder.iterdir()} == {"daemon.log", "nas", "vmh1", "vmh2"}

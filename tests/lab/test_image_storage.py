@@ -19,7 +19,7 @@ def images(site: LabSite) -> ImageSite:
     return made
 
 
-def test_image_goes_to_its_host_and_comes_home(images: ImageSite) -> None:
+def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None:
     """Boots from the NAS, becomes local while it counts, does without the NAS, is written back, counts on elsewhere."""
     site = images.site
     site.done("start", "host", "vm", GUEST)
@@ -30,24 +30,24 @@ def test_image_goes_to_its_host_and_comes_home(images: ImageSite) -> None:
 
     images.nas.cut()
     without = site.wait_for_count("vmh1", GUEST, beyond=local + 20)
-    images.nas.mend()
+    images.nas.reconnect()
 
     # libvirt's hook, the host's daemon and the NAS do the rest
     site.done("stop", "host", "vm", GUEST)
     reported = site.count("vmh1", GUEST)
     assert reported >= without
     images.wait_for_state("unmapped")
-    home = images.count_at_home(reported)
+    written_back = images.count_on_nas(reported)
     assert images.leftovers("vmh1") == []
 
     site.done("set", "host", "vm", GUEST, "physnode=vmh2")
     site.done("start", "host", "vm", GUEST)
-    moved = site.wait_for_count("vmh2", GUEST, beyond=home)
+    moved = site.wait_for_count("vmh2", GUEST, beyond=written_back)
     images.wait_until_local("vmh2")
     site.done("stop", "host", "vm", GUEST)
     site.done("stop", "host", "vm", GUEST, "terminate=true")
     assert images.state() == "unmapped"
-    elsewhere = images.count_at_home(max(moved, site.count("vmh2", GUEST)))
+    elsewhere = images.count_on_nas(max(moved, site.count("vmh2", GUEST)))
     assert images.leftovers("vmh2") == []
 
     # what the first host kept is older than the NAS's: only the difference travels
@@ -57,4 +57,4 @@ def test_image_goes_to_its_host_and_comes_home(images: ImageSite) -> None:
     images.wait_until_local("vmh1")
     site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped")
-    images.count_at_home(site.count("vmh1", GUEST))
+    images.count_on_nas(site.count("vmh1", GUEST))

@@ -28,7 +28,7 @@ def test_two_clusters_with_the_same_addresses(site: LabSite) -> None:
     everybody = network_site.ports(site, *PLACES)
     assert len(everybody) == 6
     _exchange_all(site, everybody, 1)
-    _nobody_reaches_a_host(site, next(port for port in everybody if port.vm == AUTOSTARTED))
+    _no_guest_reaches_a_host(site, next(port for port in everybody if port.vm == AUTOSTARTED))
     _reboot(site)
     again = network_site.ports(site, "vc1", AUTOSTARTED)
     _exchange_all(site, again, 2)
@@ -63,10 +63,10 @@ def _print_table(everybody: list[Port], received: dict[str, set[tuple[str, str]]
             print(f"{mark:48} {', '.join(reached) or '-'}")
 
 
-def _nobody_reaches_a_host(site: LabSite, sender: Port) -> None:
+def _no_guest_reaches_a_host(site: LabSite, sender: Port) -> None:
     """Not even by the MAC address of the device that carries the VLAN, with the host's own address in the packet."""
     host = site.lab["vmh1"]
-    host.start_program("hear", ["socat", "-u", "UDP-RECV:9999", "OPEN:/root/datagrams,creat,append"])
+    host.start_program("receive", ["socat", "-u", "UDP-RECV:9999", "OPEN:/root/datagrams,creat,append"])
     host.wait_for(["ss", "-lun"], ":9999", 20)
     Exchange(site).send(sender, [network_site.to_the_host(site, sender, "vmh1")] * 3)
     address = host.description.address
@@ -76,7 +76,7 @@ def _nobody_reaches_a_host(site: LabSite, sender: Port) -> None:
 
 
 def _reboot(site: LabSite) -> None:
-    """While the host is off the listing says so; then devices are back before libvirt starts the guest by itself."""
+    """While the host is off the listing reports it; then devices are back before libvirt starts the guest by itself."""
     host = site.lab["vmh2"]
     host.kill()
     answers = (site.rocks("list", "host", "vm", "network", *PLACES) for _ in range(5))

@@ -1,4 +1,4 @@
-"""The machines are made what the graph says by their profiles, twice: the second time there is nothing to do."""
+"""The profiles configure the machines as the graph specifies; a second run changes nothing."""
 
 from __future__ import annotations
 

@@ -82,5 +82,5 @@ def test_reader_waits_for_a_nas_that_is_cut_off(lab: Lab, volume_digest: str) ->
     host.start_program("reader", ["sh", "-c", f"sha256sum {_DEVICE}"])
     time.sleep(15)
     assert host.read_file("/var/log/reader.log") == b""
-    nas.mend()
+    nas.reconnect()
     assert volume_digest in host.wait_for(["cat", "/var/log/reader.log"], volume_digest, 60)

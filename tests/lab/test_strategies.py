@@ -1,4 +1,4 @@
-"""The strategies do what they say, in any order, and whatever they do is undone for the next test."""
+"""The strategies work in any order, and their effects are undone for the next test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_frozen_machine_is_silent_and_goes_on_where_it_was(lab: Lab) -> None:
 
 
 def test_cut_machine_is_unreachable_and_runs_on(lab: Lab) -> None:
-    """A cut is seen by nobody but by those who wait; programs of the machine go on meanwhile."""
+    """Only waiting clients notice a cut; programs of the machine continue meanwhile."""
     machine, other = lab["nas"], lab["vmh1"]
     machine.start_program("ticking", ["sh", "-c", "while sleep 1; do date +%s >>/root/ticks; done"])
     ping = ["ping", "-c", "1", "-W", "2", machine.description.address]
@@ -52,7 +52,7 @@ def test_cut_machine_is_unreachable_and_runs_on(lab: Lab) -> None:
     machine.cut()
     assert other.run_any(ping).exit_status != 0
     time.sleep(4)
-    machine.mend()
+    machine.reconnect()
     assert other.run_any([*ping[:2], "4", *ping[3:]]).exit_status == 0
     machine.set_link_up(False)
     assert other.run_any(ping).exit_status != 0

@@ -67,7 +67,7 @@ def test_a_guest_has_the_function_that_the_site_gave_it_and_no_more(site: LabSit
 
 
 def test_a_function_goes_with_its_guest_and_comes_back_with_its_host(site: LabSite) -> None:
-    """Nobody else gets it meanwhile; libvirt's start by itself sets it again; a killed guest leaves nothing in it."""
+    """No other guest gets it; libvirt's autostart configures it again; a killed guest leaves nothing in it."""
     host = site.lab["vmh1"]
     mac = _ask_for_function(site)
     site.done("start", "host", "vm", GUEST)
@@ -101,7 +101,7 @@ def _mac(site: LabSite, guest: str) -> str:
 
 
 def _function(site: LabSite, status: bool = False) -> dict[str, object]:
-    """What the listing says of the first function of vmh1's trunk; asked again while the busy host is silent."""
+    """The listing's row of the first function of vmh1's trunk; asked again while the busy host is silent."""
     for _ in range(_ATTEMPTS):
         rows = site.ask("list", "host", "sriov", "vmh1", *(["status=yes"] if status else []))[0]["sriov"]
         if rows[0].get("now") != "no answer":

@@ -1,7 +1,7 @@
 """Cluster databases for tests, each as fresh as if it had just been migrated.
 
 A migration takes 0.12 s and dropping what it made 0.04 s; putting the first rows back into the same tables takes
-0.02 s. A database whose tables are not those it began with, or whose rows somebody still holds, is dropped.
+0.02 s. A database whose tables are not those it began with, or whose rows a transaction still locks, is dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FreshDatabases:
 
     def __init__(self, server: Settings) -> None:
         self._server = server
-        self._spare: list[Settings] = []
+        self._unused: list[Settings] = []
         self._first_rows: dict[str, tuple[tuple[Any, ...], ...]] = {}
         """Each base table's rows after a migration."""
         self._checksums: dict[Settings, dict[str, int]] = {}
@@ -36,8 +36,8 @@ class FreshDatabases:
 
     def take(self) -> Settings:
         """A database for one test."""
-        if self._spare:
-            return self._spare.pop()
+        if self._unused:
+            return self._unused.pop()
         settings = self.new_name()
         bring_up_to_date(settings, Path("/nowhere"))
         if not self._first_rows:
@@ -54,7 +54,7 @@ class FreshDatabases:
         except (pymysql.err.MySQLError, LookupError):
             self.drop(settings)
         else:
-            self._spare.append(settings)
+            self._unused.append(settings)
 
     def drop(self, settings: Settings) -> None:
         """Remove a database, if there is one of that name."""

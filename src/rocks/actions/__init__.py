@@ -1,1 +1,1 @@
-"""What a command does, a module per noun: read, decide, act, record."""
+"""Actions of the commands, a module per noun: read, decide, act, record."""

@@ -13,7 +13,7 @@ from rocks.database.vms import load_hosts
 from rocks.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
-from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS as _HOME_SECONDS
+from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS
 from rocks.wire.imgstorage import MapZvol
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
         return storage.wait(questions.map_image(parameters.nas, request), MAP_SECONDS, watcher)
 
 
-WRITE_BACK_SECONDS = _HOME_SECONDS
+WRITE_BACK_SECONDS = _WRITE_BACK_SECONDS
 """How long a command waits until an image is written back, by default."""
 
 
@@ -144,7 +144,7 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
         return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
     if row.state in _MOVING or row.is_sending is not None:
         raise BusyError(
-            f"ZVol {row.zvol} is busy: it is {row.state}, which ends by itself; see rocks list host storageop {nas}"
+            f"ZVol {row.zvol} is busy: it is {row.state}; wait for its end: rocks list host storageop {nas}"
         )
     storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"

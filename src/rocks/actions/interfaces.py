@@ -109,7 +109,7 @@ def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
 
 
 def set_mac(database: Database, host: str, iface: str, mac: str) -> None:
-    """Set the MAC address, which must be nobody else's."""
+    """Set the MAC address; UserError when another interface has it."""
     row = _one(database, host, iface)
     if is_null(mac):
         _check_key_remains(row, row.device, "MAC address")

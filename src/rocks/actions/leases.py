@@ -109,7 +109,7 @@ def settle_leases(
     boot.
     """
     free: list[Attempt] = []
-    kept: dict[str, tuple[DiskKey, ...]] = {}
+    continued: dict[str, tuple[DiskKey, ...]] = {}
     fences: list[tuple[str, str, int]] = []
     for attempt in still_open(attempts):
         step = attempt.step
@@ -119,7 +119,7 @@ def settle_leases(
             is_gone = _is_gone(step.lease, facts)
             if isinstance(step, KeepLease) and (step.lease.state == "starting" or not is_gone):
                 attempt.token = step.lease.token
-                kept[attempt.vm.name] = disk_keys(attempt.vm)
+                continued[attempt.vm.name] = disk_keys(attempt.vm)
             elif is_gone:
                 free.append(attempt)
                 if isinstance(step, AskHolder) and step.lease.host:
@@ -130,7 +130,7 @@ def settle_leases(
                     f"The host {attempt.vm.name} is already running on {step.lease.host}; before it can start on "
                     f"{step.host}, stop it there: rocks stop host vm {attempt.vm.name}"
                 )
-    leases.cover_disks(database, kept)
+    leases.cover_disks(database, continued)
     leases.put_up_fences(database, fences)
     _take(database, free)
 
@@ -192,10 +192,10 @@ def take_over_vms(
     force: Force,
     outcomes: Outcomes,
 ) -> None:
-    """Free the leases that silent hosts hold, and leave fences for the day when the hosts come back.
+    """Free the leases that silent hosts hold, and leave fences for the hosts' return.
 
-    `held` has leases by lower-case name, `silent` maps a machine to its host. A machine whose host could not be
-    fenced, or that nobody holds, keeps the failure that it has in `outcomes`, or gets a better one.
+    `held` has leases by lower-case name, `silent` maps a machine to its host. The failures in `outcomes` stay for a
+    machine without a held lease, and are replaced for a machine whose host could not be fenced.
     """
     hosts = sorted(set(silent.values()))
     fenced = {
@@ -219,9 +219,9 @@ def take_over_vms(
 
 
 def _fence(host: str, command: str, force: Force) -> str | RocksError:
-    """What proves that the host is off, or why nothing does."""
+    """The proof that the host is off, as text for the operator; HostError when the fence command fails."""
     if force.host_is_off or not command:
-        return f"the operator says that {host} is off: {force.reason}"
+        return f"the operator states that {host} is off: {force.reason}"
     try:
         process.run_checked(shlex.split(command), deadline_seconds=FENCE_SECONDS)
     except (RocksError, ValueError) as error:

@@ -75,7 +75,7 @@ def _note(answers: Answers[str], note_mapped: Callable[[str], None]) -> None:
 
 
 def is_busy_image(answer: str | RocksError) -> bool:
-    """Whether the NAS rejected the request because the image is in a state that ends by itself."""
+    """Whether the NAS rejected the request because the image is in a temporary state."""
     return isinstance(answer, RocksError) and answer.code is Code.IMAGE_BUSY
 
 

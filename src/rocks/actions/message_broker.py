@@ -146,10 +146,10 @@ def _ensure_own_certificate(database: Database, authority: Authority) -> None:
     name = local_host(database)
     authority.ensure(f"Image storage of {name}")
     addresses = [host.address for host in fleet_addresses(database, [name]) if host.address != name]
-    wanted = CertificateSpec(
+    spec = CertificateSpec(
         BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True
     )
-    authority.issue(wanted)
+    authority.issue(spec)
     authority.settle(BROKER_NAME)
 
 

@@ -95,7 +95,7 @@ def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
     is sent when no machine requests a function.
     """
     claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
-    hosts = sorted({claimant.host for claimant in claimants.values() if claimant.wanted})
+    hosts = sorted({claimant.host for claimant in claimants.values() if claimant.requested})
     if not hosts:
         return
     adapters = table.adapters_of(database, hosts, lock=True)
@@ -108,7 +108,7 @@ def claim_vfs(database: Database, attempts: Sequence[Attempt]) -> None:
             rows = plan_vfs(claimant, pool, [r for r in (*given, *claimed) if _same(r.host, claimant.host)])
             claimed.extend(row for row in rows if row not in given)
             attempt.vfs = tuple(
-                _vf_spec(vf, row, pool) for vf, row in zip(claimant.wanted, rows, strict=True)
+                _vf_spec(vf, row, pool) for vf, row in zip(claimant.requested, rows, strict=True)
             )
     table.assign_vfs(database, claimed)
 

@@ -30,7 +30,7 @@ class HostNetwork:
 
     host: str
     plans: tuple[LinkPlan, ...]
-    kept: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
 
 
 def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
@@ -60,7 +60,7 @@ def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]
     machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}
     networks = []
     for host in hosts:
-        plans, kept = [], []
+        plans, retained = [], []
         for lease in held:
             vm = machines.get(lease.name.lower())
             if (lease.host or "").lower() != host.lower():
@@ -68,8 +68,8 @@ def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]
             if vm is not None and vm.container is not None and vm.container.name == host:
                 plans.append(LinkPlan(vm.name, vlans_of(vm)))
             else:
-                kept.append(lease.name)
-        networks.append(HostNetwork(host, tuple(plans), tuple(kept)))
+                retained.append(lease.name)
+        networks.append(HostNetwork(host, tuple(plans), tuple(retained)))
     return networks
 
 
@@ -77,6 +77,6 @@ def sync_vlans(
     database: Database, hosts: Sequence[str]
 ) -> Iterator[tuple[str, tuple[LinkOutcome, ...] | RocksError]]:
     """(host, outcome of each device, or the host's error), as the hosts reply."""
-    requests = {n.host: SyncLinksRequest(n.plans, n.kept) for n in plan_networks(database, hosts)}
+    requests = {n.host: SyncLinksRequest(n.plans, n.retained) for n in plan_networks(database, hosts)}
     for host, answer in ask_each(database, requests):
         yield host, answer if isinstance(answer, RocksError) else answer.outcomes

@@ -107,13 +107,13 @@ def _operation(
     vm: VirtualMachine, place: str, held: Mapping[str, Lease], action: StopAction, deadline_seconds: int
 ) -> StopDomain:
     lease = held.get(vm.name.lower())
-    is_at_home = vm.container is not None and vm.container.name == place
+    is_written_back = vm.container is not None and vm.container.name == place
     return StopDomain(
         name=vm.name,
         token=lease.token if lease else None,
         action=action,
         deadline_seconds=deadline_seconds,
-        links=links_of(vm.container, connections_of(vm)) if vm.container and is_at_home else (),
+        links=links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else (),
     )
 
 

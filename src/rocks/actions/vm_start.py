@@ -84,7 +84,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
             _allocate(database, attempts, hooks.allocate)
         _start(database, attempts, hooks)
     finally:
-        # After an interrupt as well: undo what was only planned, but not what a host was asked to do.
+        # Also after an interrupt: undo plans, but no operation that was sent to a host.
         database.rollback()
         off = [attempt for attempt in attempts if attempt.is_certainly_off]
         give_up_unused(database, attempts)
@@ -120,7 +120,7 @@ def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[V
 
 
 def _leased(vm: VirtualMachine) -> tuple[str, tuple[DiskKey, ...]]:
-    """What the lease of a machine is for."""
+    """Container and disks that the lease of a machine covers."""
     return container_of(vm).name, disk_keys(vm)
 
 
@@ -147,7 +147,9 @@ def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
         for attempt in attempts:
             also = errors.get(attempt.vm.name)
             if also is not None and attempt.error is not None:
-                attempt.error = CLASSES[attempt.error.family](f"{attempt.error}; and {also}")
+                attempt.error = CLASSES[attempt.error.family](
+                    f"{attempt.error}; and {also}", code=attempt.error.code
+                )
             elif also is not None:
                 hooks.notify(f"Warning: {also}")
 
@@ -230,7 +232,7 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             attempt.notes = attempt.plan.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
-    _free_what_does_not_run(database, fleet, refused)
+    _free_unused_leases(database, fleet, refused)
 
 
 def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:
@@ -238,14 +240,14 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
     if not isinstance(error, ToolError) or not boots_installer(vm):
         return error
     return ToolError(
-        f"{error}. {vm.name} was to boot its installer: give the boot action a kernel that its host has "
+        f"{error}. {vm.name} did not boot its installer: give the boot action a kernel that its host has "
         f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, where its disk holds a system, "
         f"rocks set host boot {vm.name} action=os"
     )
 
 
-def _free_what_does_not_run(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
-    """A refusal alone does not say that nothing runs: libvirt may have started the domain by itself meanwhile."""
+def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
+    """Mark the leases of rejected starts as unused, unless the domain runs: libvirt may have started it meanwhile."""
     facts = ask_facts(database, fleet, {container_of(attempt.vm).name for attempt in refused})
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
@@ -274,7 +276,7 @@ def _operation(
 
 
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
-    """What runs is recorded; a frontend whose installer was started boots from its disk the next time."""
+    """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], "running", None)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]

@@ -40,7 +40,7 @@ def pages() -> dict[str, str]:
 
 
 def commands_page() -> str:
-    """Every command of our own tree: description, arguments, parameters, examples, and who may run it."""
+    """Every command of our own tree: description, arguments, parameters, examples and permitted users."""
     trees = [OUR_TREE]
     commands = [
         command_path

@@ -44,7 +44,7 @@ class Claimant(NamedTuple):
     name: str
     host: str
     token: int
-    wanted: Sequence[VirtualFunction]
+    requested: Sequence[VirtualFunction]
 
 
 def plan_vfs(
@@ -57,7 +57,7 @@ def plan_vfs(
     """
     taken = list(given)
     claims: list[AssignedVf] = []
-    for vf in claimant.wanted:
+    for vf in claimant.requested:
         most = pool.get(vf.device.lower(), 0)
         if not most:
             raise _no_vfs(claimant, vf)

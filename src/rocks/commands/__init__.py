@@ -3,7 +3,7 @@
 A folder with an `__init__.py` that has `class Command` is a command; lower-case `class command` there is the base
 that its children share. A folder without a file is a group. Hooks are files `plugin_*.py` in a command's folder.
 Folders that begin with an underscore are no commands: `_framework` runs commands, `_shared` has what several of
-ours share. Other trees, named one a line in /etc/rocks/trees.d/* or in ROCKS_TREES (separated by colons), add
+them share. Other trees, named one a line in /etc/rocks/trees.d/* or in ROCKS_TREES (separated by colons), add
 folders and plugins without a change here; see `_framework/tree.py`.
 """
 

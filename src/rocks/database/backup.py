@@ -18,7 +18,7 @@ BACKUP_FOLDER = Path("/var/lib/rocks/backup")
 COPY_SECONDS = 3600
 """How long a copy may take."""
 
-_LAST_WORDS = b"-- Dump completed"
+_LAST_LINE = b"-- Dump completed"
 _DRAFT = "copy"
 """All copies have drafts of one name, so that each copy removes the draft of a killed one."""
 
@@ -78,5 +78,5 @@ def _check_complete(path: Path) -> None:
     """ToolError unless the dump ends with its last line. A migration cannot be undone without it."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 200))
-        if _LAST_WORDS not in file.read():
+        if _LAST_LINE not in file.read():
             raise ToolError(f"mariadb-dump succeeded, but {path} is incomplete: is the disk full?")

@@ -24,7 +24,7 @@ def newest_version(folder: str = MIGRATIONS_FOLDER) -> int:
 
 
 def wrong_version(database_name: str, found: int, needed: int) -> StateError:
-    """The error that names both versions and what to do."""
+    """The error with both versions and the command that fixes it."""
     has = f"the schema of database {database_name} has version {found}"
     if found < needed:
         return StateError(f"{has}, these programs need {needed}: run `rocks update database`")

@@ -33,11 +33,11 @@ def insert_vms(
     database: Database,
     new: Sequence[NewVm],
     subnet_ids: Mapping[str, int],
-    carried: Sequence[HostVlan] = (),
+    host_vlans: Sequence[HostVlan] = (),
 ) -> None:
     """Insert whole virtual machines: node, attribute `os`, interfaces, boot row, `vm_nodes`, `vm_disks`.
 
-    `subnet_ids` maps the name of a network to its ID; `carried` are VLANs that no host carries yet. The number of
+    `subnet_ids` maps the name of a network to its ID; `host_vlans` are VLANs that no host carries yet. The number of
     statements is constant; none is committed.
     """
     insert_hosts(
@@ -60,7 +60,7 @@ def insert_vms(
     ids = node_ids(database, [*(vm.name for vm in new), *dict.fromkeys(vm.container for vm in new)])
     database.insert_many(
         "INSERT INTO networks (Node, Device, MAC, IP, Name, Subnet, VlanID) VALUES",
-        [*_interface_rows(new, ids, subnet_ids), *_carrier_rows(carried, ids, subnet_ids)],
+        [*_interface_rows(new, ids, subnet_ids), *_carrier_rows(host_vlans, ids, subnet_ids)],
     )
     set_boot_action(database, [vm.name for vm in new], "install")
     database.insert_many(
@@ -96,9 +96,9 @@ def _interface_rows(
 
 
 def _carrier_rows(
-    carried: Sequence[HostVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
+    host_vlans: Sequence[HostVlan], ids: Mapping[str, int], subnet_ids: Mapping[str, int]
 ) -> Iterator[tuple[object, ...]]:
-    for host, vlan, network in carried:
+    for host, vlan, network in host_vlans:
         yield ids[host.lower()], f"vlan{vlan}", None, None, None, subnet_ids[network], vlan
 
 
@@ -116,17 +116,17 @@ def insert_default_route(database: Database, host: str, gateway: str) -> None:
     )
 
 
-def record_host_vlans(database: Database, carried: Sequence[HostVlan]) -> None:
+def record_host_vlans(database: Database, host_vlans: Sequence[HostVlan]) -> None:
     """Record that hosts carry VLANs, where they do not yet.
 
     An existing device `vlan<N>` without VLAN id or network is completed.
     """
-    if carried:
+    if host_vlans:
         row = f"({_NODE}, %s, (SELECT ID FROM subnets WHERE name = %s), %s)"
         database.execute(
-            f"INSERT INTO networks (Node, Device, Subnet, VlanID) VALUES {', '.join([row] * len(carried))}"
+            f"INSERT INTO networks (Node, Device, Subnet, VlanID) VALUES {', '.join([row] * len(host_vlans))}"
             " ON DUPLICATE KEY UPDATE Subnet = COALESCE(Subnet, VALUES(Subnet)), VlanID = VALUES(VlanID)",
-            [cell for host, vlan, network in carried for cell in (host, f"vlan{vlan}", network, vlan)],
+            [cell for host, vlan, network in host_vlans for cell in (host, f"vlan{vlan}", network, vlan)],
         )
 
 

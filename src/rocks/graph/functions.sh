@@ -1,20 +1,20 @@
-# What profiles and the sections of node files call. Each leaves what is right as it is, and says what it changes.
+# Functions for profiles and the sections of node files. Each changes only differing state, and prints its changes.
 
 rocks_say() { printf '%s: %s\n' "$ROCKS_HOST" "$*"; }
 
-# rocks_changed WORDS…: say that something was changed, and count it
+# rocks_changed TEXT…: print a change, and count it
 rocks_changed() {
   printf '%s\n' "$*" >>"$ROCKS_WORK/changes"
   rocks_say "changed: $*"
 }
 
-# rocks_warn WORDS…: say what an operator still has to do; the profile goes on
+# rocks_warn TEXT…: print a task for the operator; the profile continues
 rocks_warn() {
   printf '%s\n' "$*" >>"$ROCKS_WORK/warnings"
   printf 'Warning: %s: %s\n' "$ROCKS_HOST" "$*" >&2
 }
 
-# rocks_fail WORDS…: end with an error
+# rocks_fail TEXT…: end with an error
 rocks_fail() {
   printf 'Error: %s: %s\n' "$ROCKS_HOST" "$*" >&2
   exit 1
@@ -31,7 +31,7 @@ rocks_packages_deb() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   export DEBIAN_FRONTEND=noninteractive
-  # one source that does not answer is no reason to give up: the packages may come from another
+  # continue when one source does not answer: another may have the packages
   apt-get -qq -o DPkg::Lock::Timeout=300 update || lists=', nor fetch all lists of packages: see /etc/apt/sources.list'
   apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold --no-install-recommends \
     install -- "${missing[@]}" >"$ROCKS_WORK/apt" 2>&1 || {
@@ -145,21 +145,21 @@ rocks_folder() {
 # rocks_link TARGET PATH: have the symbolic link
 rocks_link() {
   if ! [ -h "$2" ] || [ "$(readlink -- "$2")" != "$1" ]; then
-    [ ! -e "$2" ] || [ -h "$2" ] || rocks_fail "$2 is no link to $1, and the profile has one there: move it away"
+    [ ! -e "$2" ] || [ -h "$2" ] || rocks_fail "$2 is in the place of the profile's link to $1: move it away, then run the profile again"
     mkdir -p -- "${2%/*}"
     ln -sfn -- "$1" "$2"
     rocks_changed "link $2"
   fi
 }
 
-# rocks_module NAME…: have the kernel's modules loaded now; /etc/modules-load.d says what is loaded at boot
+# rocks_module NAME…: have the kernel's modules loaded now; /etc/modules-load.d lists the modules for the boot
 rocks_module() {
   local name
   for name; do
     if ! [ -d "/sys/module/${name//-/_}" ]; then
       modprobe -q -- "$name" ||
-        rocks_fail "the kernel $(uname -r) has no module $name: install what brings it, and run the profile again"
-      # what is built into the kernel is often not to be seen there
+        rocks_fail "the kernel $(uname -r) has no module $name: install the package that contains it, then run the profile again"
+      # built-in modules are often missing there
       [ ! -d "/sys/module/${name//-/_}" ] || rocks_changed "module $name loaded"
     fi
   done
@@ -212,7 +212,7 @@ rocks_section() {
   command -v -- "$1" >/dev/null || rocks_fail "node $node needs the program $1 for its $kind section"
   "$@" "$ROCKS_WORK/section" </dev/null || status=$?
   [ "$status" = 0 ] ||
-    rocks_fail "the $kind section of node $node ended with exit status $status; mend what it says, and run the profile again"
+    rocks_fail "the $kind section of node $node ended with exit status $status; fix the reported error, then run the profile again"
 }
 
 rocks_begin() {

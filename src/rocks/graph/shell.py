@@ -30,10 +30,10 @@ _EDGES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
 def shell_script(profile: Profile, functions: str, packaging: str) -> str:
-    """The script. `functions` is what every script begins with; `packaging` is deb or rpm.
+    """The script. `functions` is the text at the begin of every script; `packaging` is deb or rpm.
 
-    StateError for what cannot be done on a machine that runs: groups of packages where there are none, files in
-    sections of another interpreter.
+    StateError for a profile that a running machine cannot apply: groups of packages on Debian, files in sections of
+    another interpreter.
     """
     if packaging not in _PACKAGING:
         raise StateError(
@@ -42,7 +42,7 @@ def shell_script(profile: Profile, functions: str, packaging: str) -> str:
         )
     lines = [
         "#!/bin/bash",
-        f"# What host {profile.host} is made of, by rocks report host profile; to be run by root there.",
+        f"# Profile of host {profile.host}, printed by rocks report host profile; run it there as root.",
         "# Nodes: " + ", ".join(dict.fromkeys(node.name for node in profile.nodes)),
         "set -euo pipefail",
         "umask 022",
@@ -65,7 +65,7 @@ def shell_script(profile: Profile, functions: str, packaging: str) -> str:
 
 def _packages(nodes: Iterable[Node], packaging: str) -> Iterator[str]:
     """One call for all packages of all nodes; a package that one node excludes is not installed for another."""
-    wanted: dict[str, None] = {}
+    included: dict[str, None] = {}
     excluded: set[str] = set()
     for node in nodes:
         for package in node.packages:
@@ -78,24 +78,24 @@ def _packages(nodes: Iterable[Node], packaging: str) -> Iterator[str]:
             if package.is_excluded:
                 excluded.add(name)
             else:
-                wanted[name] = None
-    names = sorted(set(wanted) - excluded)
+                included[name] = None
+    names = sorted(set(included) - excluded)
     if names:
         yield f"{_PACKAGING[packaging]} {shlex.join(names)}"
 
 
 def _node(node: Node, when: When) -> Iterator[str]:
     sections = [section for section in node.sections if section.when is when]
-    wanted = [section for section in sections if not section.is_for_installer]
+    target_sections = [section for section in sections if not section.is_for_installer]
     if when is When.POST:
         left_out = [section.when.value for section in node.sections if section.when is When.PRE]
-        left_out += ["main"] * bool(node.directives) + ["--nochroot"] * (len(sections) - len(wanted))
+        left_out += ["main"] * bool(node.directives) + ["--nochroot"] * (len(sections) - len(target_sections))
         if left_out:
             yield f"# node {node.name}: for an installer only: {', '.join(left_out)}"
-    if not wanted:
+    if not target_sections:
         return
     yield f"rocks_say {shlex.quote(f'node {node.name} begins ({when.value})')}"
-    for section in wanted:
+    for section in target_sections:
         yield from _section(node, section)
     yield f"rocks_say {shlex.quote(f'node {node.name} ends ({when.value})')}"
 
@@ -108,8 +108,8 @@ def _section(node: Node, section: Section) -> Iterator[str]:
             "put it into a section of its own, without interpreter"
         )
     text = "\n".join(_lines_of(part) for part in section.parts if isinstance(part, File) or part.strip())
-    words = (node.name, section.when.value, *(_BASH if is_bash else section.interpreter))
-    yield _document(f"rocks_section {shlex.join(words)}", text + "\n")
+    arguments = (node.name, section.when.value, *(_BASH if is_bash else section.interpreter))
+    yield _document(f"rocks_section {shlex.join(arguments)}", text + "\n")
 
 
 def _lines_of(part: str | File) -> str:
@@ -119,9 +119,15 @@ def _lines_of(part: str | File) -> str:
 
 def _file(file: File) -> str:
     """The lines of a section that make the file."""
-    words = [file.path, "create", file.permissions, file.owner, "keep" if file.keeps_original else "forget"]
+    arguments = [
+        file.path,
+        "create",
+        file.permissions,
+        file.owner,
+        "keep" if file.keeps_original else "forget",
+    ]
     if file.mode is FileMode.APPEND:
-        words[1] = "append"
+        arguments[1] = "append"
     if file.command:
         lines = [f"{{ {file.command}\n}} | rocks_content"]
     elif file.mode is FileMode.PIPE:
@@ -131,9 +137,9 @@ def _file(file: File) -> str:
     elif file.text is not None:
         lines = [_document("rocks_content", file.text, file.is_expanded)]
     else:
-        words[1] = "touch"
+        arguments[1] = "touch"
         lines = []
-    return "\n".join([*lines, f"rocks_file {shlex.join(words)}"])
+    return "\n".join([*lines, f"rocks_file {shlex.join(arguments)}"])
 
 
 def _document(command: str, text: str, is_expanded: bool = False) -> str:

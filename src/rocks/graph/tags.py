@@ -1,7 +1,7 @@
 """The node language: a node file as read for one host. Source: specification §6.3.
 
-Tags that only an installer could do something with at the frontend (`eval`, `include`, `copy`, `ansible`) are refused
-by name; none is passed over in silence.
+Tags that only an installer at the frontend can process (`eval`, `include`, `copy`, `ansible`) are rejected by name;
+no tag is ignored silently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PACKAGE_NAME = re.compile(r"[A-Za-z0-9@^][A-Za-z0-9 @^+._:-]*", re.ASCII)
 
 
 def read_node(name: str, place: str, data: bytes, context: HostContext) -> Node:
-    """The node `name` of the file at `place`. StateError, with file and line, for what the language does not have."""
+    """The node `name` of the file at `place`. StateError, with file and line, for unsupported tags."""
     root = parse_document(data, place, context)
     if root.tag == "jumpstart":
         raise StateError(f"{place} is for SunOS (<jumpstart>), which this system does not install")
@@ -57,7 +57,7 @@ class _Reader:
     """Reads one file and stores its variables."""
 
     def __init__(self, name: str, place: str, context: HostContext) -> None:
-        self._name, self._place, self._circumstances = name, place, context
+        self._name, self._place, self._context = name, place, context
         self._variables = Variables(context.entities)
         self._packages: list[Package] = []
         self._sections: list[Section] = []
@@ -70,7 +70,7 @@ class _Reader:
 
     def applies(self, element: etree._Element) -> bool:
         try:
-            return applies([selection_of(element)], self._circumstances)
+            return applies([selection_of(element)], self._context)
         except StateError as error:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 

@@ -25,7 +25,7 @@ class Stream(Protocol):
         """After the end: the agent's exit status, None when unknown, and its standard error."""
 
     def close(self) -> None:
-        """Close the stream; the agent ends by itself."""
+        """Close the stream; the agent then ends."""
 
 
 class NoAgentError(HostError):

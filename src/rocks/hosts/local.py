@@ -76,7 +76,7 @@ class _PipeStream:
         return self._process.returncode, bytes(self._error_buffer.data)
 
     def close(self) -> None:
-        """Close the program's standard input; the program ends by itself."""
+        """Close the program's standard input; the program then ends."""
         with contextlib.suppress(OSError):
             self._input.close()
 

@@ -68,18 +68,18 @@ def test_each_line_has_one_tag_or_one_short_element(name: str) -> None:
 
 
 def test_every_golden_file_has_a_case() -> None:
-    kept = {path.stem for path in FOLDER.glob("*.xml")}
-    assert kept == {*CASES, "compute_in_a_cluster_with_lease"}
+    stored = {path.stem for path in FOLDER.glob("*.xml")}
+    assert stored == {*CASES, "compute_in_a_cluster_with_lease"}
 
 
 def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
     """Except lines that raise: their input has no document."""
-    ran: set[int] = set()
+    completed: set[int] = set()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename != str(SOURCE):
             return None
-        ran.add(frame.f_lineno)
+        completed.add(frame.f_lineno)
         return trace
 
     before = sys.gettrace()
@@ -92,7 +92,7 @@ def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
         domain_lines(CASES["nothing_but_itself"].vm, [], filters={"global": list})
     finally:
         sys.settrace(before)
-    never = sorted(_lines_of_functions() - _lines_that_raise() - ran)
+    never = sorted(_lines_of_functions() - _lines_that_raise() - completed)
     assert never == [], f"no case comes to these lines of {SOURCE}"
 
 
@@ -141,14 +141,14 @@ def _lines_that_raise() -> set[int]:
 
 def _names_of_elements() -> set[str]:
     """Tags, and names of attributes, that stand in calls of `_element`."""
-    words: set[str] = set()
+    arguments: set[str] = set()
     for call in ast.walk(ast.parse(SOURCE.read_text())):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "_element":
-            words.update(_text(call.args[0]))
+            arguments.update(_text(call.args[0]))
             for argument in call.args[1:2]:
                 if isinstance(argument, ast.Dict):
-                    words.update(word for key in argument.keys for word in _text(key))
-    return words
+                    arguments.update(word for key in argument.keys for word in _text(key))
+    return arguments
 
 
 def _attributes_read() -> set[str]:

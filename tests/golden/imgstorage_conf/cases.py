@@ -16,9 +16,11 @@ NAS = replace(
 )
 
 
-def settings(host: Host, frontend: str = "head", said: RequestedSettings | None = None) -> DaemonSettings:
+def settings(
+    host: Host, frontend: str = "head", requested: RequestedSettings | None = None
+) -> DaemonSettings:
     """The settings of a host on a site whose network private has the zone local."""
-    return daemon_settings(host, frontend, "local", said or RequestedSettings())
+    return daemon_settings(host, frontend, "local", requested or RequestedSettings())
 
 
 CASES = {
@@ -29,6 +31,6 @@ CASES = {
     ),
     "frontend": settings(container("head"), "HEAD"),
     "broker_elsewhere": settings(container("vmc-0-0", RABBITMQ_Server="mq.example.org")),
-    "said": settings(NAS, said=RequestedSettings("example.org", "other", "16")),
+    "parameters": settings(NAS, requested=RequestedSettings("example.org", "other", "16")),
     "metacharacters": settings(container("vmc-0-0"), 'it\'s "<it>" & ]]> é\n</file>'),
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What host vmc-0-0 is made of, by rocks report host profile; to be run by root there.
+# Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: base, client, compute
 set -euo pipefail
 umask 022

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What host head is made of, by rocks report host profile; to be run by root there.
+# Profile of host head, printed by rocks report host profile; run it there as root.
 # Nodes: base, server, img-storage, img-storage-base
 set -euo pipefail
 umask 022

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What host nas-0-0 is made of, by rocks report host profile; to be run by root there.
+# Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: base, client, img-storage-base, img-storage-nas, nas
 set -euo pipefail
 umask 022
@@ -45,7 +45,7 @@ rocks_module zfs target_core_mod target_core_iblock iscsi_target_mod
 # rtslib insists on its folders, and its package does not make all of them
 rocks_folder /etc/target 755
 for folder in '' /pr /alua; do rocks_folder "/etc/rtslib-fb-target$folder" 755; done
-# the daemon makes the targets from its own records; what was saved by others would be in their way
+# the daemon makes the targets from its own records; targets that another unit restores would conflict
 for unit in rtslib-fb-targetctl.service target.service; do
   if systemctl is-enabled -q "$unit" 2>/dev/null; then
     systemctl disable -q "$unit"

@@ -40,7 +40,7 @@ def test_every_golden_file_has_a_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "attribute", "value", "words"),
+    ("case", "attribute", "value", "message"),
     [
         ("nas", "img_zpools", "tank,$(reboot)", "the attribute img_zpools of host nas-0-0 is not valid"),
         ("nas", "imgstorage-network", "elsewhere", "no network has the zone elsewhere"),
@@ -57,12 +57,12 @@ def test_every_golden_file_has_a_case() -> None:
         ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 are not valid"),
     ],
 )
-def test_an_invalid_attribute_makes_no_script(case: str, attribute: str, value: str, words: str) -> None:
+def test_an_invalid_attribute_makes_no_script(case: str, attribute: str, value: str, message: str) -> None:
     site = CASES[case]
     attributes = {**site.host.attributes, attribute: value}
     with pytest.raises(StateError) as caught:
         profile(replace(site, host=replace(site.host, attributes=attributes)))
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_attribute_with_quotes_and_ends_of_documents_stays_in_its_file() -> None:

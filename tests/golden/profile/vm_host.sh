@@ -1,5 +1,5 @@
 #!/bin/bash
-# What host vmc-0-0 is made of, by rocks report host profile; to be run by root there.
+# Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: base, client, kvm-base, img-storage-base, img-storage-vm
 set -euo pipefail
 umask 022
@@ -26,7 +26,7 @@ act_gact
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-filter.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
-# Frames of guests on bridges are not the host's firewall's; the dash: where there is no bridge filter, nothing is set.
+# The host's firewall does not filter guests' frames on bridges. The dash ignores the setting without a bridge filter.
 -net.bridge.bridge-nf-call-iptables = 0
 -net.bridge.bridge-nf-call-ip6tables = 0
 -net.bridge.bridge-nf-call-arptables = 0

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What host vmc-0-0 is made of, by rocks report host profile; to be run by root there.
+# Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
 # Nodes: base, client, kvm-base, img-storage-base, img-storage-vm-create-zfs, img-storage-vm
 set -euo pipefail
 umask 022
@@ -26,7 +26,7 @@ act_gact
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-filter.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
-# Frames of guests on bridges are not the host's firewall's; the dash: where there is no bridge filter, nothing is set.
+# The host's firewall does not filter guests' frames on bridges. The dash ignores the setting without a bridge filter.
 -net.bridge.bridge-nf-call-iptables = 0
 -net.bridge.bridge-nf-call-ip6tables = 0
 -net.bridge.bridge-nf-call-arptables = 0
@@ -85,9 +85,9 @@ rocks_section img-storage-vm-create-zfs post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module zfs
 pool='vmpool'
 if ! zpool list -H -o name "$pool" >/dev/null 2>&1; then
-  # a pool of that name that is only not imported is no reason for another one
+  # an existing pool of that name must be imported, not replaced
   if zpool import 2>/dev/null | grep -qx " *pool: $pool"; then
-    rocks_fail "the pool $pool is there and not imported: zpool import $pool, and run the profile again"
+    rocks_fail "the pool $pool exists but is not imported: zpool import $pool, then run the profile again"
   fi
   zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none "$pool" mirror /dev/disk/by-id/a /dev/disk/by-id/b ||
     rocks_fail "zpool did not make the pool $pool of mirror /dev/disk/by-id/a /dev/disk/by-id/b; empty the disks, or name others in vm_container_zpool_disks"

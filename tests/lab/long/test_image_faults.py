@@ -28,12 +28,12 @@ def images(site: LabSite) -> ImageSite:
     return made
 
 
-def live(images: ImageSite, seconds: float, fault: Callable[[int], None], home: int = 0) -> int:
+def live(images: ImageSite, seconds: float, fault: Callable[[int], None], written_back: int = 0) -> int:
     """A guest counts beyond what is written back; some seconds later comes the fault, with the guest's last count. Then
     the image becomes local, the guest counts on and ends, and the image is written back whole. Returns its count."""
     images.forget_copy("vmh1")
     images.site.done("start", "host", "vm", GUEST)
-    images.site.wait_for_count("vmh1", GUEST, beyond=home)
+    images.site.wait_for_count("vmh1", GUEST, beyond=written_back)
     time.sleep(seconds)
     seen = images.site.count("vmh1", GUEST)
     fault(seen)
@@ -51,10 +51,10 @@ def finish(images: ImageSite, beyond: int) -> int:
     images.site.wait_for_count("vmh1", GUEST, beyond=beyond)
     images.site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped", 240)
-    home = images.count_at_home(images.site.count("vmh1", GUEST))
-    assert home > beyond
+    written_back = images.count_on_nas(images.site.count("vmh1", GUEST))
+    assert written_back > beyond
     assert images.leftovers("vmh1") == []
-    return home
+    return written_back
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
@@ -64,8 +64,8 @@ def test_daemons_are_killed(images: ImageSite, seconds: float) -> None:
     The guest notices nothing.
     """
     nas, host = images.nas, images.site.lab["vmh1"]
-    home = live(images, seconds, lambda seen: kill_daemon(nas))
-    assert live(images, seconds, lambda seen: kill_daemon(host), home) > home
+    written_back = live(images, seconds, lambda seen: kill_daemon(nas))
+    assert live(images, seconds, lambda seen: kill_daemon(host), written_back) > written_back
 
 
 @pytest.mark.parametrize("seconds", _MOMENTS)
@@ -86,8 +86,8 @@ def test_machines_lose_their_power(images: ImageSite, seconds: float) -> None:
         images.site.done("start", "host", "vm", GUEST)
         images.site.wait_for_count("vmh1", GUEST, beyond=seen - 1)
 
-    home = live(images, seconds, host_dies)
-    assert live(images, seconds, nas_dies, home) > home
+    written_back = live(images, seconds, host_dies)
+    assert live(images, seconds, nas_dies, written_back) > written_back
 
 
 def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
@@ -96,6 +96,6 @@ def test_nas_is_cut_off_for_a_minute(images: ImageSite) -> None:
     def cut(seen: int) -> None:
         images.nas.cut()
         time.sleep(60)
-        images.nas.mend()
+        images.nas.reconnect()
 
     assert live(images, 0, cut) > 0

@@ -69,7 +69,7 @@ def write_back(images: ImageSite) -> int:
     images.site.done("stop", "host", "vm", GUEST)
     reported = images.site.count("vmh1", GUEST)
     images.wait_for_state("unmapped", _DEADLINE_SECONDS)
-    written_back = images.count_at_home(reported)
+    written_back = images.count_on_nas(reported)
     assert images.leftovers("vmh1") == []
     return written_back
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rocks.imgstorage.life.space import kept_free_bytes
+from rocks.imgstorage.life.space import unreservable_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
@@ -17,7 +17,7 @@ _DEVICE = f"/dev/mapper/{VOLUME}-snap"
 _WRITE_MB = 1
 _LOOKS, _LOOK_SECONDS = 4, 3
 _FIRST_MB = 20
-"""Where the guest, who counts on the first megabytes of its disk, does not write."""
+"""Where the guest, which counts on the first megabytes of its disk, does not write."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def images(site: LabSite) -> ImageSite:
 
 
 def note(images: ImageSite) -> str | None:
-    """What the host's listing says to a person about the guest."""
+    """The note of the host's listing about the guest."""
     rows = images.site.ask("list", "host", "storagedev", "vmh1")
     return next(row["note"] for host in rows for row in host["storagedev"] if row["volume"] == VOLUME)
 
@@ -53,14 +53,14 @@ def is_paused_to_stay(images: ImageSite) -> bool:
 def test_guest_is_paused_before_its_temp_write_volume_is_full(
     images: ImageSite, above_reserve: bool, left_mb: int
 ) -> None:
-    """Somebody fills the pool, to what is kept free and some more or beyond that, and the disk is written to until the
+    """Another volume fills the pool to just above or to below the reserve, and the disk is written to until the
     daemon pauses the guest: device-mapper has lost nothing by then.
 
     With free space again the guest counts on, and its image becomes local and is written back whole.
     """
     site, host = images.site, images.site.lab["vmh1"]
     used, free = map(int, host.run(["zfs", "list", "-Hpo", "used,available", _POOL]).text.split())
-    left = left_mb * _MB + (kept_free_bytes(used + free) if above_reserve else 0)
+    left = left_mb * _MB + (unreservable_bytes(used + free) if above_reserve else 0)
     site.done("start", "host", "vm", GUEST)
     site.wait_for_count("vmh1", GUEST, beyond=0)
     host.shell(
@@ -84,7 +84,7 @@ def test_guest_is_paused_before_its_temp_write_volume_is_full(
     status = host.run(["dmsetup", "status", f"{VOLUME}-snap"]).text
     print(f"paused after {written} MB, {left_mb} were left: {status.strip()}")
     assert status.split()[2] == "snapshot" and "/" in status.split()[3], status
-    assert note(images) == "the guest is paused: no room in the pool for its writes"
+    assert note(images) == "the guest is paused: no free space in the pool for its writes"
     assert images.site.status(GUEST) == "paused"
 
     stopped_at = site.count("vmh1", GUEST)
@@ -95,5 +95,5 @@ def test_guest_is_paused_before_its_temp_write_volume_is_full(
     images.wait_until_local("vmh1")
     site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped")
-    images.count_at_home(site.count("vmh1", GUEST))
+    images.count_on_nas(site.count("vmh1", GUEST))
     assert images.leftovers("vmh1") == []

@@ -99,7 +99,7 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
         (("tile", "distribution=none"), 'unknown distribution "none"'),
     ],
 )
-def test_what_cannot_be_added(site: Site, arguments: tuple[str, ...], message: str) -> None:
+def test_add_appliance_errors(site: Site, arguments: tuple[str, ...], message: str) -> None:
     site.done("add host", "host-0", "membership=compute", "rack=0", "rank=0")
     assert site.refused("add", "appliance", *arguments).startswith(message)
 

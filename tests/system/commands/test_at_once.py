@@ -90,7 +90,7 @@ def test_words_reach_the_database_as_they_were_typed(site: Site, processes: dict
     assert listed == f"OPTIONS{' ' * (len(options) - 7)}\n{options}\n"
 
 
-def test_bytes_that_are_no_text_are_refused(site: Site, processes: dict[str, str]) -> None:
+def test_bytes_that_are_not_utf8_are_rejected(site: Site, processes: dict[str, str]) -> None:
     site.done("add", "host", "compute-0-0")
     process = subprocess.run(
         [sys.executable, "-E", "-S", str(LAUNCHER), "set", "host", "name", "compute-0-0", b"\xff\xfe"],

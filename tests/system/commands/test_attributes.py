@@ -58,7 +58,7 @@ def test_add_set_remove_in_every_scope(two: Site, scope: str) -> None:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_adding_what_exists_is_refused(two: Site, scope: str) -> None:
+def test_adding_an_existing_attribute_is_an_error(two: Site, scope: str) -> None:
     arguments, members = SCOPES[scope]
     two.done("add", *arguments, "attr", *members, "colour", "red")
     assert two.refused("add", *arguments, "attr", *members, "colour", "blue").startswith(

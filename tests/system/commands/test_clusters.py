@@ -254,7 +254,7 @@ LACKING = [
 
 
 @pytest.mark.parametrize(("change", "message"), LACKING)
-def test_what_a_site_may_lack(vm_site: Site, change: str, message: str) -> None:
+def test_add_cluster_reports_missing_site_data(vm_site: Site, change: str, message: str) -> None:
     vm_site.change(change)
     assert message in vm_site.refused(*ADD, IP, "10")
 
@@ -402,7 +402,7 @@ def test_no_frontend_at_all(site: Site) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "start", "stop", "remove"])
-def test_what_is_no_virtual_frontend(samples: Site, command: str) -> None:
+def test_a_host_that_is_no_virtual_frontend_is_rejected(samples: Site, command: str) -> None:
     message = samples.refused(command, "cluster", "vm-fe-a-0")
     assert message.startswith("host vm-fe-a-0 is not a virtual frontend")
     assert 'cannot resolve host "nobody"' in samples.refused(command, "cluster", "nobody")

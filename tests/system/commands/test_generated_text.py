@@ -47,10 +47,10 @@ text = st.one_of(
 generated = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def run(site: Site, *words: str, before: list[tuple[object, ...]] | None = None) -> Ended | None:
+def run(site: Site, *arguments: str, before: list[tuple[object, ...]] | None = None) -> Ended | None:
     """Run a command; None when it was rejected correctly. `before`: the contents, if they are known."""
     before = before or site.contents()
-    ended = site.rocks(*words)
+    ended = site.rocks(*arguments)
     if ended.status == 0:
         assert ended.err == "" or ended.err.startswith("Warning: there is no appliance "), ended
         return ended
@@ -64,9 +64,9 @@ def run(site: Site, *words: str, before: list[tuple[object, ...]] | None = None)
     return None
 
 
-def listed(site: Site, *words: str) -> dict[str, dict[str, object]]:
+def listed(site: Site, *arguments: str) -> dict[str, dict[str, object]]:
     """Owner → its one row, of a listing."""
-    rows = json.loads(site.done(*words, "json=yes"))
+    rows = json.loads(site.done(*arguments, "json=yes"))
     owner, kind = list(rows[0]) if rows else ("", "")
     return {row[owner]: row[kind][0] for row in rows}
 
@@ -87,12 +87,12 @@ def test_values_of_attributes(site: Site, scope_and_member: tuple[str, str], val
     (_, rows) = json.loads(site.done("list", scope, "attr", member, "json=yes"))[0].values()
     assert [row["value"] for row in rows if row["attr"] == "text"] == [value]
     assert site.done("report", "host", "attr", "compute-0-0", "attr=text") == f"{value}\n"
-    (words,) = [
-        words for words in read_by_shell(site.done("dump", scope, "attr", member)) if words[5] == "text"
+    (arguments,) = [
+        line for line in read_by_shell(site.done("dump", scope, "attr", member)) if line[5] == "text"
     ]
-    assert words[:5] == ["rocks", "add", scope, "attr", member]
+    assert arguments[:5] == ["rocks", "add", scope, "attr", member]
     site.done("remove", scope, "attr", "text")
-    site.done(*words[1:])
+    site.done(*arguments[1:])
     assert site.done("report", "host", "attr", "compute-0-0", "attr=text") == f"{value}\n"
     site.done("remove", scope, "attr", "text")
 
@@ -109,9 +109,9 @@ def test_values_of_attributes_as_arguments(site: Site, value: str) -> None:
 def test_names_of_attributes(site: Site, name: str) -> None:
     if run(site, "add", "attr", f"attr={name}", "value=1") is not None:
         assert listed(site, "list", "attr")[name] == {"value": "1"}
-        (words,) = [words for words in read_by_shell(site.done("dump", "attr")) if words[3] == name]
+        (arguments,) = [line for line in read_by_shell(site.done("dump", "attr")) if line[3] == name]
         site.done("remove", "attr", name)
-        site.done(*words[1:])
+        site.done(*arguments[1:])
         site.done("remove", "attr", name)
     assert run(site, "remove", "attr", f"attr={name}") is not None or name == ""
 
@@ -121,7 +121,7 @@ def test_names_of_attributes(site: Site, name: str) -> None:
 def test_names_that_are_searched(site: Site, name: str) -> None:
     site.rocks("add", "host", "compute-0-0")
     before = site.contents()
-    for words in (
+    for arguments in (
         ("list", "network", name),
         ("list", "os", "attr", name),
         ("list", "appliance", name),
@@ -134,7 +134,7 @@ def test_names_that_are_searched(site: Site, name: str) -> None:
         ("remove", "appliance", "attr", name, "nothing"),
         ("add", "appliance", "attr", name, "text", "value=1"),
     ):
-        run(site, *words, before=before)
+        run(site, *arguments, before=before)
     site.rocks("remove", "appliance", "attr", "text")
     assert site.contents() == before
 
@@ -142,19 +142,19 @@ def test_names_that_are_searched(site: Site, name: str) -> None:
 @generated
 @given(place=st.sampled_from(["name", "subnet", "netmask", "mtu", "dnszone", "servedns"]), value=text)
 def test_new_networks(site: Site, place: str, value: str) -> None:
-    words = {"name": "ib", "subnet": "10.5.0.0", "netmask": "255.255.0.0", place: value}
-    if run(site, "add", "network", *(f"{name}={word}" for name, word in words.items())) is None:
+    parameters = {"name": "ib", "subnet": "10.5.0.0", "netmask": "255.255.0.0", place: value}
+    if run(site, "add", "network", *(f"{name}={given}" for name, given in parameters.items())) is None:
         return
-    row = {**listed(site, "list", "network")[words["name"]], "name": words["name"]}
+    row = {**listed(site, "list", "network")[parameters["name"]], "name": parameters["name"]}
     if place not in ("servedns", "mtu") and value:
         assert row[place] == value
     if place == "mtu" and value:
         assert row["mtu"] == int(value)
-    dumped = [line for line in read_by_shell(site.done("dump", "network")) if line[3] == words["name"]]
-    site.done("remove", "network", words["name"])
+    dumped = [line for line in read_by_shell(site.done("dump", "network")) if line[3] == parameters["name"]]
+    site.done("remove", "network", parameters["name"])
     site.done(*dumped[0][1:])
-    assert {**listed(site, "list", "network")[words["name"]], "name": words["name"]} == row
-    site.done("remove", "network", words["name"])
+    assert {**listed(site, "list", "network")[parameters["name"]], "name": parameters["name"]} == row
+    site.done("remove", "network", parameters["name"])
 
 
 @generated
@@ -174,13 +174,13 @@ def test_changed_networks(site: Site, place: str, value: str) -> None:
     value=text,
 )
 def test_new_appliances(site: Site, place: str, value: str) -> None:
-    words = {"membership": "Viz Tile", place: value}
-    name = words.pop("appliance", "tile")
+    parameters = {"membership": "Viz Tile", place: value}
+    name = parameters.pop("appliance", "tile")
     assume(name not in ("help", "--help", "-h"))
-    if run(site, "add", "appliance", name, *(f"{key}={word}" for key, word in words.items())) is None:
+    if run(site, "add", "appliance", name, *(f"{key}={given}" for key, given in parameters.items())) is None:
         return
     appliance = listed(site, "list", "appliance")[name]
-    membership = listed(site, "list", "membership")[words["membership"]]
+    membership = listed(site, "list", "membership")[parameters["membership"]]
     assert membership["appliance"] == name
     if place in ("node", "graph"):
         assert (appliance[place] or "") == value
@@ -188,5 +188,5 @@ def test_new_appliances(site: Site, place: str, value: str) -> None:
     site.done("remove", "appliance", name)
     site.done(*dumped[0][1:])
     assert listed(site, "list", "appliance")[name] == appliance
-    assert listed(site, "list", "membership")[words["membership"]] == membership
+    assert listed(site, "list", "membership")[parameters["membership"]] == membership
     site.done("remove", "appliance", name)

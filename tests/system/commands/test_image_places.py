@@ -214,7 +214,7 @@ def test_the_sample_of_json(images: Site) -> None:
     ]
 
 
-def test_what_is_no_virtual_machine_or_has_no_disk_is_left_out(images: Site) -> None:
+def test_hosts_without_virtual_disks_are_not_listed(images: Site) -> None:
     assert images.done(*LIST, "vmc-0-0", "nas", "bare") == ""
     assert images.done(*LIST, "nothing%") == images.done(*DUMP, "nothing%") == ""
     assert 'cannot resolve host "nobody"' in images.refused(*LIST, "nobody")
@@ -236,7 +236,7 @@ def test_dump_is_the_line_of_the_specification(images: Site) -> None:
     )
 
 
-def test_what_was_dumped_and_removed_comes_back_by_a_shell(images: Site) -> None:
+def test_the_dump_restores_removed_rows(images: Site) -> None:
     images.done(*SET, "web", "nas=nas-0-1", "zpool=tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
     images.done(*SET, "db", "nas=nas-0-0", "zpool=x-1.y")

@@ -83,7 +83,7 @@ def test_add_network_with_everything(site: Site) -> None:
         (("x" * 33, "10.5.0.0", "255.255.0.0"), "network "),
     ],
 )
-def test_what_cannot_be_added(site: Site, arguments: tuple[str, ...], message: str) -> None:
+def test_add_network_errors(site: Site, arguments: tuple[str, ...], message: str) -> None:
     assert site.refused("add", "network", *arguments).startswith(message)
 
 
@@ -132,7 +132,7 @@ def test_set_network_needs_a_network_that_there_is(site: Site, part: str) -> Non
         ("servedns", "", '"servedns" must be yes or no'),
     ],
 )
-def test_what_cannot_be_set(site: Site, part: str, value: str, message: str) -> None:
+def test_set_network_errors(site: Site, part: str, value: str, message: str) -> None:
     assert site.refused("set", "network", part, "private", value).startswith(message)
 
 

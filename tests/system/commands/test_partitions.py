@@ -88,7 +88,7 @@ def test_without_a_pool_there_is_no_infiniband(vm_site: Site) -> None:
     )
 
 
-def test_what_is_refused(ib_site: Site) -> None:
+def test_invalid_commands_are_rejected(ib_site: Site) -> None:
     add_cluster(ib_site, "red", 20)
     add_cluster(ib_site, "blue", 21)
     for arguments, message in (
@@ -200,7 +200,7 @@ def sleeper() -> Iterator[int]:
     process.communicate()
 
 
-def test_opensm_that_is_not_there(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
+def test_a_missing_opensm(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
     """Each error is specific; nothing is lost, and the next command reloads opensm."""
     pid_file = tmp_path / "pid"
     ib_site.done("remove", "attr", "ib_opensm_reload")

@@ -406,7 +406,7 @@ def test_interfaces_come_in_the_databases_order(samples: Site) -> None:
     assert macs == sorted(macs) and len(macs) == 12
 
 
-def test_what_a_machine_has_not(samples: Site) -> None:
+def test_absent_values_of_a_machine(samples: Site) -> None:
     samples.change("UPDATE vm_nodes SET PhysNode = NULL, Virt_Type = NULL")
     samples.change("DELETE FROM networks WHERE MAC LIKE '76:%'")
     samples.change("DELETE FROM vm_disks")
@@ -583,7 +583,7 @@ def test_dump_host_vm_is_the_line_of_the_specification(samples: Site) -> None:
     assert samples.done("dump", "host", "vm", "head") == samples.done("dump", "host", "vm", "nothing%") == ""
 
 
-def test_what_was_dumped_and_removed_comes_back_by_a_shell(samples: Site) -> None:
+def test_the_dump_restores_removed_rows(samples: Site) -> None:
     samples.done("add", "host", "cdrom", "membership=compute", "rack=1", "rank=1")
     samples.done("set host vm", "cdrom", "physnode=vmc-0-1", "mem=77")
     samples.done(

@@ -38,9 +38,9 @@ def dying_run(settings: Settings, backup_folder: Path, step: int, moment: str, *
     """One run in a process of its own that dies at change number `step`."""
     assert settings.socket is not None
     program = Path(__file__).with_name("dying_run.py")
-    words = [settings.socket, settings.database, str(backup_folder), str(step), moment, *server]
+    arguments = [settings.socket, settings.database, str(backup_folder), str(step), moment, *server]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return run([sys.executable, str(program), *words], deadline_seconds=60, environment=environment)
+    return run([sys.executable, str(program), *arguments], deadline_seconds=60, environment=environment)
 
 
 def test_from_nothing_to_the_newest_version(absent_database: Settings, tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_the_servers_client_makes_the_same_schema_from_the_files(
 
 
 def upgraded(
-    settings: Settings, folder: Path, tell: Any = lambda line: None, migrations: Sequence[Migration] = ()
+    settings: Settings, folder: Path, report: Any = lambda line: None, migrations: Sequence[Migration] = ()
 ) -> MigrationReport:
-    return bring_up_to_date(settings, folder, tell, migrations)
+    return bring_up_to_date(settings, folder, report, migrations)
 
 
 def load_copy(settings: Settings, path: Path) -> None:

@@ -33,7 +33,7 @@ def test_server_is_started_once_and_stopped(private_server: MariadbPlace) -> Non
     assert not Path(f"/proc/{process_id}").exists()
     assert not private_server.socket_path.exists()
     assert not stop(private_server)
-    assert not ensure_initialised(private_server), "what is there is kept"
+    assert not ensure_initialised(private_server), "existing data is preserved"
 
 
 def test_server_is_unprivileged_its_data_are_private_and_it_listens_nowhere_else(

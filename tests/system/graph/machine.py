@@ -37,7 +37,7 @@ exec bash
 
 
 class Machine:
-    """Folders below `folder`; programs that would change this machine are stubs that keep what they are told there."""
+    """Folders below `folder`; programs that would change this machine are stubs that record their arguments there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,11 +58,11 @@ class Machine:
 
     def run(self, script: str) -> Finished:
         """Run the script by bash from its standard input, as root."""
-        words = ["unshare", "--mount", "--propagation=private", "bash", "-c", _SCRIPT, str(self.folder)]
-        return run(words, deadline_seconds=120, standard_input=script.encode())
+        command = ["unshare", "--mount", "--propagation=private", "bash", "-c", _SCRIPT, str(self.folder)]
+        return run(command, deadline_seconds=120, standard_input=script.encode())
 
     def done(self, script: str) -> str:
-        """Run a script that must succeed; returns all that it said."""
+        """Run a script that must succeed; returns all that it printed."""
         finished = self.run(script)
         assert finished.exit_status == 0, f"{finished.text}{finished.error_text}"
         return finished.text + finished.error_text
@@ -76,7 +76,7 @@ class Machine:
         for name in packages:
             (self.folder / "stubs/installed" / name).touch()
 
-    def told(self, program: str) -> list[str]:
-        """What a stub was told, a line a call."""
+    def calls(self, program: str) -> list[str]:
+        """The arguments of each call of a stub, one line per call."""
         log = self.folder / "stubs" / program
         return log.read_text().splitlines() if log.exists() else []

@@ -35,9 +35,9 @@ def script(body: str, **attributes: str) -> str:
     return shell_script(Profile("h1", (node,)), shell_functions(), "deb")
 
 
-def changes(said: str) -> list[str]:
-    """What a profile said it changed."""
-    return [line.partition("changed: ")[2] for line in said.splitlines() if "changed: " in line]
+def changes(output: str) -> list[str]:
+    """What a profile reports as changed."""
+    return [line.partition("changed: ")[2] for line in output.splitlines() if "changed: " in line]
 
 
 def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine) -> None:
@@ -54,7 +54,7 @@ def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine)
         '<file name="/etc/grown.conf" mode="append">second\nthird</file>'
         '<file name="/etc/filtered.conf" mode="pipe">sort</file>'
         '<file name="/etc/sorted" mode="pipe" src="/etc/source">sort</file>'
-        '<file name="/etc/said" expr="echo $((40 + 2))"/>'
+        '<file name="/etc/calculated" expr="echo $((40 + 2))"/>'
         '<file name="/etc/expanded" vars="expanded">$ROCKS_HOST $(echo $((1+1)))</file>'
         '<file name="/etc/loose" perms="640"/>'
         '<file name="/etc/empty"/>'
@@ -68,7 +68,7 @@ def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine)
     assert contents["grown.conf"] == "first\nsecond\nthird\n"
     assert contents["filtered.conf"] == "a\nb\n"
     assert contents["sorted"] == "1\n2\n"
-    assert contents["said"] == "42\n"
+    assert contents["calculated"] == "42\n"
     assert contents["expanded"] == "h1 2\n"
     assert contents["empty"] == ""
     assert machine.path("/etc/loose").stat().st_mode & 0o777 == 0o640
@@ -84,7 +84,7 @@ def test_files_in_every_mode_and_nothing_to_do_the_second_time(machine: Machine)
     assert {path: path.stat().st_ctime_ns for path in machine.path("/etc").rglob("*")} == before
 
 
-def test_the_original_is_kept_once_and_a_link_is_followed(machine: Machine) -> None:
+def test_the_original_is_saved_once_and_a_link_is_followed(machine: Machine) -> None:
     machine.path("/etc/real").write_text("1\n")
     machine.path("/etc/link").symlink_to("real")
     for number in (2, 3):
@@ -99,7 +99,7 @@ def test_only_missing_packages_are_installed_and_none_needs_no_mirror(machine: M
     machine.install("a", "c.d")
     (machine.folder / "stubs/no-mirror").touch()
     assert NOTHING in machine.done(script("<package>a</package><package>c.d</package>"))
-    assert machine.told("apt") == []
+    assert machine.calls("apt") == []
 
     refused = machine.run(script("<package>a</package><package>b</package>"))
     assert refused.exit_status == 1
@@ -108,18 +108,18 @@ def test_only_missing_packages_are_installed_and_none_needs_no_mirror(machine: M
     (machine.folder / "stubs/no-mirror").unlink()
     text = script("<package>b</package><package>a</package>")
     assert changes(machine.done(text)) == ["packages installed: b"]
-    assert machine.told("apt")[-1].endswith("install -- b")
+    assert machine.calls("apt")[-1].endswith("install -- b")
     assert NOTHING in machine.done(text)
 
 
 def test_sections_run_in_their_interpreters_and_read_nothing_of_the_script(machine: Machine) -> None:
-    said = machine.done(
+    output = machine.done(
         script(
             '<post interpreter="/usr/bin/python3 -I">import sys; print("python", sys.stdin.read())</post>'
             "<post>cat; echo bash $BASH_VERSION</post><boot>echo first</boot>"
         )
     )
-    assert [line.split()[0] for line in said.splitlines() if not line.startswith("h1:")] == [
+    assert [line.split()[0] for line in output.splitlines() if not line.startswith("h1:")] == [
         "first",
         "python",
         "bash",
@@ -127,7 +127,7 @@ def test_sections_run_in_their_interpreters_and_read_nothing_of_the_script(machi
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         ("<post>echo a; false; echo b</post>", "the post section of node n ended with exit status 1"),
         ("<post>false | cat</post>", "ended with exit status 1"),
@@ -139,10 +139,10 @@ def test_sections_run_in_their_interpreters_and_read_nothing_of_the_script(machi
         ('<file name="/etc/x" owner="no_such_user">x</file>', "invalid user"),
     ],
 )
-def test_a_section_that_fails_ends_the_profile(machine: Machine, body: str, words: str) -> None:
+def test_a_section_that_fails_ends_the_profile(machine: Machine, body: str, message: str) -> None:
     ended = machine.run(script(f'{body}<post>echo "never reached"</post>'))
     assert ended.exit_status == 1
-    assert words in ended.error_text
+    assert message in ended.error_text
     assert "never reached" not in ended.text
     assert [path.name for path in machine.path("/etc").iterdir() if "x" in path.name] == []
 
@@ -156,9 +156,9 @@ def test_a_script_that_did_not_arrive_whole_does_nothing(machine: Machine) -> No
 
 def test_two_profiles_at_once_are_refused(machine: Machine) -> None:
     machine.path("/etc/inner").write_text(script('<file name="/etc/x">x</file>'))
-    said = machine.done(script("<post>bash /etc/inner 2&gt;&amp;1 9&gt;&amp;- || echo refused</post>"))
-    assert "another profile is being run on this machine" in said
-    assert "refused" in said
+    output = machine.done(script("<post>bash /etc/inner 2&gt;&amp;1 9&gt;&amp;- || echo refused</post>"))
+    assert "another profile is being run on this machine" in output
+    assert "refused" in output
     assert not machine.path("/etc/x").exists()
 
 

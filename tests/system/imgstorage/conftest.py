@@ -71,12 +71,12 @@ class RealBroker:
 
     def give_certificates(self) -> None:
         """Have the broker use the newest list of revoked certificates."""
-        carried = self.authority.bundle("broker")
-        revoked = (self.authority.list_file_name(), carried.revoked)
-        broker.give_certificates(self.place, carried.authority, carried.pair, revoked)
+        certificates = self.authority.bundle("broker")
+        revoked = (self.authority.list_file_name(), certificates.revoked)
+        broker.give_certificates(self.place, certificates.authority, certificates.pair, revoked)
 
     def ready(self, queue: str) -> int:
-        """How many messages lie in a queue and are with nobody.
+        """How many messages lie in a queue and are delivered to no consumer.
 
         By AMQP: what `rabbitmqctl list_queues` says of quorum queues is 5 s old (RabbitMQ 3.10).
         """

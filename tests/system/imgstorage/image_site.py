@@ -32,7 +32,7 @@ from tests.system.imgstorage.conftest import RealBroker
 
 NAS, HOSTS, FRONTEND = "nas-0-0", ("vmc-0-0", "vmc-0-1"), "head"
 _PREFIX = "/dev/zvol/"
-_ROOM_BYTES = 100 * BYTES_PER_GIB
+_POOL_BYTES = 100 * BYTES_PER_GIB
 
 
 def address_of(node: str, network: str) -> str:
@@ -106,7 +106,7 @@ class Machine:
         pair = Path(self.settings.pair_file)
         self.identity = Identity(pair, pair, Path(self.settings.authority_file))
         self.configuration = Configuration(name, FRONTEND, "local", "tank", 4, FRONTEND)
-        self.pools = FakePools({"tank": _ROOM_BYTES})
+        self.pools = FakePools({"tank": _POOL_BYTES})
         self.devices = PoolDevices(self.pools)
 
 
@@ -236,7 +236,7 @@ class ImageSite:
         self.ask(wire.UnmapZvol(zvol))
 
     def rows(self) -> list[Mapping[str, Any]]:
-        """What the listing says of all images."""
+        """The rows of the listing, of all images."""
         rows: list[Mapping[str, Any]] = []
         while True:
             answer = self.ask(wire.ListZvols(rows[-1]["zvol"] if rows else ""))
@@ -245,7 +245,7 @@ class ImageSite:
                 return rows
 
     def row(self, zvol: str) -> Mapping[str, Any]:
-        """What the listing says of an image."""
+        """The row of the listing for an image."""
         return next(row for row in self.rows() if row["zvol"] == zvol)
 
     def wait_for_state(self, zvol: str, state: str, deadline_seconds: float = 30) -> None:
@@ -253,13 +253,13 @@ class ImageSite:
         self.wait_for(lambda: self.row(zvol)["state"] == state, f"{zvol} {state}", deadline_seconds, zvol)
 
     def wait_for(
-        self, holds: Callable[[], bool], words: str, deadline_seconds: float = 30, zvol: str | None = None
+        self, holds: Callable[[], bool], condition: str, deadline_seconds: float = 30, zvol: str | None = None
     ) -> None:
         """Until it holds."""
         end_at = time.monotonic() + deadline_seconds
         while not holds():
             if time.monotonic() > end_at:
-                raise AssertionError(f"not {words}: {json.dumps(dict(self.row(zvol)) if zvol else {})}")
+                raise AssertionError(f"not {condition}: {json.dumps(dict(self.row(zvol)) if zvol else {})}")
             time.sleep(0.05)
 
     def leftovers(self, host: str) -> list[str]:

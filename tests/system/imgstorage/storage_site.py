@@ -27,17 +27,17 @@ class Storage(NamedTuple):
     cluster: Site
     images: ImageSite
 
-    def rocks(self, *words: str) -> Ended:
+    def rocks(self, *arguments: str) -> Ended:
         """Run a command."""
-        return self.cluster.rocks(*words)
+        return self.cluster.rocks(*arguments)
 
-    def done(self, *words: str) -> str:
+    def done(self, *arguments: str) -> str:
         """Run a command that must succeed; returns its output."""
-        return self.cluster.done(*words)
+        return self.cluster.done(*arguments)
 
-    def refused(self, *words: str) -> str:
+    def refused(self, *arguments: str) -> str:
         """Run a command that must be refused with one line and change nothing in the database; returns that line."""
-        return self.cluster.refused(*words)
+        return self.cluster.refused(*arguments)
 
     def map(self, volume: str, host: str = HOST, size: str = "1") -> str:
         """Map an image that follows to the host, and wait until it is local; returns its device."""
@@ -48,8 +48,8 @@ class Storage(NamedTuple):
     def add_vm(self, name: str, *disks: str, sync: bool = True) -> str:
         """A machine on the first host whose disks, 1 GB each, the NAS keeps; returns its name."""
         self.done("add", "host", "vm", HOST, "compute", f"name={name}")
-        words = " ".join(f"file:/images/{name}.{disk},{disk},virtio" for disk in disks or ("vda",))
-        self.done("set", "host", "vm", name, f"disk={words}", "disksize=1")
+        disk = " ".join(f"file:/images/{name}.{disk},{disk},virtio" for disk in disks or ("vda",))
+        self.done("set", "host", "vm", name, f"disk={disk}", "disksize=1")
         for index in range(len(disks or ("vda",))):
             self.done("set", "host", "vm", "nas", name, f"nas={NAS}", "zpool=tank", f"index={index}")
         self.done("set", "host", "attr", HOST, "img_sync", "yes" if sync else "no")
@@ -68,8 +68,8 @@ class Storage(NamedTuple):
 @pytest.fixture(scope="module")
 def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons of the module's tests, which use volumes of different names."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     made = ImageSite(tmp_path_factory.mktemp("images"), real_broker, port)
     made.start()
     yield made

@@ -183,7 +183,7 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     assert daemon.wait_until_connected(10)
 
     real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
-    assert [shown.node for shown in real_broker.authority.settle(nas)] == [nas]
+    assert [information.node for information in real_broker.authority.settle(nas)] == [nas]
     real_broker.give_certificates()
     refused_to_open(old, "rejects the certificate of")
     assert daemon.is_connected, "a list of revoked certificates ends no open connection"
@@ -203,10 +203,10 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     refused_to_open(_with(old, pair_file=str(new)), f"rejects {nas}")
 
 
-def refused_to_open(settings: BusSettings, words: str) -> None:
+def refused_to_open(settings: BusSettings, message: str) -> None:
     link = Link(settings)
     try:
-        with pytest.raises((RefusedError, BrokerAwayError), match=words):
+        with pytest.raises((RefusedError, BrokerAwayError), match=message):
             link.open()
     finally:
         link.close()

@@ -108,9 +108,9 @@ def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
     name = queues.nas_queue(nas)
     settings = real_broker.settings(nas)
     program = str(Path(__file__).with_name("reader_process.py"))
-    words = [nas, settings.address, str(settings.port), settings.pair_file, settings.authority_file, name]
+    arguments = [nas, settings.address, str(settings.port), settings.pair_file, settings.authority_file, name]
     reader = start_with_pipes(
-        ["/usr/bin/python3", program, *words], {**os.environ, "PYTHONPATH": str(SOURCES)}
+        ["/usr/bin/python3", program, *arguments], {**os.environ, "PYTHONPATH": str(SOURCES)}
     )
     assert reader.stdout is not None
     try:
@@ -125,8 +125,8 @@ def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
         assert reader.stdout.readline() == b"precious\n"
     finally:
         reader.kill()
-        _, said = reader.communicate()
-    assert said == b""
+        _, output = reader.communicate()
+    assert output == b""
     started(nas, name, inbox)
     got = inbox.next()
     assert (got.body, got.message_id, got.is_redelivered) == (b"precious", message.message_id, True)
@@ -154,7 +154,7 @@ def test_a_busy_handler_gets_the_message_again_and_others_stay_in_order(
     assert real_broker.ready(queues.nas_queue(nas)) == 0, "what was handled does not come back"
 
 
-def test_a_message_whose_handler_fails_becomes_a_dead_letter(
+def test_a_message_whose_handler_fails_is_dead_lettered(
     real_broker: RealBroker, started: Callable[..., Bus]
 ) -> None:
     nas = real_broker.fresh_nas()
@@ -176,7 +176,7 @@ def test_a_message_whose_handler_fails_becomes_a_dead_letter(
     assert real_broker.ready(queues.nas_queue(nas)) == 0
 
 
-def test_a_message_that_kills_its_consumer_becomes_a_dead_letter(real_broker: RealBroker) -> None:
+def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBroker) -> None:
     """After `MOST_DELIVERIES` deliveries."""
     nas = real_broker.fresh_nas()
     link = Link(real_broker.settings(nas))

@@ -33,8 +33,8 @@ HOST, OTHER = HOSTS
 @pytest.fixture(scope="module")
 def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons of the module's tests, which use images of different names."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     made = ImageSite(tmp_path_factory.mktemp("images"), real_broker, port)
     made.start()
     yield made
@@ -57,13 +57,13 @@ class Gate:
         self.attempts = 0
         send = machine.pools.start_send
 
-        def guarded(wanted: SendSpec) -> Transfer:
+        def guarded(spec: SendSpec) -> Transfer:
             self.attempts += 1
             if self.attempts <= failures:
                 raise ToolError("zfs send: the disk has a bad day")
             self.waiting.set()
             self.opened.wait(30)
-            return send(wanted)
+            return send(spec)
 
         patch.setattr(machine.pools, "start_send", guarded)
 
@@ -76,18 +76,18 @@ def local(site: ImageSite, zvol: str, host: str = HOST) -> HostMachine:
 
 
 def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Do it in a thread; what it returned or raised comes into the list."""
-    told: list[Any] = []
+    """Run `work` in a thread; its result or error is appended to the list."""
+    outcome: list[Any] = []
 
     def run() -> None:
         try:
-            told.append(work())
+            outcome.append(work())
         except RocksError as error:
-            told.append(error)
+            outcome.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    return thread, told
+    return thread, outcome
 
 
 # --- data loss -----------------------------------------------------------------------------------------------------
@@ -96,31 +96,31 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 def test_f1_what_is_written_during_a_pull_is_written_back(
     site: ImageSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unmap comes while the pull sends an older snapshot; the last write is at home all the same."""
+    """An unmap comes while the pull sends an older snapshot; the last write still reaches the NAS."""
     host = local(site, "f1-vol")
     host.pools.write("tank/f1-vol", b"first", 4096)
     gate = Gate(host, monkeypatch)
     pull, _ = in_background(lambda: site.ask(wire.PullZvol("f1-vol")))
     assert gate.waiting.wait(10)
     host.pools.write("tank/f1-vol", b"after the pull's snapshot", 8192)
-    unmap, told = in_background(lambda: site.unmap("f1-vol"))
+    unmap, outcome = in_background(lambda: site.unmap("f1-vol"))
     time.sleep(0.5)
-    assert told == [] and site.row("f1-vol")["state"] == "pulling"
+    assert outcome == [] and site.row("f1-vol")["state"] == "pulling"
     gate.opened.set()
     unmap.join(30)
     pull.join(30)
-    assert told == [None]
+    assert outcome == [None]
     assert site.nas.pools.read("tank/f1-vol", 25, 8192) == b"after the pull's snapshot"
 
 
 def test_f2_f4_a_return_that_fails_is_tried_again(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three times; until it is home the copy stays, the host stays its owner, and nobody is told that it is home."""
+    """Three failures: until the image is written back, the copy stays, the host owns it and no success is reported."""
     host = local(site, "f2-vol")
     host.pools.write("tank/f2-vol", b"only here", 4096)
     gate = Gate(host, monkeypatch, failures=3)
-    unmap, told = in_background(lambda: site.unmap("f2-vol"))
+    unmap, outcome = in_background(lambda: site.unmap("f2-vol"))
     assert gate.waiting.wait(30)
-    assert told == [] and gate.attempts == 4
+    assert outcome == [] and gate.attempts == 4
     row = site.row("f2-vol")
     assert (row["state"], row["remotehost"]) == ("returning", HOST)
     assert host.pools.read("tank/f2-vol", 9, 4096) == b"only here"
@@ -128,7 +128,7 @@ def test_f2_f4_a_return_that_fails_is_tried_again(site: ImageSite, monkeypatch: 
         site.map("f2-vol", OTHER)
     gate.opened.set()
     unmap.join(30)
-    assert told == [None]
+    assert outcome == [None]
     assert site.nas.pools.read("tank/f2-vol", 9, 4096) == b"only here"
 
 
@@ -139,9 +139,9 @@ def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: ImageSite) -
     host.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
     host.pools.write("tank/f3-vol", b"somebody's work", 4096)
     local(site, "f3-vol")
-    aside = [fact.name for fact in host.pools.list_volumes("tank") if "f3-vol-" in fact.name]
-    assert len(aside) == 1, aside
-    assert host.pools.read(aside[0], 15, 4096) == b"somebody's work"
+    quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f3-vol-" in fact.name]
+    assert len(quarantined) == 1, quarantined
+    assert host.pools.read(quarantined[0], 15, 4096) == b"somebody's work"
     site.unmap("f3-vol")
 
 
@@ -166,11 +166,11 @@ def test_f6_a_switch_that_fails_preserves_the_export(
     switch, failures = host.dm_devices.switch, [ToolError("device-mapper has a bad day")] * 2
     seen: list[int] = []
 
-    def failing(name: str, *words: Any) -> Any:
+    def failing(name: str, *arguments: Any) -> Any:
         if failures and name.endswith("-origin"):
             seen.append(len(site.nas.targets.read_exports()))
             raise failures.pop()
-        return switch(name, *words)
+        return switch(name, *arguments)
 
     monkeypatch.setattr(host.dm_devices, "switch", failing)
     local(site, "f6-vol")
@@ -200,8 +200,8 @@ def test_f7_a_stale_host_may_send_nothing(site: ImageSite) -> None:
     # the device that it still has goes when the image comes to it again; what it has written is kept beside
     site.map("f7-vol", HOST)
     site.wait_for_state("f7-vol", "local")
-    aside = [fact.name for fact in host.pools.list_volumes("tank") if "f7-vol-" in fact.name]
-    assert [host.pools.read(name, 10, 4096) for name in aside] == [b"never seen"]
+    quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f7-vol-" in fact.name]
+    assert [host.pools.read(name, 10, 4096) for name in quarantined] == [b"never seen"]
     site.unmap("f7-vol")
 
 
@@ -212,9 +212,9 @@ def test_f8_the_size_is_the_volumes_own(site: ImageSite) -> None:
     gate_sizes: list[int] = []
     ensure = host.pools.ensure_volume
 
-    def watched(name: str, size_bytes: int, *words: Any) -> Any:
+    def watched(name: str, size_bytes: int, *arguments: Any) -> Any:
         gate_sizes.append(size_bytes)
-        return ensure(name, size_bytes, *words)
+        return ensure(name, size_bytes, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host.pools, "ensure_volume", watched)
@@ -329,7 +329,7 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: ImageSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "message"),
     [
         ({"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol"}, "remotehost"),
         ({"action": "unmap_zvol"}, "zvol"),
@@ -337,9 +337,9 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: ImageSite) -> None:
         ({"action": "no_such_thing"}, "action_unsupported"),
     ],
 )
-def test_f14_an_incomplete_message_is_answered(site: ImageSite, fields: dict[str, Any], words: str) -> None:
+def test_f14_an_incomplete_message_is_answered(site: ImageSite, fields: dict[str, Any], message: str) -> None:
     """At once, with what is missing; nothing is made."""
-    with pytest.raises(RocksError, match=words):
+    with pytest.raises(RocksError, match=message):
         site.ask_body(json.dumps({"v": VERSION, **fields}).encode(), NAS, 5)
     assert not [row for row in site.rows() if row["zvol"] == "f14-vol"]
 
@@ -356,13 +356,13 @@ def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
     local(site, "f15-other-vol")
     device = host.dm_devices.devices["f15-vol-snap"]
     device.holders += 1
-    unmap, told = in_background(lambda: site.unmap("f15-vol"))
+    unmap, outcome = in_background(lambda: site.unmap("f15-vol"))
     begin = time.monotonic()
     rows = site.ask(wire.ListDevices(), HOST)["body"]
     site.unmap("f15-other-vol")
     assert "f15-vol" in rows and time.monotonic() - begin < 4
     unmap.join(30)
-    assert isinstance(told[0], StateError) and "is in use" in str(told[0])
+    assert isinstance(outcome[0], StateError) and "is in use" in str(outcome[0])
     device.holders -= 1
     site.unmap("f15-vol")
 
@@ -377,7 +377,7 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
     assert host is not None and nas is not None
 
     def named() -> list[str]:
-        names = ("clockwork", "housekeeping", "watch", "releases", "revocations", "bus", "postman")
+        names = ("scheduler", "housekeeping", "watch", "releases", "revocations", "bus", "outbox")
         return sorted(thread.name for thread in threading.enumerate() if thread.name in names)
 
     before = named()
@@ -391,7 +391,7 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
 
 
 def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: ImageSite) -> None:
-    """Somebody removed it by hand: the others are shown."""
+    """The device was removed by hand: the others are listed."""
     host = local(site, "f17-vol")
     local(site, "f17-other-vol")
     lost = host.dm_devices.devices.pop("f17-other-vol-snap")
@@ -415,7 +415,7 @@ def test_f18_a_copy_that_is_cut_goes_on_where_it_was(
     monkeypatch.setattr(
         site.nas.pools,
         "start_send",
-        lambda wanted: (tokens.append(wanted.resume_token is not None), send(wanted))[1],
+        lambda spec: (tokens.append(spec.resume_token is not None), send(spec))[1],
     )
     site.map("f18-vol")
     transfers = service._transfers
@@ -441,16 +441,16 @@ def test_f19_a_volume_can_be_destroyed_after_its_use(site: ImageSite) -> None:
 def test_f22_success_means_that_the_data_is_written_back(
     site: ImageSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for an unmap is told nothing while the changes are on their way."""
+    """A caller that waits for an unmap gets no answer while the changes are being transferred."""
     host = local(site, "f22-vol")
     host.pools.write("tank/f22-vol", b"at last", 4096)
     gate = Gate(host, monkeypatch)
-    unmap, told = in_background(lambda: site.unmap("f22-vol"))
+    unmap, outcome = in_background(lambda: site.unmap("f22-vol"))
     assert gate.waiting.wait(10)
     time.sleep(0.5)
-    assert told == []
+    assert outcome == []
     assert site.nas.pools.read("tank/f22-vol", 7, 4096) != b"at last"
     gate.opened.set()
     unmap.join(30)
-    assert told == [None]
+    assert outcome == [None]
     assert site.nas.pools.read("tank/f22-vol", 7, 4096) == b"at last"

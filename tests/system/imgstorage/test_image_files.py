@@ -1,4 +1,4 @@
-"""Files that an operator brings in, read by the real qemu-img: as what they are said to be, and only whole ones."""
+"""Files that an operator brings in, read by the real qemu-img: in the stated format, and only complete ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rocks.process import run_checked
 _SIZE = 5 * 1024 * 1024
 
 
-def make(*words: str) -> None:
+def make(*arguments: str) -> None:
     """Run qemu-img."""
-    run_checked(["qemu-img", *words], deadline_seconds=60)
+    run_checked(["qemu-img", *arguments], deadline_seconds=60)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_qcow2_file_is_read_as_its_content(raw: Path, tmp_path: Path) -> None:
 
 
 def test_file_that_refers_to_another_is_refused(raw: Path, tmp_path: Path) -> None:
-    """A backing file, or a file of data: whoever wrote the image would choose which of our files is read."""
+    """A backing file, or a data file: the author of the image would choose which of our files is read."""
     file = tmp_path / "evil.qcow2"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(file))
     with pytest.raises(StateError, match="refers to another file"), as_raw(read_image_file(str(file), "")):
@@ -55,7 +55,7 @@ def test_file_that_refers_to_another_is_refused(raw: Path, tmp_path: Path) -> No
 
 
 def test_format_is_the_requested_one_and_is_never_guessed_from_the_content(raw: Path, tmp_path: Path) -> None:
-    """A raw file whose guest has written a qcow2 header stays raw when that is said; a raw file called qcow2 is
+    """A raw file whose guest has written a qcow2 header stays raw when format=raw is given; a raw file called qcow2 is
     refused."""
     disguised = tmp_path / "disguised.raw"
     make("create", "-q", "-f", "qcow2", "-b", str(raw), "-F", "raw", str(disguised))
@@ -115,7 +115,7 @@ def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("name", "stated", "words"),
+    ("name", "stated", "message"),
     [
         ("nothing.raw", "", "is not a file"),
         (".", "raw", "is not a file"),
@@ -123,11 +123,11 @@ def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Mon
         ("image.raw", "vmdk", "give format=raw or format=qcow2"),
     ],
 )
-def test_arguments_that_are_no_file(tmp_path: Path, name: str, stated: str, words: str) -> None:
+def test_arguments_that_are_no_file(tmp_path: Path, name: str, stated: str, message: str) -> None:
     """One sentence, with what is possible."""
     for existing in ("image.vmdk", "image.raw"):
         (tmp_path / existing).write_bytes(b"x")
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         read_image_file(str(tmp_path / name), stated)
 
 

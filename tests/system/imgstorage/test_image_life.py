@@ -1,4 +1,4 @@
-"""An image's life through both daemons: mapped, copied, local, pulled, home again; and daemons that end in between."""
+"""The states of an image with both daemons: mapped, copied, local, pulled, written back; daemons that end meanwhile."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ HOST, OTHER = HOSTS
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running, no image."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     made = ImageSite(tmp_path, real_broker, port)
     made.start()
     yield made
@@ -80,7 +80,7 @@ def test_second_start_on_the_same_host_is_local_at_once(site: ImageSite) -> None
 
 
 def test_nas_that_has_lost_its_records_takes_images_on_again(site: ImageSite) -> None:
-    """By what their volumes say: at home, it goes to any host; with a host's changes, to that host alone."""
+    """A written-back image can be mapped to any host; one with changes on a host, to that host only."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
@@ -204,7 +204,7 @@ def test_image_that_is_not_persistent_forgets_what_was_written(site: ImageSite) 
 
 
 def test_image_of_an_ended_machine_is_written_back(site: ImageSite) -> None:
-    """libvirt's hook leaves a note; the host's daemon tells the NAS, which trusts it for its own images only."""
+    """libvirt's hook writes a note; the daemon reports it to the NAS, which accepts it for its own images only."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
     host, other = site.hosts[HOST], site.hosts[OTHER]
@@ -220,7 +220,7 @@ def test_image_of_an_ended_machine_is_written_back(site: ImageSite) -> None:
 
 
 def test_old_news_does_not_take_a_started_machine_its_image(site: ImageSite) -> None:
-    """Stopped and started at once: the host tells of the end of the earlier lease when the newer one has the image."""
+    """Stopped and started at once: the host reports the end of the earlier lease when the newer one has the image."""
     initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
     for token in (7, 8):
         site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token))

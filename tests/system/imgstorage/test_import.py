@@ -25,8 +25,8 @@ SIZE = 3_000_000
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running, no image."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     made = ImageSite(tmp_path, real_broker, port)
     made.start()
     yield made
@@ -140,7 +140,7 @@ def test_clones_share_blocks_with_their_origin(site: ImageSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "message"),
     [
         (wire.AddZvol("nopool", "a", 2**20), "nopool"),
         (wire.AddZvol("tank", "a"), "needs a size"),
@@ -148,8 +148,8 @@ def test_clones_share_blocks_with_their_origin(site: ImageSite) -> None:
         (wire.AddZvol("tank", "a", origin="nothing"), "tank/nothing"),
     ],
 )
-def test_invalid_requests_are_errors(site: ImageSite, request_: wire.AddZvol, words: str) -> None:
+def test_invalid_requests_are_errors(site: ImageSite, request_: wire.AddZvol, message: str) -> None:
     """They make no volume."""
-    with pytest.raises((StateError, UserError), match=words):
+    with pytest.raises((StateError, UserError), match=message):
         site.ask(request_)
     assert site.nas.pools.list_volumes("tank") == ()

@@ -1,4 +1,4 @@
-"""Copies that a host keeps: known again after it was installed anew, and gone when another image needs the room."""
+"""Copies that a host retains: found again after a reinstallation, and evicted when another image needs the space."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _COPY_BYTES = 30_000_000
 
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageSite]:
-    """All daemons running, no image; a copy may go as soon as nobody is at it."""
+    """All daemons running, no image; a copy may be evicted as soon as it is not in use."""
     monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = int(door.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     made = ImageSite(tmp_path, real_broker, port)
     made.start()
     yield made
@@ -36,7 +36,7 @@ def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatc
 
 
 def keep(site: ImageSite, zvol: str) -> HostMachine:
-    """An image that is at home, and of which the host has kept a copy of a good size."""
+    """A written-back image of which the host has retained a large copy."""
     site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
     site.map(zvol)
@@ -84,19 +84,19 @@ def test_a_changed_copy_with_the_property_clean_is_suspect(site: ImageSite) -> N
     assert image(site, "b-vol").copies[0].kind == "suspect"
     site.map("b-vol")
     site.wait_for_state("b-vol", "local")
-    aside = [fact.name for fact in host.pools.list_volumes("tank") if "b-vol-" in fact.name]
-    assert [host.pools.read(name, 7, 4096) for name in aside] == [b"by hand"]
+    quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "b-vol-" in fact.name]
+    assert [host.pools.read(name, 7, 4096) for name in quarantined] == [b"by hand"]
     site.unmap("b-vol")
 
 
 def tight(host: HostMachine, missing_bytes: int) -> None:
     """The pool lacks so much for a small image."""
-    wanted = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
+    free_after = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
     free = host.pools.read_pool("tank").free_bytes
     host.pools.ensure_volume("tank/other", 95 * BYTES_PER_GIB, 16384, 0)
     fact = host.pools.read_volume("tank/other")
     assert fact is not None
-    host.pools.ensure_reserved("tank/other", fact.guid, free - wanted)
+    host.pools.ensure_reserved("tank/other", fact.guid, free - free_after)
 
 
 def test_the_oldest_copy_is_evicted_for_another_image(site: ImageSite) -> None:
@@ -118,8 +118,8 @@ def test_the_oldest_copy_is_evicted_for_another_image(site: ImageSite) -> None:
     site.unmap("first-vol")
 
 
-def test_what_is_in_use_or_only_here_does_not_go(site: ImageSite) -> None:
-    """There is no room then, and the map says so with numbers."""
+def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: ImageSite) -> None:
+    """The free space does not suffice then, and the error of the map states the sizes."""
     host = keep(site, "mapped-vol")
     keep(site, "changed-vol")
     site.map("mapped-vol")

@@ -197,11 +197,11 @@ def test_a_host_that_is_silent_gets_nothing(storage: Storage, monkeypatch: pytes
         storage.images.hosts[OTHER].start()
 
 
-def test_what_is_not_under_way_is_not_cancelled(storage: Storage) -> None:
-    words = ("cancel", "host", "storagemap", NAS)
-    assert "not found in database" in storage.refused(*words, "idle-map-vol")
+def test_cancel_of_an_idle_image_is_an_error(storage: Storage) -> None:
+    arguments = ("cancel", "host", "storagemap", NAS)
+    assert "not found in database" in storage.refused(*arguments, "idle-map-vol")
     storage.done(*ADD, "idle-map-vol", OTHER, "1", "img_sync=no")
-    assert "has nothing that can be cancelled" in storage.refused(*words, "idle-map-vol")
+    assert "has nothing that can be cancelled" in storage.refused(*arguments, "idle-map-vol")
     storage.done(*REMOVE, "idle-map-vol")
 
 
@@ -222,7 +222,7 @@ def test_an_interrupt_ends_the_waiting_and_names_the_list(
     storage.done(*REMOVE, "left-vol")
 
 
-def test_progress_is_shown_at_a_terminal(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_printed_at_a_terminal(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The waiting command asks the NAS how far it is, and wipes its line away at the end."""
     storage.map("shown-vol")
     monkeypatch.setattr(asking, "_LOOK_SECONDS", 0.2)
@@ -234,9 +234,9 @@ def test_progress_is_shown_at_a_terminal(storage: Storage, monkeypatch: pytest.M
         ended = storage.rocks(*REMOVE, "shown-vol", "timeout=2")
     finally:
         storage.images.hosts[HOST].start()
-    shown = ended.err.split("\r\033[K")
-    assert "shown-vol: returning" in shown
-    assert "has not answered within 2 s" in shown[-1]
+    lines = ended.err.split("\r\033[K")
+    assert "shown-vol: returning" in lines
+    assert "has not answered within 2 s" in lines[-1]
     storage.images.wait_for_state("shown-vol", "unmapped")
 
 
@@ -258,8 +258,8 @@ def test_only_an_operator_gives_changes_up(storage: Storage) -> None:
     storage.map("lost-vol")
     storage.images.hosts[HOST].pools.write("tank/lost-vol", b"only here", 4096)
     why = ("force=yes", "reason=its disks are broken")
-    for words in (("force=yes",), ("reason=x",), ("force=yes", "reason= "), ("force=no", "reason=x")):
-        assert "must be given together" in storage.refused(*clean, *words)
+    for arguments in (("force=yes",), ("reason=x",), ("force=yes", "reason= "), ("force=no", "reason=x")):
+        assert "must be given together" in storage.refused(*clean, *arguments)
     hold(storage, "lost-vol")
     assert row(storage, "lost-vol")[5] == "blocked"
     again = storage.done(*clean)
@@ -280,6 +280,6 @@ def hold(storage: Storage, volume: str) -> None:
     assert service is not None
     image = service._engine.image_of(volume)
     assert image is not None and image.owner is not None
-    refusal = service._engine.take(image.image_id, HostLost(image.owner, "it was not heard of"))
+    refusal = service._engine.take(image.image_id, HostLost(image.owner, "it does not answer"))
     assert refusal is None, refusal
     storage.images.wait_for_state(volume, "blocked")

@@ -63,11 +63,11 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
         "NEXTSYNC",
         "LOCKED",
     ]
-    words = [line.split() for line in mine]
-    assert words[0][:3] + [words[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]
-    assert words[1][:4] + [words[1][5]] == ["gold-local-vol", "tank", HOST, "tank", "mapped"]
+    rows = [line.split() for line in mine]
+    assert rows[0][:3] + [rows[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]
+    assert rows[1][:4] + [rows[1][5]] == ["gold-local-vol", "tank", HOST, "tank", "mapped"]
     assert re.search(r" (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d\.\d\d ", mine[1])
-    assert words[2][4] == "iqn.2001-04.com.nas-0-0:gold-remote-vol.1" and words[2][5] == "mapped"
+    assert rows[2][4] == "iqn.2001-04.com.nas-0-0:gold-remote-vol.1" and rows[2][5] == "mapped"
     check_golden(GOLDEN / "storagemap.txt", same_always("\n".join(mine)) + "\n")
     check_golden(
         GOLDEN / "storagedev.txt", same_always(storage.done("list", "host", "storagedev", HOST, OTHER))
@@ -89,8 +89,8 @@ def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     device = images.hosts[HOST].dm_devices.devices["asked-vol-snap"]
 
     def times() -> dict[str, str]:
-        words = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")
-        rows = (line.split() for line in storage.done(*words).splitlines())
+        arguments = ("list", "host", "storagedev", HOST, "output-col=volume,time", "output-header=no")
+        rows = (line.split() for line in storage.done(*arguments).splitlines())
         return {row[0]: row[1] if len(row) > 1 else "" for row in rows}
 
     assert not times()["asked-vol"].strip("-")

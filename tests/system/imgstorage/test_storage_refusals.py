@@ -117,8 +117,8 @@ REFUSED = [
 def test_wrong_arguments(storage: Storage) -> None:
     """In one test, for the sake of the daemons, which are asked nothing else in between."""
     assert storage.done("list", "host", "storagemap", NAS) == ""
-    for words, message in REFUSED:
-        assert message in storage.refused(*words), words
+    for arguments, message in REFUSED:
+        assert message in storage.refused(*arguments), arguments
     assert storage.done("list", "host", "storagemap", NAS) == ""
 
 
@@ -132,7 +132,7 @@ def test_one_of_several_that_does_not_answer(storage: Storage) -> None:
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
 def test_any_text_in_any_place(storage: Storage, text: str) -> None:
     """Refused in one line or done; never a fault, and never a volume."""
-    for words in (
+    for arguments in (
         ("add", *MAP, f"nas={NAS}", "zpool=tank", f"volume={text}", f"remotehost={HOST}", "size=x"),
         ("remove", *MAP, f"nas={NAS}", f"volume={text}"),
         ("clean", *MAP, f"nas={NAS}", "volume=none-vol", "force=yes", f"reason={text}"),
@@ -140,9 +140,9 @@ def test_any_text_in_any_place(storage: Storage, text: str) -> None:
         ("list", "host", "storagesnap", f"nas={NAS}", f"volume={text}"),
         ("restore", "host", "storageimg", f"nas={NAS}", "volume=none-vol", f"snap={text}"),
     ):
-        ended = storage.rocks(*words)
-        assert "has a fault" not in ended.err, (words, ended)
-        assert ended.status in (0, 1), (words, ended)
+        ended = storage.rocks(*arguments)
+        assert "has a fault" not in ended.err, (arguments, ended)
+        assert ended.status in (0, 1), (arguments, ended)
 
 
 def test_without_a_certificate(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +162,8 @@ def test_a_user_who_may_not_read_the_certificate(
 
 
 def test_a_broker_that_is_not_there(vm_site: Site, certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        monkeypatch.setenv("ROCKS_BROKER_PORT", str(door.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("ROCKS_BROKER_PORT", str(listener.getsockname()[1]))
     assert "cannot reach the message broker at 127.0.0.1" in vm_site.refused(
         "list", "host", "storagemap", HOST
     )

@@ -1,4 +1,4 @@
-"""Images of virtual machines: mapped by their start, brought home by their end, in the way of their removal.
+"""Images of virtual machines: mapped by start, written back after stop, and an obstacle to removal.
 
 The hosts of these tests are played: their agents have every device, and say of a guest what the test wants.
 """
@@ -84,7 +84,7 @@ class PlayedHosts:
         self, fleet: Fleet, operations: Mapping[str, Sequence[StartDomain]]
     ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
         """As the real one."""
-        for operation in (operation for wanted in operations.values() for operation in wanted):
+        for operation in (operation for requested in operations.values() for operation in requested):
             self._asked = (*self._asked, operation.name)
             if self.outcome is not None and not self.is_answered:
                 yield operation.name, self.outcome
@@ -106,7 +106,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
 
 
 def mapped_lines(storage: Storage, *machines: str) -> list[str]:
-    """What the start says of images."""
+    """The lines of the start that concern images."""
     return storage.done(*START, *machines).splitlines()
 
 
@@ -170,7 +170,7 @@ def test_a_machine_gets_all_of_its_images_or_none(storage: Storage) -> None:
     storage.done(*STOP, both, fine, END)
 
 
-def test_what_was_mapped_before_this_start_stays(storage: Storage) -> None:
+def test_an_image_mapped_before_this_start_stays_mapped(storage: Storage) -> None:
     vm = storage.add_vm("again", "vda", "vdb")
     storage.map("again-vol")
     storage.map("again-vol1", OTHER)
@@ -198,16 +198,16 @@ def test_a_host_that_cannot_take_the_image_leaves_none_mapped(
     assert storage.disks(vm)[0][0] == "file"
 
 
-NO_ROOM = "it needs"
+NO_MEMORY = "it needs"
 """Of the refusal for want of memory."""
 
 
 def test_a_start_that_fails_after_the_map_unmaps_the_image(storage: Storage, hosts: PlayedHosts) -> None:
-    """No guest can have run: the host has no room for it. The person is told, and another host may have the image."""
+    """The host has too little memory, so no guest ran: the user gets an error; another host may map the image."""
     vm = storage.add_vm("heavy", "vda", "vdb")
     hosts.memory_mb = 300
     ended = storage.rocks(*START, vm)
-    assert ended.status == 1 and NO_ROOM in ended.err
+    assert ended.status == 1 and NO_MEMORY in ended.err
     assert "may still be mapped" not in ended.err
     for volume in ("heavy-vol", "heavy-vol1"):
         assert f"{NAS}:{volume} is unmapped again, heavy was not started" in ended.err
@@ -228,7 +228,7 @@ def test_an_image_that_was_mapped_before_a_failed_start_stays(storage: Storage, 
     mapped_lines(storage, started)
     hosts.memory_mb = 300
     ended = storage.rocks(*START, mapped, started)
-    assert ended.status == 1 and ended.err.count(NO_ROOM) == 2
+    assert ended.status == 1 and ended.err.count(NO_MEMORY) == 2
     assert "unmapped again" not in ended.err
     assert (owner(storage, "byhand-vol"), owner(storage, "before-vol")) == (HOST, HOST)
     storage.done(*STOP, mapped, started, END)
@@ -247,7 +247,7 @@ def test_a_returning_image_that_the_start_mapped_again_is_unmapped(
     storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was its host's when the start began, but not for long."""
-    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "anew")
     threading.Timer(1.0, way.may_go.set).start()
     hosts.memory_mb = 300
@@ -260,7 +260,7 @@ def test_a_returning_image_that_the_start_mapped_again_is_unmapped(
 def test_a_host_that_starts_nothing_has_no_image(
     storage: Storage, hosts: PlayedHosts, is_silent: bool
 ) -> None:
-    """Its agent is away; or it refuses the start, and then says that it has no such guest."""
+    """Its agent is away; or it refuses the start, and then reports that it has no such guest."""
     vm = storage.add_vm(f"nothing-{is_silent}".lower())
     hosts.facts_error = HostError("no agent there") if is_silent else None
     hosts.outcome = StateError("libvirt does not like it")
@@ -286,7 +286,7 @@ def test_the_image_of_a_guest_that_may_run_stays_mapped(
     is_answered: bool,
     domain: DomainState | None,
 ) -> None:
-    """The host was asked to start it, and has not said since that it does not run."""
+    """The host was asked to start it, and has not reported since that it is not running."""
     vm = storage.add_vm(name)
     hosts.outcome, hosts.is_answered, hosts.domain = outcome, is_answered, domain
     ended = storage.rocks(*START, vm)
@@ -294,7 +294,7 @@ def test_the_image_of_a_guest_that_may_run_stays_mapped(
     assert owner(storage, f"{vm}-vol") == HOST
     assert lease_state(storage, vm) == "starting"
     hosts.memory_mb, hosts.domain = 300, None
-    assert NO_ROOM in storage.rocks(*START, vm).err
+    assert NO_MEMORY in storage.rocks(*START, vm).err
     assert owner(storage, f"{vm}-vol") == HOST, "the agent of the first start may still be at work"
     storage.done(*STOP, vm, END)
 
@@ -302,7 +302,7 @@ def test_the_image_of_a_guest_that_may_run_stays_mapped(
 def test_the_image_of_a_guest_that_another_command_started_stays_mapped(
     storage: Storage, hosts: PlayedHosts
 ) -> None:
-    """The lease was free, but the host has the guest: libvirt started it by itself, or a person did."""
+    """The lease was free, but the host has the guest: libvirt started it by itself, or an operator did."""
     vm = storage.add_vm("foreign")
     hosts.domain, hosts._asked = "running", (vm,)
     ended = storage.rocks(*START, vm)
@@ -346,7 +346,7 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     with monkeypatch.context() as patch:
         patch.setattr(questions, "unmap_image", held)
         ended = storage.rocks(*START, vm)
-    assert NO_ROOM in ended.err
+    assert NO_MEMORY in ended.err
     assert f"; and {NAS}:sticky-vol may still be mapped to {HOST}: " in ended.err
     assert "is in use" in ended.err and "is unmapped again" not in ended.err
     storage.images.hosts[HOST].dm_devices.devices["sticky-vol-snap"].holders -= 1
@@ -361,16 +361,16 @@ def lease_state(storage: Storage, name: str) -> object:
     return state
 
 
-class SlowWayHome:
+class SlowWriteBack:
     """A host whose images are written back only on a signal."""
 
     def __init__(self, machine: HostMachine, patch: pytest.MonkeyPatch) -> None:
         self.may_go = threading.Event()
         send = machine.pools.start_send
 
-        def later(wanted: SendSpec) -> Transfer:
+        def later(spec: SendSpec) -> Transfer:
             self.may_go.wait(30)
-            return send(wanted)
+            return send(spec)
 
         patch.setattr(machine.pools, "start_send", later)
 
@@ -398,7 +398,7 @@ def test_a_start_waits_until_the_image_is_written_back(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stop, and at once a start: rejected as busy by the NAS, awaited by the command, then mapped."""
-    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "hasty")
     threading.Timer(2.5, way.may_go.set).start()
     assert mapped_lines(storage, vm) == [f"{NAS}:hasty-vol mapped to {HOST}:/dev/mapper/hasty-vol-snap"]
@@ -408,8 +408,8 @@ def test_a_start_waits_until_the_image_is_written_back(
 
 
 def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what to do, and the image goes on its way."""
-    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    """The message names the remedy, and the write-back continues."""
+    way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "patient")
     monkeypatch.setattr(map_waits, "WRITE_BACK_SECONDS", 1.5)
     ended = storage.rocks(*START, vm)
@@ -428,7 +428,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
 
 def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is mapped, the machine's lease is free, and the image is written back."""
-    way = SlowWayHome(storage.images.hosts[HOST], monkeypatch)
+    way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "torn")
 
     def interrupted(seconds: float) -> None:
@@ -444,7 +444,7 @@ def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.Mon
     assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'torn'") == [("released",)]
 
 
-def test_who_decides_whether_the_image_follows(storage: Storage) -> None:
+def test_img_sync_of_host_and_machine_decide_about_the_copy(storage: Storage) -> None:
     """The host's img_sync and the machine's, which can only switch it off; the pool is imgstorage-pool's first."""
     vm = storage.add_vm("stays", sync=True)
     storage.done("set", "host", "attr", vm, "img_sync", "false")
@@ -465,7 +465,7 @@ def test_host_without_copies_needs_no_pool(storage: Storage) -> None:
     vm = storage.add_vm("poolless", sync=False)
     storage.done("set", "host", "attr", HOST, "vm_container_zpool", "nosuch")
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
-    assert "without a copy there (img_sync no) it writes to" in storage.rocks(*START, vm).err
+    assert f"without a copy there (img_sync no) it writes to {NAS} directly" in storage.rocks(*START, vm).err
     storage.done("remove", "host", "attr", vm, "img_persistent")
     mapped_lines(storage, vm)
     assert storage.images.row("poolless-vol")["state"] == "remote"
@@ -473,7 +473,7 @@ def test_host_without_copies_needs_no_pool(storage: Storage) -> None:
 
 
 def test_writes_are_discarded_if_the_attribute_requests_it(storage: Storage) -> None:
-    """Also at the first start, when the NAS does not know the image yet; and kept again when it says that."""
+    """Also at the first start, when the NAS does not know the image yet; and retained again when it reports so."""
     vm = storage.add_vm("amnesia")
     storage.done("set", "host", "attr", vm, "img_persistent", "no")
     for start in range(2):
@@ -508,8 +508,8 @@ def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) ->
 def test_plain_stop_and_reset_leave_the_image_where_it_is(storage: Storage) -> None:
     vm = storage.add_vm("resting")
     mapped_lines(storage, vm)
-    for words in ((), ("action=reset",), ("action=reboot",), ("action=shutdown", "timeout=1")):
-        storage.rocks(*STOP, vm, *words)
+    for arguments in ((), ("action=reset",), ("action=reboot",), ("action=shutdown", "timeout=1")):
+        storage.rocks(*STOP, vm, *arguments)
         assert owner(storage, "resting-vol") == HOST
     storage.done(*STOP, vm, END)
 
@@ -571,8 +571,8 @@ def test_the_image_of_a_running_machine_stays_mapped(
 def test_a_machine_whose_image_a_host_has_is_not_removed(storage: Storage) -> None:
     vm = storage.add_vm("kept")
     mapped_lines(storage, vm)
-    for words in (("remove", "host", "vm", vm), ("remove", "host", vm)):
-        message = storage.refused(*words)
+    for arguments in (("remove", "host", "vm", vm), ("remove", "host", vm)):
+        message = storage.refused(*arguments)
         assert message.startswith(f"host kept is not removed: its image {NAS}:kept-vol is mapped to {HOST}")
         assert "rocks stop host vm kept terminate=true" in message
     storage.done(*STOP, vm, END)
@@ -608,13 +608,13 @@ def test_a_start_without_an_image_loads_nothing_of_image_storage(storage: Storag
         "print('loaded', sorted(loaded))\n"
     )
     storage.done("add", "host", "vm", HOST, "compute", "name=plain")
-    words = [sys.executable, "-c", program, *START, "plain"]
+    command = [sys.executable, "-c", program, *START, "plain"]
     source = str(Path(__file__).parents[3] / "src")
-    ended = run(words, deadline_seconds=60, environment={**os.environ, "PYTHONPATH": source})
+    ended = run(command, deadline_seconds=60, environment={**os.environ, "PYTHONPATH": source})
     assert "is not started" in ended.error_text, ended.error_text
     # the other has the limits of an attribute
-    wanted = ["rocks.commands.start.host.vm.plugin_allocate_imgstorage", "rocks.wire.imgstorage_conf"]
-    assert ended.text == f"loaded {wanted}\n"
+    expected = ["rocks.commands.start.host.vm.plugin_allocate_imgstorage", "rocks.wire.imgstorage_conf"]
+    assert ended.text == f"loaded {expected}\n"
 
 
 def test_machines_without_images_cost_one_statement(storage: Storage, hosts: PlayedHosts) -> None:
@@ -625,8 +625,10 @@ def test_machines_without_images_cost_one_statement(storage: Storage, hosts: Pla
     one, many = storage.rocks(*START, names[0]), storage.rocks(*START, *names[1:])
     assert (one.status, many.status) == (1, 1)
     assert many.statements == one.statements
-    words = ("list", "host", "vm")
-    assert storage.rocks(*STOP, names[0], END).statements <= storage.rocks(*words, names[0]).statements + 12
+    arguments = ("list", "host", "vm")
+    assert (
+        storage.rocks(*STOP, names[0], END).statements <= storage.rocks(*arguments, names[0]).statements + 12
+    )
 
 
 def test_add_refuses_what_a_machine_has_elsewhere(storage: Storage) -> None:

@@ -104,30 +104,30 @@ class Authority:
 class ProgramOf:
     """A program whose output, or input, is a stream."""
 
-    def __init__(self, words: list[str], *, reads: bool) -> None:
-        self._process = start_with_pipes(words)
+    def __init__(self, command: list[str], *, reads: bool) -> None:
+        self._process = start_with_pipes(command)
         self.stream = cast(BinaryIO, self._process.stdin if reads else self._process.stdout)
         if not reads:
             cast(BinaryIO, self._process.stdin).close()
 
     def finish(self, deadline: Deadline) -> None:
         if self._process.wait(deadline.remaining_seconds()) != 0:
-            said = cast(BinaryIO, self._process.stderr).read().decode().strip()
-            raise ToolError(f"the program failed: {said}")
+            error_text = cast(BinaryIO, self._process.stderr).read().decode().strip()
+            raise ToolError(f"the program failed: {error_text}")
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
 
-def reading(script: str, *words: str) -> ProgramOf:
+def reading(script: str, *arguments: str) -> ProgramOf:
     """A program that reads a stream."""
-    return ProgramOf(["sh", "-c", script, "sh", *words], reads=True)
+    return ProgramOf(["sh", "-c", script, "sh", *arguments], reads=True)
 
 
-def printing(script: str, *words: str) -> ProgramOf:
+def printing(script: str, *arguments: str) -> ProgramOf:
     """A program that prints a stream."""
-    return ProgramOf(["sh", "-c", script, "sh", *words], reads=False)
+    return ProgramOf(["sh", "-c", script, "sh", *arguments], reads=False)
 
 
 @pytest.fixture

@@ -103,12 +103,12 @@ def command_lines() -> list[list[str]]:
     verbs = ORDER.split()
     trees = [OUR_TREE]
     found = []
-    for words in all_commands(trees):
-        command = getattr(load_package(words, trees), "Command", None)
+    for name in all_commands(trees):
+        command = getattr(load_package(name, trees), "Command", None)
         if command is not None:
             documentation = read_documentation(command)
             examples = [shlex.split(line) for line, _ in documentation.examples]
-            found += [list(words), *(_shortened(example) for example in examples)]
+            found += [list(name), *(_shortened(example) for example in examples)]
     ranks = {verb: rank for rank, verb in enumerate(verbs)}
 
     def place(line: Sequence[str]) -> tuple[int, bool]:

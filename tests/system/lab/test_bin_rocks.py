@@ -52,16 +52,16 @@ def test_it_works_from_other_folders_through_links_and_with_blanks(checkout: Pat
         assert finished.text.strip() == rocks.__version__, (way, finished)
 
 
-def test_without_an_environment_it_says_how_to_make_one(checkout: Path) -> None:
+def test_without_an_environment_the_error_names_make_setup(checkout: Path) -> None:
     (checkout / ".state" / "venv").unlink()
     finished = called([str(checkout / "bin" / "rocks"), *VERSION])
     assert finished.exit_status == 1 and "make setup" in finished.error_text
 
 
-def test_words_with_blanks_and_shell_characters_arrive_whole(checkout: Path) -> None:
-    word = "no such; $(command) 'with' \"quotes\" *"
-    finished = called([str(checkout / "bin" / "rocks"), word])
-    assert finished.exit_status == 255 and word in finished.error_text
+def test_arguments_with_blanks_and_shell_characters_are_preserved(checkout: Path) -> None:
+    argument = "no such; $(command) 'with' \"quotes\" *"
+    finished = called([str(checkout / "bin" / "rocks"), argument])
+    assert finished.exit_status == 255 and argument in finished.error_text
 
 
 def test_a_stale_record_of_a_demo_is_not_entered(checkout: Path, tmp_path: Path) -> None:
@@ -77,14 +77,14 @@ def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machi
     machine.start()
     database.start(machine)
     program = str(CHECKOUT / "bin" / "rocks")
-    for words in (
+    for arguments in (
         ["update", "database"],
         ["add", "host", "head", "membership=Frontend", "rack=0", "rank=0"],
         ["set", "attr", "Kickstart_PrivateHostname", "head"],
     ):
-        assert called([program, *words], machine.folder).exit_status == 0
+        assert called([program, *arguments], machine.folder).exit_status == 0
     here = str(machine.folder)
-    words = ["run", "host", "head", "pwd; ls /var/opt/rocks/mysql/data"]
-    finished = called(["/usr/bin/env", "-C", here, program, *words], machine.folder)
+    arguments = ["run", "host", "head", "pwd; ls /var/opt/rocks/mysql/data"]
+    finished = called(["/usr/bin/env", "-C", here, program, *arguments], machine.folder)
     lines = finished.text.splitlines()
     assert finished.exit_status == 0 and lines[0] == here and "mysql" in lines

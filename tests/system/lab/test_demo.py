@@ -34,10 +34,10 @@ def site(machines_folder: Path, tmp_path: Path) -> Iterator[Site]:
 
 
 def run_demo(site: Site, images: Path) -> list[str]:
-    """What the demo says, line by line."""
-    said: list[str] = []
-    Demo(site, KERNEL, images, Progress(said.append)).run()
-    return "\n".join(said).splitlines()
+    """The lines that the demo prints."""
+    output: list[str] = []
+    Demo(site, KERNEL, images, Progress(output.append)).run()
+    return "\n".join(output).splitlines()
 
 
 def leave_console(site: Site) -> str:
@@ -49,7 +49,7 @@ def leave_console(site: Site) -> str:
     return run_checked(script, deadline_seconds=30, environment=variables).text
 
 
-def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Path) -> None:
+def test_the_demo_ends_with_a_guest_that_reports_its_name(site: Site, tmp_path: Path) -> None:
     lines = run_demo(site, tmp_path)
     commands = [line for line in lines if line.startswith("  # bin/rocks ")]
     assert "  # bin/rocks add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=true" in commands
@@ -65,8 +65,8 @@ def test_the_demo_ends_with_a_guest_that_says_who_it_is(site: Site, tmp_path: Pa
     assert "error" not in console and "Authorization" not in console
 
     again = run_demo(site, tmp_path)
-    said = [line for line in again if line.startswith("  # bin/rocks ")]
-    assert said == ["  # bin/rocks update database", "  # bin/rocks list host vm status=yes"]
+    output = [line for line in again if line.startswith("  # bin/rocks ")]
+    assert output == ["  # bin/rocks update database", "  # bin/rocks list host vm status=yes"]
     assert "  it runs already; it reports every five seconds" in again
 
     # A guest that says something else than the database is not passed over.
@@ -85,5 +85,5 @@ def test_a_demo_that_was_killed_goes_on_where_it_was(site: Site, tmp_path: Path)
         end([process], grace_seconds=0)
     end([guest], grace_seconds=0)
     lines = run_demo(site, tmp_path)
-    assert "  an earlier run was cut off; what is missing is started again" in lines
+    assert "  an earlier run was interrupted; its missing programs are started again" in lines
     assert f"  # bin/rocks start host vm {GUEST}" in lines

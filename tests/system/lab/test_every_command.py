@@ -28,7 +28,7 @@ def test_every_command_leaves_the_machine_as_it_was(outcome: Any) -> None:
 
 
 def test_the_commands_have_worked(outcome: Any) -> None:
-    """Otherwise the comparison would say little. Those that need other hosts end with an error."""
+    """Otherwise the comparison would prove little. Those that need other hosts end with an error."""
     assert [text for status, text, _ in outcome["described"] if status != 0] == []
     results = outcome["results"]
     assert {status for status, _, _ in results.values()} <= {0, 1, 3, -9}

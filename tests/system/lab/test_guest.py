@@ -1,4 +1,4 @@
-"""The guest boots from its disk under libvirt, says who it is, and obeys its power button."""
+"""The guest boots from its disk under libvirt, reports its name, and obeys its power button."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_stopping_the_machine_ends_guests_even_when_their_daemon_was_killed(
     assert f"ended the guest {NAME}" in done and libvirtd.guests(machine) == {}
 
 
-def test_a_guest_is_off_at_once_where_process_1_reaps_nobody(base_image: Path, machines_folder: Path) -> None:
+def test_a_guest_is_off_at_once_where_process_1_reaps_no_children(
+    base_image: Path, machines_folder: Path
+) -> None:
     """As in a container that runs `sleep infinity`; libvirt alone would wait 40 s for the guest to go."""
     program = f"""
 import sys, time

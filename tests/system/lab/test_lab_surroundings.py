@@ -1,4 +1,4 @@
-"""Where the lab cannot be carried, one line says what to do, and nothing is begun."""
+"""Where the lab cannot run, one line of error names the remedy, and nothing is started."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PLACE = Path("/mnt")
 
 _ROOMY = f'mount -t tmpfs -o size=20G,mode=777 state "{_PLACE}/.state"\n'
 _TUN = "mount --bind /dev/null /dev/net/tun\n"
-"""A device that everybody may open, as /dev/net/tun is elsewhere."""
+"""A device that every user may open, as /dev/net/tun is elsewhere."""
 
 
-def attempt(surroundings: str, *words: str, user: str = "") -> str:
+def attempt(surroundings: str, *arguments: str, user: str = "") -> str:
     """Run the lab's program in a mount namespace where a script has changed the surroundings; its one line of error."""
     as_user = ["setpriv", f"--reuid={user}", "--clear-groups", "--"] if user else []
     path = f"PYTHONPATH={_PLACE}:{_PLACE / 'src'}"
-    program = ["env", path, "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", "-m", "lab.machines", *words]
+    program = ["env", path, "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", "-m", "lab.machines", *arguments]
     script = (
         f'set -e\nmkdir -p "{_STATE}"\nmount --rbind "{CHECKOUT}" {_PLACE}\ncd /\n{surroundings}exec "$@"\n'
     )
-    words_to_run = [
+    command = [
         "unshare",
         "--mount",
         "--propagation",
@@ -40,7 +40,7 @@ def attempt(surroundings: str, *words: str, user: str = "") -> str:
         *as_user,
         *program,
     ]
-    finished = run(words_to_run, deadline_seconds=120)
+    finished = run(command, deadline_seconds=120)
     assert finished.exit_status == 1, finished.text + finished.error_text
     lines = finished.error_text.splitlines()
     assert len(lines) == 1, finished.error_text
@@ -57,54 +57,54 @@ def built(folder: Path) -> str:
 
 def test_no_tun() -> None:
     """Machines without a network are of no use."""
-    said = attempt(_ROOMY + "mount -t tmpfs none /dev/net\n", "start")
-    assert "/dev/net/tun" in said
-    assert "modprobe tun" in said
+    error = attempt(_ROOMY + "mount -t tmpfs none /dev/net\n", "start")
+    assert "/dev/net/tun" in error
+    assert "modprobe tun" in error
 
 
 def test_tun_for_root_only() -> None:
-    """Who may not open it is told what its usual mode is."""
+    """The error for a user who may not open it states its usual mode."""
     closed = "mknod /tmp/tun-of-root c 1 3\nchmod 600 /tmp/tun-of-root\nmount --bind /tmp/tun-of-root /dev/net/tun\n"
-    said = attempt(_ROOMY + "mount -t tmpfs none /tmp\n" + closed, "start", user="nobody")
-    assert "chmod 666 /dev/net/tun" in said
+    error = attempt(_ROOMY + "mount -t tmpfs none /tmp\n" + closed, "start", user="nobody")
+    assert "chmod 666 /dev/net/tun" in error
 
 
 def test_no_root_for_the_build() -> None:
-    """Anybody may run a lab that is built; the build is root's."""
+    """Any user may run a lab that is built; only root may build it."""
     assert "run `make lab` once as root" in attempt(_ROOMY + _TUN, "start", user="nobody")
 
 
-def test_checkout_of_somebody_else() -> None:
+def test_checkout_of_another_user() -> None:
     """A state folder that cannot be written is named."""
     locked = f'mount -t tmpfs -o mode=755 state "{_PLACE}/.state"\n'
-    said = attempt(locked + _TUN, "start", user="nobody")
-    assert f"{_PLACE}/.state" in said
-    assert "checkout of your own" in said
+    error = attempt(locked + _TUN, "start", user="nobody")
+    assert f"{_PLACE}/.state" in error
+    assert "checkout of your own" in error
 
 
-def test_no_room_for_the_build() -> None:
+def test_too_little_space_for_the_build() -> None:
     """How much is needed, where, and how much there is."""
     small = f'mount -t tmpfs -o size=100M state "{_PLACE}/.state"\n'
-    said = attempt(small + _TUN, "start")
-    assert "building the lab needs 6 GB" in said
-    assert "0.1 GB are free" in said
+    error = attempt(small + _TUN, "start")
+    assert "building the lab needs 6 GB" in error
+    assert "0.1 GB are free" in error
 
 
-def test_no_room_to_run(tmp_path: Path) -> None:
+def test_too_little_space_to_run(tmp_path: Path) -> None:
     """A built lab that would fill the disk is not started."""
     full = built(tmp_path).replace("size=20G", "size=1G")
     assert "running the lab needs 4 GB" in attempt(full + _TUN, "start")
 
 
 def test_little_memory(tmp_path: Path) -> None:
-    """What /proc/meminfo says is available decides."""
+    """The check uses MemAvailable of /proc/meminfo."""
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(
         "MemTotal: 4000000 kB\nMemFree: 90000 kB\nMemAvailable: 1000000 kB\n", encoding="ascii"
     )
-    said = attempt(built(tmp_path) + _TUN + f'mount --bind "{meminfo}" /proc/meminfo\n', "start")
-    assert "1024 MB are available" in said
-    assert "end other programs" in said
+    error = attempt(built(tmp_path) + _TUN + f'mount --bind "{meminfo}" /proc/meminfo\n', "start")
+    assert "1024 MB are available" in error
+    assert "end other programs" in error
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
         "mkdir /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/preferences.d /etc/apt/trusted.gpg.d\n"
         "mount -t tmpfs none /var/lib/apt/lists\nmount -t tmpfs none /var/cache/apt\n"
     )
-    said = attempt(_ROOMY + _TUN + away, "build")
-    assert expected in said
+    error = attempt(_ROOMY + _TUN + away, "build")
+    assert expected in error
 
 
 def test_another_command_at_work() -> None:
@@ -135,8 +135,8 @@ def test_another_command_at_work() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("frobnicate",), ("start", "now"), ("ssh",), ("ssh", "vmh9"), ("run",)]
+    "arguments", [(), ("frobnicate",), ("start", "now"), ("ssh",), ("ssh", "vmh9"), ("run",)]
 )
-def test_words_that_are_none(words: tuple[str, ...]) -> None:
-    """The usage, and nothing else."""
-    assert "usage: python3 -m lab.machines" in attempt("", *words)
+def test_invalid_arguments(arguments: tuple[str, ...]) -> None:
+    """Only the usage is printed."""
+    assert "usage: python3 -m lab.machines" in attempt("", *arguments)

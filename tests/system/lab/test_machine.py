@@ -266,14 +266,14 @@ def test_a_state_folder_below_what_the_machine_covers_is_refused() -> None:
     assert not Path("/opt/rocks/checkout").exists()
 
 
-def test_a_daemon_that_ends_at_once_leaves_its_last_words(machine: Machine) -> None:
+def test_a_daemon_that_ends_at_once_leaves_its_last_output(machine: Machine) -> None:
     machine.start()
     with pytest.raises(ToolError, match="sshd"):
         sshd.start(machine, "", port=-1)
     assert machine.daemon("sshd") is None
 
 
-def test_who_comes_in_by_ssh_is_inside(machine: Machine, tmp_path: Path) -> None:
+def test_an_ssh_session_runs_inside_the_machine(machine: Machine, tmp_path: Path) -> None:
     machine.start()
     key = tmp_path / "key"
     run_checked(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], deadline_seconds=10)

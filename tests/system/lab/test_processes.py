@@ -36,7 +36,7 @@ def test_a_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path
     assert not processes.is_alive(process) and 0.3 <= time.monotonic() - begin < 5
 
 
-def test_a_number_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path) -> None:
+def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
     process = started(tmp_path, "/usr/bin/sleep", "60")
     earlier = ProcessIdentity(process.process_id, process.start_ticks - 1)
     record = tmp_path / "record"
@@ -47,7 +47,7 @@ def test_a_number_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path
     processes.end([process], grace_seconds=1)
 
 
-def test_a_record_is_private_and_a_damaged_one_names_nobody(tmp_path: Path) -> None:
+def test_a_record_is_private_and_a_damaged_one_names_no_process(tmp_path: Path) -> None:
     record = tmp_path / "record"
     here = processes.identify(os.getpid())
     assert here is not None
@@ -65,5 +65,5 @@ def test_a_process_that_has_ended_and_waits_for_its_parent_is_not_alive(tmp_path
     while processes.identify(number) is not None:
         assert time.monotonic() < end_at
         time.sleep(0.01)
-    assert Path(f"/proc/{number}").exists()  # a zombie: nobody has waited for it
+    assert Path(f"/proc/{number}").exists()  # a zombie: its parent has not waited for it
     os.waitpid(number, 0)

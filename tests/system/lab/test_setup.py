@@ -45,12 +45,12 @@ def refusal(finished: Finished) -> str:
     return lines[0]
 
 
-def test_who_is_not_root_is_told_so_and_nothing_is_made(checkout: Path) -> None:
+def test_a_user_other_than_root_gets_an_error_and_nothing_is_created(checkout: Path) -> None:
     assert "needs root" in refusal(set_up(checkout, *NOBODY))
     assert not (checkout / ".state").exists()
 
 
-def test_a_machine_without_apt_is_told_what_to_use(checkout: Path, tmp_path: Path) -> None:
+def test_the_error_on_a_machine_without_apt_names_an_alternative(checkout: Path, tmp_path: Path) -> None:
     for name in ("dirname", "id", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name, path=PATH) or "")
     line = refusal(set_up(checkout, path=str(tmp_path)))
@@ -58,7 +58,7 @@ def test_a_machine_without_apt_is_told_what_to_use(checkout: Path, tmp_path: Pat
     assert not (checkout / ".state").exists()
 
 
-def test_too_little_disk_space_is_told_with_both_figures_and_the_place(checkout: Path) -> None:
+def test_the_error_for_too_little_disk_space_states_both_sizes_and_the_path(checkout: Path) -> None:
     """On a file system of 40 MB, in a mount namespace of the test's own."""
     mounted = 'mount -t tmpfs -o size=40m,mode=755 small "$1/small"'
     script = f'{mounted} && cd "$1" && cp -R tools requirements* src lab small/'

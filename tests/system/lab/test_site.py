@@ -49,7 +49,7 @@ def test_a_site_comes_up_and_up_again_is_nothing_new(site: Site) -> None:
 
 
 @pytest.mark.parametrize("victims", [["mariadbd"], ["libvirtd"], ["virtlogd", "libvirtd"]])
-def test_what_was_killed_is_started_again(site: Site, victims: list[str]) -> None:
+def test_killed_daemons_are_started_again(site: Site, victims: list[str]) -> None:
     site.bring_up(quiet())
     for victim in victims:
         kill(site, victim)
@@ -87,7 +87,7 @@ def test_a_half_started_site_is_taken_down(site: Site) -> None:
     assert "ended mariadbd" in site.tear_down()
 
 
-def test_a_folder_of_somebody_else_is_neither_used_nor_removed(machines_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_neither_used_nor_removed(machines_folder: Path, tmp_path: Path) -> None:
     folder = machines_folder / "precious"
     folder.mkdir()
     (folder / "file").write_text("precious")

@@ -45,7 +45,7 @@ class ThreeMachines:
     # life
 
     def start(self) -> None:
-        """Bring everything up and tell the database of it, by the commands that an operator would type."""
+        """Bring everything up and record it in the database, by the commands that an operator would type."""
         for machine in self.machines.values():
             machine.folder.mkdir(mode=0o755)
             machine.start()
@@ -133,9 +133,9 @@ class ThreeMachines:
         self.done(f"add host vm {host} membership=compute name={name} mem=64 disksize=1 {more}")
         return name
 
-    def virsh(self, host: str, *words: str) -> Finished:
+    def virsh(self, host: str, *arguments: str) -> Finished:
         """Run virsh on a host, past the system."""
-        return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *words], 30.0)
+        return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *arguments], 30.0)
 
     def domains(self, host: str, *options: str) -> list[str]:
         """Names of all domains that libvirt on the host knows; `--state-running` and the like choose."""

@@ -12,8 +12,8 @@ from tests.system.vms.site import ThreeMachines
 
 GUIDS = {"head": "0x0002c90300000001", "vmh1": "0x0002c90300000011", "vmh2": "0x0002c90300000021"}
 FOLDER = "/etc/rocks/opensm"
-FILE, TOLD = f"{FOLDER}/partitions.conf", f"{FOLDER}/told"
-TELL = f"""
+FILE, RELOADS = f"{FOLDER}/partitions.conf", f"{FOLDER}/reloads"
+PROGRAM = f"""
 import subprocess, sys
 guests, ports = set(), []
 for socket in sys.argv[1:]:  # a host's processes are not seen here
@@ -21,22 +21,22 @@ for socket in sys.argv[1:]:  # a host's processes are not seen here
     guests.update(subprocess.run(virsh, capture_output=True, text=True, check=True).stdout.split())
 for line in open({FILE!r}):
     ports += [line.partition(' : ')[2][:18]] if line.startswith('blue=') else []
-open({TOLD!r}, 'a').write(' '.join([*sorted(ports), '|', *sorted(guests)]) + chr(10))
+open({RELOADS!r}, 'a').write(' '.join([*sorted(ports), '|', *sorted(guests)]) + chr(10))
 """
 ATTRIBUTES = {"ib_pkey_pool": "0x20-0x2f", "ib_partitions_file": FILE}
 
 
 @pytest.fixture
 def ib_site(site: ThreeMachines) -> Iterator[ThreeMachines]:
-    """A port on each machine, a pool, and an opensm that writes down what it finds when it is told."""
+    """A port on each machine, a pool, and an opensm that writes down what it finds when it is reloaded."""
     folder = site.machines["head"].outside(FOLDER)
     folder.mkdir()
-    tell = folder / "tell.py"
-    tell.write_text(TELL)
+    program = folder / "reload.py"
+    program.write_text(PROGRAM)
     for host, guid in GUIDS.items():
         site.done(f"add host ibport {host} mlx4_0 {guid}")
     sockets = [str(machine.outside("/run/libvirt/libvirt-sock")) for machine in site.machines.values()]
-    reload = shlex.join([sys.executable, "-S", f"{FOLDER}/tell.py", *sockets])
+    reload = shlex.join([sys.executable, "-S", f"{FOLDER}/reload.py", *sockets])
     for name, value in {**ATTRIBUTES, "ib_opensm_reload": reload}.items():
         site.done(f"set attr {name} {shlex.quote(value)}")
     yield site
@@ -48,9 +48,9 @@ def ib_site(site: ThreeMachines) -> Iterator[ThreeMachines]:
     folder.rmdir()
 
 
-def told(site: ThreeMachines) -> list[tuple[list[str], list[str]]]:
-    """(ports of the cluster blue, guests that ran), at each time that opensm was told."""
-    path = site.machines["head"].outside(TOLD)
+def reloads(site: ThreeMachines) -> list[tuple[list[str], list[str]]]:
+    """(ports of the cluster blue, guests that ran), at each reload of opensm."""
+    path = site.machines["head"].outside(RELOADS)
     lines = path.read_text().splitlines() if path.exists() else []
     parts = [line.partition("|") for line in lines]
     return [(ports.split(), guests.split()) for ports, _, guests in parts]
@@ -73,31 +73,31 @@ def test_a_port_is_a_member_before_the_first_start_and_until_after_the_last_stop
     one, two = GUIDS["vmh1"], GUIDS["vmh2"]
     try:
         site.done("start host vm vm-blue-0")
-        assert told(site) == [([one], [])], "told before the start, and nothing ran yet"
+        assert reloads(site) == [([one], [])], "reloaded before the start: no guest ran yet"
         site.done("start host vm vm-blue-2")
-        assert len(told(site)) == 1, "the second one on a host changes nothing"
+        assert len(reloads(site)) == 1, "the second one on a host changes nothing"
         site.done("start host vm vm-blue-1")
-        assert told(site)[1:] == [([one, two], ["vm-blue-0", "vm-blue-2"])]
+        assert reloads(site)[1:] == [([one, two], ["vm-blue-0", "vm-blue-2"])]
         assert "vmh1 vmh2" in site.done("list ib partition blue")
         site.done("stop host vm vm-blue-0")
-        assert len(told(site)) == 2, "one of two has left"
+        assert len(reloads(site)) == 2, "one of two has left"
         site.done("stop host vm vm-blue-2")
-        assert told(site)[2:] == [([two], ["vm-blue-1"])], "told after the last has ended"
+        assert reloads(site)[2:] == [([two], ["vm-blue-1"])], "reloaded after the last has ended"
         assert "the key 0x0020 is in use: vm-blue-1" in site.refused("remove ib partition blue")
 
         site.vanish("vmh2")
         site.refused("stop host vm vm-blue-1")
-        assert len(told(site)) == 3, "it may still run there"
+        assert len(reloads(site)) == 3, "it may still run there"
         site.start_sshd("vmh2")
         site.done("stop host vm vm-blue-1")
-        assert told(site)[3:] == [([], [])]
+        assert reloads(site)[3:] == [([], [])]
     finally:
         site.rocks("remove cluster blue")
     assert site.done("list ib partition") == ""
 
 
 def test_a_start_goes_on_without_a_subnet_manager(ib_site: ThreeMachines) -> None:
-    """A machine without an InfiniBand function needs none; the person is told."""
+    """A machine without an InfiniBand function needs none; the user gets a warning."""
     site = ib_site
     site.done("set attr ib_opensm_reload false")
     site.done(
@@ -116,7 +116,7 @@ def test_a_start_goes_on_without_a_subnet_manager(ib_site: ThreeMachines) -> Non
 
 
 def test_hosts_without_adapters_are_checked(ib_site: ThreeMachines) -> None:
-    """These machines have none; what adapters say is a matter of the contract tests."""
+    """These machines have none; the answers of adapters are checked by the contract tests."""
     finished = ib_site.rocks("check host infiniband vmh1")
     assert finished.exit_status == 1
     assert "mlx4_0 port 1 wrong" in finished.text

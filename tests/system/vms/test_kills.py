@@ -47,9 +47,9 @@ def hook_tree(site: ThreeMachines, tmp_path: Path) -> Iterator[Path]:
     folder = site.machines["head"].outside("/etc/rocks/trees.d")
     folder.mkdir(exist_ok=True)
     (folder / "test").write_text(f"{tmp_path}\n")
-    for words in ("start", "start/host", "start/host/vm"):
-        (tmp_path / words).mkdir()
-        (tmp_path / words / "__init__.py").write_text("")
+    for package in ("start", "start/host", "start/host/vm"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
     yield tmp_path / "start/host/vm"
     (folder / "test").unlink()
 
@@ -138,12 +138,12 @@ def test_a_stop_killed_at_a_step(
     site.done(f"start host vm {vm}")
     _run_and_be_killed(site, killing_agent, f"stop host vm {vm}", call, when)
     _disarm(site)
-    ran = bool(site.running(vm))
+    was_running = bool(site.running(vm))
     assert site.lease(vm)[1:] == ("stopping", "vmh1")
     site.done(f"{next_command} host vm {vm}")
     assert site.running(vm) == (["vmh1"] if next_command == "start" else [])
     assert site.lease(vm)[1] == ("running" if next_command == "start" else "released")
-    assert ran == (call == "facts" or when == "before") or call == "perform"
+    assert was_running == (call == "facts" or when == "before") or call == "perform"
 
 
 def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
@@ -159,7 +159,7 @@ def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachi
     try:
         error = site.refused(f"start host vm {vm}")
         assert "vmh1" in error
-        assert site.lease(vm)[1:] == ("starting", "vmh1"), "nobody has said that it does not run"
+        assert site.lease(vm)[1:] == ("starting", "vmh1"), "no host has reported that it does not run"
     finally:
         real.replace(place)
     site.done(f"start host vm {vm}")

@@ -8,12 +8,12 @@ from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
 
 
 def test_two_starts_at_the_same_moment_give_one_domain(site: ThreeMachines) -> None:
-    vm = site.add_vm("twin", "vmh1")
+    vm = site.add_vm("contested", "vmh1")
     both = [site.begin(f"start host vm {vm}") for _ in range(2)]
     ends = [one.end() for one in both]
     assert sorted(status for status, _ in ends) == [0, 1], ends
     (error,) = [text for status, text in ends if status == 1]
-    assert "already running" in error or "another command is changing twin" in error
+    assert "already running" in error or "another command is changing contested" in error
     assert site.running(vm) == ["vmh1"]
     assert site.virsh("vmh1", "list", "--name").text.split() == [vm]
 
@@ -85,7 +85,7 @@ def test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact(
     assert "may run twice until vmh1 is reached again" in taken.error_text
     site.done(f"start host vm {vanished}")
     assert site.lease(vanished) == (token + 1, "running", "vmh2")
-    assert site.running(vanished) == ["vmh1", "vmh2"], "vmh1 was not off: the message said so"
+    assert site.running(vanished) == ["vmh1", "vmh2"], "vmh1 was not off: the message warned of it"
 
     site.revive()
     other = site.add_vm("other", "vmh1")
@@ -109,7 +109,7 @@ def test_the_host_itself_refuses_a_domain_of_an_older_lease(site: ThreeMachines,
     assert site.running(vanished) == []
 
 
-def test_a_removed_machine_keeps_name_and_disk_until_its_host_is_heard(
+def test_a_removed_machine_keeps_name_and_disk_until_its_host_answers(
     site: ThreeMachines, vanished: str
 ) -> None:
     removed = site.rocks(f"remove host {vanished}")

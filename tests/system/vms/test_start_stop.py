@@ -11,7 +11,7 @@ from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 
 
 @pytest.mark.parametrize("host", ["head", "vmh1"])
-def test_a_machine_is_started_shown_and_stopped(site: ThreeMachines, host: str) -> None:
+def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines, host: str) -> None:
     vm = site.add_vm("one", host)
     assert site.done(f"start host vm {vm}") == ""
     assert site.running(vm) == [host]

@@ -34,8 +34,8 @@ def test_an_overtaken_lease_may_not_start(tmp_path: Path) -> None:
 def test_other_operations_are_ignored(tmp_path: Path) -> None:
     """The hook can prevent a start only before it."""
     Leases(tmp_path).admit("a", 7)
-    for words in (["a", "release", "end", "-"], ["a", "started", "begin", "-"], ["a"], []):
-        check_start(words, "no XML at all", tmp_path)
+    for arguments in (["a", "release", "end", "-"], ["a", "started", "begin", "-"], ["a"], []):
+        check_start(arguments, "no XML at all", tmp_path)
 
 
 NETWORKED = """<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="7"/></metadata><devices>
@@ -77,8 +77,8 @@ def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: P
     folder = tmp_path / RELEASED_FOLDER
     assert not folder.exists()
     folder.mkdir(parents=True)
-    for words in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
-        note_end(words, DOMAIN.format(7), tmp_path)
+    for arguments in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
+        note_end(arguments, DOMAIN.format(7), tmp_path)
     assert list(folder.iterdir()) == []
     note_end(end, DOMAIN.format(7), tmp_path)
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
@@ -100,8 +100,8 @@ def test_vfs_of_a_guest_that_libvirt_starts_are_configured(
     functions = FakeVfs()
     functions.add("eth1")
     monkeypatch.setattr("rocks.agent.host._sriov", lambda: functions)
-    wanted = VfSpec("eth1", 2, 1, "52:54:00:aa:00:01", 100)
-    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (wanted,)))
+    expected = VfSpec("eth1", 2, 1, "52:54:00:aa:00:01", 100)
+    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (expected,)))
     interface = (
         "<devices><interface type='hostdev'><source><address type='pci' domain='0' bus='1' slot='0x10' function='2'/>"
         "</source><mac address='52:54:00:aa:00:01'/></interface></devices></domain>"
@@ -110,9 +110,9 @@ def test_vfs_of_a_guest_that_libvirt_starts_are_configured(
     assert functions.adapters["eth1"].vfs == ()
     text = DOMAIN.format(7).replace("</domain>", interface)
     check_start(BEFORE, text, tmp_path)
-    assert functions.adapters["eth1"].vfs[1].mac == wanted.mac
+    assert functions.adapters["eth1"].vfs[1].mac == expected.mac
     functions.adapters.clear()
     check_start(BEFORE, text, tmp_path)
-    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (wanted,)))
+    VfRecords(tmp_path).write("a", AssignedVfs(7, "an earlier boot", (expected,)))
     with pytest.raises(StateError, match="this host has no network adapter eth1"):
         check_start(BEFORE, text, tmp_path)

@@ -24,7 +24,7 @@ def test_the_longest_of_a_phase_lies_in_it_whole() -> None:
     assert longest_wait(REQUESTS, 10.0, 10.4, whole=True) == 0.3
 
 
-class _Told:
+class _FinishedHost:
     """The host of a cut-over that is over: the writer's times, and what its daemon has logged."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ TIMES = [(100.0, 0.5), (101.0, 0.09), (110.0, 0.02), (111.1, 0.07), (112.0, 0.01
 
 
 def test_each_switch_has_the_wait_of_its_own_moment() -> None:
-    found = judge(_Told(), "cut-3-vol", 99.0)  # type: ignore[arg-type] # all of a site that it looks at
+    found = judge(_FinishedHost(), "cut-3-vol", 99.0)  # type: ignore[arg-type] # all of a site that it looks at
     assert [(one.kind, round(one.at, 1), one.kernel_seconds) for one in found.switches] == [
         ("A", 110.0, 0.012),
         ("B", 111.1, 0.03),

@@ -18,7 +18,7 @@ def test_both_streams_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     assert printed.out == ""
 
 
-def test_a_failure_is_told_by_the_last_line() -> None:
+def test_the_last_line_reports_a_failure() -> None:
     with pytest.raises(ToolError, match=r"^the lab failed: no tun here$"):
         run_relayed(
             ["sh", "-c", "echo before; echo 'Error: no tun here' >&2; exit 1"], os.environ, "the lab", 10

@@ -32,7 +32,7 @@ def test_every_line_of_the_table_has_as_many_cells() -> None:
     assert {line.count("|") for line in text.splitlines()} == {7}
 
 
-def test_a_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
+def test_a_page_gets_the_figures_between_its_markers(tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text(TEXT, encoding="utf-8")
     page.check_markers(file)

@@ -131,7 +131,7 @@ def test_what_is_no_name(name: str) -> None:
         check_name(name)
 
 
-def test_an_old_value_has_room_for_its_suffix() -> None:
+def test_an_old_value_leaves_space_for_its_suffix() -> None:
     longest = "x" * NAME_LONGEST + "_old"
     check_name(longest)
     assert is_old(longest)

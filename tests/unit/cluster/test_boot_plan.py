@@ -1,4 +1,4 @@
-"""Which file answers a host's network boot, and what an installer is told of the network."""
+"""Which file answers a host's network boot, and which network settings an installer gets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_this_service_does_not_answer(other: dict[str, str | None]) -> None
     assert boot_file(COMPUTE._replace(**other)) is None  # type: ignore[arg-type] # keys are fields
 
 
-def test_an_installer_told_its_device_is_told_its_network() -> None:
+def test_an_installer_with_a_device_also_gets_its_network() -> None:
     file = boot_file(COMPUTE._replace(next_boot="install", install_action=BY_DEVICE))
     assert file is not None
     assert file.arguments == (

@@ -94,10 +94,10 @@ def test_a_block_device_is_known_by_its_type() -> None:
 def test_anything_else_is_refused_in_one_line(text: str, message: str) -> None:
     with pytest.raises(UserError) as refused:
         read_disk(text, 36)
-    told = str(refused.value)
-    assert told.startswith('Invalid disk specification "')
-    assert message in told
-    assert told.isprintable()
+    reported = str(refused.value)
+    assert reported.startswith('Invalid disk specification "')
+    assert message in reported
+    assert reported.isprintable()
 
 
 @given(kind=st.sampled_from(TYPES), path=paths, device=devices, bus=st.sampled_from(BUSES))

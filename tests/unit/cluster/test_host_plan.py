@@ -1,4 +1,4 @@
-"""New hosts: what the name supplies, and what is said beats it."""
+"""New hosts: the name supplies defaults, which arguments override."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MEMBERSHIPS = (
 )
 
 
-def plan(*words: str | None, **named: str) -> NewHost:
+def plan(*arguments: str | None, **named: str) -> NewHost:
     """The plan for the words."""
-    return plan_host(HostParameters(*words, **named), APPLIANCES, MEMBERSHIPS)  # type: ignore[arg-type]
+    return plan_host(HostParameters(*arguments, **named), APPLIANCES, MEMBERSHIPS)  # type: ignore[arg-type]
 
 
 def test_a_name_supplies_its_place() -> None:
@@ -27,7 +27,7 @@ def test_a_name_supplies_its_place() -> None:
     assert plan("Solaris-0-0") == NewHost("Solaris-0-0", 4, 1, 0, 0, "sunos")
 
 
-def test_words_beat_the_name() -> None:
+def test_arguments_override_the_name() -> None:
     assert plan("compute-0-1", "sun", "8", "5", "6", "LINUX") == NewHost("compute-0-1", 4, 8, 5, 6, "linux")
 
 
@@ -53,7 +53,7 @@ def test_a_name_supplies_all_or_nothing() -> None:
         ({"os": "beos"}, 'unknown os "beos"; it must be linux or sunos'),
     ],
 )
-def test_wrong_words(named: dict[str, str], message: str) -> None:
+def test_invalid_arguments(named: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         plan("compute-0-0", **named)
     assert message in str(caught.value)

@@ -20,8 +20,8 @@ from rocks.errors import StateError, UserError
 
 
 def host(name: str, **attributes: str) -> Host:
-    words = {key.replace("_dash_", "-"): value for key, value in attributes.items()}
-    return Host(name, "", "", 1, 0, 0, attributes=words)
+    arguments = {key.replace("_dash_", "-"): value for key, value in attributes.items()}
+    return Host(name, "", "", 1, 0, 0, attributes=arguments)
 
 
 def machine(container: Host | None = None, **attributes: str) -> VirtualMachine:
@@ -53,16 +53,16 @@ def test_attributes_of_images() -> None:
 
 def test_only_disks_that_a_nas_keeps_are_mapped() -> None:
     vm = machine(host("vmc", img_sync="true", vm_container_zpool="fast"))
-    kept = [
+    stored = [
         DiskLocation("vm-a", 0, 7, "nas", "tank"),
         DiskLocation("vm-a", 1, 8),
         DiskLocation("vm-a", 2, 9, "nas2", "slow"),
     ]
-    assert plan_images(vm, kept) == [
+    assert plan_images(vm, stored) == [
         ImageSpec("vm-a", 0, 7, "nas", "tank", "vm-a-vol", 10, "vmc", "fast", True, None),
         ImageSpec("vm-a", 2, 9, "nas2", "slow", "vm-a-vol2", 12, "vmc", "fast", True, None),
     ]
-    assert plan_images(machine(None), kept[1:2]) == []
+    assert plan_images(machine(None), stored[1:2]) == []
 
 
 def test_what_is_missing() -> None:
@@ -95,13 +95,13 @@ def test_the_pool_on_the_host() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [("", None), ("Yes", True), ("0", False), ("NO", False)])
-def test_whether_changes_are_kept(text: str, expected: bool | None) -> None:
+def test_change_retention(text: str, expected: bool | None) -> None:
     (image,) = plan_images(
         machine(host("vmc"), img_persistent=text), [DiskLocation("vm-a", 0, 7, "nas", "tank")]
     )
     assert image.is_persistent is expected
 
 
-def test_whether_changes_are_kept_is_never_guessed() -> None:
+def test_change_retention_is_never_guessed() -> None:
     with pytest.raises(StateError, match="it must be yes"):
         plan_images(machine(host("vmc"), img_persistent="maybe"), [DiskLocation("vm-a", 0, 7, "nas", "tank")])

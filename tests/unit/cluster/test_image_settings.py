@@ -1,4 +1,4 @@
-"""What a host's image storage daemons are told, from words, attributes and defaults."""
+"""Settings of a host's image storage daemons, from parameters, attributes and defaults."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from rocks.wire.imgstorage_conf import MOST_TRANSFERS
 from tests.unit.machines import container
 
 
-def settings(said: RequestedSettings | None = None, zone: str = "local", **attributes: str) -> DaemonSettings:
-    return daemon_settings(container(**attributes), "head", zone, said or RequestedSettings())
+def settings(
+    requested: RequestedSettings | None = None, zone: str = "local", **attributes: str
+) -> DaemonSettings:
+    return daemon_settings(container(**attributes), "head", zone, requested or RequestedSettings())
 
 
 def test_defaults() -> None:
     assert settings() == DaemonSettings("vmc-0-0", "head", "local", "tank", 8, "head")
 
 
-def test_attributes_win_over_defaults_and_words_over_attributes() -> None:
+def test_attributes_override_defaults_and_parameters_override_attributes() -> None:
     attributes = {"imgstorage-network": "storage", "vm_container_zpool": "slow", "imgstorage-workers": "2"}
     assert settings(**attributes) == DaemonSettings("vmc-0-0", "head", "storage", "slow", 2, "head")
     assert settings(**attributes, **{"imgstorage-pool": "fast"}).pool == "fast"
-    said = RequestedSettings("example.org", "mine", "7")
-    assert settings(said, **attributes) == DaemonSettings("vmc-0-0", "head", "example.org", "mine", 7, "head")
+    requested = RequestedSettings("example.org", "mine", "7")
+    assert settings(requested, **attributes) == DaemonSettings(
+        "vmc-0-0", "head", "example.org", "mine", 7, "head"
+    )
 
 
 def test_an_attribute_without_a_text_counts_as_none() -> None:
@@ -80,9 +84,10 @@ def test_a_fault_of_an_attribute_names_the_host(name: str, value: str, message: 
 
 
 @pytest.mark.parametrize(
-    "said", [RequestedSettings(network="a b"), RequestedSettings(pool="a/b"), RequestedSettings(workers="-1")]
+    "requested",
+    [RequestedSettings(network="a b"), RequestedSettings(pool="a/b"), RequestedSettings(workers="-1")],
 )
-def test_words_that_are_wrong(said: RequestedSettings) -> None:
+def test_invalid_parameters(requested: RequestedSettings) -> None:
     with pytest.raises(UserError, match="is not valid|must be an integer"):
-        check_requested_settings(said)
+        check_requested_settings(requested)
     check_requested_settings(RequestedSettings())

@@ -1,4 +1,4 @@
-"""What an operator is told of a host's adapters."""
+"""The report on a host's adapters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a host has room for disk images (specification §5.4): by unit first, then by number."""
+"""Where a host has free space for disk images (specification §5.4): by unit first, then by number."""
 
 from __future__ import annotations
 

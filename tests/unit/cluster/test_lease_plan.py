@@ -37,7 +37,7 @@ def test_a_free_lease_is_taken_for_the_container_and_its_disks(lease: Lease | No
 
 @pytest.mark.parametrize("state", ["starting", "running", "stopping"])
 @pytest.mark.parametrize("host", ["vmc-0-0", "VMC-0-0"])
-def test_a_lease_of_the_same_host_is_kept_until_its_facts_are_known(state: str, host: str) -> None:
+def test_a_lease_of_the_same_host_persists_until_its_facts_are_known(state: str, host: str) -> None:
     lease = held(host, state)
     assert plan_lease(machine(), lease, {DISK: "web"}) == KeepLease(lease)
 
@@ -87,8 +87,8 @@ def test_only_holders_that_must_give_up_a_lease_are_asked_besides_the_containers
     assert holders_to_ask(steps) == {"vmc-0-1"}
 
 
-def test_a_silent_holder_is_told_with_the_way_out() -> None:
-    told = str(holder_is_silent(held("vmc-0-1"), "no route to host"))
-    assert told.startswith("web is not started: it may still be running on vmc-0-1, which does not answer")
-    assert "no route to host" in told
-    assert "rocks stop host vm web force=yes reason=" in told
+def test_the_error_of_a_silent_holder_names_the_remedy() -> None:
+    message = str(holder_is_silent(held("vmc-0-1"), "no route to host"))
+    assert message.startswith("web is not started: it may still be running on vmc-0-1, which does not answer")
+    assert "no route to host" in message
+    assert "rocks stop host vm web force=yes reason=" in message

@@ -78,7 +78,7 @@ def test_at_the_end_of_the_pool_the_holes_are_used() -> None:
     ]
 
 
-def test_an_empty_pool_is_told_with_what_is_left() -> None:
+def test_an_empty_pool_error_names_the_free_addresses() -> None:
     mask = "ff:ff:ff:ff:ff:fc"
     assert next_macs(BASE, mask, [], 4)[-1] == "76:77:6e:80:00:03"
     with pytest.raises(StateError, match="has only 2 of 3 addresses left"):
@@ -93,16 +93,16 @@ def test_a_base_is_made_unicast_and_local_and_cut_to_its_mask() -> None:
 
 
 @pytest.mark.parametrize("base", ["", "76:77:6e:80:00", "76:77:6e:80:00:00:00", "76776e800000", "x\ny"])
-def test_a_base_that_is_none_is_told(base: str) -> None:
-    with pytest.raises(StateError, match="is not a MAC address") as told:
+def test_an_invalid_base_raises(base: str) -> None:
+    with pytest.raises(StateError, match="is not a MAC address") as caught:
         next_macs(base, MASK, [], 1)
-    assert str(told.value).isprintable()
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
     "mask", ["", "ff", "ff:ff:ff:c0:00:01", "00:00:00:00:00:00", "fe:00:00:00:00:00", "ff:00:ff:00:00:00"]
 )
-def test_a_mask_that_is_none_is_told(mask: str) -> None:
+def test_an_invalid_mask_raises(mask: str) -> None:
     with pytest.raises(StateError, match="is not a mask"):
         next_macs(BASE, mask, [], 1)
 

@@ -87,7 +87,7 @@ def test_host_names(name: str) -> None:
         ("help", "has another meaning"),
     ],
 )
-def test_words_that_no_host_may_have(name: str, message: str) -> None:
+def test_invalid_host_names(name: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         names.check_host_name(name, {"compute"})
 
@@ -102,7 +102,7 @@ def test_devices(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "0eth", "eth 0", "eth/0", "a" * 16, "eth0:", "eth0:x", "..", "null", "NONE"]
 )
-def test_words_that_no_device_may_have(name: str) -> None:
+def test_invalid_device_names(name: str) -> None:
     with pytest.raises(UserError, match="interface"):
         names.check_device(name)
 
@@ -115,7 +115,7 @@ def test_aliases(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["10.1.0.1", "1", "a.1", "a..b", ".a", "a.", "a" * 33, "rack1", "compute", "localhost"]
 )
-def test_words_that_no_alias_may_be(name: str) -> None:
+def test_invalid_aliases(name: str) -> None:
     with pytest.raises(UserError, match="alias"):
         names.check_alias(name, {"compute"})
 
@@ -131,7 +131,7 @@ def test_boot_actions(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "None", "null", "a;b", " os", "a" * 65])
-def test_words_that_no_boot_action_may_be(name: str) -> None:
+def test_invalid_boot_actions(name: str) -> None:
     with pytest.raises(UserError, match="action"):
         names.check_boot_action_name(name)
 
@@ -154,13 +154,13 @@ def test_places(name: str, place: tuple[str, int, int] | None) -> None:
 
 
 @given(st.text())
-def test_what_is_shown_is_one_short_line(text: str) -> None:
-    shown = names.printable(text)
-    assert len(shown) <= names.PRINTABLE_LONGEST
-    assert shown.isprintable()
-    assert text != shown or "\x1b" not in text
+def test_printable_text_is_one_short_line(text: str) -> None:
+    displayed = names.printable(text)
+    assert len(displayed) <= names.PRINTABLE_LONGEST
+    assert displayed.isprintable()
+    assert text != displayed or "\x1b" not in text
 
 
-def test_shown_tells_what_it_hides() -> None:
+def test_printable_reports_omitted_text() -> None:
     assert names.printable("a\nb\x1b[0m") == "a\\nb\\x1b[0m"
     assert names.printable("a" * 81) == "a" * 79 + "…"

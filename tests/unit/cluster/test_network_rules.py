@@ -22,7 +22,7 @@ PRIVATE = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-def test_every_network_with_room_for_hosts_is_read(number: int, prefix: int) -> None:
+def test_every_network_with_host_addresses_is_read(number: int, prefix: int) -> None:
     network = ipaddress.IPv4Network((number, prefix), strict=False)
     assert read_addresses(str(network.network_address), str(network.netmask)) == network
 
@@ -31,8 +31,8 @@ def test_every_network_with_room_for_hosts_is_read(number: int, prefix: int) -> 
 def test_a_netmask_is_one_row_of_ones(number: int) -> None:
     mask = str(ipaddress.IPv4Address(number))
     contiguous = f"{number:032b}".rstrip("0").count("0") == 0
-    room = 1 <= f"{number:032b}".count("1") <= 30
-    if contiguous and room:
+    has_host_bits = 1 <= f"{number:032b}".count("1") <= 30
+    if contiguous and has_host_bits:
         assert str(read_addresses("0.0.0.0", mask).netmask) == mask
     else:
         with pytest.raises(UserError, match=f'^netmask "{mask}" is not valid: '):

@@ -40,14 +40,14 @@ def test_rack_without_a_number(word: str) -> None:
 
 
 @given(st.lists(st.text()))
-def test_every_word_is_of_one_kind_or_refused(words: list[str]) -> None:
+def test_every_word_is_of_one_kind_or_refused(arguments: list[str]) -> None:
     try:
-        found = read_selectors(words)
+        found = read_selectors(arguments)
     except UserError as error:
         assert str(error).startswith('cannot resolve host "')
         return
     kinds = (found.names, found.patterns, found.racks, found.statements)
     assert sum(len(kind) for kind in kinds) == len(
-        [word for word in words if word.lower() not in LOCAL_NAMES]
+        [word for word in arguments if word.lower() not in LOCAL_NAMES]
     )
-    assert all(word in words for word in (*found.names, *found.patterns, *found.statements))
+    assert all(word in arguments for word in (*found.names, *found.patterns, *found.statements))

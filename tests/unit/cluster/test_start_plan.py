@@ -76,19 +76,19 @@ def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **value
 
 
 def plan(
-    told: HostFacts,
+    reported: HostFacts,
     vm: Any = None,
     connections: tuple[Connection, ...] = (),
     promised_mb: int = 0,
     neighbours: dict[int, list[str]] | None = None,
 ) -> StartPlan | AlreadyStarted:
     """The plan for a machine under lease 7."""
-    return plan_start(vm or machine(), connections, told, 7, promised_mb, neighbours or {})
+    return plan_start(vm or machine(), connections, reported, 7, promised_mb, neighbours or {})
 
 
-def started(*words: Any, **values: Any) -> StartPlan:
+def started(*arguments: Any, **values: Any) -> StartPlan:
     """As `plan`, where it must be one to start."""
-    found = plan(*words, **values)
+    found = plan(*arguments, **values)
     assert isinstance(found, StartPlan)
     return found
 
@@ -104,7 +104,7 @@ def test_a_machine_of_which_nothing_is_there_yet() -> None:
 
 
 @pytest.mark.parametrize("state", ["shutoff", "crashed"])
-def test_the_state_that_the_facts_told_goes_with_the_deed(state: str) -> None:
+def test_the_operation_includes_the_reported_state(state: str) -> None:
     assert started(facts(domain(state=state))).assumed_state == state
 
 
@@ -124,7 +124,7 @@ def test_what_runs_under_this_lease_is_only_recorded(state: str) -> None:
 
 
 @pytest.mark.parametrize("token", [None, 6, 8])
-def test_what_runs_under_another_lease_is_told(token: int | None) -> None:
+def test_a_domain_under_another_lease_raises(token: int | None) -> None:
     with pytest.raises(StateError, match=r"^The host web is already running\.$"):
         plan(facts(domain(state="running", token=token)))
 
@@ -138,7 +138,7 @@ def test_what_runs_under_another_lease_is_told(token: int | None) -> None:
         (domain(has_managed_save=True), StateError, "saved state .*on vmc-0-0.*managedsave-remove web"),
     ],
 )
-def test_other_states_are_told_with_what_to_do(
+def test_errors_of_other_states_name_the_remedy(
     found: DomainFact, error: type[RocksError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -161,11 +161,11 @@ def test_other_domains_do_not_matter_but_for_their_memory() -> None:
     ],
 )
 def test_which_states_hold_memory_and_disks(state: str, active: bool) -> None:
-    told = facts(domain("db", state), domain("off"))
-    assert is_active(told, "db") is active
-    assert not is_active(told, "absent")
-    assert active_memory_mb(told) == (1024 if active else 0)
-    assert active_memory_mb(told, but="db") == 0
+    reported = facts(domain("db", state), domain("off"))
+    assert is_active(reported, "db") is active
+    assert not is_active(reported, "absent")
+    assert active_memory_mb(reported) == (1024 if active else 0)
+    assert active_memory_mb(reported, but="db") == 0
 
 
 def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
@@ -199,10 +199,12 @@ def test_the_reserve_is_an_attribute(text: str, reserve_mb: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "many", "1.5", "٣", "9" * 5000, "1\n2"])
-def test_a_reserve_that_is_no_number_is_told(text: str) -> None:
-    with pytest.raises(StateError, match="vm_memory_reserve of vmc-0-0 .* must be a number of MB") as told:
+def test_a_non_numeric_reserve_raises(text: str) -> None:
+    with pytest.raises(
+        StateError, match="vm_memory_reserve of vmc-0-0 .* must be a number of MB"
+    ) as reported:
         memory_reserve_mb(container(vm_memory_reserve=text))
-    assert str(told.value).isprintable()
+    assert str(reported.value).isprintable()
 
 
 def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
@@ -212,7 +214,7 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fact", "wanted"),
+    ("text", "fact", "expected"),
     [
         (f"file:{IMAGE},vda,virtio", disk(exists=True), DiskSpec(IMAGE, "raw", 36, False)),
         (f"tap:aio:{IMAGE},vda,w", disk(), DiskSpec(IMAGE, "raw", 36, False)),
@@ -225,8 +227,8 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
         ),
     ],
 )
-def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, wanted: DiskSpec) -> None:
-    assert started(facts(disks=(fact,)), machine(disks=[text])).disks == (wanted,)
+def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, expected: DiskSpec) -> None:
+    assert started(facts(disks=(fact,)), machine(disks=[text])).disks == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
     assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).disks
 
 
-def test_a_vlan_device_is_wanted_once_for_all_taps_on_it() -> None:
+def test_taps_share_one_vlan_device() -> None:
     taps = (TAP, replace(TAP, mac="76:77:6e:80:00:01"), Bridged("76:77:6e:80:00:02", "eth0"))
     assert started(facts(), connections=taps).links == (VLAN, SITE_BRIDGE)
 
@@ -279,10 +281,10 @@ def test_without_8021q_the_way_out_is_named() -> None:
 
 def test_a_host_may_keep_its_vlans_to_itself() -> None:
     vm = machine(place=container(vlan_transport="local"))
-    told = facts(has_8021q=False)
-    assert started(told, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
+    reported = facts(has_8021q=False)
+    assert started(reported, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
     with pytest.raises(StateError, match="but VLAN 4 also has machines on vmc-0-1, vmc-0-2"):
-        plan(told, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
+        plan(reported, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
 
 
 def test_only_the_word_local_makes_vlans_local() -> None:
@@ -290,7 +292,7 @@ def test_only_the_word_local_makes_vlans_local() -> None:
     assert links_of(container(vlan_transport="local"), [TAP]) == (BRIDGE,)
 
 
-def test_an_interface_without_a_connection_is_told_and_no_hindrance() -> None:
+def test_an_unconnected_interface_is_reported_without_an_error() -> None:
     found = started(facts(), connections=(Unconnected("eth1", "its host has no interface for VLAN 5"),))
     assert found.notes == ("eth1 of web is not connected: its host has no interface for VLAN 5",)
 
@@ -325,14 +327,14 @@ def test_what_each_interface_may_send_goes_with_the_plan() -> None:
 
 
 def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_off() -> None:
-    told = facts(has_filters=False)
+    reported = facts(has_filters=False)
     with pytest.raises(
         StateError, match=r"cannot filter packets of guests; .*rocks set host attr vmc-0-0 vm_filter off"
     ):
-        plan(told, connections=(TAP,))
-    assert started(told).network.senders == ()
+        plan(reported, connections=(TAP,))
+    assert started(reported).network.senders == ()
     for vm in (machine(place=container(vm_filter="off")), machine(attributes={"vm_filter": "OFF"})):
-        found = started(told, vm, (TAP,))
+        found = started(reported, vm, (TAP,))
         assert not found.network.is_on
         assert "web runs without a packet filter (vm_filter=off of" in found.notes[-1]
     with pytest.raises(StateError, match='vm_filter of web is "no"; it must be on or off'):
@@ -340,18 +342,18 @@ def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_of
 
 
 def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
-    """Neither is a kernel without filters refused for it, nor is anything said when the filter is off."""
+    """Neither is a kernel without filters refused for it, nor is anything reported when the filter is off."""
     function = VirtualFunction("76:77:6e:80:00:02", "eth0", "peth0", 4)
-    told = facts(has_filters=False)
-    assert started(told, connections=(function,)).network == FilterPlan(True, ())
+    reported = facts(has_filters=False)
+    assert started(reported, connections=(function,)).network == FilterPlan(True, ())
     with pytest.raises(StateError, match="cannot filter packets of guests"):
-        plan(told, connections=(function, TAP))
-    assert started(told, machine(attributes={"vm_filter": "off"}), (function,)).notes == ()
+        plan(reported, connections=(function, TAP))
+    assert started(reported, machine(attributes={"vm_filter": "off"}), (function,)).notes == ()
 
 
 def test_addresses_of_the_sender() -> None:
-    words = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
-    found = started(facts(), machine(attributes=words), (Direct("76:77:6e:80:00:02", "eth1"),))
+    arguments = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
+    found = started(facts(), machine(attributes=arguments), (Direct("76:77:6e:80:00:02", "eth1"),))
     assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
     assert found.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
@@ -375,10 +377,10 @@ def test_an_address_that_is_none_is_named() -> None:
     assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
 
 
-def test_a_start_that_was_cut_off_before_its_guest_ran_is_finished() -> None:
+def test_a_start_interrupted_before_its_guest_is_finished() -> None:
     ours = facts(domain(state="paused", token=7))
     found = plan_start(machine(), (), ours, 7, 0, {}, was_cut_off=True)
     assert isinstance(found, StartPlan) and found.assumed_state == "paused"
-    for told, was_cut_off in ((ours, False), (facts(domain(state="paused", token=6)), True)):
+    for reported, was_cut_off in ((ours, False), (facts(domain(state="paused", token=6)), True)):
         with pytest.raises(StateError, match="web is paused, not off"):
-            plan_start(machine(), (), told, 7, 0, {}, was_cut_off)
+            plan_start(machine(), (), reported, 7, 0, {}, was_cut_off)

@@ -26,9 +26,9 @@ def assigned_vf(number: int, name: str = "other", mac: str = OTHER_MAC, token: i
     return AssignedVf(HOST, "eth1", number, name, mac, token)
 
 
-def claimant(*wanted: VirtualFunction, name: str = "web", token: int = 7) -> Claimant:
+def claimant(*expected: VirtualFunction, name: str = "web", token: int = 7) -> Claimant:
     """A machine that is about to start."""
-    return Claimant(name, HOST, token, wanted)
+    return Claimant(name, HOST, token, expected)
 
 
 def test_the_lowest_free_function_is_taken() -> None:
@@ -51,7 +51,7 @@ def test_a_start_that_was_cut_off_finds_its_function_again() -> None:
 
 
 def test_a_function_of_an_older_lease_is_not_taken_again() -> None:
-    """Its old host has not said that the domain is gone."""
+    """Its old host has not reported that the domain is gone."""
     old = assigned_vf(0, "web", MAC, token=6)
     (row,) = plan_vfs(claimant(function()), {"eth1": 2}, [old])
     assert (row.number, row.token) == (1, 7)
@@ -75,9 +75,9 @@ def test_no_function_is_ever_given_twice(requests: list[tuple[int, int]], most: 
     """Whatever machines ask one after the other, each for as many."""
     taken: list[AssignedVf] = []
     for machine, (key, count) in enumerate(requests):
-        wanted = [function(f"52:54:00:{key:02x}:{machine:02x}:{one:02x}") for one in range(count)]
+        expected = [function(f"52:54:00:{key:02x}:{machine:02x}:{one:02x}") for one in range(count)]
         try:
-            taken += plan_vfs(claimant(*wanted, name=f"vm{machine}"), {"eth1": most}, taken)
+            taken += plan_vfs(claimant(*expected, name=f"vm{machine}"), {"eth1": most}, taken)
         except StateError:
             assert len(taken) + count > most
     assert len({row.number for row in taken}) == len(taken) <= most
@@ -107,8 +107,8 @@ def test_what_the_host_says_of_a_function() -> None:
     free = VfFact(0, "0000:01:10.0", OTHER_MAC, 0, True, False, "free", "")
     used = VfFact(1, "0000:01:10.2", MAC, 4, True, False, "guest", "the guest web")
     answers = {HOST: (AdapterFact("peth1", 7, "", (free, used)),), "vmc-0-1": None}
-    told = [now_cells(row, ADAPTERS, answers) for row in vf_rows(ADAPTERS, [])]
-    assert told == [
+    reported = [now_cells(row, ADAPTERS, answers) for row in vf_rows(ADAPTERS, [])]
+    assert reported == [
         ("0000:01:10.0", None, "free"),
         ("0000:01:10.2", "4", "the guest web"),
         (None, None, "no answer"),

@@ -9,7 +9,7 @@ from rocks.errors import StateError, UserError
 
 
 @pytest.mark.parametrize(
-    ("pool", "wanted", "used", "vlan"),
+    ("pool", "expected", "used", "vlan"),
     [
         ("", None, [], 2),
         ("", None, [2, 3, 5], 4),
@@ -21,8 +21,8 @@ from rocks.errors import StateError, UserError
         ("7", None, [], 7),
     ],
 )
-def test_the_first_free_one_of_the_pool(pool: str, wanted: int | None, used: list[int], vlan: int) -> None:
-    assert plan_vlan(wanted, used, read_pool(pool)) == vlan
+def test_the_first_free_one_of_the_pool(pool: str, expected: int | None, used: list[int], vlan: int) -> None:
+    assert plan_vlan(expected, used, read_pool(pool)) == vlan
 
 
 def test_one_that_cannot_be_had() -> None:

@@ -165,7 +165,7 @@ def test_only_the_whole_word_sriov_counts(options: str) -> None:
     assert connect([guest(vlan=4, options=options)], CARRIER) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
 
 
-def test_trust_and_sources_are_words_of_their_own() -> None:
+def test_trust_and_sources_are_separate_keywords() -> None:
     trusted, any_source = "sriov sriov-trust", "sriov,sriov-nospoofchk"
     assert connect([guest(vlan=4, options=trusted)], CARRIER) == [
         VirtualFunction(MAC, "eth0", "peth0", 4, is_trusted=True)

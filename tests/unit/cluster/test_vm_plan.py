@@ -28,13 +28,13 @@ BASE = "76:77:6e:80:00:00"
 COMPUTE = Membership(2, "Compute", "compute", "linux")
 PRIVATE = Subnet("private", "10.1.0.0", "255.255.0.0")
 PUBLIC = Subnet("public", "203.0.113.0", "255.255.255.0")
-ROOM = [("/", "20480MB"), ("/state/partition1", "102400MB")]
+PARTITIONS = [("/", "20480MB"), ("/state/partition1", "102400MB")]
 
 
 def inventory(**taken: Any) -> SiteInventory:
-    """An empty site whose containers vmc-0-0 and vmc-0-1 have room for disks."""
+    """An empty site whose containers vmc-0-0 and vmc-0-1 have free space for disks."""
     values: dict[str, Any] = {"names": {"head"}, "macs": [], "ips": [], "vlans": set()}
-    values["partitions"] = {"vmc-0-0": ROOM, "vmc-0-1": ROOM}
+    values["partitions"] = {"vmc-0-0": PARTITIONS, "vmc-0-1": PARTITIONS}
     values["appliances"] = {"frontend", "compute"}
     return SiteInventory(**{**values, **taken})
 
@@ -50,11 +50,11 @@ def request(**values: Any) -> VmRequest:
 
 
 def plan(*requests: VmRequest, on: SiteInventory | None = None) -> list[NewVm]:
-    """The machines that the wishes mean."""
+    """Plans the requested machines."""
     return plan_vms(requests, on or inventory(), BASE, MASK)
 
 
-def test_what_is_not_said_is_chosen() -> None:
+def test_unspecified_values_get_defaults() -> None:
     (vm,) = plan(request())
     assert (vm.name, vm.slice, vm.container, vm.rack, vm.rank) == ("compute-0-0-0", 0, "vmc-0-0", 0, 0)
     assert (vm.cpus, vm.memory_mb, vm.run_action, vm.install_action) == (1, 2048, "os", "install")
@@ -103,7 +103,7 @@ def test_slices_of_other_containers_do_not_count() -> None:
     assert vm.slice == 0
 
 
-def test_a_name_or_a_slice_that_is_said() -> None:
+def test_a_specified_name_or_slice() -> None:
     (vm,) = plan(request(name="web"), on=inventory(slices={"vmc-0-0": {0, 1}}))
     assert (vm.name, vm.slice) == ("web", 2)
     assert vm.disks[0].path == "/state/partition1/kvm/disks/web.vda"
@@ -176,14 +176,14 @@ def test_a_machine_inside_a_cluster_has_neither_network_nor_address() -> None:
     assert vm.interfaces == (InterfaceRequest(None, None, 4, BASE),)
 
 
-def test_a_network_without_enough_addresses_is_told() -> None:
+def test_a_network_without_enough_addresses_raises() -> None:
     tiny = Subnet("tiny", "10.9.0.0", "255.255.255.252")
     requests = [request(interfaces=(InterfaceRequest(tiny, NEXT_FREE),)) for _ in range(3)]
     with pytest.raises(StateError, match='the network "tiny", 10.9.0.0/30, has only 2 of 3 free addresses'):
         plan(*requests)
 
 
-def test_a_pool_without_enough_macs_is_told() -> None:
+def test_a_pool_without_enough_macs_raises() -> None:
     with pytest.raises(StateError, match="has only 1 of 2 addresses left"):
         plan_vms([request(), request()], inventory(), BASE, "ff:ff:ff:ff:ff:ff")
 
@@ -203,9 +203,9 @@ def test_names_slices_and_addresses_never_repeat(places: list[str], slices: set[
 @pytest.mark.parametrize(
     ("attribute", "partitions", "folder"),
     [
-        ("", ROOM, "/state/partition1/kvm/disks"),
+        ("", PARTITIONS, "/state/partition1/kvm/disks"),
         ("", [("/", "1GB")], "/kvm/disks"),
-        ("/images", ROOM, "/images"),
+        ("/images", PARTITIONS, "/images"),
         ("/images/", [], "/images/"),
         ("/", [], "/"),
         ("/a b/<c>&'\"", [], "/a b/<c>&'\""),
@@ -222,10 +222,10 @@ def test_where_images_go(attribute: str, partitions: list[tuple[str, str]], fold
         ("", [("swap", "9GB")], "could not find a partition"),
         ("", [("/a,b", "9GB")], "the largest partition of vmc-0-0 is not usable for disk images"),
         ("images", [], "the attribute vm_image_directory of vmc-0-0 is not usable for disk images"),
-        ("/a,b", ROOM, "must contain neither commas nor control characters"),
-        ("/a\nb", ROOM, "must contain neither commas nor control characters"),
-        ("/a/../b", ROOM, "neither // nor . nor .."),
-        ("/" + "a" * 300, ROOM, "too long"),
+        ("/a,b", PARTITIONS, "must contain neither commas nor control characters"),
+        ("/a\nb", PARTITIONS, "must contain neither commas nor control characters"),
+        ("/a/../b", PARTITIONS, "neither // nor . nor .."),
+        ("/" + "a" * 300, PARTITIONS, "too long"),
     ],
 )
 def test_where_images_cannot_go(attribute: str, partitions: list[tuple[str, str]], message: str) -> None:

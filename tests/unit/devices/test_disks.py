@@ -87,7 +87,7 @@ def test_paths_that_do_not_say_where_they_lead(path: str) -> None:
 
 
 def test_facts_of_disks(tmp_path: Path) -> None:
-    """Present and absent ones, with the room of the nearest folder that exists."""
+    """Present and absent ones, with the free space of the nearest folder that exists."""
     (tmp_path / "a").write_bytes(b"12345")
     there, absent = read_disk(str(tmp_path / "a")), read_disk(str(tmp_path / "x" / "y" / "b"))
     assert (there.exists, there.is_block, there.size_bytes) == (True, False, 5)
@@ -146,7 +146,7 @@ def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
 
 
 def test_two_at_once(tmp_path: Path) -> None:
-    """Both processes end well or one is told to try again; there is one image and nothing else."""
+    """Both processes succeed or one asks to try again; there is one image and nothing else."""
     path = tmp_path / "vm.hda"
     code = (
         "from rocks.devices.disks import ensure_disk; from rocks.wire.agent import DiskSpec; import sys\n"
@@ -157,8 +157,8 @@ def test_two_at_once(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment, stderr=subprocess.PIPE)
         for _ in range(4)
     ]
-    words = [process.communicate()[1] for process in processes]
-    assert all(b"try again" in said for said in words if said), words
+    error_outputs = [process.communicate()[1] for process in processes]
+    assert all(b"try again" in printed for printed in error_outputs if printed), error_outputs
     assert any(process.returncode == 0 for process in processes)
     deadline = time.monotonic() + 5
     while len(list(tmp_path.iterdir())) > 1 and time.monotonic() < deadline:

@@ -26,14 +26,14 @@ def test_a_token_is_remembered_and_never_gone_below(tmp_path: Path) -> None:
 
 
 def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:
-    """Whoever could write there could start an old copy of a virtual machine."""
+    """A user with write access could start an old copy of a virtual machine."""
     Leases(tmp_path / "state").admit("vm-a-0", 1)
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state" / "leases").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("text", ["", "x\n", "7", "-7\n", "7\n8\n", "9" * 30 + "\n"])
-def test_a_spoilt_number_is_told_not_guessed(tmp_path: Path, text: str) -> None:
+def test_a_corrupt_number_raises(tmp_path: Path, text: str) -> None:
     """Taking it for none would let an old lease in."""
     leases = Leases(tmp_path)
     leases.admit("vm-a-0", 7)
@@ -43,7 +43,7 @@ def test_a_spoilt_number_is_told_not_guessed(tmp_path: Path, text: str) -> None:
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    """A second request for the same machine waits, and is told when the first one takes too long."""
+    """A second request for the same machine waits, and fails when the first one takes too long."""
     leases, entered, go_on = Leases(tmp_path), threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -17,30 +17,30 @@ _PROGRAMS = ("rocks", "bin/rocks")
 _TREES = (OUR_TREE,)
 
 
-def command_words(line: str) -> list[str]:
-    """The words behind `rocks` in a typed line; none when it starts another program or only names this one."""
-    words = shlex.split(line)
-    while words and "=" in words[0]:
-        words.pop(0)  # a variable of the environment
-    if not words or words[0] not in _PROGRAMS or words[1:2] in ([], ["…"]):
+def command_arguments(line: str) -> list[str]:
+    """The arguments behind `rocks` in a typed line; none when it starts another program or only names this one."""
+    arguments = shlex.split(line)
+    while arguments and "=" in arguments[0]:
+        arguments.pop(0)  # a variable of the environment
+    if not arguments or arguments[0] not in _PROGRAMS or arguments[1:2] in ([], ["…"]):
         return []
-    return words[1 : words.index("|")] if "|" in words else words[1:]
+    return arguments[1 : arguments.index("|")] if "|" in arguments else arguments[1:]
 
 
-def shown_commands() -> list[tuple[str, str]]:
+def quoted_commands() -> list[tuple[str, str]]:
     """(page, line) of every command shown."""
     return [
         (page.name, line)
         for page in guides()
         for line in typed_lines(page.read_text("utf-8"))
-        if any(program in line.split() for program in _PROGRAMS) and command_words(line)
+        if any(program in line.split() for program in _PROGRAMS) and command_arguments(line)
     ]
 
 
-@pytest.mark.parametrize(("page", "line"), shown_commands())
+@pytest.mark.parametrize(("page", "line"), quoted_commands())
 def test_a_command_that_a_page_shows_exists(page: str, line: str) -> None:
-    words, rest = find_command(command_words(line), _TREES)
-    command = getattr(load_package(words, _TREES), "Command", None) if words else None
+    arguments, rest = find_command(command_arguments(line), _TREES)
+    command = getattr(load_package(arguments, _TREES), "Command", None) if arguments else None
 
     assert command is not None, f"{page} shows `{line}`, which is no command"
     read = read_documentation(command)
@@ -50,14 +50,14 @@ def test_a_command_that_a_page_shows_exists(page: str, line: str) -> None:
 
 
 def test_the_pages_show_commands_at_all() -> None:
-    pages = {page for page, _ in shown_commands()}
+    pages = {page for page, _ in quoted_commands()}
 
     assert {"README.md", "operator.md", "roll-author.md"} <= pages
-    assert len(shown_commands()) > 50
+    assert len(quoted_commands()) > 50
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "arguments"),
     [
         ("bin/rocks list host", ["list", "host"]),
         ("ROCKSDEBUG=1 rocks list host", ["list", "host"]),
@@ -71,8 +71,8 @@ def test_the_pages_show_commands_at_all() -> None:
         ("make demo", []),
     ],
 )
-def test_words_of_a_typed_line(line: str, words: list[str]) -> None:
-    assert command_words(line) == words
+def test_arguments_of_a_typed_line(line: str, arguments: list[str]) -> None:
+    assert command_arguments(line) == arguments
 
 
 def test_a_command_that_does_not_exist_would_be_found() -> None:

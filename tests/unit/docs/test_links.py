@@ -17,8 +17,8 @@ def anchors(text: str) -> set[str]:
     """The names under which a page's headings are reached, as GitHub and GitLab make them."""
     names = set()
     for heading in _HEADING.findall(text):
-        kept = re.sub(r"[^\w\- ]", "", heading.lower())
-        names.add(kept.strip().replace(" ", "-"))
+        cleaned = re.sub(r"[^\w\- ]", "", heading.lower())
+        names.add(cleaned.strip().replace(" ", "-"))
     return names
 
 

@@ -61,7 +61,7 @@ def test_a_condition_that_does_not_hold(condition: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "words"),
+    ("condition", "message"),
     [
         ("__import__('os').system('x')", "Call"),
         ("kvm.__class__", "Attribute"),
@@ -83,13 +83,13 @@ def test_a_condition_that_does_not_hold(condition: str) -> None:
         ("not " * 130 + "kvm", "longer than 500"),
     ],
 )
-def test_what_no_condition_may_have_is_named(condition: str, words: str) -> None:
+def test_what_no_condition_may_have_is_named(condition: str, message: str) -> None:
     with pytest.raises(StateError, match="condition") as caught:
         holds(condition, _ATTRIBUTES)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_lists_of_systems_are_alternatives_and_all_that_is_said_must_hold() -> None:
+def test_systems_are_alternatives_and_all_conditions_must_hold() -> None:
     host = context(kvm="yes", release="9")
     fitting = Selection(arch=("i386", "x86_64"), os=("linux",), release=("9",), condition="kvm")
 

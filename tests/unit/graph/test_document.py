@@ -24,7 +24,7 @@ def test_any_value_arrives_in_text_and_in_tags_as_it_is(value: str) -> None:
     assert root.get("a") == value
 
 
-def test_line_ends_of_a_value_are_kept() -> None:
+def test_line_ends_of_a_value_are_preserved() -> None:
     root = parse_document(b"<a>&v;</a>", "n.xml", context(v="one\r\ntwo\n"))
     assert root.text == "one\r\ntwo\n"
 
@@ -36,7 +36,7 @@ def test_a_declaration_and_comments_may_come_first_and_lines_keep_their_numbers(
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (b"<a>&nosuch;</a>", "n.xml, line 1: &nosuch; has no value here: the host has no attribute nosuch"),
         (b"<a>\n&why;</a>", "n.xml, line 2: &why; has no value here: it is not set"),
@@ -50,11 +50,11 @@ def test_a_declaration_and_comments_may_come_first_and_lines_keep_their_numbers(
         (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "has a DOCTYPE"),
     ],
 )
-def test_a_fault_is_told_with_its_place(data: bytes, words: str) -> None:
+def test_error_names_the_position(data: bytes, message: str) -> None:
     host = context({"why": "it is not set"}, bell="\a")
     with pytest.raises(StateError) as caught:
         parse_document(data, "n.xml", host)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_what_looks_like_an_entity_in_a_script_is_text() -> None:

@@ -38,7 +38,7 @@ def test_order_has_heads_and_tails_and_a_generator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         ("<edgy/>", "g.xml, line 1: <edgy> is not a tag of graphs"),
         ('<edge from="a"/>', "<edge> needs from and to"),
@@ -51,10 +51,10 @@ def test_order_has_heads_and_tails_and_a_generator() -> None:
         ('\n<edge from="a" to="b" cond="f()"/>', "g.xml, line 2: the condition 'f()'"),
     ],
 )
-def test_a_fault_is_told_with_its_place(body: str, words: str) -> None:
+def test_error_names_the_position(body: str, message: str) -> None:
     with pytest.raises(StateError) as caught:
         read(body)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_of_another_kind_is_refused() -> None:

@@ -50,7 +50,7 @@ def test_a_rule_of_another_generator_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("rules", [("a b", "b a"), ("a a",), ("TAIL a", "a HEAD", "HEAD b", "b TAIL")])
-def test_rules_in_a_circle_are_told(rules: tuple[str, ...]) -> None:
+def test_circular_rules_raise(rules: tuple[str, ...]) -> None:
     with pytest.raises(StateError, match="has a cycle: .* before ") as caught:
         order("a b", *rules)
     assert "a before" in str(caught.value) or "before a" in str(caught.value)

@@ -50,7 +50,7 @@ def test_the_sites_files_replace_and_extend(tmp_path: Path) -> None:
     assert packages == [("a", "a"), ("a", "more"), ("b", "other")]
 
 
-def test_a_missing_node_is_told_with_who_wants_it(tmp_path: Path) -> None:
+def test_error_names_the_missing_node_and_its_user(tmp_path: Path) -> None:
     files = library(tmp_path, graph='<edge from="a" to="b"/>', a="")
     with pytest.raises(StateError, match=r'cannot find node "b", which a includes by .*/g\.xml'):
         profile_of(files)
@@ -60,14 +60,14 @@ def test_a_missing_node_is_told_with_who_wants_it(tmp_path: Path) -> None:
         profile_of(files, "../nodes/a")
 
 
-def test_no_graph_and_no_base_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_graph_or_base_folder_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it has no folder graphs"):
         Library(tmp_path)
     with pytest.raises(StateError, match="no such graph other"):
         library(tmp_path).graph_files("other")
 
 
-def test_what_is_for_an_installer_is_left_out_and_said(tmp_path: Path) -> None:
+def test_installer_parts_are_omitted_and_reported(tmp_path: Path) -> None:
     script = script_of(
         tmp_path, '<main><lang>x</lang></main><pre>echo pre</pre><post arg="--nochroot">echo out</post>'
     )

@@ -20,7 +20,7 @@ def only_file(body: str, **attributes: str) -> File:
     return file
 
 
-def test_packages_groups_and_what_is_not_wanted() -> None:
+def test_packages_groups_and_exclusions() -> None:
     node = read(
         '<package> a </package><package type="meta">virtualization hosts</package><package disable="1">c</package>'
         '<package disable="0">d</package><package cond="kvm">e</package><package os="sunos">f</package>'
@@ -51,7 +51,7 @@ def test_sections_say_when_and_by_what() -> None:
     assert node.sections[1].is_for_installer
 
 
-def test_what_only_an_installer_can_use_is_kept_for_it() -> None:
+def test_installer_only_tags_are_preserved() -> None:
     assert read('<main><lang>en_US</lang><part os="sunos">x</part></main>').directives == (("lang", "en_US"),)
 
 
@@ -64,8 +64,8 @@ def test_files_stand_between_the_lines_of_a_section() -> None:
 
 
 def test_a_file_with_all_that_it_can_have() -> None:
-    words = 'mode="append" perms="0640" owner="root.daemon" vars="expanded" rcs="false"'
-    body = f'<file name="/f" {words}>\n  a\n b\n  </file>'
+    arguments = 'mode="append" perms="0640" owner="root.daemon" vars="expanded" rcs="false"'
+    body = f'<file name="/f" {arguments}>\n  a\n b\n  </file>'
     assert only_file(body) == File(
         "/f", FileMode.APPEND, "  a\n b\n", "", "", "640", "root:daemon", True, False
     )
@@ -95,7 +95,7 @@ def test_a_tag_that_is_not_understood_is_named_with_its_file(tag: str, body: str
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "arguments"),
     [
         ("<package/>", "'' is not a package name"),
         ("<package>--force</package>", "'--force' is not a package name"),
@@ -120,21 +120,21 @@ def test_a_tag_that_is_not_understood_is_named_with_its_file(tag: str, body: str
         ('<var name="x"/>', "x is neither a variable nor an attribute"),
     ],
 )
-def test_a_fault_is_told_with_its_place(body: str, words: str) -> None:
+def test_error_names_the_position(body: str, arguments: str) -> None:
     with pytest.raises(StateError) as caught:
         read(body)
     assert str(caught.value).startswith("n.xml, line 1: ")
-    assert words in str(caught.value)
+    assert arguments in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "arguments"),
     [
         (b"<graph/>", "its root is <graph>"),
         (b"<jumpstart/>", "is for SunOS"),
         (b'<kickstart x="1"/>', "attribute x"),
     ],
 )
-def test_a_root_of_another_kind_is_refused(data: bytes, words: str) -> None:
-    with pytest.raises(StateError, match=words):
+def test_a_root_of_another_kind_is_refused(data: bytes, arguments: str) -> None:
+    with pytest.raises(StateError, match=arguments):
         read_node("n", "n.xml", data, context())

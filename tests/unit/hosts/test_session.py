@@ -25,8 +25,8 @@ GOOD = write_reply(FACT)
 class Scripted:
     """An agent that sends these pieces, then ends with this status."""
 
-    def __init__(self, pieces: list[bytes], status: int | None = 0, said: bytes = b"") -> None:
-        self.pieces, self.status, self.said, self.closed = list(pieces), status, said, False
+    def __init__(self, pieces: list[bytes], status: int | None = 0, error_output: bytes = b"") -> None:
+        self.pieces, self.status, self.error_output, self.closed = list(pieces), status, error_output, False
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         if self.closed:
@@ -38,7 +38,7 @@ class Scripted:
         return self.pieces.pop(0) if self.pieces else b""
 
     def exit_information(self) -> tuple[int | None, bytes]:
-        return self.status, self.said
+        return self.status, self.error_output
 
     def close(self) -> None:
         self.closed = True
@@ -103,7 +103,7 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
 
 
 @pytest.mark.parametrize(
-    ("stream", "words"),
+    ("stream", "message"),
     [
         (Scripted([b"Welcome\x1b[2J!\n"]), r"answered garbage: the reply is not JSON: 'Welcome\x1b[2J!'"),
         (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
@@ -121,12 +121,12 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
         (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without a line end, beginning with 'xxx"),
     ],
 )
-def test_invalid_replies(stream: Scripted, words: str) -> None:
+def test_invalid_replies(stream: Scripted, message: str) -> None:
     """HostError with a safe quotation; the connection is closed, and the next request opens another."""
     spoken = session(stream, Scripted([GOOD]))
     error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
     assert isinstance(error, HostError)
-    assert words in str(error)
+    assert message in str(error)
     assert stream.closed
     assert spoken.ask(ConsoleRequest("a")) == FACT
 

@@ -191,7 +191,7 @@ class Host:
         return [event_of(read_message(body), self.name)[1] for body in sent]
 
     def report(self) -> CopyFound:
-        """What there is of the image, as far as the host can tell."""
+        """The facts of the image that the host can read."""
         kind, guid = "none", None
         if self.known.stage != "none" or self.temp_write is not None:
             kind = "dirty"

@@ -106,11 +106,11 @@ class Nas:
         """The daemon is killed and started again."""
         self.asked = set()
         self.image = decode(Image, json.loads(json.dumps(encode(self.image))), "image")
-        wanted = nas_sequences.export_spec(self.image)
-        for target in set(self.exports) - ({wanted.target} if wanted else set()):
+        expected = nas_sequences.export_spec(self.image)
+        for target in set(self.exports) - ({expected.target} if expected else set()):
             del self.exports[target]
-        if wanted is not None:
-            self.do(wanted)
+        if expected is not None:
+            self.do(expected)
         self.handle(Restarted())
 
     def power_off(self) -> None:

@@ -12,44 +12,44 @@ from rocks.imgstorage.life.states import UNMAPPED
 from rocks.imgstorage.nas.sequences import MACHINE
 from tests.unit.imgstorage.records import HOST, MAP, NOW, ROOMY, after, finish_step
 
-HOME = {"epoch": "4", "owner": "none", "state": "unmapped", "base_guid": "1000"}
+ON_NAS = {"epoch": "4", "owner": "none", "state": "unmapped", "base_guid": "1000"}
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("properties", "expected"),
     [
         ({}, Image("new", "nas-0-0", "tank", "vm-vol")),
         ({"epoch": "x"}, Image("new", "nas-0-0", "tank", "vm-vol")),
-        (HOME, Image("new", "nas-0-0", "tank", "vm-vol", epoch=4)),
+        (ON_NAS, Image("new", "nas-0-0", "tank", "vm-vol", epoch=4)),
         (
-            {**HOME, "owner": HOST},
+            {**ON_NAS, "owner": HOST},
             Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty", "1000"),)),
         ),
         (
-            {**HOME, "owner": HOST, "base_guid": "none"},
+            {**ON_NAS, "owner": HOST, "base_guid": "none"},
             Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty"),)),
         ),
     ],
 )
-def test_record_of_a_volume(said: dict[str, str], wanted: Image) -> None:
+def test_record_of_a_volume(properties: dict[str, str], expected: Image) -> None:
     """Its epoch is not used again, and a host that had it may have what nobody else has."""
-    assert adopted("nas-0-0", "tank", "vm-vol", said, "new") == wanted
-    assert wanted.state == UNMAPPED
+    assert adopted("nas-0-0", "tank", "vm-vol", properties, "new") == expected
+    assert expected.state == UNMAPPED
 
 
 def test_image_that_a_host_had_goes_to_no_other() -> None:
-    """Before that host's changes are home; to the host itself it goes, under an epoch of its own."""
-    image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": "vmh2"}, "new")
+    """Others wait until that host's changes are written back; the host itself gets a new epoch."""
+    image = adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": "vmh2"}, "new")
     rejection = MACHINE.decide(image, MAP, NOW)
     assert isinstance(rejection, Rejection) and "are on vmh2; map it there with a copy" in rejection.text
-    image = adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new")
+    image = adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": HOST}, "new")
     decision = MACHINE.decide(image, MAP, NOW)
     assert isinstance(decision, Decision) and decision.image is not None and decision.image.epoch == 5
 
 
 def test_unmerged_changes_of_a_host_are_not_quarantined_without_a_request() -> None:
-    """Its temp-write volume may be all there is of what the guest wrote: the grant is given back, and it is told."""
-    mapping = after(adopted("nas-0-0", "tank", "vm-vol", {**HOME, "owner": HOST}, "new"), MAP)
+    """Its temp-write volume may be the only copy of the writes: the grant is returned and reported."""
+    mapping = after(adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": HOST}, "new"), MAP)
     unmerged = replace(ROOMY, has_temp_write=True, stage="overlay")
     found = finish_step(mapping, copy=unmerged)
     assert found.image is not None and found.image.work is not None and found.image.work.step == "leave"

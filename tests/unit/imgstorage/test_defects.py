@@ -72,7 +72,7 @@ def after_one(image: Image) -> Image:
 
 
 def test_f1_an_unmap_during_a_pull_makes_its_own_final_snapshot() -> None:
-    """The pull ends, and then what was written since goes home under another snapshot."""
+    """The pull ends, and then later writes are written back under another snapshot."""
     pulling = after(record("pulling"), Unmap("unmap-1"))
     assert pulling.state == "pulling"
     pulled = asked(pulling)
@@ -99,7 +99,7 @@ def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copy", "wanted"),
+    ("copy", "expected"),
     [
         (CopyFact(), requests.MapOverlay),
         (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB), requests.MapLinear),
@@ -110,12 +110,12 @@ def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
         (CopyFact(exists=True, guid="1000", size_bytes=9 * GIB), requests.MapOverlay),
     ],
 )
-def test_f3_a_map_destroys_nothing(copy: CopyFact, wanted: type) -> None:
+def test_f3_a_map_destroys_nothing(copy: CopyFact, expected: type) -> None:
     """A copy that equals a snapshot of the NAS is used, any other is quarantined; nothing is destroyed first."""
     copy = replace(copy, free_bytes=100 * GIB, pool_bytes=200 * GIB)
     mapping = finished(record("mapping"), copy=copy)
     request = asked(mapping)
-    assert isinstance(request, wanted)
+    assert isinstance(request, expected)
     is_known = copy.guid in ("900", "1000") and copy.written_bytes == 0 and copy.size_bytes == 8 * GIB
     if isinstance(request, requests.MapOverlay):
         assert request.quarantines == (copy.exists and (not is_known or copy.stage != "none"))
@@ -138,9 +138,9 @@ def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
     destroying = after(marked, machine_grace(), now=NOW + 10**6)
     assert destroying.work is not None
     assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
-    kept = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
-    assert kept.image is not None and kept.image.state == "unmapped"
-    assert "tank/other" in kept.outcomes[0].text
+    preserved = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
+    assert preserved.image is not None and preserved.image.state == "unmapped"
+    assert "tank/other" in preserved.outcomes[0].text
 
 
 def machine_grace() -> object:
@@ -151,7 +151,7 @@ def machine_grace() -> object:
 
 
 def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
-    """The export goes only after the host has said that it reads from its copy."""
+    """The export goes only after the host has reported that it reads from its copy."""
     switching = record("switching")
     assert isinstance(asked(switching), requests.SwitchOrigin)
     for family in ("tool", "host", "state"):
@@ -283,26 +283,28 @@ def test_f22_success_means_written_back() -> None:
 
 def test_a_second_start_on_the_same_host_transfers_nothing() -> None:
     """R6: its clean copy at the newest guid is the image."""
-    home = record("returning")
-    while home.state == "returning":
-        home = finished(home)
+    image = record("returning")
+    while image.state == "returning":
+        image = finished(image)
     copy = replace(ROOMY, exists=True, guid="1000", size_bytes=8 * GIB)
-    mapping = finished(after(home, replace(MAP, op_id="map-2", lease_token=2)), copy=copy)
+    mapping = finished(after(image, replace(MAP, op_id="map-2", lease_token=2)), copy=copy)
     assert isinstance(asked(mapping), requests.MapLinear) and mapping.target is None
     assert finished(mapping).state == "local"
 
 
 def test_mapping_again_for_the_same_host_is_already_so() -> None:
-    """The device is told again."""
+    """The outcome names the device again."""
     decision = decided(record("local"), replace(MAP, op_id="map-2"))
     assert decision.outcomes[0].device == "/dev/mapper/vm-vol-snap"
 
 
-@pytest.mark.parametrize(("before", "said", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)])
-def test_mapping_again_records_the_newest_lease(before: int, said: int, after_it: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "requested", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)]
+)
+def test_mapping_again_records_the_newest_lease(before: int, requested: int, after_it: int) -> None:
     """Whatever order the requests of two starts come in."""
     image = replace(record("local"), lease_token=before)
-    decision = decided(image, replace(MAP, op_id="map-2", lease_token=said))
+    decision = decided(image, replace(MAP, op_id="map-2", lease_token=requested))
     assert decision.image is not None and decision.image.lease_token == after_it
 
 

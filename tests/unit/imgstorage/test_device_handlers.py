@@ -1,4 +1,4 @@
-"""A merge that the kernel has given up: tried again below a new table, as soon as its pool has room."""
+"""A merge that the kernel has given up: tried again below a new table, as soon as its pool has free space."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
         handlers[WaitMerged](WaitMerged(ZVOL), access)
 
     pools.leave_free("tank", GIB // 1000)
-    with pytest.raises(BusyError, match="free space there, then the merge goes on by itself"):
+    with pytest.raises(BusyError, match="free space there, then the merge continues"):
         merge()
     pools.leave_free("tank", GIB)
     merge()

@@ -1,4 +1,4 @@
-"""Giving up what only a host has, in every state; failures that mean "in use"; who is told of which pull."""
+"""Discarding changes that only a host has, in every state; failures that mean "in use"; outcomes of each pull."""
 
 from __future__ import annotations
 
@@ -157,33 +157,33 @@ def test_busy_elsewhere_is_waited_for() -> None:
 
 
 def pulled(image: Image) -> tuple[Image, list[str]]:
-    """The record after a whole pull, and who was told."""
-    told: list[str] = []
+    """The record after a whole pull, and the operations whose outcome was reported."""
+    reported: list[str] = []
     while image.state == "pulling":
         decision = finish_step(image)
         assert decision.image is not None
         image = decision.image
-        told += [outcome.op_id for outcome in decision.outcomes]
-    return image, told
+        reported += [outcome.op_id for outcome in decision.outcomes]
+    return image, reported
 
 
 def test_a_pull_that_was_asked_for_while_one_runs_waits_for_the_next() -> None:
     """The snapshot that is on its way may be older than the request."""
     pulling = after(after(record("local"), PullNow("pull-1")), StartPull())
-    image, told = pulled(after(pulling, PullNow("pull-2")))
-    assert told == ["pull-1"] and image.pull_ids == ("pull-2",)
+    image, reported = pulled(after(pulling, PullNow("pull-2")))
+    assert reported == ["pull-1"] and image.pull_ids == ("pull-2",)
     job = schedule.job_of(image, NOW, NOW + 999, NOW)
     assert job is not None and job.kind == "requested pull"
-    image, told = pulled(after(image, StartPull()))
-    assert told == ["pull-2"] and image.pull_ids == ()
+    image, reported = pulled(after(image, StartPull()))
+    assert reported == ["pull-2"] and image.pull_ids == ()
 
 
 def test_a_cut_pull_answers_only_those_who_asked_before_it() -> None:
-    """Its snapshot is sent first, whoever has asked meanwhile."""
+    """Its snapshot is sent first, whatever requests arrived meanwhile."""
     pulling = after(after(record("local"), PullNow("pull-1")), StartPull())
     cut = after(host_failed(pulling, "host"), PullNow("pull-2"))
-    image, told = pulled(after(cut, StartPull(), NOW + 10**6))
-    assert told == ["pull-1"] and image.pull_ids == ("pull-2",)
+    image, reported = pulled(after(cut, StartPull(), NOW + 10**6))
+    assert reported == ["pull-1"] and image.pull_ids == ("pull-2",)
 
 
 # --- a host without a record ---------------------------------------------------------------------------------------

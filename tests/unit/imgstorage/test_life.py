@@ -40,7 +40,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(block=st.integers(0, BLOCKS - 1))
     def work(self, block: int) -> None:
-        """The guest of whoever holds the lease runs, and writes."""
+        """The guest of the lease holder runs and writes."""
         holder = self.world.frontend.holder
         if holder is not None:
             self.world.start_guest(holder)

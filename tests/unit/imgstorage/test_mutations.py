@@ -32,12 +32,12 @@ Change = Callable[[Image, Any, int], Decision]
 Sequence = Callable[[Any, HostImage, int], Any]
 
 
-def spoiled(state: str, event: type, change: Change, begins: Step | None, **wanted: Any) -> Machine:
+def spoiled(state: str, event: type, change: Change, begins: Step | None, **expected: Any) -> Machine:
     """The machine with another transition and another step in the row that is meant; it may lead elsewhere."""
     entries = {pair: list(found) for pair, found in entries_by_pair().items()}
     found = entries[(state, event)]  # type: ignore[index]
     for number, entry in enumerate(found):
-        if isinstance(entry, Row) and all(getattr(entry, key) == value for key, value in wanted.items()):
+        if isinstance(entry, Row) and all(getattr(entry, key) == value for key, value in expected.items()):
             found[number] = replace(entry, change=change, starts=begins, to=_leads_to(entry, change))
             return Machine(SEQUENCES, entries)
     raise AssertionError("there is no such row")

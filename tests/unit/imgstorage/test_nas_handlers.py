@@ -1,4 +1,4 @@
-"""The NAS's deeds with the record: a volume is known by its guid, and a restore survives a failure anywhere."""
+"""The NAS's operations on the record: a volume is known by its guid, and a restore survives a failure anywhere."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_another_volume_is_not_taken_for_the_images() -> None:
 
 
 def test_a_known_guid_is_never_replaced_by_another() -> None:
-    """Whatever an effect should tell."""
+    """A volume with another guid is an error, whatever an effect reports."""
     image = replace(Site().image, volume_guid="5")
     mapping = decided(image, MAP).image
     assert mapping is not None and mapping.work is not None
@@ -213,9 +213,11 @@ def restored_site(site: Site, name: str, epoch: int = 1) -> None:
     """What must be so after a restore."""
     assert site.image.state == "unmapped" and site.content() == name.encode()
     assert site.image.volume_guid == site.fact(VOLUME).guid != site.guid
-    aside = f"{VOLUME}-before-{epoch}"
-    assert site.fact(aside).guid == site.guid and site.content(aside) == b"newest"
-    assert [one.name for one in site.pools.read_history(aside).snapshots][-1].startswith(f"img-{epoch}-")
+    quarantined = f"{VOLUME}-before-{epoch}"
+    assert site.fact(quarantined).guid == site.guid and site.content(quarantined) == b"newest"
+    assert [one.name for one in site.pools.read_history(quarantined).snapshots][-1].startswith(
+        f"img-{epoch}-"
+    )
     assert site.image.base_guid == site.pools.read_history(VOLUME).newest.guid  # type: ignore[union-attr] # it has one
     assert not [one.name for one in site.pools.list_volumes("tank") if "restoring" in one.name]
     assert len(site.pools.read_history(VOLUME).snapshots) == (1 if name == "old" else 2)

@@ -22,14 +22,14 @@ def section(name: str) -> re.Pattern[str]:
 @pytest.mark.parametrize("name", picture.sections())
 def test_the_page_shows_what_runs(name: str) -> None:
     """Written again with ROCKS_REGENERATE_GOLDEN=1."""
-    wanted = picture.sections()[name] + "\n"
+    expected = picture.sections()[name] + "\n"
     text = PAGE.read_text()
     if os.environ.get("ROCKS_REGENERATE_GOLDEN"):
-        whole = f"<!-- {name} begins -->\n{wanted}<!-- {name} ends -->"
+        whole = f"<!-- {name} begins -->\n{expected}<!-- {name} ends -->"
         text = section(name).sub(lambda match: whole, text)
         PAGE.write_text(text)
     found = section(name).search(text)
-    assert found is not None and found.group(1) == wanted
+    assert found is not None and found.group(1) == expected
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

@@ -24,5 +24,5 @@ def test_a_record_that_is_lost_twice_gets_another_name_in_quarantine() -> None:
         assert seen is not None and seen.has_temp_write and seen.stage == "none"
         for _ in range(2):
             handlers[EnsureQuarantined](EnsureQuarantined("vm-vol", "tank"), access)
-    kept = [volume.name.removeprefix("tank/vm-vol-temp-write") for volume in pools.list_volumes("tank")]
-    assert sorted(kept) == ["-quarantine-0", "-quarantine-0-2", "-quarantine-0-3"]
+    suffixes = [volume.name.removeprefix("tank/vm-vol-temp-write") for volume in pools.list_volumes("tank")]
+    assert sorted(suffixes) == ["-quarantine-0", "-quarantine-0-2", "-quarantine-0-3"]

@@ -8,11 +8,11 @@ from rocks.imgstorage.life import names, schedule, space
 from rocks.imgstorage.life.schedule import Job, Limits
 from tests.unit.imgstorage.records import GIB, NOW, record
 
-ROOM = space.FillFact(0, 100, 0, reservable_bytes=50)
+UNFILLED = space.FillFact(0, 100, 0, reservable_bytes=50)
 
 
 @pytest.mark.parametrize(
-    ("used", "rate", "spare", "wanted"),
+    ("used", "rate", "evictable", "expected"),
     [
         (10, 0, 50, "nothing"),
         (55, 0, 50, "watch"),
@@ -27,9 +27,9 @@ ROOM = space.FillFact(0, 100, 0, reservable_bytes=50)
         (100, 0, 0, "pause"),
     ],
 )
-def test_a_temp_write_volume_is_never_full(used: int, rate: int, spare: int, wanted: str) -> None:
+def test_a_temp_write_volume_is_never_full(used: int, rate: int, evictable: int, expected: str) -> None:
     """More is reserved for it; where the pool cannot take all of it, the guest is paused, early if it writes fast."""
-    assert space.temp_write_step(space.FillFact(used, 100, rate, spare)) == wanted
+    assert space.temp_write_step(space.FillFact(used, 100, rate, evictable)) == expected
 
 
 @pytest.mark.parametrize(("used", "rate"), [(70, 0), (99, 0), (10, 50)])
@@ -49,32 +49,37 @@ VOLUME = space.TempWriteFact(
 
 def test_the_unreserved_part_of_a_pool() -> None:
     """5 %, 8 GiB at most: with less, OpenZFS may refuse any write."""
-    assert space.kept_free_bytes(100 * GIB) == 5 * GIB and space.kept_free_bytes(4096 * GIB) == 8 * GIB
+    assert space.unreservable_bytes(100 * GIB) == 5 * GIB and space.unreservable_bytes(4096 * GIB) == 8 * GIB
     fill = space.temp_write_fill(VOLUME)
     assert (fill.used_bytes, fill.size_bytes, fill.reservable_bytes) == (GIB, 47 * GIB, 45 * GIB)
-    kept_only = space.temp_write_fill(VOLUME._replace(free_bytes=5 * GIB))
-    assert (kept_only.size_bytes, kept_only.reservable_bytes) == (2 * GIB, 0)
+    reserve_only = space.temp_write_fill(VOLUME._replace(free_bytes=5 * GIB))
+    assert (reserve_only.size_bytes, reserve_only.reservable_bytes) == (2 * GIB, 0)
     all_of_it = space.temp_write_fill(VOLUME._replace(reserved_bytes=64 * GIB))
     assert all_of_it.is_reserved and all_of_it.reservable_bytes == 0
 
 
 @pytest.mark.parametrize(
-    ("used", "reserved", "rate", "wanted"),
+    ("used", "reserved", "rate", "expected"),
     [
         (GIB, 2 * GIB, 0, "watch"),  # its reservation bears it, but for a rest of 64 MiB
         (GIB, 2 * GIB, 4 * MIB, "pause"),  # of which 24 bytes are wanted for each that is on its way
         (1700 * MIB, 2 * GIB, 0, "pause"),
         (GIB, 0, 0, "pause"),
         (GIB, 65 * GIB, 4 * MIB, "nothing"),
-        (64 * GIB, 64 * GIB, 0, "pause"),  # all is written, and each write over it wants room for a moment
+        (
+            64 * GIB,
+            64 * GIB,
+            0,
+            "pause",
+        ),  # all is written, and each write over it needs free space for a moment
     ],
 )
-def test_pool_that_other_volumes_have_filled(used: int, reserved: int, rate: int, wanted: str) -> None:
+def test_pool_that_other_volumes_have_filled(used: int, reserved: int, rate: int, expected: str) -> None:
     """Less than half of what is kept is left: only what is reserved, and not yet written, lets a write through."""
     fact = VOLUME._replace(
         used_bytes=used, reserved_bytes=reserved, free_bytes=2 * GIB, bytes_per_second=rate
     )
-    assert space.temp_write_step(space.temp_write_fill(fact)) == wanted
+    assert space.temp_write_step(space.temp_write_fill(fact)) == expected
 
 
 def test_raidz_takes_more_than_is_written() -> None:
@@ -104,7 +109,7 @@ def test_free_space_on_a_host() -> None:
     text = space.host_shortage(needed - 1, 100 * GIB, 8 * GIB, 10 * GIB)
     assert text is not None and "21.5 GB are needed" in text
     assert space.nas_shortage(2 * GIB, 0, 8 * GIB) is None and space.nas_shortage(2 * GIB, GIB, 8 * GIB)
-    assert space.poll_seconds(ROOM) == 2.0 and space.poll_seconds(ROOM._replace(used_bytes=51)) == 1.0
+    assert space.poll_seconds(UNFILLED) == 2.0 and space.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
 
 
 def test_pauses_grow_to_five_minutes() -> None:

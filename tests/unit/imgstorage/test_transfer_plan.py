@@ -16,7 +16,7 @@ def on_nas(*points: Point) -> list[Point]:
 
 
 @pytest.mark.parametrize(
-    ("sender", "receiver", "to", "token", "wanted"),
+    ("sender", "receiver", "to", "token", "expected"),
     [
         ([A], [], "1", None, SendPlan((SendStep("full", A),))),
         ([A, B], [A], "2", None, SendPlan((SendStep("snapshot", B, A),))),
@@ -58,24 +58,24 @@ def on_nas(*points: Point) -> list[Point]:
     ],
 )
 def test_plan(
-    sender: list[Point], receiver: list[Point], to: str, token: Token | None, wanted: SendPlan
+    sender: list[Point], receiver: list[Point], to: str, token: Token | None, expected: SendPlan
 ) -> None:
     """Full, from a snapshot, from a bookmark, nothing at all, resumed, resumed and on, begun anew."""
-    assert plan_send(sender, on_nas(*receiver), to, token) == wanted
+    assert plan_send(sender, on_nas(*receiver), to, token) == expected
 
 
 @pytest.mark.parametrize(
-    ("sender", "receiver", "to", "words"),
+    ("sender", "receiver", "to", "message"),
     [
         ([A, B], [A, C], "2", "c, which the sender has not after a"),
         ([B], [C], "2", "the two have no snapshot in common"),
-        ([A, B], [A, B], "1", "has a already, and b after it"),
+        ([A, B], [A, B], "1", "already has a, and then b, which the sender lacks"),
         ([A], [A], "2", "no snapshot 2 any more"),
         ([MARK], [], "1", "no snapshot 1 any more"),
         ([A, B, C], [C], "2", "newer than b"),
     ],
 )
-def test_diverged(sender: list[Point], receiver: list[Point], to: str, words: str) -> None:
+def test_diverged(sender: list[Point], receiver: list[Point], to: str, message: str) -> None:
     """Nothing is sent and nothing rolled back; the text names the snapshots."""
     found = plan_send(sender, on_nas(*receiver), to)
-    assert isinstance(found, Diverged) and words in found.text
+    assert isinstance(found, Diverged) and message in found.text

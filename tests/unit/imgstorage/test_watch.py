@@ -66,7 +66,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
-    """Nothing while there is room; then half as much again as is used."""
+    """Nothing while there is free space; then half as much again as is used."""
     watch = host.watch()
     host.fill(GIB // 4)
     watch.look()
@@ -83,7 +83,7 @@ def test_more_is_reserved_before_it_is_needed(host: Host) -> None:
 
 
 def test_guest_is_paused_before_the_volume_is_full_and_goes_on_after_a_restart(host: Host) -> None:
-    """The pool is full: paused once. With room again it goes on, though the daemon was restarted meanwhile."""
+    """The pool is full: paused once. With free space again it goes on, though the daemon was restarted meanwhile."""
     host.pools.leave_free("tank", GIB // 100)
     host.fill(GIB - GIB // 100)
     host.watch().look()
@@ -96,7 +96,7 @@ def test_guest_is_paused_before_the_volume_is_full_and_goes_on_after_a_restart(h
 
 
 def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
-    """The pool has room for all of the temp-write volume, which is larger than the image: it cannot be full."""
+    """The pool has free space for all of the temp-write volume, which is larger than the image: it cannot be full."""
     watch = host.watch()
     host.pools.leave_free("tank", 18 * GIB)
     for used_mb in (6500, 7500, 8100):
@@ -130,7 +130,7 @@ def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
 
 
 def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
-    """By a person, or because the daemon ended between its record and the pause: there is still no room."""
+    """By a person, or because the daemon ended between its record and the pause: there is still no free space."""
     host.pools.leave_free("tank", 0)
     host.fill(GIB)
     host.watch().look()

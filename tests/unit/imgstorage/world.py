@@ -36,7 +36,7 @@ class Frontend:
     holder: str | None = None
     token: int = 0
     is_mapped: bool = False
-    wanted: dict[str, tuple[str, str]] = field(default_factory=dict)
+    requested: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class World:
@@ -73,7 +73,7 @@ class World:
     def new_id(self, kind: str, host: str = "") -> str:
         self.operations += 1
         op_id = f"op{self.operations}"
-        self.frontend.wanted[op_id] = (kind, host)
+        self.frontend.requested[op_id] = (kind, host)
         return op_id
 
     def map(self, name: str, sync: bool) -> None:
@@ -87,13 +87,13 @@ class World:
         op_id = self.new_id("map", name)
         event = events.Map(op_id, name, "tank", sync, f"iqn.{name}", 8 * 1024**3, frontend.token)
         if isinstance(self.nas.handle(event), Rejection):
-            frontend.wanted.pop(op_id)
-            if not frontend.is_mapped and not any(kind == "map" for kind, _ in frontend.wanted.values()):
+            frontend.requested.pop(op_id)
+            if not frontend.is_mapped and not any(kind == "map" for kind, _ in frontend.requested.values()):
                 frontend.holder = None
 
     def receive(self, outcome: Outcome) -> None:
         """The frontend receives the outcome of an operation."""
-        kind, host = self.frontend.wanted.pop(outcome.op_id, ("", ""))
+        kind, host = self.frontend.requested.pop(outcome.op_id, ("", ""))
         if kind == "map" and outcome.family is None:
             assert self.frontend.holder == host
             self.frontend.is_mapped = True

@@ -19,19 +19,19 @@ def test_a_report_is_read_wherever_it_stands_in_the_line() -> None:
     assert console.read_ready("guest ready: name=") is None
 
 
-def test_a_line_is_shown_without_what_would_move_a_terminal() -> None:
+def test_a_line_is_displayed_without_terminal_controls() -> None:
     assert console.plain("\x1b[2J\x1b[31mred\x1b[0m\r\x07\ttab") == "red\ttab"
 
 
-def test_only_what_is_new_is_shown_up_to_the_report(tmp_path: Path) -> None:
+def test_only_new_lines_are_displayed_up_to_the_report(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"guest ready: name=old mac=1\r\n")
     start = console.size_of(log)
     with log.open("ab") as file:
         file.write(b"\r\nbooting\r\nguest ready: name=new mac=2\r\nshell\r\n")
-    shown: list[str] = []
-    assert console.follow_until_ready(log, start, 1, shown.append) == Ready("new", "2")
-    assert shown == ["booting", "guest ready: name=new mac=2"]
+    displayed: list[str] = []
+    assert console.follow_until_ready(log, start, 1, displayed.append) == Ready("new", "2")
+    assert displayed == ["booting", "guest ready: name=new mac=2"]
 
 
 def test_a_guest_that_never_reports_is_an_error_that_names_the_log(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ MACHINE = FrontendFacts(
 )
 
 
-def said(machine: FrontendFacts, described: Described) -> list[str]:
+def command_lines(machine: FrontendFacts, described: Described) -> list[str]:
     """The commands as lines."""
-    return [" ".join(words) for words in site_commands(machine, described)]
+    return [" ".join(arguments) for arguments in site_commands(machine, described)]
 
 
 def test_the_mac_pool_comes_from_the_public_address() -> None:
@@ -20,8 +20,8 @@ def test_the_mac_pool_comes_from_the_public_address() -> None:
     assert mac_pool_base("203.0.113.3") == "02:71:00:c0:00:00"
 
 
-def test_an_empty_database_is_told_everything_in_an_order_that_works() -> None:
-    lines = said(MACHINE, Described())
+def test_an_empty_database_gets_all_commands_in_a_valid_order() -> None:
+    lines = command_lines(MACHINE, Described())
     order = ["add network private", "add host head", "add host interface head rockspriv0", "add cluster"]
     places = [next(at for at, line in enumerate(lines) if line.startswith(word)) for word in order]
     assert places == sorted(places)
@@ -32,30 +32,30 @@ def test_an_empty_database_is_told_everything_in_an_order_that_works() -> None:
 
 def test_only_a_kernel_without_vlans_gets_the_attribute() -> None:
     line = "set host attr head vlan_transport local"
-    assert line not in said(MACHINE, Described())
-    assert line in said(MACHINE._replace(has_vlans=False), Described())
+    assert line not in command_lines(MACHINE, Described())
+    assert line in command_lines(MACHINE._replace(has_vlans=False), Described())
 
 
 def test_only_a_kernel_without_packet_filters_gets_the_attribute() -> None:
     line = "set host attr head vm_filter off"
-    assert line not in said(MACHINE, Described())
-    assert line in said(MACHINE._replace(has_filters=False), Described())
+    assert line not in command_lines(MACHINE, Described())
+    assert line in command_lines(MACHINE._replace(has_filters=False), Described())
 
 
-def test_what_the_database_has_is_not_said_again() -> None:
+def test_existing_rows_are_not_added_again() -> None:
     first = site_commands(MACHINE, Described())
     described = Described(
         networks=frozenset({"private", "public"}),
         hosts=frozenset({FRONTEND, CLUSTER}),
         frontend_interfaces=frozenset({"rockspriv0", "rockspub0"}),
-        attributes={words[2]: words[3] for words in first if words[:2] == ("set", "attr")},
+        attributes={arguments[2]: arguments[3] for arguments in first if arguments[:2] == ("set", "attr")},
         frontend_attributes={"kvm": "true"},
     )
     assert site_commands(MACHINE, described) == []
 
 
-def test_a_site_that_was_cut_off_is_told_the_rest() -> None:
+def test_an_interrupted_site_gets_the_remaining_commands() -> None:
     described = Described(networks=frozenset({"private"}), hosts=frozenset({FRONTEND}))
-    lines = said(MACHINE, described)
+    lines = command_lines(MACHINE, described)
     assert not any(line.startswith(("add network private", "add host head ")) for line in lines)
     assert any(line.startswith("add network public") for line in lines)

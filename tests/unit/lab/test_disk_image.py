@@ -1,4 +1,4 @@
-"""The disk's first sector, and what the guest is told by its disk."""
+"""The disk's first sector, and what the disk contains for the guest."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_boot_code_must_not_run_into_the_partition_table() -> None:
         disk_image.master_boot_record(b"\x90" * 441)
 
 
-def test_the_guest_is_told_its_name_on_the_kernels_command_line() -> None:
+def test_the_kernel_command_line_contains_the_guest_name() -> None:
     append = next(line for line in image.configuration("vm-a-0").splitlines() if "APPEND" in line)
     assert append.split()[-1] == "rocks_name=vm-a-0" and "console=ttyS0" in append
 
 
-def test_further_words_follow_the_name() -> None:
+def test_further_arguments_follow_the_name() -> None:
     append = next(
         line for line in image.configuration("vc1", "rocks_role=frontend").splitlines() if "APPEND" in line
     )

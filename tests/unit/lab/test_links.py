@@ -37,11 +37,11 @@ def test_when_all_numbers_are_taken_the_error_says_where_to_look() -> None:
         links.choose_names([Link(f"rockspub{number}", "") for number in range(10)], STEMS, "m")
 
 
-def test_names_leave_room_for_a_vlan() -> None:
+def test_names_leave_space_for_a_vlan() -> None:
     names = links.choose_names([], STEMS, "m")
     assert all(len(f"{name}.4095") <= 15 for name in names)
 
 
-def test_marks_tell_folders_apart_and_fit_into_an_alias() -> None:
-    marks = {links.alias_of(Path(f"/{'x' * 3000}/{end}")) for end in "ab"}
-    assert len(marks) == 2 and all(len(mark) < 256 for mark in marks)
+def test_markers_distinguish_folders_and_fit_into_an_alias() -> None:
+    markers = {links.alias_of(Path(f"/{'x' * 3000}/{end}")) for end in "ab"}
+    assert len(markers) == 2 and all(len(mark) < 256 for mark in markers)

@@ -41,7 +41,7 @@ def test_other_keys_are_dropped(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["part-new"]
 
 
-def test_key_tells_inputs_apart() -> None:
+def test_key_distinguishes_inputs() -> None:
     """Also where they are only split in another way."""
     assert key_of(("a", "b")) == key_of(("a", "b"))
     assert len({key_of(("a", "b")), key_of(("ab",)), key_of("a", "b"), key_of(b"ab")}) == 4

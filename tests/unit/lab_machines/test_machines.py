@@ -59,12 +59,16 @@ def test_site_is_described_with_every_machine() -> None:
     """Hosts are containers with a trunk; the NAS is none."""
     commands = site_commands(MACHINES)
     added = {
-        words[2]: words[3] for words in commands if words[:2] == ("add", "host") and words[2] != "interface"
+        arguments[2]: arguments[3]
+        for arguments in commands
+        if arguments[:2] == ("add", "host") and arguments[2] != "interface"
     }
     assert added["vmh1"] == "membership=VM Container"
     assert added["nas-0-0"] == "membership=NAS Appliance"
     trunks = [
-        words[3] for words in commands if words[:3] == ("add", "host", "interface") and words[4] == "trunk0"
+        arguments[3]
+        for arguments in commands
+        if arguments[:3] == ("add", "host", "interface") and arguments[4] == "trunk0"
     ]
     assert trunks == ["vmh1", "vmh2"]
 

@@ -1,4 +1,4 @@
-"""Mirrors as apt tells of them."""
+"""Mirrors as apt reports them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_a_node_configures_and_reads_its_own_queues_only() -> None:
 
 
 def test_a_node_writes_to_the_queues_of_its_roles() -> None:
-    wanted = {
+    expected = {
         "head": {queues.nas_queue("x"), queues.host_queue("x"), queues.reply_queue("x", TOKEN)},
         "nas-0-0": {queues.host_queue("x"), queues.reply_queue("x", TOKEN)},
         "vmc.0": {queues.nas_queue("x"), queues.reply_queue("x", TOKEN)},
@@ -51,7 +51,7 @@ def test_a_node_writes_to_the_queues_of_its_roles() -> None:
         queues.reply_queue("x", TOKEN),
         queues.DEAD_QUEUE,
     }
-    for node, names in wanted.items():
+    for node, names in expected.items():
         assert {name for name in every if may(node, "write", name, "topic_permissions")} == names, node
 
 

@@ -72,7 +72,7 @@ def host_facts() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda facts: facts.update(color=1), "field reply.color: unknown here"),
         (lambda facts: facts.pop("cpus"), "field reply.cpus: missing"),
@@ -95,12 +95,12 @@ def host_facts() -> dict[str, Any]:
         ),
     ],
 )
-def test_errors_name_the_wrong_field(change: Any, words: str) -> None:
+def test_errors_name_the_wrong_field(change: Any, message: str) -> None:
     """Unknown, missing and mistyped fields, at any depth."""
     facts = host_facts()
     decode(HostFacts, facts, "reply")
     change(facts)
-    with pytest.raises(IncoherentError, match=words):
+    with pytest.raises(IncoherentError, match=message):
         decode(HostFacts, facts, "reply")
 
 
@@ -118,7 +118,9 @@ def test_what_runs_on_hosts_is_python_3_9() -> None:
     """The packages that run on hosts must compile there; wire shapes are evaluated, so no `X | Y` in their fields."""
     files = [SOURCES / f"{name}.py" for name in ("__init__", "errors", "units", "clock", "files", "process")]
     files += [
-        file for room in ("wire", "devices", "agent", "imgstorage") for file in (SOURCES / room).rglob("*.py")
+        file
+        for package in ("wire", "devices", "agent", "imgstorage")
+        for file in (SOURCES / package).rglob("*.py")
     ]
     assert len(files) > 30
     for file in files:

@@ -86,7 +86,7 @@ def test_another_version_is_detected_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         (b"", "is not JSON: ''"),
         (b"Welcome to host\x1b[2J\xff!", r"is not JSON: 'Welcome to host\\x1b\[2J\\xff!'"),
@@ -101,14 +101,14 @@ def test_another_version_is_detected_first() -> None:
         (b" " * (MAXIMUM_LINE_BYTES + 1), "longer than"),
     ],
 )
-def test_garbage_raises_an_error(line: bytes, words: str) -> None:
+def test_garbage_raises_an_error(line: bytes, message: str) -> None:
     """The quotation is safe for a terminal."""
-    with pytest.raises(IncoherentError, match=words):
+    with pytest.raises(IncoherentError, match=message):
         read_reply(line, ASK)
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         (changed(write_request(ASK), call="format_disks"), "expected one of facts, perform, console, probe"),
         (changed(write_request(ASK), call=7), "field request.call"),
@@ -117,9 +117,9 @@ def test_garbage_raises_an_error(line: bytes, words: str) -> None:
         (changed(write_request(ASK), arguments=[]), "field request.arguments: expected an object"),
     ],
 )
-def test_an_invalid_request_raises_an_error(line: bytes, words: str) -> None:
+def test_an_invalid_request_raises_an_error(line: bytes, message: str) -> None:
     """It names the invalid field."""
-    with pytest.raises(IncoherentError, match=words):
+    with pytest.raises(IncoherentError, match=message):
         read_request(line)
 
 

@@ -71,7 +71,7 @@ def test_message_of_an_old_tool() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "arguments"),
     [
         (b"\xff", "no JSON"),
         (b"[1]", "no JSON object"),
@@ -86,9 +86,9 @@ def test_message_of_an_old_tool() -> None:
         (b"{}", "action_unsupported"),
     ],
 )
-def test_an_invalid_message_is_an_error(body: bytes, words: str) -> None:
+def test_an_invalid_message_is_an_error(body: bytes, arguments: str) -> None:
     """It names the field."""
-    with pytest.raises(IncoherentError, match=words):
+    with pytest.raises(IncoherentError, match=arguments):
         read_request(read_message(body), "nas")
 
 

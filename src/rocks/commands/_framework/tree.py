@@ -25,7 +25,7 @@ OUR_TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def tree_folders() -> list[str]:
-    """All folders that hold commands: ours first, then those of ROCKS_TREES, then those of
+    """All folders that hold commands: this system's first, then those of ROCKS_TREES, then those of
     /etc/rocks/trees.d.
 
     StateError, naming the file, when one in trees.d cannot be read.
@@ -67,7 +67,7 @@ def is_command_word(word: str) -> bool:
 def _holds_command(folder: str) -> bool:
     """Whether the folder has an `__init__.py`, or a command lies below it.
 
-    A folder with nothing but plugins, or with what Python left of a removed command, is neither.
+    A folder with plugins alone, or with the byte code of a removed command, holds no command.
     """
     if os.path.isfile(f"{folder}/__init__.py"):
         return True

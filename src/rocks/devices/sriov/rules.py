@@ -60,8 +60,8 @@ def problem_of(device: str, adapter: Optional[Adapter]) -> str:
     """Why VFs of the adapter cannot be assigned; empty when they can."""
     if adapter is None:
         return (
-            f"this host has no network adapter {device} for the requested virtual functions; look at `ip link` there, "
-            "and at what `rocks list host sriov` says it should have"
+            f"this host has no network adapter {device} for the requested virtual functions; compare `ip link` there "
+            "with `rocks list host sriov`"
         )
     if adapter.most == 0:
         return (

@@ -1,1 +1,1 @@
-"""The daemon of a host: does what its NASes ask, for an image one thing after the other, and rebuilds at a reboot."""
+"""The daemon of a host: executes its NASes' requests, one at a time for each image; rebuilds devices at a reboot."""

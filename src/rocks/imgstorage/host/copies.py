@@ -1,4 +1,4 @@
-"""Retained copies of unmapped images on a host: what they are, and their eviction when space is needed."""
+"""Retained copies of unmapped images on a host, and their eviction when space is needed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rocks.imgstorage.host import effects
 from rocks.imgstorage.host.access import Access
 from rocks.imgstorage.life import names
 from rocks.imgstorage.life.facts import NOTHING, Facts
-from rocks.imgstorage.life.space import kept_free_bytes
+from rocks.imgstorage.life.space import unreservable_bytes
 from rocks.units import BYTES_PER_SECTOR, gigabytes
 
 _log = logging.getLogger(__name__)
@@ -172,10 +172,10 @@ class DeviceHandlers:
 
     def _check_free_space(self, pool: str, name: str) -> None:
         fact = self._pools.read_pool(pool)
-        if fact.free_bytes < kept_free_bytes(fact.size_bytes) // 2:
+        if fact.free_bytes < unreservable_bytes(fact.size_bytes) // 2:
             raise BusyError(
                 f"the merge of {_MAPPER}{name} has stopped: the pool {pool} has {gigabytes(fact.free_bytes)} free; "
-                "free space there, then the merge goes on by itself"
+                "free space there, then the merge continues"
             )
 
     def _wait_merged(self, effect: effects.WaitMerged, access: Access) -> Facts:

@@ -106,7 +106,7 @@ class HostEngine:
     def take(self, message: Message, sender: str, body: bytes) -> Optional[str]:
         """Record a request; returns the image whose worker must wake.
 
-        A known request is answered again, or goes on by itself.
+        A known request is answered again, or continues.
         """
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
@@ -218,8 +218,8 @@ class HostEngine:
             if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
                 raise HostError(str(error)) from error
             if isinstance(effect, ReceiveSeed) and isinstance(error, PoolFullError):
-                # images mapped side by side were promised the same free space: it returns when one of them ends
-                raise HostError(f"{error}; the copying goes on when there is free space") from error
+                # parallel copies may count on the same free space, which returns when one of them ends
+                raise HostError(f"{error}; the copy continues when the pool has free space") from error
             raise
 
     def _stage_of(self, zvol: str) -> Stage:
@@ -261,7 +261,7 @@ class HostEngine:
         _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
 
     def _reject(self, message: Message, sender: str, error: RocksError) -> None:
-        """Answer a request that is not recorded; a NAS that has gone on since ignores the answer."""
+        """Answer a request that is not recorded; a NAS that no longer waits ignores the answer."""
         fields = error_fields(error)
         body = write_message(
             HOST_ANSWER, fields, op_id=message.op_id, image_id=message.image_id, epoch=message.epoch

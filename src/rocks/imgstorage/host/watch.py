@@ -162,7 +162,7 @@ class TempWriteWatch:
             domains.suspend(name)
         _log.error(
             "%s is paused: the pool has no free space for its writes while its image is copied (%s of %s are used); "
-            "free space in the pool, then it resumes by itself",
+            "free space in the pool, then this daemon resumes it",
             name,
             gigabytes(fill.used_bytes),
             gigabytes(fill.size_bytes),

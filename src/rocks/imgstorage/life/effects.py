@@ -111,7 +111,7 @@ class EnsurePartialGone:
 @tagged
 @dataclass(frozen=True)
 class ReadObstacles:
-    """What prevents the destruction of the volume: clones and foreign holds. Facts: obstacles, volume_guid."""
+    """Find the obstacles to the destruction of the volume: clones and foreign holds. Facts: obstacles, volume_guid."""
 
     volume: str
 

@@ -50,7 +50,7 @@ def copy_is_usable(copy: CopyFact, facts: Facts) -> bool:
 
 
 def must_quarantine_copy(copy: CopyFact, facts: Facts) -> bool:
-    """Whether the host has data of the image that is no snapshot of the NAS: it is preserved under another name."""
+    """Whether the host has data of the image that no snapshot of the NAS has; such data is quarantined."""
     has_something = copy.exists or copy.has_temp_write or copy.stage != "none"
     return has_something and not copy_is_usable(copy, facts)
 

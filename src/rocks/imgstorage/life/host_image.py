@@ -31,7 +31,7 @@ class HostImage:
 def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejection]:
     """None when a request may be accepted: not of an older epoch, not overtaken by a newer request.
 
-    A request with the number of the newest is the same one: it goes on, or its answer is sent again.
+    A request with the number of the newest is the same one: it continues, or its answer is sent again.
     """
     if (epoch, sequence) >= (known.last_epoch, known.last_sequence):
         return None

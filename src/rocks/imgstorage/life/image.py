@@ -90,13 +90,13 @@ class Image:
 
     `image_id` stays when the volume is renamed. `sequence` numbers works and snapshots, `epoch` the grants to hosts;
     both only grow. `base_*` is the newest snapshot that both sides have, `final_guid` that of the last return.
-    `target` stands from when the export is to be made until it is gone. `pending_name` is a snapshot that is being
+    `target` is set from before the export is made until it is removed. `pending_name` is a snapshot that is being
     sent, or whose sending was cut.
     `operation_id` is the map, delete, restore or abandon whose client waits; `unmap_ids` and `pull_ids` are operations
     that wait until the image, or its changes, are written back; `covered_ids` are the pulls requested before the
     snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
-    that are no mere waiting for a machine; `reason` is why the image is blocked or waits, `abandon_reason` why an
-    operator last gave up the changes of a host. `retry_at` and `due_at` are UNIX seconds.
+    with another cause than an unreachable machine; `reason` is why the image is blocked or waits, `abandon_reason` why
+    an operator last gave up the changes of a host. `retry_at` and `due_at` are UNIX seconds.
     """
 
     image_id: str
@@ -172,7 +172,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from an event: the new record (None: delete the record) and the outcomes to publish."""
+    """The result of an event: the new record (None: delete the record) and the outcomes to publish."""
 
     image: Optional[Image]
     outcomes: Tuple[Outcome, ...] = ()

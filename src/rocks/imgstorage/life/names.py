@@ -1,4 +1,4 @@
-"""Names of what belongs to an image, on both sides; pure. Volumes are `<pool>/<zvol>`, zvol being `<vm>-vol`."""
+"""Names of volumes, snapshots and devices of an image; pure. Volumes are `<pool>/<zvol>`, zvol being `<vm>-vol`."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def slop_bytes(pool_bytes: int) -> int:
     return pool_bytes // 20
 
 
-def kept_free_bytes(pool_bytes: int) -> int:
+def unreservable_bytes(pool_bytes: int) -> int:
     """The part of a pool that is never reserved for guests' writes: 5 %, at most 8 GiB.
 
     A write fails when a pool has less free space than the last two transaction groups have freed, because OpenZFS
@@ -102,7 +102,7 @@ def temp_write_fill(fact: TempWriteFact) -> FillFact:
     In a pool that other volumes have filled, it can use its reservation except for a rest, and nothing else.
     """
     fact = fact.as_charged()
-    unreserved = kept_free_bytes(fact.pool_bytes)
+    unreserved = unreservable_bytes(fact.pool_bytes)
     reservable = max(0, fact.free_bytes - unreserved)
     rest = max(_REST_BYTES, fact.bytes_per_second * _REST_SECONDS)
     is_tight = fact.free_bytes < unreserved // 2

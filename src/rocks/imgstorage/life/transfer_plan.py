@@ -71,7 +71,7 @@ def plan_send(
         return SendPlan(aborts_partial=token is not None)
     if any(point.guid == to_guid for point in theirs):
         return Diverged(
-            f"the receiver has {to.name} already, and {theirs[-1].name} after it, which the sender has not"
+            f"the receiver already has {to.name}, and then {theirs[-1].name}, which the sender lacks"
         )
     start = None
     if theirs:

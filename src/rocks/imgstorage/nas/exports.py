@@ -29,7 +29,7 @@ class Exports:
         self._thread: Optional[threading.Thread] = None
 
     def rebuild(self) -> None:
-        """Make the expected exports and remove all others of ours."""
+        """Make the expected exports and remove this system's other exports."""
         expected = self._expected()
         for fact in self._targets.read_exports():
             if fact.target not in expected:

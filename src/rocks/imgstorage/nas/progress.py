@@ -1,4 +1,4 @@
-"""Progress of transfers, in memory only: a transfer that goes on after a restart reports it again."""
+"""Progress of transfers, in memory only: a transfer that continues after a restart reports it again."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def abandon(image: Image, event: Any, now_seconds: int) -> Effects:
 
 
 def check(image: Image, event: Any, now_seconds: int) -> Effects:
-    """Find what prevents the destruction of the volume."""
+    """Find the obstacles to the destruction of the volume."""
     return (effects.ReadObstacles(image.volume),)
 
 

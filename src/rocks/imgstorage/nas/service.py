@@ -137,7 +137,7 @@ class NasService:
         return self._bus.wait_until_connected(deadline_seconds)
 
     def close(self) -> None:
-        """End; open work goes on at the next start."""
+        """End; open work continues at the next start."""
         self._exports.close()
         self._housekeeping.close()
         self._scheduler.close()

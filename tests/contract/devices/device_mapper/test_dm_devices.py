@@ -45,7 +45,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tell_stalls() -> Iterator[None]:
+def report_stalls() -> Iterator[None]:
     """Durations of the switches, for the output."""
     yield
     for what, seconds in STALLS.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 PHYSICAL_KEYS = 16
 """127 on an adapter; fewer keep the tests quick."""
 
-SHOWN_KEYS = 8
+VISIBLE_KEYS = 8
 
 
 class AdapterTree:
@@ -65,7 +65,7 @@ class AdapterTree:
     def map_of(self, device: str, address: str, port: int = 1) -> list[str]:
         """The map of a VF, by virtual index."""
         folder = self.sysfs / "class/infiniband" / device / "iov" / address / "ports" / str(port) / "pkey_idx"
-        return [(folder / str(index)).read_text().strip() for index in range(SHOWN_KEYS)]
+        return [(folder / str(index)).read_text().strip() for index in range(VISIBLE_KEYS)]
 
     def value(self, device: str, path: str) -> str:
         """A file below an adapter's folder."""
@@ -93,7 +93,7 @@ class AdapterTree:
             folder = iov / address / "ports" / str(port)
             write(folder / "gid_idx", **{"0": str(number)})
             # mlx4 maps a new VF to physical index 0, the default partition
-            write(folder / "pkey_idx", **{str(n): "none" if n else "0" for n in range(SHOWN_KEYS)})
+            write(folder / "pkey_idx", **{str(n): "none" if n else "0" for n in range(VISIBLE_KEYS)})
             write(folder, smi_enabled="0", enable_smi_admin="0")
 
 

@@ -164,7 +164,7 @@ class RealHostWorld:
 
     def leave_record(self, spec: SessionSpec) -> None:
         portal = f"{spec.address}:{spec.port}"
-        words = [
+        tokens = [
             "iscsiadm",
             "--mode",
             "node",
@@ -175,7 +175,7 @@ class RealHostWorld:
             "--op",
             "new",
         ]
-        run_checked(words, deadline_seconds=30)
+        run_checked(tokens, deadline_seconds=30)
 
     def has_record(self, target: str) -> bool:
         return (_RECORDS / target).exists()
@@ -189,9 +189,9 @@ class RealHostWorld:
     @contextmanager
     def spy(self, *secrets: str) -> Iterator[set[str]]:
         seen: set[str] = set()
-        words = [secret.encode() for secret in secrets]
+        tokens = [secret.encode() for secret in secrets]
         ended = threading.Event()
-        watch = threading.Thread(target=_watch_arguments, args=(words, seen, ended))
+        watch = threading.Thread(target=_watch_arguments, args=(tokens, seen, ended))
         watch.start()
         try:
             yield seen
@@ -199,17 +199,17 @@ class RealHostWorld:
             ended.set()
             watch.join()
         for path in (path for path in Path("/etc/iscsi").rglob("*") if path.is_file()):
-            if path.stat().st_mode & 0o077 and any(word in path.read_bytes() for word in words):
+            if path.stat().st_mode & 0o077 and any(word in path.read_bytes() for word in tokens):
                 seen.add(str(path))
         journal = run_checked(["journalctl", "--no-pager", "--output=cat"], deadline_seconds=60).output
         kernel = run_checked(["dmesg"], deadline_seconds=60).output
-        seen.update("the journal" for word in words if word in journal + kernel)
+        seen.update("the journal" for word in tokens if word in journal + kernel)
 
-    def _copies(self, words: list[str]) -> bool:
-        return run(["dd", *words, "bs=4096", "count=1"], deadline_seconds=60).exit_status == 0
+    def _copies(self, tokens: list[str]) -> bool:
+        return run(["dd", *tokens, "bs=4096", "count=1"], deadline_seconds=60).exit_status == 0
 
 
-def _watch_arguments(words: list[bytes], seen: set[str], ended: threading.Event) -> None:
+def _watch_arguments(tokens: list[bytes], seen: set[str], ended: threading.Event) -> None:
     """Note every program that has one of the words among its arguments."""
     while not ended.is_set():
         for process in Path("/proc").glob("[0-9]*"):
@@ -217,7 +217,7 @@ def _watch_arguments(words: list[bytes], seen: set[str], ended: threading.Event)
                 arguments = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if any(word in arguments for word in words):
+            if any(word in arguments for word in tokens):
                 seen.add(arguments.replace(b"\0", b" ").decode("utf-8", "replace"))
 
 

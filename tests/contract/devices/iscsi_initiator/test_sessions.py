@@ -67,7 +67,7 @@ def test_a_disk_goes_once(world: HostWorld) -> None:
 
 
 def test_a_disk_in_use_does_not_go(world: HostWorld) -> None:
-    """Whoever uses it is named."""
+    """The error names the user of the device."""
     spec = export(world)
     fact = world.sessions.ensure_session(spec)
     world.open(fact.device_path)
@@ -143,7 +143,7 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"unit_serial": "ffffffffffffffff"}, "has serial 0123456789abcdef, not ffffffffffffffff"),
         ({"size_bytes": 2 * SIZE_BYTES}, f"has {SIZE_BYTES} bytes, not {2 * SIZE_BYTES}"),
@@ -151,17 +151,17 @@ def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
     ],
 )
 def test_a_disk_that_differs_from_the_spec_is_not_used(
-    world: HostWorld, change: dict[str, object], words: str
+    world: HostWorld, change: dict[str, object], message: str
 ) -> None:
     """A guest must never see the disk of another."""
     spec = export(world)
-    with pytest.raises(IncoherentError, match=words):
+    with pytest.raises(IncoherentError, match=message):
         world.sessions.ensure_session(replace(spec, **change))  # type: ignore[arg-type]
     assert world.sessions.read_sessions() == ()
     assert not world.has_record(spec.target)
 
 
-def test_a_disk_in_use_is_kept_though_it_is_another(world: HostWorld) -> None:
+def test_a_disk_in_use_is_retained_though_it_differs(world: HostWorld) -> None:
     """It belongs to its user; the request fails."""
     spec = export(world)
     fact = world.sessions.ensure_session(spec)
@@ -216,14 +216,14 @@ def test_two_disks_do_not_meet(world: HostWorld) -> None:
     first = export(world)
     second = export(world, volume="vm2", unit_serial="fedcba9876543210")
     world.sessions.ensure_session(first)
-    kept = world.sessions.ensure_session(second)
+    preserved = world.sessions.ensure_session(second)
     assert [fact.unit_serial for fact in world.sessions.read_sessions()] == [
         first.unit_serial,
         second.unit_serial,
     ]
     world.sessions.ensure_session_gone(first.target)
-    assert world.sessions.read_sessions() == (kept,)
-    assert world.can_read(kept.device_path)
+    assert world.sessions.read_sessions() == (preserved,)
+    assert world.can_read(preserved.device_path)
 
 
 def test_a_target_that_comes_back_is_the_same_disk(world: HostWorld) -> None:
@@ -240,7 +240,7 @@ def test_a_target_that_comes_back_is_the_same_disk(world: HostWorld) -> None:
 
 
 def test_an_export_goes_though_it_is_used(world: HostWorld) -> None:
-    """Whoever is logged in is cut off; the host then ends its session without the NAS."""
+    """A logged-in initiator is disconnected; the host then ends its session without the NAS."""
     spec = export(world)
     world.sessions.ensure_session(spec)
     assert world.nas.targets.read_exports()[0].sessions == (world.sessions.read_initiator(),)

@@ -111,8 +111,8 @@ class RealWorld:
     def prepare(self) -> None:
         for volume in ("vm1", "vm2"):
             name = f"{self._pool}/contract-{volume}"
-            words = ["zfs", "create", "-s", "-V", str(SIZE_BYTES), "-o", "volmode=dev", name]
-            run_checked(words, deadline_seconds=30)
+            arguments = ["zfs", "create", "-s", "-V", str(SIZE_BYTES), "-o", "volmode=dev", name]
+            run_checked(arguments, deadline_seconds=30)
             wait_until(Path(self.device(volume)).exists)
 
     def clean(self) -> None:
@@ -172,13 +172,13 @@ class RealWorld:
         from rtslib_fb.tcm import bs_cache
 
         self._library.RTSRoot()
-        kept = dict(bs_cache)
+        saved = dict(bs_cache)
         bs_cache.clear()
         try:
             yield self._library
         finally:
             bs_cache.clear()
-            bs_cache.update(kept)
+            bs_cache.update(saved)
 
     def _is_destroyed(self, name: str) -> bool:
         finished = run(["zfs", "destroy", name], deadline_seconds=30)

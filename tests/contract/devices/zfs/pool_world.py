@@ -45,7 +45,7 @@ class World(Protocol):
         """It lets go."""
 
     def leave_free(self, free_bytes: int) -> None:
-        """There is only so much room any more."""
+        """Limits the free space."""
 
 
 class FakeWorld:
@@ -155,9 +155,9 @@ class RealWorld:
 
 def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> int:
     """Carry a stream over, or only its beginning; returns how many bytes that was."""
-    carried = 0
-    while most_bytes is None or carried < most_bytes:
-        count = _PIECE_BYTES if most_bytes is None else min(_PIECE_BYTES, most_bytes - carried)
+    received = 0
+    while most_bytes is None or received < most_bytes:
+        count = _PIECE_BYTES if most_bytes is None else min(_PIECE_BYTES, most_bytes - received)
         piece = send.stream.read(count)
         if not piece:
             break
@@ -165,16 +165,16 @@ def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> in
             receive.stream.write(piece)
         except BrokenPipeError:
             break
-        carried += len(piece)
-    return carried
+        received += len(piece)
+    return received
 
 
 def transfer(send: Transfer, receive: Transfer) -> int:
     """Carry a whole stream over."""
-    carried = pump(send, receive)
+    received = pump(send, receive)
     send.finish(Deadline(_SECONDS))
     receive.finish(Deadline(_SECONDS))
-    return carried
+    return received
 
 
 def soon() -> Deadline:

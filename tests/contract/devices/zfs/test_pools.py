@@ -85,16 +85,16 @@ def test_a_volume(world: World) -> None:
     with pytest.raises(IncoherentError, match="nothing was changed"):
         pools.ensure_size(volume, OTHER_GUID, 4 * SIZE)
 
-    marks = {"imgstore:epoch": "7", "imgstore:owner": "vmh1"}
-    assert pools.ensure_properties(volume, fact.guid, marks).changed
-    assert not pools.ensure_properties(volume, fact.guid, marks).changed
+    markers = {"imgstore:epoch": "7", "imgstore:owner": "vmh1"}
+    assert pools.ensure_properties(volume, fact.guid, markers).changed
+    assert not pools.ensure_properties(volume, fact.guid, markers).changed
     with pytest.raises(IncoherentError):
         pools.ensure_properties(volume, OTHER_GUID, {"imgstore:epoch": "8"})
     assert pools.ensure_reserved(volume, fact.guid, MIB).changed
     assert not pools.ensure_reserved(volume, fact.guid, MIB).changed
     grown = pools.read_volume(volume)
     assert grown is not None and (grown.size_bytes, grown.reserved_bytes) == (2 * SIZE, MIB)
-    assert dict(grown.properties) == marks and grown.used_bytes >= MIB
+    assert dict(grown.properties) == markers and grown.used_bytes >= MIB
 
     world.write(volume, b"a" * BLOCK)
     for changes, error in (
@@ -299,18 +299,18 @@ def test_clones(world: World) -> None:
 
 def test_whole_and_added(world: World) -> None:
     """A seed made whole beside its place, then moved there; later only what changed, from a bookmark."""
-    pools, (home, home_guid) = world.pools, make_volume(world, "home-vol")
+    pools, (target, nas_guid) = world.pools, make_volume(world, "home-vol")
     seed, copy = f"{world.here}/.seed/copy-vol", f"{world.here}/copy-vol"
     first = os.urandom(MIB)
-    world.write(home, first)
-    one = take_snapshot(world, home, "one", {"imgstore:auto": "on"})
-    whole = SendSpec(home, "one", one.guid)
+    world.write(target, first)
+    one = take_snapshot(world, target, "one", {"imgstore:auto": "on"})
+    whole = SendSpec(target, "one", one.guid)
     estimate = pools.estimate_send(whole)
-    carried = transfer(pools.start_send(whole), pools.start_receive(ReceiveSpec(seed)))
-    assert MIB < carried < 1.1 * MIB and 0.9 < estimate / carried < 1.1
+    transferred = transfer(pools.start_send(whole), pools.start_receive(ReceiveSpec(seed)))
+    assert MIB < transferred < 1.1 * MIB and 0.9 < estimate / transferred < 1.1
     received = pools.read_history(seed).newest
     assert received is not None and (received.name, received.guid) == ("one", one.guid)
-    assert not received.is_automatic  # properties stay at home
+    assert not received.is_automatic  # properties are not sent
     fact = pools.read_volume(seed)
     assert fact is not None and (fact.size_bytes, fact.written_bytes, fact.resume_token) == (SIZE, 0, None)
     assert fact.reserved_bytes == 0
@@ -320,32 +320,32 @@ def test_whole_and_added(world: World) -> None:
     assert pools.ensure_renamed(seed, fact.guid, copy).changed
     assert not pools.ensure_renamed(seed, fact.guid, copy).changed
     with pytest.raises(IncoherentError):
-        pools.ensure_renamed(seed, fact.guid, home)
+        pools.ensure_renamed(seed, fact.guid, target)
     assert world.read(copy, MIB) == first
     with pytest.raises(StateError, match="but the stream would create it"):
         pools.start_receive(ReceiveSpec(copy))
 
-    pools.ensure_bookmark(home, "one", one.guid, "cursor")
-    pools.ensure_snapshot_gone(home, "one", one.guid)
-    world.write(home, b"2" * 512 + os.urandom(BLOCK), 5 * BLOCK)
-    world.write(home, bytes(BLOCK))
-    two = take_snapshot(world, home, "two")
-    added = SendSpec(home, "two", two.guid, from_bookmark="cursor", from_guid=one.guid)
+    pools.ensure_bookmark(target, "one", one.guid, "cursor")
+    pools.ensure_snapshot_gone(target, "one", one.guid)
+    world.write(target, b"2" * 512 + os.urandom(BLOCK), 5 * BLOCK)
+    world.write(target, bytes(BLOCK))
+    two = take_snapshot(world, target, "two")
+    added = SendSpec(target, "two", two.guid, from_bookmark="cursor", from_guid=one.guid)
     for wrong in (added._replace(to_guid=OTHER_GUID), added._replace(from_guid=OTHER_GUID)):
         with pytest.raises(IncoherentError):
             pools.start_send(wrong)
     for gone in (added._replace(from_bookmark="other"), added._replace(to_name="three")):
         with pytest.raises(StateError):
             pools.start_send(gone)
-    carried = transfer(pools.start_send(added), pools.start_receive(ReceiveSpec(copy, one.guid)))
-    assert 2 * BLOCK < carried < 4 * BLOCK
-    assert world.read(copy, MIB) == world.read(home, MIB) != first
+    transferred = transfer(pools.start_send(added), pools.start_receive(ReceiveSpec(copy, one.guid)))
+    assert 2 * BLOCK < transferred < 4 * BLOCK
+    assert world.read(copy, MIB) == world.read(target, MIB) != first
     again = pools.read_volume(copy)
     assert again is not None and (again.guid, again.written_bytes) == (fact.guid, 0)
 
     # nothing of the receiver is ever undone for a stream
-    three = take_snapshot(world, home, "three")
-    more = SendSpec(home, "three", three.guid, from_snapshot="two", from_guid=two.guid)
+    three = take_snapshot(world, target, "three")
+    more = SendSpec(target, "three", three.guid, from_snapshot="two", from_guid=two.guid)
     with pytest.raises(IncoherentError, match="is not at the guid"):
         pools.start_receive(ReceiveSpec(copy, one.guid))
     world.write(copy, b"x", 0)
@@ -358,18 +358,18 @@ def test_whole_and_added(world: World) -> None:
         pools.start_receive(ReceiveSpec(copy, three.guid))
     with pytest.raises(StateError, match="no volume"):
         pools.start_receive(ReceiveSpec(f"{world.here}/nothing", three.guid))
-    newest = pools.read_history(home).newest
+    newest = pools.read_history(target).newest
     assert newest is not None and newest.guid == three.guid
     assert not pools.ensure_volume_gone(seed, fact.guid).changed
-    assert world.pools.read_volume(home) is not None and home_guid != fact.guid
+    assert world.pools.read_volume(target) is not None and nas_guid != fact.guid
 
 
 def test_a_stream_that_is_no_good(world: World) -> None:
     """A damaged or wrong stream changes nothing."""
-    pools, (home, _) = world.pools, make_volume(world, "home-vol")
+    pools, (target, _) = world.pools, make_volume(world, "home-vol")
     copy = f"{world.here}/copy-vol"
-    one = take_snapshot(world, home, "one")
-    transfer(pools.start_send(SendSpec(home, "one", one.guid)), pools.start_receive(ReceiveSpec(copy)))
+    one = take_snapshot(world, target, "one")
+    transfer(pools.start_send(SendSpec(target, "one", one.guid)), pools.start_receive(ReceiveSpec(copy)))
     before = pools.read_volume(copy)
     receive = pools.start_receive(ReceiveSpec(copy, one.guid))
     with contextlib.suppress(BrokenPipeError):  # ZFS reads the beginning and ends
@@ -378,7 +378,7 @@ def test_a_stream_that_is_no_good(world: World) -> None:
         receive.finish(soon())
     receive.kill()
     wrong = pools.start_receive(ReceiveSpec(copy, one.guid))  # but a whole stream comes
-    send = pools.start_send(SendSpec(home, "one", one.guid))
+    send = pools.start_send(SendSpec(target, "one", one.guid))
     pump(send, wrong)
     with pytest.raises(ToolError):
         wrong.finish(soon())
@@ -388,7 +388,7 @@ def test_a_stream_that_is_no_good(world: World) -> None:
         empty.finish(soon())
     assert pools.read_volume(copy) == before
     assert pools.read_volume(f"{world.here}/empty-vol") is None
-    unread = pools.start_send(SendSpec(home, "one", one.guid))
+    unread = pools.start_send(SendSpec(target, "one", one.guid))
     unread.kill()
     with pytest.raises(ToolError):
         unread.finish(soon())
@@ -396,11 +396,11 @@ def test_a_stream_that_is_no_good(world: World) -> None:
 
 def test_cut_and_resumed(world: World) -> None:
     """What came before the cut is not sent again; and a cut stream whose start is gone is no dead end."""
-    pools, (home, _) = world.pools, make_volume(world, "home-vol")
+    pools, (target, _) = world.pools, make_volume(world, "home-vol")
     copy = f"{world.here}/.seed/copy-vol"
-    world.write(home, os.urandom(3 * MIB))
-    one = take_snapshot(world, home, "one")
-    whole = SendSpec(home, "one", one.guid)
+    world.write(target, os.urandom(3 * MIB))
+    one = take_snapshot(world, target, "one")
+    whole = SendSpec(target, "one", one.guid)
     send, receive = pools.start_send(whole), pools.start_receive(ReceiveSpec(copy))
     assert pump(send, receive, 2 * MIB) == 2 * MIB
     with pytest.raises(ToolError, match="incomplete stream"):
@@ -412,7 +412,7 @@ def test_cut_and_resumed(world: World) -> None:
     with pytest.raises(HostError):
         pools.wait_for_device(copy, Deadline(0))
     token = pools.decode_token(partial.resume_token)
-    assert (token.to_guid, token.from_guid, token.to_name) == (one.guid, None, f"{home}@one")
+    assert (token.to_guid, token.from_guid, token.to_name) == (one.guid, None, f"{target}@one")
     assert MIB < token.bytes_done < 2.1 * MIB
     with pytest.raises(StateError, match="has a partial receive: resume or discard it"):
         pools.start_receive(ReceiveSpec(copy))
@@ -423,17 +423,17 @@ def test_cut_and_resumed(world: World) -> None:
     with pytest.raises(StateError, match="the resume token is for a stream from nothing"):
         pools.start_send(rest._replace(from_guid=OTHER_GUID))
     assert pools.estimate_send(rest) < 2.2 * MIB
-    carried = transfer(pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True)))
-    assert 0.9 * MIB < carried < 2.2 * MIB
-    assert world.read(copy, 3 * MIB) == world.read(home, 3 * MIB)
+    transferred = transfer(pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True)))
+    assert 0.9 * MIB < transferred < 2.2 * MIB
+    assert world.read(copy, 3 * MIB) == world.read(target, 3 * MIB)
     with pytest.raises(StateError, match="has no partial receive to resume"):
         pools.start_receive(ReceiveSpec(copy, is_resumed=True))
     assert not pools.ensure_partial_gone(copy).changed
 
     # the increment is cut by a kill, once with its start only a bookmark, then with it gone
-    world.write(home, os.urandom(3 * MIB), MIB)
-    two = take_snapshot(world, home, "two")
-    added = SendSpec(home, "two", two.guid, from_snapshot="one", from_guid=one.guid)
+    world.write(target, os.urandom(3 * MIB), MIB)
+    two = take_snapshot(world, target, "two")
+    added = SendSpec(target, "two", two.guid, from_snapshot="one", from_guid=one.guid)
     send, receive = pools.start_send(added), pools.start_receive(ReceiveSpec(copy, one.guid))
     pump(send, receive, 2 * MIB)  # of which a pipe may hold 1 MiB; the rest was taken in
     receive.kill()
@@ -448,15 +448,15 @@ def test_cut_and_resumed(world: World) -> None:
     assert began is not None and began.clones == (f"{copy}/%recv",)  # where ZFS keeps what came
     with pytest.raises(StateError, match="is the origin of"):
         pools.ensure_volume_gone(copy, cut.guid, [("one", one.guid)])
-    pools.ensure_bookmark(home, "one", one.guid, "cursor")
-    pools.ensure_snapshot_gone(home, "one", one.guid)
+    pools.ensure_bookmark(target, "one", one.guid, "cursor")
+    pools.ensure_snapshot_gone(target, "one", one.guid)
     rest = added._replace(from_snapshot=None, from_bookmark="cursor", resume_token=cut.resume_token)
     send, receive = pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True))
     pump(send, receive, 256 * 1024)
     with pytest.raises(ToolError):
         receive.finish(soon())
     send.kill()
-    pools.ensure_bookmark_gone(home, "cursor", one.guid)
+    pools.ensure_bookmark_gone(target, "cursor", one.guid)
     cut = pools.read_volume(copy)
     assert cut is not None and cut.resume_token is not None
     assert pools.decode_token(cut.resume_token).from_guid == one.guid
@@ -472,12 +472,12 @@ def test_cut_and_resumed(world: World) -> None:
 
 def test_what_a_cut_stream_leaves(world: World) -> None:
     """Nothing when it could not be resumed; else it can be taken away, by itself or as the volume that it is."""
-    pools, (home, _) = world.pools, make_volume(world, "home-vol")
-    world.write(home, os.urandom(2 * MIB))
-    one = take_snapshot(world, home, "one")
+    pools, (target, _) = world.pools, make_volume(world, "home-vol")
+    world.write(target, os.urandom(2 * MIB))
+    one = take_snapshot(world, target, "one")
     for name, resumable in (("none", False), ("partial", True), ("doomed", True)):
         spec = ReceiveSpec(f"{world.here}/{name}", resumable=resumable)
-        send, receive = pools.start_send(SendSpec(home, "one", one.guid)), pools.start_receive(spec)
+        send, receive = pools.start_send(SendSpec(target, "one", one.guid)), pools.start_receive(spec)
         pump(send, receive, 1_500_000)
         with pytest.raises(ToolError):
             receive.finish(soon())
@@ -534,14 +534,14 @@ def test_a_clone_is_sent_as_its_difference(world: World) -> None:
 
 
 def test_a_receive_into_a_full_pool(world: World) -> None:
-    """It ends with a word about that, and what came is kept for when there is room."""
-    pools, (home, _) = world.pools, make_volume(world, "home-vol")
+    """The error names the full pool; the received part is preserved until there is free space."""
+    pools, (target, _) = world.pools, make_volume(world, "home-vol")
     copy = f"{world.here}/copy-vol"
-    world.write(home, os.urandom(6 * MIB))
-    one = take_snapshot(world, home, "one")
+    world.write(target, os.urandom(6 * MIB))
+    one = take_snapshot(world, target, "one")
     world.leave_free(2 * MIB)
     send, receive = (
-        pools.start_send(SendSpec(home, "one", one.guid)),
+        pools.start_send(SendSpec(target, "one", one.guid)),
         pools.start_receive(ReceiveSpec(copy)),
     )
     pump(send, receive)
@@ -551,9 +551,9 @@ def test_a_receive_into_a_full_pool(world: World) -> None:
     fact = pools.read_volume(copy)
     assert fact is not None and fact.resume_token is not None
     world.leave_free(64 * MIB)
-    rest = SendSpec(home, "one", one.guid, resume_token=fact.resume_token)
+    rest = SendSpec(target, "one", one.guid, resume_token=fact.resume_token)
     transfer(pools.start_send(rest), pools.start_receive(ReceiveSpec(copy, is_resumed=True)))
-    assert world.read(copy, 6 * MIB) == world.read(home, 6 * MIB)
+    assert world.read(copy, 6 * MIB) == world.read(target, 6 * MIB)
 
 
 def test_devices(world: World) -> None:

@@ -50,7 +50,7 @@ def test_text_both_ways(table: KnownTable, text: tuple[str, str]) -> None:
         ("", ""),
     ],
 )
-def test_what_is_not_ours_is_kept_as_it_is(target_type: str, parameters: str) -> None:
+def test_foreign_tables_are_unchanged(target_type: str, parameters: str) -> None:
     """Neither an error nor one of our tables."""
     assert parse_table(8, target_type, parameters) == OtherTable(8, target_type, parameters)
 

@@ -65,7 +65,7 @@ def test_sessions_without_disk_and_in_order(tmp_path: Path) -> None:
 
 
 def test_two_sessions_of_one_target_are_one_too_many(tmp_path: Path) -> None:
-    """It could not be said which is meant."""
+    """The match is ambiguous."""
     make_session(tmp_path, 1, TARGET, "sda")
     make_session(tmp_path, 2, TARGET, "sdb")
     check_one_session(TARGET, 1)

@@ -23,7 +23,7 @@ node.session.timeo.replacement_timeout = 120
 node.session.timeo.replacement_timeout_of_theirs = 7
 # END RECORD
 """
-WANTED = SessionSpec(
+SPEC = SessionSpec(
     target="iqn.2001-04.com.nas:vm1-vol.3",
     address="10.9.0.10",
     port=3260,
@@ -41,10 +41,10 @@ def settings_in(text: str) -> dict[str, str]:
 
 def test_a_record_is_edited() -> None:
     """Each setting stands in it once; others stay; a second time changes nothing."""
-    edited = edit_record(RECORD, record_settings(WANTED))
+    edited = edit_record(RECORD, record_settings(SPEC))
     found = settings_in(edited)
     assert len(found) == len(edited.splitlines()) - 2
-    assert found["node.name"] == WANTED.target and found["node.tpgt"] == "-1"
+    assert found["node.name"] == SPEC.target and found["node.tpgt"] == "-1"
     assert found["node.startup"] == "manual" and found["node.session.scan"] == "manual"
     assert found["node.session.timeo.replacement_timeout"] == "-1"
     assert found["node.session.timeo.replacement_timeout_of_theirs"] == "7"
@@ -52,13 +52,13 @@ def test_a_record_is_edited() -> None:
     assert found["node.session.auth.password"] == "a-secret-of-the-host"
     assert found["node.session.auth.password_in"] == "a-secret-of-the-nas"
     assert edited.startswith("# BEGIN RECORD") and edited.endswith("# END RECORD\n")
-    assert edit_record(edited, record_settings(WANTED)) == edited
+    assert edit_record(edited, record_settings(SPEC)) == edited
 
 
 def test_without_secrets_none_is_left() -> None:
     """Of an earlier use, or of the host's defaults."""
-    edited = edit_record(RECORD, record_settings(WANTED))
-    plain = settings_in(edit_record(edited, record_settings(replace(WANTED, chap=None))))
+    edited = edit_record(RECORD, record_settings(SPEC))
+    plain = settings_in(edit_record(edited, record_settings(replace(SPEC, chap=None))))
     assert plain["node.session.auth.authmethod"] == "None"
     assert not [name for name in plain if "password" in name or "username" in name]
 
@@ -71,20 +71,20 @@ def test_a_record_that_was_cut_off() -> None:
 
 def test_the_file_is_replaced(tmp_path: Path) -> None:
     """Readable by root alone whatever it was, with nothing left beside it, and left alone when it is right."""
-    path = tmp_path / "nodes" / WANTED.target / "10.9.0.10,3260"
+    path = tmp_path / "nodes" / SPEC.target / "10.9.0.10,3260"
     path.parent.mkdir(parents=True)
     path.write_text(RECORD)
     path.chmod(0o644)
-    write_settings(path, record_settings(WANTED))
+    write_settings(path, record_settings(SPEC))
     assert path.stat().st_mode & 0o777 == 0o600
     assert settings_in(path.read_text())["node.session.auth.username"] == "vm1"
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
     first = path.stat().st_ino
-    draft = tmp_path / f".rocks-{WANTED.target}.unfinished-1-aa"
+    draft = tmp_path / f".rocks-{SPEC.target}.unfinished-1-aa"
     draft.write_text("a secret in the draft of a killed writer")
-    write_settings(path, record_settings(WANTED))
+    write_settings(path, record_settings(SPEC))
     assert path.stat().st_ino == first
-    write_settings(path, record_settings(replace(WANTED, chap=None)))
+    write_settings(path, record_settings(replace(SPEC, chap=None)))
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
     with pytest.raises(HostError, match="cannot write the node record"):
         write_settings(tmp_path / "nodes" / "x" / "y", {})
@@ -104,5 +104,5 @@ def test_the_file_is_replaced(tmp_path: Path) -> None:
 )
 def test_what_a_failed_login_means(exit_status: int, kind: type[Exception]) -> None:
     """Refused, not there, or trouble of this host's own."""
-    error = login_error(WANTED, exit_status, "its words")
+    error = login_error(SPEC, exit_status, "its words")
     assert type(error) is kind and "its words" in str(error)

@@ -98,7 +98,7 @@ def test_half_made_things(tmp_path: Path) -> None:
 
 
 def test_what_others_have(tmp_path: Path) -> None:
-    """A file of theirs is told from a block device of the same name, and other fabrics count as users."""
+    """A foreign file is distinguished from a block device of the same name, and other fabrics count as users."""
     backstore = make_store(tmp_path)
     file = tmp_path / "core/fileio_1/rocks-vm1-vol.3"
     file.mkdir(parents=True)

@@ -85,7 +85,7 @@ def test_a_store_that_is_half_made_is_missed() -> None:
     assert missing_parts(SPEC, None, ()) == ["target"]
 
 
-def test_what_is_too_much_is_told() -> None:
+def test_excess_rules_are_reported() -> None:
     """Each with its name."""
     config = CONFIG._replace(
         acls=(*CONFIG.acls, OTHER),

@@ -47,12 +47,12 @@ class Tree:
         place.mkdir(parents=True, exist_ok=True)
         (self.devices / address / "driver").symlink_to(place)
 
-    def process(self, number: int, words: list[str], opens: str) -> None:
+    def process(self, number: int, arguments: list[str], opens: str) -> None:
         """A process that has something open."""
         own = self.proc / str(number)
         (own / "fd").mkdir(parents=True)
         (own / "fd/3").symlink_to(opens)
-        (own / "cmdline").write_bytes("\0".join(words).encode())
+        (own / "cmdline").write_bytes("\0".join(arguments).encode())
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_settings_from_netlink() -> None:
     assert parse_vfs(Message(attrs=[])) == {}
 
 
-def test_what_a_driver_does_not_tell_is_set_when_it_matters() -> None:
+def test_values_that_a_driver_does_not_report_are_set_when_needed() -> None:
     """A check of sources is always asked for then; trust, which no new function has, only when it is wanted."""
     silent = VfFact(0, "0000:01:10.0", "52:54:00:aa:00:01", 0, None, None, "free", "")
     requested = {"mac": "52:54:00:aa:00:01", "vlan": 0, "spoofchk": 1, "trust": 0}

@@ -116,9 +116,9 @@ def test_tokens() -> None:
     assert parse_token("cannot resume send: Invalid cross-device link\n" + TOKEN, "cannot") == fact
     whole = TOKEN.replace("\tfromguid = 0xa8eb09d04d2cb24\n", "")
     assert parse_token(whole, "") == fact._replace(from_guid=None)
-    words = "cannot resume send: resume token is corrupt (invalid format)"
+    message = "cannot resume send: resume token is corrupt (invalid format)"
     with pytest.raises(StateError, match=r"invalid: cannot resume send: resume token is corrupt"):
-        parse_token(words, words)
+        parse_token(message, message)
     with pytest.raises(StateError, match="invalid: it is empty"):
         parse_token(TOKEN.replace("0x22ca682079043e06", "much"), "")
 
@@ -132,6 +132,6 @@ def test_estimates() -> None:
 
 
 def test_a_line_that_is_no_row() -> None:
-    """Said, not guessed at."""
+    """The error is reported, not guessed at."""
     with pytest.raises(ToolError, match="no row of 4 columns: 'warning"):
         parse_volumes("warning: something else\n")

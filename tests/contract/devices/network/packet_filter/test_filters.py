@@ -93,7 +93,7 @@ class RealWorld:
             """The same steps, in the thread whose namespace it is."""
 
             def __getattr__(self, name: str) -> Any:
-                return lambda *words: world.run(lambda: getattr(real, name)(*words))
+                return lambda *arguments: world.run(lambda: getattr(real, name)(*arguments))
 
         return OfThread()
 
@@ -108,8 +108,8 @@ class RealWorld:
             def number(name: str) -> int:
                 return int(route.link_lookup(ifname=name)[0])
 
-            def up(name: str, **words: Any) -> None:
-                route.link("set", index=number(name), state="up", **words)
+            def up(name: str, **arguments: Any) -> None:
+                route.link("set", index=number(name), state="up", **arguments)
 
             up("lo")
             route.addr("add", index=number("lo"), address=HOST_IP, prefixlen=32)

@@ -24,8 +24,8 @@ def kernel_matches(program: bytes, frame: bytes) -> bool:
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ends[0] as sender, ends[1] as receiver:
         code = ctypes.create_string_buffer(program)
-        words = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-        receiver.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, words)
+        filter_program = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+        receiver.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, filter_program)
         receiver.setblocking(False)
         sender.send(frame)
         try:
@@ -63,7 +63,7 @@ def test_many_addresses_fit() -> None:
         assert found[:1] == ([case.on_shared_side] if case.on_shared_side else []), case.name
 
 
-def test_reasons_are_words_that_fit_into_a_cookie() -> None:
+def test_reasons_fit_into_a_cookie() -> None:
     assert [rule.reason for rule in rules_for(SHARED)] == list(REASONS)
     assert all(len(f"rocks:{reason}") <= 16 and reason.isalnum() for reason in REASONS)
 

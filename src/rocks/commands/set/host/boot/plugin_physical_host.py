@@ -1,4 +1,4 @@
-"""Writes what the site's boot service answers."""
+"""Writes the answers of the site's boot service."""
 
 from collections.abc import Sequence
 

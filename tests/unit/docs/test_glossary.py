@@ -1,0 +1,152 @@
+"""Replaced terms occur only where the glossary says why."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.docs.pages import CHECKOUT
+
+_PAGE = CHECKOUT / "docs" / "glossary.md"
+_FOLDERS = ("src", "lab", "bench", "tools", "tests", "docs", "bin")
+_ENDINGS = {".py", ".md", ".sql", ".sh", ".xml", ".S", ".c", ""}
+_EXCEPT = (
+    "docs/glossary.md",
+    "tests/unit/docs/test_glossary.py",
+    "tests/cases/*",  # recorded output of other programs
+    "*__pycache__*",
+)
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+class Replaced(NamedTuple):
+    """A term, where it is searched ({"names", "text"}), and the files in which it may occur."""
+
+    term: str
+    searched: frozenset[str]
+    allowed: tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """A name (its parts, in lower case) or a text of a file."""
+
+    file: str
+    line: int
+    kind: str
+    content: str
+
+
+def replaced_terms() -> list[Replaced]:
+    """The rows of the glossary's second table, one for each term."""
+    rows = _PAGE.read_text("utf-8").split("## Replaced terms")[1].split("These terms stay")[0].splitlines()
+    found = []
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if not row.startswith("| `"):
+            continue
+        searched = frozenset(cells[1].split(", "))
+        allowed = tuple(re.findall(r"`([^`]+)`", cells[3]))
+        found += [Replaced(term, searched, allowed) for term in re.findall(r"`([^`]+)`", cells[0])]
+    return found
+
+
+def files() -> Iterator[Path]:
+    """Everything that is searched."""
+    yield CHECKOUT / "README.md"
+    yield CHECKOUT / "CONTRIBUTING.md"
+    for folder in _FOLDERS:
+        for path in sorted((CHECKOUT / folder).rglob("*")):
+            name = str(path.relative_to(CHECKOUT))
+            if path.is_file() and path.suffix in _ENDINGS and not any(fnmatch(name, one) for one in _EXCEPT):
+                yield path
+
+
+def python_places(file: str, text: str) -> Iterator[Place]:
+    """Identifiers as names, comments and strings as text."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME:
+            yield Place(file, token.start[0], "names", name_parts(token.string))
+        elif token.type in (tokenize.COMMENT, tokenize.STRING):
+            yield from text_places(file, token.string, token.start[0])
+
+
+def text_places(file: str, text: str, first: int = 1) -> Iterator[Place]:
+    """Lines of text."""
+    for number, line in enumerate(text.split("\n"), first):
+        yield Place(file, number, "text", line)
+
+
+def name_parts(name: str) -> str:
+    """The parts of an identifier, in lower case and joined by underscores."""
+    return "_".join(part.lower() for part in _PART.findall(name))
+
+
+@cache
+def places() -> tuple[Place, ...]:
+    """Every name and every line of text of the project."""
+    found: list[Place] = []
+    for path in files():
+        file = str(path.relative_to(CHECKOUT))
+        found.append(Place(file, 0, "names", name_parts(path.stem)))
+        text = path.read_text("utf-8", "replace")
+        found += python_places(file, text) if path.suffix == ".py" else text_places(file, text)
+    return tuple(found)
+
+
+def pattern(term: str, kind: str) -> re.Pattern[str]:
+    """What finds the term among names or in text."""
+    if kind == "text":
+        return re.compile(rf"(?<![\w-]){re.escape(term)}(?![\w-])", re.IGNORECASE)
+    before = "" if term.startswith("*") else "(?:^|_)"
+    after = "" if term.endswith("*") else "(?:$|_)"
+    core = re.escape(term.strip("*").strip("_"))
+    if term.startswith("*"):
+        return re.compile(rf"(?:^|_){core}$")
+    if term.endswith("*"):
+        return re.compile(rf"^{core}_")
+    return re.compile(f"{before}{core}{after}")
+
+
+def occurrences(term: Replaced, among: Iterable[Place]) -> list[str]:
+    """`file:line: content` of each place where the term is and may not be."""
+    searched = {kind: pattern(term.term, kind) for kind in term.searched}
+    return [
+        f"{place.file}:{place.line}: {place.content.strip()}"
+        for place in among
+        if place.kind in searched
+        and searched[place.kind].search(place.content)
+        and not any(fnmatch(place.file, allowed) for allowed in term.allowed)
+    ]
+
+
+@pytest.mark.parametrize("term", replaced_terms(), ids=lambda term: term.term)
+def test_a_replaced_term_occurs_only_where_the_glossary_says_so(term: Replaced) -> None:
+    assert occurrences(term, places()) == []
+
+
+def test_the_table_is_read() -> None:
+    assert len(replaced_terms()) > 40
+
+
+@pytest.mark.parametrize(
+    ("term", "kind", "content", "found"),
+    [
+        ("deed", "names", name_parts("perform_deed"), True),
+        ("deed", "text", "indeed", False),
+        ("*wanted", "names", name_parts("DiskWanted"), True),
+        ("*wanted", "names", name_parts("wanted_disk"), False),
+        ("refuse_*", "names", name_parts("_refuse_other"), True),
+        ("refuse_*", "names", name_parts("is_refused"), False),
+        ("come home", "text", "until changes come home.", True),
+    ],
+)
+def test_how_a_term_is_found(term: str, kind: str, content: str, found: bool) -> None:
+    assert bool(pattern(term, kind).search(content)) is found
