@@ -83,7 +83,7 @@ agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist
 
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
-	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command $(WORDS)
+	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'
 
 reference: ## write docs/reference from the help of the commands
 	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference

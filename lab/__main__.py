@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             actions[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
-        if arguments[0] == "demo" and (_STATE / "demo").exists():
+        if arguments[0] == "demo" and not isinstance(error, BusyError) and (_STATE / "demo").exists():
             print(
                 f"The incomplete demo has ended; its files stay. `make demo` continues from there, `make demo-stop` "
                 f"removes them. Logs are in {_STATE / 'demo' / 'log'}.",
@@ -62,7 +62,9 @@ def _demo_stop(site: Site) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    with (_STATE / "demo.lock").open("w", encoding="ascii") as lock:
+    # mode 0600: a lock on a file that others can open could be theirs
+    with open(os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.errors import ToolError
+from rocks.errors import HostError, ToolError
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _READY = re.compile(r"guest ready: name=(\S+) mac=(\S+)")
@@ -39,17 +39,23 @@ def size_of(log: Path) -> int:
 
 
 def follow_until_ready(
-    log: Path, start: int, deadline_seconds: float, report: Callable[[str], None]
+    log: Path,
+    start: int,
+    deadline_seconds: float,
+    report: Callable[[str], None],
+    is_running: Callable[[], bool] = lambda: True,
 ) -> Ready:
     """Print the output in `log` after byte `start`, line by line, until the guest reports that it is ready.
 
-    ToolError when it does not within the deadline.
+    ToolError when it does not within the deadline; HostError as soon as `is_running` is false.
     """
     end_at = time.monotonic() + deadline_seconds
     rest = b""
     while time.monotonic() < end_at:
         size = size_of(log)
         if size <= start:
+            if not is_running():
+                raise HostError(f"the machine of the guest has ended; its console is in {log}")
             time.sleep(_POLL_SECONDS)
             continue
         with log.open("rb") as file:

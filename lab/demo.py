@@ -137,7 +137,11 @@ class Demo:
         self._print("\nIts serial console:")
         begin = time.monotonic()
         ready = console.follow_until_ready(
-            log, start, _READY_DEADLINE_SECONDS, lambda line: self._print(f"  | {line}")
+            log,
+            start,
+            _READY_DEADLINE_SECONDS,
+            lambda line: self._print(f"  | {line}"),
+            self._site.machine.is_running,
         )
         self._progress.record("guest: from power on to its report", time.monotonic() - begin)
         return ready
@@ -175,7 +179,7 @@ def _closing_text(folder: Path) -> str:
         ("bin/rocks list cluster status=yes", "clusters and what runs of them"),
         (f"bin/rocks open host console {GUEST}", "the guest's serial console, a shell on it"),
         (f"bin/rocks start host vm {GUESTS[2]}", "another guest of the cluster"),
-        (f"bin/rocks report host vm config {GUEST}", "the document that libvirt gets"),
+        (f"bin/rocks report host vm config {GUEST}", "the domain XML, before its host adapts it"),
         (f"bin/rocks stop host vm {GUEST}", "switch the guest off"),
     )
     width = max(len(command) for command, _ in commands)

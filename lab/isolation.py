@@ -43,6 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 def _make_folder() -> tuple[Path, int]:
     """A new folder for /tmp, locked as long as this process lives; folders without a locker are removed."""
     _FOLDERS.mkdir(parents=True, exist_ok=True)
+    _FOLDERS.chmod(0o711)  # a user who can open it could lock it
     all_folders = _open_locked(_FOLDERS)
     for old in _FOLDERS.glob("*"):
         _remove_unless_locked(old)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+_STATE = CHECKOUT / ".state"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -119,7 +120,8 @@ def _sources(packages: Sequence[str]) -> Iterator[Path]:
 
 
 def _byte_code(source: Path, name: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    _STATE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_STATE) as folder:  # not in /tmp: a kill would leave it there
         compiled = Path(folder) / "module.pyc"
         py_compile.compile(
             str(source),

@@ -117,12 +117,22 @@ def _add_kernel_folders(place: Path) -> None:
     for name in _KERNEL:
         (place / name).mkdir()
     system_calls.mount("proc", place / "proc", "proc")
+    _protect_kernel_settings(place / "proc")
     system_calls.mount("sysfs", place / "sys", "sysfs", system_calls.READ_ONLY)
     system_calls.mount("run", place / "run", "tmpfs", options="mode=755")
     (place / "run/lock").mkdir()  # /var/lock, where virsh locks a guest's console
     (place / "run/lock").chmod(0o1777)
     system_calls.mount("dev", place / "dev", "tmpfs", options="mode=755")
     _add_devices(place / "dev")
+
+
+def _protect_kernel_settings(proc: Path) -> None:
+    """Make what belongs to the machine outside read-only; `/proc/sys/net` is that of the machine's own network."""
+    system_calls.bind(proc / "sys/net", proc / "sys/net")
+    for name in ("sys", "sysrq-trigger"):
+        if (proc / name).exists():
+            system_calls.bind(proc / name, proc / name)
+            system_calls.make_read_only(proc / name)
 
 
 def _add_devices(devices: Path) -> None:

@@ -165,10 +165,6 @@ class LabMachine(Remote):
         rule += ["loss", f"{loss_percent}%"] if loss_percent else []
         self.run(["tc", "qdisc", "replace", "dev", device, "root", *rule])
 
-    def stop_impairing(self, device: str = STORAGE_DEVICE) -> None:
-        """Remove the delay and the loss."""
-        self.run_any(["tc", "qdisc", "delete", "dev", device, "root"])
-
     # --- its output, and waiting for it
 
     def serial_log(self) -> str:

@@ -87,13 +87,13 @@ def remove_drafts(path: Path) -> None:
     """Remove the drafts of this file that killed writers left; a draft whose writer lives is locked, and stays."""
     for leftover in _drafts(path):
         try:
-            descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may be a FIFO
         except OSError:
             continue  # renamed or removed in the meantime, or another user's
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
-        except (BlockingIOError, FileNotFoundError):
+        except (BlockingIOError, FileNotFoundError, IsADirectoryError):
             pass  # its writer lives, or it has just been renamed or removed
         finally:
             os.close(descriptor)

@@ -56,11 +56,6 @@ class Library:
             [_read(path) for path in (*originals[:1], *self._find(f"extend-{name}.xml"))] if originals else []
         )
 
-    @property
-    def node_folders(self) -> str:
-        """The folders searched for nodes, separated by commas, for messages."""
-        return ", ".join(str(folder) for folder in self._folders)
-
     def _find(self, file_name: str) -> list[Path]:
         return [folder / file_name for folder in self._folders if (folder / file_name).is_file()]
 

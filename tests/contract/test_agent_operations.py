@@ -284,7 +284,7 @@ def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
     agent.links.add("br1", "bridge", is_up=False)
     assert "is down: `ip link set br1 up`" in str(agent.perform(networked("a"))[0].error)
     agent.links.add("br1", "veth")
-    assert "br1 of this host is no bridge" in str(agent.perform(networked("a"))[0].error)
+    assert "br1 of this host is not a bridge" in str(agent.perform(networked("a"))[0].error)
     agent.links.add("br1", "bridge")
     assert agent.perform(networked("a"), StopDomain("a", 7))[1].error is None
     assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links

@@ -134,7 +134,7 @@ def test_the_vf_of_a_running_machine_is_not_reassigned(agent: Agent) -> None:
     outcome = agent.start("b", BLUE, FIRST)
     assert outcome.error is not None
     assert (
-        outcome.error.message == f"the InfiniBand VF {FIRST} is in use by a, which runs; assign another to b"
+        outcome.error.message == f"the InfiniBand VF {FIRST} is in use by a (running); assign another VF to b"
     )
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 

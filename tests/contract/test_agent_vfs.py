@@ -219,10 +219,10 @@ def test_a_vf_of_another_user(agent: Agent) -> None:
     ("adapter", "error_text"),
     [
         ({}, "this host has no network adapter trunk"),
-        ({"most": 0}, "has no virtual functions: it, or its driver, knows no SR-IOV"),
+        ({"most": 0}, "has no virtual functions: the adapter or driver lacks SR-IOV"),
         ({"has_iommu": False}, "no IOMMU in use"),
         ({"is_up": False}, "is down: `ip link set trunk up`"),
-        ({"most": 1}, "gives 1 virtual functions at most, not 2"),
+        ({"most": 1}, "has at most 1 virtual functions, not 2"),
     ],
 )
 def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], error_text: str) -> None:

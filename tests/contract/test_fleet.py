@@ -88,7 +88,7 @@ def company(
         forced = {
             "garbage": (
                 "ForceCommand echo hello there",
-                "answered garbage: the reply is not JSON: 'hello there'",
+                "sent invalid data: the reply is not JSON: 'hello there'",
             ),
             "closes": ("ForceCommand exit 0", "ended with exit status 0 without an answer"),
             "binary": ("ForceCommand head -c 100 /dev/zero", r"without an answer: '\x00\x00"),

@@ -1,4 +1,4 @@
-"""The lease (decision D6): one running instance of a machine, whatever its host does."""
+"""The lease (decision 3): one running instance of a machine, whatever its host does."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.lab.lab_site import LabSite
 
 _HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
 _DISK = "/dev/disk/by-id/virtio-data"
-_NOTHING = "profile ends: nothing was to be changed"
+_NOTHING = "profile ends: no changes"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Requests to many hosts at once: facts and operations, with the fences that every contact carries (decision D6)."""
+"""Requests to many hosts at once: facts and operations, with the fences that every contact carries (decision 3)."""
 
 from __future__ import annotations
 

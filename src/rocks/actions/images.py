@@ -136,7 +136,7 @@ def _check_raw(file: Path) -> None:
             other = "give format=qcow2" if kind == "qcow2" else convert
             raise UserError(
                 f"{file} looks like {kind}, but its name means raw. {other[0].upper()}{other[1:]}, or give format=raw "
-                "when the content of the disk itself begins so"
+                "if this header belongs to the content of the disk"
             )
 
 

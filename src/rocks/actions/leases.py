@@ -175,9 +175,9 @@ FENCE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Force:
-    """The operator's word that a silent host may lose its machines.
+    """The operator's confirmation that the machines of a host that does not answer may be taken over.
 
-    `reason` is kept with the lease. `host_is_off`: the operator has seen to it, so the host's fence command is not
+    `reason` is stored with the lease. `host_is_off`: the operator has verified it, so the host's fence command is not
     run.
     """
 

@@ -63,7 +63,7 @@ def map_when_written_back(
             watcher.left(f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {_remedy(one)}")
         raise
     for key, one in waiting.items():
-        message = f"{answers[key]}. That has lasted {WRITE_BACK_SECONDS:g} s; {_remedy(one)}"
+        message = f"{answers[key]}. The start waited {WRITE_BACK_SECONDS:g} s for it; {_remedy(one)}"
         answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
     return answers
 

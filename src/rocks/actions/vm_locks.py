@@ -1,4 +1,4 @@
-"""The named lock of each virtual machine: one command at a time changes it (decision D7)."""
+"""The named lock of each virtual machine: one command at a time changes it (decision 2)."""
 
 from __future__ import annotations
 

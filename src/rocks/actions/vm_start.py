@@ -1,6 +1,6 @@
 """Start virtual machines: lease, hooks, facts, plan, operations, record; each machine has its own outcome.
 
-Two short transactions enclose the work of the hosts (decision D7): leases are committed before the first call, outcomes
+Two short transactions enclose the work of the hosts (decision 2): leases are committed before the first call, outcomes
 after the last. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
 that machine completes or undoes.
 """
@@ -241,7 +241,7 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
         return error
     return ToolError(
         f"{error}. {vm.name} did not boot its installer: give the boot action a kernel that its host has "
-        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, where its disk holds a system, "
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, if its disk has a system, "
         f"rocks set host boot {vm.name} action=os"
     )
 

@@ -51,7 +51,7 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
     _check_lease(document, state_folder)
     if vf_addresses(document):
         _restore_vfs(document, state_folder)
-    if (state_folder / "links" / document.name).exists():  # `devices.link_plans` takes long to import
+    if (state_folder / "links" / document.name).exists():  # `devices.network.plans` takes long to import
         _ensure_devices(document, state_folder)
 
 

@@ -102,7 +102,7 @@ def _clear_others(host: Host, name: str, vfs: Sequence[str]) -> None:
                 continue
             if is_active(host.domains(), other):
                 raise StateError(
-                    f"the InfiniBand VF {assigned[0]} is in use by {other}, which runs; assign another to {name}"
+                    f"the InfiniBand VF {assigned[0]} is in use by {other} (running); assign another VF to {name}"
                 )
         for address in assigned:
             if host.pkeys().is_vf(address):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHECKOUT = Path(OUR_TREE).parents[2]
+_LONGEST_WORD = 30
 VERBS_FOR_EVERYBODY = ("list", "report", "dump", "help")
 """Commands of these verbs do not require root (specification §1.4)."""
 
@@ -83,6 +84,10 @@ def create_command(command_path: Sequence[str], checkout: Path) -> list[Path]:
     for path in (command, test):
         if path.exists():
             raise UserError(f'"{" ".join(command_path)}" exists: {path.relative_to(checkout)}')
+    if command.parent.is_dir():
+        raise UserError(
+            f'"{" ".join(command_path)}" is a group of commands: {command.parent.relative_to(checkout)}'
+        )
     name = " ".join(command_path)
     permission = "\n    MustBeRoot = 0\n" if command_path[0] in VERBS_FOR_EVERYBODY else ""
     for path in (command, test):
@@ -94,7 +99,8 @@ def create_command(command_path: Sequence[str], checkout: Path) -> list[Path]:
 
 
 def main(command_path: Sequence[str]) -> int:
-    """Create the command that the words name; returns the exit status."""
+    """Create the command that the words name, which may be one text with blanks; returns the exit status."""
+    command_path = " ".join(command_path).split()
     try:
         created = create_command(command_path, CHECKOUT)
     except RocksError as error:
@@ -110,9 +116,16 @@ def _check_name(command_path: Sequence[str]) -> None:
     if not command_path:
         raise UserError('name the command, as in make new-command WORDS="list host colour"')
     for word in command_path:
-        if not is_command_word(word) or not word.isascii() or word != word.lower() or iskeyword(word):
+        if (
+            len(word) > _LONGEST_WORD
+            or not is_command_word(word)
+            or not word.isascii()
+            or word != word.lower()
+            or iskeyword(word)
+        ):
             raise UserError(
-                f'"{word}" cannot be a word of a command: use lower-case letters, digits and _, beginning with a letter'
+                f'"{word}" cannot be a word of a command: use at most {_LONGEST_WORD} lower-case letters, '
+                "digits and _, beginning with a letter"
             )
 
 

@@ -1,4 +1,4 @@
-"""Leases of virtual machines: which host may run a machine now, by the rules of decision D6. Pure.
+"""Leases of virtual machines: which host may run a machine now, by the rules of decision 3. Pure.
 
 A lease is taken before anything starts, and released only when its host has reported that the domain is gone. The
 input is rows that the caller has locked; the result must be stored before the first call to a host.

@@ -136,7 +136,7 @@ class BootAction:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right of a host to run a virtual machine, under a token that only grows (decision D6).
+    """The right of a host to run a virtual machine, under a token that only grows (decision 3).
 
     `state` is released, starting, running or stopping; host is None when released.
     """

@@ -171,7 +171,7 @@ def _check_domain(vm: VirtualMachine, domain: DomainFact | None) -> None:
         raise StateError(f"{vm.name} is paused, not off; resume it with rocks resume host vm {vm.name}")
     if domain.has_managed_save:
         raise StateError(
-            f"{vm.name} has a saved state that libvirt would restore; on {vm.container and vm.container.name}, "
+            f"{vm.name} has a managed save that libvirt would restore; on {vm.container and vm.container.name}, "
             f"restore it with virsh start {vm.name} or delete it with virsh managedsave-remove {vm.name}"
         )
 

@@ -108,7 +108,7 @@ def _of_device(rows: Iterable[AssignedVf], device: str) -> list[AssignedVf]:
 def _no_vfs(claimant: Claimant, vf: VirtualFunction) -> StateError:
     return StateError(
         f"{claimant.name} is not started: its interface {vf.mac} asks for a virtual function of "
-        f"{vf.device} on {claimant.host}, which gives none: rocks set host sriov {claimant.host} "
-        f"{vf.device} NUMBER says how many, or take the option sriov from the interface (rocks set host "
+        f"{vf.device} on {claimant.host}, which has none; set their number (rocks set host sriov {claimant.host} "
+        f"{vf.device} NUMBER), or remove the option sriov from the interface (rocks set host "
         f"interface options {claimant.name} {vf.mac} NULL)"
     )

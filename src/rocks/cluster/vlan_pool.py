@@ -67,6 +67,6 @@ def _read_range(part: str, text: str) -> tuple[int, int]:
         if 1 <= low <= high <= VLAN_HIGHEST:
             return low, high
     raise StateError(
-        f'the attribute {POOL_ATTRIBUTE} is "{printable(text)}", and "{printable(part)}" in it is no VLAN id from 1 to '
-        f"{VLAN_HIGHEST} and no range of them; it must be like 100-199,300"
+        f'the attribute {POOL_ATTRIBUTE} is "{printable(text)}", and "{printable(part)}" is not a VLAN id from 1 to '
+        f"{VLAN_HIGHEST} or a range of VLAN ids; it must be like 100-199,300"
     )

@@ -118,7 +118,7 @@ class SiteInventory:
         number = mac_number(mac)
         if number is None:
             raise UserError(
-                f"The mac address {printable(mac)} is invalid: that of a virtual machine has six octets"
+                f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets"
             )
         if number in map(mac_number, self.macs):
             raise UserError(f"The mac address {mac} is in use; without mac= a free one is chosen")

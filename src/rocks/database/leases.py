@@ -1,4 +1,4 @@
-"""Leases of virtual machines, and the fences of lost leases (decision D6).
+"""Leases of virtual machines, and the fences of lost leases (decision 3).
 
 The key of a row is a name, not an ID of `vm_nodes`: rows outlive `remove host vm`. So a new machine of the same name
 or on the same disk cannot start until the old domain is known to be gone.

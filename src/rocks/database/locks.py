@@ -1,4 +1,4 @@
-"""Named locks: they serialise changes of one object by all commands of the site (decision D7)."""
+"""Named locks: they serialise changes of one object by all commands of the site (decision 2)."""
 
 from __future__ import annotations
 

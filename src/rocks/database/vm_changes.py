@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 _NODE = "(SELECT ID FROM nodes WHERE Name = %s)"
-_FROM_HOST_AND_NETWORK = "FROM w JOIN nodes n ON n.Name = w.Host LEFT JOIN subnets s ON s.name = w.Network"
 
 
 class HostVlan(NamedTuple):

@@ -38,7 +38,7 @@ def parse_document(data: bytes, place: str, context: HostContext) -> etree._Elem
         raise StateError(f"{place} is not UTF-8 text (byte {error.start + 1})") from None
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text)
     if _PROLOGUE.match(text):
-        raise StateError(f"{place} has a DOCTYPE: entities are the host's attributes, and files declare none")
+        raise StateError(f"{place} has a DOCTYPE: entities are host attributes; a file cannot declare any")
     values = {name.lower(): value for name, value in context.entities.items()}
     names = {name for name in _REFERENCE.findall(text) if _is_valid_xml(values.get(name.lower()))}
     declarations = "".join(

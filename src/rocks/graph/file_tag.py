@@ -71,7 +71,7 @@ def _owner(path: str, text: str) -> str:
 
 
 def _choice(element: etree._Element, path: str, name: str, usual: str, other: str) -> bool:
-    """Whether an attribute says the other of two words."""
+    """Whether an attribute has the value `other`; StateError unless it is `usual` or `other`."""
     word = attribute(element, name, usual) or usual
     if word not in (usual, other):
         raise StateError(f"{name} of {path} is {usual} or {other}, not {word!r}")

@@ -231,7 +231,7 @@ rocks_end() {
   changes=$(grep -c . "$ROCKS_WORK/changes" || true)
   warnings=$(grep -c . "$ROCKS_WORK/warnings" || true)
   case $changes in
-    0) rocks_say "profile ends: nothing was to be changed" ;;
+    0) rocks_say "profile ends: no changes" ;;
     *) rocks_say "profile ends: changes: $changes" ;;
   esac
   [ "$warnings" = 0 ] || rocks_say "left to do, as warned above: $warnings"

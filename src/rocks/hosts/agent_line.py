@@ -29,7 +29,7 @@ class Stream(Protocol):
 
 
 class NoAgentError(HostError):
-    """The host has no agent that starts."""
+    """The agent is missing on the host or does not start."""
 
 
 class AgentLine:
@@ -88,7 +88,7 @@ class AgentLine:
         last = (bytes(self._read) or error_output or reason).strip().splitlines()[-1:]
         output = f": {printable_bytes(last[0], 200)}" if last else ""
         if exit_status in _NOT_STARTED:
-            return NoAgentError(f"host {self._name} has no agent that starts{output}")
+            return NoAgentError(f"the agent on host {self._name} does not start{output}")
         return HostError(f"the agent on host {self._name} ended{status} without an answer{output}")
 
     def _endless(self) -> HostError:

@@ -75,7 +75,7 @@ class Session:
         except NoAgentError as error:
             raise HostError(f"{error}: {self._install_line()}") from None
         except IncoherentError as error:
-            raise HostError(f"the agent on host {self.address.name} answered garbage: {error}") from None
+            raise HostError(f"the agent on host {self.address.name} sent invalid data: {error}") from None
 
     def _install_line(self) -> str:
         archive = f"dist/{agent_archive_name()}"

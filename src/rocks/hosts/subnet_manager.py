@@ -86,19 +86,19 @@ class SubnetManager:
         try:
             text = path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise StateError(f"{gone}is missing; start it, which reads the partitions") from None
+            raise StateError(f"{gone}is missing; start opensm to read the partitions") from None
         except (OSError, UnicodeDecodeError) as error:
             raise HostError(f"cannot read {path}: {_reason(error)}") from None
         if not text.isdecimal() or int(text) < 2:
             raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
         if _program_of(int(text)) != PROGRAM:
             raise StateError(
-                f"{gone}names process {text}, which is not opensm; start it, which reads the partitions"
+                f"{gone}names process {text}, which is not opensm; start opensm to read the partitions"
             )
         try:
             os.kill(int(text), signal.SIGHUP)
         except ProcessLookupError:
-            raise StateError(f"{gone}names an ended process; start it") from None
+            raise StateError(f"{gone}names a process that has ended; start opensm") from None
         except OSError as error:
             raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
 

@@ -1,1 +1,1 @@
-"""Image storage: disks as volumes on a NAS that become local while a VM runs. Filled with the image daemons."""
+"""Image storage: disks as volumes on a NAS that become local while a VM runs."""

@@ -68,7 +68,7 @@ if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_changed "permissions of /etc/rocks/pki/node.pem"
   fi
 else
-  rocks_warn "there is no certificate yet, and no daemon starts without: rocks add host certificate $ROCKS_HOST, rocks sync" \
+  rocks_warn "the image daemons need a certificate: rocks add host certificate $ROCKS_HOST, rocks sync" \
     "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
 fi
 ROCKS-END-2

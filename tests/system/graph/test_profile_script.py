@@ -17,7 +17,7 @@ from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 from tests.unit.graph.hosts import context
 
-NOTHING = "h1: profile ends: nothing was to be changed"
+NOTHING = "h1: profile ends: no changes"
 
 
 @pytest.fixture
@@ -198,4 +198,4 @@ def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: st
     assert certificate.stat().st_mode & 0o777 == 0o600
     assert machine.path("/etc/imgstorage.conf").read_text().startswith('[{"name": ')
     again = machine.done(text)
-    assert "profile ends: nothing was to be changed" in again, again
+    assert "profile ends: no changes" in again, again

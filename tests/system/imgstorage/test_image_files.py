@@ -86,7 +86,7 @@ def test_file_that_is_named_as_raw_and_looks_like_something_else_is_refused(
         read_image_file(str(file), "")
     message = str(refusal.value)
     assert f"{file} looks like {format_ if format_ == 'qcow2' else format_.upper()}, but" in message
-    assert "give format=raw when" in message and remedy in message
+    assert "give format=raw if" in message and remedy in message
     assert read_image_file(str(file), "raw") == ImageFile(file, "raw")
     assert read_image_file(str(file), "qcow2") == ImageFile(file, "qcow2")
 

@@ -79,8 +79,11 @@ REFUSED = [
     # attributes
     (("set", "host", "storageattr", NAS, "frequency"), "nas missing"),
     (("set", "host", "storageattr", NAS, "a", "b", "c"), "and nothing else"),
-    (("set", "host", "storageattr", NAS, "frequency", "often"), "frequency is 'often'; seconds, 1 to"),
-    (("set", "host", "storageattr", NAS, "uploadspeed", "fast"), "bytes per second are needed"),
+    (
+        ("set", "host", "storageattr", NAS, "frequency", "often"),
+        "frequency is 'often'; it must be seconds, 1 to",
+    ),
+    (("set", "host", "storageattr", NAS, "uploadspeed", "fast"), "it must be bytes per second"),
     (("set", "host", "storageattr", NAS, "a b", "c"), 'attr "a b" is not valid'),
     (("set", "host", "storageattr", NAS, "a", "b\nc"), "not a printable character"),
     (("remove", "host", "storageattr", NAS, "nothing"), 'has no attribute "nothing"'),

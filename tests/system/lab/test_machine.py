@@ -137,6 +137,18 @@ def test_a_machine_that_is_started_in_a_chroot(machine: Machine) -> None:
     assert not Path("/etc/made-inside").exists()
 
 
+def test_settings_of_the_kernel_are_read_only_but_for_its_network(machine: Machine) -> None:
+    machine.start()
+    write = "echo {} >/proc/sys/{}"
+    for setting in ("kernel/panic", "vm/swappiness"):
+        value = Path("/proc/sys", setting).read_text().strip()
+        ended = machine.run(["/bin/sh", "-c", write.format(value, setting)], 10)
+        assert ended.exit_status != 0 and "Read-only" in ended.error_text
+    opened = machine.run(["/bin/sh", "-c", ": >>/proc/sysrq-trigger"], 10)  # opens it and writes nothing
+    assert opened.exit_status != 0
+    machine.run_checked(["/bin/sh", "-c", write.format(1, "net/ipv4/ip_forward")], 10)
+
+
 def test_it_sees_neither_processes_nor_devices_of_this_machine(machine: Machine) -> None:
     machine.start()
     names = machine.run_checked(["/usr/bin/ps", "-A", "-o", "comm="], 5).text.split()

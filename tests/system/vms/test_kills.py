@@ -1,4 +1,4 @@
-"""A start or stop that is killed at any step is completed or undone by the next one (decision D7)."""
+"""A start or stop that is killed at any step is completed or undone by the next one (decision 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine runs at most once: two starters, two hosts, a host that vanished and comes back (decision D6)."""
+"""A machine runs at most once: two starters, two hosts, a host that vanished and comes back (decision 3)."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_host_that_is_no_container(site: ThreeMachines) -> None:
         ("stop host vm plain action=explode", 'invalid action "explode"'),
         ("stop host vm plain timeout=-1", "must be an integer"),
         ("stop host vm plain force=maybe", "must be yes or no"),
-        ("stop host vm plain force=yes", "must be given together: why can the host not run the machine?"),
+        ("stop host vm plain force=yes", "must be given together; state as the reason why the host is off"),
         ("pause host vm plain", "is not running on this host"),
         ("resume host vm plain", "plain"),
         ("open host console plain", "plain"),

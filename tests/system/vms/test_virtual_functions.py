@@ -13,7 +13,7 @@ def test_no_function_no_start(site: ThreeMachines) -> None:
 
     error = site.refused(f"start host vm {vm}")
     assert (
-        f"asks for a virtual function of {device} on vmh1, which gives none: rocks set host sriov vmh1"
+        f"asks for a virtual function of {device} on vmh1, which has none; set their number (rocks set host sriov vmh1"
         in error
     )
     assert site.lease(vm)[1] == "released"

@@ -68,6 +68,7 @@ def test_the_new_command_runs(
     [
         ((), "name the command, as in"),
         (("list", "host"), '"list host" exists: src/rocks/commands/list/host/__init__.py'),
+        (("list", "c" * 31), f'"{"c" * 31}" cannot be a word of a command: use at most 30'),
         (("list", "host-colour"), '"host-colour" cannot be a word of a command'),
         (("_framework",), '"_framework" cannot be a word'),
         (("List",), '"List" cannot be a word'),
@@ -90,3 +91,10 @@ def test_a_name_that_cannot_be_used_is_one_line_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
     assert main(command_path) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_group_does_not_become_a_command(tmp_path: Path) -> None:
+    create_command(("list", "colour"), tmp_path)
+    with pytest.raises(UserError, match='"list" is a group of commands: src/rocks/commands/list'):
+        create_command(("list",), tmp_path)
+    assert not (tmp_path / "src/rocks/commands/list/__init__.py").exists()

@@ -1,4 +1,4 @@
-"""Who may run a virtual machine now (decision D6)."""
+"""Who may run a virtual machine now (decision 3)."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_domain_under_another_lease_raises(token: int | None) -> None:
         (domain(state="paused"), StateError, "web is paused, not off; .*rocks resume host vm web"),
         (domain(state="paused", token=7), StateError, "web is paused"),
         (domain(state="shutdown", token=7), BusyError, "web is shutting down at this moment"),
-        (domain(has_managed_save=True), StateError, "saved state .*on vmc-0-0.*managedsave-remove web"),
+        (domain(has_managed_save=True), StateError, "managed save .*on vmc-0-0.*managedsave-remove web"),
     ],
 )
 def test_errors_of_other_states_name_the_remedy(

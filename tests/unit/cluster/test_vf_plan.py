@@ -66,7 +66,7 @@ def test_none_left() -> None:
 
 
 def test_a_device_that_gives_none() -> None:
-    with pytest.raises(StateError, match=r"asks for a virtual function of eth1 on vmc-0-0, which gives none"):
+    with pytest.raises(StateError, match=r"asks for a virtual function of eth1 on vmc-0-0, which has none"):
         plan_vfs(claimant(function()), {"eth2": 2}, [])
 
 

@@ -46,7 +46,7 @@ class AllPlugin(rocks.commands.VmPlugin):
 
     module_name = "plugin_allocate_all"
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         super().__init__(COMMAND)
         self.error = error
         self.seen: list[Sequence[VirtualMachine]] = []
@@ -92,10 +92,11 @@ def test_a_vm_plugin_receives_the_loaded_machines_at_once() -> None:
             BugError,
             'the plugin "allocate_all" of "start host vm" has a fault (ZeroDivi',
         ),
+        (SystemExit(0), BugError, "has a fault (SystemExit: 0)"),
     ],
 )
 def test_an_error_that_a_vm_plugin_raises_counts_for_each_machine(
-    raised: Exception, kind: type[RocksError], text: str
+    raised: BaseException, kind: type[RocksError], text: str
 ) -> None:
     hook = PluginHook(AllPlugin(raised), COMMAND_PATH)
     for errors in (hook.run_all([A, B]).failed, hook.undo_all([A, B])):
@@ -103,6 +104,25 @@ def test_an_error_that_a_vm_plugin_raises_counts_for_each_machine(
         for error in errors.values():
             assert type(error) is kind
             assert text in str(error)
+
+
+class ForgetfulPlugin(rocks.commands.VmPlugin):
+    """A plugin whose author forgot the return statements."""
+
+    module_name = "plugin_allocate_forgetful"
+
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        return None  # type: ignore[return-value]
+
+    def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
+        return None  # type: ignore[return-value]
+
+
+def test_a_result_of_another_type_is_a_fault_of_the_plugin() -> None:
+    hook = PluginHook(ForgetfulPlugin(COMMAND), COMMAND_PATH)
+    for errors in (hook.run_all([A]).failed, hook.undo_all([A])):
+        assert "it returned NoneType instead of" in str(errors["vm-a"])
+        assert '"allocate_forgetful"' in str(errors["vm-a"])
 
 
 def test_the_base_class_is_a_hook_that_does_nothing() -> None:

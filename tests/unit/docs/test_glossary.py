@@ -21,7 +21,6 @@ _ENDINGS = {".py", ".md", ".sql", ".sh", ".xml", ".S", ".c", ""}
 _EXCEPT = (
     "docs/glossary.md",
     "tests/unit/docs/test_glossary.py",
-    "tests/cases/*",  # recorded output of other programs
     "*__pycache__*",
 )
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -105,7 +105,7 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
-        (Scripted([b"Welcome\x1b[2J!\n"]), r"answered garbage: the reply is not JSON: 'Welcome\x1b[2J!'"),
+        (Scripted([b"Welcome\x1b[2J!\n"]), r"sent invalid data: the reply is not JSON: 'Welcome\x1b[2J!'"),
         (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
         (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer: 'half a li'"),
         (
@@ -115,7 +115,7 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
         (Scripted([], None), "the agent on host c-0-0 ended without an answer"),
         (
             Scripted([], 127, b"bash: no such file"),
-            "has no agent that starts: 'bash: no such file': `make",
+            "does not start: 'bash: no such file': `make",
         ),
         (Scripted([b"hang"]), "did not answer within 15 s; the request may still be in progress there"),
         (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without a line end, beginning with 'xxx"),

@@ -8,7 +8,7 @@ import pytest
 
 from lab import console
 from lab.console import Ready
-from rocks.errors import ToolError
+from rocks.errors import HostError, ToolError
 
 
 def test_a_report_is_read_wherever_it_stands_in_the_line() -> None:
@@ -37,3 +37,8 @@ def test_only_new_lines_are_displayed_up_to_the_report(tmp_path: Path) -> None:
 def test_a_guest_that_never_reports_is_an_error_that_names_the_log(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="no-log"):
         console.follow_until_ready(tmp_path / "no-log", 0, 0.1, print)
+
+
+def test_a_machine_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="the machine of the guest has ended"):
+        console.follow_until_ready(tmp_path / "no-log", 0, 60, print, lambda: False)

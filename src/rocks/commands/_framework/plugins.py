@@ -107,7 +107,7 @@ def load_plugins(
 
 
 def load_plugins_of(command: Command, command_path: Sequence[str]) -> list[Plugin]:
-    """The plugins in the folders of the command `words`, of every tree, for `command` to run.
+    """The plugins in the folders of the command `command_path`, of every tree, for `command` to run.
 
     A tree that only adds a plugin needs no other file in that folder.
     """
@@ -120,7 +120,7 @@ def load_plugins_of(command: Command, command_path: Sequence[str]) -> list[Plugi
 
 
 def run_plugin(plugin: Plugin, command_path: Sequence[str], *arguments: Any) -> Any:
-    """Log and call `plugin.run` as a hook of the command `words`; returns its result.
+    """Log and call `plugin.run` as a hook of the command `command_path`; returns its result.
 
     BugError, naming the plugin, for any error that is not a RocksError.
     """
@@ -136,7 +136,7 @@ def call_plugin(plugin: Plugin, command_path: Sequence[str], call: Callable[[], 
         return call()
     except RocksError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BugError(
             f'the plugin "{plugin.provides()}" of "{" ".join(command_path)}" has a fault '
             f"({type(error).__name__}: {error}); its author must fix it, ROCKSDEBUG=1 shows where"
@@ -191,7 +191,7 @@ def _load(command: Command, path: str, package: str) -> Plugin:
         sys.modules[spec.name] = module  # a dataclass looks up its own module
         spec.loader.exec_module(module)
         plugin_class = module.Plugin
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BugError(
             f"the plugin {path} cannot be loaded: {type(error).__name__}: {error}; its author must fix it"
         ) from error

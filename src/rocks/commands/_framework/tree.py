@@ -55,7 +55,7 @@ def _read_tree_file(path: str) -> list[str]:
 
 
 def folders_of(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:
-    """The existing folders of the command or group `words`, one a tree at most."""
+    """The existing folders of the command or group `command_path`, one a tree at most."""
     return [folder for folder in _candidates(command_path, trees) if _holds_command(folder)]
 
 
@@ -79,7 +79,7 @@ def _holds_command(folder: str) -> bool:
 
 
 def longest_prefix(command_path: Sequence[str], trees: Sequence[str]) -> int:
-    """How many of `words`, from the first, name the folder of a command or a group."""
+    """How many of `command_path`, from the first, name the folder of a command or a group."""
     length = 0
     for word in command_path:
         if not is_command_word(word) or not folders_of(command_path[: length + 1], trees):

@@ -1,8 +1,9 @@
-"""Plugins of `start`, `stop` and `remove host vm`: the base class for authors, and how a command calls them."""
+"""Plugins of `start`, `stop` and `remove host vm`: how a command calls them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rocks.actions.vm_hooks import HookResult
 from rocks.commands._framework.plugins import VmPlugin, call_plugin, run_plugin
@@ -10,14 +11,14 @@ from rocks.commands._shared.plugin_node import plugin_node
 from rocks.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.plugins import Plugin
 
 
 class PluginHook:
-    """A plugin of the command `words` as a `VmHook`: calls are logged, faults of its code name the plugin.
+    """A plugin of the command `command_path` as a `VmHook`: calls are logged, faults of its code name the plugin.
 
     A `VmPlugin` receives all machines in one call; an error that it raises counts for each of them. Any other plugin
     is called once per machine, as `run(node)`, and may have changed the rows of the machine.
@@ -32,7 +33,9 @@ class PluginHook:
         plugin = self.plugin
         if isinstance(plugin, VmPlugin):
             try:
-                result: HookResult = call_plugin(plugin, self._command_path, lambda: plugin.run_all(machines))
+                result: HookResult = call_plugin(
+                    plugin, self._command_path, lambda: _checked(plugin.run_all(machines), HookResult)
+                )
                 return result
             except RocksError as error:
                 return HookResult(dict.fromkeys((vm.name for vm in machines), error))
@@ -55,8 +58,14 @@ class PluginHook:
             return {}
         try:
             errors: Mapping[str, RocksError] = call_plugin(
-                plugin, self._command_path, lambda: plugin.undo_all(machines)
+                plugin, self._command_path, lambda: _checked(plugin.undo_all(machines), Mapping)
             )
             return errors
         except RocksError as error:
             return dict.fromkeys((vm.name for vm in machines), error)
+
+
+def _checked(result: Any, expected: type) -> Any:
+    if not isinstance(result, expected):
+        raise TypeError(f"it returned {type(result).__name__} instead of {expected.__name__}")
+    return result

@@ -82,14 +82,14 @@ def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
     """The error for a port that has not received the key from the subnet manager."""
     return StateError(
         f"the subnet manager has not given the key 0x{key_of(spec):04x} to {vf.device} of this host within "
-        f"{KEY_DEADLINE_SECONDS:g} s: is opensm running, and does rocks list host ibport have this port? "
-        "Then rocks sync ib partitions"
+        f"{KEY_DEADLINE_SECONDS:g} s: check that opensm runs and that rocks list host ibport lists this port, then "
+        "run rocks sync ib partitions"
     )
 
 
 def needs_virtual_manager(vf: InfinibandVf) -> StateError:
     """The error for an adapter whose VFs get their keys from the subnet manager only."""
     return StateError(
-        f"{vf.device} of this host has no map of key indexes: its virtual functions get their keys from a "
-        "subnet manager that sees them: rocks set attr ib_sm virtual, or give this machine no such function"
+        f"{vf.device} of this host has no map of key indexes, so its virtual functions get their keys from the "
+        "subnet manager; run rocks set attr ib_sm virtual, or remove the virtual function from this machine"
     )

@@ -1,1 +1,4 @@
-"""Network devices that guests use: VLAN devices and macvtap, by netlink, and the plans that restore them at boot."""
+"""802.1Q devices and bridges below guest interfaces, by netlink; libvirt makes macvtap and tap devices.
+
+`plans` restores the devices at boot.
+"""

@@ -86,7 +86,7 @@ def check_parent(spec: LinkSpec, links: Mapping[str, Link]) -> Optional[Link]:
         )
     if spec.mtu is not None and spec.mtu > parent.mtu:
         raise StateError(
-            f"{spec.device} is to have an MTU of {spec.mtu}, but {spec.parent} below it has {parent.mtu}"
+            f"{spec.device} requires an MTU of {spec.mtu}, but {spec.parent} below it has {parent.mtu}"
         )
     return parent
 
@@ -96,8 +96,8 @@ def check_site_device(spec: LinkSpec, links: Mapping[str, Link]) -> None:
     found = links.get(spec.device)
     if found is None:
         raise StateError(
-            f"this host has no network device {spec.device}, on which the guest belongs; is it called otherwise "
-            "here (rocks list host interface)?"
+            f"this host has no network device {spec.device}, on which the guest belongs; correct its name "
+            "(rocks list host interface)"
         )
     if not found.is_up:
         raise StateError(
@@ -105,7 +105,7 @@ def check_site_device(spec: LinkSpec, links: Mapping[str, Link]) -> None:
         )
     if spec.kind == "site_bridge" and found.kind != "bridge":
         raise StateError(
-            f"the network device {spec.device} of this host is no bridge; make it one, or give guests a macvtap on "
+            f"the network device {spec.device} of this host is not a bridge; make it one, or give guests a macvtap on "
             f"it: rocks set host interface options HOST {spec.device} macvtap"
         )
 
@@ -116,7 +116,7 @@ def check_vlan_free(spec: LinkSpec, links: Mapping[str, Link], parent: Optional[
         is_same = parent is not None and link.parent == parent.number and link.vlan == spec.vlan
         if is_same and link.name != spec.device:
             raise StateError(
-                f"VLAN {spec.vlan} over {spec.parent} is taken on this host by {link.name}, so {spec.device} "
+                f"VLAN {spec.vlan} over {spec.parent} is already used on this host by {link.name}, so {spec.device} "
                 "cannot be made; remove that device there, or give the cluster another VLAN"
             )
 

@@ -65,7 +65,7 @@ def problem_of(device: str, adapter: Optional[Adapter]) -> str:
         )
     if adapter.most == 0:
         return (
-            f"the adapter {device} of this host has no virtual functions: it, or its driver, knows no SR-IOV"
+            f"the adapter {device} of this host has no virtual functions: the adapter or driver lacks SR-IOV"
         )
     if not adapter.has_iommu:
         return (
@@ -81,7 +81,7 @@ def check_count(adapter: Adapter, count: int) -> None:
     """StateError or BusyError unless the number of VFs can be changed now."""
     if count > adapter.most:
         raise StateError(
-            f"the adapter {adapter.device} of this host gives {adapter.most} virtual functions at most, not {count}: "
+            f"the adapter {adapter.device} of this host has at most {adapter.most} virtual functions, not {count}; "
             "correct the number with rocks set host sriov"
         )
     used = [vf for vf in adapter.vfs if vf.use != "free"]

@@ -14,8 +14,8 @@ from rocks.devices.zfs.rules import known_volume
 class PoolReading:
     """The methods of `PoolDriver` that read, by `ZfsCommands`."""
 
-    def __init__(self, verbs: ZfsCommands) -> None:
-        self._commands = verbs
+    def __init__(self, commands: ZfsCommands) -> None:
+        self._commands = commands
 
     def read_pool(self, pool: str) -> PoolFact:
         """As `PoolDriver.read_pool`."""

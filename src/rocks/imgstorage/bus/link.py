@@ -146,7 +146,7 @@ class Link:
         except _CHANNEL_FAULTS as error:
             self._reopen_sending()
             raise RefusedError(
-                f"the broker takes no message to {message.to} from this node: {_reason(error)}"
+                f"the broker rejects a message from this node to {message.to}: {_reason(error)}"
             ) from None
         except _FAULTS as error:
             raise self._lost(error) from None
@@ -180,7 +180,7 @@ class Link:
             remedy = f"rabbitmqctl delete_queue -p {self._settings.virtual_host} {queue}"
             raise BrokerAwayError(
                 f"{error}; if this lasts, the broker has lost what is in {queue}: run `{remedy}` on the broker's host, "
-                "and the daemon makes its queue anew"
+                "and its daemon creates the queue again"
             ) from None
 
     def acknowledge(self, tag: int) -> None:

@@ -33,7 +33,7 @@ class RetainedCopy(NamedTuple):
 
 
 def retained_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
-    """All copies in a pool, by their properties. Quarantined volumes are none."""
+    """All copies in a pool, by their properties. Quarantined volumes are omitted."""
     found = (_from_properties(volume) for volume in pools.list_volumes(pool))
     return [copy for copy in found if copy is not None]
 

@@ -55,7 +55,7 @@ def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[Ho
         return _clear(request, known) + _SEQUENCES[type(request)]["none"](request)
     if known.stage != "none" and known.epoch < epoch:
         return Rejection(
-            "state", f"{known.zvol}: this host still has it of epoch {known.epoch} ({known.stage})"
+            "state", f"{known.zvol}: this host still has epoch {known.epoch} of it ({known.stage})"
         )
     build = _SEQUENCES[type(request)].get(known.stage)
     if build is None:
@@ -75,7 +75,7 @@ def ends_rebuild(request: Optional[HostRequest]) -> bool:
 def rebuild_effects(known: HostImage, open_request: Optional[HostRequest]) -> HostEffects:
     """The effects that a host performs first when it starts, so that guests can go on.
 
-    None for an image that is being mapped or unmapped: no guest uses it, and the open request builds or removes the
+    Empty for an image that is being mapped or unmapped: no guest uses it, and the open request builds or removes the
     devices. A rebuild that waits for the NAS is repeated and delays no request; it ends when a stage is recorded, since
     the request builds the other devices.
     """

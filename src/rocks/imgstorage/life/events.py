@@ -232,7 +232,6 @@ REQUESTS: Tuple[Type[Event], ...] = (
     CopyFound,
 )
 SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted)
-RESULTS: Tuple[Type[Event], ...] = (EffectDone, EffectFailed, HostDone, HostFailed)
 
 TABLE_EVENTS: Tuple[Type[Event], ...] = (*REQUESTS, *SCHEDULED, StepDone, StepFailed)
 """The columns of the machine's table; a result becomes a StepDone or a StepFailed, or only advances the work."""

@@ -21,10 +21,6 @@ class Guard:
     text: str
     holds: Test
 
-    def __invert__(self) -> Guard:
-        """The opposite."""
-        return Guard(f"not: {self.text}", lambda image, event, now: not self.holds(image, event, now))
-
     def __and__(self, other: Guard) -> Guard:
         """Both."""
         return Guard(

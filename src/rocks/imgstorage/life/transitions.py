@@ -159,7 +159,7 @@ def undo_map(image: Image, event: Any, now: int) -> Decision:
 
 
 def cancel_map(image: Image, event: Any, now: int) -> Decision:
-    """The same, on request."""
+    """The map is cancelled by a command: the host undoes it."""
     failed = replace(_stopped(image), failure_family="state", reason="the mapping was cancelled")
     return Decision(failed, _outcomes((event.op_id,)))
 

@@ -52,7 +52,7 @@ def _rate_text(name: str, text: str) -> str:
     rate = bytes_per_second(text)
     if rate is None or rate < _LEAST_RATE:
         raise UserError(
-            f"{name} is {text!r}; bytes per second are needed, as 500000, 500K, 20M or 1G, 100K at least, or none"
+            f"{name} is {text!r}; it must be bytes per second, such as 500000, 500K, 20M or 1G, at least 100K, or none"
         )
     return text.upper()
 
@@ -61,7 +61,7 @@ def _seconds(name: str, text: str) -> int:
     limit = _LONGEST_PERIOD_SECONDS if name == "frequency" else 2**40
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= limit:
         what = f"seconds, 1 to {limit}" if name == "frequency" else "seconds since 1970"
-        raise UserError(f"{name} is {text!r}; {what}, or none")
+        raise UserError(f"{name} is {text!r}; it must be {what}, or none")
     return int(text)
 
 
@@ -70,4 +70,4 @@ def _flag(name: str, text: str) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise UserError(f"{name} is {text!r}; yes or no")
+    raise UserError(f"{name} is {text!r}; it must be yes or no")

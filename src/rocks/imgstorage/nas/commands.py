@@ -280,7 +280,7 @@ class Commands:
     def _operation_status(self, request: wire.OperationStatus) -> Fields:
         operation = self._store.operation(request.operation)
         if operation is None:
-            raise IncoherentError(f"{self._node} knows no operation {request.operation} (any more)")
+            raise IncoherentError(f"{self._node} has no record of operation {request.operation}")
         answer = None if operation.answer is None else operation.answer.decode("utf-8")
         return {
             "operation": request.operation,

@@ -82,7 +82,7 @@ class Engine:
             return tuple(sorted(self._images.values(), key=lambda image: (image.zvol, image.pool)))
 
     def image(self, image_id: str) -> Optional[Image]:
-        """One of them."""
+        """The image with this id; None when there is none."""
         return self._images.get(image_id)
 
     def image_of(self, zvol: str) -> Optional[Image]:

@@ -83,7 +83,7 @@ class Imports:
         found = self._pools.read_volume(volume)
         if found is not None and found.property_value(IMPORTING) == "yes":
             raise StateError(
-                f"{volume} is being brought in, and not complete; `rocks add host storageimg` again completes it"
+                f"the import of {volume} is not complete; wait for it, or repeat `rocks add host storageimg`"
             )
 
     def receive(self, connection: Connection, opening: Opening) -> None:
@@ -113,7 +113,7 @@ class Imports:
     def _alone(self, volume: str) -> Iterator[None]:
         with self._lock:
             if volume in self._running:
-                raise BusyError(f"{volume} is being brought in just now; wait for that, or end it")
+                raise BusyError(f"another import of {volume} is running; wait for it, or interrupt it")
             self._running.add(volume)
         try:
             yield
@@ -147,7 +147,7 @@ class Imports:
         found = self._pools.read_volume(name)
         if found is None:
             raise StateError(
-                f"the volume {name} is not there; `zfs list -t volume` on the NAS shows those that are"
+                f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
             )
         return found
 

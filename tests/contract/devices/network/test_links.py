@@ -243,7 +243,7 @@ def test_a_parent_that_will_not_do(world: World) -> None:
     with pytest.raises(StateError, match="trunk of this host is down: `ip link set trunk up`"):
         world.links.ensure(VLAN)
     world.add("eth5", mtu=1500)
-    with pytest.raises(StateError, match="is to have an MTU of 9000, but eth5 below it has 1500"):
+    with pytest.raises(StateError, match="requires an MTU of 9000, but eth5 below it has 1500"):
         world.links.ensure(LinkSpec("eth5.7", "vlan", "eth5", 7, 9000))
     assert world.find("ptrunk.7") is None and world.find("eth5.7") is None
 
@@ -306,7 +306,7 @@ def test_a_vlan_that_something_else_has(world: World) -> None:
     world.add("trunk")
     world.add_vlan("storage", "trunk", 7)
     with pytest.raises(
-        StateError, match="VLAN 7 over trunk is taken on this host by storage, so ptrunk.7 cannot"
+        StateError, match="VLAN 7 over trunk is already used on this host by storage, so ptrunk.7 cannot"
     ):
         world.links.ensure(VLAN)
     assert world.find("ptrunk.7") is None
@@ -351,7 +351,7 @@ def test_devices_of_the_site(world: World) -> None:
     world.add("eth8")
     assert not world.links.ensure(bridge).changed
     assert not world.links.ensure(LinkSpec("eth8", "site_device", None, 0)).changed
-    with pytest.raises(StateError, match="eth8 of this host is no bridge"):
+    with pytest.raises(StateError, match="eth8 of this host is not a bridge"):
         world.links.ensure(LinkSpec("eth8", "site_bridge", None, 0))
     assert not world.links.remove_if_unused(bridge).changed
     with pytest.raises(UserError):

@@ -156,7 +156,7 @@ def test_unsuitable_adapters(world: VfWorld) -> None:
         with pytest.raises(StateError, match=message):
             world.driver.ensure(VfSpec(device, 1, 0, MAC))
         assert not world.driver.ensure_free(VfSpec(device, 1, 0, MAC)).changed
-    with pytest.raises(StateError, match="gives 7 virtual functions at most, not 8"):
+    with pytest.raises(StateError, match="has at most 7 virtual functions, not 8"):
         world.driver.ensure_count(ADAPTER, 8)
     world.set_up(False)
     with pytest.raises(StateError, match=f"{ADAPTER} of this host is down: `ip link set {ADAPTER} up`"):

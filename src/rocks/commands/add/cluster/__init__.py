@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
     yes: name the compute nodes vm-FRONTEND-0, vm-FRONTEND-1 and so on; requires fe-name.
     </param>
     <param type='int' name='vlan'>
-    VLAN id of the cluster; default: the lowest free id from 2.
+    VLAN id of the cluster; default: the lowest free id of the pool vm_vlan_pool.
     </param>
     <param type='string' name='subnet'>
     Network whose physical devices carry the VLAN; default: private.

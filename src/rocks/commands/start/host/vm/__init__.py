@@ -14,7 +14,8 @@ class Command(rocks.commands.Command):
     image is created; an existing one is never overwritten. If an image is still being written back to its NAS,
     the start waits for at most 15 minutes; an interrupt ends the wait, and nothing is started. If the start of
     a machine fails, its newly mapped images are unmapped, unless the machine may run. The command prints a line
-    for each image of a NAS with its device on the host, and nothing else if all machines start.
+    for each image of a NAS with its device on the host, and a note if a machine runs under emulation, without a packet
+    filter or without one of its networks.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.

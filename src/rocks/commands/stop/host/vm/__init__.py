@@ -59,7 +59,7 @@ class Command(rocks.commands.Command):
         host_is_off = self.fillFlag("host-off")
         if (force or host_is_off) and not (force and reason.strip()):
             self.abort(
-                'force=yes and reason="…" must be given together: why can the host not run the machine?'
+                'force=yes and reason="…" must be given together; state as the reason why the host is off'
             )
         timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         seconds = read_number("timeout", timeout, 0, LONGEST_DEADLINE_SECONDS)
