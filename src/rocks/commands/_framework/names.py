@@ -90,7 +90,11 @@ class NameExpansion:
         if unknown and kind:
             raise UserError(f'unknown {kind} "{unknown[0]}"; rocks list {kind} lists the known ones')
         for name in unknown:
-            self.notify(f'Warning: there is no appliance "{name}"; rocks list appliance lists them')
+            from rocks.cluster.names import printable
+
+            self.notify(
+                f'Warning: there is no appliance "{printable(name)}"; rocks list appliance lists them'
+            )
         return found
 
 
