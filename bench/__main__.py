@@ -149,7 +149,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    with (STATE / "bench.lock").open("w", encoding="ascii") as lock:
+    # mode 0600: a lock on a file that others can open could be theirs
+    with open(os.open(STATE / "bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

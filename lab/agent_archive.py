@@ -15,7 +15,17 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-PACKAGES = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "agent")
+PACKAGES = (
+    "errors.py",
+    "terminal.py",
+    "units.py",
+    "clock.py",
+    "files.py",
+    "process.py",
+    "wire",
+    "devices",
+    "agent",
+)
 """Packages and modules of src/rocks for a host."""
 
 _HOOK = """\

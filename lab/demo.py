@@ -121,7 +121,9 @@ class Demo:
                 place = str(row["disk"]).partition(":")[2].partition(",")[0]
                 disk = self._site.machine.outside(place)
                 if not disk.exists():
-                    image.make_disk(base, disk, str(host["vm-host"]), int(row["disksize"]) * _BYTES_PER_GB)
+                    name = str(host["vm-host"])
+                    image.make_disk(base, disk, name, int(row["disksize"]) * _BYTES_PER_GB)
+                    self._show("set", "host", "image", str(row["host"]), place, f"vm={name}")
 
     def _start_guest(self) -> Ready:
         log = self._site.machine.outside(_CONSOLE_LOG.format(name=GUEST))
@@ -183,7 +185,7 @@ def _closing_text(folder: Path) -> str:
         (f"bin/rocks stop host vm {GUEST}", "switch the guest off"),
     )
     width = max(len(command) for command, _ in commands)
-    lines = [f"  {command:{width}}  {meaning}" for command, meaning in commands]
+    lines = [f"  {command:{width}}  # {meaning}" for command, meaning in commands]
     return "\n".join(
         [
             "",

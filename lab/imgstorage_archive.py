@@ -13,7 +13,17 @@ from pathlib import Path
 
 from lab.program_archive import File, ProgramArchive, program
 
-PACKAGES = ("errors.py", "units.py", "clock.py", "files.py", "process.py", "wire", "devices", "imgstorage")
+PACKAGES = (
+    "errors.py",
+    "terminal.py",
+    "units.py",
+    "clock.py",
+    "files.py",
+    "process.py",
+    "wire",
+    "devices",
+    "imgstorage",
+)
 """Packages and modules of src/rocks for a NAS or a host."""
 
 _UNIT = """\

@@ -12,6 +12,7 @@ import pytest
 from rocks.commands._framework.tree import OUR_TREE, PACKAGE
 
 WriteCommand = Callable[..., Path]
+TAKES = "    <arg optional='1' name='host' repeat='1'>Hosts.</arg>\n    <param name='a'>A.</param>\n"
 GROUP = '"""Commands of a test."""\n'
 
 
@@ -46,7 +47,7 @@ def write_command_file(folder: Path, body: str, must_be_root: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     indented = "".join(f"        {line}\n" for line in body.splitlines())
     text = (
-        f'import rocks.commands\n\n\nclass Command(rocks.commands.Command):\n    """Do it."""\n\n'
+        f'import rocks.commands\n\n\nclass Command(rocks.commands.Command):\n    """Do it.\n\n{TAKES}    """\n\n'
         f"    MustBeRoot = {must_be_root}\n\n    def run(self, params, args):\n{indented}"
     )
     (folder / "__init__.py").write_text(text if body else GROUP)

@@ -17,7 +17,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 _STORAGE = "tests/system/imgstorage/test_"
 _LONG_UNITS: dict[str, tuple[str, ...]] = {
-    "vms": ("tests/system/vms/",),
+    "vms": tuple(
+        f"tests/system/vms/test_{name}" for name in ("kills", "lease", "late", "memory", "restore", "disks")
+    ),
+    "more-vms": ("tests/system/vms/",),
     "storage-commands": (f"{_STORAGE}storage_",),
     "storage-bus": (f"{_STORAGE}broker_", f"{_STORAGE}bus", f"{_STORAGE}sync_broker"),
     "storage-images": ("tests/system/imgstorage/",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bench.images import boots, clones, copying, cut_overs, life, memory, outage, returns
+from bench.images import boots, clones, copying, cut_overs, layers, life, memory, outage, returns
 from bench.images.site import ImageSite
 from bench.table import Found
 
@@ -35,6 +35,7 @@ FIGURES = (
     Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 1200),
     Figure([("R5", returns.WHAT), ("R5", returns.KILL_WHAT)], returns.measure, 420),
     Figure([("R1", boots.WHAT), ("R1", boots.MAP_WHAT)], boots.measure, 2400, cpus=1),
+    Figure([("R1", layers.WHAT)], layers.measure, 300, cpus=1),
     Figure([("R15", outage.WHAT)], outage.measure, 300),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
     Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),

@@ -17,6 +17,9 @@ TREE = (
     "linux-image-amd64",
     "lsscsi",
     "mbuffer",
+    # what a host may have, and must not use on the disks of guests
+    "lvm2",
+    "mdadm",
     "netbase",
     "open-iscsi",
     "openssh-server",

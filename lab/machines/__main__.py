@@ -1,14 +1,14 @@
 """The lab from a terminal, behind `make lab` and its companions:
 
-    python3 -m lab.machines build [again]     make the machines' image and QEMU, if need be (again: from nothing)
-    python3 -m lab.machines start [cpus=2]    build, and have all machines running and ready; with two processors each,
+    bin/lab build [again]     make the machines' image and QEMU, if need be (again: from nothing)
+    bin/lab start [cpus=2]    build, and have all machines running and ready; with two processors each,
                                               two nested guests on a host can stop it for ever (docs/lab.md)
-    python3 -m lab.machines status            what runs
-    python3 -m lab.machines clean             bring every machine back to the state it had after the start
-    python3 -m lab.machines demo              a site with a virtual cluster on them, for a person to try
-    python3 -m lab.machines run PROGRAM…      run a program inside the lab's network
-    python3 -m lab.machines ssh MACHINE …     a shell, or a program, on a machine
-    python3 -m lab.machines stop              end all of it and remove what it left
+    bin/lab status            what runs
+    bin/lab clean             bring every machine back to the state it had after the start
+    bin/lab demo              a site with a virtual cluster on them, for a person to try
+    bin/lab run PROGRAM…      run a program inside the lab's network
+    bin/lab ssh MACHINE …     a shell, or a program, on a machine
+    bin/lab stop              end all of it and remove what it left
 
 Needs nothing but Python itself.
 """
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     }
     try:
         if not arguments or arguments[0] not in commands:
-            raise UserError(f"usage: python3 -m lab.machines {'|'.join(commands)} …")
+            raise UserError(f"usage: bin/lab {'|'.join(commands)} …")
         commands[arguments[0]](arguments[1:])
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -65,19 +65,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def _build(arguments: Sequence[str]) -> None:
     if arguments not in ([], ["again"]):
-        raise UserError("usage: python3 -m lab.machines build [again]")
+        raise UserError("usage: bin/lab build [again]")
     carrier.build(again=bool(arguments))
 
 
 def _start(arguments: Sequence[str]) -> None:
     if arguments not in ([], ["cpus=1"], ["cpus=2"]):
-        raise UserError("usage: python3 -m lab.machines start [cpus=1|cpus=2]")
+        raise UserError("usage: bin/lab start [cpus=1|cpus=2]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
         return
     cpus = int(arguments[0].partition("=")[2]) if arguments else VMH1.cpus
     carrier.start([*_this_program(), "start"], cpus)
-    print("The lab runs: `python3 -m lab.machines ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
+    print("The lab runs: `bin/lab ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
 
 
 def _status(arguments: Sequence[str]) -> None:
@@ -111,7 +111,7 @@ def _demo(arguments: Sequence[str]) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     if not arguments:
-        raise UserError("usage: python3 -m lab.machines run PROGRAM…")
+        raise UserError("usage: bin/lab run PROGRAM…")
     namespace = Namespace(STATE)
     command = list(arguments) if namespace.surrounds_this_process() else namespace.command(arguments)
     # bin/rocks then speaks to the database inside, and not to the demo's
@@ -122,7 +122,7 @@ def _run(arguments: Sequence[str]) -> None:
 def _ssh(arguments: Sequence[str]) -> None:
     machines = {machine.name: machine for machine in MACHINES}
     if not arguments or arguments[0] not in machines:
-        raise UserError(f"usage: python3 -m lab.machines ssh {'|'.join(machines)} [PROGRAM…]")
+        raise UserError(f"usage: bin/lab ssh {'|'.join(machines)} [PROGRAM…]")
     machine = machines[arguments[0]]
     _run([*ssh_command(machine.name, machine.address, STATE / "keys"), *arguments[1:]])
 
@@ -139,7 +139,7 @@ def _stop(arguments: Sequence[str]) -> None:
 
 def _check_no_arguments(command: str, arguments: Sequence[str]) -> None:
     if arguments:
-        raise UserError(f"usage: python3 -m lab.machines {command}")
+        raise UserError(f"usage: bin/lab {command}")
 
 
 def _this_program() -> list[str]:

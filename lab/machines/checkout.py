@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,9 @@ def check_same_cpus(cpus: int) -> None:
 def alone() -> Iterator[None]:
     """BusyError when another command is building, starting or stopping the lab; else none can until the block's end."""
     _LOCK.parent.mkdir(exist_ok=True)
-    with _LOCK.open("a", encoding="ascii") as lock:
+    # mode 0600: a lock on a file that others can open could be theirs
+    with open(os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,17 +14,17 @@ _LOCAL_SECONDS = 240
 _CONSOLE = "/var/log/libvirt/qemu/{guest}.console.log"
 
 _CLOSING_TEXT = """
-The site stays up. `python3 -m lab.machines run bash` is a shell on its frontend, where bin/rocks speaks to it:
+The site stays up. `bin/lab run bash` is a shell on its frontend, where bin/rocks speaks to it:
   bin/rocks list cluster status=yes
-  bin/rocks list host storagemap {nas}     where each image is, and what comes next
-  bin/rocks stop host vm {guest}              its image is written back to the NAS; list the map again
-  bin/rocks set host vm {guest} physnode=vmh2 and then start it: it is there, with everything, at once
+  bin/rocks list host storagemap {nas}     # where each image is, and what comes next
+  bin/rocks stop host vm {guest}              # its image is written back to the NAS; list the map again
+  bin/rocks set host vm {guest} physnode=vmh2 # and then start it: it is there, with everything, at once
   bin/rocks run host vmh1 vmh2 collate=yes "uptime"
   bin/rocks report host vm config {guest}
-On a host (python3 -m lab.machines ssh {host}):
-  tail -f {console}     the guest's serial console, where it counts
+On a host (`bin/lab ssh {host}`):
+  tail -f {console}     # the guest's serial console, where it counts
   dmsetup table; zfs list; iscsiadm -m session; virsh list; ip -d link show trunk0.{vlan}; zpool status
-`python3 -m lab.machines clean` brings the machines back to where they began, `make lab-stop` ends it all."""
+`bin/lab clean` brings the machines back to where they began, `make lab-stop` ends it all."""
 
 
 def show_site(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab import mariadb
 from lab.guest import image
+from lab.machines.keys import fingerprint_of
 from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace
 from lab.machines.roster import (
@@ -50,9 +51,7 @@ class Frontend:
         StateError outside the lab's namespace: there its folders would be the carrying machine's own.
         """
         if not Namespace(folder).surrounds_this_process():
-            raise StateError(
-                "the lab's frontend lives inside the lab's network: `python3 -m lab.machines run PROGRAM…`"
-            )
+            raise StateError("the lab's frontend lives inside the lab's network: `bin/lab run PROGRAM…`")
         self._report = report or (lambda line: None)
         self._folder = folder
         self._operator_key = operator_key
@@ -119,11 +118,15 @@ class Frontend:
         for arguments in site_commands(machines):
             self.done(*arguments)
 
-    def share_keys(self, names: Sequence[str]) -> str:
+    def share_keys(self, machines: Sequence[Description]) -> str:
         """`rocks sync host sharedkey`, with the operator's own key in an ssh-agent; returns its output."""
+        return "".join(map(self._share_key, machines))
+
+    def _share_key(self, machine: Description) -> str:
         program = str(_CHECKOUT / "bin" / "rocks")
         script = 'ssh-add -q "$0" && exec "$@"'
-        sync = ["sync", "host", "sharedkey", *names]
+        fingerprint = fingerprint_of(self._operator_key.parent, machine.name)
+        sync = ["sync", "host", "sharedkey", machine.site_name, f"fingerprint={fingerprint}"]
         with_agent = ["ssh-agent", "sh", "-c", script, str(self._operator_key), program, *sync]
         environment = {**os.environ, "ROCKS_STATE": str(self._folder)}
         return run_checked(with_agent, deadline_seconds=_ROCKS_DEADLINE_SECONDS, environment=environment).text

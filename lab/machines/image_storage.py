@@ -30,7 +30,8 @@ def unit_of(machine: LabMachine) -> str:
 def set_up(lab: Lab, frontend: Frontend, progress: Progress) -> None:
     """Everything, on a site that is described and whose hosts know the frontend's key."""
     names = [machine.description.site_name for machine in lab.machines.values()]
-    frontend.share_keys([name for name in names if name not in lab.machines])
+    described = [machine.description for machine in lab.machines.values()]
+    frontend.share_keys([machine for machine in described if machine.site_name not in lab.machines])
     for machine in lab.machines.values():
         if machine.description.role is Role.HOST:
             frontend.done("set", "host", "attr", machine.name, "vm_container_zpool", machine.description.pool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +33,13 @@ def secrets_of(folder: Path, name: str) -> dict[str, bytes]:
         "etc/ssh/ssh_host_ed25519_key.pub": key.with_name(key.name + ".pub").read_bytes(),
         "root/.ssh/authorized_keys": (folder / f"{KEY_FILE}.pub").read_bytes(),
     }
+
+
+def fingerprint_of(folder: Path, name: str) -> str:
+    """The fingerprint of the machine's own key, as `ssh-keygen -l` prints it."""
+    public = _host_key(folder, name).with_name(f"host_{name}.pub").read_text(encoding="ascii")
+    digest = hashlib.sha256(base64.b64decode(public.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode('ascii').rstrip('=')}"
 
 
 def _host_key(folder: Path, name: str) -> Path:

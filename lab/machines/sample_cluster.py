@@ -25,7 +25,7 @@ def set_up(lab: Lab, frontend: Frontend) -> None:
     hosts = [machine for machine in lab.machines.values() if machine.description.role is Role.HOST]
     frontend.begin_anew()
     frontend.describe_site([machine.description for machine in lab.machines.values()])
-    frontend.share_keys([machine.name for machine in hosts])
+    frontend.share_keys([machine.description for machine in hosts])
     sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
     places = (
         "fe-container=vmh1",
@@ -44,3 +44,5 @@ def set_up(lab: Lab, frontend: Frontend) -> None:
         machine.run(["sync"])
 
     together(put_disks, hosts)
+    for guest, host in GUESTS.items():
+        frontend.done("set", "host", "image", host, disk_of(guest), f"vm={guest}")

@@ -43,6 +43,9 @@ class Code(str, enum.Enum):
     ACTION_UNSUPPORTED = "action_unsupported"
     """The receiver does not know the requested action."""
 
+    POOL_FULL = "pool_full"
+    """A pool has no space for the operation."""
+
     IMAGE_UNKNOWN = "image_unknown"
     """The NAS has no such image."""
 
@@ -54,6 +57,12 @@ class Code(str, enum.Enum):
 
     IMAGE_NOT_MAPPED = "image_not_mapped"
     """The image is mapped to no host."""
+
+    IMAGE_FOREIGN = "image_foreign"
+    """The disk on a host belongs to another virtual machine."""
+
+    IMAGE_UNOWNED = "image_unowned"
+    """The disk on a host exists, and no virtual machine is recorded as its owner."""
 
 
 class RocksError(Exception):
@@ -86,14 +95,17 @@ class StateError(RocksError):
     family = "state"
 
 
-class PoolFullError(StateError):
-    """A pool is full."""
-
-
 class BusyError(RocksError):
     """Another operation is in progress; the same request may succeed later."""
 
     family = "busy"
+
+
+class PoolFullError(BusyError):
+    """A pool is full: the same request succeeds when it has space."""
+
+    def __init__(self, message: str = "", *, code: Optional[Code] = Code.POOL_FULL) -> None:
+        super().__init__(message, code=code)
 
 
 class HostError(RocksError):
@@ -131,3 +143,8 @@ def received_error(family: object, message: str, code: object = None) -> RocksEr
     """The error that another process reported. An unknown family becomes ToolError, an unknown code None."""
     known = Code(code) if code in Code.__members__.values() else None
     return CLASSES.get(str(family), ToolError)(message, code=known)
+
+
+def code_of(error: RocksError) -> str:
+    """The error's code as text; '' without one."""
+    return "" if error.code is None else error.code.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess  # noqa: TID251 - the only importer
@@ -14,6 +15,7 @@ from rocks.clock import Deadline
 from rocks.errors import ToolError
 
 _WATCH_SECONDS = 0.5
+_REAP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,10 @@ def run(
 ) -> Finished:
     """Run a program to its end, and return its exit status and output.
 
-    The program gets a process group of its own, and the whole group is killed at the deadline, so that no grandchild
-    remains. `watch` gets the output so far, twice a second. ToolError when the program cannot be started or does not
-    end in time.
+    The program gets a process group of its own, and the whole group is killed at the deadline. What the signal does not
+    end within 2 s (a process in uninterruptible sleep), or does not reach (a grandchild with a session of its own that
+    keeps the output open), is left behind: the deadline holds all the same. `watch` gets the output so far, twice a
+    second. ToolError when the program cannot be started, does not end in time, or its output is not closed in time.
     """
     process = _start(arguments, environment)
     try:
@@ -57,8 +60,7 @@ def run(
         else:
             output, error_output = _watched(process, standard_input, deadline_seconds, watch)
     except subprocess.TimeoutExpired:
-        _kill_group(process)
-        raise ToolError(f"{arguments[0]} did not end within {deadline_seconds:g} s and was killed") from None
+        raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
     except BaseException:
         _kill_group(process)
         raise
@@ -181,9 +183,39 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
         pass  # the program has ended, or does not read
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
+    """Kill the program; what happened to it, as a predicate."""
+    had_ended = process.poll() is not None
+    is_gone = _kill_group(process)
+    if had_ended:
+        return (
+            f"has ended, but a process that it started did not close its output within {deadline_seconds:g} s"
+        )
+    if not is_gone:
+        return (
+            f"did not end within {deadline_seconds:g} s, and neither it nor its output ended within "
+            f"{_REAP_SECONDS:g} s of being killed (process {process.pid})"
+        )
+    return f"did not end within {deadline_seconds:g} s and was killed"
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> bool:
+    """Kill the process group; whether the program has ended and its output is closed."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended between the deadline and the signal
-    process.communicate()
+    try:
+        process.communicate(timeout=_REAP_SECONDS)
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # closing standard input flushes it
+                pipe.close()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 BYTES_PER_GB = 1000**3
 BYTES_PER_GIB = 1024**3
-BYTES_PER_MIB = 1024**2
 KIB_PER_MB = 1024
 BYTES_PER_SECTOR = 512
+
+
+def size_text(size_bytes: int) -> str:
+    """As `gigabytes`; a size below one GB in MB, for example `1.5 MB`."""
+    return gigabytes(size_bytes) if size_bytes >= BYTES_PER_GB else f"{size_bytes / 1_000_000:.1f} MB"
 
 
 def gigabytes(size_bytes: int) -> str:

@@ -68,7 +68,7 @@ def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServ
 
     folder = machine.folder / "keys"
     settings = FleetSettings(
-        key_file=str(folder / "id_ed25519"), known_hosts_file=str(folder / "known_hosts")
+        key_file=str(folder / "id_ed25519"), known_hosts_file=str(folder / "known_hosts"), control_folder=""
     )
     server = sshd.start(machine, ensure_own_key(settings)[0] + "\n")
     try:

@@ -40,6 +40,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "errors",
         "units",
         "clock",
+        "terminal",
         "files",
         "process",
         "wire",

@@ -7,18 +7,21 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rocks
+from rocks.agent import calls, operations
 from rocks.agent.host import Host
 from rocks.agent.links import restore_links
 from rocks.agent.replies import prefetch, reply_to
 from rocks.devices.leases import Leases
 from rocks.devices.libvirt import accelerator
 from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.machine import read_machine
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
 from rocks.errors import RocksError
@@ -35,7 +38,7 @@ from rocks.wire.agent import (
     StopDomain,
 )
 from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence, HostFacts, ProbeRequest
+from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd, ProbeRequest
 from rocks.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.wire.request import Reply, Request
 
@@ -155,20 +158,140 @@ def test_operations_of_one_name_are_done_in_order(agent: Agent) -> None:
 
 
 def test_every_operation_rejects_an_overtaken_lease(agent: Agent) -> None:
-    """Also long after the end of the domain, and by a new agent."""
-    agent.perform(start("a", 9), StopDomain("a", 9))
-    agent = Agent(agent.folder)
+    """Also by a new agent."""
+    agent.perform(start("a", 9))
     for operation in (
-        start("a", 8),
-        StopDomain("a", 8),
-        PauseDomain("a", 8),
-        ResumeDomain("a", 8),
-        ForgetDomain("a", 8),
+        start("a", 7),
+        StopDomain("a", 7),
+        StopDomain("a", 7, "reset"),
+        PauseDomain("a", 7),
+        ResumeDomain("a", 7),
+        ForgetDomain("a", 7),
     ):
         (outcome,) = agent.perform(operation)
         assert outcome.error is not None and outcome.error.family == "state"
-        assert "under lease 8, but this host has seen lease 9" in outcome.error.message
-    assert agent.perform(start("a", 9))[0].changed
+        assert "under lease 7, but this host has seen lease 9" in outcome.error.message
+    assert agent.state("a") == "running"
+
+
+@pytest.mark.parametrize("end", [StopDomain("a", 9), StopDomain("a", 9, "shutdown", 0), ForgetDomain("a", 9)])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_lease_that_has_ended_starts_nothing_any_more(agent: Agent, end: Any, is_there: bool) -> None:
+    """Whether or not its start had arrived before its end; the next lease starts, and the end can be repeated."""
+    if is_there:
+        agent.perform(start("a", 9))
+    agent.perform(end)
+    again, late = agent.perform(end, start("a", 9))
+    assert (again.changed, again.error) == (False, None)
+    assert late.error is not None and late.error.family == "state"
+    assert "under lease 9, but this host has seen lease 10" in late.error.message
+    assert "stopped or taken over in the meantime" in late.error.message
+    assert agent.state("a") is None
+    agent = Agent(agent.folder)
+    assert agent.perform(start("a", 9))[0].error is not None
+    assert agent.perform(start("a", 10))[0].changed
+    (repeated,) = agent.perform(end)
+    assert repeated.error is not None and agent.state("a") == "running", (
+        "a repeated message ends no newer lease"
+    )
+
+
+@pytest.mark.parametrize("end", [StopDomain("a", 7), StopDomain("a", 7, "shutdown", 0), ForgetDomain("a", 7)])
+def test_the_end_of_a_machine_that_is_off_succeeds_under_an_older_lease(agent: Agent, end: Any) -> None:
+    """As after a host was declared off: a fence of a later epoch is in force, and nothing runs."""
+    agent.perform(start("a", 7), StopDomain("a", 7))
+    host_leases = agent.host.leases
+    host_leases.admit("a", 2**32)
+    (outcome,) = agent.perform(end)
+    assert (outcome.changed, outcome.error) == (False, None)
+    assert host_leases.remembered("a") == 2**32, "older leases start nothing"
+    agent.perform(start("a", 2**32))
+    (outcome,) = agent.perform(end)
+    assert outcome.error is not None and "a later lease or epoch" in outcome.error.message
+    assert agent.state("a") == "running"
+
+
+def test_a_stop_without_a_lease_ends_that_of_the_domain(agent: Agent) -> None:
+    """The database may not know the machine's lease; without a domain there is nothing to end."""
+    agent.perform(StopDomain("a"))
+    assert agent.host.leases.remembered("a") is None
+    agent.perform(start("a", 9), StopDomain("a"))
+    assert agent.host.leases.remembered("a") == 10
+
+
+def test_the_lease_ends_before_its_domain(agent: Agent) -> None:
+    """So libvirt's hook refuses what libvirt has been asked before; a failed end is repeated."""
+    agent.perform(start("a", 9))
+    agent.domains.refusals["destroy"] = "boom"
+    (failed,) = agent.perform(StopDomain("a", 9))
+    assert failed.error is not None and agent.state("a") == "running"
+    assert agent.host.leases.remembered("a") == 10
+    assert agent.perform(StopDomain("a", 9))[0].changed
+    assert agent.state("a") is None
+
+
+def test_a_restart_in_place_ends_no_lease(agent: Agent) -> None:
+    """Reset and reboot."""
+    agent.perform(start("a", 9))
+    assert [
+        outcome.error for outcome in agent.perform(StopDomain("a", 9, "reset"), StopDomain("a", 9, "reboot"))
+    ] == [
+        None,
+        None,
+    ]
+    assert agent.host.leases.remembered("a") == 9
+
+
+def test_the_facts_end_leases_whose_domains_do_not_run(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A domain that is not active is not enough: a late start would bring it up."""
+    monkeypatch.setattr(calls, "_FENCE_DEADLINE_SECONDS", 0.1)
+    agent.perform(start("a", 7), start("b", 7))
+    agent.domains.destroy("b")
+    ends = tuple(LeaseEnd(name, 7) for name in ("a", "b", "c", "busy"))
+    with agent.host.leases.held("busy", 1):
+        facts = agent.ask(FactsRequest(lease_ends=ends))
+    assert facts.ended == ("b", "c")
+    late = agent.perform(start("b", 7), start("c", 7))
+    assert all(outcome.error is not None for outcome in late)
+    assert (agent.state("a"), agent.state("b"), agent.state("c")) == ("running", "shutoff", None)
+    assert agent.perform(start("b", 8), start("busy", 7))[0].error is None
+    assert agent.state("busy") == "running"
+
+
+BAD_LEASES = {
+    "garbage": lambda path: path.write_bytes(b"\xff\0 nonsense" * 1000),
+    "empty": lambda path: path.write_bytes(b""),
+    "folder": lambda path: (path.mkdir(), (path / "x").mkdir()),
+    "fifo": os.mkfifo,
+    "link": lambda path: path.symlink_to("/proc/self/mem"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LEASES)
+def test_a_corrupt_lease_names_its_remedy_and_stops_nobody_else(agent: Agent, kind: str) -> None:
+    """The stop that the message names replaces it."""
+    agent.perform(start("a", 7))
+    path = agent.folder / "state" / "leases" / "a"
+    path.unlink()
+    BAD_LEASES[kind](path)
+    pause, again, other = agent.perform(PauseDomain("a", 7), start("a", 7), start("b", 7))
+    for outcome in (pause, again):
+        assert outcome.error is not None and outcome.error.family == "incoherent"
+        assert "rocks stop host vm a" in outcome.error.message
+    assert other.error is None
+    assert agent.ask(FactsRequest(lease_ends=(LeaseEnd("a", 7), LeaseEnd("c", 1)))).ended == ("c",)
+    stopped, late, new = agent.perform(StopDomain("a", 7), start("a", 7), start("a", 8))
+    assert (stopped.error, new.error) == (None, None)
+    assert late.error is not None and agent.state("a") == "running"
+
+
+def test_a_corrupt_lock_is_an_error_of_its_machine(agent: Agent) -> None:
+    """The message names what to remove."""
+    lock = agent.folder / "state" / "leases" / "a.lock"
+    lock.mkdir(parents=True)
+    broken, other = agent.perform(start("a", 7), start("b", 7))
+    assert broken.error is not None and broken.error.family == "host"
+    assert f"rm -r {lock}" in broken.error.message and other.error is None
 
 
 def test_a_fence_is_in_force_after_the_facts(agent: Agent) -> None:
@@ -210,7 +333,7 @@ def test_links_are_removed_with_the_last_guest(agent: Agent) -> None:
 
 
 NETWORKED = """<domain type='qemu'><name>{name}</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="7"><rocks:network filter="{filter}">
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"><rocks:network filter="{filter}">
 <rocks:sender mac="02:00:00:00:00:01" side="own"/>
 <rocks:sender mac="02:00:00:00:00:02" side="shared" ipv4="203.0.113.9" ipv6=""/>
 </rocks:network></rocks:lease></metadata><memory>65536</memory><vcpu>1</vcpu><devices>
@@ -219,10 +342,11 @@ NETWORKED = """<domain type='qemu'><name>{name}</name>
 </devices></domain>"""
 
 
-def networked(name: str, word: str = "on") -> StartDomain:
+def networked(name: str, word: str = "on", token: int = 7) -> StartDomain:
     """The operation that starts a guest on a VLAN and on a bridge of the site."""
     site = LinkSpec("br1", "site_bridge", None, 0)
-    return start(name, xml=NETWORKED.format(name=name, filter=word), links=(VLAN, site))
+    text = NETWORKED.format(name=name, filter=word, token=token)
+    return start(name, token, xml=text, links=(VLAN, site))
 
 
 def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
@@ -245,7 +369,7 @@ def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
     assert agent.perform(PauseDomain("a", 7), ResumeDomain("a", 7))[1].changed
     assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]
     agent.filters.rules.clear()
-    assert agent.perform(StopDomain("a", 7), networked("a", "off"))[1].error is None
+    assert agent.perform(StopDomain("a", 7), networked("a", "off", 8))[1].error is None
     assert agent.filters.rules == {} and agent.state("a") == "running"
 
 
@@ -257,6 +381,38 @@ def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
     assert outcome.error is not None and "has no network device vnet1" in outcome.error.message
     assert agent.state("a") is None
     assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+
+
+def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two agents, each with half of a machine's memory too much; a promise ends with its start, and with its agent."""
+    reserve_mb = read_machine().memory_mb - 100
+    entered, go_on = threading.Event(), threading.Event()
+    start_paused = agent.domains.start_paused
+
+    def slow(name: str) -> None:
+        entered.set()
+        go_on.wait(20)
+        start_paused(name)
+
+    monkeypatch.setattr(agent.domains, "start_paused", slow)
+    starting = threading.Thread(target=lambda: agent.perform(start("a", memory_reserve_mb=reserve_mb)))
+    starting.start()
+    assert entered.wait(20)
+    other = Host(agent.folder / "state", lambda: agent.domains, lambda: agent.links)
+    second = start("b", memory_reserve_mb=reserve_mb)
+    (refused,) = operations.perform(other, PerformRequest((second,))).outcomes
+    assert refused.error is not None and refused.error.family == "state"
+    assert "it needs 64 MB of memory, and this host has 36 MB left of 100 MB" in refused.error.message
+    assert "64 MB of them by starts in progress" in refused.error.message
+    go_on.set()
+    starting.join()
+    assert agent.state("a") == "running" and agent.state("b") is None
+    (refused,) = agent.perform(second)
+    assert refused.error is not None and "(64 MB are taken, 0 MB of them by starts" in refused.error.message
+    assert agent.perform(start("a", memory_reserve_mb=reserve_mb))[0].error is None, "it runs already"
+    agent.perform(StopDomain("a", 7))
+    assert agent.perform(second)[0].error is None
+    assert agent.perform(replace(start("c"), memory_reserve_mb=None))[0].error is None
 
 
 def test_an_interrupted_start_is_completed(agent: Agent) -> None:
@@ -332,6 +488,21 @@ def test_links_are_synchronised_with_the_plan(agent: Agent) -> None:
     found = {o.device: o.result for o in agent.ask(SyncLinksRequest((), ())).outcomes}
     assert found == {"ptrunk.7": "kept", "ptrunk.6": "removed", "ptrunk.9": "used"}
     assert agent.host.link_plans.names() == ("a",)
+
+
+def test_a_damaged_plan_does_not_stop_the_synchronisation(agent: Agent) -> None:
+    """It is reported once and removed; a plan in the request replaces it; devices in use stay."""
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),)))
+    agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.5"])
+    for name in ("a", "b"):
+        (agent.folder / "state" / "links" / name).write_text('[{"device": "ptrunk.5"}]')
+    request = SyncLinksRequest((LinkPlan("a", (VLAN,)),), retained=("b",))
+    outcomes = agent.ask(request).outcomes
+    assert {o.device: o.result for o in outcomes} == {"ptrunk.7": "kept", "b": "failed", "ptrunk.5": "used"}
+    (error,) = [o.error for o in outcomes if o.error]
+    assert "links/b, the network plan" in error.message and "missing" in error.message
+    assert agent.host.link_plans.names() == ("a",)
+    assert not [o for o in agent.ask(request).outcomes if o.error]
 
 
 def test_how_guests_are_connected(agent: Agent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,35 @@ def test_a_vf_in_use_is_not_tried(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
     with pytest.raises(StateError, match=f"{FIRST} is in use by a; name a free VF"):
         agent.ask(InfinibandRequest(FIRST))
+
+
+DAMAGED = [b"", b"{", b"null", b"[]", b'{"functions":null}', b'{"functions":["x"]}', b"\xff", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: ascii(content[:20]))
+def test_a_damaged_record_is_not_forgotten(agent: Agent, content: bytes) -> None:
+    """The VF still has a key: its machine does not start again until the file is settled; others start and stop."""
+    assert agent.start("a", RED, FIRST).error is None
+    path = agent.folder / "a"
+    path.write_bytes(content)
+    (stopped,) = agent.perform(StopDomain("a", 7))
+    assert (
+        stopped.error is None and str(path) in stopped.notes[0] and "then remove the file" in stopped.notes[0]
+    )
+    assert path.read_bytes() == content
+    assert agent.start("b", BLUE, SECOND).error is None
+    facts = agent.ask(InfinibandRequest())
+    assert [line for line in facts.departures if str(path) in line]
+    assert [vf.machine for vf in facts.vfs] == ["", "b"]
+    error = agent.start("a", RED, FIRST, token=9).error
+    assert error is not None and str(path) in error.message
+    assert agent.perform(StopDomain("b", 7))[0].error is None
+    path.unlink()
+    assert agent.start("a", RED, FIRST, token=11).error is None
+
+
+def test_a_record_that_is_a_fifo_is_not_waited_for(agent: Agent) -> None:
+    assert agent.start("b", BLUE, SECOND).error is None
+    os.mkfifo(agent.folder / "a")
+    facts = agent.ask(InfinibandRequest())
+    assert [line for line in facts.departures if "it is not a file" in line]

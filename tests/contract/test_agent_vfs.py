@@ -304,10 +304,10 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     agent.record("a").write_text('{"token": "x"}')
     (outcome,) = agent.perform(StopDomain("a", 7))
     assert outcome.error is None and "a.json, the record of the virtual functions of a" in outcome.notes[0]
-    family, error_text = agent.refused(start("a", FIRST))
+    family, error_text = agent.refused(start("a", FIRST, token=8))
     assert family == "incoherent" and "remove the file" in error_text
     agent.record("a").unlink()
-    assert agent.perform(start("a", FIRST))[0].error is None
+    assert agent.perform(start("a", FIRST, token=8))[0].error is None
 
 
 def test_xml_with_other_vfs(agent: Agent) -> None:

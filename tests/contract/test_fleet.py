@@ -246,7 +246,8 @@ ASK_AND_WAIT = """
 import sys
 from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
 from rocks.wire.facts import ProbeRequest
-settings = FleetSettings(sys.argv[1] + "/id", sys.argv[1] + "/known_hosts", connect_deadline_seconds=60)
+settings = FleetSettings(sys.argv[1] + "/id", sys.argv[1] + "/known_hosts", control_folder="")
+settings = settings._replace(connect_deadline_seconds=60)
 try:
     with Fleet([HostAddress("silent", "127.0.0.1", int(sys.argv[2]))], settings) as fleet:
         answers = fleet.ask_each({"silent": ProbeRequest()})

@@ -1,8 +1,11 @@
-"""Watched programs: the same result as without a watch, and the output so far."""
+"""Programs: the deadline holds whatever they leave behind; a watch changes nothing of the result."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +57,36 @@ def test_a_watched_program_need_not_read_its_input() -> None:
 def test_a_watched_program_has_the_same_deadline() -> None:
     with pytest.raises(ToolError, match=r"sleep did not end within 0\.7 s and was killed"):
         run(["sleep", "60"], deadline_seconds=0.7, watch=lambda output: None)
+
+
+@pytest.mark.parametrize("watch", [None, lambda output: None], ids=["", "watched"])
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ("exec sleep 60", r"did not end within 0\.5 s, and neither it nor its output ended within 0\.5 s"),
+        ("exit 0", r"has ended, but a process that it started did not close its output within 0\.5 s"),
+    ],
+    ids=["program runs", "program ended"],
+)
+def test_c6_a_grandchild_that_keeps_the_output_open_does_not_outlive_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch, then: str, message: str
+) -> None:  # type: ignore[no-untyped-def]
+    """It has a session of its own, so that the signal to the group does not reach it."""
+    monkeypatch.setattr(process, "_REAP_SECONDS", 0.5)
+    number = tmp_path / "number"
+    script = f"setsid sh -c 'echo $$ >{number}; exec sleep 60' & while [ ! -s {number} ]; do :; done; {then}"
+    with pytest.raises(ToolError, match=message):
+        run(["sh", "-c", script], deadline_seconds=0.5, watch=watch)
+    grandchild = int(number.read_text())
+    os.kill(grandchild, signal.SIGKILL)  # ProcessLookupError if `run` had waited until it ended
+
+
+def test_c6_pipes_are_closed_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_REAP_SECONDS", 0.2)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    script = "setsid sh -c 'echo $$; exec sleep 60' & sleep 60"
+    outputs: list[bytes] = []
+    with pytest.raises(ToolError):
+        run(["sh", "-c", script], deadline_seconds=0.8, watch=outputs.append)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.kill(int(outputs[-1]), signal.SIGKILL)

@@ -92,8 +92,8 @@ def far(
         try:
             yield made
         finally:
-            (machine.outside("/var/lib/rocks") / "leases" / NAME).unlink(missing_ok=True)
             made.perform(ForgetDomain(NAME), StopDomain(NAME, links=(LINK,)))
+            (machine.outside("/var/lib/rocks") / "leases" / NAME).unlink(missing_ok=True)
             (machine.outside(IMAGE_FOLDER) / "kvm" / f"{NAME}.vda").unlink(missing_ok=True)
 
 

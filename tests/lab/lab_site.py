@@ -82,3 +82,4 @@ class LabSite:
         path = sample_cluster.disk_of(guest)
         self.lab[target].write_file(path, self.lab[source].read_file(path), "600")
         self.lab[source].run(["rm", path])
+        self.done("set", "host", "image", target, path, f"vm={guest}")

@@ -81,6 +81,8 @@ def set_up(site: LabSite) -> None:
         machine.run(["sync"])
 
     together(prepare, [site.lab[host] for host in HOSTS])
+    for guest, host in PLACES.items():
+        site.done("set", "host", "image", host, disk_of(guest), f"vm={guest}")
 
 
 def make_public_device(machine: LabMachine) -> None:

@@ -14,6 +14,7 @@ def test_frozen_host_keeps_its_guest_until_it_is_taken_by_force(site: LabSite) -
     site.wait_for_count("vmh1", GUEST, beyond=3)
     image = site.lab["vmh1"].read_file(disk_of(GUEST))
     site.lab["vmh2"].write_file(disk_of(GUEST), image, "600")
+    site.done("set", "host", "image", "vmh2", disk_of(GUEST), f"vm={GUEST}")
     site.lab["vmh1"].freeze()
     site.done("set", "host", "vm", GUEST, "physnode=vmh2")
 

@@ -20,6 +20,7 @@ def test_linux_guest_reports_its_name_and_the_mac_address_of_the_database(site: 
         pytest.skip(f"no kernel for guests in {_KERNEL}: run `make setup`")
     host = site.lab["vmh1"]
     put_linux_guest(host, _KERNEL, _IMAGES, GUEST, disk_of(GUEST))
+    site.done("set", "host", "image", "vmh1", disk_of(GUEST), f"vm={GUEST}")
     site.done("set", "host", "vm", GUEST, "mem=192")
     mac = site.ask("list", "host", "interface", GUEST)[0]["interface"][0]["mac"]
     site.done("start", "host", "vm", GUEST)

@@ -27,6 +27,7 @@ def test_compute_installs_itself_from_its_frontend_and_boots_from_its_disk(site:
     site.done("set", "host", "vm", CLUSTER, "mem=192")
     site.done("set", "host", "vm", COMPUTE, "mem=192")
     put_installing_frontend(first, _KERNEL, _IMAGES, CLUSTER, disk_of(CLUSTER), site.lab.counting_guest)
+    site.done("set", "host", "image", "vmh1", disk_of(CLUSTER), f"vm={CLUSTER}")
     second.run(["rm", disk_of(COMPUTE)])
 
     site.done("start", "host", "vm", CLUSTER)

@@ -50,6 +50,7 @@ def test_a_guest_has_the_function_that_the_site_gave_it_and_no_more(site: LabSit
     host, peer = site.lab["vmh1"], site.lab["vmh2"]
     mac = _ask_for_function(site)
     put_function_guest(site.lab, host, disk_of(GUEST))
+    site.done("set", "host", "image", "vmh1", disk_of(GUEST), f"vm={GUEST}")
     site.done("set", "host", "vm", GUEST, "mem=256")
     _put_neighbours(host)
     _put_peer(peer)

@@ -23,9 +23,11 @@ import pytest
 
 from lab.mariadb import MariadbPlace, ensure_initialised, start, stop
 from rocks.database.connection import Database
+from rocks.database.lease_epoch import read_epoch, write_record
 from rocks.database.settings import Settings
 from rocks.process import run_checked
 from tests.system.fresh_databases import FreshDatabases
+from tests.system.transaction_watch import Watch
 
 
 def place_below(folder: Path) -> MariadbPlace:
@@ -74,7 +76,7 @@ def mariadb(initialised_data: Path) -> Iterator[Settings]:
     try:
         copy_data(initialised_data, place)
         start(place, ends_with_starter=True)
-        yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent")
+        yield Settings(str(place.socket_path), "localhost", 3306, "root", "", "absent", str(folder / "state"))
     finally:
         stop(place)
         shutil.rmtree(folder)
@@ -98,8 +100,15 @@ def absent_database(fresh_databases: FreshDatabases) -> Iterator[Settings]:
 def cluster_database(fresh_databases: FreshDatabases) -> Iterator[Settings]:
     """Settings of a fresh cluster database: the newest schema with its first rows and nothing else."""
     settings = fresh_databases.take()
+    record_leases(settings)
     yield settings
     fresh_databases.give_back(settings)
+
+
+def record_leases(settings: Settings) -> None:
+    """Have the frontend's record of the leases agree with the database, as after its first start."""
+    with Database(settings) as database:
+        write_record(database, read_epoch(database))
 
 
 @pytest.fixture
@@ -116,4 +125,14 @@ def cluster_environment(cluster_database: Settings) -> dict[str, str]:
     return {
         "ROCKS_DATABASE_SOCKET": cluster_database.socket,
         "ROCKS_DATABASE_NAME": cluster_database.database,
+        "ROCKS_DATABASE_STATE_FOLDER": cluster_database.state_folder,
     }
+
+
+@pytest.fixture(autouse=True)
+def transaction_watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test whose commands, in this process, wait for somebody while their transaction is open."""
+    found: list[str] = []
+    Watch(found.append).install(monkeypatch.setattr)
+    yield
+    assert not found, "\n".join(found)

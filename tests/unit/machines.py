@@ -32,7 +32,12 @@ def container(
         rack=0,
         rank=0,
         interfaces=tuple(interfaces),
-        attributes={"kvm": "true", **attributes},
+        attributes={
+            "kvm": "true",
+            "vm_image_directories": "/images",
+            "vm_disk_devices": "/dev/vg/*",
+            **attributes,
+        },
     )
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.message_broker import (
     BROKER_NAME,
+    broker_elsewhere,
     check_not_broker_name,
     install_broker_certificates,
     node_authority,
     own_broker,
 )
+from rocks.actions.storage_nodes import hosts_without_right
 from rocks.clock import utc_now
 from rocks.database.hosts import local_host
 from rocks.errors import BusyError, RocksError, StateError, UserError
@@ -21,6 +23,7 @@ from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, deploy
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import CertificateInfo, CertificateSpec
+from rocks.render.broker import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -30,12 +33,16 @@ if TYPE_CHECKING:
 
 DEFAULT_DAYS = 825
 LONGEST_DAYS = 3650
+NOT_ALLOWED = "not allowed"
 _SOON = timedelta(days=30)
 _MARGIN_SECONDS = 5.0
 
 
 class ListedCertificate(NamedTuple):
-    """A host's certificate for people: `expires` is a day, `state` one of good, not deployed, expires soon, expired."""
+    """A host's certificate for people: `expires` is a day.
+
+    `state` is one of good, not deployed, expires soon, expired, not allowed (a virtual machine has it).
+    """
 
     host: str
     serial: str
@@ -48,11 +55,13 @@ def add_certificates(
 ) -> list[CertificateInfo]:
     """Issue a certificate for each host. StateError for hosts that have a valid one, unless `replace`.
 
+    StateError for hosts that must not have one: virtual machines, and hosts without a role in image storage.
     The old certificate stays valid until the new one is deployed. After an error, no certificate is issued.
     """
     if not 1 <= days <= LONGEST_DAYS:
         raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
     check_not_broker_name(list(names))
+    _check_rights(database, names)
     authority = node_authority()
     known = authority.certificates()
     good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
@@ -66,13 +75,24 @@ def add_certificates(
     return [authority.issue(_certificate_spec(name, addresses[name], days)) for name in names]
 
 
-def list_certificates(names: Sequence[str] | None) -> list[ListedCertificate]:
+def _check_rights(database: Database, names: Sequence[str]) -> None:
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    if without:
+        raise StateError(
+            f"no certificate is issued: {'; '.join(f'{name} {reason}' for name, reason in without.items())}; "
+            "name physical hosts: rocks add host certificate HOST"
+        )
+
+
+def list_certificates(database: Database, names: Sequence[str] | None) -> list[ListedCertificate]:
     """The certificates of the named hosts; None: all certificates, also of removed hosts."""
     authority = node_authority()
+    known = authority.certificates()
+    without = hosts_without_right(database, list(known), broker_elsewhere(database))
     listed = []
-    for name, certificate in authority.certificates().items():
+    for name, certificate in known.items():
         if name != BROKER_NAME and (names is None or name in names):
-            state = _state(certificate, authority.is_deployed(name))
+            state = NOT_ALLOWED if name in without else _state(certificate, authority.is_deployed(name))
             expires = f"{certificate.expires:%Y-%m-%d}"
             listed.append(ListedCertificate(name, certificate.serial_text, expires, state))
     return listed
@@ -89,9 +109,15 @@ def deploy_certificates(
     that was deployed with the certificate is older than the revocation.
     """
     chosen = settings or FleetSettings()
-    hosts = {host.name: host for host in fleet_addresses(database, names)}
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    allowed = [name for name in names if name not in without]
+    hosts = {host.name: host for host in fleet_addresses(database, allowed)}
     control = own_broker(database)
     database.commit()
+    known = node_authority().certificates() if without else {}
+    for name, reason in without.items():
+        remedy = f"; rocks remove host certificate {name}" if name in known else ""
+        yield name, StateError(f"it must have no certificate: it {reason}{remedy}")
     jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
     deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
     has_revoked = False
@@ -102,16 +128,34 @@ def deploy_certificates(
         install_broker_certificates(node_authority(), control)
 
 
+def check_broker_answers(database: Database, names: Sequence[str]) -> None:
+    """StateError when one of the hosts has a certificate and the broker of this machine does not answer."""
+    known = node_authority().certificates()
+    control = own_broker(database) if any(name in known for name in names) else None
+    if control is None:
+        return
+    database.end_reading()  # the broker may take its time
+    try:
+        control.users(TAG)
+    except RocksError as error:
+        raise StateError(
+            f"the message broker, which would end the connections of {', '.join(n for n in names if n in known)}, does "
+            f"not answer ({error}): start it, then repeat this command"
+        ) from None
+
+
 def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
     """Revoke all certificates of the hosts, and end their connections to the broker; host → revoked certificates.
 
-    Hosts without a certificate are skipped. BusyError when they are revoked and the broker did not answer.
+    Hosts without a certificate are skipped. Commits before it contacts the broker. BusyError when they are revoked and
+    the broker did not answer.
     """
     control = own_broker(database)
     authority = node_authority()
     revoked = {name: info for name in names if (info := authority.revoke(name))}
     if not revoked or control is None:
         return revoked
+    database.commit()  # a revoked certificate stays so, and the broker may take its time
     try:
         install_broker_certificates(authority, control)
         for name in revoked:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.partitions import add_new_clusters_partition, check_pkey_value
+from rocks.actions.removed_machines import check_addition
 from rocks.actions.vm_documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.actions.vms import DEFAULT_NETWORK, load_containers, plan_new_vms
 from rocks.cluster.attributes import Member
@@ -20,6 +21,7 @@ from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
+    LEAST_MEMORY_MB,
     MOST_CPUS,
     NEXT_FREE,
     VIRT_TYPE,
@@ -100,6 +102,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     frontend = _frontend(parameters, hosts[0], membership, private, public, vlan)
     computes = _computes(parameters, hosts[1:], _membership(inventory, "Hosted VM"), vlan)
     new = plan_new_vms([frontend, *computes], inventory)
+    check_addition(database, [vm.name for vm in new])
     gateway = parameters.gateway or _site_gateway(frontends)
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
@@ -191,7 +194,7 @@ def _computes(
     parameters: ClusterParameters, containers: Sequence[Host], membership: Membership, vlan: int
 ) -> list[VmRequest]:
     cpus = read_number("cpus-per-compute", parameters.cpus, 1, MOST_CPUS)
-    memory_mb = read_number("mem-per-compute", parameters.memory_mb, 1, LARGEST_MEMORY_MB)
+    memory_mb = read_number("mem-per-compute", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
     disk_size_gb = read_number("disk-per-compute", parameters.compute_disk_gb, 1, LARGEST_DISK_GB)
     return [
         VmRequest(

@@ -1,78 +1,167 @@
-"""Open the serial or VNC console of a running machine."""
+"""Open the serial or VNC console of a running machine. Nothing on its way listens on TCP (decision 33)."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import socket
-from typing import TYPE_CHECKING
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import process
 from rocks.actions.host_requests import ask_facts, fleet_addresses, open_fleet
 from rocks.cluster.lease_plan import place_of
+from rocks.cluster.start_plan import ACTIVE_STATES
 from rocks.database import leases
 from rocks.database import vms as table
-from rocks.errors import RocksError, StateError
+from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.hosts.openssh import ssh_arguments
 from rocks.hosts.settings import FleetSettings
+from rocks.hosts.tunnel import LOOPBACK, open_tunnel, relayed
 from rocks.wire.facts import ConsoleFact, ConsoleRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.hosts.settings import HostAddress
+    from rocks.wire.facts import HostFacts
 
-LOCAL = "127.0.0.1"
-VIEWERS = ("vncviewer", "xtigervncviewer", "remote-viewer", "gvncviewer")
+SOCKET_VIEWERS = ("xtigervncviewer", "vncviewer")
+"""TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
+
+TCP_VIEWERS = ("xtightvncviewer", "remote-viewer", "gvncviewer")
+RUNTIME_FOLDER = "/run"
+_PATH = re.compile(r"/[^\s:\\]{1,200}")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]{1,45}")
 
 
-def open_serial_console(database: Database, name: str) -> int:
+class Viewer(NamedTuple):
+    """A program that displays a screen, and whether it connects to ports only."""
+
+    program: str
+    needs_tcp: bool
+
+
+def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
     """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
+    _check_root(name)
     address, _ = _find(database, name)
+    notify(f"serial console of {name}; press Ctrl-] to leave it")
     virsh = ["virsh", "--quiet", "--connect", "qemu:///system", "console", "--force", name]
     if address.is_local:
         return process.run_interactively(virsh)
     return process.run_interactively([*ssh_arguments(address, FleetSettings(), ("-t",)), *virsh])
 
 
-def open_vnc_console(database: Database, name: str, flags: list[str], notify: Callable[[str], None]) -> int:
-    """Display the screen of the machine until the viewer ends; through an SSH tunnel when it is on another host.
+def open_vnc_console(
+    database: Database, name: str, flags: Sequence[str], by_tcp: bool, notify: Callable[[str], None]
+) -> int:
+    """Display the screen of the machine until the viewer ends; returns its exit status.
 
-    Without a viewer on this machine the address is reported, and the tunnel stays open until it is interrupted.
+    The screen of another host comes over SSH to a unix socket of this machine that only this user reaches. Without a
+    viewer or a display the socket is reported, and stays until an interrupt. With `by_tcp` a port of this machine leads
+    to the screen, for every user of it; StateError for a viewer that needs one when that is not allowed.
     """
-    address, console = _find(database, name)
-    if console.vnc_port is None:
-        raise StateError(f"{name} has no VNC screen; use its serial console: rocks open host console {name}")
-    viewer = next((path for program in VIEWERS if (path := shutil.which(program))), None)
-    if not os.environ.get("DISPLAY"):
-        viewer = None
-    port = console.vnc_port if address.is_local else _free_port()
-    target = f"{LOCAL}::{port}"
-    if address.is_local:
-        return _view(viewer, target, flags, notify)
-    forward = (
-        "-o",
-        "ExitOnForwardFailure=yes",
-        "-L",
-        f"{LOCAL}:{port}:{console.vnc_address}:{console.vnc_port}",
-    )
-    if viewer is None:
-        notify(f"the screen of {name} is at {LOCAL}, port {port}, until you press Ctrl-C")
-        return process.run_interactively(ssh_arguments(address, FleetSettings(), (*forward, "-N")))
-    # -f returns when the tunnel is open; the tunnel ends when the viewer has closed its connection.
-    tunnel = ssh_arguments(address, FleetSettings(), (*forward, "-f"))
-    process.run_checked([*tunnel, "sleep", "10"], deadline_seconds=30)
-    return _view(viewer, target, flags, notify)
-
-
-def _view(viewer: str | None, target: str, flags: list[str], notify: Callable[[str], None]) -> int:
-    if viewer is None:
-        notify(
-            f"the screen is at {target.replace('::', ', port ')}; this machine has no VNC viewer or no display"
+    _check_root(name)
+    viewer = find_viewer(os.environ)
+    if viewer is not None and viewer.needs_tcp and not by_tcp:
+        raise StateError(
+            f"{viewer.program} does not connect to a unix socket; install TigerVNC's viewer, or add tcp=yes: then a "
+            "port of this machine leads to the screen, for every user of this machine, until the viewer ends"
         )
-        return 0
-    return process.run_interactively([viewer, *flags, target])
+    address, console = _find(database, name)
+    warn_of_listeners({name: (address.name, _listeners(console))}, notify)
+    with ExitStack() as open_ways:
+        target, wait = _way_to(open_ways, name, address, console)
+        if by_tcp and target.startswith("/"):
+            target, wait = f"{LOOPBACK}::{open_ways.enter_context(relayed(target))}", wait or signal.pause
+        if viewer is not None:
+            return process.run_interactively([viewer.program, *flags, target])
+        notify(
+            f"the screen of {name} is at {_place(name, target)}{', until you press Ctrl-C' if wait else ''}"
+        )
+        if wait is not None:
+            wait()
+    return 0
+
+
+def find_viewer(environment: Mapping[str, str]) -> Viewer | None:
+    """A VNC viewer of this machine, preferably one for unix sockets; None without a viewer or a display."""
+    if not environment.get("DISPLAY"):
+        return None
+    found = [path for name in (*SOCKET_VIEWERS, *TCP_VIEWERS) if (path := shutil.which(name))]
+    # Debian's name `vncviewer` is a link to the viewer that is installed
+    viewers = [Viewer(path, Path(path).resolve().name not in SOCKET_VIEWERS) for path in found]
+    return min(viewers, key=lambda viewer: viewer.needs_tcp, default=None)
+
+
+def warn_of_listeners(
+    listeners: Mapping[str, tuple[str, Sequence[str]]], notify: Callable[[str], None]
+) -> None:
+    """A line for each machine that listens on the network of its host: machine → (host, its listeners)."""
+    for name, (host, places) in listeners.items():
+        if places:
+            notify(
+                f"Warning: {name} listens on {host} ({', '.join(places)}), where every user of {host} reaches it, "
+                f"until it is stopped and started again: rocks stop host vm {name}"
+            )
+
+
+def _way_to(
+    open_ways: ExitStack, name: str, address: HostAddress, console: ConsoleFact
+) -> tuple[str, Callable[[], object] | None]:
+    """Where a viewer finds the screen on this machine, and what waits for the end of the way to it, if it has one."""
+    far_end = _far_end(name, address, console)
+    if address.is_local:
+        return (console.vnc_socket or f"{LOOPBACK}::{console.vnc_port}"), None
+    tunnel = open_ways.enter_context(open_tunnel(address, far_end, RUNTIME_FOLDER))
+    return tunnel.path, tunnel.wait
+
+
+def _far_end(name: str, address: HostAddress, console: ConsoleFact) -> str:
+    """The screen's place on its host, for ssh. HostError when the host reports something else than a place."""
+    if console.vnc_socket is None and console.vnc_port is None:
+        raise StateError(f"{name} has no VNC screen; use its serial console: rocks open host console {name}")
+    if console.vnc_socket is not None and _PATH.fullmatch(console.vnc_socket):
+        return console.vnc_socket
+    if console.vnc_socket is None and _ADDRESS.fullmatch(console.vnc_address or ""):
+        return f"[{console.vnc_address}]:{console.vnc_port}"
+    raise HostError(f"{address.name} reports no valid place of the screen of {name}")
+
+
+def _listeners(console: ConsoleFact) -> list[str]:
+    return [] if console.vnc_port is None else [f"vnc {console.vnc_address} port {console.vnc_port}"]
+
+
+def _place(name: str, target: str) -> str:
+    """Where the screen is, and how a viewer on another machine gets there: a port only where one was asked for."""
+    here = os.uname().nodename
+    if not target.startswith("/"):
+        address, _, port = target.partition("::")
+        return (
+            f"{address}, port {port}, for every user of this machine; from another machine: ssh -N -L "
+            f"5900:{address}:{port} root@{here}, and a viewer there at localhost:5900, which every user there reaches"
+        )
+    return (
+        f"{target}; from another machine: ssh -N -L ~/{name}.sock:{target} root@{here}, and there: "
+        f"{SOCKET_VIEWERS[0]} ~/{name}.sock"
+    )
+
+
+def _check_root(name: str) -> None:
+    if os.geteuid() != 0:
+        raise UserError(
+            f"only root reaches the consoles of virtual machines: sudo rocks open host console {name}"
+        )
+
+
+def _runs(facts: HostFacts, name: str) -> bool:
+    return any(
+        domain.name.lower() == name.lower() and domain.state in ACTIVE_STATES for domain in facts.domains
+    )
 
 
 def _find(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
@@ -84,14 +173,11 @@ def _find(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
         facts = ask_facts(database, fleet, [place])[place]
         if isinstance(facts, RocksError):
             raise facts
+        if not _runs(facts, name):
+            raise StateError(f"{name} does not run; start it: rocks start host vm {name}")
         answer = next(reply for _, reply in fleet.ask_each({place: ConsoleRequest(name)}))
     if isinstance(answer, RocksError):
         raise answer
-    return fleet_addresses(database, [place])[0], answer
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCAL, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    address = fleet_addresses(database, [place])[0]
+    database.end_reading()  # a console stays open for hours
+    return address, answer

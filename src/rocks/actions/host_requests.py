@@ -6,34 +6,39 @@ from typing import TYPE_CHECKING
 
 from rocks.database import leases
 from rocks.database.addresses import host_addresses
+from rocks.database.lease_epoch import present_epoch
 from rocks.errors import BugError, RocksError
 from rocks.hosts.fleet import Fleet
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.agent import OperationOutcome, PerformRequest
 from rocks.wire.errors import as_exception
-from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts
+from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.wire.agent import Operation
     from rocks.wire.request import Reply, Request
 
+    Progress = Callable[[int, int, str], None]
+    """Called with the number of hosts that have answered, the number of hosts, and the last one."""
+
 
 def open_fleet(database: Database, names: Sequence[str], settings: FleetSettings | None = None) -> Fleet:
     """The fleet of the named hosts, to be used in a `with`; nothing is connected yet.
 
-    Names that are not in the database are left out. StateError for a host whose `ssh_port` is not a port.
+    While it waits for hosts no transaction is open, unless its caller has uncommitted changes. Names that are not in
+    the database are left out. A host whose `ssh_port` is not a port fails when it is asked.
     """
-    return Fleet(fleet_addresses(database, names), settings or FleetSettings())
+    return Fleet(fleet_addresses(database, names), settings or FleetSettings(), database.end_reading)
 
 
 def fleet_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
     """The addresses by which a fleet reaches the named hosts; a host without an address is reached by its name."""
     return [
-        HostAddress(found.name, found.address or found.name, found.port, found.is_local)
+        HostAddress(found.name, found.address or found.name, found.port, found.is_local, found.problem)
         for found in host_addresses(database, names)
     ]
 
@@ -55,11 +60,16 @@ def ask_facts(
     fleet: Fleet,
     hosts: Collection[str],
     vms: Iterable[VirtualMachine] = (),
+    lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
     limit_seconds: float | None = None,
+    epoch: int | None = None,
+    asks_leases: bool = False,
 ) -> dict[str, HostFacts | RocksError]:
     """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
 
-    The requests carry the fences; a fence that its host has put up is deleted in the caller's transaction.
+    The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
+    `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
+    They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
     `limit_seconds` is that of `ask_each`.
     """
     if not hosts:
@@ -69,30 +79,42 @@ def ask_facts(
         if vm.container is not None and vm.container.name in places:
             places[vm.container.name].update({disk.path: DiskPlace(disk.path) for disk in vm.disks})
     fences = leases.fences_of_hosts(database, list(hosts))
+    epoch = present_epoch(database) if epoch is None else epoch
     requests = {
         host: FactsRequest(
             disks=tuple(places[host].values()),
             fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
+            lease_ends=tuple(LeaseEnd(name, token) for name, token in (lease_ends or {}).get(host, ())),
+            epoch=epoch,
+            asks_leases=asks_leases,
         )
         for host in hosts
     }
     answers: dict[str, HostFacts | RocksError] = {}
     for host, answer in fleet.ask_each(requests, limit_seconds):
         answers[host] = answer
+    # not between two answers: a row that is locked here would stop others for as long as a host is silent
+    for host, answer in answers.items():
         if isinstance(answer, HostFacts):
             leases.take_down_fences(database, host, answer.fenced)
+    database.commit()
     return {host: answers[host] for host in hosts}
 
 
 def perform_operations(
-    fleet: Fleet, operations: Mapping[str, Sequence[Operation]]
+    fleet: Fleet, operations: Mapping[str, Sequence[Operation]], progress: Progress | None = None
 ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
     """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
 
-    `operations` maps a host to its operations, one for each machine.
+    `operations` maps a host to its operations, one for each machine. `progress` is called before the first answer and
+    after each.
     """
     requests = {host: PerformRequest(tuple(of_host)) for host, of_host in operations.items() if of_host}
-    for host, answer in fleet.ask_each(requests):
+    if progress is not None:
+        progress(0, len(requests), "")
+    for answered, (host, answer) in enumerate(fleet.ask_each(requests), start=1):
+        if progress is not None:
+            progress(answered, len(requests), host)
         outcomes = {} if isinstance(answer, RocksError) else {o.name: o for o in answer.outcomes}
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
         for operation in operations[host]:

@@ -1,30 +1,47 @@
-"""Add, rename, change and remove hosts in the database; their aliases."""
+"""Add, rename and change hosts in the database; their aliases."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rocks.actions.boots import write_boot_files
+from rocks.actions.removed_machines import check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.host_plan import NewHost, find_membership, plan_host
 from rocks.cluster.names import check_alias, check_host_name, printable
 from rocks.cluster.values import read_number
-from rocks.database import aliases, boots, image_places, leases, nodes
+from rocks.database import aliases, boots, image_places, leases, nodes, vms
+from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rocks.cluster.host_plan import HostParameters
     from rocks.database.connection import Database
 
 
-def add_host(database: Database, parameters: HostParameters) -> NewHost:
-    """Add the host that the parameters describe. UserError, and no change, for an invalid parameter."""
+def add_host(database: Database, parameters: HostParameters, may_share_place: bool = False) -> NewHost:
+    """Add the host that the parameters describe. UserError, and no change, for an invalid parameter.
+
+    Unless it may share its place, no physical host of the appliance may be there.
+    """
     host = plan_host(parameters, nodes.appliance_names(database), nodes.memberships(database))
+    lock_inventory(database)
     check_name_unused(database, host.name)
     nodes.insert_hosts(database, [host])
+    if not may_share_place:
+        _check_places(database, [host.name])
     return host
+
+
+def _check_places(database: Database, names: Sequence[str]) -> None:
+    """UserError when one of the physical hosts has the rack and the rank of another one of its appliance."""
+    for name, other, rack, rank in nodes.shared_places(database, names):
+        raise UserError(
+            f"host {name} would have the rack {rack} and the rank {rank} of host {other} of the same appliance; give "
+            "another rank, or shared-place=yes to add host"
+        )
 
 
 def check_name_unused(database: Database, name: str) -> None:
@@ -40,8 +57,10 @@ def check_name_unused(database: Database, name: str) -> None:
     raise UserError(f"Node {printable(name)} already exists: it is an alias of {owner}. Choose another name.")
 
 
-def rename_host(database: Database, name: str, new_name: str) -> None:
-    """Rename the host; the new name may differ in case only.
+def rename_host(database: Database, name: str, new_name: str) -> list[str]:
+    """Rename the host with its interfaces; the new name may differ in case only.
+
+    Returns the disk files, as HOST:PATH, that keep the old name.
 
     UserError for a name that is not valid or in use. StateError for a virtual machine that may be running, because its
     domain has the old name, or with a disk on a NAS, because the volume has the old name. BusyError while another
@@ -50,6 +69,7 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
     check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
     if name.lower() != new_name.lower():
         check_name_unused(database, new_name)
+        check_names_are_not_held(database, [new_name])
     for error in lock_vms(database, [name]).values():
         raise error
     lease = leases.read_leases(database, [name], lock=True).get(name.lower())
@@ -67,6 +87,12 @@ def rename_host(database: Database, name: str, new_name: str) -> None:
     nodes.rename_host(database, name, new_name)
     image_places.rename_nas(database, name, new_name)
     leases.rename_lease_host(database, name, new_name)
+    return [
+        f"{vm.container.name}:{disk.path}"
+        for vm in vms.load_vms(database, vms.which_are_vms(database, [new_name]))
+        for disk in vm.disks
+        if vm.container is not None and not disk.is_block and name.lower() in disk.name.lower()
+    ]
 
 
 def add_alias(database: Database, host: str, alias: str) -> None:
@@ -99,12 +125,18 @@ def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
 
 def set_rack(database: Database, names: Sequence[str], rack: str) -> None:
     """Set the number of the rack."""
-    nodes.set_column(database, names, "Rack", read_number("rack", rack, 0))
+    number = read_number("rack", rack, 0)
+    lock_inventory(database)
+    nodes.set_column(database, names, "Rack", number)
+    _check_places(database, names)
 
 
 def set_rank(database: Database, names: Sequence[str], rank: str) -> None:
     """Set the place in the rack."""
-    nodes.set_column(database, names, "Rank", read_number("rank", rank, 0))
+    number = read_number("rank", rank, 0)
+    lock_inventory(database)
+    nodes.set_column(database, names, "Rank", number)
+    _check_places(database, names)
 
 
 def set_membership(database: Database, names: Sequence[str], membership: str) -> None:
@@ -114,7 +146,9 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
         raise UserError(
             f'invalid membership "{printable(membership)}": rocks list membership shows valid ones'
         )
+    lock_inventory(database)
     nodes.set_column(database, names, "Membership", found.id)
+    _check_places(database, names)
 
 
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
@@ -145,31 +179,3 @@ def _existing_action(database: Database, action: str) -> str | None:
             f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions'
         )
     return found
-
-
-def remove_hosts(
-    database: Database, names: Sequence[str], hooks: Sequence[Callable[[Sequence[str]], None]]
-) -> None:
-    """Remove the hosts by calling the hooks, in order, with all names.
-
-    StateError, and no change, when one of the hosts may be running a virtual machine that is not removed with it.
-    """
-    leaving = {name.lower() for name in names}
-    for lease in leases.leases_of_hosts(database, names):
-        if lease.name.lower() not in leaving:
-            raise StateError(
-                f"host {lease.host} may be running the virtual machine {lease.name}: stop it first "
-                f"with rocks stop host vm {lease.name}"
-            )
-    for hook in hooks:
-        hook(names)
-
-
-def remove_part(database: Database, names: Sequence[str], part: str) -> None:
-    """Remove one kind of rows of the hosts; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
-    if part == "attr":
-        nodes.remove_attributes(database, names)
-    elif part == "node":
-        nodes.remove_hosts(database, names)
-    else:
-        nodes.remove_dependents(database, names, part)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.storage_access import open_storage
 from rocks.clock import Deadline, wait_seconds
+from rocks.cluster.attribute_forms import LONGEST_GRACE_HOURS
+from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.image_plan import check_volume_name
+from rocks.database.attributes import resolve_attributes
 from rocks.errors import BusyError, StateError, ToolError, UserError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
@@ -188,21 +191,42 @@ GONE_SECONDS = 300.0
 _UNMAP_LOOK_SECONDS = 0.5
 
 
-def remove_image(database: Database, nas: str, zpool: str, volume: str, force: bool) -> None:
-    """Destroy the volume with its snapshots; returns when it is gone.
+GRACE_ATTRIBUTE = "img_grace_hours"
 
-    StateError while it is mapped or has clones, or, without `force`, while the copy of a host has changes that the NAS
-    lacks; BusyError when it takes longer than `GONE_SECONDS`.
+
+def grace_hours(database: Database, nas: str) -> int:
+    """For how long a removed image of the NAS can be restored. StateError when its attribute is no number."""
+    found = resolve_attributes(database, [nas], GRACE_ATTRIBUTE).get(nas, {})
+    text = found[GRACE_ATTRIBUTE].value if GRACE_ATTRIBUTE in found else KNOWN[GRACE_ATTRIBUTE].default
+    if not text.isascii() or not text.isdigit() or int(text) > LONGEST_GRACE_HOURS:
+        raise StateError(
+            f"the attribute {GRACE_ATTRIBUTE} of {nas} is {text[:40]!r}; set hours, 0 to {LONGEST_GRACE_HOURS}, by "
+            f"rocks set host attr {nas} {GRACE_ATTRIBUTE} HOURS"
+        )
+    return int(text)
+
+
+def remove_image(
+    database: Database, nas: str, zpool: str, volume: str, force: bool, *, now: bool = False
+) -> int:
+    """Destroy the volume with its snapshots after its grace period; returns the hours of that.
+
+    0 with `now`, or where the NAS has none: it is gone then. StateError while it is mapped or has clones, or, without
+    `force`, while the copy of a host has changes that the NAS lacks; BusyError when the destruction takes longer than
+    `GONE_SECONDS`.
     """
     check_pool_name(zpool)
     check_volume_name(volume)
+    hours = 0 if now else grace_hours(database, nas)
     with open_storage(database) as storage:
-        storage.ask(questions.delete_image(nas, zpool, volume, force), MAP_SECONDS)
+        storage.ask(questions.delete_image(nas, zpool, volume, force, hours * 3600), MAP_SECONDS)
+        if hours:
+            return hours
         deadline = Deadline(GONE_SECONDS)
         while not deadline.passed():
             row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
             if row is None:
-                return
+                return 0
             if row.state != "deleting":
                 raise StateError(
                     f"ZVol {volume} is not destroyed; it is {row.state}: {row.reason or 'see the log of its NAS'}"
@@ -213,12 +237,24 @@ def remove_image(database: Database, nas: str, zpool: str, volume: str, force: b
     )
 
 
+def undelete_image(database: Database, nas: str, volume: str) -> None:
+    """Restore an image that was removed. StateError unless it is in its grace period."""
+    check_volume_name(volume)
+    with open_storage(database) as storage:
+        storage.ask(questions.undelete_image(nas, volume), MAP_SECONDS)
+
+
+def remove_copy(database: Database, host: str, volume: str, force: bool) -> None:
+    """Destroy a copy that no guest uses, by its whole name. StateError when its NAS does not have all of it."""
+    pool, _, name = volume.partition("/")
+    check_pool_name(pool)
+    check_volume_name(name)
+    with open_storage(database) as storage:
+        storage.ask(questions.remove_copy(host, volume, force), MAP_SECONDS)
+
+
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
     """Make the snapshot the present content; the old content is preserved in a clone. StateError unless unmapped."""
     check_volume_name(volume)
-    if not snapshot:
-        raise UserError(
-            f"snap=NAME is missing: rocks list host storagesnap {nas} {volume} shows the snapshots"
-        )
     with open_storage(database) as storage:
         storage.wait(questions.restore_image(nas, volume, snapshot), MAP_SECONDS, watcher)

@@ -62,7 +62,7 @@ def remove_ports(database: Database, hosts: Sequence[str], device: str | None) -
 def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, list[Port] | RocksError]]:
     """Replace the recorded ports of the hosts by those that they report; yields (host, ports or error).
 
-    StateError for a host with a GUID of another host.
+    The ports of each host are committed as it answers. StateError for a host with a GUID of another host.
     """
     for host, answer in ask_each(database, dict.fromkeys(hosts, InfinibandRequest())):
         if isinstance(answer, RocksError):
@@ -81,6 +81,7 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
             continue
         ib_ports.delete_ports(database, [host])
         ib_ports.insert_ports(database, ports)
+        database.commit()  # the next host may take its time
         yield host, ports
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.interface_rules import check_ip, check_ip_in, check_mac, looks_like_mac
+from rocks.cluster.interface_rules import check_ip, check_ip_in, check_mac, check_mac_selector, looks_like_mac
 from rocks.cluster.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.cluster.values import check_text, is_null, read_vlan
 from rocks.database import interfaces as table
+from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
         parameters.iface, *(None if value is None or is_null(value) else value for value in parameters[1:])
     )
     device, mac = _device_and_mac(parameters)
+    lock_inventory(database)
     if table.find_interfaces(database, [host], parameters.iface):
         raise UserError(
             f'interface "{printable(parameters.iface)}" exists: rocks list host interface {host} shows it'
@@ -102,6 +104,7 @@ OPTIONS_LONGEST = 128
 
 def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
     """Set the IPv4 address; UserError as of `check_usable_ip`."""
+    lock_inventory(database)
     row = _one(database, host, iface)
     if not is_null(ip):
         check_usable_ip(database, ip, row.subnet, row.id)
@@ -110,6 +113,7 @@ def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
 
 def set_mac(database: Database, host: str, iface: str, mac: str) -> None:
     """Set the MAC address; UserError when another interface has it."""
+    lock_inventory(database)
     row = _one(database, host, iface)
     if is_null(mac):
         _check_key_remains(row, row.device, "MAC address")
@@ -183,7 +187,7 @@ def set_options(database: Database, hosts: Sequence[str], iface: str, options: s
 def find_rows(database: Database, hosts: Sequence[str], iface: str) -> list[InterfaceRow]:
     """The interface of that device or MAC address of each host; UserError when a host has none."""
     if looks_like_mac(iface):
-        check_mac(iface)
+        check_mac_selector(iface)
     rows = table.find_interfaces(database, hosts, iface)
     having = {row.host for row in rows}
     for host in hosts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +14,15 @@ from rocks.cluster.lease_plan import (
     AskHolder,
     KeepLease,
     TakeLease,
+    continues,
     disk_keys,
     holder_is_silent,
     plan_lease,
+    still_at_work,
 )
 from rocks.cluster.start_plan import container_of, is_active
 from rocks.database import leases
-from rocks.database import vms as table
+from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
 
 if TYPE_CHECKING:
@@ -40,9 +44,9 @@ INTENT = "start"
 class Attempt:
     """One machine of a start command. `notes` are set when it runs, `error` when it does not.
 
-    `lease_is_unused`: this command took the lease, and no host received a request under it or its host reported that
-    the domain does not run; the lease is released when the attempt fails. `may_run`: the domain is active on its host,
-    or its start was requested and the host has not reported since that it does not run.
+    `lease_is_unused`: this command took the lease, and no host received a request under it, or its host has ended it
+    since; the lease is released when the attempt fails. `may_run`: the domain is active on its host, or its start was
+    requested and the host has not ended its lease since.
     """
 
     vm: VirtualMachine
@@ -102,9 +106,11 @@ def take_free_leases(database: Database, attempts: Sequence[Attempt]) -> None:
 def settle_leases(
     database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
-    """Settle leases that were held by the facts of their hosts: a new token when the domain is gone, else the old one.
+    """Settle leases that were held: a new token when the host has ended the old lease, else the old one.
 
-    An interrupted start keeps its token on its host, where its agent may still be working towards the same state. A
+    That the domain does not run is not enough: an agent that is late could still start it. So the facts were requested
+    with `leases_to_end`; after that no start under the old token is admitted, wherever the new lease is. An
+    interrupted start keeps its token on its host, where its agent may still be working towards the same state. A
     lease that moves leaves a fence on its old host, which may still have the definition and would start it at its next
     boot.
     """
@@ -116,16 +122,18 @@ def settle_leases(
         if isinstance(step, TakeLease) or step is None:
             continue
         with attempt.failing_alone():
-            is_gone = _is_gone(step.lease, facts)
-            if isinstance(step, KeepLease) and (step.lease.state == "starting" or not is_gone):
+            answer = _facts_of_holder(step.lease, facts)
+            runs = is_active(answer, step.lease.name)
+            if continues(step) or (runs and isinstance(step, KeepLease)):
                 attempt.token = step.lease.token
                 continued[attempt.vm.name] = disk_keys(attempt.vm)
-            elif is_gone:
+            elif _has_ended(step.lease, answer):
                 free.append(attempt)
                 if isinstance(step, AskHolder) and step.lease.host:
                     fences.append((step.lease.host, attempt.vm.name, step.lease.token + 1))
+            elif not runs or not isinstance(step, AskHolder):
+                raise still_at_work(step.lease)
             else:
-                assert isinstance(step, AskHolder)
                 raise StateError(
                     f"The host {attempt.vm.name} is already running on {step.lease.host}; before it can start on "
                     f"{step.host}, stop it there: rocks stop host vm {attempt.vm.name}"
@@ -161,16 +169,21 @@ def _take(database: Database, attempts: Sequence[Attempt]) -> None:
         attempt.lease_is_unused = True
 
 
-def _is_gone(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> bool:
-    """Whether the host of the lease reports that the domain does not run; StateError when it does not answer."""
+def _facts_of_holder(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> HostFacts:
+    """The facts of the host of the lease; StateError when it does not answer."""
     assert lease.host is not None
     answer = facts[lease.host]
     if isinstance(answer, RocksError):
         raise holder_is_silent(lease, str(answer))
-    return not is_active(answer, lease.name)
+    return answer
+
+
+def _has_ended(lease: Lease, answer: HostFacts) -> bool:
+    return lease.name.lower() in {name.lower() for name in answer.ended}
 
 
 FENCE_SECONDS = 120.0
+FENCE_ATTRIBUTE = "vm_fence_command"
 
 
 @dataclass(frozen=True)
@@ -198,10 +211,9 @@ def take_over_vms(
     machine without a held lease, and are replaced for a machine whose host could not be fenced.
     """
     hosts = sorted(set(silent.values()))
-    fenced = {
-        host.name: _fence(host.name, host.attribute("vm_fence_command"), force)
-        for host in table.load_hosts(database, hosts)
-    }
+    commands = resolve_secret(database, FENCE_ATTRIBUTE, hosts)
+    database.commit()  # the programs take their time: no transaction is open meanwhile
+    fenced = {host: _fence(host, commands.get(host, ""), force) for host in hosts}
     for name, host in silent.items():
         lease, proof = held.get(name.lower()), fenced.get(host, "")
         if lease is None or not lease.is_held:
@@ -219,14 +231,33 @@ def take_over_vms(
 
 
 def _fence(host: str, command: str, force: Force) -> str | RocksError:
-    """The proof that the host is off, as text for the operator; HostError when the fence command fails."""
+    """The proof that the host is off, as text for the operator; HostError when the fence command fails.
+
+    Words NAME=value before the program are its environment, which only root can read; every user of this machine can
+    read the program's arguments while it runs.
+    """
     if force.host_is_off or not command:
         return f"the operator states that {host} is off: {force.reason}"
     try:
-        process.run_checked(shlex.split(command), deadline_seconds=FENCE_SECONDS)
+        arguments, variables = _fence_program(command)
+        process.run_checked(
+            arguments, deadline_seconds=FENCE_SECONDS, environment={**os.environ, **variables}
+        )
     except (RocksError, ValueError) as error:
         return HostError(
             f"{host} could not be fenced: its vm_fence_command failed ({error}); nothing was taken over. Switch it "
             "off by hand and add host-off=yes"
         )
     return f"the fence command of {host} succeeded"
+
+
+def _fence_program(command: str) -> tuple[list[str], dict[str, str]]:
+    """Arguments and variables of a fence command. ValueError for one that names no program."""
+    parts = shlex.split(command)
+    variables: dict[str, str] = {}
+    while parts and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", parts[0]):
+        name, _, value = parts.pop(0).partition("=")
+        variables[name] = value
+    if not parts:
+        raise ValueError("it names no program")
+    return parts, variables

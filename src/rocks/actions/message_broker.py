@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.storage_access import find_broker
+from rocks.actions.storage_nodes import storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.image_settings import BROKER_ATTRIBUTE
-from rocks.cluster.storage_roles import storage_roles
-from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import find_local_host, local_host
 from rocks.errors import StateError, ToolError, UserError
 from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
 from rocks.hosts.x509 import CertificateSpec
-from rocks.render.broker import TAG, BrokerNode, definitions
+from rocks.render.broker import TAG, definitions
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -59,7 +58,7 @@ def sync_broker(database: Database) -> SyncedBroker:
     _ensure_own_certificate(database, authority)
     changed = install_broker_certificates(authority, control)
     known = set(authority.certificates()) - {BROKER_NAME}
-    nodes = [node for node in _storage_nodes(database) if node.name in known]
+    nodes = [node for node in storage_nodes(database) if node.name in known]
     try:
         control.apply(definitions(nodes))
     except ToolError as error:
@@ -79,7 +78,7 @@ def broker_definitions(database: Database) -> str:
 
     A user without a certificate cannot connect.
     """
-    return definitions(_storage_nodes(database))
+    return definitions(storage_nodes(database))
 
 
 def install_broker_certificates(authority: Authority, control: BrokerControl) -> bool:
@@ -151,15 +150,6 @@ def _ensure_own_certificate(database: Database, authority: Authority) -> None:
     )
     authority.issue(spec)
     authority.settle(BROKER_NAME)
-
-
-def _storage_nodes(database: Database) -> list[BrokerNode]:
-    nodes = []
-    for name, found in resolve_attributes(database, None).items():
-        roles = storage_roles({attribute: resolved.value for attribute, resolved in found.items()})
-        if roles:
-            nodes.append(BrokerNode(name, roles))
-    return nodes
 
 
 def check_not_broker_name(names: list[str]) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rocks.cluster.network_rules import check_interfaces_fit, check_network, check_zone, read_mtu
+from rocks.cluster.network_rules import (
+    check_interfaces_fit,
+    check_network,
+    check_no_overlap,
+    check_zone,
+    read_mtu,
+)
 from rocks.database import subnets
+from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 def add_network(database: Database, network: Network) -> None:
     """Add the network; UserError unless it is valid and its name and zone are unused."""
     check_network(network)
+    lock_inventory(database)
     present = subnets.find_network(database, network.name, network.dns_zone)
     if present is not None:
         if present[0].lower() == network.name.lower():
@@ -26,6 +34,7 @@ def add_network(database: Database, network: Network) -> None:
         raise UserError(
             f'the network "{present[0]}" has the dnszone "{present[1]}" already; give dnszone= another'
         )
+    check_no_overlap(network, subnets.load_networks(database, subnets.network_names(database)))
     subnets.insert_network(database, network)
 
 
@@ -63,9 +72,16 @@ def set_network_servedns(database: Database, names: Sequence[str], serves_dns: b
 def _set_addresses(
     database: Database, names: Sequence[str], column: str, value: str, changed: Callable[[Network], Network]
 ) -> None:
+    lock_inventory(database)
     subnets.lock_networks(database, names)
     interfaces = subnets.interfaces_on(database, names)
-    for network in subnets.load_networks(database, names):
+    networks = subnets.load_networks(database, subnets.network_names(database))
+    set_names = {name.lower() for name in names}
+    after = [changed(network) if network.name.lower() in set_names else network for network in networks]
+    for network in networks:
+        if network.name.lower() not in set_names:
+            continue
+        check_no_overlap(changed(network), after)
         on_network = [(host, ip) for name, host, ip in interfaces if name == network.name and ip]
         check_interfaces_fit(changed(network), on_network)
     subnets.set_column(database, names, column, value)

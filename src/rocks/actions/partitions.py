@@ -185,6 +185,7 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         digest = hashlib.sha256(text.encode()).hexdigest()
         if not always and digest == table.reported_digest(database):
             return None
+        database.end_reading()  # the manager's programs may take their time
         changed = manager.write_partitions(text)
         manager.reload()
         table.record_digest(database, digest)

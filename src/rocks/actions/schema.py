@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.cluster.attributes import OLD_SUFFIX, SECRETS
+from rocks.database import secrets
 from rocks.database.migrate import MigrationReport, bring_up_to_date
 
 if TYPE_CHECKING:
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 def update_database(database: Database, notify: Callable[[str], None]) -> MigrationReport:
     """Create or upgrade the schema; `notify` receives a line at each step. Errors as of `bring_up_to_date`.
 
-    It uses its own connection, because definitions of tables are not part of a transaction.
+    It uses its own connection, because definitions of tables are not part of a transaction. Secret attributes that an
+    earlier release stored where all users read them are moved; those of a scope
+    without secrets stay in use, and are reported.
     """
-    return bring_up_to_date(database.settings, report=notify)
+    done = bring_up_to_date(database.settings, report=notify)
+    for scope, member, name in secrets.move_from_attributes(database, SECRETS, OLD_SUFFIX):
+        notify(
+            f"the attribute {name} of {scope} {member} is a secret that all users can read; it is used as before, also "
+            f"instead of a global one. Set it for the hosts that need it (rocks set host sec_attr HOST {name}), then "
+            f"run: rocks remove {scope} attr {member} {name}"
+        )
+    return done

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import fleet_addresses
-from rocks.errors import HostError, RocksError
+from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts.keys import (
     accepts_own_key,
     ensure_own_key,
@@ -19,13 +19,21 @@ from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rocks.database.connection import Database
     from rocks.hosts.known_hosts import HostKey
     from rocks.hosts.settings import HostAddress
 
 DEADLINE_SECONDS = 30.0
+
+
+class PresentedKey(NamedTuple):
+    """The key that a host presents: nothing proves yet that it is this host's."""
+
+    host: str
+    key_type: str
+    fingerprint: str
 
 
 class SharedKey(NamedTuple):
@@ -39,12 +47,18 @@ class SharedKey(NamedTuple):
 
 
 def share_keys(
-    database: Database, names: Sequence[str], replace: bool = False, settings: FleetSettings | None = None
+    database: Database,
+    names: Sequence[str],
+    confirm: Callable[[PresentedKey], bool],
+    replace: bool = False,
+    settings: FleetSettings | None = None,
 ) -> Iterator[tuple[str, SharedKey | RocksError]]:
     """Record the host key of each host and install our key there; yields (host, result or error).
 
-    This machine itself is skipped. HostError for a host with another key than the recorded one, unless `replace` is
-    true. Where our key is not accepted yet, OpenSSH's client asks for a password at the terminal.
+    `confirm` decides about each key that is not recorded yet, before anything is sent to its host: the machine at the
+    address would get the password that OpenSSH's client asks for where our key is not accepted yet. This machine
+    itself is skipped. HostError for a host with another key than the recorded one, unless `replace` is true;
+    StateError for a key that is not confirmed.
     """
     chosen = settings or FleetSettings()
     hosts = {host.name: host for host in fleet_addresses(database, names) if not host.is_local}
@@ -56,12 +70,21 @@ def share_keys(
         jobs, threads=chosen.threads, deadline_seconds=dict.fromkeys(jobs, DEADLINE_SECONDS)
     ):
         try:
-            yield name, key if isinstance(key, RocksError) else _share(hosts[name], key, replace, chosen)
+            yield (
+                name,
+                key if isinstance(key, RocksError) else _share(hosts[name], key, confirm, replace, chosen),
+            )
         except RocksError as error:
             yield name, error
 
 
-def _share(host: HostAddress, key: HostKey, replace: bool, settings: FleetSettings) -> SharedKey:
+def _share(
+    host: HostAddress,
+    key: HostKey,
+    confirm: Callable[[PresentedKey], bool],
+    replace: bool,
+    settings: FleetSettings,
+) -> SharedKey:
     known = known_host_keys(host, settings)
     same_type = [old for old in known if old.get_name() == key.get_name()] or list(known)
     if known and key not in known and not replace:
@@ -69,6 +92,13 @@ def _share(host: HostAddress, key: HostKey, replace: bool, settings: FleetSettin
             f"host {host.name} has another key ({key.fingerprint}) than the recorded one "
             f"({same_type[0].fingerprint}): if it was installed anew, accept the key with "
             f"rocks sync host sharedkey {host.name} replace=yes; otherwise another machine answers at {host.address}"
+        )
+    if key not in known and not confirm(PresentedKey(host.name, key.get_name(), key.fingerprint)):
+        again = " replace=yes" if known else ""
+        raise StateError(
+            f"the key of host {host.name} ({key.get_name()} {key.fingerprint}) is not confirmed, so nothing was sent "
+            "to it: compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on its console, then "
+            f"rocks sync host sharedkey {host.name} fingerprint={key.fingerprint}{again}"
         )
     recorded = key not in known and record_host_keys(settings.known_hosts_file, host, (key,))
     installed = not accepts_own_key(host, settings)

@@ -40,6 +40,7 @@ def find_broker(database: Database, node: str) -> str:
 def open_storage(database: Database) -> StorageClient:
     """A client of the NASes and hosts, to be used in a `with`; it connects at the first request.
 
+    While it waits for them no transaction is open, unless its caller has uncommitted changes.
     The broker is on the host in the attribute RABBITMQ_Server, else on this machine; environment variables override it.
     StateError when the attribute is not valid or this machine has no certificate, UserError when this user may not read
     the certificate.
@@ -47,7 +48,7 @@ def open_storage(database: Database) -> StorageClient:
     node = local_host(database)
     server = find_broker(database, node)
     address = next((host.address for host in fleet_addresses(database, [server])), server)
-    return StorageClient(broker_settings(node, server, address, os.environ))
+    return StorageClient(broker_settings(node, server, address, os.environ), database.end_reading)
 
 
 def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContext]:

@@ -49,6 +49,17 @@ def list_devices(database: Database, hosts: Sequence[str]) -> Listed:
     )
 
 
+def list_copies(database: Database, hosts: Sequence[str]) -> Listed:
+    """Copies of images on the hosts that no guest uses."""
+    now = _now()
+    return _list(
+        database,
+        listing.COPIES,
+        {host: questions.copies_of(host) for host in hosts},
+        lambda rows: (listing.copy_cells(row, now) for row in rows),
+    )
+
+
 def list_attributes(database: Database, nases: Sequence[str]) -> Listed:
     """The attributes of the NASes."""
     return _list(

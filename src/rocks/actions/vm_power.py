@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.lease_epoch import try_epoch
 from rocks.actions.leases import Force, take_over_vms
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import place_of
+from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
 from rocks.database import leases
 from rocks.database import vms as table
@@ -23,7 +25,8 @@ from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.actions.host_requests import Progress
+    from rocks.cluster.records import Lease
     from rocks.database.connection import Database
     from rocks.wire.agent import StopAction
 
@@ -49,9 +52,21 @@ def stop_vms(
     action: StopAction = "poweroff",
     deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
     force: Force | None = None,
+    removed: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Outcomes:
-    """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine."""
-    return stop_machines(database, table.load_vms(database, names), action, deadline_seconds, force)
+    """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine.
+
+    `removed` are names that hold a lease without a machine in the database: their domains are stopped on the hosts of
+    their leases.
+    """
+    machines = [*table.load_vms(database, names), *map(_removed_machine, removed)]
+    return stop_machines(database, machines, action, deadline_seconds, force, progress)
+
+
+def _removed_machine(name: str) -> VirtualMachine:
+    """What is left of a machine: its name."""
+    return VirtualMachine(Host(name, "", "", 0, None, None, is_virtual=True), None, 0, 0)
 
 
 def stop_machines(
@@ -60,12 +75,15 @@ def stop_machines(
     action: StopAction = "poweroff",
     deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
     force: Force | None = None,
+    progress: Progress | None = None,
 ) -> Outcomes:
     """Stop the machines, or restart them in place; returns the outcome of each. Commits.
 
     A machine that is off already counts as stopped. With `force`, a host that does not answer loses its leases after
-    its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off.
+    its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off. While a
+    restored database could not be compared with the hosts, a host ends the machine under whichever lease it runs.
     """
+    doubt = try_epoch(database)
     machines = {vm.name: vm for vm in stopping}
     outcomes = Outcomes(failed=dict(lock_vms(database, list(machines))))
     held = leases.read_leases(database, list(machines), lock=True)
@@ -87,9 +105,9 @@ def stop_machines(
     operations: dict[str, list[StopDomain]] = {}
     for name, place in places.items():
         operations.setdefault(place, []).append(
-            _operation(machines[name], place, held, action, deadline_seconds)
+            _operation(machines[name], place, {} if doubt else held, action, deadline_seconds)
         )
-    gone, silent = _ask(database, operations, outcomes)
+    gone, silent = _ask(database, operations, held, outcomes, progress)
     if action in ENDING:
         leases.release_leases(database, gone)
         refused = [name for name in places if name not in gone and name not in silent]
@@ -100,6 +118,7 @@ def stop_machines(
         database.commit()
     if action in ENDING:
         outcomes.warnings = leave_partitions(database)
+    outcomes.warnings = (*outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
 
 
@@ -118,7 +137,11 @@ def _operation(
 
 
 def _ask(
-    database: Database, operations: Mapping[str, Sequence[StopDomain]], outcomes: Outcomes
+    database: Database,
+    operations: Mapping[str, Sequence[StopDomain]],
+    held: Mapping[str, Lease],
+    outcomes: Outcomes,
+    progress: Progress | None,
 ) -> tuple[list[str], dict[str, str]]:
     """Machines that their hosts report as stopped, and machines whose host does not answer: name → host."""
     gone: list[str] = []
@@ -130,7 +153,12 @@ def _ask(
             if isinstance(answer, RocksError):
                 silent.update({operation.name: host for operation in of_host})
                 outcomes.failed.update(
-                    {operation.name: _unanswered(operation.name, host, answer) for operation in of_host}
+                    {
+                        operation.name: _unanswered(
+                            operation.name, host, answer, held.get(operation.name.lower())
+                        )
+                        for operation in of_host
+                    }
                 )
         # The facts put up the fences that were waiting for the host; this is recorded whatever follows.
         database.commit()
@@ -138,7 +166,7 @@ def _ask(
             host: of_host for host, of_host in operations.items() if not isinstance(facts[host], RocksError)
         }
         place = {operation.name: host for host, of_host in operations.items() for operation in of_host}
-        for name, outcome in perform_operations(fleet, answering):
+        for name, outcome in perform_operations(fleet, answering, progress):
             error = error_of(outcome)
             if error is None:
                 gone.append(name)
@@ -150,7 +178,12 @@ def _ask(
     return gone, silent
 
 
-def _unanswered(name: str, host: str, why: RocksError) -> HostError:
+def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> HostError:
+    if lease is None or not lease.is_held:
+        return HostError(
+            f"{name} holds no lease, so no host may run it, and there is nothing to take over; its host {host} does "
+            f"not answer ({why}). To start it on another host: rocks set host vm {name} physnode=HOST"
+        )
     return HostError(
         f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "
         f'or when it is certainly off: rocks stop host vm {name} force=yes reason="…"'

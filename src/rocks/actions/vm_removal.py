@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.host_images import check_erase, remaining_files, remove_disks
 from rocks.actions.vm_power import stop_machines
 from rocks.cluster.lease_plan import place_of
 from rocks.database import leases
@@ -20,35 +21,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Removed:
-    """`warnings` about hosts that did not answer, and the disk images that remain, as `HOST:PATH`."""
+    """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`."""
 
     warnings: tuple[str, ...]
     images: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
 
-def remove_vms(database: Database, machines: Sequence[VirtualMachine]) -> Removed:
+def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
     """Stop the machines and delete their rows of `vm_nodes` and `vm_disks`.
 
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
-    another command is changing one of the machines; no row is deleted then.
+    another command is changing one of the machines; no row is deleted then. `with_disks`: the disks of stopped
+    machines that bear their UUIDs are removed too.
     """
+    if with_disks:
+        check_erase(machines)
     held = leases.read_leases(database, [vm.name for vm in machines])
     placed = [vm for vm in machines if place_of(vm, held.get(vm.name.lower())) is not None]
     outcomes = stop_machines(database, placed)
     for error in outcomes.failed.values():
         if isinstance(error, BusyError):
             raise error
+    removed: list[str] = []
+    errors: list[str] = []
+    if with_disks:
+        stopped = [vm for vm in machines if vm.name not in outcomes.failed]
+        removed, errors = remove_disks(database, stopped)
+    silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
+    stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent])
     delete_vms(database, [vm.name for vm in machines])
-    warnings = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
-    images = [
-        f"{vm.container.name}:{disk.path}"
-        for vm in machines
-        if vm.container is not None
-        for disk in vm.disks
-        if not disk.is_block
+    places = {vm.container.name for vm in machines if vm.name in silent and vm.container is not None}
+    warnings = [
+        *(_warning(name, error) for name, error in outcomes.failed.items()),
+        *outcomes.warnings,
+        *errors,
+        *(
+            f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
+            f"rocks list host image {host}"
+            for host in sorted({*places, *unknown})
+        ),
     ]
-    return Removed(tuple(warnings), tuple(images))
+    return Removed(tuple(warnings), tuple(image for image in stay if image not in removed), tuple(removed))
 
 
 def _warning(name: str, error: RocksError) -> str:

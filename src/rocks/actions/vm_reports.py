@@ -21,21 +21,51 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Interface, VirtualMachine
     from rocks.cluster.vm_network import Connection
     from rocks.database.connection import Database
+    from rocks.wire.facts import DomainFact
 
 
 STATUS_SECONDS = 5.0
 """How long a listing waits for a host."""
 
-ERROR_STATE = "nostate-error"
+ABSENT, ERROR_STATE = "nostate", "nostate-error"
+OFF = "off"
 LISTED_STATES = {"running": "active", "blocked": "active"}
 
 
-def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> dict[str, str]:
-    """Machine → its state where it may run; `containers` maps each machine to its container's name, or None.
+@dataclass(frozen=True)
+class VmState:
+    """A machine where it may run: the word for its status, that host, and the domain there, if there is one.
 
-    `active`, `paused`, `shutdown`, `shutoff` or `crashed`; `nostate` when its host has no such domain;
-    `nostate-error` when it has no container or its host does not answer within `STATUS_SECONDS`. The host is that of
-    the lease, else the container. Each host is asked once, all at the same time.
+    `is_leased` means that the host holds its lease; otherwise it is the container.
+
+    `status`: active, paused, shutdown, shutoff or crashed; nostate when the host has no such domain; nostate-error when
+    it has no host or the host does not answer.
+    """
+
+    status: str
+    host: str | None = None
+    domain: DomainFact | None = None
+    is_leased: bool = False
+
+    @property
+    def state(self) -> str:
+        """The status, with `off` for a machine without a domain."""
+        return OFF if self.status == ABSENT else self.status
+
+
+@dataclass(frozen=True)
+class VmStates:
+    """The states by the names of the machines, and why hosts could not be asked, by the names of the hosts."""
+
+    states: dict[str, VmState]
+    failed: dict[str, RocksError]
+
+
+def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> VmStates:
+    """The state of each machine; `containers` maps each machine to its container's name, or None.
+
+    The host is that of the lease, else the container. Each host is asked once, all at the same time, for at most
+    `STATUS_SECONDS`.
     """
     held = leases.read_leases(database, list(containers))
     places = {
@@ -45,21 +75,33 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     hosts = sorted({host for host in places.values() if host})
     with open_fleet(database, hosts) as fleet:
         facts = ask_facts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
-    states = {
-        host: {domain.name: LISTED_STATES.get(domain.state, domain.state) for domain in answer.domains}
+    failed = {host: answer for host, answer in facts.items() if isinstance(answer, RocksError)}
+    domains = {
+        host: {domain.name: domain for domain in answer.domains}
         for host, answer in facts.items()
         if not isinstance(answer, RocksError)
     }
-    return {
-        name: states[host].get(name, "nostate") if host in states else ERROR_STATE
-        for name, host in places.items()
-    }
+    leased = {name for name in places if (lease := held.get(name.lower())) and lease.is_held}
+    return VmStates(
+        {name: _state(name, host, domains, name in leased) for name, host in places.items()}, failed
+    )
+
+
+def _state(
+    name: str, host: str | None, domains: Mapping[str, Mapping[str, DomainFact]], is_leased: bool
+) -> VmState:
+    if host is None or host not in domains:
+        return VmState(ERROR_STATE, host, None, is_leased)
+    domain = domains[host].get(name)
+    if domain is None:
+        return VmState(ABSENT, host, None, is_leased)
+    return VmState(LISTED_STATES.get(domain.state, domain.state), host, domain, is_leased)
 
 
 ANSWER_SECONDS = 10.0
 """How long the listing waits for a host; longer than for states, because the host loads its netlink library."""
 
-UNKNOWN, OFF, UP, DOWN, UNCONNECTED = "unknown", "off", "up", "down", "unconnected"
+UNKNOWN, UP, DOWN, UNCONNECTED = "unknown", "up", "down", "unconnected"
 
 
 @dataclass(frozen=True)

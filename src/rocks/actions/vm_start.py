@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import (
     Attempt,
     give_up_unused,
@@ -26,24 +27,27 @@ from rocks.actions.sriov import claim_vfs
 from rocks.actions.vm_documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.vm_hooks import load_changed
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask
+from rocks.cluster.disk_places import with_image_remedy
+from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask, leases_to_end
 from rocks.cluster.start_plan import (
     LOCAL_TRANSPORT,
     AlreadyRunningError,
     AlreadyStarted,
     container_of,
     is_active,
+    memory_reserve_mb,
     plan_start,
 )
-from rocks.database import boots, leases
+from rocks.database import boots, leases, vm_changes
 from rocks.database import vms as table
-from rocks.errors import CLASSES, HostError, RocksError, ToolError
+from rocks.errors import CLASSES, Code, HostError, RocksError, ToolError
 from rocks.render.domain import with_lease
 from rocks.wire.agent import StartDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rocks.actions.host_requests import Progress
     from rocks.actions.vm_documents import FiltersOf
     from rocks.actions.vm_hooks import VmHook
     from rocks.cluster.lease_plan import DiskKey
@@ -65,6 +69,7 @@ class StartHooks:
     notify: Callable[[str], None]
     allocate: Sequence[VmHook] = ()
     preboot: Callable[[VirtualMachine], str | None] | None = None
+    progress: Progress | None = None
 
 
 def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
@@ -72,6 +77,7 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
 
     StateError, and nothing is done, when a name is not that of a virtual machine.
     """
+    ensure_epoch(database, hooks.notify)
     busy = lock_vms(database, names)  # before they are loaded, so that the records stay valid until the end
     attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
     for attempt in attempts:
@@ -157,9 +163,11 @@ def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
 def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
     """Collect the facts of the hosts, plan, commit the plan, and have the hosts perform it."""
     containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
-    hosts = sorted(containers | holders_to_ask([a.step for a in still_open(attempts) if a.step]))
+    steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
+    hosts = sorted(containers | holders_to_ask(steps))
     with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts, [attempt.vm for attempt in still_open(attempts)])
+        machines = [attempt.vm for attempt in still_open(attempts)]
+        facts = ask_facts(database, fleet, hosts, machines, leases_to_end(steps))
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
         claim_vfs(database, still_open(attempts))
@@ -224,7 +232,7 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
         attempt.lease_is_unused = False
         attempt.may_run = True
     refused: list[Attempt] = []
-    for name, outcome in perform_operations(fleet, operations):
+    for name, outcome in perform_operations(fleet, operations, hooks.progress):
         attempt = asked[name]
         attempt.error = _with_remedy(attempt.vm, error_of(outcome))
         if attempt.error is None and not isinstance(outcome, RocksError):
@@ -236,7 +244,9 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
 
 
 def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:
-    """A frontend that cannot be installed on its host may still have a system on its disk."""
+    """A disk that is not the machine's can be given to it; a frontend that cannot be installed may have a system."""
+    if error is not None and error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
+        return with_image_remedy(vm, error)
     if not isinstance(error, ToolError) or not boots_installer(vm):
         return error
     return ToolError(
@@ -247,11 +257,17 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
 
 
 def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
-    """Mark the leases of rejected starts as unused, unless the domain runs: libvirt may have started it meanwhile."""
-    facts = ask_facts(database, fleet, {container_of(attempt.vm).name for attempt in refused})
+    """Mark the leases of rejected starts as unused, when their hosts have ended them.
+
+    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late.
+    """
+    ends: dict[str, list[tuple[str, int]]] = {}
+    for attempt in refused:
+        ends.setdefault(container_of(attempt.vm).name, []).append((attempt.vm.name, attempt.token))
+    facts = ask_facts(database, fleet, ends, lease_ends=ends)
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
-        attempt.may_run = isinstance(answer, RocksError) or is_active(answer, attempt.vm.name)
+        attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended
         attempt.lease_is_unused = not attempt.may_run
 
 
@@ -265,13 +281,14 @@ def _operation(
     return StartDomain(
         name=vm.name,
         token=attempt.token,
-        xml=with_lease(lines, attempt.token, plan.network),
+        xml=with_lease(lines, attempt.token, plan.network, vm.uuid),
         disks=plan.disks,
         links=plan.links,
         autostart=plan.autostart,
         assumed_state=plan.assumed_state,
         partition=partition,
         vfs=attempt.vfs,
+        memory_reserve_mb=memory_reserve_mb(container_of(vm)),
     )
 
 
@@ -279,5 +296,7 @@ def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], "running", None)
+    started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.plan is not None]
+    vm_changes.end_adoption(database, [vm.name for vm in started if vm.adopts_images])
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     boots.set_boot_action(database, installing, "os")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rocks.actions.removed_machines import check_addition
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
 from rocks.cluster.host_plan import Membership, find_membership
@@ -16,6 +18,7 @@ from rocks.cluster.vm_plan import (
     HOSTED_VM,
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
+    LEAST_MEMORY_MB,
     MOST_CPUS,
     MOST_INTERFACES,
     NEXT_FREE,
@@ -51,7 +54,7 @@ class VmParameters:
     membership: str
     name: str | None = None
     ip: str | None = None
-    subnet: str = DEFAULT_NETWORK
+    subnet: str | None = None
     memory_mb: str = str(DEFAULT_MEMORY_MB)
     cpus: str = "1"
     slice: str | None = None
@@ -96,13 +99,14 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
             name=parameters.name or None,
             slice=read_number("slice", parameters.slice, 0) if parameters.slice else None,
             cpus=read_number("cpus", parameters.cpus, 1, MOST_CPUS),
-            memory_mb=read_number("mem", parameters.memory_mb, 1, LARGEST_MEMORY_MB),
+            memory_mb=read_number("mem", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
             disk_size_gb=read_number("disksize", parameters.disk_size_gb, 1, LARGEST_DISK_GB),
             disk=parameters.disk or None,
         )
         for host in hosts
     ]
     new = plan_new_vms(requests, inventory)
+    check_addition(database, [vm.name for vm in new])
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
     return new
 
@@ -161,13 +165,15 @@ def _read_interfaces(
     is_hosted = membership.name.lower() == HOSTED_VM
     subnet = None
     if not is_hosted:
-        subnet = subnets.get(parameters.subnet.lower())
+        name = parameters.subnet or DEFAULT_NETWORK
+        subnet = subnets.get(name.lower())
         if subnet is None:
+            raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
+    for given, value in (("ip", parameters.ip), ("subnet", parameters.subnet)):
+        if is_hosted and value:
             raise UserError(
-                f'unknown network "{printable(parameters.subnet)}"; rocks list network shows all networks'
+                f"a machine of membership {membership.name} has no address of the site; give no {given}="
             )
-    elif parameters.ip:
-        raise UserError(f"a machine of membership {membership.name} has no address of the site; give no ip=")
     ip = (parameters.ip or "").strip("'") or NEXT_FREE
     first = InterfaceRequest(subnet, ip if subnet else None, vlans[0], parameters.mac or None)
     return (first, *(InterfaceRequest(vlan=vlan) for vlan in vlans[1:]))
@@ -196,6 +202,7 @@ def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
     return attributes["vm_mac_base_addr"], attributes["vm_mac_base_addr_mask"]
 
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VIRT_TYPES = ("para", "hvm")
 CDROM_PATH_LONGEST = 512
 
@@ -210,10 +217,11 @@ class VmChanges:
     memory_mb: str | None = None
     slice: str | None = None
     virt_type: str | None = None
+    uuid: str | None = None
 
 
 def set_vm(database: Database, name: str, changes: VmChanges) -> None:
-    """Change a virtual machine; a host that is not a virtual machine becomes one.
+    """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
 
     UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
     """
@@ -228,21 +236,39 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
                 f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
             )
         columns["Virt_Type"] = str(changes.virt_type).lower()
+    if changes.uuid is not None:
+        columns["UUID"] = _read_uuid(changes.uuid)
     target = load_containers(database, [changes.container])[0] if changes.container else None
     if target is not None:
         if target.name.lower() == name.lower():
             raise UserError(f"host {name} cannot be its own physical host; name another one")
         columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
     _check_holds_no_vms(database, name)
+    if target is None and "Virt_Type" not in columns and not table.which_are_vms(database, [name]):
+        raise UserError(
+            f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
+        )
     _lock(database, name)
+    vm_inventory.lock_inventory(database)
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
+    _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
     vm_changes.update_vm(database, name, columns)
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
         vm_changes.record_host_vlans(database, _host_vlans(database, vm, target))
+
+
+def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:
+    """UserError when another machine on the physical host has the requested slice."""
+    container = target or (vm.container.name if vm.container is not None else None)
+    if changes.slice is None or container is None:
+        return
+    other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
+    if other is not None:
+        raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
 
 
 def set_cdrom(database: Database, name: str, path: str) -> None:
@@ -268,11 +294,20 @@ def _lock(database: Database, name: str) -> None:
 
 def _read_memory(text: str) -> int:
     try:
-        return read_number("mem", text, 1, LARGEST_MEMORY_MB)
+        return read_number("mem", text, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
     except UserError:
         raise UserError(
-            f'"mem" parameter must be an integer from 1 to {LARGEST_MEMORY_MB} (MB), not "{printable(text)}"'
+            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), '
+            f'not "{printable(text)}"'
         ) from None
+
+
+def _read_uuid(text: str) -> str:
+    if not _UUID.fullmatch(text):
+        raise UserError(
+            f'uuid "{printable(text)}" is not a UUID in lower case, as rocks dump host vm prints it'
+        )
+    return text
 
 
 def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict
 
 from rocks.agent.host import Host
+from rocks.agent.images import give_image, read_images, remove_image
 from rocks.agent.links import release_links, sync_links
 from rocks.agent.network import read_network
 from rocks.agent.operations import perform
@@ -24,6 +25,7 @@ from rocks.wire.facts import (
     FactsRequest,
     Fence,
     HostFacts,
+    LeaseEnd,
     ProbeFact,
     ProbeRequest,
 )
@@ -38,8 +40,10 @@ def answer(host: Host, request: Request[Any]) -> Any:
 
 
 def read_facts(host: Host, request: FactsRequest) -> HostFacts:
-    """The facts of the host, read after its fences have been put up."""
+    """The facts of the host, read after its epoch was raised, its fences were put up and leases have ended."""
+    host.lease_epoch.raise_to(request.epoch)
     fenced = tuple(fence.name for fence in request.fences if _put_up(host, fence))
+    ended = tuple(end.name for end in request.lease_ends if _end(host, end))
     machine = read_machine()
     return HostFacts(
         hostname=machine.hostname,
@@ -53,6 +57,9 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         domains=host.domains().facts(),
         disks=tuple(read_disk(disk.path) for disk in request.disks),
         fenced=fenced,
+        ended=ended,
+        epoch=host.lease_epoch.current(),
+        leases=host.leases.facts() if request.asks_leases else (),
     )
 
 
@@ -72,13 +79,24 @@ def _put_up(host: Host, fence: Fence) -> bool:
     """Whether the fence is in force; False when it cannot be put up now."""
     try:
         with host.leases.held(fence.name, _FENCE_DEADLINE_SECONDS):
-            known = host.leases.remembered(fence.name)
-            if known is None or known < fence.below_token:
-                host.leases.admit(fence.name, fence.below_token)
+            host.leases.end(fence.name, fence.below_token - 1)
             is_fenced = ensure_fenced(host.domains(), fence)
             if host.domains().find(fence.name) is None:
                 release_links(host, fence.name)
             return is_fenced and release_older_vfs(host, fence.name, fence.below_token)
+    except RocksError:
+        return False
+
+
+def _end(host: Host, end: LeaseEnd) -> bool:
+    """Whether the lease has ended; False while its domain is active, and while another command works on it."""
+    try:
+        with host.leases.held(end.name, _FENCE_DEADLINE_SECONDS):
+            if is_active(host.domains(), end.name):
+                return False
+            host.leases.end(end.name, end.token)
+            # libvirt may have passed its hook before, on behalf of an agent that has been killed
+            return not is_active(host.domains(), end.name)
     except RocksError:
         return False
 
@@ -92,5 +110,8 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "adapters": read_adapters,
     "network": read_network,
     "sync_links": sync_links,
+    "images": read_images,
+    "give_image": give_image,
+    "remove_image": remove_image,
 }
 """Name of a call → its handler."""

@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 from typing import Callable, Optional
 
+from rocks.devices.images.owners import ImageOwners
 from rocks.devices.infiniband.driver import PkeyDriver
+from rocks.devices.lease_epoch import LeaseEpoch
 from rocks.devices.leases import Leases
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.devices.network.driver import LinkDriver
@@ -36,6 +38,8 @@ class Host:
         """The arguments open the drivers; the defaults are the drivers of this machine."""
         self.state_folder = state_folder
         self.leases = Leases(state_folder)
+        self.image_owners = ImageOwners(state_folder)
+        self.lease_epoch = LeaseEpoch(state_folder)
         self.link_plans = LinkPlans(state_folder)
         self.assigned_vfs = VfRecords(state_folder)
         self._open_domains = open_domains or _libvirt

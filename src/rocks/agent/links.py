@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from rocks.agent.host import Host
 from rocks.clock import Deadline, wait_seconds
@@ -12,6 +12,7 @@ from rocks.devices.change import UNCHANGED, Change
 from rocks.devices.libvirt.checks import ACTIVE
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.devices.network.packet_filter.guests import ensure_filtered
+from rocks.devices.network.plans import Links
 from rocks.devices.network.rules import is_ours
 from rocks.devices.state_folder import locked
 from rocks.errors import RocksError, StateError
@@ -75,16 +76,30 @@ def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
     with _locked(host, shared=False):
         # a machine may have been started after the frontend read its records: its devices stay
         active = [fact.name for fact in host.domains().facts() if fact.state in ACTIVE]
-        plans = {name: host.link_plans.recall(name) for name in (*active, *request.retained)}
-        plans.update({plan.name: plan.links for plan in request.plans})
+        given = {plan.name: plan.links for plan in request.plans}
+        others = [name for name in dict.fromkeys((*active, *request.retained)) if name not in given]
+        plans, damaged = _recalled(host, others)
+        plans.update(given)
         planned = {link.device: link for links in plans.values() for link in links}
         host.link_plans.replace(plans)
         outcomes = [_synchronised(host, link) for link in planned.values()]
         removed = host.links().remove_all_but(planned)
         remaining = [link.name for link in host.links().list() if is_ours(link)]
+    outcomes += damaged
     outcomes += [LinkOutcome(device, "removed") for device in removed]
     outcomes += [LinkOutcome(device, "used") for device in remaining if device not in planned]
     return SyncLinksReply(tuple(outcomes))
+
+
+def _recalled(host: Host, names: Sequence[str]) -> Tuple[Dict[str, Links], List[LinkOutcome]]:
+    """The plans of these machines, and an outcome for each that is damaged: it is removed, its devices in use stay."""
+    plans, failed = {}, []
+    for name in names:
+        try:
+            plans[name] = host.link_plans.recall(name)
+        except RocksError as error:
+            failed.append(LinkOutcome(name, "failed", as_agent_error(error)))
+    return plans, failed
 
 
 @contextmanager

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, List, Tuple, Union
 
+from rocks.agent.disks import check_disks, ensure_disks
 from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
+from rocks.agent.memory import memory_promised
 from rocks.agent.partitions import ensure_partition, release_partition
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import Change
-from rocks.devices.disks import check_path, ensure_disk
+from rocks.devices.disks import check_path
 from rocks.devices.leases import check_name
 from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.devices.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
@@ -24,12 +25,12 @@ from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError
 from rocks.wire.agent import (
+    ForgetDomain,
     Operation,
     OperationOutcome,
     PauseDomain,
     PerformReply,
     PerformRequest,
-    ResumeDomain,
     StartDomain,
     StopDomain,
 )
@@ -88,34 +89,34 @@ def _outcome(host: Host, operation: Operation) -> OperationOutcome:
 def _do(host: Host, operation: Operation) -> Change:
     if isinstance(operation, StartDomain):
         return _start(host, operation)
-    with _lease_locked(host, operation):
+    with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
+        if isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain:
+            return _end(host, operation)
+        if operation.token is not None and host.domains().find(operation.name) is not None:
+            host.leases.admit(operation.name, operation.token)
         if isinstance(operation, StopDomain):
-            return _stop(host, operation)
+            return restart(host.domains(), operation)
         if isinstance(operation, PauseDomain):
             return ensure_paused(host.domains(), operation)
-        if isinstance(operation, ResumeDomain):
-            return ensure_resumed(host.domains(), operation, lambda document: ensure_secured(host, document))
-        return _with_devices_released(host, operation.name, ensure_forgotten(host.domains(), operation))
-
-
-@contextmanager
-def _lease_locked(host: Host, operation: Operation) -> Iterator[None]:
-    with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
-        if operation.token is not None:
-            host.leases.admit(operation.name, operation.token)
-        yield
+        return ensure_resumed(host.domains(), operation, lambda live: _secure(host, live))
 
 
 def _start(host: Host, operation: StartDomain) -> Change:
     document = _checked(operation)
-    with _lease_locked(host, operation):
+    held = host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS)
+    with held, host.lease_epoch.admitted(operation.name, operation.token):
+        host.leases.admit(operation.name, operation.token)
         try:
-            with links_locked(host, operation.links, shared=True), vfs_locked(host, operation):
+            with (
+                contextlib.ExitStack() as until_started,
+                links_locked(host, operation.links, shared=True),
+                vfs_locked(host, operation),
+            ):
                 return ensure_running(
                     host.domains(),
                     operation,
-                    lambda: _prepare(host, operation, document),
-                    lambda live: ensure_secured(host, live),
+                    lambda: _prepare(host, operation, document, until_started),
+                    lambda live: _secure(host, live),
                 )
         except RocksError:
             _undo_links(host, operation)
@@ -145,15 +146,26 @@ def _checked(operation: StartDomain) -> DomainDocument:
     return document
 
 
-def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
+def _prepare(
+    host: Host, operation: StartDomain, document: DomainDocument, until_started: contextlib.ExitStack
+) -> Prepared:
+    if operation.memory_reserve_mb is not None:
+        until_started.enter_context(
+            memory_promised(host, operation.name, document.memory_mb, operation.memory_reserve_mb)
+        )
     adapted, notes = _adapted(host, document)
-    for disk in operation.disks:
-        ensure_disk(disk)
+    adapted = ensure_disks(host, operation, adapted)
     host.link_plans.remember(operation.name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
     notes += ensure_partition(host, operation.name, document.host_devices, operation.partition)
     return Prepared(assign(host, operation, adapted).text, notes)
+
+
+def _secure(host: Host, live: DomainDocument) -> Change:
+    """Before the guest runs: its disks are the ones that were checked, and its interfaces are filtered."""
+    check_disks(host, live)
+    return ensure_secured(host, live)
 
 
 def _adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
@@ -168,11 +180,23 @@ def _adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tupl
     return emulated(document), (f"KVM does not work on this host ({probe.reason}): started under emulation",)
 
 
-def _stop(host: Host, operation: StopDomain) -> Change:
-    if operation.action in ("reset", "reboot"):
-        return restart(host.domains(), operation)
+def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
+    """End the domain and its lease: no start under it, or under an older one, is admitted afterwards.
+
+    Without a domain there is nothing to end, whichever later lease or epoch the host has seen: no start is in progress,
+    since the caller holds the lock of the machine.
+    """
+    name = operation.name
+    if operation.token is not None and host.domains().find(name) is not None:
+        host.leases.check_end(name, operation.token)
+
+    def end_lease(token: int) -> None:
+        host.leases.end(name, token)
+
+    if isinstance(operation, ForgetDomain):
+        return _with_devices_released(host, name, ensure_forgotten(host.domains(), operation, end_lease))
     return _with_devices_released(
-        host, operation.name, ensure_stopped(host.domains(), operation), operation.links
+        host, name, ensure_stopped(host.domains(), operation, end_lease), operation.links
     )
 
 

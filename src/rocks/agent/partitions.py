@@ -14,13 +14,19 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from rocks.agent.host import Host
 from rocks.devices.leases import check_name
 from rocks.devices.libvirt.checks import is_active
-from rocks.devices.state_folder import ensure_folder, locked, read_json
-from rocks.errors import RocksError, StateError
+from rocks.devices.records import RecordKind, damaged, read_json_record
+from rocks.devices.state_folder import ensure_folder, locked
+from rocks.errors import IncoherentError, RocksError, StateError
 from rocks.files import write_file
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode, decode_lenient, encode
 from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
 
 FOLDER = "partitions"
+
+_Addresses = Tuple[str, ...]
+_Record = Tuple[List[str], Optional[PartitionSpec]]
+"""PCI addresses of a machine's VFs, and its partition."""
+
 _LOCK_DEADLINE_SECONDS = 30.0
 
 
@@ -75,11 +81,12 @@ def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
     """The adapters of this host, and deviations of the kernel's files from their documentation."""
     from rocks.devices.infiniband.check import departures, try_vf
 
-    machines = {address: name for name, (vfs, _) in _read_all(host).items() for address in vfs}
+    records, errors = _read_all(host)
+    machines = {address: name for name, (vfs, _) in records.items() for address in vfs}
     driver = host.pkeys()
     if request.tried_vf and request.tried_vf in machines:
         raise StateError(f"{request.tried_vf} is in use by {machines[request.tried_vf]}; name a free VF")
-    deviations = departures(host.sysfs, driver)
+    deviations = [*departures(host.sysfs, driver), *map(str, errors)]
     if request.tried_vf:
         deviations += try_vf(host.sysfs, driver, request.tried_vf)
     facts = []
@@ -96,7 +103,8 @@ def _clear_others(host: Host, name: str, vfs: Sequence[str]) -> None:
 
     StateError when another machine runs on one of them.
     """
-    for other, (assigned, _) in _read_all(host).items():
+    _read(host, name)  # its own record must be readable: it names VFs that still have a key
+    for other, (assigned, _) in _read_all(host)[0].items():
         if other != name:
             if not set(assigned) & set(vfs):
                 continue
@@ -119,21 +127,39 @@ def _locked(host: Host) -> Iterator[None]:
         yield
 
 
-def _read_all(host: Host) -> Dict[str, Tuple[List[str], Optional[PartitionSpec]]]:
-    folder = host.state_folder / FOLDER
-    return {
-        entry.name: _read(host, entry.name) for entry in sorted(folder.glob("*")) if entry.name[:1] != "."
-    }
+def _read_all(host: Host) -> Tuple[Dict[str, _Record], List[RocksError]]:
+    """Machine → its record, and the errors of damaged records: these do not stop the others."""
+    found, errors = {}, []
+    for entry in sorted((host.state_folder / FOLDER).glob("*")):
+        if entry.name[:1] != ".":
+            try:
+                found[entry.name] = _read(host, entry.name)
+            except RocksError as error:
+                errors.append(error)
+    return found, errors
 
 
-def _read(host: Host, name: str) -> Tuple[List[str], Optional[PartitionSpec]]:
+def _read(host: Host, name: str) -> _Record:
     path = host.state_folder / FOLDER / name
-    found = read_json(path)
-    if not found:
+    kind = RecordKind(
+        f"the record of the InfiniBand VF of {name}",
+        f"stop {name}, clear the VF (rocks check host infiniband lists all VFs and their keys), then remove the file",
+    )
+    found = read_json_record(path, kind)
+    if found is None:
         return [], None
-    # both keys are older than this version: hosts have records with them
-    vfs = [str(address) for address in found.get("functions", ())]
-    return vfs, decode(PartitionSpec, found.get("wanted"), str(path))
+    try:
+        # both keys are older than this version: hosts have records with them
+        vfs: _Addresses = decode(_Addresses, _field(found, "functions"), "functions")
+        return list(vfs), decode_lenient(PartitionSpec, _field(found, "wanted"), "wanted")
+    except IncoherentError as error:
+        raise damaged(path, kind, error) from None
+
+
+def _field(found: object, name: str) -> object:
+    if not isinstance(found, dict) or name not in found:
+        raise IncoherentError(f"field {name}: missing")
+    return found[name]
 
 
 def _write(host: Host, name: str, vfs: Sequence[str], spec: PartitionSpec) -> None:

@@ -7,10 +7,17 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.output import write_out
+from rocks.commands._framework.output import cut, write_message, write_out
 from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, may_run, run_command
-from rocks.commands._framework.tree import load_package, longest_prefix, tree_folders
+from rocks.commands._framework.tree import (
+    all_commands,
+    is_command,
+    load_package,
+    longest_prefix,
+    tree_folders,
+)
 from rocks.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
+from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,20 +57,46 @@ def _run(arguments: list[str]) -> int:
     _check_text(arguments)
     trees = tree_folders()
     if not arguments or arguments[0] in HELP_ARGUMENTS - {"help"}:
-        arguments = list(LIST_HELP)
+        return _introduce(trees)
+    if arguments[0] == "--version":
+        return _run(["report", "version"])
     command_path, rest = find_command(arguments, trees)
     if not command_path:
-        print(f'error - invalid rocks command "{arguments[0]}"', file=sys.stderr)
+        write_message(f'error - invalid rocks command "{arguments[0]}"')
+        _suggest(arguments, trees)
         return EXIT_UNKNOWN_COMMAND
     command_class = getattr(load_package(command_path, trees), "Command", None)
     if command_class is None:
-        return _list_group(command_path, trees)
+        return _list_group(command_path, rest, trees)
     if not may_run(command_class) and not asks_help(rest):
         _become_root(arguments)
     return _run_command(command_class, rest)
 
 
-def _list_group(command_path: Sequence[str], trees: Sequence[str]) -> int:
+def _introduce(trees: Sequence[str]) -> int:
+    from rocks.cli.introduction import introduction
+
+    write_out(introduction(trees))
+    return 0
+
+
+def _suggest(arguments: Sequence[str], trees: Sequence[str], at_least: int = 1) -> bool:
+    """Print the commands that were probably meant; False when none resembles the arguments."""
+    from rocks.commands._framework.suggestions import nearest_commands
+
+    commands = [path for path in all_commands(trees) if is_command(path, trees)]
+    found = nearest_commands([word for text in arguments for word in text.split()], commands, at_least)
+    if found:
+        write_message(f"did you mean: {', '.join(f'rocks {name}' for name in found)}?")
+    return bool(found)
+
+
+def _list_group(command_path: Sequence[str], rest: Sequence[str], trees: Sequence[str]) -> int:
+    """The commands below a group; for an unknown word after it, those that were probably meant."""
+    if rest and rest[0] not in HELP_ARGUMENTS:
+        write_message(f'error - invalid rocks command "{" ".join((*command_path, rest[0]))}"')
+        if _suggest([*command_path, *rest], trees, len(command_path) + 1):
+            return EXIT_UNKNOWN_COMMAND
     list_help = load_package(LIST_HELP, trees).Command
     _run_command(list_help, [f"subdir={'/'.join(command_path)}"])
     return EXIT_UNKNOWN_COMMAND
@@ -72,7 +105,7 @@ def _list_group(command_path: Sequence[str], trees: Sequence[str]) -> int:
 def _run_command(command_class: type[Command], arguments: list[str]) -> int:
     command: Command = command_class(_open_database())
     try:
-        warnings = run_command(command, arguments, stream=True)
+        run_command(command, arguments, stream=True)
         command.db.commit()
     except Exception as error:
         _roll_back(command.db)
@@ -80,8 +113,6 @@ def _run_command(command_class: type[Command], arguments: list[str]) -> int:
         return _report_error(_as_rocks_error(error, command), command_class)
     finally:
         command.db.close()
-    for warning in warnings:
-        print(warning, file=sys.stderr)
     write_out(_ended(command.getText()))
     return command.exit_status
 
@@ -119,9 +150,13 @@ def _as_rocks_error(error: Exception, command: Command) -> RocksError:
     """Any other exception as a BugError that names the command."""
     if isinstance(error, RocksError):
         return error
+    from rocks.commands._framework.fault_place import author_place
+
+    place = author_place(error)
+    advice = "its author must fix it" if place else "please report it with the output of ROCKSDEBUG=1"
     fault = BugError(
-        f'"{" ".join(command.command_path)}" has a fault ({type(error).__name__}: {error}); uncommitted '
-        "changes are rolled back; please report it with the output of ROCKSDEBUG=1"
+        f'"{" ".join(command.command_path)}" has a fault ({type(error).__name__}: {error}'
+        f"{f'; {place}' if place else ''}); uncommitted changes are rolled back; {advice}"
     )
     fault.__cause__ = error
     return fault
@@ -134,20 +169,15 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
         import traceback
 
         traceback.print_exception(error)
-    message = _on_one_line(str(error))
-    log(f"error: {message}")
-    print(f"Error: {message}", file=sys.stderr)
+    message = one_line(str(error))
+    log(f"error: {cut(message)}")
+    write_message(message, "Error: ")
     if command_class is not None and isinstance(error, UserError):
         from rocks.commands._framework.documentation import read_documentation
 
         command_path = " ".join(command_class.__module__.split(".")[2:])
         print(f"rocks {command_path} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
     return error.exit_status
-
-
-def _on_one_line(text: str) -> str:
-    """The text with each control character as its escape: messages quote the command line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _check_text(arguments: Sequence[str]) -> None:

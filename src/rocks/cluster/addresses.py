@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class Address(NamedTuple):
-    """Where a host is reached: IPv4 address (None: by name), port of its SSH service, whether it is this machine."""
+    """Where a host is reached: IPv4 address (None: by name), port of its SSH service, whether it is this machine.
+
+    `problem` is why it cannot be reached by SSH; empty when its attributes are valid.
+    """
 
     name: str
     address: str | None
     port: int
     is_local: bool
+    problem: str = ""
 
 
 def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -> str | None:

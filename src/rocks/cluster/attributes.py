@@ -25,11 +25,15 @@ VALUE_LONGEST_BYTES = 65535
 
 
 class Known(NamedTuple):
-    """An attribute that the system itself reads: its usual scope, its default, and what it means."""
+    """An attribute that the system itself reads: its usual scope, its default, and what it means.
+
+    A secret one is stored where only root reads it.
+    """
 
     scope: str
     default: str
     meaning: str
+    is_secret: bool = False
 
 
 KNOWN = {
@@ -40,8 +44,31 @@ KNOWN = {
     "vm_image_directory": Known(
         "global", "", "folder for disk images; without it a host's largest partition"
     ),
+    "vm_image_directories": Known(
+        "host",
+        "",
+        "further folders of the host below which disks and CD images of its virtual machines may be, separated by "
+        "commas",
+    ),
+    "vm_disk_devices": Known(
+        "host",
+        "",
+        "block devices of the host that its virtual machines may have, as patterns separated by commas: "
+        "/dev/mapper/guests-*",
+    ),
+    "vm_image_erase": Known(
+        "host",
+        "discard",
+        "what becomes of the blocks of a removed disk image: discard frees them, overwrite writes zeros first",
+    ),
     "vm_memory_reserve": Known("host", "256", "MB of the host's memory that virtual machines may not use"),
-    "vm_fence_command": Known("host", "", "program and arguments that switch the host off, for force=yes"),
+    "vm_fence_command": Known(
+        "host",
+        "",
+        "program and arguments that switch the host off, for force=yes; a secret: rocks set host sec_attr. All users "
+        "see its arguments while it runs: let it read a password from a file (mode 0600) or from NAME=value before it",
+        is_secret=True,
+    ),
     "vm_mac_base_addr": Known("global", "", "first MAC address for virtual machines"),
     "vm_mac_base_addr_mask": Known("global", "", "mask of the MAC pool"),
     "vlan_transport": Known(
@@ -102,6 +129,9 @@ KNOWN = {
         "host", "yes", "no: the changes of the virtual machine are discarded when its image is unmapped"
     ),
     "img_zpools": Known("host", "", "pools of a NAS, separated by commas; rocks set host vm nas chooses one"),
+    "img_grace_hours": Known(
+        "host", "24", "hours for which a removed image of the NAS can be restored; 0: it is destroyed at once"
+    ),
     "vm_container_zpool": Known("host", "tank", "pool of a host for copies of images"),
     "vm_container_zpool_disks": Known(
         "host",
@@ -230,4 +260,12 @@ def _resolve_one(
     return dict(found.values())
 
 
+SECRETS = tuple(name for name, known in KNOWN.items() if known.is_secret)
+"""The known attributes that only root may read."""
+
 _SPELLING = {name.lower(): name for name in (*KNOWN, *INTRINSIC)}
+
+
+def is_known_secret(name: str) -> bool:
+    """Whether the system stores the attribute where only root reads it."""
+    return name.lower().removesuffix(OLD_SUFFIX) in SECRETS

@@ -22,7 +22,7 @@ LONGEST_FILE_NAME_BYTES = 255
 # The path of an iSCSI device contains colons.
 _TYPE_AND_PATH = re.compile(rf"({'|'.join(TYPES)}):(.*)", re.DOTALL)
 _DEVICE = re.compile(r"(vd|sd|hd|xvd)[a-z]{1,2}")
-_ONE_OF_SEVERAL = re.compile(r"[^,]*,[^,]*,\S*")
+_BLANK_OR_END = re.compile(r"\s|\Z")
 
 
 def read_disk(text: str, size_gb: int) -> Disk:
@@ -36,7 +36,7 @@ def read_disk(text: str, size_gb: int) -> Disk:
     if len(parts) != 3 or match is None:
         raise UserError(
             f'Invalid disk specification "{printable(text)}": it must be TYPE:PATH,DEVICE,BUS with TYPE one of '
-            f"{', '.join(TYPES)}. Please see rocks add host vm help."
+            f"{', '.join(TYPES)}. Please see rocks help add host vm."
         )
     disk_type, path = match.groups()
     _, device, bus = parts
@@ -55,9 +55,17 @@ def read_disk(text: str, size_gb: int) -> Disk:
 
 
 def split_disks(text: str) -> list[str]:
-    """The specifications in a text, separated by blanks; a path may contain blanks."""
-    found = [match.strip() for match in _ONE_OF_SEVERAL.findall(text)]
-    rest = _ONE_OF_SEVERAL.sub("", text).strip()
+    """The specifications in a text, separated by blanks; a path may contain blanks.
+
+    Each ends with the first blank after its second comma. The text is read once, whatever it contains.
+    """
+    found, start = [], 0
+    while (first := text.find(",", start)) >= 0 and (second := text.find(",", first + 1)) >= 0:
+        match = _BLANK_OR_END.search(text, second)
+        end = match.start() if match else len(text)
+        found.append(text[start:end].strip())
+        start = end
+    rest = text[start:].strip()
     return [*found, rest] if rest else found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.names import printable
 from rocks.cluster.vm_network import Tap, Unconnected, VirtualFunction
-from rocks.errors import StateError
+from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,16 +93,21 @@ def _ipv4_addresses(interface: Interface) -> tuple[str, ...]:
 
 
 def _ipv6_addresses(host: Host) -> tuple[str, ...]:
-    texts = host.attribute(IPV6_ATTRIBUTE).replace(",", " ").split()
+    try:
+        return read_ipv6_addresses(host.attribute(IPV6_ATTRIBUTE))
+    except UserError as error:
+        raise StateError(f"the attribute {IPV6_ATTRIBUTE} of {host.name} has {error}") from None
+
+
+def read_ipv6_addresses(text: str) -> tuple[str, ...]:
+    """The addresses in the value of `vm_ipv6`, separated by commas or blanks; UserError unless valid."""
+    texts = text.replace(",", " ").split()
     if len(texts) > MOST_ADDRESSES:
-        raise StateError(
-            f"the attribute {IPV6_ATTRIBUTE} of {host.name} has {len(texts)} addresses; "
-            f"the maximum is {MOST_ADDRESSES}"
-        )
-    return tuple(_ipv6_address(host, text) for text in texts)
+        raise UserError(f"{len(texts)} addresses; the maximum is {MOST_ADDRESSES}")
+    return tuple(_ipv6_address(one) for one in texts)
 
 
-def _ipv6_address(host: Host, text: str) -> str:
+def _ipv6_address(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
@@ -114,8 +119,8 @@ def _ipv6_address(host: Host, text: str) -> str:
         or address.is_unspecified
         or address.is_loopback
     ):
-        raise StateError(
-            f'the attribute {IPV6_ATTRIBUTE} of {host.name} has "{printable(text)}", which is not an IPv6 address of '
-            "a machine; give addresses separated by commas, such as 2001:db8::9"
+        raise UserError(
+            f'"{printable(text)}", which is not an IPv6 address of a machine; give addresses separated by commas, '
+            "such as 2001:db8::9"
         )
     return str(address)

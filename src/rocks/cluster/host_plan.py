@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rocks.cluster.names import check_host_name, parse_place, printable
+from rocks.cluster.selectors import OPERATING_SYSTEMS
 from rocks.cluster.values import read_number
 from rocks.errors import UserError
-
-OPERATING_SYSTEMS = ("linux", "sunos")
 
 
 class Membership(NamedTuple):

@@ -32,7 +32,23 @@ def looks_like_mac(text: str) -> bool:
 
 
 def check_mac(text: str) -> None:
-    """UserError unless `text` is a hardware address: 6 octets, or 8 or 20 of InfiniBand, with colons."""
+    """UserError unless `text` is the address of an interface: 6 octets of two digits, or 8 or 20 of InfiniBand."""
+    check_mac_selector(text)
+    octets = text.split(":")
+    is_multicast = len(octets) == _OCTETS[0] and int(octets[0], 16) & 1
+    if (
+        any(len(octet) != 2 for octet in octets)
+        or is_multicast
+        or not any(int(octet, 16) for octet in octets)
+    ):
+        raise UserError(
+            f"The mac address {printable(text)} is invalid: {'a multicast address' if is_multicast else 'it'} "
+            "belongs to no interface; give each octet two digits, such as 76:77:6e:80:00:00"
+        )
+
+
+def check_mac_selector(text: str) -> None:
+    """UserError unless `text` can be the address of a stored interface, which may lack leading zeros."""
     if not _MAC.fullmatch(text) or text.count(":") + 1 not in _OCTETS:
         raise UserError(
             f"The mac address {printable(text)} is invalid: it must be six hexadecimal numbers with colons, "

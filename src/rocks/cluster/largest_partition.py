@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+IMAGE_FOLDER = "kvm/disks"
+"""Below a partition: the folder for disk images."""
+
 _UNITS = ("KB", "MB", "GB", "TB", "PB")
 _SIZE = re.compile(r"\s*([0-9.]+)\s*([KMGTP]B)\s*", re.IGNORECASE)
 

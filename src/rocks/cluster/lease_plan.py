@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.errors import StateError
+from rocks.errors import BusyError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +87,32 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
         f"{lease.name} is not started: it may still be running on {lease.host}, which does not answer ({reason}). "
         f"Bring {lease.host} back, or when it is certainly off: "
         f'rocks stop host vm {lease.name} force=yes reason="…"'
+    )
+
+
+def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]]:
+    """Host → (name, token) of the leases that end there, unless their domains run, before new ones are taken.
+
+    The lease of an interrupted start on the same host does not end: it is continued.
+    """
+    found: dict[str, list[tuple[str, int]]] = {}
+    for step in steps:
+        if isinstance(step, TakeLease) or step.lease.host is None or continues(step):
+            continue
+        found.setdefault(step.lease.host, []).append((step.lease.name, step.lease.token))
+    return found
+
+
+def continues(step: LeaseStep) -> bool:
+    """Whether the step continues an interrupted start on the same host, under its lease."""
+    return isinstance(step, KeepLease) and step.lease.state == "starting"
+
+
+def still_at_work(lease: Lease) -> BusyError:
+    """The error of a start while the host of the lease reports neither that the domain runs nor that it cannot."""
+    return BusyError(
+        f"{lease.name} is not started: another request is still at work on it on {lease.host}; try again when it has "
+        f"ended, or stop it first: rocks stop host vm {lease.name}"
     )
 
 

@@ -76,17 +76,26 @@ def full_mac(mac: str) -> str:
     return mac if number is None else mac_text(number)
 
 
+def check_mask(mask: str) -> int:
+    """The mask as a number; StateError unless it begins with ff and has its ones first.
+
+    The first octet marks an address as local and unicast: it must be the same in the whole pool.
+    """
+    number = mac_number(mask)
+    span = None if number is None else ~number & (2**48 - 1)
+    if number is None or span is None or span & (span + 1) or number >> 40 != 0xFF:
+        raise StateError(
+            f'vm_mac_base_addr_mask "{printable(mask)}" is not a mask that begins with ff; set it as {MASK}'
+        )
+    return number
+
+
 def _pool(base: str, mask: str) -> tuple[int, int]:
-    base_number, mask_number = mac_number(base), mac_number(mask)
+    base_number = mac_number(base)
     if base_number is None:
         raise StateError(
             f'vm_mac_base_addr "{printable(base)}" is not a MAC address; set it as 76:77:6e:80:00:00'
         )
-    span = None if mask_number is None else ~mask_number & (2**48 - 1)
-    # The first octet marks an address as local and unicast: it must be the same in the whole pool.
-    if mask_number is None or span is None or span & (span + 1) or mask_number >> 40 != 0xFF:
-        raise StateError(
-            f'vm_mac_base_addr_mask "{printable(mask)}" is not a mask that begins with ff; set it as {MASK}'
-        )
+    mask_number = check_mask(mask)
     unicast = base_number & ~(0x01 << 40) | LOCAL_UNICAST
     return unicast & mask_number, mask_number

@@ -9,6 +9,7 @@ import re
 from collections.abc import Container
 
 from rocks.errors import UserError
+from rocks.terminal import one_line
 
 HOST_NAME_LONGEST = 63
 ALIAS_LONGEST = 32
@@ -34,7 +35,7 @@ _RESERVED_NAMES = frozenset(("localhost", "select", "help", "null", "none"))
 
 def printable(text: str) -> str:
     """`text` for a message: one line, at most 80 characters, without control characters."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    safe = one_line(text)
     return safe if len(safe) <= PRINTABLE_LONGEST else safe[: PRINTABLE_LONGEST - 1] + "…"
 
 

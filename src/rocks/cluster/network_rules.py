@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Network
 
 DEFAULT_MTU_BYTES = 1500
-MTU_LOWEST_BYTES = 68
-"""The minimum of IPv4 (RFC 791)."""
+MTU_LOWEST_BYTES = 576
+"""Every host of IPv4 must take datagrams of this length (RFC 791); a smaller MTU is a typing error."""
 MTU_HIGHEST_BYTES = 65535
 ZONE_LONGEST = 64
 
@@ -47,6 +47,20 @@ def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
             f"{network.network_address}"
         )
     return network
+
+
+def check_no_overlap(network: Network, others: Iterable[Network]) -> None:
+    """UserError when another network has addresses of this one; networks without valid addresses are left out."""
+    addresses = read_addresses(network.subnet, network.netmask)
+    for other in others:
+        try:
+            present = read_addresses(other.subnet, other.netmask)
+        except UserError:
+            continue
+        if other.name.lower() != network.name.lower() and addresses.overlaps(present):
+            raise UserError(
+                f'the addresses {addresses} of the network "{network.name}" overlap those of "{other.name}", {present}'
+            )
 
 
 def read_mtu(text: str) -> int:

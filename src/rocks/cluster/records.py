@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+TRUE_VALUES = ("on", "yes", "y", "true", "1")
+"""Values of an attribute that mean yes, in lower case."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -55,7 +58,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Disk:
-    """A row of `vm_disks`: `type:path,device,bus`, size in GB of 1000³ bytes."""
+    """A row of `vm_disks`: `type:path,device,bus`, size in GB of 1000³ bytes. `is_mapped`: image storage maps it."""
 
     type: str
     prefix: str
@@ -63,6 +66,7 @@ class Disk:
     device: str
     bus: str
     size_gb: int
+    is_mapped: bool = False
 
     @property
     def path(self) -> str:
@@ -82,7 +86,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Host:
-    """A row of `nodes` with its membership, appliance, next boot and resolved attributes."""
+    """A row of `nodes` with its membership, appliance, next boot, resolved attributes and mounted partitions."""
 
     name: str
     membership: str
@@ -96,6 +100,7 @@ class Host:
     interfaces: tuple[Interface, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     is_virtual: bool = False
+    mounts: tuple[str, ...] = ()
 
     def attribute(self, name: str, default: str = "") -> str:
         """The resolved value of an attribute, or `default`."""
@@ -103,12 +108,15 @@ class Host:
 
     def is_true(self, name: str) -> bool:
         """Whether the value of an attribute means true."""
-        return self.attribute(name).lower() in ("on", "yes", "y", "true", "1")
+        return self.attribute(name).lower() in TRUE_VALUES
 
 
 @dataclass(frozen=True)
 class VirtualMachine:
-    """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes."""
+    """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes.
+
+    `adopts_images`: it is older than the UUIDs and has not been started since; its disks become its own at its start.
+    """
 
     host: Host
     container: Host | None
@@ -117,6 +125,8 @@ class VirtualMachine:
     virt_type: str | None = "hvm"
     cdrom_path: str = ""
     disks: tuple[Disk, ...] = ()
+    uuid: str = ""
+    adopts_images: bool = False
 
     @property
     def name(self) -> str:

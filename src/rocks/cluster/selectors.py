@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOCAL_NAMES = frozenset(("localhost", "127.0.0.1"))
+OPERATING_SYSTEMS = ("linux", "sunos")
 _RACK = re.compile(r"rack(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -26,6 +27,12 @@ class Selectors(NamedTuple):
     racks: tuple[int, ...]
     statements: tuple[str, ...]
     local: bool
+
+
+def is_rack(text: str) -> bool:
+    """Whether the text selects the hosts of a rack."""
+    rack = _RACK.fullmatch(text)
+    return rack is not None and rack.group(1).isdigit()
 
 
 def read_selectors(arguments: Iterable[str]) -> Selectors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.cluster.disk_places import medium_of, place_disk
 from rocks.cluster.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from rocks.cluster.records import Disk, Host, VirtualMachine
     from rocks.cluster.vm_network import Connection
-    from rocks.wire.agent import AssumedState
+    from rocks.wire.agent import AssumedState, DiskFormat
     from rocks.wire.facts import DiskFact, DomainFact, HostFacts
 
 ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
@@ -28,6 +29,7 @@ LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
 LOCAL_TRANSPORT = "local"
+_FORMATS: dict[str, DiskFormat] = {"qcow2": "qcow2", "qed": "qed"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ def plan_start(
     _check_size(vm, container, facts, promised_memory_mb)
     _check_vfs(vm, container, connections)
     return StartPlan(
-        disks=tuple(_check_disk(vm, disk, facts.disks) for disk in vm.disks),
+        disks=(
+            *(_disk(vm, container, disk, facts.disks) for disk in vm.disks),
+            *medium_of(vm, container),
+        ),
         links=_links(vm, container, connections, facts, neighbours),
         autostart=vm.host.attribute("kvm_autostart") == "true",
         assumed_state="absent" if domain is None else domain.state,
@@ -206,6 +211,13 @@ def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connec
             )
 
 
+def _disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
+    place_disk(
+        vm, container, disk, DiskSpec(disk.path, "raw", 0, disk.is_block)
+    )  # before anything else is reported
+    return place_disk(vm, container, disk, _check_disk(vm, disk, facts))
+
+
 def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
     fact = next((fact for fact in facts if fact.path == disk.path), None)
     assert fact is not None, "facts are asked for every disk"
@@ -238,7 +250,7 @@ def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> Di
             f"{vm.name} is not started: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
-    return DiskSpec(disk.path, "qcow2" if disk.type == "qcow2" else "raw", disk.size_gb, False)
+    return DiskSpec(disk.path, _FORMATS.get(disk.type, "raw"), disk.size_gb, False)
 
 
 def _links(

@@ -32,3 +32,15 @@ def storage_roles(attributes: Mapping[str, str]) -> frozenset[str]:
     if appliance == FRONTEND_APPLIANCE:
         roles.add(queues.FRONTEND)
     return frozenset(roles)
+
+
+def why_no_certificate(attributes: Mapping[str, str], is_virtual: bool, is_broker: bool) -> str | None:
+    """Why a host must not have a certificate of the storage network (after its name); None when it may.
+
+    A virtual machine belongs to a tenant: with a certificate it could send and receive images of all clusters.
+    """
+    if is_virtual:
+        return "is a virtual machine"
+    if not is_broker and not storage_roles(attributes):
+        return "is neither a NAS nor a VM container nor the frontend"
+    return None

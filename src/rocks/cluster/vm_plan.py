@@ -10,18 +10,19 @@ from rocks.cluster.address_plan import next_addresses
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, default_disk, path_fault, read_disk
 from rocks.cluster.host_plan import Membership
 from rocks.cluster.interface_rules import Subnet, check_ip, check_ip_in, check_mac
-from rocks.cluster.largest_partition import largest_partition
+from rocks.cluster.largest_partition import IMAGE_FOLDER, largest_partition
 from rocks.cluster.mac_pool import mac_number, next_macs
 from rocks.cluster.names import check_host_name, printable
 from rocks.cluster.records import Disk, Host
 from rocks.errors import StateError, UserError
 
 DEFAULT_MEMORY_MB = 2048
+LEAST_MEMORY_MB = 32
+"""Less is a typing error: no kernel of today boots in it."""
 LARGEST_MEMORY_MB = 64 * 1024 * 1024
 LARGEST_DISK_GB = 1_000_000
 MOST_CPUS = 4096
 MOST_INTERFACES = 26
-IMAGE_FOLDER = "kvm/disks"
 """The folder below a host's largest partition, when the site has no folder for images."""
 
 VIRT_TYPE = "hvm"

@@ -9,6 +9,7 @@ from rocks.cluster.attributes import KNOWN
 from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import find_local_host
 from rocks.database.sets import placeholders
+from rocks.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:
 
     The address is the one on the host's `primary_net` (an attribute, `private` by default), else that of any of its
     interfaces, else None: the resolver then finds the host by its name. The port is the attribute `ssh_port`. Unknown
-    names are omitted. StateError for an invalid port.
+    names are omitted. An invalid port is the `problem` of its host.
     """
     if not names:
         return []
@@ -36,7 +37,12 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:
     for name in (true_names[name.lower()] for name in names if name.lower() in true_names):
         primary = attributes[name].get("primary_net") or KNOWN["primary_net"].default
         address = choose_address(interfaces.get(name.lower(), ()), primary)
-        addresses.append(Address(name, address, ssh_port(name, attributes[name]), name.lower() == local))
+        port, problem = 0, ""
+        try:
+            port = ssh_port(name, attributes[name])
+        except StateError as error:  # of this host alone: the others are reached
+            problem = str(error)
+        addresses.append(Address(name, address, port, name.lower() == local, problem))
     return addresses
 
 

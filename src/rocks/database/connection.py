@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rocks.database import driver, locks, versions
+from rocks.database import driver, versions
+from rocks.database.blockers import execute_past_readers
+from rocks.database.locks import NamedLocks
 from rocks.errors import BugError, BusyError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.database.driver import Connection, Cursor
     from rocks.database.settings import Settings
@@ -32,6 +34,8 @@ class Database:
         self.statements = 0
         """Statements sent since the object was made, without those of connecting and committing."""
         self._connection: Connection[Cursor] | None = None
+        self._locks = NamedLocks(settings.state_folder, settings.database)
+        self._after_commit: list[Callable[[], None]] = []
         self._last_id = 0
         self._has_changes = False
         self._in_selector = False
@@ -72,25 +76,42 @@ class Database:
         return self.execute(f"{sql_prefix} {', '.join([one] * len(all_rows))} {sql_suffix}".rstrip(), values)
 
     def commit(self) -> None:
-        """Make the changes durable and visible to others."""
+        """Make the changes durable and visible to others, then do what `after_commit` was given."""
         if self._connection is not None:
             with self._errors_explained():
                 self._connection.commit()
         self._has_changes = False
+        actions, self._after_commit = self._after_commit, []
+        for action in actions:
+            action()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Have the next commit call `action` at its end; a rollback forgets it."""
+        self._after_commit.append(action)
 
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
+        self._after_commit = []
         if self._connection is not None:
             with self._errors_explained():
                 self._connection.rollback()
         self._has_changes = False
 
+    def end_reading(self) -> None:
+        """End a transaction without changes; call it before a host or a person is waited for. Changes stay open."""
+        if not self._has_changes:
+            self.rollback()
+
     def close(self) -> None:
         """End the connection; uncommitted changes are undone, named locks released."""
         connection, self._connection = self._connection, None
         self._has_changes = False
-        if connection is not None and connection.open:
-            connection.close()
+        self._after_commit = []
+        try:
+            if connection is not None and connection.open:
+                connection.close()
+        finally:
+            self._locks.close()  # last: the next holder must not meet rows that this one still locks
 
     @contextmanager
     def read_only(self) -> Iterator[Database]:
@@ -120,45 +141,24 @@ class Database:
         self.lock_all([name], wait_seconds)
 
     def lock_all(self, names: Iterable[str], wait_seconds: float) -> None:
-        """Take all these locks or none, with one statement, in an order that all commands share.
+        """Take all these locks or none, in an order that all commands share.
 
         BusyError, with the names of those that others hold, after `wait_seconds` in total.
         """
-        keys = self._keys(names)
-        remaining_seconds = wait_seconds
-        while missing := self._take(keys, min(remaining_seconds, locks.LONGEST_WAIT_SECONDS)):
-            remaining_seconds -= locks.LONGEST_WAIT_SECONDS
-            if remaining_seconds <= 0:
-                raise BusyError(
-                    f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s);"
-                    " repeat this one when it has ended"
-                )
+        missing = self._locks.take_all(dict.fromkeys(names), wait_seconds)
+        if missing:
+            raise BusyError(
+                f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s);"
+                " repeat this one when it has ended"
+            )
 
     def unlock(self, name: str) -> None:
         """Release a lock; a lock that this connection does not hold is ignored."""
         self.unlock_all([name])
 
     def unlock_all(self, names: Iterable[str]) -> None:
-        """Release all these locks with one statement."""
-        self._release(list(self._keys(names)))
-
-    def _take(self, keys: dict[str, str], wait_seconds: float) -> list[str]:
-        """The names of the locks that could not be taken in time; if there are any, none is held."""
-        if not keys:
-            return []
-        values = [value for key in keys for value in (key, wait_seconds)]
-        taken = dict(zip(keys, self.rows(locks.take_statement(len(keys)), values)[0], strict=True))
-        missing = [name for key, name in keys.items() if taken[key] != 1]
-        if missing:
-            self._release([key for key in keys if taken[key] == 1])
-        return missing
-
-    def _keys(self, names: Iterable[str]) -> dict[str, str]:
-        return dict(sorted((locks.lock_key(self.settings.database, name), name) for name in names))
-
-    def _release(self, keys: list[str]) -> None:
-        if keys:
-            self.rows(locks.release_statement(len(keys)), keys)
+        """Release all these locks."""
+        self._locks.release_all(dict.fromkeys(names))
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
         # MariaDB 10.11 accepts CREATE TABLE in a READ ONLY transaction, and silently ends the transaction
@@ -167,9 +167,7 @@ class Database:
         connection = self._connection or self._connect()
         self.statements += 1
         with self._errors_explained():
-            cursor = connection.cursor()
-            cursor.execute(sql, tuple(values) or None)
-            return cursor
+            return execute_past_readers(connection, self.settings, sql, tuple(values) or None)
 
     def _connect(self) -> Connection[Cursor]:
         with self._errors_explained():

@@ -20,18 +20,20 @@ COLLATION = "utf8mb4_general_ci"
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-"""How long one statement may take; longer than the 50 s that InnoDB waits for a row's lock."""
+"""How long one statement may take; longer than the second that it waits for a lock."""
 
 _DIGESTS = {"_md5", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2"}
 _STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+_SESSION = "SET SESSION tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1"
+"""Waits for locks are a second long: `blockers` repeats a statement that has waited."""
 
 _ACCESS_DENIED = {1044, 1045, 1698}
 _NO_PRIVILEGE = {1142, 1143, 1227, 1370}
-_LOCKED_OUT = {1205, 1213}
+LOCK_TIMEOUT = 1205
+_LOCKED_OUT = {LOCK_TIMEOUT, 1213}
 _BAD_VALUE = {1264, 1265, 1292, 1366, 1367, 1406, 4025}
 _LOST = {0, 2006, 2013, 2014, 2055, 1053, 1927}
-_TOO_MANY_CONNECTIONS = {1040, 1203}
+_TOO_MANY_CONNECTIONS = {1040, 1203, 1226}
 _UNREACHABLE = {2002, 2003, 2005}
 _DUPLICATE = 1062
 _READ_ONLY = 1792
@@ -56,7 +58,7 @@ def open_connection(
         charset=CHARACTER_SET,
         collation=COLLATION,
         sql_mode=_STRICT,
-        init_command=_ISOLATION,
+        init_command=_SESSION,
         autocommit=False,
         # PyMySQL would load the machine's authorities at every connection
         ssl_disabled=settings.socket is not None,

@@ -16,6 +16,9 @@ ALL_LOCAL_USERS = ""
 """The anonymous account of MariaDB. By unix_socket it admits every user of the machine under the user's own name only:
 the server compares the name from the client with the name from the kernel."""
 
+MOST_CONNECTIONS = 50
+"""Of one account: all local users together, where they share the anonymous one. A server admits 151 by default."""
+
 SECRET_TABLES = "sec\\_%"
 """LIKE pattern of the tables that only root may read."""
 
@@ -36,6 +39,7 @@ def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
     accounts = ", ".join(["%s@localhost"] * len(names))
     made = ", ".join(["%s@localhost IDENTIFIED VIA unix_socket"] * len(names))
     database.execute(f"CREATE USER IF NOT EXISTS {made}", names)
+    database.execute(f"ALTER USER {accounts} WITH MAX_USER_CONNECTIONS {MOST_CONNECTIONS}", names)
     for (table,) in database.rows(
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME NOT LIKE %s",
         (schema, SECRET_TABLES),

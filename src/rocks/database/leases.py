@@ -7,10 +7,11 @@ or on the same disk cannot start until the old domain is known to be gone.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.records import Lease
 from rocks.database import virtual_functions
+from rocks.database.lease_epoch import count_grant
 from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
@@ -44,6 +45,31 @@ def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
 
 
+class HeldLease(NamedTuple):
+    """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
+
+    `is_known`: the database has a virtual machine of that name.
+    """
+
+    name: str
+    host: str
+    state: str
+    token: int
+    is_known: bool
+
+
+def held_leases(database: Database) -> list[HeldLease]:
+    """All of them, by name."""
+    rows = database.rows("SELECT Name, Host, State, Token, Known FROM vm_held_leases ORDER BY Name, Host")
+    return [HeldLease(str(row[0]), str(row[1]), str(row[2]), int(row[3]), bool(row[4])) for row in rows]
+
+
+def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names that hold a lease, but are not virtual machines of the database any more."""
+    removed = {row.name.lower() for row in held_leases(database) if row.state != "fence" and not row.is_known}
+    return [name for name in names if name.lower() in removed]
+
+
 def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, str]:
     """(host, path) → the machine whose lease covers that disk."""
     if not keys:
@@ -63,14 +89,16 @@ def take_leases(
     """Grant the lease of each named machine to its host under a new token; returns name → token.
 
     `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
+    StateError when the database was restored since the last grant.
     """
     if not requests:
         return {}
     names = list(requests)
+    first_token = count_grant(database).first_token
     database.insert_many(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
-        [(name, 1, host, "starting", intent) for name, (host, _) in requests.items()],
-        "ON DUPLICATE KEY UPDATE Token = Token + 1, Host = VALUES(Host), State = 'starting',"
+        [(name, first_token, host, "starting", intent) for name, (host, _) in requests.items()],
+        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
         " Intent = VALUES(Intent), Reason = NULL",
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})

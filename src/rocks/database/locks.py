@@ -1,39 +1,134 @@
-"""Named locks: they serialise changes of one object by all commands of the site (decision 2)."""
+"""Named locks: they serialise changes of one object by all commands of the site (decision 30).
+
+They are byte ranges of one file in a folder that only root can enter, so no other user of the machine can take one. A
+name is the byte at the number that its digest gives. The kernel releases the locks when their process ends.
+"""
 
 from __future__ import annotations
 
-LONGEST_KEY = 64
-"""The longest name of a lock that the server accepts (MariaDB 10.11: 64 characters)."""
+import errno
+import fcntl
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
 
-LONGEST_WAIT_SECONDS = 20.0
-"""The longest time one statement waits; below the time after which a silent server counts as lost."""
+from rocks.clock import Deadline, wait_seconds
+from rocks.errors import HostError, StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FILE = "locks"
+_POLL_SECONDS = 0.02
+_LARGEST_OFFSET = 2**62
 
 
-def lock_key(database_name: str, name: str) -> str:
-    """The server-wide name of a lock of one database; locks of two databases never collide.
+class NamedLocks:
+    """The locks of one connection, in the folder `folder`; locks of two databases never collide."""
 
-    Names that differ in case only are one lock. A long name keeps its beginning, which is readable in the
-    server's list of locks, and ends with a digest of the whole.
+    def __init__(self, folder: str, database_name: str) -> None:
+        self._folder = folder
+        self._database_name = database_name
+        self._descriptor: int | None = None
+        self._held: dict[int, int] = {}
+        """Offset → how many times this connection has taken it."""
+
+    def take_all(self, names: Iterable[str], seconds: float) -> list[str]:
+        """Take all these locks or none, waiting at most `seconds` in total; returns the names that others hold.
+
+        They are taken in an order that all commands share, so two commands never wait for each other. HostError when
+        the folder cannot be used, StateError when other users can enter it.
+        """
+        deadline = Deadline(seconds)
+        taken: list[str] = []
+        missing: list[str] = []
+        for _, name in sorted((self._offset(name), name) for name in names):
+            # after the deadline the others are only tried, so that the error can name all that are busy
+            (taken if self._take(name, deadline) else missing).append(name)
+        if missing:
+            self.release_all(taken)
+        return missing
+
+    def release_all(self, names: Iterable[str]) -> None:
+        """Release these locks; a lock that this connection does not hold is ignored."""
+        for offset in map(self._offset, names):
+            count = self._held.pop(offset, 0)
+            if count > 1:
+                self._held[offset] = count - 1
+            elif count == 1:
+                self._set(offset, fcntl.F_UNLCK)
+
+    def close(self) -> None:
+        """Release all locks."""
+        descriptor, self._descriptor = self._descriptor, None
+        self._held.clear()
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _take(self, name: str, deadline: Deadline) -> bool:
+        offset = self._offset(name)
+        while offset not in self._held and not self._set(offset, fcntl.F_WRLCK):
+            if deadline.passed():
+                return False
+            wait_seconds(_POLL_SECONDS)
+        self._held[offset] = self._held.get(offset, 0) + 1
+        return True
+
+    def _set(self, offset: int, kind: int) -> bool:
+        """Whether the kernel took or released the byte; False when another connection holds it."""
+        if self._descriptor is None:
+            self._descriptor = _open_file(self._folder)
+        # struct flock; an "open file description" lock belongs to this connection, not to its process (Linux 3.15)
+        request = struct.pack("@hhqqi0q", kind, os.SEEK_SET, offset, 1, 0)
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise HostError(f"cannot lock {self._folder}/{FILE}: {error.strerror}") from None
+        return True
+
+    def _offset(self, name: str) -> int:
+        return lock_offset(self._database_name, name)
+
+
+def lock_offset(database_name: str, name: str) -> int:
+    """The byte that stands for a name; names that differ in case only are one lock."""
+    import hashlib  # late: most commands take no lock
+
+    text = f"{database_name}:{name}".lower().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % _LARGEST_OFFSET
+
+
+def own_folder(path: str) -> str:
+    """The folder, made with mode 0700 when it is missing.
+
+    HostError when it cannot be made or entered, UserError when it is root's and this process is not,
+    StateError when it belongs to another user or others can enter it.
     """
-    key = f"{database_name}:{name}".lower()
-    if len(key) <= LONGEST_KEY:
-        return key
-    import hashlib
+    from pathlib import Path  # late: it costs every command start-up time
 
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{key[: LONGEST_KEY - 33]}:{digest}"
+    from rocks.files import ensure_folders
+
+    try:
+        ensure_folders(Path(path), 0o700)
+        found = os.lstat(path)
+    except OSError as error:
+        raise HostError(f"cannot use the folder {path}: {error.strerror}; run this as root") from None
+    if found.st_uid == 0 != os.geteuid():
+        raise UserError(f"the locks of the cluster database in {path} are for root only; run this as root")
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077 or not stat.S_ISDIR(found.st_mode):
+        raise StateError(
+            f"{path} must be a folder of root's own, with mode 0700: other users could lock the site's files there; "
+            f"run `chown root: {path} && chmod 700 {path}`"
+        )
+    return path
 
 
-def take_statement(count: int) -> str:
-    """The one statement that takes `count` locks in order; its values are (key, seconds) for each.
-
-    All of them share one waiting time: SYSDATE advances during the statement, NOW does not. Each column is 1
-    for a lock that was taken, 0 after the timeout, NULL where waiting would have been a deadlock.
-    """
-    remaining = "GREATEST(0, %s - TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)) / 1000000)"
-    return "SELECT " + ", ".join([f"GET_LOCK(%s, {remaining})"] * count)
-
-
-def release_statement(count: int) -> str:
-    """The one statement that releases `count` locks; its values are their keys."""
-    return "SELECT " + ", ".join(["RELEASE_LOCK(%s)"] * count)
+def _open_file(folder: str) -> int:
+    path = os.path.join(own_folder(folder), FILE)  # noqa: PTH118
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise HostError(f"cannot use the locks in {path}: {error.strerror}; run this as root") from None

@@ -90,14 +90,46 @@ def set_column(database: Database, names: Sequence[str], column: str, value: obj
         )
 
 
+def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
+    """(name, other host, rack, rank) of the named hosts whose place another host of their appliance has.
+
+    Virtual machines are left out: they have the place of their physical host.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, o.Name, n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
+        " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
+        " LEFT JOIN vm_nodes v ON v.Node IN (n.ID, o.ID)"
+        f" WHERE v.Node IS NULL AND n.Name IN ({placeholders(names)}) ORDER BY n.ID, o.ID LIMIT 1",
+        names,
+    )
+    return [(str(name), str(other), int(rack), int(rank)) for name, other, rack, rank in rows]
+
+
+def sharing_places(database: Database) -> list[str]:
+    """Names of the hosts whose rack and rank another host of their appliance has, virtual machines among them."""
+    rows = database.rows(
+        "SELECT DISTINCT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
+        " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
+    )
+    return [str(row[0]) for row in rows]
+
+
 def rename_host(database: Database, name: str, new_name: str) -> None:
-    """Rename a host and the member of category `host` of its attributes.
+    """Rename a host, its interfaces of the same name, and the member of category `host` of its attributes.
 
     The attribute that names the frontend is changed too.
     """
     if name.lower() != new_name.lower():
         _remove_members(database, [new_name])
     database.execute("UPDATE nodes SET Name = %s WHERE Name = %s", (new_name, name))
+    database.execute(
+        "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Name = n.Name WHERE n.Name = %s AND i.Name = %s",
+        (new_name, name),
+    )
     database.execute(f"UPDATE catindex SET Name = %s WHERE Name = %s AND {_OF_HOSTS}", (new_name, name))
     database.execute(
         "UPDATE attributes t JOIN categories c ON c.ID = t.Category SET t.Value = %s"

@@ -15,11 +15,14 @@ EMBEDDED_SOCKET = "/var/opt/rocks/mysql/mysql.sock"
 """Socket of the private MariaDB that comes with the system."""
 
 SETTINGS_FILE = "/etc/rocks/database.conf"
+STATE_FOLDER = "/var/lib/rocks/frontend"
+"""Where root's commands record what must not depend on the database: locks, and the serial number of the leases."""
+
 DEFAULT_DATABASE = "cluster"
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 3306
 
-KEYS = ("socket", "host", "port", "user", "password", "database")
+KEYS = ("socket", "host", "port", "user", "password", "database", "state_folder")
 """The keys of the settings file."""
 
 PASSWORD_FILES = {"root": "/root/.rocks.my.cnf", "apache": "/opt/rocks/mysql/my.cnf"}
@@ -31,11 +34,15 @@ _VARIABLES = {
     "ROCKS_DATABASE_PORT": "port",
     "ROCKS_DATABASE_USER": "user",
     "ROCKS_DATABASE_NAME": "database",
+    "ROCKS_DATABASE_STATE_FOLDER": "state_folder",
 }
 
 
 class Settings(NamedTuple):
-    """How to reach the database: by `socket`, or by `host` and `port` where `socket` is None."""
+    """How to reach the database: by `socket`, or by `host` and `port` where `socket` is None.
+
+    `state_folder` is a folder of root's own on this machine, for locks and the record of the leases.
+    """
 
     socket: str | None
     host: str
@@ -43,6 +50,7 @@ class Settings(NamedTuple):
     user: str
     password: str
     database: str
+    state_folder: str = STATE_FOLDER
 
     @property
     def place(self) -> str:
@@ -69,6 +77,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, file: str | None 
         user=user,
         password=_find_password(environment, from_file, user),
         database=_read_name(chosen.get("database", DEFAULT_DATABASE)),
+        state_folder=chosen.get("state_folder", STATE_FOLDER),
     )
 
 

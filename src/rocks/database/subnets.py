@@ -30,6 +30,11 @@ def load_networks(database: Database, names: Sequence[str]) -> list[Network]:
     ]
 
 
+def network_names(database: Database) -> list[str]:
+    """The names of all networks."""
+    return [str(row[0]) for row in database.rows("SELECT name FROM subnets ORDER BY ID")]
+
+
 def zone_of(database: Database, name: str) -> str:
     """The DNS zone of a network; '' when the network has no zone or does not exist."""
     networks = load_networks(database, [name])

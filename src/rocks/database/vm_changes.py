@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.host_plan import NewHost
@@ -63,8 +64,11 @@ def insert_vms(
     )
     set_boot_action(database, [vm.name for vm in new], "install")
     database.insert_many(
-        "INSERT INTO vm_nodes (PhysNode, Node, Mem, Slice, Virt_Type) VALUES",
-        [(ids[vm.container.lower()], ids[vm.name.lower()], vm.memory_mb, vm.slice, VIRT_TYPE) for vm in new],
+        "INSERT INTO vm_nodes (PhysNode, Node, Mem, Slice, Virt_Type, UUID) VALUES",
+        [
+            (ids[vm.container.lower()], ids[vm.name.lower()], vm.memory_mb, vm.slice, VIRT_TYPE, new_uuid())
+            for vm in new
+        ],
     )
     _insert_disks(database, [(ids[vm.name.lower()], disk) for vm in new for disk in vm.disks])
 
@@ -170,18 +174,33 @@ def replace_disks(database: Database, name: str, disks: Sequence[Disk]) -> None:
 def ensure_vm_row(database: Database, name: str) -> None:
     """Make a node a virtual machine, with the table's defaults; a virtual machine stays as it is."""
     database.execute(
-        "INSERT INTO vm_nodes (Node, PhysNode, Virt_Type) SELECT ID, NULL, 'hvm' FROM nodes WHERE Name = %s"
+        "INSERT INTO vm_nodes (Node, PhysNode, Virt_Type, UUID) SELECT ID, NULL, 'hvm', %s FROM nodes WHERE Name = %s"
         " AND ID NOT IN (SELECT Node FROM vm_nodes)",
-        [name],
+        [new_uuid(), name],
     )
 
 
 def update_vm(database: Database, name: str, columns: Mapping[str, object]) -> None:
-    """Set columns of `vm_nodes` (PhysNode by id, Mem, Slice, Virt_Type, cdrom_path) of one virtual machine."""
-    assert set(columns) <= {"PhysNode", "Mem", "Slice", "Virt_Type", "cdrom_path"}
+    """Set columns of `vm_nodes` (PhysNode by id, Mem, Slice, Virt_Type, cdrom_path, UUID) of one virtual machine."""
+    assert set(columns) <= {"PhysNode", "Mem", "Slice", "Virt_Type", "cdrom_path", "UUID"}
     if columns:
         settings = ", ".join(f"{column} = %s" for column in columns)
         database.execute(f"UPDATE vm_nodes SET {settings} WHERE Node = {_NODE}", [*columns.values(), name])
+
+
+def end_adoption(database: Database, names: Sequence[str]) -> None:
+    """The machines have started since their UUIDs exist: from now on, only disks that bear them are theirs."""
+    if names:
+        database.execute(
+            "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.Adopts = FALSE"
+            f" WHERE v.Adopts AND n.Name IN ({placeholders(names)})",
+            names,
+        )
+
+
+def new_uuid() -> str:
+    """A random UUID: guests see theirs, and one made of a time would contain the server's MAC address."""
+    return str(uuid.uuid4())
 
 
 def delete_vms(database: Database, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
-LOCK = "names and addresses of new virtual machines"
+LOCK = "names and addresses of the site"
 LOCK_SECONDS = 30.0
 
 _Cells = tuple[str, ...]
@@ -57,7 +57,7 @@ _MOST_CELLS = 4
 
 
 def lock_inventory(database: Database) -> None:
-    """Lock the choice of free names and addresses; the lock ends with the connection."""
+    """Lock names, places and addresses against other commands that choose or check them, until the connection ends."""
     database.lock(LOCK, LOCK_SECONDS)
 
 
@@ -92,6 +92,16 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
         partitions=dict(partitions),
         carriers=dict(carriers),
     )
+
+
+def other_with_slice(database: Database, vm: str, container: str, number: int) -> str | None:
+    """A virtual machine other than `vm` that has the slice of the physical host."""
+    rows = database.rows(
+        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+        " WHERE p.Name = %s AND v.Slice = %s AND n.Name <> %s ORDER BY n.ID",
+        (container, number, vm),
+    )
+    return str(rows[0][0]) if rows else None
 
 
 def load_subnets(database: Database) -> dict[str, tuple[int, Subnet]]:

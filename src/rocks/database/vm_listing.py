@@ -57,8 +57,30 @@ def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
     return sorted(found, key=lambda row: place[row.name.lower()])
 
 
-def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, list[tuple[str, int]]]:
-    """Virtual machine → (specification, size in GB) of its disks; `names` None means all."""
+class DiskRow(NamedTuple):
+    """A disk in a listing: its specification, size in GB, and path."""
+
+    text: str
+    size_gb: int
+    path: str
+
+
+def vms_elsewhere(database: Database, names: Sequence[str] | None) -> dict[str, str]:
+    """Virtual machine → host, for those whose lease another host than their container holds; `names` None means all."""
+    if names is not None and not names:
+        return {}
+    where = "" if names is None else f" AND n.Name IN ({placeholders(names)})"
+    rows = database.rows(
+        "SELECT n.Name, l.Host FROM vm_leases l JOIN nodes n ON n.Name = l.Name JOIN vm_nodes v ON v.Node = n.ID"
+        " LEFT JOIN nodes p ON p.ID = v.PhysNode"
+        f" WHERE l.State <> 'released' AND l.Host <> COALESCE(p.Name, ''){where}",
+        names or (),
+    )
+    return {str(name): str(host) for name, host in rows}
+
+
+def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, list[DiskRow]]:
+    """Virtual machine → its disks; `names` None means all."""
     if names is not None and not names:
         return {}
     where = "" if names is None else f" WHERE n.Name IN ({placeholders(names)})"
@@ -69,10 +91,10 @@ def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, lis
     )
     from rocks.cluster.records import Disk  # the import of dataclasses would delay a plain listing
 
-    found: dict[str, list[tuple[str, int]]] = {}
+    found: dict[str, list[DiskRow]] = {}
     for name, kind, prefix, file_name, device, bus, size in rows:
         disk = Disk(kind or "", prefix or "", file_name or "", device or "", bus or "", int(size or 0))
-        found.setdefault(str(name), []).append((disk.specification, disk.size_gb))
+        found.setdefault(str(name), []).append(DiskRow(disk.specification, disk.size_gb, disk.path))
     return found
 
 

@@ -25,15 +25,15 @@ _HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN applian
 
 
 def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
-    """The named virtual machines, complete, in the order of the names; six statements for any number of them.
+    """The named virtual machines, complete, in the order of the names; seven statements for any number of them.
 
     StateError `host X is not a virtual host` for another name.
     """
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, v.Mem, v.Slice, v.Virt_Type, v.cdrom_path FROM vm_nodes v"
-        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
+        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts"
+        f" FROM vm_nodes v JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
@@ -51,7 +51,8 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     def whole(host: Host) -> Host:
         return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])
 
-    hosts = {name: whole(host) for name, host in hosts.items()}
+    mounts = mounts_of(database, sorted(hosts))
+    hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
     return [
         VirtualMachine(
             host=whole(_host(row[:10])),
@@ -61,6 +62,8 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
             virt_type=row[14],
             cdrom_path=row[15] or "",
             disks=disks[int(row[10])],
+            uuid=str(row[16]),
+            adopts_images=bool(row[17]),
         )
         for row in in_order(rows, names)
     ]
@@ -200,6 +203,28 @@ def _hosts(database: Database, names: Sequence[str]) -> list[Host]:
     return [_host(row) for row in rows]
 
 
+def physical_hosts(database: Database) -> list[str]:
+    """All physical hosts, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID WHERE v.ID IS NULL ORDER BY n.ID"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Host → mount points of its partitions."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, p.Mountpoint FROM partitions p JOIN nodes n ON n.ID = p.Node"
+            f" WHERE p.Mountpoint LIKE '/%%' AND n.Name IN ({placeholders(names)}) ORDER BY p.ID",
+            names,
+        )
+        for name, mount in rows:
+            found[str(name)].append(str(mount))
+    return {name: tuple(mounts) for name, mounts in found.items()}
+
+
 def _host(row: Sequence[Any]) -> Host:
     name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
     return Host(
@@ -225,8 +250,9 @@ def _member(row: Sequence[Any]) -> Member:
 
 def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:
     rows = database.rows(
-        "SELECT Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size FROM vm_disks"
-        f" WHERE Vm_Node IN ({placeholders(vm_ids)}) ORDER BY ID",
+        "SELECT d.Vm_Node, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size, s.vm_disk_id IS NOT NULL"
+        " FROM vm_disks d LEFT JOIN img_nas_server s ON s.vm_disk_id = d.ID AND s.nas_name <> ''"
+        f" WHERE d.Vm_Node IN ({placeholders(vm_ids)}) ORDER BY d.ID",
         vm_ids,
     )
     found: defaultdict[int, list[Disk]] = defaultdict(list)
@@ -236,5 +262,7 @@ def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk
 
 
 def _disk(row: Sequence[Any]) -> Disk:
-    kind, prefix, name, device, bus, size = row
-    return Disk(kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0))
+    kind, prefix, name, device, bus, size, is_mapped = row
+    return Disk(
+        kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0), bool(is_mapped)
+    )

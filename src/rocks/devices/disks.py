@@ -1,7 +1,8 @@
-"""Disks of guests: facts of a path, and creation of missing images. Nothing here removes an image.
+"""Disks of guests: facts of a path, creation of missing images, and checks of existing ones. Nothing is removed here.
 
-A complete image gets its name by link(2), which never replaces a file. libvirt then changes its owner to the user of
-the guests (dynamic ownership). That user must be able to traverse the folders, so new folders get mode 0711.
+A complete image bears the UUID of its machine and gets its name by link(2), which never replaces a file. libvirt then
+changes its owner to the user of the guests (dynamic ownership). That user must be able to traverse the folders, so new
+folders get mode 0711, or 0710 with a group of QEMU.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.errors import HostError, StateError, UserError
-from rocks.files import Draft, draft, ensure_folders
+from rocks.devices.images.block import check_device
+from rocks.devices.images.formats import check_refers_to_nothing
+from rocks.devices.images.owners import ImageOwners
+from rocks.devices.images.paths import check_closed, check_owner, check_path, open_file, opened_folder
+from rocks.errors import Code, HostError, StateError
+from rocks.files import SECRET, Draft, draft
 from rocks.process import run_checked
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskSpec
 from rocks.wire.facts import DiskFact
 
-_FOLDER_MODE = 0o711
+__all__ = ["DiskIdentity", "check_path", "ensure_disk", "is_same", "read_disk"]
+
 _QEMU_IMG_DEADLINE_SECONDS = 30.0
 
 
@@ -41,48 +48,155 @@ def read_disk(path: str) -> DiskFact:
     )
 
 
-def ensure_disk(spec: DiskSpec) -> Change:
-    """Create a sparse image unless the disk exists; an existing disk is not changed.
+class DiskIdentity(NamedTuple):
+    """What a path led to: device and inode of a file, or the number of a block device and 0.
 
-    StateError when the path is another kind of file or the block device is missing; HostError when creation fails.
+    `machine` is the UUID in the file's mark, which a new file with the same inode does not have; empty: not compared.
     """
-    path = Path(check_path(spec.path))
+
+    path: str
+    device: int
+    inode: int
+    machine: str = ""
+
+
+def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
+    """Create a sparse image unless the disk exists; an existing disk must belong to the machine.
+
+    StateError, with the code IMAGE_FOREIGN, for a disk of another machine or of an unknown one, unless
+    `spec.adopts`. StateError too for a path by which local users or the guest could reach another file, for a device
+    that the host uses, and when the path is another kind of file; HostError when creation fails.
+    """
+    check_path(spec.path)
+    if spec.is_block:
+        return _ensure_device(spec, owners)
+    directory, below, name = _parts(spec)
     try:
-        if _is_there(path, spec.is_block):
-            return UNCHANGED
-        if spec.is_block:
-            raise StateError(f"there is no block device {path} on this host")
-        ensure_folders(path.parent, _FOLDER_MODE)
-        _make_image(path, spec)
+        with opened_folder(directory, below, make=not spec.is_cdrom) as folder:
+            check_closed(folder, str(Path(spec.path).parent))
+            descriptor = open_file(folder, name, spec.path)
+            change = UNCHANGED
+            if descriptor is None and not spec.is_cdrom:
+                _make_image(Path(spec.path), spec, owners)
+                change, descriptor = CHANGED, open_file(folder, name, spec.path)
+            if descriptor is None:
+                raise StateError(f"there is no file {spec.path} on this host")
+            try:
+                return change, _checked(spec, owners, descriptor)
+            finally:
+                os.close(descriptor)
     except OSError as error:
-        raise HostError(f"cannot make the image {path}: {error.strerror}") from None
-    return CHANGED
+        raise HostError(f"cannot make the image {spec.path}: {error.strerror}") from None
 
 
-def check_path(path: str) -> str:
-    """The path itself. UserError unless it is absolute and normalized."""
-    if not path.startswith("/") or "\0" in path or path != os.path.normpath(path):
-        raise UserError(f"{path[:200]!r} is not an absolute, normalized path of a disk")
-    return path
-
-
-def _is_there(path: Path, is_block: bool) -> bool:
+def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:
+    """Whether the path still leads to the same file or device."""
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise StateError(f"{path} is a dangling symbolic link; remove it or create its target") from None
+        status = Path(disk.path).stat()
+        is_marked = not disk.machine or disk.machine == _mark_at(disk.path, owners)
+    except (OSError, HostError):
         return False
-    kind_is_right = stat.S_ISBLK(mode) if is_block else stat.S_ISREG(mode)
-    if not kind_is_right:
-        raise StateError(f"{path} is not {'a block device' if is_block else 'an image file'}")
-    return True
+    return is_marked and _identity(disk.path, status) == disk._replace(machine="")
 
 
-def _make_image(path: Path, spec: DiskSpec) -> None:
+def _mark_at(path: str, owners: ImageOwners) -> Optional[str]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return owners.of_file(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _parts(spec: DiskSpec) -> Tuple[str, str, str]:
+    """Image directory, folders below it, and name of the file."""
+    folder, _, name = spec.path.rpartition("/")
+    directory = check_path(spec.directory or folder or "/").rstrip("/")
+    if not f"{folder}/".startswith(f"{directory}/"):
+        raise StateError(f"{spec.path} is not below the image directory {directory or '/'}")
+    return directory or "/", folder[len(directory) :], name
+
+
+def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
+    device = check_device(spec.path, is_mapped=spec.is_mapped)
+    change = UNCHANGED
+    if spec.is_cdrom:
+        _check_medium(spec.path, owners.of_device(device.identity))
+    elif spec.machine and not spec.is_mapped:
+        found = owners.of_device(device.identity)
+        if found is None and spec.adopts:
+            owners.set_device(device.identity, spec.path, spec.machine)
+            change = CHANGED
+        else:
+            _check_machine(spec, found)
+    return change, DiskIdentity(spec.path, device.number, 0)
+
+
+def _checked(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> DiskIdentity:
+    status = os.fstat(descriptor)
+    if spec.is_cdrom:
+        _check_medium(spec.path, owners.of_file(descriptor, spec.path), status)
+    else:
+        _settle_owner(spec, owners, descriptor)
+        check_refers_to_nothing(descriptor, spec.path, spec.format)
+    return _identity(spec.path, status)._replace(machine="" if spec.is_cdrom else spec.machine)
+
+
+def _check_medium(path: str, found: Optional[str], status: Optional[os.stat_result] = None) -> None:
+    """A CD is no machine's disk, and no file that local users cannot read: the guest would read its content."""
+    if found is not None:
+        raise StateError(f"{path} is not a CD: it is the disk of a machine ({found[:36]})")
+    if status is not None and not status.st_mode & stat.S_IROTH:
+        raise StateError(
+            f"{path} is not used as a CD: not every user may read it. If any guest may, run `chmod o+r {path}` on "
+            "the host"
+        )
+
+
+def _settle_owner(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> None:
+    """The image is the machine's and nobody else can open it."""
+    found = owners.of_file(descriptor, spec.path)
+    if found is None and spec.adopts and spec.machine:
+        give_file(descriptor, spec.path, spec.machine, owners)
+    elif spec.machine:
+        _check_machine(spec, found)
+    check_owner(spec.path, os.fstat(descriptor))
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != SECRET:
+        os.fchmod(descriptor, SECRET)
+
+
+def give_file(descriptor: int, path: str, machine: str, owners: ImageOwners) -> None:
+    """Make an open image the machine's: root's file, mode 0600, with its UUID. OSError."""
+    os.fchmod(descriptor, SECRET)
+    if os.geteuid() == 0:
+        os.fchown(descriptor, 0, 0)
+    owners.set_file(descriptor, path, machine)
+
+
+def _check_machine(spec: DiskSpec, found: Optional[str]) -> None:
+    if found is None:
+        raise StateError(
+            f"nobody is known to own the disk {spec.path} that is there",
+            code=Code.IMAGE_UNOWNED,
+        )
+    if found != spec.machine:
+        raise StateError(
+            f"the disk {spec.path} that is there belongs to another machine ({found[:36]})",
+            code=Code.IMAGE_FOREIGN,
+        )
+
+
+def _identity(path: str, status: os.stat_result) -> DiskIdentity:
+    if stat.S_ISBLK(status.st_mode):
+        return DiskIdentity(path, status.st_rdev, 0)
+    return DiskIdentity(path, status.st_dev, status.st_ino)
+
+
+def _make_image(path: Path, spec: DiskSpec, owners: ImageOwners) -> None:
     try:
         with draft(path, replace=False) as image:
             _fill(image, spec)
+            if spec.machine:
+                owners.set_file(image.descriptor, spec.path, spec.machine)
     except FileExistsError:
         raise StateError(f"{path} was created by another process; try again") from None
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Iterator
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.errors import BusyError, HostError
@@ -31,24 +30,21 @@ def ensure_folder(path: Path) -> Path:
     return path
 
 
-def read_json(path: Path) -> Dict[str, Any]:
-    """The JSON object in a cache file; empty when the file is missing or unreadable."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 @contextmanager
 def locked(path: Path, *, shared: bool, deadline_seconds: float, busy: str) -> Iterator[None]:
     """Hold a lock file (flock), with other holders when `shared`; the kernel releases it when the process ends.
 
-    BusyError with the text `busy` when the deadline passes. The file stays: if it were removed, two processes could
+    BusyError with the text `busy` when the deadline passes; HostError when it cannot be opened. The file stays: if
+    it were removed, two processes could
     hold locks of the same name.
     """
     ensure_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(
+            f"cannot open the lock {path}: {error.strerror}; if it is not a file, remove it: rm -r {path}"
+        ) from None
     try:
         _take(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, Deadline(deadline_seconds), busy)
         yield

@@ -20,7 +20,8 @@ REMARKS = frozenset(("description", "copyright", "changelog"))
 """Tags with remarks, which are ignored."""
 
 _DECLARATION = re.compile(r"\A\ufeff?<\?xml\b[^>]*\?>")
-_PROLOGUE = re.compile(r"\A(?:\s|<!--.*?-->|<\?.*?\?>)*<!DOCTYPE", re.DOTALL)
+# Without backtracking: what begins like a thousand comments would take as many times the file's length.
+_PROLOGUE = re.compile(r"\A(?>\s+|<!--.*?-->|<\?.*?\?>)*+<!DOCTYPE", re.DOTALL)
 _REFERENCE = re.compile(r"&([A-Za-z_][\w.-]*);", re.ASCII)
 _UNDECLARED = re.compile(r"Entity '([^']*)' not defined")
 _UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")

@@ -43,10 +43,13 @@ class AgentLine:
     def ask(self, line: bytes, deadline_seconds: float) -> bytes:
         """Send a request line and return the reply line, without the line end.
 
-        NoAgentError when the agent does not start; HostError when it ends without a reply, at the deadline, or when
-        the reply is longer than the wire allows.
+        NoAgentError when the agent does not start; HostError when it ends without a reply, at the deadline (which
+        slow pieces of a reply do not extend), when the reply is longer than the wire allows, or when the agent has
+        sent more than the replies before.
         """
         deadline = Deadline(deadline_seconds)
+        if self._read:
+            raise self._out_of_step()
         try:
             with contextlib.suppress(BrokenPipeError):  # the agent has ended already; its output is the reply
                 self._stream.send(line, deadline)
@@ -90,6 +93,14 @@ class AgentLine:
         if exit_status in _NOT_STARTED:
             return NoAgentError(f"the agent on host {self._name} does not start{output}")
         return HostError(f"the agent on host {self._name} ended{status} without an answer{output}")
+
+    def _out_of_step(self) -> HostError:
+        """Nothing that arrives before a request is an answer to it."""
+        self.close()
+        return HostError(
+            f"the agent on host {self._name} sent more than was asked, beginning with "
+            f"{printable_bytes(bytes(self._read[:80]))}"
+        )
 
     def _endless(self) -> HostError:
         self.close()

@@ -38,6 +38,10 @@ def read_broker_settings(path: str = BROKER_CONFIGURATION) -> BrokerSettings:
         raise StateError(str(error)) from None
 
 
+_SIGNS_OF_DOWN = ("unable to perform an operation on node", "unable to connect to node", "nodedown")
+"""What rabbitmqctl (3.10 to 3.13) prints, with pages of diagnostics, when the broker is down."""
+
+
 class BrokerControl:
     """The broker of this machine. Each failed command raises ToolError with the broker's own message."""
 
@@ -97,6 +101,10 @@ class BrokerControl:
             deadline_seconds=_DEADLINE_SECONDS,
             standard_input=standard_input,
         )
+        if finished.exit_status not in accepted and any(
+            sign in finished.error_text for sign in _SIGNS_OF_DOWN
+        ):
+            raise ToolError("the message broker of this machine does not run")
         if finished.exit_status not in accepted:
             lines = [line.strip() for line in finished.error_text.splitlines() if line.strip()]
             reason = " ".join(lines[:3]).removeprefix("Error:").strip() or "it printed nothing"

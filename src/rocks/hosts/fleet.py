@@ -6,15 +6,16 @@ A host that fails, hangs or sends garbage does not affect the others: its result
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from rocks.errors import BugError, HostError, RocksError
 from rocks.hosts.connection import Connection, DownError
 from rocks.hosts.local import LocalConnection
+from rocks.hosts.masters import Masters, ReusedConnection
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.session import Session
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -29,6 +30,7 @@ __all__ = ["CommandResult", "Fleet", "FleetSettings", "HostAddress"]
 _BANNER_DEADLINE_SECONDS = 2.0
 _MARGIN_SECONDS = 5.0
 
+Result = TypeVar("Result")
 CommandState = Literal["done", "down", "timeout", "error"]
 
 
@@ -50,10 +52,18 @@ class CommandResult(NamedTuple):
 class Fleet:
     """The hosts of a command. A connection is opened at its first use and stays open until `close`."""
 
-    def __init__(self, addresses: Iterable[HostAddress], settings: FleetSettings | None = None) -> None:
+    def __init__(
+        self,
+        addresses: Iterable[HostAddress],
+        settings: FleetSettings | None = None,
+        before_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`before_waiting` is called each time before the caller waits for a host."""
+        self._before_waiting = before_waiting
         self._settings = settings or FleetSettings()
         self._addresses = {address.name: address for address in addresses}
         self._keyring = _Keyring(self._settings)
+        self._masters = Masters(self._settings)
         self._sessions = {
             name: Session(address, self._settings, partial(self._connect, address, self._settings))
             for name, address in self._addresses.items()
@@ -102,7 +112,8 @@ class Fleet:
                 for name in jobs
             },
         )
-        return chain(((name, _unknown(name)) for name in requests if name not in jobs), answers)
+        unknown = ((name, _unknown(name)) for name in requests if name not in jobs)
+        return chain(unknown, self._waiting_for(answers))
 
     def run_commands(
         self,
@@ -119,13 +130,23 @@ class Fleet:
         """
         jobs = {name: partial(self._run, name, command, timeout_seconds or None) for name in hosts}
         limit_seconds = self._opening_seconds() + timeout_seconds if timeout_seconds else None
-        for name, result in run_parallel(
+        results = run_parallel(
             jobs,
             threads=threads,
             deadline_seconds=dict.fromkeys(jobs, limit_seconds),
             delay_seconds=delay_seconds,
-        ):
+        )
+        for name, result in self._waiting_for(results):
             yield result if isinstance(result, CommandResult) else _failed(name, result)
+
+    def _waiting_for(self, results: Iterator[Result]) -> Iterator[Result]:
+        while True:
+            self._before_waiting()
+            try:
+                result = next(results)
+            except StopIteration:
+                return
+            yield result
 
     def close(self) -> None:
         """Close all connections; programs on the hosts run to their end."""
@@ -162,7 +183,10 @@ class Fleet:
     def _connect(self, host: HostAddress, settings: FleetSettings) -> Connection:
         if host.is_local:
             return LocalConnection(host, settings)
-        # paramiko takes 0.1 s to import; commands on this machine do not need it
+        return ReusedConnection(host, self._masters, partial(self._log_in, host, settings))
+
+    def _log_in(self, host: HostAddress, settings: FleetSettings) -> Connection:
+        # paramiko takes 0.1 s to import; commands on this machine, or through a master, do not need it
         from rocks.hosts.ssh import SshConnection
 
         return SshConnection(host, settings, self._keyring.private_key(), self._keyring.known_keys(host))

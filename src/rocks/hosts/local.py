@@ -29,14 +29,14 @@ class LocalConnection:
     def open_agent(self) -> AgentLine:
         """As `Connection.open_agent`; NoAgentError when the agent is not installed here."""
         try:
-            stream = _PipeStream([self._settings.agent_program, "--serve"])
+            stream = PipeStream([self._settings.agent_program, "--serve"])
         except ToolError as error:
             raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
         return AgentLine(self._host.name, stream)
 
     def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
         """As `Connection.run`; the shell is bash."""
-        stream = _PipeStream([_SHELL, "-c", command])
+        stream = PipeStream([_SHELL, "-c", command])
         stream.close()
         return stream.collect(Deadline(timeout_seconds))
 
@@ -44,7 +44,7 @@ class LocalConnection:
         """As `Connection.close`."""
 
 
-class _PipeStream:
+class PipeStream:
     """A program's standard streams, read and written with deadlines."""
 
     def __init__(self, arguments: list[str]) -> None:
@@ -79,6 +79,11 @@ class _PipeStream:
         """Close the program's standard input; the program then ends."""
         with contextlib.suppress(OSError):
             self._input.close()
+
+    def end(self) -> None:
+        """Kill the program and close its streams."""
+        self.close()
+        self._end(killed=True)
 
     def collect(self, deadline: Deadline) -> CommandOutput:
         """The output of the program until its end; at the deadline its process group is killed."""

@@ -20,6 +20,7 @@ def ssh_arguments_of_operator(host: HostAddress, settings: FleetSettings) -> lis
 
 
 def _known(host: HostAddress, settings: FleetSettings) -> list[str]:
+    host.check()
     wait_seconds = max(1, round(settings.connect_deadline_seconds))
     options = {
         "UserKnownHostsFile": settings.known_hosts_file,

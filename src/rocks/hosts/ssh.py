@@ -135,6 +135,7 @@ def start_transport(
 
     DownError when no SSH server answers at the address, HostError when the key exchange fails.
     """
+    host.check()
     reached = Deadline(settings.connect_deadline_seconds)
     connected = _connect(host, settings, reached)
     transport = paramiko.Transport(connected)

@@ -19,6 +19,9 @@ from rocks.imgstorage.stream.pump import receive_program, send_program
 SEED, RETURN = "seed", "return"
 """The purposes of a transfer, in its opening line: to a host, or back to the NAS."""
 
+CHECK = "check"
+"""No transfer: a host asks whether the NAS has the snapshot of the guid in the opening line."""
+
 Count = Callable[[int, int], None]
 """Called for each part of a stream before it is used: its bytes, and the estimated total."""
 
@@ -96,8 +99,14 @@ def describe(pools: PoolDriver, volume: str) -> Dict[str, Any]:
     }
 
 
-def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, count: Count) -> None:
-    """Receive all streams that the sender announces."""
+def receive_all(
+    pools: PoolDriver,
+    volume: str,
+    reader: BinaryIO,
+    count: Count,
+    check_space: Callable[[int], None] = lambda size: None,
+) -> None:
+    """Receive all streams that the sender announces. `check_space` may reject one by its estimated bytes."""
     if receive_line(reader).get("aborts_partial"):
         pools.ensure_partial_gone(volume)
     while True:
@@ -106,6 +115,7 @@ def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, count: Count) 
             return
         size = int(line.get("bytes", 0))
         from_guid = line.get("from_guid")
+        check_space(size)
         spec = ReceiveSpec(
             volume, None if from_guid is None else str(from_guid), is_resumed=line.get("how") == "resume"
         )

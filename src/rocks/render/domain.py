@@ -42,7 +42,7 @@ no acknowledged write stays in the host's memory only."""
 DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
 
 _SERIES = re.compile("xvd|[vsh]d")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 _VALUE = re.compile(r'="([^"]*)"')
 
 Filter = Callable[[list[str]], list[str]]
@@ -108,8 +108,8 @@ def domain_lines(
     return block("global", document)
 
 
-def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = None) -> str:
-    """The document with the lease's token and the filters of its interfaces in the metadata.
+def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = None, uuid: str = "") -> str:
+    """The document with the lease's token and the filters of its interfaces in the metadata, and the machine's UUID.
 
     StateError when it is not well-formed XML.
     """
@@ -121,6 +121,8 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
             f"the domain document is not well-formed XML: {error}; check the attributes and plugins that add "
             "XML to it (rocks report host vm config)"
         ) from None
+    if uuid:
+        _set_uuid(domain, uuid)
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(domain, "metadata")
@@ -131,6 +133,15 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
     if network is not None:
         _add_network(lease, network)
     return etree.tostring(domain, encoding="unicode")
+
+
+def _set_uuid(domain: etree._Element, uuid: str) -> None:
+    """The guest's UUID stays the same in its firmware, and libvirt's own is not made up anew at each definition."""
+    element = domain.find("uuid")
+    if element is None:
+        element = etree.Element("uuid")
+        domain.insert(1, element)
+    element.text = uuid
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:
@@ -254,7 +265,7 @@ def _disk(disk: Disk, target: str) -> etree._Element:
     elif disk.type in DRIVER_TYPES:
         driver, source, kind = {"name": "qemu", "type": DRIVER_TYPES[disk.type]}, {"file": disk.path}, "file"
     else:
-        raise UserError("Disk type is not valid. Please see rocks add host vm help.")
+        raise UserError("Disk type is not valid. Please see rocks help add host vm.")
     return _element(
         "disk",
         {"type": kind, "device": "disk"},
@@ -304,7 +315,10 @@ def _terminals(name: str) -> list[str]:
     serial = _element("serial", {"type": "pty"}, log, _element("target", {"port": "0"}))
     target = _element("target", {"type": "serial", "port": "0"})
     console = _element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)
-    graphics = _element("graphics", {"type": "vnc", "port": "-1", "keymap": "en-us"})
+    # a socket in libvirt's folder of the domain; on the loopback every user of the host would reach the screen
+    graphics = _element(
+        "graphics", {"type": "vnc", "keymap": "en-us"}, _element("listen", {"type": "socket"})
+    )
     return [*_lines(serial, 4), *_lines(graphics, 4), *_lines(console, 4)]
 
 

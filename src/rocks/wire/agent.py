@@ -18,6 +18,7 @@ from rocks.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
+from rocks.wire.images import GiveImageRequest, ImageChange, ImageFacts, ImagesRequest, RemoveImageRequest
 from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec
 from rocks.wire.links import LinkKind, LinkSpec
 from rocks.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
@@ -25,19 +26,30 @@ from rocks.wire.request import Request
 
 __all__ = ["LinkKind", "LinkSpec"]
 
-DiskFormat = Literal["raw", "qcow2"]
+DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
 
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk that must exist: a device, or an image that is made when absent and never overwritten."""
+    """A disk that must exist: a device, or an image that is made when absent and never overwritten.
+
+    `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. With `adopts` a disk
+    that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
+    `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
+    never made and belongs to no machine.
+    """
 
     path: str
     format: DiskFormat
     size_gb: int
     is_block: bool
+    machine: str = ""
+    adopts: bool = False
+    directory: str = ""
+    is_mapped: bool = False
+    is_cdrom: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ class StartDomain:
     the VF.
 
     `assumed_state` is the state in the facts (`absent`: no such domain); StateError when the state is another
-    now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one.
+    now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one. StateError unless the
+    host has the domain's memory, besides `memory_reserve_mb` and that of other domains; None: it is not asked.
     """
 
     name: str
@@ -78,6 +91,7 @@ class StartDomain:
     assumed_state: Optional[AssumedState] = None
     partition: Optional[PartitionSpec] = None
     vfs: Tuple[VfSpec, ...] = ()
+    memory_reserve_mb: Optional[int] = None
 
 
 @tagged
@@ -94,6 +108,11 @@ class StopDomain:
     action: StopAction = "poweroff"
     deadline_seconds: int = 60
     links: Tuple[LinkSpec, ...] = ()
+
+    @property
+    def ends_domain(self) -> bool:
+        """Whether the domain and its lease end, unlike at a restart in place."""
+        return self.action in ("poweroff", "shutdown")
 
 
 @tagged
@@ -170,6 +189,9 @@ CALLS: Dict[str, Call] = {
         Call("adapters", AdaptersRequest, AdapterFacts, 60.0),
         Call("network", NetworkRequest, NetworkFacts, 15.0),
         Call("sync_links", SyncLinksRequest, SyncLinksReply, 60.0),
+        Call("images", ImagesRequest, ImageFacts, 60.0),
+        Call("give_image", GiveImageRequest, ImageChange, 60.0),
+        Call("remove_image", RemoveImageRequest, ImageChange, 3600.0),
     )
 }
 """Every request that an agent answers, by its name on the wire."""

@@ -12,9 +12,11 @@ from typing import Any, Dict, Union
 
 import rocks
 from rocks.errors import IncoherentError, RocksError, StateError
+from rocks.terminal import one_line
 from rocks.wire.agent import CALLS, Call, call_of
 from rocks.wire.codec import decode, encode
 from rocks.wire.errors import AgentError, as_exception
+from rocks.wire.received import check_reply, parse_json
 from rocks.wire.request import Reply, Request
 
 MAXIMUM_LINE_BYTES = 16 * 1024 * 1024
@@ -83,7 +85,8 @@ def read_reply(line: bytes, request: Request[Reply]) -> Union[Reply, RocksError]
     if not isinstance(theirs, str):
         raise IncoherentError("field reply.version: missing or not a text")
     if theirs != rocks.__version__:
-        raise VersionError(theirs, f"agent {theirs[:40]}, frontend {rocks.__version__}")
+        quoted = one_line(theirs[:40])
+        raise VersionError(quoted, f"agent {quoted}, frontend {rocks.__version__}")
     if envelope.get("ok") is False:
         _only_keys(envelope, ("version", "ok", "error"), "reply")
         return as_exception(decode(AgentError, envelope["error"], "reply.error"))
@@ -92,6 +95,7 @@ def read_reply(line: bytes, request: Request[Reply]) -> Union[Reply, RocksError]
         raise IncoherentError("field reply.ok: expected true or false")
     call: Call = call_of(request)
     reply: Reply = decode(call.reply, envelope["result"], "reply.result")
+    check_reply(request, reply)
     return reply
 
 
@@ -103,9 +107,13 @@ def _object(line: bytes, what: str) -> Dict[str, Any]:
     if len(line) > MAXIMUM_LINE_BYTES:
         raise IncoherentError(f"the {what} is longer than {MAXIMUM_LINE_BYTES} bytes")
     try:
-        value = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
+        value = parse_json(line.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
         raise IncoherentError(f"the {what} is not JSON: {printable_bytes(line)}") from None
+    except ValueError as error:
+        raise IncoherentError(
+            f"the {what} is not JSON of our kind ({error}): {printable_bytes(line)}"
+        ) from None
     if not isinstance(value, dict):
         raise IncoherentError(f"the {what} is not a JSON object: {printable_bytes(line)}")
     return value
@@ -117,7 +125,7 @@ def _only_keys(envelope: Dict[str, Any], keys: tuple[str, ...], what: str) -> No
             raise IncoherentError(f"field {what}.{name}: missing")
     for name in envelope:
         if name not in keys:
-            raise IncoherentError(f"field {what}.{name[:40]}: unknown here")
+            raise IncoherentError(f"field {what}.{one_line(name[:40])}: unknown here")
 
 
 def printable_bytes(data: bytes, most_bytes: int = 60) -> str:

@@ -30,8 +30,28 @@ class Fence:
 
 
 @dataclass(frozen=True)
+class LeaseEnd:
+    """No lease up to `token` may start the domain `name` on the host any more, unless the domain is active now."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True)
+class LeaseFact:
+    """The lowest token that may start the domain `name` on the host."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True)
 class DomainFact:
-    """A domain as libvirt reports it. `token` is None for a domain that this system did not start."""
+    """A domain as libvirt reports it. `token` is None for a domain that this system did not start.
+
+    `disks` are the files and devices of its disks, None where an older agent does not report them. `listeners` are its
+    screens and lines that listen on the network, where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
+    """
 
     name: str
     uuid: str
@@ -42,6 +62,8 @@ class DomainFact:
     autostart: bool
     persistent: bool
     has_managed_save: bool
+    disks: Optional[Tuple[str, ...]] = None
+    listeners: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,12 @@ class DiskFact:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """The facts that a plan needs of one host; `fenced` names the domains whose fences are in force from now on."""
+    """The facts that a plan needs of one host.
+
+    `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
+    not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
+    `leases` is empty unless the request asks for them.
+    """
 
     hostname: str
     kernel: str
@@ -75,27 +102,38 @@ class HostFacts:
     domains: Tuple[DomainFact, ...]
     disks: Tuple[DiskFact, ...]
     fenced: Tuple[str, ...]
+    ended: Tuple[str, ...] = ()
+    epoch: int = 0
+    leases: Tuple[LeaseFact, ...] = ()
 
 
 @dataclass(frozen=True)
 class FactsRequest(Request[HostFacts]):
-    """Put the host's fences up, then read its facts."""
+    """Put the host's fences up, end leases whose domains are not active, then read the host's facts.
+
+    Before that, starts under leases of epochs before `epoch` are refused for good.
+    """
 
     disks: Tuple[DiskPlace, ...] = ()
     fences: Tuple[Fence, ...] = ()
+    lease_ends: Tuple[LeaseEnd, ...] = ()
+    epoch: int = 0
+    asks_leases: bool = False
 
 
 @dataclass(frozen=True)
 class ConsoleFact:
     """Where to find the console of a running domain. None where the domain has none of that kind.
 
-    `vnc_address` and `vnc_port` are valid on the host; `serial_device` is a terminal, `log_path` its log.
+    `vnc_socket` is a unix socket of the host; a domain that an earlier version started has `vnc_address` and `vnc_port`
+    instead. `serial_device` is a terminal, `log_path` its log.
     """
 
     vnc_address: Optional[str]
     vnc_port: Optional[int]
     serial_device: Optional[str]
     log_path: Optional[str]
+    vnc_socket: Optional[str] = None
 
 
 @dataclass(frozen=True)

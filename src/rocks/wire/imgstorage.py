@@ -55,12 +55,22 @@ class UnmapZvol:
 
 @dataclass(frozen=True)
 class DelZvol:
-    """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have."""
+    """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
+
+    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
+    """
 
     zpool: str
     zvol: str
     force: bool = False
     grace_seconds: int = 0
+
+
+@dataclass(frozen=True)
+class UndeleteZvol:
+    """Revoke the removal of an image whose grace period has not ended."""
+
+    zvol: str
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,19 @@ class ListInitiator:
     """The host's iSCSI name."""
 
 
+@dataclass(frozen=True)
+class ListCopies:
+    """Copies of images on the host that no guest uses, also quarantined ones."""
+
+
+@dataclass(frozen=True)
+class DelCopy:
+    """Destroy one of them, by its whole name; with `force` also data that no NAS has."""
+
+    volume: str
+    force: bool = False
+
+
 class Action(NamedTuple):
     """A request: its name, the role that answers, its shape, and the action of the answer."""
 
@@ -192,6 +215,7 @@ ACTIONS: Dict[str, Action] = {
         Action("add_zvol", "nas", AddZvol, "zvol_added"),
         Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
         Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
+        Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),
         Action("list_zvols", "nas", ListZvols, "zvol_list"),
         Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs"),
         Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs"),
@@ -207,6 +231,8 @@ ACTIONS: Dict[str, Action] = {
         Action("list_operations", "nas", ListOperations, "operation_list"),
         Action("op_status", "nas", OperationStatus, "op_status"),
         Action("list_dev", "host", ListDevices, "dev_list"),
+        Action("list_copies", "host", ListCopies, "copy_list"),
+        Action("del_copy", "host", DelCopy, "copy_deleted"),
         Action("list_initiator", "host", ListInitiator, "zvol_list"),
     )
 }

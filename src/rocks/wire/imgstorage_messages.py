@@ -40,8 +40,18 @@ class Message(NamedTuple):
     fields: Mapping[str, Any]
 
 
+class NewerVersionError(IncoherentError):
+    """A message of a higher version: `message` has its envelope, which is the same in all versions."""
+
+    def __init__(self, message: Message, version: object) -> None:
+        super().__init__(
+            f"the message has version {version!r}, and this side has {VERSION}; upgrade this side"
+        )
+        self.message = message
+
+
 def read_message(body: bytes) -> Message:
-    """The message in a body. IncoherentError when it is invalid, or has a higher version."""
+    """The message in a body. IncoherentError when it is invalid, NewerVersionError when it has a higher version."""
     try:
         value = json.loads(body.decode("utf-8"))
     except ValueError:
@@ -49,10 +59,13 @@ def read_message(body: bytes) -> Message:
     if not isinstance(value, dict):
         raise IncoherentError("the message is no JSON object")
     version = value.get("v", VERSION)
+    message = _envelope(value)
     if not isinstance(version, int) or version > VERSION:
-        raise IncoherentError(
-            f"the message has version {version!r}, and this side has {VERSION}; upgrade this side"
-        )
+        raise NewerVersionError(message, version)
+    return message
+
+
+def _envelope(value: Dict[str, Any]) -> Message:
     return Message(
         _field(value, "action", str, ""),
         _field(value, "op_id", str, ""),

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, img-storage-base, img-storage-nas, nas
+# Nodes: base, client, img-storage-base, img-storage-scans, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -32,6 +32,74 @@ else
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
+rocks_say 'node img-storage-scans begins (post)'
+rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+# ZFS volumes, device-mapper devices and iSCSI disks of image storage, and their partitions, are disks of guests. A guest
+# writes what it likes there; a volume group or a pool with the name of the host's must not be taken for the host's.
+SUBSYSTEM!="block", GOTO="rocks_guest_disks_end"
+ACTION=="remove", GOTO="rocks_guest_disks_end"
+ENV{DEVTYPE}=="partition", IMPORT{parent}="ROCKS_GUEST_DISK"
+KERNEL=="zd[0-9]*", ENV{ROCKS_GUEST_DISK}="1"
+ENV{DM_UUID}=="ROCKS-?*", ENV{ROCKS_GUEST_DISK}="1"
+KERNEL=="sd*", ENV{DEVTYPE}=="disk", ATTRS{vendor}=="LIO-ORG*", \
+  PROGRAM="/bin/sh -c 'cat /sys/class/block/%k/device/../../iscsi_session/session*/targetname'", \
+  RESULT=="iqn.2001-04.com.*", ENV{ROCKS_GUEST_DISK}="1", IMPORT{builtin}="path_id"
+ENV{ROCKS_GUEST_DISK}!="1", GOTO="rocks_guest_disks_end"
+ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"
+ENV{DM_UDEV_DISABLE_DISK_RULES_FLAG}="1"
+ENV{DM_UDEV_DISABLE_OTHER_RULES_FLAG}="1"
+ENV{SYSTEMD_READY}="0"
+ENV{UDISKS_IGNORE}="1"
+SYMLINK+="rocks-guest-disks/%k"
+# by this name the daemon finds the disk of a session; it comes from the session and not from the disk
+KERNEL=="sd*", ENV{DEVTYPE}=="disk", ENV{ID_PATH}=="?*", SYMLINK+="disk/by-path/$env{ID_PATH}"
+LABEL="rocks_guest_disks_end"
+ROCKS-END-1
+rocks_file /etc/udev/rules.d/57-rocks-guest-disks.rules create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+blacklist {
+    property "ROCKS_GUEST_DISK"
+}
+ROCKS-END-1
+rocks_file /etc/multipath/conf.d/rocks-guest-disks.conf create 644 '' forget
+if grep -qxF 'file /etc/udev/rules.d/57-rocks-guest-disks.rules' "$ROCKS_WORK/changes" && [ -S /run/udev/control ]; then
+  udevadm control --reload
+  udevadm trigger --subsystem-match=block --action=change --settle
+fi
+ROCKS-END-2
+rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-1'
+# LVM reads all devices itself, whatever udev says
+lvm=/etc/lvm/lvm.conf own='"r|^/dev/rocks-guest-disks/|"'
+if [ -f "$lvm" ]; then
+  if ! grep -Eq '^[[:space:]]*global_filter[[:space:]]*=' "$lvm"; then
+    awk -v line="	global_filter = [ $own ]" \
+      '{ print } /^[[:space:]]*devices[[:space:]]*\{/ { print line; done = 1 } END { if (!done) print "devices {\n" line "\n}" }' \
+      "$lvm" | rocks_content
+    rocks_file "$lvm" create '' '' keep
+  elif ! grep -E '^[[:space:]]*global_filter[[:space:]]*=' "$lvm" | grep -qF "$own"; then
+    rocks_warn "$lvm has a global_filter without the guests' disks: put $own first in its list"
+  fi
+fi
+# mdadm as well, when it is asked to assemble all that it finds
+for mdadm in /etc/mdadm/mdadm.conf /etc/mdadm.conf; do
+  [ -f "$mdadm" ] || continue
+  grep -Eqi '^[[:space:]]*AUTO[[:space:]]' "$mdadm" && continue
+  unlisted=$(mdadm --detail --scan 2>/dev/null | grep -o 'UUID=[0-9a-f:]*' | grep -vwFf "$mdadm" || true)
+  if [ -z "$unlisted" ]; then
+    { cat "$mdadm" && printf '# only arrays that are listed here; guests have arrays on their disks\nAUTO -all\n'; } | rocks_content
+    rocks_file "$mdadm" create '' '' keep
+  else
+    rocks_warn "$mdadm does not list the array with $unlisted: add it (mdadm --detail --scan), then run the profile again, which adds AUTO -all"
+  fi
+done
+# a host imports the pools of its cache file, and none that it finds
+if systemctl is-enabled -q zfs-import-scan.service 2>/dev/null; then
+  systemctl disable -q zfs-import-scan.service
+  rocks_changed "unit zfs-import-scan.service disabled: it imports pools of guests"
+fi
+ROCKS-END-1
+rocks_say 'node img-storage-scans ends (post)'
 rocks_say 'node img-storage-nas begins (post)'
 rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -54,7 +122,7 @@ for unit in rtslib-fb-targetctl.service target.service; do
 done
 for pool in tank fast; do
   zpool list -H -o name "$pool" >/dev/null 2>&1 ||
-    rocks_warn "the pool $pool of the attribute img_zpools is missing: zpool create $pool mirror DISK DISK, or zpool import $pool"
+    rocks_warn "the pool $pool of the attribute img_zpools is missing: zpool create $pool mirror DISK DISK, or zpool import -d /dev/disk/by-id $pool"
 done
 ROCKS-END-2
 rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-2'

@@ -25,6 +25,32 @@ rocks_content <<'ROCKS-END-1'
 -net.bridge.bridge-nf-call-arptables = 0
 ROCKS-END-1
 rocks_file /etc/sysctl.d/90-rocks-kvm.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+# Rocks: a screen without an address of its own is a unix socket that only root reaches
+vnc_auto_unix_socket = 1
+spice_auto_unix_socket = 1
+ROCKS-END-1
+rocks_file /etc/libvirt/qemu.conf append '' '' forget
+rocks_content <<'ROCKS-END-1'
+[Socket]
+SocketMode=0600
+ROCKS-END-1
+rocks_file /etc/systemd/system/virtqemud.socket.d/rocks.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Socket]
+SocketMode=0600
+ROCKS-END-1
+rocks_file /etc/systemd/system/virtqemud-ro.socket.d/rocks.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Socket]
+SocketMode=0600
+ROCKS-END-1
+rocks_file /etc/systemd/system/virtproxyd.socket.d/rocks.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Socket]
+SocketMode=0600
+ROCKS-END-1
+rocks_file /etc/systemd/system/virtproxyd-ro.socket.d/rocks.conf create 644 '' forget
 ROCKS-END-2
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module macvtap
@@ -43,8 +69,24 @@ else
 fi
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
+for unit in {libvirtd,virtproxyd}-{tcp,tls}.socket; do
+  rocks_link /dev/null "/etc/systemd/system/$unit" # masked
+  if systemctl is-active -q -- "$unit"; then
+    systemctl stop -- "$unit"
+    rocks_changed "unit $unit stopped"
+  fi
+done
+for socket in /run/libvirt/{libvirt,virtqemud}-sock{,-ro}; do
+  # the mode of the unit counts at the next boot
+  if [ -S "$socket" ] && [ "$(stat -c %a -- "$socket")" != 600 ]; then
+    chmod 600 -- "$socket"
+    rocks_changed "permissions of $socket"
+  fi
+done
+ROCKS-END-1
+rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_service virtqemud.socket
-rocks_restart_if_older virtqemud.service /etc/libvirt/hooks/qemu.d
+rocks_restart_if_older virtqemud.service /etc/libvirt/hooks/qemu.d /etc/libvirt/qemu.conf
 ROCKS-END-1
 rocks_say 'node kvm-base ends (post)'
 rocks_end

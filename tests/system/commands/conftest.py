@@ -9,6 +9,7 @@ import pytest
 
 from rocks.actions import host_requests
 from rocks.cli.main import main
+from rocks.database.attributes import replace_attribute
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.hosts.settings import FleetSettings
@@ -58,6 +59,12 @@ class Site(NamedTuple):
             )
         ]
         return self.database.rows("CHECKSUM TABLE " + ", ".join(names))
+
+    def set_as_before(self, name: str, value: str, host: str | None = None) -> None:
+        """Store an attribute with any value, as earlier releases did."""
+        scope, member = ("host", host) if host else ("global", "global")
+        replace_attribute(self.database, scope, [member], name, value)
+        self.database.commit()
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None:
         """Change the database without a command."""

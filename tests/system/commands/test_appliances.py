@@ -28,10 +28,11 @@ def test_list_appliance(site: Site) -> None:
     assert site.done("list", "appliance", "COMPUTE") == "GRAPH   NODE   \ndefault compute\n"
 
 
-def test_an_unknown_appliance_is_listed_as_nothing(site: Site) -> None:
-    ended = site.rocks("list", "appliance", "nothing")
-    assert (ended.status, ended.out) == (0, "")
-    assert ended.err.startswith('Warning: there is no appliance "nothing"')
+def test_an_unknown_appliance_is_an_error(site: Site) -> None:
+    for arguments in (("list", "appliance"), ("dump", "appliance", "attr"), ("remove", "appliance")):
+        assert site.refused(*arguments, "nothing") == (
+            'unknown appliance "nothing"; rocks list appliance lists the known ones'
+        )
 
 
 def test_list_membership(site: Site) -> None:
@@ -80,7 +81,7 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
     ("arguments", "message"),
     [
         ((), "must supply one appliance"),
-        (("a", "b"), "must supply one appliance"),
+        (("a", "b"), '"add appliance" takes {appliance}, but 2'),
         (("compute", "membership=Other"), 'appliance "compute" already exists'),
         (("COMPUTE", "membership=Other"), 'appliance "COMPUTE" already exists'),
         (("compute",), 'membership "Compute" already exists'),

@@ -71,6 +71,24 @@ def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: 
     assert all("Traceback" not in error for _, error in outcomes)
 
 
+def test_of_eight_that_take_the_same_address_on_different_networks_one_succeeds(
+    site: Site, processes: dict[str, str]
+) -> None:
+    """The unique key of the table is (network, address): without a network, or with another one, it does not help."""
+    for number in range(8):
+        site.done("add", "host", f"compute-0-{number}")
+        site.done("add", "host", "interface", f"compute-0-{number}", "eth0")
+    adding = ("add", "host", "interface")
+    setting = ("set", "host", "interface", "ip")
+    outcomes = ends(
+        [start(processes, *adding, f"compute-0-{n}", "eth1", "ip=198.51.100.9") for n in range(4)]
+        + [start(processes, *setting, f"compute-0-{n}", "eth0", "198.51.100.9") for n in range(4, 8)]
+    )
+    assert sorted(status for status, _ in outcomes) == [0] + [1] * 7, outcomes
+    assert all("is in use by host" in error for status, error in outcomes if status)
+    assert site.database.rows("SELECT COUNT(*) FROM networks WHERE IP = '198.51.100.9'") == [(1,)]
+
+
 def test_different_hosts_do_not_hinder_each_other(site: Site, processes: dict[str, str]) -> None:
     outcomes = ends([start(processes, "add", "host", f"compute-0-{number}") for number in range(8)])
     assert outcomes == [(0, "")] * 8

@@ -74,7 +74,9 @@ def test_adding_an_existing_attribute_is_an_error(two: Site, scope: str) -> None
 def test_a_missing_argument_is_named(two: Site, scope: str, verb: str) -> None:
     arguments, members = SCOPES[scope]
     assert two.refused(verb, *arguments, "attr") == "missing attribute name"
-    assert two.refused(verb, *arguments, "attr", "colour") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", "colour") == (
+        'an attribute has a name and a value, and only "colour" is given'
+    )
     assert (
         two.refused(verb, *arguments, "attr", *members, "attr=colour", "value=")
         == "missing value of attribute"
@@ -101,38 +103,40 @@ def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site, scope: str
     arguments, members = SCOPES[scope]
     assert two.refused(verb, *arguments, "attr", *members, "args", "console=ttyS0").endswith(
         'knows no parameter "console"; an argument that looks like one is given by its name, '
-        "as in value=console=ttyS0"
+        "as in value=console=…"
     )
 
 
 def test_a_global_attribute_has_no_members(site: Site) -> None:
     for verb in ("add", "set"):
-        assert site.refused(verb, "attr", "h1", "colour", "red").startswith('"h1" is one argument too many')
-    assert site.refused("remove", "attr", "h1", "colour").startswith('"h1" is one argument too many')
+        assert site.refused(verb, "attr", "h1", "colour", "red") == (
+            f'"{verb} attr" takes {{attr}} {{value}}, but 3 arguments are given; quote a value that contains blanks'
+        )
+    assert '"remove attr" takes {attr}, but 2' in site.refused("remove", "attr", "h1", "colour")
 
 
-def test_without_members_all_of_the_scope_are_meant(two: Site) -> None:
-    two.done("add", "os", "attr", "a", "1")
-    two.done("add", "host", "attr", "b", "1")
+def test_all_members_are_named_by_a_pattern(two: Site) -> None:
+    two.done("add", "os", "attr", "%", "a", "1")
+    two.done("add", "host", "attr", "%", "b", "1")
     assert stored(two, "a") == [("os", "linux", "1"), ("os", "sunos", "1")]
     assert stored(two, "b") == [("host", "compute-0-0", "1"), ("host", "compute-0-1", "1")]
     two.done("add", "appliance", "attr", "%", "c", "1")
     assert len(stored(two, "c")) == 8
-    two.done("remove", "os", "attr", "a")
-    two.done("remove", "host", "attr", "b")
-    two.done("remove", "appliance", "attr", "c")
+    two.done("remove", "os", "attr", "%", "a")
+    two.done("remove", "host", "attr", "%", "b")
+    two.done("remove", "appliance", "attr", "%", "c")
     assert stored(two, "a") == stored(two, "b") == stored(two, "c") == []
 
 
 def test_nothing_is_added_when_one_member_has_the_attribute(two: Site) -> None:
     two.done("add", "host", "attr", "compute-0-1", "a", "1")
-    assert two.refused("add", "host", "attr", "a", "2") == (
+    assert two.refused("add", "host", "attr", "%", "a", "2") == (
         'attribute "a" exists for host compute-0-1; rocks set host attr changes its value'
     )
 
 
 def test_removing_from_one_leaves_the_others(two: Site) -> None:
-    two.done("add", "host", "attr", "a", "1")
+    two.done("add", "host", "attr", "%", "a", "1")
     two.done("add", "attr", "a", "0")
     two.done("remove", "host", "attr", "compute-0-0", "a")
     assert stored(two, "a") == [("global", "global", "0"), ("host", "compute-0-1", "1")]
@@ -141,11 +145,9 @@ def test_removing_from_one_leaves_the_others(two: Site) -> None:
 @pytest.mark.parametrize("verb", ["add", "set"])
 def test_an_appliance_must_be_given_and_an_unknown_one_changes_nothing(site: Site, verb: str) -> None:
     assert site.refused(verb, "appliance", "attr", "a", "1") == "must supply at least one appliance"
-    before = site.contents()
-    ended = site.rocks(verb, "appliance", "attr", "nothing", "a", "1")
-    assert (ended.status, ended.out) == (0, "")
-    assert ended.err == 'Warning: there is no appliance "nothing"; rocks list appliance lists them\n'
-    assert site.contents() == before
+    assert site.refused(verb, "appliance", "attr", "nothing", "a", "1") == (
+        'unknown appliance "nothing"; rocks list appliance lists the known ones'
+    )
 
 
 @pytest.mark.parametrize("verb", ["add", "set"])
@@ -167,7 +169,7 @@ def test_old_values_have_no_old_values(site: Site) -> None:
 
 def test_a_previous_value_is_stored_with_the_suffix_old(two: Site) -> None:
     two.done("add", "host", "attr", "compute-0-0", "a", "1")
-    two.done("set", "host", "attr", "a", "2")
+    two.done("set", "host", "attr", "%", "a", "2")
     assert stored(two, "a_old") == [("host", "compute-0-0", "1")]
 
 
@@ -306,7 +308,7 @@ def test_a_dump_replayed_by_a_shell_makes_the_same(two: Site, monkeypatch: pytes
     lines = two.done("dump", "attr") + two.done("dump", "host", "attr")
     for name in (*values, "cpu_mode"):
         two.done("remove", "attr", name)
-        two.done("remove", "host", "attr", name)
+        two.done("remove", "host", "attr", "%", name)
     for arguments in read_by_shell(lines):
         two.done(*arguments[1:])
     assert (two.done("list", "attr"), two.done("list", "host", "attr")) == before
@@ -330,12 +332,12 @@ def read_by_shell(lines: str) -> list[list[str]]:
 def test_numbers_of_statements_do_not_grow_with_hosts(site: Site) -> None:
     site.done("add", "host", "compute-0-0")
     commands = [
-        ("add", "host", "attr", "a", "1"),
-        ("set", "host", "attr", "a", "2"),
+        ("add", "host", "attr", "%", "a", "1"),
+        ("set", "host", "attr", "%", "a", "2"),
         ("list", "host", "attr"),
         ("report", "host", "attr"),
         ("dump", "host", "attr"),
-        ("remove", "host", "attr", "a"),
+        ("remove", "host", "attr", "%", "a"),
     ]
     one = [site.rocks(*arguments).statements for arguments in commands]
     site.change(

@@ -14,7 +14,7 @@ from rocks.actions import certificates, message_broker
 from rocks.errors import HostError, RocksError
 from rocks.hosts.broker import BrokerSettings
 from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.hosts.x509 import read_revoked_list
+from rocks.hosts.x509 import CertificateSpec, read_revoked_list
 from tests.system.commands.conftest import Site
 
 
@@ -177,7 +177,7 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, d
     assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync", "broker")
     ended = vm_site.rocks("remove", "host", "certificate", "vmc-0-0")
     assert ended.status == 0 and "run there: rabbitmqctl delete_user vmc-0-0" in ended.err
-    vm_site.done("set", "attr", "RABBITMQ_Server", "a b")
+    vm_site.set_as_before("RABBITMQ_Server", "a b")
     message = vm_site.refused("sync", "broker")
     assert "the attribute RABBITMQ_Server of host head is not valid" in message
     vm_site.done("set", "attr", "RABBITMQ_Server", "HEAD")
@@ -209,3 +209,72 @@ def test_report_broker(vm_site: Site) -> None:
     assert '<file name="/etc/rabbitmq/rabbitmq.conf">\nlisteners.tcp = none\n' in out
     assert '{ssl_listeners, [{"10.1.0.1", 5671}]}' in out
     assert "[rabbitmq_auth_mechanism_ssl].\n" in out
+
+
+def test_virtual_machines_get_no_certificate(vm_site: Site, pki: Path) -> None:
+    """A selector that also matches tenants' machines is an error for all hosts: nothing is made."""
+    vm_site.done("add", "cluster", "203.0.113.9", "1", "fe-name=blue", "cluster-naming=yes")
+    vm_site.done("add", "host", "compute-0-0", "membership=Compute")
+    for names in (("frontend",), ("vmc-0-0", "blue"), ("%",)):
+        message = vm_site.refused("add", "host", "certificate", *names)
+        assert "no certificate is issued: " in message and "blue is a virtual machine" in message
+        assert "; name physical hosts: rocks add host certificate HOST" in message
+        assert "vmc-0-0 is" not in message
+    assert "compute-0-0 is neither a NAS" in vm_site.refused("add", "host", "certificate", "compute-0-0")
+    assert not pki.exists()
+    vm_site.done("set", "attr", "RABBITMQ_Server", "compute-0-0")
+    assert vm_site.done("add", "host", "certificate", "compute-0-0").startswith("compute-0-0: certificate ")
+
+
+def test_existing_certificates_of_virtual_machines_are_listed_and_removed(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """Those of an earlier version: not deployed again, no user of the broker, and revoked like all others."""
+    vm_site.done("add", "cluster", "203.0.113.9", "1", "fe-name=blue", "cluster-naming=yes")
+    vm_site.done("add", "host", "certificate", "head")
+    message_broker.node_authority().issue(CertificateSpec("blue", ["blue"], [], 100))
+    listed = vm_site.done("list", "host", "certificate", "output-header=no").splitlines()
+    assert listed[0].startswith("blue:") and listed[0].split()[-2:] == ["not", "allowed"]
+    ended = vm_site.rocks("sync", "host", "certificate", "head", "blue")
+    assert ended.status == 3 and "head: has its certificate" in ended.out
+    assert "Error: blue: it must have no certificate" in ended.err
+    assert not (deployed / "blue").exists()
+    assert "blue" not in [
+        user["name"] for user in json.loads(vm_site.done("report", "broker", "definitions=yes"))["users"]
+    ]
+    vm_site.done("remove", "host", "certificate", "blue")
+    ended = vm_site.rocks("sync", "host", "certificate", "blue")
+    assert "must have no certificate" in ended.err and "rocks remove" not in ended.err, "it has none"
+    assert "blue" not in vm_site.done("list", "host", "certificate")
+
+
+def test_remove_host_checks_the_broker_before_it_changes_anything(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add", "host", "certificate", "vmc-0-1")
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
+    assert "start it, then repeat this command" in vm_site.refused("remove", "host", "vmc-0-1", "vmc-0-0")
+    assert "vmc-0-1" in vm_site.done("list", "host", "certificate")
+    assert message_broker.node_authority().bundle("vmc-0-1").pair
+    vm_site.done("remove", "host", "vmc-0-0")  # has no certificate: the broker is not asked
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    assert vm_site.rocks("remove", "host", "vmc-0-1").status == 0
+
+
+def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers the check and fails then: the hosts are removed, their certificates are revoked."""
+    program = tmp_path / "rabbitmqctl"
+    program.write_text("#!/bin/sh\ncase \"$*\" in *list_users*) echo '[]';; *) exit 69;; esac\n")
+    program.chmod(0o755)
+    settings = BrokerSettings(str(program), str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add", "host", "certificate", "vmc-0-1")
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    ended = vm_site.rocks("remove", "host", "vmc-0-1")
+    assert ended.status == 0 and "then run `rocks sync broker`" in ended.err
+    assert vm_site.done("list", "host", "certificate") == ""
+    assert "vmc-0-1" not in vm_site.done("list", "host")

@@ -176,7 +176,7 @@ ADD_CLUSTER_REFUSES = [
     (("num-computes=2",), "must supply an IP address for the frontend"),
     ((IP,), "must supply the number of compute nodes"),
     ((f"ip={IP}",), "must supply the number of compute nodes"),
-    ((IP, "2", "3"), 'too many arguments: "203.0.113.9"'),
+    ((IP, "2", "3"), "but 3 arguments are given"),
     ((IP, "two"), 'num-computes must be an integer from 0 to 4000, not "two"'),
     ((IP, "-1"), "num-computes must be an integer"),
     ((IP, "1.5"), "num-computes must be an integer"),
@@ -372,10 +372,10 @@ def test_the_owner_is_never_left_out(samples: Site) -> None:
 
 def test_list_cluster_as_json(samples: Site) -> None:
     assert json.loads(samples.done("list", "cluster", "fe-a", "json=yes")) == [
-        {"frontend": "fe-a", "cluster": [{"client nodes": "", "type": "VM"}]},
         {
-            "frontend": "",
+            "frontend": "fe-a",
             "cluster": [
+                {"client nodes": "", "type": "VM"},
                 {"client nodes": "vm-fe-a-0", "type": "VM"},
                 {"client nodes": "vm-fe-a-1", "type": "VM"},
             ],
@@ -385,7 +385,9 @@ def test_list_cluster_as_json(samples: Site) -> None:
 
 def test_physical_frontends_and_their_clients_have_no_status(samples: Site) -> None:
     samples.done("add", "host", "vm", "vmc-0-0", "compute")
-    assert samples.done("list", "cluster", "status=yes") == (
+    listed = samples.rocks("list", "cluster", "status=yes")
+    assert listed.err.count("Warning: the states of machines on ") == 3
+    assert listed.out == (
         "FRONTEND CLIENT NODES  TYPE     STATUS       \n"
         "head:    ------------- physical -------------\n"
         ":        compute-0-0   physical -------------\n"
@@ -424,8 +426,8 @@ def test_nothing_of_a_cluster_is_left(vm_site: Site) -> None:
     assert sorted(
         line.split()[2] for line in ended.err.splitlines() if line.startswith("Warning (libvirt)")
     ) == sorted(names)
-    stays = [line for line in ended.err.splitlines() if line.startswith("the disk image")]
-    assert [line.split()[3].rpartition("/")[2] for line in stays] == [f"{name}.vda" for name in names]
+    assert "the disk image" not in ended.err, "its hosts do not answer, so no image is known to exist"
+    assert "whether disk images stay on " in ended.err
     assert vm_site.contents() == before
 
 
@@ -471,7 +473,8 @@ def test_a_cluster_comes_back_from_what_was_dumped(samples: Site) -> None:
         samples.done("dump", "host", *arguments, *names)
         for arguments in ((), ("interface",), ("boot",), ("vm",))
     ]
-    assert samples.rocks("remove", "host", *names).status == 0
+    samples.rocks("remove", "host", "vm", *names)
+    samples.done("remove", "host", *names)
     for arguments in read_by_shell("".join(dumps)):
         samples.done(*arguments[1:])
     assert [samples.done(*arguments) for arguments in listings] == before

@@ -186,7 +186,10 @@ def test_help_of_a_command_for_root_needs_no_root(program: Program, word: str) -
 def test_a_nested_command_for_root_is_refused(program: Program) -> None:
     write_command_file(program.folder / "tree" / "frob", "self.command('add.attr', ['a', '1'])")
     ended = program.run("frob", user=ORDINARY_USER, environment={"ROCKS_TREES": f"{program.folder}/tree"})
-    assert (ended.returncode, ended.stderr) == (1, 'Error: command "add attr" requires root\nrocks frob\n')
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        'Error: command "add attr" requires root\nrocks frob [host] ... [a=string]\n',
+    )
 
 
 def test_a_group_of_commands_for_root_is_empty_for_an_ordinary_user(program: Program) -> None:

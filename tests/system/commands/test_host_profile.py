@@ -33,12 +33,19 @@ def nodes_of(script: str) -> list[str]:
 
 def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     nas = hosts.done(*REPORT, "nas-0-0")
-    assert nodes_of(nas) == ["base", "client", "img-storage-base", "img-storage-nas", "nas"]
+    assert nodes_of(nas) == [
+        "base",
+        "client",
+        "img-storage-base",
+        "img-storage-scans",
+        "img-storage-nas",
+        "nas",
+    ]
     assert '[{"name": "nas-0-0", "frontend_name": "head", "network": "local"' in nas
     assert "-A ROCKS-STORAGE -s 10.1.0.0/16 -j RETURN" in nas
     assert "for pool in tank fast; do" in nas
 
-    roles = ["base", "client", "kvm-base", "img-storage-base", "img-storage-vm"]
+    roles = ["base", "client", "kvm-base", "img-storage-base", "img-storage-scans", "img-storage-vm"]
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles
     hosts.done("set", "host", "attr", "vmc-0-0", "img_storage_vm", "false")
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
@@ -51,7 +58,7 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     ("arguments", "line"),
     [
         ((), "must supply one host"),
-        (("vmc-0-0", "vmc-0-1"), "must supply only one host, not 2"),
+        (("vmc-0-0", "vmc-0-1"), "takes {host}, but 2 arguments are given"),
         (("nosuch",), 'cannot resolve host "nosuch"'),
         (("web",), "host web has no profile: its appliance hosted-vm has no root in the graph"),
         (("nas-0-0", "basedir=/nowhere"), "/nowhere is no base folder: it has no folder graphs"),

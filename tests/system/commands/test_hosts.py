@@ -114,7 +114,7 @@ _ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["localhost", "membership=compute", "rack=0", "rank=0"], 'Hostname "localhost" is not valid'),
     (["a" * 64, "membership=compute", "rack=0", "rank=0"], "1 to 63 characters"),
     ([], "must supply one host"),
-    (["a", "b"], "must supply one host"),
+    (["a", "b"], "takes {host}, but 2 arguments are given"),
 )
 
 
@@ -309,8 +309,10 @@ def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(
 def test_remove_host_refuses(three: Site) -> None:
     assert "must supply at least one host" in three.refused("remove", "host")
     assert 'cannot resolve host "nobody"' in three.refused("remove", "host", "compute-0-0", "nobody")
-    three.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('vm-a', 1, 'head', 'running')")
-    assert "may be running the virtual machine vm-a" in three.refused("remove", "host", "head")
+    three.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('vm-a', 1, 'compute-0-0', 'running')"
+    )
+    assert "may be running the virtual machine vm-a" in three.refused("remove", "host", "compute-0-0")
 
 
 def test_dump_host_replays(three: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,4 +393,38 @@ def test_sixty_four_hosts_take_as_many_statements_as_one(site: Site, arguments: 
     one = _counted(site, *line(names[:1]))
     rest = names[1:] if arguments[0] == "remove" else names
     assert _counted(site, *line(rest)) == one
-    assert one <= 20
+    assert one <= 24
+
+
+def test_two_hosts_of_an_appliance_have_no_place_in_common(site: Site) -> None:
+    site.done("add", "host", "compute-0-0")
+    message = "would have the rack 0 and the rank 0 of host compute-0-0 of the same appliance"
+    assert message in site.refused("add", "host", "other", "membership=Compute", "rack=0", "rank=0")
+    site.done("add", "host", "nas-0-0")
+    site.done("add", "host", "compute-0-1")
+    assert message in site.refused("set", "host", "rank", "compute-0-1", "0")
+    assert message in site.refused("set", "host", "membership", "nas-0-0", "Compute")
+    site.done("set", "host", "rack", "compute-0-1", "1")
+    site.done("set", "host", "rank", "compute-0-1", "0")
+    assert "of the same appliance" in site.refused("set", "host", "rack", "compute-0-0", "1")
+    site.done("add", "host", "guest", "membership=Compute", "rack=0", "rank=0", "shared-place=yes")
+    (line,) = [line for line in site.done("dump", "host", "guest").splitlines() if "add host" in line]
+    assert line.endswith(" shared-place=yes")
+
+
+def test_interfaces_follow_the_name_of_their_host_and_disk_files_are_listed(vm_site: Site) -> None:
+    vm_site.done(
+        "add", "host", "vm", "vmc-0-0", "compute", "name=web", "disk=file:/images/web.vda,vda,virtio"
+    )
+    vm_site.done("add", "host", "interface", "web", "eth7", "name=web-fast")
+    ended = vm_site.rocks("set", "host", "name", "web", "site")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == (
+        "the disk file vmc-0-0:/images/web.vda keeps its name; the virtual machine uses it as before\n"
+    )
+    names = vm_site.database.rows(
+        "SELECT i.Name FROM networks i JOIN nodes n ON n.ID = i.Node WHERE n.Name = 'site' ORDER BY i.ID"
+    )
+    assert names == [("site",), ("web-fast",)]
+    vm_site.done("set", "host", "name", "vmc-0-1", "other")
+    assert vm_site.done("list", "host", "interface", "other", "output-col=name").split() == ["NAME", "other"]

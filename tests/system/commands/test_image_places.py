@@ -153,7 +153,7 @@ def test_set_host_vm_nas_refuses(images: Site) -> None:
 
 
 def test_an_invalid_pool_attribute_is_reported_and_no_pool_is_chosen(images: Site) -> None:
-    images.done("set", "host", "attr", "nas-0-0", "img_zpools", "tank,$(reboot)")
+    images.set_as_before("img_zpools", "tank,$(reboot)", "nas-0-0")
     assert "img_zpools of nas-0-0 is not valid" in images.refused(*SET, "web", "nas=nas-0-0")
 
 
@@ -336,11 +336,11 @@ def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -
     assert images.refused("remove", "host", "web") == "not now"
 
 
-def test_rows_follow_a_nas_to_its_new_name_and_outlive_it(images: Site) -> None:
+def test_rows_follow_a_nas_to_its_new_name_and_prevent_its_removal(images: Site) -> None:
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     images.done("set", "host", "name", "nas-0-0", "name=store")
     assert {nas for *_, nas, _ in locations(images)} == {"store"}
-    images.done("remove", "host", "store")
+    assert "host store is the NAS of disks of web, db" in images.refused("remove", "host", "store")
     assert {nas for *_, nas, _ in locations(images)} == {"store"}
 
 
@@ -349,7 +349,7 @@ def test_a_machine_whose_volume_has_its_name_cannot_be_renamed(images: Site) -> 
     rename = ("set", "host", "name", "web", "name=shop")
     assert "the volume of host web on nas-0-0 has its name" in images.refused(*rename)
     images.done(*SET, "web", "nas=none")
-    images.done(*rename)
+    assert images.rocks(*rename).status == 0
     assert images.done(*LIST, "shop", "output-header=no").count("\n") == 2
 
 
@@ -470,7 +470,7 @@ REPORT_REFUSES = [
 def test_report_host_imgstorage_refuses(images: Site) -> None:
     for texts, message in REPORT_REFUSES:
         assert message in images.refused(*REPORT, *texts), texts
-    images.done("set", "host", "attr", "nas-0-1", "imgstorage-workers", "all")
+    images.set_as_before("imgstorage-workers", "all", "nas-0-1")
     assert "the attributes of host nas-0-1 are not valid" in images.refused(*REPORT, "nas-0-0", "nas-0-1")
     assert images.done(*REPORT, "nas-0-0") != ""
     images.change("UPDATE subnets SET dnszone = NULL")

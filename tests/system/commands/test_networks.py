@@ -59,10 +59,13 @@ def test_add_network_with_everything(site: Site) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "must supply the name of the network"),
-        (("10.5.0.0", "255.255.0.0"), "must supply the name of the network"),
-        (("name=ib", "netmask=255.255.0.0"), "must supply the subnet of the network"),
-        (("a", "b", "10.5.0.0", "255.255.0.0"), '"a" is one argument too many'),
+        ((), "a network has a name, a subnet and a netmask, and 0 of them are given"),
+        (
+            ("10.5.0.0", "255.255.0.0"),
+            "a network has a name, a subnet and a netmask, and 2 of them are given",
+        ),
+        (("name=ib", "netmask=255.255.0.0"), "a network has a name, a subnet and a netmask, and 2"),
+        (("a", "b", "10.5.0.0", "255.255.0.0"), '"add network" takes {name} {subnet} {netmask}, but 4'),
         (("private", "10.5.0.0", "255.255.0.0"), 'network "private" exists'),
         (("PRIVATE", "10.5.0.0", "255.255.0.0"), 'network "PRIVATE" exists'),
         (("local", "10.5.0.0", "255.255.0.0"), 'the network "private" has the dnszone "local" already'),
@@ -74,8 +77,8 @@ def test_add_network_with_everything(site: Site) -> None:
         (("ib", "10.5", "255.255.0.0"), 'subnet "10.5" is not valid: it must be IPv4'),
         (("ib", "10.5.0.0", "255.0.255.0"), 'netmask "255.0.255.0" is not valid: its ones must come first'),
         (("ib", "10.5.0.0", "16"), 'netmask "16" is not valid: it must be IPv4'),
-        (("ib", "10.5.0.0", "255.255.0.0", "mtu=0"), 'mtu "0" must be an integer from 68 to 65535'),
-        (("ib", "10.5.0.0", "255.255.0.0", "mtu=big"), 'mtu "big" must be an integer from 68 to 65535'),
+        (("ib", "10.5.0.0", "255.255.0.0", "mtu=0"), 'mtu "0" must be an integer from 576 to 65535'),
+        (("ib", "10.5.0.0", "255.255.0.0", "mtu=big"), 'mtu "big" must be an integer from 576 to 65535'),
         (("ib", "10.5.0.0", "255.255.0.0", "dnszone=a b"), 'dnszone "a b" is not valid'),
         (("ib", "10.5.0.0", "255.255.0.0", "servedns=perhaps"), '"servedns" must be yes or no'),
         (("i b", "10.5.0.0", "255.255.0.0"), 'network "i b" is not valid'),
@@ -126,7 +129,7 @@ def test_set_network_needs_a_network_that_there_is(site: Site, part: str) -> Non
         ("subnet", "", 'subnet "" is not valid'),
         ("netmask", "255.0.0.0", 'subnet "10.1.0.0" is not valid with netmask 255.0.0.0'),
         ("netmask", "255.255.255.255", 'netmask "255.255.255.255" is not valid'),
-        ("mtu", "67", 'mtu "67" must be'),
+        ("mtu", "99", 'mtu "99" must be'),
         ("zone", "example.org", 'the network "public" has the dnszone "example.org" already'),
         ("zone", "-", 'dnszone "-" is not valid'),
         ("servedns", "", '"servedns" must be yes or no'),
@@ -143,8 +146,21 @@ def test_interfaces_remain_inside_their_network(used: Site) -> None:
         outside + "10.1.0.0/24"
     )
     assert used.refused("set", "network", "subnet", "%", "10.2.0.0").startswith(
-        ("host compute-0-0", 'subnet "10.2.0.0"')
+        ("host compute-0-0", 'subnet "10.2.0.0"', "the addresses 10.2.0.0/16")
     )
+
+
+def test_networks_do_not_overlap(site: Site) -> None:
+    assert site.refused("add", "network", "ib", "10.1.4.0", "255.255.255.0") == (
+        'the addresses 10.1.4.0/24 of the network "ib" overlap those of "private", 10.1.0.0/16'
+    )
+    site.done("add", "network", "ib", "10.2.0.0", "255.255.0.0")
+    assert "overlap those of" in site.refused("set", "network", "subnet", "ib", "10.1.0.0")
+    site.done("set", "network", "subnet", "ib", "10.8.0.0")
+    site.done("add", "network", "fast", "10.9.0.0", "255.255.0.0")
+    assert "overlap those of" in site.refused("set", "network", "netmask", "ib", "255.248.0.0")
+    assert "overlap those of" in site.refused("set", "network", "subnet", "ib", "private", "10.3.0.0")
+    site.done("set", "network", "subnet", "ib", "10.3.0.0")
 
 
 def test_a_used_network_is_not_removed_and_neither_are_the_others(used: Site) -> None:

@@ -106,8 +106,8 @@ def test_invalid_commands_are_rejected(ib_site: Site) -> None:
         (("set", "ib", "partition", "head", "pkey=5"), "head has no partition"),
         (("remove", "ib", "partition", "vm-red-0"), "vm-red-0 has no partition"),
         (("remove", "ib", "partition"), ""),
-        (("report", "ib", "partitions", "red"), 'too many arguments: "red"'),
-        (("sync", "ib", "partitions", "red"), 'too many arguments: "red"'),
+        (("report", "ib", "partitions", "red"), "takes no argument"),
+        (("sync", "ib", "partitions", "red"), "takes no argument"),
         (("add", "host", "ibport", "vmc-0-0"), "must supply a device and a GUID"),
         (("add", "host", "ibport", "vmc-0-0", "mlx4_0", "0x1"), "it must be 16 hexadecimal digits"),
         (("add", "host", "ibport", "vmc-0-0", "../x", "0x0002c90300000001"), "device"),
@@ -165,12 +165,12 @@ def test_guids_of_machines_are_reported_where_the_manager_sees_them(ib_site: Sit
         "red=0x0010, ipoib : 0x0002c90300a1b2c3=full ; # vmc-0-0 mlx5_0 port 1",
         f"red=0x0010 : {guid}=full ; # vm vm-red-0",
     ]
-    ib_site.done("set", "attr", "ib_sm", "cloudy")
+    ib_site.set_as_before("ib_sm", "cloudy")
     assert "set it to virtual or remove it" in ib_site.refused("sync", "ib", "partitions")
 
 
 def test_a_key_is_free_when_nothing_can_run_under_it(ib_site: Site) -> None:
-    """A host that does not answer may still run a guest: the cluster can be removed, its key remains in use."""
+    """A host that does not answer may still run a guest: the cluster can be removed, its key is given to no other."""
     add_cluster(ib_site, "red", 20)
     leases.take_leases(ib_site.database, {"vm-red-0": ("vmc-0-0", ())}, "start")
     partitions.record_uses(ib_site.database, {"vm-red-0": 0x10})
@@ -180,14 +180,12 @@ def test_a_key_is_free_when_nothing_can_run_under_it(ib_site: Site) -> None:
     assert refusal in ib_site.refused("set", "ib", "partition", "red", "pkey=0x11")
     ib_site.done("set", "ib", "partition", "red", "membership=limited")
     assert ib_site.rocks("remove", "cluster", "red").status == 0
-    assert "Key: 0x0011" in add_cluster(ib_site, "blue", 21)
-    assert "vm-red-0 may still run under it" in ib_site.refused(
-        "add", "cluster", "203.0.113.29", "0", "pkey=0x10"
-    )
+    for key in ((), ("pkey=0x10",)):
+        assert "vm-red-0" in ib_site.refused("add", "cluster", "203.0.113.29", "0", *key)
     leases.release_leases(ib_site.database, ["vm-red-0"])
     ib_site.database.commit()
     assert "Key: 0x0010" in add_cluster(ib_site, "green", 22)
-    assert ib_site.rocks("remove", "cluster", "blue", "green").status == 0
+    assert ib_site.rocks("remove", "cluster", "green").status == 0
     assert ib_site.done("list", "ib", "partition") == ""
 
 
@@ -239,5 +237,5 @@ def test_a_file_that_cannot_be_changed(ib_site: Site, tmp_path: Path) -> None:
     assert f"cannot read {file}: it is not text" in ib_site.refused("report", "ib", "partitions")
     ib_site.done("set", "attr", "ib_partitions_file", str(tmp_path / "no" / "folder"))
     assert "there is no folder" in ib_site.refused("sync", "ib", "partitions")
-    ib_site.done("set", "attr", "ib_default_membership", "most")
+    ib_site.set_as_before("ib_default_membership", "most")
     assert "set it to both, full, limited or none" in ib_site.refused("report", "ib", "partitions")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,8 @@ import pytest
 
 from lab import sshd
 from lab.namespace import Machine, Network
+from rocks.commands._framework.base import Command
+from rocks.hosts import keys
 from rocks.hosts.keys import ensure_own_key
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -75,45 +80,152 @@ def reached(site: Site, settings: FleetSettings, server: tuple[sshd.SshServer, P
 
 
 @pytest.fixture
-def known(reached: Site, settings: FleetSettings) -> Site:
+def known(reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
     """As `reached`, and the hosts' keys are recorded, as they are for every host that ever was there."""
-    reached.done("sync", "host", "sharedkey", "compute-0-0")
+    reached.done("sync", "host", "sharedkey", "compute-0-0", confirmed(server))
     for name, address in (("compute-0-1", SILENT), ("no-such-machine", "no-such-machine")):
         record_host_keys(settings.known_hosts_file, HostAddress(name, address), (ANY_KEY,))
     return reached
+
+
+def confirmed(server: tuple[sshd.SshServer, Path]) -> str:
+    """The parameter with the fingerprint that the operator has read on the host's console."""
+    return f"fingerprint={parse_host_key(server[0].host_key).fingerprint}"
 
 
 def test_sync_host_sharedkey_prints_the_fingerprint_once(
     reached: Site, server: tuple[sshd.SshServer, Path]
 ) -> None:
     key = parse_host_key(server[0].host_key)
-    assert reached.done("sync", "host", "sharedkey", "compute-0-0", "head") == (
+    assert reached.done("sync", "host", "sharedkey", "compute-0-0", confirmed(server)) == (
         f"compute-0-0: host key recorded: ssh-ed25519 {key.fingerprint}\n"
         "compute-0-0: public key was already installed\n"
     )
     assert (
-        reached.done("sync", "host", "sharedkey", "compute-0-0")
+        reached.done("sync", "host", "sharedkey", "compute-0-0", "head")
         == "compute-0-0: public key was already installed\n"
     )
 
 
+class Listener:
+    """A machine at a host's address: the real sshd behind it, and all that was sent to it."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            far = socket.create_connection(self._target)
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    finally:
+        sink.close()
+
+
+def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
+    reached: Site,
+    settings: FleetSettings,
+    server: tuple[sshd.SshServer, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
+    monkeypatch.setattr(
+        keys, "run_interactively", lambda *arguments, **more: pytest.fail("ssh asks for the password")
+    )
+    listener = Listener((server[0].address, server[0].port))
+    reached.done("set", "host", "attr", "compute-0-0", "ssh_port", str(listener.port))
+    reached.change("UPDATE networks SET IP = '127.0.0.1' WHERE IP = %s", (server[0].address,))
+    fingerprint = parse_host_key(server[0].host_key).fingerprint
+    try:
+        for number, arguments in enumerate(
+            ((), ("replace=yes",), (f"fingerprint={ANY_KEY.fingerprint}",)), 1
+        ):
+            message = reached.refused("sync", "host", "sharedkey", "compute-0-0", *arguments)
+            if number < 3:
+                assert "is not confirmed, so nothing was sent to it" in message
+                assert f"rocks sync host sharedkey compute-0-0 fingerprint={fingerprint}" in message
+            else:  # somebody has read another one on the console, and must not be led to accept this one
+                assert f"presents {fingerprint} (ssh-ed25519), which is not the given" in message
+                assert "nothing was sent to it" in message and "fingerprint=" not in message
+            assert listener.connections == number
+            assert not Path(settings.known_hosts_file).exists()
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_yes"), [("yes\n", True), ("y\n", False), ("no\n", False), ("\n", False), ("", False)]
+)
+def test_a_person_confirms_the_key_at_the_terminal(
+    reached: Site,
+    server: tuple[sshd.SshServer, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    is_yes: bool,
+) -> None:
+    """The fingerprint is shown first; only the whole word counts."""
+    monkeypatch.setattr(Command, "asks", True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    ended = reached.rocks("sync", "host", "sharedkey", "compute-0-0")
+    fingerprint = parse_host_key(server[0].host_key).fingerprint
+    assert ended.err.startswith(f"compute-0-0 presents the key ssh-ed25519 {fingerprint}\n")
+    assert ended.status == (0 if is_yes else 1)
+    assert ("host key recorded" in ended.out) is is_yes
+
+
+def test_a_fingerprint_is_that_of_one_host(reached: Site, server: tuple[sshd.SshServer, Path]) -> None:
+    assert "of one host, not of 2" in reached.refused(
+        "sync", "host", "sharedkey", "compute", confirmed(server)
+    )
+    assert "must be one that ssh-keygen -l prints" in reached.refused(
+        "sync", "host", "sharedkey", "compute-0-0", "fingerprint=aa:bb"
+    )
+
+
 def test_sync_host_sharedkey_rejects_another_key_without_replace(
-    reached: Site, settings: FleetSettings
+    reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]
 ) -> None:
     host = HostAddress("compute-0-0", "127.0.0.1")
     record_host_keys(settings.known_hosts_file, host, (ANY_KEY,))
     message = reached.refused("sync", "host", "sharedkey", "compute-0-0")
     assert ANY_KEY.fingerprint in message and "replace=yes" in message
     assert reached.rocks("run", "host", "compute-0-0", "true").status == 1
-    assert "host key recorded" in reached.done("sync", "host", "sharedkey", "compute-0-0", "replace=yes")
+    assert "replace=yes" in reached.refused("sync", "host", "sharedkey", "compute-0-0", confirmed(server))
+    assert "host key recorded" in reached.done(
+        "sync", "host", "sharedkey", "compute-0-0", "replace=yes", confirmed(server)
+    )
     assert reached.done("run", "host", "compute-0-0", "echo in") == "in\n"
 
 
-def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:
+def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(
+    reached: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Command, "asks", True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     ended = reached.rocks("sync", "host", "sharedkey", "compute")
     assert ended.status == 3
     assert "compute-0-0: host key recorded" in ended.out
-    assert ended.err.startswith("Error: compute-0-1: ")
+    assert "Error: compute-0-1: " in ended.err
 
 
 def test_run_host_here_and_there(known: Site) -> None:
@@ -216,14 +328,18 @@ def test_run_host_refuses(known: Site) -> None:
         (["head", "tr\0ue"], "is not valid text"),
     ):
         assert message in known.refused("run", "host", *arguments)
-    known.done("set", "host", "attr", "compute-0-0", "ssh_port", "many")
-    assert 'ssh_port of compute-0-0 is "many"' in known.refused("run", "host", "compute-0-0", "true")
+    known.set_as_before("ssh_port", "many", "compute-0-0")
+    ended = known.rocks("run", "host", "compute-0-0", "head", "echo in")
+    assert ended.status == 3 and ended.out == "in\n" and 'ssh_port of compute-0-0 is "many"' in ended.err
 
 
 def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
     ended = known.rocks("run", "host", "head", "LANG=C ls")
     assert (ended.status, ended.out) == (1, "")
-    assert 'Error: "LANG=…" is not a parameter of this command' in ended.err
+    assert (
+        'knows no parameter "LANG"; an argument that looks like one is given by its name, as in command=LANG=…'
+        in ended.err
+    )
 
 
 def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:

@@ -87,5 +87,5 @@ def test_the_pool_of_vlan_ids(vm_site: Site) -> None:
     vm_site.done("add", "cluster", "203.0.113.10", "0")
     refusal = vm_site.refused("add", "cluster", "203.0.113.11", "0")
     assert "the pool 100-101 (attribute vm_vlan_pool) is exhausted" in refusal
-    vm_site.done("set", "attr", "vm_vlan_pool", "100..200")
+    vm_site.set_as_before("vm_vlan_pool", "100..200")
     assert "it must be like 100-199,300" in vm_site.refused("add", "cluster", "203.0.113.11", "0")

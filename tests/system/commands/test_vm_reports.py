@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.command_trees import tree
+from tests.command_trees import tree, write_plugin
 
 from .conftest import Site
 
@@ -287,10 +287,22 @@ def test_the_kind_of_machines(machines: Site) -> None:
 def test_the_next_mac_is_printed_and_not_reserved(machines: Site) -> None:
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:04\n"
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:04\n"
-    machines.done("add", "host", "interface", "head", "eth5", "mac=76:77:6E:80:1:FF")
+    machines.done("add", "host", "interface", "head", "eth5", "mac=76:77:6E:80:01:FF")
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:02:00\n"
     machines.change("UPDATE networks SET MAC = '76:77:6e:bf:ff:ff' WHERE Device = 'eth5'")
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:04\n"
     machines.done("add", "host", "vm", "vmc-0-0", "compute", "name=next")
     assert machines.done("report", "vm", "nextmac") == "76:77:6e:80:00:05\n"
     assert machines.rocks("report", "vm", "nextmac").statements <= 4
+
+
+def test_a_plugin_that_nothing_calls_is_warned_of(machines: Site, tree: Path) -> None:
+    folder = tree / "report" / "host" / "vm" / "config"
+    folder.mkdir(parents=True)
+    write_plugin(folder, "disc_cache")
+    ended = machines.rocks("report", "host", "vm", "config", "web")
+    assert ended.status == 0
+    assert ended.err.startswith(
+        "Warning: nothing calls plugin_disc_cache.py of report host vm config: the name of a plugin there begins with "
+    )
+    assert "plugin_disk" in ended.err

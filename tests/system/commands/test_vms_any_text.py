@@ -130,7 +130,7 @@ def test_the_disk_of_a_new_machine(vm_site: Site, kind: str, path: str, rest: st
 @example(folder="/")
 def test_the_folder_of_images(vm_site: Site, folder: str) -> None:
     assume(len(folder.encode()) <= VALUE_LONGEST_BYTES)
-    vm_site.done("set", "attr", "vm_image_directory", f"value={folder or '/'}")
+    vm_site.set_as_before("vm_image_directory", folder or "/")
     if run(vm_site, "add", "host", "vm", "vmc-0-0", "compute", "name=web") is not None:
         row, _ = described(vm_site, "web")
         assert row["disk"] == f"file:{folder.rstrip('/')}/web.vda,vda,virtio"
@@ -180,7 +180,7 @@ def test_parameters_of_a_new_cluster(vm_site: Site, place: str, value: str) -> N
         assert made == [value, f"vm-{value}-0", f"vm-{value}-1"]
     for name in made[:2]:
         described(vm_site, name)
-    assert len(json.loads(vm_site.done("list", "cluster", made[0], "json=yes"))) == min(len(made), 2)
+    assert len(json.loads(vm_site.done("list", "cluster", made[0], "json=yes"))) == 1
     forget_machines(vm_site)
 
 
@@ -194,7 +194,7 @@ def test_parameters_of_a_new_cluster(vm_site: Site, place: str, value: str) -> N
 def test_a_changed_machine(vm_site: Site, place: str, value: str) -> None:
     vm_site.done("add", "host", "vm", "vmc-0-0", "compute", "name=web")
     arguments = ("set", "host", "vm", "cdrom", "web") if place == "cdrom" else ("set", "host", "vm", "web")
-    changes = (value, "mem=7") if place == "host" else ("web", f"{place}={value}")
+    changes = (value, "mem=70") if place == "host" else ("web", f"{place}={value}")
     if run(vm_site, *arguments[:-1], *changes) is not None and place != "host":
         row, document = described(vm_site, "web")
         if place in ("mem", "slice"):

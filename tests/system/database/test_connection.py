@@ -125,10 +125,12 @@ def test_the_error_names_a_duplicate_value(database: Database) -> None:
         database.execute("INSERT INTO nodes (Name) VALUES ('WEB-1')")
 
 
-def test_a_deadlock_ends_with_a_busy_error_for_one_command(database: Database, other: Database) -> None:
+def test_a_row_that_another_command_holds_ends_with_a_busy_error(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rocks.database.blockers.ATTEMPTS", 2)
     database.insert_many("INSERT INTO nodes (Name) VALUES", [("a",), ("b",)])
     database.commit()
-    other.execute("SET SESSION innodb_lock_wait_timeout = 1")
     database.execute("UPDATE nodes SET Rank = 1 WHERE Name = 'a'")
     with pytest.raises(BusyError, match="another command holds the same rows"):
         other.execute("UPDATE nodes SET Rank = 2 WHERE Name = 'a'")

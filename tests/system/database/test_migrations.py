@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -228,3 +229,44 @@ def test_unfinished_migration_of_another_version_raises_an_error(
     with pytest.raises(IncoherentError, match=f"migration {NEWEST + 1:04} was begun by another version"):
         changed = broken._replace(statements=LATER.statements, digest="2" * 64)
         upgraded(cluster_database, tmp_path, migrations=[*load_migrations(), changed])
+
+
+def test_machines_of_an_older_site_get_uuids_and_keep_the_places_of_their_disks(
+    absent_database: Settings, tmp_path: Path
+) -> None:
+    """They adopt their images at their next start; a machine that is added later does not."""
+    upgraded(absent_database, tmp_path, migrations=load_migrations()[:10])
+    run_checked(
+        ["mariadb", "--no-defaults", f"--socket={absent_database.socket}", absent_database.database],
+        deadline_seconds=20,
+        standard_input=b"""
+INSERT INTO nodes (Name) VALUES ('vmc'), ('a'), ('b'), ('c');
+INSERT INTO vm_nodes (Node, PhysNode, cdrom_path)
+  SELECT n.ID, p.ID, '/isos/x.iso' FROM nodes n JOIN nodes p ON p.Name = 'vmc' WHERE n.Name IN ('a', 'b');
+INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name) SELECT ID, 'file', '/state/images', 'a.vda' FROM vm_nodes;
+INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name) SELECT ID, 'phy', '/dev/vg', 'a' FROM vm_nodes;
+INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name) SELECT ID, 'phy', '', '/dev/sdb' FROM vm_nodes;
+INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name) SELECT ID, 'phy', '/dev/mapped', 'c' FROM vm_nodes;
+INSERT INTO img_nas_server (vm_disk_id, nas_name)
+  SELECT ID, IF(Name = 'c', 'nas-0-0', '') FROM vm_disks WHERE Name IN ('/dev/sdb', 'c');
+""",
+    )
+    upgraded(absent_database, tmp_path, migrations=load_migrations())
+    with Database(absent_database) as database:
+        rows = database.rows("SELECT UUID, Adopts FROM vm_nodes")
+        assert len({uuid for uuid, _ in rows}) == 2 and {adopts for _, adopts in rows} == {1}
+        assert all(re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid) for uuid, _ in rows)
+        database.execute("INSERT INTO vm_nodes (Node, PhysNode) SELECT ID, NULL FROM nodes WHERE Name = 'c'")
+        added = database.rows(
+            "SELECT v.Adopts, LENGTH(v.UUID) FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = 'c'"
+        )
+        assert added == [(0, 36)]
+        attributes = dict(
+            database.rows(
+                "SELECT a.Attr, a.Value FROM attributes a JOIN catindex i ON i.ID = a.Catindex WHERE i.Name = 'vmc'"
+            )
+        )
+    assert attributes == {
+        "vm_image_directories": "/isos,/state/images",
+        "vm_disk_devices": "/dev/sdb,/dev/vg/a",
+    }

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import StateError
+from rocks.errors import RocksError, StateError
 from rocks.imgstorage.host import workers
 from rocks.imgstorage.life.image import Copy, Image
+from rocks.imgstorage.life.names import HOLD_TAG
 from rocks.imgstorage.life.space import host_space
 from rocks.units import BYTES_PER_GIB
+from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, HostMachine, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite
 
 HOST, OTHER = HOSTS
 _POOL_BYTES = 100 * BYTES_PER_GIB
@@ -133,3 +135,79 @@ def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: ImageSite) -
     left = {fact.name for fact in host.pools.list_volumes("tank")}
     assert {"tank/mapped-vol", "tank/changed-vol"} <= left
     assert host.pools.read("tank/changed-vol", 7, 4096) == b"by hand"
+
+
+def evicted_for_another(site: ImageSite, host: HostMachine, volume: str) -> bool:
+    """Whether the copy goes when another image needs the space."""
+    tight(host, _COPY_BYTES // 2)
+    try:
+        site.map("new-vol")
+    except RocksError:
+        pass  # without the copy's space there is too little
+    return host.pools.read_volume(volume) is None
+
+
+def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: ImageSite) -> None:
+    """Its record says that it has the copy, but the snapshot has gone since: the copy is the only one."""
+    host = keep(site, "first-vol")
+    guid = image(site, "first-vol").copies[0].guid
+    for one in site.nas.pools.read_history("tank/first-vol").snapshots:
+        if one.guid == guid:
+            site.nas.pools.ensure_released("tank/first-vol", one.name, one.guid, HOLD_TAG)
+            site.nas.pools.ensure_snapshot_gone("tank/first-vol", one.name, one.guid)
+    assert not evicted_for_another(site, host, "tank/first-vol")
+    assert image(site, "first-vol").copies[0].kind == "clean", "its record"
+
+
+def quarantine(host: HostMachine, zvol: str) -> str:
+    """The host's copy under the name that it gets when it must not be used."""
+    fact = host.pools.read_volume(f"tank/{zvol}")
+    assert fact is not None
+    name = f"tank/{zvol}-quarantine-1"
+    host.pools.ensure_renamed(fact.name, fact.guid, name)
+    return name
+
+
+def test_a_quarantined_volume_goes_when_its_nas_has_all_of_it(site: ImageSite) -> None:
+    host = keep(site, "first-vol")
+    assert evicted_for_another(site, host, quarantine(host, "first-vol"))
+
+
+@pytest.mark.parametrize("difference", ["written", "removed on its NAS", "there is space"])
+def test_a_quarantined_volume_stays_otherwise(site: ImageSite, difference: str) -> None:
+    """It has data of its own; its NAS has removed the image; or there is space."""
+    host = keep(site, "first-vol")
+    name = quarantine(host, "first-vol")
+    if difference == "written":
+        host.pools.write(name, b"by hand", 4096)
+    elif difference == "removed on its NAS":
+        site.ask(wire.DelZvol("tank", "first-vol", grace_seconds=3600))
+    else:
+        site.map("new-vol")
+        assert host.pools.read_volume(name) is not None
+        return
+    assert not evicted_for_another(site, host, name)
+
+
+def test_copies_are_listed_and_removed(site: ImageSite) -> None:
+    """Without force only what its NAS has; the NAS does not wait for changes that were destroyed."""
+    host = keep(site, "first-vol")
+    keep(site, "second-vol")
+    keep(site, "used-vol")
+    site.map("used-vol")
+    name = quarantine(host, "first-vol")
+    host.pools.write("tank/second-vol", b"by hand", 4096)
+    rows = {row["volume"]: row for row in site.ask(wire.ListCopies(), HOST)["body"]}
+    assert {volume: row["kind"] for volume, row in rows.items()} == {
+        name: "quarantined",
+        "tank/second-vol": "suspect",
+    }
+    assert all(row["size_bytes"] > 0 and row["created"] and row["nas"] == NAS for row in rows.values())
+    with pytest.raises(StateError, match="no unused copy tank/used-vol"):
+        site.ask(wire.DelCopy("tank/used-vol", force=True), HOST)
+    with pytest.raises(StateError, match=f"{NAS} does not confirm that it has all of it"):
+        site.ask(wire.DelCopy("tank/second-vol"), HOST)
+    site.ask(wire.DelCopy("tank/second-vol", force=True), HOST)
+    site.ask(wire.DelCopy(name), HOST)
+    assert site.ask(wire.ListCopies(), HOST)["body"] == []
+    site.wait_for(lambda: image(site, "second-vol").copies == (), "the NAS knows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -101,10 +102,66 @@ def test_a_destroyed_image_is_gone(storage: Storage) -> None:
     assert "is mapped" in storage.refused(*remove)
     storage.done(*REMOVE, "doomed-vol")
     storage.done("set", "host", "zvolattr", NAS, "doomed-vol", "frequency", "77")
-    assert storage.done(*remove) == f"{NAS}:tank/doomed-vol destroyed\nSuccess\n"
+    assert storage.done(*remove, "now=yes") == f"{NAS}:tank/doomed-vol destroyed\nSuccess\n"
     assert storage.images.nas.pools.read_volume("tank/doomed-vol") is None
     assert "ZVol doomed-vol not found in database" in storage.refused(*remove)
     assert "doomed-vol" not in storage.done(*LIST)
+
+
+def test_a_removed_image_is_restored_until_its_grace_has_ended(storage: Storage) -> None:
+    """It is listed with its time; nothing of its name is mapped or made, and no clone of it, meanwhile."""
+    remove = ("remove", "host", "storageimg", NAS, "tank", "graced-vol")
+    restore = ("restore", "host", "storageimg", NAS, "graced-vol")
+    storage.map("graced-vol")
+    storage.images.hosts[HOST].pools.write("tank/graced-vol", b"the old data", 4096)
+    storage.done(*REMOVE, "graced-vol")
+    assert "is not marked for destruction" in storage.refused(*restore)
+    hint = f"removed; for 24 hours rocks restore host storageimg {NAS} graced-vol restores it"
+    assert storage.done(*remove) == f"{NAS}:tank/graced-vol {hint}\nSuccess\n"
+    listed = next(line for line in storage.done(*LIST).splitlines() if line.startswith("graced-vol"))
+    assert re.search(r" deleting .* removed, can be restored until \d{4}-\d\d-\d\d \d\d:\d\d", listed)
+    add_clone = ("add", "host", "storageimg", NAS, "tank", "heir-vol", "origin=graced-vol")
+    add_empty = ("add", "host", "storageimg", NAS, "tank", "graced-vol", "size=1")
+    for command in ((*ADD, "graced-vol", HOST, "1"), add_empty, add_clone):
+        assert "graced-vol was removed and is in its grace period" in storage.refused(*command)
+    assert "it is marked for destruction" in storage.refused(*remove)
+    assert storage.done(*restore) == f"{NAS}:graced-vol restored\nSuccess\n"
+    assert storage.images.nas.pools.read("tank/graced-vol", 12, 4096) == b"the old data"
+    storage.done(*remove)
+    assert storage.done(*remove, "now=yes") == f"{NAS}:tank/graced-vol destroyed\nSuccess\n"
+    assert storage.images.nas.pools.read_volume("tank/graced-vol") is None
+    storage.map("graced-vol")
+    assert storage.images.nas.pools.read("tank/graced-vol", 12, 4096) == bytes(12)
+    storage.done(*REMOVE, "graced-vol")
+    storage.done(*remove, "now=yes")
+
+
+def test_period_of_grace_is_an_attribute_of_the_nas(storage: Storage) -> None:
+    """A removal under a wrong value removes nothing; 0 destroys at once."""
+    remove = ("remove", "host", "storageimg", NAS, "tank", "brief-vol")
+    storage.map("brief-vol")
+    storage.done(*REMOVE, "brief-vol")
+    storage.cluster.set_as_before("img_grace_hours", "a day", NAS)
+    assert "the attribute img_grace_hours of nas-0-0 is 'a day'; set hours, 0 to" in storage.refused(*remove)
+    assert storage.images.row("brief-vol")["state"] == "unmapped"
+    storage.done("set", "host", "attr", NAS, "img_grace_hours", "0")
+    assert storage.done(*remove) == f"{NAS}:tank/brief-vol destroyed\nSuccess\n"
+    storage.done("remove", "host", "attr", NAS, "img_grace_hours")
+
+
+def test_copies_of_a_host_are_listed_and_removed(storage: Storage) -> None:
+    """A quarantined volume that no NAS can prove needs force."""
+    pools = storage.images.hosts[HOST].pools
+    pools.ensure_volume("tank/lost-vol-quarantine-7", 2**30, 16384)
+    listing = ("list", "host", "storagecopy", HOST)
+    remove = ("remove", "host", "storagecopy", HOST, "tank/lost-vol-quarantine-7")
+    header, *rows = storage.done(*listing).splitlines()
+    assert header.split() == ["VOLUME", "KIND", "NAS", "SIZE", "(GB)", "AGE", "REASON"]
+    assert any(re.match("tank/lost-vol-quarantine-7 +quarantined ", row) for row in rows)
+    assert "its NAS is unknown and does not confirm that it has all of it" in storage.refused(*remove)
+    assert storage.done(*remove, "force=yes") == f"{HOST}:tank/lost-vol-quarantine-7 destroyed\nSuccess\n"
+    assert "lost-vol-quarantine-7" not in storage.done(*listing)
+    assert "no unused copy" in storage.refused(*remove)
 
 
 # --- attributes ----------------------------------------------------------------------------------------------------
@@ -176,7 +233,7 @@ def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(s
         ]
         assert line.split()[:4] == [number, "slow-vol", HOST, "returning"]
         assert row(storage, "slow-vol")[5] == "NAS<-VM"
-        assert row(storage, "slow-vol")[-1] == "True"
+        assert row(storage, "slow-vol")[8] == "True"
         assert "is busy" in storage.refused(*ADD, "slow-vol", OTHER, "1", "img_sync=no")
         assert "is busy" in storage.refused("clean", "host", "storagemap", NAS, "slow-vol")
     finally:

@@ -62,6 +62,7 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
         "TIME",
         "NEXTSYNC",
         "LOCKED",
+        "NOTE",
     ]
     rows = [line.split() for line in mine]
     assert rows[0][:3] + [rows[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]

@@ -27,7 +27,7 @@ REFUSED = [
         "must supply nas, zpool, volume, remotehost, size; nas, zpool, volume, remotehost, size missing",
     ),
     (("add", *MAP, NAS, "tank", "a-vol", HOST), "nas missing"),
-    ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "and nothing else, not 6 arguments"),
+    ((*ADD, "a-vol", HOST, "1", "more", "img_sync=no"), "but 6 arguments are given"),
     (("add", *MAP, "nobody", "tank", "a-vol", HOST, "1"), 'cannot resolve host "nobody"'),
     ((*ADD, "a-vol", "nobody", "1"), 'cannot resolve host "nobody"'),
     ((*ADD, "a-vol", "vm-container", "1"), "must supply only one host, not 2"),
@@ -60,7 +60,7 @@ REFUSED = [
         for case in (
             ((verb, *MAP), "must supply nas, volume; nas, volume missing"),
             ((verb, *MAP, NAS), "nas missing"),
-            ((verb, *MAP, NAS, "a", "b"), "and nothing else"),
+            ((verb, *MAP, NAS, "a", "b"), "arguments are given; quote a value"),
             ((verb, *MAP, NAS, "-x"), NOT_VALID),
             ((verb, *MAP, NAS, "none-vol"), NO_VOLUME),
         )
@@ -74,11 +74,11 @@ REFUSED = [
     (("remove", "host", "storageimg", NAS, "tank", "none-vol"), NO_VOLUME),
     (("remove", "host", "storageimg", NAS, "tank", "-x"), NOT_VALID),
     (("remove", "host", "storageimg", NAS, "tank", "none-vol", "force=x"), '"force" must be yes or no'),
-    (("restore", "host", "storageimg", NAS, "none-vol"), "snap=NAME is missing"),
+    (("restore", "host", "storageimg", NAS, "none-vol"), NO_VOLUME),
     (("restore", "host", "storageimg", NAS, "none-vol", "snap=x"), NO_VOLUME),
     # attributes
     (("set", "host", "storageattr", NAS, "frequency"), "nas missing"),
-    (("set", "host", "storageattr", NAS, "a", "b", "c"), "and nothing else"),
+    (("set", "host", "storageattr", NAS, "a", "b", "c"), "arguments are given; quote a value"),
     (
         ("set", "host", "storageattr", NAS, "frequency", "often"),
         "frequency is 'often'; it must be seconds, 1 to",

@@ -69,6 +69,7 @@ class PlayedHosts:
         fleet: Fleet,
         hosts: Collection[str],
         vms: Iterable[VirtualMachine] = (),
+        lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
         limit_seconds: float | None = None,
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
@@ -77,11 +78,14 @@ class PlayedHosts:
         )
         state = self.domain
         domains = () if state is None else tuple(self._domain(name, state) for name in self._asked)
-        facts = HostFacts("x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, disks, ())
+        ended = () if state else tuple(name for ends in (lease_ends or {}).values() for name, _ in ends)
+        facts = HostFacts(
+            "x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, disks, (), ended=ended
+        )
         return dict.fromkeys(hosts, self.facts_error or facts)
 
     def perform_operations(
-        self, fleet: Fleet, operations: Mapping[str, Sequence[StartDomain]]
+        self, fleet: Fleet, operations: Mapping[str, Sequence[StartDomain]], progress: object = None
     ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
         """As the real one."""
         for operation in (operation for requested in operations.values() for operation in requested):
@@ -497,7 +501,10 @@ def test_writes_are_discarded_if_the_attribute_requests_it(storage: Storage) -> 
 
 def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) -> None:
     vm = storage.add_vm("unclear")
-    storage.done("set", "host", "attr", vm, "img_persistent", "perhaps")
+    storage.done("set", "host", "attr", vm, "img_persistent", "no")
+    # as an earlier release stored it
+    storage.cluster.database.execute("UPDATE attributes SET Value = 'perhaps' WHERE Attr = 'img_persistent'")
+    storage.cluster.database.commit()
     assert 'is "perhaps"; it must be yes' in storage.rocks(*START, vm).err
     assert owner(storage, "unclear-vol") is None
     assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'unclear'") == [

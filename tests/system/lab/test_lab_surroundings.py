@@ -139,4 +139,4 @@ def test_another_command_at_work() -> None:
 )
 def test_invalid_arguments(arguments: tuple[str, ...]) -> None:
     """Only the usage is printed."""
-    assert "usage: python3 -m lab.machines" in attempt("", *arguments)
+    assert "usage: bin/lab" in attempt("", *arguments)

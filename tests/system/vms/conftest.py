@@ -47,3 +47,4 @@ def site(three_machines: ThreeMachines) -> Iterator[ThreeMachines]:
     three_machines.revive()
     yield three_machines
     three_machines.clean()
+    assert three_machines.open_transactions() == ""

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lab import agent_archive, database, libvirtd, links, sshd
 from lab.namespace import Machine
+from rocks.hosts.known_hosts import parse_host_key
+from rocks.hosts.settings import FleetSettings
 from rocks.process import Finished, run, run_checked, start_with_pipes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -19,7 +21,7 @@ LAUNCHER = [
     str(CHECKOUT / ".state/venv/bin/python"),
     "-E",
     "-S",
-    str(CHECKOUT / "src/rocks/cli/launch.py"),
+    str(CHECKOUT / "tests/system/transaction_watch.py"),
 ]
 HOSTS = ("vmh1", "vmh2")
 ADDRESSES = {"head": "127.0.0.1", "vmh1": "127.0.0.2", "vmh2": "127.0.0.3"}
@@ -39,6 +41,7 @@ class ThreeMachines:
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ROCKS_")},
             "ROCKS_LAUNCHER": str(CHECKOUT / "bin/rocks"),
+            "ROCKS_WATCH_FILE": str(folder / "open-transactions"),
             "ROCKS_SITE_PACKAGES": str(next((CHECKOUT / ".state/venv/lib").glob("python3.*/site-packages"))),
         }
 
@@ -91,6 +94,8 @@ class ThreeMachines:
     def vanish(self, name: str) -> None:
         """The host does not answer any more; its guests run on."""
         sshd.stop(self.machines[name])
+        # a connection that an earlier command left lives on, but no command finds it
+        self.machines["head"].run_checked(["/bin/rm", "-rf", FleetSettings().control_folder], 10)
 
     def start_sshd(self, name: str) -> None:
         """The host answers at the port that the database knows."""
@@ -99,10 +104,11 @@ class ThreeMachines:
 
     # use
 
-    def rocks(self, line: str, deadline_seconds: float = MOST_SECONDS) -> Finished:
+    def rocks(self, line: str, deadline_seconds: float = MOST_SECONDS, **environment: str) -> Finished:
         """Run `rocks LINE` on the frontend, as its operator would; words as a shell parts them."""
         arguments = self.machines["head"].command([*LAUNCHER, *shlex.split(line)])
-        return run(arguments, deadline_seconds=deadline_seconds, environment=self._environment)
+        variables = {**self._environment, **environment}
+        return run(arguments, deadline_seconds=deadline_seconds, environment=variables)
 
     def done(self, line: str) -> str:
         """As `rocks`, for a command that must succeed; returns its standard output."""
@@ -120,13 +126,19 @@ class ThreeMachines:
         assert "Error: " in finished.error_text
         return finished.error_text
 
-    def begin(self, line: str) -> Running:
-        """Start `rocks LINE` and let it run."""
-        return Running(
-            start_with_pipes(
-                self.machines["head"].command([*LAUNCHER, *shlex.split(line)]), environment=self._environment
-            )
-        )
+    def begin(self, line: str, user: str = "0") -> Running:
+        """Start `rocks LINE`, as a user of the frontend, and let it run."""
+        arguments = [*LAUNCHER, *shlex.split(line)]
+        if user != "0":
+            arguments = [
+                "/usr/bin/setpriv",
+                f"--reuid={user}",
+                f"--regid={user}",
+                "--clear-groups",
+                *arguments,
+            ]
+        command = self.machines["head"].command(arguments)
+        return Running(start_with_pipes(command, environment=self._environment))
 
     def add_vm(self, name: str, host: str, more: str = "") -> str:
         """A virtual machine on a host, on the site's private network; returns its name."""
@@ -165,6 +177,13 @@ class ThreeMachines:
         )
         return [line.split("\t") for line in answer.text.splitlines()]
 
+    def open_transactions(self) -> str:
+        """What `transaction_watch` has found since the last call."""
+        file = self.folder / "open-transactions"
+        text = file.read_text() if file.exists() else ""
+        file.unlink(missing_ok=True)
+        return text
+
     def lease(self, name: str) -> tuple[int, str, str]:
         """(token, state, host or NULL) of a machine's lease."""
         ((token, state, host),) = self.sql(f"SELECT Token, State, Host FROM vm_leases WHERE Name = '{name}'")
@@ -189,13 +208,17 @@ class ThreeMachines:
         self.done("set attr vm_mac_base_addr 76:77:6e:80:00:00")
         self.done("set attr vm_mac_base_addr_mask ff:ff:ff:c0:00:00")
         self.done(f"set attr vm_image_directory {IMAGES}")
+        self.done("set attr vm_image_directories /opt/rocks/small")
         self.done("add network private 127.0.0.0 255.0.0.0")
         self.done("add network public 203.0.113.0 255.255.255.0")
         self.done("set host attr head kvm true")
         if not head.in_network(links.has_filters):
             self.done("set attr vm_filter off")
+        fingerprints = {}
         for number, name in enumerate(HOSTS):
-            port = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name]).port
+            server = sshd.start(self.machines[name], key.with_suffix(".pub").read_text(), ADDRESSES[name])
+            port = server.port
+            fingerprints[name] = parse_host_key(server.host_key).fingerprint
             self.done(f"add host {name} membership='VM Container' rack=1 rank={number} cpus=2")
             self.done(f"set host attr {name} ssh_port {port}")
             self.ports[name] = port
@@ -209,7 +232,7 @@ class ThreeMachines:
             + ") d ON d.Host = n.Name"
         )
         for name in HOSTS:
-            self.done(f"sync host sharedkey {name}")
+            self.done(f"sync host sharedkey {name} fingerprint={fingerprints[name]}")
 
 
 class Running:
@@ -222,6 +245,11 @@ class Running:
         """SIGKILL, and wait until it has ended; its programs on hosts run on. Returns the exit status."""
         os.kill(self._process.pid, signal.SIGKILL)  # its parent: the command is killed with it
         return self.end()[0]
+
+    def first_line(self) -> str:
+        """The first line on standard error, when it is there."""
+        assert self._process.stderr is not None
+        return self._process.stderr.readline().decode()
 
     def end(self, deadline_seconds: float = MOST_SECONDS) -> tuple[int, str]:
         """(exit status, standard error) when it has ended."""

@@ -113,10 +113,10 @@ def test_invalid_arguments(site: ThreeMachines, line: str, message: str) -> None
 
 
 def test_a_disk_that_another_machine_has(site: ThreeMachines) -> None:
-    first = site.add_vm("owner", "vmh1")
-    second = site.add_vm("borrower", "vmh1", "disk=file:/var/lib/rocks-images/owner.vda,vda,virtio")
+    first = site.add_vm("lender", "vmh1")
+    second = site.add_vm("borrower", "vmh1", "disk=file:/var/lib/rocks-images/lender.vda,vda,virtio")
     site.done(f"start host vm {first}")
-    assert "is in use by owner" in _start_error(site, second)
+    assert "is in use by lender" in _start_error(site, second)
 
 
 def test_host_local_vlans_cannot_connect_a_cluster_over_several_hosts(site: ThreeMachines) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,15 +13,92 @@ import pytest
 from rocks.commands._framework import run_command
 from rocks.commands._framework import tree as command_tree
 from rocks.commands._framework.base import Command
+from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from tests.command_trees import WriteCommand, write_plugin
 from tests.unit.cli.conftest import Rocks
 
+TAKEN = "[host] ... [a=string]"
+HELP = f"""rocks frob {TAKEN}
+
+Description:
+
+\tDo it.
+
+Arguments:
+
+\t[host]
+
+\tHosts.
+
+Parameters:
+
+\t[a=string]
+
+\tA.
+"""
 SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 
 
-def test_without_arguments_all_commands_are_listed(rocks: Rocks) -> None:
-    assert rocks() == rocks("list", "help") == rocks("--help") == rocks("-h")
-    assert "\nlist host [host] ...\n" in rocks().output
+def test_without_arguments_an_introduction_is_printed(rocks: Rocks) -> None:
+    status, output, error = rocks()
+    assert (status, error) == (0, "")
+    assert len(output.splitlines()) <= 25
+    assert "rocks help start host vm" in output and " add cancel check " in output
+    assert rocks() == rocks("--help") == rocks("-h")
+    typed = [line.split("  ")[1] for line in output.splitlines() if line.startswith("  rocks ")]
+    commands = [
+        line.removeprefix("rocks ").split()
+        for line in typed
+        if not line.startswith(("rocks COMMAND", "rocks --"))
+    ]
+    assert len(commands) == 9
+    for command_path in commands:
+        assert longest_prefix(command_path, [OUR_TREE]), command_path
+
+
+def test_the_version(rocks: Rocks) -> None:
+    assert rocks("--version") == rocks("report", "version")
+    assert rocks("--version").status == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lst host", "rocks list host"),
+        ("list hots", "rocks list host"),
+        ("list hots compute-0-0", "rocks list host"),
+        ("host list", "rocks list host"),
+        ("vm host strat web", "rocks start host vm"),
+        ("start vm web", "rocks start host vm"),
+        ("List host", "rocks list host"),
+    ],
+)
+def test_the_command_that_was_meant_is_printed(rocks: Rocks, typed: str, meant: str) -> None:
+    status, output, error = rocks(*typed.split())
+    assert (status, output) == (255, "")
+    first, second = error.splitlines()
+    assert first.startswith("error - invalid rocks command ")
+    assert second.startswith(f"did you mean: {meant}")
+
+
+def test_a_word_of_commands_is_answered_with_some_of_them(rocks: Rocks) -> None:
+    status, output, error = rocks("hots")
+    assert (status, output) == (255, "")
+    assert len(error.splitlines()) == 2 and "did you mean: rocks " in error and " host" in error
+
+
+def test_the_whole_help_of_a_command(rocks: Rocks) -> None:
+    assert rocks("help", "start", "host", "vm") == rocks("start", "host", "vm", "help")
+    status, output, _ = rocks("help", "list host")
+    assert status == 0
+    assert output.startswith(rocks("list", "host", "help").output)
+    assert "\tlist host vm [host] ..." in output
+
+
+def test_help_without_a_match(rocks: Rocks) -> None:
+    assert rocks("help", "zzz").error.startswith('Error: no command has "zzz" in its usage\n')
+    assert rocks("help", "zzz").status == 1
+    assert "did you mean list host?" in rocks("help", "lst", "hots").error
 
 
 def test_the_longest_prefix_is_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -36,22 +114,25 @@ def test_a_quoted_first_word_is_the_whole_command(rocks: Rocks, write_command: W
     write_command("frob/vm/deep", SHOW)
     assert rocks("frob vm", "deep").output == "('frob', 'vm') ['deep'] []\n"
     assert rocks("frob ", "vm").output == "('frob',) ['vm'] []\n"
-    assert rocks("frob nothing", "vm") == (255, "", 'error - invalid rocks command "frob nothing"\n')
+    assert rocks("frob nothing", "vm").error.startswith('error - invalid rocks command "frob nothing"\n')
 
 
 @pytest.mark.parametrize(
     "word", ["nothing", "List", "", "list/host", "../list", "base", "tree", "list.host", "-x"]
 )
 def test_an_unknown_word(rocks: Rocks, word: str) -> None:
-    assert rocks(word, "host") == (255, "", f'error - invalid rocks command "{word}"\n')
+    status, output, error = rocks(word, "host")
+    assert (status, output) == (255, "")
+    assert error.splitlines()[0] == f'error - invalid rocks command "{word}"'
 
 
 def test_a_group_lists_what_is_below_it(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("frob", "")
     write_command("frob/one", SHOW)
     write_command("frob/two", SHOW)
-    assert rocks("frob") == (255, "frob one\nfrob two\n", "")
-    assert rocks("frob", "three") == (255, "frob one\nfrob two\n", "")
+    assert rocks("frob") == (255, f"frob one {TAKEN}\nfrob two {TAKEN}\n", "")
+    listed = f"frob one {TAKEN}\nfrob two {TAKEN}\n"
+    assert rocks("frob", "nine") == (255, listed, 'error - invalid rocks command "frob nine"\n')
 
 
 def test_a_group_without_commands_says_so(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -91,15 +172,47 @@ def test_a_broken_command_hides_no_other_from_the_listing(rocks: Rocks, write_co
 
 
 def test_a_fault_in_a_command_is_one_line_that_asks_for_a_report(
-    rocks: Rocks, write_command: WriteCommand
+    rocks: Rocks, write_command: WriteCommand, tree: Path
 ) -> None:
     write_command("frob", "self.addText('before')\nraise KeyError('x')")
     status, output, error = rocks("frob")
     assert (status, output) == (1, "before\n")
     assert error.startswith(
-        "Error: \"frob\" has a fault (KeyError: 'x'); uncommitted changes are rolled back"
+        f"Error: \"frob\" has a fault (KeyError: 'x'; {tree}/frob/__init__.py, line 15); uncommitted"
     )
     assert error.count("\n") == 1
+
+
+def test_a_fault_of_an_author_is_located_in_the_authors_file(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    """Although it was raised in Python's own modules, or in ours, which that line called."""
+    for body, name in (
+        ("import json\njson.loads('{')", "JSONDecodeError"),
+        ("self.addOutput()", "TypeError"),
+        ("self.endOutput(header=5)\nself.addText(5 + 'a')", "TypeError"),
+    ):
+        folder = write_command(f"frob{name.lower()}{len(body)}", body)
+        status, output, error = rocks(folder.name)
+        assert (status, output) == (1, "")
+        assert f'Error: "{folder.name}" has a fault ({name}: ' in error
+        assert f"; {folder}/__init__.py, line " in error and "its author must fix it" in error
+        assert error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_a_fault_of_a_plugin_is_located_in_its_file(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "bad", run="None + 1")
+    error = rocks("frob").error
+    assert 'the plugin "bad" of "frob" has a fault (TypeError: ' in error
+    assert f"; {folder}/plugin_bad.py, line 8)" in error
+    write_plugin(folder, "bad", before="1 / 0\n")
+    assert f"ZeroDivisionError: division by zero ({folder}/plugin_bad.py, line 1)" in rocks("frob").error
+    (folder / "__init__.py").write_text("\n\n1 / 0\n")
+    for name in list(sys.modules):
+        if name == "rocks.commands.frob":
+            del sys.modules[name]
+    assert f"({folder}/__init__.py, line 3)" in rocks("frob").error
 
 
 def test_the_trace_is_printed_on_request(
@@ -118,7 +231,7 @@ def test_the_trace_of_a_command_that_cannot_be_loaded(
     error = rocks("frob").error
     assert "Traceback" in error
     assert '__init__.py", line 1' in error
-    assert rocks("help", "frob").status == 0
+    assert 'the command "frob" cannot be loaded' in rocks("help", "frob").error
 
 
 def test_the_roll_of_a_command(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -136,7 +249,7 @@ def test_another_tree_adds_words_below_ours_and_new_ones(rocks: Rocks, write_com
     write_command("list/host/colour", SHOW)
     assert rocks("frob", "deep", "er").output == "('frob', 'deep', 'er') [] []\n"
     assert rocks("list", "host", "colour", "h1").output == "('list', 'host', 'colour') ['h1'] []\n"
-    assert "list host colour" in rocks("list", "help", "subdir=list/host").output.splitlines()
+    assert f"list host colour {TAKEN}" in rocks("list", "help", "subdir=list/host").output.splitlines()
 
 
 def test_our_command_stays_ours_when_another_tree_has_it_too(
@@ -165,21 +278,21 @@ def test_another_tree_may_add_any_verb(rocks: Rocks, write_command: WriteCommand
     write_command(f"{verb}/host/colour", SHOW)
     assert rocks(verb, "x").output == f"('{verb}',) ['x'] []\n"
     assert rocks(verb, "host", "colour", "h1").output == f"('{verb}', 'host', 'colour') ['h1'] []\n"
-    assert f"{verb} host colour" in rocks("help", verb).output.splitlines()
+    assert f"\t{verb} host colour {TAKEN}" in rocks("help", verb).output.splitlines()
     assert rocks("list", "appliance", "help").status == 0
 
 
 def test_a_verb_cannot_begin_with_an_underscore(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("_framework", SHOW)
-    assert rocks("_framework") == (255, "", 'error - invalid rocks command "_framework"\n')
+    assert rocks("_framework").error.startswith('error - invalid rocks command "_framework"\n')
     assert "_framework" not in rocks("help").output
 
 
 def test_a_group_needs_no_file(rocks: Rocks, write_command: WriteCommand, tree: Path) -> None:
     write_command("frob/deep/er", SHOW)
     assert rocks("frob", "deep", "er", "x").output == "('frob', 'deep', 'er') ['x'] []\n"
-    assert rocks("frob", "deep") == (255, "frob deep er\n", "")
-    assert rocks("frob") == (255, "frob deep er\n", "")
+    assert rocks("frob", "deep") == (255, f"frob deep er {TAKEN}\n", "")
+    assert rocks("frob") == (255, f"frob deep er {TAKEN}\n", "")
     assert not (tree / "frob" / "__init__.py").exists()
 
 
@@ -191,34 +304,64 @@ def test_a_file_where_a_folder_should_be(rocks: Rocks, write_command: WriteComma
 
 def test_arguments_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("frob", SHOW)
-    assert rocks("frob", "a=1", "", "select x=1", "a=2", "help").output == (
-        "('frob',) ['', 'select x=1', 'help'] [('@ROCKSPARAM0', 'a=1'), ('a', '2')]\n"
+    assert rocks("frob", "a=1", "", "select x=1", "json=no", "help").output == (
+        "('frob',) ['', 'select x=1', 'help'] [('@ROCKSPARAM0', 'a=1'), ('a', '1'), ('json', 'no')]\n"
     )
 
 
-def test_an_unknown_parameter_is_ignored_with_a_warning(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("frob", "self.addText('done')")
-    assert rocks("frob", "colour=red", "json=no", "output-col=a", "output-header=no") == (
-        0,
-        "done\n",
-        'Warning: "frob" knows no parameter "colour"; it is ignored (see rocks frob help)\n',
-    )
-
-
-def test_an_error_is_printed_without_the_warning_of_an_unknown_parameter(
-    rocks: Rocks, write_command: WriteCommand
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["h1", "colour=red"], '"frob" knows no parameter "colour"; it knows a'),
+        (["A=1"], '"frob" knows no parameter "A"; did you mean a=?'),
+        (["jsn=yes"], '"frob" knows no parameter "jsn"; did you mean json=?'),
+        (["format=raw"], '"frob" knows no parameter "format"; it knows a'),
+        (["host=h1"], '"frob" takes the argument "host" without its name: write its value alone'),
+        (["a=1", "a=1"], 'the parameter "a" is given twice'),
+        (["json=maybe"], '"json" must be yes or no, not "maybe"'),
+        (["output-header="], '"output-header" must be yes or no, not ""'),
+    ],
+)
+def test_what_a_command_does_not_declare_is_an_error_and_nothing_is_done(
+    rocks: Rocks, write_command: WriteCommand, arguments: list[str], message: str
 ) -> None:
-    write_command("frob", "self.abort('it does not work')")
-    status, output, error = rocks("frob", "colour=red")
-    assert (status, output) == (1, "")
-    assert error.splitlines()[0] == "Error: it does not work"
-    assert "Warning" not in error
+    write_command("frob", "self.showNow('done')")
+    assert rocks("frob", *arguments) == (1, "", f"Error: {message}\nrocks frob {TAKEN}\n")
+
+
+def test_parameters_of_every_command(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "self.addText('done')")
+    assert rocks("frob", "json=no", "output-col=a", "output-header=no", "a=1").output == "done\n"
+
+
+def test_arguments_beyond_the_declared_ones_are_an_error(rocks: Rocks) -> None:
+    assert rocks("report", "version", "nonsense").error.splitlines()[0] == (
+        'Error: "report version" takes no argument, but 1 argument is given; quote a value that contains blanks'
+    )
+    assert rocks("report", "nextip", "private", "private").error.splitlines()[0] == (
+        'Error: "report nextip" takes {subnet}, but 2 arguments are given; quote a value that contains blanks'
+    )
+
+
+def test_a_nested_command_takes_only_what_it_declares(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "pass")
+    write_command("outer", "self.command('inner', ['colour=red'])")
+    assert rocks("outer").error.splitlines()[0] == ('Error: "inner" knows no parameter "colour"; it knows a')
+
+
+def test_a_command_may_take_parameters_of_any_name(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", SHOW)
+    text = (folder / "__init__.py").read_text()
+    (folder / "__init__.py").write_text(
+        text.replace("MustBeRoot = 0", "MustBeRoot = 0\n    TakesAnyParameter = True")
+    )
+    assert "('colour', 'red')" in rocks("frob", "colour=red").output
 
 
 @pytest.mark.parametrize("word", ["help", "--help", "-h"])
 def test_help_instead_of_running(rocks: Rocks, write_command: WriteCommand, word: str) -> None:
     write_command("frob", "raise KeyError('must not run')")
-    assert rocks("frob", word) == (0, "rocks frob\n\nDescription:\n\n\tDo it.\n", "")
+    assert rocks("frob", word) == (0, HELP, "")
 
 
 @pytest.mark.parametrize(
@@ -243,11 +386,10 @@ def test_help_in_no_such_format(rocks: Rocks) -> None:
 
 def test_help_finds_lines_with_the_text(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    lines = rocks("help", "list", "host").output.splitlines()
-    assert "list host [host] ..." in lines
-    assert all("list host" in line for line in lines)
-    assert rocks("help", "no such words").output == ""
-    assert rocks("help", "optional").output == ""
+    lines = rocks("help", "host", "attr").output.splitlines()
+    assert any(line.startswith("list host attr ") for line in lines)
+    assert all("host attr" in line for line in lines)
+    assert rocks("help", "optional").status == 1
 
 
 def test_the_listing_is_wrapped(rocks: Rocks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,14 +463,14 @@ def test_a_nested_command_returns_its_output_and_prints_nothing(
     rocks: Rocks, write_command: WriteCommand
 ) -> None:
     write_command("inner", "self.notify('notice')\nself.showNow('shown')\nself.addText(f'{args}')")
-    write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'x=1']) + '>')")
+    write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'a=1']) + '>')")
     assert rocks("outer") == (0, "<shown['a b']>\n", "")
 
 
 def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("inner", "self.abort('not so')")
     write_command("outer", "self.addText('begun')\nself.command('inner')")
-    assert rocks("outer") == (1, "begun\n", "Error: not so\nrocks outer\n")
+    assert rocks("outer") == (1, "begun\n", f"Error: not so\nrocks outer {TAKEN}\n")
 
 
 def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -423,7 +565,7 @@ def test_a_plugin_with_a_fault_is_named(rocks: Rocks, write_command: WriteComman
     write_plugin(folder, "a", "", run="raise KeyError('x')")
     status, _, error = rocks("frob")
     assert status == 1
-    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'); ')
+    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'; ')
 
 
 def test_a_plugin_may_hold_records(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -441,10 +583,28 @@ def test_calls_are_logged_without_secrets(
 ) -> None:
     lines: list[str] = []
     monkeypatch.setattr(run_command, "log", lines.append)
+    monkeypatch.setattr(run_command, "_login", lambda: "")
+    monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="alice"))
+    folder = write_command("frob", "pass")
+    text = (folder / "__init__.py").read_text()
+    (folder / "__init__.py").write_text(text.replace("name='a'", "name='password'"))
+    rocks("frob", "h1", "password=geheim", "json=no")
+    assert lines == ['user alice called "frob h1 password=*** json=no"']
+
+
+def test_the_log_names_the_person(
+    rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under sudo all commands are those of root: the caller, and the login that the kernel recorded, say whose."""
+    lines: list[str] = []
+    monkeypatch.setattr(run_command, "log", lines.append)
+    monkeypatch.setattr(run_command, "_login", lambda: "uid 1000")
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="root"))
+    monkeypatch.setenv("SUDO_USER", "alice")
     write_command("frob", "pass")
-    rocks("frob", "h1", "password=geheim", "colour=red")
-    assert lines == ['user alice called "frob h1 password=… colour=red"']
+    rocks("frob")
+    assert lines == ['user root (sudo alice, login uid 1000) called "frob"']
 
 
 @pytest.mark.parametrize(
@@ -463,3 +623,9 @@ def test_who_may_run_a_command(
 def tail() -> str:
     """What makes a plugin the last."""
     return "def requires(self): return ['TAIL']"
+
+
+def test_c7_an_error_is_cut_at_a_screens_length(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("frob", "from rocks.errors import StateError\nraise StateError('x' * 100_000)")
+    error = rocks("frob").error
+    assert error == f"Error: {'x' * 1600} … (98400 more characters; ROCKSDEBUG=1 prints all)\n"

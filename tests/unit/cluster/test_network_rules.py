@@ -54,14 +54,14 @@ def test_a_host_address_is_no_subnet() -> None:
         read_addresses("10.1.0.5", "255.255.0.0")
 
 
-@pytest.mark.parametrize(("text", "size"), [("68", 68), ("1500", 1500), ("65535", 65535)])
+@pytest.mark.parametrize(("text", "size"), [("576", 576), ("1500", 1500), ("65535", 65535)])
 def test_mtu(text: str, size: int) -> None:
     assert read_mtu(text) == size
 
 
-@pytest.mark.parametrize("text", ["67", "65536", "-1500", "", "1500.0", "1k", "１５００", "9" * 30])
+@pytest.mark.parametrize("text", ["575", "99", "65536", "-1500", "", "1500.0", "1k", "１５００", "9" * 30])
 def test_what_is_no_mtu(text: str) -> None:
-    with pytest.raises(UserError, match=r'^mtu ".*" must be an integer from 68 to 65535$'):
+    with pytest.raises(UserError, match=r'^mtu ".*" must be an integer from 576 to 65535$'):
         read_mtu(text)
 
 

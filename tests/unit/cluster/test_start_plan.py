@@ -95,7 +95,7 @@ def started(*arguments: Any, **values: Any) -> StartPlan:
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
     assert plan(facts()) == StartPlan(
-        disks=(DiskSpec(IMAGE, "raw", 36, False),),
+        disks=(DiskSpec(IMAGE, "raw", 36, False, directory="/images"),),
         links=(),
         autostart=False,
         assumed_state="absent",
@@ -216,10 +216,18 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
 @pytest.mark.parametrize(
     ("text", "fact", "expected"),
     [
-        (f"file:{IMAGE},vda,virtio", disk(exists=True), DiskSpec(IMAGE, "raw", 36, False)),
-        (f"tap:aio:{IMAGE},vda,w", disk(), DiskSpec(IMAGE, "raw", 36, False)),
-        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskSpec(IMAGE, "qcow2", 36, False)),
-        (f"qed:{IMAGE},vda,virtio", disk(exists=True), DiskSpec(IMAGE, "raw", 36, False)),
+        (
+            f"file:{IMAGE},vda,virtio",
+            disk(exists=True),
+            DiskSpec(IMAGE, "raw", 36, False, directory="/images"),
+        ),
+        (f"tap:aio:{IMAGE},vda,w", disk(), DiskSpec(IMAGE, "raw", 36, False, directory="/images")),
+        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskSpec(IMAGE, "qcow2", 36, False, directory="/images")),
+        (
+            f"qed:{IMAGE},vda,virtio",
+            disk(exists=True),
+            DiskSpec(IMAGE, "qed", 36, False, directory="/images"),
+        ),
         (
             "phy:/dev/vg/a,vda,virtio",
             disk("/dev/vg/a", exists=True, is_block=True, filesystem_bytes=0, free_bytes=0),

@@ -24,6 +24,8 @@ NOT_FOR_EVERYBODY = {
     ("list", "host", "installfile"),
     ("report", "host", "profile"),  # it shows all attributes that nodes name
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
+    ("list", "sec_attr"),  # secrets: the tables are closed to others
+    ("list", "host", "sec_attr"),
 }
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),

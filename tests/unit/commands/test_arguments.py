@@ -24,13 +24,14 @@ PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 @given(st.lists(st.text(alphabet="select=_ +-aZ09%'é\t\n")))
 @example(["select name from nodes where rack=0", "select=5", "selected=1", "", "=", "=x", "a b=c", "é=1"])
 def test_arguments_and_parameters_are_separated_as_specified(texts: list[str]) -> None:
-    arguments, parameters = parse_arguments(texts)
+    arguments, parameters, repeated = parse_arguments(texts)
     positional = [w for w in texts if w.split()[:1] == ["select"] or not PARAMETER.match(w)]
     assert arguments == positional
     named = [w for w in texts if w not in positional]
     assert {k: v for k, v in parameters.items() if k != FIRST_PARAMETER} == dict(
         w.split("=", 1) for w in named
     )
+    assert len(repeated) == len(named) - len(dict(w.split("=", 1) for w in named))
     assert parameters.get(FIRST_PARAMETER) == (named[0] if named else None)
 
 

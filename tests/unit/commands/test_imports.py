@@ -18,6 +18,7 @@ ALLOWED = {
     "database",
     "errors",
     "render",
+    "terminal",
     "units",
     "version",
     "wire",

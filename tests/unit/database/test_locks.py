@@ -1,35 +1,81 @@
-"""Names of locks: unique for each database and object, within the limit of the server."""
+"""Named locks: their bytes, and the folder that holds their file."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.database.locks import LONGEST_KEY, lock_key, release_statement, take_statement
+from rocks.database.locks import FILE, NamedLocks, lock_offset
+from rocks.errors import HostError, StateError
 
 
-def test_short_names_stay_readable_and_belong_to_one_database() -> None:
-    assert lock_key("cluster", "vm vm-vc1-0") == "cluster:vm vm-vc1-0"
-    assert lock_key("cluster", "vm x") != lock_key("other", "vm x")
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "state" / "frontend")
 
 
 def test_names_that_differ_in_case_are_one_lock() -> None:
-    long = "vm " + "N" * 200
-    assert lock_key("cluster", "vm VC1") == lock_key("Cluster", "vm vc1")
-    assert lock_key("cluster", long) == lock_key("cluster", long.lower())
-
-
-def test_long_names_that_differ_at_the_end_are_two_locks() -> None:
-    keys = {lock_key("cluster", "vm " + "n" * 125 + end) for end in ("a", "b", "ab")}
-    assert len(keys) == 3
-    assert all(key.startswith("cluster:vm nnnn") for key in keys)
+    assert lock_offset("cluster", "vm VC1") == lock_offset("Cluster", "vm vc1")
+    assert lock_offset("cluster", "vm vc1") != lock_offset("other", "vm vc1")
 
 
 @given(st.text(max_size=300))
-def test_no_name_exceeds_the_limit_of_the_server(name: str) -> None:
-    assert len(lock_key("cluster", name)) <= LONGEST_KEY
+def test_every_name_has_a_byte_that_the_kernel_can_lock(name: str) -> None:
+    assert 0 <= lock_offset("cluster", name) < 2**62
 
 
-def test_many_locks_are_one_statement() -> None:
-    assert take_statement(3).count("GET_LOCK(%s, ") == 3
-    assert release_statement(2) == "SELECT RELEASE_LOCK(%s), RELEASE_LOCK(%s)"
+def test_locks_of_two_connections_of_one_process_exclude_each_other(folder: str) -> None:
+    one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
+    assert one.take_all(["vm a", "vm b"], 0) == []
+    assert other.take_all(["vm c", "VM B"], 0) == ["VM B"]
+    assert one.take_all(["vm c"], 0) == [], "the other one has taken all or none"
+    assert NamedLocks(folder, "another").take_all(["vm a"], 0) == []
+    one.close()
+    assert other.take_all(["vm a", "vm b", "vm c"], 0) == []
+
+
+def test_a_lock_taken_twice_is_released_twice(folder: str) -> None:
+    one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
+    assert [one.take_all(["vm a"], 0), one.take_all(["vm a"], 0)] == [[], []]
+    one.release_all(["vm a", "never taken"])
+    assert other.take_all(["vm a"], 0) == ["vm a"]
+    one.release_all(["vm a"])
+    assert other.take_all(["vm a"], 0) == []
+
+
+def test_more_locks_than_a_process_may_open_files(folder: str) -> None:
+    names = [f"vm {number}" for number in range(3000)]
+    one, other = NamedLocks(folder, "cluster"), NamedLocks(folder, "cluster")
+    assert one.take_all(names, 5) == []
+    assert other.take_all([*names[:3], "vm other"], 0) == sorted(
+        names[:3], key=lambda n: lock_offset("cluster", n)
+    )
+
+
+def test_only_the_owner_reaches_the_file(folder: str) -> None:
+    old_mask = os.umask(0)
+    try:
+        NamedLocks(folder, "cluster").take_all(["vm a"], 0)
+    finally:
+        os.umask(old_mask)
+    assert Path(folder).stat().st_mode & 0o777 == 0o700
+    assert (Path(folder) / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_others_can_enter_is_refused(folder: str) -> None:
+    Path(folder).mkdir(parents=True)
+    Path(folder).chmod(0o755)
+    with pytest.raises(StateError, match=rf"chmod 700 {folder}"):
+        NamedLocks(folder, "cluster").take_all(["vm a"], 0)
+    Path(folder).chmod(0o700)
+    assert NamedLocks(folder, "cluster").take_all(["vm a"], 0) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match=r"cannot use the folder .*/file/frontend: .*; run this as root"):
+        NamedLocks(str(tmp_path / "file" / "frontend"), "cluster").take_all(["vm a"], 0)

@@ -13,11 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.disks import ensure_disk, read_disk
+from rocks.devices import disks
+from rocks.devices.change import Change
+from rocks.devices.disks import read_disk
+from rocks.devices.images.owners import ImageOwners
 from rocks.errors import HostError, StateError, UserError
 from rocks.wire.agent import DiskSpec
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
+
+
+def ensure_disk(disk: DiskSpec) -> Change:
+    """As the agent does; the records of a file system without attributes are beside the images' folder."""
+    folder = Path(disk.path or "/").parent.parent / "state"
+    return disks.ensure_disk(disk, ImageOwners(folder))[0]
 
 
 def spec(path: Path, **changes: object) -> DiskSpec:
@@ -63,7 +72,7 @@ def test_a_qcow2_image(tmp_path: Path) -> None:
 def test_what_is_in_the_way_is_refused(tmp_path: Path) -> None:
     """A folder, a link to nowhere, a file where a device belongs."""
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
-    with pytest.raises(StateError, match="is a dangling symbolic link"):
+    with pytest.raises(StateError, match="is a symbolic link"):
         ensure_disk(spec(tmp_path / "nowhere"))
     with pytest.raises(StateError, match="not an image file"):
         ensure_disk(spec(tmp_path))
@@ -111,7 +120,9 @@ def test_leftovers_of_a_killed_creation_go_and_live_ones_stay(tmp_path: Path) ->
 
 MAKE_UNTIL_KILLED = """
 import os, sys
+from pathlib import Path
 from rocks.devices import disks
+from rocks.devices.images.owners import ImageOwners
 from rocks.wire.agent import DiskSpec
 original = getattr(os, sys.argv[2])
 def stop_here(*arguments, **words):
@@ -119,7 +130,7 @@ def stop_here(*arguments, **words):
     sys.stdin.read()
     return original(*arguments, **words)
 setattr(os, sys.argv[2], stop_here)
-disks.ensure_disk(DiskSpec(sys.argv[1], "raw", 1, False))
+disks.ensure_disk(DiskSpec(sys.argv[1], "raw", 1, False), ImageOwners(Path(sys.argv[3])))
 """
 
 
@@ -128,7 +139,7 @@ def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     """SIGKILL anywhere leaves no image or a whole one; the next start makes it and tidies up."""
     path = tmp_path / "vm.hda"
     process = subprocess.Popen(
-        [sys.executable, "-c", MAKE_UNTIL_KILLED, str(path), step],
+        [sys.executable, "-c", MAKE_UNTIL_KILLED, str(path), step, str(tmp_path / "state")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
@@ -150,7 +161,8 @@ def test_two_at_once(tmp_path: Path) -> None:
     path = tmp_path / "vm.hda"
     code = (
         "from rocks.devices.disks import ensure_disk; from rocks.wire.agent import DiskSpec; import sys\n"
-        "ensure_disk(DiskSpec(sys.argv[1], 'raw', 1, False))"
+        "from pathlib import Path; from rocks.devices.images.owners import ImageOwners\n"
+        "ensure_disk(DiskSpec(sys.argv[1], 'raw', 1, False), ImageOwners(Path('/nonexistent')))"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     processes = [

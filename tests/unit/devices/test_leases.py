@@ -21,8 +21,16 @@ def test_a_token_is_remembered_and_never_gone_below(tmp_path: Path) -> None:
     assert Leases(tmp_path).remembered("vm-a-0") == 9
     with pytest.raises(StateError, match="under lease 8, but this host has seen lease 9"):
         leases.admit("vm-a-0", 8)
+    leases.end("vm-a-0", 8)
+    assert leases.remembered("vm-a-0") == 9, "the end of an older lease changes nothing"
+    leases.end("vm-a-0", 9)
+    leases.end("vm-a-0", 9)
+    leases.check_end("vm-a-0", 9)
+    assert leases.remembered("vm-a-0") == 10
+    with pytest.raises(StateError, match="to end under lease 8, but this host has seen lease 10"):
+        leases.check_end("vm-a-0", 8)
     leases.admit("vm-a-1", 1)
-    assert leases.remembered("vm-a-0") == 9
+    assert leases.remembered("vm-a-0") == 10
 
 
 def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from rocks.cli.main import find_command
 from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.declarations import GENERAL_PARAMETERS
 from rocks.commands._framework.documentation import read_documentation
-from rocks.commands._framework.run_command import FRAMEWORK_PARAMETERS
 from rocks.commands._framework.tree import OUR_TREE, load_package
 from tests.unit.docs.pages import guides, typed_lines
 
@@ -44,7 +44,8 @@ def test_a_command_that_a_page_shows_exists(page: str, line: str) -> None:
 
     assert command is not None, f"{page} shows `{line}`, which is no command"
     read = read_documentation(command)
-    known = {word.name for word in (*read.parameters, *read.arguments)} | FRAMEWORK_PARAMETERS
+    known = {word.name for word in (*read.parameters, *read.arguments)}
+    known |= {*GENERAL_PARAMETERS, "format"}  # of every command's help
     given = [name for name in parse_arguments(rest).parameters if not name.startswith("@")]
     assert [name for name in given if name not in known] == [], f"{page} shows `{line}`"
 

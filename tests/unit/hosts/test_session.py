@@ -75,9 +75,33 @@ def error_of(work: Callable[[], object]) -> RocksError:
 
 def test_an_agent_answers_many_requests() -> None:
     """Over one connection, however its bytes are cut."""
-    spoken = session(Scripted([GOOD[:5], GOOD[5:] + GOOD[:7], GOOD[7:]]))
+    spoken = session(Scripted([GOOD[:5], GOOD[5:], GOOD[:7], GOOD[7:]]))
     assert [spoken.ask(ConsoleRequest("a")) for _ in range(2)] == [FACT, FACT]
-    assert session(Scripted([GOOD + GOOD])).ask(ConsoleRequest("a")) == FACT
+
+
+def test_a_second_reply_to_one_request_answers_no_other() -> None:
+    """The connection is given up; the next request has a new one."""
+    spoken = session(Scripted([GOOD + GOOD]), Scripted([GOOD]))
+    assert spoken.ask(ConsoleRequest("a")) == FACT
+    error = error_of(lambda: spoken.ask(ConsoleRequest("b")))
+    assert isinstance(error, HostError) and "sent more than was asked, beginning with" in str(error)
+    assert spoken.ask(ConsoleRequest("c")) == FACT
+
+
+def test_a_slow_reply_ends_at_the_deadline() -> None:
+    """A byte at a time does not extend it: the deadline is that of the whole reply."""
+    seen: list[float | None] = []
+
+    class Dripping(Scripted):
+        def receive(self, deadline: Deadline) -> bytes:
+            seen.append(deadline.remaining_seconds())
+            if len(seen) == 50:
+                raise TimeoutError
+            return b"x"
+
+    spoken = session(Dripping([]))
+    assert "did not answer within 15 s" in str(error_of(lambda: spoken.ask(ConsoleRequest("a"))))
+    assert None not in seen and sorted(seen, reverse=True) == seen  # type: ignore[type-var]
 
 
 def test_the_agents_own_error_is_raised_and_the_connection_stays() -> None:

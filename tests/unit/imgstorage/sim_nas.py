@@ -8,10 +8,27 @@ from dataclasses import dataclass, field
 
 from rocks.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.imgstorage.life import effects
+from rocks.imgstorage.life.adoption import adopted
 from rocks.imgstorage.life.effects import AskHost, Effect
-from rocks.imgstorage.life.events import EffectDone, EffectFailed, Event, HostFailed, Restarted
+from rocks.imgstorage.life.events import (
+    Contradicted,
+    EffectDone,
+    EffectFailed,
+    Event,
+    HostFailed,
+    Restarted,
+    Retry,
+)
 from rocks.imgstorage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.imgstorage.life.fencing import check_stream
+from rocks.imgstorage.life.grants import (
+    Grant,
+    disagreement,
+    grant_properties,
+    is_recovering,
+    read_grant,
+    why_refused,
+)
 from rocks.imgstorage.life.image import Decision, Image, Outcome, Rejection
 from rocks.imgstorage.life.machine import Machine, is_ready
 from rocks.imgstorage.nas import sequences as nas_sequences
@@ -37,7 +54,7 @@ class Nas:
     now: int = 1_800_000_000
     image: Image = field(default_factory=lambda: Image("1", "nas-0-0", "tank", ZVOL))
     volume: Volume = field(default_factory=Volume)
-    properties: tuple[int, str | None] = (0, None)
+    properties: dict[str, str] = field(default_factory=dict)
     exports: dict[str, Export] = field(default_factory=dict)
     is_up: bool = True
     asked: set[str] = field(default_factory=set)
@@ -107,11 +124,34 @@ class Nas:
         self.asked = set()
         self.image = decode(Image, json.loads(json.dumps(encode(self.image))), "image")
         expected = nas_sequences.export_spec(self.image)
+        is_certain = disagreement(self.image, self.standing) is None and not is_recovering(self.image)
+        # the daemon leaves exports in use, and those of images whose record is uncertain
         for target in set(self.exports) - ({expected.target} if expected else set()):
-            del self.exports[target]
+            if is_certain:
+                del self.exports[target]
         if expected is not None:
             self.do(expected)
+        text = disagreement(self.image, self.standing)
+        if text is not None and not self.image.disagrees:
+            self.handle(Contradicted(text))
         self.handle(Restarted())
+
+    @property
+    def standing(self) -> Grant:
+        """The grant on the volume."""
+        return read_grant(self.properties)
+
+    def restore_record(self, image: Image) -> None:
+        """The record of an earlier moment comes back from a backup; then the daemon starts."""
+        self.image = image
+        self.kill()
+
+    def lose_record(self) -> None:
+        """The NAS is installed anew over its pool; then the daemon starts."""
+        self.image = adopted("nas-0-0", "tank", ZVOL, self.standing, "new")
+        self.kill()
+        if self.standing.owner is not None:
+            self.handle(Retry("", self.standing))
 
     def power_off(self) -> None:
         """The machine is off; LIO forgets."""
@@ -169,9 +209,10 @@ class Nas:
         return Facts(size_bytes=SIZE_BYTES, volume_guid="77", free_bytes=500 * GIB, pool_bytes=1000 * GIB)
 
     def _do_EnsureLease(self, effect: effects.EnsureLease) -> None:
-        if self.properties[0] > effect.epoch:
-            raise IncoherentError("a higher epoch stands there")
-        self.properties = (effect.epoch, effect.owner)
+        reason = why_refused(effect, self.standing)
+        if reason is not None:
+            raise IncoherentError(reason)
+        self.properties.update(grant_properties(effect))
 
     def _do_EnsureBase(self, effect: effects.EnsureBase) -> Facts:
         newest = self.volume.newest
@@ -182,12 +223,12 @@ class Nas:
         return Facts(base_name=newest.name, base_guid=newest.guid, seed_bytes=GIB, history=history)
 
     def _do_EnsureOnlyHold(self, effect: effects.EnsureOnlyHold) -> None:
-        if effect.guid is None or effect.name is None:
-            self.volume.holds = set()
-            return
-        snap = self.volume.find(effect.name)
-        assert snap is not None and snap.guid == effect.guid
-        self.volume.holds = {effect.guid}
+        if effect.guid is not None and effect.name is not None:
+            snap = self.volume.find(effect.name)
+            if snap is None or snap.guid != effect.guid:
+                raise IncoherentError(f"the snapshot {effect.name} has another guid, or is gone")
+            self.volume.holds.add(effect.guid)
+        self.volume.holds &= {effect.guid}
 
     def _do_EnsureExport(self, effect: effects.EnsureExport) -> None:
         self.exports[effect.target] = Export(effect.initiator, effect.snapshot)
@@ -200,6 +241,9 @@ class Nas:
         if newest is None or newest.guid != effect.guid:
             raise IncoherentError("the NAS has another newest snapshot")
         return Facts(guid=newest.guid)
+
+    def _do_ReadHistory(self, effect: effects.ReadHistory) -> Facts:
+        return Facts(history=tuple(HistoryPoint(snap.guid, 0) for snap in self.volume.snaps))
 
     def _do_EnsurePartialGone(self, effect: effects.EnsurePartialGone) -> None:
         self.volume.token = None

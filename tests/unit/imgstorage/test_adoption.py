@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from rocks.imgstorage.life.adoption import adopted
-from rocks.imgstorage.life.image import Copy, Decision, Image, Rejection
-from rocks.imgstorage.life.states import UNMAPPED
-from rocks.imgstorage.nas.sequences import MACHINE
-from tests.unit.imgstorage.records import HOST, MAP, NOW, ROOMY, after, finish_step
+from rocks.imgstorage.life.events import Retry
+from rocks.imgstorage.life.grants import SEQUENCE_GAP, Grant, read_grant
+from rocks.imgstorage.life.image import Image
+from tests.unit.imgstorage.records import HOST, MAP, after, decided, refused
 
 ON_NAS = {"epoch": "4", "owner": "none", "state": "unmapped", "base_guid": "1000"}
+NEW = ("nas-0-0", "tank", "vm-vol")
 
 
 @pytest.mark.parametrize(
     ("properties", "expected"),
     [
-        ({}, Image("new", "nas-0-0", "tank", "vm-vol")),
-        ({"epoch": "x"}, Image("new", "nas-0-0", "tank", "vm-vol")),
-        (ON_NAS, Image("new", "nas-0-0", "tank", "vm-vol", epoch=4)),
+        ({}, Image("new", *NEW)),
+        ({"epoch": "x"}, Image("new", *NEW)),
+        ({"epoch": "9" * 40}, Image("new", *NEW)),
+        (ON_NAS, Image("new", *NEW, epoch=4, sequence=SEQUENCE_GAP, base_guid="1000")),
         (
-            {**ON_NAS, "owner": HOST},
-            Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty", "1000"),)),
-        ),
-        (
-            {**ON_NAS, "owner": HOST, "base_guid": "none"},
-            Image("new", "nas-0-0", "tank", "vm-vol", epoch=4, copies=(Copy(HOST, "", "dirty"),)),
+            {**ON_NAS, "id": "1", "sequence": "17", "base_name": "img-3-9-x"},
+            Image("1", *NEW, epoch=4, sequence=SEQUENCE_GAP + 17, base_guid="1000", base_name="img-3-9-x"),
         ),
     ],
 )
-def test_record_of_a_volume(properties: dict[str, str], expected: Image) -> None:
-    """Its epoch is not used again, and a host that had it may have what nobody else has."""
-    assert adopted("nas-0-0", "tank", "vm-vol", properties, "new") == expected
-    assert expected.state == UNMAPPED
+def test_record_of_a_volume_that_no_host_has(properties: dict[str, str], expected: Image) -> None:
+    """Neither its epoch nor its numbers are used again; hosts know it by the same id."""
+    assert adopted(*NEW, read_grant(properties), "new") == expected
 
 
-def test_image_that_a_host_had_goes_to_no_other() -> None:
-    """Others wait until that host's changes are written back; the host itself gets a new epoch."""
-    image = adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": "vmh2"}, "new")
-    rejection = MACHINE.decide(image, MAP, NOW)
-    assert isinstance(rejection, Rejection) and "are on vmh2; map it there with a copy" in rejection.text
-    image = adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": HOST}, "new")
-    decision = MACHINE.decide(image, MAP, NOW)
-    assert isinstance(decision, Decision) and decision.image is not None and decision.image.epoch == 5
-
-
-def test_unmerged_changes_of_a_host_are_not_quarantined_without_a_request() -> None:
-    """Its temp-write volume may be the only copy of the writes: the grant is returned and reported."""
-    mapping = after(adopted("nas-0-0", "tank", "vm-vol", {**ON_NAS, "owner": HOST}, "new"), MAP)
-    unmerged = replace(ROOMY, has_temp_write=True, stage="overlay")
-    found = finish_step(mapping, copy=unmerged)
-    assert found.image is not None and found.image.work is not None and found.image.work.step == "leave"
-    clean = finish_step(mapping)
-    assert (
-        clean.image is not None and clean.image.work is not None and clean.image.work.step == "attach_overlay"
-    )
+def test_an_image_that_a_host_has_is_given_to_nobody() -> None:
+    """Before that host has reported what it has."""
+    standing = Grant(4, 17, HOST, "mapping", image_id="1", initiator="iqn.vmh1", remote_pool="tank")
+    image = adopted(*NEW, standing, "new")
+    assert "the volume says epoch 4 (vmh1)" in refused(image, MAP).text
+    looking = after(image, Retry("", standing))
+    assert (looking.image_id, looking.epoch, looking.owner, looking.state) == ("1", 4, HOST, "blocked")
+    assert looking.sequence > 17 and looking.initiator == "iqn.vmh1" and looking.remote_pool == "tank"
+    assert looking.work is not None and looking.work.step == "look"
+    assert decided(image, Retry("", standing)).outcomes == ()

@@ -186,6 +186,19 @@ def test_a_cut_pull_answers_only_those_who_asked_before_it() -> None:
     assert reported == ["pull-1"] and image.pull_ids == ("pull-2",)
 
 
+@pytest.mark.parametrize("state", ["seeding", "pulling"])
+def test_a_pause_of_an_image_that_waits_for_a_slot_ends_once(state: State) -> None:
+    """The scheduler asks twice a second: the first time ends the pause, and the transfer is due at once."""
+    waiting = host_failed(record(state), "host")
+    assert waiting.state in ("mapped", "local") and waiting.retry_at is not None and waiting.work is None
+    assert schedule.job_of(waiting, NOW, NOW + 999, NOW) is None
+    due = after(waiting, RetryDue(), NOW + 10**6)
+    assert due.retry_at is None and due.tries == waiting.tries
+    job = schedule.job_of(due, NOW, NOW + 999, NOW)
+    assert job is not None and job.kind == {"seeding": "seed", "pulling": "pull"}[state]
+    assert refused(due, RetryDue()).is_stale
+
+
 # --- a host without a record ---------------------------------------------------------------------------------------
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rocks.errors import IncoherentError, ToolError
+import rocks
+from rocks.errors import IncoherentError, StateError, ToolError
 from rocks.imgstorage.life.effects import AskHost, EnsureVolume
 from rocks.imgstorage.life.facts import Facts, HistoryPoint
 from rocks.imgstorage.life.host_image import HostImage
@@ -17,6 +20,7 @@ from rocks.imgstorage.life.requests import LookAtCopy
 from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.imgstorage.store.nas import NasStore, Operation, Secrets
+from rocks.process import start_with_pipes
 
 IMAGE = Image(
     "id-1",
@@ -172,3 +176,38 @@ def test_unusable_records_are_an_error(tmp_path: Path) -> None:
         later.execute("PRAGMA user_version = 99")
     with pytest.raises(IncoherentError, match="have version 99, and this daemon has 1: upgrade it"):
         NasStore(tmp_path / "later.db")
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from rocks.imgstorage.store.nas import NasStore
+store = NasStore(Path(sys.argv[1]))
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_second_daemon_on_the_same_records_does_not_start(tmp_path: Path) -> None:
+    """It ends with a message; when the first one is killed, the next one starts."""
+    path = tmp_path / "nas.db"
+    environment = {**os.environ, "PYTHONPATH": str(Path(rocks.__file__).parents[1])}
+    arguments = [sys.executable, "-c", _HOLDER, str(path)]
+    with start_with_pipes(arguments, environment) as first:
+        assert first.stdout.readline() == b"open\n"
+        with pytest.raises(
+            StateError, match=rf"another daemon uses the records in .*\(process {first.pid}\)"
+        ):
+            NasStore(path)
+        first.kill()
+    NasStore(path).close()
+
+
+def test_records_are_free_after_they_could_not_be_used(tmp_path: Path) -> None:
+    """The lock of an opening that has failed is released."""
+    path = tmp_path / "nas.db"
+    path.write_text("hello " * 1000, encoding="ascii")
+    with pytest.raises(ToolError):
+        NasStore(path)
+    path.unlink()
+    NasStore(path).close()

@@ -39,6 +39,7 @@ SAMPLES: dict[type[Event], Event] = {
     events.RetryDue: events.RetryDue(),
     events.GraceOver: events.GraceOver(),
     events.Restarted: events.Restarted(),
+    events.Contradicted: events.Contradicted("the records and the volume contradict each other"),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
-from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, SnapshotStatus
+from rocks.devices.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
 from rocks.devices.iscsi_initiator.fake import FakeSessions
 from rocks.devices.iscsi_target.fake import FakeTargets
 from rocks.devices.libvirt.fake import FakeDomains
@@ -50,6 +50,11 @@ class Host:
         self.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(
             used_bytes // 512, SECTORS, 16, "ok"
         )
+
+    def fill_pool(self) -> None:
+        """Nothing is free, and nothing is reserved for the guest's writes."""
+        self.pools.fake.pool_of(COW).volumes[COW].reserved_bytes = 0
+        self.pools.leave_free("tank", 0)
 
     @property
     def guest(self) -> str:
@@ -110,6 +115,7 @@ def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
 @pytest.mark.parametrize("state", ["overflow", "invalid"])
 def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str) -> None:
     """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
+    host.fill_pool()
     host.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
     host.watch().look()
     assert host.guest == "paused"
@@ -172,6 +178,79 @@ def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:
     host.domains.suspend("a")
     host.pools.leave_free("tank", 0)
     host.fill(GIB)
+    host.watch().look()
+    host.pools.leave_free("tank", 10 * GIB)
+    host.watch().look()
+    assert host.guest == "paused"
+
+
+@pytest.mark.parametrize("state", ["overflow", "invalid"])
+def test_a_full_temp_write_volume_is_activated_again_and_its_guest_goes_on(host: Host, state: str) -> None:
+    """QEMU has stopped the guest at the write that failed; with space the snapshot takes writes, and it is repeated."""
+    host.fill_pool()
+    host.dm_devices.devices["a-vol-snap"].state = state  # type: ignore[assignment] # of the two words
+    host.domains.fail_disk("a")
+    host.watch().look()
+    assert host.guest == "paused", "there is no space"
+    assert host.dm_devices.read("a-vol-snap").status.state == state  # type: ignore[union-attr] # it is there
+    host.pools.leave_free("tank", 10 * GIB)
+    host.watch().look()
+    assert host.dm_devices.read("a-vol-snap").status.state == "ok"  # type: ignore[union-attr]
+    assert host.guest == "running"
+
+
+def test_an_activation_that_was_cut_is_completed(host: Host) -> None:
+    """The daemon ended while the device had the error target."""
+    host.domains.suspend("a")
+    host.store.set_paused(ZVOL)
+    host.dm_devices.devices["a-vol-snap"].table = ErrorTable(SECTORS)
+    host.watch().look()
+    found = host.dm_devices.read("a-vol-snap")
+    assert found is not None and isinstance(found.table, Snapshot)
+    assert host.guest == "running"
+
+
+def test_a_device_that_others_have_open_is_not_activated_again(host: Host) -> None:
+    """Its I/O would fail for a moment, and no guest of it is paused."""
+    host.domains.destroy("a")
+    device = host.dm_devices.devices["a-vol-snap"]
+    device.state, device.holders = "overflow", 1
+    host.watch().look()
+    assert host.dm_devices.read("a-vol-snap").status.state == "overflow"  # type: ignore[union-attr]
+    device.holders = 0
+    host.watch().look()
+    assert host.dm_devices.read("a-vol-snap").status.state == "ok"  # type: ignore[union-attr]
+
+
+def test_pool_is_watched_when_the_image_is_local(host: Host) -> None:
+    """QEMU stops the guest at a write that fails; it goes on when there is space, also after a restart."""
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
+    host.pools.leave_free("tank", GIB // 100)
+    host.watch().look()
+    assert host.guest == "running", "a guest that does not write goes on"
+    host.domains.fail_disk("a")
+    host.watch().look()
+    assert host.guest == "paused"
+    rows = device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))
+    assert rows[ZVOL]["note"] == PAUSED
+    host.pools.leave_free("tank", 10 * GIB)
+    host.watch().look()
+    assert host.guest == "running"
+
+
+def test_guest_of_an_image_that_is_not_copied_goes_on(host: Host) -> None:
+    """The NAS's pool was full: the write is tried again."""
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, None, stage="remote"), {}))
+    host.domains.fail_disk("a")
+    host.watch().look()
+    assert host.guest == "running"
+
+
+def test_guest_of_a_local_image_that_a_person_has_paused_stays_so(host: Host) -> None:
+    """Whatever its pool does."""
+    host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
+    host.domains.suspend("a")
+    host.pools.leave_free("tank", GIB // 100)
     host.watch().look()
     host.pools.leave_free("tank", 10 * GIB)
     host.watch().look()

@@ -71,7 +71,7 @@ def test_text_that_xml_cannot_contain_raises_an_error_of_one_line(character: str
 
 
 def test_an_unknown_type_of_disk_raises_an_error() -> None:
-    with pytest.raises(UserError, match=r"^Disk type is not valid\. Please see rocks add host vm help\.$"):
+    with pytest.raises(UserError, match=r"^Disk type is not valid\. Please see rocks help add host vm\.$"):
         domain_lines(machine(disks=[Disk("vhd", "/a", "b", "vda", "virtio", 1)]), [])
 
 
@@ -155,9 +155,10 @@ BLOCKS = {
     "disk": ["disk", "driver", "source", "target", "/disk"],
 }
 SERIAL = ["serial", "log", "target", "/serial"]
+GRAPHICS = ["graphics", "listen", "/graphics"]
 CONSOLE = ["console", "target", "/console"]
 BLOCKS["device"] = [
-    *("devices", "emulator", *BLOCKS["interface"], *BLOCKS["disk"], *SERIAL, "graphics", *CONSOLE, "/devices")
+    *("devices", "emulator", *BLOCKS["interface"], *BLOCKS["disk"], *SERIAL, *GRAPHICS, *CONSOLE, "/devices")
 ]
 BLOCKS["global"] = ["domain", "name", *BLOCKS["bootloader"], *BLOCKS["cpumem"], *BLOCKS["device"], "/domain"]
 

@@ -18,10 +18,11 @@ FALSE_VALUES = frozenset(("off", "no", "n", "false", "0"))
 
 
 class ParsedArguments(NamedTuple):
-    """A command's arguments in order, and its parameters by name (the last value wins)."""
+    """A command's arguments in order, its parameters by name, and the names that are given twice."""
 
     arguments: list[str]
     parameters: dict[str, str]
+    repeated: list[str]
 
 
 def parse_arguments(texts: list[str]) -> ParsedArguments:
@@ -32,14 +33,17 @@ def parse_arguments(texts: list[str]) -> ParsedArguments:
     """
     arguments: list[str] = []
     parameters: dict[str, str] = {}
+    repeated: list[str] = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not _NAME_CHARACTERS.issuperset(name):
             arguments.append(text)
             continue
+        if name in parameters:
+            repeated.append(name)
         parameters.setdefault(FIRST_PARAMETER, text)
         parameters[name] = value
-    return ParsedArguments(arguments, parameters)
+    return ParsedArguments(arguments, parameters, repeated)
 
 
 def str2bool(text: str | None) -> bool:

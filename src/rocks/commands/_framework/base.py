@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rocks.commands._framework.arguments import ArgumentValues, str2bool
 from rocks.commands._framework.names import NameExpansion
-from rocks.commands._framework.output import write_out
+from rocks.commands._framework.output import write_message, write_out
 from rocks.commands._framework.tables import json_text, table_lines, without_common_owner
 from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
+from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +27,9 @@ class Command(ArgumentValues, NameExpansion):
     """
 
     MustBeRoot = 1
-    RefusesUnknownParameters = False
-    """Whether a parameter that the docstring does not declare is an error; otherwise it is ignored with a warning."""
+    TakesAnyParameter = False
+    """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
+    AdviceForTooMany = "quote a value that contains blanks"
 
     def __init__(self, database: Database) -> None:
         self.db = database
@@ -48,6 +50,10 @@ class Command(ArgumentValues, NameExpansion):
         raise BugError(
             f'the command "{" ".join(self.command_path)}" has no run method; its author must add one'
         )
+
+    def repeatedByName(self) -> Sequence[str]:
+        """Names of the repeated arguments whose last value may be given as a parameter."""
+        return ()
 
     def useArguments(self, parameters: dict[str, str], arguments: list[str], stream: bool = False) -> None:
         """Take the arguments and parameters of the command line; with `stream`, output is printed as it comes."""
@@ -97,6 +103,10 @@ class Command(ArgumentValues, NameExpansion):
         """Add raw text to the output."""
         self._text.append(text)
 
+    def addLine(self, line: str) -> None:
+        """Add one line to the output; whatever the text contains, it stays one line."""
+        self._text.append(one_line(line) + "\n")
+
     def getText(self) -> str:
         """All output so far."""
         return "".join(self._text)
@@ -104,7 +114,11 @@ class Command(ArgumentValues, NameExpansion):
     def notify(self, line: str) -> None:
         """Print a line on standard error at once; a nested command prints nothing."""
         if self._stream:
-            print(line, file=sys.stderr, flush=True)
+            write_message(line)
+
+    def showLine(self, line: str) -> None:
+        """As `showNow`, for one line; whatever the text contains, it stays one line."""
+        self.showNow(one_line(line) + "\n")
 
     def showNow(self, text: str) -> None:
         """Print a part of the output at once, for a command whose results arrive one by one."""
@@ -118,10 +132,15 @@ class Command(ArgumentValues, NameExpansion):
         """Whether standard error is a terminal, and this command is not nested."""
         return self._stream and sys.stderr is not None and sys.stderr.isatty()
 
+    @property
+    def asks(self) -> bool:
+        """Whether a person can answer: standard input and error are a terminal, and this command is not nested."""
+        return self.shows_progress and sys.stdin is not None and sys.stdin.isatty()
+
     def showProgress(self, line: str) -> None:
         """Print a line on a terminal that the next call replaces; an empty line erases it."""
         if self.shows_progress:
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{one_line(line)}", end="", file=sys.stderr, flush=True)
 
     def beginOutput(self) -> None:
         """Start a table."""
@@ -170,7 +189,7 @@ class Command(ArgumentValues, NameExpansion):
         if len(failures) == tried == 1:
             raise next(iter(failures.values()))
         for name, error in failures.items():
-            print(f"Error: {name}: {error}", file=sys.stderr)
+            write_message(str(error), f"Error: {name}: ")
         all_failed = len(failures) >= tried
         self.exit_status = next(iter(failures.values())).exit_status if all_failed else EXIT_SOME_HOSTS_FAILED
 

@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass, field
 from html import unescape
 from typing import TYPE_CHECKING
 
+from rocks.commands._framework.declarations import ELEMENT, attributes_of, taken
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.commands._framework.base import Command
-
-_ELEMENT = re.compile(
-    r"<(arg|param|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
-)
-_ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,13 @@ class Documentation:
 def read_documentation(command_class: type[Command]) -> Documentation:
     """The documentation of a command, from its class's docstring."""
     raw = inspect.cleandoc(command_class.__doc__ or "")
-    found = Documentation(raw, _clean(_ELEMENT.sub("", raw)))
-    for element, attribute_text, text in _ELEMENT.findall(raw):
-        attributes = {name: single or double for name, single, double in _ATTRIBUTE.findall(attribute_text)}
+    found = Documentation(raw, _clean(ELEMENT.sub("", raw)))
+    for element, attribute_text, text in ELEMENT.findall(raw):
+        attributes = attributes_of(attribute_text)
         if element == "arg":
-            found.arguments.append(_declared(attributes, text, optional_default="0"))
+            found.arguments.append(_declared(element, attributes, text))
         elif element == "param":
-            found.parameters.append(_declared(attributes, text, optional_default="1"))
+            found.parameters.append(_declared(element, attributes, text))
         elif element == "example":
             found.examples.append((attributes.get("cmd", ""), _clean(text)))
         else:
@@ -146,14 +143,9 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _declared(attributes: dict[str, str], text: str, optional_default: str) -> Declared:
-    return Declared(
-        attributes.get("name", ""),
-        attributes.get("type", "string"),
-        attributes.get("optional", optional_default) == "1",
-        attributes.get("repeat", "0") == "1",
-        _clean(text),
-    )
+def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
+    _, name, kind, optional, repeat = taken(element, attributes)
+    return Declared(name, kind, optional, repeat, _clean(text))
 
 
 def _bracketed(label: str, declared: Declared) -> str:

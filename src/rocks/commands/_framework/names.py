@@ -5,24 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rocks.errors import BugError, UserError
+from rocks.cluster.selectors import OPERATING_SYSTEMS
+from rocks.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
 
-OPERATING_SYSTEMS = ("linux", "sunos")
-
 
 class NameExpansion:
     """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
 
     db: Database
-
-    def notify(self, line: str) -> None:
-        """Print a line on standard error."""
-        raise BugError(f"{type(self).__name__} cannot print a line: {line}")
 
     def getHostnames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Names of the hosts that match the selectors; without selectors all hosts, in the database's order.
@@ -64,8 +59,8 @@ class NameExpansion:
         return sorted(found)
 
     def getApplianceNames(self, names: Sequence[str] | None = None) -> list[str]:
-        """Appliances; an unknown name is ignored with a warning."""
-        return self._expand("appliances", names, None)
+        """Appliances; UserError for an unknown name."""
+        return self._expand("appliances", names, "appliance")
 
     def getMembershipNames(self, names: Sequence[str] | None = None) -> list[str]:
         """Memberships; UserError for an unknown name."""
@@ -83,17 +78,15 @@ class NameExpansion:
         """Rolls; UserError for an unknown name."""
         return self._expand("rolls", names, "roll")
 
-    def _expand(self, table: str, names: Sequence[str] | None, kind: str | None) -> list[str]:
+    def _expand(self, table: str, names: Sequence[str] | None, kind: str) -> list[str]:
         from rocks.database import hosts
 
         found, unknown = hosts.names_like(self.db, table, names or ())
-        if unknown and kind:
-            raise UserError(f'unknown {kind} "{unknown[0]}"; rocks list {kind} lists the known ones')
-        for name in unknown:
+        if unknown:
             from rocks.cluster.names import printable
 
-            self.notify(
-                f'Warning: there is no appliance "{printable(name)}"; rocks list appliance lists them'
+            raise UserError(
+                f'unknown {kind} "{printable(unknown[0])}"; rocks list {kind} lists the known ones'
             )
         return found
 

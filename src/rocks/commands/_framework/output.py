@@ -1,4 +1,8 @@
-"""Writes a command's output, and handles a closed pipe and a full disk."""
+"""Writes a command's output and messages, safe for a terminal; handles a closed pipe and a full disk.
+
+Texts of hosts, of other programs and of the database may contain anything. A message is one line whatever it contains.
+Output for a terminal keeps its line ends; a file or another program gets it unchanged, since it may be a document.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ import os
 import sys
 
 from rocks.errors import HostError
+from rocks.terminal import many_lines, one_line
+
+LONGEST_MESSAGE = 1600
+"""Characters, about a screen."""
 
 
 def write_out(text: str) -> None:
@@ -17,7 +25,7 @@ def write_out(text: str) -> None:
     if sys.stdout is None:  # a caller may have closed it
         return
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(many_lines(text) if sys.stdout.isatty() else text)
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
@@ -26,6 +34,25 @@ def write_out(text: str) -> None:
         raise HostError(
             f"cannot write the output: {error.strerror}; the command itself was executed"
         ) from None
+
+
+def write_message(text: str, prefix: str = "") -> None:
+    """Print a message as one line on standard error, at once; its length counts without the prefix."""
+    print(one_line(prefix) + cut(one_line(text)), file=sys.stderr, flush=True)
+
+
+def cut(message: str) -> str:
+    """The message, at most about a screen of it: it may quote an argument of 100 kB or the output of a program."""
+    dropped = len(message) - LONGEST_MESSAGE
+    if dropped <= 0:
+        return message
+    return f"{message[:LONGEST_MESSAGE]} … ({dropped} more characters; ROCKSDEBUG=1 prints all)"
+
+
+def write_error_output(text: str) -> None:
+    """Write what a program printed on its standard error to ours; as `write_out` for a terminal."""
+    if sys.stderr is not None:
+        sys.stderr.write(many_lines(text) if sys.stderr.isatty() else text)
 
 
 def _drop_output() -> None:

@@ -119,6 +119,18 @@ def load_plugins_of(command: Command, command_path: Sequence[str]) -> list[Plugi
     return load_plugins(command, folders, ".".join((PACKAGE, *command_path)))
 
 
+def warn_uncalled(
+    command: Command, plugins: Sequence[Plugin], command_path: Sequence[str], names: Sequence[str]
+) -> None:
+    """Print a warning for each plugin of the folder whose file has none of the names that are called there."""
+    for plugin in plugins:
+        if not any(f"plugin_{name}" in plugin.module_name for name in names):
+            command.notify(
+                f"Warning: nothing calls {plugin.module_name}.py of {' '.join(command_path)}: the name of a plugin "
+                f"there begins with {', '.join(f'plugin_{name}' for name in names)}"
+            )
+
+
 def run_plugin(plugin: Plugin, command_path: Sequence[str], *arguments: Any) -> Any:
     """Log and call `plugin.run` as a hook of the command `command_path`; returns its result.
 
@@ -137,9 +149,12 @@ def call_plugin(plugin: Plugin, command_path: Sequence[str], call: Callable[[], 
     except RocksError:
         raise
     except (Exception, SystemExit) as error:
+        from rocks.commands._framework.fault_place import author_place
+
+        place = author_place(error)
         raise BugError(
             f'the plugin "{plugin.provides()}" of "{" ".join(command_path)}" has a fault '
-            f"({type(error).__name__}: {error}); its author must fix it, ROCKSDEBUG=1 shows where"
+            f"({type(error).__name__}: {error}{f'; {place}' if place else ''}); its author must fix it"
         ) from error
 
 
@@ -179,6 +194,14 @@ def _origin(plugin: Plugin) -> str:
     return "one of the command's own" if isinstance(plugin, BuiltinPlugin) else f"{plugin.module_name}.py"
 
 
+def _line(error: BaseException) -> str:
+    """The line of the plugin's file; a SyntaxError names it itself."""
+    from rocks.commands._framework.fault_place import author_place
+
+    place = "" if isinstance(error, SyntaxError) else author_place(error)
+    return f" ({place})" if place else ""
+
+
 def _load(command: Command, path: str, package: str) -> Plugin:
     import importlib.util
 
@@ -193,7 +216,7 @@ def _load(command: Command, path: str, package: str) -> Plugin:
         plugin_class = module.Plugin
     except (Exception, SystemExit) as error:
         raise BugError(
-            f"the plugin {path} cannot be loaded: {type(error).__name__}: {error}; its author must fix it"
+            f"the plugin {path} cannot be loaded: {type(error).__name__}: {error}{_line(error)}; its author must fix it"
         ) from error
     plugin_class.module_name = stem
     plugin: Plugin = plugin_class(command)

@@ -7,7 +7,8 @@ import sys
 import syslog
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.arguments import FIRST_PARAMETER, parse_arguments
+from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
 from rocks.errors import UserError
 
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
     from rocks.commands._framework.base import Command
 
+_NO_LOGIN = str(2**32 - 1)
 HELP_ARGUMENTS = frozenset(("help", "--help", "-h"))
 """The first argument that asks for the help text."""
-
-FRAMEWORK_PARAMETERS = frozenset(("json", "output-col", "output-header", "format"))
-SECRET_PARAMETERS = frozenset(("key", "passphrase", "password", "secret", "value"))
-"""Parameters whose value is not written to the system log."""
 
 
 def may_run(command_class: type[Command]) -> bool:
@@ -34,26 +32,21 @@ def asks_help(texts: Sequence[str]) -> bool:
     return parse_arguments(list(texts)).arguments[:1] in ([argument] for argument in HELP_ARGUMENTS)
 
 
-def run_command(command: Command, texts: Sequence[str], stream: bool) -> list[str]:
+def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
     """Run a command with the texts that follow its name; it holds its output and exit status afterwards.
 
-    Returns warnings, to be printed when the work is committed: a command that fails prints its error alone.
-    `help` as the first argument, `--help` or `-h` gives the help text instead.
+    UserError, and nothing is done, for what the command does not declare. `help` as the first argument, `--help` or
+    `-h` gives the help text instead.
     """
-    arguments, parameters = parse_arguments(list(texts))
+    given = parse_arguments(list(texts))
+    arguments, parameters = given.arguments, given.parameters
     if arguments and arguments[0] in HELP_ARGUMENTS:
-        command.addText(_help_of(command, parameters.get("format", "plain")))
-        return []
-    checked = stream or command.RefusesUnknownParameters
-    unknown = _unknown_parameters(command, parameters) if checked else []
-    log(f'user {_user_name()} called "{" ".join((*command.command_path, *_without_secrets(texts)))}"')
+        command.addText(help_of(command, parameters.get("format", "plain")))
+        return
+    check_given(command, given)
+    _log_call(command.command_path, texts)
     command.useArguments(parameters, arguments, stream)
     command.run(parameters, arguments)
-    name = " ".join(command.command_path)
-    return [
-        f'Warning: "{name}" knows no parameter "{other}"; it is ignored (see rocks {name} help)'
-        for other in unknown
-    ]
 
 
 def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
@@ -84,7 +77,8 @@ def log(message: str) -> None:
     syslog.syslog(syslog.LOG_INFO, "".join(c if c.isprintable() else "?" for c in message))
 
 
-def _help_of(command: Command, help_format: str) -> str:
+def help_of(command: Command, help_format: str) -> str:
+    """The help text of a command, in one of the formats; UserError for another format."""
     from rocks.commands._framework import documentation as pages
 
     read = pages.read_documentation(type(command))
@@ -101,31 +95,31 @@ def _help_of(command: Command, help_format: str) -> str:
     raise UserError(f'no such help format "{help_format}"; use plain, raw, parsed, docbook or sphinx')
 
 
-def _unknown_parameters(command: Command, parameters: dict[str, str]) -> list[str]:
-    """Names of parameters that the command does not document; UserError when it rejects them."""
-    given = [n for n in parameters if n != FIRST_PARAMETER and n not in FRAMEWORK_PARAMETERS]
-    if not given:
-        return []
-    from rocks.commands._framework.documentation import read_documentation
+def _log_call(command_path: Sequence[str], texts: Sequence[str]) -> None:
+    """Log who calls what, without secrets."""
+    from rocks.cluster.secret_names import without_secrets
 
-    read = read_documentation(type(command))
-    known = {declared.name for declared in (*read.parameters, *read.arguments)}
-    unknown = [name for name in given if name not in known]
-    if unknown and command.RefusesUnknownParameters:
-        name = unknown[0]
-        raise UserError(
-            f'"{" ".join(command.command_path)}" knows no parameter "{name}"; an argument that looks like one is given '
-            f"by its name, as in value={name}={parameters[name]}"
-        )
-    return unknown
+    log(f'user {_who()} called "{" ".join((*command_path, *without_secrets(command_path, texts)))}"')
 
 
-def _without_secrets(texts: Sequence[str]) -> list[str]:
-    logged = []
-    for text in texts:
-        name, equals, _ = text.partition("=")
-        logged.append(f"{name}=…" if equals and name.lower() in SECRET_PARAMETERS else text)
-    return logged
+def _who() -> str:
+    """The user, and the person behind it: the caller of sudo, and the user of the login that the kernel recorded."""
+    other = [
+        f"{name} {text}"
+        for name, text in (("sudo", os.environ.get("SUDO_USER")), ("login", _login()))
+        if text
+    ]
+    return _user_name() + (f" ({', '.join(other)})" if other else "")
+
+
+def _login() -> str:
+    """The login UID of this process (pam_loginuid); empty without one."""
+    try:
+        with open("/proc/self/loginuid", encoding="ascii") as file:  # noqa: PTH123 - start-up time
+            number = file.read(16).strip()
+    except OSError:
+        return ""
+    return "" if number in ("", _NO_LOGIN) else f"uid {number}"
 
 
 def _user_name() -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from rocks.terminal import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,6 +83,7 @@ def _filled(column: Sequence[object], pad: str) -> list[str]:
     texts = ["" if cell is None else str(cell) for cell in column]
     if not pad:
         return texts
+    texts = [one_line(text) for text in texts]
     width = max(map(len, texts))
     empty = pad * width
     return [text.ljust(width) if text else empty for text in texts]

@@ -126,6 +126,14 @@ def all_commands(trees: Sequence[str]) -> Iterator[tuple[str, ...]]:
     )
 
 
+def is_command(command_path: Sequence[str], trees: Sequence[str]) -> bool:
+    """Whether the folder is a command and not a group; False for one that cannot be loaded."""
+    try:
+        return hasattr(load_package(command_path, trees), "Command")
+    except BugError:
+        return False
+
+
 def _candidates(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:
     return [os.path.join(tree, *command_path) for tree in trees]
 
@@ -134,7 +142,11 @@ def _import(name: str, command_path: Sequence[str], trees: Sequence[str]) -> Mod
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise _cannot_load(command_path, trees, f"{type(error).__name__}: {error}") from error
+        from rocks.commands._framework.fault_place import author_place
+
+        place = "" if isinstance(error, SyntaxError) else author_place(error)
+        why = f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+        raise _cannot_load(command_path, trees, why) from error
 
 
 def _cannot_load(command_path: Sequence[str], trees: Sequence[str], why: str) -> BugError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rocks.cluster.names import printable
 from rocks.commands._framework.base import Command
+from rocks.commands._framework.confirmation import confirm_all
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,9 +21,8 @@ class AttributeCommand(Command):
     scope: ClassVar[str]
 
     def members(self, names: Sequence[str]) -> list[str]:
-        """The members of the scope that match `names`; UserError for a name before a global attribute."""
+        """The members of the scope that match `names`; a global attribute has none."""
         if self.scope == "global":
-            _check_no_members(names)
             return ["global"]
         expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
             "appliance": self.getApplianceNames,
@@ -29,6 +30,20 @@ class AttributeCommand(Command):
             "os": self.getOSNames,
         }
         return expansions[self.scope](names)
+
+    def members_to_change(self, names: Sequence[str], attribute: str) -> list[str]:
+        """As `members`, for a change. All members are meant only by `%`, or when a person confirms it.
+
+        UserError when the attribute is given by its place and is the name of a member: something was forgotten.
+        """
+        from rocks.actions.attributes import check_not_member
+
+        if not self.fillText("attr"):
+            check_not_member(self.db, attribute, member_is_named=bool(names) or self.scope == "global")
+        found = self.members(names)
+        if not names and self.scope != "global":
+            confirm_all(self, self.scope, found)
+        return found
 
     def check_attribute_name(self, name: str | None) -> str:
         """The attribute's name; UserError when it is missing, or given as an empty `attr=`."""
@@ -42,18 +57,17 @@ class AttributeSetter(AttributeCommand):
 
     apply: ClassVar[Callable[[Database, str, Sequence[str], str, str], None]]
 
-    # Otherwise the value console=ttyS0 would be ignored, and a member be read as the attribute's name.
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value for all members at once."""
         names, (attribute, value) = self.splitArguments(("attr", "value"))
+        if attribute is None and value is not None and "value" not in params:
+            raise UserError(f'an attribute has a name and a value, and only "{printable(value)}" is given')
         attribute = self.check_attribute_name(attribute)
         if not value or self.fillText("value") == "":
             raise UserError("missing value of attribute")
         if self.scope == "appliance" and not names:
             raise UserError("must supply at least one appliance")
-        type(self).apply(self.db, self.scope, self.members(names), attribute, value)
+        type(self).apply(self.db, self.scope, self.members_to_change(names, attribute), attribute, value)
 
 
 class AttributeRemoval(AttributeCommand):
@@ -65,13 +79,4 @@ class AttributeRemoval(AttributeCommand):
 
         names, attribute = self.fillArgument("attr")
         attribute = self.check_attribute_name(attribute)
-        remove_attribute(self.db, self.scope, self.members(names), attribute)
-
-
-def _check_no_members(names: Sequence[str]) -> None:
-    """A global attribute has no members; several names are often an unquoted value."""
-    if names:
-        raise UserError(
-            f'"{names[0]}" is one argument too many: a global attribute has only a name and a value; '
-            "quote a value that contains blanks"
-        )
+        remove_attribute(self.db, self.scope, self.members_to_change(names, attribute), attribute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.actions.host_removal import RemovalHook
 from rocks.commands._framework.plugins import call_plugin, run_plugin
 
 if TYPE_CHECKING:
@@ -20,6 +21,21 @@ def host_hooks(command: Command) -> list[Callable[[Sequence[str]], None]]:
     them all at once, so that it needs no more statements for many than for one.
     """
     return [_hook(command, plugin) for plugin in command.loadPlugins()]
+
+
+def removal_hooks(command: Command) -> list[RemovalHook]:
+    """As `host_hooks`, with the checks of those plugins that have a method `check_all(hosts)`."""
+    return [RemovalHook(_check(command, plugin), _hook(command, plugin)) for plugin in command.loadPlugins()]
+
+
+def _check(command: Command, plugin: Plugin) -> Callable[[Sequence[str]], None]:
+    check_all = getattr(plugin, "check_all", None)
+
+    def call(hosts: Sequence[str]) -> None:
+        if check_all is not None:
+            call_plugin(plugin, command.command_path, lambda: check_all(hosts))
+
+    return call
 
 
 def _hook(command: Command, plugin: Plugin) -> Callable[[Sequence[str]], None]:

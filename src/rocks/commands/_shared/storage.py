@@ -24,6 +24,10 @@ class HostListing(Command):
     argument: ClassVar[str]
     read: ClassVar[Callable[[Database, Sequence[str]], Listed]]
 
+    def repeatedByName(self) -> Sequence[str]:
+        """The last host."""
+        return (self.argument,)
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the rows of all hosts."""
         remaining, last = self.fillArgument(self.argument)
@@ -50,20 +54,17 @@ def print_listing(command: Command, listed: Listed) -> None:
     for host, rows in listed.rows.items():
         for row in rows:
             command.addOutput(host, row)
-    command.endOutput(header=listed.header)
-    command.endOutcomes(listed.failed, len(listed.rows) + len(listed.failed))
+    asked = len(listed.rows) + len(listed.failed)
+    command.endOutput(header=listed.header, trimOwner=asked == 1)
+    command.endOutcomes(listed.failed, asked)
 
 
 def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:
-    """The values of these arguments, the first a host's; UserError when one is missing or there are more."""
-    remaining, values = command.splitArguments(names)
+    """The values of these arguments, the first a host's; UserError when one is missing."""
+    _, values = command.splitArguments(names)
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise UserError(f"must supply {', '.join(names)}; {', '.join(missing)} missing")
-    if remaining:
-        raise UserError(
-            f"must supply {', '.join(names)} and nothing else, not {len(remaining) + len(names)} arguments"
-        )
     host, *others = [value for value in values if value]
     return [command.getOneHostname([host]), *others]
 

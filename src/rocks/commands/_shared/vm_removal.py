@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.vm_hooks import HookResult, load_changed
 from rocks.actions.vm_removal import remove_vms
+from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.database.vms import load_vms
+from rocks.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,17 +22,33 @@ if TYPE_CHECKING:
 COMMAND_PATH = ("remove", "host", "vm")
 
 
-def remove_with_hooks(command: Command, names: Sequence[str]) -> None:
-    """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain."""
+def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool = False) -> None:
+    """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain.
+
+    `with_disks`: the disks of the machines are removed too.
+    """
     plugins = load_plugins_of(command, COMMAND_PATH)
     machines = load_vms(command.db, names)
     for plugin in plugins:
         machines = _run(command, plugin, machines)
-    removed = remove_vms(command.db, machines)
+    removed = remove_vms(command.db, machines, with_disks)
     for warning in removed.warnings:
         command.notify(warning)
     for image in removed.images:
-        command.notify(f"the disk image {image} stays; delete it there when it is not needed")
+        host, _, path = image.partition(":")
+        command.notify(
+            f"the disk image {image} stays; when it is not needed: rocks remove host image {host} '{path}'"
+        )
+    for image in removed.removed:
+        command.notify(f"the disk image {image} is removed")
+
+
+def reads_disks_parameter(command: Command) -> bool:
+    """Whether the parameter `disks` is `remove`. UserError unless it is that or `keep`, the default."""
+    text = command.fillText("disks", "keep")
+    if text not in ("keep", "remove"):
+        raise UserError(f'disks "{printable(text)}" must be keep or remove')
+    return text == "remove"
 
 
 def _run(command: Command, plugin: Plugin, machines: Sequence[VirtualMachine]) -> list[VirtualMachine]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.vm_start import StartHooks, start_vms
-from rocks.commands._framework.plugins import load_plugins_of, run_plugin
+from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
+from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.plugin_node import plugin_node
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
@@ -29,6 +30,7 @@ def start_with_hooks(
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
     """
     plugins = load_plugins_of(command, COMMAND_PATH)
+    warn_uncalled(command, plugins, COMMAND_PATH, ("allocate", "preboot"))
     hooks = StartHooks(
         filters_of=filters_of(command),
         allocate=[
@@ -38,6 +40,7 @@ def start_with_hooks(
         ],
         preboot=_preboot([plugin for plugin in plugins if "plugin_preboot" in plugin.module_name]),
         notify=command.notify,
+        progress=HostProgress(command),
     )
     outcomes = start_vms(command.db, names, hooks)
     for line in outcomes.lines:

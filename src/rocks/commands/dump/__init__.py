@@ -1,8 +1,9 @@
 """`rocks dump`, and the base of the commands below it: they print the commands that recreate the database."""
 
 import rocks.commands
+from rocks.cluster.secret_names import is_secret
 from rocks.commands._framework.plugins import BuiltinPlugin, Plugin
-from rocks.commands._framework.shell_quoting import launcher, quote
+from rocks.commands._framework.shell_quoting import launcher, positional, quote
 
 PARTS = (
     ("network", "dump.network", ()),
@@ -27,7 +28,30 @@ class command(rocks.commands.Command):
 
     def dump(self, *arguments: str) -> None:
         """Add the line that runs `rocks` with these words, each quoted for a shell."""
-        self.addText(" ".join(quote(word) for word in (launcher(), *arguments)) + "\n")
+        self.addText(_line((launcher(), *arguments)) + "\n")
+
+    def dump_attribute(self, scope: str, member: str, name: str, value: str) -> None:
+        """Add the line that adds an attribute, or that gives a secret to its command on standard input.
+
+        Earlier releases stored secrets like other attributes. Where there is no command for secrets it is a comment.
+        """
+        of_scope = () if scope == "global" else (scope,)
+        of_member = () if scope == "global" else (member,)
+        if not is_secret(name):
+            self.dump("add", *of_scope, "attr", *of_member, name, positional("value", value))
+        elif scope in ("global", "host"):
+            given = _line(
+                ("printf", "%s\\n", value)
+            )  # a shell's own command: no process has the value in its line
+            self.addText(f"{given} | {_line((launcher(), 'set', *of_scope, 'sec_attr', *of_member, name))}\n")
+        else:
+            self.addText(
+                f"# the secret {name} of {scope} {member} is left out: rocks set host sec_attr HOST {name}\n"
+            )
+
+
+def _line(arguments: tuple[str, ...]) -> str:
+    return " ".join(map(quote, arguments))
 
 
 class Command(command):

@@ -87,3 +87,8 @@ def backstore_of_lun_0(config: TargetConfig, backstores: Tuple[Backstore, ...]) 
     names = [lun.backstore for lun in config.luns if lun.number == 0 and lun.backstore]
     name = names[0] if names else backstore_name(config.target)
     return next((backstore for backstore in backstores if backstore.name == name), None)
+
+
+def only_secrets(config: Optional[TargetConfig]) -> Optional[ChapSecrets]:
+    """The secrets of a target's only access list entry."""
+    return config.acls[0].chap if config is not None and len(config.acls) == 1 else None

@@ -63,5 +63,8 @@ class TargetDriver(Protocol):
     def read_exports(self) -> Tuple[ExportFact, ...]:
         """All targets of this system by name."""
 
+    def read_secrets(self, target: str) -> Optional[ChapSecrets]:
+        """The secrets of a target's only access list entry; None without the target, an entry or secrets."""
+
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """Names of removed targets whose backstore still exists and keeps its volume busy."""

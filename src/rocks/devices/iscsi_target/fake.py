@@ -13,6 +13,7 @@ from rocks.devices.iscsi_target.configuration import (
     TargetConfig,
     backstore_of_lun_0,
     describe,
+    only_secrets,
 )
 from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
 from rocks.devices.iscsi_target.names import backstore_name
@@ -89,6 +90,11 @@ class FakeTargets:
         backstores = self._read_backstores()
         ours = [self.configs[name] for name in sorted(self.configs) if name.startswith(self._prefix)]
         return tuple(describe(config, backstore_of_lun_0(config, backstores)) for config in ours)
+
+    def read_secrets(self, target: str) -> Optional[ChapSecrets]:
+        """As `TargetDriver.read_secrets`."""
+        check_target(target, self._prefix)
+        return only_secrets(self.configs.get(target))
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""

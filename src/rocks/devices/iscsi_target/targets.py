@@ -10,10 +10,11 @@ from __future__ import annotations
 import socket
 import stat
 from pathlib import Path
-from typing import Tuple
+from typing import Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.iscsi_target.configuration import backstore_of_lun_0, describe
+from rocks.devices.iscsi_target.chap import ChapSecrets
+from rocks.devices.iscsi_target.configuration import backstore_of_lun_0, describe, only_secrets
 from rocks.devices.iscsi_target.driver import ExportFact, ExportSpec
 from rocks.devices.iscsi_target.lio import complete, lio, remove
 from rocks.devices.iscsi_target.listing import read_backstores, read_config, read_configs
@@ -67,6 +68,11 @@ class Targets:
         return tuple(
             describe(config, backstore_of_lun_0(config, backstores)) for config in read_configs(self._prefix)
         )
+
+    def read_secrets(self, target: str) -> Optional[ChapSecrets]:
+        """As `TargetDriver.read_secrets`."""
+        check_target(target, self._prefix)
+        return only_secrets(read_config(target))
 
     def read_unused_backstores(self) -> Tuple[str, ...]:
         """As `TargetDriver.read_unused_backstores`."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Union
 
 from rocks.devices.libvirt.probe_guest import EXIT_PORT, EXIT_STATUS, boot_sector
-from rocks.devices.state_folder import ensure_folder, locked, read_json
+from rocks.devices.records import read_cache
+from rocks.devices.state_folder import ensure_folder, locked
 from rocks.errors import HostError, ToolError
 from rocks.files import write_file
 from rocks.process import Finished, run
@@ -81,7 +82,7 @@ def _without_device() -> Optional[_Verdict]:
 
 
 def _remembered(state_folder: Path, key: Dict[str, str]) -> Optional[_Verdict]:
-    memory = read_json(state_folder / _FILE)
+    memory = read_cache(state_folder / _FILE)
     if memory.get("key") != key or memory.get("accelerator") not in ("kvm", "tcg"):
         return None
     return _Verdict(memory["accelerator"], str(memory.get("reason", "")))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
-from xml.etree.ElementTree import Element
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
+from xml.etree.ElementTree import Element, SubElement
 
+from rocks.devices.libvirt.console_xml import console_of, listeners_of
 from rocks.devices.libvirt.interface_xml import (
     LEASE,
     LEASE_NAMESPACE,
@@ -27,7 +28,12 @@ from rocks.wire.facts import ConsoleFact
 
 # a document of this system or of libvirt keeps its prefixes when it is written again
 ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
+_DISK = f"{{{LEASE_NAMESPACE}}}disk"
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
+
+
+LeaseDisk = Tuple[str, int, int, str]
+"""A disk in the lease: path, device, inode, UUID of its machine."""
 
 
 class DomainDocument(NamedTuple):
@@ -52,6 +58,17 @@ class DomainDocument(NamedTuple):
         lease = self.root.find(f"metadata/{LEASE}")
         text = "" if lease is None else lease.get("token", "")
         return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def disk_identities(self) -> Tuple[LeaseDisk, ...]:
+        """Each disk as the lease has it: what the host checked before the definition."""
+        return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{_DISK}"))
+
+    @property
+    def disk_paths(self) -> Tuple[str, ...]:
+        """Files and devices that the domain has as disks or CD images."""
+        sources = self.root.findall("devices/disk/source")
+        return tuple(path for source in sources for path in (source.get("file"), source.get("dev")) if path)
 
     @property
     def memory_mb(self) -> int:
@@ -98,15 +115,21 @@ class DomainDocument(NamedTuple):
     @property
     def console(self) -> ConsoleFact:
         """Addresses of the consoles of a running domain."""
-        graphics = self.root.find("devices/graphics[@type='vnc']")
-        port = -1 if graphics is None else int(graphics.get("port", "-1"))
-        serial = self.root.find("devices/serial[@type='pty']")
-        return ConsoleFact(
-            vnc_address=None if graphics is None or port < 0 else _listen_address(graphics),
-            vnc_port=None if port < 0 else port,
-            serial_device=_attribute(serial, "source", "path"),
-            log_path=_attribute(serial, "log", "file"),
+        return console_of(self.root)
+
+    @property
+    def disks(self) -> Tuple[str, ...]:
+        """The files and devices of its hard disks, in order."""
+        disks = (disk for disk in self.root.iterfind("devices/disk") if disk.get("device", "disk") == "disk")
+        sources = (disk.find("source") for disk in disks)
+        return tuple(
+            source.get("file") or source.get("dev") or "" for source in sources if source is not None
         )
+
+    @property
+    def listeners(self) -> Tuple[str, ...]:
+        """As `console_xml.listeners_of`."""
+        return listeners_of(self.root)
 
 
 def parse_domain(text: str) -> DomainDocument:
@@ -141,6 +164,18 @@ def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
     emulator = root.find("devices/emulator")
     if emulator is not None:
         emulator.text = path
+    return _written(root)
+
+
+def with_disk_identities(document: DomainDocument, disks: Iterable[LeaseDisk]) -> DomainDocument:
+    """The document with its disks in the lease, if it has one."""
+    root = _copy(document)
+    lease = root.find(f"metadata/{LEASE}")
+    if lease is None:
+        return document
+    for path, device, inode, machine in disks:
+        attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
+        SubElement(lease, _DISK, attributes)
     return _written(root)
 
 
@@ -186,15 +221,11 @@ def _written(root: Element) -> DomainDocument:
     return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
 
 
+def _lease_disk(element: Element) -> LeaseDisk:
+    number = {name: element.get(name, "") for name in ("device", "inode")}
+    device, inode = (int(text) if text.isascii() and text.isdigit() else 0 for text in number.values())
+    return element.get("path", ""), device, inode, element.get("machine", "")
+
+
 def _listed(macs: Iterable[str]) -> str:
     return ", ".join(sorted(macs)) or "none"
-
-
-def _listen_address(graphics: Element) -> Optional[str]:
-    listen = graphics.find("listen[@type='address']")
-    return graphics.get("listen") if listen is None else listen.get("address")
-
-
-def _attribute(parent: Any, child: str, name: str) -> Optional[str]:
-    element = None if parent is None else parent.find(child)
-    return None if element is None else element.get(name)

@@ -37,6 +37,7 @@ _ERASE = (
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
+_DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 _STARTING_SECONDS = 15.0
 _POLL_SECONDS = 0.05
@@ -155,6 +156,13 @@ class Domains:
             else:
                 domain.resume()
 
+    def is_stopped_by_disk(self, name: str) -> bool:
+        """As `DomainDriver.is_stopped_by_disk`."""
+        domain = self._lookup(name)
+        with _libvirt_errors(f"report the state of {name}", but=_GONE):
+            return domain is not None and tuple(domain.state()) == _DISK_FAILED
+        return False
+
     def press_power_button(self, name: str) -> None:
         """As `DomainDriver.press_power_button`."""
         with _libvirt_errors(f"shut {name} down"):
@@ -211,6 +219,8 @@ def _fact(domain: Any, flags: _Flags) -> Optional[DomainFact]:
             autostart=name in flags.autostart,
             persistent=name in flags.persistent,
             has_managed_save=name in flags.saved,
+            disks=document.disks,
+            listeners=document.listeners,
         )
     return None
 

@@ -53,6 +53,9 @@ class DomainDriver(Protocol):
     def resume(self, name: str) -> None:
         """Resume a paused guest, also one that suspended itself."""
 
+    def is_stopped_by_disk(self, name: str) -> bool:
+        """Whether QEMU has paused the guest because its disk failed an access, which `resume` repeats."""
+
     def press_power_button(self, name: str) -> None:
         """Send the ACPI power button event."""
 

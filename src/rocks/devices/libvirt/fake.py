@@ -25,6 +25,7 @@ class _Domain:
     state: DomainState = "shutoff"
     autostart: bool = False
     has_managed_save: bool = False
+    is_stopped_by_disk: bool = False
 
 
 class FakeDomains:
@@ -42,27 +43,29 @@ class FakeDomains:
     def facts(self) -> Tuple[DomainFact, ...]:
         """As `DomainDriver.facts`."""
         with self._lock:
-            return tuple(_fact(self._domains[name]) for name in sorted(self._domains))
+            return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
     def find(self, name: str) -> Optional[DomainFact]:
         """As `DomainDriver.find`."""
         with self._lock:
             domain = self._domains.get(name)
-            return None if domain is None else _fact(domain)
+            return None if domain is None else self._fact(domain)
 
     def console(self, name: str) -> ConsoleFact:
         """As `DomainDriver.console`."""
         with self._lock:
             domain = self._existing(name)
             console = domain.document.console
-            has_vnc = domain.document.root.find("devices/graphics[@type='vnc']") is not None
             is_up = domain.state != "shutoff"
-            port = _FIRST_VNC_PORT + sorted(self._domains).index(name)
+            graphics = domain.document.root.find("devices/graphics[@type='vnc']")
+            is_socket = graphics is not None and graphics.find("listen[@type='socket']") is not None
+            has_port = graphics is not None and is_up and not is_socket
             return ConsoleFact(
-                vnc_address="127.0.0.1" if has_vnc and is_up else None,
-                vnc_port=port if has_vnc and is_up else None,
+                vnc_address="127.0.0.1" if has_port else None,
+                vnc_port=_FIRST_VNC_PORT + sorted(self._domains).index(name) if has_port else None,
                 serial_device="/dev/pts/0" if console.log_path and is_up else None,
                 log_path=console.log_path,
+                vnc_socket=f"/var/lib/libvirt/qemu/domain-1-{name}/vnc.sock" if is_socket and is_up else None,
             )
 
     def define(self, xml: str) -> None:
@@ -139,7 +142,18 @@ class FakeDomains:
     def resume(self, name: str) -> None:
         """As `DomainDriver.resume`."""
         with self._step("resume"):
-            self._change(self._active(name, "resume"), state="running")
+            self._change(self._active(name, "resume"), state="running", is_stopped_by_disk=False)
+
+    def is_stopped_by_disk(self, name: str) -> bool:
+        """As `DomainDriver.is_stopped_by_disk`."""
+        with self._lock:
+            domain = self._domains.get(name)
+            return domain is not None and domain.state == "paused" and domain.is_stopped_by_disk
+
+    def fail_disk(self, name: str) -> None:
+        """The guest's disk fails an access, and QEMU stops the guest."""
+        with self._lock:
+            self._change(self._active(name, "stop"), state="paused", is_stopped_by_disk=True)
 
     def press_power_button(self, name: str) -> None:
         """As `DomainDriver.press_power_button`."""
@@ -186,6 +200,23 @@ class FakeDomains:
             raise ToolError(f"libvirt on this host did not {what} {name}: domain is not running")
         return domain
 
+    def _fact(self, domain: _Domain) -> DomainFact:
+        document, console = domain.document, self.console(domain.document.name)
+        listens = (f"vnc {console.vnc_address} port {console.vnc_port}",) if console.vnc_port else ()
+        return DomainFact(
+            name=document.name,
+            uuid=domain.uuid,
+            state=domain.state,
+            token=document.token,
+            memory_mb=document.memory_mb,
+            cpus=document.cpus,
+            autostart=domain.autostart,
+            persistent=True,
+            has_managed_save=domain.has_managed_save,
+            disks=document.disks,
+            listeners=listens,
+        )
+
     def _change(self, domain: _Domain, **changes: Any) -> None:
         self._domains[domain.document.name] = replace(domain, **changes)
 
@@ -197,18 +228,3 @@ def _with_devices(document: DomainDocument) -> DomainDocument:
             name = "macvtap" if interface.get("type") == "direct" else "vnet"
             SubElement(interface, "target", {"dev": f"{name}{number}"})
     return DomainDocument(document.text, root)
-
-
-def _fact(domain: _Domain) -> DomainFact:
-    document = domain.document
-    return DomainFact(
-        name=document.name,
-        uuid=domain.uuid,
-        state=domain.state,
-        token=document.token,
-        memory_mb=document.memory_mb,
-        cpus=document.cpus,
-        autostart=domain.autostart,
-        persistent=True,
-        has_managed_save=domain.has_managed_save,
-    )

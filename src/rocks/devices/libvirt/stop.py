@@ -1,8 +1,12 @@
-"""Stop a domain and confirm that it is gone; the frontend then releases the lease."""
+"""Stop a domain and confirm that it is gone; the frontend then releases the lease.
+
+The lease ends first: libvirt's hook rejects each start that has not reached it by then, and a domain that has passed it
+is found and destroyed. So when the end is confirmed, no request of the past can start the domain again.
+"""
 
 from __future__ import annotations
 
-from typing import List
+from typing import Callable, List, Optional
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
@@ -16,17 +20,23 @@ _BUTTON_AGAIN_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
-def ensure_stopped(domains: DomainDriver, request: StopDomain) -> Change:
-    """Stop a domain and undefine it, keeping its NVRAM.
+def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callable[[int], None]) -> Change:
+    """End the lease, stop a domain and undefine it, keeping its NVRAM.
 
-    `shutdown` waits for the guest until the deadline, then powers it off. StateError for `shutdown` of a paused or
+    `end_lease` is called with the token, also when there is no domain. `shutdown` waits for the guest until the
+    deadline, then powers it off. StateError for `shutdown` of a paused or
     saved domain, and for a lease newer than that of the request.
     """
     found = domains.find(request.name)
+    notes = []
+    if found is not None:
+        check_no_newer_lease(found, request.token)
+        if request.action == "shutdown":
+            notes = _shut_down(domains, found, request.deadline_seconds)
+    _end_lease(end_lease, request.token, found)
+    found = domains.find(request.name)
     if found is None:
         return UNCHANGED
-    check_no_newer_lease(found, request.token)
-    notes = _shut_down(domains, found, request.deadline_seconds) if request.action == "shutdown" else []
     domains.destroy(request.name)
     if found.has_managed_save:
         domains.drop_managed_save(request.name)
@@ -36,28 +46,44 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain) -> Change:
     return Change(True, tuple(notes))
 
 
-def ensure_forgotten(domains: DomainDriver, request: ForgetDomain) -> Change:
-    """Destroy and undefine a domain with its NVRAM; its disks stay."""
+def ensure_forgotten(
+    domains: DomainDriver, request: ForgetDomain, end_lease: Callable[[int], None]
+) -> Change:
+    """End the lease as `ensure_stopped` does; destroy and undefine a domain with its NVRAM. Its disks stay."""
     found = domains.find(request.name)
-    if found is None:
-        return UNCHANGED
-    check_no_newer_lease(found, request.token)
-    domains.destroy(request.name)
-    domains.erase(request.name)
-    _confirm_gone(domains, request.name)
-    return CHANGED
+    if found is not None:
+        check_no_newer_lease(found, request.token)
+    _end_lease(end_lease, request.token, found)
+    return _erase(domains, request.name)
 
 
 def ensure_fenced(domains: DomainDriver, fence: Fence) -> bool:
     """Destroy and undefine the domain if its lease is below the fence; whether the fence holds.
 
-    It does not hold for a domain without a lease: this system does not manage it, so an operator must act.
+    The caller has ended the leases below the fence. It does not hold for a domain without a lease: this system does
+    not manage it, so an operator must act.
     """
     found = domains.find(fence.name)
     if found is not None and found.token is not None and found.token < fence.below_token:
-        ensure_forgotten(domains, ForgetDomain(fence.name))
+        _erase(domains, fence.name)
         return True
     return found is None or found.token is not None
+
+
+def _end_lease(end_lease: Callable[[int], None], token: Optional[int], found: Optional[DomainFact]) -> None:
+    tokens = [token, found.token if found is not None else None]
+    known = [token for token in tokens if token is not None]
+    if known:
+        end_lease(max(known))
+
+
+def _erase(domains: DomainDriver, name: str) -> Change:
+    if domains.find(name) is None:
+        return UNCHANGED
+    domains.destroy(name)
+    domains.erase(name)
+    _confirm_gone(domains, name)
+    return CHANGED
 
 
 def _shut_down(domains: DomainDriver, found: DomainFact, deadline_seconds: float) -> List[str]:

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Callable, Dict
 
-from rocks.devices.state_folder import ensure_folder, read_json
+from rocks.devices.records import read_cache
+from rocks.devices.state_folder import ensure_folder
 from rocks.files import write_file
 
 _VLANS, _FILTERS = "vlan-support.json", "filter-support.json"
@@ -28,7 +29,7 @@ def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
 
 
 def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:
-    memory = read_json(file)
+    memory = read_cache(file)
     key = _key()
     if memory.get("key") == key and isinstance(memory.get(name), bool):
         return bool(memory[name])

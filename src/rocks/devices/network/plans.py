@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Dict, Mapping, Tuple
 
 from rocks.devices.leases import check_name
+from rocks.devices.records import RecordKind, damaged, read_json_record
 from rocks.devices.state_folder import ensure_folder
 from rocks.errors import IncoherentError, RocksError
 from rocks.files import write_file
 from rocks.wire.agent import LinkSpec
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 
 Links = Tuple[LinkSpec, ...]
+
+_KIND = RecordKind("the network plan of a machine", "run `rocks sync host vlan HOST` on the frontend")
 
 
 class LinkPlans:
@@ -26,10 +29,10 @@ class LinkPlans:
         self._folder = state_folder / "links"
 
     def remember(self, name: str, links: Links) -> None:
-        """Store the devices of a machine; without any, its plan is removed."""
+        """Store the devices of a machine; without any, its plan is removed. Replaces a damaged plan."""
         if not links:
             self.forget(name)
-        elif self._read(name) != links:
+        elif not self._is_stored(name, links):
             ensure_folder(self._folder)
             write_file(self._path(name), json.dumps(encode(links), indent=1) + "\n")
 
@@ -68,17 +71,21 @@ class LinkPlans:
                 errors.append(error)
         return found, tuple(errors)
 
+    def _is_stored(self, name: str, links: Links) -> bool:
+        try:
+            return self._read(name) == links
+        except IncoherentError:
+            return False
+
     def _read(self, name: str) -> Links:
         path = self._path(name)
-        try:
-            value = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        value = read_json_record(path, _KIND)
+        if value is None:
             return ()
-        except (OSError, ValueError) as error:
-            raise IncoherentError(
-                f"the network plan {path} cannot be read ({error}); run `rocks sync host vlan` on the frontend"
-            ) from None
-        links: Links = decode(Links, value, "plan")
+        try:
+            links: Links = decode_lenient(Links, value, "plan")
+        except IncoherentError as error:
+            raise damaged(path, _KIND, error) from None
         return links
 
     def _path(self, name: str) -> Path:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Optional, Set, Tuple
 
 from rocks.devices.leases import check_name
+from rocks.devices.records import RecordKind, damaged, read_json_record
 from rocks.devices.state_folder import ensure_folder
 from rocks.errors import IncoherentError, RocksError
 from rocks.files import write_file
 from rocks.wire.agent import VfSpec
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,17 @@ class VfRecords:
     def read(self, name: str) -> Optional[AssignedVfs]:
         """The record of a virtual machine, None when there is none. IncoherentError when the file is damaged."""
         path = self._path(name)
-        try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
+        kind = RecordKind(
+            f"the record of the virtual functions of {name}",
+            f"if {name} is not running on this host, remove the file",
+        )
+        value = read_json_record(path, kind)
+        if value is None:
             return None
         try:
-            return decode(_Stored, json.loads(text), "record").assigned()
-        except (ValueError, IncoherentError) as error:
-            raise IncoherentError(
-                f"{path}, the record of the virtual functions of {name}, cannot be read ({error}); if {name} is not "
-                "running on this host, remove the file"
-            ) from None
+            return decode_lenient(_Stored, value, "record").assigned()
+        except IncoherentError as error:
+            raise damaged(path, kind, error) from None
 
     def write(self, name: str, assigned: AssignedVfs) -> None:
         """Write the record atomically."""

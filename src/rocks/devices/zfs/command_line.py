@@ -34,6 +34,7 @@ from rocks.devices.zfs.tool import (
     zfs_if_there,
     zfs_when_free,
     zpool_health,
+    zpool_names,
     zpool_sync,
 )
 from rocks.errors import BusyError, StateError, ToolError
@@ -53,6 +54,10 @@ class ZfsCommandLine:
         health = zpool_health(pool_of(pool))
         values = zfs("get", "-Hp", "-o", "value", "used,available", pool).split()
         return PoolFact(pool, int(values[0]) + int(values[1]), int(values[1]), health)
+
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+        return zpool_names()
 
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""

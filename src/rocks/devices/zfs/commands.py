@@ -19,6 +19,9 @@ class ZfsCommands(Protocol):
     def read_pool(self, pool: str) -> PoolFact:
         """As `PoolDriver.read_pool`."""
 
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
 

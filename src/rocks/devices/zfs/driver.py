@@ -51,6 +51,9 @@ class PoolDriver(Protocol):
     def read_pool(self, pool: str) -> PoolFact:
         """A pool, or the part of one below the file system of that name."""
 
+    def list_pools(self) -> Tuple[str, ...]:
+        """The names of the imported pools."""
+
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """A volume, or None. StateError when a file system has that name."""
 
@@ -84,7 +87,7 @@ class PoolDriver(Protocol):
         """Grow a volume, also while it is in use. StateError when it is larger."""
 
     def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
-        """Set `refreservation`. StateError when the pool is too full."""
+        """Set `refreservation`. PoolFullError when the pool is too full."""
 
     def ensure_properties(self, volume: str, guid: str, properties: Mapping[str, str]) -> Change:
         """Set user properties (`imgstore:…`) in one operation."""

@@ -22,6 +22,10 @@ class PoolReading:
         check_dataset(pool)
         return self._commands.read_pool(pool)
 
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+        return self._commands.list_pools()
+
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
         check_volume(volume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.errors import BusyError, PoolFullError, RocksError, StateError, ToolError
@@ -40,7 +40,7 @@ def pool_of(name: str) -> str:
 
 
 def zfs(*arguments: str, deadline_seconds: float = QUICK_SECONDS) -> str:
-    """Run `zfs`, return its output. ToolError, BusyError, or StateError when the pool is full or missing."""
+    """Run `zfs`, return its output. ToolError, BusyError, PoolFullError, or StateError without the pool."""
     finished = _run("zfs", arguments, deadline_seconds)
     if finished.exit_status != 0:
         raise zfs_error(f"{arguments[0]} of {arguments[-1]}", finished.error_text)
@@ -71,7 +71,7 @@ def zfs_when_free(*arguments: str) -> bytes:
         if finished.exit_status == 0:
             return finished.output
         error = zfs_error(f"{arguments[0]} of {arguments[-1]}", finished.error_text)
-        if not isinstance(error, BusyError) or deadline.passed():
+        if not isinstance(error, BusyError) or isinstance(error, PoolFullError) or deadline.passed():
             raise error
         wait_seconds(_POLL_SECONDS)
 
@@ -90,6 +90,14 @@ def zpool_health(pool: str) -> str:
             f"({one_line(finished.error_text)})"
         )
     return finished.text.strip()
+
+
+def zpool_names() -> Tuple[str, ...]:
+    """The imported pools. ToolError when `zpool` fails."""
+    finished = _run("zpool", ("list", "-H", "-o", "name"), QUICK_SECONDS)
+    if finished.exit_status != 0:
+        raise ToolError(f"zpool list: {one_line(finished.error_text)}")
+    return tuple(sorted(finished.text.split()))
 
 
 def zpool_sync(pool: str) -> None:

@@ -17,7 +17,8 @@ class ImageRow:
     """An image of a NAS. `time` is when its transfer was queued, `nextsync` when the next is due, UNIX seconds.
 
     `is_sending` is 1 for a transfer to the host, 0 for one to the NAS, None without a transfer; with `is_delete_remote`
-    it is the last one. `locked` is the volume's name while a map would raise BusyError.
+    it is the last one. `locked` is the volume's name while a map would raise BusyError. `due_at`: a removed image is
+    destroyed then, UNIX seconds. `silent_seconds`: for so long its host has sent nothing, and it should have.
     """
 
     zvol: str
@@ -36,6 +37,8 @@ class ImageRow:
     size_bytes: int = 0
     persistent: bool = True
     reason: str = ""
+    due_at: Optional[int] = None
+    silent_seconds: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,18 @@ class DeviceRow:
     synced: Optional[str] = None
     time: Optional[int] = None
     note: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class CopyRow:
+    """A copy on a host that no guest uses; `created` is when its newest snapshot was taken, UNIX seconds."""
+
+    volume: str
+    kind: str
+    nas: str
+    size_bytes: int
+    created: Optional[int] = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,10 @@ class Watcher(Protocol):
 class StorageClient:
     """One connection to the broker, made at the first request; use it in a `with`."""
 
-    def __init__(self, settings: BusSettings) -> None:
+    def __init__(self, settings: BusSettings, before_waiting: Callable[[], None] = lambda: None) -> None:
+        """`before_waiting` is called each time before the caller waits for answers."""
         self._asker = Asker(settings)
+        self._before_waiting = before_waiting
 
     def __enter__(self) -> StorageClient:
         return self
@@ -90,6 +92,7 @@ class StorageClient:
         while asked:
             questions = _questions(asked, seconds)
             followed: Dict[str, Query[Answer]] = {}
+            self._before_waiting()
             for key, answer in self._asker.ask_all(questions, seconds):
                 more = _put(answers, key, asked[key], questions[key], answer, seconds)
                 if more is not None:
@@ -158,6 +161,7 @@ class StorageClient:
         """Send the requests, or repeat them, which makes no difference; and ask the NASes for the progress."""
         nodes = sorted({queries[key].node for key in still_open}) if watcher is not None else []
         looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
+        self._before_waiting()
         for key, answer in self._asker.ask_all(
             {**still_open, **_questions(looks, round_seconds)}, round_seconds
         ):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import datetime
 from typing import Optional, Tuple
 
-from rocks.imgstorage.client.answers import DeviceRow, ImageAttributes, ImageRow, OperationRow, SnapshotRow
+from rocks.imgstorage.client.answers import (
+    CopyRow,
+    DeviceRow,
+    ImageAttributes,
+    ImageRow,
+    OperationRow,
+    SnapshotRow,
+)
 from rocks.imgstorage.stream.pace import Progress
 from rocks.units import BYTES_PER_GB
 
@@ -22,6 +29,7 @@ MAPS = (
     "time",
     "nextsync",
     "locked",
+    "note",
 )
 DEVICES = (
     "host",
@@ -37,6 +45,7 @@ DEVICES = (
     "time",
     "note",
 )
+COPIES = ("host", "volume", "kind", "nas", "size (GB)", "age", "reason")
 ATTRIBUTES = ("nas", "attr", "value")
 IMAGE_ATTRIBUTES = ("nas", "zvol", "frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
 SNAPSHOTS = ("nas", "name", "guid", "created", "referenced", "written", "holds")
@@ -88,7 +97,19 @@ def map_cells(row: ImageRow, now_seconds: int) -> Cells:
         None if row.time is None else duration(now_seconds - row.time),
         None if due is None else weekday_time(due),
         True if row.locked else None,
+        map_note(row),
     )
+
+
+def map_note(row: ImageRow) -> Optional[str]:
+    """What an operator should know about an image."""
+    if row.due_at is not None:
+        until = datetime.datetime.fromtimestamp(row.due_at).strftime("%Y-%m-%d %H:%M")
+        return f"removed, can be restored until {until}"
+    if row.silent_seconds is not None:
+        silent = f"{row.remotehost} has been silent for {duration(row.silent_seconds)}"
+        return f"{silent}; {row.reason}" if row.reason else silent
+    return row.reason or None
 
 
 def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
@@ -106,6 +127,12 @@ def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
         None if row.time is None else duration(now_seconds - row.time),
         row.note,
     )
+
+
+def copy_cells(row: CopyRow, now_seconds: int) -> Cells:
+    """A row of `list host storagecopy`."""
+    age = None if row.created is None else duration(now_seconds - row.created)
+    return (row.volume, row.kind, row.nas or None, f"{row.size_bytes / BYTES_PER_GB:.1f}", age, row.reason)
 
 
 def image_attribute_cells(row: ImageAttributes) -> Cells:

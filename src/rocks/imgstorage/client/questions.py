@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Generic, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from rocks.imgstorage.client.answers import (
+    CopyRow,
     DeviceRow,
     Fields,
     ImageAttributes,
@@ -35,6 +36,7 @@ _READING = (
     wire.ListOperations,
     wire.OperationStatus,
     wire.ListDevices,
+    wire.ListCopies,
     wire.ListInitiator,
 )
 
@@ -149,9 +151,14 @@ def add_image(
     )
 
 
-def delete_image(nas: str, zpool: str, zvol: str, force: bool) -> Query[None]:
-    """Destroy it."""
-    return Query(nas, wire.DelZvol(zpool, zvol, force), _nothing)
+def delete_image(nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int) -> Query[None]:
+    """Destroy it after its grace period."""
+    return Query(nas, wire.DelZvol(zpool, zvol, force, grace_seconds), _nothing)
+
+
+def undelete_image(nas: str, zvol: str) -> Query[None]:
+    """Restore it before the end of its grace period."""
+    return Query(nas, wire.UndeleteZvol(zvol), _nothing)
 
 
 def pull_image(nas: str, zvol: str) -> Query[None]:
@@ -185,6 +192,16 @@ def restore_image(nas: str, zvol: str, snapshot: str) -> Query[None]:
 def devices_of(host: str) -> Query[Dict[str, DeviceRow]]:
     """The host's parts of images, by volume."""
     return Query(host, wire.ListDevices(), read_devices)
+
+
+def copies_of(host: str) -> Query[Tuple[CopyRow, ...]]:
+    """Copies of images on the host that no guest uses."""
+    return Query(host, wire.ListCopies(), partial(read_rows, CopyRow))
+
+
+def remove_copy(host: str, volume: str, force: bool) -> Query[None]:
+    """Destroy one of them."""
+    return Query(host, wire.DelCopy(volume, force), _nothing)
 
 
 def initiator_of(host: str) -> Query[str]:

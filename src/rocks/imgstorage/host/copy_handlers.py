@@ -9,7 +9,7 @@ from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
 from rocks.errors import IncoherentError, StateError
 from rocks.imgstorage.host import effects
 from rocks.imgstorage.host.access import Access, Transfers
-from rocks.imgstorage.host.copies import PROPERTY_PREFIX, evict_copies, evictable_bytes
+from rocks.imgstorage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
 from rocks.imgstorage.life import names
 from rocks.imgstorage.life.facts import NOTHING, CopyFact, Facts
 from rocks.imgstorage.life.space import reserve_bytes, temp_write_bytes
@@ -24,7 +24,7 @@ Handler = Callable[..., Facts]
 class CopyHandlers:
     """The handlers of effects on volumes. `host` is the host's name in the cluster.
 
-    `is_idle` reports whether an image is unused, so that its copy may be evicted.
+    `is_idle` reports whether an image is unused, so that its copy may be evicted; `is_on_nas` asks the NAS of a copy.
     """
 
     def __init__(
@@ -33,7 +33,9 @@ class CopyHandlers:
         transfers: Transfers,
         host: str,
         is_idle: Callable[[str], bool] = lambda zvol: False,
+        is_on_nas: IsOnNas = lambda copy: False,
     ) -> None:
+        self._is_on_nas = is_on_nas
         self._is_idle = is_idle
         self._pools = pools
         self._transfers = transfers
@@ -76,7 +78,8 @@ class CopyHandlers:
             written_bytes=written,
             size_bytes=0 if volume is None else volume.size_bytes,
             has_temp_write=temp_write is not None,
-            free_bytes=pool.free_bytes + evictable_bytes(self._pools, effect.pool, access.evictable),
+            free_bytes=pool.free_bytes
+            + evictable_bytes(self._pools, effect.pool, access.evictable, self._is_on_nas),
             pool_bytes=pool.size_bytes,
         )
         return Facts(copy=copy)
@@ -104,7 +107,14 @@ class CopyHandlers:
         name = names.temp_write_volume(effect.pool, effect.zvol)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            evict_copies(self._pools, effect.pool, effect.needed_bytes, access.evictable, self._is_idle)
+            evict_copies(
+                self._pools,
+                effect.pool,
+                effect.needed_bytes,
+                access.evictable,
+                self._is_idle,
+                self._is_on_nas,
+            )
         self._pools.ensure_volume(
             name,
             temp_write_bytes(effect.size_bytes),

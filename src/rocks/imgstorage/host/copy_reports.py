@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Dict
+from typing import Collection, Dict
 
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import RocksError
@@ -17,8 +17,10 @@ from rocks.wire.queues import nas_queue
 _log = logging.getLogger(__name__)
 
 
-def report_copies(store: HostStore, pools: PoolDriver, own_pool: str) -> None:
-    """Record a message for each unknown copy: the host may have been reinstalled over its pool.
+def report_copies(
+    store: HostStore, pools: PoolDriver, own_pool: str, recovered: Collection[str] = ()
+) -> None:
+    """Record a message for each unknown or `recovered` copy: the host may have been reinstalled over its pool.
 
     The NAS knows all others from the host's answers. A pool that cannot be read is logged; its copies are found when
     their images are mapped.
@@ -26,7 +28,11 @@ def report_copies(store: HostStore, pools: PoolDriver, own_pool: str) -> None:
     known_pools = {copy.known.pool for copy in store.copies() if copy.known.pool}
     for pool in sorted({own_pool, *known_pools}):
         try:
-            unknown = [copy for copy in retained_copies(pools, pool) if store.copy(copy.zvol) is None]
+            unknown = [
+                copy
+                for copy in retained_copies(pools, pool)
+                if copy.zvol in recovered or store.copy(copy.zvol) is None
+            ]
             found = [checked_copy(pools, copy) for copy in unknown]
         except RocksError as error:
             _log.warning("copies in the pool %s are not reported: %s", pool, error)
@@ -34,7 +40,7 @@ def report_copies(store: HostStore, pools: PoolDriver, own_pool: str) -> None:
         with store.transaction():
             for copy in found:
                 # unless a NAS has sent a request for it meanwhile
-                if store.copy(copy.zvol) is None:
+                if copy.zvol in recovered or store.copy(copy.zvol) is None:
                     store.post(_news(copy))
 
 

@@ -6,6 +6,8 @@ begins again from the stage that is stored by then.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 from dataclasses import dataclass, replace
@@ -34,12 +36,12 @@ from rocks.imgstorage.host.effects import (
 )
 from rocks.imgstorage.host.sequences import rebuild_effects, sequence_for
 from rocks.imgstorage.life.facts import NOTHING, Facts, Stage, laid_over
-from rocks.imgstorage.life.host_image import HostImage, check_order
+from rocks.imgstorage.life.host_image import HostImage, check_order, number_is_used
 from rocks.imgstorage.life.image import Rejection
 from rocks.imgstorage.life.requests import DetachDevice, DropMap, HostRequest
 from rocks.imgstorage.life.stored_names import current_fields
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 from rocks.wire.imgstorage_messages import HOST_ANSWER, Message, error_fields, read_message, write_message
 from rocks.wire.queues import nas_queue
 
@@ -115,6 +117,10 @@ class HostEngine:
         came = int(utc_now().timestamp())
         with self._store.transaction():
             known = self._store.request(message.op_id)
+            if known is not None and known.digest not in (None, _digest(message)):
+                # the NAS's record has gone back and uses its numbers again: the answer would be that of another request
+                self.reject(message, sender, StateError(number_is_used(zvol, epoch, sequence).text))
+                return None
             if known is not None:
                 if known.answer is not None:
                     self._store.send_answer(known.op_id, nas_queue(known.nas), known.answer)
@@ -124,16 +130,16 @@ class HostEngine:
             if copy.image_id != message.image_id or copy.details.get("nas", sender) != sender:
                 if copy.known.stage != "none":
                     text = f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
-                    self._reject(message, sender, StateError(text))
+                    self.reject(message, sender, StateError(text))
                     return None
                 # the name is used again: remains of the former image are quarantined, and its numbers do not count
                 copy = CopyRecord(message.image_id, HostImage(zvol, copy.known.pool), {})
             rejection = check_order(copy.known, epoch, sequence)
             if rejection is not None:
                 _log.info("%s: %s", zvol, rejection.text)
-                self._reject(message, sender, StateError(rejection.text))
+                self.reject(message, sender, StateError(rejection.text))
                 return None
-            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came))
+            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
             taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
             self._store.keep(CopyRecord(message.image_id, taken, _details(message, copy.details)))
         return zvol
@@ -260,7 +266,7 @@ class HostEngine:
         self._end_rebuild(known.zvol)  # the request builds the other devices
         _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
 
-    def _reject(self, message: Message, sender: str, error: RocksError) -> None:
+    def reject(self, message: Message, sender: str, error: RocksError) -> None:
         """Answer a request that is not recorded; a NAS that no longer waits ignores the answer."""
         fields = error_fields(error)
         body = write_message(
@@ -329,7 +335,12 @@ def image_of(message: Message) -> str:
 
 def _request(message: Message) -> Any:
     request = current_fields(message.fields.get("request"))
-    return decode(HostRequest, request, "message.request")  # type: ignore[arg-type] # a Union
+    return decode_lenient(HostRequest, request, "message.request")  # type: ignore[arg-type] # a Union
+
+
+def _digest(message: Message) -> str:
+    text = json.dumps(message.fields.get("request"), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _numbers(op_id: str) -> Tuple[int, int]:
@@ -345,7 +356,8 @@ def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
     as long as the image is on this host.
     """
     sent = {
-        name: message.fields.get(name) for name in ("nas", "volume", "address", "portal_port", "stream_port")
+        name: message.fields.get(name)
+        for name in ("nas", "volume", "address", "portal_port", "stream_port", "heartbeat")
     }
     evictable = message.fields.get("evictable") or {}
     return {**sent, "chap": message.fields.get("chap", before.get("chap")), "evictable": evictable}
@@ -363,6 +375,6 @@ def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
         str(details["address"]),
         int(details["portal_port"]),
         int(details["stream_port"]),
-        None if chap is None else decode(ChapSecrets, chap, "chap"),
+        None if chap is None else decode_lenient(ChapSecrets, chap, "chap"),
         details.get("evictable") or {},
     )

@@ -40,7 +40,7 @@ from rocks.imgstorage.host.effects import (
 )
 from rocks.imgstorage.life import requests
 from rocks.imgstorage.life.facts import Stage
-from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.host_image import HostImage, impossible
 from rocks.imgstorage.life.image import Rejection
 from rocks.imgstorage.life.requests import HostRequest
 
@@ -59,9 +59,7 @@ def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[Ho
         )
     build = _SEQUENCES[type(request)].get(known.stage)
     if build is None:
-        return Rejection(
-            "incoherent", f"{known.zvol}: {type(request).__name__} is not possible when it is {known.stage}"
-        )
+        return impossible(known.zvol, type(request).__name__, known.stage)
     return build(request)
 
 
@@ -255,6 +253,16 @@ def _return(request: requests.ReturnCopy) -> HostEffects:
     )
 
 
+def _return_detached(request: requests.ReturnCopy) -> HostEffects:
+    """The host has lost its record after the device was removed, and has made it again."""
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_return(request))
+
+
+def _discard_detached(request: requests.DiscardChanges) -> HostEffects:
+    """The same."""
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_discard(request))
+
+
 def _discard(request: requests.DiscardChanges) -> HostEffects:
     return (
         RollBack(request.zvol, request.pool, request.base_guid),
@@ -278,7 +286,7 @@ _SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
     requests.PullCopy: {"linear": _pull},
     requests.SettleBase: {"linear": _settle},
     requests.DetachDevice: {"linear": _detach, "none": _nothing},
-    requests.ReturnCopy: {"none": _return},
-    requests.DiscardChanges: {"none": _discard},
+    requests.ReturnCopy: {"none": _return, "linear": _return_detached},
+    requests.DiscardChanges: {"none": _discard, "linear": _discard_detached},
 }
 """Request → stage → sequence; a missing stage rejects the request."""

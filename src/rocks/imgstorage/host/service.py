@@ -20,8 +20,11 @@ from rocks.imgstorage.host.copy_handlers import CopyHandlers
 from rocks.imgstorage.host.copy_reports import report_copies
 from rocks.imgstorage.host.device_handlers import DeviceHandlers, read_start
 from rocks.imgstorage.host.handlers import HostHandlers
+from rocks.imgstorage.host.heartbeats import Heartbeats
+from rocks.imgstorage.host.recovered import recover_records
 from rocks.imgstorage.host.releases import ReleaseWatch
 from rocks.imgstorage.host.rows import device_rows
+from rocks.imgstorage.host.stored_copies import StoredCopies
 from rocks.imgstorage.host.transfers import HostTransfers
 from rocks.imgstorage.host.watch import TempWriteWatch
 from rocks.imgstorage.host.workers import HostWorkers
@@ -30,10 +33,11 @@ from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import HostStore
 from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Identity, client_context
-from rocks.wire.imgstorage import ListDevices
+from rocks.wire.imgstorage import DelCopy, ListCopies, ListDevices
 from rocks.wire.imgstorage_messages import (
     HOST_REQUEST,
     Message,
+    NewerVersionError,
     read_message,
     read_request,
     write_error,
@@ -73,10 +77,23 @@ class HostService:
         self._devices = devices
         self._identity = identity
         self._store = HostStore(store_path)
+        # before the workers, which rebuild the devices of what is recorded
+        self._recovered = recover_records(self._store, devices.pools, configuration.default_pool)
         self._revocations = RevocationWatch(identity.authority)
         transfers = HostTransfers(devices.pools, self._context, self._revocations)
+        self._stored = StoredCopies(
+            self._store,
+            devices.pools,
+            configuration.default_pool,
+            transfers,
+            lambda zvol: self._workers.is_idle(zvol),
+        )
         copies = CopyHandlers(
-            devices.pools, transfers, configuration.name, lambda zvol: self._workers.is_idle(zvol)
+            devices.pools,
+            transfers,
+            configuration.name,
+            lambda zvol: self._workers.is_idle(zvol),
+            self._stored.is_on_nas,
         )
         operations = HostHandlers(
             copies, DeviceHandlers(devices.pools, devices.sessions, devices.dm_devices, devices.read_start)
@@ -85,6 +102,7 @@ class HostService:
         self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._is_running)
+        self._heartbeats = Heartbeats(self._store, self._workers.posted)
         # copies are read one by one; the start does not wait for that
         self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
         queue = host_queue(configuration.name)
@@ -102,6 +120,7 @@ class HostService:
         self._reports.start()
         self._watch.start()
         self._releases.start()
+        self._heartbeats.start()
         # services that start next may send requests; a broker that is away does not delay the start
         self._bus.wait_until_connected(BROKER_SECONDS)
         _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
@@ -112,6 +131,7 @@ class HostService:
 
     def close(self) -> None:
         """End; guests go on, and open requests go on at the next start."""
+        self._heartbeats.close()
         self._releases.close()
         self._bus.close()
         self._workers.close()
@@ -123,7 +143,7 @@ class HostService:
 
     def _report_copies(self) -> None:
         try:
-            report_copies(self._store, self._devices.pools, self._configuration.default_pool)
+            report_copies(self._store, self._devices.pools, self._configuration.default_pool, self._recovered)
         except RocksError as error:
             _log.warning("retained copies could not be reported: %s", error)
         self._workers.posted.set()
@@ -137,7 +157,13 @@ class HostService:
         return fact is not None and fact.state not in ("shutoff", "crashed")
 
     def _received(self, delivery: Delivery) -> None:
-        message = read_message(delivery.body)
+        try:
+            message = read_message(delivery.body)
+        except NewerVersionError as error:
+            if error.message.action == HOST_REQUEST:
+                self._workers.reject(error.message, delivery.sender, error)
+                return
+            raise
         if message.action == HOST_REQUEST:
             self._workers.take(message, delivery.sender, delivery.body)
             return
@@ -160,6 +186,12 @@ class HostService:
         if isinstance(request, ListDevices):
             rows = device_rows(self._store, self._devices.dm_devices, self._devices.sessions)
             return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
+        if isinstance(request, ListCopies):
+            return write_success(message.action, {"body": self._stored.rows()}, op_id=message.op_id)
+        if isinstance(request, DelCopy):
+            self._stored.remove(request.volume, request.force)
+            self._workers.posted.set()
+            return write_success(message.action, {}, op_id=message.op_id)
         initiator = self._devices.sessions.read_initiator()
         return write_success(message.action, {"body": initiator}, op_id=message.op_id)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import ssl
 from contextlib import suppress
-from typing import Callable, ContextManager
+from typing import Callable, ContextManager, NamedTuple
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import IncoherentError, RocksError
-from rocks.imgstorage.exchange import RETURN, SEED, describe, receive_all, send_all
+from rocks.imgstorage.exchange import CHECK, RETURN, SEED, describe, receive_all, send_all
 from rocks.imgstorage.host.access import Access
 from rocks.imgstorage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
 from rocks.imgstorage.stream.pace import Bucket
@@ -18,6 +18,14 @@ from rocks.imgstorage.stream.revocation import RevocationWatch
 from rocks.imgstorage.stream.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """The address of a NAS for transfers."""
+
+    nas: str
+    address: str
+    port: int
 
 
 class HostTransfers:
@@ -67,6 +75,13 @@ class HostTransfers:
                 f"{access.nas} has received {confirmed.get('received')!r} instead of {snapshot.guid}"
             )
         return snapshot.guid
+
+    def is_on_nas(self, place: Place, image_id: str, epoch: int, guid: str) -> bool:
+        """Whether the NAS has that snapshot of the image, as it answers now."""
+        opening = write_opening(Opening(CHECK, image_id, epoch, guid))
+        context = self._context()
+        with connect(context, place.address, place.port, place.nas, opening, self._revocations) as connection:
+            return receive_line(connection.reader).get("has") is True
 
     def _connected(self, access: Access, opening: bytes) -> ContextManager[Connection]:
         return connect(

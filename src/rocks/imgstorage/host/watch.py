@@ -1,24 +1,25 @@
 """Watches temp-write volumes: none may become full, or device-mapper fails the guest's writes.
 
 A temp-write volume is as large as its image, so only the pool can run out. More of it is reserved in time; when
-that is impossible, the guest is paused until there is free space or its image has become local.
+that is impossible, the guest is paused until there is free space or its image has become local. One that has become
+full all the same, as when somebody else fills the pool between two looks, is reserved and activated again.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import threading
-from typing import Callable, ContextManager, Dict, NamedTuple, Optional
+from typing import Callable, ContextManager, Dict, NamedTuple
 
-from rocks.clock import monotonic_seconds
+from rocks.clock import Deadline, monotonic_seconds
 from rocks.devices.device_mapper.driver import DmDriver
-from rocks.devices.device_mapper.tables import SnapshotMerge
+from rocks.devices.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import VolumeFact
 from rocks.errors import RocksError
-from rocks.imgstorage.life.names import guest_device, temp_write_volume
+from rocks.imgstorage.host.stopped_guests import StoppedGuests, machine_of
+from rocks.imgstorage.life.names import guest_device, origin_device, temp_write_volume
 from rocks.imgstorage.life.space import (
     FillFact,
     TempWriteFact,
@@ -27,7 +28,7 @@ from rocks.imgstorage.life.space import (
     temp_write_step,
 )
 from rocks.imgstorage.store.host import CopyRecord, HostStore
-from rocks.units import BYTES_PER_SECTOR, gigabytes
+from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR, gigabytes
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +38,13 @@ _SHORTEST_SECONDS = 0.5
 
 _GO_ON_BELOW = 0.8
 _AHEAD_SECONDS = 120
+_DEVICE_SECONDS = 10.0
+_LEAST_BYTES = BYTES_PER_GIB // 16
+"""With less space a snapshot that is activated again would soon take no writes once more."""
+
 _HURRY_PERCENT = 80
-_MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
+_BROKEN = ("overflow", "invalid")
+"""States of a snapshot that takes no writes until it is activated again."""
 
 
 class _Seen(NamedTuple):
@@ -61,6 +67,7 @@ class TempWriteWatch:
         self._pools = pools
         self._dm_devices = dm_devices
         self._open_domains = open_domains
+        self._stopped_guests = StoppedGuests(store, pools, open_domains)
         self._seen: Dict[str, _Seen] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -82,13 +89,14 @@ class TempWriteWatch:
     def look(self) -> float:
         """One round; returns the seconds until the next."""
         pause = _CALM_SECONDS
+        self._stopped_guests.begin_round()
         for copy in self._store.copies():
             try:
                 if copy.known.stage in ("overlay", "merging"):
                     pause = min(pause, self._look_at(copy))
                 else:
                     self._seen.pop(copy.known.zvol, None)
-                    self._resume(copy.known.zvol)
+                    self._stopped_guests.look_at(copy.known)
             except RocksError as error:
                 _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
             except Exception:  # noqa: BLE001 - the watch must outlive its own faults
@@ -99,7 +107,12 @@ class TempWriteWatch:
         zvol, pool = copy.known.zvol, copy.known.pool or ""
         mapping = self._dm_devices.read(guest_device(zvol))
         volume = self._pools.read_volume(temp_write_volume(pool, zvol))
-        if mapping is None or mapping.status is None or volume is None:
+        if mapping is None or volume is None:
+            return _CALM_SECONDS
+        if isinstance(mapping.table, ErrorTable) or (mapping.status and mapping.status.state in _BROKEN):
+            self._activate_again(zvol, mapping, volume)
+            return _CALM_SECONDS
+        if mapping.status is None:
             return _CALM_SECONDS
         fill = self._fill(zvol, mapping.status.allocated_sectors * BYTES_PER_SECTOR, volume)
         if mapping.status.state != "ok":
@@ -108,7 +121,7 @@ class TempWriteWatch:
             return _CALM_SECONDS
         if isinstance(mapping.table, SnapshotMerge):
             # a temp-write volume takes no new data during the merge; the stage alone does not show the merge
-            self._resume(zvol)
+            self._stopped_guests.resume(zvol)
             return _CALM_SECONDS
         step = temp_write_step(fill)
         if step == "extend":
@@ -116,8 +129,31 @@ class TempWriteWatch:
         elif step == "pause":
             self._pause(zvol, fill)
         elif fill.is_reserved or fill.used_bytes < _GO_ON_BELOW * fill.size_bytes:
-            self._resume(zvol)
+            self._stopped_guests.resume(zvol)
         return poll_seconds(fill)
+
+    def _activate_again(self, zvol: str, mapping: DmDeviceFact, volume: VolumeFact) -> None:
+        """Of a snapshot that takes no writes: pause its guest, then, with space, reserve and activate it again.
+
+        Its table is replaced by one whose I/O fails for a moment, so a device that others have open stays as it is.
+        """
+        self._seen.pop(zvol, None)
+        fill = self._fill(zvol, volume.referenced_bytes, volume)
+        self._pause(zvol, fill)
+        if mapping.open_count and not self._stopped_guests.is_paused(zvol):
+            return
+        if not fill.is_reserved:
+            if temp_write_step(fill) == "pause" or fill.size_bytes - fill.used_bytes < _LEAST_BYTES:
+                return
+            self._reserve(zvol, volume, fill)
+        pool = volume.name.partition("/")[0]
+        kind = SnapshotMerge if isinstance(mapping.table, SnapshotMerge) else Snapshot
+        length = 0 if mapping.table is None else mapping.table.length_sectors
+        cow = self._pools.wait_for_device(temp_write_volume(pool, zvol), Deadline(_DEVICE_SECONDS))
+        table = kind(length, f"/dev/mapper/{origin_device(zvol)}", cow)
+        if self._dm_devices.ensure_reactivated(mapping.name, table).changed:
+            _log.warning("%s takes writes again: there is space for them, and none was lost", mapping.name)
+        self._stopped_guests.resume(zvol)
 
     def _fill(self, zvol: str, used: int, volume: VolumeFact) -> FillFact:
         now = monotonic_seconds()
@@ -150,37 +186,12 @@ class TempWriteWatch:
             _log.info("%s: %s are reserved for its guest's writes", zvol, gigabytes(reserved))
 
     def _pause(self, zvol: str, fill: FillFact) -> None:
-        name = _machine(zvol)
-        if name is None:
+        if not self._stopped_guests.pause(zvol):
             return
-        with self._open_domains() as domains:
-            fact = domains.find(name)
-            if fact is None or fact.state not in ("running", "blocked"):
-                return  # it writes nothing; an operator who paused it resumes it
-            # also one that was paused before: an operator may have resumed it, or this daemon ended in between
-            self._store.set_paused(zvol)
-            domains.suspend(name)
         _log.error(
             "%s is paused: the pool has no free space for its writes while its image is copied (%s of %s are used); "
             "free space in the pool, then this daemon resumes it",
-            name,
+            machine_of(zvol),
             gigabytes(fill.used_bytes),
             gigabytes(fill.size_bytes),
         )
-
-    def _resume(self, zvol: str) -> None:
-        name = _machine(zvol)
-        if name is None or zvol not in self._store.paused():
-            return
-        with self._open_domains() as domains:
-            fact = domains.find(name)
-            if fact is not None and fact.state == "paused":
-                domains.resume(name)
-                _log.info("%s resumes", name)
-        self._store.set_resumed(zvol)
-
-
-def _machine(zvol: str) -> Optional[str]:
-    """The virtual machine of an image, by the volume's name."""
-    match = _MACHINE.match(zvol)
-    return None if match is None else match.group(1)

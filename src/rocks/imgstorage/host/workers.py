@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Set
+from typing import Dict, Optional, Set
 
 from rocks.clock import Deadline, monotonic_seconds, wait_seconds
+from rocks.errors import HostError, IncoherentError, RocksError
 from rocks.imgstorage.host.engine import EffectHandlers, HostEngine, image_of
 from rocks.imgstorage.store.host import HostStore
 from rocks.wire.imgstorage_messages import Message
@@ -49,10 +50,22 @@ class HostWorkers:
             wait_seconds(_POLL_SECONDS)
 
     def take(self, message: Message, sender: str, body: bytes) -> None:
-        """Record a request; a worker performs it."""
+        """Record a request; a worker performs it. One that this release cannot read is answered by an error."""
+        try:
+            zvol = image_of(message)
+        except IncoherentError as error:
+            self.reject(message, sender, error)
+            return
         with self._lock:
-            self._asked_at[image_of(message)] = monotonic_seconds()
-        zvol = self._engine.take(message, sender, body)
+            self._asked_at[zvol] = monotonic_seconds()
+        self._wake_for(self._engine.take(message, sender, body))
+
+    def reject(self, message: Message, sender: str, error: RocksError) -> None:
+        """Answer a request that another release has sent: its NAS reports the cause, and tries again later."""
+        text = f"this daemon cannot read the request ({error}): install the release of {sender} on this host"
+        self._engine.reject(message, sender, HostError(text))
+
+    def _wake_for(self, zvol: Optional[str]) -> None:
         if zvol is not None:
             self._wake(zvol)
 

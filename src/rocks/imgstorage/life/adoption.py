@@ -1,29 +1,40 @@
-"""The record of an image that a NAS does not know, from the properties of its volume; pure.
+"""The record of an image that a NAS does not know, from the grant on its volume; pure.
 
 The volume is new, was made by other software, or the NAS was reinstalled over its pools.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Optional
-
+from rocks.imgstorage.life.grants import SEQUENCE_GAP, Grant
 from rocks.imgstorage.life.image import Image
+from rocks.imgstorage.life.states import BLOCKED, DELETING, UNMAPPED
 
-_NO_OWNER = ("", "none")
 
+def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Image:
+    """An unmapped image of the epoch in which its volume was last granted, under the id that hosts know.
 
-def adopted(nas: str, pool: str, zvol: str, properties: Mapping[str, str], new_id: str) -> Image:
-    """An unmapped image of the epoch in which its volume was last granted.
-
-    `properties` are without their prefix, as EnsureLease writes them. A host that had the image may have changes that
-    exist nowhere else: no other host gets the image before they are written back or given up.
+    When a host has it, the record is blocked, and of no epoch yet: a Retry with the grant asks that host what it has,
+    which may exist nowhere else, before anybody gets the image.
     """
-    owner, epoch = properties.get("owner", ""), properties.get("epoch", "")
-    image = Image(new_id, nas, pool, zvol, epoch=int(epoch) if epoch.isdigit() else 0)
-    if owner in _NO_OWNER:
+    image = Image(standing.image_id or new_id, nas, pool, zvol)
+    if standing.owner is not None:
+        reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
+        return Image(
+            image.image_id, nas, pool, zvol, BLOCKED, blocked_from=UNMAPPED, disagrees="volume", reason=reason
+        )
+    if standing.epoch == 0 and standing.state != DELETING:
         return image
-    return image.with_copy(owner, "", "dirty", _guid(properties.get("base_guid")))
-
-
-def _guid(text: Optional[str]) -> Optional[str]:
-    return None if text in (None, *_NO_OWNER) else text
+    # removed; the end of its grace period is not known, so it waits for an operator
+    is_removed = standing.state == DELETING
+    return Image(
+        image.image_id,
+        nas,
+        pool,
+        zvol,
+        DELETING if is_removed else UNMAPPED,
+        reason="it was removed before the NAS lost its records" if is_removed else "",
+        epoch=standing.epoch,
+        sequence=standing.sequence + SEQUENCE_GAP,
+        base_name=standing.base_name,
+        base_guid=standing.base_guid,
+    )

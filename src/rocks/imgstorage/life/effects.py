@@ -30,10 +30,11 @@ class EnsureVolume:
 @tagged
 @dataclass(frozen=True)
 class EnsureLease:
-    """Epoch, owner, state and base are set in the volume's properties.
+    """The grant is set in the volume's properties, with all that a lost record can be made of again.
 
-    IncoherentError when they have a higher epoch. A missing volume is no error without an owner. With `only_on`
-    nothing is done unless the volume has that guid: foreign volumes are not changed.
+    IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
+    A missing volume is no error without an owner. With `only_on` nothing is done unless the volume has that guid:
+    foreign volumes are not changed. `image_id` is empty in journals of earlier releases.
     """
 
     volume: str
@@ -42,6 +43,14 @@ class EnsureLease:
     state: str
     base_guid: Optional[str]
     only_on: Optional[str] = None
+    sequence: int = 0
+    base_name: Optional[str] = None
+    image_id: str = ""
+    initiator: Optional[str] = None
+    sync: bool = True
+    remote_pool: Optional[str] = None
+    lease_token: Optional[int] = None
+    replaces: Optional[str] = None
 
 
 @tagged
@@ -98,6 +107,14 @@ class VerifyReceived:
 
     volume: str
     guid: str
+
+
+@tagged
+@dataclass(frozen=True)
+class ReadHistory:
+    """Find the snapshots of the volume. Facts: history."""
+
+    volume: str
 
 
 @tagged
@@ -186,6 +203,7 @@ Effect = Union[
     EnsureExport,
     EnsureExportGone,
     VerifyReceived,
+    ReadHistory,
     EnsurePartialGone,
     ReadObstacles,
     EnsureVolumeGone,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Type
 
 from rocks.imgstorage.life.facts import NOTHING, Facts
+from rocks.imgstorage.life.grants import Grant
 
 
 @dataclass(frozen=True)
@@ -89,22 +90,28 @@ class Configure(Event):
 
 @dataclass(frozen=True)
 class Retry(Event):
-    """An operator has fixed the cause that blocked the image: go on where it stopped."""
+    """An operator has fixed the cause that blocked the image: go on where it stopped.
+
+    `standing` is the grant on the volume at this moment, None without a volume: it counts where the record disagrees.
+    """
 
     op_id: str
+    standing: Optional[Grant] = None
 
 
 @dataclass(frozen=True)
 class Abandon(Event):
     """An operator gives up the changes that only the owner host has.
 
-    The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed.
+    The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed. `standing` as in
+    Retry: the new epoch exceeds that of the volume too.
     """
 
     op_id: str
     reason: str
     is_fenced: bool = False
     force: bool = False
+    standing: Optional[Grant] = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,16 @@ class Restarted(Event):
     """The NAS daemon has started: open effects must be performed again."""
 
 
+@dataclass(frozen=True)
+class Contradicted(Event):
+    """The volume has another grant than the record, or the host has gone further: found when the daemon starts, or when
+    the host rejects its newest request. `text` has both values.
+    """
+
+    text: str
+    by_host: bool = False
+
+
 # --- results, as they arrive--------------------------------------------------------------------------------------
 
 
@@ -168,12 +185,13 @@ class EffectDone(Event):
 
 @dataclass(frozen=True)
 class EffectFailed(Event):
-    """The effect at `position` has failed; `family` is the error's (rocks.errors)."""
+    """The effect at `position` has failed; `family` and `code` are the error's (rocks.errors)."""
 
     work_id: str
     position: int
     family: str
     message: str
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +213,7 @@ class HostFailed(Event):
     epoch: int
     family: str
     message: str
+    code: str = ""
 
 
 # --- results, as the table sees them -------------------------------------------------------------------------------
@@ -215,6 +234,7 @@ class StepFailed(Event):
     step: str
     family: str
     message: str
+    code: str = ""
 
 
 REQUESTS: Tuple[Type[Event], ...] = (
@@ -231,7 +251,7 @@ REQUESTS: Tuple[Type[Event], ...] = (
     HostLost,
     CopyFound,
 )
-SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted)
+SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted, Contradicted)
 
 TABLE_EVENTS: Tuple[Type[Event], ...] = (*REQUESTS, *SCHEDULED, StepDone, StepFailed)
 """The columns of the machine's table; a result becomes a StepDone or a StepFailed, or only advances the work."""

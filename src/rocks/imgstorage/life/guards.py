@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
+from rocks.errors import Code
 from rocks.imgstorage.life import space
-from rocks.imgstorage.life.facts import CopyFact, Facts
+from rocks.imgstorage.life.effects import EnsureLease
+from rocks.imgstorage.life.facts import CopyFact, Facts, Stage
+from rocks.imgstorage.life.grants import disagreement, is_recovering
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.schedule import is_given_up
 from rocks.imgstorage.life.states import State
@@ -107,6 +110,15 @@ def _dirty_elsewhere(image: Image, event: Any, now: int) -> bool:
     return any(copy.kind == "dirty" and (copy.host != event.host or not event.sync) for copy in image.copies)
 
 
+def _has_nothing(image: Image, event: Any, now: int) -> bool:
+    """No device, no unmerged writes; a copy only if it equals a snapshot of the NAS."""
+    copy = _copy(event)
+    if copy.stage != "none" or copy.has_temp_write:
+        return False
+    guids = {point.guid for point in event.facts.history or ()}
+    return not copy.exists or (copy.written_bytes == 0 and copy.guid in guids)
+
+
 WOULD_LOSE_CHANGES = Guard("the host's copy has changes on another base", _would_lose_changes)
 NO_FREE_SPACE = Guard(
     "not enough free space", lambda image, event, now: shortage(image, event.facts) is not None
@@ -132,6 +144,7 @@ OLD_LEASE = Guard(
 )
 DIRTY_ELSEWHERE = Guard("unreturned changes on another host", _dirty_elsewhere)
 SAME_HOST = Guard("for the host that has the image", lambda image, event, now: event.host == image.owner)
+GRANTED = Guard("a host has it", lambda image, event, now: image.owner is not None)
 UNMAP_WAITS = Guard("an unmap waits", lambda image, event, now: bool(image.unmap_ids))
 NOT_PERSISTENT = Guard("not persistent", lambda image, event, now: not image.persistent)
 HAS_UNRETURNED = Guard(
@@ -155,7 +168,10 @@ GIVEN_UP = Guard(
 )
 IN_USE = Guard("the device is in use", lambda image, event, now: event.family in ("busy", "state"))
 WRONG_REQUEST = Guard(
-    "the request is impossible", lambda image, event, now: event.family in ("user", "state", "incoherent")
+    "the request is impossible, or the pool is full",
+    lambda image, event, now: (
+        event.family in ("user", "state", "incoherent") or event.code == Code.POOL_FULL.value
+    ),
 )
 HAS_CHANGES = Guard(
     "the temp-write volume is not empty", lambda image, event, now: bool(event.facts.has_changes)
@@ -177,12 +193,57 @@ PAUSE_OVER = Guard(
     "the pause is over", lambda image, event, now: image.retry_at is not None and image.retry_at <= now
 )
 NO_PAUSE = Guard("no pause", lambda image, event, now: image.retry_at is None or image.retry_at <= now)
+AT_ONCE = Guard("without a grace period", lambda image, event, now: event.grace_seconds <= 0)
 DUE = Guard(
     "due", lambda image, event, now: image.work is None and image.due_at is not None and image.due_at <= now
 )
 GIVING_UP = Guard(
     "being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
 )
+LEASE_REFUSED = Guard(
+    "the volume has another grant",
+    lambda image, event, now: (
+        event.family == "incoherent"
+        and image.work is not None
+        and isinstance(image.work.effects[image.work.position], EnsureLease)
+    ),
+)
+RECOVERING = Guard("the record is made from the volume", lambda image, event, now: is_recovering(image))
+DISAGREES = Guard(
+    "the volume has another grant",
+    lambda image, event, now: (
+        bool(image.disagrees)
+        and event.standing is not None
+        and (image.disagrees == "host" or disagreement(image, event.standing) is not None)
+    ),
+)
+STANDS_FREE = Guard(
+    "to no host", lambda image, event, now: event.standing is not None and event.standing.owner is None
+)
+FOUND_NOTHING = Guard("the host has nothing to save", _has_nothing)
+FOUND_COPY = Guard(
+    "the host has only a copy",
+    lambda image, event, now: (
+        _copy(event).stage == "none" and _copy(event).exists and not _copy(event).has_temp_write
+    ),
+)
+
+
+HAS_INITIATOR = Guard("its initiator is known", lambda image, event, now: image.initiator is not None)
+HAS_BASE = Guard(
+    "its base is known",
+    lambda image, event, now: None not in (image.initiator, image.base_name, image.remote_pool),
+)
+
+
+def found_stage(stage: Stage) -> Guard:
+    """Whether the host has the devices of that stage, of this epoch."""
+    return Guard(
+        f"the host is {stage}",
+        lambda image, event, now: (_copy(event).stage, _copy(event).epoch) == (stage, image.epoch),
+    )
+
+
 EXCHANGING = Guard(
     "a restored snapshot takes its place",
     lambda image, event, now: image.work is not None and image.work.step == "exchange",

@@ -28,6 +28,26 @@ class HostImage:
     size_bytes: int = 0
 
 
+_OVERTAKEN = "stale_epoch: "
+_IMPOSSIBLE = " is not possible when it is "
+
+
+def impossible(zvol: str, request: str, stage: Stage) -> Rejection:
+    """The rejection of a request that the image's stage on this host does not allow."""
+    return Rejection("incoherent", f"{zvol}: {request}{_IMPOSSIBLE}{stage}")
+
+
+def number_is_used(zvol: str, epoch: int, sequence: int) -> Rejection:
+    """The rejection of a request whose number another request had."""
+    return Rejection("state", f"{_OVERTAKEN}{zvol}: the number {epoch}-{sequence} was another request's")
+
+
+def is_out_of_step(message: str) -> bool:
+    """Whether a host has rejected the newest request of its NAS because of what it has done since: then the NAS's
+    record is older than the host's."""
+    return message.startswith(_OVERTAKEN) or _IMPOSSIBLE in message
+
+
 def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejection]:
     """None when a request may be accepted: not of an older epoch, not overtaken by a newer request.
 
@@ -36,5 +56,5 @@ def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejecti
     if (epoch, sequence) >= (known.last_epoch, known.last_sequence):
         return None
     return Rejection(
-        "state", f"stale_epoch: {known.zvol}: request {epoch}-{sequence} was overtaken", is_stale=True
+        "state", f"{_OVERTAKEN}{known.zvol}: request {epoch}-{sequence} was overtaken", is_stale=True
     )

@@ -21,6 +21,9 @@ dirty   has changes on top of a base, whose guid it carries, that the NAS does n
 suspect was given up with its changes; quarantined when the host gets the image again, never destroyed
 """
 
+Witness = Literal["", "volume", "host"]
+"""What contradicts a record."""
+
 Step = Literal[
     "prepare",
     "attach_overlay",
@@ -46,6 +49,7 @@ Step = Literal[
     "destroy",
     "restore",
     "exchange",
+    "look",
 ]
 
 
@@ -96,7 +100,10 @@ class Image:
     that wait until the image, or its changes, are written back; `covered_ids` are the pulls requested before the
     snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
     with another cause than an unreachable machine; `reason` is why the image is blocked or waits, `abandon_reason` why
-    an operator last gave up the changes of a host. `retry_at` and `due_at` are UNIX seconds.
+    an operator last gave up the changes of a host. `disagrees`: it is blocked because the volume has another grant,
+    or because the host has gone further than the record.
+    `blocked_from` is None while the record of a blocked image is made from that grant. `retry_at` and `due_at` are UNIX
+    seconds.
     """
 
     image_id: str
@@ -134,6 +141,7 @@ class Image:
     failure_family: str = ""
     reason: str = ""
     abandon_reason: str = ""
+    disagrees: Witness = ""
 
     @property
     def volume(self) -> str:

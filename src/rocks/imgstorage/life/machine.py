@@ -13,6 +13,7 @@ from rocks.errors import BugError
 from rocks.imgstorage.life import fencing, transitions
 from rocks.imgstorage.life.effects import Effect, EnsureExportGone
 from rocks.imgstorage.life.events import (
+    Contradicted,
     EffectDone,
     EffectFailed,
     Event,
@@ -22,6 +23,7 @@ from rocks.imgstorage.life.events import (
     StepFailed,
 )
 from rocks.imgstorage.life.facts import Facts, laid_over
+from rocks.imgstorage.life.host_image import is_out_of_step
 from rocks.imgstorage.life.image import Decision, Image, Rejection, Step, Work
 from rocks.imgstorage.life.rejections import format_text, reject
 from rocks.imgstorage.life.states import State
@@ -71,8 +73,13 @@ class Machine:
         work = image.work
         if work is None or _is_overtaken(image, work, event):
             return _overtaken(image, event)
+        if isinstance(event, HostFailed) and is_out_of_step(event.message):
+            text = f"{event.host} has gone further than the NAS's records: {event.message}"
+            return self._look_up(image, Contradicted(text, by_host=True), now_seconds)
         if isinstance(event, (EffectFailed, HostFailed)):
-            return self._look_up(image, StepFailed(work.step, event.family, event.message), now_seconds)
+            return self._look_up(
+                image, StepFailed(work.step, event.family, event.message, event.code), now_seconds
+            )
         return self._advance(image, work, event.facts, now_seconds)
 
     def _advance(

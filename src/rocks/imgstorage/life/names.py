@@ -11,6 +11,7 @@ TARGET_PREFIX = "iqn.2001-04.com."
 HOLD_TAG = "imgstore_base"
 SEED_FOLDER = ".seed"
 _SNAPSHOT = re.compile(r"img-(\d+)-(\d+)-\d{8}T\d{6}Z\Z")
+_QUARANTINED = re.compile(r"-(?:quarantine|orphan)-\d+(?:-\d+)?\Z")
 _AUTHORITY = re.compile(r"[^a-z0-9.-]")
 
 
@@ -38,6 +39,12 @@ def target_name(nas: str, zvol: str, epoch: int) -> str:
     iSCSI names are lower case; other characters are written as `-xx` in hexadecimal.
     """
     return f"{target_prefix(nas)}{_iscsi(zvol)}.{epoch}"
+
+
+def is_target_of(target: str, nas: str, zvol: str) -> bool:
+    """Whether it is the target of an image in any epoch."""
+    prefix, dot, epoch = target.rpartition(".")
+    return bool(dot) and epoch.isdigit() and prefix == f"{target_prefix(nas)}{_iscsi(zvol)}"
 
 
 def target_prefix(nas: str) -> str:
@@ -71,11 +78,16 @@ def seed_volume(pool: str, zvol: str) -> str:
 
 
 def quarantine_volume(volume: str, epoch: int) -> str:
-    """The name of a volume in quarantine: obsolete, and never destroyed by the system.
+    """The name of a volume in quarantine: obsolete, and destroyed only when its NAS has all of it, or by a command.
 
-    Earlier releases used `-orphan-` in place of `-quarantine-`; no code reads either.
+    Earlier releases used `-orphan-` in place of `-quarantine-`.
     """
     return f"{volume}-quarantine-{epoch}"
+
+
+def is_quarantined(volume: str) -> bool:
+    """Whether the name is that of a volume in quarantine, of this or an earlier release."""
+    return _QUARANTINED.search(volume) is not None
 
 
 def restoring_volume(volume: str, epoch: int) -> str:

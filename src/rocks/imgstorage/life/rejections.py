@@ -82,7 +82,10 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
     Unmap: ("state", _NOT_MAPPED),
     PullNow: ("state", _NO_PULL),
     Delete: ("state", _IS_MAPPED),
-    Undelete: ("state", "ZVol {image.zvol} is not marked for destruction: {doing}"),
+    Undelete: (
+        "state",
+        "ZVol {image.zvol} is not marked for destruction: {doing}; snap=NAME restores an earlier snapshot",
+    ),
     Restore: ("state", _NOT_UNMAPPED),
     Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
     Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),

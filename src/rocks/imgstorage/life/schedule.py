@@ -70,6 +70,9 @@ def job_of(image: Image, since: int, pull_due_at: int, now_seconds: int) -> Opti
     if image.state == LOCAL and image.persistent:
         if image.pull_ids:
             return Job(image.image_id, image.owner, "requested pull", since)
+        if image.pending_name is not None:
+            # its transfer was cut: it goes on after the pause, not after the period
+            return Job(image.image_id, image.owner, "pull", since)
         if pull_due_at <= now_seconds:
             return Job(image.image_id, image.owner, "pull", pull_due_at)
     return None

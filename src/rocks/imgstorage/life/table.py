@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple, Type, Union
 
-from rocks.imgstorage.life import guards, transitions
+from rocks.imgstorage.life import guards, recovery, transitions
 from rocks.imgstorage.life.events import (
     Abandon,
     Cancel,
     Configure,
+    Contradicted,
     CopyFound,
     Delete,
     Event,
@@ -32,6 +33,7 @@ from rocks.imgstorage.life.events import (
     Undelete,
     Unmap,
 )
+from rocks.imgstorage.life.facts import Stage
 from rocks.imgstorage.life.guards import Guard
 from rocks.imgstorage.life.image import Decision, Image, Step
 from rocks.imgstorage.life.states import (
@@ -146,6 +148,9 @@ _ATTACHING: Tuple[Tuple[Step, State, Step], ...] = (
     ("attach_remote", REMOTE, "drop"),
 )
 
+_WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
+_RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
+
 _MAP: Tuple[Entry, ...] = (
     RejectionRow(UNMAPPED, Map, "no initiator name", guards.NO_INITIATOR, "user"),
     RejectionRow(
@@ -223,6 +228,14 @@ _MAP: Tuple[Entry, ...] = (
         starts="attach_overlay",
     ),
     *(row for ending in _ATTACHING for row in _attached(*ending)),
+    _failed(
+        MAPPING,
+        "prepare",
+        BLOCKED,
+        "another grant is on the volume",
+        transitions.block,
+        guards.LEASE_REFUSED,
+    ),
     _failed(MAPPING, "prepare", MAPPING, "revoke the grant", transitions.give_back, starts="leave"),
     _done(
         MAPPING,
@@ -397,6 +410,106 @@ _NOT_ABANDONED = (
     'force=yes reason="…"'
 )
 
+_UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "drop"))
+"""States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
+
+_RECOVER: Tuple[Entry, ...] = (
+    Row(
+        BLOCKED,
+        Retry,
+        BLOCKED,
+        "ask the host again",
+        recovery.look_again,
+        guards.RECOVERING,
+        starts="look",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        RETURNING,
+        "the volume says that no host has it",
+        recovery.take_unmapped,
+        guards.DISAGREES & guards.STANDS_FREE,
+        starts="leave",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        BLOCKED,
+        "ask the host that the volume names",
+        recovery.begin_look,
+        guards.DISAGREES,
+        starts="look",
+    ),
+    *(
+        _done(
+            BLOCKED,
+            "look",
+            SWITCHING,
+            "drop the export, merge what is left",
+            recovery.found_merging,
+            guards.found_stage(stage),
+            "merge",
+        )
+        for stage in _WITH_A_COPY
+    ),
+    _done(
+        BLOCKED,
+        "look",
+        BLOCKED,
+        "restore the export",
+        recovery.found_disk,
+        guards.found_stage("overlay") & guards.HAS_BASE,
+        "attach_overlay",
+    ),
+    _done(
+        BLOCKED,
+        "look",
+        BLOCKED,
+        "restore the export",
+        recovery.found_disk,
+        guards.found_stage("remote") & guards.HAS_INITIATOR,
+        "attach_remote",
+    ),
+    _done(
+        BLOCKED,
+        "look",
+        RETURNING,
+        "end the grant",
+        recovery.found_nothing,
+        guards.FOUND_NOTHING,
+        "leave",
+    ),
+    _done(
+        BLOCKED,
+        "look",
+        RETURNING,
+        "final snapshot, send",
+        recovery.found_changes,
+        guards.FOUND_COPY,
+        "return",
+    ),
+    _done(BLOCKED, "look", BLOCKED, "needs operator action", recovery.found_contradiction),
+    *(
+        _done(
+            BLOCKED,
+            step,
+            RETURNING,
+            "an unmap was remembered",
+            transitions.attached_then_unmap,
+            guards.UNMAP_WAITS,
+            "drop",
+        )
+        for step in _RECOVERY_STEPS[1:]
+    ),
+    _done(BLOCKED, "attach_overlay", MAPPED, "the guest goes on", transitions.attached),
+    _done(BLOCKED, "attach_remote", REMOTE, "the guest goes on", transitions.attached),
+    *(
+        _failed(BLOCKED, step, BLOCKED, "again after a pause", transitions.try_later)
+        for step in _RECOVERY_STEPS
+    ),
+)
+
 _BLOCK: Tuple[Entry, ...] = (
     *(
         Row(
@@ -424,9 +537,31 @@ _BLOCK: Tuple[Entry, ...] = (
         RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.GIVING_UP, "busy")
         for event in (Retry, Abandon)
     ),
+    Row(
+        BLOCKED,
+        Unmap,
+        BLOCKED,
+        "remembered: done when it goes on",
+        transitions.remember_unmap,
+        guards.GRANTED,
+    ),
+    Row(BLOCKED, Cancel, BLOCKED, "cancel the unmap", transitions.forget_unmap, guards.UNMAP_WAITS),
+    *_RECOVER,
+    *(
+        Row(
+            BLOCKED,
+            Retry,
+            RETURNING,
+            "an unmap was remembered",
+            transitions.go_on_to_unmap,
+            guards.was_in(state) & guards.UNMAP_WAITS,
+            starts=step,
+        )
+        for state, step in _UNMAPPED_BY
+    ),
     *(
         Row(BLOCKED, Retry, state, "go on where it was", transitions.go_on, guards.was_in(state))
-        for state in (*HOST_HAS_IT, DELETING, RESTORING)
+        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING)
     ),
     RejectionRow(
         BLOCKED,
@@ -458,7 +593,25 @@ _BLOCK: Tuple[Entry, ...] = (
         starts="abandon",
     ),
     _done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", transitions.abandoned),
+    _failed(
+        BLOCKED,
+        "abandon",
+        BLOCKED,
+        "the volume has a newer grant",
+        transitions.not_abandoned,
+        guards.LEASE_REFUSED,
+    ),
     _failed(BLOCKED, "abandon", BLOCKED, "again after a pause", transitions.try_later),
+    *(
+        Row(
+            state,
+            Contradicted,
+            BLOCKED,
+            "the record and the volume have different grants",
+            transitions.contradict,
+        )
+        for state in STATES
+    ),
 )
 
 _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
@@ -500,6 +653,23 @@ _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
         starts="unmark",
     ),
     _done(DELETING, "unmark", UNMAPPED, "keep the volume", transitions.operation_done),
+    Row(
+        DELETING,
+        Delete,
+        DELETING,
+        "destroy it at once",
+        transitions.begin_delete,
+        guards.NOTHING_OPEN & guards.AT_ONCE,
+        starts="check",
+    ),
+    RejectionRow(
+        DELETING,
+        Map,
+        "ZVol {image.zvol} was removed and is in its grace period: restore it by rocks restore host storageimg "
+        "{image.nas} {image.zvol}, or destroy it by rocks remove host storageimg {image.nas} {image.pool} "
+        "{image.zvol} now=yes",
+        guards.NOTHING_OPEN,
+    ),
     Row(DELETING, GraceOver, DELETING, "destroy it", transitions.begin_destroy, guards.DUE, starts="destroy"),
     _done(DELETING, "destroy", None, "the image no longer exists", transitions.forget),
     *_retried(DELETING, "mark", "unmark", "destroy"),
@@ -546,6 +716,17 @@ _EVERYWHERE: Tuple[Entry, ...] = (
             guards.PAUSE_OVER,
         )
         for state in (MAPPING, SWITCHING, PULLING, RETURNING, DELETING, RESTORING, BLOCKED)
+    ),
+    *(
+        Row(
+            state,
+            RetryDue,
+            state,
+            "the next free slot counts",
+            transitions.pause_over,
+            guards.PAUSE_OVER,
+        )
+        for state in (MAPPED, LOCAL)
     ),
     *(Row(state, Restarted, state, STATES[state].restart, transitions.stay) for state in STATES),
     RejectionRow(

@@ -11,9 +11,10 @@ from typing import Any, Dict, Optional, Tuple
 
 from rocks.errors import FAMILIES
 from rocks.imgstorage.life import guards, names
-from rocks.imgstorage.life.events import Unmap
+from rocks.imgstorage.life.events import Contradicted, Unmap
 from rocks.imgstorage.life.facts import NOTHING
-from rocks.imgstorage.life.image import Decision, Image, Outcome, Step, Work
+from rocks.imgstorage.life.grants import Grant, is_recovering
+from rocks.imgstorage.life.image import Decision, Image, Outcome, Step, Witness, Work
 from rocks.imgstorage.life.schedule import retry_delay
 from rocks.imgstorage.life.states import (
     BLOCKED,
@@ -31,13 +32,22 @@ from rocks.imgstorage.life.states import (
     State,
 )
 
+REMEMBERED = "remembered"
+"""In the place of the operations of unmaps that were answered already: the image was blocked."""
+
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
 def _enter(image: Image, state: State) -> Image:
     """The record in a state, with the next number and no open step."""
     return replace(
-        image, state=state, sequence=image.sequence + 1, work=None, retry_at=None, blocked_from=None
+        image,
+        state=state,
+        sequence=image.sequence + 1,
+        work=None,
+        retry_at=None,
+        blocked_from=None,
+        disagrees="",
     )
 
 
@@ -428,13 +438,36 @@ def publish_and_try_later(image: Image, event: Any, now: int) -> Decision:
 def try_again(image: Image, event: Any, now: int) -> Decision:
     """The whole step from its first effect, under a new number."""
     assert image.work is not None
-    entered = replace(_enter(image, image.state), blocked_from=image.blocked_from)
+    entered = replace(_enter(image, image.state), blocked_from=image.blocked_from, disagrees=image.disagrees)
     return Decision(_reopened(entered, image.work))
+
+
+def pause_over(image: Image, event: Any, now: int) -> Decision:
+    """The transfer that failed waits for a slot again."""
+    return Decision(replace(image, retry_at=None))
 
 
 def block(image: Image, event: Any, now: int) -> Decision:
     """The image needs operator action; the open step stays as it is."""
+    if guards.LEASE_REFUSED.holds(image, event, now):
+        return contradict(image, Contradicted(event.message), now)
     return _block(image, event.family, event.message)
+
+
+def contradict(image: Image, event: Any, now: int) -> Decision:
+    """The volume or the host contradicts the record: nobody gets the image before an operator decides."""
+    what = "what the host has" if event.by_host else "what the volume says"
+    text = (
+        f"{event.text}; `rocks clean host storagemap {image.nas} {image.zvol}` goes on with {what}, and "
+        'with force=yes reason="…" gives up what no snapshot of the NAS has'
+    )
+    blocked = Decision(replace(image, reason=text, failure_family="incoherent"))
+    if image.state != BLOCKED:
+        blocked = _block(image, "incoherent", text)
+    assert blocked.image is not None
+    work = None if is_recovering(blocked.image) else blocked.image.work
+    disagrees: Witness = "host" if event.by_host else "volume"
+    return replace(blocked, image=replace(blocked.image, work=work, disagrees=disagrees))
 
 
 def block_other_guid(image: Image, event: Any, now: int) -> Decision:
@@ -465,11 +498,27 @@ def _block(image: Image, family: str, reason: str) -> Decision:
         reason=reason,
         retry_at=None,
         operation_id="",
-        unmap_ids=(),
+        # nobody waits for it any more, but no guest may use the image when it goes on
+        unmap_ids=(REMEMBERED,) if image.unmap_ids else (),
         pull_ids=(),
         covered_ids=(),
     )
     return Decision(blocked, _outcomes(waiting, family, text))
+
+
+def remember_unmap(image: Image, event: Any, now: int) -> Decision:
+    """The machine has ended, or a command asks: answered now, and done when the image goes on."""
+    text = (
+        f"ZVol {image.zvol} is blocked and needs operator action: {image.reason}; the unmapping is remembered and done "
+        "when it goes on (rocks clean host storagemap)"
+    )
+    known = replace(image, unmap_ids=_with_op(image.unmap_ids, REMEMBERED))
+    return Decision(known, _outcomes((event.op_id,), "state", text))
+
+
+def go_on_to_unmap(image: Image, event: Any, now: int) -> Decision:
+    """The cause is fixed, and an unmap was remembered."""
+    return Decision(_fresh(_enter(image, RETURNING)), _outcomes((event.op_id,)))
 
 
 def go_on(image: Image, event: Any, now: int) -> Decision:
@@ -485,13 +534,15 @@ def go_on(image: Image, event: Any, now: int) -> Decision:
 def begin_abandon(image: Image, event: Any, now: int) -> Decision:
     """A new epoch, so that the lost host is stale when it returns; its copy is never destroyed.
 
-    Operations that waited for that host fail; a blocked image has none.
+    Operations that waited for that host fail; a blocked image has none. The epoch exceeds that of the volume too, and
+    the host that the volume names may have changes as well as the one in the record.
     """
+    standing = event.standing or Grant()
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
     given_up = replace(
         _with_found(image, _enter(image, BLOCKED)),
-        epoch=image.epoch + 1,
-        blocked_from=image.blocked_from if image.state == BLOCKED else image.state,
+        epoch=max(image.epoch, standing.epoch) + 1,
+        blocked_from=(image.blocked_from or RETURNING) if image.state == BLOCKED else image.state,
         operation_id=event.op_id,
         unmap_ids=(),
         pull_ids=(),
@@ -503,17 +554,29 @@ def begin_abandon(image: Image, event: Any, now: int) -> Decision:
     )
     if image.owner is not None and image.sync:
         given_up = given_up.with_copy(image.owner, _pool(image), "suspect", image.base_guid)
+    if standing.owner is not None and standing.owner != image.owner and standing.sync:
+        pool = standing.remote_pool or ""
+        given_up = given_up.with_copy(standing.owner, pool, "suspect", standing.base_guid)
     text = f"ZVol {image.zvol}: the changes on {image.owner} were given up: {event.reason}"
     return Decision(given_up, _outcomes(waiting, "host", text))
 
 
 def give_up_copies(image: Image, event: Any, now: int) -> Decision:
     """No host has the image, but some have changes: these become suspect and are preserved."""
-    given_up = replace(_fresh(_enter(image, UNMAPPED)), epoch=image.epoch + 1, abandon_reason=event.reason)
+    epoch = max(image.epoch, 0 if event.standing is None else event.standing.epoch) + 1
+    given_up = replace(_fresh(_enter(image, UNMAPPED)), epoch=epoch, abandon_reason=event.reason)
     for copy in image.copies:
         if copy.kind == "dirty":
             given_up = given_up.with_copy(copy.host, copy.pool, "suspect", copy.guid)
     return Decision(given_up, _outcomes((event.op_id,)))
+
+
+def not_abandoned(image: Image, event: Any, now: int) -> Decision:
+    """The volume has got a higher epoch since: giving up again exceeds that one."""
+    failed = _outcomes((image.operation_id,), event.family, event.message)
+    stopped = replace(image, work=None, operation_id="", retry_at=None)
+    blocked = contradict(stopped, Contradicted(event.message), now)
+    return replace(blocked, outcomes=failed)
 
 
 def abandoned(image: Image, event: Any, now: int) -> Decision:
@@ -640,4 +703,6 @@ def stay(image: Image, event: Any, now: int) -> Decision:
 
 def is_performing(image: Image) -> bool:
     """Whether the open step is to be performed: that of a blocked image is stored, but not performed."""
-    return image.work is not None and (image.state != BLOCKED or image.work.step == "abandon")
+    if image.work is None or image.state != BLOCKED:
+        return image.work is not None
+    return image.work.step == "abandon" or is_recovering(image)

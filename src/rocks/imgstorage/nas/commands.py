@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
 from rocks.imgstorage.life import events
+from rocks.imgstorage.life.grants import Grant
 from rocks.imgstorage.life.image import Image, Outcome, Rejection
 from rocks.imgstorage.nas.attributes import attribute_value, global_value
 from rocks.imgstorage.nas.engine import Engine, now_seconds
+from rocks.imgstorage.nas.handlers import standing_grant
 from rocks.imgstorage.nas.imports import Imports
+from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.nas.rows import first_page, image_row, operation_row, snapshot_row
 from rocks.imgstorage.nas.unknown_images import adopt
@@ -21,6 +25,8 @@ from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
+
+_log = logging.getLogger(__name__)
 
 Fields = Mapping[str, Any]
 
@@ -46,9 +52,11 @@ class Commands:
         pools: PoolDriver,
         progress: ProgressBoard,
         imports: Imports,
+        presence: HostPresence,
         site: Site,
     ) -> None:
         self._imports = imports
+        self._presence = presence
         self._store = store
         self._engine = engine
         self._pools = pools
@@ -72,11 +80,17 @@ class Commands:
             wire.MapZvol: self._map,
             wire.UnmapZvol: lambda request, op: self._take(request.zvol, events.Unmap(op)),
             wire.DelZvol: self._delete,
+            wire.UndeleteZvol: lambda request, op: self._take(request.zvol, events.Undelete(op)),
             wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
             wire.CancelZvol: lambda request, op: self._take(request.zvol, events.Cancel(op)),
-            wire.RetryZvol: lambda request, op: self._take(request.zvol, events.Retry(op)),
+            wire.RetryZvol: lambda request, op: self._take(
+                request.zvol, events.Retry(op, self._standing(request.zvol))
+            ),
             wire.AbandonZvol: lambda request, op: self._take(
-                request.zvol, events.Abandon(op, request.reason, request.is_fenced, request.force)
+                request.zvol,
+                events.Abandon(
+                    op, request.reason, request.is_fenced, request.force, self._standing(request.zvol)
+                ),
             ),
             wire.RestoreZvol: self._restore,
         }
@@ -199,6 +213,17 @@ class Commands:
         if rejection is not None:
             raise rejection.error()
 
+    def _standing(self, zvol: str) -> Optional[Grant]:
+        """The grant on the image's volume; None without the volume, or while its pool cannot be read."""
+        image = self._known(zvol)
+        try:
+            volume = self._pools.read_volume(image.volume)
+        except RocksError as error:
+            _log.warning("the grant on %s cannot be read: %s", image.volume, error)
+            return None
+        is_other = volume is None or image.volume_guid not in (None, volume.guid)
+        return None if is_other or volume is None else standing_grant(volume)
+
     def _known(self, zvol: str) -> Image:
         image = self._engine.image_of(zvol)
         if image is None:
@@ -215,7 +240,13 @@ class Commands:
     def _list_zvols(self, request: wire.ListZvols) -> Fields:
         jobs, attributes = self._progress.since(), self._store.all_attributes()
         rows = (
-            image_row(image, attributes.get(image.zvol, {}), jobs.get(image.image_id), now_seconds())
+            image_row(
+                image,
+                attributes.get(image.zvol, {}),
+                jobs.get(image.image_id),
+                now_seconds(),
+                self._presence.silent_seconds(image.owner),
+            )
             for image in self._engine.images()
             if image.zvol > request.after
         )

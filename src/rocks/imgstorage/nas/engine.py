@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, Optional, Protocol, Set, Tuple
 
 from rocks.clock import utc_now
-from rocks.errors import BugError, RocksError
+from rocks.errors import BugError, RocksError, code_of
 from rocks.imgstorage.life.effects import AskHost, Effect
 from rocks.imgstorage.life.events import EffectDone, EffectFailed, Event
 from rocks.imgstorage.life.facts import Facts
@@ -188,7 +188,7 @@ class Engine:
             return EffectDone(work.work_id, work.position, self._handlers.do(effect))
         except RocksError as error:
             _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
-            return EffectFailed(work.work_id, work.position, error.family, str(error))
+            return EffectFailed(work.work_id, work.position, error.family, str(error), code_of(error))
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
             _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
             bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Dict, Optional
+from typing import Dict, Optional, Set
 
 from rocks.devices.iscsi_target.driver import TargetDriver
 from rocks.errors import RocksError
 from rocks.imgstorage.life.effects import EnsureExport, EnsureExportGone
+from rocks.imgstorage.life.grants import is_recovering
+from rocks.imgstorage.life.names import is_target_of
 from rocks.imgstorage.nas import sequences
 from rocks.imgstorage.nas.engine import Engine
 from rocks.imgstorage.nas.handlers import NasHandlers
@@ -29,10 +31,21 @@ class Exports:
         self._thread: Optional[threading.Thread] = None
 
     def rebuild(self) -> None:
-        """Make the expected exports and remove this system's other exports."""
-        expected = self._expected()
+        """Make the expected exports and remove this system's other exports.
+
+        A missing record is no reason to remove an export that a host uses: its guest would hang.
+        """
+        expected, uncertain = self._expected(), self._uncertain()
         for fact in self._targets.read_exports():
-            if fact.target not in expected:
+            if fact.target in expected or fact.target in uncertain:
+                continue
+            if fact.sessions:
+                _log.error(
+                    "the export %s stays without a record: %s uses it; `rocks list host storagemap` shows the image",
+                    fact.target,
+                    ", ".join(fact.sessions),
+                )
+            else:
                 self._targets.ensure_export_gone(fact.target)
         for unused in self._targets.read_unused_backstores():
             if unused not in expected:
@@ -64,6 +77,15 @@ class Exports:
     def _expected(self) -> Dict[str, EnsureExport]:
         exports = [sequences.export_spec(image) for image in self._engine.images()]
         return {export.target: export for export in exports if export is not None}
+
+    def _uncertain(self) -> Set[str]:
+        """Exports of images whose volume has another grant than the record: a guest may wait for them."""
+        images = [image for image in self._engine.images() if image.disagrees or is_recovering(image)]
+        return {
+            fact.target
+            for fact in self._targets.read_exports()
+            if any(is_target_of(fact.target, image.nas, image.zvol) for image in images)
+        }
 
     def _make(self, exports: Dict[str, EnsureExport]) -> Dict[str, EnsureExport]:
         """Make them; returns those that could not be made."""

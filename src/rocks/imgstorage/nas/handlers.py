@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, NamedTuple, Optional, Type
+from typing import Callable, Dict, NamedTuple, Optional, Tuple, Type
 
 from rocks.clock import Deadline
 from rocks.devices.iscsi_target.chap import ChapSecrets
@@ -12,6 +12,7 @@ from rocks.devices.zfs.facts import History, SendSpec, SnapshotFact, VolumeFact
 from rocks.errors import BugError, IncoherentError, StateError
 from rocks.imgstorage.life import effects
 from rocks.imgstorage.life.facts import NOTHING, Facts, HistoryPoint
+from rocks.imgstorage.life.grants import Grant, grant_properties, read_grant, why_refused
 from rocks.imgstorage.life.names import HOLD_TAG
 
 PROPERTY_PREFIX = "imgstore:"
@@ -54,6 +55,7 @@ class NasHandlers:
             effects.EnsureExport: self._ensure_export,
             effects.EnsureExportGone: self._ensure_export_gone,
             effects.VerifyReceived: self._verify_received,
+            effects.ReadHistory: self._read_history,
             effects.EnsurePartialGone: self._ensure_partial_gone,
             effects.ReadObstacles: self._read_obstacles,
             effects.EnsureVolumeGone: self._ensure_volume_gone,
@@ -95,19 +97,10 @@ class NasHandlers:
         if _is_not_ours(found, effect.only_on) or (found is None and effect.owner is None):
             return NOTHING
         volume = self._volume(effect.volume)
-        stored_epoch = int(volume.property_value(f"{PROPERTY_PREFIX}epoch") or 0)
-        if stored_epoch > effect.epoch:
-            raise IncoherentError(
-                f"{effect.volume} has the epoch {stored_epoch}, newer than {effect.epoch} in this daemon's records; "
-                "compare with `rocks list host storagemap`"
-            )
-        properties = {
-            "epoch": str(effect.epoch),
-            "owner": effect.owner or "none",
-            "state": effect.state,
-            "base_guid": effect.base_guid or "none",
-        }
-        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in properties.items()}
+        reason = why_refused(effect, standing_grant(volume))
+        if reason is not None:
+            raise IncoherentError(f"{effect.volume}: {reason}")
+        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in grant_properties(effect).items()}
         self._pools.ensure_properties(effect.volume, volume.guid, named)
         return NOTHING
 
@@ -117,13 +110,19 @@ class NasHandlers:
         if newest is None or self._pools.written_since(effect.volume, newest.name, newest.guid) > 0:
             newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
         self._pools.ensure_hold(effect.volume, newest.name, newest.guid, HOLD_TAG)
-        history = self._pools.read_history(effect.volume)
         return Facts(
             base_name=newest.name,
             base_guid=newest.guid,
             seed_bytes=self._pools.estimate_send(SendSpec(effect.volume, newest.name, newest.guid)),
-            history=tuple(HistoryPoint(point.guid, point.written_bytes) for point in history.snapshots),
+            history=self._points(effect.volume),
         )
+
+    def _points(self, volume: str) -> Tuple[HistoryPoint, ...]:
+        snapshots = self._pools.read_history(volume).snapshots
+        return tuple(HistoryPoint(point.guid, point.written_bytes) for point in snapshots)
+
+    def _read_history(self, effect: effects.ReadHistory) -> Facts:
+        return Facts(history=self._points(effect.volume))
 
     def _ensure_only_hold(self, effect: effects.EnsureOnlyHold) -> Facts:
         if _is_not_ours(self._pools.read_volume(effect.volume), effect.only_on):
@@ -264,6 +263,14 @@ class NasHandlers:
                 f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
             )
         return volume
+
+
+def standing_grant(volume: VolumeFact) -> Grant:
+    """The grant in a volume's properties."""
+    cut = len(PROPERTY_PREFIX)
+    return read_grant(
+        {key[cut:]: value for key, value in volume.properties if key.startswith(PROPERTY_PREFIX)}
+    )
 
 
 def _find(history: History, guid: str) -> Optional[SnapshotFact]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets as random
 import threading
@@ -18,7 +19,7 @@ from rocks.imgstorage.life.requests import LookAtCopy, MapOverlay, MapRemote
 from rocks.imgstorage.life.states import STATES, UNMAPPED
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Secrets
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
 from rocks.wire.queues import host_queue, nas_queue
 
@@ -40,8 +41,10 @@ class HostCorrespondence:
         portal_port: int,
         stream_port: int,
         images: Callable[[], Iterable[Image]],
+        read_secrets: Callable[[str], Optional[ChapSecrets]] = lambda target: None,
     ) -> None:
-        """`images` gives all images of the NAS."""
+        """`images` gives all images of the NAS, `read_secrets` the secrets of a live export."""
+        self._read_secrets = read_secrets
         self._images = images
         self._store = store
         self._node = node
@@ -57,6 +60,7 @@ class HostCorrespondence:
             "nas": self._node,
             "volume": image.volume,
             "lease_token": image.lease_token,
+            "heartbeat": True,
             **self._places,
         }
         if isinstance(effect.request, (LookAtCopy, MapOverlay)):
@@ -87,8 +91,15 @@ class HostCorrespondence:
         return found
 
     def secrets_of(self, image: Image) -> ChapSecrets:
-        """The secrets of the image's present export; made when there are none."""
+        """The secrets of the image's present export; made when there are none.
+
+        Those of a live export whose record was lost stay: the host logs in by them again when its connection breaks.
+        """
         found = self._store.secrets(image.image_id, image.epoch)
+        live = None if found is not None or image.target is None else self._read_secrets(image.target)
+        if live is not None:
+            found = Secrets(*dataclasses.astuple(live))
+            self._store.store_secrets(image.image_id, image.epoch, found)
         if found is None:
             password, mutual = (random.token_hex(_SECRET_BYTES) for _ in range(2))
             found = Secrets(
@@ -124,12 +135,12 @@ def event_of(message: Message, sender: str) -> Tuple[str, Event]:
     if message.action == HOST_ANSWER:
         image_id, _, work_id = message.op_id.rpartition(".")
         if message.fields.get("status") == "success":
-            facts = decode(Facts, message.fields.get("facts"), "message.facts")
+            facts = decode_lenient(Facts, message.fields.get("facts"), "message.facts")
             return image_id, HostDone(work_id, sender, message.epoch, facts)
-        family, text = (str(message.fields.get(name, "")) for name in ("family", "error"))
-        return image_id, HostFailed(work_id, sender, message.epoch, family or "tool", text)
+        family, text, code = (str(message.fields.get(name, "")) for name in ("family", "error", "code"))
+        return image_id, HostFailed(work_id, sender, message.epoch, family or "tool", text, code)
     if message.action == HOST_NEWS:
-        return message.image_id, decode(CopyFound, _news(message.fields, sender), "message.copy")
+        return message.image_id, decode_lenient(CopyFound, _news(message.fields, sender), "message.copy")
     raise IncoherentError(f"{sender} sent the unknown action {message.action!r}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Dict, FrozenSet, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import RocksError
@@ -25,7 +25,9 @@ _Seen = Tuple[Optional[str], int]
 class Housekeeping:
     """Checks an image when it has a new base, and once an hour, since retention counts hours and days."""
 
-    def __init__(self, engine: Engine, pools: PoolDriver) -> None:
+    def __init__(self, engine: Engine, pools: PoolDriver, each_round: Callable[[], None]) -> None:
+        """`each_round` is called once a minute too."""
+        self._each_round = each_round
         self._engine = engine
         self._pools = pools
         self._seen: Dict[str, _Seen] = {}
@@ -49,6 +51,10 @@ class Housekeeping:
     def look(self) -> None:
         """One round."""
         self._rounds += 1
+        try:
+            self._each_round()
+        except Exception:  # noqa: BLE001 - it must not end the thread of all
+            _log.exception("a fault in housekeeping; please report this")
         for image in self._engine.images():
             seen = (image.base_guid, self._rounds // 60)
             if (

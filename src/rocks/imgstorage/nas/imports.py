@@ -15,6 +15,7 @@ from rocks.clock import Deadline
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError, UserError
+from rocks.imgstorage.life.states import DELETING
 from rocks.imgstorage.nas.engine import Engine
 from rocks.imgstorage.nas.handlers import BLOCK_BYTES
 from rocks.imgstorage.stream.frames import read_frames
@@ -59,6 +60,7 @@ class Imports:
         name = f"{request.zpool}/{request.zvol}"
         self._pools.read_pool(request.zpool)
         found = self._pools.read_volume(name)
+        self._check_not_removed(request.zvol)
         if found is not None and not (request.importing and found.property_value(IMPORTING) == "yes"):
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
@@ -121,9 +123,20 @@ class Imports:
             with self._lock:
                 self._running.discard(volume)
 
+    def _check_not_removed(self, zvol: str) -> None:
+        """StateError for an image in its grace period: a new one of its name would hide it, a clone preserve it."""
+        image = self._engine.image_of(zvol)
+        if image is not None and image.state == DELETING:
+            raise StateError(
+                f"ZVol {zvol} was removed and is in its grace period: restore it by rocks restore host storageimg "
+                f"{image.nas} {zvol}, or destroy it by rocks remove host storageimg {image.nas} {image.pool} {zvol} "
+                "now=yes"
+            )
+
     def _clone(self, name: str, request: AddZvol) -> None:
         origin, _, name_of_snapshot = str(request.origin).partition("@")
         parent = f"{request.zpool}/{origin}"
+        self._check_not_removed(origin)
         self.check_complete(parent)
         fact = self._fact(parent)
         snapshot = self._snapshot(parent, fact, name_of_snapshot, request.zvol)

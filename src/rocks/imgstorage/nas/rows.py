@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 from rocks.devices.zfs.facts import SnapshotFact
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.states import (
+    DELETING,
     MAPPED,
     MAPPING,
     PULLING,
@@ -25,8 +26,17 @@ _LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING)
 """States that the listing calls locked: a map is rejected, an unmap waits."""
 
 
-def image_row(image: Image, attributes: Mapping[str, Any], since: Optional[int], now: int) -> Dict[str, Any]:
-    """A row of `list_zvols` (specification §2.4), with the state and its word beside it."""
+def image_row(
+    image: Image,
+    attributes: Mapping[str, Any],
+    since: Optional[int],
+    now: int,
+    silent_seconds: Optional[float] = None,
+) -> Dict[str, Any]:
+    """A row of `list_zvols` (specification §2.4), with the state and its word beside it.
+
+    `silent_seconds`: for so long its host has sent nothing, None while that is no cause for concern.
+    """
     sending = {SEEDING: 1, MAPPED: 1 if image.sync else None, PULLING: 0, RETURNING: 0}.get(image.state)
     return {
         "zvol": image.zvol,
@@ -46,6 +56,8 @@ def image_row(image: Image, attributes: Mapping[str, Any], since: Optional[int],
         "size_bytes": image.size_bytes,
         "persistent": image.persistent,
         "reason": image.reason,
+        "due_at": image.due_at if image.state == DELETING and image.work is None else None,
+        "silent_seconds": None if silent_seconds is None else round(silent_seconds),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
 from rocks.errors import RocksError
 from rocks.imgstorage.life import schedule
@@ -26,8 +26,15 @@ class Scheduler:
     """One thread that checks all images periodically; no error ends it."""
 
     def __init__(
-        self, engine: Engine, store: NasStore, hosts: HostCorrespondence, limits: schedule.Limits
+        self,
+        engine: Engine,
+        store: NasStore,
+        hosts: HostCorrespondence,
+        limits: schedule.Limits,
+        look_for_hosts: Callable[[Iterable[Image]], None],
     ) -> None:
+        """`look_for_hosts` reports hosts that have become silent."""
+        self._look_for_hosts = look_for_hosts
         self._engine = engine
         self._store = store
         self._hosts = hosts
@@ -60,6 +67,7 @@ class Scheduler:
         for image in images:
             self._look_at(image, now)
         self._start_transfers(now)
+        self._look_for_hosts(images)
         known = {image.image_id for image in images}
         for image_id in [one for one in self._since if one not in known]:
             del self._since[image_id]

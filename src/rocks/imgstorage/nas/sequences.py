@@ -6,6 +6,7 @@ belongs to another step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, Optional, Tuple
 
 from rocks.imgstorage.life import effects, guards, names, requests
@@ -24,7 +25,7 @@ def prepare(image: Image, event: Any, now_seconds: int) -> Effects:
     volume = effects.EnsureVolume(image.volume, image.size_bytes, image.volume_guid)
     base = effects.EnsureBase(image.volume, names.snapshot_name(image.epoch, image.sequence, now_seconds))
     look = _ask(image, requests.LookAtCopy(image.zvol, image.remote_pool))
-    return (volume, _lease(image), base, look) if image.sync else (volume, _lease(image), look)
+    return (volume, lease_now(image), base, look) if image.sync else (volume, lease_now(image), look)
 
 
 def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -35,7 +36,8 @@ def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
     request = requests.MapOverlay(
         image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, quarantines, needed_bytes
     )
-    return (_export(image, image.base_name), _ask(image, request))
+    # the volume names the exported snapshot, should the record be lost
+    return (lease_now(image), _export(image, image.base_name), _ask(image, request))
 
 
 def attach_linear(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -75,10 +77,13 @@ def switch(image: Image, event: Any, now_seconds: int) -> Effects:
 
 
 def merge(image: Image, event: Any, now_seconds: int) -> Effects:
-    """The export is removed before the merge, which may take long."""
+    """The export is removed before the merge, which may take long.
+
+    From here on a record of the time before is older than the volume.
+    """
     assert image.remote_pool is not None
     request = requests.MergeOverlay(image.zvol, image.remote_pool)
-    return (*_export_gone(image), *_only_hold(image), _ask(image, request))
+    return (*_export_gone(image), *_only_hold(image), lease_now(image), _ask(image, request))
 
 
 def pull(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -94,7 +99,7 @@ def accept(image: Image, event: Any, now_seconds: int) -> Effects:
     return (
         effects.VerifyReceived(image.volume, guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
-        effects.EnsureLease(image.volume, image.epoch, image.owner, image.state, guid),
+        _grant(image, image.owner, image.state, name, guid),
     )
 
 
@@ -135,7 +140,7 @@ def confirm(image: Image, event: Any, now_seconds: int) -> Effects:
     return (
         effects.VerifyReceived(image.volume, guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
-        effects.EnsureLease(image.volume, image.epoch, None, "unmapped", guid),
+        _grant(image, None, "unmapped", name, guid),
     )
 
 
@@ -163,7 +168,7 @@ def check(image: Image, event: Any, now_seconds: int) -> Effects:
 
 def mark(image: Image, event: Any, now_seconds: int) -> Effects:
     """Mark the volume itself for destruction."""
-    return (effects.EnsureLease(image.volume, image.epoch, None, "deleting", image.base_guid),)
+    return (_grant(image, None, "deleting", image.base_name, image.base_guid),)
 
 
 def destroy(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -195,7 +200,7 @@ def exchange(image: Image, event: Any, now_seconds: int) -> Effects:
     return (
         effects.EnsureRestored(image.volume, name, guid, former, beside, image.volume_guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
-        effects.EnsureLease(image.volume, image.epoch, None, "unmapped", guid),
+        _grant(image, None, "unmapped", name, guid),
     )
 
 
@@ -204,13 +209,44 @@ def release(image: Image, event: Any, now_seconds: int) -> Effects:
     return (_released(image),)
 
 
-def _lease(image: Image) -> effects.EnsureLease:
-    return effects.EnsureLease(image.volume, image.epoch, image.owner, image.state, image.base_guid)
+def look(image: Image, event: Any, now_seconds: int) -> Effects:
+    """The host that the volume names reports what it has; the grant is written again under a number of its own."""
+    volume = effects.EnsureVolume(image.volume, 0, image.volume_guid)
+    history = effects.ReadHistory(image.volume)
+    is_present = image.target == names.target_name(image.nas, image.zvol, image.epoch)
+    # an export of an older grant, which the record was of
+    former = () if is_present else _export_gone(image)
+    request = requests.LookAtCopy(image.zvol, image.remote_pool)
+    return (*former, volume, history, lease_now(image), _ask(image, request))
+
+
+def lease_now(image: Image) -> effects.EnsureLease:
+    """The grant as the record has it."""
+    return _grant(image, image.owner, image.state, image.base_name, image.base_guid)
 
 
 def _released(image: Image) -> effects.EnsureLease:
+    released = _grant(image, None, "unmapped", image.base_name, image.base_guid)
+    return replace(released, only_on=image.volume_guid)
+
+
+def _grant(
+    image: Image, owner: Optional[str], state: str, base_name: Optional[str], base_guid: Optional[str]
+) -> effects.EnsureLease:
     return effects.EnsureLease(
-        image.volume, image.epoch, None, "unmapped", image.base_guid, image.volume_guid
+        image.volume,
+        image.epoch,
+        owner,
+        state,
+        base_guid,
+        sequence=image.sequence,
+        base_name=base_name,
+        image_id=image.image_id,
+        initiator=image.initiator,
+        sync=image.sync,
+        remote_pool=image.remote_pool,
+        lease_token=image.lease_token,
+        replaces=image.owner,
     )
 
 
@@ -265,6 +301,7 @@ SEQUENCES: Dict[Step, Sequence] = {
     "destroy": destroy,
     "restore": restore,
     "exchange": exchange,
+    "look": look,
 }
 """The effects of every step that a row of the table starts."""
 

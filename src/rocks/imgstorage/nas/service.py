@@ -20,12 +20,14 @@ from rocks.imgstorage.life.events import HostFailed, Restarted, Unmap
 from rocks.imgstorage.life.fencing import check_speaker
 from rocks.imgstorage.life.image import Image, Work
 from rocks.imgstorage.nas.commands import Commands, Site
+from rocks.imgstorage.nas.comparison import Comparison
 from rocks.imgstorage.nas.engine import Engine
 from rocks.imgstorage.nas.exports import Exports
 from rocks.imgstorage.nas.handlers import NasHandlers, Portal
 from rocks.imgstorage.nas.hosts import HostCorrespondence, event_of
 from rocks.imgstorage.nas.housekeeping import Housekeeping
 from rocks.imgstorage.nas.imports import Imports, OpenDevice, open_device
+from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.nas.scheduler import Scheduler
 from rocks.imgstorage.nas.transfers import NasTransfers
@@ -71,8 +73,15 @@ class NasService:
         self._address = resolve(node, network)
         self._store = NasStore(store_path)
         self._progress = ProgressBoard()
+        self._presence = HostPresence(self._store)
         self._hosts = HostCorrespondence(
-            self._store, node, self._address, PORTAL_PORT, stream_port, lambda: self._engine.images()
+            self._store,
+            node,
+            self._address,
+            PORTAL_PORT,
+            stream_port,
+            lambda: self._engine.images(),
+            devices.targets.read_secrets,
         )
         handlers = NasHandlers(
             devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
@@ -92,14 +101,16 @@ class NasService:
             devices.pools,
             self._progress,
             imports,
+            self._presence,
             Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
         )
         self._transfers = NasTransfers(
             devices.pools, self._engine, self._store, self._hosts, self._progress, imports
         )
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
-        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits)
-        self._housekeeping = Housekeeping(self._engine, devices.pools)
+        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
+        self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
+        self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
         self._identity = identity
@@ -109,7 +120,11 @@ class NasService:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Restore the exports, go on with open work, and accept requests. RocksError when it cannot start."""
+        """Compare records and volumes, restore the exports, go on with open work, and accept requests.
+
+        RocksError when it cannot start.
+        """
+        self._comparison.begin()
         self._exports.rebuild()
         server_context(self._identity)  # fail now when it is unusable
         self._server = StreamServer(
@@ -153,10 +168,16 @@ class NasService:
 
     def _received(self, delivery: Delivery) -> None:
         message = read_message(delivery.body)
+        if message.action in (HOST_ANSWER, HOST_NEWS):
+            self._presence.note(delivery.sender, is_heartbeat="alive" in message.fields)
+        if message.action == HOST_NEWS and "alive" in message.fields:
+            return
         if message.action == HOST_NEWS and "released" in message.fields:
             self._released(message, delivery.sender)
         elif message.action in (HOST_ANSWER, HOST_NEWS):
             image_id, event = event_of(message, delivery.sender)
+            if isinstance(event, HostFailed):
+                event = self._transfers.explained(image_id, event)
             self._engine.take(image_id, event)
         elif message.action in ACTIONS or message.action != HOST_REQUEST:
             self._commands.handle(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import Callable, Dict, NamedTuple, Optional
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
-from rocks.errors import BugError, BusyError, IncoherentError, RocksError
-from rocks.imgstorage.exchange import RETURN, SEED, describe, receive_all, send_all
+from rocks.errors import BugError, BusyError, Code, IncoherentError, PoolFullError, RocksError
+from rocks.imgstorage.exchange import CHECK, RETURN, SEED, describe, receive_all, send_all
+from rocks.imgstorage.life.events import HostFailed
 from rocks.imgstorage.life.fencing import check_stream
 from rocks.imgstorage.life.image import Image
-from rocks.imgstorage.life.states import RETURNING
+from rocks.imgstorage.life.states import DELETING, RETURNING
 from rocks.imgstorage.nas.attributes import bytes_per_second
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.hosts import HostCorrespondence
@@ -23,6 +25,7 @@ from rocks.imgstorage.store.nas import NasStore
 from rocks.imgstorage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
 from rocks.imgstorage.stream.pace import Bucket, Meter
 from rocks.imgstorage.stream.transport import Connection
+from rocks.units import size_text
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class NasTransfers:
         self._hosts = hosts
         self._progress = progress
         self._open: Dict[str, _Open] = {}
+        self._shortages: Dict[str, str] = {}
+        """Image → why its last transfer found no space, until its host reports the failure."""
         self._lock = threading.Lock()
 
     def serve(self, connection: Connection) -> None:
@@ -77,6 +82,9 @@ class NasTransfers:
         if opening.purpose == IMPORT:
             self._imports.receive(connection, opening)
             return
+        if opening.purpose == CHECK:
+            send_line(connection.writer, {"has": self._has(opening)})
+            return
         if opening.purpose not in (SEED, RETURN):
             raise IncoherentError(f"a transfer has no purpose {opening.purpose!r}")
         image = self._allowed(opening, connection.peer)
@@ -87,6 +95,7 @@ class NasTransfers:
                 )
             bucket = Bucket(self._rate(image, opening.purpose))
             self._open[image.image_id] = _Open(opening, connection, bucket)
+            self._shortages.pop(image.image_id, None)
         _log.info("%s: %s with %s begins", image.zvol, opening.purpose, connection.peer)
         try:
             if opening.purpose == SEED:
@@ -98,6 +107,16 @@ class NasTransfers:
                 del self._open[image.image_id]
             self._progress.end(image.image_id)
         _log.info("%s: %s with %s is complete", image.zvol, opening.purpose, connection.peer)
+
+    def _has(self, opening: Opening) -> bool:
+        """Whether an image that is not removed has that snapshot on its disks, now."""
+        image = self._engine.image(opening.image_id)
+        if image is None or image.state == DELETING:
+            return False
+        volume = self._pools.read_volume(image.volume)
+        if volume is None or image.volume_guid not in (None, volume.guid):
+            return False
+        return any(one.guid == opening.to_guid for one in self._pools.read_history(image.volume).snapshots)
 
     def end_rejected(self, image_id: str) -> None:
         """The image has changed: its transfer ends at once if it is no longer allowed. A partial receive stays."""
@@ -127,12 +146,25 @@ class NasTransfers:
     def _receive(self, image: Image, opening: Opening, connection: Connection) -> None:
         send_line(connection.writer, describe(self._pools, image.volume))
         bucket = self._open[image.image_id].bucket
-        receive_all(
-            self._pools,
-            image.volume,
-            connection.reader,
-            self._counter(image, opening, connection.peer, bucket),
-        )
+        needed = 0
+
+        def check_space(size_bytes: int) -> None:
+            nonlocal needed
+            needed = size_bytes
+            if needed > self._pools.read_pool(image.pool).free_bytes:
+                raise PoolFullError
+
+        try:
+            receive_all(
+                self._pools,
+                image.volume,
+                connection.reader,
+                self._counter(image, opening, connection.peer, bucket),
+                check_space,
+            )
+        except PoolFullError:
+            text = self._shortages[image.image_id] = self._shortage(image, needed)
+            raise PoolFullError(text) from None
         self._allowed(opening, connection.peer)
         newest = self._pools.read_history(image.volume).newest
         if newest is None or newest.guid != opening.to_guid:
@@ -140,6 +172,20 @@ class NasTransfers:
                 f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
             )
         send_line(connection.writer, {"received": newest.guid})
+
+    def _shortage(self, image: Image, needed_bytes: int) -> str:
+        free = self._pools.read_pool(image.pool).free_bytes
+        return (
+            f"waits for space: the pool {image.pool} of {image.nas} has {size_text(free)} free, and "
+            f"{size_text(needed_bytes)} are needed for the changes of {image.zvol}; free space there, then it goes on"
+        )
+
+    def explained(self, image_id: str, event: HostFailed) -> HostFailed:
+        """A host's failure with its true cause: a full pool here may look like a connection that was cut there."""
+        text = self._shortages.pop(image_id, None)
+        if text is None:
+            return event
+        return replace(event, family=PoolFullError.family, message=text, code=Code.POOL_FULL.value)
 
     def _allowed(self, opening: Opening, peer: str) -> Image:
         """The image, if this host may transfer it now. The rejection is raised."""

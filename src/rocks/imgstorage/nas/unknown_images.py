@@ -1,16 +1,19 @@
-"""A volume without a record: it gets one from its properties."""
+"""A volume without a record: it gets one from the grant in its properties."""
 
 from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import Optional
 
 from rocks.devices.zfs.driver import PoolDriver
+from rocks.devices.zfs.facts import VolumeFact
 from rocks.imgstorage.life.adoption import adopted
+from rocks.imgstorage.life.events import Retry
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.nas.engine import Engine
-from rocks.imgstorage.nas.handlers import PROPERTY_PREFIX
+from rocks.imgstorage.nas.handlers import standing_grant
 
 _log = logging.getLogger(__name__)
 
@@ -21,15 +24,30 @@ def adopt(engine: Engine, pools: PoolDriver, node: str, zpool: str, zvol: str) -
     if known is not None:
         return known
     volume = pools.read_volume(f"{zpool}/{zvol}")
-    if volume is None:
-        return None
-    stored = {
-        key[len(PROPERTY_PREFIX) :]: value
-        for key, value in volume.properties
-        if key.startswith(PROPERTY_PREFIX)
-    }
-    image = adopted(node, zpool, zvol, stored, str(uuid.uuid4()))
+    return None if volume is None else _add(engine, node, volume)
+
+
+def adopt_owned(engine: Engine, pools: PoolDriver, node: str, zpool: str) -> None:
+    """All volumes of a pool that hosts have and that have no record: guests may run from them."""
+    known = {image.volume for image in engine.images()}
+    for volume in pools.list_volumes(zpool):
+        # names of images have no further slash
+        is_unknown = volume.name not in known and volume.name.count("/") == 1
+        if is_unknown and standing_grant(volume).owner is not None:
+            _add(engine, node, volume)
+
+
+def _add(engine: Engine, node: str, volume: VolumeFact) -> Image:
+    standing = standing_grant(volume)
+    zpool, _, zvol = volume.name.partition("/")
+    new_id = str(uuid.uuid4())
+    image = adopted(node, zpool, zvol, standing, new_id)
+    if engine.image(image.image_id) is not None:
+        # the former volume of an image that was restored has the id of the present one
+        image = adopted(node, zpool, zvol, replace(standing, image_id=""), new_id)
     engine.add(image)
-    if image.epoch:
+    if standing.epoch:
         _log.warning("%s was not in the records and is adopted by its properties", volume.name)
-    return image
+    if standing.owner is not None:
+        engine.take(image.image_id, Retry("", standing))
+    return engine.image(image.image_id) or image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from rocks.errors import IncoherentError, ToolError
+from rocks.errors import IncoherentError, StateError, ToolError
 
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -54,13 +55,21 @@ class StoreFile:
 
     def __init__(self, path: Path, tables: str, later: Sequence[LaterColumn] = ()) -> None:
         """`tables` makes the daemon's tables besides the outbox, without the columns of `later`. ToolError when the
-        file cannot be used.
+        file cannot be used, StateError while another daemon uses it.
         """
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
+        self._owner_file = _own(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._open(tables, later)
+        except BaseException:
+            os.close(self._owner_file)
+            raise
+
+    def _open(self, tables: str, later: Sequence[LaterColumn]) -> None:
+        path = self._path
+        try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = sqlite3.connect(
                 str(path), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -77,6 +86,9 @@ class StoreFile:
         """Close the file."""
         with self._lock:
             self._connection.close()
+            if self._owner_file >= 0:
+                os.close(self._owner_file)
+                self._owner_file = -1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -157,6 +169,31 @@ class StoreFile:
                 there = {name for _, name, *_ in self.rows(f"PRAGMA table_info({column.table})")}
                 if column.name not in there:
                     self._execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
+
+
+def _own(path: Path) -> int:
+    """The lock of the records: one daemon at a time uses them, or two would perform the same work differently.
+
+    The kernel releases it when the process ends, however that happens; a program that it has started does not have it.
+    """
+    place = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ToolError(f"the daemon's records in {path} cannot be used: {error}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        other = os.read(lock, 20).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise StateError(
+            f"another daemon uses the records in {path} (process {other or 'unknown'}); stop it, then start this one: "
+            f"`systemctl status {other}` shows its service"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, b"%d\n" % os.getpid())
+    return lock
 
 
 _MESSAGE = ", ".join(OutboxMessage._fields)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.imgstorage.life.host_image import HostImage
+from rocks.imgstorage.life.stored_names import numbered, unnumbered
 from rocks.imgstorage.store.file import LaterColumn, OutboxMessage, StoreFile
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 
 _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);
@@ -19,7 +20,7 @@ CREATE TABLE requests (
 """
 
 # the tables above are those of the first release, in new files too
-_LATER = (LaterColumn("requests", "came", "INTEGER"),)
+_LATER = (LaterColumn("requests", "came", "INTEGER"), LaterColumn("requests", "digest", "TEXT"))
 
 _STORED_REQUESTS = 10_000
 
@@ -33,8 +34,8 @@ class CopyRecord(NamedTuple):
 
 
 class RequestRecord(NamedTuple):
-    """A request of a NAS. `answer` is None until it is answered; `came` in UNIX seconds, None in records of older
-    releases.
+    """A request of a NAS. `answer` is None until it is answered; `came` in UNIX seconds. `digest` distinguishes it
+    from another request of the same number. Both are None in records of older releases.
     """
 
     op_id: str
@@ -43,6 +44,7 @@ class RequestRecord(NamedTuple):
     body: bytes
     answer: Optional[bytes]
     came: Optional[int] = None
+    digest: Optional[str] = None
 
 
 class HostStore(StoreFile):
@@ -64,7 +66,7 @@ class HostStore(StoreFile):
 
     def keep(self, copy: CopyRecord) -> None:
         """Store the host's part of an image."""
-        texts = (json.dumps(encode(copy.known)), json.dumps(copy.details))
+        texts = (json.dumps(numbered(encode(copy.known))), json.dumps(copy.details))
         self.change(
             "INSERT OR REPLACE INTO copies (zvol, image_id, record, details) VALUES (?, ?, ?, ?)",
             (copy.known.zvol, copy.image_id, *texts),
@@ -102,7 +104,7 @@ class HostStore(StoreFile):
 
     def begin(self, request: RequestRecord) -> bool:
         """Record it; False when one with that id is recorded."""
-        sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        sql = f"INSERT INTO requests ({_REQUEST}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self.change(sql, request) == 1
 
     def answer(self, op_id: str, destination: str, body: bytes) -> None:
@@ -121,9 +123,11 @@ class HostStore(StoreFile):
         self.post(OutboxMessage(f"answer-{op_id}", destination, "request", None, None, body))
 
 
-_COPY = "image_id, record, details"
+_COPY = "image_id, zvol, record, details"
 _REQUEST = ", ".join(RequestRecord._fields)
 
 
 def _copy(row: Any) -> CopyRecord:
-    return CopyRecord(row[0], decode(HostImage, json.loads(row[1]), "copy"), json.loads(row[2]))
+    image_id, zvol, record, details = row
+    known = decode_lenient(HostImage, unnumbered(json.loads(record), zvol), zvol)
+    return CopyRecord(image_id, known, json.loads(details))

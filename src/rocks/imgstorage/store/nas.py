@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from rocks.imgstorage.life.image import Image
-from rocks.imgstorage.life.stored_names import current_record
+from rocks.imgstorage.life.stored_names import current_record, numbered, unnumbered
 from rocks.imgstorage.store.file import OutboxMessage, StoreFile
-from rocks.wire.codec import decode, encode
+from rocks.wire.codec import decode_lenient, encode
 
 _TABLES = """
 CREATE TABLE images (image_id TEXT PRIMARY KEY, zvol TEXT NOT NULL UNIQUE, record TEXT NOT NULL);
@@ -58,26 +58,38 @@ class NasStore(StoreFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TABLES)
+        # later than the first release; an older daemon ignores it
+        self.change("CREATE TABLE IF NOT EXISTS beating_hosts (host TEXT PRIMARY KEY)")
+
+    # --- hosts that send heartbeats
+
+    def beating_hosts(self) -> List[str]:
+        """Hosts that have ever sent a heartbeat."""
+        return [str(host) for (host,) in self.rows("SELECT host FROM beating_hosts ORDER BY host")]
+
+    def add_beating_host(self, host: str) -> None:
+        """Record that a host sends heartbeats."""
+        self.change("INSERT INTO beating_hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
 
     # --- images
 
     def images(self) -> List[Image]:
         """All of them, by volume."""
-        return [_image(record) for (record,) in self.rows("SELECT record FROM images ORDER BY zvol")]
+        return [_image(*row) for row in self.rows("SELECT zvol, record FROM images ORDER BY zvol")]
 
     def image(self, image_id: str) -> Optional[Image]:
         """One of them; None when there is no record."""
-        found = self.rows("SELECT record FROM images WHERE image_id = ?", (image_id,))
-        return _image(found[0][0]) if found else None
+        found = self.rows("SELECT zvol, record FROM images WHERE image_id = ?", (image_id,))
+        return _image(*found[0]) if found else None
 
     def image_of(self, zvol: str) -> Optional[Image]:
         """The image of a volume name; None when there is no record."""
-        found = self.rows("SELECT record FROM images WHERE zvol = ?", (zvol,))
-        return _image(found[0][0]) if found else None
+        found = self.rows("SELECT zvol, record FROM images WHERE zvol = ?", (zvol,))
+        return _image(*found[0]) if found else None
 
     def save(self, image: Image) -> None:
         """Store the image."""
-        record = json.dumps(encode(image), separators=(",", ":"))
+        record = json.dumps(numbered(encode(image)), separators=(",", ":"))
         self.change(
             "INSERT INTO images (image_id, zvol, record) VALUES (?, ?, ?) "
             "ON CONFLICT (image_id) DO UPDATE SET zvol = excluded.zvol, record = excluded.record",
@@ -203,5 +215,5 @@ class NasStore(StoreFile):
 _OPERATION = ", ".join(Operation._fields)
 
 
-def _image(record: str) -> Image:
-    return decode(Image, current_record(json.loads(record)), "image")
+def _image(zvol: str, record: str) -> Image:
+    return decode_lenient(Image, current_record(unnumbered(json.loads(record), zvol)), zvol)

@@ -22,7 +22,7 @@ LIST_NAME = "revoked.pem"
 """Name of the revocation list, beside the authority's certificate."""
 
 _CHECK_SECONDS = 2.0
-_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----(.+?)-----END X509 CRL-----", re.DOTALL)
+_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----")
 _SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x02, 0x17, 0x18
 
 _Element = Tuple[int, bytes]

@@ -44,6 +44,14 @@ def test_an_export_is_made_once(world: World) -> None:
     assert export.is_complete
 
 
+def test_the_secrets_of_a_live_export_are_read(world: World) -> None:
+    """A daemon that has lost its records needs them: the host logs in by them again."""
+    spec = export_spec(world)
+    assert world.targets.read_secrets(spec.target) is None
+    world.targets.ensure_export(spec)
+    assert world.targets.read_secrets(spec.target) == spec.chap is not None
+
+
 def test_an_export_can_be_written_only_when_asked_for(world: World) -> None:
     """For images that stay on the NAS; without CHAP as well."""
     spec = export_spec(world, read_only=False, chap=None)

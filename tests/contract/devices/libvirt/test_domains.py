@@ -12,6 +12,7 @@ import pytest
 
 from rocks.devices.change import UNCHANGED, Change
 from rocks.devices.disks import ensure_disk
+from rocks.devices.images.owners import ImageOwners
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.devices.libvirt.fake import FakeDomains
@@ -23,6 +24,9 @@ from rocks.wire.agent import DiskSpec, ForgetDomain, PauseDomain, ResumeDomain, 
 from rocks.wire.facts import Fence
 
 NAME = "vm-t-0"
+
+END = list[int]().append
+"""Ends no lease; that it ends is a case of `tests/contract/test_agent_operations.py`."""
 
 XML = """<domain type='qemu'>
   <name>{name}</name>
@@ -36,9 +40,11 @@ XML = """<domain type='qemu'>
       <driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/>
     </disk>
     <serial type='pty'><log file='/var/log/libvirt/qemu/{name}-serial.log'/></serial>
-    <graphics type='vnc' port='-1' autoport='yes'/>
+    <graphics type='vnc'>{listen}</graphics>
   </devices>
 </domain>"""
+SOCKET = "<listen type='socket'/>"
+LOOPBACK = "<listen type='address' address='127.0.0.1'/>"
 LEASE = '<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>'
 
 
@@ -96,20 +102,20 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if request.param == "fake"
         else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
     )
-    ensure_disk(DiskSpec(str(made.image), "raw", 1, False))
+    ensure_disk(DiskSpec(str(made.image), "raw", 1, False), ImageOwners(made.image.parent / "state"))
     try:
         yield made
     finally:
         for fact in made.domains.facts():
-            ensure_forgotten(made.domains, ForgetDomain(fact.name))
+            ensure_forgotten(made.domains, ForgetDomain(fact.name), END)
         made.domains.close()
         shutil.rmtree(folder)
 
 
-def xml_of(world: World, name: str = NAME, token: int | None = 7) -> str:
+def xml_of(world: World, name: str = NAME, token: int | None = 7, listen: str = SOCKET) -> str:
     """A guest with a blank disk."""
     lease = "" if token is None else LEASE.format(token)
-    return XML.format(name=name, metadata=lease, image=world.image)
+    return XML.format(name=name, metadata=lease, image=world.image, listen=listen)
 
 
 def start(world: World, token: int = 7, **changes: object) -> bool:
@@ -150,15 +156,29 @@ def test_start_from_nothing_and_again(world: World) -> None:
 
 
 def test_console_of_a_running_guest(world: World) -> None:
-    """VNC on the host's loopback, the serial line as a terminal with its log."""
+    """VNC on a unix socket of the host, the serial line as a terminal with its log; nothing on the network."""
     start(world)
     console = world.domains.console(NAME)
-    assert console.vnc_address == "127.0.0.1"
-    assert console.vnc_port is not None and console.vnc_port >= 5900
+    assert (console.vnc_address, console.vnc_port) == (None, None)
+    assert (console.vnc_socket or "").startswith("/var/lib/libvirt/qemu/domain-")
     assert console.serial_device is not None and console.serial_device.startswith("/dev/pts/")
     assert console.log_path == f"/var/log/libvirt/qemu/{NAME}-serial.log"
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.listeners == ()
+    assert fact.disks == (str(world.image),)
     with pytest.raises(StateError, match="there is no domain vm-t-1"):
         world.domains.console("vm-t-1")
+
+
+def test_a_guest_of_an_earlier_version_listens_on_the_loopback(world: World) -> None:
+    """It runs on as it was started; the fact says what every user of the host reaches."""
+    world.domains.define(xml_of(world, listen=LOOPBACK))
+    world.domains.start_paused(NAME)
+    console = world.domains.console(NAME)
+    assert (console.vnc_address, console.vnc_socket) == ("127.0.0.1", None)
+    assert console.vnc_port is not None and console.vnc_port >= 5900
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.listeners == (f"vnc 127.0.0.1 port {console.vnc_port}",)
 
 
 def test_a_start_that_was_killed_is_completed(world: World) -> None:
@@ -219,7 +239,7 @@ def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
     start(world, token=7)
     with pytest.raises(StateError, match="is running on this host under lease 7, not 8"):
         start(world, token=8)
-    ensure_stopped(world.domains, StopDomain(NAME, 7))
+    ensure_stopped(world.domains, StopDomain(NAME, 7), END)
     with pytest.raises(StateError, match="is absent, but was shutoff when the start was planned"):
         start(world, assumed_state="shutoff")
     assert state(world) == "absent"
@@ -231,10 +251,11 @@ def test_pause_and_resume(world: World) -> None:
     assert ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
     assert not ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
     assert state(world) == "paused"
+    assert not world.domains.is_stopped_by_disk(NAME)
     with pytest.raises(StateError, match="is paused; run `rocks resume host vm vm-t-0`"):
         start(world)
     with pytest.raises(StateError, match="cannot shut down; resume it"):
-        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
+        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
     assert ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
     assert not ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
     assert state(world) == "running"
@@ -267,16 +288,16 @@ def test_reset_and_reboot_leave_it_running(world: World) -> None:
 def test_stop_undefines(world: World) -> None:
     """Twice; the disk stays."""
     start(world)
-    assert ensure_stopped(world.domains, StopDomain(NAME, 7)).changed
+    assert ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
     assert state(world) == "absent"
-    assert not ensure_stopped(world.domains, StopDomain(NAME, 7)).changed
+    assert not ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
     assert world.image.exists()
 
 
 def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
     """A blank disk has nothing that looks at the power button."""
     start(world)
-    change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
     assert change.changed
     assert change.notes == ("vm-t-0 did not shut down within 1 s and was powered off",)
     assert state(world) == "absent"
@@ -286,13 +307,13 @@ def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
     """The stop was decided before it was started again; an older or unknown lease may be stopped."""
     start(world, token=9)
     for change in (
-        lambda: ensure_stopped(world.domains, StopDomain(NAME, 8)),
+        lambda: ensure_stopped(world.domains, StopDomain(NAME, 8), END),
         lambda: ensure_paused(world.domains, PauseDomain(NAME, 8)),
-        lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8)),
+        lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8), END),
     ):
         with pytest.raises(StateError, match="under lease 9, newer than 8"):
             change()
-    assert ensure_stopped(world.domains, StopDomain(NAME, None)).changed
+    assert ensure_stopped(world.domains, StopDomain(NAME, None), END).changed
 
 
 def test_managed_save(world: World) -> None:
@@ -304,8 +325,8 @@ def test_managed_save(world: World) -> None:
     with pytest.raises(StateError, match=r"`virsh start vm-t-0` there .*`virsh managedsave-remove vm-t-0`"):
         start(world)
     with pytest.raises(StateError, match="has a managed save, so its guest cannot shut down"):
-        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1))
-    change = ensure_stopped(world.domains, StopDomain(NAME, 7))
+        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7), END)
     assert change.notes == ("discarded the managed save of vm-t-0",)
     assert state(world) == "absent"
 
@@ -313,11 +334,11 @@ def test_managed_save(world: World) -> None:
 def test_forget_leaves_nothing(world: World) -> None:
     """Running, saved or absent."""
     start(world)
-    assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7)).changed
-    assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7)).changed
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
+    assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
     start(world)
     world.save(NAME)
-    assert ensure_forgotten(world.domains, ForgetDomain(NAME)).changed
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME), END).changed
     assert state(world) == "absent"
 
 
@@ -351,3 +372,4 @@ def test_steps_on_what_is_gone(world: World) -> None:
     for other in (world.domains.start_paused, world.domains.suspend, world.domains.press_power_button):
         with pytest.raises(StateError, match="there is no domain vm-t-0"):
             other(NAME)
+    assert not world.domains.is_stopped_by_disk(NAME)

@@ -13,7 +13,16 @@ import pytest
 
 from rocks.clock import Deadline
 from rocks.devices.zfs.facts import ReceiveSpec, SendSpec
-from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError, ToolError, UserError
+from rocks.errors import (
+    BusyError,
+    HostError,
+    IncoherentError,
+    PoolFullError,
+    RocksError,
+    StateError,
+    ToolError,
+    UserError,
+)
 from tests.contract.devices.zfs.pool_world import (
     BLOCK,
     MIB,
@@ -118,10 +127,11 @@ def test_a_pool(world: World) -> None:
     pools, (volume, guid) = world.pools, make_volume(world, "vm-vol")
     world.leave_free(4 * MIB)
     pool = pools.read_pool(world.here)
+    assert world.here.partition("/")[0] in pools.list_pools() and "nowhere" not in pools.list_pools()
     assert pool.free_bytes <= 4 * MIB < pool.size_bytes + 4 * MIB and pool.health == "ONLINE"
-    with pytest.raises(StateError, match="the pool is full"):
+    with pytest.raises(PoolFullError, match="the pool is full"):
         pools.ensure_volume(f"{world.here}/cow", SIZE, BLOCK, reserve_bytes=SIZE)
-    with pytest.raises(StateError, match="the pool is full"):
+    with pytest.raises(PoolFullError, match="the pool is full"):
         pools.ensure_reserved(volume, guid, SIZE)
     assert pools.ensure_volume(f"{world.here}/cow", SIZE, BLOCK, reserve_bytes=MIB).changed
     assert pools.read_volume(f"{world.here}/vm") is None  # a part of a name is not the name
@@ -545,7 +555,7 @@ def test_a_receive_into_a_full_pool(world: World) -> None:
         pools.start_receive(ReceiveSpec(copy)),
     )
     pump(send, receive)
-    with pytest.raises(StateError, match="the pool is full"):
+    with pytest.raises(PoolFullError, match="the pool is full"):
         receive.finish(soon())
     send.kill()
     fact = pools.read_volume(copy)

@@ -39,6 +39,7 @@ def test_what_is_read() -> None:
     assert document.uuid.startswith("94769723") and document.requires_kvm
     assert document.emulator == "/usr/libexec/qemu-kvm"
     assert document.console == ConsoleFact("127.0.0.1", 5903, "/dev/pts/3", "/var/log/a.log")
+    assert document.listeners == ("vnc 127.0.0.1 port 5903",)
 
 
 def test_what_is_absent() -> None:
@@ -49,6 +50,32 @@ def test_what_is_absent() -> None:
     assert (document.name, document.token, document.cpus, document.requires_kvm) == ("", None, 1, False)
     assert document.console == ConsoleFact(None, None, None, None)
     assert document.emulator is None
+
+
+@pytest.mark.parametrize(
+    ("device", "listeners"),
+    [
+        ("<graphics type='vnc' socket='/s'><listen type='socket' socket='/s'/></graphics>", ()),
+        ("<graphics type='vnc' port='-1'/>", ()),
+        ("<graphics type='spice' tlsPort='5901'/>", ("spice any address port 5901",)),
+        (
+            "<serial type='tcp'><source mode='bind' host='0.0.0.0' service='4555'/></serial>",
+            ("serial 0.0.0.0 port 4555",),
+        ),
+        ("<serial type='tcp'><source mode='connect' host='10.1.1.1' service='4555'/></serial>", ()),
+        ("<serial type='pty'/>", ()),
+    ],
+)
+def test_what_the_network_reaches(device: str, listeners: tuple[str, ...]) -> None:
+    """A screen or a line of a site's own XML may listen on TCP; a unix socket does not."""
+    assert parse_domain(f"<domain><devices>{device}</devices></domain>").listeners == listeners
+
+
+def test_the_socket_of_a_screen() -> None:
+    """libvirt chooses its path at the start."""
+    text = "<graphics type='vnc' socket='/s'><listen type='socket' socket='/s'/></graphics>"
+    console = parse_domain(f"<domain><devices>{text}</devices></domain>").console
+    assert console == ConsoleFact(None, None, None, None, "/s")
 
 
 @pytest.mark.parametrize("token", ["", "-1", "7x", "٧", " 7"])

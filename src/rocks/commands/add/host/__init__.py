@@ -28,6 +28,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='os'>
     Operating system, linux or sunos; default: that of the appliance.
     </param>
+    <param type='bool' name='shared-place'>
+    yes: another host of the appliance may have the same rack and rank, as virtual machines have; default: no.
+    </param>
 
     <example cmd='add host compute-0-1'>
     Add a compute node in rack 0 with rank 1.
@@ -45,4 +48,4 @@ class Command(rocks.commands.Command):
         if len(args) != 1 or not args[0]:
             self.abort("must supply one host")
         values = self.fillTexts("membership", "cpus", "rack", "rank", "os")
-        add_host(self.db, HostParameters(args[0], *values))
+        add_host(self.db, HostParameters(args[0], *values), self.fillFlag("shared-place"))

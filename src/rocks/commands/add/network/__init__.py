@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     Netmask, such as 255.255.0.0.
     </arg>
     <param type='int' name='mtu'>
-    MTU of its links in bytes, 68 to 65535; default: 1500.
+    MTU of its links in bytes, 576 to 65535; default: 1500.
     </param>
     <param type='string' name='dnszone'>
     DNS zone of its hosts; default: the name of the network. No two networks may have the same zone.
@@ -42,14 +42,13 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the network; add it."""
-        others, values = self.splitArguments(ARGUMENTS)
-        if others:
+        _, values = self.splitArguments(ARGUMENTS)
+        missing = [argument for argument, value in zip(ARGUMENTS, values, strict=True) if not value]
+        if missing:
             self.abort(
-                f'"{others[0]}" is one argument too many: a network has a name, a subnet and a netmask'
+                f"a network has a name, a subnet and a netmask, and {len(ARGUMENTS) - len(missing)} of them are given, "
+                "such as ib 10.2.0.0 255.255.0.0"
             )
-        for argument, value in zip(ARGUMENTS, values, strict=True):
-            if not value:
-                self.abort(f"must supply the {argument} of the network")
         name, subnet, netmask = (value or "" for value in values)
         mtu_bytes = read_mtu(self.fillText("mtu", str(DEFAULT_MTU_BYTES)))
         zone = self.fillText("dnszone") or name

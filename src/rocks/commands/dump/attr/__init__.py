@@ -1,7 +1,6 @@
 """`rocks dump attr`"""
 
 import rocks.commands.dump
-from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -20,4 +19,4 @@ class Command(rocks.commands.dump.command):
         """Print one command per attribute."""
         for _, name, value in read_attributes(self.db, "global"):
             if value:
-                self.dump("add", "attr", name, positional("value", value))
+                self.dump_attribute("global", "", name, value)

@@ -24,10 +24,14 @@ class Command(rocks.commands.dump.command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print three lines per host."""
         local = (hosts.find_local_host(self.db) or "").lower()
+        shared = {name.lower() for name in nodes.sharing_places(self.db)}
         names = [name for name in self.getHostnames(args) if name.lower() != local]
         for name, os_name, *cells, run_action, install_action in nodes.describe_hosts(self.db, names):
             values = zip(("cpus", "rack", "rank", "membership"), cells, strict=True)
-            self._dump_add_host(str(name), [*((key, value) for key, value in values), ("os", os_name)])
+            place = [("shared-place", "yes")] if str(name).lower() in shared else []
+            self._dump_add_host(
+                str(name), [*((key, value) for key, value in values), ("os", os_name), *place]
+            )
             self.dump("set", "host", "runaction", str(name), f"action={run_action or 'none'}")
             self.dump("set", "host", "installaction", str(name), f"action={install_action or 'none'}")
 

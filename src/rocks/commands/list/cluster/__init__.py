@@ -1,6 +1,7 @@
 """`rocks list cluster`"""
 
 import rocks.commands
+from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.database import clusters, vm_listing
 
 VIRTUAL, PHYSICAL = "VM", "physical"
@@ -38,18 +39,25 @@ class Command(rocks.commands.Command):
         states = self._states([name for c in found.values() for name in c.names]) if with_status else {}
         self.beginOutput()
 
-        def add(owner: str, client: str, virtual: bool) -> None:
-            status = (states.get(client or owner, ""),) if with_status else ()
+        in_json = self.fillFlag("json")
+
+        def add(frontend: str, client: str, virtual: bool) -> None:
+            state = states.get(client or frontend)
+            status = (
+                (("" if state is None else state.status if in_json else state.state),) if with_status else ()
+            )
+            # a table has the frontend in the first row of its cluster only
+            owner = frontend if in_json or not client else ""
             self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))
 
         for name, virtual in frontends:
             add(name, "", virtual)
             if virtual:
                 for client in found[name].clients if name in found else ():
-                    add("", client, True)
+                    add(name, client, True)
             else:
                 for client, client_is_virtual in clusters.physical_clients(self.db):
-                    add("", client, client_is_virtual)
+                    add(name, client, client_is_virtual)
         header = ["frontend", "client nodes", "type", *(["status"] if with_status else [])]
         self.endOutput(header=header, trimOwner=False)
 
@@ -66,8 +74,6 @@ class Command(rocks.commands.Command):
                 )
         return [kinds[name.lower()] for name in names]
 
-    def _states(self, names: list[str]) -> dict[str, str]:
-        from rocks.actions.vm_reports import show_vm_states  # hosts are reached by heavy libraries
-
+    def _states(self, names: list[str]) -> dict[str, VmPresence]:
         containers = {row.name: row.container for row in vm_listing.vm_rows(self.db, names)}
-        return show_vm_states(self.db, containers)
+        return {name: presence_of(state) for name, state in states_for_listing(self, containers).items()}

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.partitions import leave_partitions
-from rocks.commands._shared.vm_removal import remove_with_hooks
+from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 from rocks.database.clusters import clusters_of
 from rocks.database.vm_changes import drop_unused_vlans
 
@@ -13,12 +13,18 @@ class Command(rocks.commands.Command):
     """
     Remove virtual clusters: stop their machines and remove their hosts and VLANs from the database.
 
-    The key of an InfiniBand partition becomes free when all machines have stopped. Disk images are not deleted;
-    the command prints their paths. No network of a host is restarted.
+    The key of an InfiniBand partition becomes free when all machines have stopped. Disk images stay
+    unless disks=remove; the command prints their paths. No network of a host is restarted.
 
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
     </arg>
+
+    <param type='string' name='disks'>
+    keep (default): disk images stay, and no other machine gets them (rocks list host image). remove: images and
+    block devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS
+    stay.
+    </param>
 
     <example cmd='remove cluster vc1'>
     Remove vc1 and its compute nodes.
@@ -30,9 +36,10 @@ class Command(rocks.commands.Command):
         """Remove the clusters."""
         if not args:
             self.abort("must supply at least one frontend name")
+        with_disks = reads_disks_parameter(self)
         clusters = clusters_of(self.db, self.getHostnames(args))
         names = [name for cluster in clusters for name in cluster.names]
-        remove_with_hooks(self, names)
+        remove_with_hooks(self, names, with_disks)
         self.command("remove.host", names)
         drop_unused_vlans(self.db, sorted({vlan for cluster in clusters for vlan in cluster.vlans}))
         for warning in leave_partitions(self.db):

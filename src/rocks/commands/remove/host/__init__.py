@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.hosts import remove_hosts, remove_part
+from rocks.actions.host_removal import remove_hosts, remove_part
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
-from rocks.commands._shared.host_hooks import host_hooks
+from rocks.commands._shared.host_hooks import removal_hooks
 
 PARTS = {
     "alias": ("vm",),
@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     """
     Remove hosts from the database, with all data about them. Plugins of other rolls take part.
 
+    Nothing is removed while one of the hosts is the frontend of the site or of a virtual cluster (see remove
+    cluster), the container of a virtual machine that stays, or the NAS of a disk of one.
+
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
@@ -38,11 +41,12 @@ class Command(rocks.commands.Command):
     </example>
 
     <related>add host</related>
+    <related>remove cluster</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the hooks; the last one removes the hosts themselves."""
-        remove_hosts(self.db, self.getSomeHostnames(args), host_hooks(self))
+        remove_hosts(self.db, self.getSomeHostnames(args), removal_hooks(self))
 
     def builtinPlugins(self) -> list[Plugin]:
         """One plugin for each row of PARTS."""

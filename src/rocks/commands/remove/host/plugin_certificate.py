@@ -2,19 +2,35 @@
 
 from collections.abc import Sequence
 
+from rocks.commands._framework.plugins import TAIL
 from rocks.commands.remove.host import HostPart
+from rocks.errors import BusyError
 
 
 class Plugin(HostPart):
     """Hook of `remove host`."""
 
+    def requires(self) -> list[str]:
+        """Last: a certificate that is revoked stays so, also when another hook fails."""
+        return [TAIL, "node"]
+
+    def check_all(self, hosts: Sequence[str]) -> None:
+        """StateError when the broker, which must close the hosts' connections, does not answer."""
+        from rocks.actions.certificates import check_broker_answers
+
+        check_broker_answers(self.db, hosts)
+
     def run_all(self, hosts: Sequence[str]) -> None:
-        """Revoke the certificates; they stay revoked if the removal fails later."""
+        """Revoke the certificates. A broker that fails now is a warning: the hosts are removed."""
         # Imported late: the library for certificates is slow to load.
         from rocks.actions.certificates import remove_certificates
 
-        for host in remove_certificates(self.db, hosts):
-            # deploying the list here would commit a half-done removal
+        try:
+            removed = remove_certificates(self.db, hosts)
+        except BusyError as error:
+            self.owner.notify(f"Warning: {error}")
+            return
+        for host in removed:
             self.owner.notify(
                 f"Warning: the certificate of {host} is revoked; run rocks sync host certificate NODE... for the other "
                 "nodes, which accept its transfers until then"

@@ -18,8 +18,11 @@ class Plugin(rocks.commands.Plugin):
         """The assignments refer to the machine's disks."""
         return ["vm"]
 
-    def run_all(self, hosts: Sequence[str]) -> None:
-        """Remove the assignments; StateError if an image of one of the machines is still mapped."""
+    def check_all(self, hosts: Sequence[str]) -> None:
+        """StateError if an image of one of the machines is still mapped."""
         for warning in check_no_mapped_images(self.db, hosts):
             self.owner.notify(warning)
+
+    def run_all(self, hosts: Sequence[str]) -> None:
+        """Remove the assignments."""
         forget_vm_nas(self.db, hosts)

@@ -1,19 +1,11 @@
 """`rocks run host`"""
 
-import sys
-
 import rocks.commands
 from rocks.actions.host_commands import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
 from rocks.clock import monotonic_seconds
 from rocks.cluster.values import HIGHEST_NUMBER, read_number
-from rocks.commands._framework.arguments import FIRST_PARAMETER
-from rocks.commands._framework.run_command import FRAMEWORK_PARAMETERS
+from rocks.commands._framework.output import write_error_output, write_message
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
-
-_PARAMETERS = FRAMEWORK_PARAMETERS | {
-    FIRST_PARAMETER,
-    *("command", "managed", "x11", "timeout", "delay", "stats", "collate", "num-threads"),
-}
 
 
 class Command(rocks.commands.Command):
@@ -63,7 +55,6 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the command and print each result when it arrives."""
         selectors, command = self.fillArgument("command")
-        self._check_parameters(params)
         if not command:
             self.abort("must supply a command")
         limits = self._limits()
@@ -93,25 +84,16 @@ class Command(rocks.commands.Command):
             read_number("num-threads", self.fillText("num-threads", "128"), -HIGHEST_NUMBER),
         )
 
-    def _check_parameters(self, params: dict[str, str]) -> None:
-        """UserError for an unknown parameter: a command such as `LANG=C ls` would otherwise be ignored."""
-        for name in params:
-            if name not in _PARAMETERS:
-                self.abort(
-                    f'"{name}=…" is not a parameter of this command: if it begins the command to run, '
-                    f'write command="{name}=…"'
-                )
-
     def _report_failure(self, result: CommandResult, prefix: str) -> None:
-        sys.stderr.write(_prefixed(result.error_output, prefix))
+        write_error_output(_prefixed(result.error_output, prefix))
         if result.state == "down":
             self.showNow(f"{result.host}: down\n")
         elif result.state == "timeout":
             self.showNow(f"{result.host}: timeout, the command was killed\n")
         elif result.exit_status:
-            print(f"{result.host}: exit status {result.exit_status}", file=sys.stderr)
+            write_message(f"{result.host}: exit status {result.exit_status}")
         if result.message and result.state != "down":
-            print(f"{result.host}: {result.message}", file=sys.stderr)
+            write_message(f"{result.host}: {result.message}")
 
 
 def _prefixed(output: str, prefix: str) -> str:

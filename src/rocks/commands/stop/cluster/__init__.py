@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
+from rocks.commands._framework.progress import HostProgress
 from rocks.database.clusters import clusters_of
 
 RollName = "kvm"
@@ -39,7 +40,9 @@ class Command(rocks.commands.Command):
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
         action = read_action(self.fillText("action", "poweroff"))
-        outcomes = stop_vms(self.db, names, action, read_number("timeout", timeout, 0, 3600))
+        outcomes = stop_vms(
+            self.db, names, action, read_number("timeout", timeout, 0, 3600), progress=HostProgress(self)
+        )
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

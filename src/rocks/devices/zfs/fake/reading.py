@@ -27,6 +27,10 @@ class FakeReading:
         used = found.size_bytes - found.free_bytes()
         return PoolFact(pool, used + found.free_bytes(), found.free_bytes(), found.health)
 
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+        return tuple(sorted(name for name, pool in self.pools.items() if pool.is_imported))
+
     def read_volume(self, volume: str) -> Optional[VolumeFact]:
         """As `PoolDriver.read_volume`."""
         pool = self.pool_of(volume)

@@ -59,8 +59,6 @@ class Command(rocks.commands.Command):
     <related>set host vm nas</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Create the image and report it."""
         nas, zpool, volume = storage_arguments(self, ("nas", "zpool", "volume"))
@@ -78,4 +76,5 @@ class Command(rocks.commands.Command):
         else:
             size_gb = read_number("size", size, 1, _LARGEST_GB)
             add_empty_image(self.db, nas, zpool, volume, size_gb * BYTES_PER_GIB)
-        self.addText(f"{nas}:{zpool}/{volume} made{digest_text}\nSuccess\n")
+        self.addLine(f"{nas}:{zpool}/{volume} made{digest_text}")
+        self.addText("Success\n")

@@ -51,8 +51,6 @@ class Command(rocks.commands.Command):
     <related>cancel host storagemap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Map the image and print its device."""
         nas, zpool, volume, host, size = storage_arguments(
@@ -63,4 +61,5 @@ class Command(rocks.commands.Command):
         parameters = MapParameters(nas, zpool, volume, self.getOneHostname([host]), size, pool, sync)
         with StorageProgress(self) as progress:
             device = map_image(self.db, parameters, progress)
-        self.addText(f"{nas}:{zpool}/{volume} mapped to {parameters.host}\n{device}\n")
+        self.addLine(f"{nas}:{zpool}/{volume} mapped to {parameters.host}")
+        self.addLine(device)

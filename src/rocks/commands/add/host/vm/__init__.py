@@ -1,7 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import DEFAULT_NETWORK, VmParameters, add_vms
+from rocks.actions.vms import VmParameters, add_vms
 
 RollName = "kvm"
 
@@ -82,7 +82,7 @@ class Command(rocks.commands.Command):
             membership=membership,
             name=self.fillText("name"),
             ip=self.fillText("ip"),
-            subnet=self.fillText("subnet", DEFAULT_NETWORK),
+            subnet=self.fillText("subnet"),
             memory_mb=self.fillText("mem", "2048"),
             cpus=self.fillText("cpus", "1"),
             slice=self.fillText("slice"),

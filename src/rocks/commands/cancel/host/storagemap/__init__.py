@@ -27,8 +27,6 @@ class Command(rocks.commands.Command):
     <related>remove host storagemap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Cancel the mapping and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))

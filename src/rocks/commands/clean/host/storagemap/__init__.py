@@ -44,8 +44,6 @@ class Command(rocks.commands.Command):
     <related>list host storagemap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Clean up and print the result."""
         nas, volume = storage_arguments(self, ("nas", "volume"))
@@ -55,4 +53,5 @@ class Command(rocks.commands.Command):
             self.abort('force=yes and reason="…" must be given together: force discards changes on the host')
         with StorageProgress(self) as progress:
             done = clean_map(self.db, nas, volume, node_type, reason if force else None, progress)
-        self.addText(f"{done}\nSuccess\n")
+        self.addLine(done)
+        self.addText("Success\n")

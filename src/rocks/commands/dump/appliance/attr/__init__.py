@@ -1,7 +1,6 @@
 """`rocks dump appliance attr`"""
 
 import rocks.commands.dump
-from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -24,4 +23,4 @@ class Command(rocks.commands.dump.command):
         """Print one command per attribute."""
         for member, name, value in read_attributes(self.db, "appliance", self.getApplianceNames(args)):
             if value:
-                self.dump("add", "appliance", "attr", member, name, positional("value", value))
+                self.dump_attribute("appliance", member, name, value)

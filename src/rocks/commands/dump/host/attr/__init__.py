@@ -1,7 +1,6 @@
 """`rocks dump host attr`"""
 
 import rocks.commands.dump
-from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 from rocks.database.hosts import find_local_host
 
@@ -29,4 +28,4 @@ class Command(rocks.commands.dump.command):
         for host, name, value in read_attributes(self.db, "host", self.getHostnames(args)):
             if value and name.lower() not in _NOT_DUMPED:
                 name_of_host = "localhost" if host == local else host
-                self.dump("add", "host", "attr", name_of_host, name, positional("value", value))
+                self.dump_attribute("host", name_of_host, name, value)

@@ -28,16 +28,20 @@ class Command(rocks.commands.dump.command):
         """Print one or two lines per machine."""
         local = find_local_host(self.db)
         trees = tree_folders()
+        slices: set[tuple[str, int]] = set()
         for vm in load_vms(self.db, which_are_vms(self.db, self.getHostnames(args))):
             # A machine may have the name of a command below `set host vm`: the words are then quoted together.
             is_command = longest_prefix((*SET_VM, vm.name), trees) > len(SET_VM)
             verb = (" ".join(SET_VM),) if is_command else SET_VM
-            self.dump(*verb, vm.name, *_parameters(vm, local))
+            place = (vm.container.name if vm.container is not None else vm.name, vm.slice)
+            self.dump(*verb, vm.name, *_parameters(vm, local, with_slice=place not in slices))
+            slices.add(place)
             if vm.cdrom_path:
                 self.dump(*SET_VM, "cdrom", vm.name, f"cdrom={vm.cdrom_path}")
 
 
-def _parameters(vm: VirtualMachine, local: str | None) -> list[str]:
+def _parameters(vm: VirtualMachine, local: str | None, with_slice: bool) -> list[str]:
+    """The parameters of `set host vm`. A slice that two machines of a host have, of earlier releases, is given once."""
     arguments = []
     if vm.container is not None:
         arguments.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")
@@ -46,4 +50,7 @@ def _parameters(vm: VirtualMachine, local: str | None) -> list[str]:
             f"disk={' '.join(disk.specification for disk in vm.disks)}",
             f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}",
         ]
-    return [*arguments, f"mem={vm.memory_mb}", f"slice={vm.slice}", f"virt-type={vm.virt_type or 'para'}"]
+    arguments.append(f"mem={vm.memory_mb}")
+    if with_slice:
+        arguments.append(f"slice={vm.slice}")
+    return [*arguments, f"virt-type={vm.virt_type or 'para'}", f"uuid={vm.uuid}"]

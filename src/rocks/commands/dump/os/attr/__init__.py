@@ -1,7 +1,6 @@
 """`rocks dump os attr`"""
 
 import rocks.commands.dump
-from rocks.commands._framework.shell_quoting import positional
 from rocks.database.attributes import read_attributes
 
 
@@ -24,4 +23,4 @@ class Command(rocks.commands.dump.command):
         """Print one command per attribute."""
         for member, name, value in read_attributes(self.db, "os", self.getOSNames(args)):
             if value:
-                self.dump("add", "os", "attr", member, name, positional("value", value))
+                self.dump_attribute("os", member, name, value)

@@ -7,7 +7,8 @@ from rocks.actions.certificates import list_certificates
 class Command(rocks.commands.Command):
     """
     List the certificates of hosts: serial number, expiry date and state. The state is good, not deployed (run
-    sync host certificate), expires soon (within 30 days) or expired.
+    sync host certificate), expires soon (within 30 days), expired or not allowed: a virtual machine, or a host
+    without a role in image storage, has it (run remove host certificate).
 
     <arg optional='1' type='string' name='host' repeat='1'>
     Hosts, by name or any other selector; default: all hosts with a certificate.
@@ -23,6 +24,6 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per certificate."""
         self.beginOutput()
-        for host, *row in list_certificates(self.getHostnames(args) if args else None):
+        for host, *row in list_certificates(self.db, self.getHostnames(args) if args else None):
             self.addOutput(host, row)
         self.endOutput(header=("host", "serial", "expires", "state"), trimOwner=False)

@@ -36,7 +36,6 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 0
-    RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per function."""
@@ -48,7 +47,7 @@ class Command(rocks.commands.Command):
         self.beginOutput()
         for row in rows:
             self.addOutput(row.host, (*row[1:], *status.get(row, ())))
-        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status))
+        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status), trimOwner=False)
 
     def _status(
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]

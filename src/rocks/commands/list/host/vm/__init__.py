@@ -5,18 +5,22 @@ from itertools import groupby, zip_longest
 from operator import itemgetter
 
 import rocks.commands
+from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.database import vm_listing
 
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)
 DISK_HEADER = ("disk", "disksize", "cdrom")
+RUNNING_HEADER = ("state", "running-mem", "running-cpus", "running-host", "running-disks")
+"""Keys in JSON only; a table has these values in parentheses where they differ."""
 
 RollName = "kvm"
 
 
 class Command(rocks.commands.Command):
     """
-    List virtual machines. Additional interfaces and disks of a machine are listed in additional rows.
+    List virtual machines. Additional interfaces and disks of a machine are listed in additional rows. A host in
+    parentheses, as in vm-container-0-1(runs:vm-container-0-0), is the one where the machine may still be running.
 
     <arg optional='1' type='string' name='host' repeat='1'>
     Hosts; default: all. Hosts that are not virtual machines are skipped.
@@ -25,8 +29,10 @@ class Command(rocks.commands.Command):
     yes: include disks, their sizes in GB, and the CD image.
     </param>
     <param type='bool' name='status'>
-    yes: query the physical hosts for the states of the machines: active, paused, shutdown, shutoff, crashed,
-    nostate (not defined on its host), nostate-error (no host, or no answer within 5 seconds).
+    yes: query the physical hosts for the states of the machines: active, paused, shutdown, shutoff, crashed, off (not
+    defined on its host), nostate-error (no host, or no answer within 5 seconds). Values of the running machine that
+    differ from the stored ones are added in parentheses. In JSON, state has these words, status has nostate instead of
+    off, and the running machine's values are in running-mem, running-cpus, running-host and running-disks.
     </param>
 
     <example cmd='list host vm'>
@@ -43,27 +49,53 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the rows."""
         with_disks, with_status = self.fillFlag("showdisks"), self.fillFlag("status")
+        self._in_json = self.fillFlag("json")
         names = self.getHostnames(args) if args else None
         rows = vm_listing.vm_rows(self.db, names)
         states = self._states(rows) if with_status else {}
+        elsewhere = vm_listing.vms_elsewhere(self.db, names)
         disks = vm_listing.disk_texts(self.db, names) if with_disks else {}
+        more = RUNNING_HEADER if with_status and self._in_json else ()
         self.beginOutput()
         padding = (None,) * with_status
         for name, group in groupby(rows, key=itemgetter(0)):
-            _, slice_number, memory, cpus, container, kind, mac, cdrom = next(group)
-            status = (states[name],) if with_status else ()
-            cells = (slice_number, memory, cpus, mac, str(container), kind or "para", *status)
-            texts = disks.get(name, [])
-            self.addOutput(name, (*cells, *_disk(texts[:1]), cdrom) if with_disks else cells)
-            for mac, disk in zip_longest([row.mac for row in group], texts[1:]):
+            row = next(group)
+            runs = states.get(name) or VmPresence(host=elsewhere.get(name))
+            status = ((runs.status if self._in_json else runs.state),) if with_status else ()
+            memory, cpus = self._both(row.memory_mb, runs.memory_mb), self._both(row.cpus, runs.cpus)
+            host = self._both(str(row.container), runs.host)
+            cells = (row.slice, memory, cpus, row.mac, host, row.virt_type or "para", *status)
+            listed = self._disks(disks.get(name, []), runs.disks)
+            running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks) if more else ()
+            disk = (*_disk(listed[:1]), row.cdrom_path) if with_disks else ()
+            self.addOutput(name, (*cells, *disk, *running))
+            for mac, other in zip_longest([row.mac for row in group], listed[1:]):
                 cells = (None, None, None, mac, None, None, *padding)
-                self.addOutput(name, (*cells, *_disk([disk]), None) if with_disks else cells)
-        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status, *DISK_HEADER * with_disks))
+                self.addOutput(name, (*cells, *_disk([other]), None) if with_disks else cells)
+        self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status, *DISK_HEADER * with_disks, *more))
 
-    def _states(self, rows: list[vm_listing.VmRow]) -> dict[str, str]:
-        from rocks.actions.vm_reports import show_vm_states  # hosts are reached by heavy libraries
+    def _states(self, rows: list[vm_listing.VmRow]) -> dict[str, VmPresence]:
+        return {
+            name: presence_of(state)
+            for name, state in states_for_listing(self, {row.name: row.container for row in rows}).items()
+        }
 
-        return show_vm_states(self.db, {row.name: row.container for row in rows})
+    def _both(self, stored: object, running: object) -> object:
+        """The stored value, and in a table also that of the running domain where it differs."""
+        differs = running is not None and str(running) != str(stored)
+        return f"{stored}(runs:{running})" if differs and not self._in_json else stored
+
+    def _disks(
+        self, disks: Sequence[vm_listing.DiskRow], running: Sequence[str] | None
+    ) -> list[tuple[str, int]]:
+        """(specification, size) of each disk, with the path of the running domain where it differs."""
+        if running is None:
+            return [(disk.text, disk.size_gb) for disk in disks]
+        paths = zip_longest((disk.path for disk in disks), running[: len(disks)], fillvalue="none")
+        return [
+            (disk.text if stored == path or self._in_json else f"{disk.text}(runs:{path})", disk.size_gb)
+            for disk, (stored, path) in zip(disks, paths, strict=True)
+        ]
 
 
 def _disk(disks: Sequence[tuple[str, int] | None]) -> tuple[str | None, int | None]:

@@ -12,8 +12,8 @@ class Command(rocks.commands.Command):
     """
     Open the console of a running virtual machine: its serial line in this terminal, or its screen.
 
-    Press Ctrl-] to leave the serial line. A VNC viewer displays the screen, through an SSH tunnel if the
-    machine runs on another host; without a viewer or a display, the command prints the address.
+    Press Ctrl-] to leave the serial line. A VNC viewer displays the screen through a unix socket that only root
+    reaches, which leads to the host over SSH; without a viewer or a display, the command prints its path and waits.
 
     <arg type='string' name='host'>
     One virtual machine.
@@ -23,6 +23,10 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='vncflags'>
     Additional arguments for the VNC viewer.
+    </param>
+    <param type='bool' name='tcp'>
+    yes: for a viewer that does not connect to unix sockets. A port of this machine leads to the screen until the viewer
+    ends: every user of this machine can see and use it. Default: no.
     </param>
     <param type='string' name='key'>
     Reserved for owners of virtual clusters, who use the remote control service.
@@ -50,11 +54,10 @@ class Command(rocks.commands.Command):
             )
         name = self.getOneHostname(args)
         if kind == "serial":
-            self.notify(f"serial console of {name}; press Ctrl-] to leave it")
-            self.exit_status = open_serial_console(self.db, name)
+            self.exit_status = open_serial_console(self.db, name, self.notify)
             return
         try:
             arguments = shlex.split(flags)
         except ValueError as error:
             self.abort(f'vncflags "{flags}" cannot be split into arguments: {error}')
-        self.exit_status = open_vnc_console(self.db, name, arguments, self.notify)
+        self.exit_status = open_vnc_console(self.db, name, arguments, self.fillFlag("tcp"), self.notify)

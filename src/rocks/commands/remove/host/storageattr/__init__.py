@@ -26,8 +26,6 @@ class Command(rocks.commands.Command):
     <related>set host storageattr</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
         nas, name = storage_arguments(self, ("nas", "attr"))

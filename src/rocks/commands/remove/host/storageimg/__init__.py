@@ -9,8 +9,10 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Destroy an image: the volume on its NAS, all its snapshots and its attributes. The image must be unmapped,
-    and no other image may be a clone of it.
+    Remove an image: the volume on its NAS, all its snapshots and its attributes. The image must be unmapped,
+    and no other image may be a clone of it. It is destroyed after its grace period, 24 hours or those of the
+    attribute img_grace_hours of the NAS; until then restore host storageimg restores it, and no image of its name
+    can be made or mapped.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -25,18 +27,25 @@ class Command(rocks.commands.Command):
     yes: destroy it even if an abandoned host has changes that the NAS does not have.
     </param>
 
+    <param type='bool' name='now'>
+    yes: destroy it at once, also when it is in its grace period.
+    </param>
+
     <example cmd='remove host storageimg nas-0-0 tank vm-vc1-0-vol'>
-    Destroy the image of a removed machine.
+    Remove the image of a removed machine.
     </example>
 
+    <related>restore host storageimg</related>
     <related>remove host storagemap</related>
     <related>list host storagemap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Destroy the image and report it."""
+        """Remove the image and report until when it can be restored."""
         nas, zpool, volume = storage_arguments(self, ("nas", "zpool", "volume"))
-        remove_image(self.db, nas, zpool, volume, self.fillFlag("force"))
-        self.addText(f"{nas}:{zpool}/{volume} destroyed\nSuccess\n")
+        force, now = self.fillFlag("force"), self.fillFlag("now")
+        hours = remove_image(self.db, nas, zpool, volume, force, now=now)
+        what = "destroyed"
+        if hours:
+            what = f"removed; for {hours} hours rocks restore host storageimg {nas} {volume} restores it"
+        self.addText(f"{nas}:{zpool}/{volume} {what}\nSuccess\n")

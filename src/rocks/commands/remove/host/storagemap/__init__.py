@@ -32,8 +32,6 @@ class Command(rocks.commands.Command):
     <related>clean host storagemap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Unmap the image and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))

@@ -1,7 +1,8 @@
 """`rocks remove host vm`"""
 
 import rocks.commands
-from rocks.commands._shared.vm_removal import remove_with_hooks
+from rocks.actions.host_removal import check_whole_clusters
+from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 
 RollName = "kvm"
 
@@ -9,22 +10,34 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Convert virtual machines into ordinary hosts: running machines are stopped; memory, container and disks are
-    removed from the database. The host, its interfaces and its disk images remain.
+    removed from the database. The host and its interfaces remain, and its disk images unless disks=remove.
 
     A container that does not respond causes a warning. Its lease of the machine then remains: no other machine
     of the same name or on the same disk can start until the container responds again.
+
+    The frontend of a virtual cluster is converted with all its computes only; see remove cluster.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
 
+    <param type='string' name='disks'>
+    keep (default): disk images stay, and no other machine gets them (rocks list host image). remove: images and
+    block devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS
+    stay.
+    </param>
+
     <example cmd='remove host vm vm-vc1-1'>
     Convert one machine.
     </example>
     <related>remove host</related>
+    <related>remove cluster</related>
     <related>set host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the hooks, remove the machines and report remaining images."""
-        remove_with_hooks(self, self.getSomeHostnames(args))
+        hosts = self.getSomeHostnames(args)
+        with_disks = reads_disks_parameter(self)
+        check_whole_clusters(self.db, hosts)
+        remove_with_hooks(self, hosts, with_disks)

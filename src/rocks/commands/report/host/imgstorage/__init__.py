@@ -44,7 +44,6 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 0
-    RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print three lines per host, each host's from its own attributes."""

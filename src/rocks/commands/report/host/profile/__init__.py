@@ -32,7 +32,6 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 1
-    RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the script."""

@@ -21,6 +21,4 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the file."""
-        if args:
-            self.abort(f'too many arguments: "{args[0]}"; the file contains all clusters')
         self.addText(partitions_document(self.db))

@@ -1,7 +1,7 @@
 """`rocks restore host storageimg`"""
 
 import rocks.commands
-from rocks.actions.images import restore_image
+from rocks.actions.images import restore_image, undelete_image
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 
@@ -11,7 +11,8 @@ RollName = "img-storage"
 class Command(rocks.commands.Command):
     """
     Restore an unmapped image to an earlier snapshot. The current content is preserved on the NAS under another
-    name, and no later snapshot is destroyed.
+    name, and no later snapshot is destroyed. Without a snapshot, restore an image that was removed and is still in
+    its grace period.
 
     <arg type='string' name='nas'>
     The NAS.
@@ -19,7 +20,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='string' name='snap' optional='0'>
+    <param type='string' name='snap'>
     The snapshot, as listed by list host storagesnap.
     </param>
 
@@ -27,15 +28,22 @@ class Command(rocks.commands.Command):
     Restore the content of that day.
     </example>
 
+    <example cmd='restore host storageimg nas-0-0 vm-vc1-0-vol'>
+    Restore the image that was removed.
+    </example>
+
+    <related>remove host storageimg</related>
     <related>list host storagesnap</related>
     """
-
-    RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Restore the image and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))
         snapshot = self.fillText("snap", "")
+        if not snapshot:
+            undelete_image(self.db, nas, volume)
+            self.addText(f"{nas}:{volume} restored\nSuccess\n")
+            return
         with StorageProgress(self) as progress:
             restore_image(self.db, nas, volume, snapshot, progress)
         self.addText(f"{nas}:{volume} is as in {snapshot}\nSuccess\n")

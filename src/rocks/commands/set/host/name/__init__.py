@@ -1,12 +1,13 @@
 """`rocks set host name`"""
 
+import rocks.commands
 from rocks.actions.hosts import rename_host
-from rocks.commands._shared.setters import OneHostSetter
 
 
-class Command(OneHostSetter):
+class Command(rocks.commands.Command):
     """
-    Rename a host. Its attributes, interfaces and other data remain.
+    Rename a host. Its interfaces that have its name are renamed too; attributes and other data remain, and so do
+    the disk files of a virtual machine, which the command lists.
 
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
@@ -20,5 +21,8 @@ class Command(OneHostSetter):
     </example>
     """
 
-    argument = "name"
-    apply = rename_host
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Rename the host and report what keeps its name."""
+        hosts, (name,) = self.requireArguments("name")
+        for disk in rename_host(self.db, self.getOneHostname(hosts), name):
+            self.notify(f"the disk file {disk} keeps its name; the virtual machine uses it as before")

@@ -34,6 +34,5 @@ class Command(InterfaceSetter):
     <related>set host interface options</related>
     """
 
-    RefusesUnknownParameters = True
     argument = "functions"
     apply = set_vfs

@@ -32,8 +32,6 @@ class Command(rocks.commands.Command):
     <related>set host zvolattr</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value."""
         nas, name, value = storage_arguments(self, ("nas", "attr", "value"))

@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.actions.vms import VmChanges, set_vm
+from rocks.database.vm_listing import vms_elsewhere
 
 RollName = "kvm"
 
@@ -11,7 +12,7 @@ class Command(rocks.commands.Command):
     Change a virtual machine. Changes take effect at the next start; image files are not resized.
 
     <arg type='string' name='host'>
-    One virtual machine; an ordinary host becomes a virtual machine.
+    One virtual machine; an ordinary host becomes a virtual machine, if physnode or virt-type is given.
     </arg>
     <param type='string' name='physnode'>
     Physical host of the machine.
@@ -32,6 +33,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='virt-type'>
     hvm or para.
     </param>
+    <param type='string' name='uuid'>
+    UUID of the machine, which its disks bear: only to recreate a machine that was removed, as rocks dump does.
+    </param>
 
     <example cmd='set host vm vm-vc1-0 mem=4096'>
     Give the machine 4 GB of memory from the next start.
@@ -49,5 +53,11 @@ class Command(rocks.commands.Command):
             self.abort("must supply only one host")
         container = self.fillText("physnode")
         host = self.getOneHostname([container]) if container else None
-        changes = VmChanges(host, *self.fillTexts("disk", "disksize", "mem", "slice", "virt-type"))
-        set_vm(self.db, self.getOneHostname(args), changes)
+        changes = VmChanges(host, *self.fillTexts("disk", "disksize", "mem", "slice", "virt-type", "uuid"))
+        name = self.getOneHostname(args)
+        set_vm(self.db, name, changes)
+        for vm, present in vms_elsewhere(self.db, [name]).items() if container else ():
+            self.notify(
+                f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
+                f"it has been stopped there: rocks stop host vm {vm}"
+            )

@@ -39,8 +39,6 @@ class Command(rocks.commands.Command):
     <related>set host storageattr</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value."""
         nas, volume, name, value = storage_arguments(self, ("nas", "zvol", "attr", "value"))

@@ -33,7 +33,8 @@ class Plugin(rocks.commands.VmPlugin):
         """Map all images of the machines and print a line for each; the disks of a machine are its devices then."""
         with StorageProgress(self.owner) as progress:
             mapped = map_vm_images(self.db, machines, progress, self._made)
-        self.owner.addText("".join(f"{line}\n" for lines in mapped.lines.values() for line in lines))
+        for line in (line for lines in mapped.lines.values() for line in lines):
+            self.owner.addLine(line)
         for note in mapped.notes:
             self.owner.notify(note)
         return HookResult(mapped.failed, mapped.lines)

@@ -4,7 +4,9 @@ import rocks.commands
 from rocks.actions.leases import Force
 from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
+from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.vm_termination import terminate_with_hooks
+from rocks.database.leases import held_by_removed
 
 LONGEST_DEADLINE_SECONDS = 3600
 
@@ -16,7 +18,7 @@ class Command(rocks.commands.Command):
     Stop virtual machines, or restart them in place. A machine that is already off is not an error.
 
     <arg type='string' name='host' repeat='1'>
-    Virtual machines.
+    Virtual machines; also the name of a removed one that still holds a lease (rocks list host vm lease).
     </arg>
     <param type='string' name='action'>
     poweroff (default): power off; shutdown: request the guest to shut down, and power off after the timeout;
@@ -50,6 +52,7 @@ class Command(rocks.commands.Command):
     Release the machine of a failed host, so that it can start on another host.
     </example>
     <related>start host vm</related>
+    <related>list host vm lease</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
@@ -64,11 +67,21 @@ class Command(rocks.commands.Command):
         timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         seconds = read_number("timeout", timeout, 0, LONGEST_DEADLINE_SECONDS)
         action = read_action(self.fillText("action", "poweroff"))
-        names = self.getSomeHostnames(args)
+        removed = held_by_removed(self.db, args)
+        selectors = [arg for arg in args if arg not in removed]
+        names = self.getSomeHostnames(selectors) if selectors or not removed else []
         if self.fillFlag("terminate"):
             terminate_with_hooks(self, names)
             return
-        outcomes = stop_vms(self.db, names, action, seconds, Force(reason, host_is_off) if force else None)
+        outcomes = stop_vms(
+            self.db,
+            names,
+            action,
+            seconds,
+            Force(reason, host_is_off) if force else None,
+            removed,
+            progress=HostProgress(self),
+        )
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -32,5 +32,5 @@ class Command(rocks.commands.Command):
                 failures[host] = result
                 continue
             ports = ", ".join(f"{port.device} port {port.number} {guid_text(port.guid)}" for port in result)
-            self.addText(f"{host}: {ports or 'no InfiniBand port'}\n")
+            self.addLine(f"{host}: {ports or 'no InfiniBand port'}")
         self.endOutcomes(failures, len(hosts))

@@ -1,19 +1,28 @@
 """`rocks sync host sharedkey`"""
 
 import rocks.commands
-from rocks.actions.shared_keys import SharedKey, share_keys
-from rocks.errors import RocksError
+from rocks.actions.shared_keys import PresentedKey, SharedKey, share_keys
+from rocks.commands._framework.confirmation import confirm_line
+from rocks.errors import RocksError, StateError, UserError
+
+_FINGERPRINT = "SHA256:"
 
 
 class Command(rocks.commands.Command):
     """
     Exchange SSH keys between hosts and this machine: record the host key of each host, and install the public
-    key of this machine on the host. The command prints each newly recorded key: compare its fingerprint with
-    the one on the console of the host.
+    key of this machine on the host.
+
+    The command shows the fingerprint of each key that is not recorded yet, and asks whether it is the one on the
+    console of the host (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub). Nothing is sent before the answer yes:
+    otherwise another machine at the address could get the password of root. Without a terminal, give fingerprint=.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
+    <param type='string' name='fingerprint'>
+    The fingerprint that the host's key must have, SHA256:…, instead of the question; for one host.
+    </param>
     <param type='bool' name='replace'>
     Replace the recorded key of a host that was reinstalled; default: no.
     </param>
@@ -26,14 +35,35 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Exchange the keys and report the result of each host."""
         hosts = self.getSomeHostnames(args)
-        replace = self.fillFlag("replace")
+        self._fingerprint = self.fillText("fingerprint", "")
+        if self._fingerprint and not self._fingerprint.startswith(_FINGERPRINT):
+            raise UserError(f"fingerprint must be one that ssh-keygen -l prints: {_FINGERPRINT}…")
+        if self._fingerprint and len(hosts) != 1:
+            raise UserError(
+                f"fingerprint= is that of one host, not of {len(hosts)}; repeat the command for each"
+            )
         failures: dict[str, RocksError] = {}
-        for host, result in share_keys(self.db, hosts, replace):
+        for host, result in share_keys(self.db, hosts, self._is_confirmed, self.fillFlag("replace")):
             if isinstance(result, RocksError):
                 failures[host] = result
             else:
                 self.showNow(_lines(result))
         self.endOutcomes(failures, len(hosts))
+
+    def _is_confirmed(self, key: PresentedKey) -> bool:
+        if self._fingerprint and key.fingerprint != self._fingerprint:
+            raise StateError(
+                f"{key.host} presents {key.fingerprint} ({key.key_type}), which is not the given {self._fingerprint}; "
+                "nothing was sent to it. Another machine may answer at its address: rocks list host interface "
+                f"{key.host}"
+            )
+        if self._fingerprint:
+            return True
+        return confirm_line(
+            self,
+            f"{key.host} presents the key {key.key_type} {key.fingerprint}\n"
+            "Is this the fingerprint on its own console? [yes/no] ",
+        )
 
 
 def _lines(shared: SharedKey) -> str:

@@ -23,8 +23,6 @@ class Command(rocks.commands.Command):
     <related>list host sriov</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Create the functions and report failures."""
         answers = make_vfs(self.db, self.getSomeHostnames(args))

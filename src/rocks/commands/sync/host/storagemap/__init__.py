@@ -31,8 +31,6 @@ class Command(rocks.commands.Command):
     <related>list host storagesnap</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the changes back and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))

@@ -39,7 +39,7 @@ class Command(rocks.commands.Command):
                 if outcome.error is not None:
                     failures.setdefault(host, as_exception(outcome.error))
                 elif outcome.result != "kept":
-                    self.showNow(f"{host}: {outcome.device} {_RESULTS[outcome.result]}\n")
+                    self.showLine(f"{host}: {outcome.device} {_RESULTS[outcome.result]}")
         self.endOutcomes(failures, len(hosts))
 
 

@@ -20,8 +20,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the file and print a summary."""
-        if args:
-            self.abort(f'too many arguments: "{args[0]}"; the file contains all clusters')
         synced = sync_partitions(self.db)
         assert synced is not None
         state = "written" if synced.changed else "unchanged"

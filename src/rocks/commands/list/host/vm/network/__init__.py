@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import rocks.commands
+from rocks.commands._framework.output import write_message
 from rocks.database.vms import which_are_vms
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
 
@@ -58,7 +58,6 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 0
-    RefusesUnknownParameters = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each interface."""
@@ -68,12 +67,12 @@ class Command(rocks.commands.Command):
         self.beginOutput()
         for found in networks.interfaces:
             self.addOutput(found.vm, _cells(found))
-        self.endOutput(header=HEADER)
+        self.endOutput(header=HEADER, trimOwner=False)
         self._report_failures(networks)
 
     def _report_failures(self, networks: VmNetworks) -> None:
         for host, error in networks.failed.items():
-            print(f"Error: {host}: {error}", file=sys.stderr)
+            write_message(str(error), f"Error: {host}: ")
         if networks.failed:
             all_failed = len(networks.failed) == networks.asked
             first = next(iter(networks.failed.values()))

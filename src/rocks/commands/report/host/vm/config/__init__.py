@@ -10,7 +10,12 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Print the libvirt XML document that the next start of a virtual machine will use.
+    Print the libvirt XML document that the next start of a virtual machine sends to its host.
+
+    The document assumes that KVM and the emulator's path of Debian work there; the host is not asked. On a host without
+    KVM the start replaces the type kvm by qemu and the CPU mode by maximum; on another distribution it replaces the
+    emulator. It adds the lease and the packet filters (metadata) and the PCI addresses of virtual functions. The
+    document of a running machine is that of virsh dumpxml on its host.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines; with several, the first line of each document begins with the name of the machine.

@@ -43,8 +43,6 @@ class Command(rocks.commands.Command):
     <related>set host vm</related>
     """
 
-    RefusesUnknownParameters = True
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the assignment."""
         names = self.getSomeHostnames(args)

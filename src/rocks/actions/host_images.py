@@ -1,0 +1,217 @@
+"""Disk images on hosts: which machine each belongs to, giving one to a machine, removing what nobody needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.host_requests import ask_each
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.disk_place_rules import is_system_folder
+from rocks.cluster.disk_places import directory_of, image_directories
+from rocks.cluster.names import printable
+from rocks.database import image_owners
+from rocks.database import vms as table
+from rocks.errors import RocksError, StateError, UserError
+from rocks.wire.images import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.cluster.records import Disk, Host, VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.images import Erase, ImageFact
+    from rocks.wire.request import Reply, Request
+
+ERASE_ATTRIBUTE = "vm_image_erase"
+_ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
+REMOVED, NOBODY, UNKNOWN = "removed", "nobody", "unknown"
+
+
+class ImageRow(NamedTuple):
+    """An image: its machine (`REMOVED`, `NOBODY`, `UNKNOWN`), sizes in bytes, its user, and the UUID that it bears."""
+
+    host: str
+    path: str
+    machine: str
+    size_bytes: int
+    used_bytes: int
+    user: str
+    uuid: str
+
+
+def list_images(database: Database, names: Sequence[str] | None) -> tuple[list[ImageRow], dict[str, str]]:
+    """The images on the named hosts, or on all VM containers (None); and problems by host."""
+    hosts = _containers(database, names)
+    database.commit()
+    found: dict[str, Sequence[ImageFact]] = {}
+    problems: dict[str, str] = {}
+    requests = {host.name: ImagesRequest(image_directories(host)) for host in hosts}
+    for name, answer in ask_each(database, requests):
+        if isinstance(answer, RocksError):
+            problems[name] = str(answer)
+        else:
+            found[name] = answer.images
+            problems.update({name: "; ".join(answer.problems)} if answer.problems else {})
+    owners = image_owners.names_of_uuids(
+        database, {fact.machine for facts in found.values() for fact in facts}
+    )
+    rows = [_row(host.name, fact, owners) for host in hosts for fact in found.get(host.name, ())]
+    return rows, problems
+
+
+def give_image(database: Database, host_name: str, path: str, name: str) -> None:
+    """Make an image that nothing uses the machine's.
+
+    StateError when the image is the disk of another machine, is in use, or is not in a place for disks.
+    """
+    (vm,) = table.load_vms(database, [name])
+    for error in lock_vms(database, [vm.name]).values():
+        raise error
+    host = _containers(database, [host_name])[0]
+    other = image_owners.machine_with_disk(database, host.name, path)
+    if other is not None and other.lower() != vm.name.lower():
+        raise StateError(f"{path} on {host.name} is the disk of {other}; give {other} another disk first")
+    fact = _find(database, host, path)
+    owners = image_owners.names_of_uuids(database, {fact.machine})
+    database.commit()
+    if fact.machine == vm.uuid:
+        return
+    if fact.machine in owners and other is None:
+        raise StateError(
+            f"{path} on {host.name} belongs to {owners[fact.machine]}, which exists; copy the file"
+        )
+    request = GiveImageRequest(path, _directory(host, path), fact.is_block, vm.uuid, fact.machine)
+    _ask(database, host, request)
+
+
+def remove_image(database: Database, host_name: str, path: str) -> int:
+    """Remove an image that no machine has as its disk; returns its size in bytes. StateError when one does."""
+    host = _containers(database, [host_name])[0]
+    other = image_owners.machine_with_disk(database, host.name, path)
+    if other is not None:
+        raise StateError(
+            f"{path} on {host.name} is the disk of {other}; remove {other} first (rocks remove host vm {other} "
+            "disks=remove does both), or give it another disk"
+        )
+    erase = _erase(host)
+    fact = _find(database, host, path)
+    database.commit()
+    _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
+    return fact.size_bytes
+
+
+def check_erase(machines: Sequence[VirtualMachine]) -> None:
+    """StateError when a container's `vm_image_erase` has no valid value."""
+    for vm in machines:
+        if vm.container is not None:
+            _erase(vm.container)
+
+
+def remove_disks(database: Database, machines: Sequence[VirtualMachine]) -> tuple[list[str], list[str]]:
+    """Remove the disks of stopped machines, as far as they bear their UUIDs; (removed, errors) for the operator.
+
+    Images that image storage maps stay on their NAS.
+    """
+    removed, errors = [], []
+    database.commit()
+    for vm in machines:
+        for disk in vm.disks:
+            if vm.container is None or disk.is_mapped:
+                continue
+            try:
+                if _ask(database, vm.container, _removal(vm, vm.container, disk)).changed:
+                    removed.append(f"{vm.container.name}:{disk.path}")
+            except RocksError as error:
+                errors.append(f"the disk {disk.path} of {vm.name} on {vm.container.name} stays: {error}")
+    return removed, errors
+
+
+def remaining_files(
+    database: Database, machines: Sequence[VirtualMachine]
+) -> tuple[list[str], dict[str, RocksError]]:
+    """The files of the machines' disks that exist and bear their UUIDs, as `HOST:PATH`; and errors by host."""
+    owners: dict[str, dict[str, str]] = {}
+    for vm in machines:
+        for disk in vm.disks:
+            if vm.container is not None and vm.uuid and not disk.is_block:
+                owners.setdefault(vm.container.name, {})[disk.path] = vm.uuid
+    database.commit()
+    requests = {host: ImagesRequest(_folders_of(paths)) for host, paths in owners.items()}
+    found: list[str] = []
+    errors: dict[str, RocksError] = {}
+    for host, answer in ask_each(database, requests) if requests else ():
+        if isinstance(answer, RocksError):
+            errors[host] = answer
+        else:
+            mine = owners[host]
+            found += [f"{host}:{fact.path}" for fact in answer.images if mine.get(fact.path) == fact.machine]
+    return sorted(found), errors
+
+
+def _folders_of(paths: Iterable[str]) -> tuple[str, ...]:
+    """The folders of the files; those of the host's system are not searched."""
+    folders = sorted({path.rpartition("/")[0] for path in paths})
+    return tuple(folder for folder in folders if not is_system_folder(folder))
+
+
+def _removal(vm: VirtualMachine, container: Host, disk: Disk) -> RemoveImageRequest:
+    return RemoveImageRequest(
+        disk.path, _directory(container, disk.path), disk.is_block, vm.uuid, _erase(container)
+    )
+
+
+def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
+    rest = {"": NOBODY, UNREADABLE: UNKNOWN}
+    machine = owners.get(fact.machine) or rest.get(fact.machine, REMOVED)
+    user = printable(fact.user)
+    return ImageRow(
+        host, printable(fact.path), machine, fact.size_bytes, fact.used_bytes, user, printable(fact.machine)
+    )
+
+
+def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:
+    """The hosts with their mounts. UserError for a virtual machine."""
+    chosen = table.physical_hosts(database) if names is None else list(names)
+    hosts = table.load_hosts(database, chosen)
+    for host in hosts:
+        if host.is_virtual and names is not None:
+            raise UserError(f"host {host.name} is a virtual machine; its images are on its physical host")
+    mounts = table.mounts_of(database, [host.name for host in hosts])
+    found = [replace(host, mounts=mounts.get(host.name, ())) for host in hosts]
+    return (
+        found
+        if names is not None
+        else [host for host in found if host.is_true("kvm") and not host.is_virtual]
+    )
+
+
+def _find(database: Database, host: Host, path: str) -> ImageFact:
+    """The image of this path, as the host lists it."""
+    facts = _ask(database, host, ImagesRequest(image_directories(host))).images
+    fact = next((fact for fact in facts if fact.path == path), None)
+    if fact is None:
+        raise StateError(
+            f"{printable(path)} is not a disk image on {host.name}; rocks list host image {host.name} shows all"
+        )
+    return fact
+
+
+def _directory(host: Host, path: str) -> str:
+    return directory_of(host, path) or path.rpartition("/")[0] or "/"
+
+
+def _erase(host: Host) -> Erase:
+    text = host.attribute(ERASE_ATTRIBUTE, "discard")
+    if text in _ERASES:
+        return _ERASES[text]
+    raise StateError(
+        f"the attribute {ERASE_ATTRIBUTE} of {host.name} must be discard or overwrite, not {printable(text)!r}"
+    )
+
+
+def _ask(database: Database, host: Host, request: Request[Reply]) -> Reply:
+    ((_, answer),) = ask_each(database, {host.name: request})
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer

@@ -1,0 +1,24 @@
+"""Disks of a machine that starts: each is the machine's own, and the same when QEMU has opened it."""
+
+from __future__ import annotations
+
+from rocks.agent.host import Host
+from rocks.devices.disks import DiskIdentity, ensure_disk, is_same
+from rocks.devices.libvirt.domain_xml import DomainDocument, with_disk_identities
+from rocks.errors import StateError
+from rocks.wire.agent import StartDomain
+
+
+def ensure_disks(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
+    """Make or check the machine's disks; the document with their identities in the lease. Errors as `ensure_disk`."""
+    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    return with_disk_identities(document, identities) if identities else document
+
+
+def check_disks(host: Host, live: DomainDocument) -> None:
+    """StateError when a path leads to another file than it did before the domain was defined."""
+    for disk in live.disk_identities:
+        if not is_same(DiskIdentity(*disk), host.image_owners):
+            raise StateError(
+                f"the disk {disk[0]} of {live.name} was replaced while the machine was starting; try again"
+            )

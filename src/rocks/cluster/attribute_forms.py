@@ -1,0 +1,159 @@
+"""The form of the values of attributes that the system reads, checked when one is set. Pure.
+
+An attribute that is not listed may have any text: the system does not read it, or any text is valid. Readers check
+again, since an earlier release stored any value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.cluster import mac_pool, pkeys, vlan_pool
+from rocks.cluster.disk_place_rules import check_device_pattern, check_image_directory
+from rocks.cluster.filter_plan import read_ipv6_addresses
+from rocks.cluster.image_places import check_pool_name
+from rocks.cluster.interface_rules import check_ip, check_mac
+from rocks.cluster.names import check_host_name, check_network_name, check_plain_name, printable
+from rocks.cluster.network_rules import check_zone
+from rocks.cluster.partition_plan import check_default_membership, check_sm
+from rocks.cluster.records import TRUE_VALUES
+from rocks.cluster.values import read_number
+from rocks.errors import RocksError, UserError
+from rocks.wire.imgstorage_conf import MOST_TRANSFERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check = Callable[[str], object]
+
+LONGEST_GRACE_HOURS = 366 * 24
+"""The most hours for which a removed image can be restored."""
+
+_FALSE = ("off", "no", "n", "false", "0")
+_HIGHEST_PORT = 65535
+
+
+def check_form(name: str, value: str) -> None:
+    """UserError when the system reads the attribute `name`, in any case, and cannot read this value."""
+    check = _FORMS.get(name.lower())
+    if check is None:
+        return
+    try:
+        check(value)
+    except _UnfitError as error:
+        raise UserError(f'the attribute {name} must be {error}, not "{printable(value)}"') from None
+    except RocksError as error:
+        raise UserError(f'the attribute {name} cannot have the value "{printable(value)}": {error}') from None
+
+
+class _UnfitError(UserError):
+    """The message is what the value must be."""
+
+
+def _one_of(*texts: str) -> Check:
+    def check(value: str) -> None:
+        if value not in texts:
+            raise UserError(f"it must be {' or '.join(texts)}")
+
+    return check
+
+
+def _yes_or_no(value: str) -> None:
+    if value.lower() not in (*TRUE_VALUES, *_FALSE):
+        raise UserError("it must be true or false")
+
+
+def _exactly_true(value: str) -> None:
+    """The readers of these attributes compare with `true`, as Rocks does: a yes would be a no."""
+    if value != "true" and value.lower() not in _FALSE:
+        raise UserError("it must be true or false")
+
+
+def _number(lowest: int, highest: int) -> Check:
+    def check(value: str) -> None:
+        try:
+            read_number("the value", value, lowest, highest)
+        except UserError:
+            raise _UnfitError(f"an integer from {lowest} to {highest}") from None
+
+    return check
+
+
+def _each(check: Check) -> Check:
+    """A check of texts that commas separate."""
+
+    def check_all(value: str) -> None:
+        for text in value.split(","):
+            check(text.strip())
+
+    return check_all
+
+
+def _path(value: str) -> None:
+    if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
+        raise UserError("it must be an absolute path")
+
+
+def _pinning(value: str) -> None:
+    if value != "pin_all" and not value.lstrip().startswith("<"):
+        raise UserError("it must be pin_all, or XML elements of cputune")
+
+
+def _elements(value: str) -> None:
+    if not value.lstrip().startswith("<"):
+        raise UserError("it must be XML elements")
+
+
+_FORMS: dict[str, Check] = {
+    **dict.fromkeys(
+        (
+            *(
+                "managed",
+                "kvm",
+                "kvm_autostart",
+                "kvm_netboot",
+                "img_storage_nas",
+                "img_storage_vm",
+                "img_sync",
+            ),
+            *("img_persistent", "img_storage_part_zfs_mirror"),
+        ),
+        _yes_or_no,
+    ),
+    "managed": _exactly_true,
+    "kvm_autostart": _exactly_true,
+    "primary_net": check_network_name,
+    "img_grace_hours": _number(0, LONGEST_GRACE_HOURS),
+    "ssh_port": _number(1, _HIGHEST_PORT),
+    "vm_image_directory": check_image_directory,
+    "vm_image_directories": _each(check_image_directory),
+    "vm_disk_devices": _each(check_device_pattern),
+    "vm_image_erase": _one_of("discard", "overwrite"),
+    "vm_memory_reserve": _number(0, 999_999_999),
+    "vm_mac_base_addr": check_mac,
+    "vm_mac_base_addr_mask": mac_pool.check_mask,
+    "vlan_transport": _one_of("local"),
+    "vm_filter": _one_of("on", "off"),
+    "vm_ipv6": read_ipv6_addresses,
+    "vm_vlan_pool": vlan_pool.read_pool,
+    "ib_pkey_pool": pkeys.read_pool,
+    "ib_default_membership": check_default_membership,
+    "ib_sm": check_sm,
+    "ib_partitions_file": _path,
+    "ib_opensm_pid_file": _path,
+    "kvm_cpu_pinning": _pinning,
+    "hvm_features": _elements,
+    "img_zpools": _each(check_pool_name),
+    "vm_container_zpool": check_pool_name,
+    "imgstorage-pool": check_pool_name,
+    "imgstorage-network": check_zone,
+    "imgstorage-workers": _number(1, MOST_TRANSFERS),
+    "packaging": _one_of("deb", "rpm"),
+    "rabbitmq_server": lambda value: check_plain_name("a host", value),
+    "kickstart_privatehostname": check_host_name,
+    "kickstart_privatekickstarthost": check_ip,
+    "kickstart_publicgateway": check_ip,
+    "kickstart_publicdnsservers": _each(check_ip),
+    "kickstart_distrodir": _path,
+}
+"""Name in lower case → the check of a value, which raises an error of `rocks.errors`."""

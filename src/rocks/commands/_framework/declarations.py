@@ -1,0 +1,136 @@
+"""What a command takes, as its docstring declares it: a check before anything is done.
+
+Light: every command pays for this import, and `documentation`, which formats help, is heavier.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.names import printable
+from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.commands._framework.arguments import ParsedArguments
+    from rocks.commands._framework.base import Command
+
+ELEMENT = re.compile(
+    r"<(arg|param|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
+)
+_ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
+
+GENERAL_PARAMETERS = {"json": "bool", "output-header": "bool", "output-col": "string"}
+"""Parameters of every command, with their types."""
+
+
+class Taken(NamedTuple):
+    """An argument or a parameter that a command declares, without its text."""
+
+    kind: str
+    name: str
+    type: str
+    optional: bool
+    repeat: bool
+
+
+def attributes_of(text: str) -> dict[str, str]:
+    """The attributes in an element's start tag."""
+    return {name: single or double for name, single, double in _ATTRIBUTE.findall(text)}
+
+
+def taken_by(command_class: type[Command]) -> list[Taken]:
+    """The arguments and parameters that the docstring of a command declares."""
+    return [
+        taken(kind, attributes_of(text))
+        for kind, text, _ in ELEMENT.findall(command_class.__doc__ or "")
+        if kind in ("arg", "param")
+    ]
+
+
+def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
+    """The declaration in an element: an argument is required and a parameter optional unless it states otherwise."""
+    return Taken(
+        kind,
+        attributes.get("name", ""),
+        attributes.get("type", "string"),
+        attributes.get("optional", "1" if kind == "param" else "0") == "1",
+        attributes.get("repeat", "0") == "1",
+    )
+
+
+def check_given(command: Command, given: ParsedArguments) -> None:
+    """UserError unless the command declares every parameter, given once, and takes that many arguments.
+
+    A parameter of type bool is yes or no. An argument may be given by its name, unless it repeats.
+    """
+    arguments, parameters, repeated = given
+    if repeated:
+        raise UserError(f'the parameter "{repeated[0]}" is given twice')
+    named = [name for name in parameters if name != FIRST_PARAMETER]
+    _check_booleans(GENERAL_PARAMETERS, parameters)
+    if not arguments and all(name in GENERAL_PARAMETERS for name in named):
+        return
+    declared = taken_by(type(command))
+    if not command.TakesAnyParameter:
+        for name in named:
+            _check_name(command, declared, name)
+    _check_booleans({it.name: it.type for it in declared if it.kind == "param"}, parameters)
+    _check_count(command, declared, arguments, named)
+
+
+def _check_booleans(types: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+    for name, kind in types.items():
+        if kind == "bool" and name in parameters:
+            yes_or_no(name, parameters[name])
+
+
+def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
+    """UserError for a parameter that the command does not declare."""
+    found = [it for it in declared if it.name == name]
+    if name in GENERAL_PARAMETERS or any(it.kind == "param" for it in found):
+        return
+    if found and (not found[0].repeat or name in command.repeatedByName()):
+        return
+    title = " ".join(command.command_path)
+    if found:
+        raise UserError(f'"{title}" takes the argument "{name}" without its name: write its value alone')
+    raise UserError(f'"{title}" knows no parameter "{printable(name)}"{_advice(declared, name)}')
+
+
+def _advice(declared: Sequence[Taken], name: str) -> str:
+    """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
+    from rocks.commands._framework.suggestions import nearest
+
+    names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
+    near = nearest(name, names)
+    if near:
+        return f"; did you mean {' or '.join(f'{other}=' for other in near)}?"
+    by_name = [it.name for it in declared if it.kind == "arg" and not it.repeat]
+    if by_name:
+        return (
+            f"; an argument that looks like one is given by its name, as in {by_name[-1]}={printable(name)}=…"
+        )
+    parameters = [it.name for it in declared if it.kind == "param"]
+    return f"; it knows {', '.join(parameters)}" if parameters else ""
+
+
+def _check_count(
+    command: Command, declared: Sequence[Taken], arguments: Sequence[str], named: Iterable[str]
+) -> None:
+    """UserError for more arguments than the command takes. A required parameter may be given as an argument."""
+    if any(it.repeat for it in declared if it.kind == "arg"):
+        return
+    given = set(named)
+    places = [it.name for it in declared if (it.kind == "arg" or not it.optional) and it.name not in given]
+    if len(arguments) <= len(places):
+        return
+    title, count = " ".join(command.command_path), len(arguments)
+    takes = " ".join(f"{{{place}}}" for place in places) or "no argument"
+    raise UserError(
+        f'"{title}" takes {takes}, but {count} argument{"s are" if count > 1 else " is"} given; '
+        f"{command.AdviceForTooMany}"
+    )

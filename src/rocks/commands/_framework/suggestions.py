@@ -1,0 +1,49 @@
+"""Which known name a person probably meant. Loaded only when a name is unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_MOST_NAMES = 3
+_MOST_TEXTS = 6
+_SIMILARITY = 0.6
+_LONGEST = 64
+"""A longer text is nobody's mistyped name, and the comparison takes time that grows with its square."""
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most three of the known names that resemble `name`, the nearest first; case, `-` and `_` are ignored."""
+    if len(name) > _LONGEST:
+        return []
+    from difflib import get_close_matches
+
+    plain = {_plain(other): other for other in known}
+    return [plain[text] for text in get_close_matches(_plain(name), plain, _MOST_NAMES, _SIMILARITY)]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at_least: int = 1) -> list[str]:
+    """At most three commands that were probably meant by the first words of a command line.
+
+    Each word may be mistyped, and the words may stand in any order, as in `vm host strat`. A command that has more
+    words than were typed counts when none has exactly these. `at_least` words must have a meaning.
+    """
+    known = [tuple(command) for command in commands]
+    vocabulary = {word for command in known for word in command}
+    typed = [(nearest(word, vocabulary) or [""])[0] for word in texts[:_MOST_TEXTS]]
+    for length in range(len(typed), at_least - 1, -1):
+        meant = typed[:length]
+        if "" in meant:
+            continue
+        having = [command for command in known if all(command.count(w) >= meant.count(w) for w in meant)]
+        having.sort(key=lambda command: (len(command), list(command[:length]) != meant, command))
+        exact = [command for command in having if len(command) == length]
+        if having:
+            return [" ".join(command) for command in (exact or having)[:_MOST_NAMES]]
+    return []

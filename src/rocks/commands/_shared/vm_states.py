@@ -1,0 +1,57 @@
+"""The states of virtual machines for listings, with warnings about what an operator should know."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rocks.actions.vm_reports import VmState
+    from rocks.commands import Command
+
+
+class VmPresence(NamedTuple):
+    """A machine where it runs: words for its status, as of old and with `off`; the values are None when it is off."""
+
+    status: str = ""
+    state: str = ""
+    host: str | None = None
+    memory_mb: int | None = None
+    cpus: int | None = None
+    disks: tuple[str, ...] | None = None
+
+
+def presence_of(state: VmState) -> VmPresence:
+    """The values that a running machine has."""
+    domain = state.domain
+    if domain is None or domain.state == "shutoff":
+        return VmPresence(state.status, state.state, state.host if state.is_leased else None)
+    return VmPresence(state.status, state.state, state.host, domain.memory_mb, domain.cpus, domain.disks)
+
+
+def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:
+    """Machine → its state. Hosts that cannot be asked, and machines that listen on the network, are named at once."""
+    # the hosts are reached by heavy libraries
+    from rocks.actions.consoles import warn_of_listeners
+    from rocks.actions.vm_reports import ERROR_STATE, VmState, show_vm_states
+
+    if os.geteuid() != 0:
+        command.notify(
+            "Warning: the states are unknown, because only root can ask the hosts: "
+            f"sudo rocks {' '.join(command.command_path)} status=yes"
+        )
+        return {name: VmState(ERROR_STATE) for name in containers}
+    found = show_vm_states(command.db, containers)
+    for host, error in found.failed.items():
+        command.notify(f"Warning: the states of machines on {host} are unknown: {error}")
+    warn_of_listeners(
+        {
+            name: (state.host or "", state.domain.listeners)
+            for name, state in found.states.items()
+            if state.domain
+        },
+        command.notify,
+    )
+    return found.states

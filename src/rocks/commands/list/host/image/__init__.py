@@ -1,0 +1,46 @@
+"""`rocks list host image`"""
+
+import rocks.commands
+
+HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    List the disk images on hosts: all files below their image directories (attributes vm_image_directory and
+    vm_image_directories), and the block devices that belong to virtual machines.
+
+    The column vm names the machine that the image belongs to: removed, when that machine is no longer in the
+    database; nobody, when the image was copied into place and given to no machine (rocks set host image);
+    unknown, when its mark cannot be read. The columns size and used are bytes; in-use names the domain or process that
+    has the image.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Physical hosts; default: all VM containers.
+    </arg>
+
+    <example cmd='list host image'>
+    All images of the site.
+    </example>
+    <example cmd='list host image vm-container-0-0'>
+    The images of one host.
+    </example>
+    <related>remove host image</related>
+    <related>set host image</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per image."""
+        from rocks.actions.host_images import list_images  # hosts are reached by heavy libraries
+
+        rows, problems = list_images(self.db, self.getHostnames(args) if args else None)
+        for host, problem in problems.items():
+            self.notify(f"Warning: the images of {host} are not known completely: {problem}")
+        self.beginOutput()
+        for row in rows:
+            self.addOutput(row.host, (row.path, row.machine, *row[3:5], row.user or None, row.uuid or None))
+        self.endOutput(header=HEADER, trimOwner=False)

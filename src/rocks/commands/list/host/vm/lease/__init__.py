@@ -1,0 +1,47 @@
+"""`rocks list host vm lease`"""
+
+from __future__ import annotations
+
+import rocks.commands
+from rocks.database import leases
+from rocks.errors import StateError
+
+HEADER = ("vm-host", "host", "state", "token", "known")
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    List the leases of virtual machines: the hosts on which they may be running. A machine that is not in the list
+    can start on any host.
+
+    STATE is starting, running or stopping; fence means that the machine was taken over, and that the old host has not
+    answered since. KNOWN is no for a machine that has been removed from the database while its host did not answer:
+    its name and its disks stay in use until rocks stop host vm NAME has stopped it.
+
+    <arg optional='1' type='string' name='name' repeat='1'>
+    Names of virtual machines, also of removed ones; default: all.
+    </arg>
+
+    <example cmd='list host vm lease'>
+    All leases of the site.
+    </example>
+    <related>stop host vm</related>
+    <related>list host vm</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per lease and fence."""
+        rows = leases.held_leases(self.db)
+        asked = {name.lower() for name in args}
+        for name in args:
+            if not any(row.name.lower() == name.lower() for row in rows):
+                raise StateError(f"{name} holds no lease: it runs on no host that this system knows of")
+        self.beginOutput()
+        for row in rows:
+            if not asked or row.name.lower() in asked:
+                self.addOutput(row.name, (row.host, row.state, row.token, "yes" if row.is_known else "no"))
+        self.endOutput(header=HEADER, trimOwner=False)

@@ -1,0 +1,35 @@
+"""`rocks remove host storagecopy`"""
+
+import rocks.commands
+from rocks.actions.images import remove_copy
+from rocks.commands._shared.storage import storage_arguments
+
+RollName = "img-storage"
+
+
+class Command(rocks.commands.Command):
+    """
+    Destroy a copy of an image on a host that no guest uses. The NAS of the copy must confirm that it has all of it.
+
+    <arg type='string' name='host'>
+    The host.
+    </arg>
+    <arg type='string' name='volume'>
+    The volume with its pool, as listed by list host storagecopy.
+    </arg>
+    <param type='bool' name='force'>
+    yes: destroy it even if it is the only place of its data.
+    </param>
+
+    <example cmd='remove host storagecopy vm-container-0-0 tank/vm-vc1-0-vol-quarantine-3'>
+    Destroy a quarantined volume.
+    </example>
+
+    <related>list host storagecopy</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Destroy the copy and report it."""
+        host, volume = storage_arguments(self, ("host", "volume"))
+        remove_copy(self.db, host, volume, self.fillFlag("force"))
+        self.addText(f"{host}:{volume} destroyed\nSuccess\n")

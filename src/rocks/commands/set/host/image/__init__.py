@@ -1,0 +1,41 @@
+"""`rocks set host image`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Give a disk image to a virtual machine. An image that was copied into place belongs to nobody, and one of a
+    removed machine to that machine; no machine starts with it until it is given to it.
+
+    The image gets the UUID of the machine, owner root and mode 0600. It must not be in use, and must not be the
+    disk of another machine.
+
+    <arg type='string' name='host'>
+    Physical host.
+    </arg>
+    <arg type='string' name='file'>
+    Absolute path of the image.
+    </arg>
+    <param type='string' name='vm' optional='0'>
+    The virtual machine.
+    </param>
+
+    <example cmd='set host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda vm=vm-vc1-0'>
+    Let vm-vc1-0 start with an image that was copied there.
+    </example>
+    <related>list host image</related>
+    <related>remove host image</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Give the image to the machine."""
+        from rocks.actions.host_images import give_image  # hosts are reached by heavy libraries
+
+        hosts, (path,) = self.requireArguments("file")
+        machine = self.fillText("vm")
+        if not machine:
+            self.abort("must supply vm=, the virtual machine that the image is given to")
+        give_image(self.db, self.getOneHostname(hosts), path, self.getOneHostname([machine]))

@@ -1,0 +1,37 @@
+"""Virtual machines by the UUIDs that disk images bear, and by the places of their disks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.sets import placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rocks.database.connection import Database
+
+
+def names_of_uuids(database: Database, uuids: Collection[str]) -> dict[str, str]:
+    """UUID → virtual machine; UUIDs of removed machines are omitted."""
+    if not uuids:
+        return {}
+    chosen = sorted(uuids)
+    rows = database.rows(
+        f"SELECT v.UUID, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE v.UUID IN ({placeholders(chosen)})",
+        chosen,
+    )
+    return {str(uuid): str(name) for uuid, name in rows}
+
+
+def machine_with_disk(database: Database, host: str, path: str) -> str | None:
+    """A virtual machine that has this path of the host as a disk, or whose lease covers it; None without one."""
+    folder, _, name = path.rpartition("/")
+    rows = database.rows(
+        "SELECT n.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        " JOIN nodes p ON p.ID = v.PhysNode WHERE p.Name = %s AND (d.Name = %s OR"
+        " (d.Name = %s AND TRIM(TRAILING '/' FROM d.Prefix) = %s))"
+        " UNION SELECT Name FROM vm_lease_disks WHERE Host = %s AND Path = %s",
+        (host, path, name, folder, host, path),
+    )
+    return str(rows[0][0]) if rows else None

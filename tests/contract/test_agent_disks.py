@@ -1,0 +1,430 @@
+"""Disks through the agent, as a local user, a guest or a mistaken operator would attack them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess  # noqa: TID251 - a local user's own process
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.agent.host import Host
+from rocks.agent.replies import reply_to
+from rocks.devices.images import paths
+from rocks.devices.images.owners import ATTRIBUTE
+from rocks.devices.images.qemu_owner import QemuOwner
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.errors import RocksError, StateError
+from rocks.process import run_checked
+from rocks.wire.agent import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.envelope import read_reply, write_request
+from rocks.wire.images import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.wire.request import Reply, Request
+
+pytestmark = pytest.mark.system  # root: other users' files, and attributes that only root can write
+
+MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+NOBODY = 65534
+XML = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata><memory>65536</memory></domain>"""
+
+
+class Attacked:
+    """A host whose image directory is `images`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o755)
+        self.images = folder / "images"
+        self.images.mkdir(mode=0o711)
+        self.images.chmod(0o711)
+        self.domains = FakeDomains()
+        self.state = folder / "state"
+        self.host = Host(self.state, lambda: self.domains, FakeLinks, open_filters=lambda: self.filters)
+        self.filters = FakeFilters()
+        self.token = 0
+
+    def spec(self, path: Path, **changes: object) -> DiskSpec:
+        """A disk of machine MINE in the image directory."""
+        fields = {
+            "format": "raw",
+            "size_gb": 1,
+            "is_block": False,
+            "machine": MINE,
+            "directory": str(self.images),
+        }
+        return DiskSpec(str(path), **{**fields, **changes})  # type: ignore[arg-type]
+
+    def perform(self, operation: StartDomain | StopDomain | ResumeDomain) -> str:
+        """The error of an operation, empty when it is done."""
+        request = PerformRequest((operation,))
+        reply = read_reply(reply_to(self.host, write_request(request))[0], request)
+        if isinstance(reply, RocksError):
+            raise reply
+        (outcome,) = reply.outcomes
+        return "" if outcome.error is None else outcome.error.message
+
+    def operation(self, *disks: DiskSpec) -> StartDomain:
+        """A start under the next lease."""
+        self.token += 10
+        return StartDomain("vm", self.token, XML.format(name="vm", token=self.token), disks)
+
+    def start(self, *disks: DiskSpec) -> str:
+        """The error of a start, empty when the guest runs; it is stopped again."""
+        error = self.perform(self.operation(*disks))
+        fact = self.domains.find("vm")
+        assert (fact is None) == bool(error), "a rejected start left a domain"
+        assert not self.perform(StopDomain("vm"))
+        return error
+
+
+def done(command: list[str]) -> str:
+    """What the program printed."""
+    return run_checked(command, deadline_seconds=20).text.strip()
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Attacked:
+    """A host."""
+    return Attacked(tmp_path)
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[str]:
+    """A block device with a file system."""
+    (tmp_path / "backing").touch()
+    os.truncate(tmp_path / "backing", 16 * 1024**2)
+    try:
+        device = done(["losetup", "-f", "--show", str(tmp_path / "backing")])
+    except RocksError as error:
+        pytest.skip(f"no loop devices here: {error}")
+    try:
+        yield device
+    finally:
+        done(["losetup", "-d", device])
+
+
+def test_a_new_machine_never_gets_an_old_machine_s_image(attacked: Attacked) -> None:
+    """The former owner's data stay, unread, and the next owner's image has a UUID of its own."""
+    image = attacked.images / "vm.vda"
+    assert attacked.start(attacked.spec(image, machine=THEIRS)) == ""
+    assert os.getxattr(image, ATTRIBUTE).decode() == THEIRS
+    image.write_bytes(b"the former owner's data")
+    error = attacked.start(attacked.spec(image))
+    assert "belongs to another machine (22222222-" in error
+    assert image.read_bytes() == b"the former owner's data"
+    assert attacked.start(attacked.spec(image, machine=THEIRS)) == ""
+    assert "belongs to another machine" in attacked.start(attacked.spec(image, adopts=True))
+
+
+def test_a_file_of_nobody_needs_the_operator_s_consent(attacked: Attacked) -> None:
+    """A machine of an upgraded site adopts its image once: root's, mode 0600, and then only its own."""
+    image = attacked.images / "vm.vda"
+    image.write_bytes(b"copied into place")
+    os.chown(image, NOBODY, NOBODY)
+    image.chmod(0o666)
+    assert "nobody is known to own the disk" in attacked.start(attacked.spec(image))
+    assert image.stat().st_mode & 0o777 == 0o666
+    assert attacked.start(attacked.spec(image, adopts=True)) == ""
+    assert (image.stat().st_mode & 0o777, image.stat().st_uid) == (0o600, 0)
+    assert attacked.start(attacked.spec(image)) == ""
+    assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS, adopts=True))
+
+
+def test_the_mark_is_root_s_alone(attacked: Attacked) -> None:
+    """The owner of the file can neither read nor write it."""
+    image = attacked.images / "vm.vda"
+    assert attacked.start(attacked.spec(image)) == ""
+    os.chown(image, NOBODY, NOBODY)
+    attacked.images.chmod(0o755)
+    for folder in attacked.images.parents:
+        if not folder.stat().st_mode & 0o001:  # of pytest: two of them, three in a worker of pytest-xdist
+            folder.chmod(0o711)
+    code = (
+        f"import os\nos.setgid({NOBODY}); os.setuid({NOBODY})\n"
+        f"open({str(image)!r}).close()\n"
+        f"try: os.setxattr({str(image)!r}, {ATTRIBUTE!r}, b'x')\nexcept PermissionError: print('refused')"
+    )
+    done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\n", done.stderr
+    assert os.getxattr(image, ATTRIBUTE).decode() == MINE
+
+
+def test_a_file_system_without_attributes_has_a_record(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS: by path and inode, so that a file that replaces the image is nobody's."""
+
+    def without(*arguments: object) -> bytes:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", without)
+    monkeypatch.setattr(os, "getxattr", without)
+    image = attacked.images / "vm.vda"
+    assert attacked.start(attacked.spec(image)) == ""
+    assert attacked.start(attacked.spec(image)) == ""
+    assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS))
+    (attacked.images / "new").write_bytes(b"a new file")
+    (attacked.images / "new").rename(image)
+    assert "nobody is known to own" in attacked.start(attacked.spec(image))
+
+
+def test_links(attacked: Attacked, tmp_path: Path) -> None:
+    """Symbolic links to root's files, hard links to another's image, folders that are links."""
+    secret = tmp_path / "shadow"
+    secret.write_text("root:hash")
+    secret.chmod(0o600)
+    (attacked.images / "soft.vda").symlink_to(secret)
+    os.link(secret, attacked.images / "hard.vda")
+    (attacked.images / "folder").symlink_to(tmp_path)
+    for name, fault in (
+        ("soft.vda", "is a symbolic link"),
+        ("hard.vda", "is linked: the file has 2 names"),
+        ("folder/shadow", "is a symbolic link"),
+    ):
+        assert fault in attacked.start(attacked.spec(attacked.images / name, adopts=True)), name
+    (attacked.images / "hard.vda").unlink()
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("root:hash", 0o600)
+    with pytest.raises(OSError, match="No data"):
+        os.getxattr(secret, ATTRIBUTE)
+
+
+def test_another_kind_of_file(attacked: Attacked) -> None:
+    """A FIFO does not make the agent wait, and a file outside of the image directory is not looked at."""
+    os.mkfifo(attacked.images / "fifo")
+    assert "is not an image file" in attacked.start(attacked.spec(attacked.images / "fifo", adopts=True))
+    assert "is not below the image directory" in attacked.start(
+        attacked.spec(Path("/etc/shadow"), adopts=True)
+    )
+    mode = Path("/etc/shadow").stat().st_mode & 0o777
+    assert "symbolic link" not in attacked.start(attacked.spec(Path("/etc/shadow"), directory="/var"))
+    assert Path("/etc/shadow").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_folders_that_others_can_change(attacked: Attacked, tmp_path: Path, mode: int) -> None:
+    """A local user could put another file there between the check and QEMU."""
+    os.chown(attacked.images, 0, NOBODY)
+    attacked.images.chmod(mode)
+    assert "is not safe for disk images" in attacked.start(attacked.spec(attacked.images / "vm.vda"))
+    assert not (attacked.images / "vm.vda").exists()
+    users = tmp_path / "users"
+    (users / "images").mkdir(parents=True)
+    os.chown(users, NOBODY, NOBODY)
+    spec = attacked.spec(users / "images" / "vm.vda", directory=str(users / "images"))
+    assert f"{users} is not safe for disk images" in attacked.start(spec)
+
+
+def test_an_image_directory_behind_a_link(attacked: Attacked, tmp_path: Path) -> None:
+    """The site's own link is followed, a link in a folder of others is not."""
+    (tmp_path / "export").symlink_to(attacked.images)
+    link = tmp_path / "export"
+    assert attacked.start(attacked.spec(link / "vm.vda", directory=str(link))) == ""
+    assert (attacked.images / "vm.vda").stat().st_size == 1000**3
+    users = tmp_path / "users"
+    users.mkdir()
+    os.chown(users, NOBODY, NOBODY)
+    (users / "link").symlink_to(attacked.images)
+    spec = attacked.spec(users / "link" / "vm.vda", directory=str(users / "link"))
+    assert "is not safe for disk images" in attacked.start(spec)
+
+
+def test_a_user_s_file_is_not_an_image(attacked: Attacked) -> None:
+    """Its owner may have it open."""
+    image = attacked.images / "vm.vda"
+    assert attacked.start(attacked.spec(image)) == ""
+    os.chown(image, NOBODY, NOBODY)
+    assert f"belongs to user {NOBODY}" in attacked.start(attacked.spec(image))
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+def test_images_that_refer_to_other_files(attacked: Attacked, tmp_path: Path) -> None:
+    """A backing file, or an external data file, in a header that a guest wrote while its disk was raw."""
+    (tmp_path / "secret").write_bytes(bytes(1024**2))
+    backing, data = attacked.images / "backing", attacked.images / "data"
+    made = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    backed = ["-b", str(tmp_path / "secret"), "-F", "raw"]
+    done([*made, *backed, str(backing)])
+    done([*made, "-o", f"data_file={tmp_path}/data", str(data), "1M"])
+    done(["qemu-img", "create", "-q", "-f", "qed", str(attacked.images / "qed"), "1M"])
+    done(["qemu-img", "create", "-q", "-f", "qed", *backed, str(attacked.images / "qed-backing")])
+    for name, kind, fault in (
+        ("backing", "qcow2", "refers to another file"),
+        ("data", "qcow2", "refers to another file"),
+        ("qed-backing", "qed", "refers to another file"),
+        ("qed", "qcow2", "is not a qcow2 image"),
+        ("backing", "raw", ""),
+        ("qed", "qed", ""),
+    ):
+        error = attacked.start(attacked.spec(attacked.images / name, format=kind, adopts=True))
+        assert fault in error and bool(fault) == bool(error), (name, kind, error)
+
+
+def test_a_disk_that_is_replaced_while_the_machine_starts(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the domain is defined and before its guest runs: by rename, or by a link."""
+    image = attacked.images / "vm.vda"
+    define = attacked.domains.define
+
+    def replaced_by(make: object) -> str:
+        def with_race(xml: str) -> None:
+            define(xml)
+            image.unlink()
+            make()  # type: ignore[operator]
+
+        monkeypatch.setattr(attacked.domains, "define", with_race)
+        return attacked.start(attacked.spec(image))
+
+    assert "was replaced while the machine was starting" in replaced_by(lambda: image.write_bytes(b""))
+    image.unlink()
+    assert "was replaced while the machine was starting" in replaced_by(
+        lambda: image.symlink_to("/etc/shadow")
+    )
+
+
+def test_a_disk_that_is_replaced_while_the_guest_is_paused(attacked: Attacked) -> None:
+    """The lease has the disk's identity, and a resume compares."""
+    image = attacked.images / "vm.vda"
+    assert attacked.perform(attacked.operation(attacked.spec(image))) == ""
+    attacked.domains.suspend("vm")
+    image.rename(attacked.images / "old")
+    image.write_bytes(b"")
+    assert "was replaced" in attacked.perform(ResumeDomain("vm"))
+    fact = attacked.domains.find("vm")
+    assert fact is not None and fact.state == "paused"
+    (attacked.images / "old").rename(image)
+    assert attacked.perform(ResumeDomain("vm")) == ""
+
+
+def test_only_qemu_enters_the_folder(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that this system makes has QEMU's group; with an account of libvirt's on the host."""
+    monkeypatch.setattr(paths, "qemu_owner", lambda: QemuOwner(64055, 64055))
+    assert attacked.start(attacked.spec(attacked.images / "below" / "vm.vda")) == ""
+    status = (attacked.images / "below").stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o710, 0, 64055)
+
+
+def test_a_folder_of_the_site_keeps_its_mode(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a /home of mode 0711, whose users must still enter it."""
+    monkeypatch.setattr(paths, "qemu_owner", lambda: QemuOwner(64055, 64055))
+    before = attacked.images.stat()
+    assert attacked.start(attacked.spec(attacked.images / "vm.vda")) == ""
+    with paths.opened_folder(str(attacked.images)):
+        status = attacked.images.stat()
+    assert (status.st_mode & 0o777, status.st_gid) == (0o711, before.st_gid)
+
+
+def test_a_medium_is_read_only_and_belongs_to_no_machine(attacked: Attacked) -> None:
+    """The same paths are allowed; nothing is made, and nothing about the file changes."""
+    medium = attacked.images / "install.iso"
+    assert "there is no file" in attacked.start(attacked.spec(medium, is_cdrom=True))
+    medium.write_bytes(b"CD001")
+    medium.chmod(0o644)
+    assert attacked.start(attacked.spec(medium, is_cdrom=True)) == ""
+    assert medium.stat().st_mode & 0o777 == 0o644
+    medium.unlink()
+    medium.symlink_to("/etc/shadow")
+    assert "is a symbolic link" in attacked.start(attacked.spec(medium, is_cdrom=True))
+
+
+def test_a_disk_or_a_private_file_is_no_medium(attacked: Attacked) -> None:
+    disk = attacked.images / "another.vda"
+    assert attacked.start(attacked.spec(disk)) == ""
+    disk.chmod(0o644)
+    assert "it is the disk of a machine" in attacked.start(attacked.spec(disk, is_cdrom=True))
+    private = attacked.images / "private.iso"
+    private.write_bytes(b"CD001")
+    private.chmod(0o600)
+    assert f"chmod o+r {private}" in attacked.start(attacked.spec(private, is_cdrom=True))
+
+
+def test_block_devices_belong_to_a_machine(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """By their identity, whatever name is given; the record is root's."""
+    spec = attacked.spec(Path(loop), is_block=True)
+    assert "nobody is known to own" in attacked.start(spec)
+    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+    assert attacked.start(spec) == ""
+    assert "belongs to another" in attacked.start(attacked.spec(Path(loop), is_block=True, machine=THEIRS))
+    other = Path("/dev") / f"rocks-test-{os.getpid()}"
+    other.symlink_to(loop)
+    try:
+        assert "belongs to another" in attacked.start(
+            attacked.spec(other, is_block=True, machine=THEIRS, adopts=True)
+        )
+    finally:
+        other.unlink()
+    (tmp_path / "link").symlink_to(loop)
+    assert attacked.start(attacked.spec(tmp_path / "link", is_block=True)) == ""
+    (record,) = (attacked.state / "images").iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+
+
+def test_block_devices_that_the_host_uses(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """Mounted, or a file system's of the host."""
+    done(["mkfs.ext4", "-q", loop])
+    (tmp_path / "mounted").mkdir()
+    done(["mount", loop, str(tmp_path / "mounted")])
+    try:
+        error = attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True))
+    finally:
+        done(["umount", str(tmp_path / "mounted")])
+    assert "the host itself uses the block device" in error
+    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+
+
+def test_block_devices_outside_of_dev(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """A device file that somebody made elsewhere."""
+    status = Path(loop).stat()
+    os.mknod(tmp_path / "mine", status.st_mode, status.st_rdev)
+    error = attacked.start(attacked.spec(tmp_path / "mine", is_block=True, adopts=True))
+    assert "outside of /dev" in error
+
+
+def ask(attacked: Attacked, request: Request[Reply]) -> Reply:
+    """The agent's reply, or its error raised."""
+    reply = read_reply(reply_to(attacked.host, write_request(request))[0], request)
+    if isinstance(reply, RocksError):
+        raise reply
+    return reply
+
+
+def test_images_are_listed_and_removed_for_their_owner_only(attacked: Attacked, tmp_path: Path) -> None:
+    """A link in the directory is not an image; an overwritten one is zeros before it goes."""
+    image, place = attacked.images / "vm.vda", str(attacked.images)
+    assert attacked.start(attacked.spec(image)) == ""
+    (attacked.images / "link").symlink_to("/etc/shadow")
+    (fact,) = ask(attacked, ImagesRequest((place,))).images
+    assert (fact.path, fact.machine, fact.size_bytes, fact.user) == (str(image), MINE, 1000**3, "")
+    image.write_bytes(b"data")
+    with pytest.raises(StateError, match="belongs to"):
+        ask(attacked, RemoveImageRequest(str(image), place, False, THEIRS))
+    with pytest.raises(StateError, match="is not below the image directory"):
+        ask(attacked, RemoveImageRequest("/etc/shadow", place, False, ""))
+    assert image.read_bytes() == b"data"
+    os.link(image, tmp_path / "second")
+    with pytest.raises(StateError, match="is linked"):
+        ask(attacked, RemoveImageRequest(str(image), place, False, MINE))
+    (tmp_path / "second").unlink()
+    assert ask(attacked, RemoveImageRequest(str(image), place, False, MINE, "overwrite")).changed
+    assert not image.exists()
+    assert not ask(attacked, RemoveImageRequest(str(image), place, False, MINE)).changed
+
+
+@pytest.mark.parametrize("erase", ["discard", "overwrite"])
+def test_a_removed_block_device_is_zeros_and_nobody_s(attacked: Attacked, loop: str, erase: Erase) -> None:
+    """Only then it can be given to another machine."""
+    Path(loop).write_bytes(b"the former owner's data")
+    assert ask(attacked, GiveImageRequest(loop, "/dev", True, MINE)).changed
+    (fact,) = ask(attacked, ImagesRequest(())).images
+    assert (fact.path, fact.machine, fact.is_block, fact.size_bytes) == (loop, MINE, True, 16 * 1024**2)
+    with pytest.raises(StateError, match="belongs to"):
+        ask(attacked, GiveImageRequest(loop, "/dev", True, THEIRS))
+    assert ask(attacked, RemoveImageRequest(loop, "/dev", True, MINE, erase)).changed
+    with Path(loop).open("rb") as device:
+        assert device.read() == bytes(16 * 1024**2)
+    assert ask(attacked, ImagesRequest(())).images == ()
+    assert ask(attacked, GiveImageRequest(loop, "/dev", True, THEIRS)).changed

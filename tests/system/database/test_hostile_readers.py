@@ -1,0 +1,193 @@
+"""A local user who may only read tries to hold up the commands of root."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import pymysql  # noqa: TID251 - a reader does not use `Database`
+import pytest
+
+from rocks.cli.main import main
+from rocks.database.connection import Database
+from rocks.database.grants import ALL_LOCAL_USERS, MOST_CONNECTIONS, grant_readers
+from rocks.database.migrate import bring_up_to_date
+from rocks.database.settings import Settings
+from tests.system.database.test_grants import NOBODY
+
+ATTACKS = (
+    "SELECT * FROM nodes FOR UPDATE",
+    "SELECT * FROM vm_leases FOR UPDATE",
+    "SELECT * FROM lease_epoch LOCK IN SHARE MODE",
+    "SELECT GET_LOCK('cluster:vm vm-vc1-0', 0), GET_LOCK('vm vm-vc1-0', 0)",
+    "LOCK TABLES nodes READ",
+    "FLUSH TABLES WITH READ LOCK",
+    "BACKUP STAGE START",
+    "HANDLER vm_leases OPEN",
+    "CREATE TEMPORARY TABLE filling (a INT)",
+    "SET SESSION max_statement_time = 0, lock_wait_timeout = 86400",
+)
+
+
+class Attacker:
+    """A process of the user nobody."""
+
+    def __init__(
+        self, settings: Settings, attack: Callable[[Callable[[], pymysql.Connection], int], None]
+    ) -> None:
+        reading, writing = os.pipe()
+        self.process_id = os.fork()
+        if self.process_id == 0:
+            try:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+                attack(
+                    lambda: pymysql.connect(
+                        unix_socket=settings.socket,
+                        user="nobody",
+                        database=settings.database,
+                        ssl_disabled=True,
+                    ),
+                    writing,
+                )
+            finally:
+                os._exit(0)
+        os.close(writing)
+        self.ready = os.read(reading, 20).decode()
+        os.close(reading)
+
+    def end(self) -> None:
+        """Kill it."""
+        os.kill(self.process_id, signal.SIGKILL)
+        os.waitpid(self.process_id, 0)
+
+
+@pytest.fixture
+def readable(cluster_database: Settings) -> Iterator[Settings]:
+    """A database with a host and a lease that all local users may read."""
+    grant_readers(cluster_database, [ALL_LOCAL_USERS])
+    with Database(cluster_database) as database:
+        database.execute("INSERT INTO nodes (Name) VALUES ('victim')")
+        database.execute("INSERT INTO vm_leases (Name, Token) VALUES ('vm-vc1-0', 1)")
+        database.commit()
+    yield cluster_database
+    with Database(cluster_database) as database:
+        database.execute("DROP USER IF EXISTS ''@localhost")
+
+
+def hold_all(connect: Callable[[], pymysql.Connection], writing: int) -> None:
+    """Every attack in a transaction of its own, again and again when a connection is ended."""
+    held: list[pymysql.Connection | None] = [None] * len(ATTACKS)
+    first = True
+    while True:
+        for number, attack in enumerate(ATTACKS):
+            try:
+                connection = held[number]
+                if connection is None:
+                    held[number] = connection = connect()
+                    connection.cursor().execute("SET SESSION innodb_lock_wait_timeout = 1")
+                    connection.begin()
+                    connection.cursor().execute(attack)
+                connection.cursor().execute("SELECT COUNT(*) FROM nodes")
+            except pymysql.err.MySQLError as error:
+                if error.args[0] in (0, 2006, 2013, 1927):
+                    held[number] = None
+        if first:
+            os.write(writing, b"ready")
+            first = False
+
+
+def occupy(connect: Callable[[], pymysql.Connection], writing: int) -> None:
+    """As many idle connections as the server gives."""
+    held = []
+    try:
+        while len(held) < 300:
+            held.append(connect())
+    except pymysql.err.MySQLError:
+        pass
+    os.write(writing, str(len(held)).encode())
+    signal.pause()
+
+
+def test_locks_of_a_reader_do_not_hold_up_root(readable: Settings) -> None:
+    attacker = Attacker(readable, hold_all)
+    try:
+        assert attacker.ready == "ready"
+        with Database(readable) as root:
+            root.lock("vm vm-vc1-0", 0)
+            root.execute("UPDATE nodes SET CPUs = 11 WHERE Name = 'victim'")
+            root.execute("UPDATE vm_leases SET Token = Token + 1")
+            root.execute("UPDATE lease_epoch SET Serial = Serial + 1")
+            root.commit()
+            assert root.rows("SELECT CPUs FROM nodes WHERE Name = 'victim'") == [(11,)]
+    finally:
+        attacker.end()
+
+
+def test_open_transactions_of_a_reader_do_not_hold_up_an_upgrade(readable: Settings) -> None:
+    attacker = Attacker(readable, hold_all)
+    try:
+        with Database(readable) as root:
+            root.execute("ALTER TABLE nodes ADD COLUMN Later INT")
+            root.execute("ALTER TABLE nodes DROP COLUMN Later")
+        report = bring_up_to_date(readable, "/nowhere")  # type: ignore[arg-type]
+        assert report.before == report.after
+    finally:
+        attacker.end()
+
+
+def test_idle_connections_of_readers_leave_enough_for_root(readable: Settings) -> None:
+    attacker = Attacker(readable, occupy)
+    try:
+        assert int(attacker.ready) == MOST_CONNECTIONS
+        done = []
+
+        def work() -> None:
+            with Database(readable) as root:
+                done.append(root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'"))
+
+        workers = [threading.Thread(target=work) for _ in range(40)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+        assert done == [[(1,)]] * 40
+    finally:
+        attacker.end()
+
+
+def test_another_command_of_root_is_waited_for_and_not_ended(readable: Settings) -> None:
+    with Database(readable) as one, Database(readable) as other:
+        one.execute("UPDATE nodes SET CPUs = 12 WHERE Name = 'victim'")
+        waiting = threading.Thread(
+            target=lambda: other.execute("UPDATE nodes SET CPUs = 13 WHERE Name = 'victim'")
+        )
+        waiting.start()
+        waiting.join(3)
+        assert waiting.is_alive()
+        one.commit()
+        waiting.join(30)
+        other.commit()
+        assert one.rows("SELECT CPUs FROM nodes WHERE Name = 'victim'") == [(13,)]
+
+
+def test_commands_of_root_succeed_under_all_attacks_at_once(
+    readable: Settings, cluster_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster_environment.items():
+        monkeypatch.setenv(name, value)
+    attackers = [Attacker(readable, hold_all), Attacker(readable, occupy)]
+    try:
+        for line in (
+            "add host compute-0-0 membership=Compute rack=0 rank=0 cpus=2",
+            "set host attr compute-0-0 color red",
+            "set host cpus compute-0-0 4",
+            "remove host compute-0-0",
+        ):
+            assert main(line.split()) == 0, line
+    finally:
+        for attacker in attackers:
+            attacker.end()

@@ -1,0 +1,72 @@
+"""The lease of one machine in MariaDB, and in the model that searches interleavings: the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rocks.database import leases
+from rocks.database.connection import Database
+from tests.unit.actions.interleavings import programs
+
+NAME = programs.NAME
+Ask = Callable[..., Any]
+
+
+class ModelRows(programs.Rows):
+    """Without a model around it: what is committed stays here."""
+
+    def read(self) -> programs.Rows:
+        return self
+
+
+@pytest.fixture(params=["model", "MariaDB"])
+def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
+    """Calls a function of `database.leases`."""
+    if request.param == "model":
+        rows = ModelRows()
+        yield lambda function, *arguments: programs.TABLES[function](rows, *arguments)
+        return
+    database: Database = request.getfixturevalue("database")
+    yield lambda function, *arguments: getattr(leases, function)(database, *arguments)
+
+
+def state(ask: Ask) -> tuple[int, str | None, str] | None:
+    lease = ask("read_leases", [NAME], True).get(NAME)
+    return None if lease is None else (lease.token, lease.host, lease.state)
+
+
+def test_a_lease_s_life(ask: Ask) -> None:
+    assert state(ask) is None
+    ask("set_state", [NAME], "running", None)
+    ask("release_leases", [NAME])
+    assert state(ask) is None
+    assert ask("take_leases", {}, "start") == {}
+    assert ask("take_leases", {NAME: ("a", ())}, "start") == {NAME: 1}
+    assert state(ask) == (1, "a", "starting")
+    ask("set_state", [NAME], "running", None)
+    assert state(ask) == (1, "a", "running")
+    ask("release_leases", [NAME], "a reason")
+    assert state(ask) == (1, None, "released")
+    ask("set_state", [NAME], "running", None)
+    assert state(ask) == (1, None, "released"), "only held leases have a state of their host"
+    assert ask("take_leases", {NAME: ("b", ())}, "start") == {NAME: 2}
+    assert ask("take_leases", {NAME: ("a", ())}, "start") == {NAME: 3}
+    assert state(ask) == (3, "a", "starting")
+    for function in ("set_state", "release_leases"):
+        ask(function, [], "stopping", None) if function == "set_state" else ask(function, [])
+    assert state(ask) == (3, "a", "starting")
+
+
+def test_fences(ask: Ask) -> None:
+    ask("take_leases", {NAME: ("a", ())}, "start")
+    assert ask("fences_of_hosts", ["a", "b"]) == {}
+    ask("put_up_fences", [("a", NAME, 3)])
+    ask("put_up_fences", [("a", NAME, 2), ("b", NAME, 5)])
+    assert ask("fences_of_hosts", ["a", "b", "c"]) == {"a": [(NAME, 3)], "b": [(NAME, 5)]}
+    assert ask("fences_of_hosts", []) == {}
+    ask("take_down_fences", "a", [])
+    ask("take_down_fences", "a", [NAME])
+    assert ask("fences_of_hosts", ["a", "b"]) == {"b": [(NAME, 5)]}

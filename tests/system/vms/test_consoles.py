@@ -1,0 +1,226 @@
+"""Consoles, and what listens on a host with running guests: nothing that another user of the host reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.libvirtd import QEMU_OWNER
+from lab.listening import Listening, listening_sockets
+from lab.namespace import Machine
+from rocks.process import Finished
+from tests.system.vms.site import ThreeMachines, wait_until
+
+NOBODY = "65534"
+
+# What may listen. The lab's own: its SSH server, which replaces the host's.
+ALLOWED = (
+    ("tcp", r"127\.0\.0\.\d:\d+", "sshd", 0),
+    ("unix", r"/run/libvirt/libvirt-(admin-)?sock(-ro)?", "libvirtd", 0),
+    ("unix", r"/run/libvirt/virtlogd-(admin-)?sock", "virtlogd", 0),
+    ("unix", r"/run/rocks/ssh/[0-9a-f]+(\.\w+)?", "ssh", 0),
+    ("unix", r"/var/lib/libvirt/qemu/domain-\d+-[^/]+/(monitor|vnc)\.sock", "qemu-system-x86", QEMU_OWNER),
+)
+DATABASE = ("unix", r".*/mysql\.sock", "mariadbd")
+"""On the frontend: open to local users, who may only read (docs/security.md)."""
+
+KNOCK = """
+import json, socket, sys
+for kind, place in json.load(sys.stdin):
+    family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
+    with socket.socket(family) as client:
+        try:
+            client.connect(place if kind == "unix" else (place.rsplit(":")[0], int(place.rsplit(":")[1])))
+            print("reached", place)
+        except PermissionError:
+            print("refused", place)
+"""
+
+OPEN_TERMINAL = """
+import os, sys
+try:
+    os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+    print("reached")
+except PermissionError:
+    print("refused")
+"""
+
+OLD_SCREEN = "<graphics type='vnc' port='-1'><listen type='address' address='127.0.0.1'/></graphics>"
+
+
+def knock(machine: Machine, sockets: list[Listening], user: str) -> dict[str, str]:
+    """Place → `reached` or `refused`, for a user of the machine who connects to it."""
+    program = [
+        "/usr/bin/setpriv",
+        f"--reuid={user}",
+        f"--regid={user}",
+        "--clear-groups",
+        "/usr/bin/python3",
+        "-c",
+        KNOCK,
+    ]
+    request = json.dumps([(one.kind, one.place) for one in sockets])
+    answer = machine.run_checked(program, 30.0, request.encode())
+    return {
+        place: outcome for outcome, _, place in (line.partition(" ") for line in answer.text.splitlines())
+    }
+
+
+def is_allowed(socket: Listening) -> bool:
+    """Whether the socket is one of the list."""
+    return any(
+        (socket.kind, socket.program, socket.user) == (kind, program, user)
+        and re.fullmatch(place, socket.place)
+        for kind, place, program, user in ALLOWED
+    )
+
+
+@pytest.fixture(scope="module")
+def two_guests(three_machines: ThreeMachines) -> Iterator[ThreeMachines]:
+    """The site with a guest on a host and one on the frontend, for all tests of this file."""
+    for name, host in (("far", "vmh1"), ("near", "head")):
+        three_machines.done(f"start host vm {three_machines.add_vm(name, host)}")
+    yield three_machines
+    three_machines.clean()
+
+
+@pytest.mark.parametrize(("host", "guest"), [("vmh1", "far"), ("head", "near")])
+def test_nothing_listens_that_an_ordinary_user_reaches(
+    two_guests: ThreeMachines, host: str, guest: str
+) -> None:
+    machine = two_guests.machines[host]
+    found = listening_sockets(machine)
+    database = {one for one in found if one[0] == "unix" and one.program == DATABASE[2]}
+    assert sorted(one for one in found - database if not is_allowed(one)) == []
+    assert len(database) == (1 if host == "head" else 0)
+    of_guest = {one.place.rsplit("/")[-1] for one in found if f"-{guest}/" in one.place}
+    assert of_guest == {"monitor.sock", "vnc.sock"}, "a test that finds no socket of the guest proves nothing"
+
+    unix = [one for one in found - database if one.kind == "unix"]
+    assert set(knock(machine, unix, NOBODY).values()) == {"refused"}
+    screen = [one for one in unix if one.place.endswith("vnc.sock")]
+    assert set(knock(machine, screen, "0").values()) == {"reached"}, "root reaches what the others do not"
+
+
+def test_the_serial_line_is_a_terminal_that_other_users_cannot_open(two_guests: ThreeMachines) -> None:
+    machine = two_guests.machines["vmh1"]
+    terminal = two_guests.virsh("vmh1", "ttyconsole", "far").text.strip()
+    assert terminal.startswith("/dev/pts/")
+    for user, expected in ((NOBODY, "refused"), ("0", "reached")):
+        as_user = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        program = [*as_user, "/usr/bin/python3", "-c", OPEN_TERMINAL, terminal]
+        assert machine.run_checked(program, 30.0).text.strip() == expected
+
+
+VIEWER = """#!/usr/bin/python3
+# what a viewer does first: connect, and read the server's greeting
+import os, socket, stat, sys
+place = sys.argv[-1]
+is_path = place.startswith("/")
+with socket.socket(socket.AF_UNIX if is_path else socket.AF_INET) as screen:
+    screen.connect(place if is_path else (place.split("::")[0], int(place.split("::")[1])))
+    print(screen.recv(4).decode(), place, *sys.argv[1:-1])
+if is_path:
+    print(*(oct(stat.S_IMODE(os.stat(path).st_mode)) for path in (os.path.dirname(place), place)))
+"""
+
+
+def view(site: ThreeMachines, viewer: Path, line: str) -> Finished:
+    """`rocks open host console LINE` with a display and that viewer alone."""
+    viewer.write_text(VIEWER)
+    viewer.chmod(0o755)
+    return site.rocks(
+        f"open host console {line} type=vnc", DISPLAY=":7", PATH=f"{viewer.parent}:{os.environ['PATH']}"
+    )
+
+
+def test_a_viewer_gets_a_socket_that_only_root_reaches(two_guests: ThreeMachines, tmp_path: Path) -> None:
+    far = view(two_guests, tmp_path / "xtigervncviewer", "far vncflags=-Shared")
+    assert far.exit_status == 0, far.error_text
+    greeting, modes = far.text.splitlines()
+    assert re.fullmatch(r"RFB  /run/rocks-console-\w+/socket -Shared", greeting)
+    assert modes == "0o700 0o600"
+    assert list(two_guests.machines["head"].outside("/run").glob("rocks-console-*")) == []
+
+    near = view(two_guests, tmp_path / "xtigervncviewer", "near")
+    assert near.exit_status == 0, near.error_text
+    assert re.match(r"RFB  /var/lib/libvirt/qemu/domain-\d+-near/vnc\.sock", near.text)
+
+
+def test_a_viewer_that_only_speaks_tcp_needs_the_operators_consent(
+    two_guests: ThreeMachines, tmp_path: Path
+) -> None:
+    for guest in ("far", "near"):
+        refused = view(two_guests, tmp_path / "gvncviewer", guest)
+        assert refused.exit_status == 1
+        assert "gvncviewer does not connect to a unix socket" in refused.error_text
+        assert "tcp=yes" in refused.error_text and "every user of this machine" in refused.error_text
+        allowed = view(two_guests, tmp_path / "gvncviewer", f"{guest} tcp=yes")
+        assert allowed.exit_status == 0, allowed.error_text
+        assert re.match(r"RFB  127\.0\.0\.1::\d+", allowed.text)
+
+
+def test_without_a_viewer_the_way_to_the_screen_stays_open(two_guests: ThreeMachines) -> None:
+    """Until the command ends, in whatever way: then neither its socket answers nor a program of it remains."""
+    head = two_guests.machines["head"]
+    opened = two_guests.begin("open host console far type=vnc")
+    line = opened.first_line()
+    path = re.search(r"the screen of far is at (/run/rocks-console-\w+/socket);", line)
+    assert path is not None, line
+    screen = Listening("unix", path.group(1), "ssh", 0)
+    assert knock(head, [screen], "0") == {screen.place: "reached"}
+    assert knock(head, [screen], NOBODY) == {screen.place: "refused"}
+    assert screen in listening_sockets(head)
+    assert {one for one in listening_sockets(head) if one.kind != "unix"} == set()
+    opened.kill()
+    wait_until(lambda: screen not in listening_sockets(head))
+
+
+def test_the_message_for_an_ordinary_user_names_the_command(two_guests: ThreeMachines) -> None:
+    for kind in ("serial", "vnc"):
+        status, error = two_guests.begin(f"open host console far type={kind}", NOBODY).end()
+        assert status == 1
+        assert "only root reaches the consoles of virtual machines: sudo rocks open host console far" in error
+
+
+def test_an_open_console_holds_up_no_other_command(two_guests: ThreeMachines) -> None:
+    """It held a row of a fence, and the next commands waited 50 s for it."""
+    two_guests.done(f"start host vm {two_guests.add_vm('busy', 'vmh1')}")
+    two_guests.sql("INSERT INTO vm_fences (Host, Name, Token) VALUES ('vmh1', 'other', 3)")
+    opened = two_guests.begin("open host console busy type=vnc")
+    assert "the screen of busy" in opened.first_line()
+    assert two_guests.sql("SELECT trx_id FROM information_schema.innodb_trx") == []
+    assert "active" in two_guests.done("list host vm busy status=yes")
+    two_guests.done("stop host vm busy")
+    opened.kill()
+
+
+def test_a_guest_of_an_earlier_version_is_named(two_guests: ThreeMachines) -> None:
+    """It listens on the loopback until it is started again; its screen is carried all the same."""
+    two_guests.done(f"start host vm {two_guests.add_vm('old', 'vmh1')}")
+    xml = two_guests.virsh("vmh1", "dumpxml", "old").text
+    two_guests.virsh("vmh1", "destroy", "old")
+    old = re.sub(r"<graphics.*?</graphics>", OLD_SCREEN, xml, flags=re.DOTALL)
+    two_guests.machines["vmh1"].run_checked(["/usr/bin/virsh", "create", "/dev/stdin"], 30.0, old.encode())
+    warning = "old listens on vmh1 (vnc 127.0.0.1 port 5900), where every user of vmh1 reaches it"
+    listed = two_guests.rocks("list host vm old status=yes")
+    assert warning in listed.error_text and "active" in listed.text
+    assert two_guests.rocks("list host vm far status=yes").error_text == ""
+    opened = two_guests.begin("open host console old type=vnc")
+    assert warning in opened.first_line()
+    assert "the screen of old is at /run/" in opened.first_line()
+    opened.kill()
+
+
+def test_a_machine_that_is_off_has_the_command_that_starts_it(two_guests: ThreeMachines) -> None:
+    """Nothing is printed about a console that does not open."""
+    two_guests.add_vm("off", "vmh1")
+    for kind in ("serial", "vnc"):
+        ended = two_guests.rocks(f"open host console off type={kind}")
+        assert ended.exit_status == 1
+        assert ended.error_text.strip() == "Error: off does not run; start it: rocks start host vm off"

@@ -1,0 +1,156 @@
+"""An agent that is stopped (SIGSTOP) at a step of a start goes on after the machine was stopped, moved and started."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.vms.site import ThreeMachines, wait_until
+
+STOPPING_AGENT = '''#!/usr/bin/python3
+"""Stands before the agent on a host, and stops it once before the step {step}. Nobody waits long for its lock."""
+import os, runpy, signal, sys
+
+sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
+from rocks.agent import calls, operations
+from rocks.devices.leases import Leases
+from rocks.devices.libvirt.domains import Domains
+
+operations._LOCK_DEADLINE_SECONDS = calls._FENCE_DEADLINE_SECONDS = 1.0
+
+
+def stops(owner, name):
+    real = getattr(owner, name)
+
+    def stopping(*arguments):
+        if "starting" in sys.argv and os.path.exists("{request}"):
+            os.rename("{request}", "{request}ped")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return real(*arguments)
+
+    setattr(owner, name, stopping)
+
+
+start = operations._start
+
+
+def starting(host, operation):
+    sys.argv.append("starting")
+    return start(host, operation)
+
+
+operations._start = starting
+stops({step})
+from rocks.agent.main import main
+
+sys.exit(main(sys.argv[1:]))
+'''
+
+REQUEST = "/var/lib/rocks/stop"
+
+BEFORE_LOCK = 'operations, "_checked"'
+WITH_LOCK = (
+    'Leases, "admit"',
+    'Domains, "find"',
+    'operations, "_prepare"',
+    'Domains, "define"',
+    'Domains, "start_paused"',
+    'Domains, "resume"',
+)
+
+
+class StoppedStart:
+    """A start on vmh1 whose agent is stopped; its command has been killed."""
+
+    def __init__(self, site: ThreeMachines, step: str) -> None:
+        self._site = site
+        self._machine = site.machines["vmh1"]
+        self._program = self._machine.outside("/opt/rocks/libexec/rocks-agent")
+        self._real = self._program.rename(self._program.with_name("real-agent"))
+        self._program.write_text(STOPPING_AGENT.format(step=step, request=REQUEST))
+        self._program.chmod(0o755)
+        self._machine.outside(REQUEST).touch()
+
+    def begin(self, vm: str) -> None:
+        command = self._site.begin(f"start host vm {vm}")
+        wait_until(self._machine.outside(f"{REQUEST}ped").exists)
+        wait_until(self._stopped)
+        command.kill()
+
+    def resume(self) -> None:
+        """Let the agent go on, and wait for its end."""
+        late = self._stopped()
+        for number in late:
+            os.kill(number, signal.SIGCONT)
+        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late))
+
+    def remove(self) -> None:
+        for number in self._stopped():
+            os.kill(number, signal.SIGKILL)
+        self._real.replace(self._program)
+        for name in (REQUEST, f"{REQUEST}ped"):
+            self._machine.outside(name).unlink(missing_ok=True)
+
+    def _stopped(self) -> list[int]:
+        states = {
+            p.process_id: Path(f"/proc/{p.process_id}/stat").read_text() for p in self._machine.members()
+        }
+        return [number for number, text in states.items() if text.rpartition(")")[2].split()[0] == "T"]
+
+
+@pytest.fixture
+def stopped(site: ThreeMachines) -> Iterator[type[StoppedStart]]:
+    """Makes one, which is removed afterwards."""
+    made: list[StoppedStart] = []
+
+    class Made(StoppedStart):
+        def __init__(self, site: ThreeMachines, step: str) -> None:
+            made.append(self)
+            super().__init__(site, step)
+
+    yield Made
+    for one in made:
+        one.remove()
+
+
+def test_a_start_that_waits_is_late_after_a_stop(site: ThreeMachines, stopped: type[StoppedStart]) -> None:
+    """As the issue has it: the stop succeeds, and the machine runs elsewhere when the first start goes on."""
+    vm = site.add_vm("late", "vmh1")
+    start = stopped(site, BEFORE_LOCK)
+    start.begin(vm)
+    site.done(f"stop host vm {vm}")
+    assert site.lease(vm)[1] == "released"
+    site.done(f"set host vm {vm} physnode=vmh2")
+    site.done(f"start host vm {vm}")
+    start.resume()
+    assert site.running(vm) == ["vmh2"]
+    assert vm not in site.domains("vmh1")
+
+
+@pytest.mark.parametrize("step", [BEFORE_LOCK, *WITH_LOCK])
+def test_a_start_that_stopped_at_a_step_is_the_only_one(
+    site: ThreeMachines, stopped: type[StoppedStart], step: str
+) -> None:
+    """With the machine's lock in its hand it prevents the move, and ends its own start when it goes on."""
+    vm = site.add_vm("late", "vmh1")
+    start = stopped(site, step)
+    start.begin(vm)
+    site.done(f"set host vm {vm} physnode=vmh2")
+    if step == BEFORE_LOCK:
+        site.done(f"start host vm {vm}")
+        start.resume()
+        assert site.running(vm) == ["vmh2"]
+        return
+    error = site.refused(f"start host vm {vm}")
+    assert "still at work on it on vmh1" in error or "already running on vmh1" in error
+    assert "another command is working on late" in site.refused(f"stop host vm {vm}")
+    assert site.lease(vm)[2] == "vmh1"
+    start.resume()
+    assert site.running(vm) == ["vmh1"]
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh2"]

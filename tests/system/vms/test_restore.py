@@ -1,0 +1,253 @@
+"""A cluster database that was put back from a copy, or filled from a dump, starts nothing that runs (decision 31)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import database
+from rocks.process import run_checked
+from tests.system.vms.site import ThreeMachines
+
+DATA = "/var/opt/rocks/mysql/data"
+RECORD = "/var/lib/rocks/frontend/leases-cluster.json"
+EPOCH = 2**32
+
+
+class Copies:
+    """Copies of the database, as text or (`of_files`) of the stopped server's data folder."""
+
+    def __init__(self, site: ThreeMachines, folder: Path) -> None:
+        self.head, self.folder = site.machines["head"], folder
+
+    def take(self, name: str = "copy") -> None:
+        """Copy the database as `mariadb-dump` writes it."""
+        program = ["mariadb-dump", "--no-defaults", "--routines", "--triggers", self._socket()]
+        run_checked([*program, f"--result-file={self.folder / name}", "cluster"], deadline_seconds=60)
+
+    def put_back(self, name: str = "copy") -> None:
+        """Replace the database by the copy."""
+        run_checked(
+            ["mariadb", "--no-defaults", self._socket(), "cluster", "-e", f"source {self.folder / name}"],
+            deadline_seconds=60,
+        )
+
+    def take_files(self) -> None:
+        """Copy the data folder."""
+        self._replace(self.head.outside(DATA), self.folder / "files")
+
+    def put_files_back(self) -> None:
+        """Replace the data folder by the copy."""
+        self._replace(self.folder / "files", self.head.outside(DATA))
+
+    def _replace(self, source: Path, target: Path) -> None:
+        database.stop(self.head)
+        shutil.rmtree(target, ignore_errors=True)
+        run_checked(["cp", "-a", "--sparse=always", str(source), str(target)], deadline_seconds=60)
+        database.start(self.head)
+
+    def _socket(self) -> str:
+        return f"--socket={self.head.outside('/var/opt/rocks/mysql/mysql.sock')}"
+
+
+@pytest.fixture
+def copies(site: ThreeMachines, tmp_path: Path) -> Iterator[Copies]:
+    """Afterwards, the database knows again what runs."""
+    yield Copies(site, tmp_path)
+    site.revive()
+    site.done("sync vm lease")
+
+
+def record(site: ThreeMachines) -> dict[str, object]:
+    found: dict[str, object] = json.loads(site.machines["head"].outside(RECORD).read_text())
+    return found
+
+
+def test_a_copy_from_before_a_move_finds_the_machine_where_it_runs(
+    site: ThreeMachines, copies: Copies
+) -> None:
+    vm = site.add_vm("moved", "vmh1")
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    copies.take_files()
+    site.done(f"set host vm {vm} physnode=vmh2")
+    site.done(f"start host vm {vm}")
+    token = site.lease(vm)[0]
+    before = record(site)
+
+    copies.put_files_back()
+    assert site.lease(vm)[1:] == ("released", "NULL"), "the copy is from before the move"
+    assert "vmh1" in site.done("list host vm")
+    error = site.refused(f"start host vm {vm}")
+    assert "moved runs on vmh2, which the cluster database did not record; now it does" in error
+    assert "already running on vmh2" in error
+    assert site.running(vm) == ["vmh2"]
+    assert site.lease(vm) == (token, "running", "vmh2")
+    assert record(site)["identity"] != before["identity"]
+
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+    assert site.lease(vm)[0] == (token // EPOCH + 1) * EPOCH + 1
+
+
+def test_a_machine_of_which_the_copy_has_a_lower_token_starts_again(
+    site: ThreeMachines, copies: Copies
+) -> None:
+    vm = site.add_vm("counted", "vmh1")
+    copies.take()
+    for _ in range(3):
+        site.done(f"start host vm {vm}")
+        site.done(f"stop host vm {vm}")
+    copies.put_back()
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+
+
+def test_the_same_copy_put_back_twice_is_recognised_twice(site: ThreeMachines, copies: Copies) -> None:
+    vm = site.add_vm("again", "vmh1")
+    copies.take()
+    site.done(f"start host vm {vm}")
+    for host in ("vmh2", "head"):
+        copies.put_back()
+        site.done(f"set host vm {vm} physnode={host}")
+        assert "already running on vmh1" in site.refused(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
+
+
+def test_an_emptied_database_has_no_leases_and_asks(site: ThreeMachines, copies: Copies) -> None:
+    """As after `rocks dump` of one database was replayed into another: all is there but the leases."""
+    vm = site.add_vm("dumped", "vmh1")
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    site.sql(
+        "SET foreign_key_checks = 0; DELETE FROM vm_lease_disks; TRUNCATE vm_leases;"
+        " UPDATE lease_epoch SET Identity = 'another', Epoch = 0, Serial = 0"
+    )
+    site.done(f"set host vm {vm} physnode=vmh2")
+    assert "already running on vmh1" in site.refused(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh2"]
+
+
+def test_a_silent_host_is_named_and_settled_by_the_operator(site: ThreeMachines, copies: Copies) -> None:
+    lost, other = site.add_vm("lost", "vmh1"), site.add_vm("other", "vmh2")
+    site.done(f"start host vm {lost}")
+    site.done(f"stop host vm {lost}")
+    copies.take()
+    site.done(f"start host vm {lost}")
+    site.vanish("vmh1")
+    copies.put_back()
+    site.done(f"set host vm {lost} physnode=vmh2")
+    for vm in (lost, other):
+        error = site.refused(f"start host vm {vm}")
+        assert "vmh1" in error and 'rocks sync vm lease vmh1 host-off=yes reason="…"' in error
+    assert "vmh2" in site.done("list host vm")
+    assert "hosts are named only together with" in site.refused("sync vm lease vmh1 host-off=yes")
+    assert "is this machine" in site.refused("sync vm lease head host-off=yes reason=test")
+    assert "not a host on which" in site.refused("sync vm lease vmh3 host-off=yes reason=test")
+    site.done("sync vm lease vmh1 host-off=yes reason='unplugged by hand'")
+    site.done(f"start host vm {lost} {other}")
+    assert site.running(lost) == ["vmh1", "vmh2"], "vmh1 was not off, although the operator stated so"
+    site.revive()
+    site.add_vm("third", "vmh1")
+    site.done("list host vm third status=yes")
+    assert site.running(lost) == ["vmh2"]
+
+
+def test_a_stop_works_while_a_host_is_silent(site: ThreeMachines, copies: Copies) -> None:
+    vm, _ = site.add_vm("ending", "vmh2"), site.add_vm("elsewhere", "vmh1")
+    copies.take()
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    site.vanish("vmh1")
+    copies.put_back()
+    ended = site.rocks(f"stop host vm {vm}")
+    assert ended.exit_status == 0, ended.error_text
+    assert "may run on other hosts than the cluster database records" in ended.error_text
+    assert site.running(vm) == []
+
+
+def test_of_two_commands_one_asks_and_both_go_on(site: ThreeMachines, copies: Copies) -> None:
+    machines = [site.add_vm(f"pair-{number}", "vmh1") for number in (1, 2)]
+    copies.take()
+    site.done(f"start host vm {machines[0]}")
+    site.done(f"stop host vm {machines[0]}")
+    epoch = site.sql("SELECT Epoch FROM lease_epoch")
+    copies.put_back()
+    ends = [one.end() for one in [site.begin(f"start host vm {vm}") for vm in machines]]
+    assert [status for status, _ in ends] == [0, 0], ends
+    assert [int(row[0]) for row in site.sql("SELECT Epoch FROM lease_epoch")] == [int(epoch[0][0]) + 1]
+
+
+def test_a_frontend_with_the_older_copy_starts_nothing_any_more(site: ThreeMachines, copies: Copies) -> None:
+    vm = site.add_vm("claimed", "vmh1")
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    old_record = site.machines["head"].outside(RECORD).read_text()
+    copies.take("old frontend")
+    site.machines["head"].outside(RECORD).unlink()  # the new frontend has none
+    site.done("sync vm lease")
+    site.done(f"set host vm {vm} physnode=vmh2")
+    copies.take("new frontend")
+    copies.put_back("old frontend")
+    new_record = site.machines["head"].outside(RECORD).read_text()
+    site.machines["head"].outside(RECORD).write_text(old_record)
+    error = site.refused(f"start host vm {vm}")
+    assert "this host has seen epoch" in error
+    assert site.running(vm) == []
+    copies.put_back("new frontend")
+    site.machines["head"].outside(RECORD).write_text(new_record)
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh2"]
+
+
+def test_on_a_healthy_site_the_comparison_changes_nothing(site: ThreeMachines, copies: Copies) -> None:
+    vm = site.add_vm("healthy", "vmh1")
+    site.done(f"start host vm {vm}")
+    site.done("sync vm lease")
+    site.done(f"stop host vm {vm}")
+    before = (
+        site.sql("SELECT * FROM lease_epoch"),
+        site.sql("SELECT Name, Token, Host FROM vm_leases"),
+        record(site),
+    )
+    site.done("sync vm lease")
+    assert before == (
+        site.sql("SELECT * FROM lease_epoch"),
+        site.sql("SELECT Name, Token, Host FROM vm_leases"),
+        record(site),
+    )
+    site.done(f"start host vm {vm}")
+
+
+def test_a_copy_of_the_whole_frontend_is_behind_its_hosts(site: ThreeMachines, copies: Copies) -> None:
+    vm = site.add_vm("whole", "vmh1")
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    copies.take()
+    old_record = site.machines["head"].outside(RECORD).read_text()
+    for _ in range(2):
+        site.done(f"start host vm {vm}")
+        site.done(f"stop host vm {vm}")
+    copies.put_back()
+    site.machines["head"].outside(RECORD).write_text(old_record)
+    epoch = int(site.sql("SELECT Epoch FROM lease_epoch")[0][0])
+    site.done("sync vm lease")
+    assert int(site.sql("SELECT Epoch FROM lease_epoch")[0][0]) == epoch + 1
+    site.done(f"start host vm {vm}")
+
+
+def test_a_host_that_is_off_may_be_named_in_any_case(site: ThreeMachines, copies: Copies) -> None:
+    vm = site.add_vm("cased", "vmh2")
+    site.done(f"start host vm {vm}")
+    site.vanish("vmh1")
+    site.done("sync vm lease VMH1 host-off=yes reason=test")
+    assert {str(host) for (host,) in site.sql("SELECT Host FROM vm_fences WHERE Name = 'cased'")} == {"vmh1"}

@@ -1,0 +1,50 @@
+"""Commands that demo and lab print work when a line is copied as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lab import demo
+from lab.machines import demo as lab_demo
+from rocks.cli.main import find_command
+from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.declarations import check_given
+from rocks.commands._framework.tree import OUR_TREE, load_package
+from rocks.database.unconfigured import UnconfiguredDatabase
+from rocks.errors import StateError
+from rocks.process import run
+
+CHECKOUT = Path(__file__).parents[3]
+TEXTS = {
+    "demo": demo._closing_text(Path("/demo")),
+    "lab": lab_demo._CLOSING_TEXT.format(
+        nas="nas-0-0", guest="vm-vc1-0", host="vmh1", vlan=2, console="/var/log/console"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_line_is_a_command_that_takes_its_arguments(name: str) -> None:
+    lines = [line for line in TEXTS[name].splitlines() if line.startswith("  bin/rocks ")]
+    assert len(lines) >= 5
+    for line in lines:
+        _, *typed = shlex.split(line, comments=True)
+        command_path, rest = find_command(typed, [OUR_TREE])
+        command = load_package(command_path, [OUR_TREE]).Command(UnconfiguredDatabase(StateError("none")))
+        check_given(command, parse_arguments(rest))
+
+
+def test_quoted_programs_of_the_lab_exist() -> None:
+    quoted = re.findall(r"`([^`]+)`", TEXTS["lab"])
+    assert {"bin/lab run bash", "bin/lab ssh vmh1", "bin/lab clean", "make lab-stop"} == set(quoted)
+
+
+def test_the_lab_is_started_from_any_folder(tmp_path: Path) -> None:
+    command = ["env", "-C", str(tmp_path), str(CHECKOUT / "bin" / "lab"), "ssh", "nobody"]
+    ended = run(command, deadline_seconds=60)
+    assert ended.exit_status == 1
+    assert ended.error_output.startswith(b"Error: usage: bin/lab ssh ")
