@@ -225,6 +225,10 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
 
     UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
     """
+    if changes == VmChanges():
+        raise UserError(
+            "must supply physnode, disk, disksize, mem, slice, virt-type or uuid: nothing is given to change"
+        )
     columns: dict[str, object] = {}
     if changes.memory_mb is not None:
         columns["Mem"] = _read_memory(changes.memory_mb)

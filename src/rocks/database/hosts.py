@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.cluster.names import printable
+from rocks.cluster.near_names import nearest
 from rocks.cluster.selectors import read_selectors
 from rocks.database.sets import in_order, placeholders
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rocks.cluster.selectors import Selectors
     from rocks.database.connection import Database
@@ -44,13 +46,15 @@ _RACKS = (
 _PATTERN = "SELECT 0, %s, n.Name FROM nodes n WHERE n.Name LIKE %s"
 
 
-def expand_selectors(database: Database, texts: Sequence[str], managed_only: bool = False) -> list[str]:
+def expand_selectors(
+    database: Database, texts: Sequence[str], managed_only: bool = False, each_matches: bool = False
+) -> list[str]:
     """Names of the hosts that the selectors mean: their union, each once, sorted by name.
 
     Without selectors: all hosts in the database's order, or the managed hosts only. All selectors take one statement;
     each `select …` text takes one more, run read-only. The resolver looks up selectors unknown to the database last,
-    within `DNS_SECONDS`. UserError for a selector that means no host; a pattern, a rack or an appliance may have no
-    hosts.
+    within `DNS_SECONDS`. UserError for a selector that means no host; a pattern, a rack, an appliance or a statement
+    may have no hosts, unless `each_matches`.
     """
     if not texts:
         return _all_hosts(database, managed_only)
@@ -62,9 +66,31 @@ def expand_selectors(database: Database, texts: Sequence[str], managed_only: boo
         names |= _resolve(database, unknown)
     if selectors.local:
         names.add(local_host(database))
+    empty = _without_hosts(selectors, found) if each_matches else []
     for statement in selectors.statements:
-        names |= _select(database, statement)
+        chosen = _select(database, statement)
+        names |= chosen
+        empty += [statement] if each_matches and not chosen else []
+    if empty:
+        raise UserError(f'"{printable(empty[0])}" matches no host; {_advice(database, empty[0])}')
     return sorted(names)
+
+
+def _without_hosts(selectors: Selectors, found: Mapping[str, set[str]]) -> list[str]:
+    """The appliances, patterns and racks without a host."""
+    return [
+        *(text for text in selectors.names if text.lower() in found and not found[text.lower()]),
+        *(text for text in selectors.patterns if text.replace("%", "\0").lower() not in found),
+        *(f"rack{number}" for number in selectors.racks if f"rack{number}" not in found),
+    ]
+
+
+def _advice(database: Database, text: str) -> str:
+    """Names that a selector without a match may have meant, and the command that lists all."""
+    rows = database.rows("SELECT Name FROM nodes UNION SELECT Name FROM appliances ORDER BY 1")
+    known = [str(row[0]) for row in rows if str(row[0]).lower() != text.lower()]
+    near = nearest(text.replace("%", ""), known) if text.split()[:1] != ["select"] else []
+    return f"did you mean {' or '.join(near)}? rocks list host shows all" if near else "see rocks list host"
 
 
 def local_host(database: Database) -> str:
@@ -198,8 +224,6 @@ def _select(database: Database, statement: str) -> set[str]:
     in_lower_case = {name.lower() for name in known}
     strangers = [name for name in names if name.lower() not in in_lower_case]
     if strangers:
-        from rocks.cluster.names import printable
-
         raise UserError(
             f'host "{printable(min(strangers))}" is not in cluster: the first column of '
             f'"{printable(statement)}" must contain host names'
@@ -227,11 +251,9 @@ def _resolve(database: Database, texts: Sequence[str]) -> set[str]:
             else []
         )
         if not rows:
-            from rocks.cluster.names import printable
-
             raise UserError(
                 f'cannot resolve host "{printable(text)}": it is not a host, alias, address, appliance or other '
-                "selector; see rocks list host"
+                f"selector; {_advice(database, text)}"
             )
         names |= {str(row[0]) for row in rows}
     return names

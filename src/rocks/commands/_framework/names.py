@@ -14,20 +14,31 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
+READING = frozenset(("list", "report", "dump", "help"))
+"""Verbs of commands that change nothing; a selector without a match gives them an empty output."""
+
+
 class NameExpansion:
     """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
 
     db: Database
 
+    @property
+    def command_path(self) -> tuple[str, ...]:
+        """The words of the command's name."""
+        raise NotImplementedError
+
     def getHostnames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Names of the hosts that match the selectors; without selectors all hosts, in the database's order.
 
         `managed_only` leaves out hosts whose attribute `managed` is not `true`, when no selector is given.
-        UserError for a selector without a match.
+        UserError for an unknown name. In a command that may change something (every verb but those of `READING`) it is
+        raised for a pattern, rack, appliance or SQL text without a host, too: it would do nothing and report success.
         """
         from rocks.database import hosts
 
-        return hosts.expand_selectors(self.db, names or (), managed_only)
+        changes = self.command_path[0] not in READING
+        return hosts.expand_selectors(self.db, names or (), managed_only, each_matches=changes)
 
     def getNodesfromNames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Alias of `getHostnames`, for commands of other rolls."""

@@ -1,6 +1,7 @@
 """`rocks set host boot`"""
 
 import rocks.commands
+from rocks.actions.boots import boot_folder
 from rocks.actions.hosts import set_next_boot
 from rocks.commands._shared.host_hooks import host_hooks
 
@@ -8,9 +9,9 @@ from rocks.commands._shared.host_hooks import host_hooks
 class Command(rocks.commands.Command):
     """
     Set the action of hosts at their next boot, and let the plugins write the boot configuration. Without an
-    action, only the plugins run. If this machine has the folder /tftpboot/pxelinux/pxelinux.cfg, each host with
-    an address on the network private has a pxelinux file there. Hosted VMs have none, because the frontend of
-    their cluster handles their boot.
+    action, only the plugins run; that is an error where none has anything to write. If this machine has the
+    folder /tftpboot/pxelinux/pxelinux.cfg, each host with an address on the network private has a pxelinux file
+    there. Hosted VMs have none, because the frontend of their cluster handles their boot.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -31,7 +32,13 @@ class Command(rocks.commands.Command):
         """Store the action and run the hooks."""
         hosts = self.getSomeHostnames(args)
         action = self.fillText("action")
+        hooks = host_hooks(self)
         if action is not None:
             set_next_boot(self.db, hosts, action)
-        for hook in host_hooks(self):
+        elif len(hooks) == 1 and not boot_folder().is_dir():
+            self.abort(
+                "must supply action= (os, run or install): without it only boot files are written, and this machine "
+                f"has no boot service (no folder {boot_folder()})"
+            )
+        for hook in hooks:
             hook(hosts)
