@@ -10,7 +10,7 @@ from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.host_plan import NewHost, find_membership, plan_host
 from rocks.cluster.names import check_alias, check_host_name, printable
 from rocks.cluster.values import read_number
-from rocks.database import aliases, boots, image_places, leases, nodes, vms
+from rocks.database import aliases, boots, image_moves, image_places, leases, nodes, vms
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import StateError, UserError
 
@@ -86,6 +86,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
         )
     nodes.rename_host(database, name, new_name)
     image_places.rename_nas(database, name, new_name)
+    image_moves.rename_nas(database, name, new_name)
     leases.rename_lease_host(database, name, new_name)
     return [
         f"{vm.container.name}:{disk.path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.image_moves import cancel_move
 from rocks.actions.storage_access import open_storage
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.image_plan import LARGEST_SIZE_GB, check_volume_name
@@ -84,8 +85,10 @@ def pull_image(
 
 
 def cancel_map(database: Database, nas: str, volume: str) -> None:
-    """Undo a map in progress, or cancel an unmap that still waits. StateError when there is neither."""
+    """Undo a map or a move in progress, or cancel an unmap that still waits. StateError when there is none of them."""
     check_volume_name(volume)
+    if cancel_move(database, nas, volume) is not None:
+        return
     with open_storage(database) as storage:
         storage.ask(questions.cancel_image(nas, volume))
 
@@ -135,6 +138,8 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
     if row.state == "blocked":
         lost = _what_would_be_lost(storage, nas, row)
         storage.ask(questions.retry_image(nas, row.zvol))
+        if row.remotehost is None and row.peer is not None:
+            return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
         return (
             f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried. If {row.remotehost} never returns and it is "
             f'blocked again, force=yes reason="…" discards {lost}'
@@ -153,6 +158,8 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
 def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
     storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
+    if row.remotehost is None and row.peer is not None:
+        return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; discarded: {lost}"
 
 

@@ -86,14 +86,18 @@ def _map(
 ) -> MappedImages:
     from rocks.actions.map_batches import map_images
     from rocks.actions.storage_access import open_storage
+    from rocks.cluster.image_moves import check_not_moving
     from rocks.cluster.image_plan import plan_images
+    from rocks.database.image_moves import read_moves
     from rocks.database.image_places import set_devices
     from rocks.database.leases import read_leases
 
     result = MappedImages({}, [], {})
     planned = []
+    moves = read_moves(database)
     for vm, locations in machines:
         try:
+            check_not_moving(locations, moves)
             planned += plan_images(vm, locations)
         except RocksError as error:
             result.failed[vm.name] = error
@@ -159,13 +163,15 @@ def unmap_vm_images(
 
 
 def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str]:
-    """StateError when an image of one of the machines is mapped; returns warnings about NASes that do not answer."""
+    """StateError when an image of one of the machines is mapped or moved; returns warnings about silent NASes."""
     disks = [disk for disk in disk_locations(database, names) if disk.nas]
     if not disks:
         return []
+    from rocks.actions.move_checks import check_no_moves
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
 
+    check_no_moves(database, disks)
     nases = sorted({disk.nas for disk in disks})
     warnings = []
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from rocks.actions.move_checks import check_no_moves
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.image_places import (
     check_nas,
@@ -52,6 +53,7 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         after = [disk._replace(nas=server.name, zpool=zpool) for disk in before]
     else:
         after = place_disks(before, server.name, pools, secrets.randbelow)
+    check_no_moves(database, before)
     _check_not_running(database, [old for old, new in zip(before, after, strict=True) if old != new])
     table.put_disks(database, after)
 
@@ -62,13 +64,16 @@ def remove_vm_nas(database: Database, names: Sequence[str]) -> None:
     StateError when a machine with a disk on a NAS may be running, BusyError while another command changes one.
     """
     machines = _lock_machines(database, names)
+    check_no_moves(database, table.disk_locations(database, machines))
     _check_not_running(database, table.disk_locations(database, machines))
     table.delete_disks(database, machines)
 
 
 def forget_vm_nas(database: Database, names: Sequence[str]) -> None:
-    """As `remove_vm_nas`, for machines that are about to be stopped and removed. BusyError as there."""
-    table.delete_disks(database, _lock_machines(database, names))
+    """As `remove_vm_nas`, for machines that are about to be stopped and removed. Errors as there."""
+    machines = _lock_machines(database, names)
+    check_no_moves(database, table.disk_locations(database, machines))
+    table.delete_disks(database, machines)
 
 
 def _load_nas(database: Database, name: str, machines: Sequence[str]) -> Host:

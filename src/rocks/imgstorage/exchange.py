@@ -22,6 +22,9 @@ SEED, RETURN = "seed", "return"
 CHECK = "check"
 """No transfer: a host asks whether the NAS has the snapshot of the guid in the opening line."""
 
+MOVE, HAND_OVER = "move", "hand_over"
+"""The purposes of a connection from a NAS to the one to which it moves an image: its content; the image itself."""
+
 Count = Callable[[int, int], None]
 """Called for each part of a stream before it is used: its bytes, and the estimated total."""
 

@@ -33,6 +33,8 @@ _SAMPLE = Image(
     base_guid="8",
     pending_name="img-2-3-20260101T000000Z",
     final_guid="9",
+    peer="nas-0-1",
+    peer_pool="tank",
 )
 
 

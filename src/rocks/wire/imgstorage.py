@@ -74,6 +74,30 @@ class UndeleteZvol:
 
 
 @dataclass(frozen=True)
+class AcceptZvol:
+    """Expect an image that the NAS `source` will move here, into `zpool`; `needed_bytes` must be free there."""
+
+    zpool: str
+    zvol: str
+    source: str
+    image_id: str
+    needed_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class MoveZvol:
+    """Move an unmapped image to the pool `zpool` of another NAS, which expects it. The answer comes when it is there.
+
+    Until `grace_seconds` have passed since then the volume here can be restored, as another image.
+    """
+
+    zvol: str
+    nas: str
+    zpool: str
+    grace_seconds: int = 0
+
+
+@dataclass(frozen=True)
 class ListZvols:
     """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
     states that there are others."""
@@ -124,7 +148,7 @@ class PullZvol:
 
 @dataclass(frozen=True)
 class CancelZvol:
-    """Undo a map in progress, or cancel a waiting unmap."""
+    """Undo a map or a move in progress, or cancel a waiting unmap."""
 
     zvol: str
 
@@ -216,6 +240,8 @@ ACTIONS: Dict[str, Action] = {
         Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
         Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
         Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),
+        Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted"),
+        Action("move_zvol", "nas", MoveZvol, "zvol_moved"),
         Action("list_zvols", "nas", ListZvols, "zvol_list"),
         Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs"),
         Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs"),

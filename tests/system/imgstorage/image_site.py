@@ -36,9 +36,9 @@ _POOL_BYTES = 100 * BYTES_PER_GIB
 
 
 def address_of(node: str, network: str) -> str:
-    """All of them are here."""
-    del node, network
-    return "127.0.0.1"
+    """All of them are here; the port of transfers is the same on each NAS, so a second one has another address."""
+    del network
+    return "127.0.0.2" if node.startswith("nas-1-") else "127.0.0.1"
 
 
 class PoolDevices(dict[str, int]):
@@ -111,12 +111,12 @@ class Machine:
 
 
 class NasMachine(Machine):
-    """The NAS."""
+    """A NAS."""
 
-    def __init__(self, folder: Path, broker: RealBroker, stream_port: int) -> None:
-        super().__init__(NAS, folder, broker)
+    def __init__(self, folder: Path, broker: RealBroker, stream_port: int, name: str = NAS) -> None:
+        super().__init__(name, folder, broker)
         self.stream_port = stream_port
-        self.targets = FakeTargets(target_prefix(NAS))
+        self.targets = FakeTargets(target_prefix(name))
         self.targets.devices = self.devices
         self.service: NasService | None = None
 
@@ -218,7 +218,7 @@ class ImageSite:
 
     def ask_body(self, body: bytes, to: str = NAS, deadline_seconds: float = 30) -> Mapping[str, Any]:
         """The same, for a message that is written already."""
-        queue = nas_queue(to) if to == NAS else host_queue(to)
+        queue = nas_queue(to) if to.startswith("nas-") else host_queue(to)
         thread = threading.get_ident()  # a connection is one thread's
         if thread not in self._askers:
             self._askers[thread] = Asker(self._broker.settings(FRONTEND))

@@ -12,6 +12,7 @@ from rocks.imgstorage.life.events import (
     HostDone,
     HostLost,
     Map,
+    Move,
     Restore,
     StartPull,
     StartSeed,
@@ -25,6 +26,7 @@ from rocks.imgstorage.life.states import (
     LOCAL,
     MAPPED,
     MAPPING,
+    MOVING,
     PULLING,
     REMOTE,
     RESTORING,
@@ -116,6 +118,8 @@ def record(state: State) -> Image:
         return after(new_image(), Delete("delete-1"))
     if state == RESTORING:
         return after(new_image(), Restore("restore-1", "img-1-1-20270115T080000Z", "900"))
+    if state == MOVING:
+        return after(new_image(), Move("move-1", "nas-0-1", "tank"))
     mapping = after(new_image(), MAP)
     if state == MAPPING:
         return mapping

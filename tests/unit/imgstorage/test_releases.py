@@ -37,6 +37,10 @@ STORED = sorted((Path(__file__).parent / "stored").glob("release-*.json"))
 """What each release has stored and sent, recorded with that release; never changed afterwards."""
 
 
+LATER_STATES = {"moving"}
+"""The releases that are recorded here have no image in these."""
+
+
 def with_image(store: NasStore, path: Path, stored: dict[str, Any]) -> Image:
     """The image as the store reads a record that another release has written."""
     store.save(record("unmapped"))
@@ -51,7 +55,7 @@ def test_a_release_is_recorded() -> None:
     assert STORED
     for path in STORED:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        assert {image["state"] for image in stored["images"]} == set(STATES)
+        assert {image["state"] for image in stored["images"]} == set(STATES) - LATER_STATES
         assert len({request["shape"] for request in stored["requests"]}) == 13
         assert {host["stage"] for host in stored["host_records"]} == {
             "none",

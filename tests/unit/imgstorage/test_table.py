@@ -28,6 +28,7 @@ SAMPLES: dict[type[Event], Event] = {
     events.Delete: events.Delete("delete-2"),
     events.Undelete: events.Undelete("undelete-2"),
     events.Restore: events.Restore("restore-2", "img-1-1-20270115T080000Z", "900"),
+    events.Move: events.Move("move-2", "nas-0-1", "tank"),
     events.Cancel: events.Cancel("cancel-2"),
     events.Configure: events.Configure("set-2", False),
     events.Retry: events.Retry("retry-2"),

@@ -18,7 +18,8 @@ class ImageRow:
 
     `is_sending` is 1 for a transfer to the host, 0 for one to the NAS, None without a transfer; with `is_delete_remote`
     it is the last one. `locked` is the volume's name while a map would raise BusyError. `due_at`: a removed image is
-    destroyed then, UNIX seconds. `silent_seconds`: for so long its host has sent nothing, and it should have.
+    destroyed then, UNIX seconds. `silent_seconds`: for so long its host has sent nothing, and it should have. `peer` is
+    the other NAS of a move; in the state `arriving` the image is not of this NAS yet.
     """
 
     zvol: str
@@ -39,6 +40,8 @@ class ImageRow:
     reason: str = ""
     due_at: Optional[int] = None
     silent_seconds: Optional[int] = None
+    image_id: str = ""
+    peer: Optional[str] = None
 
 
 @dataclass(frozen=True)

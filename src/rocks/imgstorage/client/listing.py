@@ -66,7 +66,7 @@ OPERATIONS = (
 
 MAPPED_WORD = "mapped"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_NEW_STATES = ("blocked", "deleting", "restoring")
+_NEW_STATES = ("blocked", "deleting", "restoring", "moving", "arriving")
 """States for which the specification's states have no name."""
 
 
@@ -104,8 +104,12 @@ def map_cells(row: ImageRow, now_seconds: int) -> Cells:
 def map_note(row: ImageRow) -> Optional[str]:
     """What an operator should know about an image."""
     if row.due_at is not None:
+        moved = "" if row.peer is None else f"moved to {row.peer}; this volume was "
         until = datetime.datetime.fromtimestamp(row.due_at).strftime("%Y-%m-%d %H:%M")
-        return f"removed, can be restored until {until}"
+        return f"{moved}removed, can be restored until {until}"
+    if row.peer is not None and row.state in ("moving", "arriving"):
+        way = f"to {row.peer}" if row.state == "moving" else f"from {row.peer}"
+        return f"is being moved {way}{': ' if row.reason else ''}{row.reason}"
     if row.silent_seconds is not None:
         silent = f"{row.remotehost} has been silent for {duration(row.silent_seconds)}"
         return f"{silent}; {row.reason}" if row.reason else silent

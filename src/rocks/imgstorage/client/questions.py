@@ -151,6 +151,18 @@ def add_image(
     )
 
 
+def accept_image(
+    nas: str, zpool: str, zvol: str, source: str, image_id: str, needed_bytes: int
+) -> Query[None]:
+    """Expect an image that another NAS moves there."""
+    return Query(nas, wire.AcceptZvol(zpool, zvol, source, image_id, needed_bytes), _nothing)
+
+
+def move_image(nas: str, zvol: str, target: str, zpool: str, grace_seconds: int) -> Query[None]:
+    """Move it to another NAS, which expects it."""
+    return Query(nas, wire.MoveZvol(zvol, target, zpool, grace_seconds), _nothing)
+
+
 def delete_image(nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int) -> Query[None]:
     """Destroy it after its grace period."""
     return Query(nas, wire.DelZvol(zpool, zvol, force, grace_seconds), _nothing)
@@ -167,7 +179,7 @@ def pull_image(nas: str, zvol: str) -> Query[None]:
 
 
 def cancel_image(nas: str, zvol: str) -> Query[None]:
-    """Undo a map in progress, or cancel a waiting unmap."""
+    """Undo a map or a move in progress, or cancel a waiting unmap."""
     return Query(nas, wire.CancelZvol(zvol), _nothing)
 
 

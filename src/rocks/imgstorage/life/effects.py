@@ -185,6 +185,33 @@ class EnsureRestored:
 
 @tagged
 @dataclass(frozen=True)
+class SendToNas:
+    """The other NAS has all snapshots of the volume, up to the base that an earlier effect found, and has compared the
+    content with the volume's.
+
+    Performed beside the others, since it may take hours. Facts: guid.
+    """
+
+    volume: str
+    nas: str
+    pool: str
+
+
+@tagged
+@dataclass(frozen=True)
+class HandOver:
+    """The other NAS has the image: from now on hosts get it from there. `guid` is that of the snapshot it ends with.
+
+    Performed as SendToNas. Repeating it after the other NAS has given the image to a host changes nothing.
+    """
+
+    volume: str
+    nas: str
+    guid: str
+
+
+@tagged
+@dataclass(frozen=True)
 class AskHost:
     """Send a request to a host. Always the last effect of a step: the step is done when the answer arrives.
 
@@ -210,5 +237,10 @@ Effect = Union[
     EnsureSnapshot,
     EnsureClone,
     EnsureRestored,
+    SendToNas,
+    HandOver,
     AskHost,
 ]
+
+BETWEEN_NASES = (SendToNas, HandOver)
+"""Effects that are performed beside the others."""

@@ -74,8 +74,18 @@ class Restore(Event):
 
 
 @dataclass(frozen=True)
+class Move(Event):
+    """Move the image to the pool `pool` of the NAS `nas`; the volume here is destroyed after the grace period."""
+
+    op_id: str
+    nas: str
+    pool: str
+    grace_seconds: int = 86400
+
+
+@dataclass(frozen=True)
 class Cancel(Event):
-    """Undo a map that is under way, or forget an unmap that is still waiting."""
+    """Undo a map or a move that is under way, or forget an unmap that is still waiting."""
 
     op_id: str
 
@@ -244,6 +254,7 @@ REQUESTS: Tuple[Type[Event], ...] = (
     Delete,
     Undelete,
     Restore,
+    Move,
     Cancel,
     Configure,
     Retry,

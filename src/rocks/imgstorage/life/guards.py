@@ -12,7 +12,7 @@ from rocks.imgstorage.life.facts import CopyFact, Facts, Stage
 from rocks.imgstorage.life.grants import disagreement, is_recovering
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.schedule import is_given_up
-from rocks.imgstorage.life.states import State
+from rocks.imgstorage.life.states import DELETING, State
 
 Test = Callable[[Image, Any, int], bool]
 
@@ -220,6 +220,10 @@ DISAGREES = Guard(
 STANDS_FREE = Guard(
     "to no host", lambda image, event, now: event.standing is not None and event.standing.owner is None
 )
+STANDS_REMOVED = Guard(
+    "to be destroyed",
+    lambda image, event, now: event.standing is not None and event.standing.state == DELETING,
+)
 FOUND_NOTHING = Guard("the host has nothing to save", _has_nothing)
 FOUND_COPY = Guard(
     "the host has only a copy",
@@ -244,6 +248,14 @@ def found_stage(stage: Stage) -> Guard:
     )
 
 
+IS_MOVED_THERE = Guard(
+    "moved to that NAS", lambda image, event, now: image.work is None and image.peer == event.nas
+)
+IS_MOVED = Guard("moved to another NAS", lambda image, event, now: image.peer is not None)
+TO_ANOTHER = Guard("to another NAS than before", lambda image, event, now: image.peer != event.nas)
+HANDING_OVER = Guard(
+    "being handed over", lambda image, event, now: image.work is not None and image.work.step == "hand_over"
+)
 EXCHANGING = Guard(
     "a restored snapshot takes its place",
     lambda image, event, now: image.work is not None and image.work.step == "exchange",

@@ -50,6 +50,8 @@ Step = Literal[
     "restore",
     "exchange",
     "look",
+    "send",
+    "hand_over",
 ]
 
 
@@ -102,6 +104,9 @@ class Image:
     with another cause than an unreachable machine; `reason` is why the image is blocked or waits, `abandon_reason` why
     an operator last gave up the changes of a host. `disagrees`: it is blocked because the volume has another grant,
     or because the host has gone further than the record.
+    `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
+    volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the
+    move, `grace_seconds` is the grace period that the former volume gets then.
     `blocked_from` is None while the record of a blocked image is made from that grant. `retry_at` and `due_at` are UNIX
     seconds.
     """
@@ -142,6 +147,10 @@ class Image:
     reason: str = ""
     abandon_reason: str = ""
     disagrees: Witness = ""
+    peer: Optional[str] = None
+    peer_pool: Optional[str] = None
+    move_ids: Tuple[str, ...] = ()
+    grace_seconds: int = 0
 
     @property
     def volume(self) -> str:

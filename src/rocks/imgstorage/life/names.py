@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+import uuid
 from typing import NamedTuple, Optional
 
 TARGET_PREFIX = "iqn.2001-04.com."
 HOLD_TAG = "imgstore_base"
 SEED_FOLDER = ".seed"
+ARRIVING_FOLDER = ".arriving"
 _SNAPSHOT = re.compile(r"img-(\d+)-(\d+)-\d{8}T\d{6}Z\Z")
 _QUARANTINED = re.compile(r"-(?:quarantine|orphan)-\d+(?:-\d+)?\Z")
 _AUTHORITY = re.compile(r"[^a-z0-9.-]")
@@ -75,6 +77,16 @@ def temp_write_volume(pool: str, zvol: str) -> str:
 def seed_volume(pool: str, zvol: str) -> str:
     """The volume into which a copy is received."""
     return f"{pool}/{SEED_FOLDER}/{zvol}"
+
+
+def arriving_volume(pool: str, zvol: str) -> str:
+    """The volume into which a NAS receives an image that is moved to it; no image has a name with a further slash."""
+    return f"{pool}/{ARRIVING_FOLDER}/{zvol}"
+
+
+def left_image_id(image_id: str, nas: str, epoch: int) -> str:
+    """The id of the former volume of an image that was moved away: the image itself has its id on the other NAS."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{image_id} left on {nas} in epoch {epoch}"))
 
 
 def quarantine_volume(volume: str, epoch: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Tuple
 from rocks.imgstorage.life import names
 from rocks.imgstorage.life.grants import SEQUENCE_GAP, Grant
 from rocks.imgstorage.life.image import Decision, Image, Outcome
-from rocks.imgstorage.life.states import BLOCKED, RETURNING, SWITCHING, State
+from rocks.imgstorage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
 
 
 def take_unmapped(image: Image, event: Any, now: int) -> Decision:
@@ -22,6 +22,18 @@ def take_unmapped(image: Image, event: Any, now: int) -> Decision:
         # the newer grant has ended after the host's changes were written back or given up
         taken = taken.with_copy(image.owner, "", "none")
     return Decision(taken, _done(event))
+
+
+def take_removed(image: Image, event: Any, now: int) -> Decision:
+    """The volume says that the image was removed, or moved: the end of its grace period is not known.
+
+    After a move the volume bears another id than the image, which is on the other NAS.
+    """
+    standing: Grant = event.standing
+    taken = replace(
+        _with_grant(image, standing, DELETING), reason="it was removed after the time of the NAS's records"
+    )
+    return Decision(replace(taken, image_id=standing.image_id or image.image_id, copies=()), _done(event))
 
 
 def begin_look(image: Image, event: Any, now: int) -> Decision:

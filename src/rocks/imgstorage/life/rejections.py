@@ -16,6 +16,7 @@ from rocks.imgstorage.life.events import (
     GraceOver,
     HostLost,
     Map,
+    Move,
     PullNow,
     Restore,
     Retry,
@@ -31,9 +32,11 @@ from rocks.imgstorage.life.image import Image, Rejection
 from rocks.imgstorage.life.states import (
     BLOCKED,
     DELETING,
+    GUEST_MAY_RUN,
     LOCAL,
     MAPPED,
     MAPPING,
+    MOVING,
     PULLING,
     REMOTE,
     RESTORING,
@@ -60,6 +63,7 @@ _DOING: Dict[State, str] = {
     BLOCKED: "it is blocked and needs operator action: {image.reason}",
     DELETING: "it is marked for destruction",
     RESTORING: "an earlier snapshot is being restored",
+    MOVING: "it is being moved to {image.peer}",
 }
 
 _BUSY = "ZVol {image.zvol} is busy: {doing}"
@@ -74,6 +78,10 @@ _CODES = {
 }
 """Template → the code by which a program decides."""
 
+_UNMAP_TO_MOVE = (
+    "ZVol {image.zvol} cannot be moved: {doing}; stop its machine, or unmap it by rocks remove host storagemap "
+    "{image.nas} {image.zvol}"
+)
 _NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
 _BLOCKED = "ZVol {image.zvol} is blocked and needs operator action: {image.reason}"
 
@@ -87,6 +95,7 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
         "ZVol {image.zvol} is not marked for destruction: {doing}; snap=NAME restores an earlier snapshot",
     ),
     Restore: ("state", _NOT_UNMAPPED),
+    Move: ("state", "ZVol {image.zvol} cannot be moved: {doing}"),
     Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
     Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),
     Abandon: ("state", "ZVol {image.zvol}: no host has changes of it to give up: {doing}"),
@@ -119,6 +128,9 @@ _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
     (DELETING, Undelete): ("busy", _BUSY),
     (DELETING, Restore): ("state", "ZVol {image.zvol} cannot be restored: {doing}"),
     (RESTORING, Restore): ("busy", _BUSY),
+    (MOVING, Restore): ("busy", _BUSY),
+    (MOVING, Delete): ("busy", _BUSY),
+    **{(state, Move): ("state", _UNMAP_TO_MOVE) for state in GUEST_MAY_RUN},
     (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
 }
 

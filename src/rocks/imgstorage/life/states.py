@@ -17,6 +17,7 @@ State = Literal[
     "blocked",
     "deleting",
     "restoring",
+    "moving",
 ]
 
 UNMAPPED: State = "unmapped"
@@ -31,6 +32,7 @@ RETURNING: State = "returning"
 BLOCKED: State = "blocked"
 DELETING: State = "deleting"
 RESTORING: State = "restoring"
+MOVING: State = "moving"
 
 
 class StateFact(NamedTuple):
@@ -132,6 +134,13 @@ STATES: Dict[State, StateFact] = {
         120,
         "continues with the open step",
         "restoring",
+    ),
+    MOVING: StateFact(
+        "The image is copied to another NAS, which takes it over when it has verified the content; no host gets it.",
+        False,
+        None,
+        "continues with the open step, or waits for the end of a pause; the other NAS resumes an interrupted transfer",
+        "moving",
     ),
 }
 """Every state, in the order of an image's life."""

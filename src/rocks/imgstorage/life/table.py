@@ -21,6 +21,7 @@ from rocks.imgstorage.life.events import (
     GraceOver,
     HostLost,
     Map,
+    Move,
     PullNow,
     Restarted,
     Restore,
@@ -44,6 +45,7 @@ from rocks.imgstorage.life.states import (
     LOCAL,
     MAPPED,
     MAPPING,
+    MOVING,
     PULLING,
     REMOTE,
     RESTORING,
@@ -410,6 +412,11 @@ _NOT_ABANDONED = (
     'force=yes reason="…"'
 )
 
+_MOVE_NOT_ABANDONED = (
+    "ZVol {image.zvol}: {image.peer} may have taken it over and given it to a host. Power {image.peer} off for good, "
+    'then repeat with force=yes reason="…": the image is that of {image.nas} again'
+)
+
 _UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "drop"))
 """States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
 
@@ -422,6 +429,15 @@ _RECOVER: Tuple[Entry, ...] = (
         recovery.look_again,
         guards.RECOVERING,
         starts="look",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        DELETING,
+        "the volume says that it was removed, or moved to another NAS",
+        recovery.take_removed,
+        guards.DISAGREES & guards.STANDS_FREE & guards.STANDS_REMOVED,
+        starts="mark",
     ),
     Row(
         BLOCKED,
@@ -559,9 +575,18 @@ _BLOCK: Tuple[Entry, ...] = (
         )
         for state, step in _UNMAPPED_BY
     ),
+    Row(
+        BLOCKED,
+        Retry,
+        MOVING,
+        "send again",
+        transitions.resume_move,
+        guards.was_in(MOVING) & guards.NOTHING_OPEN,
+        starts="send",
+    ),
     *(
         Row(BLOCKED, Retry, state, "go on where it was", transitions.go_on, guards.was_in(state))
-        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING)
+        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING, MOVING)
     ),
     RejectionRow(
         BLOCKED,
@@ -570,6 +595,9 @@ _BLOCK: Tuple[Entry, ...] = (
         "run rocks clean host storagemap to go on",
         guards.EXCHANGING,
     ),
+    RejectionRow(BLOCKED, Abandon, _MOVE_NOT_ABANDONED, guards.was_in(MOVING) & guards.NOT_FENCED),
+    RejectionRow(MOVING, Abandon, _MOVE_NOT_ABANDONED, guards.NOT_FENCED),
+    Row(MOVING, Abandon, BLOCKED, "a new epoch; it stays here", transitions.abandon_move, starts="abandon"),
     *(RejectionRow(state, Abandon, _NOT_ABANDONED, guards.NOT_FENCED) for state in (BLOCKED, *HOST_HAS_IT)),
     *(
         Row(
@@ -665,6 +693,13 @@ _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     RejectionRow(
         DELETING,
         Map,
+        "ZVol {image.zvol} was moved to {image.peer}: repeat rocks move host storageimg {image.nas} {image.zvol} "
+        "to={image.peer}, which records that in the database",
+        guards.IS_MOVED,
+    ),
+    RejectionRow(
+        DELETING,
+        Map,
         "ZVol {image.zvol} was removed and is in its grace period: restore it by rocks restore host storageimg "
         "{image.nas} {image.zvol}, or destroy it by rocks remove host storageimg {image.nas} {image.pool} "
         "{image.zvol} now=yes",
@@ -694,6 +729,67 @@ _DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     *_retried(RESTORING, "restore", "exchange"),
 )
 
+_MOVE: Tuple[Entry, ...] = (
+    RejectionRow(
+        UNMAPPED,
+        Move,
+        "ZVol {image.zvol} cannot be moved: changes that the NAS does not have are on {dirty}; map it there and unmap "
+        "it, or give them up by rocks clean host storagemap {image.nas} {image.zvol} force=yes",
+        guards.HAS_DIRTY,
+    ),
+    Row(UNMAPPED, Move, MOVING, "check whether others need it", transitions.begin_move, starts="check"),
+    RejectionRow(
+        MOVING,
+        Move,
+        "ZVol {image.zvol} is being moved to {image.peer} already; rocks cancel host storagemap {image.nas} "
+        "{image.zvol} cancels that",
+        guards.TO_ANOTHER,
+    ),
+    Row(MOVING, Move, MOVING, "wait for the same move", transitions.join_move),
+    Row(DELETING, Move, DELETING, "it was moved there", transitions.already_moved, guards.IS_MOVED_THERE),
+    _done(MOVING, "check", UNMAPPED, "no content", transitions.cannot_move_nothing, guards.NO_VOLUME),
+    _done(
+        MOVING,
+        "check",
+        UNMAPPED,
+        "another volume has its name",
+        transitions.cannot_move_other,
+        guards.OTHER_VOLUME,
+    ),
+    _done(MOVING, "check", UNMAPPED, "others need it", transitions.cannot_move, guards.HAS_OBSTACLES),
+    _done(MOVING, "check", MOVING, "send all snapshots", transitions.begin_send, starts="send"),
+    _failed(MOVING, "check", UNMAPPED, "nothing was changed", transitions.move_failed),
+    _done(
+        MOVING,
+        "send",
+        MOVING,
+        "the content is the same there",
+        transitions.begin_hand_over,
+        starts="hand_over",
+    ),
+    _failed(MOVING, "send", UNMAPPED, "it stays here", transitions.move_failed, guards.WRONG_REQUEST),
+    _failed(MOVING, "send", UNMAPPED, "it stays here", transitions.move_failed, guards.GIVEN_UP),
+    _failed(MOVING, "send", MOVING, "again after a pause", transitions.try_later),
+    _done(
+        MOVING,
+        "hand_over",
+        DELETING,
+        "the other NAS has it: mark the volume here",
+        transitions.moved,
+        starts="mark",
+    ),
+    *_retried(MOVING, "hand_over"),
+    RejectionRow(
+        MOVING,
+        Cancel,
+        "ZVol {image.zvol} is being handed over to {image.peer}, which may have it already: it is not cancelled, "
+        "and is completed as soon as {image.peer} answers",
+        guards.HANDING_OVER,
+        "busy",
+    ),
+    Row(MOVING, Cancel, UNMAPPED, "it stays here", transitions.cancel_move),
+)
+
 _EVERYWHERE: Tuple[Entry, ...] = (
     *(
         Row(
@@ -715,7 +811,7 @@ _EVERYWHERE: Tuple[Entry, ...] = (
             transitions.try_again,
             guards.PAUSE_OVER,
         )
-        for state in (MAPPING, SWITCHING, PULLING, RETURNING, DELETING, RESTORING, BLOCKED)
+        for state in (MAPPING, SWITCHING, PULLING, RETURNING, DELETING, RESTORING, MOVING, BLOCKED)
     ),
     *(
         Row(
@@ -747,6 +843,7 @@ TABLE: Tuple[Union[Row, RejectionRow], ...] = (
     *_RETURN,
     *_BLOCK,
     *_DELETE_AND_RESTORE,
+    *_MOVE,
     *_EVERYWHERE,
 )
 """Every entry that is not one of the general rejections."""

@@ -22,6 +22,7 @@ from rocks.imgstorage.life.states import (
     LOCAL,
     MAPPED,
     MAPPING,
+    MOVING,
     PULLING,
     REMOTE,
     RESTORING,
@@ -411,6 +412,10 @@ def _unmapped(image: Image) -> Image:
         pull_ids=(),
         covered_ids=(),
         due_at=None,
+        peer=None,
+        peer_pool=None,
+        move_ids=(),
+        grace_seconds=0,
         copies=copies,
     )
 
@@ -488,7 +493,7 @@ def block_lost(image: Image, event: Any, now: int) -> Decision:
 
 
 def _block(image: Image, family: str, reason: str) -> Decision:
-    waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
+    waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids, *image.move_ids)
     text = f"ZVol {image.zvol} is blocked and needs operator action: {reason}"
     blocked = replace(
         image,
@@ -502,6 +507,7 @@ def _block(image: Image, family: str, reason: str) -> Decision:
         unmap_ids=(REMEMBERED,) if image.unmap_ids else (),
         pull_ids=(),
         covered_ids=(),
+        move_ids=(),
     )
     return Decision(blocked, _outcomes(waiting, family, text))
 
@@ -674,6 +680,110 @@ def restored(image: Image, event: Any, now: int) -> Decision:
         volume_guid=event.facts.volume_guid or image.volume_guid,
     )
     return Decision(_unmapped(based), _outcomes((image.operation_id,)))
+
+
+# --- move to another NAS -------------------------------------------------------------------------------------------
+
+
+def begin_move(image: Image, event: Any, now: int) -> Decision:
+    """A new epoch: the other NAS recognises by it what belongs to this attempt."""
+    moving = replace(
+        _fresh(_enter(image, MOVING)),
+        epoch=image.epoch + 1,
+        peer=event.nas,
+        peer_pool=event.pool,
+        grace_seconds=event.grace_seconds,
+        move_ids=(event.op_id,),
+    )
+    return Decision(moving)
+
+
+def join_move(image: Image, event: Any, now: int) -> Decision:
+    """One more command waits for the same move, and its pause is over."""
+    retry_at = None if image.retry_at is None else min(image.retry_at, now)
+    ids = _with_op(image.move_ids, event.op_id)
+    return Decision(replace(image, move_ids=ids, grace_seconds=event.grace_seconds, retry_at=retry_at))
+
+
+def cannot_move(image: Image, event: Any, now: int) -> Decision:
+    """Clones or foreign holds need the volume."""
+    obstacles = ", ".join(event.facts.obstacles or ())
+    return _not_moved(image, "state", f"others need it: {obstacles}; remove these first")
+
+
+def cannot_move_other(image: Image, event: Any, now: int) -> Decision:
+    """Only the volume of the image's guid is sent."""
+    reason = (
+        f"another volume has the name {image.volume} (guid {event.facts.volume_guid}); rename that one first"
+    )
+    return _not_moved(image, "incoherent", reason)
+
+
+def cannot_move_nothing(image: Image, event: Any, now: int) -> Decision:
+    """An image without a volume has no content."""
+    return _not_moved(image, "state", f"the volume {image.volume} does not exist")
+
+
+def begin_send(image: Image, event: Any, now: int) -> Decision:
+    """All snapshots are sent, and the content is compared."""
+    volume_guid = image.volume_guid or event.facts.volume_guid
+    return Decision(replace(_fresh(_enter(image, MOVING)), volume_guid=volume_guid))
+
+
+def begin_hand_over(image: Image, event: Any, now: int) -> Decision:
+    """From here on the other NAS may have the image: the move cannot be cancelled any more."""
+    sent = replace(
+        _fresh(_enter(image, MOVING)),
+        base_name=event.facts.base_name or image.base_name,
+        base_guid=event.facts.base_guid or image.base_guid,
+        final_guid=event.facts.guid or event.facts.base_guid,
+    )
+    return Decision(sent)
+
+
+def move_failed(image: Image, event: Any, now: int) -> Decision:
+    """The other NAS has not got the image: it stays here."""
+    return _not_moved(image, event.family, event.message)
+
+
+def cancel_move(image: Image, event: Any, now: int) -> Decision:
+    """The image stays here."""
+    stopped = _not_moved(image, "state", "it was cancelled by a command")
+    return replace(stopped, outcomes=(*stopped.outcomes, *_outcomes((event.op_id,))))
+
+
+def abandon_move(image: Image, event: Any, now: int) -> Decision:
+    """The other NAS is lost, perhaps while it took the image over: the image is this NAS's again."""
+    text = f"the move of ZVol {image.zvol} to {image.peer} was given up: {event.reason}"
+    begun = begin_abandon(replace(image, move_ids=()), event, now)
+    return replace(begun, outcomes=_outcomes(image.move_ids, "host", text))
+
+
+def resume_move(image: Image, event: Any, now: int) -> Decision:
+    """Send again: a NAS that has taken the image over reports that, and one that has it receives nothing twice."""
+    return Decision(_fresh(_enter(image, MOVING)), _outcomes((event.op_id,)))
+
+
+def moved(image: Image, event: Any, now: int) -> Decision:
+    """The other NAS has the image; its former volume is an image of its own, which waits for its destruction."""
+    left = replace(
+        _fresh(_enter(image, DELETING)),
+        image_id=names.left_image_id(image.image_id, image.nas, image.epoch),
+        copies=(),
+        move_ids=(),
+        due_at=now + image.grace_seconds,
+    )
+    return Decision(left, _outcomes(image.move_ids))
+
+
+def already_moved(image: Image, event: Any, now: int) -> Decision:
+    """The command is repeated."""
+    return Decision(image, _outcomes((event.op_id,)))
+
+
+def _not_moved(image: Image, family: str, reason: str) -> Decision:
+    text = f"ZVol {image.zvol} was not moved to {image.peer} and stays on {image.nas}: {reason}"
+    return Decision(_unmapped(image), _outcomes(image.move_ids, family, text))
 
 
 # --- in every state ------------------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ from rocks.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, 
 from rocks.imgstorage.life import events
 from rocks.imgstorage.life.grants import Grant
 from rocks.imgstorage.life.image import Image, Outcome, Rejection
+from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.attributes import attribute_value, global_value
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import standing_grant
 from rocks.imgstorage.nas.imports import Imports
 from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
-from rocks.imgstorage.nas.rows import first_page, image_row, operation_row, snapshot_row
+from rocks.imgstorage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
 from rocks.imgstorage.nas.unknown_images import adopt
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Operation
@@ -53,8 +54,10 @@ class Commands:
         progress: ProgressBoard,
         imports: Imports,
         presence: HostPresence,
+        arrivals: Arrivals,
         site: Site,
     ) -> None:
+        self._arrivals = arrivals
         self._imports = imports
         self._presence = presence
         self._store = store
@@ -66,6 +69,7 @@ class Commands:
         self._find_address = site.find_address
         self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
             wire.AddZvol: self._add,
+            wire.AcceptZvol: self._accept,
             wire.ListZvols: self._list_zvols,
             wire.GetZvolAttrs: self._get_zvol_attrs,
             wire.SetZvolAttrs: self._set_zvol_attrs,
@@ -82,7 +86,8 @@ class Commands:
             wire.DelZvol: self._delete,
             wire.UndeleteZvol: lambda request, op: self._take(request.zvol, events.Undelete(op)),
             wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
-            wire.CancelZvol: lambda request, op: self._take(request.zvol, events.Cancel(op)),
+            wire.CancelZvol: self._cancel,
+            wire.MoveZvol: self._move,
             wire.RetryZvol: lambda request, op: self._take(
                 request.zvol, events.Retry(op, self._standing(request.zvol))
             ),
@@ -136,7 +141,7 @@ class Commands:
     def _is_under_way(self, op_id: str) -> bool:
         """Whether an image has the operation: a daemon that ended in between has recorded it and not begun."""
         return any(
-            op_id in (image.operation_id, *image.unmap_ids, *image.pull_ids)
+            op_id in (image.operation_id, *image.unmap_ids, *image.pull_ids, *image.move_ids)
             for image in self._engine.images()
         )
 
@@ -170,6 +175,7 @@ class Commands:
             )
         self._find_address(request.remotehost)
         self._imports.check_complete(f"{request.zpool}/{request.zvol}")
+        self._arrivals.check_free(request.zvol)
         image = adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         if image is None:
             self._pools.read_pool(request.zpool)
@@ -208,6 +214,25 @@ class Commands:
             )
         self._take(request.zvol, events.Restore(op_id, found.name, found.guid))
 
+    def _move(self, request: wire.MoveZvol, op_id: str) -> None:
+        if request.nas == self._node:
+            raise UserError(f"ZVol {request.zvol} is on {self._node} already")
+        self._find_address(request.nas)
+        image = self._known(request.zvol)
+        self._imports.check_complete(image.volume)
+        self._take(request.zvol, events.Move(op_id, request.nas, request.zpool, request.grace_seconds))
+
+    def _cancel(self, request: wire.CancelZvol, op_id: str) -> None:
+        if self._engine.image_of(request.zvol) is None and self._arrivals.dismiss(request.zvol):
+            self._store.answer(op_id, write_success("cancel_zvol", {"zvol": request.zvol}, op_id=op_id))
+            return
+        self._take(request.zvol, events.Cancel(op_id))
+
+    def _accept(self, request: wire.AcceptZvol) -> Fields:
+        self._find_address(request.source)
+        self._arrivals.expect(request)
+        return {"zvol": request.zvol}
+
     def _take(self, zvol: str, event: events.Event) -> None:
         rejection: Optional[Rejection] = self._engine.take(self._known(zvol).image_id, event)
         if rejection is not None:
@@ -239,7 +264,7 @@ class Commands:
 
     def _list_zvols(self, request: wire.ListZvols) -> Fields:
         jobs, attributes = self._progress.since(), self._store.all_attributes()
-        rows = (
+        rows = [
             image_row(
                 image,
                 attributes.get(image.zvol, {}),
@@ -248,9 +273,12 @@ class Commands:
                 self._presence.silent_seconds(image.owner),
             )
             for image in self._engine.images()
-            if image.zvol > request.after
+        ]
+        rows += [arrival_row(one, jobs.get(one.image_id)) for one in self._arrivals.all()]
+        behind = sorted(
+            (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
         )
-        body, has_more = first_page(rows, PAGE_BYTES)
+        body, has_more = first_page(behind, PAGE_BYTES)
         return {"body": body, "more": has_more}
 
     def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
@@ -306,7 +334,8 @@ class Commands:
             operation_row(operation, by_zvol.get(operation.zvol), self._progress)
             for operation in self._store.open_operations()
         ]
-        return {"body": rows + self._progress.rows_without(rows, by_zvol.values())}
+        others = self._progress.rows_without(rows, by_zvol.values())
+        return {"body": rows + others + self._arrivals.operation_rows()}
 
     def _operation_status(self, request: wire.OperationStatus) -> Fields:
         operation = self._store.operation(request.operation)

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Optional, Protocol, Set, Tuple
 
 from rocks.clock import utc_now
 from rocks.errors import BugError, RocksError, code_of
-from rocks.imgstorage.life.effects import AskHost, Effect
+from rocks.imgstorage.life.effects import BETWEEN_NASES, AskHost, Effect
 from rocks.imgstorage.life.events import EffectDone, EffectFailed, Event
 from rocks.imgstorage.life.facts import Facts
 from rocks.imgstorage.life.image import Decision, Image, Outcome, Rejection, Work
@@ -34,6 +34,9 @@ class EffectHandlers(Protocol):
 SendRequest = Callable[[Image, Work, AskHost], None]
 """Records the request to a host; within the transaction of its caller."""
 
+BeginTransfer = Callable[[Image, Work, Effect], None]
+"""Begins an effect between two NASes, unless it is under way; its result comes back as an event."""
+
 OnChange = Callable[[str], None]
 """Called with the id of an image after its change is recorded."""
 
@@ -56,7 +59,9 @@ class Engine:
         send_request: SendRequest,
         publish: PublishOutcome,
         on_change: OnChange,
+        begin_transfer: BeginTransfer,
     ) -> None:
+        self._begin_transfer = begin_transfer
         self._store = store
         self._handlers = handlers
         self._send_request = send_request
@@ -111,7 +116,7 @@ class Engine:
             self._record(image, event, decision)
         self.posted.set()
         self._on_change(image_id)
-        self.wake(image_id)
+        self.wake(image_id if decision.image is None else decision.image.image_id)
         return None
 
     def wake(self, image_id: str) -> None:
@@ -132,13 +137,15 @@ class Engine:
             if new is None:
                 self._store.forget(image.image_id)
             else:
+                if new.image_id != image.image_id:
+                    self._store.forget(image.image_id)
                 self._store.save(new)
             for outcome in decision.outcomes:
                 self._publish(new or image, outcome)
-        if new is None:
+        if new is None or new.image_id != image.image_id:
             del self._images[image.image_id]
-        else:
-            self._images[image.image_id] = new
+        if new is not None:
+            self._images[new.image_id] = new
         if new is None or new.state != image.state:
             _log.info(
                 "%s %s: %s -> %s",
@@ -179,6 +186,9 @@ class Engine:
             with self._lock, self._store.transaction():
                 self._send_request(image, work, effect)
             self.posted.set()
+            return False
+        if isinstance(effect, BETWEEN_NASES):
+            self._begin_transfer(image, work, effect)
             return False
         self.take(image_id, self._do(image, work, effect))
         return True

@@ -46,8 +46,15 @@ class Imports:
     """Makes volumes and receives the content of imports, from the frontend only."""
 
     def __init__(
-        self, pools: PoolDriver, engine: Engine, frontend: str, open_device: OpenDevice = open_device
+        self,
+        pools: PoolDriver,
+        engine: Engine,
+        frontend: str,
+        open_device: OpenDevice = open_device,
+        check_free: Callable[[str], None] = lambda zvol: None,
     ) -> None:
+        """`check_free` raises StateError for the name of an image that is being moved to this NAS."""
+        self._check_free = check_free
         self._pools = pools
         self._engine = engine
         self._frontend = frontend
@@ -61,6 +68,7 @@ class Imports:
         self._pools.read_pool(request.zpool)
         found = self._pools.read_volume(name)
         self._check_not_removed(request.zvol)
+        self._check_free(request.zvol)
         if found is not None and not (request.importing and found.property_value(IMPORTING) == "yes"):
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
@@ -104,9 +112,9 @@ class Imports:
                         raise IncoherentError(f"the import goes beyond the end of {volume.name}")
                     device.seek(offset)
                     device.write(data)
-                _put_on_disk(device)
+                put_on_disk(device)
                 device.seek(0)
-                send_line(connection.writer, {"digest": _digest(device, volume.size_bytes)})
+                send_line(connection.writer, {"digest": read_digest(device, volume.size_bytes)})
             if receive_line(connection.reader).get("agreed") is True:
                 self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
                 send_line(connection.writer, {"complete": True})
@@ -181,7 +189,7 @@ def _offset_of(payload: bytes) -> Tuple[int, bytes]:
     return _OFFSET.unpack_from(payload)[0], payload[_OFFSET.size :]
 
 
-def _put_on_disk(device: IO[bytes]) -> None:
+def put_on_disk(device: IO[bytes]) -> None:
     """Flush to the disk and out of memory, so that the next read is from the disk. ToolError when that fails."""
     try:
         number = device.fileno()
@@ -194,12 +202,16 @@ def _put_on_disk(device: IO[bytes]) -> None:
         raise ToolError(f"the import could not be written to the disk: {error.strerror}") from None
 
 
-def _digest(device: IO[bytes], size_bytes: int) -> str:
+def read_digest(
+    device: IO[bytes], size_bytes: int, count: Callable[[int], None] = lambda part_bytes: None
+) -> str:
+    """The digest (BLAKE2b) of the first bytes of a device; `count` is called with the bytes of each part."""
     digest, left = hashlib.blake2b(), size_bytes
     while left > 0:
         data = device.read(min(_PIECE_BYTES, left))
         if not data:
             raise IncoherentError("the volume ends before its size")
         digest.update(data)
+        count(len(data))
         left -= len(data)
     return digest.hexdigest()

@@ -44,7 +44,7 @@ class ProgressBoard:
         with self._lock:
             entry = None if image is None else self._entries.get(image.image_id)
         row: Dict[str, Any] = {
-            "host": None if image is None else image.owner,
+            "host": None if image is None else image.owner or image.peer,
             "phase": None if image is None else image.state,
             "percent": None,
             "bytes": None,

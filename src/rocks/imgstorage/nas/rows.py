@@ -12,6 +12,7 @@ from rocks.imgstorage.life.states import (
     DELETING,
     MAPPED,
     MAPPING,
+    MOVING,
     PULLING,
     RESTORING,
     RETURNING,
@@ -20,10 +21,13 @@ from rocks.imgstorage.life.states import (
     SWITCHING,
 )
 from rocks.imgstorage.nas.progress import ProgressBoard
-from rocks.imgstorage.store.nas import Operation
+from rocks.imgstorage.store.nas import Arrival, Operation
 
-_LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING)
+_LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING)
 """States that the listing calls locked: a map is rejected, an unmap waits."""
+
+ARRIVING = "arriving"
+"""In the place of a state, for an image that is not of this NAS yet."""
 
 
 def image_row(
@@ -56,8 +60,23 @@ def image_row(
         "size_bytes": image.size_bytes,
         "persistent": image.persistent,
         "reason": image.reason,
+        "image_id": image.image_id,
+        "peer": image.peer,
         "due_at": image.due_at if image.state == DELETING and image.work is None else None,
         "silent_seconds": None if silent_seconds is None else round(silent_seconds),
+    }
+
+
+def arrival_row(arrival: Arrival, since: Optional[int]) -> Dict[str, Any]:
+    """The same for an image that another NAS moves here."""
+    return {
+        **image_row(Image(arrival.image_id, "", arrival.pool, arrival.zvol), {}, since, 0),
+        "locked": arrival.zvol,
+        "state": ARRIVING,
+        "word": ARRIVING,
+        "epoch": arrival.epoch,
+        "peer": arrival.source,
+        "reason": arrival.reason,
     }
 
 

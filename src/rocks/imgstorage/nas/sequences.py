@@ -167,8 +167,11 @@ def check(image: Image, event: Any, now_seconds: int) -> Effects:
 
 
 def mark(image: Image, event: Any, now_seconds: int) -> Effects:
-    """Mark the volume itself for destruction."""
-    return (_grant(image, None, "deleting", image.base_name, image.base_guid),)
+    """Mark the volume itself for destruction. An export is of an older record than the volume's grant."""
+    return (
+        *_export_gone(image),
+        _grant(image, None, "deleting", image.base_name, image.base_guid),
+    )
 
 
 def destroy(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -201,6 +204,27 @@ def exchange(image: Image, event: Any, now_seconds: int) -> Effects:
         effects.EnsureRestored(image.volume, name, guid, former, beside, image.volume_guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
         _grant(image, None, "unmapped", name, guid),
+    )
+
+
+def send(image: Image, event: Any, now_seconds: int) -> Effects:
+    """The newest snapshot equals the content; all are sent to the other NAS."""
+    assert image.peer is not None and image.peer_pool is not None
+    return (
+        effects.EnsureVolume(image.volume, 0, image.volume_guid),
+        effects.EnsureBase(image.volume, names.snapshot_name(image.epoch, image.sequence, now_seconds)),
+        effects.SendToNas(image.volume, image.peer, image.peer_pool),
+    )
+
+
+def hand_over(image: Image, event: Any, now_seconds: int) -> Effects:
+    """The volume says first that it is not to be used: a NAS that loses its records then must not export it."""
+    assert image.peer is not None
+    marked = _grant(image, None, "deleting", image.base_name, image.base_guid)
+    left_id = names.left_image_id(image.image_id, image.nas, image.epoch)
+    return (
+        replace(marked, image_id=left_id),
+        effects.HandOver(image.volume, image.peer, image.final_guid or ""),
     )
 
 
@@ -302,6 +326,8 @@ SEQUENCES: Dict[Step, Sequence] = {
     "restore": restore,
     "exchange": exchange,
     "look": look,
+    "send": send,
+    "hand_over": hand_over,
 }
 """The effects of every step that a row of the table starts."""
 

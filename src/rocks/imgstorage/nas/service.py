@@ -6,7 +6,7 @@ import logging
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, ContextManager, NamedTuple, Optional
 
 from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.devices.iscsi_target.driver import TargetDriver
@@ -19,6 +19,7 @@ from rocks.imgstorage.life.effects import AskHost
 from rocks.imgstorage.life.events import HostFailed, Restarted, Unmap
 from rocks.imgstorage.life.fencing import check_speaker
 from rocks.imgstorage.life.image import Image, Work
+from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.commands import Commands, Site
 from rocks.imgstorage.nas.comparison import Comparison
 from rocks.imgstorage.nas.engine import Engine
@@ -27,6 +28,7 @@ from rocks.imgstorage.nas.handlers import NasHandlers, Portal
 from rocks.imgstorage.nas.hosts import HostCorrespondence, event_of
 from rocks.imgstorage.nas.housekeeping import Housekeeping
 from rocks.imgstorage.nas.imports import Imports, OpenDevice, open_device
+from rocks.imgstorage.nas.moves import Moves
 from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.nas.scheduler import Scheduler
@@ -35,7 +37,14 @@ from rocks.imgstorage.outgoing import BROKER_SECONDS, OutboxSender
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore
 from rocks.imgstorage.stream.revocation import RevocationWatch
-from rocks.imgstorage.stream.transport import Identity, StreamServer, server_context
+from rocks.imgstorage.stream.transport import (
+    Connection,
+    Identity,
+    StreamServer,
+    client_context,
+    connect,
+    server_context,
+)
 from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
 from rocks.wire.queues import nas_queue
@@ -70,6 +79,7 @@ class NasService:
         self._configuration = configuration
         self._devices = devices
         node, network = configuration.name, configuration.network
+        self._resolve = resolve
         self._address = resolve(node, network)
         self._store = NasStore(store_path)
         self._progress = ProgressBoard()
@@ -91,10 +101,20 @@ class NasService:
             handlers,
             self._ask_host,
             lambda image, outcome: self._commands.publish(image, outcome),
-            lambda image_id: self._transfers.end_rejected(image_id),
+            self._changed,
+            lambda image, work, effect: self._moves.begin(image, work, effect),
         )
         self._exports = Exports(self._engine, handlers, devices.targets)
-        imports = Imports(devices.pools, self._engine, configuration.frontend_name, devices.open_device)
+        self._arrivals = Arrivals(
+            devices.pools, self._engine, self._store, handlers, self._progress, node, devices.open_device
+        )
+        imports = Imports(
+            devices.pools,
+            self._engine,
+            configuration.frontend_name,
+            devices.open_device,
+            self._arrivals.check_free,
+        )
         self._commands = Commands(
             self._store,
             self._engine,
@@ -102,10 +122,11 @@ class NasService:
             self._progress,
             imports,
             self._presence,
+            self._arrivals,
             Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
         )
         self._transfers = NasTransfers(
-            devices.pools, self._engine, self._store, self._hosts, self._progress, imports
+            devices.pools, self._engine, self._store, self._hosts, self._progress, imports, self._arrivals
         )
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
@@ -116,6 +137,9 @@ class NasService:
         self._identity = identity
         self._revocations = RevocationWatch(identity.authority)
         self._stream_port = stream_port
+        self._moves = Moves(
+            devices.pools, self._engine, self._store, self._progress, devices.open_device, self._connect
+        )
         self._server: Optional[StreamServer] = None
         self._ended = threading.Event()
 
@@ -126,6 +150,7 @@ class NasService:
         """
         self._comparison.begin()
         self._exports.rebuild()
+        self._arrivals.tidy()
         server_context(self._identity)  # fail now when it is unusable
         self._server = StreamServer(
             lambda: server_context(self._identity),
@@ -155,6 +180,7 @@ class NasService:
         """End; open work continues at the next start."""
         self._exports.close()
         self._housekeeping.close()
+        self._moves.close()
         self._scheduler.close()
         self._bus.close()
         if self._server is not None:
@@ -163,6 +189,16 @@ class NasService:
         self._engine.close()
         self._outbox_sender.close()
         self._store.close()
+
+    def _connect(self, nas: str, opening: bytes) -> ContextManager[Connection]:
+        """A connection to another NAS."""
+        address = self._resolve(nas, self._configuration.network)
+        context = client_context(self._identity)
+        return connect(context, address, self._stream_port, nas, opening, self._revocations)
+
+    def _changed(self, image_id: str) -> None:
+        self._transfers.end_rejected(image_id)
+        self._moves.end_overtaken(image_id)
 
     # --- messages
 

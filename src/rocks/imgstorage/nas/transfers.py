@@ -11,11 +11,12 @@ from typing import Callable, Dict, NamedTuple, Optional
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import BugError, BusyError, Code, IncoherentError, PoolFullError, RocksError
-from rocks.imgstorage.exchange import CHECK, RETURN, SEED, describe, receive_all, send_all
+from rocks.imgstorage.exchange import CHECK, HAND_OVER, MOVE, RETURN, SEED, describe, receive_all, send_all
 from rocks.imgstorage.life.events import HostFailed
 from rocks.imgstorage.life.fencing import check_stream
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.states import DELETING, RETURNING
+from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.attributes import bytes_per_second
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.hosts import HostCorrespondence
@@ -49,7 +50,9 @@ class NasTransfers:
         hosts: HostCorrespondence,
         progress: ProgressBoard,
         imports: Imports,
+        arrivals: Arrivals,
     ) -> None:
+        self._arrivals = arrivals
         self._imports = imports
         self._pools = pools
         self._engine = engine
@@ -81,6 +84,12 @@ class NasTransfers:
     def _serve(self, connection: Connection, opening: Opening) -> None:
         if opening.purpose == IMPORT:
             self._imports.receive(connection, opening)
+            return
+        if opening.purpose == MOVE:
+            self._arrivals.receive(connection, opening)
+            return
+        if opening.purpose == HAND_OVER:
+            self._arrivals.take_over(connection, opening)
             return
         if opening.purpose == CHECK:
             send_line(connection.writer, {"has": self._has(opening)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -53,6 +54,24 @@ class Secrets(NamedTuple):
     mutual_password: str
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """An image that another NAS, `source`, moves to this one, into the pool `pool`.
+
+    `epoch` is that of the newest attempt. `guid` is of the snapshot with which the received volume, of `volume_guid`,
+    ends when its content was compared with the source's; None before that. `reason`: why it waits.
+    """
+
+    zvol: str
+    pool: str
+    source: str
+    image_id: str
+    epoch: int = 0
+    guid: Optional[str] = None
+    volume_guid: Optional[str] = None
+    reason: str = ""
+
+
 class NasStore(StoreFile):
     """The records of a NAS daemon."""
 
@@ -60,6 +79,7 @@ class NasStore(StoreFile):
         super().__init__(path, _TABLES)
         # later than the first release; an older daemon ignores it
         self.change("CREATE TABLE IF NOT EXISTS beating_hosts (host TEXT PRIMARY KEY)")
+        self.change("CREATE TABLE IF NOT EXISTS arrivals (zvol TEXT PRIMARY KEY, record TEXT NOT NULL)")
 
     # --- hosts that send heartbeats
 
@@ -70,6 +90,25 @@ class NasStore(StoreFile):
     def add_beating_host(self, host: str) -> None:
         """Record that a host sends heartbeats."""
         self.change("INSERT INTO beating_hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
+
+    # --- images that are being moved to this NAS
+
+    def arrivals(self) -> List[Arrival]:
+        """All of them, by volume."""
+        rows = self.rows("SELECT zvol, record FROM arrivals ORDER BY zvol")
+        return [decode_lenient(Arrival, json.loads(record), zvol) for zvol, record in rows]
+
+    def save_arrival(self, arrival: Arrival) -> None:
+        """Store it."""
+        self.change(
+            "INSERT INTO arrivals (zvol, record) VALUES (?, ?) "
+            "ON CONFLICT (zvol) DO UPDATE SET record = excluded.record",
+            (arrival.zvol, json.dumps(encode(arrival), separators=(",", ":"))),
+        )
+
+    def forget_arrival(self, zvol: str) -> None:
+        """The image has arrived, or is not expected any more."""
+        self.change("DELETE FROM arrivals WHERE zvol = ?", (zvol,))
 
     # --- images
 

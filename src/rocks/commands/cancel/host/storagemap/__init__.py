@@ -9,11 +9,11 @@ RollName = "img-storage"
 
 class Command(rocks.commands.Command):
     """
-    Cancel a mapping in progress, or an unmapping that waits for another operation. An image that is already
-    being written back is not affected.
+    Cancel a mapping in progress, an unmapping that waits for another operation, or a move to another NAS. An image
+    that is already being written back, or taken over by the other NAS, is not affected.
 
     <arg type='string' name='nas'>
-    The NAS.
+    The NAS; for a move either of the two.
     </arg>
     <arg type='string' name='volume'>
     The volume.
@@ -25,6 +25,7 @@ class Command(rocks.commands.Command):
 
     <related>add host storagemap</related>
     <related>remove host storagemap</related>
+    <related>move host storageimg</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     """
     Restore an unmapped image to an earlier snapshot. The current content is preserved on the NAS under another
     name, and no later snapshot is destroyed. Without a snapshot, restore an image that was removed and is still in
-    its grace period.
+    its grace period. Of an image that was moved to another NAS this restores the old volume, as an image of its own.
 
     <arg type='string' name='nas'>
     The NAS.

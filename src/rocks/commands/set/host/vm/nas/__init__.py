@@ -10,7 +10,7 @@ RollName = "img-storage"
 class Command(rocks.commands.Command):
     """
     Assign a disk of virtual machines to a NAS and one of its ZFS pools. The change takes effect at the next
-    start, which maps the volume NAME-vol of that pool.
+    start, which maps the volume NAME-vol of that pool. The content is not moved: move host storageimg does both.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines, by name or any other selector.

@@ -1,0 +1,44 @@
+"""What both ends of a move between NASes say: that they still read, and what they have read."""
+
+from __future__ import annotations
+
+from typing import IO, Any, Mapping
+
+from rocks.clock import monotonic_seconds
+from rocks.errors import IncoherentError
+from rocks.imgstorage.nas.imports import put_on_disk, read_digest
+from rocks.imgstorage.stream.lines import receive_line, send_line
+from rocks.imgstorage.stream.transport import Connection
+
+_ALIVE_SECONDS = 20.0
+"""How often an end that reads a volume says so; a connection ends after 120 s of silence."""
+
+
+def check_content(connection: Connection, device: IO[bytes], size_bytes: int) -> bool:
+    """Whether this device and that of the other end, which calls this too, have the same size and content.
+
+    Both read all of it at the same time. HostError when the connection ends.
+    """
+    last = monotonic_seconds()
+
+    def count(part_bytes: int) -> None:
+        nonlocal last
+        if monotonic_seconds() - last > _ALIVE_SECONDS:
+            last = monotonic_seconds()
+            send_line(connection.writer, {"reading": part_bytes})
+
+    put_on_disk(device)
+    digest = read_digest(device, size_bytes, count)
+    send_line(connection.writer, {"digest": digest, "size_bytes": size_bytes})
+    while True:
+        theirs = receive_line(connection.reader)
+        if "digest" in theirs:
+            return (theirs["digest"], theirs.get("size_bytes")) == (digest, size_bytes)
+
+
+def number(fields: Mapping[str, Any], name: str) -> int:
+    """A field with a size. IncoherentError when it has none."""
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise IncoherentError(f"a line of the transfer has no valid {name}")
+    return value
