@@ -1,0 +1,114 @@
+"""The first records of a site: its frontend, its networks and its attributes, from the operator's answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.actions.attributes import set_attribute
+from rocks.actions.hosts import add_host
+from rocks.actions.interfaces import InterfaceParameters, add_interface
+from rocks.actions.networks import add_network
+from rocks.cluster.host_plan import HostParameters
+from rocks.cluster.site_answers import QUESTIONS
+from rocks.database import subnets, vm_changes
+from rocks.database.attributes import global_attributes
+from rocks.database.interfaces import list_interfaces
+from rocks.database.vms import physical_hosts
+from rocks.errors import StateError, UserError
+from rocks.settings_file import read_settings_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rocks.cluster.records import Network
+    from rocks.cluster.site_answers import SitePlan
+    from rocks.database.connection import Database
+
+_FRONTEND = "Kickstart_PrivateHostname"
+_MEMBERSHIP = "Frontend"
+
+
+def read_answers_file(file: str) -> dict[str, str]:
+    """The answers in a file of lines NAME = VALUE. UserError, with the line, when it cannot be read."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the answers in {file}: {error}") from None
+    try:
+        return read_settings_text(text, [question.name for question in QUESTIONS], file)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def create_site(database: Database, plan: SitePlan) -> bool:
+    """Enter the site; whether it is new. The same site again changes nothing.
+
+    StateError, and no change, when the database has another site.
+    """
+    present = global_attributes(database)
+    if present.get(_FRONTEND):
+        _check_same(database, plan, present)
+        return False
+    taken = physical_hosts(database)
+    if taken:
+        raise StateError(
+            f"the database has hosts ({', '.join(taken[:3])}), but the attribute {_FRONTEND} does not name the "
+            f"frontend: run rocks set attr {_FRONTEND} NAME"
+        )
+    _enter(database, plan)
+    return True
+
+
+def _enter(database: Database, plan: SitePlan) -> None:
+    existing = {network.name: network for network in _networks(database)}
+    for network in plan.networks:
+        if network.name not in existing:
+            add_network(database, network)
+        elif _addresses(existing[network.name]) != _addresses(network):
+            raise StateError(
+                f"the network {network.name} exists with other addresses: {existing[network.name].subnet} netmask "
+                f"{existing[network.name].netmask}; run rocks remove network {network.name}, or correct the answers"
+            )
+    cpus = str(os.cpu_count() or 1)
+    add_host(database, HostParameters(plan.frontend, _MEMBERSHIP, cpus, "0", "0"))
+    for interface in plan.interfaces:
+        add_interface(
+            database,
+            plan.frontend,
+            InterfaceParameters(interface.device, ip=interface.ip, subnet=interface.subnet),
+        )
+    gateway = plan.attributes.get("Kickstart_PublicGateway")
+    if gateway:
+        vm_changes.insert_default_route(database, plan.frontend, gateway)
+    for name, value in plan.attributes.items():
+        set_attribute(database, "global", ["global"], name, value)
+
+
+def _networks(database: Database) -> list[Network]:
+    return subnets.load_networks(database, subnets.network_names(database))
+
+
+def _addresses(network: Network) -> tuple[str, str]:
+    return network.subnet, network.netmask
+
+
+def _check_same(database: Database, plan: SitePlan, present: Mapping[str, str]) -> None:
+    """StateError that lists what differs from the answers, each with the command that changes it."""
+    differing = [
+        f"{name} is {present.get(name) or 'not set'} and not {value} (rocks set attr {name} {value})"
+        for name, value in plan.attributes.items()
+        if name.startswith("Kickstart_") and present.get(name) != value
+    ]
+    addresses = {str(row[4]) for row in list_interfaces(database, [present[_FRONTEND]])}
+    differing += [
+        f"the frontend has no interface with {interface.ip} (rocks add host interface)"
+        for interface in plan.interfaces
+        if interface.ip not in addresses
+    ]
+    if differing:
+        raise StateError(
+            "this database has a site already, and nothing was changed; it differs from the answers: "
+            + "; ".join(differing)
+        )

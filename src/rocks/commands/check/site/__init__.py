@@ -1,0 +1,34 @@
+"""`rocks check site`"""
+
+import rocks.commands
+from rocks.actions.site_checks import OK, check_site
+from rocks.errors import StateError
+
+
+class Command(rocks.commands.Command):
+    """
+    Check whether this frontend and its hosts are ready: addresses, keys, free space, the message broker,
+    certificates, the leases, and whether each physical host answers. What is missing is listed with the command
+    that does it. Nothing is changed. The exit status is not 0 if a check fails.
+
+    <example cmd='check site'>
+    Print a line for each check.
+    </example>
+    <example cmd='check site json=yes'>
+    The same as JSON.
+    </example>
+
+    <related>create site</related>
+    <related>report database</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a line for each check."""
+        lines = list(check_site(self.db))
+        self.beginOutput()
+        for line in lines:
+            self.addOutput(line.subject, line[1:])
+        self.endOutput(header=("subject", "result", "detail"), trimOwner=False)
+        failed = sum(line.result != OK for line in lines)
+        if failed:
+            self.endOutcomes({"site": StateError(f"{failed} of {len(lines)} checks failed")}, 1)

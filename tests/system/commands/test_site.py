@@ -1,0 +1,169 @@
+"""`create site` on an empty server, and `check site`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.cli.main import main
+from rocks.database.settings import Settings
+from rocks.process import run_checked
+
+from .conftest import Ended, Site
+
+ANSWERS = """\
+# the frontend of the test
+Kickstart_PrivateHostname = head
+Kickstart_PrivateInterface = eth0
+Kickstart_PrivateAddress = 10.9.9.2
+Kickstart_PrivateNetmask = 255.255.255.0
+Kickstart_PublicInterface = eth1
+Kickstart_PublicAddress = 203.0.113.2
+Kickstart_PublicNetmask = 255.255.255.0
+Kickstart_PublicGateway = 203.0.113.1
+"""
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """A file with right answers: the private address is one of this machine, the public one is not."""
+    file = tmp_path / "answers"
+    file.write_text(ANSWERS)
+    return file
+
+
+@pytest.fixture
+def own_address() -> Iterator[None]:
+    """This machine, within its isolation, has the private address."""
+    run_checked(["ip", "address", "add", "10.9.9.2/24", "dev", "lo"], deadline_seconds=10)
+    yield
+    run_checked(["ip", "address", "delete", "10.9.9.2/24", "dev", "lo"], deadline_seconds=10)
+
+
+@pytest.fixture
+def rocks_of_new_machine(
+    absent_database: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """`rocks` on a machine whose server has no cluster database."""
+    assert absent_database.socket is not None
+    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", absent_database.socket)
+    monkeypatch.setenv("ROCKS_DATABASE_NAME", absent_database.database)
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        status = main(arguments)
+        captured = capsys.readouterr()
+        return Ended(status, captured.out, captured.err, 0)
+
+    return run
+
+
+def test_a_machine_becomes_a_frontend(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+    rocks = rocks_of_new_machine
+    made = rocks("create", "site", f"answers={answers}")
+    assert (made.status, made.out) == (
+        0,
+        "entered: frontend head, private 10.9.9.2 on eth0, public 203.0.113.2 on eth1\n"
+        "rocks check site shows what is left to do\n",
+    )
+    listed = json.loads(rocks("list", "host", "json=yes").out)
+    assert [host["host"] for host in listed] == ["head"]
+    assert "203.0.113.1" in rocks("dump").out + rocks("list", "attr").out
+    assert "02:71:00:80:00:00" in rocks("list", "attr").out
+
+    before = rocks("dump").out
+    again = rocks("create", "site", f"answers={answers}")
+    assert (again.status, again.out) == (
+        0,
+        "unchanged: frontend head, private 10.9.9.2 on eth0, public 203.0.113.2 on eth1\n",
+    )
+    assert rocks("dump").out == before
+
+
+def test_other_answers_change_nothing(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+    rocks = rocks_of_new_machine
+    rocks("create", "site", f"answers={answers}")
+    before = rocks("dump").out
+    answers.write_text(ANSWERS.replace("203.0.113.1\n", "203.0.113.9\n").replace("10.9.9.2", "10.9.9.3"))
+    refused = rocks("create", "site", f"answers={answers}")
+    assert refused.status == 1
+    assert "rocks set attr Kickstart_PublicGateway 203.0.113.9" in refused.err
+    assert "no interface with 10.9.9.3" in refused.err
+    assert rocks("dump").out == before
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "Kickstart_PrivateHostname is missing"),
+        ("name = head\n", "line 1"),
+        (ANSWERS.replace("10.9.9.2", "10.9.9.0"), "is not an address of a host"),
+        (ANSWERS + "[section]\n", "line 10"),
+        ("\x00", "line 1"),
+    ],
+)
+def test_wrong_answers_enter_nothing(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, text: str, what: str
+) -> None:
+    answers.write_text(text)
+    refused = rocks_of_new_machine("create", "site", f"answers={answers}")
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("Error: ") and what in refused.err
+    assert "has version 0" in rocks_of_new_machine("list", "host").err
+
+
+@pytest.mark.parametrize("name", ["absent", "folder", "binary"])
+def test_a_file_that_cannot_be_read(
+    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
+    assert refused.status == 1 and f"cannot read the answers in {tmp_path / name}" in refused.err
+
+
+def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: Callable[..., Ended]) -> None:
+    assert "give answers=FILE" in rocks_of_new_machine("create", "site").err
+
+
+def test_a_database_with_hosts_is_not_overwritten(site: Site, answers: Path) -> None:
+    site.done("add", "host", "old", "membership=Frontend", "rack=0", "rank=0")
+    ended = site.rocks("create", "site", f"answers={answers}")
+    assert ended.status == 1 and "the database has hosts (old)" in ended.err
+
+
+def test_networks_with_other_addresses_are_not_replaced(site: Site, answers: Path) -> None:
+    ended = site.rocks("create", "site", f"answers={answers}")
+    assert ended.status == 1
+    assert "the network private exists with other addresses: 10.1.0.0 netmask 255.255.0.0" in ended.err
+    assert site.done("list", "host") == ""
+
+
+def test_check_of_a_new_site(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
+) -> None:
+    rocks = rocks_of_new_machine
+    rocks("create", "site", f"answers={answers}")
+    ended = rocks("check", "site")
+    assert ended.status == 1 and "checks failed" in ended.err
+    lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
+    assert " ok " in lines["interface eth0"]
+    assert "does not have the address" in lines["interface eth1"]
+
+
+def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:
+    ended = vm_site.rocks("check", "site")
+    assert ended.status == 1
+    lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
+    assert " wrong " in lines["host vmc-0-0"] and " wrong " in lines["host vmc-0-1"]
+    assert "host head" not in lines, "this machine"
+    assert "certificate" in ended.out or "broker" in ended.out
+
+
+def test_check_of_a_machine_that_is_no_frontend(site: Site) -> None:
+    ended = site.rocks("check", "site")
+    assert ended.status == 1
+    assert "rocks create site" in ended.out
