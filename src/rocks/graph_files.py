@@ -1,11 +1,22 @@
-"""Find and read the XML files of the graph and its nodes; `rocks.graph`, which interprets them, does no I/O."""
+"""Find and read the XML files of the graph and its nodes; `rocks.graph`, which interprets them, does no I/O.
+
+Here are also the effects of tags that are processed on the frontend: programs of `eval`, included and copied files.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rocks.errors import StateError, UserError
 from rocks.graph.records import Source
+from rocks.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 INSTALLED = Path("/opt/rocks/share/rocks")
 """Where rolls put their folders `nodes` and `graphs`."""
@@ -15,6 +26,21 @@ SITE_NODES = Path("/etc/rocks/site-nodes")
 
 _OURS = Path(__file__).resolve().parents[2]
 _FUNCTIONS = Path(__file__).with_name("graph") / "functions.sh"
+
+
+_SHELLS = {
+    "sh": ["/bin/sh"],
+    "bash": ["/bin/bash"],
+    "python": [sys.executable or "/usr/bin/python3", "-I", "-"],
+}
+_EVAL_SECONDS = 60
+_LONGEST_BYTES = 4 << 20
+"""Of an included or copied file, and of the output of a program."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+_HARMFUL = re.compile(r"LD_|BASH|PYTHON|GLIBC_|(?:PATH|ENV|IFS|PS4|SHELLOPTS|GCONV_PATH|LOCPATH)\Z")
 
 
 class Library:
@@ -32,9 +58,11 @@ class Library:
             self._folders = [
                 base / "nodes", base.parent / "nodes", base / "site-nodes", base.parent / "site-nodes"
             ]  # fmt: skip
+            self._includes = [base / "include", base.parent / "include"]
             return
         self._bases = [folder for folder in (_OURS, INSTALLED) if (folder / "graphs").is_dir()]
         self._folders = [*(folder / "nodes" for folder in self._bases), SITE_NODES]
+        self._includes = [*(folder / "include" for folder in self._bases), SITE_NODES / "include"]
 
     def graph_files(self, graph: str) -> list[Source]:
         """All files of a graph, sorted by name within each folder. StateError when there are none."""
@@ -56,6 +84,48 @@ class Library:
             [_read(path) for path in (*originals[:1], *self._find(f"extend-{name}.xml"))] if originals else []
         )
 
+    def evaluate(self, shell: str, text: str, environment: Mapping[str, str]) -> str:
+        """The output of a program text; the host's attributes are in its environment.
+
+        StateError when it fails, takes longer than a minute, or prints more than 4 MiB or no UTF-8 text. ToolError
+        when the shell is missing.
+        """
+        variables = {name: value for name, value in environment.items() if _is_variable(name, value)}
+        variables |= {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        ended = run(
+            _SHELLS[shell],
+            deadline_seconds=_EVAL_SECONDS,
+            standard_input=text.encode(),
+            environment=variables,
+        )
+        if ended.exit_status:
+            reason = ended.error_text.splitlines()[-1:] or ["it printed no message"]
+            raise StateError(f"the program of <eval> ended with exit status {ended.exit_status}: {reason[0]}")
+        return _text(ended.output, "the output of <eval>")
+
+    def included(self, name: str) -> str | None:
+        """The text of a file of the include folders; None when there is none. StateError for an unusable file."""
+        if name.startswith("/") or ".." in name.split("/"):
+            raise StateError(f"the name {name!r} leaves the include folder: it is relative and without ..")
+        for folder in self._includes:
+            path = folder / name
+            if not path.is_file():
+                continue
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise StateError(
+                    f"{path} is a link that leaves the include folder; put the file there instead"
+                )
+            return _text(_bounded(path), str(path))
+        return None
+
+    def copied(self, path: str) -> bytes:
+        """The content of a file. StateError for a relative path, a file that is missing, unreadable or too long."""
+        if not path.startswith("/"):
+            raise StateError(f"<copy> needs src, the whole path of a file on the frontend, not {path!r}")
+        if not Path(path).is_file():
+            raise StateError(f"<copy> cannot read {path}: there is no such file on the frontend")
+        return _bounded(Path(path))
+
     def _find(self, file_name: str) -> list[Path]:
         return [folder / file_name for folder in self._folders if (folder / file_name).is_file()]
 
@@ -65,8 +135,35 @@ def shell_functions() -> str:
     return _FUNCTIONS.read_text("utf-8")
 
 
+def attribute_file(path: str) -> str | None:
+    """The text of a file of attributes; None when there is none. StateError for an unreadable one."""
+    return _text(_bounded(Path(path)), path) if Path(path).is_file() else None
+
+
 def _read(path: Path) -> Source:
     try:
         return Source(str(path), path.read_bytes())
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _is_variable(name: str, value: str) -> bool:
+    """Whether an attribute can be in a program's environment: none that chooses its code or its search path."""
+    return bool(_VARIABLE.fullmatch(name)) and not _HARMFUL.match(name) and "\0" not in value
+
+
+def _bounded(path: Path) -> bytes:
+    if path.stat().st_size > _LONGEST_BYTES:
+        raise StateError(
+            f"{path} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile: put it into a package"
+        )
+    return _read(path).data
+
+
+def _text(data: bytes, title: str) -> str:
+    if len(data) > _LONGEST_BYTES:
+        raise StateError(f"{title} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StateError(f"{title} is not UTF-8 text (byte {error.start + 1})") from None

@@ -22,6 +22,7 @@ from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, r
 from rocks.render.imgstorage_conf import configuration_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rocks.cluster.profile_values import Value
@@ -46,33 +47,53 @@ class HostOfSite:
     frontend: str
 
 
+def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
+    """The named hosts, in a fixed number of statements. StateError for a host whose appliance has no root."""
+    hosts = load_hosts(database, names)
+    named = list(dict.fromkeys(host.appliance for host in hosts if host.appliance))
+    appliances = {one.name: one for one in load_appliances(database, named)}
+    interfaces = load_interfaces(database, [host.name for host in hosts])
+    networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
+    frontend = find_local_host(database) or ""
+    database.end_reading()  # node files may have programs to be run
+    for host in hosts:
+        if host.appliance not in appliances or not appliances[host.appliance].node:
+            raise StateError(
+                f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root "
+                "in the graph; see rocks list appliance"
+            )
+    return [
+        HostOfSite(
+            replace(host, interfaces=interfaces[host.name]), appliances[host.appliance], networks, frontend
+        )
+        for host in hosts
+    ]
+
+
 def shell_profile(database: Database, name: str, base: Path | None) -> str:
     """The script that brings a running host to the state of the graph; a second run changes nothing.
 
     `base` is a folder with graphs and nodes instead of the installed ones. Errors as of `write_profile`.
     """
-    (host,) = load_hosts(database, [name])
-    found = load_appliances(database, [host.appliance])
-    if not found or not found[0].node:
-        raise StateError(
-            f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root in the graph; "
-            "see rocks list appliance"
-        )
-    host = replace(host, interfaces=load_interfaces(database, [host.name])[host.name])
-    networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
-    return write_profile(HostOfSite(host, found[0], networks, find_local_host(database) or ""), Library(base))
+    (site,) = load_sites(database, [name])
+    return write_profile(site, Library(base))
 
 
 def write_profile(site: HostOfSite, library: Library) -> str:
     """The script for a host. StateError for a missing or invalid graph or node file, and for a value in a node file
     that the host does not have.
     """
-    values, missing = split_values(_values(site))
-    context = HostContext(values, values, missing)
-    graph = read_graph(library.graph_files(values["graph"]))
+    context = host_context(site)
+    graph = read_graph(library.graph_files(context.attributes["graph"]))
     request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
-    profile = make_profile(request, graph, library.node_files)
-    return shell_script(profile, shell_functions(), values["packaging"])
+    profile = make_profile(request, graph, library.node_files, library)
+    return shell_script(profile, shell_functions(), context.attributes["packaging"])
+
+
+def host_context(site: HostOfSite) -> HostContext:
+    """The attributes and entities of a host, and why it has no value for others."""
+    values, missing = split_values(_values(site))
+    return HostContext(values, values, missing)
 
 
 def _values(site: HostOfSite) -> dict[str, Value]:

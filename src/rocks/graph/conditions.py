@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from rocks.errors import StateError
@@ -49,7 +50,9 @@ def read_condition(condition: str) -> ast.expr:
     if len(condition) > _LONGEST:
         raise StateError(f"the condition {condition[:40]!r}… is longer than {_LONGEST} characters")
     try:
-        tree = ast.parse(condition.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about backslashes in texts
+            tree = ast.parse(condition.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise StateError(
             f"the condition {condition!r} cannot be read: names, quoted texts, numbers, == != < <= > >=, and, or, not"

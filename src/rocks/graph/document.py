@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 REMARKS = frozenset(("description", "copyright", "changelog"))
 """Tags with remarks, which are ignored."""
 
+ANNOTATIONS = ("roll", "file", "line")
+"""Attributes that say where a tag came from; `rocks.graph.expansion` adds them."""
+
 _DECLARATION = re.compile(r"\A\ufeff?<\?xml\b[^>]*\?>")
 # Without backtracking: what begins like a thousand comments would take as many times the file's length.
 _PROLOGUE = re.compile(r"\A(?>\s+|<!--.*?-->|<\?.*?\?>)*+<!DOCTYPE", re.DOTALL)
 _REFERENCE = re.compile(r"&([A-Za-z_][\w.-]*);", re.ASCII)
+_PREDEFINED = frozenset(("lt", "gt", "amp", "quot", "apos"))
 _UNDECLARED = re.compile(r"Entity '([^']*)' not defined")
 _UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _QUOTED = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
@@ -41,9 +45,13 @@ def parse_document(data: bytes, place: str, context: HostContext) -> etree._Elem
     if _PROLOGUE.match(text):
         raise StateError(f"{place} has a DOCTYPE: entities are host attributes; a file cannot declare any")
     values = {name.lower(): value for name, value in context.entities.items()}
-    names = {name for name in _REFERENCE.findall(text) if _is_valid_xml(values.get(name.lower()))}
+    if context.is_lenient:
+        values = {**dict.fromkeys(map(str.lower, _REFERENCE.findall(text)), ""), **values}
+    names = {
+        name for name in _REFERENCE.findall(text) if is_valid_xml(values.get(name.lower()))
+    } - _PREDEFINED
     declarations = "".join(
-        f'<!ENTITY {name} "{_entity_text(values[name.lower()])}">' for name in sorted(names)
+        f'<!ENTITY {name} "{entity_text(values[name.lower()])}">' for name in sorted(names)
     )
     parser = etree.XMLParser(
         no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
@@ -73,7 +81,7 @@ def selection_of(element: etree._Element) -> Selection:
 def check_known_attributes(element: etree._Element, known: frozenset[str], place: str) -> None:
     """StateError for an unknown attribute of the tag."""
     for name in map(str, element.keys()):
-        if name not in known:
+        if name not in known and name not in ANNOTATIONS:
             raise StateError(
                 f"{where(element, place)}: <{tag_of(element)}> has no attribute {name}; its attributes are "
                 f"{', '.join(sorted(known))}"
@@ -86,7 +94,9 @@ def tag_of(element: etree._Element) -> str:
 
 
 def where(element: etree._Element, place: str) -> str:
-    """File and line of a tag, for messages."""
+    """File and line of a tag, for messages: as annotated, else where it was parsed."""
+    if element.get("line"):
+        return f"{element.get('file') or place}, line {element.get('line')}"
     return f"{place}, line {element.sourceline}"
 
 
@@ -94,11 +104,12 @@ def _split_list(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _is_valid_xml(value: str | None) -> bool:
+def is_valid_xml(value: str | None) -> bool:
+    """Whether XML can contain the text."""
     return value is not None and not _UNPRINTABLE.search(value)
 
 
-def _entity_text(value: str) -> str:
+def entity_text(value: str) -> str:
     """The value for a declaration: escaped once for the place of its use, and once more for the declaration itself."""
     return escape(escape(value, _QUOTED), {"%": "&#37;", '"': "&#34;"}).replace("&amp;", "&#38;")
 

@@ -43,12 +43,12 @@ def _read_rule(element: etree._Element, place: str, edges: list[Edge], orders: l
     if element.tag == "edge":
         check_known_attributes(element, _SELECTING | {"from", "to"}, place)
         for parent, child, selections in _pairs(element, "from", "to", place):
-            edges.append(Edge(parent, child, selections, place))
+            edges.append(Edge(parent, child, selections, where(element, place)))
     elif element.tag == "order":
         check_known_attributes(element, _SELECTING | {"head", "tail", "gen"}, place)
         generator = attribute(element, "gen")
         for head, tail, selections in _pairs(element, "head", "tail", place):
-            orders.append(Order(head, tail, generator, selections, place))
+            orders.append(Order(head, tail, generator, selections, where(element, place)))
     elif element.tag not in REMARKS:
         raise StateError(
             f"{where(element, place)}: <{element.tag}> is not a tag of graphs; these are edge and order"

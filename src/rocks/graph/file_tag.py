@@ -12,7 +12,7 @@ from rocks.graph.records import File, FileMode
 if TYPE_CHECKING:
     from lxml import etree
 
-FILE_ATTRIBUTES = frozenset(("name", "mode", "src", "perms", "owner", "vars", "expr", "rcs", "roll", "file"))
+FILE_ATTRIBUTES = frozenset(("name", "mode", "src", "perms", "owner", "vars", "expr", "rcs", "include"))
 
 _PERMISSIONS = re.compile(r"[0-7]{3,4}")
 _OWNER = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]*)(?:[.:]([A-Za-z0-9_][A-Za-z0-9_-]*))?", re.ASCII)

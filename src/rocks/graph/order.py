@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rocks.errors import StateError
@@ -39,6 +40,7 @@ def ordered_nodes(
     A rule holds also where the node between two others is not among the names. StateError for rules that go in a
     circle.
     """
+    orders = list(orders)
     rules = [
         (order.head, order.tail)
         for order in orders
@@ -50,7 +52,7 @@ def ordered_nodes(
         heads.setdefault(tail, set()).add(head)
         tails.setdefault(head, set()).add(tail)
     first, last = _beyond(HEAD, heads), _beyond(TAIL, tails)
-    sequence = _sorted(heads)
+    sequence = _sorted(heads, {(order.head, order.tail): order.place for order in orders})
     named = {*heads, *tails, HEAD, TAIL}
     parts = (
         [name for name in sequence if name in first],
@@ -73,15 +75,19 @@ def _beyond(start: str, steps: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def _sorted(heads: Mapping[str, set[str]]) -> list[str]:
+def _sorted(heads: Mapping[str, set[str]], places: Mapping[tuple[str, str], str]) -> list[str]:
     """All names of the rules, each after its heads, those that are free at the same time by name."""
     sorter = TopologicalSorter(heads)
     try:
         sorter.prepare()
     except CycleError as error:
-        circle = " before ".join(error.args[1])
+        names = error.args[1]
+        rules = [
+            f"{head} before {tail}" + (f" ({places[head, tail]})" if places.get((head, tail)) else "")
+            for head, tail in pairwise(names)
+        ]
         raise StateError(
-            f"the order of the graph has a cycle: {circle}; remove one of these rules from the graph files"
+            f"the order of the graph has a cycle: {', '.join(rules)}; remove one of these rules from the graph files"
         ) from None
     found: list[str] = []
     while sorter.is_active():

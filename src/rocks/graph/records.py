@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -63,12 +63,15 @@ class Graph:
 class HostContext:
     """A host as seen by graph and node files: its attributes and entities.
 
-    `missing` says of a name why this host has no such entity.
+    `missing` says of a name why this host has no such entity. With `is_lenient`, an entity without a value is an
+    empty text. Without `is_evaluated`, the tags `eval` are empty texts.
     """
 
     attributes: Mapping[str, str]
     entities: Mapping[str, str]
     missing: Mapping[str, str]
+    is_lenient: bool = False
+    is_evaluated: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,16 @@ class When(enum.Enum):
 
 @dataclass(frozen=True)
 class Section:
-    """A program text with files in it. `interpreter` is a program and its words, empty for bash."""
+    """A program text with files in it. `interpreter` is a program and its words, empty for bash.
+
+    `place` is file and line, for messages.
+    """
 
     when: When
     parts: tuple[str | File, ...]
     interpreter: tuple[str, ...] = ()
     argument: str = ""
+    place: str = field(default="", compare=False)
 
     @property
     def is_for_installer(self) -> bool:
@@ -132,11 +139,20 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Directive:
+    """A line for the installer, from a child of `main`: its tag and text. `place` is file and line, for messages."""
+
+    tag: str
+    text: str
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class Node:
-    """A node file as one host sees it. `directives` are the installer's own: (tag, text)."""
+    """A node file as one host sees it."""
 
     name: str
     place: str
     packages: tuple[Package, ...] = ()
     sections: tuple[Section, ...] = ()
-    directives: tuple[tuple[str, str], ...] = ()
+    directives: tuple[Directive, ...] = ()

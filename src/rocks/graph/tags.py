@@ -1,7 +1,7 @@
 """The node language: a node file as read for one host. Source: specification §6.3.
 
-Tags that only an installer at the frontend can process (`eval`, `include`, `copy`, `ansible`) are rejected by name;
-no tag is ignored silently.
+Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before, in `expansion.py`. An unknown
+tag (`ansible` too) is an error: no tag is ignored silently.
 """
 
 from __future__ import annotations
@@ -21,47 +21,59 @@ from rocks.graph.document import (
     tag_of,
     where,
 )
+from rocks.graph.expansion import PROCESSED, SELECTING, expand
 from rocks.graph.file_tag import FILE_ATTRIBUTES, read_file
-from rocks.graph.records import File, Node, Package, Section, When
-from rocks.graph.variables import VARIABLE_ATTRIBUTES, Variables
+from rocks.graph.records import Directive, File, Node, Package, Section, When
 
 if TYPE_CHECKING:
     from lxml import etree
 
+    from rocks.graph.expansion import Frontend, NodeTree
     from rocks.graph.records import HostContext
 
-_SELECTING = frozenset(("arch", "os", "release", "cond"))
-_ROOT_ATTRIBUTES = _SELECTING | {"roll", "interface"}
-_SECTION_ATTRIBUTES = _SELECTING | {"interpreter", "arg", "roll", "file"}
-_KNOWN = ("package", "pre", "post", "configure", "boot", "main", "file", "var")
+_ROOT_ATTRIBUTES = SELECTING | {"roll", "interface"}
+_SECTION_ATTRIBUTES = SELECTING | {"interpreter", "arg"}
+_KNOWN = ("package", "pre", "post", "configure", "boot", "main", "file", *sorted(PROCESSED))
 _PHASES = frozenset(("pre", "post", "reconfigure"))
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9@^][A-Za-z0-9 @^+._:-]*", re.ASCII)
 
 
-def read_node(name: str, place: str, data: bytes, context: HostContext) -> Node:
+def read_node(
+    name: str, place: str, data: bytes, context: HostContext, frontend: Frontend | None = None
+) -> Node:
     """The node `name` of the file at `place`. StateError, with file and line, for unsupported tags."""
+    return node_of(read_tree(name, place, data, context, frontend), context)
+
+
+def read_tree(
+    name: str, place: str, data: bytes, context: HostContext, frontend: Frontend | None
+) -> NodeTree:
+    """The node file as XML for one host, without the tags that the frontend processes. Errors as `read_node`."""
     root = parse_document(data, place, context)
     if root.tag == "jumpstart":
         raise StateError(f"{place} is for SunOS (<jumpstart>), which this system does not install")
     if root.tag != "kickstart":
         raise StateError(f"{place} is not a node file: its root is <{root.tag}> and not <kickstart>")
     check_known_attributes(root, _ROOT_ATTRIBUTES, place)
-    reader = _Reader(name, place, context)
-    if reader.applies(root):
-        for element in root:
-            reader.read(element)
+    return expand(root, name, place, context, frontend)
+
+
+def node_of(tree: NodeTree, context: HostContext) -> Node:
+    """The node that the XML describes. StateError, with file and line, for unsupported tags."""
+    reader = _Reader(tree.name, tree.place, context)
+    for element in tree.root:
+        reader.read(element)
     return reader.node()
 
 
 class _Reader:
-    """Reads one file and stores its variables."""
+    """Reads the tags of one file."""
 
     def __init__(self, name: str, place: str, context: HostContext) -> None:
         self._name, self._place, self._context = name, place, context
-        self._variables = Variables(context.entities)
         self._packages: list[Package] = []
         self._sections: list[Section] = []
-        self._directives: list[tuple[str, str]] = []
+        self._directives: list[Directive] = []
 
     def node(self) -> Node:
         return Node(
@@ -86,14 +98,13 @@ class _Reader:
                 self._packages.append(self._package(element))
             case "main":
                 self._directives += [
-                    (str(child.tag), self._text(child).strip())
+                    Directive(str(child.tag), self._text(child).strip(), where(child, self._place))
                     for child in element
-                    if child.tag not in REMARKS and self.applies(child)
+                    if self.applies(child)
                 ]
-            case "var":
-                self._variable(element)
             case "file":
-                self._sections.append(Section(When.POST, (self._file(element),)))
+                place = where(element, self._place)
+                self._sections.append(Section(When.POST, (self._file(element),), place=place))
             case _:
                 self._section(element)
 
@@ -107,7 +118,8 @@ class _Reader:
             interpreter = tuple(shlex.split(attribute(element, "interpreter")))
         except ValueError:
             raise StateError(f"{where(element, self._place)}: the interpreter has an open quote") from None
-        section = Section(when, self._parts(element), interpreter, attribute(element, "arg"))
+        place = where(element, self._place)
+        section = Section(when, self._parts(element), interpreter, attribute(element, "arg"), place)
         if any(isinstance(part, File) or part.strip() for part in section.parts):
             self._sections.append(section)
 
@@ -135,40 +147,25 @@ class _Reader:
             if child.tag == "file":
                 if self.applies(child):
                     parts.append(self._file(child))
-            elif child.tag == "var":
-                parts.append(self._variable(child))
-            elif child.tag not in REMARKS:
-                raise self._unsupported(child, ("file", "var"))
+            else:
+                raise self._unsupported(child, ("file", *sorted(PROCESSED)))
             parts.append(child.tail or "")
         return _joined(parts)
 
     def _file(self, element: etree._Element) -> File:
-        check_known_attributes(element, _SELECTING | FILE_ATTRIBUTES, self._place)
+        check_known_attributes(element, SELECTING | FILE_ATTRIBUTES, self._place)
         try:
             return read_file(element, self._text(element))
         except StateError as error:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 
     def _text(self, element: etree._Element) -> str:
-        text = element.text or ""
         for child in element:
-            if child.tag != "var":
-                raise self._unsupported(child, ("var",))
-            text += self._variable(child) + (child.tail or "")
-        return text
-
-    def _variable(self, element: etree._Element) -> str:
-        """Keep the variable's value, or give it."""
-        check_known_attributes(element, _SELECTING | VARIABLE_ATTRIBUTES, self._place)
-        if not self.applies(element):
-            return ""
-        try:
-            return self._variables.read(element)
-        except StateError as error:
-            raise StateError(f"{where(element, self._place)}: {error}") from None
+            raise self._unsupported(child, tuple(sorted(PROCESSED)))
+        return element.text or ""
 
     def _package(self, element: etree._Element) -> Package:
-        check_known_attributes(element, _SELECTING | {"type", "disable", "roll", "file"}, self._place)
+        check_known_attributes(element, SELECTING | {"type", "disable"}, self._place)
         name = self._text(element).strip()
         if not _PACKAGE_NAME.fullmatch(name):
             raise StateError(f"{where(element, self._place)}: {name!r} is not a package name")

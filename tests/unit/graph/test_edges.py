@@ -22,18 +22,18 @@ def test_an_edge_has_its_ends_as_attributes_or_as_tags() -> None:
         "<description>words</description><changelog/><copyright/><!-- no tag -->"
     )
     assert graph.edges == (
-        Edge("a", "b", (linux,), "g.xml"),
-        Edge("a", "b", (Selection(), Selection()), "g.xml"),
-        Edge("a", "c", (Selection(), Selection(arch=("i386",))), "g.xml"),
-        Edge("d", "a", (Selection(condition="kvm"), Selection(release=("9",))), "g.xml"),
+        Edge("a", "b", (linux,), "g.xml, line 1"),
+        Edge("a", "b", (Selection(), Selection()), "g.xml, line 1"),
+        Edge("a", "c", (Selection(), Selection(arch=("i386",))), "g.xml, line 1"),
+        Edge("d", "a", (Selection(condition="kvm"), Selection(release=("9",))), "g.xml, line 1"),
     )
 
 
 def test_order_has_heads_and_tails_and_a_generator() -> None:
     graph = read('<order head="HEAD" gen="kgen"><tail>a</tail></order><order tail="TAIL" head="b"/>')
     assert graph.orders == (
-        Order("HEAD", "a", "kgen", (Selection(), Selection()), "g.xml"),
-        Order("b", "TAIL", "", (Selection(),), "g.xml"),
+        Order("HEAD", "a", "kgen", (Selection(), Selection()), "g.xml, line 1"),
+        Order("b", "TAIL", "", (Selection(),), "g.xml, line 1"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rocks.errors import StateError
-from rocks.graph.records import File, FileMode, Node, Package, Section, When
+from rocks.graph.records import Directive, File, FileMode, Node, Package, Section, When
 from rocks.graph.tags import read_node
 from tests.unit.graph.hosts import context
 
@@ -52,7 +52,9 @@ def test_sections_say_when_and_by_what() -> None:
 
 
 def test_installer_only_tags_are_preserved() -> None:
-    assert read('<main><lang>en_US</lang><part os="sunos">x</part></main>').directives == (("lang", "en_US"),)
+    assert read('<main><lang>en_US</lang><part os="sunos">x</part></main>').directives == (
+        Directive("lang", "en_US"),
+    )
 
 
 def test_files_stand_between_the_lines_of_a_section() -> None:

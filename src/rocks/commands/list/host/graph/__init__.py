@@ -1,0 +1,67 @@
+"""`rocks list host graph`"""
+
+import re
+from pathlib import Path
+
+import rocks.commands
+from rocks.errors import UserError
+
+_SIZE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?,[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
+
+
+class Command(rocks.commands.Command):
+    """
+    List the part of the kickstart graph that hosts reach, as a digraph of graphviz or as a picture. A box is the
+    root of an appliance; a dashed line is an order of two nodes.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, whose nodes are drawn together; default: all.
+    </arg>
+    <param type='string' name='arch'>
+    Draw for this architecture instead of that of the hosts.
+    </param>
+    <param type='string' name='basedir'>
+    Folder with graphs and nodes; default: the installed ones.
+    </param>
+    <param type='string' name='format'>
+    dot (graphviz's language; the default) or svg, for which graphviz must be installed.
+    </param>
+    <param type='bool' name='landscape'>
+    Turn the picture by 90 degrees. Default: no.
+    </param>
+    <param type='string' name='size'>
+    Greatest width and height in inches. Default: 100,100.
+    </param>
+
+    <example cmd='list host graph compute-0-0'>
+    The graph of one host as text.
+    </example>
+    <example cmd='list host graph compute-0-0 format=svg'>
+    The same as a picture for a browser.
+    </example>
+
+    <related>list host xml</related>
+    <related>list node xml</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the digraph or the picture."""
+        from rocks.actions.host_graphs import PictureFormat, PictureOptions, host_graph
+
+        base, size = self.fillText("basedir", ""), self.fillText("size", "100,100")
+        if not _SIZE.fullmatch(size):
+            raise UserError(f'size must be a width and a height in inches, such as 100,100, not "{size}"')
+        try:
+            picture_format = PictureFormat(self.fillText("format", "dot"))
+        except ValueError:
+            raise UserError(f'format must be dot or svg, not "{params["format"]}"') from None
+        options = PictureOptions(
+            Path(base) if base else None,
+            self.fillText("arch", ""),
+            size,
+            self.fillFlag("landscape"),
+            picture_format,
+        )
+        self.addText(host_graph(self.db, self.getHostnames(args), options))

@@ -1,0 +1,55 @@
+"""`rocks list host xml`"""
+
+import rocks.commands
+from rocks.commands._shared.node_documents import document_options
+
+
+class Command(rocks.commands.Command):
+    """
+    List the nodes of hosts as XML documents, with the attributes of each host. A host needs an address on the
+    network private. An entity without a value is an error.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts; default: all.
+    </arg>
+    <param type='string' name='roll'>
+    Only nodes of these rolls, separated by commas; default: all.
+    </param>
+    <param type='bool' name='eval'>
+    Run the programs of the tags eval; with no, each is an empty text. Default: yes.
+    </param>
+    <param type='bool' name='missing-check'>
+    End with an error if a node of the graph has no file; with no, it is left out. Default: yes.
+    </param>
+    <param type='bool' name='entity-check'>
+    End with an error if an entity has no value; with no, it is an empty text. Default: yes.
+    </param>
+    <param type='string' name='gen'>
+    Kind of document, for order rules with gen. Default: kgen.
+    </param>
+    <param type='string' name='basedir'>
+    Folder with graphs, nodes, site-nodes and include; default: the installed rolls and the site's nodes in
+    /etc/rocks/site-nodes.
+    </param>
+
+    <example cmd='list host xml compute-0-0'>
+    The document of one host.
+    </example>
+    <example cmd='list host xml compute-0-0 roll=kvm'>
+    Only its nodes of the roll kvm.
+    </example>
+
+    <related>report host profile</related>
+    <related>list host graph</related>
+    <related>list node xml</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the documents."""
+        from rocks.actions.node_documents import host_documents
+
+        options = document_options(self, is_strict=True)
+        for document in host_documents(self.db, self.getHostnames(args), options):
+            self.addText(document)

@@ -1,0 +1,60 @@
+"""`rocks list node xml`"""
+
+import rocks.commands
+from rocks.commands._shared.node_documents import document_options
+
+
+class Command(rocks.commands.Command):
+    """
+    List a node of the kickstart graph and all nodes that it includes, in their order, as one XML document. The
+    tags eval, include, copy and var are processed. The database is not used: attributes that attrs does not give
+    are those of this machine.
+
+    <arg type='string' name='node'>
+    One node, usually the root of an appliance.
+    </arg>
+    <param type='string' name='attrs'>
+    Attributes of a host: a dictionary such as that of rocks report host attr HOST pydict=true, or the path of a file
+    with lines of name:value. A file that does not exist counts as empty.
+    </param>
+    <param type='string' name='roll'>
+    Only nodes of these rolls, separated by commas; default: all.
+    </param>
+    <param type='bool' name='eval'>
+    Run the programs of the tags eval; with no, each is an empty text. Default: yes.
+    </param>
+    <param type='bool' name='missing-check'>
+    End with an error if a node of the graph has no file; with no, it is left out. Default: yes.
+    </param>
+    <param type='bool' name='entity-check'>
+    End with an error if an entity has no value; with no, it is an empty text. Default: no.
+    </param>
+    <param type='string' name='gen'>
+    Kind of document, for order rules with gen. Default: kgen.
+    </param>
+    <param type='string' name='basedir'>
+    Folder with graphs, nodes, site-nodes and include; default: the installed rolls and the site's nodes in
+    /etc/rocks/site-nodes.
+    </param>
+
+    <example cmd='list node xml client'>
+    The document of the node client for a machine like this one.
+    </example>
+    <example cmd="list node xml client attrs=/root/compute.attrs">
+    The same for the attributes in a file.
+    </example>
+
+    <related>list host xml</related>
+    <related>list appliance xml</related>
+    <related>report host profile</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the document."""
+        from rocks.actions.node_documents import node_document, read_attribute_text
+
+        _, (node,) = self.requireArguments("node")
+        attributes = read_attribute_text(self.fillText("attrs", ""))
+        self.addText(node_document(node, attributes, document_options(self, is_strict=False)))
