@@ -128,6 +128,18 @@ def read_attribute_text(text: str) -> dict[str, str]:
     return {} if found is None else read_lines(found, text)
 
 
+def given_attributes(system: str, arch: str, attributes: str) -> dict[str, str]:
+    """The attributes that a command's parameters os, arch and attrs give, each '' for its default.
+
+    UserError as of `read_attribute_text`.
+    """
+    machine = os.uname()
+    values = {"os": system or "linux", "arch": arch or machine.machine}
+    found = read_attribute_text(attributes)
+    given = {name: value for name, value in (("os", system), ("arch", arch)) if value}
+    return {**values, **found, **given}
+
+
 def _document(request: ProfileRequest, library: Library, options: DocumentOptions) -> str:
     graph = graph_of(library, request.context.attributes["graph"])
     trees = make_trees(request, graph, library.node_files, library)

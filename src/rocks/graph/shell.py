@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.errors import StateError
+from rocks.graph.packages import package_names
 from rocks.graph.records import File, FileMode, Section, When
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ _MARK = "ROCKS-END"
 _EDGES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
-def shell_script(profile: Profile, functions: str, packaging: str) -> str:
-    """The script. `functions` is the text at the begin of every script; `packaging` is deb or rpm.
+def shell_script(
+    profile: Profile, functions: str, packaging: str, origin: str = "rocks report host profile"
+) -> str:
+    """The script. `functions` is the text at the begin of every script; `packaging` is deb or rpm; `origin` is the
+    command that prints it.
 
     StateError for a profile that a running machine cannot apply: groups of packages on Debian, files in sections of
     another interpreter.
@@ -42,7 +46,7 @@ def shell_script(profile: Profile, functions: str, packaging: str) -> str:
         )
     lines = [
         "#!/bin/bash",
-        f"# Profile of host {profile.host}, printed by rocks report host profile; run it there as root.",
+        f"# Profile of host {profile.host}, printed by {origin}; run it there as root.",
         "# Nodes: " + ", ".join(dict.fromkeys(node.name for node in profile.nodes)),
         "set -euo pipefail",
         "umask 022",
@@ -64,22 +68,8 @@ def shell_script(profile: Profile, functions: str, packaging: str) -> str:
 
 
 def _packages(nodes: Iterable[Node], packaging: str) -> Iterator[str]:
-    """One call for all packages of all nodes; a package that one node excludes is not installed for another."""
-    included: dict[str, None] = {}
-    excluded: set[str] = set()
-    for node in nodes:
-        for package in node.packages:
-            if package.is_group and packaging == "deb":
-                raise StateError(
-                    f"{node.place} has the group of packages {package.name}, and Debian has no groups: "
-                    "name its packages for hosts with packaging == 'deb'"
-                )
-            name = f"@{package.name}" if package.is_group else package.name
-            if package.is_excluded:
-                excluded.add(name)
-            else:
-                included[name] = None
-    names = sorted(set(included) - excluded)
+    """One call for all packages of all nodes."""
+    names = package_names(nodes, packaging)
     if names:
         yield f"{_PACKAGING[packaging]} {shlex.join(names)}"
 
@@ -101,15 +91,26 @@ def _node(node: Node, when: When) -> Iterator[str]:
 
 
 def _section(node: Node, section: Section) -> Iterator[str]:
-    is_bash = not section.interpreter or section.interpreter[0] in _BASH_NAMES
+    is_bash = is_for_bash(section)
     if not is_bash and any(isinstance(part, File) for part in section.parts):
         raise StateError(
             f"{node.place} has a file in a section of the interpreter {section.interpreter[0]}; "
             "put it into a section of its own, without interpreter"
         )
-    text = "\n".join(_lines_of(part) for part in section.parts if isinstance(part, File) or part.strip())
+    text = section_text(section)
     arguments = (node.name, section.when.value, *(_BASH if is_bash else section.interpreter))
-    yield _document(f"rocks_section {shlex.join(arguments)}", text + "\n")
+    yield here_document(f"rocks_section {shlex.join(arguments)}", text)
+
+
+def is_for_bash(section: Section) -> bool:
+    """Whether the section is a text for bash."""
+    return not section.interpreter or section.interpreter[0] in _BASH_NAMES
+
+
+def section_text(section: Section) -> str:
+    """The program text of a section; where it has files, calls of the functions of a profile."""
+    parts = (part for part in section.parts if isinstance(part, File) or part.strip())
+    return "\n".join(_lines_of(part) for part in parts) + "\n"
 
 
 def _lines_of(part: str | File) -> str:
@@ -135,14 +136,14 @@ def _file(file: File) -> str:
         reading = f"cat -- {source}" if file.source else f"if [ -e {source} ]; then cat -- {source}; fi"
         lines = [f"{reading} | {{\n{file.text}}} | rocks_content"]
     elif file.text is not None:
-        lines = [_document("rocks_content", file.text, file.is_expanded)]
+        lines = [here_document("rocks_content", file.text, file.is_expanded)]
     else:
         arguments[1] = "touch"
         lines = []
     return "\n".join([*lines, f"rocks_file {shlex.join(arguments)}"])
 
 
-def _document(command: str, text: str, is_expanded: bool = False) -> str:
+def here_document(command: str, text: str, is_expanded: bool = False) -> str:
     """The command with the text on its standard input, closed by a line that the text does not have."""
     lines = set(text.splitlines())
     number = next(n for n in range(1, len(lines) + 2) if f"{_MARK}-{n}" not in lines)

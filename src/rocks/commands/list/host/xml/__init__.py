@@ -39,7 +39,7 @@ class Command(rocks.commands.Command):
     Only its nodes of the roll kvm.
     </example>
 
-    <related>report host profile</related>
+    <related>list host profile</related>
     <related>list host graph</related>
     <related>list node xml</related>
     """

@@ -46,7 +46,7 @@ class Command(rocks.commands.Command):
 
     <related>list host xml</related>
     <related>list appliance xml</related>
-    <related>report host profile</related>
+    <related>list host profile</related>
     """
 
     MustBeRoot = 0

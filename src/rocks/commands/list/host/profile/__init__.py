@@ -1,0 +1,44 @@
+"""`rocks list host profile`"""
+
+import rocks.commands
+from rocks.commands._shared.node_documents import document_options
+from rocks.commands._shared.piped_input import is_piped, piped_text
+
+
+class Command(rocks.commands.Command):
+    """
+    List the XML profile of hosts, with the whole file for the installer in a section: kickstart for RHEL 8 and 9, or
+    preseed for Debian 12 where the attribute packaging is deb. Without a host, the document of nodes is read from the
+    standard input, unless that is a terminal; then no database is needed.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts; default: the document in the standard input, or on a terminal all hosts.
+    </arg>
+    <param type='string' name='basedir'>
+    Folder with graphs, nodes, site-nodes and include for the named hosts; default: the installed rolls and the site's
+    nodes in /etc/rocks/site-nodes.
+    </param>
+
+    <example cmd='list host profile compute-0-0'>
+    The profile of one host. The document of a host may also be piped: rocks list host xml compute-0-0 | rocks list
+    host profile
+    </example>
+
+    <related>list host xml</related>
+    <related>list host installfile</related>
+    <related>report host profile</related>
+    """
+
+    MustBeRoot = 1
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the profiles."""
+        from rocks.actions.installer_files import profile_of_document
+        from rocks.actions.node_documents import host_documents
+
+        if not args and is_piped():
+            self.addText(profile_of_document(piped_text("the output of rocks list host xml HOST")))
+            return
+        options = document_options(self, is_strict=True)
+        for document in host_documents(self.db, self.getHostnames(args), options):
+            self.addText(profile_of_document(document))

@@ -1,0 +1,38 @@
+"""`rocks report script`"""
+
+import rocks.commands
+from rocks.commands._shared.piped_input import piped_text
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the text in the standard input, in which tags file describe files, as one bash script that writes these
+    files and executes the rest. No database is needed.
+
+    <param type='string' name='os'>
+    Operating system, for the attributes os of tags. Default: linux.
+    </param>
+    <param type='string' name='arch'>
+    Architecture, for the attributes arch of tags. Default: that of this machine.
+    </param>
+    <param type='string' name='attrs'>
+    Attributes, which are entities in the text: a dictionary, or the path of a file with lines of name:value.
+    </param>
+
+    <example cmd='report script'>
+    As in: echo '&lt;file name="/etc/motd"&gt;Welcome&lt;/file&gt;' | rocks report script | bash
+    </example>
+
+    <related>report post</related>
+    <related>report host attr</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the script."""
+        from rocks.actions.installer_files import file_script
+        from rocks.actions.node_documents import given_attributes
+
+        attributes = given_attributes(*(self.fillText(name, "") for name in ("os", "arch", "attrs")))
+        self.addText(file_script(piped_text("a text with tags <file>"), attributes))
