@@ -181,7 +181,7 @@ def _closing_text(folder: Path) -> str:
         ("bin/rocks list cluster status=yes", "clusters and what runs of them"),
         (f"bin/rocks open host console {GUEST}", "the guest's serial console, a shell on it"),
         (f"bin/rocks start host vm {GUESTS[2]}", "another guest of the cluster"),
-        (f"bin/rocks report host vm config {GUEST}", "the domain XML, before its host adapts it"),
+        (f"bin/rocks report host vm config {GUEST}", "the domain XML that libvirt gets"),
         (f"bin/rocks stop host vm {GUEST}", "switch the guest off"),
     )
     width = max(len(command) for command, _ in commands)

@@ -20,6 +20,7 @@ from rocks.agent.links import restore_links
 from rocks.agent.replies import prefetch, reply_to
 from rocks.devices.leases import Leases
 from rocks.devices.libvirt import accelerator
+from rocks.devices.libvirt.domain_xml import parse_domain
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.machine import read_machine
 from rocks.devices.network.fake import FakeLinks
@@ -38,7 +39,16 @@ from rocks.wire.agent import (
     StopDomain,
 )
 from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.facts import ConsoleRequest, DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd, ProbeRequest
+from rocks.wire.facts import (
+    ConsoleRequest,
+    DiskPlace,
+    DocumentsRequest,
+    FactsRequest,
+    Fence,
+    HostFacts,
+    LeaseEnd,
+    ProbeRequest,
+)
 from rocks.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.wire.request import Reply, Request
 
@@ -701,3 +711,16 @@ def test_an_agent_whose_reader_is_gone_ends(tmp_path: Path) -> None:
     assert b"Traceback" not in process.stderr.read()
     process.stdin.close()
     process.stderr.close()
+
+
+def test_documents_are_adapted_as_a_start_adapts_them(agent: Agent) -> None:
+    """What the start defines has the same type and CPU mode; what is no domain comes back as it was."""
+    damaged = "<domain type='kvm'><name>a"
+    adapted, unread = agent.ask(DocumentsRequest((xml("a"), damaged))).documents
+    assert unread == damaged
+    agent.perform(start("a"))
+    defined = agent.domains.document("a").root
+    read = parse_domain(adapted).root
+    assert (read.get("type"), read.find("cpu").get("mode")) == ("qemu", "maximum")  # type: ignore[union-attr]
+    assert (defined.get("type"), defined.find("cpu").get("mode")) == ("qemu", "maximum")  # type: ignore[union-attr]
+    assert agent.state("b") is None

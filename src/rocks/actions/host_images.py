@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rocks.wire.images import Erase, ImageFact
     from rocks.wire.request import Reply, Request
 
+    Places = Mapping[str, str | None]
+    """Machine → the host on which it may be running, as the leases have it (`lease_plan.place_of`)."""
+
 ERASE_ATTRIBUTE = "vm_image_erase"
 _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
 REMOVED, NOBODY, UNKNOWN = "removed", "nobody", "unknown"
@@ -108,34 +111,41 @@ def check_erase(machines: Sequence[VirtualMachine]) -> None:
             _erase(vm.container)
 
 
-def remove_disks(database: Database, machines: Sequence[VirtualMachine]) -> tuple[list[str], list[str]]:
+def remove_disks(
+    database: Database, machines: Sequence[VirtualMachine], places: Places
+) -> tuple[list[str], list[str]]:
     """Remove the disks of stopped machines, as far as they bear their UUIDs; (removed, errors) for the operator.
 
-    Images that image storage maps stay on their NAS.
+    They are sought on the containers, and on the hosts that had the leases. Images that image storage maps stay on
+    their NAS.
     """
     removed, errors = [], []
+    found = _hosts_of_disks(database, machines, places)
     database.commit()
-    for vm in machines:
+    for vm, host in found:
         for disk in vm.disks:
-            if vm.container is None or disk.is_mapped:
+            if disk.is_mapped:
                 continue
             try:
-                if _ask(database, vm.container, _removal(vm, vm.container, disk)).changed:
-                    removed.append(f"{vm.container.name}:{disk.path}")
+                if _ask(database, host, _removal(vm, host, disk)).changed:
+                    removed.append(f"{host.name}:{disk.path}")
             except RocksError as error:
-                errors.append(f"the disk {disk.path} of {vm.name} on {vm.container.name} stays: {error}")
+                errors.append(f"the disk {disk.path} of {vm.name} on {host.name} stays: {error}")
     return removed, errors
 
 
 def remaining_files(
-    database: Database, machines: Sequence[VirtualMachine]
+    database: Database, machines: Sequence[VirtualMachine], places: Places
 ) -> tuple[list[str], dict[str, RocksError]]:
-    """The files of the machines' disks that exist and bear their UUIDs, as `HOST:PATH`; and errors by host."""
+    """The files of the machines' disks that exist and bear their UUIDs, as `HOST:PATH`; and errors by host.
+
+    They are sought on the containers, and on the hosts that had the leases.
+    """
     owners: dict[str, dict[str, str]] = {}
-    for vm in machines:
+    for vm, place in _hosts_of_disks(database, machines, places):
         for disk in vm.disks:
-            if vm.container is not None and vm.uuid and not disk.is_block:
-                owners.setdefault(vm.container.name, {})[disk.path] = vm.uuid
+            if vm.uuid and not disk.is_block:
+                owners.setdefault(place.name, {})[disk.path] = vm.uuid
     database.commit()
     requests = {host: ImagesRequest(_folders_of(paths)) for host, paths in owners.items()}
     found: list[str] = []
@@ -147,6 +157,25 @@ def remaining_files(
             mine = owners[host]
             found += [f"{host}:{fact.path}" for fact in answer.images if mine.get(fact.path) == fact.machine]
     return sorted(found), errors
+
+
+def _hosts_of_disks(
+    database: Database, machines: Sequence[VirtualMachine], places: Places
+) -> list[tuple[VirtualMachine, Host]]:
+    """Each machine with its container, and with the host of its lease where that is another one."""
+    elsewhere = {
+        vm.name: place
+        for vm in machines
+        if (place := places.get(vm.name)) and (vm.container is None or place != vm.container.name)
+    }
+    others = _containers(database, sorted(set(elsewhere.values()))) if elsewhere else []
+    hosts = {host.name: host for host in others}
+    return [
+        (vm, host)
+        for vm in machines
+        for host in (vm.container, hosts.get(elsewhere.get(vm.name, "")))
+        if host is not None
+    ]
 
 
 def _folders_of(paths: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.cluster.lease_recovery import epoch_seen, known_epoch, knows_more, next_epoch, plan_recovery
 from rocks.database import leases
 from rocks.database.hosts import find_local_host
-from rocks.database.lease_epoch import begin_epoch, forget_record, read_epoch, read_record
+from rocks.database.lease_epoch import begin_epoch, forget_record, read_epoch, read_record, reason_to_compare
 from rocks.database.lease_recovery import (
     all_leases,
     all_machines,
@@ -81,11 +81,11 @@ def _is_current(database: Database) -> bool:
 def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str]) -> None:
     hosts, off = _hosts_to_ask(database, off)
     recorded, present, granted = read_record(database), read_epoch(database), all_leases(database)
-    is_current = present.follows(recorded)
+    reason = reason_to_compare(database, present, recorded)
     known = (present.epoch, recorded.epoch if recorded else 0, granted.values())
-    facts = _ask(database, hosts, 0, known_epoch(*known) + MOST_NEW_EPOCHS)
+    facts = _ask(database, hosts, 0, known_epoch(*known) + MOST_NEW_EPOCHS, reason)
     machines = containers_of_machines(database)
-    if is_current and not off and _is_in_step(granted, machines, facts, present.epoch):
+    if reason is None and not off and _is_in_step(granted, machines, facts, present.epoch):
         _report_disputed(plan_recovery(granted, machines, facts, (), present.epoch), notify)
         return
     epoch = next_epoch(*known, facts)
@@ -93,7 +93,7 @@ def _compare(database: Database, notify: Callable[[str], None], off: Sequence[st
         # until the hosts and the database have the new epoch, a start repeats the comparison
         forget_record(database)
         # from now on the hosts start nothing for another frontend with an older copy: what they report stays true
-        facts = _ask(database, hosts, epoch, epoch)
+        facts = _ask(database, hosts, epoch, epoch, reason)
     plan = plan_recovery(all_leases(database), machines, facts, off, epoch)
     record_found(database, plan.found)
     _cover_disks(database, plan, all_machines(database))
@@ -140,8 +140,13 @@ def _hosts_to_ask(database: Database, off: Sequence[str]) -> tuple[list[str], li
     return [host for host in known.values() if host not in spelled], spelled
 
 
-def _ask(database: Database, hosts: Sequence[str], epoch: int, highest: int) -> dict[str, HostFacts]:
-    """The facts of all hosts. StateError unless each of them answers, with epochs up to `highest`."""
+def _ask(
+    database: Database, hosts: Sequence[str], epoch: int, highest: int, reason: str | None
+) -> dict[str, HostFacts]:
+    """The facts of all hosts. StateError unless each of them answers, with epochs up to `highest`.
+
+    `reason` is that of `reason_to_compare`, for the error.
+    """
     with open_fleet(database, hosts) as fleet:
         answers = ask_facts(database, fleet, hosts, epoch=epoch, asks_leases=True)
     database.commit()
@@ -157,16 +162,16 @@ def _ask(database: Database, hosts: Sequence[str], epoch: int, highest: int) -> 
         else:
             found[host] = answer
     if silent:
-        raise _unanswered(silent)
+        raise _unanswered(silent, reason)
     return found
 
 
-def _unanswered(silent: Mapping[str, RocksError]) -> StateError:
+def _unanswered(silent: Mapping[str, RocksError], reason: str | None) -> StateError:
     names = " ".join(silent)
+    what = f"nothing is started yet: {reason}. Not all" if reason else "the leases are not compared: not all"
     return StateError(
-        "nothing is started yet: the cluster database was restored or is new on this frontend, and not all hosts have "
-        f"reported what runs there: {names} ({next(iter(silent.values()))}). Repeat the command when they answer, or "
-        f'when they are certainly off: {COMMAND} {names} host-off=yes reason="…"'
+        f"{what} hosts have reported what runs there: {names} ({next(iter(silent.values()))}). Repeat the command "
+        f'when they answer, or when they are certainly off: {COMMAND} {names} host-off=yes reason="…"'
     )
 
 

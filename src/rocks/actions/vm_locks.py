@@ -27,7 +27,8 @@ def lock_vms(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
             database.lock_all([_lock_name(name)], 0)
         except BusyError:
             busy[name] = BusyError(
-                f"another command is changing {name} at this moment; try again when it has ended"
+                f"another command is changing {name} at this moment; try again when it has ended (rocks list host vm "
+                "lease shows what is being started or stopped)"
             )
     return busy
 

@@ -87,18 +87,7 @@ def stop_machines(
     machines = {vm.name: vm for vm in stopping}
     outcomes = Outcomes(failed=dict(lock_vms(database, list(machines))))
     held = leases.read_leases(database, list(machines), lock=True)
-    places: dict[str, str] = {}
-    for name, vm in machines.items():
-        lease = held.get(name.lower())
-        place = place_of(vm, lease)
-        if name in outcomes.failed:
-            continue
-        if place is None:
-            outcomes.failed[name] = StateError(
-                f"host {name} does not have a physical host, so it does not run"
-            )
-        else:
-            places[name] = place
+    places = _places(machines, held, outcomes)
     if action in ENDING:
         leases.set_state(database, list(places), "stopping", action)
     database.commit()
@@ -109,9 +98,7 @@ def stop_machines(
         )
     gone, silent = _ask(database, operations, held, outcomes, progress)
     if action in ENDING:
-        leases.release_leases(database, gone)
-        refused = [name for name in places if name not in gone and name not in silent]
-        leases.set_state(database, refused, "running", None)
+        _record_ended(database, places, gone, silent)
     database.commit()
     if force is not None and silent:
         take_over_vms(database, held, silent, force, outcomes)
@@ -120,6 +107,33 @@ def stop_machines(
         outcomes.warnings = leave_partitions(database)
     outcomes.warnings = (*outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
+
+
+def _places(
+    machines: Mapping[str, VirtualMachine], held: Mapping[str, Lease], outcomes: Outcomes
+) -> dict[str, str]:
+    """Machine → the host on which it may be running; one without a host fails, unless it has failed before."""
+    places: dict[str, str] = {}
+    for name, vm in machines.items():
+        place = place_of(vm, held.get(name.lower()))
+        if name in outcomes.failed:
+            continue
+        if place is None:
+            outcomes.failed[name] = StateError(
+                f"host {name} does not have a physical host, so it does not run"
+            )
+        else:
+            places[name] = place
+    return places
+
+
+def _record_ended(
+    database: Database, places: Mapping[str, str], gone: Sequence[str], silent: Mapping[str, str]
+) -> None:
+    """Release the leases of the machines that are gone; those that their hosts did not stop run on."""
+    leases.release_leases(database, gone)
+    refused = [name for name in places if name not in gone and name not in silent]
+    leases.set_state(database, refused, "running", None)
 
 
 def _operation(

@@ -39,8 +39,8 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     if with_disks:
         check_erase(machines)
     held = leases.read_leases(database, [vm.name for vm in machines])
-    placed = [vm for vm in machines if place_of(vm, held.get(vm.name.lower())) is not None]
-    outcomes = stop_machines(database, placed)
+    places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
+    outcomes = stop_machines(database, [vm for vm in machines if places[vm.name] is not None])
     for error in outcomes.failed.values():
         if isinstance(error, BusyError):
             raise error
@@ -48,11 +48,11 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     errors: list[str] = []
     if with_disks:
         stopped = [vm for vm in machines if vm.name not in outcomes.failed]
-        removed, errors = remove_disks(database, stopped)
+        removed, errors = remove_disks(database, stopped, places)
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
-    stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent])
+    stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
     delete_vms(database, [vm.name for vm in machines])
-    places = {vm.container.name for vm in machines if vm.name in silent and vm.container is not None}
+    silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     warnings = [
         *(_warning(name, error) for name, error in outcomes.failed.items()),
         *outcomes.warnings,
@@ -60,7 +60,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         *(
             f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
             f"rocks list host image {host}"
-            for host in sorted({*places, *unknown})
+            for host in sorted({*silent_hosts, *unknown})
         ),
     ]
     return Removed(tuple(warnings), tuple(image for image in stay if image not in removed), tuple(removed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.host_requests import ask_each, ask_facts, open_fleet
 from rocks.actions.vm_documents import connections_of
 from rocks.cluster.lease_plan import place_of
 from rocks.cluster.mac_pool import mac_number
@@ -13,6 +13,7 @@ from rocks.cluster.vm_network import Bridged, Direct, Tap, VirtualFunction, long
 from rocks.database import leases
 from rocks.database import vms as table
 from rocks.errors import RocksError
+from rocks.wire.facts import DocumentsRequest
 from rocks.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
 
 if TYPE_CHECKING:
@@ -186,3 +187,28 @@ def _link(connection: Connection | None) -> tuple[str, str]:
     if isinstance(connection, VirtualFunction):
         return connection.parent, ""
     return (connection.device, "") if isinstance(connection, Direct) else ("", "")
+
+
+def adapt_documents(
+    database: Database, machines: Sequence[VirtualMachine], documents: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, RocksError]]:
+    """Name → document as libvirt on the machine's host would get it; and errors by host.
+
+    A document whose host does not answer, or which has none, is that of `documents`, as the database has it.
+    """
+    adapted = dict(documents)
+    failed: dict[str, RocksError] = {}
+    names: dict[str, list[str]] = {}
+    for vm in machines:
+        if vm.container is not None:
+            names.setdefault(vm.container.name, []).append(vm.name)
+    requests = {
+        host: DocumentsRequest(tuple(documents[name] for name in of_host)) for host, of_host in names.items()
+    }
+    database.commit()
+    for host, answer in ask_each(database, requests) if requests else ():
+        if isinstance(answer, RocksError):
+            failed[host] = answer
+        else:
+            adapted.update(zip(names[host], answer.documents, strict=True))
+    return adapted, failed

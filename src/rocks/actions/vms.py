@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rocks.actions.removed_machines import check_addition
+from rocks.actions.removed_machines import check_addition, check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
 from rocks.cluster.host_plan import Membership, find_membership
@@ -248,10 +248,12 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
             raise UserError(f"host {name} cannot be its own physical host; name another one")
         columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
     _check_holds_no_vms(database, name)
-    if target is None and "Virt_Type" not in columns and not table.which_are_vms(database, [name]):
-        raise UserError(
-            f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
-        )
+    if not table.which_are_vms(database, [name]):
+        if target is None and "Virt_Type" not in columns:
+            raise UserError(
+                f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
+            )
+        check_names_are_not_held(database, [name])
     _lock(database, name)
     vm_inventory.lock_inventory(database)
     vm_changes.ensure_vm_row(database, name)

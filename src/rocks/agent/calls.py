@@ -8,7 +8,7 @@ from rocks.agent.host import Host
 from rocks.agent.images import give_image, read_images, remove_image
 from rocks.agent.links import release_links, sync_links
 from rocks.agent.network import read_network
-from rocks.agent.operations import perform
+from rocks.agent.operations import adapt_documents, perform
 from rocks.agent.partitions import read_infiniband
 from rocks.agent.vfs import read_adapters, release_older_vfs
 from rocks.devices.disks import read_disk
@@ -106,6 +106,7 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "perform": perform,
     "console": read_console,
     "probe": read_probe,
+    "documents": adapt_documents,
     "infiniband": read_infiniband,
     "adapters": read_adapters,
     "network": read_network,

@@ -23,7 +23,7 @@ from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
 from rocks.devices.libvirt.start import Prepared, ensure_running
 from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
-from rocks.errors import IncoherentError, RocksError
+from rocks.errors import IncoherentError, RocksError, UserError
 from rocks.wire.agent import (
     ForgetDomain,
     Operation,
@@ -35,6 +35,7 @@ from rocks.wire.agent import (
     StopDomain,
 )
 from rocks.wire.errors import AgentError, as_agent_error
+from rocks.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.wire.links import LinkSpec
 
 _THREADS = 4
@@ -178,6 +179,19 @@ def _adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tupl
     if probe.accelerator == "kvm":
         return document, ()
     return emulated(document), (f"KVM does not work on this host ({probe.reason}): started under emulation",)
+
+
+def adapt_documents(host: Host, request: DocumentsRequest) -> DocumentsFact:
+    """The documents as a start on this host would pass them to libvirt, as far as nothing must be made for that."""
+    return DocumentsFact(tuple(_adapted_text(host, text) for text in request.documents))
+
+
+def _adapted_text(host: Host, text: str) -> str:
+    try:
+        document = parse_domain(text)
+    except UserError:
+        return text
+    return _adapted(host, document)[0].text
 
 
 def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:

@@ -36,8 +36,10 @@ def main(arguments: Sequence[str]) -> int:
         return _run(list(arguments))
     except RocksError as error:
         return _report_error(error, None)
-    except KeyboardInterrupt:
-        print("interrupted; operations that a host has begun continue there", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        write_message(
+            "; ".join(("interrupted; operations that a host has begun continue there", *interrupt.args))
+        )
         return EXIT_INTERRUPTED
 
 
@@ -111,6 +113,8 @@ def _run_command(command_class: type[Command], arguments: list[str]) -> int:
         _roll_back(command.db)
         write_out(_ended(command.getText()))
         return _report_error(_as_rocks_error(error, command), command_class)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
     finally:
         command.db.close()
     write_out(_ended(command.getText()))

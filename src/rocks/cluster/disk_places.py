@@ -84,13 +84,15 @@ def with_image_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
     """The error of a disk that is not the machine's, with the commands that settle it."""
     host = vm.container.name if vm.container is not None else "HOST"
     path = next((disk.path for disk in vm.disks if f"disk {disk.path} " in str(error)), "FILE")
-    give = ""
-    if error.code is Code.IMAGE_UNOWNED:
-        give = f"if it is the disk of {vm.name}, rocks set host image {host} '{path}' vm={vm.name}; else "
+    is_given = (
+        f"it is the disk of {vm.name}"
+        if error.code is Code.IMAGE_UNOWNED
+        else f"that machine is removed and {vm.name} may have its content"
+    )
     return CLASSES[error.family](
-        f"{vm.name} is not started: {error}. rocks list host image {host} shows whose it is; "
-        f"{give}rocks remove host image {host} '{path}', or another disk: "
-        f"rocks set host vm {vm.name} disk=…",
+        f"{vm.name} is not started: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
+        f"rocks set host image {host} '{path}' vm={vm.name}; if it is not needed any more: rocks remove host image "
+        f"{host} '{path}'; to use another disk: rocks set host vm {vm.name} disk=…",
         code=error.code,
     )
 

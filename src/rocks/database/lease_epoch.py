@@ -39,6 +39,22 @@ class LeaseEpoch(NamedTuple):
         return recorded is not None and self.identity == recorded.identity and self.serial >= recorded.serial
 
 
+def reason_to_compare(database: Database, present: LeaseEpoch, recorded: LeaseEpoch | None) -> str | None:
+    """Why the hosts must be asked before leases are granted, as a clause; None when the database follows the record."""
+    if present.follows(recorded):
+        return None
+    if recorded is None:
+        return (
+            f"this frontend has no record of the leases that were granted ({_path(database)} is missing or damaged): "
+            "the site is new, or the frontend's files were lost or restored"
+        )
+    if present.identity != recorded.identity:
+        return (
+            "the cluster database is another one than before: it was made anew, or restored from an old copy"
+        )
+    return "the cluster database lacks the latest leases: it was restored from a copy"
+
+
 def read_epoch(database: Database) -> LeaseEpoch:
     """The state in the database; one that follows no record when its row is missing."""
     identity, epoch, serial = next(iter(database.rows(_READ)), ("", 0, -1))
@@ -96,10 +112,11 @@ def count_grant(database: Database) -> LeaseEpoch:
     """
     database.execute("UPDATE lease_epoch SET Serial = Serial + 1 WHERE ID = 1")
     state = read_epoch(database)
-    if not state._replace(serial=state.serial - 1).follows(read_record(database)):
+    reason = reason_to_compare(database, state._replace(serial=state.serial - 1), read_record(database))
+    if reason is not None:
         raise StateError(
-            "the cluster database was restored from a copy; leases are granted when `rocks sync vm lease` has "
-            "compared it with the hosts"
+            f"no lease is granted: {reason}. `rocks sync vm lease` compares the cluster database with the hosts; then "
+            "repeat the command"
         )
     database.after_commit(lambda: _record_progress(database, state))
     return state

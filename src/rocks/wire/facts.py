@@ -144,6 +144,23 @@ class ConsoleRequest(Request[ConsoleFact]):
 
 
 @dataclass(frozen=True)
+class DocumentsFact:
+    """Domain XML as libvirt on the host would get it, in the order of the request."""
+
+    documents: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DocumentsRequest(Request[DocumentsFact]):
+    """Adapt domain XML to the host as a start does: its emulator, and emulation where KVM does not work.
+
+    A document that a start would reject comes back unchanged.
+    """
+
+    documents: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ProbeFact:
     """Whether a guest boots under KVM, the reason, the kernel that was probed, and whether the result was cached."""
 

@@ -13,7 +13,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from rocks.errors import IncoherentError
 from rocks.wire.agent import PerformReply, PerformRequest
-from rocks.wire.facts import AdapterFacts, AdaptersRequest, FactsRequest, HostFacts
+from rocks.wire.facts import (
+    AdapterFacts,
+    AdaptersRequest,
+    DocumentsFact,
+    DocumentsRequest,
+    FactsRequest,
+    HostFacts,
+)
 from rocks.wire.leases import EPOCH_TOKENS, MOST_EPOCHS
 from rocks.wire.request import Request
 
@@ -96,6 +103,8 @@ def check_reply(request: Request[Any], reply: Any) -> None:
             )
     elif isinstance(request, AdaptersRequest) and isinstance(reply, AdapterFacts):
         _check_same("adapters", [a.device for a in request.adapters], [a.device for a in reply.adapters])
+    elif isinstance(request, DocumentsRequest) and isinstance(reply, DocumentsFact):
+        _check_as_many("documents", len(request.documents), len(reply.documents))
 
 
 def _no_constant(text: str) -> Any:
@@ -169,6 +178,11 @@ def _check_field(place: str, name: str, value: Any) -> None:
         raise IncoherentError(f"field {place}: {value} is below 0")
     elif isinstance(value, int) and value >= _BELOW.get(name, value + 1):
         raise IncoherentError(f"field {place}: {value} is too large")
+
+
+def _check_as_many(what: str, asked: int, answered: int) -> None:
+    if asked != answered:
+        raise IncoherentError(f"field reply.result.{what}: {answered} for the {asked} of the request")
 
 
 def _check_same(what: str, asked: Sequence[str], answered: Sequence[str]) -> None:

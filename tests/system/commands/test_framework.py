@@ -298,3 +298,20 @@ def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program
     ended = program.run("frob", environment={"ROCKS_TREES": f"{program.folder}/tree"})
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr == "interrupted; operations that a host has begun continue there\n"
+
+
+@pytest.mark.parametrize("title", ["start host vm", "stop host vm", "remove cluster", "remove host"])
+def test_an_interrupt_names_the_list_of_leases(
+    title: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rocks.database.connection.Database.lock_all", interrupted)
+    monkeypatch.setattr("rocks.database.connection.Database.rows", interrupted)
+    ended = site.rocks(*title.split(), "web")
+    assert ended.status == 130
+    assert ended.err == (
+        "interrupted; operations that a host has begun continue there; "
+        "rocks list host vm lease lists the machines that are being started or stopped\n"
+    )

@@ -13,7 +13,7 @@ from .conftest import Site
 
 __all__ = ["tree"]
 
-CONFIG = ("report", "host", "vm", "config")
+CONFIG = ("report", "host", "vm", "config", "adapted=no")
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 
 
@@ -198,6 +198,18 @@ def test_a_disabled_interface_is_left_out(machines: Site) -> None:
     assert attribute(machines, "blue", "devices/interface", "type") == ["direct"]
 
 
+def test_a_silent_host_is_named_and_the_document_is_that_of_the_database(machines: Site) -> None:
+    recorded = machines.done(*CONFIG, "web", "vm-blue-0")
+    ended = machines.rocks(*CONFIG[:-1], "web", "vm-blue-0")
+    assert (ended.status, ended.out) == (0, recorded)
+    first, second = ended.err.splitlines()
+    for line, host in ((first, "vmc-0-0"), (second, "vmc-0-1")):
+        assert line.startswith(
+            "Warning: the XML is the one in the database, for KVM and with Debian's emulator, for machines on "
+            f"{host}, which cannot be asked: "
+        )
+
+
 # hooks of other rolls
 
 
@@ -300,7 +312,7 @@ def test_a_plugin_that_nothing_calls_is_warned_of(machines: Site, tree: Path) ->
     folder = tree / "report" / "host" / "vm" / "config"
     folder.mkdir(parents=True)
     write_plugin(folder, "disc_cache")
-    ended = machines.rocks("report", "host", "vm", "config", "web")
+    ended = machines.rocks(*CONFIG, "web")
     assert ended.status == 0
     assert ended.err.startswith(
         "Warning: nothing calls plugin_disc_cache.py of report host vm config: the name of a plugin there begins with "

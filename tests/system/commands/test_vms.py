@@ -295,7 +295,7 @@ def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
         (*ADD, "HOSTS", "compute"),
         ("list", "host", "vm", "HOSTS"),
         ("list", "host", "vm", "HOSTS", "showdisks=yes"),
-        ("report", "host", "vm", "config", "HOSTS"),
+        ("report", "host", "vm", "config", "adapted=no", "HOSTS"),
         ("report", "host", "vm", "virt_type", "HOSTS"),
         ("dump", "host", "vm", "HOSTS"),
         ("remove", "host", "vm", "HOSTS"),
@@ -445,7 +445,7 @@ def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:
     assert len(json.loads(vm_site.done("list", "host", "vm", "json=yes"))) == 1001
     assert len(vm_site.done("list", "cluster", "big").splitlines()) == 1002
     assert vm_site.done("dump", "host", "vm", *names).count("set host vm") == 1000
-    assert vm_site.done("report", "host", "vm", "config", *names).count("</domain>") == 1000
+    assert vm_site.done("report", "host", "vm", "config", "adapted=no", *names).count("</domain>") == 1000
     assert len(vm_site.done("report", "host", "vm", "virt_type", *names).splitlines()) == 1000
 
 
@@ -626,13 +626,17 @@ def test_the_dump_restores_removed_rows(samples: Site) -> None:
 def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
     ended = samples.rocks("remove", "host", "vm", "web-a")
     assert (ended.status, ended.out) == (0, "")
-    warning, image = ended.err.splitlines()
+    warning, image, outcome = ended.err.splitlines()
     assert warning.startswith(
         "Warning (libvirt): web-a is removed from the database, but the host does not answer"
     )
     assert image == (
         "whether disk images stay on vmc-0-0, which does not answer, is not known; when it does: "
         "rocks list host image vmc-0-0"
+    )
+    assert outcome == (
+        "web-a: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
+        "rocks remove host web-a; to make it a virtual machine again: rocks set host vm web-a physnode=HOST"
     )
     assert samples.done("list", "host", "vm", "web-a") == ""
     assert samples.database.rows("SELECT COUNT(*) FROM vm_disks WHERE Name = 'web-a.vda'") == [(0,)]
@@ -706,6 +710,32 @@ def test_a_machine_that_another_command_changes_is_left_alone(
     samples.done(*SET, "fe-a", "mem=64")
     samples.database.unlock("vm web-a")
     samples.done(*SET, "web-a", "mem=64")
+
+
+def test_a_removal_names_the_host_that_has_the_lease(samples: Site) -> None:
+    """Not the one that `physnode=` names since."""
+    samples.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web-a', 3, 'vmc-0-0', 'running')"
+    )
+    samples.rocks(*SET, "web-a", "physnode=vmc-0-1")
+    error = samples.rocks("remove", "host", "vm", "web-a").err
+    assert "whether disk images stay on vmc-0-0, which does not answer, is not known" in error
+    assert "vmc-0-1" not in error
+
+
+def test_a_host_gets_no_machine_under_a_name_whose_lease_is_held(samples: Site) -> None:
+    """A machine of that name was removed, and may be running still: `stop` would mean both."""
+    samples.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web-a', 3, 'vmc-0-1', 'running')"
+    )
+    assert samples.rocks("remove", "host", "web-a").status == 0
+    samples.done("add", "host", "web-a", "membership=compute", "rack=7", "rank=7")
+    for parameter in ("physnode=vmc-0-0", "virt-type=hvm"):
+        message = samples.refused(*SET, "web-a", parameter)
+        assert message.startswith("web-a may still be running on vmc-0-1, but is not in the database")
+        assert "rocks stop host vm web-a" in message
+    samples.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    samples.done(*SET, "web-a", "physnode=vmc-0-0")
 
 
 def test_a_machine_is_sought_where_its_lease_is(samples: Site) -> None:

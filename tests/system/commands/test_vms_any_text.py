@@ -45,7 +45,7 @@ def forget_machines(site: Site) -> None:
 def described(site: Site, name: str) -> tuple[dict[str, Any], etree._Element]:
     """A machine's row of the listing, and its document."""
     (found,) = json.loads(site.done("list", "host", "vm", name, "showdisks=yes", "json=yes"))
-    document = etree.fromstring(site.done("report", "host", "vm", "config", name))
+    document = etree.fromstring(site.done("report", "host", "vm", "config", "adapted=no", name))
     assert document.findtext("name") == found["vm-host"]
     return {"name": found["vm-host"], **found["vm"][0]}, document
 
@@ -220,7 +220,7 @@ def test_names_that_mean_no_machine(vm_site: Site, name: str, kind: str) -> None
         ("list", "host", "vm", name),
         ("list", "cluster", name),
         ("dump", "host", "vm", name),
-        ("report", "host", "vm", "config", name),
+        ("report", "host", "vm", "config", "adapted=no", name),
         ("report", "host", "vm", "virt_type", name),
         ("set", "host", "vm", "cdrom", name, f"cdrom={kind}"),
         ("remove", "host", "vm", name),

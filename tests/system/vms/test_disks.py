@@ -59,7 +59,8 @@ def test_a_cluster_of_the_same_name_never_gets_the_disks_of_a_removed_one(
     cluster()
     error = site.refused("start host vm fe")
     assert f"the disk {IMAGES}/fe.vda that is there belongs to another machine ({former})" in error
-    assert f"rocks remove host image vmh1 '{IMAGES}/fe.vda'" in error
+    give = f"rocks set host image vmh1 '{IMAGES}/fe.vda' vm=fe"
+    assert 0 < error.index(give) < error.index(f"rocks remove host image vmh1 '{IMAGES}/fe.vda'")
     assert site.running("fe") == [] and image(site, "fe").read_bytes() == SECRET
     assert "is the disk of fe" in site.refused(f"remove host image vmh1 {IMAGES}/fe.vda")
     site.done("remove cluster fe")
@@ -97,6 +98,13 @@ def test_an_image_copied_into_place_is_given_by_the_operator(site: ThreeMachines
     command = f"set host image vmh1 '{IMAGES}/copied.vda' vm=copied"
     assert f"rocks {command}" in error
     assert rows(site) == [[f"{IMAGES}/copied.vda", "nobody"]]
+    advice = site.rocks("list host image vmh1").error_text
+    assert advice == (
+        "1 of these images belong to nobody (they were copied into place), so no machine starts with them: "
+        f"rocks set host image vmh1 '{IMAGES}/copied.vda' vm=NAME gives the first one to a machine, "
+        f"rocks remove host image vmh1 '{IMAGES}/copied.vda' removes it\n"
+    )
+    assert site.rocks("list host image vmh1 json=yes").error_text == ""
     site.done(command)
     assert image(site, "copied").stat().st_mode & 0o777 == 0o600
     assert rows(site) == [[f"{IMAGES}/copied.vda", "copied"]]

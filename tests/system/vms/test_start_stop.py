@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from lxml import etree
 
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 
@@ -171,3 +172,44 @@ def test_a_running_machine_that_is_placed_elsewhere_is_named_where_it_runs(site:
     assert (found["vm"][0]["host"], found["vm"][0]["running-host"]) == ("vmh2", "vmh1")
     site.done(f"stop host vm {vm}")
     assert "runs:" not in site.done(f"list host vm {vm} status=yes")
+
+
+@pytest.mark.parametrize("title", ["list host vm", "list cluster"])
+def test_an_ordinary_user_learns_why_the_states_are_unknown(site: ThreeMachines, title: str) -> None:
+    site.add_vm("one", "vmh1")
+    assert site.begin(f"{title} status=yes", user="65534").end() == (
+        0,
+        "Warning: the states are unknown, because only root can ask the hosts: "
+        f"sudo rocks {title} status=yes\n",
+    )
+
+
+def test_a_machine_moved_while_it_runs_is_removed_where_it_runs(site: ThreeMachines) -> None:
+    """`physnode=` names another host since: the image is found, and removed, where it is."""
+    for parameter, outcome in (("", "stays"), (" disks=remove", "is removed")):
+        vm = site.add_vm("moved", "vmh1")
+        site.done(f"start host vm {vm}")
+        site.done(f"set host vm {vm} physnode=vmh2")
+        error = site.rocks(f"remove host vm {vm}{parameter}").error_text
+        assert site.running(vm) == []
+        assert f"the disk image vmh1:{IMAGES}/{vm}.vda {outcome}" in error
+        assert "vmh2" not in error
+        site.done(f"remove host {vm}")
+        (site.machines["vmh1"].outside(IMAGES) / f"{vm}.vda").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("host", ["head", "vmh1"])
+def test_the_reported_document_is_the_one_that_libvirt_gets(site: ThreeMachines, host: str) -> None:
+    """These hosts have no KVM; an ordinary user cannot ask them."""
+    vm = site.add_vm("one", host)
+    reported = etree.fromstring(site.done(f"report host vm config {vm}"))
+    recorded = etree.fromstring(site.done(f"report host vm config {vm} adapted=no"))
+    site.done(f"start host vm {vm}")
+    defined = etree.fromstring(site.virsh(host, "dumpxml", "--inactive", vm).text)
+    assert [document.get("type") for document in (recorded, reported, defined)] == ["kvm", "qemu", "qemu"]
+    assert [document.find("cpu").get("mode") for document in (reported, defined)] == ["maximum"] * 2
+    assert site.begin(f"report host vm config {vm}", user="65534").end() == (
+        0,
+        "Warning: the XML is the one in the database, for KVM and with Debian's emulator, because only root can ask "
+        "the hosts: run this as root\n",
+    )

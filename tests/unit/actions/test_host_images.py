@@ -37,4 +37,4 @@ def test_a_disk_that_was_not_there_is_not_removed(
     vm: Any = SimpleNamespace(name="web", uuid="u-1", container=host, disks=(disk,))
     monkeypatch.setattr(host_images, "_ask", lambda *_: ImageChange(changed))
     database: Any = NoDatabase()
-    assert host_images.remove_disks(database, [vm]) == (removed, [])
+    assert host_images.remove_disks(database, [vm], {"web": "vmc-0-0"}) == (removed, [])

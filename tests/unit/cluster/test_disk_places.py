@@ -141,9 +141,10 @@ def test_cd_images_have_the_same_places(path: str, is_allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("code", [Code.IMAGE_UNOWNED, Code.IMAGE_FOREIGN])
-def test_only_the_disk_of_nobody_is_offered_to_the_machine(code: Code) -> None:
+def test_giving_the_disk_is_offered_before_its_removal(code: Code) -> None:
     vm = machine(uuid=UUID)
     error = with_image_remedy(vm, StateError("the disk /images/web.vda that is there …", code=code))
     assert error.code is code
-    assert "rocks remove host image vmc-0-0 '/images/web.vda'" in str(error)
-    assert ("rocks set host image" in str(error)) == (code is Code.IMAGE_UNOWNED)
+    given = str(error).index("rocks set host image vmc-0-0 '/images/web.vda' vm=web")
+    assert given < str(error).index("rocks remove host image vmc-0-0 '/images/web.vda'")
+    assert ("that machine is removed" in str(error)) == (code is Code.IMAGE_FOREIGN)

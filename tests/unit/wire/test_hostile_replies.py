@@ -22,6 +22,8 @@ from rocks.wire.facts import (
     ConsoleRequest,
     DiskFact,
     DiskPlace,
+    DocumentsFact,
+    DocumentsRequest,
     DomainFact,
     FactsRequest,
     Fence,
@@ -64,6 +66,7 @@ PAIRS: dict[str, tuple[Request[Any], Any]] = {
         ),
     ),
     "console": (ConsoleRequest("vm-a"), ConsoleFact("127.0.0.1", 5900, "/dev/pts/1", "/log")),
+    "documents": (DocumentsRequest(("<domain/>",)), DocumentsFact(("<domain type='qemu'/>",))),
     "probe": (ProbeRequest(), ProbeFact("kvm", "a guest booted", "6.1", True)),
     "infiniband": (
         InfinibandRequest(),
@@ -173,6 +176,13 @@ def test_outcomes_are_those_of_the_request() -> None:
     ):
         with pytest.raises(IncoherentError, match="field reply.result.outcomes"):
             read_reply(write_reply(PerformReply(outcomes)), request)
+
+
+def test_there_is_a_document_for_each_in_the_request() -> None:
+    request, reply = PAIRS["documents"]
+    for documents in ((), (*reply.documents, *reply.documents)):
+        with pytest.raises(IncoherentError, match="field reply.result.documents"):
+            read_reply(write_reply(DocumentsFact(documents)), request)
 
 
 @pytest.mark.parametrize("asked", PAIRS)

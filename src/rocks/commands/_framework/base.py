@@ -30,6 +30,8 @@ class Command(ArgumentValues, NameExpansion):
     TakesAnyParameter = False
     """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
     AdviceForTooMany = "quote a value that contains blanks"
+    AdviceAfterInterrupt = ""
+    """What shows, after Ctrl-C, what the command had begun: an end of the message about the interrupt."""
 
     def __init__(self, database: Database) -> None:
         self.db = database

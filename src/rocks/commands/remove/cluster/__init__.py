@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.actions.partitions import leave_partitions
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 from rocks.database.clusters import clusters_of
 from rocks.database.vm_changes import drop_unused_vlans
@@ -31,6 +32,8 @@ class Command(rocks.commands.Command):
     </example>
     <related>add cluster</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the clusters."""

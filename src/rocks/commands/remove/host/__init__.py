@@ -6,6 +6,7 @@ import rocks.commands
 from rocks.actions.host_removal import remove_hosts, remove_part
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._shared.host_hooks import removal_hooks
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 
 PARTS = {
     "alias": ("vm",),
@@ -43,6 +44,8 @@ class Command(rocks.commands.Command):
     <related>add host</related>
     <related>remove cluster</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the hooks; the last one removes the hosts themselves."""

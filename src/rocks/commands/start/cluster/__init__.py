@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.cluster.start_plan import AlreadyRunningError
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
 from rocks.database.clusters import clusters_of
 
@@ -25,6 +26,8 @@ class Command(rocks.commands.Command):
     <related>stop cluster</related>
     <related>start host vm</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Start the machines and report failures."""

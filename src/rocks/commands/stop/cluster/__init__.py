@@ -4,6 +4,7 @@ import rocks.commands
 from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.database.clusters import clusters_of
 
 RollName = "kvm"
@@ -32,6 +33,8 @@ class Command(rocks.commands.Command):
     <related>start cluster</related>
     <related>stop host vm</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines and report failures."""

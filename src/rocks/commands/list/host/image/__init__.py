@@ -1,8 +1,23 @@
 """`rocks list host image`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.actions.host_images import ImageRow
+
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
+
+_WITHOUT_MACHINE = {
+    "nobody": "belong to nobody (they were copied into place)",
+    "removed": "belong to machines that were removed",
+}
+"""What the column vm has for an image without a machine, and its meaning."""
 
 RollName = "kvm"
 
@@ -44,3 +59,16 @@ class Command(rocks.commands.Command):
         for row in rows:
             self.addOutput(row.host, (row.path, row.machine, *row[3:5], row.user or None, row.uuid or None))
         self.endOutput(header=HEADER, trimOwner=False)
+        if not self.fillFlag("json"):
+            self._advise(rows)
+
+    def _advise(self, rows: Sequence[ImageRow]) -> None:
+        """Name the commands for images that no machine of the database has."""
+        for machine, what in _WITHOUT_MACHINE.items():
+            found = [row for row in rows if row.machine == machine]
+            if found:
+                place = f"{found[0].host} '{found[0].path}'"
+                self.notify(
+                    f"{len(found)} of these images {what}, so no machine starts with them: rocks set host image "
+                    f"{place} vm=NAME gives the first one to a machine, rocks remove host image {place} removes it"
+                )

@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.actions.vm_power import pause_vms
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 
 RollName = "kvm"
 
@@ -19,6 +20,8 @@ class Command(rocks.commands.Command):
     </example>
     <related>resume host vm</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Pause the machines and report failures."""

@@ -1,7 +1,10 @@
 """`rocks remove host vm`"""
 
+from collections.abc import Sequence
+
 import rocks.commands
 from rocks.actions.host_removal import check_whole_clusters
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 
 RollName = "kvm"
@@ -35,9 +38,21 @@ class Command(rocks.commands.Command):
     <related>set host vm</related>
     """
 
+    AdviceAfterInterrupt = LOOK_AT_LEASES
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the hooks, remove the machines and report remaining images."""
         hosts = self.getSomeHostnames(args)
         with_disks = reads_disks_parameter(self)
         check_whole_clusters(self.db, hosts)
         remove_with_hooks(self, hosts, with_disks)
+        self._report(hosts)
+
+    def _report(self, hosts: Sequence[str]) -> None:
+        """The names stay in use, also by a cluster that is added again: the operator learns it here."""
+        more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+        self.notify(
+            f"{hosts[0]}{more}: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
+            f"rocks remove host {hosts[0]}; to make it a virtual machine again: rocks set host vm {hosts[0]} "
+            "physnode=HOST"
+        )

@@ -1,6 +1,7 @@
 """`rocks start host vm`"""
 
 import rocks.commands
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
 
 RollName = "kvm"
@@ -31,6 +32,8 @@ class Command(rocks.commands.Command):
     <related>list host vm</related>
     <related>open host console</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Start the machines and report failures."""

@@ -5,6 +5,7 @@ from rocks.actions.leases import Force
 from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_termination import terminate_with_hooks
 from rocks.database.leases import held_by_removed
 
@@ -54,6 +55,8 @@ class Command(rocks.commands.Command):
     <related>start host vm</related>
     <related>list host vm lease</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines and report failures."""

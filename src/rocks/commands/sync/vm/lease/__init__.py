@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.actions.lease_epoch import compare_leases
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 
 RollName = "kvm"
 
@@ -34,6 +35,8 @@ class Command(rocks.commands.Command):
     </example>
     <related>stop host vm</related>
     """
+
+    AdviceAfterInterrupt = LOOK_AT_LEASES
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Compare, and print what was found."""
