@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from rocks import __version__
 
+PACKAGED_MODULES = "/opt/rocks/lib/python"
+"""Where packages put the modules (docs/packaging.md)."""
+
+
+def is_packaged(module_file: str = __file__) -> bool:
+    """Whether these programs come from packages, not from a checkout."""
+    return module_file.startswith(f"{PACKAGED_MODULES}/")
+
 
 def rocks_version_attributes() -> dict[str, str]:
     """Attributes that no one can override (specification §2.2, forced)."""

@@ -39,6 +39,11 @@ def main(arguments: Sequence[str]) -> int:
     return 2
 
 
+def program() -> int:
+    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
+    return main(sys.argv[1:])
+
+
 def _answer(serve: bool) -> int:
     from rocks.agent.host import Host
     from rocks.agent.replies import prefetch, prefetch_domains, reply_to

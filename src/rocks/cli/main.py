@@ -43,6 +43,11 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
+def program() -> int:
+    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
+    return main(sys.argv[1:])
+
+
 def find_command(arguments: Sequence[str], trees: Sequence[str]) -> tuple[list[str], list[str]]:
     """(words of the command's name, its arguments); no words when the first argument names no command.
 

@@ -10,6 +10,7 @@ from rocks.errors import BusyError, HostError, IncoherentError, RocksError, Stat
 from rocks.hosts.agent_line import AgentLine, NoAgentError
 from rocks.hosts.connection import Connection
 from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.version import is_packaged
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.envelope import AGENT_FOLDER, VersionError, agent_archive_name, read_reply, write_request
 from rocks.wire.request import Reply, Request
@@ -78,11 +79,18 @@ class Session:
             raise HostError(f"the agent on host {self.address.name} sent invalid data: {error}") from None
 
     def _install_line(self) -> str:
+        login = ""
+        if not self.address.is_local:
+            login = f"ssh -p {self.address.port} {self._settings.user}@{self.address.address} "
+        if is_packaged():
+            return (
+                f"install the matching package from the site's repository with `{login}apt-get install rocks-agent` "
+                f"(Debian) or `{login}dnf install rocks-agent` (RPM)"
+            )
         archive = f"dist/{agent_archive_name()}"
         unpack = f"mkdir -p {AGENT_FOLDER} && tar -xzf - -C {AGENT_FOLDER}"
-        if not self.address.is_local:
-            place = f"-p {self.address.port} {self._settings.user}@{self.address.address}"
-            unpack = f"ssh {place} '{unpack}'"
+        if login:
+            unpack = f"{login}'{unpack}'"
         return f"`make agent` builds the matching version; install it with `{unpack} < {archive}`"
 
     def _ready_agent(self) -> AgentLine:

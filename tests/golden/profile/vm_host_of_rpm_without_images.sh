@@ -62,10 +62,13 @@ for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
 done
 if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
   rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
-  rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  # an archive of the agent has its unit there; the package rocks-agent has it among systemd's own
+  if [ -e /opt/rocks/lib/systemd/rocks-links.service ]; then
+    rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  fi
   rocks_unit_enabled rocks-links.service
 else
-  rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
+  rocks_warn "the host agent is missing: install the package rocks-agent, and run the profile again"
 fi
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'

@@ -65,10 +65,13 @@ for setting in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do
 done
 if [ -x /opt/rocks/libexec/rocks-libvirt-hook ]; then
   rocks_link /opt/rocks/libexec/rocks-libvirt-hook /etc/libvirt/hooks/qemu.d/rocks
-  rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  # an archive of the agent has its unit there; the package rocks-agent has it among systemd's own
+  if [ -e /opt/rocks/lib/systemd/rocks-links.service ]; then
+    rocks_link /opt/rocks/lib/systemd/rocks-links.service /etc/systemd/system/rocks-links.service
+  fi
   rocks_unit_enabled rocks-links.service
 else
-  rocks_warn "the host agent is missing: unpack the archive that make agent builds below /opt/rocks, and run the profile again"
+  rocks_warn "the host agent is missing: install the package rocks-agent, and run the profile again"
 fi
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
@@ -227,11 +230,15 @@ rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
 rocks_service iscsid.socket
 program=/opt/rocks/libexec/rocks-imgstorage-host
 if [ ! -x "$program" ]; then
-  rocks_warn "the image daemons are missing: unpack the archive of lab.imgstorage_archive below /opt/rocks, and run the profile again"
+  rocks_warn "the image daemon is missing: install the package rocks-imgstorage-host, and run the profile again"
 else
-  rocks_link /opt/rocks/lib/systemd/rocks-imgstorage-host.service /etc/systemd/system/rocks-imgstorage-host.service
+  # an archive has its unit there; the package has it among systemd's own
+  if [ -e /opt/rocks/lib/systemd/rocks-imgstorage-host.service ]; then
+    rocks_link /opt/rocks/lib/systemd/rocks-imgstorage-host.service /etc/systemd/system/rocks-imgstorage-host.service
+  fi
   if [ -s /etc/rocks/pki/node.pem ]; then
-    rocks_service rocks-imgstorage-host.service /etc/imgstorage.conf /etc/rocks/pki/node.pem /opt/rocks/lib/rocks-imgstorage.pyz
+    rocks_service rocks-imgstorage-host.service /etc/imgstorage.conf /etc/rocks/pki/node.pem \
+      /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-host.service
   fi

@@ -22,6 +22,11 @@ def main(arguments: Sequence[str]) -> int:
     return run_daemon(_make)
 
 
+def program() -> int:
+    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
+    return main(sys.argv[1:])
+
+
 def _make(settings: Settings) -> HostService:
     devices = Devices(Pools(), Sessions(), DmDevices(), lambda: closing(Domains()))
     return HostService(settings.configuration, devices, settings.bus, settings.identity)
