@@ -17,7 +17,7 @@ WORKERS = 4
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-random check lint bench agent reference requirements clean \
+.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages reference requirements clean \
   new-command lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
@@ -38,7 +38,7 @@ demo-stop: ## end and remove everything that `make demo` started (root)
 test: ## set up, then every check and every test but the lab's (root; under 8 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab'
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages'
 
 test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test
@@ -46,7 +46,7 @@ test-random: ## the tests with generated input, with fresh seeds and ten times a
 
 check: WORKERS = 2
 check: lint ## what needs no root and no daemons: lint, and the tests of rules and documents (under a minute)
-	$(PYTEST) $(PARALLEL) -m 'not system and not lab' tests/unit tests/contract tests/golden
+	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages' tests/unit tests/contract tests/golden
 
 lint: ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
@@ -81,6 +81,16 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 
 agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist
+
+packages: ## build deb and rpm packages of the last commit into dist/ (root)
+	@tools/setup packages
+	@nice packaging/build
+
+test-packages: packages ## install them into fresh roots without a network, use and remove them (root; 10 minutes)
+	@tools/setup test
+	@$(PYTEST) tests/packages
+	@lintian --fail-on error,warning dist/*.deb
+	@rpmlint --config packaging/rpm/rpmlint.toml dist/*.rpm
 
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'

@@ -1,0 +1,41 @@
+"""rocks(8): every command is in it, and no text of a command is taken for a request of man(7)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rocks.cli import manual
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from rocks.process import run_checked
+
+_REQUESTS = {".TH", ".SH", ".SS", ".PP", ".TP", ".IP", ".B", ".BR", ".I", ".IR", ".EX", ".EE"}
+
+
+def test_every_command_has_a_section() -> None:
+    """With its name, in the order of the tree."""
+    trees = [OUR_TREE]
+    commands = [path for path in all_commands(trees) if hasattr(load_package(path, trees), "Command")]
+    sections = re.findall(r"^\.SS (.+)$", manual.page(), re.MULTILINE)
+    assert [text.replace("\\-", "-") for text in sections] == [" ".join(path) for path in commands]
+
+
+def test_only_our_requests() -> None:
+    """A line of text that begins with a dot or an apostrophe would vanish."""
+    lines = manual.page().splitlines()
+    assert {line.split()[0] for line in lines if line.startswith((".", "'"))} <= _REQUESTS
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+def test_man_prints_it(tmp_path: Path) -> None:
+    """Without a warning; what one copies from it is what one types."""
+    page = tmp_path / "rocks.8"
+    page.write_text(manual.page(), "utf-8")
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "200"}
+    shown = run_checked(["man", "--warnings", "-l", str(page)], deadline_seconds=60, environment=environment)
+    assert shown.error_text == ""
+    text = re.sub(r".\x08", "", shown.text)
+    assert "# rocks add cluster 203.0.113.9 2 fe-name=blue" in text
