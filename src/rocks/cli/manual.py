@@ -87,20 +87,20 @@ def _command(command_path: Sequence[str], trees: Sequence[str]) -> str:
     command_class = load_package(command_path, trees).Command
     documentation = read_documentation(command_class)
     name = " ".join(command_path)
-    text = f".SS {_words(name)}\n.B rocks {_words(name)}\n{_lines(documentation.usage())}"
+    text = f".SS {_text(name)}\n.B rocks {_text(name)}\n{_lines(documentation.usage())}"
     text += f".PP\n{_paragraphs(documentation.description)}"
     text += "".join(_item(it, it.name) for it in documentation.arguments)
     text += "".join(_item(it, f"{it.name}={it.type}") for it in documentation.parameters)
     prompt = "#" if command_class.MustBeRoot else "$"
     for command_line, explanation in documentation.examples:
-        text += f".PP\n{_paragraphs(explanation)}.PP\n.EX\n    {prompt} rocks {_words(command_line)}\n.EE\n"
+        text += f".PP\n{_paragraphs(explanation)}.PP\n.EX\n    {prompt} rocks {_text(command_line)}\n.EE\n"
     if documentation.related:
-        text += f".PP\nSee also: {_words(', '.join(documentation.related))}.\n"
+        text += f".PP\nSee also: {_text(', '.join(documentation.related))}.\n"
     return text
 
 
 def _item(declared: Declared, label: str) -> str:
-    return f".TP\n.B {_words(label)}\n{_paragraphs(declared.text)}"
+    return f".TP\n.B {_text(label)}\n{_paragraphs(declared.text)}"
 
 
 def _paragraphs(text: str) -> str:
@@ -110,10 +110,10 @@ def _paragraphs(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    return "".join(f"{_words(line.strip())}\n" for line in text.splitlines() if line.strip())
+    return "".join(f"{_text(line.strip())}\n" for line in text.splitlines() if line.strip())
 
 
-def _words(text: str) -> str:
+def _text(text: str) -> str:
     """Text that man(7) prints as it is: no escapes, no requests, a hyphen that can be copied."""
     safe = text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq").replace("'", "\\(aq")
     return f"\\&{safe}" if safe.startswith(".") else safe

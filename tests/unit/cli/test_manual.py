@@ -35,7 +35,9 @@ def test_man_prints_it(tmp_path: Path) -> None:
     page = tmp_path / "rocks.8"
     page.write_text(manual.page(), "utf-8")
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "200"}
-    shown = run_checked(["man", "--warnings", "-l", str(page)], deadline_seconds=60, environment=environment)
-    assert shown.error_text == ""
-    text = re.sub(r".\x08", "", shown.text)
+    printed = run_checked(
+        ["man", "--warnings", "-l", str(page)], deadline_seconds=60, environment=environment
+    )
+    assert printed.error_text == ""
+    text = re.sub(r".\x08", "", printed.text)
     assert "# rocks add cluster 203.0.113.9 2 fe-name=blue" in text

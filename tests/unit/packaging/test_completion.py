@@ -23,13 +23,13 @@ printf '%s\\n' "${COMPREPLY[@]}"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
-def _offered(*words: str) -> list[str]:
+def _offered(*arguments: str) -> list[str]:
     program = str(CHECKOUT / "bin/rocks")
-    arguments = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), program, *words]
-    return run_checked(arguments, deadline_seconds=10).text.split()
+    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), program, *arguments]
+    return run_checked(command, deadline_seconds=10).text.split()
 
 
-def test_words_of_commands() -> None:
+def test_names_of_commands() -> None:
     """The groups, then what follows, without the framework's folders."""
     assert {"add", "list", "start"} <= set(_offered(""))
     assert not [word for word in _offered("") if word.startswith("_")]
@@ -46,11 +46,11 @@ def test_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("nothing", ""), ("../..", ""), ("$(exit 3)", ""), ("list", "a b", "x"), ("_shared", "")]
+    "arguments", [("nothing", ""), ("../..", ""), ("$(exit 3)", ""), ("list", "a b", "x"), ("_shared", "")]
 )
-def test_nothing_for_what_names_no_command(words: tuple[str, ...]) -> None:
+def test_nothing_for_what_names_no_command(arguments: tuple[str, ...]) -> None:
     """Nor is any of it run."""
-    assert _offered(*words) == []
+    assert _offered(*arguments) == []
 
 
 def test_the_value_of_a_parameter() -> None:
@@ -67,6 +67,6 @@ def test_another_roll_s_tree(tmp_path: Path) -> None:
     (tmp_path / "trees.d/viz").write_text(f"# comment\n{tmp_path}/tree\n", "utf-8")
     copy = tmp_path / "completion"
     copy.write_text(_FILE.read_text("utf-8").replace("/etc/rocks/trees.d", f"{tmp_path}/trees.d"), "utf-8")
-    arguments = ["bash", "-u", "-c", _SCRIPT, "bash", str(copy), str(CHECKOUT / "bin/rocks"), "list"]
-    assert "tile" in run_checked([*arguments, ""], deadline_seconds=10).text.split()
-    assert run_checked([*arguments, "tile", ""], deadline_seconds=10).text.split() == ["dark="]
+    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(copy), str(CHECKOUT / "bin/rocks"), "list"]
+    assert "tile" in run_checked([*command, ""], deadline_seconds=10).text.split()
+    assert run_checked([*command, "tile", ""], deadline_seconds=10).text.split() == ["dark="]

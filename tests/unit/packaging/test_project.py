@@ -23,10 +23,10 @@ def _names(lines: list[str]) -> set[str]:
 
 def test_the_frontend_s_packages() -> None:
     """Those of requirements.in, and all of them are pinned, each with a hash."""
-    wanted = _names(_PROJECT["optional-dependencies"]["frontend"])
-    assert wanted == _names((CHECKOUT / "requirements.in").read_text("utf-8").splitlines())
+    expected = _names(_PROJECT["optional-dependencies"]["frontend"])
+    assert expected == _names((CHECKOUT / "requirements.in").read_text("utf-8").splitlines())
     pinned = (CHECKOUT / "requirements.txt").read_text("utf-8")
-    assert wanted <= _names(pinned.splitlines())
+    assert expected <= _names(pinned.splitlines())
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=\w)", pinned.strip()))
 
 

@@ -1,0 +1,67 @@
+"""What the tests on installed packages can ask for.
+
+`built`       the packages in dist/, made by `make packages`
+`repository`  a folder with the deb packages and all that they need
+`new_root`    makes a fresh, minimal Debian 12 without a network, whose only source of packages is that folder
+
+All tests below this folder get the marker `packages`: `make test-packages`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import CHECKOUT
+from tests.packages.fresh_roots import CACHE, Root, make_repository, make_root
+
+NAMES = ("rocks-agent", "rocks-cli", "rocks-common", "rocks-imgstorage-host", "rocks-imgstorage-nas")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests below this folder; pytest passes all items of the run."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.packages)
+
+
+@pytest.fixture(scope="session")
+def built() -> dict[str, list[Path]]:
+    """Kind → the five packages of that kind. Skips where they have not been built, and where roots cannot be made."""
+    if os.geteuid() != 0:
+        pytest.skip("a root folder is made and entered by root")
+    for program in ("mmdebstrap", "apt-ftparchive", "rpm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: tools/setup packages")
+    found = {kind: sorted((CHECKOUT / "dist").glob(f"rocks-*.{kind}")) for kind in ("deb", "rpm")}
+    if any(len(packages) != len(NAMES) for packages in found.values()):
+        pytest.skip("dist/ has not the five packages of each kind: make packages")
+    return found
+
+
+@pytest.fixture(scope="session")
+def repository(built: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages for Debian, with what they need."""
+    return make_repository(tmp_path_factory.mktemp("repository") / "packages", built["deb"])
+
+
+@pytest.fixture
+def new_root(repository: Path, tmp_path: Path) -> Iterator[Callable[[str], Root]]:
+    """Makes a root by its name; all end with the test."""
+    roots: list[Root] = []
+
+    def make(name: str) -> Root:
+        roots.append(Root(make_root(tmp_path / name, repository)))
+        roots[-1].done("apt-get", "update", "-q")
+        return roots[-1]
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    yield make
+    for root in roots:
+        root.close()
+        shutil.rmtree(root.folder, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""Fresh, minimal Debian 12 roots without a network, and a repository for them in a folder."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.namespace import CHECKOUT
+from rocks.errors import StateError
+from rocks.process import Finished, run, run_checked, start_with_pipes
+
+CACHE = CHECKOUT / ".state" / "packages" / "roots"
+"""The minimal root and what apt has downloaded, kept between runs."""
+
+SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+_POLICY = "#!/bin/sh\nexit 101\n"  # no service starts while its package is installed
+_SECONDS = 900.0
+
+
+class Root:
+    """A root folder whose processes have mounts, processes and a network (no device, no address) of their own.
+
+    They end with `close`, and with this process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        outer = [
+            *(
+                "unshare",
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--propagation",
+                "private",
+                "--",
+            ),
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "sh",
+                str(CHECKOUT / "tools" / "fresh-root"),
+                "--inside",
+            ),
+            *(str(folder), "/", "", "sh", "-c", "echo ready; exec sleep infinity"),
+        ]
+        self._holder = start_with_pipes(outer, {"PATH": os.environ["PATH"]})
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n", "the root could not be entered"
+        self._inside = _only_child(
+            _only_child(self._holder.pid)
+        )  # process 1, which is outside of the root, and its child
+        if not Path(f"/proc/{self._inside}/root").samefile(folder):
+            raise StateError(f"process {self._inside} is not in {folder}")
+
+    def run(self, *arguments: str, standard_input: bytes = b"", seconds: float = _SECONDS) -> Finished:
+        """Run a program in the root."""
+        return run(self._command(arguments), deadline_seconds=seconds, standard_input=standard_input)
+
+    def done(self, *arguments: str, standard_input: bytes = b"", seconds: float = _SECONDS) -> str:
+        """Its standard output; ToolError unless it exits with 0."""
+        command = self._command(arguments)
+        return run_checked(command, deadline_seconds=seconds, standard_input=standard_input).text
+
+    def install(self, *packages: str) -> str:
+        """apt-get install, without recommended packages."""
+        return self.done("apt-get", "install", "-q", "-y", "--no-install-recommends", *packages)
+
+    def paths(self) -> set[str]:
+        """Every path of the root's own file system outside of apt's and dpkg's records, logs and caches."""
+        skipped = (
+            "/proc",
+            "/sys",
+            "/dev",
+            "/run",
+            "/tmp",
+            "/var/lib/dpkg",
+            "/var/lib/apt",
+            "/var/log",
+            "/var/cache",
+        )
+        found = set()
+        for place, folders, files in os.walk(self.folder):
+            inside = "/" + os.path.relpath(place, self.folder).removeprefix(".")
+            folders[:] = [name for name in folders if f"{inside.rstrip('/')}/{name}" not in skipped]
+            found |= {f"{inside.rstrip('/')}/{name}" for name in (*folders, *files)}
+        return found
+
+    def close(self) -> None:
+        """End everything in it."""
+        self._holder.kill()
+        self._holder.wait()
+        for stream in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        namespaces = [
+            "nsenter",
+            "--target",
+            str(self._inside),
+            "--mount",
+            "--net",
+            "--pid",
+            "--root",
+            "--wdns=/",
+            "--",
+        ]
+        environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
+        return [*namespaces, *environment, "DEBIAN_FRONTEND=noninteractive", *arguments]
+
+
+def _only_child(process_id: int) -> int:
+    (child,) = Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii").split()
+    return int(child)
+
+
+def minimal_root() -> Path:
+    """A tar of Debian's smallest root, made once."""
+    archive = CACHE / "minbase.tar"
+    if not archive.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        new = archive.with_suffix(".new.tar")
+        run_checked(
+            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(SOURCES)],
+            deadline_seconds=_SECONDS,
+        )
+        new.replace(archive)
+    return archive
+
+
+def make_root(folder: Path, repository: Path) -> Path:
+    """Unpack the minimal root; its only source of packages is the repository, shown at /srv/packages."""
+    folder.mkdir()
+    run_checked(
+        ["tar", "-C", str(folder), "--numeric-owner", "-xf", str(minimal_root())], deadline_seconds=_SECONDS
+    )
+    for source in ("sources.list", "sources.list.d"):
+        path = folder / "etc/apt" / source
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    (folder / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/packages ./\n", "ascii")
+    (folder / "etc/apt/apt.conf.d/90root").write_text('APT::Sandbox::User "root";\n', "ascii")
+    policy = folder / "usr/sbin/policy-rc.d"
+    policy.write_text(_POLICY, "ascii")
+    policy.chmod(0o755)
+    shutil.copytree(repository, folder / "srv/packages", copy_function=os.link)
+    return folder
+
+
+def make_repository(folder: Path, ours: Sequence[Path]) -> Path:
+    """A repository of our packages and of all that they need beyond the minimal root, by apt from Debian's mirror."""
+    folder.mkdir()
+    for package in ours:
+        shutil.copy2(package, folder)
+    _index(folder)
+    for package in _download(folder, [package.name.partition("_")[0] for package in ours]):
+        shutil.copy2(package, folder / package.name.replace("%3a", "_"))
+    _index(folder)
+    return folder
+
+
+def _index(folder: Path) -> None:
+    """Packages.gz of a flat repository. Run in the folder, for its paths stand in it."""
+    text = run_checked(
+        ["sh", "-c", 'cd "$1" && exec apt-ftparchive packages .', "sh", str(folder)],
+        deadline_seconds=_SECONDS,
+    ).output
+    (folder / "Packages.gz").write_bytes(gzip.compress(text, mtime=0))
+
+
+def _download(ours: Path, names: Sequence[str]) -> list[Path]:
+    """The packages that the minimal root lacks for ours, without recommended ones."""
+    state = CACHE / "apt"
+    debs = CACHE / "debs"
+    for place in (state / "lists/partial", debs / "partial"):
+        place.mkdir(parents=True, exist_ok=True)
+    status = state / "status"
+    status.write_bytes(
+        run_checked(["tar", "-xOf", str(minimal_root()), "./var/lib/dpkg/status"], deadline_seconds=60).output
+    )
+    sources = state / "debian.sources"
+    # ZFS is not in main
+    text = SOURCES.read_text("utf-8").replace("Components: main", "Components: main contrib")
+    sources.write_text(text, "utf-8")
+    (state / "ours.list").write_text(f"deb [trusted=yes] file:{ours} ./\n", "utf-8")
+    parts = state / "parts"
+    parts.mkdir(exist_ok=True)
+    for source in (sources, state / "ours.list"):
+        shutil.copy2(source, parts)
+    options = {
+        "Dir::Etc::sourcelist": "-",
+        "Dir::Etc::sourceparts": parts,
+        "Dir::State": state,
+        "Dir::State::status": status,
+        "Dir::Cache": state,
+        "Dir::Cache::archives": debs,
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+    }
+    arguments = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    run_checked(["apt-get", "-q", *arguments, "update"], deadline_seconds=_SECONDS)
+    nothing = [
+        "-o",
+        f"Dir::Cache::archives={state / 'nothing'}",
+    ]  # what is there already is not listed otherwise
+    (state / "nothing/partial").mkdir(parents=True, exist_ok=True)
+    uris = run_checked(
+        ["apt-get", "-q", *arguments, *nothing, "--print-uris", "-y", "install", *names],
+        deadline_seconds=_SECONDS,
+    ).text
+    run_checked(["apt-get", "-q", *arguments, "-d", "-y", "install", *names], deadline_seconds=_SECONDS)
+    files = [line.split()[1] for line in uris.splitlines() if line.startswith("'http")]
+    return [debs / name for name in files]
