@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import lab.instruments
 from lab.machines import image_storage, sample_image
@@ -64,12 +65,39 @@ class ImageSite:
         answer = self.site.rocks("list", "host", "storagemap", NAS, "json=yes")
         if answer.exit_status != 0:
             return f"not reported: {answer.error_text}"
-        rows = json.loads(answer.text or "[]")
-        found = [row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME]
-        if not found:
+        found = _row_of_image(json.loads(answer.text or "[]"))
+        if found is None:
             return "absent"
-        word = str(found[0]["state"])
-        return f"{word}, busy" if word == "mapped" and found[0]["locked"] else word
+        word = str(found["state"])
+        return f"{word}, busy" if word == "mapped" and found["locked"] else word
+
+    def note(self) -> str:
+        """The last column of that row; empty without one."""
+        found = _row_of_image(self.site.ask("list", "host", "storagemap", NAS))
+        return "" if found is None else found["note"] or ""
+
+    def operations(self) -> list[dict[str, Any]]:
+        """The operations that the NAS lists."""
+        return self.site.ask("list", "host", "storageop", NAS)
+
+    def wait_for_device_note(self, expected: str | None, deadline_seconds: float = 60) -> None:
+        """Until vmh1 lists the guest's device with that note, or without one."""
+        end_at = time.monotonic() + deadline_seconds
+        while (found := self.device_note("vmh1")) != expected:
+            assert time.monotonic() < end_at, f"the note is {found!r}, not {expected!r}"
+            time.sleep(_POLL_SECONDS)
+
+    def device_note(self, host: str) -> str | None:
+        """The note of a host's listing about the guest's device."""
+        listed = self.site.ask("list", "host", "storagedev", host)
+        notes = [row["note"] for rows in listed for row in rows["storagedev"] if row["volume"] == VOLUME]
+        return None if notes[0] is None else str(notes[0])
+
+    def digest(self, machine: str, device: str, first_mb: int, size_mb: int) -> str:
+        """The SHA-256 of a part of a device of a machine."""
+        return self.site.lab[machine].shell(
+            f"dd if={device} bs=1M skip={first_mb} count={size_mb} iflag=direct status=none | sha256sum\n", 60
+        )
 
     def wait_for_state(self, state: str, deadline_seconds: float = 180) -> None:
         """Until the image is in that state."""
@@ -108,6 +136,9 @@ class ImageSite:
         found += self.nas.shell(_LEFT_ON_NAS, 60).splitlines()
         maps = [row for nas in self.site.ask("list", "host", "storagemap", NAS) for row in nas["storagemap"]]
         found += [f"lock of {row['zvol']}" for row in maps if row["locked"]]
-        operations = self.site.ask("list", "host", "storageop", NAS)
-        found += [f"operation {row['op']}" for nas in operations for row in nas["storageop"]]
+        found += [f"operation {row['op']}" for nas in self.operations() for row in nas["storageop"]]
         return [line for line in found if line]
+
+
+def _row_of_image(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME), None)

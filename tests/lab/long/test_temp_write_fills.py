@@ -34,12 +34,6 @@ def images(site: LabSite) -> ImageSite:
     return made
 
 
-def note(images: ImageSite) -> str | None:
-    """The note of the host's listing about the guest."""
-    rows = images.site.ask("list", "host", "storagedev", "vmh1")
-    return next(row["note"] for host in rows for row in host["storagedev"] if row["volume"] == VOLUME)
-
-
 def is_paused_to_stay(images: ImageSite) -> bool:
     """A guest that writes fast is paused for some seconds at a time, before it must be for lack of free space."""
     for _ in range(_LOOKS):
@@ -84,13 +78,13 @@ def test_guest_is_paused_before_its_temp_write_volume_is_full(
     status = host.run(["dmsetup", "status", f"{VOLUME}-snap"]).text
     print(f"paused after {written} MB, {left_mb} were left: {status.strip()}")
     assert status.split()[2] == "snapshot" and "/" in status.split()[3], status
-    assert note(images) == "the guest is paused: no free space in the pool for its writes"
+    assert images.device_note("vmh1") == "the guest is paused: no free space in the pool for its writes"
     assert images.site.status(GUEST) == "paused"
 
     stopped_at = site.count("vmh1", GUEST)
     host.shell(f"zfs destroy {_POOL}/junk\n", 60)
     site.wait_for_count("vmh1", GUEST, beyond=stopped_at)
-    assert note(images) is None
+    assert images.device_note("vmh1") is None
     site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
     images.wait_until_local("vmh1")
     site.done("stop", "host", "vm", GUEST)
