@@ -34,6 +34,7 @@ _RULES = (
     "--character-set-server=utf8mb4",
     "--collation-server=utf8mb4_general_ci",
     "--local-infile=OFF",
+    "--event-scheduler=ON",  # it ends long statements of readers
 )
 
 

@@ -62,8 +62,9 @@ def compare_leases(
 
     `off`: hosts that are certainly off and are not asked; when they return, their older domains are destroyed.
     UserError for this machine itself, and for one on which no machine can run. StateError, and no change, when another
-    host does not answer.
+    host does not answer; what the caller changed before is committed all the same.
     """
+    database.commit()  # no changes are open while hosts are waited for, and the rollback below undoes none of the caller's
     database.lock(LOCK, LOCK_SECONDS)
     try:
         if only_when_due and _is_current(database):

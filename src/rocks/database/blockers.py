@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 40
 """How often a statement is sent that waits a second for locks; other commands of root are waited for, not ended."""
 
-_READERS = (
+READERS = (
     "SELECT p.ID FROM information_schema.PROCESSLIST p WHERE p.ID <> CONNECTION_ID()"
     " AND p.USER NOT IN ('system user', 'event_scheduler', 'unauthenticated user')"
     " AND NOT EXISTS (SELECT 1 FROM mysql.user u WHERE u.User = p.USER AND (u.Update_priv = 'Y' OR u.Super_priv = 'Y'"
@@ -61,7 +61,7 @@ def _end_readers(settings: Settings, only_with_row_locks: bool) -> None:
         connection = driver.open_connection(settings, None)
         try:
             cursor = connection.cursor()
-            cursor.execute(_READERS + (_WITH_ROW_LOCKS if only_with_row_locks else ""))
+            cursor.execute(READERS + (_WITH_ROW_LOCKS if only_with_row_locks else ""))
             for (number,) in cursor.fetchall():
                 with contextlib.suppress(*driver.driver_errors()):  # it has just ended by itself
                     cursor.execute("KILL HARD CONNECTION %s", (number,))

@@ -238,3 +238,9 @@ def _renew_grants(
     everyone = grants.ALL_LOCAL_USERS in names
     users = "all local users" if everyone else ", ".join(names) or "root only"
     report(f"users with the privilege to read the database, except its sec_ tables: {users}")
+    if names and not grants.bound_reads(database, settings.database):
+        report(
+            "long statements of these users are not ended: no privilege to turn on the server's event scheduler and to "
+            "make an event; have the server's administrator set event_scheduler=ON and grant EVENT, then run rocks "
+            "update database again"
+        )

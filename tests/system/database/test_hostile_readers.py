@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pymysql  # noqa: TID251 - a reader does not use `Database`
 import pytest
 
 from rocks.cli.main import main
 from rocks.database.connection import Database
-from rocks.database.grants import ALL_LOCAL_USERS, MOST_CONNECTIONS, grant_readers
+from rocks.database import grants
+from rocks.database.grants import ALL_LOCAL_USERS, MOST_CONNECTIONS, bound_reads, grant_readers
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY
@@ -157,6 +158,51 @@ def test_idle_connections_of_readers_leave_enough_for_root(readable: Settings) -
         assert done == [[(1,)]] * 40
     finally:
         attacker.end()
+
+
+_COLUMNS = "information_schema.COLUMNS"
+LONG = f"SELECT COUNT(*) FROM {_COLUMNS} a, {_COLUMNS} b, {_COLUMNS} c, {_COLUMNS} d"
+
+
+def read_long(before: Sequence[str]) -> Callable[[Callable[[], pymysql.Connection], int], None]:
+    """An attack: a statement that takes hours, after these; its error number is what `ready` gets."""
+
+    def attack(connect: Callable[[], pymysql.Connection], writing: int) -> None:
+        cursor = connect().cursor()
+        for statement in before:
+            cursor.execute(statement)
+        try:
+            cursor.execute(LONG)
+        except pymysql.err.MySQLError as error:
+            os.write(writing, str(error.args[0]).encode())
+
+    return attack
+
+
+def test_a_long_statement_of_a_reader_ends_by_itself(
+    readable: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 2)
+    grant_readers(readable, [ALL_LOCAL_USERS])
+    attacker = Attacker(readable, read_long(()))
+    attacker.end()
+    assert attacker.ready == "1969", "the query was interrupted: max_statement_time"
+
+
+def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
+    readable: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's own long statement is not."""
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 2)
+    with Database(readable) as root:
+        assert bound_reads(root, readable.database)
+    with Database(readable) as root:
+        attacker = Attacker(readable, read_long(["SET SESSION max_statement_time = 0"]))
+        attacker.end()
+        assert attacker.ready in ("2013", "2006"), "the connection was ended"
+        root.execute("SELECT SLEEP(9)")
+        assert root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'") == [(1,)]
+        root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 
 
 def test_another_command_of_root_is_waited_for_and_not_ended(readable: Settings) -> None:

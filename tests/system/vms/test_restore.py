@@ -251,3 +251,11 @@ def test_a_host_that_is_off_may_be_named_in_any_case(site: ThreeMachines, copies
     site.vanish("vmh1")
     site.done("sync vm lease VMH1 host-off=yes reason=test")
     assert {str(host) for (host,) in site.sql("SELECT Host FROM vm_fences WHERE Name = 'cased'")} == {"vmh1"}
+
+
+def test_a_removal_as_the_first_command_holds_up_nobody(site: ThreeMachines, copies: Copies) -> None:
+    """The comparison waits for hosts; the fixture fails for a transaction that is open meanwhile."""
+    names = [site.add_vm("gone-0", "vmh1"), site.add_vm("gone-1", "head")]
+    site.machines["head"].outside(RECORD).unlink(missing_ok=True)
+    site.done("remove host " + " ".join(names))
+    assert site.sql("SELECT Name FROM nodes WHERE Name LIKE 'gone-%'") == []
