@@ -9,6 +9,7 @@ killed writers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -46,7 +47,43 @@ def write_file(
         with draft(path, mode=mode, group=group) as new:
             new.write(content)
     except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}") from None
+        raise HostError(f"cannot write {path}: {explain(error, path)}") from None
+
+
+def explain(error: OSError, path: Path) -> str:
+    """Why a file or folder could not be used, and what to do about it."""
+    reason = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{reason}; {remedy.format(place=_obstacle(path), folder=path.parent)}" if remedy else reason
+
+
+def file_error(error: OSError) -> Optional[HostError]:
+    """The error of an operation on a file that the operating system refused; None when it names no file."""
+    if error.errno is None or not isinstance(error.filename, (str, bytes)):
+        return None
+    path = Path(os.fsdecode(error.filename))
+    return HostError(f"cannot use {path}: {explain(error, path)}")
+
+
+_MOVE = "another kind of file is in this place; move it away: mv {place} {place}.old"
+_REMEDIES = {
+    errno.ENOSPC: "free space on that file system (df -h {folder})",
+    errno.EDQUOT: "free space within the quota of that file system (df -h {folder})",
+    errno.EROFS: "mount that file system writable (findmnt -T {folder})",
+    errno.ENOTDIR: _MOVE,
+    errno.EISDIR: _MOVE,
+    errno.EEXIST: _MOVE,
+    errno.ENOTEMPTY: _MOVE,
+    errno.ELOOP: _MOVE,
+}
+
+
+def _obstacle(path: Path) -> Path:
+    """The first folder on the way that is none, else the path itself."""
+    for folder in reversed(path.parents):
+        if os.path.lexists(folder) and not folder.is_dir():
+            return folder
+    return path
 
 
 @contextlib.contextmanager
@@ -61,7 +98,8 @@ def draft(
     """A draft that becomes the file at the end of the block, on the disk; an exception discards it.
 
     Without `replace` an existing file stays, and FileExistsError is raised. The draft is named after `beside` and lies
-    in its folder, which is on the same file system, where the file's own folder may hold nothing else. OSError.
+    in its folder, which is on the same file system, where the file's own folder may hold nothing else. OSError, which
+    names a file.
     """
     place = beside or path
     remove_drafts(place)
@@ -76,6 +114,10 @@ def draft(
             new.path.replace(path)
         else:
             os.link(new.path, path)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # of an operation on the descriptor
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             new.path.unlink()

@@ -296,12 +296,12 @@ def test_a_corrupt_lease_names_its_remedy_and_stops_nobody_else(agent: Agent, ki
 
 
 def test_a_corrupt_lock_is_an_error_of_its_machine(agent: Agent) -> None:
-    """The message names what to remove."""
+    """The message names what to move away."""
     lock = agent.folder / "state" / "leases" / "a.lock"
     lock.mkdir(parents=True)
     broken, other = agent.perform(start("a", 7), start("b", 7))
     assert broken.error is not None and broken.error.family == "host"
-    assert f"rm -r {lock}" in broken.error.message and other.error is None
+    assert f"move it away: mv {lock} {lock}.old" in broken.error.message and other.error is None
 
 
 def test_a_fence_is_in_force_after_the_facts(agent: Agent) -> None:

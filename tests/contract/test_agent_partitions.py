@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rocks.agent.hook import PARTITIONS_FOLDER
 from rocks.agent.host import Host
 from rocks.agent.partitions import restore_partition
 from rocks.agent.replies import reply_to
@@ -18,6 +17,7 @@ from rocks.devices.infiniband.rules import InfinibandVf
 from rocks.devices.libvirt import accelerator
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
+from rocks.devices.state_folder import Place
 from rocks.errors import RocksError, StateError
 from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, StartDomain, StopDomain
 from rocks.wire.envelope import read_reply, write_request
@@ -46,7 +46,7 @@ class Agent:
         self.times_opened = 0
         domains, links = FakeDomains(), FakeLinks()
         self.host = Host(folder / "state", lambda: domains, lambda: links, self._open)
-        self.folder = self.host.state_folder / PARTITIONS_FOLDER
+        self.folder = Place.PARTITIONS.below(self.host.state_folder)
 
     def _open(self) -> FakePkeys:
         self.times_opened += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.database import leases
@@ -11,7 +12,7 @@ from rocks.errors import BugError, RocksError
 from rocks.hosts.fleet import Fleet
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.agent import OperationOutcome, PerformRequest
-from rocks.wire.errors import as_exception
+from rocks.wire.errors import as_agent_error, as_exception, at_host
 from rocks.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd
 
 if TYPE_CHECKING:
@@ -115,10 +116,19 @@ def perform_operations(
     for answered, (host, answer) in enumerate(fleet.ask_each(requests), start=1):
         if progress is not None:
             progress(answered, len(requests), host)
-        outcomes = {} if isinstance(answer, RocksError) else {o.name: o for o in answer.outcomes}
+        outcomes = (
+            {} if isinstance(answer, RocksError) else {o.name: _named(host, o) for o in answer.outcomes}
+        )
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
         for operation in operations[host]:
             yield operation.name, outcomes.get(operation.name, error)
+
+
+def _named(host: str, outcome: OperationOutcome) -> OperationOutcome:
+    """The outcome; an error of the host names it."""
+    if outcome.error is None:
+        return outcome
+    return replace(outcome, error=as_agent_error(at_host(host, as_exception(outcome.error))))
 
 
 def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:

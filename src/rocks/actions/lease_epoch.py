@@ -64,7 +64,7 @@ def compare_leases(
     UserError for this machine itself, and for one on which no machine can run. StateError, and no change, when another
     host does not answer; what the caller changed before is committed all the same.
     """
-    database.commit()  # no changes are open while hosts are waited for, and the rollback below undoes none of the caller's
+    database.commit()  # the caller's changes: none are open while hosts are waited for, and the rollback keeps them
     database.lock(LOCK, LOCK_SECONDS)
     try:
         if only_when_due and _is_current(database):

@@ -16,20 +16,13 @@ from typing import Sequence
 
 from rocks.devices.leases import Leases
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain, vf_addresses
+from rocks.devices.state_folder import Place
 from rocks.errors import RocksError, StateError
 from rocks.files import write_file
 
 _BEFORE_START = ("prepare", "begin")
 _BEFORE_EXECUTION = ("start", "begin")
 _AFTER_END = ("release", "end")
-
-PARTITIONS_FOLDER = "partitions"
-"""Below the state folder: a file for each machine with an InfiniBand VF (`agent.partitions`)."""
-
-RELEASED_FOLDER = Path("imgstorage") / "released"
-"""Below the state folder: a file for each machine that has ended; its content is the machine's lease, if any. The image
-daemon of this host makes the folder and removes the files; without the folder no file is written. A file whose
-name begins with a dot is incomplete."""
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
@@ -51,7 +44,9 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
     _check_lease(document, state_folder)
     if vf_addresses(document):
         _restore_vfs(document, state_folder)
-    if (state_folder / "links" / document.name).exists():  # `devices.network.plans` takes long to import
+    if (
+        Place.LINKS.below(state_folder) / document.name
+    ).exists():  # `devices.network.plans` takes long to import
         _ensure_devices(document, state_folder)
 
 
@@ -88,7 +83,10 @@ def _check_lease(document: DomainDocument, state_folder: Path) -> None:
 
 def restore_machine_partition(arguments: Sequence[str], state_folder: Path) -> None:
     """Configure the machine's InfiniBand VF before a start, also by libvirt itself. RocksError when that fails."""
-    if tuple(arguments[1:3]) == _BEFORE_START and (state_folder / PARTITIONS_FOLDER / arguments[0]).is_file():
+    if (
+        tuple(arguments[1:3]) == _BEFORE_START
+        and (Place.PARTITIONS.below(state_folder) / arguments[0]).is_file()
+    ):
         from rocks.agent.host import Host
         from rocks.agent.partitions import restore_partition
 
@@ -96,8 +94,12 @@ def restore_machine_partition(arguments: Sequence[str], state_folder: Path) -> N
 
 
 def note_end(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """Report to the image daemon that a machine has ended, so that its changes are written back. OSError."""
-    folder = state_folder / RELEASED_FOLDER
+    """Report to the image daemon that a machine has ended, so that its changes are written back. HostError.
+
+    A note has the name of the machine and contains its lease, if any. The image daemon of this host makes the folder
+    and removes the notes; without the folder none is written. A file whose name begins with a dot is incomplete.
+    """
+    folder = Place.RELEASED.below(state_folder)
     if tuple(arguments[1:3]) != _AFTER_END or "/" in arguments[0] or not folder.is_dir():
         return
     try:

@@ -14,7 +14,7 @@ from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.devices.network.packet_filter.guests import ensure_filtered
 from rocks.devices.network.plans import Links
 from rocks.devices.network.rules import is_ours
-from rocks.devices.state_folder import locked
+from rocks.devices.state_folder import Place, locked
 from rocks.errors import RocksError, StateError
 from rocks.wire.errors import as_agent_error
 from rocks.wire.links import LinkSpec
@@ -115,7 +115,7 @@ def links_locked(host: Host, links: Sequence[LinkSpec], *, shared: bool) -> Iter
 @contextmanager
 def _locked(host: Host, *, shared: bool) -> Iterator[None]:
     busy = "another command is starting or stopping guests on this host; repeat this one when it has ended"
-    path = host.state_folder / "links.lock"
+    path = Place.LINKS_LOCK.below(host.state_folder)
     with locked(path, shared=shared, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
         yield
 

@@ -16,6 +16,7 @@ from typing import IO, Sequence
 import rocks
 from rocks.devices.state_folder import state_folder
 from rocks.errors import RocksError
+from rocks.files import file_error
 
 _USAGE = "usage: rocks-agent [--serve | --version | links | probe [again] | hook NAME OPERATION PART EXTRA]"
 _GRACE_SECONDS = 60
@@ -86,7 +87,8 @@ def _hook(arguments: Sequence[str]) -> int:
         restore_machine_partition(arguments, state_folder())
         note_end(arguments, xml, state_folder())
     except (RocksError, UnicodeDecodeError, OSError) as error:
-        print(f"rocks: {error}", file=sys.stderr)
+        known = file_error(error) if isinstance(error, OSError) else None
+        print(f"rocks: {known or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -11,11 +11,11 @@ from typing import Dict, Iterator
 from rocks.agent.host import Host
 from rocks.devices.libvirt.checks import ACTIVE
 from rocks.devices.machine import read_machine
-from rocks.devices.state_folder import ensure_folder, locked
+from rocks.devices.state_folder import Place, ensure_folder, locked
 from rocks.errors import HostError, StateError
+from rocks.files import explain
 
 _LOCK_DEADLINE_SECONDS = 20.0
-_PROMISES_FOLDER = "memory"
 _LONGEST_BYTES = 20
 
 
@@ -26,11 +26,10 @@ def memory_promised(host: Host, name: str, memory_mb: int, reserve_mb: int) -> I
     StateError when the active domains and the promises to other starts leave too little. The promise is a file that its
     agent locks, so that it ends with the agent. The caller holds the machine's lock.
     """
-    folder = ensure_folder(host.state_folder / _PROMISES_FOLDER)
+    folder = ensure_folder(Place.MEMORY.below(host.state_folder))
     busy = "another command is starting guests on this host; try again later"
-    with locked(
-        host.state_folder / "memory.lock", shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy
-    ):
+    lock = Place.MEMORY_LOCK.below(host.state_folder)
+    with locked(lock, shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
         _check(host, folder, name, memory_mb, reserve_mb)
         promise = _promise(folder / name, memory_mb)
     try:
@@ -78,8 +77,12 @@ def _promise(path: Path, memory_mb: int) -> int:
             path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
     except OSError as error:
-        raise HostError(f"cannot open {path}: {error.strerror}; remove it: rm -r {path}") from None
+        raise HostError(f"cannot open {path}: {explain(error, path)}") from None
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(memory_mb).encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(memory_mb).encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise HostError(f"cannot write {path}: {explain(error, path)}") from None
     return descriptor

@@ -24,6 +24,7 @@ from rocks.devices.libvirt.start import Prepared, ensure_running
 from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError, UserError
+from rocks.files import file_error
 from rocks.wire.agent import (
     ForgetDomain,
     Operation,
@@ -59,6 +60,8 @@ def perform(host: Host, request: PerformRequest) -> PerformReply:
 
 def error_of(error: Exception) -> AgentError:
     """The error for a reply. An exception other than RocksError is a bug; its traceback goes to standard error."""
+    if isinstance(error, OSError):
+        error = file_error(error) or error
     if isinstance(error, RocksError):
         return as_agent_error(error)
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)

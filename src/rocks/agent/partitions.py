@@ -14,14 +14,12 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from rocks.agent.host import Host
 from rocks.devices.leases import check_name
 from rocks.devices.libvirt.checks import is_active
-from rocks.devices.records import RecordKind, damaged, read_json_record
-from rocks.devices.state_folder import ensure_folder, locked
+from rocks.devices.records import RecordKind, damaged, read_json_record, record_names, remove_record
+from rocks.devices.state_folder import Place, ensure_folder, locked
 from rocks.errors import IncoherentError, RocksError, StateError
 from rocks.files import write_file
 from rocks.wire.codec import decode, decode_lenient, encode
 from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
-
-FOLDER = "partitions"
 
 _Addresses = Tuple[str, ...]
 _Record = Tuple[List[str], Optional[PartitionSpec]]
@@ -38,7 +36,7 @@ def ensure_partition(
     The VF of a machine without a partition is cleared. StateError when there are two InfiniBand VFs, since a machine
     has GUIDs for one, when another running machine uses the VF, or when the subnet manager does not assign the key.
     """
-    if not addresses and not (host.state_folder / FOLDER / check_name(name)).exists():
+    if not addresses and not (Place.PARTITIONS.below(host.state_folder) / check_name(name)).exists():
         return ()
     with _locked(host):
         vfs = [address for address in addresses if host.pkeys().is_vf(address)]
@@ -54,7 +52,7 @@ def ensure_partition(
 
 def restore_partition(host: Host, name: str) -> None:
     """Configure the VFs of a machine again from its record. StateError when that is impossible."""
-    if not (host.state_folder / FOLDER / check_name(name)).exists():
+    if not (Place.PARTITIONS.below(host.state_folder) / check_name(name)).exists():
         return
     addresses, spec = _read(host, name)
     if spec is not None:
@@ -64,7 +62,7 @@ def restore_partition(host: Host, name: str) -> None:
 
 def release_partition(host: Host, name: str) -> Tuple[str, ...]:
     """Clear the VFs of a machine that has ended. A failure becomes a note."""
-    if not (host.state_folder / FOLDER / check_name(name)).exists():
+    if not (Place.PARTITIONS.below(host.state_folder) / check_name(name)).exists():
         return ()
     try:
         with _locked(host):
@@ -121,7 +119,7 @@ def _clear_others(host: Host, name: str, vfs: Sequence[str]) -> None:
 @contextmanager
 def _locked(host: Host) -> Iterator[None]:
     ensure_folder(host.state_folder)
-    path = host.state_folder / f"{FOLDER}.lock"
+    path = Place.PARTITIONS_LOCK.below(host.state_folder)
     busy = "another command is configuring InfiniBand VFs of this host; repeat this one when it has ended"
     with locked(path, shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
         yield
@@ -130,17 +128,16 @@ def _locked(host: Host) -> Iterator[None]:
 def _read_all(host: Host) -> Tuple[Dict[str, _Record], List[RocksError]]:
     """Machine → its record, and the errors of damaged records: these do not stop the others."""
     found, errors = {}, []
-    for entry in sorted((host.state_folder / FOLDER).glob("*")):
-        if entry.name[:1] != ".":
-            try:
-                found[entry.name] = _read(host, entry.name)
-            except RocksError as error:
-                errors.append(error)
+    for name in record_names(Place.PARTITIONS.below(host.state_folder)):
+        try:
+            found[name] = _read(host, name)
+        except RocksError as error:
+            errors.append(error)
     return found, errors
 
 
 def _read(host: Host, name: str) -> _Record:
-    path = host.state_folder / FOLDER / name
+    path = Place.PARTITIONS.below(host.state_folder) / name
     kind = RecordKind(
         f"the record of the InfiniBand VF of {name}",
         f"stop {name}, clear the VF (rocks check host infiniband lists all VFs and their keys), then remove the file",
@@ -163,9 +160,9 @@ def _field(found: object, name: str) -> object:
 
 
 def _write(host: Host, name: str, vfs: Sequence[str], spec: PartitionSpec) -> None:
-    folder = ensure_folder(host.state_folder / FOLDER)
+    folder = ensure_folder(Place.PARTITIONS.below(host.state_folder))
     write_file(folder / name, json.dumps({"functions": list(vfs), "wanted": encode(spec)}))
 
 
 def _forget(host: Host, name: str) -> None:
-    (host.state_folder / FOLDER / name).unlink(missing_ok=True)
+    remove_record(Place.PARTITIONS.below(host.state_folder) / name)

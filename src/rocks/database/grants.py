@@ -63,9 +63,9 @@ def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
 def bound_reads(database: Database, schema: str) -> bool:
     """Have the server end each reader whose statement takes longer than `LONGEST_READ_SECONDS`.
 
-    `MAX_STATEMENT_TIME` of an account is only what its sessions begin with: MariaDB 10.11 lets a session set it to 0. An
-    event of the server looks every few seconds, and a session cannot change it. False without the privilege; it takes
-    effect after a restart of the server when its settings have `event_scheduler=ON`.
+    `MAX_STATEMENT_TIME` of an account is only what its sessions begin with: MariaDB 10.11 lets a session set it to 0.
+    An event of the server looks every few seconds, and a session cannot change it. False without the privilege. After
+    a restart of the server the event is at work when its settings have `event_scheduler=ON`.
     """
     body = (
         "FOR reader IN (" + READERS + " AND p.COMMAND IN ('Query', 'Execute')"

@@ -18,7 +18,7 @@ from rocks.devices.images.formats import check_refers_to_nothing
 from rocks.devices.images.owners import ImageOwners
 from rocks.devices.images.paths import check_closed, check_owner, check_path, open_file, opened_folder
 from rocks.errors import Code, HostError, StateError
-from rocks.files import SECRET, Draft, draft
+from rocks.files import SECRET, Draft, draft, explain
 from rocks.process import run_checked
 from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskSpec
@@ -86,7 +86,8 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise HostError(f"cannot make the image {spec.path}: {error.strerror}") from None
+        path = Path(spec.path)
+        raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
 
 
 def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:

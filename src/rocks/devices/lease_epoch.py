@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterator
 
 from rocks.devices.records import RecordKind, damaged, read_text_record
-from rocks.devices.state_folder import ensure_folder, locked
+from rocks.devices.state_folder import Place, ensure_folder, locked
 from rocks.errors import StateError
 from rocks.files import write_file
 from rocks.wire.leases import epoch_of
@@ -29,8 +29,9 @@ class LeaseEpoch:
     """The epoch in the file `.epoch` beside the leases; no machine has a name that begins with a dot."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "leases"
-        self._path = self._folder / ".epoch"
+        self._folder = Place.LEASES.below(state_folder)
+        self._path = Place.LEASE_EPOCH.below(state_folder)
+        self._lock = Place.LEASE_EPOCH_LOCK.below(state_folder)
 
     def current(self) -> int:
         """The highest epoch seen; 0 without any. IncoherentError when the file is damaged; it is never waited for."""
@@ -66,6 +67,5 @@ class LeaseEpoch:
     @contextmanager
     def _locked(self, *, shared: bool, deadline_seconds: float) -> Iterator[None]:
         busy = "virtual machines are being started on this host; try again later"
-        lock = self._folder / ".epoch.lock"
-        with locked(lock, shared=shared, deadline_seconds=deadline_seconds, busy=busy):
+        with locked(self._lock, shared=shared, deadline_seconds=deadline_seconds, busy=busy):
             yield

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from rocks.devices.state_folder import ensure_folder, locked
+from rocks.devices.state_folder import Place, ensure_folder, locked
 from rocks.errors import HostError, IncoherentError, StateError, UserError
-from rocks.files import write_file
+from rocks.files import explain, write_file
 from rocks.wire.facts import LeaseFact
 
 # one path component, not hidden, and not the name of a lock file
@@ -29,7 +29,7 @@ class Leases:
     """Tokens in the folder `leases` of the state folder, a file for each virtual machine."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "leases"
+        self._folder = Place.LEASES.below(state_folder)
 
     @contextmanager
     def held(self, name: str, deadline_seconds: float) -> Iterator[None]:
@@ -48,7 +48,7 @@ class Leases:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._corrupt(name, error.strerror or str(error)) from None
+            raise self._corrupt(name, explain(error, path)) from None
         if not re.fullmatch(r"[0-9]{1,19}\n", text):
             raise self._corrupt(name, repr(text))
         return int(text)
@@ -115,7 +115,7 @@ class Leases:
         try:
             path.replace(path.with_name(f".{name}.corrupt-{os.urandom(4).hex()}"))
         except OSError as error:
-            raise HostError(f"cannot rename the corrupt lease {path}: {error.strerror}") from None
+            raise HostError(f"cannot rename the corrupt lease {path}: {explain(error, path)}") from None
 
     def _corrupt(self, name: str, found: str) -> IncoherentError:
         return IncoherentError(

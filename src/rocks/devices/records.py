@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
-from rocks.errors import IncoherentError, RocksError
+from rocks.errors import HostError, IncoherentError, RocksError
+from rocks.files import explain
 from rocks.wire.received import parse_json
 
 LONGEST_BYTES = 1024 * 1024
@@ -31,7 +32,7 @@ def read_text_record(path: Path, kind: RecordKind) -> Optional[str]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise damaged(path, kind, error.strerror or str(error)) from None
+        raise damaged(path, kind, explain(error, path)) from None
     except ValueError as error:
         raise damaged(path, kind, str(error)) from None
 
@@ -43,12 +44,30 @@ def read_json_record(path: Path, kind: RecordKind) -> Any:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise damaged(path, kind, error.strerror or str(error)) from None
+        raise damaged(path, kind, explain(error, path)) from None
     except ValueError as error:
         raise damaged(path, kind, str(error)) from None
     if value is None:
         raise damaged(path, kind, "it is empty")
     return value
+
+
+def remove_record(path: Path) -> None:
+    """Remove a record, if there is one. HostError when that fails."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"cannot remove {path}: {explain(error, path)}") from None
+
+
+def record_names(folder: Path) -> List[str]:
+    """Names of the files in a folder of records, sorted, without hidden ones; empty without the folder. HostError."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HostError(f"cannot list {folder}: {explain(error, folder)}") from None
 
 
 def damaged(path: Path, kind: RecordKind, reason: object) -> IncoherentError:

@@ -1,7 +1,11 @@
-"""The state folder of a host: files that outlive a request, and locks between requests."""
+"""The state folder of a host: files that outlive a request, and locks between requests.
+
+`Place` is the table of everything in it.
+"""
 
 from __future__ import annotations
 
+import enum
 import fcntl
 import os
 from contextlib import contextmanager
@@ -10,10 +14,36 @@ from typing import Iterator
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.errors import BusyError, HostError
-from rocks.files import ensure_folders
+from rocks.files import ensure_folders, explain
 
 DEFAULT_STATE_FOLDER = "/var/lib/rocks"
 _POLL_SECONDS = 0.02
+
+
+class Place(enum.Enum):
+    """What the state folder contains; the value is the name. Folders have a file for each machine or image."""
+
+    LEASES = "leases"
+    LEASE_EPOCH = "leases/.epoch"
+    LEASE_EPOCH_LOCK = "leases/.epoch.lock"
+    LINKS = "links"
+    LINKS_LOCK = "links.lock"
+    MEMORY = "memory"
+    MEMORY_LOCK = "memory.lock"
+    IMAGES = "images"
+    VFS = "functions"  # its name in earlier versions
+    VFS_LOCK = "functions.lock"
+    PARTITIONS = "partitions"
+    PARTITIONS_LOCK = "partitions.lock"
+    KVM_PROBE = "kvm-probe.json"
+    KVM_PROBE_LOCK = "kvm-probe.json.lock"
+    VLAN_SUPPORT = "vlan-support.json"
+    FILTER_SUPPORT = "filter-support.json"
+    RELEASED = "imgstorage/released"
+
+    def below(self, folder: Path) -> Path:
+        """Its path."""
+        return folder / self.value
 
 
 def state_folder() -> Path:
@@ -26,7 +56,7 @@ def ensure_folder(path: Path) -> Path:
     try:
         ensure_folders(path, 0o700)
     except OSError as error:
-        raise HostError(f"cannot create the state folder {path}: {error.strerror}") from None
+        raise HostError(f"cannot create the state folder {path}: {explain(error, path)}") from None
     return path
 
 
@@ -40,11 +70,9 @@ def locked(path: Path, *, shared: bool, deadline_seconds: float, busy: str) -> I
     """
     ensure_folder(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise HostError(
-            f"cannot open the lock {path}: {error.strerror}; if it is not a file, remove it: rm -r {path}"
-        ) from None
+        raise HostError(f"cannot open the lock {path}: {explain(error, path)}") from None
     try:
         _take(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, Deadline(deadline_seconds), busy)
         yield

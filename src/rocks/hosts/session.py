@@ -13,6 +13,7 @@ from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.version import is_packaged
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.envelope import AGENT_FOLDER, VersionError, agent_archive_name, read_reply, write_request
+from rocks.wire.errors import at_host
 from rocks.wire.request import Reply, Request
 
 
@@ -54,7 +55,7 @@ class Session:
         finally:
             self._lock.release()
         if isinstance(answer, RocksError):
-            raise answer
+            raise at_host(self.address.name, answer)
         return answer
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Protocol
 
 from rocks.errors import RocksError
+from rocks.files import file_error
 from rocks.imgstorage.bus import BusSettings
 from rocks.imgstorage.configuration import PATH, Configuration, read_configuration
 from rocks.imgstorage.stream.transport import Identity
@@ -60,8 +61,11 @@ def run_daemon(make: Callable[[Settings], Service]) -> int:
     try:
         service = make(read_settings())
         service.start()
-    except RocksError as error:
-        print(f"Error: {error}", file=sys.stderr)
+    except (RocksError, OSError) as error:
+        known = error if isinstance(error, RocksError) else file_error(error)
+        if known is None:
+            raise
+        print(f"Error: {known}", file=sys.stderr)
         return 1
     _notify_systemd("READY=1")
     ending.wait()

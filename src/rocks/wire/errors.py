@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rocks.errors import CLASSES, IncoherentError, RocksError, received_error
+
+_OF_THE_HOST = frozenset(("host", "tool", "incoherent", "bug"))
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,10 @@ def as_exception(error: AgentError) -> RocksError:
             f"field error.family: {error.family[:40]!r} is unknown; message: {error.message}"
         )
     return received_error(error.family, error.message, error.code)
+
+
+def at_host(name: str, error: RocksError) -> RocksError:
+    """The error with the name of its host where the fault is the host's, and its text does not name it yet."""
+    if error.family not in _OF_THE_HOST or re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", str(error)):
+        return error
+    return type(error)(f"host {name}: {error}", code=error.code)

@@ -11,8 +11,8 @@ import pymysql  # noqa: TID251 - a reader does not use `Database`
 import pytest
 
 from rocks.cli.main import main
-from rocks.database.connection import Database
 from rocks.database import grants
+from rocks.database.connection import Database
 from rocks.database.grants import ALL_LOCAL_USERS, MOST_CONNECTIONS, bound_reads, grant_readers
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from rocks.agent import host
-from rocks.agent.hook import RELEASED_FOLDER, check_start, note_end
+from rocks.agent.hook import check_start, note_end
 from rocks.devices.leases import Leases
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
 from rocks.devices.network.plans import LinkPlans
 from rocks.devices.sriov.fake import FakeVfs
 from rocks.devices.sriov.records import AssignedVfs, VfRecords
+from rocks.devices.state_folder import Place
 from rocks.errors import IncoherentError, StateError, UserError
 from rocks.wire.agent import VfSpec
 from rocks.wire.links import LinkSpec
@@ -74,7 +75,7 @@ def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: P
     """Only the end, never outside the folder, with the lease of the machine."""
     end = ["a", "release", "end", "-"]
     note_end(end, DOMAIN.format(7), tmp_path)
-    folder = tmp_path / RELEASED_FOLDER
+    folder = Place.RELEASED.below(tmp_path)
     assert not folder.exists()
     folder.mkdir(parents=True)
     for arguments in (["b", "stopped", "end", "-"], ["../c", "release", "end", "-"], ["d"], []):
@@ -87,7 +88,7 @@ def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: P
 @pytest.mark.parametrize("text", ["no XML at all", "<domain><name>a</name></domain>"])
 def test_the_end_of_a_machine_without_a_lease_is_recorded(tmp_path: Path, text: str) -> None:
     """Also with invalid XML."""
-    folder = tmp_path / RELEASED_FOLDER
+    folder = Place.RELEASED.below(tmp_path)
     folder.mkdir(parents=True)
     note_end(["a", "release", "end", "-"], text, tmp_path)
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": ""}

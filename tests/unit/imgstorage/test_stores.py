@@ -20,7 +20,7 @@ from rocks.imgstorage.life.requests import LookAtCopy
 from rocks.imgstorage.store.file import OutboxMessage, StoreFile
 from rocks.imgstorage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.imgstorage.store.nas import NasStore, Operation, Secrets
-from rocks.process import start_with_pipes
+from rocks.process import run_checked, start_with_pipes
 
 IMAGE = Image(
     "id-1",
@@ -211,3 +211,38 @@ def test_records_are_free_after_they_could_not_be_used(tmp_path: Path) -> None:
         NasStore(path)
     path.unlink()
     NasStore(path).close()
+
+
+@pytest.mark.parametrize("damage", ["folder", "file above", "text", "lock is a folder"])
+def test_unusable_records_are_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "imgstorage" / "nas.db"
+    if damage == "file above":
+        path.parent.write_text("")
+    elif damage == "lock is a folder":
+        path.with_name("nas.db.lock").mkdir(parents=True)
+    elif damage == "folder":
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir()
+        path.write_text("no database " * 1000)
+    with pytest.raises(ToolError, match=r"; .*mv /") as raised:
+        NasStore(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.system
+def test_records_on_a_full_disk(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    run_checked(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], deadline_seconds=10)
+    try:
+        store = NasStore(folder / "nas.db")
+        with pytest.raises(ToolError, match=f"free space on that file system .df -h {folder}.") as raised:
+            for number in range(2000):
+                store.save(replace(IMAGE, image_id=f"id-{number}", zvol=f"vol-{number}"))
+        assert str(folder / "nas.db") in str(raised.value)
+        store.close()
+    finally:
+        run_checked(["umount", "-l", str(folder)], deadline_seconds=10)

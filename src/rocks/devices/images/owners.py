@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from rocks.devices.records import RecordKind, damaged, read_json_record
-from rocks.devices.state_folder import ensure_folder
+from rocks.devices.records import RecordKind, damaged, read_json_record, remove_record
+from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, RocksError
 from rocks.files import write_file
 
@@ -42,7 +42,7 @@ class ImageOwners:
     """Owners of files, and the folder `images` of the state folder."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "images"
+        self._folder = Place.IMAGES.below(state_folder)
 
     def of_file(self, descriptor: int, path: str) -> Optional[str]:
         """The UUID, None for a file that nobody is known to own. HostError for a mark that cannot be read."""
@@ -76,8 +76,8 @@ class ImageOwners:
         self._write("device", identity, {"path": path, "identity": identity, "machine": machine})
 
     def forget(self, kind: str, key: str) -> None:
-        """Remove the record of a file's path (`file`) or of a device's identity (`device`), if there is one."""
-        self._record(kind, key).unlink(missing_ok=True)
+        """Remove the record of a file's path (`file`) or a device's identity (`device`), if there is one. HostError."""
+        remove_record(self._record(kind, key))
 
     def devices(self) -> List[Dict[str, str]]:
         """The records of block devices: path, identity, machine. Damaged ones are left out."""

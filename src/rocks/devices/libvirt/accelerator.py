@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Union
 
 from rocks.devices.libvirt.probe_guest import EXIT_PORT, EXIT_STATUS, boot_sector
 from rocks.devices.records import read_cache
-from rocks.devices.state_folder import ensure_folder, locked
+from rocks.devices.state_folder import Place, ensure_folder, locked
 from rocks.errors import HostError, ToolError
 from rocks.files import write_file
 from rocks.process import Finished, run
@@ -25,7 +25,6 @@ EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/q
 """Paths of QEMU in the distributions, Debian first."""
 
 _DEVICE = Path("/dev/kvm")
-_FILE = "kvm-probe.json"
 _GUEST_DEADLINE_SECONDS = 8.0
 _BUSY_DEADLINE_SECONDS = 30.0
 _PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
@@ -62,14 +61,14 @@ def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
         return known
     ensure_folder(state_folder)
     busy = "another command is booting the KVM probe guest on this host; try again"
-    lock = state_folder / (_FILE + ".lock")
+    lock = Place.KVM_PROBE_LOCK.below(state_folder)
     with locked(lock, shared=False, deadline_seconds=_BUSY_DEADLINE_SECONDS, busy=busy):
         known = known_accelerator(state_folder)
         if known.accelerator != "unknown" and not again:
             return known
         verdict = _boot_probe_guest(host_emulator())
         memory = {"key": _key(), "accelerator": verdict.accelerator, "reason": verdict.reason}
-        write_file(state_folder / _FILE, json.dumps(memory, indent=1) + "\n")
+        write_file(Place.KVM_PROBE.below(state_folder), json.dumps(memory, indent=1) + "\n")
     return ProbeFact(verdict.accelerator, verdict.reason, os.uname().release, False)
 
 
@@ -82,7 +81,7 @@ def _without_device() -> Optional[_Verdict]:
 
 
 def _remembered(state_folder: Path, key: Dict[str, str]) -> Optional[_Verdict]:
-    memory = read_cache(state_folder / _FILE)
+    memory = read_cache(Place.KVM_PROBE.below(state_folder))
     if memory.get("key") != key or memory.get("accelerator") not in ("kvm", "tcg"):
         return None
     return _Verdict(memory["accelerator"], str(memory.get("reason", "")))

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Callable, Dict
 
 from rocks.devices.records import read_cache
-from rocks.devices.state_folder import ensure_folder
+from rocks.devices.state_folder import Place, ensure_folder
 from rocks.files import write_file
 
-_VLANS, _FILTERS = "vlan-support.json", "filter-support.json"
 _LOADED = Path("/proc/net/vlan")
 _FILTER_MODULES = tuple(Path("/sys/module") / name for name in ("sch_ingress", "cls_bpf", "act_gact"))
 
 
 def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
     """Whether /proc shows 802.1Q, else the cached answer, else that of `ask_kernel`, cached until the next boot."""
-    return _LOADED.is_dir() or _remembered(state_folder / _VLANS, "has_8021q", ask_kernel)
+    return _LOADED.is_dir() or _remembered(Place.VLAN_SUPPORT.below(state_folder), "has_8021q", ask_kernel)
 
 
 def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
     """Whether all modules are loaded, else the cached answer, else that of `ask_kernel`, cached until the next boot."""
     return all(path.is_dir() for path in _FILTER_MODULES) or _remembered(
-        state_folder / _FILTERS, "has_filters", ask_kernel
+        Place.FILTER_SUPPORT.below(state_folder), "has_filters", ask_kernel
     )
 
 

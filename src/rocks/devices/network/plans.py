@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Dict, Mapping, Tuple
 
 from rocks.devices.leases import check_name
-from rocks.devices.records import RecordKind, damaged, read_json_record
-from rocks.devices.state_folder import ensure_folder
+from rocks.devices.records import RecordKind, damaged, read_json_record, record_names, remove_record
+from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import IncoherentError, RocksError
 from rocks.files import write_file
 from rocks.wire.agent import LinkSpec
@@ -26,7 +26,7 @@ class LinkPlans:
     """The plans of one host."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "links"
+        self._folder = Place.LINKS.below(state_folder)
 
     def remember(self, name: str, links: Links) -> None:
         """Store the devices of a machine; without any, its plan is removed. Replaces a damaged plan."""
@@ -41,16 +41,12 @@ class LinkPlans:
         return self._read(name)
 
     def forget(self, name: str) -> None:
-        """Remove the plan of a machine."""
-        self._path(name).unlink(missing_ok=True)
+        """Remove the plan of a machine. HostError when that fails."""
+        remove_record(self._path(name))
 
     def names(self) -> Tuple[str, ...]:
-        """Names of all machines with a plan."""
-        try:
-            found = sorted(path.name for path in self._folder.iterdir())
-        except FileNotFoundError:
-            return ()
-        return tuple(name for name in found if not name.startswith("."))
+        """Names of all machines with a plan. HostError when they cannot be listed."""
+        return tuple(record_names(self._folder))
 
     def replace(self, plans: Mapping[str, Links]) -> None:
         """Store these plans and remove all others."""

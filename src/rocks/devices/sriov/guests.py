@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Tuple
 from rocks.devices.change import Change
 from rocks.devices.sriov.driver import VfDriver
 from rocks.devices.sriov.records import AssignedVfs, VfRecords, boot_id
-from rocks.devices.state_folder import locked
+from rocks.devices.state_folder import Place, locked
 from rocks.errors import RocksError
 from rocks.wire.agent import VfSpec
 
@@ -46,7 +46,7 @@ def ensure_count(driver: VfDriver, state_folder: Path, device: str, count: int) 
 
 
 def _lock(state_folder: Path) -> Path:
-    return state_folder / "functions.lock"
+    return Place.VFS_LOCK.below(state_folder)
 
 
 def assign_vfs(

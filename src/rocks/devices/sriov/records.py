@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Optional, Set, Tuple
 
 from rocks.devices.leases import check_name
-from rocks.devices.records import RecordKind, damaged, read_json_record
-from rocks.devices.state_folder import ensure_folder
+from rocks.devices.records import RecordKind, damaged, read_json_record, remove_record
+from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import IncoherentError, RocksError
 from rocks.files import write_file
 from rocks.wire.agent import VfSpec
@@ -45,7 +45,7 @@ class VfRecords:
     """The files in the folder `functions` of the state folder."""
 
     def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "functions"
+        self._folder = Place.VFS.below(state_folder)
 
     def read(self, name: str) -> Optional[AssignedVfs]:
         """The record of a virtual machine, None when there is none. IncoherentError when the file is damaged."""
@@ -71,8 +71,8 @@ class VfRecords:
         )
 
     def remove(self, name: str) -> None:
-        """Remove the record."""
-        self._path(name).unlink(missing_ok=True)
+        """Remove the record. HostError when that fails."""
+        remove_record(self._path(name))
 
     def of_others(self, name: str) -> Set[Tuple[str, int]]:
         """(device, number) of all VFs of other virtual machines; damaged records are ignored."""

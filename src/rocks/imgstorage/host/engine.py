@@ -24,6 +24,7 @@ from rocks.errors import (
     RocksError,
     StateError,
 )
+from rocks.files import file_error
 from rocks.imgstorage.host.access import Access
 from rocks.imgstorage.host.effects import (
     EnsureDeviceGone,
@@ -209,6 +210,10 @@ class HostEngine:
         self._answer(record, error)
 
     def _report_fault(self, record: RequestRecord, request: HostRequest, error: Exception) -> None:
+        known = file_error(error) if isinstance(error, OSError) else None
+        if known is not None:
+            self._fail(record, request, known)
+            return
         _log.exception("a fault in %s of %s", type(request).__name__, record.zvol)
         self._answer(record, BugError(f"{type(error).__name__}: {error}; please report this"))
 

@@ -7,8 +7,10 @@ import re
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
+from rocks.devices.records import RecordKind, read_text_record, record_names, remove_record
+from rocks.devices.state_folder import ensure_folder
 from rocks.errors import RocksError
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import CopyRecord, HostStore
@@ -18,6 +20,10 @@ from rocks.wire.queues import nas_queue
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_KIND = RecordKind(
+    "the note that a machine has ended",
+    "remove it; `rocks remove host storagemap` on the frontend writes the image back",
+)
 
 
 class ReleaseWatch:
@@ -31,12 +37,14 @@ class ReleaseWatch:
         self._store = store
         self._posted = posted
         self._is_running = is_running
+        self._failures: Dict[str, str] = {}
+        """Machine → why its note cannot be used, as it was logged."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
 
     def start(self) -> None:
-        """Make the folder, and begin."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folder, and begin. HostError when that fails."""
+        ensure_folder(self._folder)
         self._thread.start()
 
     def close(self) -> None:
@@ -48,25 +56,34 @@ class ReleaseWatch:
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 self.look()
-            except (RocksError, OSError) as error:
+            except RocksError as error:
                 _log.warning("machines that have ended could not be reported: %s", error)
             except Exception:  # noqa: BLE001 - the watch must survive its own faults
                 _log.exception("a fault in reporting ended machines; please report this")
 
     def look(self) -> None:
         """One round."""
-        for note in sorted(self._folder.iterdir()):
-            if note.name.startswith("."):
-                continue  # it is being written
-            images = [copy for copy in self._store.copies() if self._is_of(copy, note.name)]
-            if images and not self._is_running(note.name):
-                token = _lease_of(note)
-                with self._store.transaction():
-                    for copy in images:
-                        self._report(copy, token)
-                self._posted.set()
-                _log.info("%s has ended: its images are written back", note.name)
-            note.unlink()
+        failures: Dict[str, str] = {}
+        for name in record_names(self._folder):
+            try:
+                self._take(name)
+            except RocksError as error:  # the other machines' notes are taken
+                failures[name] = str(error)
+                if self._failures.get(name) != failures[name]:
+                    _log.warning("the end of %s could not be reported: %s", name, error)
+        self._failures = failures
+
+    def _take(self, name: str) -> None:
+        images = [copy for copy in self._store.copies() if self._is_of(copy, name)]
+        note = self._folder / name
+        if images and not self._is_running(name):
+            token = _lease_of(note)
+            with self._store.transaction():
+                for copy in images:
+                    self._report(copy, token)
+            self._posted.set()
+            _log.info("%s has ended: its images are written back", name)
+        remove_record(note)
 
     def _is_of(self, copy: CopyRecord, machine: str) -> bool:
         return copy.known.stage != "none" and bool(
@@ -83,5 +100,5 @@ class ReleaseWatch:
 
 def _lease_of(note: Path) -> Optional[int]:
     """The lease under which the machine ran; None when it had none."""
-    text = note.read_text(errors="replace")
-    return int(text) if text.isascii() and text.isdigit() else None
+    text = read_text_record(note, _KIND) or ""
+    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else None

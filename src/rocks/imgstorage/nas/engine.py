@@ -9,6 +9,7 @@ from typing import Callable, Dict, Optional, Protocol, Set, Tuple
 
 from rocks.clock import utc_now
 from rocks.errors import BugError, RocksError, code_of
+from rocks.files import file_error
 from rocks.imgstorage.life.effects import BETWEEN_NASES, AskHost, Effect
 from rocks.imgstorage.life.events import EffectDone, EffectFailed, Event
 from rocks.imgstorage.life.facts import Facts
@@ -200,6 +201,10 @@ class Engine:
             _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
             return EffectFailed(work.work_id, work.position, error.family, str(error), code_of(error))
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
+            known = file_error(error) if isinstance(error, OSError) else None
+            if known is not None:
+                _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, known)
+                return EffectFailed(work.work_id, work.position, known.family, str(known))
             _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
             bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
             return EffectFailed(work.work_id, work.position, bug.family, str(bug))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from rocks.errors import IncoherentError, StateError, ToolError
+from rocks.files import explain
 
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -26,6 +27,21 @@ CREATE TABLE outbox (
   body BLOB NOT NULL
 );
 """
+
+
+_ANEW = (
+    "; stop the daemon and put a copy back, or move them away (mv {path} {path}.damaged): it makes new ones from what "
+    "its volumes have"
+)
+_REMEDIES = {
+    "database or disk is full": "; free space on that file system (df -h {folder})",
+    "disk I/O error": "; look at that file system (df -h {folder}; dmesg)",
+    "attempt to write a readonly database": "; mount that file system writable (findmnt -T {folder})",
+    "unable to open database file": "; look at the folder (ls -la {folder})",
+    "file is not a database": _ANEW,
+    "database disk image is malformed": _ANEW,
+}
+"""SQLite's text (3.40) → what to do; `sqlite_errorcode` is newer than Python 3.9."""
 
 
 class OutboxMessage(NamedTuple):
@@ -79,8 +95,12 @@ class StoreFile:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._make_tables(_COMMON_TABLES + tables)
             self._add_columns(later)
-        except (OSError, sqlite3.Error) as error:
-            raise ToolError(f"the daemon's records in {path} cannot be used: {error}") from None
+        except OSError as error:
+            raise ToolError(
+                f"the daemon's records in {path} cannot be used: {explain(error, path)}"
+            ) from None
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -152,7 +172,11 @@ class StoreFile:
         try:
             return self._connection.execute(sql, values)
         except sqlite3.Error as error:
-            raise ToolError(f"the daemon's records in {self._path} cannot be used: {error}") from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> ToolError:
+        remedy = _REMEDIES.get(str(error), "").format(path=self._path, folder=self._path.parent)
+        return ToolError(f"the daemon's records in {self._path} cannot be used: {error}{remedy}")
 
     def _make_tables(self, tables: str) -> None:
         version = int(self.rows("PRAGMA user_version")[0][0])
@@ -181,7 +205,7 @@ def _own(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ToolError(f"the daemon's records in {path} cannot be used: {error}") from None
+        raise ToolError(f"the daemon's records in {path} cannot be used: {explain(error, place)}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
