@@ -58,6 +58,9 @@ class Code(str, enum.Enum):
     IMAGE_NOT_MAPPED = "image_not_mapped"
     """The image is mapped to no host."""
 
+    HOST_AHEAD = "host_ahead"
+    """A host has gone further with the image than the record of its NAS."""
+
     IMAGE_FOREIGN = "image_foreign"
     """The disk on a host belongs to another virtual machine."""
 

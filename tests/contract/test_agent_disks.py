@@ -12,7 +12,7 @@ import pytest
 
 from rocks.agent.host import Host
 from rocks.agent.replies import reply_to
-from rocks.devices.images import paths
+from rocks.devices.images import block, paths
 from rocks.devices.images.owners import ATTRIBUTE
 from rocks.devices.images.qemu_owner import QemuOwner
 from rocks.devices.libvirt.fake import FakeDomains
@@ -412,6 +412,57 @@ def test_images_are_listed_and_removed_for_their_owner_only(attacked: Attacked, 
     assert ask(attacked, RemoveImageRequest(str(image), place, False, MINE, "overwrite")).changed
     assert not image.exists()
     assert not ask(attacked, RemoveImageRequest(str(image), place, False, MINE)).changed
+
+
+def test_a_path_that_leads_elsewhere_than_its_folders(attacked: Attacked, tmp_path: Path) -> None:
+    """QEMU opens the path by itself: a folder that was exchanged meanwhile must not give it another file."""
+    for place in ("images", "exchanged"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "vm.vda").write_bytes(b"")
+    with (
+        paths.opened_folder(str(attacked.images)) as folder,
+        pytest.raises(StateError, match="leads to another file than its folders do"),
+    ):
+        paths.open_file(folder, "vm.vda", str(tmp_path / "exchanged" / "vm.vda"))
+
+
+def test_names_that_are_no_text_hide_no_other_image(attacked: Attacked) -> None:
+    """They are listed with escapes, and an escaped name leads to no file."""
+    image, place = attacked.images / "vm.vda", str(attacked.images)
+    assert attacked.start(attacked.spec(image)) == ""
+    strange = [b"a\nb", b"\xff", b"\x1b]0;title\x07", "\u202eadv".encode(), b"a\\nb"]
+    for name in strange:
+        Path(os.fsdecode(os.fsencode(place) + b"/" + name)).write_bytes(b"")
+    folder = Path(os.fsdecode(os.fsencode(place) + b"/\xfe\n"))
+    folder.mkdir()
+    (folder / "inner").write_bytes(b"")
+    found = {fact.path: fact.machine for fact in ask(attacked, ImagesRequest((place,))).images}
+    assert found[str(image)] == MINE
+    names = ["a\\nb", "\\udcff", "\\x1b]0;title\\x07", "\\u202eadv", "\\udcfe\\n/inner", "vm.vda"]
+    assert set(found) >= {f"{place}/{name}" for name in names}
+    escaped = f"{place}/\\x1b]0;title\\x07"
+    assert not ask(attacked, RemoveImageRequest(escaped, place, False, "")).changed
+    assert len(list(attacked.images.iterdir())) == len(strange) + 2
+
+
+def test_a_block_device_without_a_stable_identity(
+    attacked: Attacked, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device may have its name after a boot: it is nobody's disk, unless it is a volume of ZFS."""
+    name = Path(loop).name
+    status = Path(loop).stat()
+    (tmp_path / "sys" / name).mkdir(parents=True)
+    (tmp_path / "sys" / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").symlink_to(name)
+    monkeypatch.setattr(block, "_SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(block, "_ZFS_LINKS", tmp_path / "zvol")
+    spec = attacked.spec(Path(loop), is_block=True, adopts=True)
+    assert "no UUID, WWID or serial number" in attacked.start(spec)
+    with pytest.raises(StateError, match="use a volume of LVM or ZFS, or an image file"):
+        ask(attacked, GiveImageRequest(loop, "", True, MINE))
+    (tmp_path / "zvol" / "tank").mkdir(parents=True)
+    (tmp_path / "zvol" / "tank" / "vm").symlink_to(loop)
+    assert attacked.start(spec) == ""
+    assert attacked.host.image_owners.of_device("zvol=tank/vm") == MINE
 
 
 @pytest.mark.parametrize("erase", ["discard", "overwrite"])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import ask_facts, open_fleet
-from rocks.cluster.lease_recovery import epoch_seen, known_epoch, knows_more, next_epoch, plan_recovery
+from rocks.cluster.lease_recovery import (
+    impossible_claim,
+    known_epoch,
+    knows_more,
+    next_epoch,
+    plan_recovery,
+)
 from rocks.database import leases
 from rocks.database.hosts import find_local_host
 from rocks.database.lease_epoch import begin_epoch, forget_record, read_epoch, read_record, reason_to_compare
@@ -35,6 +41,13 @@ MOST_NEW_EPOCHS = 2**16
 
 A host that reports any number must not use up the epochs of the site.
 """
+
+
+class _Bounds(NamedTuple):
+    """What hosts may have seen: epochs up to `highest`, and little more than the leases in the database."""
+
+    highest: int
+    leases: Mapping[str, Lease]
 
 
 def ensure_epoch(database: Database, notify: Callable[[str], None]) -> None:
@@ -84,7 +97,8 @@ def _compare(database: Database, notify: Callable[[str], None], off: Sequence[st
     recorded, present, granted = read_record(database), read_epoch(database), all_leases(database)
     reason = reason_to_compare(database, present, recorded)
     known = (present.epoch, recorded.epoch if recorded else 0, granted.values())
-    facts = _ask(database, hosts, 0, known_epoch(*known) + MOST_NEW_EPOCHS, reason)
+    bounds = _Bounds(known_epoch(*known) + MOST_NEW_EPOCHS, granted)
+    facts = _ask(database, hosts, 0, bounds, reason)
     machines = containers_of_machines(database)
     if reason is None and not off and _is_in_step(granted, machines, facts, present.epoch):
         _report_disputed(plan_recovery(granted, machines, facts, (), present.epoch), notify)
@@ -94,7 +108,7 @@ def _compare(database: Database, notify: Callable[[str], None], off: Sequence[st
         # until the hosts and the database have the new epoch, a start repeats the comparison
         forget_record(database)
         # from now on the hosts start nothing for another frontend with an older copy: what they report stays true
-        facts = _ask(database, hosts, epoch, epoch, reason)
+        facts = _ask(database, hosts, epoch, bounds._replace(highest=epoch), reason)
     plan = plan_recovery(all_leases(database), machines, facts, off, epoch)
     record_found(database, plan.found)
     _cover_disks(database, plan, all_machines(database))
@@ -142,9 +156,9 @@ def _hosts_to_ask(database: Database, off: Sequence[str]) -> tuple[list[str], li
 
 
 def _ask(
-    database: Database, hosts: Sequence[str], epoch: int, highest: int, reason: str | None
+    database: Database, hosts: Sequence[str], epoch: int, bounds: _Bounds, reason: str | None
 ) -> dict[str, HostFacts]:
-    """The facts of all hosts. StateError unless each of them answers, with epochs up to `highest`.
+    """The facts of all hosts. StateError unless each of them answers, with nothing that cannot have been granted.
 
     `reason` is that of `reason_to_compare`, for the error.
     """
@@ -156,9 +170,11 @@ def _ask(
     for host, answer in answers.items():
         if isinstance(answer, RocksError):
             silent[host] = answer
-        elif epoch_seen(answer) > highest:
+        elif claim := impossible_claim(answer, bounds.highest, bounds.leases):
             silent[host] = HostError(
-                f"{host} reports lease epoch {epoch_seen(answer)}, which the cluster database cannot have begun"
+                f"{host} reports {claim}, which no cluster database of this site can have granted: it is damaged or "
+                f"forged; see what runs on {host} (`virsh list`), end what should not, and move that file away or "
+                "undefine that domain"
             )
         else:
             found[host] = answer

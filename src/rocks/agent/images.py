@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
 from rocks.agent.host import Host
 from rocks.devices.disks import give_file
-from rocks.devices.images.block import BlockDevice, check_device
+from rocks.devices.images.block import BlockDevice, check_device, check_identity
 from rocks.devices.images.owners import is_uuid
 from rocks.devices.images.paths import check_closed, check_path, open_file, opened_folder
 from rocks.devices.images.removal import erase_device, remove_file
 from rocks.devices.images.users import ImageKey, key_of, users_of_images
 from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.terminal import one_line
 from rocks.wire.images import (
     UNREADABLE,
     GiveImageRequest,
@@ -32,13 +34,17 @@ _UNFINISHED = ".unfinished-"
 
 
 def read_images(host: Host, request: ImagesRequest) -> ImageFacts:
-    """The files below the image directories, and the block devices that belong to machines."""
+    """The files below the image directories, and the block devices that belong to machines.
+
+    A name that is no text, or has characters that are not printable, is reported with escapes: such a file can only be
+    removed on the host.
+    """
     users = users_of_images(host.domains())
     problems: List[str] = []
     found: Dict[str, ImageFact] = {}
     for directory in request.directories:
         for fact in _files(host, check_path(directory or "/"), users, problems):
-            found[fact.path] = fact
+            found[fact.path] = replace(fact, path=_readable(fact.path))
             if len(found) > MOST_IMAGES:
                 raise HostError(f"{directory} has more than {MOST_IMAGES} files; is it an image directory?")
     for record in host.image_owners.devices():
@@ -52,6 +58,7 @@ def give_image(host: Host, request: GiveImageRequest) -> ImageChange:
         raise UserError(f"{request.machine[:80]!r} is not the UUID of a machine")
     if request.is_block:
         device = _unused_device(host, request.path, request.owner)
+        check_identity(device, request.path)
         host.image_owners.set_device(device.identity, request.path, request.machine)
         return ImageChange(True, device.size_bytes)
     with _unused_file(host, request.path, request.directory, request.owner) as (_, descriptor):
@@ -123,13 +130,18 @@ def _files(
 ) -> Iterator[ImageFact]:
     def failed(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            problems.append(f"{error.filename}: {error.strerror}")
+            problems.append(f"{_readable(str(error.filename))}: {error.strerror}")
 
     for folder, _, names in os.walk(directory, onerror=failed):
         for name in names:
             fact = None if _UNFINISHED in name else _file(host, Path(folder) / name, users)
             if fact is not None:
                 yield fact
+
+
+def _readable(path: str) -> str:
+    """The path as the wire transports it: with escapes where it is no text or not printable."""
+    return path if path.isprintable() else one_line(path.replace("\\", "\\\\"))
 
 
 def _file(host: Host, path: Path, users: "Dict[ImageKey, str]") -> Optional[ImageFact]:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     Place = tuple[str, DomainFact]
 
 
+MOST_NEW_TOKENS = 2**20
+"""How many leases of one machine a restored database may lack in an epoch: each start grants one."""
+
+STATE = "/var/lib/rocks"
+"""The state folder of hosts, for messages."""
+
+
 class Disputed(NamedTuple):
     """A machine that several hosts claim: the host that has its lease, and the others that report it active."""
 
@@ -42,6 +49,30 @@ def epoch_seen(answer: HostFacts) -> int:
     """The highest epoch that a host reports, itself or by a token."""
     tokens = [domain.token for domain in answer.domains if domain.token is not None]
     return max([answer.epoch, *map(epoch_of, [*tokens, *(lease.token for lease in answer.leases)])])
+
+
+def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease]) -> str | None:
+    """What a host reports that no database of this site can have begun or granted, and where it stands; None without.
+
+    `highest` is the last possible epoch, `leases` has lower-case names. A restored database may have forgotten leases,
+    but not more than `MOST_NEW_TOKENS` of one machine in an epoch.
+    """
+    if answer.epoch > highest:
+        return f"lease epoch {answer.epoch} (in {STATE}/leases/.epoch)"
+    claims = [
+        *(
+            (d.name, d.token, "in the definition of its domain")
+            for d in answer.domains
+            if d.token is not None
+        ),
+        *((lease.name, lease.token, f"in {STATE}/leases/{lease.name}") for lease in answer.leases),
+    ]
+    for name, token, place in claims:
+        lease = leases.get(name.lower())
+        granted = lease.token % EPOCH_TOKENS if lease and epoch_of(lease.token) == epoch_of(token) else 0
+        if epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MOST_NEW_TOKENS:
+            return f"lease {token} of {name} ({place})"
+    return None
 
 
 def known_epoch(present: int, recorded: int, leases: Iterable[Lease]) -> int:

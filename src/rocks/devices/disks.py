@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.images.block import check_device
+from rocks.devices.images.block import check_device, check_identity
 from rocks.devices.images.formats import check_refers_to_nothing
 from rocks.devices.images.owners import ImageOwners
 from rocks.devices.images.paths import check_closed, check_owner, check_path, open_file, opened_folder
@@ -123,6 +123,7 @@ def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIde
     if spec.is_cdrom:
         _check_medium(spec.path, owners.of_device(device.identity))
     elif spec.machine and not spec.is_mapped:
+        check_identity(device, spec.path)
         found = owners.of_device(device.identity)
         if found is None and spec.adopts:
             owners.set_device(device.identity, spec.path, spec.machine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rocks.errors import CLASSES, IncoherentError, RocksError, received_error
+from rocks.errors import CLASSES, IncoherentError, RocksError, code_of, received_error
 
 _OF_THE_HOST = frozenset(("host", "tool", "incoherent", "bug"))
 
@@ -21,7 +21,9 @@ class AgentError:
 
 def as_agent_error(error: RocksError) -> AgentError:
     """The error in the form of the wire; `as_exception` is the inverse."""
-    return AgentError(error.family, str(error), "" if error.code is None else error.code.value)
+    # a file name that is not UTF-8 has lone surrogates, which the other side would not accept
+    text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    return AgentError(error.family, text, code_of(error))
 
 
 def as_exception(error: AgentError) -> RocksError:

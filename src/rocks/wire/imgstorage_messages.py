@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Type, TypeVar
 
-from rocks.errors import Code, IncoherentError, RocksError, received_error
+from rocks.errors import Code, IncoherentError, RocksError, code_of, received_error
 from rocks.wire.codec import decode, encode
 from rocks.wire.imgstorage import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs
 
@@ -140,9 +140,8 @@ def write_error(action: str, error: RocksError, **envelope: Any) -> bytes:
 
 
 def error_fields(error: RocksError) -> Dict[str, str]:
-    """The fields of an answer that reports an error; `code` only where the error has one."""
-    fields = {"status": "error", "error": str(error), "family": error.family}
-    return fields if error.code is None else {**fields, "code": error.code.value}
+    """The fields of an answer that reports an error; `code` is empty without one, and absent in the first release."""
+    return {"status": "error", "error": str(error), "family": error.family, "code": code_of(error)}
 
 
 def success_of(message: Message) -> Mapping[str, Any]:

@@ -259,3 +259,31 @@ def test_a_removal_as_the_first_command_holds_up_nobody(site: ThreeMachines, cop
     site.machines["head"].outside(RECORD).unlink(missing_ok=True)
     site.done("remove host " + " ".join(names))
     assert site.sql("SELECT Name FROM nodes WHERE Name LIKE 'gone-%'") == []
+
+
+def test_a_host_that_claims_what_was_never_granted_is_named_with_the_way_out(
+    site: ThreeMachines, copies: Copies
+) -> None:
+    vm = site.add_vm("blocked", "vmh2")
+    site.done(f"start host vm {vm}")
+    site.done(f"stop host vm {vm}")
+    leases = site.machines["vmh1"].outside("/var/lib/rocks/leases")
+    leases.mkdir(parents=True, exist_ok=True)
+    for name, claim in ((".epoch", 2**30), ("never", 2**32 - 1)):
+        before = (leases / name).read_text() if (leases / name).exists() else None
+        (leases / name).write_text(f"{claim}\n")
+        site.machines["head"].outside(RECORD).unlink()
+        error = site.refused(f"start host vm {vm}")
+        assert "vmh1 reports lease" in error and f"/var/lib/rocks/leases/{name}" in error
+        assert (
+            "see what runs on vmh1 (`virsh list`)" in error
+            and "rocks sync vm lease vmh1 host-off=yes" in error
+        )
+        assert site.running(vm) == []
+        if before is None:
+            (leases / name).unlink()
+        else:
+            (leases / name).write_text(before)
+        site.done(f"start host vm {vm}")
+        assert site.running(vm) == ["vmh2"]
+        site.done(f"stop host vm {vm}")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.cluster.lease_recovery import knows_more, next_epoch, plan_recovery
+from rocks.cluster.lease_recovery import (
+    MOST_NEW_TOKENS,
+    impossible_claim,
+    knows_more,
+    next_epoch,
+    plan_recovery,
+)
 from rocks.cluster.records import Lease
 from rocks.wire.facts import DomainFact, HostFacts, LeaseFact
 from rocks.wire.leases import EPOCH_TOKENS, epoch_of
@@ -41,6 +48,41 @@ def test_a_machine_gets_the_lease_of_the_host_on_which_it_runs() -> None:
     hosts = {"h1": facts(), "h2": facts(domain("a", 5), domain("unknown", 2), domain("foreign", None))}
     plan = plan_recovery({"a": held("a", 3, "h1")}, {"a": "h1"}, hosts, (), 1)
     assert plan.found == (("a", 5, "h2"), ("unknown", 2, "h2"))
+
+
+def test_a_machine_that_runs_under_a_later_lease_of_its_host_gets_that_lease() -> None:
+    """Else the next start would have a token that its host has seen, or a lower one."""
+    plan = plan_recovery({"a": held("a", 3, "h1")}, {"a": "h1"}, {"h1": facts(domain("a", 5))}, (), 1)
+    assert plan.found == (("a", 5, "h1"),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "claim"),
+    [
+        (facts(epoch=9), "lease epoch 9 (in /var/lib/rocks/leases/.epoch)"),
+        (
+            facts(domain("a", 9 * EPOCH_TOKENS)),
+            f"lease {9 * EPOCH_TOKENS} of a (in the definition of its domain)",
+        ),
+        (
+            facts(leases=(LeaseFact("a", 4 * EPOCH_TOKENS - 1),)),
+            f"lease {4 * EPOCH_TOKENS - 1} of a (in /var/lib/rocks/leases/a)",
+        ),
+        (facts(domain("b", MOST_NEW_TOKENS + 1)), f"lease {MOST_NEW_TOKENS + 1} of b"),
+    ],
+    ids=["epoch", "epoch of a token", "token of the epoch", "token before there were epochs"],
+)
+def test_what_no_database_of_the_site_can_have_granted(answer: HostFacts, claim: str) -> None:
+    found = impossible_claim(answer, 8, {"a": held("a", 3 * EPOCH_TOKENS + 5, "h1")})
+    assert found is not None and found.startswith(claim)
+
+
+def test_what_a_restored_database_may_have_forgotten_is_possible() -> None:
+    granted = {"a": held("a", 3 * EPOCH_TOKENS + 5, "h1")}
+    later = 3 * EPOCH_TOKENS + 5 + MOST_NEW_TOKENS
+    answer = facts(domain("a", later), domain("b", 8 * EPOCH_TOKENS + 7), domain("c", None), epoch=8)
+    assert impossible_claim(answer, 8, granted) is None
+    assert impossible_claim(facts(leases=(LeaseFact("a", later),)), 8, granted) is None
 
 
 def test_no_host_takes_an_active_machine_from_the_host_of_its_lease() -> None:

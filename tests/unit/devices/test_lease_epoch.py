@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,3 +60,16 @@ def test_a_corrupt_file_is_named_and_starts_nothing(
     refused = pytest.raises(IncoherentError, match=rf"/\.epoch, .* \({reason}\); .*rocks sync vm lease")
     with refused, epoch.admitted("a", 5 * EPOCH_TOKENS):
         pass
+
+
+def test_an_epoch_that_was_raised_meanwhile_is_not_lowered(tmp_path: Path) -> None:
+    """Of two requests that wait for a start, the one of the older copy may get the lock last."""
+    epoch, later = LeaseEpoch(tmp_path), LeaseEpoch(tmp_path)
+    with epoch.admitted("a", 5):
+        waiting = threading.Thread(target=lambda: later.raise_to(3))
+        waiting.start()
+        waiting.join(0.3)  # it has looked at the epoch, and waits for the lock
+        assert waiting.is_alive()
+        (tmp_path / "leases" / ".epoch").write_text("9\n")
+    waiting.join(30)
+    assert epoch.current() == 9

@@ -24,6 +24,7 @@ from rocks.imgstorage.life.events import (
     Unmap,
 )
 from rocks.imgstorage.life.facts import CopyFact
+from rocks.imgstorage.life.grants import Grant
 from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.life.image import Copy, Image, Rejection
 from rocks.imgstorage.life.states import HOST_HAS_IT, STATES, State
@@ -123,6 +124,8 @@ def test_changes_that_block_a_map_can_be_given_up() -> None:
     assert given_up.copies == (Copy("vmh2", "tank", "suspect", "900"),)
     assert [outcome.op_id for outcome in decision.outcomes] == ["abandon-1"]
     assert after(given_up, MAP).state == "mapping"
+    ahead = Abandon("abandon-2", "it burns", force=True, standing=Grant(9, 1, "vmh2", "mapped"))
+    assert after(image, ahead).epoch == 10, "above the grant on the volume, too"
     assert "no host has changes of it" in refused(new_image(), GIVE_UP).text
 
 

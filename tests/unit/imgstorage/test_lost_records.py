@@ -152,6 +152,16 @@ def test_a_settled_contradiction_goes_on_where_it_was() -> None:
     assert after(blocked, events.Retry("retry-1", standing)).state == "local"
 
 
+def test_an_epoch_that_was_released_is_granted_to_nobody_again() -> None:
+    """Within an epoch the owner changes once, to none: a host of that time may have changes."""
+    again = EnsureLease("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
+    assert "epoch 6 (vmh3) in the records, epoch 6 (no host)" in str(
+        why_refused(again, replace(STANDING, owner=None))
+    )
+    assert why_refused(replace(again, owner=None), replace(STANDING, owner=None)) is None
+    assert why_refused(replace(again, epoch=7), replace(STANDING, owner=None)) is None
+
+
 # --- E2: giving up -------------------------------------------------------------------------------------------------
 
 

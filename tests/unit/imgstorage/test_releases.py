@@ -11,7 +11,7 @@ import pytest
 
 from rocks.errors import IncoherentError
 from rocks.imgstorage.host.workers import HostWorkers
-from rocks.imgstorage.life.events import Restarted
+from rocks.imgstorage.life.events import HostFailed, Restarted
 from rocks.imgstorage.life.facts import Facts
 from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.life.image import Decision, Image
@@ -174,3 +174,20 @@ def test_a_message_of_a_higher_version_still_has_an_address() -> None:
     with pytest.raises(NewerVersionError, match="upgrade this side") as raised:
         read_message(body.encode())
     assert raised.value.message.op_id == "1.3-4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["stale_epoch: a-vol: overtaken", "a-vol: DropMap is not possible when it is none"],
+)
+def test_a_host_of_the_first_release_sends_no_code_of_being_ahead(text: str) -> None:
+    def code(fields: dict[str, str]) -> str:
+        answer = {"status": "error", "family": "state", "error": text, **fields}
+        message = read_message(write_message(HOST_ANSWER, answer, op_id="id-1.5-1", image_id="id-1", epoch=5))
+        event = event_of(message, "vmc-0-0")[1]
+        assert isinstance(event, HostFailed) and event.message == text
+        return event.code
+
+    assert code({}) == "host_ahead"
+    assert code({"code": ""}) == "", "a text decides nothing where the host has codes"
+    assert code({"code": "host_ahead"}) == "host_ahead"

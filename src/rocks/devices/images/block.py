@@ -12,6 +12,8 @@ from rocks.devices.images.paths import check_path, opened_folder
 from rocks.errors import StateError
 
 _SYSFS = Path("/sys/dev/block")
+_ZFS_LINKS = Path("/dev/zvol")
+_UNSTABLE = "name="
 _SERIALS = ("dm/uuid", "wwid", "device/wwid", "serial", "device/serial", "loop/backing_file", "dm/name")
 _FLAGS = os.O_RDONLY | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -51,7 +53,10 @@ def check_device(path: str, *, is_mapped: bool = False) -> BlockDevice:
 
 
 def identity_of(number: int) -> str:
-    """A text that names the same device after a boot: UUID, WWID or serial number, with the number of a partition."""
+    """A text that names the same device after a boot: UUID, WWID, serial number or ZFS volume, with the partition.
+
+    A device that has none of them gets its name, which another device may have after a boot (`check_identity`).
+    """
     folder = _folder(number)
     partition = _text(folder / "partition")
     base = folder.resolve().parent if partition else folder
@@ -59,7 +64,26 @@ def identity_of(number: int) -> str:
         value = _text(base / name)
         if value:
             return f"{name}={value}" + (f",partition={partition}" if partition else "")
-    return f"name={folder.resolve().name}"
+    name = folder.resolve().name
+    volume = _zfs_volume(name)
+    return f"zvol={volume}" if volume else f"{_UNSTABLE}{name}"
+
+
+def check_identity(device: BlockDevice, path: str) -> None:
+    """StateError for a device that may be another one after a boot: no record can say whose it is."""
+    if device.identity.startswith(_UNSTABLE):
+        raise StateError(
+            f"the block device {path} has no UUID, WWID or serial number, so another device may have its name after a "
+            "boot; give it a serial number, or use a volume of LVM or ZFS, or an image file"
+        )
+
+
+def _zfs_volume(name: str) -> Optional[str]:
+    """The volume of a device of ZFS, from udev's links, which have the names of volumes."""
+    for link in sorted(_ZFS_LINKS.rglob("*")):
+        if os.path.realpath(link) == f"/dev/{name}":
+            return str(link.relative_to(_ZFS_LINKS))
+    return None
 
 
 def _size_of_free(path: str, real: str, number: int) -> int:

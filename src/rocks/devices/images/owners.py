@@ -94,7 +94,7 @@ class ImageOwners:
         write_file(self._record(kind, key), json.dumps(record) + "\n")
 
     def _record(self, kind: str, key: str) -> Path:
-        return self._folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+        return self._folder / f"{kind}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:40]}.json"
 
 
 def _read(path: Path) -> Dict[str, Any]:

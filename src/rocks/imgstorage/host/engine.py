@@ -120,7 +120,7 @@ class HostEngine:
             known = self._store.request(message.op_id)
             if known is not None and known.digest not in (None, _digest(message)):
                 # the NAS's record has gone back and uses its numbers again: the answer would be that of another request
-                self.reject(message, sender, StateError(number_is_used(zvol, epoch, sequence).text))
+                self.reject(message, sender, number_is_used(zvol, epoch, sequence).error())
                 return None
             if known is not None:
                 if known.answer is not None:
@@ -138,7 +138,7 @@ class HostEngine:
             rejection = check_order(copy.known, epoch, sequence)
             if rejection is not None:
                 _log.info("%s: %s", zvol, rejection.text)
-                self.reject(message, sender, StateError(rejection.text))
+                self.reject(message, sender, rejection.error())
                 return None
             self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
             taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
@@ -178,7 +178,7 @@ class HostEngine:
             return None
         if isinstance(found, Rejection):
             kind = IncoherentError if found.family == "incoherent" else HostError
-            self._fail(record, request, kind(found.text))
+            self._fail(record, request, kind(found.text, code=found.code))
             return None
         job = self._jobs[record.zvol] = _Job(record, request, message.epoch, list(found))
         return job

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from rocks.errors import Code
 from rocks.imgstorage.life.facts import Stage
 from rocks.imgstorage.life.image import Rejection
 
@@ -34,18 +35,19 @@ _IMPOSSIBLE = " is not possible when it is "
 
 def impossible(zvol: str, request: str, stage: Stage) -> Rejection:
     """The rejection of a request that the image's stage on this host does not allow."""
-    return Rejection("incoherent", f"{zvol}: {request}{_IMPOSSIBLE}{stage}")
+    return Rejection("incoherent", f"{zvol}: {request}{_IMPOSSIBLE}{stage}", code=Code.HOST_AHEAD)
 
 
 def number_is_used(zvol: str, epoch: int, sequence: int) -> Rejection:
     """The rejection of a request whose number another request had."""
-    return Rejection("state", f"{_OVERTAKEN}{zvol}: the number {epoch}-{sequence} was another request's")
+    text = f"{_OVERTAKEN}{zvol}: the number {epoch}-{sequence} was another request's"
+    return Rejection("state", text, code=Code.HOST_AHEAD)
 
 
-def is_out_of_step(message: str) -> bool:
-    """Whether a host has rejected the newest request of its NAS because of what it has done since: then the NAS's
-    record is older than the host's."""
-    return message.startswith(_OVERTAKEN) or _IMPOSSIBLE in message
+def code_of_older(message: str) -> str:
+    """The code of an error that a host of a release without codes has sent."""
+    is_ahead = message.startswith(_OVERTAKEN) or _IMPOSSIBLE in message
+    return Code.HOST_AHEAD.value if is_ahead else ""
 
 
 def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejection]:
@@ -55,6 +57,5 @@ def check_order(known: HostImage, epoch: int, sequence: int) -> Optional[Rejecti
     """
     if (epoch, sequence) >= (known.last_epoch, known.last_sequence):
         return None
-    return Rejection(
-        "state", f"{_OVERTAKEN}{known.zvol}: request {epoch}-{sequence} was overtaken", is_stale=True
-    )
+    text = f"{_OVERTAKEN}{known.zvol}: request {epoch}-{sequence} was overtaken"
+    return Rejection("state", text, is_stale=True, code=Code.HOST_AHEAD)

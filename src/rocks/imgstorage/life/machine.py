@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, Union
 
-from rocks.errors import BugError
+from rocks.errors import BugError, Code
 from rocks.imgstorage.life import fencing, transitions
 from rocks.imgstorage.life.effects import Effect, EnsureExportGone
 from rocks.imgstorage.life.events import (
@@ -23,7 +23,6 @@ from rocks.imgstorage.life.events import (
     StepFailed,
 )
 from rocks.imgstorage.life.facts import Facts, laid_over
-from rocks.imgstorage.life.host_image import is_out_of_step
 from rocks.imgstorage.life.image import Decision, Image, Rejection, Step, Work
 from rocks.imgstorage.life.rejections import format_text, reject
 from rocks.imgstorage.life.states import State
@@ -73,7 +72,8 @@ class Machine:
         work = image.work
         if work is None or _is_overtaken(image, work, event):
             return _overtaken(image, event)
-        if isinstance(event, HostFailed) and is_out_of_step(event.message):
+        # the host rejects the newest request because of what it has done since: the record is older than the host's
+        if isinstance(event, HostFailed) and event.code == Code.HOST_AHEAD.value:
             text = f"{event.host} has gone further than the NAS's records: {event.message}"
             return self._look_up(image, Contradicted(text, by_host=True), now_seconds)
         if isinstance(event, (EffectFailed, HostFailed)):

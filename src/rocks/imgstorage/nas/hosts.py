@@ -14,6 +14,7 @@ from rocks.errors import IncoherentError
 from rocks.imgstorage.life.effects import AskHost
 from rocks.imgstorage.life.events import CopyFound, Event, HostDone, HostFailed
 from rocks.imgstorage.life.facts import Facts
+from rocks.imgstorage.life.host_image import code_of_older
 from rocks.imgstorage.life.image import Image, Work
 from rocks.imgstorage.life.requests import LookAtCopy, MapOverlay, MapRemote
 from rocks.imgstorage.life.states import STATES, UNMAPPED
@@ -138,6 +139,8 @@ def event_of(message: Message, sender: str) -> Tuple[str, Event]:
             facts = decode_lenient(Facts, message.fields.get("facts"), "message.facts")
             return image_id, HostDone(work_id, sender, message.epoch, facts)
         family, text, code = (str(message.fields.get(name, "")) for name in ("family", "error", "code"))
+        if "code" not in message.fields:
+            code = code_of_older(text)
         return image_id, HostFailed(work_id, sender, message.epoch, family or "tool", text, code)
     if message.action == HOST_NEWS:
         return message.image_id, decode_lenient(CopyFound, _news(message.fields, sender), "message.copy")
