@@ -17,8 +17,8 @@ WORKERS = 4
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages reference requirements clean \
-  new-command lab lab-stop lab-demo test-lab test-lab-long
+.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages installer \
+  test-installer reference requirements clean new-command lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -38,7 +38,7 @@ demo-stop: ## end and remove everything that `make demo` started (root)
 test: ## set up, then every check and every test but the lab's (root; under 8 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages'
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer'
 
 test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test
@@ -91,6 +91,20 @@ test-packages: packages ## install them into fresh roots without a network, use 
 	@$(PYTEST) tests/packages
 	@lintian --fail-on error,warning dist/*.deb
 	@rpmlint --config packaging/rpm/rpmlint.toml dist/*.rpm
+
+# The time of what is built: that of the last commit, so that the same sources give the same bytes.
+BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
+
+installer: ## build the installer of hosts and their root archive into dist/; SOURCES=FILE of an ISO's repository (root)
+	@tools/setup installer
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && roll/installer/build-root dist $(if $(SOURCES),"$(SOURCES)") && \
+	  roll/installer/build-initramfs dist
+
+test-installer: ## install blank emulated machines from the network with what `make installer` built (root; 30 minutes)
+	@tools/setup test
+	@tools/setup installer
+	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
+	@$(ISOLATED) $(PYTEST) -m installer tests/installer
 
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'

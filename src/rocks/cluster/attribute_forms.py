@@ -12,6 +12,8 @@ from rocks.cluster import mac_pool, pkeys, vlan_pool
 from rocks.cluster.disk_place_rules import check_device_pattern, check_image_directory
 from rocks.cluster.filter_plan import read_ipv6_addresses
 from rocks.cluster.image_places import check_pool_name
+from rocks.cluster.install_disks import read_disks, read_partitions
+from rocks.cluster.install_plan import check_arguments
 from rocks.cluster.interface_rules import check_ip, check_mac
 from rocks.cluster.names import check_host_name, check_network_name, check_plain_name, printable
 from rocks.cluster.network_rules import check_zone
@@ -115,6 +117,7 @@ _FORMS: dict[str, Check] = {
                 "img_storage_nas",
                 "img_storage_vm",
                 "img_sync",
+                "install_overwrite",
             ),
             *("img_persistent", "img_storage_part_zfs_mirror"),
         ),
@@ -152,6 +155,11 @@ _FORMS: dict[str, Check] = {
     "rabbitmq_server": lambda value: check_plain_name("a host", value),
     "kickstart_privatehostname": check_host_name,
     "kickstart_privatekickstarthost": check_ip,
+    "kickstart_privategateway": check_ip,
+    "kickstart_privatednsservers": _each(check_ip),
+    "install_disk": read_disks,
+    "install_partitions": read_partitions,
+    "install_kernel_arguments": check_arguments,
     "kickstart_publicgateway": check_ip,
     "kickstart_publicdnsservers": _each(check_ip),
     "kickstart_distrodir": _path,

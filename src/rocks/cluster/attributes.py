@@ -163,6 +163,28 @@ KNOWN = {
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),
     "Kickstart_PrivateKickstartHost": Known("global", "", "address from which hosts are installed"),
     "Kickstart_DistroDir": Known("global", "/export/rocks", "folder that holds the distribution in install"),
+    "Kickstart_PrivateGateway": Known("global", "", "gateway of the hosts of the site"),
+    "Kickstart_PrivateDNSServers": Known(
+        "global", "", "name servers of the hosts of the site, separated by commas"
+    ),
+    "install_disk": Known(
+        "host",
+        "smallest",
+        "disk on which the installer puts the host's system: smallest, serial=X, path=/dev/X or "
+        "path=pci-0000:00:04.0; two of them, separated by a comma, become a RAID 1",
+    ),
+    "install_partitions": Known(
+        "host",
+        "root:rest:ext4:/",
+        "partitions that the installer makes, separated by blanks: NAME:GB:ext4:/PATH, NAME:GB:swap or NAME:GB:none; "
+        "the last one's size may be rest; what is on a partition none stays when the host is installed again",
+    ),
+    "install_overwrite": Known(
+        "host",
+        "no",
+        "yes: the installer may overwrite a disk that has data; a ZFS pool is not overwritten in any case",
+    ),
+    "install_kernel_arguments": Known("host", "", "arguments of the installed host's kernel: console=ttyS0"),
     "Kickstart_PublicGateway": Known("global", "", "gateway of virtual frontends"),
     "Kickstart_PublicDNSServers": Known(
         "global", "", "name servers of virtual frontends, separated by commas"

@@ -1,0 +1,69 @@
+# shellcheck shell=dash
+# shellcheck disable=SC2154 # plan_… are set by plan.sh
+# The machine itself: drivers, network, clock, the plan, the end.
+
+# load_drivers: by the identifiers of the devices. Drivers of a bus bring new devices, hence three passes.
+load_drivers() {
+  modprobe -a -q sd_mod ext4 vfat nls_cp437 nls_ascii crc32c_generic af_packet raid1 efivarfs || true
+  for _ in 1 2 3; do
+    find "$SYS/devices" -name modalias -exec cat {} + 2>/dev/null | sort -u | xargs -n 1 modprobe -q 2>/dev/null || true
+    sleep 1
+  done
+}
+
+# start_network: DHCP on the interface that booted, else on each until one gets an answer.
+start_network() {
+  boot_mac=$(sed -n 's/.*BOOTIF=01-\([0-9A-Fa-f-]*\).*/\1/p' /proc/cmdline | tr 'A-F-' 'a-f:')
+  for attempt in 1 2 3; do
+    for entry in "$SYS"/class/net/*; do
+      link=${entry##*/}
+      [ "$link" != lo ] || continue
+      [ -z "$boot_mac" ] || [ "$(cat "$entry/address")" = "$boot_mac" ] || continue
+      ip link set "$link" up || continue
+      if udhcpc -q -n -t 6 -T 3 -i "$link" -s "$HERE/lease" >/dev/null 2>&1; then
+        say "network: $link, $(cat "$WORK/lease")"
+        return
+      fi
+    done
+    say "no answer to DHCP (attempt $attempt of 3)"
+    sleep 5
+  done
+  fail "no DHCP server answers on any network interface (adapters: $(echo "$SYS"/class/net/*)). Is the frontend's boot service there?"
+}
+
+# set_clock: certificates are not valid before their time, and a clock without a battery is decades late. The site's files
+# say when they were written; the clock is at least that.
+set_clock() {
+  [ -r "$SITE/ca.pem" ] || fail "this initramfs has no site files (/installer/site/ca.pem): the boot entry must load them as a second initrd"
+  written=$(cat "$SITE/time" 2>/dev/null || echo 0)
+  [ "$(date +%s)" -ge "$written" ] || date -s "@$written" >/dev/null
+}
+
+fetch_plan() {
+  address=$(sed -n 's/.*rocks\.plan=\([^ ]*\).*/\1/p' /proc/cmdline)
+  matches "$address" "$URL" || fail "the kernel has no valid argument rocks.plan=https://…; correct the boot entry on the frontend"
+  fetch "$address" --tries=20 --timeout=30 -O "$WORK/plan" 2>"$WORK/fetch.log" ||
+    fail "the plan cannot be fetched from $address: $(tail -n 1 "$WORK/fetch.log")"
+  read_plan "$WORK/plan"
+  stage started "$(uname -r) $([ -d "$SYS/firmware/efi" ] && echo UEFI || echo BIOS) disks: $(describe_disks)"
+}
+
+# is_complete: whether this very installation has ended on all chosen disks.
+is_complete() {
+  while read -r disk; do [ "$(mark_of "$disk")" = "done $plan_installation" ] || return 1; done <"$WORK/disks"
+}
+
+# finish: the frontend must know before the machine starts again, or it would be installed once more.
+finish() {
+  tries=0
+  until report installed; do
+    tries=$((tries + 1))
+    [ $tries -le 30 ] ||
+      fail "the system is installed, but the frontend does not accept the report of it ($(tail -n 1 "$WORK/report.log")). Run there: rocks set host boot $plan_host action=os; then start this machine again"
+    sleep 10
+  done
+  say "installed; the machine starts again"
+  sync
+  reboot -f
+  sleep 60
+}

@@ -1,0 +1,15 @@
+"""A folder for the installer's shell functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.installer.shell import Shell, make_shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A machine without disks."""
+    return make_shell(tmp_path)

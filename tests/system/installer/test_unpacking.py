@@ -1,0 +1,184 @@
+"""The root archive and the host's own files, with real wget, zstd and tar and a web service with a certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import shutil
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.process import run_checked
+from tests.system.installer.shell import Shell
+
+pytestmark = pytest.mark.system
+
+PLAN = 'read_plan "$WORK/../plan"; '
+
+
+class Service:
+    """A web service for a folder, and the bodies that were posted to it."""
+
+    def __init__(self, folder: Path, certificate: Path, key: Path) -> None:
+        posted = self.posted = []  # type: list[str]
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: object) -> None:
+                super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+
+            def do_POST(self) -> None:
+                posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    run_checked(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        + ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-keyout", str(key), "-out", str(certificate), "-days", "2"],
+        deadline_seconds=60,
+    )
+    return certificate, key
+
+
+@pytest.fixture
+def service(shell: Shell) -> Iterator[Service]:
+    """A service that the installer trusts."""
+    (shell.folder / "www").mkdir()
+    certificate, key = make_certificate(shell.folder, "service")
+    shutil.copy(certificate, shell.folder / "site/ca.pem")
+    (shell.folder / "work/no-authorities").mkdir()
+    found = Service(shell.folder / "www", certificate, key)
+    yield found
+    found.close()
+
+
+def _archive(shell: Shell) -> Path:
+    source = shell.folder / "source"
+    (source / "etc").mkdir(parents=True)
+    (source / "etc/issue").write_text("Debian\n")
+    (source / "large").write_bytes(bytes(range(256)) * 20_000)
+    archive = shell.folder / "www/root.tar.zst"
+    tar = shell.folder / "root.tar"
+    run_checked(["tar", "-C", str(source), "-cf", str(tar), "."], deadline_seconds=60)
+    run_checked(["zstd", "-q", "-f", str(tar), "-o", str(archive)], deadline_seconds=60)
+    return archive
+
+
+def _plan(shell: Shell, service: Service, digest: str) -> None:
+    path = shell.write_plan("disk smallest", "partition root rest ext4 /")
+    text = path.read_text().replace("https://10.9.0.1", service.url).replace("a" * 64, digest)
+    path.write_text(
+        text.replace("overwrite", "domain local\ngateway 10.9.0.1\nnameserver 10.9.0.2\noverwrite", 1)
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_intact_archive_is_unpacked(shell: Shell, service: Service) -> None:
+    archive = _archive(shell)
+    _plan(shell, service, _digest(archive))
+    shell.text(PLAN + "unpack_archive")
+    assert (shell.folder / "target/etc/issue").read_text() == "Debian\n"
+    assert (shell.folder / "target/large").stat().st_size == 256 * 20_000
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "other", "missing"])
+def test_a_damaged_archive_is_an_error(shell: Shell, service: Service, damage: str) -> None:
+    archive = _archive(shell)
+    _plan(shell, service, _digest(archive))
+    content = archive.read_bytes()
+    if damage == "cut":
+        archive.write_bytes(content[: len(content) // 2])
+    elif damage == "altered":
+        archive.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif damage == "other":
+        archive.write_bytes(b"<html>not found</html>")
+    else:
+        archive.unlink()
+    expected = "could not be fetched" if damage == "missing" else "is damaged: its SHA-256 is"
+    assert expected in shell.error(PLAN + "unpack_archive")
+
+
+def test_a_service_with_another_certificate_is_not_spoken_to(shell: Shell, service: Service) -> None:
+    archive = _archive(shell)
+    _plan(shell, service, _digest(archive))
+    other, _ = make_certificate(shell.folder, "other")
+    shutil.copy(other, shell.folder / "site/ca.pem")
+    assert "could not be fetched" in shell.error(PLAN + "unpack_archive")
+    assert shell.run(PLAN + "report started").exit_status != 0
+    assert service.posted == []
+
+
+def test_reports_are_one_printable_line(shell: Shell, service: Service) -> None:
+    _plan(shell, service, "a" * 64)
+    shell.text(PLAN + "report failed \"$(printf 'a\\nb\\033[2Jc')\"; report installed")
+    assert service.posted == ["failed a b [2Jc", "installed"]
+
+
+def test_files_of_the_host(shell: Shell, service: Service) -> None:
+    _plan(shell, service, "a" * 64)
+    (shell.folder / "target/etc").mkdir()
+    shell.text(PLAN + "write_names; write_network")
+    target = shell.folder / "target/etc"
+    assert (target / "hostname").read_text() == "compute-0-0\n"
+    assert (target / "hosts").read_text() == "127.0.0.1 localhost\n10.9.0.9 compute-0-0.local compute-0-0\n"
+    assert (target / "resolv.conf").read_text() == "search local\nnameserver 10.9.0.2\n"
+    assert (target / "systemd/network/10-eth0.link").read_text() == (
+        "[Match]\nPermanentMACAddress=52:54:00:00:00:09\n\n[Link]\nName=eth0\nMTUBytes=1500\n"
+    )
+    assert (target / "systemd/network/10-eth0.network").read_text() == (
+        "[Match]\nName=eth0\n\n[Network]\nAddress=10.9.0.9/24\nLinkLocalAddressing=no\nGateway=10.9.0.1\n"
+    )
+
+
+def test_file_systems_and_their_table(shell: Shell) -> None:
+    for name in ("root", "data", "swap"):
+        with (shell.folder / name).open("wb") as file:
+            file.truncate(64 * 1024**2)
+    disk = shell.add_disk("vda", 600)
+    efi = shell.folder / "dev/vda2"
+    with efi.open("wb") as file:
+        file.truncate(64 * 1024**2)
+    folder = shell.folder
+    (folder / "target/etc").mkdir()
+    shell.text(
+        f"""make_one ext4 root '{folder}/root'; make_one ext4 data '{folder}/data'
+        make_one swap swap '{folder}/swap'; make_one vfat EFI '{efi}'
+        printf '%s\\n' 'ext4 / {folder}/root' 'swap - {folder}/swap' 'ext4 /data {folder}/data' >"$WORK/mounts"
+        echo vda >"$WORK/disks"; write_fstab"""
+    )
+    lines = (folder / "target/etc/fstab").read_text().splitlines()
+    assert [line.split()[1:] for line in lines] == [
+        ["/", "ext4", "errors=remount-ro", "0", "1"],
+        ["none", "swap", "sw", "0", "0"],
+        ["/data", "ext4", "defaults", "0", "2"],
+        ["/boot/efi", "vfat", "umask=0077,nofail", "0", "1"],
+    ]
+    assert all(line.startswith("UUID=") and len(line.split()[0]) > 8 for line in lines)
+    assert disk.exists()
