@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import shutil
-import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,64 +11,21 @@ import pytest
 
 from rocks.process import run_checked
 from tests.system.installer.shell import Shell
+from tests.web_service import WebService, make_certificate
 
 pytestmark = pytest.mark.system
 
 PLAN = 'read_plan "$WORK/../plan"; '
 
 
-class Service:
-    """A web service for a folder, and the bodies that were posted to it."""
-
-    def __init__(self, folder: Path, certificate: Path, key: Path) -> None:
-        posted = self.posted = []  # type: list[str]
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
-
-            def do_POST(self) -> None:
-                posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    run_checked(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", str(key), "-out", str(certificate), "-days", "2"],
-        deadline_seconds=60,
-    )
-    return certificate, key
-
-
 @pytest.fixture
-def service(shell: Shell) -> Iterator[Service]:
+def service(shell: Shell) -> Iterator[WebService]:
     """A service that the installer trusts."""
     (shell.folder / "www").mkdir()
-    certificate, key = make_certificate(shell.folder, "service")
-    shutil.copy(certificate, shell.folder / "site/ca.pem")
+    identity = make_certificate(shell.folder, "service", "127.0.0.1")
+    shutil.copy(identity[0], shell.folder / "site/ca.pem")
     (shell.folder / "work/no-authorities").mkdir()
-    found = Service(shell.folder / "www", certificate, key)
+    found = WebService(shell.folder / "www", identity)
     yield found
     found.close()
 
@@ -88,7 +42,7 @@ def _archive(shell: Shell) -> Path:
     return archive
 
 
-def _plan(shell: Shell, service: Service, digest: str) -> None:
+def _plan(shell: Shell, service: WebService, digest: str) -> None:
     path = shell.write_plan("disk smallest", "partition root rest ext4 /")
     text = path.read_text().replace("https://10.9.0.1", service.url).replace("a" * 64, digest)
     path.write_text(
@@ -100,7 +54,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_an_intact_archive_is_unpacked(shell: Shell, service: Service) -> None:
+def test_an_intact_archive_is_unpacked(shell: Shell, service: WebService) -> None:
     archive = _archive(shell)
     _plan(shell, service, _digest(archive))
     shell.text(PLAN + "unpack_archive")
@@ -109,7 +63,7 @@ def test_an_intact_archive_is_unpacked(shell: Shell, service: Service) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "other", "missing"])
-def test_a_damaged_archive_is_an_error(shell: Shell, service: Service, damage: str) -> None:
+def test_a_damaged_archive_is_an_error(shell: Shell, service: WebService, damage: str) -> None:
     archive = _archive(shell)
     _plan(shell, service, _digest(archive))
     content = archive.read_bytes()
@@ -125,23 +79,23 @@ def test_a_damaged_archive_is_an_error(shell: Shell, service: Service, damage: s
     assert expected in shell.error(PLAN + "unpack_archive")
 
 
-def test_a_service_with_another_certificate_is_not_spoken_to(shell: Shell, service: Service) -> None:
+def test_a_service_with_another_certificate_is_not_spoken_to(shell: Shell, service: WebService) -> None:
     archive = _archive(shell)
     _plan(shell, service, _digest(archive))
-    other, _ = make_certificate(shell.folder, "other")
+    other, _ = make_certificate(shell.folder, "other", "127.0.0.1")
     shutil.copy(other, shell.folder / "site/ca.pem")
     assert "could not be fetched" in shell.error(PLAN + "unpack_archive")
     assert shell.run(PLAN + "report started").exit_status != 0
     assert service.posted == []
 
 
-def test_reports_are_one_printable_line(shell: Shell, service: Service) -> None:
+def test_reports_are_one_printable_line(shell: Shell, service: WebService) -> None:
     _plan(shell, service, "a" * 64)
     shell.text(PLAN + "report failed \"$(printf 'a\\nb\\033[2Jc')\"; report installed")
     assert service.posted == ["failed a b [2Jc", "installed"]
 
 
-def test_files_of_the_host(shell: Shell, service: Service) -> None:
+def test_files_of_the_host(shell: Shell, service: WebService) -> None:
     _plan(shell, service, "a" * 64)
     (shell.folder / "target/etc").mkdir()
     shell.text(PLAN + "write_names; write_network")
