@@ -112,6 +112,7 @@ install_boot_loader() {
   for part in proc sys dev; do
     mount -o bind "/$part" "$TARGET/$part" || fail "/$part cannot be mounted in the new system"
   done
+  link_uuids
   printf '%s\n' 'GRUB_DISTRIBUTOR=Debian' 'GRUB_DEFAULT=0' 'GRUB_TIMEOUT=1' 'GRUB_DISABLE_OS_PROBER=true' \
     'GRUB_CMDLINE_LINUX_DEFAULT=""' "GRUB_CMDLINE_LINUX=\"$plan_kernel_arguments\"" "GRUB_TERMINAL=\"$terminal\"" \
     'GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"' >"$TARGET/etc/default/grub"
@@ -126,6 +127,14 @@ install_boot_loader() {
   done 3<"$WORK/disks.reversed"
 }
 
+# link_uuids: update-grub names the root file system by its UUID only where udev's link for it exists, and here is no udev.
+link_uuids() {
+  mkdir -p "$DEV/disk/by-uuid"
+  while read -r _ _ device; do
+    ln -sf "$device" "$DEV/disk/by-uuid/$(run_blkid --probe --output value --match-tag UUID "$device")"
+  done <"$WORK/mounts"
+}
+
 loader() { inside "$@" >"$WORK/grub.log" 2>&1 || fail "$1 failed: $(tail -n 3 "$WORK/grub.log" | tr '\n' ' ')"; }
 
 # leave_target: everything on the disks.
@@ -133,5 +142,6 @@ leave_target() {
   sync
   cut -d' ' -f2 /proc/mounts | grep "^$TARGET" | sort -r >"$WORK/mounted"
   while read -r place; do umount "$place" || fail "$place cannot be unmounted"; done <"$WORK/mounted"
+  ! is_mirrored || run_mdadm --stop --scan >"$WORK/mdadm.log" 2>&1 || say "an array was not stopped: $(tail -n 1 "$WORK/mdadm.log")"
   sync
 }
