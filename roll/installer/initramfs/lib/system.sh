@@ -113,6 +113,8 @@ install_boot_loader() {
     mount -o bind "/$part" "$TARGET/$part" || fail "/$part cannot be mounted in the new system"
   done
   link_uuids
+  terminal=console
+  case " $plan_kernel_arguments" in *' console=ttyS'*) terminal='console serial' ;; esac
   printf '%s\n' 'GRUB_DISTRIBUTOR=Debian' 'GRUB_DEFAULT=0' 'GRUB_TIMEOUT=1' 'GRUB_DISABLE_OS_PROBER=true' \
     'GRUB_CMDLINE_LINUX_DEFAULT=""' "GRUB_CMDLINE_LINUX=\"$plan_kernel_arguments\"" "GRUB_TERMINAL=\"$terminal\"" \
     'GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"' >"$TARGET/etc/default/grub"
