@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 def hosts_with_machines(database: Database) -> list[str]:
-    """Physical hosts on which a virtual machine may run: by appliance, placement, lease or fence."""
+    """Physical hosts on which a virtual machine may run: by appliance, placement, lease or fence.
+
+    A host that was removed cannot be asked; its fences wait for its return.
+    """
     rows = database.rows(
         "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
         " WHERE a.Name = 'vm-container'"
         " UNION SELECT p.Name FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        " UNION SELECT Host FROM vm_leases WHERE Host IS NOT NULL UNION SELECT Host FROM vm_fences ORDER BY 1"
+        " UNION SELECT Host FROM vm_leases WHERE Host IS NOT NULL UNION"
+        " SELECT n.Name FROM vm_fences f JOIN nodes n ON n.Name = f.Host ORDER BY 1"
     )
     return [str(name) for (name,) in rows]
 

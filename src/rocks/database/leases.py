@@ -48,7 +48,7 @@ def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
 class HeldLease(NamedTuple):
     """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
 
-    `is_known`: the database has a virtual machine of that name.
+    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host.
     """
 
     name: str
@@ -56,12 +56,19 @@ class HeldLease(NamedTuple):
     state: str
     token: int
     is_known: bool
+    host_is_known: bool
 
 
 def held_leases(database: Database) -> list[HeldLease]:
     """All of them, by name."""
-    rows = database.rows("SELECT Name, Host, State, Token, Known FROM vm_held_leases ORDER BY Name, Host")
-    return [HeldLease(str(row[0]), str(row[1]), str(row[2]), int(row[3]), bool(row[4])) for row in rows]
+    rows = database.rows(
+        "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host)"
+        " FROM vm_held_leases l ORDER BY l.Name, l.Host"
+    )
+    return [
+        HeldLease(str(name), str(host), str(state), int(token), bool(is_known), bool(host_is_known))
+        for name, host, state, token, is_known, host_is_known in rows
+    ]
 
 
 def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:

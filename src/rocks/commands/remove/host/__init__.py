@@ -7,6 +7,7 @@ from rocks.actions.host_removal import remove_hosts, remove_part
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._shared.host_hooks import removal_hooks
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.database.leases import fences_of_hosts
 
 PARTS = {
     "alias": ("vm",),
@@ -49,7 +50,13 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Run the hooks; the last one removes the hosts themselves."""
-        remove_hosts(self.db, self.getSomeHostnames(args), removal_hooks(self))
+        hosts = self.getSomeHostnames(args)
+        remove_hosts(self.db, hosts, removal_hooks(self))
+        for host in fences_of_hosts(self.db, hosts):
+            self.notify(
+                f"the fences of {host} stay, in case it is added again; if it never returns: "
+                f"rocks remove host vm fence {host}"
+            )
 
     def builtinPlugins(self) -> list[Plugin]:
         """One plugin for each row of PARTS."""

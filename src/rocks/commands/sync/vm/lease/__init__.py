@@ -1,6 +1,7 @@
 """`rocks sync vm lease`"""
 
 import rocks.commands
+from rocks.actions.fences import waiting_fences
 from rocks.actions.lease_epoch import compare_leases
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 
@@ -34,6 +35,8 @@ class Command(rocks.commands.Command):
     One host is off for good.
     </example>
     <related>stop host vm</related>
+    <related>list host vm lease</related>
+    <related>remove host vm fence</related>
     """
 
     AdviceAfterInterrupt = LOOK_AT_LEASES
@@ -44,4 +47,6 @@ class Command(rocks.commands.Command):
         if is_off != bool(args) or is_off != bool(self.fillText("reason", "").strip()):
             self.abort('hosts are named only together with host-off=yes and reason="…"')
         compare_leases(self.db, self.notify, args)
+        for line in waiting_fences(self.db, args):
+            self.notify(line)
         self.showNow("the leases are those that the hosts report\n")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import rocks.commands
+from rocks.commands._framework.arguments import bool2str
 from rocks.database import leases
 from rocks.errors import StateError
 
-HEADER = ("vm-host", "host", "state", "token", "known")
+HEADER = ("vm-host", "host", "state", "token", "known", "host-known")
 
 RollName = "kvm"
 
@@ -18,7 +19,8 @@ class Command(rocks.commands.Command):
 
     STATE is starting, running or stopping; fence means that the machine was taken over, and that the old host has not
     answered since. KNOWN is no for a machine that has been removed from the database while its host did not answer:
-    its name and its disks stay in use until rocks stop host vm NAME has stopped it.
+    its name and its disks stay in use until rocks stop host vm NAME has stopped it. HOST-KNOWN is no for a host that
+    has been removed: it cannot end its fences; rocks remove host vm fence HOST removes them.
 
     <arg optional='1' type='string' name='name' repeat='1'>
     Names of virtual machines, also of removed ones; default: all.
@@ -28,6 +30,7 @@ class Command(rocks.commands.Command):
     All leases of the site.
     </example>
     <related>stop host vm</related>
+    <related>remove host vm fence</related>
     <related>list host vm</related>
     """
 
@@ -42,6 +45,7 @@ class Command(rocks.commands.Command):
                 raise StateError(f"{name} holds no lease: it runs on no host that this system knows of")
         self.beginOutput()
         for row in rows:
+            known = row.is_known, row.host_is_known
             if not asked or row.name.lower() in asked:
-                self.addOutput(row.name, (row.host, row.state, row.token, "yes" if row.is_known else "no"))
+                self.addOutput(row.name, (row.host, row.state, row.token, *map(bool2str, known)))
         self.endOutput(header=HEADER, trimOwner=False)
