@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rocks.errors import StateError, UserError
 from rocks.graph.records import Source
 from rocks.process import run
+from rocks.trees import roll_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ _HARMFUL = re.compile(r"LD_|BASH|PYTHON|GLIBC_|(?:PATH|ENV|IFS|PS4|SHELLOPTS|GCO
 class Library:
     """The files of a distribution. `base` is its folder, with `nodes`, `graphs` and `site-nodes`.
 
-    The default is the checkout of these programs, the folders of installed rolls, and the site's nodes.
+    The default is the checkout of these programs, the folders of installed and of enabled rolls, and the site's nodes.
     """
 
     def __init__(self, base: Path | None = None) -> None:
@@ -61,6 +62,7 @@ class Library:
             self._includes = [base / "include", base.parent / "include"]
             return
         self._bases = [folder for folder in (_OURS, INSTALLED) if (folder / "graphs").is_dir()]
+        self._bases += [Path(folder) for folder in roll_folders()]
         self._folders = [*(folder / "nodes" for folder in self._bases), SITE_NODES]
         self._includes = [*(folder / "include" for folder in self._bases), SITE_NODES / "include"]
 
@@ -125,6 +127,14 @@ class Library:
         if not Path(path).is_file():
             raise StateError(f"<copy> cannot read {path}: there is no such file on the frontend")
         return _bounded(Path(path))
+
+    def node_names(self) -> dict[str, Path]:
+        """Every node that has a file, with the first of its files; replacements and extensions are left out."""
+        found: dict[str, Path] = {}
+        for path in (path for folder in self._folders for path in sorted(folder.glob("*.xml"))):
+            if not path.name.startswith(("extend-", "replace-")):
+                found.setdefault(path.stem, path)
+        return found
 
     def _find(self, file_name: str) -> list[Path]:
         return [folder / file_name for folder in self._folders if (folder / file_name).is_file()]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from rocks import __version__
 
+ROLL_NAME = "rocks-virtual-clusters"
+"""The roll of these programs; version.mk repeats it, and a test holds them together."""
+
 PACKAGED_MODULES = "/opt/rocks/lib/python"
 """Where packages put the modules (docs/packaging.md)."""
 

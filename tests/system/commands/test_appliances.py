@@ -137,3 +137,32 @@ def test_dump_appliance_can_be_replayed(site: Site) -> None:
     site.done("remove", "appliance", "tile")
     site.done(*(word.replace("~", " ") for word in line.replace("\\ ", "~").split()[1:]))
     assert (site.done("list", "appliance", "tile"), site.done("list", "membership", "viz tile")) == listed
+
+
+@pytest.mark.parametrize(
+    ("host", "membership", "root", "managed"),
+    [
+        ("frontend-0-0", "Frontend", "server", "false"),
+        ("compute-0-0", "Compute", "compute", "true"),
+        ("login-0-0", "Login", "login", None),
+        ("nas-0-0", "NAS Appliance", "nas", "true"),
+        ("vm-container-0-0", "VM Container", "client", "true"),
+    ],
+)
+def test_hosts_of_the_appliances_of_rocks_can_be_added_to_a_new_database(
+    site: Site, host: str, membership: str, root: str, managed: str | None
+) -> None:
+    """From the first `update database` on, with the root nodes and attributes of specification §3 and §6.6."""
+    site.done("add", "host", host)
+    assert site.done("list", "host", "membership", host, "output-header=no").strip() == membership
+    appliance = site.done("list", "host", "appliance", host, "output-header=no").strip()
+    assert site.done("list", "appliance", appliance, "output-header=no").split() == ["default", root]
+    attributes = attributes_of(site, appliance)
+    assert attributes.get("managed") == managed
+    assert attributes["kickstartable"] == "yes" and attributes["dhcp_filename"] == "pxelinux.0"
+    if host != "frontend-0-0":
+        site.done("add", "host", "head", "membership=frontend", "rack=0", "rank=1")
+        site.done("add", "host", "interface", "head", "eth0", "ip=10.1.0.1", "subnet=private")
+        site.done("set", "attr", "Kickstart_PrivateHostname", "head")
+        site.done("add", "host", "interface", host, "eth0", "ip=10.1.0.50", "subnet=private")
+        assert "rocks_profile" in site.done("report", "host", "profile", host)

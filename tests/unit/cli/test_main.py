@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rocks import trees
 from rocks.commands._framework import run_command
-from rocks.commands._framework import tree as command_tree
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from tests.command_trees import WriteCommand, write_plugin
@@ -266,7 +266,7 @@ def test_trees_are_named_by_files_too(
     write_command("frob", SHOW)
     monkeypatch.delenv("ROCKS_TREES")
     (tmp_path / "trees.d").mkdir()
-    monkeypatch.setattr(command_tree, "TREES_FOLDER", str(tmp_path / "trees.d"))
+    monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path / "trees.d"))
     assert rocks("frob").status == 255
     (tmp_path / "trees.d" / "roll").write_text(f"{tree}\n")
     assert rocks("frob").status == 0

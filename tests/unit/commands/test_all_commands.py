@@ -30,6 +30,8 @@ NOT_FOR_EVERYBODY = {
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),
     ("create", "keys"),
+    ("create", "roll"),  # the work of a roll's author
+    ("create", "new", "roll"),
     ("iterate", "host"),
     ("open", "host", "console"),
     ("set", "host", "power"),

@@ -27,6 +27,7 @@ DUMP = [
     "vm-nas",
     "host-attr",
     "host-boot",
+    "roll",
 ]
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "errors",
     "render",
     "terminal",
+    "trees",
     "units",
     "version",
     "wire",

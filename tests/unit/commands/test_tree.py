@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks import trees
 from rocks.commands._framework import tree
 from rocks.errors import StateError
 
@@ -69,19 +70,19 @@ def test_trees_are_named_by_the_environment_and_by_files(
     (tmp_path / "10-a").write_text("/srv/a\n")
     (tmp_path / ".hidden").write_text("/srv/never\n")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path))
+    monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path))
     monkeypatch.setenv("ROCKS_TREES", "/opt/x::/srv/b")
     assert tree.tree_folders() == [tree.OUR_TREE, "/opt/x", "/srv/b", "/srv/a"]
 
 
 def test_without_other_trees_there_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path / "absent"))
+    monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path / "absent"))
     monkeypatch.delenv("ROCKS_TREES", raising=False)
     assert tree.tree_folders() == [tree.OUR_TREE]
 
 
 def test_a_file_of_trees_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "roll").write_bytes(b"/srv/\xff\n")
-    monkeypatch.setattr(tree, "TREES_FOLDER", str(tmp_path))
+    monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path))
     with pytest.raises(StateError, match="cannot read .*/roll, which names other command trees: .*remove it"):
         tree.tree_folders()

@@ -4,7 +4,7 @@ A folder with an `__init__.py` is a command or a group with a base class for its
 group when a command lies below it. The folder decides whether a word is part of a command's name, so a fault inside
 the folder's code is reported as a fault, not as an unknown command.
 """
-# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH120, PTH123, PTH206, PTH208 - pathlib would cost every command its start-up time
+# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH120, PTH206, PTH208 - pathlib would cost every command its start-up time
 
 from __future__ import annotations
 
@@ -14,44 +14,22 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rocks.errors import BugError, StateError
+from rocks.errors import BugError
+from rocks.trees import other_trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PACKAGE = "rocks.commands"
-TREES_FOLDER = "/etc/rocks/trees.d"
 OUR_TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def tree_folders() -> list[str]:
-    """All folders that hold commands: this system's first, then those of ROCKS_TREES, then those of
-    /etc/rocks/trees.d.
+    """All folders that hold commands: this system's first, then those of other rolls (`rocks.trees`).
 
     StateError, naming the file, when one in trees.d cannot be read.
     """
-    folders = [OUR_TREE]
-    folders += [folder for folder in os.environ.get("ROCKS_TREES", "").split(":") if folder]
-    try:
-        names = sorted(os.listdir(TREES_FOLDER))
-    except OSError:
-        names = []  # no such folder is the ordinary case
-    for name in names:
-        path = os.path.join(TREES_FOLDER, name)
-        if not name.startswith(".") and os.path.isfile(path):
-            folders += _read_tree_file(path)
-    return list(dict.fromkeys(folders))
-
-
-def _read_tree_file(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StateError(
-            f"cannot read {path}, which names other command trees: {error}; fix or remove it"
-        ) from None
-    return [line for line in lines if line and not line.startswith("#")]
+    return list(dict.fromkeys((OUR_TREE, *other_trees())))
 
 
 def folders_of(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ PARTS = (
     ("vm-nas", "dump.host.vm.nas", ("vm",)),
     ("host-attr", "dump.host.attr", ("vm-nas",)),
     ("host-boot", "dump.host.boot", ("host-attr",)),
+    ("roll", "dump.roll", ("host-boot",)),
 )
 """(name, command that prints the part, parts that must exist before it is replayed)"""
 

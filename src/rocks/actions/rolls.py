@@ -1,0 +1,354 @@
+"""Add, enable, disable and remove rolls: rows of the database, and folders of the distribution.
+
+The database states which rolls there are. What is derived from it, the folder of a removed roll and the file of
+/etc/rocks/trees.d that names the commands of an enabled one, is brought to agree with it after each commit, by
+whichever command changes rolls next. So a killed command is finished by its repetition.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks import trees
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.roll_plan import RollNeeds, check_needs, check_one_version, select_rolls
+from rocks.database.attributes import global_attributes
+from rocks.database.rolls import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
+from rocks.errors import HostError, StateError, UserError
+from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.graph_files import Library
+from rocks.rollkit.clashes import check_clashes
+from rocks.rollkit.content import COMMANDS, RollContent, read_roll
+from rocks.rollkit.description import NO_ARCHITECTURE, RollId
+from rocks.rollkit.iso import extract_roll, find_rolls
+from rocks.rollkit.manifest import check_manifest, same_content
+from rocks.rollkit.versions import debian_key
+from rocks.version import ROLL_NAME, rocks_version_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rocks.database.connection import Database
+
+LOCK = "rolls"
+LOCK_SECONDS = 5.0
+_LEFT = ".unfinished-"
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def distribution_folder(database: Database) -> Path:
+    """The folder of the distribution, as `rocks report distro` prints it."""
+    known = KNOWN["Kickstart_DistroDir"].default
+    return Path(global_attributes(database).get("Kickstart_DistroDir") or known) / "install"
+
+
+def rolls_folder(database: Database) -> Path:
+    """The folder with a folder NAME/VERSION/ARCH for each roll."""
+    return distribution_folder(database) / "rolls"
+
+
+def roll_path(root: Path, roll: Sequence[str]) -> Path:
+    """The folder of a roll (name, version, architecture)."""
+    return root.joinpath(*roll)
+
+
+def mounted_cds() -> list[Path]:
+    """The drives with a mounted CD. StateError when there is none."""
+    fields = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+    found = sorted(
+        {Path(field[0]) for field in fields if field[2] == "iso9660" and field[0].startswith("/dev/")}
+    )
+    if not found:
+        raise StateError("CDROM not mounted: give the path of the roll's ISO, as in rocks add roll hello.iso")
+    return found
+
+
+def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Callable[[str], None]) -> None:
+    """Add the rolls of ISOs, or of folders of the distribution, disabled; all of them or none.
+
+    A roll that is there with the same content stays as it is; `clean` replaces one with other content. UserError and
+    StateError, with nothing added, for what is damaged, no roll, or for another architecture.
+    """
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root), _staging(root) as staging:
+        new: dict[RollId, Path] = {}
+        for path in paths:
+            for roll, folder in _read_medium(path, root, staging):
+                if roll in new and not same_content(new[roll], folder):
+                    raise UserError(f"{path} has the roll {roll}, which another one has with other content")
+                new[roll] = folder
+        known = {RollId(*row.roll): row for row in load_rolls(database)}
+        _check_unused(root, new, known, clean)
+        for roll, folder in new.items():
+            _put_in_place(folder, roll_path(root, roll), staging)
+        insert_rolls(database, new)
+        _after_commit(database, root)
+    for roll in new:
+        notify(f"added roll {roll}; to use it: rocks enable roll {roll.name} version={roll.version}")
+
+
+def enable_rolls(
+    database: Database, names: Sequence[str], version: str, arch: str, notify: Callable[[str], None]
+) -> None:
+    """Enable rolls: their commands, nodes and edges are in use from the next command on.
+
+    Another enabled version of the roll is disabled. UserError and StateError, and no change, for a roll that needs
+    another one, one whose names are taken, and one whose files are missing or damaged.
+    """
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        chosen = [RollId(*roll) for roll in select_rolls([row.roll for row in rows], names, version, arch)]
+        check_one_version(chosen)
+        chosen_names = {roll.name for roll in chosen}
+        replaced = [
+            row
+            for row in rows
+            if row.is_enabled and row.name in chosen_names and RollId(*row.roll) not in chosen
+        ]
+        staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
+        for roll in chosen:
+            check_manifest(roll_path(root, roll), f"the roll {roll} in {roll_path(root, roll)}")
+        contents = [_content(root, roll) for roll in (*staying, *chosen)]
+        _check_enabled(contents)
+        check_clashes(contents, _nodes_without(root), _our_commands())
+        update_enabled(database, [row.roll for row in replaced], False)
+        update_enabled(database, chosen, True)
+        _after_commit(database, root)
+    for row in replaced:
+        notify(f"disabled roll {RollId(*row.roll)}: another version is enabled")
+
+
+def disable_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
+    """Disable rolls. StateError, and no change, when an enabled roll needs one of them."""
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        chosen = select_rolls([row.roll for row in rows], names, version, arch)
+        _check_rest(root, rows, chosen)
+        update_enabled(database, chosen, False)
+        _after_commit(database, root)
+
+
+def remove_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
+    """Remove rolls, their files too. StateError, and no change, when an enabled roll needs one of them."""
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        there = dict.fromkeys([*(row.roll for row in rows), *_folders_without_rows(root)])
+        chosen = select_rolls(list(there), names, version, arch)
+        _check_rest(root, rows, chosen)
+        delete_rolls(database, chosen)
+        _after_commit(database, root, chosen)
+
+
+def _folders_without_rows(root: Path) -> list[tuple[str, str, str]]:
+    """(name, version, architecture) of every roll's folder: a killed removal may have left one."""
+    found = [path.relative_to(root).parts for path in sorted(root.glob("[!.]*/*/*")) if path.is_dir()]
+    return [(name, version, arch) for name, version, arch in found]
+
+
+def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, RollContent]]:
+    """(folder, content) of the enabled rolls of these names. UserError for one that is not enabled."""
+    root = rolls_folder(database)
+    enabled = [row for row in load_rolls(database) if row.is_enabled]
+    found = []
+    for roll in select_rolls([row.roll for row in enabled], names, "%", "%"):
+        found.append((roll_path(root, roll), _content(root, RollId(*roll))))
+    return found
+
+
+def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId, Path]]:
+    """(roll, checked folder) of each roll of an ISO, extracted; or of a folder of the distribution."""
+    machine = platform.machine()
+    if path.is_dir():
+        folder = path.resolve()
+        rolls = [RollId(*folder.parts[-3:])] if folder.parent.parent.parent == root.resolve() else []
+        if not rolls:
+            raise UserError(
+                f"{path} is a folder: give the ISO of a roll, or a folder {root}/NAME/VERSION/ARCH"
+            )
+    else:
+        rolls = find_rolls(path)
+    for roll in rolls:
+        if roll.arch not in (machine, NO_ARCHITECTURE):
+            raise UserError(
+                f"{path} has the roll {roll}, and this frontend is {machine}: get the roll for {machine}"
+            )
+        if not path.is_dir():
+            folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
+            extract_roll(path, roll, folder)
+        check_manifest(folder, str(path))
+        read_roll(folder, roll, str(path))
+        (folder / COMMANDS).mkdir(exist_ok=True)
+        yield roll, folder
+
+
+def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollRow], clean: bool) -> None:
+    """UserError for a roll that is there with other content, unless it may be replaced."""
+    for roll, folder in new.items():
+        there = roll_path(root, roll)
+        if roll not in known or not there.is_dir() or same_content(there, folder):
+            continue
+        if clean and known[roll].is_enabled:
+            raise StateError(
+                f"the roll {roll} is enabled, and its files in use: rocks disable roll {roll.name} first"
+            )
+        if not clean:
+            raise UserError(
+                f"the roll {roll} is there with other content: clean=yes replaces it, or "
+                f"rocks remove roll {roll.name} version={roll.version}"
+            )
+
+
+def _put_in_place(folder: Path, place: Path, staging: Path) -> None:
+    """Make the folder the roll's; the one before it goes to the staging folder, which is removed."""
+    if folder == place or (place.is_dir() and same_content(folder, place)):
+        return
+    ensure_folders(place.parent, 0o755)
+    _sync_tree(folder)
+    if place.exists():
+        place.rename(Path(tempfile.mkdtemp(dir=staging)) / "replaced")
+    folder.rename(place)
+    sync_folder(place.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Put what was extracted on the disk, before its name is."""
+    for path, _, files in os.walk(folder):
+        for name in (*files, "."):
+            descriptor = os.open(Path(path, name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _content(root: Path, roll: RollId) -> RollContent:
+    folder = roll_path(root, roll)
+    if not folder.is_dir():
+        raise StateError(
+            f"the files of the roll {roll} are not in {folder}: add it again with rocks add roll and its ISO"
+        )
+    return read_roll(folder, roll, f"the roll {roll}")
+
+
+def _nodes_without(root: Path) -> dict[str, Path]:
+    """The nodes in use that are of no added roll."""
+    return {
+        name: path
+        for name, path in Library().node_names().items()
+        if not path.is_relative_to(root.absolute())
+    }
+
+
+def _our_commands() -> frozenset[tuple[str, ...]]:
+    """The words of our commands and groups that have a file."""
+    tree = Path(__file__).resolve().parents[1] / "commands"
+    return frozenset(path.parent.relative_to(tree).parts for path in tree.rglob("__init__.py"))
+
+
+def _check_enabled(contents: Sequence[RollContent]) -> None:
+    """StateError unless these rolls can be enabled together."""
+    needs = [
+        RollNeeds(
+            one.description.roll.name,
+            one.description.roll.version,
+            tuple((need.name, need.version) for need in one.description.requirements),
+        )
+        for one in contents
+    ]
+    check_needs(needs, {ROLL_NAME: rocks_version_attributes()["version"]}, debian_key)
+
+
+def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
+    """StateError when an enabled roll that stays needs one of those that go."""
+    ids = {tuple(roll) for roll in gone}
+    names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids}
+    contents = []
+    for row in rows:
+        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir():
+            contents.append(_content(root, RollId(*row.roll)))
+    for one in contents:
+        for need in one.description.requirements:
+            if need.name in names:
+                raise StateError(
+                    f"the roll {one.description.roll.name} needs the roll {need.name}: "
+                    f"rocks disable roll {one.description.roll.name} first"
+                )
+
+
+@contextmanager
+def _changing(database: Database, root: Path) -> Iterator[None]:
+    """The lock of all commands that change rolls; it ends with the command. HostError for files that cannot be used."""
+    database.lock(LOCK, LOCK_SECONDS)
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"cannot change the rolls in {root}: {error.strerror} ({error.filename})") from None
+
+
+@contextmanager
+def _staging(root: Path) -> Iterator[Path]:
+    """A folder on the file system of the rolls, removed at the end."""
+    ensure_folders(root, 0o755)
+    folder = Path(tempfile.mkdtemp(prefix=_LEFT, dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _after_commit(database: Database, root: Path, gone: Sequence[Sequence[str]] = ()) -> None:
+    """Have the next commit bring the files to agree with the database; `gone` are rolls that it no longer has."""
+    rows = load_rolls(database)
+    database.after_commit(lambda: _bring_files_up_to_date(root, rows, gone))
+
+
+def _bring_files_up_to_date(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
+    """One file of /etc/rocks/trees.d for each enabled roll, and no folder of the rolls that are gone."""
+    folder = Path(trees.TREES_FOLDER)
+    named = {_tree_file(row): row for row in rows if row.is_enabled and row.name != ROLL_NAME}
+    try:
+        if named:
+            ensure_folders(folder, 0o755)
+        for name, row in named.items():
+            text = f"# written by rocks enable roll\n{roll_path(root, row.roll).absolute() / COMMANDS}\n"
+            if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text:
+                write_file(folder / name, text, mode=PUBLIC)
+        for path in folder.glob("roll-*") if folder.is_dir() else ():
+            if path.name not in named:
+                path.unlink()
+        _remove_folders(root, gone)
+    except OSError as error:
+        raise HostError(
+            f"the rolls are changed, but {error.filename} cannot be: {error.strerror}; repeat the command"
+        ) from None
+
+
+def _remove_folders(root: Path, rolls: Sequence[Sequence[str]]) -> None:
+    """Remove what killed commands left, and the folders of these rolls."""
+    for left in root.glob(f"{_LEFT}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for folder in (roll_path(root, roll) for roll in rolls):
+        if folder.is_dir():
+            gone = Path(tempfile.mkdtemp(prefix=_LEFT, dir=root))
+            folder.rename(gone / "roll")
+            shutil.rmtree(gone, ignore_errors=True)
+        for parent in (folder.parent, folder.parent.parent):
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _tree_file(row: RollRow) -> str:
+    return f"roll-{row.name}"

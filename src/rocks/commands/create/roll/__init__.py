@@ -1,0 +1,36 @@
+"""`rocks create roll`"""
+
+from pathlib import Path
+
+import rocks.commands
+from rocks.actions.roll_builds import build_roll
+
+
+class Command(rocks.commands.Command):
+    """
+    Build the ISO of a roll, from the folder of its description roll-NAME.xml: the node files in nodes, the graph files
+    in graphs, the commands in commands, the files in include, and the packages in packages, RPMS, SRPMS and dist.
+    The same sources give the same ISO. The time of all its files is that in roll-NAME.xml, or in the environment
+    variable SOURCE_DATE_EPOCH. A roll is one image, whatever its size.
+
+    <arg type='string' name='description'>
+    The file roll-NAME.xml.
+    </arg>
+    <param type='string' name='dir'>
+    Folder for the ISO; default: the current folder.
+    </param>
+
+    <example cmd='create roll roll-hello.xml'>
+    Build hello-1.0-1.noarch.disk1.iso.
+    </example>
+
+    <related>add roll</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Build the ISO, and print its path."""
+        if len(args) != 1:
+            self.abort("must supply one roll-NAME.xml; rocks create new roll makes one")
+        self.addLine(str(build_roll(Path(args[0]), Path(self.fillText("dir", ".")))))

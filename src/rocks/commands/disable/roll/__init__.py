@@ -1,0 +1,38 @@
+"""`rocks disable roll`"""
+
+import rocks.commands
+from rocks.actions.rolls import disable_rolls
+from rocks.commands._shared.rolls import rolls_of
+
+
+class Command(rocks.commands.Command):
+    """
+    Disable rolls: their commands, nodes and edges are no longer in use. Their files stay. What they have configured
+    on hosts stays as well. A roll that another enabled roll needs is rejected.
+
+    <arg type='string' name='roll' repeat='1'>
+    Rolls; % is a wildcard.
+    </arg>
+    <param type='string' name='version'>
+    Version; % is a wildcard; default: every version.
+    </param>
+    <param type='string' name='arch'>
+    Architecture; % is a wildcard; default: every architecture.
+    </param>
+
+    <example cmd='disable roll hello'>
+    One roll.
+    </example>
+    <example cmd='disable roll hello version=1.0'>
+    One version of it.
+    </example>
+
+    <related>list roll</related>
+    <related>enable roll</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Disable the rolls."""
+        if not args:
+            self.abort("must supply at least one roll; rocks list roll lists them")
+        disable_rolls(self.db, args, *rolls_of(self))

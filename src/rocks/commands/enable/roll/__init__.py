@@ -1,0 +1,39 @@
+"""`rocks enable roll`"""
+
+import rocks.commands
+from rocks.actions.rolls import enable_rolls
+from rocks.commands._shared.rolls import rolls_of
+
+
+class Command(rocks.commands.Command):
+    """
+    Enable rolls: their commands, their nodes and their edges of the graph are in use from the next command on.
+    At most one version of a roll is enabled; another one that was is disabled. A roll that needs another roll, and one
+    with a command or node that is there already, is rejected.
+
+    <arg type='string' name='roll' repeat='1'>
+    Rolls; % is a wildcard.
+    </arg>
+    <param type='string' name='version'>
+    Version; % is a wildcard; default: every version.
+    </param>
+    <param type='string' name='arch'>
+    Architecture; % is a wildcard; default: every architecture.
+    </param>
+
+    <example cmd='enable roll hello'>
+    One roll.
+    </example>
+    <example cmd='enable roll hello version=1.0'>
+    One version of it.
+    </example>
+
+    <related>list roll</related>
+    <related>disable roll</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Enable the rolls."""
+        if not args:
+            self.abort("must supply at least one roll; rocks list roll lists them")
+        enable_rolls(self.db, args, *rolls_of(self), self.notify)

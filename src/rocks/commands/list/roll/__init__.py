@@ -1,0 +1,41 @@
+"""`rocks list roll`"""
+
+import rocks.commands
+from rocks.cluster.roll_plan import select_rolls
+from rocks.database.rolls import load_rolls
+
+
+class Command(rocks.commands.Command):
+    """
+    List the rolls that were added, and whether they are enabled.
+
+    <arg optional='1' type='string' name='roll' repeat='1'>
+    Rolls; % is a wildcard; default: all.
+    </arg>
+    <param type='string' name='version'>
+    Version; % is a wildcard; default: every version.
+    </param>
+
+    <example cmd='list roll'>
+    All rolls.
+    </example>
+    <example cmd='list roll hello version=1.0'>
+    One version of a roll.
+    </example>
+
+    <related>add roll</related>
+    <related>enable roll</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per roll."""
+        rolls = {row.roll: row for row in load_rolls(self.db)}
+        chosen = select_rolls(list(rolls), args, self.fillText("version", "%"), "%") if args else list(rolls)
+        if not args and "version" in params:
+            chosen = select_rolls(list(rolls), ["%"], self.fillText("version", "%"), "%") if rolls else []
+        self.beginOutput()
+        for name, version, arch, is_enabled in (rolls[roll] for roll in chosen):
+            self.addOutput(name, (version, arch, "yes" if is_enabled else "no"))
+        self.endOutput(header=("name", "version", "arch", "enabled"), trimOwner=False)

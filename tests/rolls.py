@@ -1,0 +1,61 @@
+"""Rolls of tests: source folders, built and added as their authors and operators would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DESCRIPTION = """<roll name="{name}" interface="4.0">
+  <timestamp date="2026-01-31" time="12:00:00" tz="UTC"/>
+  <info version="{version}" release="1" arch="{arch}" os="linux"/>
+  <iso maxsize="0"/>
+  <rpm rolls="{needs}" bin="1" src="0"/>
+</roll>
+"""
+NODE = """<kickstart>
+  <description>A file on every compute.</description>
+  <post>
+    <file name="/etc/{name}.conf" perms="0644">
+message = &{name}_message;
+    </file>
+  </post>
+</kickstart>
+"""
+GRAPH = '<graph>\n  <edge from="compute" to="{name}" cond="{name}_message"/>\n</graph>\n'
+COMMAND = '''"""`rocks report {name}`"""
+
+import rocks.commands
+
+RollName = "{name}"
+
+
+class Command(rocks.commands.Command):
+    """
+    Report a greeting.
+
+    <example cmd='report {name}'>
+    The greeting.
+    </example>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params, args):
+        self.addText("hello from {version}\\n")
+'''
+
+
+def write_roll(
+    folder: Path, name: str = "hello", version: str = "1.0", arch: str = "noarch", needs: str = ""
+) -> Path:
+    """The sources of a roll with a node, an edge and the command `report NAME`; returns its roll-NAME.xml."""
+    values = {"name": name, "version": version, "arch": arch, "needs": needs}
+    files = {
+        f"roll-{name}.xml": DESCRIPTION,
+        f"nodes/{name}.xml": NODE,
+        f"graphs/default/{name}.xml": GRAPH,
+        f"commands/report/{name}/__init__.py": COMMAND,
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text.format(**values))
+    return folder / f"roll-{name}.xml"

@@ -1,0 +1,214 @@
+"""The life of a roll: built, added, enabled, replaced, disabled, removed (specification §6.5)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rocks.process import run_checked
+from tests.system.commands.conftest import Site
+
+from .conftest import BuildRoll
+
+HELLO = "NAME   VERSION ARCH   ENABLED\nhello: 1.0     noarch {}\n"
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_roll_is_added_enabled_disabled_and_removed(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    iso = build_roll()
+    ended = roll_site.rocks("add", "roll", str(iso))
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == "added roll hello 1.0 noarch; to use it: rocks enable roll hello version=1.0\n"
+    assert roll_site.done("list", "roll") == HELLO.format("no     ")
+    assert roll_site.rocks("report", "hello").status == 255
+    assert {"SHA256SUMS", "roll-hello.xml", "nodes/hello.xml"} < set(
+        files_below(rolls_folder / "hello/1.0/noarch")
+    )
+
+    assert roll_site.done("enable", "roll", "hello") == ""
+    assert roll_site.done("list", "roll") == HELLO.format("yes    ")
+    assert roll_site.done("report", "hello") == "hello from 1.0\n"
+    assert roll_site.done("list", "roll", "command") == "ROLL   COMMAND     \nhello: report hello\n"
+
+    assert roll_site.done("disable", "roll", "hello") == ""
+    assert roll_site.done("list", "roll", "hello", "version=1%") == HELLO.format("no     ")
+    assert roll_site.rocks("report", "hello").status == 255
+
+    assert roll_site.done("remove", "roll", "hello") == ""
+    assert roll_site.done("list", "roll") == ""
+    assert files_below(rolls_folder) == {}
+    assert roll_site.refused("remove", "roll", "hello").startswith('unknown roll "hello"')
+
+
+def test_an_enabled_roll_changes_the_profile_of_a_host(roll_site: Site, build_roll: BuildRoll) -> None:
+    roll_site.rocks("add", "roll", str(build_roll()))
+    roll_site.done("add", "host", "compute-0-0")
+    roll_site.done("set", "host", "attr", "compute-0-0", "hello_message", "good & new")
+    assert "hello.conf" not in roll_site.done("report", "host", "profile", "compute-0-0")
+    roll_site.done("enable", "roll", "hello")
+    profile = roll_site.done("report", "host", "profile", "compute-0-0")
+    assert "message = good & new\n" in profile and "/etc/hello.conf" in profile
+
+
+def test_the_same_roll_again_changes_nothing_and_another_content_is_refused(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path, tmp_path: Path
+) -> None:
+    iso = build_roll()
+    roll_site.rocks("add", "roll", str(iso))
+    before = files_below(rolls_folder)
+    assert roll_site.rocks("add", "roll", str(iso)).status == 0
+    assert files_below(rolls_folder) == before
+
+    (tmp_path / "sources/hello-1.0-noarch/include").mkdir()
+    (tmp_path / "sources/hello-1.0-noarch/include/more").write_text("more\n")
+    other = build_roll()
+    assert "is there with other content: clean=yes" in roll_site.refused("add", "roll", str(other))
+    assert files_below(rolls_folder) == before
+    assert roll_site.rocks("add", "roll", str(other), "clean=yes").status == 0
+    assert (rolls_folder / "hello/1.0/noarch/include/more").read_text() == "more\n"
+
+    roll_site.done("enable", "roll", "hello")
+    (tmp_path / "sources/hello-1.0-noarch/include/more").write_text("again\n")
+    assert "is enabled, and its files in use" in roll_site.refused(
+        "add", "roll", str(build_roll()), "clean=yes"
+    )
+
+
+def test_one_version_is_enabled_and_a_newer_one_replaces_it(roll_site: Site, build_roll: BuildRoll) -> None:
+    isos = [str(build_roll(version=version)) for version in ("1.0", "1.10")]
+    assert roll_site.rocks("add", "roll", *isos).status == 0
+    assert "of which one can be enabled: add version=" in roll_site.refused("enable", "roll", "hello")
+    roll_site.done("enable", "roll", "hello", "version=1.0")
+    assert roll_site.done("report", "hello") == "hello from 1.0\n"
+    ended = roll_site.rocks("enable", "roll", "hello", "version=1.10")
+    assert (ended.status, ended.err) == (0, "disabled roll hello 1.0 noarch: another version is enabled\n")
+    assert [line.split()[-1] for line in roll_site.done("list", "roll").splitlines()] == [
+        "ENABLED",
+        "no",
+        "yes",
+    ]
+    assert 'has no version "3" for "%", only 1.0 noarch, 1.10 noarch' in roll_site.refused(
+        "enable", "roll", "hello", "version=3"
+    )
+
+
+def test_a_roll_that_another_needs_stays(roll_site: Site, build_roll: BuildRoll) -> None:
+    for iso in (build_roll(), build_roll("extra", needs="hello>=1.0 rocks-virtual-clusters")):
+        roll_site.rocks("add", "roll", str(iso))
+    assert "needs the roll hello, which is not enabled" in roll_site.refused("enable", "roll", "extra")
+    roll_site.done("enable", "roll", "extra", "hello")
+    for verb in ("disable", "remove"):
+        assert "the roll extra needs the roll hello: rocks disable roll extra first" in roll_site.refused(
+            verb, "roll", "hello"
+        )
+    roll_site.done("disable", "roll", "extra", "hello")
+    roll_site.done("remove", "roll", "%")
+    assert roll_site.done("list", "roll") == ""
+
+
+def test_a_roll_that_needs_a_later_version_is_refused(roll_site: Site, build_roll: BuildRoll) -> None:
+    for iso in (build_roll(), build_roll("extra", needs="hello>=1.10")):
+        roll_site.rocks("add", "roll", str(iso))
+    assert "needs version 1.10 or later of the roll hello, and 1.0 is enabled" in roll_site.refused(
+        "enable", "roll", "extra", "hello"
+    )
+    roll_site.rocks("add", "roll", str(build_roll("later", needs="rocks-virtual-clusters>=99")))
+    assert "needs version 99 or later of the roll rocks-virtual-clusters" in roll_site.refused(
+        "enable", "roll", "later"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("nodes/kvm-base.xml", "<kickstart/>", 'has the node "kvm-base", and so has'),
+        ("commands/list/host/__init__.py", "", 'has the command "list host", and so has these programs'),
+        (
+            "graphs/default/more.xml",
+            '<graph><edge from="client" to="nothing"/></graph>',
+            'leads from client to the node "nothing", which no enabled roll has',
+        ),
+    ],
+)
+def test_names_that_are_taken_and_edges_to_nothing_are_refused(
+    roll_site: Site, build_roll: BuildRoll, tmp_path: Path, path: str, text: str, message: str
+) -> None:
+    file = tmp_path / "sources/hello-1.0-noarch" / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    assert roll_site.rocks("add", "roll", str(build_roll())).status == 0
+    assert message in roll_site.refused("enable", "roll", "hello")
+    assert roll_site.rocks("report", "hello").status == 255
+
+
+def test_two_rolls_with_the_same_command_are_not_enabled_together(
+    roll_site: Site, build_roll: BuildRoll, tmp_path: Path
+) -> None:
+    file = tmp_path / "sources/extra-1.0-noarch/commands/report/hello/__init__.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("class Command:\n    pass\n")
+    roll_site.rocks("add", "roll", str(build_roll()), str(build_roll("extra")))
+    roll_site.done("enable", "roll", "hello")
+    assert 'the roll extra has the command "report hello", and so has the roll hello' in roll_site.refused(
+        "enable", "roll", "extra"
+    )
+
+
+def test_a_roll_for_another_machine_is_refused(roll_site: Site, build_roll: BuildRoll) -> None:
+    other = "aarch64" if os.uname().machine != "aarch64" else "x86_64"
+    message = roll_site.refused("add", "roll", str(build_roll(arch=other)))
+    assert f"has the roll hello 1.0 {other}, and this frontend is {os.uname().machine}" in message
+
+
+def test_changed_files_are_found_when_the_roll_is_enabled(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    roll_site.rocks("add", "roll", str(build_roll()))
+    (rolls_folder / "hello/1.0/noarch/nodes/hello.xml").write_text("<kickstart/>")
+    assert "nodes/hello.xml has another checksum" in roll_site.refused("enable", "roll", "hello")
+    (rolls_folder / "hello/1.0/noarch").rename(rolls_folder / "elsewhere")
+    assert "has no manifest" in roll_site.refused("enable", "roll", "hello")
+
+
+def test_a_dump_adds_and_enables_the_rolls_again(roll_site: Site, build_roll: BuildRoll) -> None:
+    for iso in (build_roll(), build_roll(version="2.0"), build_roll("extra", "2.0", needs="hello")):
+        roll_site.rocks("add", "roll", str(iso))
+    roll_site.done("enable", "roll", "hello", "extra", "version=2.0")
+    before, dumped = roll_site.done("list", "roll"), roll_site.done("dump", "roll")
+    assert dumped in roll_site.done("dump")
+    roll_site.change("DELETE FROM rolls")
+    for line in dumped.splitlines():
+        assert roll_site.rocks(*shlex.split(line)[1:]).status == 0
+    assert roll_site.done("list", "roll") == before
+
+
+def test_add_roll_without_an_argument_needs_a_mounted_cd(roll_site: Site) -> None:
+    assert roll_site.refused("add", "roll").startswith("CDROM not mounted: give the path")
+
+
+def test_rolls_that_are_not_named(roll_site: Site) -> None:
+    for verb in ("enable", "disable", "remove"):
+        assert roll_site.refused(verb, "roll").startswith("must supply at least one roll")
+        assert roll_site.refused(verb, "roll", "no'such").startswith('unknown roll "no\'such"')
+    assert roll_site.refused("list", "roll", "nothing").startswith('unknown roll "nothing"')
+    assert roll_site.done("list", "roll", "command", "nothing") == ""
+    assert "list host" in roll_site.done("list", "roll", "command", "base")
+
+
+def test_the_manifest_is_that_of_sha256sum(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    roll_site.rocks("add", "roll", str(build_roll()))
+    folder = rolls_folder / "hello/1.0/noarch"
+    check = ["env", "-C", str(folder), "sha256sum", "--check", "--strict", "SHA256SUMS"]
+    checked = run_checked(check, deadline_seconds=60)
+    assert "nodes/hello.xml: OK" in checked.text
