@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.boots import write_boot_files
+from rocks.actions.handed_out_secrets import forget_handed_out
 from rocks.actions.removed_machines import check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.host_plan import NewHost, find_membership, plan_host
+from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import check_alias, check_host_name, printable
 from rocks.cluster.values import read_number
 from rocks.database import aliases, boots, image_moves, image_places, leases, nodes, vms
@@ -165,10 +167,12 @@ def set_install_action(database: Database, names: Sequence[str], action: str) ->
 
 
 def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:
-    """Set whether the next boot of the hosts runs or installs them."""
+    """Set whether the next boot of the hosts runs or installs them; to be installed, they get their secrets anew."""
     if action not in BOOT_ACTIONS:
         raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
     boots.set_boot_action(database, names, action)
+    if action == INSTALL:
+        database.after_commit(lambda: forget_handed_out(database.settings, names))
 
 
 def _existing_action(database: Database, action: str) -> str | None:

@@ -1,0 +1,45 @@
+"""Records of hosts that got their secrets for an installation: files below the state folder of the frontend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.errors import HostError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.settings import Settings
+
+_FOLDER = "handed-out"
+
+
+def record_handed_out(settings: Settings, name: str) -> None:
+    """Record that the host gets its secrets now. StateError when that is recorded already; of two at once, one gets it.
+
+    HostError when the record cannot be written.
+    """
+    folder = Path(settings.state_folder) / _FOLDER
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(folder / name.lower(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise StateError(
+            f"the secrets of host {name} were handed out before; on the frontend: "
+            f"rocks set host boot {name} action=install"
+        ) from None
+    except OSError as error:
+        raise HostError(
+            f"cannot record that the secrets of {name} are handed out: {error.strerror}"
+        ) from None
+
+
+def forget_handed_out(settings: Settings, names: Sequence[str]) -> None:
+    """Let these hosts get their secrets once more. HostError when a record cannot be removed."""
+    for name in names:
+        try:
+            (Path(settings.state_folder) / _FOLDER / name.lower()).unlink(missing_ok=True)
+        except OSError as error:
+            raise HostError(f"the record of secrets of {name} cannot be removed: {error.strerror}") from None

@@ -1,0 +1,83 @@
+"""Which machine may get the files for a host's installation. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rocks.errors import StateError, UserError
+
+INSTALL = "install"
+
+
+class InstallingHost(NamedTuple):
+    """A host by its address on the network private: its MAC address there, and its next boot."""
+
+    name: str
+    mac: str | None
+    next_boot: str | None
+
+
+class Client(NamedTuple):
+    """A machine that asks: its IPv4 address, the MAC address that the kernel of the frontend has for it ('' for none),
+    and those that its installer states.
+    """
+
+    address: str
+    neighbour_mac: str
+    stated_macs: tuple[str, ...]
+
+
+def check_client(client: Client, host: InstallingHost | None) -> InstallingHost:
+    """The host that the client is. UserError for an unknown client, or one with another host's address.
+
+    StateError for a host that is not to be installed. Nothing of the database is in the text for an unknown client.
+    """
+    if host is None:
+        raise UserError(
+            f"no host has the address {client.address} on the network private; on the frontend: "
+            "rocks list host interface"
+        )
+    known = _normal(host.mac or "")
+    if not known:
+        raise UserError(
+            f"the host with the address {client.address} has no MAC address in the database; on the frontend: "
+            "rocks set host interface mac"
+        )
+    found = [_normal(client.neighbour_mac)] if client.neighbour_mac else []
+    stated = [_normal(mac) for mac in client.stated_macs]
+    if not found and not stated:
+        raise UserError(
+            f"the MAC address of {client.address} is not known: it is behind a router, and its installer does not "
+            "state it; add inst.ks.sendmac to the arguments of the installer's kernel"
+        )
+    if (found and known not in found) or (stated and known not in stated):
+        raise UserError(
+            f"the address {client.address} belongs to a host with another MAC address than "
+            f"{', '.join(dict.fromkeys((*found, *stated)))}; on the frontend: rocks list host interface"
+        )
+    if host.next_boot != INSTALL:
+        raise StateError(
+            f"host {host.name} is not to be installed, its next boot is {host.next_boot or 'os'}; on the frontend: "
+            f"rocks set host boot {host.name} action=install"
+        )
+    return host
+
+
+def stated_macs(headers: list[tuple[str, str]]) -> tuple[str, ...]:
+    """The MAC addresses in an installer's headers: `X-RHN-Provisioning-MAC-0: eth0 02:00:00:00:00:01`."""
+    values = [value.split() for name, value in headers if name.lower().startswith("x-rhn-provisioning-mac-")]
+    return tuple(parts[-1] for parts in values if len(parts) in (1, 2))
+
+
+def neighbour_mac(table: str, address: str) -> str:
+    """The MAC address of a neighbour in the text of /proc/net/arp; '' when the kernel has none."""
+    for line in table.splitlines()[1:]:
+        columns = line.split()
+        # 0x2: the entry is complete
+        if len(columns) >= 4 and columns[0] == address and int(columns[2], 16) & 2:
+            return columns[3]
+    return ""
+
+
+def _normal(mac: str) -> str:
+    return mac.strip().lower()

@@ -1,0 +1,45 @@
+"""`rocks start service kickstart`"""
+
+import signal
+import sys
+
+import rocks.commands
+
+
+class Command(rocks.commands.Command):
+    """
+    Start the HTTPS service that gives installing hosts their files: /install/kickstart (or
+    /install/sbin/kickstart.cgi), /install/preseed, /install/profile and /install/secrets. It runs until it is
+    interrupted. A client is recognised by its address on the network private and its MAC address; it gets files only
+    while its next boot is install, and its secret attributes once. It needs the certificate of the frontend: rocks
+    add host certificate.
+
+    <param type='string' name='address'>
+    IPv4 address on which it listens. Default: all.
+    </param>
+    <param type='string' name='port'>
+    TCP port. Default: 443.
+    </param>
+
+    <example cmd='start service kickstart address=10.1.1.1'>
+    Serve the private network only.
+    </example>
+
+    <related>set host boot</related>
+    <related>list host installfile</related>
+    <related>add host certificate</related>
+    """
+
+    MustBeRoot = 1
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Serve; a line on standard error for each answer."""
+        from rocks.actions.installation_service import DEFAULT_PORT, make_service, run_service
+
+        port = self.fillText("port", str(DEFAULT_PORT))
+        if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            self.abort(f'port must be from 1 to 65535, not "{port}"')
+        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        self.notify(f"listening on port {service.server_address[1]}")
+        run_service(service)

@@ -1,0 +1,92 @@
+"""Which machine gets the files for an installation."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.cluster.installing import Client, InstallingHost, check_client, neighbour_mac, stated_macs
+from rocks.errors import RocksError, StateError, UserError
+
+MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
+HOST = InstallingHost("c-0", MAC, "install")
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        Client("10.1.1.2", MAC, ()),
+        Client("10.1.1.2", "", (OTHER, MAC.upper())),
+        Client("10.1.1.2", MAC, (MAC,)),
+    ],
+)
+def test_a_client_with_the_address_and_the_mac_address_of_a_host_is_that_host(client: Client) -> None:
+    assert check_client(client, HOST) == HOST
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "error", "message"),
+    [
+        (
+            Client("10.1.1.2", MAC, ()),
+            None,
+            UserError,
+            "no host has the address 10.1.1.2 on the network private",
+        ),
+        (
+            Client("10.1.1.2", OTHER, ()),
+            HOST,
+            UserError,
+            "belongs to a host with another MAC address than " + OTHER,
+        ),
+        (Client("10.1.1.2", MAC, (OTHER,)), HOST, UserError, "another MAC address"),
+        (Client("10.1.1.2", OTHER, (MAC,)), HOST, UserError, "another MAC address"),
+        (Client("10.1.1.2", "", ()), HOST, UserError, "add inst.ks.sendmac to the arguments"),
+        (
+            Client("10.1.1.2", MAC, ()),
+            HOST._replace(mac=None),
+            UserError,
+            "has no MAC address in the database",
+        ),
+        (
+            Client("10.1.1.2", MAC, ()),
+            HOST._replace(next_boot="os"),
+            StateError,
+            "is not to be installed, its next boot is os; on the frontend: rocks set host boot c-0 action=install",
+        ),
+        (Client("10.1.1.2", MAC, ()), HOST._replace(next_boot=None), StateError, "its next boot is os"),
+    ],
+)
+def test_another_client_is_refused(
+    client: Client, host: InstallingHost | None, error: type[RocksError], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        check_client(client, host)
+    assert message in str(caught.value)
+    assert MAC not in str(caught.value) or MAC in (client.neighbour_mac, *client.stated_macs)
+
+
+def test_an_unknown_client_learns_no_host_name() -> None:
+    with pytest.raises(UserError) as caught:
+        check_client(Client("10.1.1.2", OTHER, ()), HOST)
+    assert "c-0" not in str(caught.value)
+
+
+def test_headers_of_installers_state_mac_addresses() -> None:
+    headers = [
+        ("X-RHN-Provisioning-MAC-0", f"eth0 {MAC}"),
+        ("x-rhn-provisioning-mac-1", OTHER),
+        ("X-RHN-Provisioning-MAC-2", ""),
+        ("X-RHN-Provisioning-MAC-3", "a b c"),
+        ("User-Agent", "anaconda"),
+    ]
+    assert stated_macs(headers) == (MAC, OTHER)
+
+
+def test_only_complete_neighbours_count() -> None:
+    table = (
+        "IP address       HW type     Flags       HW address            Mask     Device\n"
+        f"10.1.1.2         0x1         0x2         {MAC}     *        eth1\n"
+        "10.1.1.3         0x1         0x0         00:00:00:00:00:00     *        eth1\n"
+        "10.1.1.23\n"
+    )
+    assert [neighbour_mac(table, f"10.1.1.{last}") for last in (2, 3, 4, 23)] == [MAC, "", "", ""]
