@@ -1,4 +1,4 @@
-"""E6: pools of NAS and host without free space, on real ZFS: what waits, what is remembered, and nothing is lost."""
+"""Pools of NAS and host without free space, on real ZFS: what waits, what is remembered, and nothing is lost."""
 
 from __future__ import annotations
 

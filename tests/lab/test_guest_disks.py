@@ -1,4 +1,4 @@
-"""E9: volume groups, arrays and pools on the disks of guests are nothing for the host that has these disks."""
+"""Volume groups, arrays and pools on the disks of guests are nothing for the host that has these disks."""
 
 from __future__ import annotations
 

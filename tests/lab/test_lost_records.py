@@ -1,0 +1,109 @@
+"""A NAS or a host that loses its records while a guest runs, on real ZFS and LIO: nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.machines import image_storage
+from lab.machines.machine import LabMachine
+from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
+from tests.lab.lab_site import LabSite
+
+_FIRST_MB, _DATA_MB = 20, 24
+"""Data where the guest does not write, so that copying takes a while."""
+
+_LOSE = """\
+systemctl stop rocks-imgstorage-nas
+rm -f /var/lib/rocks/imgstorage/nas.db*
+systemctl start rocks-imgstorage-nas
+"""
+_LOSE_ALL_OF_A_HOST = """\
+systemctl stop rocks-imgstorage-host
+rm -rf /var/lib/rocks /etc/imgstorage.conf
+"""
+_GRANT = ("epoch", "owner", "id", "initiator", "sync", "pool")
+
+
+@pytest.fixture
+def images(site: LabSite) -> ImageSite:
+    """Daemons on all machines, nothing mapped; the image has data that is copied slowly."""
+    made = ImageSite(site)
+    made.set_up()
+    made.nas.shell(
+        f"dd if=/dev/urandom of=/dev/zvol/tank/{VOLUME} bs=1M seek={_FIRST_MB} count={_DATA_MB} "
+        "conv=fsync status=none\n",
+        120,
+    )
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", "200K")
+    return made
+
+
+def grant(images: ImageSite) -> list[str]:
+    """What the volume says about its image."""
+    names = ",".join(f"imgstore:{name}" for name in _GRANT)
+    return images.nas.run(["zfs", "get", "-H", "-o", "value", names, f"tank/{VOLUME}"]).text.split()
+
+
+def assert_second_daemon_refused(machine: LabMachine) -> None:
+    """A daemon that is started by hand beside the one of systemd ends, and names it."""
+    unit = image_storage.unit_of(machine)
+    program = f"/opt/rocks/libexec/{unit.removesuffix('.service')}"
+    second = machine.run_any([program], 60)
+    first = machine.run(["systemctl", "show", "--property=MainPID", "--value", unit]).text.strip()
+    assert second.exit_status == 1
+    assert "another daemon uses the records in /var/lib/rocks/imgstorage/" in second.error_text
+    assert f"(process {first})" in second.error_text
+
+
+def test_nas_makes_its_records_again_from_the_volumes(images: ImageSite) -> None:
+    """While the guest reads from the NAS, and when it is local. The session is never dropped, the image keeps its id,
+    initiator and pool, and its changes are written back.
+    """
+    site = images.site
+    site.done("start", "host", "vm", GUEST)
+    counted = site.wait_for_count("vmh1", GUEST, beyond=0)
+    session = site.lab["vmh1"].run(["iscsiadm", "-m", "session"]).text
+    granted = grant(images)
+    assert granted[1] == "vmh1" and "-" not in granted and "none" not in granted
+    images.nas.shell(_LOSE, 120)
+    counted = site.wait_for_count("vmh1", GUEST, beyond=counted + 10)
+    assert site.lab["vmh1"].run(["iscsiadm", "-m", "session"]).text == session
+    assert site.lab["vmh1"].run_any(
+        ["journalctl", "-k", "-b", "--grep", "conn error|detected conn"]
+    ).text == ("-- No entries --\n")
+    images.wait_until_local("vmh1")  # the limit of the rate is gone with the records
+    assert grant(images) == granted
+
+    images.nas.shell(_LOSE, 120)
+    images.wait_for_state("mapped")
+    assert grant(images) == granted
+    assert_second_daemon_refused(images.nas)
+    assert_second_daemon_refused(site.lab["vmh1"])
+    site.wait_for_count("vmh1", GUEST, beyond=counted + 20)
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped")
+    images.count_on_nas(site.count("vmh1", GUEST))
+    assert images.leftovers("vmh1") == []
+
+
+def test_host_is_installed_anew_over_its_pool(images: ImageSite) -> None:
+    """Power lost while the image is local, and then all that the system had outside the pool: the profile makes a host
+    of it again, and an unmap saves what the guest has written.
+    """
+    site, host = images.site, images.site.lab["vmh1"]
+    site.done("set", "host", "storageattr", NAS, "uploadspeed", "none")
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=0)
+    images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")
+    counted = site.wait_for_count("vmh1", GUEST, beyond=site.count("vmh1", GUEST) + 10)
+    host.kill()
+    host.boot()
+    host.shell(_LOSE_ALL_OF_A_HOST, 60)
+    image_storage.install(host, site.frontend)
+    images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")
+    site.done("remove", "host", "storagemap", NAS, VOLUME)
+    images.wait_for_state("unmapped")
+    images.count_on_nas(counted)
+    assert images.leftovers("vmh1") == []
