@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
+from rocks.version import is_packaged
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection as Connection  # noqa: TID251 - the one import of the driver
@@ -127,7 +128,8 @@ def _explain_unreachable(error: Exception, settings: Settings) -> HostError:
         what = "run this as root, or run `rocks update database` as root, which renews the privilege to read"
     elif isinstance(cause, FileNotFoundError):
         why = "the socket does not exist"
-        what = "start the database, or set its address in /etc/rocks/database.conf"
+        start = " with `systemctl start rocks-database.service`" if is_packaged() else ""
+        what = f"start the database{start}, or set its address in /etc/rocks/database.conf"
     else:
         why = getattr(cause, "strerror", None) or str(cause or _message(error))
         what = "check whether it runs, and its address in /etc/rocks/database.conf"
