@@ -18,7 +18,7 @@ PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages installer \
-  test-installer reference requirements clean new-command lab lab-stop lab-demo test-lab test-lab-long
+  test-installer reference requirements clean new-command roll lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -105,6 +105,10 @@ test-installer: ## install blank emulated machines from the network with what `m
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@$(ISOLATED) $(PYTEST) -m installer tests/installer
+
+roll: ## build the ISO of this roll into dist/, with the packages that are there
+	@tools/setup roll
+	@$(MAKE) --no-print-directory -C roll
 
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'

@@ -61,8 +61,7 @@ class Library:
             ]  # fmt: skip
             self._includes = [base / "include", base.parent / "include"]
             return
-        self._bases = [folder for folder in (_OURS, INSTALLED) if (folder / "graphs").is_dir()]
-        self._bases += [Path(folder) for folder in roll_folders()]
+        self._bases = [*own_folders(), *map(Path, roll_folders())]
         self._folders = [*(folder / "nodes" for folder in self._bases), SITE_NODES]
         self._includes = [*(folder / "include" for folder in self._bases), SITE_NODES / "include"]
 
@@ -138,6 +137,11 @@ class Library:
 
     def _find(self, file_name: str) -> list[Path]:
         return [folder / file_name for folder in self._folders if (folder / file_name).is_file()]
+
+
+def own_folders() -> list[Path]:
+    """The folders with `nodes` and `graphs` of these programs and of rolls installed as packages."""
+    return [folder for folder in (_OURS, INSTALLED) if (folder / "graphs").is_dir()]
 
 
 def shell_functions() -> str:

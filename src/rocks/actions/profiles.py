@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Host, Network
     from rocks.database.appliances import Appliance
     from rocks.database.connection import Database
+    from rocks.graph.profile import Profile
 
 _DEFAULT_GRAPH = "default"
 _DEFAULT_ARCHITECTURE = "x86_64"
@@ -83,11 +84,16 @@ def write_profile(site: HostOfSite, library: Library) -> str:
     """The script for a host. StateError for a missing or invalid graph or node file, and for a value in a node file
     that the host does not have.
     """
+    profile, packaging = host_profile(site, library)
+    return shell_script(profile, shell_functions(), packaging)
+
+
+def host_profile(site: HostOfSite, library: Library) -> tuple[Profile, str]:
+    """The nodes of a host, in order, and its kind of packages: deb or rpm. Errors as of `write_profile`."""
     context = host_context(site)
     graph = read_graph(library.graph_files(context.attributes["graph"]))
     request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
-    profile = make_profile(request, graph, library.node_files, library)
-    return shell_script(profile, shell_functions(), context.attributes["packaging"])
+    return make_profile(request, graph, library.node_files, library), context.attributes["packaging"]
 
 
 def host_context(site: HostOfSite) -> HostContext:

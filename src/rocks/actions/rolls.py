@@ -116,6 +116,7 @@ def enable_rolls(
         ]
         staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
         for roll in chosen:
+            _remove_byte_code(roll_path(root, roll))
             check_manifest(roll_path(root, roll), f"the roll {roll} in {roll_path(root, roll)}")
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
         _check_enabled(contents)
@@ -158,6 +159,11 @@ def _folders_without_rows(root: Path) -> list[tuple[str, str, str]]:
     return [(name, version, arch) for name, version, arch in found]
 
 
+def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:
+    """(name, version, architecture) of the enabled rolls."""
+    return [row.roll for row in load_rolls(database) if row.is_enabled]
+
+
 def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, RollContent]]:
     """(folder, content) of the enabled rolls of these names. UserError for one that is not enabled."""
     root = rolls_folder(database)
@@ -185,7 +191,9 @@ def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId
             raise UserError(
                 f"{path} has the roll {roll}, and this frontend is {machine}: get the roll for {machine}"
             )
-        if not path.is_dir():
+        if path.is_dir():
+            _remove_byte_code(folder)
+        else:
             folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
             extract_roll(path, roll, folder)
         check_manifest(folder, str(path))
@@ -209,6 +217,12 @@ def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollR
                 f"the roll {roll} is there with other content: clean=yes replaces it, or "
                 f"rocks remove roll {roll.name} version={roll.version}"
             )
+
+
+def _remove_byte_code(folder: Path) -> None:
+    """Remove what Python has written beside the commands of an enabled roll: no manifest names it."""
+    for path in list((folder / COMMANDS).rglob("__pycache__")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _put_in_place(folder: Path, place: Path, staging: Path) -> None:

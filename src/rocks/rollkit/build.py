@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ PACKAGES = ("packages", "RPMS", "SRPMS", "dist")
 """Folders of a roll's sources in which built packages are looked for, with the folders below them."""
 
 _EARLIEST = 315532800  # 1980: dates of files on an ISO begin there on some systems
+_MAKE_VARIABLE = re.compile(r"^(ROLLNAME|VERSION|RELEASE)[ \t]*:?=[ \t]*([^\s#]+)", re.MULTILINE)
 _MEGABYTE = 1024 * 1024
 
 
@@ -61,6 +63,7 @@ def create_roll(description_path: Path, output: Path, epoch: int | None = None) 
         raise UserError(
             f"{description_path} describes the roll {description.roll.name}: name the file {expected}"
         )
+    _check_version_mk(source / "version.mk", description, description_path)
     iso = output.absolute() / description.iso_name
     with _work_folder(iso) as work:
         tree = work / "tree"
@@ -77,6 +80,20 @@ def create_roll(description_path: Path, output: Path, epoch: int | None = None) 
         _check_size(work / iso.name, description)
         rename_file(work / iso.name, iso)
     return iso
+
+
+def _check_version_mk(path: Path, description: RollDescription, description_path: Path) -> None:
+    """UserError when version.mk, where there is one, states another name, version or release."""
+    if not path.is_file():
+        return
+    roll = description.roll
+    stated = dict(_MAKE_VARIABLE.findall(path.read_text("utf-8", "replace")))
+    for name, value in (("ROLLNAME", roll.name), ("VERSION", roll.version), ("RELEASE", description.release)):
+        if stated.get(name, value) != value:
+            raise UserError(
+                f"{path} states {name} = {printable(stated[name])}, and {description_path.name} {value}: "
+                "give both the same"
+            )
 
 
 @contextlib.contextmanager

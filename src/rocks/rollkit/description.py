@@ -91,11 +91,7 @@ def read_description(data: bytes, place: str) -> RollDescription:
         raise UserError(
             f'{place}: the roll is for "{printable(attribute(info, "os"))}", and hosts here are linux'
         )
-    roll = RollId(
-        checked_name(attribute(root, "name"), place),
-        _checked(_VERSION, "version", attribute(info, "version"), place),
-        _checked(_ARCHITECTURE, "arch", attribute(info, "arch"), place),
-    )
+    roll = checked_roll(attribute(root, "name"), attribute(info, "version"), attribute(info, "arch"), place)
     return RollDescription(
         roll,
         _checked(_VERSION, "release", attribute(info, "release", "0") or "0", place),
@@ -106,9 +102,13 @@ def read_description(data: bytes, place: str) -> RollDescription:
     )
 
 
-def checked_name(name: str, place: str) -> str:
-    """The name, if it is valid for a roll; UserError otherwise."""
-    return _checked(_NAME, "name", name, place)
+def checked_roll(name: str, version: str, arch: str, place: str) -> RollId:
+    """The roll, if each part is valid; UserError, with the `place` where it stands, otherwise."""
+    return RollId(
+        _checked(_NAME, "name", name, place),
+        _checked(_VERSION, "version", version, place),
+        _checked(_ARCHITECTURE, "arch", arch, place),
+    )
 
 
 def _checked(rule: re.Pattern[str], what: str, text: str, place: str) -> str:

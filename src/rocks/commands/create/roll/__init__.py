@@ -24,6 +24,7 @@ class Command(rocks.commands.Command):
     Build hello-1.0-1.noarch.disk1.iso.
     </example>
 
+    <related>create new roll</related>
     <related>add roll</related>
     """
 

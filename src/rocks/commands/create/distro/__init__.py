@@ -1,0 +1,52 @@
+"""`rocks create distro`"""
+
+import platform
+from pathlib import Path
+
+import rocks.commands
+from rocks.actions.roll_builds import build_distribution, rolls_by_text
+from rocks.actions.rolls import enabled_rolls, rolls_folder
+
+
+class Command(rocks.commands.Command):
+    """
+    Build a distribution from the enabled rolls, in the current folder: the folder dist/arch, with a repository for
+    apt in Debian and one for dnf, of the newest package of each name, and with the nodes and graphs in build. It
+    replaces the one that is there when it is complete.
+
+    <param type='string' name='arch'>
+    Architecture; default: that of this machine.
+    </param>
+    <param type='string' name='rolls'>
+    Rolls to build from, as in "hello,1.0 extra", instead of those that are enabled; a name alone is its newest version.
+    With it and root= no database is needed.
+    </param>
+    <param type='string' name='root'>
+    Folder of the rolls; default: rolls in the folder that rocks report distro prints.
+    </param>
+    <param type='string' name='dist'>
+    Name of the distribution; default: rocks-dist.
+    </param>
+
+    <example cmd='create distro'>
+    Build the folder rocks-dist of the enabled rolls.
+    </example>
+    <example cmd='create distro rolls="hello,1.0" root=/export/rocks/install/rolls'>
+    Build it from one roll, without a database.
+    </example>
+
+    <related>enable roll</related>
+    <related>report distro</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Build the distribution, and print what it has."""
+        arch = self.fillText("arch", platform.machine())
+        given, rolls = self.fillText("root", ""), self.fillText("rolls", "")
+        root = Path(given).absolute() if given else rolls_folder(self.db)
+        chosen = rolls_by_text(root, rolls, arch) if rolls else enabled_rolls(self.db)
+        self.db.end_reading()
+        done = build_distribution(root, chosen, self.fillText("dist", "rocks-dist"), arch, Path())
+        self.addLine(
+            f"{done.folder}: {len(chosen)} rolls, {done.debs} deb packages, {done.rpms} rpm packages"
+        )

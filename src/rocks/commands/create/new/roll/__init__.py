@@ -1,0 +1,42 @@
+"""`rocks create new roll`"""
+
+from pathlib import Path
+
+import rocks.commands
+from rocks.actions.roll_builds import new_roll
+
+
+class Command(rocks.commands.Command):
+    """
+    Create the sources of a new roll in a folder of its name: a description, a Makefile, a node and an edge that leads
+    to it, a command, a hook of remove host, and a test. They build as they are, with make roll or rocks create roll.
+
+    <arg type='string' name='roll'>
+    Name of the roll: small letters, digits and _ + -.
+    </arg>
+    <param type='string' name='version'>
+    Version; default: 1.0.
+    </param>
+    <param type='string' name='arch'>
+    Architecture; default: noarch, for a roll whose packages run on every machine.
+    </param>
+    <param type='string' name='dir'>
+    Folder in which that of the roll is made; default: the current folder.
+    </param>
+
+    <example cmd='create new roll hello'>
+    Create the folder hello.
+    </example>
+
+    <related>create roll</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Create the sources, and print the next steps."""
+        if len(args) != 1:
+            self.abort("must supply one name for the roll")
+        version, arch = self.fillText("version", "1.0"), self.fillText("arch", "noarch")
+        for line in new_roll(args[0], version, arch, Path(self.fillText("dir", "."))):
+            self.addLine(line)

@@ -1,0 +1,213 @@
+"""Distributions: one folder with repositories for apt and dnf, and the nodes and graphs, of several rolls.
+
+It is built beside the one in use and exchanged with it at the end, in one step. Source: specification §6.5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.errors import BusyError, HostError, StateError, ToolError, UserError
+from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.process import run
+from rocks.rollkit.content import DEBS, GRAPHS, INCLUDE, NODES, RPMS
+from rocks.rollkit.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
+from rocks.version import ROLL_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rocks.rollkit.packages import Package
+
+BUILD = "build"
+"""Folder of a distribution with nodes, graphs, include and site-nodes, for basedir= of commands."""
+
+_EXCHANGE = 2
+_AT_FDCWD = -100
+_SECONDS = 1800
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+
+
+class DistributionPlan(NamedTuple):
+    """What a distribution is made of: its name and architecture, the folders of rolls, and folders with site nodes."""
+
+    name: str
+    arch: str
+    rolls: Sequence[Path]
+    ours: Sequence[Path]
+    """Folders with `nodes` and `graphs` that are of no added roll."""
+    site_nodes: Path
+
+
+class DistributionReport(NamedTuple):
+    """A built distribution: its folder, and how many packages it has."""
+
+    folder: Path
+    debs: int
+    rpms: int
+
+
+def create_distribution(plan: DistributionPlan, place: Path) -> DistributionReport:
+    """Build the folder NAME/ARCH in `place`; the one that was there is replaced when the new one is complete.
+
+    UserError and StateError, with the distribution as before, for a damaged package and a missing program; BusyError
+    during another run; HostError when the folder cannot be written.
+    """
+    base = place.absolute() / plan.name
+    try:
+        ensure_folders(base, 0o755)
+        with _lock(base, plan):
+            new = base / f".{plan.arch}.building"
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(0o755)
+            packages = _link_packages(plan, new)
+            _copy_graph(plan, new / BUILD)
+            debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
+            _index_debs(plan, new, debs)
+            _index_rpms(new, rpms)
+            _exchange(new, base / plan.arch)
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise HostError(f"cannot build {base / plan.arch}: {error.strerror} ({error.filename})") from None
+    return DistributionReport(base / plan.arch, debs, rpms)
+
+
+@contextlib.contextmanager
+def _lock(base: Path, plan: DistributionPlan) -> Iterator[None]:
+    """One run at a time for each architecture; the lock ends with its process."""
+    descriptor = os.open(
+        base / f".{plan.arch}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BusyError(
+            f"another rocks create distro is building {base / plan.arch}; repeat this one when it has ended"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _link_packages(plan: DistributionPlan, new: Path) -> list[Package]:
+    """Link the newest packages of each name for this architecture; returns them."""
+    files = (
+        path
+        for roll in plan.rolls
+        for place in (DEBS, RPMS)
+        for path in sorted((roll / place).glob("*.[dr][ep][bm]"))
+    )
+    packages = newest_per_name(one for one in map(read_package, files) if one.runs_on(plan.arch))
+    for package in packages:
+        folder = new / (f"{DEBS}/pool" if package.kind == "deb" else RPMS)
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(package.path, folder / package.file_name)
+    return packages
+
+
+def _link(path: Path, target: Path) -> None:
+    """A hard link, or a copy where the file systems differ."""
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copyfile(path, target)
+
+
+def _copy_graph(plan: DistributionPlan, build: Path) -> None:
+    """The nodes, graphs and included files of all; UserError for a file that two have with other content."""
+    for name in (NODES, f"{GRAPHS}/default", INCLUDE, "site-nodes"):
+        (build / name).mkdir(parents=True)
+    others = [roll for roll in plan.rolls if roll.parent.parent.name != ROLL_NAME]  # whose files are ours
+    for source in (*plan.ours, *others):
+        for top in (NODES, GRAPHS, INCLUDE):
+            for path in _files(source / top):
+                target = build / path.relative_to(source)
+                data = path.read_bytes()
+                if target.exists() and target.read_bytes() != data:
+                    raise UserError(
+                        f"{path} and another roll have the same name and other content: disable one of the rolls, or "
+                        "its author must rename it"
+                    )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_file(target, data, mode=PUBLIC)
+    for path in _files(plan.site_nodes):
+        target = build / "site-nodes" / path.relative_to(plan.site_nodes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_file(target, path.read_bytes(), mode=PUBLIC)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
+    """A repository for apt: `deb [trusted=yes] URL/NAME/ARCH/Debian NAME main`."""
+    if not count:
+        return
+    arch = DEBIAN_ARCHITECTURES.get(plan.arch, plan.arch)
+    root, index = new / DEBS, Path("dists", plan.name, "main", f"binary-{arch}")
+    (root / index).mkdir(parents=True)
+    program = ["env", "-C", str(root), "apt-ftparchive"]
+    listed = _run([*program, "packages", "pool"], "apt-utils")
+    write_file(root / index / "Packages", listed, mode=PUBLIC)
+    write_file(
+        root / index / "Packages.gz",
+        _run(["gzip", "-9nc", str(root / index / "Packages")], "gzip"),
+        mode=PUBLIC,
+    )
+    names = {
+        "Origin": "Rocks",
+        "Label": "Rocks",
+        "Suite": plan.name,
+        "Codename": plan.name,
+        "Architectures": arch,
+    }
+    options = [
+        f"APT::FTPArchive::Release::{name}={value}" for name, value in {**names, "Components": "main"}.items()
+    ]
+    options += [f"APT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
+    arguments = [word for option in options for word in ("-o", option)]
+    release = _run([*program, *arguments, "release", f"dists/{plan.name}"], "apt-utils")
+    write_file(root / "dists" / plan.name / "Release", release, mode=PUBLIC)
+
+
+def _index_rpms(new: Path, count: int) -> None:
+    """A repository for dnf: baseurl=URL/NAME/ARCH."""
+    if count:
+        _run(["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c")
+
+
+def _run(arguments: Sequence[str], package: str) -> bytes:
+    """The output of an indexing program. StateError when it is not installed, ToolError when it fails."""
+    name = arguments[3] if arguments[0] == "env" else arguments[0]
+    if shutil.which(name, path=_ENVIRONMENT["PATH"]) is None:
+        raise StateError(f"{name} is not installed: apt-get install {package}, then repeat the command")
+    done = run(arguments, deadline_seconds=_SECONDS, environment=_ENVIRONMENT)
+    if done.exit_status != 0:
+        raise ToolError(f"{name} failed with exit status {done.exit_status}: {done.error_text[-300:]}")
+    return done.output
+
+
+def _exchange(new: Path, target: Path) -> None:
+    """Give two folders each other's name in one step (Linux 3.15, glibc 2.28), or the new one its name. OSError."""
+    if not target.exists():
+        new.rename(target)
+    else:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(target), _EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(target))
+    sync_folder(target.parent)
