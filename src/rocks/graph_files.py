@@ -1,3 +1,4 @@
+# ruff: noqa: PTH112, PTH113 - of os.path, a name that is too long or not reachable is no file; of pathlib, an error
 """Find and read the XML files of the graph and its nodes; `rocks.graph`, which interprets them, does no I/O.
 
 Here are also the effects of tags that are processed on the frontend: programs of `eval`, included and copied files.
@@ -53,7 +54,7 @@ class Library:
     def __init__(self, base: Path | None = None) -> None:
         """UserError when `base` has no folder `graphs`."""
         if base is not None:
-            if not (base / "graphs").is_dir():
+            if not os.path.isdir(base / "graphs"):
                 raise UserError(f"{base} is no base folder: it has no folder graphs")
             self._bases = [base]
             self._folders = [
@@ -68,7 +69,7 @@ class Library:
     def graph_files(self, graph: str) -> list[Source]:
         """All files of a graph, sorted by name within each folder. StateError when there are none."""
         folders = [base / "graphs" / graph for base in self._bases]
-        found = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
+        found = [path for folder in folders if os.path.isdir(folder) for path in sorted(folder.glob("*.xml"))]
         if not found:
             looked = ", ".join(str(folder) for folder in folders) or str(INSTALLED / "graphs" / graph)
             raise StateError(
@@ -98,6 +99,7 @@ class Library:
             deadline_seconds=_EVAL_SECONDS,
             standard_input=text.encode(),
             environment=variables,
+            watch=_check_length,
         )
         if ended.exit_status:
             reason = ended.error_text.splitlines()[-1:] or ["it printed no message"]
@@ -110,7 +112,7 @@ class Library:
             raise StateError(f"the name {name!r} leaves the include folder: it is relative and without ..")
         for folder in self._includes:
             path = folder / name
-            if not path.is_file():
+            if not os.path.isfile(path):
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise StateError(
@@ -123,8 +125,10 @@ class Library:
         """The content of a file. StateError for a relative path, a file that is missing, unreadable or too long."""
         if not path.startswith("/"):
             raise StateError(f"<copy> needs src, the whole path of a file on the frontend, not {path!r}")
-        if not Path(path).is_file():
-            raise StateError(f"<copy> cannot read {path}: there is no such file on the frontend")
+        if not os.path.isfile(path):
+            raise StateError(
+                f"<copy> cannot read {path}: there is no such file on the frontend that this user can reach"
+            )
         return _bounded(Path(path))
 
     def node_names(self) -> dict[str, Path]:
@@ -136,12 +140,12 @@ class Library:
         return found
 
     def _find(self, file_name: str) -> list[Path]:
-        return [folder / file_name for folder in self._folders if (folder / file_name).is_file()]
+        return [folder / file_name for folder in self._folders if os.path.isfile(folder / file_name)]
 
 
 def own_folders() -> list[Path]:
     """The folders with `nodes` and `graphs` of these programs and of rolls installed as packages."""
-    return [folder for folder in (_OURS, INSTALLED) if (folder / "graphs").is_dir()]
+    return [folder for folder in (_OURS, INSTALLED) if os.path.isdir(folder / "graphs")]
 
 
 def shell_functions() -> str:
@@ -151,7 +155,7 @@ def shell_functions() -> str:
 
 def attribute_file(path: str) -> str | None:
     """The text of a file of attributes; None when there is none. StateError for an unreadable one."""
-    return _text(_bounded(Path(path)), path) if Path(path).is_file() else None
+    return _text(_bounded(Path(path)), path) if os.path.isfile(path) else None
 
 
 def _read(path: Path) -> Source:
@@ -166,8 +170,20 @@ def _is_variable(name: str, value: str) -> bool:
     return bool(_VARIABLE.fullmatch(name)) and not _HARMFUL.match(name) and "\0" not in value
 
 
+def _check_length(output: bytes) -> None:
+    """StateError for an output that is too long, while its program still runs."""
+    if len(output) > _LONGEST_BYTES:
+        raise StateError(
+            f"the output of <eval> has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile"
+        )
+
+
 def _bounded(path: Path) -> bytes:
-    if path.stat().st_size > _LONGEST_BYTES:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from None
+    if size > _LONGEST_BYTES:
         raise StateError(
             f"{path} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile: put it into a package"
         )

@@ -13,6 +13,7 @@ from rocks.actions.message_broker import node_authority
 from rocks.actions.node_documents import DocumentOptions, site_document
 from rocks.actions.profiles import load_sites, write_profile
 from rocks.cluster.installing import Client, check_client, neighbour_mac, stated_macs
+from rocks.database.boot_facts import boot_facts
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
 from rocks.database.installing_hosts import host_at
@@ -42,7 +43,8 @@ _PATHS = {
 def make_service(database: Database, address: str, port: int, log: Callable[[str], None]) -> HttpsServer:
     """The service on this frontend, with the frontend's certificate. StateError when it has none.
 
-    Each request has a connection of its own to the database. HostError when the address and port are not free.
+    `address` empty: that of the frontend on the network private. Each request has a connection of its own to the
+    database. HostError when the address and port are not free.
     """
     name = find_local_host(database)
     if name is None:
@@ -50,6 +52,7 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
             "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
         )
     bundle = node_authority().bundle(name)
+    place = address or _private_address(database, name)
     settings = database.settings
     database.end_reading()
 
@@ -61,7 +64,7 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
         with Database(settings) as own:
             return answer_request(own, request, mac)
 
-    return HttpsServer((address, port), bundle.pair, answer, log, Bounds())
+    return HttpsServer((place, port), bundle.pair, answer, log, Bounds())
 
 
 def answer_request(database: Database, request: Request, mac: str) -> Answer:
@@ -80,6 +83,16 @@ def answer_request(database: Database, request: Request, mac: str) -> Answer:
     except RocksError as error:
         return _refusal(request, error)
     return Answer(200, "text/plain; charset=utf-8", text.encode())
+
+
+def _private_address(database: Database, name: str) -> str:
+    found = [one.address for one in boot_facts(database, [name]) if one.address]
+    if not found:
+        raise StateError(
+            f"{name} has no address on the network private, on which hosts are installed: give address=, or "
+            f"rocks add host interface {name}"
+        )
+    return found[0]
 
 
 def _file(site: HostOfSite, kind: str) -> str:

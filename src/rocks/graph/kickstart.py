@@ -63,7 +63,7 @@ def kickstart_file(profile: Profile, functions: str, script: str) -> str:
 
 def order_comment(profile: Profile) -> list[str]:
     """Lines that name the host and the node files, in their order."""
-    host = f"host {profile.host}" if profile.host else "a host"
+    host = f"host {one_line(profile.host)}" if profile.host else "a host"
     lines = [
         f"Installation of {host}, generated from the kickstart graph by rocks list host profile.",
         "Nodes:",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.errors import StateError
 from rocks.graph.packages import package_names
 from rocks.graph.records import File, FileMode, Section, When
+from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ def shell_script(
         )
     lines = [
         "#!/bin/bash",
-        f"# Profile of host {profile.host}, printed by {origin}; run it there as root.",
+        f"# Profile of host {one_line(profile.host)}, printed by {origin}; run it there as root.",
         "# Nodes: " + ", ".join(dict.fromkeys(node.name for node in profile.nodes)),
         "set -euo pipefail",
         "umask 022",

@@ -97,25 +97,34 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Handshake and request, within the time of a connection."""
         assert isinstance(request, socket.socket) and isinstance(client_address, tuple)
         request.settimeout(self.bounds.seconds)
-        timer = threading.Timer(self.bounds.seconds, _cut, [request])
+        # wrapped before the timer begins: it must end the handshake, too
+        secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        timer = threading.Timer(self.bounds.seconds, _cut, [secured])
         timer.daemon = True
         timer.start()
         try:
-            with self._context.wrap_socket(request, server_side=True) as secured:
-                timer.cancel()
-                timer = threading.Timer(self.bounds.seconds, _cut, [secured])
-                timer.daemon = True
-                timer.start()
-                self.finish_request(secured, client_address)
-                secured.unwrap()
+            secured.do_handshake()
+            self.finish_request(secured, client_address)
+            secured.unwrap()
         except (OSError, ValueError):
             pass  # the client went away, or speaks no TLS
         finally:
             timer.cancel()
-            with self._lock:
-                self._connections[client_address[0]] -= 1
-                self._connections += Counter()
-            request.close()
+            secured.close()
+            self._release(str(client_address[0]))
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """Start the thread of a connection; without one, its place is free again."""
+        try:
+            super().process_request(request, client_address)  # type: ignore[arg-type]
+        except BaseException:
+            self._release(str(client_address[0]) if isinstance(client_address, tuple) else "")
+            raise
+
+    def _release(self, address: str) -> None:
+        with self._lock:
+            self._connections[address] -= 1
+            self._connections += Counter()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: errors of a connection are the client's."""

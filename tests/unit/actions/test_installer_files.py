@@ -13,6 +13,7 @@ from rocks.actions.node_documents import DocumentOptions, site_document
 from rocks.actions.profiles import HostOfSite
 from rocks.errors import RocksError
 from rocks.graph.edges import read_graph
+from rocks.graph.node_documents import write_document
 from rocks.graph_files import Library
 from tests.golden.profile.cases import CASES
 from tests.unit.graph.installers import RELEASES, check_preseed, read_kickstart
@@ -119,3 +120,19 @@ def test_a_text_with_files_becomes_a_script() -> None:
     )
     with pytest.raises(RocksError, match="the standard input, line 2: invalid XML"):
         file_script("echo 1\na && b", {})
+
+
+@pytest.mark.parametrize("packaging", ["deb", "rpm"])
+def test_a_name_with_line_ends_adds_no_line_to_a_script_or_a_file(packaging: str) -> None:
+    values = {"hostname": "x\nreboot\n%pre\nd-i a/b string c", "packaging": packaging}
+    text = write_document([], values).replace(
+        "<loader>", '<loader><node name="n" roll="r" file="/a\n/b&#10;reboot"/>'
+    )
+    profile = profile_of_document(text)
+    section = "preseed" if packaging == "deb" else "kickstart"
+    for found in (installer_file(profile, section), installer_file(profile, "order"), post_script(text, {})):
+        unwanted = {"reboot", "reboot)", "%pre", "d-i a/b string c"} & set(found.splitlines())
+        # the value of a variable may have several lines, in quotes
+        assert not unwanted or "ROCKS_HOST='x\nreboot\n" in found
+        assert found.splitlines()[0].startswith(("#", "Installation of host x\\nreboot"))
+        assert "host x\\nreboot\\n%pre" in found

@@ -162,6 +162,9 @@ def test_real_programs_have_the_attributes_and_not_those_that_choose_code(tmp_pa
         ("<copy src='etc/passwd'/>", "<copy> needs src, the whole path"),
         ("<copy src='/nosuch'/>", "<copy> cannot read /nosuch: there is no such file on the frontend"),
         ("<copy src='/dev/zero'/>", "<copy> cannot read /dev/zero"),
+        (f"<copy src='/{'a' * 5000}'/>", "there is no such file on the frontend"),
+        (f"<include file='{'a' * 5000}'/>", "there is no file aaa"),
+        ("<eval>yes | head -c 5000000; exec sleep 50</eval>", "the output of <eval> has more than 4 MiB"),
     ],
 )
 def test_what_the_frontend_cannot_do_is_one_error(tmp_path: Path, body: str, message: str) -> None:

@@ -15,14 +15,14 @@ class Command(rocks.commands.Command):
     add host certificate.
 
     <param type='string' name='address'>
-    IPv4 address on which it listens. Default: all.
+    IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
     </param>
     <param type='string' name='port'>
     TCP port. Default: 443.
     </param>
 
-    <example cmd='start service kickstart address=10.1.1.1'>
-    Serve the private network only.
+    <example cmd='start service kickstart'>
+    Serve the private network.
     </example>
 
     <related>set host boot</related>
