@@ -24,7 +24,7 @@ HTTP_PORT, HTTPS_PORT, SSH_PORT = 8080, 8443, 2222
 _FIRMWARE = Path("/usr/share/OVMF")
 
 _BOOT = f"""#!ipxe
-kernel http://{SITE}:{HTTP_PORT}/vmlinuz initrd=installer.img initrd=site.img console=ttyS0,115200 \
+kernel http://{SITE}:{HTTP_PORT}/vmlinuz initrd=installer.img initrd=site.img console=ttyS0,115200 quiet \
 rocks.plan=https://{SITE}:{HTTPS_PORT}/plan BOOTIF=01-${{net0/mac:hexhyp}}
 initrd http://{SITE}:{HTTP_PORT}/installer.img
 initrd http://{SITE}:{HTTP_PORT}/site.img
@@ -77,7 +77,7 @@ class Site:
         )
         common = {
             "Kickstart_PrivateGateway": SITE,
-            "install_kernel_arguments": "console=ttyS0,115200 mitigations=off",
+            "install_kernel_arguments": "console=ttyS0,115200 mitigations=off quiet",
         }
         host = Host("compute-0-0", "Compute", "compute", 1, 0, 0, interfaces=(interface,))
         text = plan_text(plan_installation(Host(**{**vars(host), "attributes": common | attributes}), source))
@@ -194,7 +194,7 @@ class Machine:
                 "-smp",
                 "2",
             ),
-            *("-m", "1024", "-display", "none", "-vga", "none", "-no-reboot", "-monitor", "none"),
+            *("-m", "1024", "-display", "none", "-vga", "none", "-no-reboot", "-nodefaults"),
             *("-serial", f"file:{self._file('console')}", "-device", "virtio-rng-pci", *firmware, *drives),
             *(() if network else ("-boot", "strict=on")),
             *(

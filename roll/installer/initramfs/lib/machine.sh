@@ -2,11 +2,16 @@
 # shellcheck disable=SC2154 # plan_… are set by plan.sh
 # The machine itself: drivers, network, clock, the plan, the end.
 
-# load_drivers: by the identifiers of the devices. Drivers of a bus bring new devices, hence three passes.
+# load_drivers: by the identifiers of the devices. Drivers of a bus bring new devices, so it is repeated until there are none.
 load_drivers() {
-  modprobe -a -q sd_mod ext4 vfat nls_cp437 nls_ascii crc32c_generic af_packet raid1 efivarfs || true
-  for _ in 1 2 3; do
-    find "$SYS/devices" -name modalias -exec cat {} + 2>/dev/null | sort -u | xargs -n 1 modprobe -q 2>/dev/null || true
+  modprobe -a -q sd_mod ext4 vfat nls_cp437 nls_ascii crc32c_generic af_packet raid1 2>/dev/null || true
+  : >"$WORK/devices"
+  for _ in 1 2 3 4; do
+    find "$SYS/devices" -name modalias -exec cat {} + 2>/dev/null | sort -u >"$WORK/devices.now"
+    ! cmp -s "$WORK/devices" "$WORK/devices.now" || break
+    mv "$WORK/devices.now" "$WORK/devices"
+    # One call for all, since each reads the whole list of drivers.
+    xargs modprobe -a -q <"$WORK/devices" 2>/dev/null || true
     sleep 1
   done
 }
