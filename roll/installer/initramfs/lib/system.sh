@@ -118,7 +118,6 @@ install_boot_loader() {
   printf '%s\n' 'GRUB_DISTRIBUTOR=Debian' 'GRUB_DEFAULT=0' 'GRUB_TIMEOUT=1' 'GRUB_DISABLE_OS_PROBER=true' \
     'GRUB_CMDLINE_LINUX_DEFAULT=""' "GRUB_CMDLINE_LINUX=\"$plan_kernel_arguments\"" "GRUB_TERMINAL=\"$terminal\"" \
     'GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"' >"$TARGET/etc/default/grub"
-  loader update-grub
   # The first disk comes last, so that its EFI partition stays mounted.
   sed '1!G;h;$!d' "$WORK/disks" >"$WORK/disks.reversed"
   while read -r disk <&3; do
@@ -127,6 +126,8 @@ install_boot_loader() {
     loader grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot
     loader grub-install --target=i386-pc --no-floppy "/dev/$disk"
   done 3<"$WORK/disks.reversed"
+  # grub-install has made the folder /boot/grub.
+  loader update-grub
 }
 
 # link_uuids: update-grub names the root file system by its UUID only where udev's link for it exists, and here is no udev.
