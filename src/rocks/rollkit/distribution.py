@@ -201,6 +201,15 @@ def _run(arguments: Sequence[str], package: str) -> bytes:
     return done.output
 
 
+def _replace(new: Path, target: Path) -> None:
+    """As `_exchange`, in three steps, for file systems such as NFS that have no exchange. OSError."""
+    before = new.with_name(f"{new.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    target.rename(before)
+    new.rename(target)
+    before.rename(new)
+
+
 def _exchange(new: Path, target: Path) -> None:
     """Give two folders each other's name in one step (Linux 3.15, glibc 2.28), or the new one its name. OSError."""
     if not target.exists():
@@ -209,5 +218,7 @@ def _exchange(new: Path, target: Path) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         if library.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(target), _EXCHANGE) != 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(target))
+            if number not in (errno.EINVAL, errno.ENOSYS):
+                raise OSError(number, os.strerror(number), str(target))
+            _replace(new, target)
     sync_folder(target.parent)

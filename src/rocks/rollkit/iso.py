@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +123,9 @@ def _mb(size: int) -> int:
 def _check_image(iso: Path) -> None:
     """UserError unless the file begins as an ISO and is as long as it states."""
     try:
+        kind = iso.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
+            raise UserError(f"{iso} is neither a file nor a drive; give the file of an ISO")
         with iso.open("rb") as file:
             file.seek(16 * _BLOCK_BYTES)
             descriptor = file.read(_BLOCK_BYTES)

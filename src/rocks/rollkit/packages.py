@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,9 @@ DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "i386": "i386", "aarch64": "arm64", "
 """Architecture of a roll → its name in Debian."""
 
 _DPKG_SECONDS = 60
+_FIELD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^:_-]{0,199}")
+"""What names, versions and architectures consist of: they become names of files."""
+
 _RPM_LEAD_BYTES = 96
 _RPM_HEADER = struct.Struct(">4s4xII")
 _RPM_ENTRY = struct.Struct(">IIII")
@@ -55,7 +59,13 @@ class Package(NamedTuple):
 
 def read_package(path: Path) -> Package:
     """The package in a file NAME.deb or NAME.rpm. UserError for a file that is no such package."""
-    return _read_deb(path) if path.suffix == ".deb" else _read_rpm(path)
+    package = _read_deb(path) if path.suffix == ".deb" else _read_rpm(path)
+    for text in (package.name, package.version, package.arch):
+        if not _FIELD.fullmatch(text):
+            raise UserError(
+                f'{path} has the name, version or architecture "{printable(text)}", which is not valid'
+            )
+    return package
 
 
 def newest_per_name(packages: Iterable[Package]) -> list[Package]:

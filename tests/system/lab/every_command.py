@@ -35,6 +35,9 @@ CHANGING = re.compile(r"/dev/pts/|/dev/tap\d+$")
 """Terminals, and the kernel's one folder for the taps of all networks: those of other runs come and go there."""
 
 FOLDER = Path("/tmp/demo")  # noqa: S108 - /tmp is this program's own
+MADE_HERE = "/var/lib/rocks"
+"""The current folder of the commands, in which some write: a folder of the machine's own."""
+
 DEVICES = ("rockspriv0", "rockspub0")
 ORDER = "update add create report list dump check help set sync start pause resume open run cancel clean restore stop"
 """In which the verbs come; those that are not named come last."""
@@ -131,7 +134,8 @@ def run(site: Site, lines: Sequence[Sequence[str]]) -> list[tuple[int, str, floa
         f"ROCKS_SITE_PACKAGES={packages}",
     )
     program = [str(CHECKOUT / ".state/venv/bin/python"), str(CHECKOUT / "tests/system/lab/run_commands.py")]
-    answer = site.machine.run_checked(["/usr/bin/env", *variables, *program], 500, json.dumps(lines).encode())
+    start = ["/usr/bin/env", "-C", MADE_HERE, *variables, *program]
+    answer = site.machine.run_checked(start, 500, json.dumps(lines).encode())
     return [(status, text, seconds) for status, text, seconds in json.loads(answer.text)]
 
 

@@ -237,3 +237,11 @@ def test_the_roll_is_stated_in_the_root_of_each_node(tmp_path: Path) -> None:
     assert (tmp_path / "out/nodes/more.xml").read_text() == node.read_text().replace(
         "<kickstart\n", '<kickstart roll="hello"\n'
     )
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "a b", "a\nb", ".x"])
+def test_a_package_whose_name_is_no_name_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="which is not valid"):
+        read_package(make_rpm(tmp_path / "a.rpm", name, "1.0", "1", "noarch"))
+    with pytest.raises(UserError, match="which is not valid"):
+        read_package(make_rpm(tmp_path / "a.rpm", "a", "1.0", "1", f"no{name}/arch"))

@@ -205,8 +205,11 @@ def test_what_is_no_iso_is_refused(tmp_path: Path) -> None:
         find_rolls(other)
     with pytest.raises(UserError, match="cannot read .*absent.iso: No such file or directory"):
         find_rolls(tmp_path / "absent.iso")
-    with pytest.raises(UserError, match="cannot read .*: Is a directory"):
+    with pytest.raises(UserError, match="is neither a file nor a drive"):
         find_rolls(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is neither a file nor a drive"):
+        find_rolls(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("hostile", [b"..", b"/x", b".x"])
