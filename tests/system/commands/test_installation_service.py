@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
+import subprocess  # noqa: TID251 - the service is started and ended as a process
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,7 @@ from rocks.hosts.https_server import Answer, Bounds, HttpsServer, Request
 
 from .conftest import Site
 
+CHECKOUT = Path(__file__).parents[3]
 MAC = "02:aa:00:00:00:01"
 STATED = {"X-RHN-Provisioning-MAC-0": f"eth0 {MAC}"}
 HOST_ADDRESS, STRANGER = "127.0.0.2", "127.0.0.9"
@@ -238,3 +242,47 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
         StateError, match="head has no certificate: run `rocks add host certificate head` first"
     ):
         make_service(hosts.database, "127.0.0.1", 0, print)
+
+
+def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
+    hosts: Site, pki: Path, tmp_path: Path, cluster_environment: dict[str, str]
+) -> None:
+    """Started as an operator starts it, by the launcher; the authority is that of this test."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = (
+        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; "
+        f"sys.exit(main(['start', 'service', 'kickstart', 'address=127.0.0.1', 'port={port}']))"
+    )
+    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", start], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"listening on port {port}\n"
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        with (
+            socket.create_connection(("127.0.0.1", port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="head") as secured,  # by the frontend's name
+        ):
+            assert secured.version() in ("TLSv1.2", "TLSv1.3")
+        context.check_hostname = False
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=30, source_address=(HOST_ADDRESS, 0), context=context
+        )
+        connection.request("GET", "/install/profile", headers=STATED)
+        found = Response(connection.getresponse())
+        connection.close()
+        assert found.status == 200 and found.text.startswith("#!/bin/bash\n")
+        assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/profile\n"
+        process.terminate()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()

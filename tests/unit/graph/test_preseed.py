@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rocks.errors import StateError
+from rocks.graph.kickstart import kickstart_file
 from rocks.graph.preseed import preseed_file
 from rocks.graph.profile import Profile
 from rocks.graph.tags import read_node
+from tests.unit.docs.pages import CHECKOUT
 from tests.unit.graph.hosts import context
-from tests.unit.graph.installers import check_preseed
+from tests.unit.graph.installers import RELEASES, check_preseed, read_kickstart
 from tests.unit.graph.test_kickstart import MAIN
 
 CLEAR = "<clearpart>--all --drives=vda</clearpart>"
@@ -203,3 +205,19 @@ def test_a_script_that_is_too_long_is_an_error_and_no_cut_off_file() -> None:
     script = random.Random(1).randbytes(100_000).hex()
     with pytest.raises(StateError, match="the late command of host h1 has .* takes 120000: put long files"):
         preseed("", script)
+
+
+def test_the_lines_in_the_operators_guide_are_valid_for_both_installers(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs/guide/operator.md").read_text("utf-8")
+    (body,) = re.findall(r"```xml\n(<kickstart>\n  <main>.*?)```", page, re.DOTALL)
+    for packaging in ("rpm", "deb"):
+        node = read_node("n", "n.xml", body.encode(), context(packaging=packaging))
+        profile = Profile("h1", (node,))
+        if packaging == "rpm":
+            for release in RELEASES:
+                found = read_kickstart(kickstart_file(profile, "", ""), release).handler
+                assert (found.url.url, found.rootpw.lock) == ("http://10.1.1.1/install/rhel9", True)
+        else:
+            answers = check_preseed(preseed_file(profile, ""), tmp_path)
+            assert answers["partman-auto/disk"] == ("string", "/dev/sda")
+            assert answers["netcfg/hostname"] == ("string", "h1")
