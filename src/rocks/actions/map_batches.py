@@ -122,6 +122,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         image.sync,
         str(known[f"initiator {image.host}"]),
         tokens.get(image.vm.lower()),
+        image.machine,
     )
     return questions.map_image(image.nas, request)
 

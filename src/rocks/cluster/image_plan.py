@@ -30,7 +30,7 @@ _FALSE = ("off", "no", "n", "false", "0")
 class ImageSpec(NamedTuple):
     """Disk `number` of a machine, to be mapped to its container; `size_gb` applies only to a volume that is created.
 
-    `is_persistent` is the machine's attribute img_persistent, None when it is not set.
+    `is_persistent` is the machine's attribute img_persistent, None when it is not set; `machine` is its UUID.
     """
 
     vm: str
@@ -44,6 +44,7 @@ class ImageSpec(NamedTuple):
     pool: str | None
     sync: bool
     is_persistent: bool | None
+    machine: str = ""
 
 
 def volume_name(vm: str, number: int) -> str:
@@ -112,6 +113,7 @@ def _image_spec(vm: VirtualMachine, container: Host, disk: DiskLocation) -> Imag
         pool_of(container) if sync else None,  # a host without copies may have no ZFS at all
         sync,
         _is_persistent(vm),
+        vm.uuid,
     )
 
 

@@ -26,6 +26,9 @@ EMULATOR = "/usr/bin/qemu-system-x86_64"
 
 CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LEASE_NAMESPACE = "urn:rocks:lease"
+NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
+"""libvirt's own folder for the variables of UEFI."""
+
 _NAMESPACES = {"rocks": LEASE_NAMESPACE}
 IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
 VIRT_TYPE = "hvm"
@@ -123,6 +126,8 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
         ) from None
     if uuid:
         _set_uuid(domain, uuid)
+        _set_nvram(domain, uuid)
+        _set_console_log(domain, uuid)
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(domain, "metadata")
@@ -142,6 +147,32 @@ def _set_uuid(domain: etree._Element, uuid: str) -> None:
         element = etree.Element("uuid")
         domain.insert(1, element)
     element.text = uuid
+
+
+def _set_nvram(domain: etree._Element, uuid: str) -> None:
+    """UEFI's variables in a file of the machine's own: libvirt names it after the domain, and keeps it at a stop."""
+    system = domain.find("os")
+    if system is None:
+        return
+    loader, nvram = system.find("loader"), system.find("nvram")
+    if system.get("firmware") != "efi" and (loader is None or loader.get("type") != "pflash"):
+        return
+    if nvram is None:
+        nvram = etree.SubElement(system, "nvram")
+    if not (nvram.text or "").strip() and nvram.find("source") is None:
+        nvram.text = f"{NVRAM_FOLDER}/{uuid}_VARS.fd"
+
+
+def _set_console_log(domain: etree._Element, uuid: str) -> None:
+    """The log of the console in a file of the machine's own: it outlives the machine, and a namesake would append."""
+    name = domain.findtext("name", "")
+    for log in domain.iterfind("devices//log"):
+        if log.get("file") == _console_log(name):
+            log.set("file", _console_log(f"{name}-{uuid}"))
+
+
+def _console_log(name: str) -> str:
+    return f"{CONSOLE_LOG_FOLDER}/{name}.console.log"
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:
@@ -311,7 +342,7 @@ def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
 
 
 def _terminals(name: str) -> list[str]:
-    log = _element("log", {"file": f"{CONSOLE_LOG_FOLDER}/{name}.console.log"})
+    log = _element("log", {"file": _console_log(name)})
     serial = _element("serial", {"type": "pty"}, log, _element("target", {"port": "0"}))
     target = _element("target", {"type": "serial", "port": "0"})
     console = _element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)

@@ -19,7 +19,8 @@ Role = Literal["nas", "host"]
 class MapZvol:
     """Map an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
 
-    `token` is the lease token of the virtual machine that will use it, None without one.
+    `token` is the lease token of the virtual machine that will use it, None without one; `machine` is its UUID, empty
+    without one. A NAS of an earlier release ignores the UUID.
     """
 
     zpool: str
@@ -30,6 +31,7 @@ class MapZvol:
     sync: bool
     initiator: str
     token: Optional[int] = None
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,20 @@ def test_commands_that_take_the_same_locks_in_another_order_do_not_deadlock(
     assert sorted(done) == [0, 1, 2, 3]
 
 
-def test_locks_of_two_databases_of_one_server_are_independent(database: Database, mariadb: Settings) -> None:
+def test_locks_of_two_databases_of_one_server_are_independent(
+    database: Database, other: Database, mariadb: Settings
+) -> None:
     database.lock("vm a", 1)
-    with Database(mariadb._replace(database="another")) as elsewhere:
+    settings = mariadb._replace(database="another")
+    with Database(settings) as elsewhere, Database(settings) as waiting:
         elsewhere.lock("vm a", 0)
+        for held in (other, waiting):
+            with pytest.raises(BusyError, match="vm a"):
+                held.lock("vm a", 0)
+        elsewhere.unlock("vm a")
+        waiting.lock("vm a", 0)
+        with pytest.raises(BusyError, match="vm a"):
+            other.lock("vm a", 0)
 
 
 def test_longest_name_is_accepted(database: Database, other: Database) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from rocks.agent.hook import note_end
-from rocks.errors import BusyError, RocksError, StateError, UserError
+from rocks.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.imgstorage.nas import exports
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import write_request
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 
 ZVOL = "vm-vc1-0-vol"
 HOST, OTHER = HOSTS
+MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
 
 @pytest.fixture
@@ -235,6 +236,33 @@ def test_old_news_does_not_take_a_started_machine_its_image(site: ImageSite) -> 
     note_end(["vm-vc1-0", "release", "end", "-"], xml.format(8), folder.parents[1])
     site.wait_for_state(ZVOL, "unmapped")
     assert site.leftovers(HOST) == []
+
+
+def test_a_machine_never_gets_the_image_of_a_former_one_of_its_name(site: ImageSite) -> None:
+    """Also when the NAS has lost its records; an operator, or a frontend of an earlier release, sends no UUID."""
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+
+    def map_for(machine: str, token: int) -> None:
+        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token, machine))
+        site.wait_for_state(ZVOL, "local")
+
+    map_for("", 7)
+    site.unmap(ZVOL)
+    map_for(MINE, 8)
+    map_for(MINE, 9)
+    site.unmap(ZVOL)
+    for _ in range(2):
+        with pytest.raises(StateError, match="belongs to another machine") as raised:
+            map_for(THEIRS, 10)
+        assert raised.value.code is Code.IMAGE_FOREIGN
+        assert f"rocks remove host storageimg {NAS} tank {ZVOL}" in str(raised.value)
+        assert f"rocks set host vm HOST uuid={MINE}" in str(raised.value)
+        assert site.row(ZVOL)["state"] == "unmapped" and site.leftovers(HOST) == []
+        site.lose_records()
+    map_for("", 11)
+    site.unmap(ZVOL)
+    map_for(MINE, 12)
+    site.unmap(ZVOL)
 
 
 def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> None:

@@ -244,3 +244,47 @@ def test_any_raw_attribute_gives_a_document_or_one_line(text: str) -> None:
         etree.fromstring(with_lease(lines, 7))
     except (StateError, UserError) as error:
         assert "\n" not in str(error)
+
+
+UEFI = (
+    "<os firmware='efi'><type>hvm</type></os>",
+    "<os><type>hvm</type><loader readonly='yes' type='pflash'>/x/OVMF_CODE_4M.fd</loader></os>",
+    "<os><loader type='pflash'>/x</loader><nvram template='/x/OVMF_VARS_4M.fd'/></os>",
+)
+
+
+@pytest.mark.parametrize("system", UEFI)
+def test_a_namesake_gets_no_firmware_variables_of_a_former_machine(system: str) -> None:
+    """The file has the machine's UUID, as its disks have; a former machine's boot entries and keys are not its own."""
+    document = etree.fromstring(with_lease([f"<domain><name>vm</name>{system}</domain>"], 7, uuid="1-2"))
+    assert document.findtext("os/nvram") == "/var/lib/libvirt/qemu/nvram/1-2_VARS.fd"
+    again = etree.fromstring(with_lease([etree.tostring(document, encoding="unicode")], 8, uuid="1-2"))
+    assert again.findtext("os/nvram") == "/var/lib/libvirt/qemu/nvram/1-2_VARS.fd"
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "<os><type>hvm</type></os>",
+        "<os><loader type='rom'>/x</loader></os>",
+        "<os firmware='bios'/>",
+        "<os firmware='efi'><nvram>/site/own.fd</nvram></os>",
+        "",
+    ],
+)
+def test_other_firmware_and_a_file_of_the_site_stay(system: str) -> None:
+    document = etree.fromstring(with_lease([f"<domain><name>vm</name>{system}</domain>"], 7, uuid="1-2"))
+    assert "1-2_VARS" not in etree.tostring(document, encoding="unicode")
+    assert document.findtext("os/nvram") in (None, "/site/own.fd")
+
+
+def test_a_namesake_does_not_append_to_the_console_log_of_a_former_machine() -> None:
+    devices = "".join(
+        f"<serial type='pty'><log file='{file}'/></serial>"
+        for file in ("/var/log/libvirt/qemu/vm.console.log", "/site/vm.log")
+    )
+    document = etree.fromstring(
+        with_lease([f"<domain><name>vm</name><devices>{devices}</devices></domain>"], 7, uuid="1-2")
+    )
+    logs = [log.get("file") for log in document.iterfind("devices//log")]
+    assert logs == ["/var/log/libvirt/qemu/vm-1-2.console.log", "/site/vm.log"]

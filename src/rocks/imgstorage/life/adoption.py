@@ -16,11 +16,19 @@ def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Ima
     When a host has it, the record is blocked, and of no epoch yet: a Retry with the grant asks that host what it has,
     which may exist nowhere else, before anybody gets the image.
     """
-    image = Image(standing.image_id or new_id, nas, pool, zvol)
+    image = Image(standing.image_id or new_id, nas, pool, zvol, machine=standing.machine)
     if standing.owner is not None:
         reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
         return Image(
-            image.image_id, nas, pool, zvol, BLOCKED, blocked_from=UNMAPPED, disagrees="volume", reason=reason
+            image.image_id,
+            nas,
+            pool,
+            zvol,
+            BLOCKED,
+            blocked_from=UNMAPPED,
+            disagrees="volume",
+            reason=reason,
+            machine=standing.machine,
         )
     if standing.epoch == 0 and standing.state != DELETING:
         return image
@@ -37,4 +45,5 @@ def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Ima
         sequence=standing.sequence + SEQUENCE_GAP,
         base_name=standing.base_name,
         base_guid=standing.base_guid,
+        machine=standing.machine,
     )

@@ -50,6 +50,7 @@ class EnsureLease:
     sync: bool = True
     remote_pool: Optional[str] = None
     lease_token: Optional[int] = None
+    machine: str = ""
     replaces: Optional[str] = None
 
 

@@ -21,8 +21,8 @@ class Event:
 class Map(Event):
     """Give the image to a host. `size_bytes` counts only when there is no volume yet.
 
-    `lease_token` is the token of the virtual machine's lease, None for a use without a virtual machine; the
-    host's `initiator` is the only one that may log in.
+    `lease_token` is the token of the virtual machine's lease, None for a use without a virtual machine, and `machine`
+    its UUID, empty without one; the host's `initiator` is the only one that may log in.
     """
 
     op_id: str
@@ -32,6 +32,7 @@ class Map(Event):
     initiator: str
     size_bytes: int
     lease_token: Optional[int] = None
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Grant:
     sync: bool = True
     remote_pool: Optional[str] = None
     lease_token: Optional[int] = None
+    machine: str = ""
 
 
 def read_grant(properties: Mapping[str, str]) -> Grant:
@@ -56,6 +57,7 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
         sync=properties.get("sync") != "no",
         remote_pool=_text(properties.get("pool")),
         lease_token=token or None,
+        machine=_text(properties.get("machine")) or "",
     )
 
 
@@ -76,6 +78,7 @@ def grant_properties(lease: EnsureLease) -> Dict[str, str]:
             sync="yes" if lease.sync else "no",
             pool=lease.remote_pool or "none",
             token=str(lease.lease_token or 0),
+            machine=lease.machine or "none",
         )
     return found
 

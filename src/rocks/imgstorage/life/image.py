@@ -101,7 +101,8 @@ class Image:
     `operation_id` is the map, delete, restore or abandon whose client waits; `unmap_ids` and `pull_ids` are operations
     that wait until the image, or its changes, are written back; `covered_ids` are the pulls requested before the
     snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
-    with another cause than an unreachable machine; `reason` is why the image is blocked or waits, `abandon_reason` why
+    with another cause than an unreachable machine; `machine` is the UUID of the machine that it
+    belongs to, empty until the first map for one; `reason` is why the image is blocked or waits, `abandon_reason` why
     an operator last gave up the changes of a host. `disagrees`: it is blocked because the volume has another grant,
     or because the host has gone further than the record.
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
@@ -126,6 +127,7 @@ class Image:
     remote_pool: Optional[str] = None
     initiator: Optional[str] = None
     lease_token: Optional[int] = None
+    machine: str = ""
     device: Optional[str] = None
     target: Optional[str] = None
     base_name: Optional[str] = None

@@ -89,6 +89,7 @@ def begin_map(image: Image, event: Any, now: int) -> Decision:
         sync=event.sync,
         initiator=event.initiator,
         lease_token=image.lease_token if event.lease_token is None else event.lease_token,
+        machine=image.machine or event.machine,
         size_bytes=image.size_bytes or event.size_bytes,
         device=None,
         pending_name=None,

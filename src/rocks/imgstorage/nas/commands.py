@@ -185,6 +185,8 @@ class Commands:
             raise StateError(
                 f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
             )
+        elif request.machine and image.machine not in ("", request.machine):
+            raise _belongs_to_another(image, request)
         event = events.Map(
             op_id,
             request.remotehost,
@@ -193,6 +195,7 @@ class Commands:
             request.initiator,
             request.size * BYTES_PER_GIB,
             request.token,
+            request.machine,
         )
         self._take(request.zvol, event)
 
@@ -358,3 +361,13 @@ def _check_deadline(message: Message) -> None:
             "the request arrived after its deadline and was not performed; repeat the command, and compare the "
             "clocks of the frontend and the NAS"
         )
+
+
+def _belongs_to_another(image: Image, request: wire.MapZvol) -> StateError:
+    """A removed machine of the same name has left it, or a machine was made anew under its name."""
+    return StateError(
+        f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
+        f"({request.machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
+        f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
+        code=Code.IMAGE_FOREIGN,
+    )

@@ -270,6 +270,7 @@ def _grant(
         sync=image.sync,
         remote_pool=image.remote_pool,
         lease_token=image.lease_token,
+        machine=image.machine,
         replaces=image.owner,
     )
 

@@ -125,6 +125,24 @@ def start(world: World, token: int = 7, **changes: object) -> bool:
     return ensure_running(world.domains, request, lambda: Prepared(xml), unsecured).changed
 
 
+UEFI = (
+    "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>{}</os>",
+    "<os><type arch='x86_64' machine='q35'>hvm</type>"
+    "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>{}</os>",
+)
+
+
+@pytest.mark.parametrize("system", UEFI)
+def test_libvirt_takes_the_file_of_firmware_variables_by_uuid(world: World, system: str) -> None:
+    """As `rocks.render.domain` names it; libvirt's own name would be that of the domain."""
+    if not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
+        pytest.skip("the package ovmf is not installed")
+    old = XML[XML.index("<os>") : XML.index("</os>") + len("</os>")]
+    nvram = "/var/lib/libvirt/qemu/nvram/1-2_VARS.fd"
+    world.domains.define(xml_of(world).replace(old, system.format(f"<nvram>{nvram}</nvram>")))
+    assert world.domains.document(NAME).root.findtext("os/nvram") == nvram
+
+
 def start_by_hand(world: World) -> None:
     """What an operator does with virsh."""
     world.domains.define(xml_of(world, token=None))
