@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.images import grace_hours
 from rocks.actions.storage_access import open_storage
-from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vm_locks import WAIT_SECONDS, lock_vms
 from rocks.cluster.image_moves import (
     DELETING,
     MOVING,
@@ -48,7 +48,8 @@ def move_image(
 
     Also the place of the disk in the database, if the image is a disk of a virtual machine. The connection to the
     database is closed while the image is transferred. UserError and StateError when it cannot be moved: then nothing is
-    changed. After another error the NASes may continue; repeating the command waits for them.
+    changed. BusyError while another command changes the machine or the image. After another error the NASes may
+    continue; repeating the command waits for them.
     """
     check_volume_name(volume)
     if zpool:
@@ -58,6 +59,7 @@ def move_image(
     (server,) = load_hosts(database, [target])
     check_nas(server)
     hours = grace_hours(database, nas)
+    database.lock_all([f"image {volume.lower()}"], WAIT_SECONDS)
     _lock(database, _disks(database, nas, volume))
     begun = next((one for one in table.read_moves(database) if (one.nas, one.volume) == (nas, volume)), None)
     with open_storage(database) as storage:
@@ -98,8 +100,10 @@ def _send(
     try:
         if here.state != MOVING:
             storage.ask(accept, MAP_SECONDS)
-        database.close()  # the server would end a connection that is idle for hours
-        storage.wait(request, WRITE_BACK_SECONDS, watcher)
+        # the connection ends when the NAS has begun: the server would end one that is idle for hours
+        answer = storage.wait_each({"": request}, WRITE_BACK_SECONDS, watcher, database.close)[""]
+        if isinstance(answer, RocksError):
+            raise answer
     except RocksError as error:
         if _stays_here(storage, move):
             _forget(database, storage, move)
@@ -116,6 +120,7 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
     BusyError when the other NAS is about to have it, StateError when it has it.
     """
     check_volume_name(volume)
+    database.lock_all([f"image {volume.lower()}"], WAIT_SECONDS)
     moves = [
         one for one in table.read_moves(database) if one.volume == volume and nas in (one.nas, one.target)
     ]

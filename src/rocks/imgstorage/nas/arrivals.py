@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from rocks.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
-from rocks.errors import BusyError, IncoherentError, PoolFullError, RocksError, StateError
+from rocks.errors import BusyError, IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.imgstorage.exchange import describe, receive_all
 from rocks.imgstorage.life import effects, names
 from rocks.imgstorage.life.image import Copy, Image
+from rocks.imgstorage.nas.attributes import attribute_value
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import NasHandlers
 from rocks.imgstorage.nas.imports import OpenDevice
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 _DEVICE_SECONDS = 30.0
 _END_SECONDS = 10.0
+_LARGEST_EPOCH = 10**12
+"""Far below what the properties of a volume can hold, and above all that maps can use up."""
 _LOOK_SECONDS = 0.05
 
 
@@ -203,6 +206,8 @@ class Arrivals:
 
     def _allowed(self, peer: str, opening: Opening) -> Optional[Arrival]:
         """The expected image, None when it was taken over already. StateError for any other."""
+        if not 0 < opening.epoch < _LARGEST_EPOCH:
+            raise IncoherentError(f"{peer} sent an image of epoch {opening.epoch}")
         image = self._engine.image(opening.image_id)
         if image is not None and image.epoch > opening.epoch:
             return None
@@ -277,10 +282,17 @@ class Arrivals:
         )
         self._handlers.do(effects.EnsureOnlyHold(name, newest.name, newest.guid, volume.guid))
         self._handlers.do(lease_now(image))
-        attributes = described.get("attributes") or {}
-        for key in ATTRIBUTES:
-            self._store.set_attribute_of(arrival.zvol, key, attributes.get(key))
+        self._store_attributes(arrival.zvol, described.get("attributes"))
         return image
+
+    def _store_attributes(self, zvol: str, attributes: object) -> None:
+        """Those that are valid: another release may allow other values."""
+        for key in ATTRIBUTES:
+            found = attributes.get(key) if isinstance(attributes, dict) else None
+            value = None
+            with suppress(UserError):
+                value = attribute_value(key, None if found is None else str(found))
+            self._store.set_attribute_of(zvol, key, value)
 
     # --- the received volume
 
