@@ -27,7 +27,7 @@ def remove_fences(database: Database, hosts: Sequence[str], machine: str | None)
     }
     removed: dict[str, list[str]] = {}
     for asked in dict.fromkeys(hosts):
-        if asked.lower() in known:
+        if asked.lower() in known and asked.lower() in found:
             raise StateError(
                 f"host {asked} is in the database, and its fences end when it answers (rocks list host vm status=yes); "
                 f"if it never returns, remove it first: rocks remove host {asked}"

@@ -66,8 +66,10 @@ def check_whole_clusters(database: Database, names: Sequence[str]) -> None:
 
 
 def _leads_cluster(cluster: Cluster) -> StateError:
+    count = len(cluster.clients)
+    computes = "1 compute" if count == 1 else f"{count} computes"
     return StateError(
-        f"host {cluster.frontend} is the frontend of a virtual cluster with {len(cluster.clients)} computes, "
+        f"host {cluster.frontend} is the frontend of a virtual cluster with {computes}, "
         f"which would stay without it; to remove the whole cluster: rocks remove cluster {cluster.frontend}"
     )
 

@@ -234,7 +234,8 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
     if request.name is not None:
         if request.name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({printable(request.name)}) is already in the databaase; choose another name"
+                f"nodename ({printable(request.name)}) is already in the databaase; choose another name, or see "
+                f"rocks list host {request.name}"
             )
         return request.name, inventory.take_slice(container, request.slice)
     if request.slice is not None:

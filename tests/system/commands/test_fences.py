@@ -80,3 +80,15 @@ def test_a_wrong_name_among_several_removes_nothing(fenced: Site) -> None:
     assert "there is no fence of four on vmc-0-0" in fenced.refused(*FENCE, "vmc-0-0", "vm=four")
     assert "must supply at least one host" in fenced.refused(*FENCE)
     assert fences(fenced) == before
+
+
+def test_leases_are_listed_by_patterns_too(fenced: Site) -> None:
+    listed = fenced.done("list", "host", "vm", "lease", "T%", "output-header=no")
+    assert {line.split()[0] for line in listed.splitlines()} == {"two:", "three:"}
+    assert fenced.done("list", "host", "vm", "lease", "zz%") == ""
+    assert fenced.refused("list", "host", "vm", "lease", "zz").startswith("zz holds no lease")
+
+
+def test_a_host_alone_is_no_command_to_run(fenced: Site) -> None:
+    message = 'must supply a command: "vmc-0-1" is the name of a host'
+    assert fenced.refused("run", "host", "vmc-0-1") == message

@@ -149,7 +149,7 @@ def test_set_host_columns(three: Site) -> None:
 
 _SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1'),
-    (["cpus", "compute-0-0"], "must supply at least one host"),
+    (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
     (["cpus"], "must supply cpus"),
     (["cpus", "nobody", "4"], 'cannot resolve host "nobody"'),
     (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),

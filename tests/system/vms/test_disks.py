@@ -102,7 +102,7 @@ def test_an_image_copied_into_place_is_given_by_the_operator(site: ThreeMachines
     assert advice == (
         "1 of these images belong to nobody (they were copied into place), so no machine starts with them: "
         f"rocks set host image vmh1 '{IMAGES}/copied.vda' vm=NAME gives the first one to a machine, "
-        f"rocks remove host image vmh1 '{IMAGES}/copied.vda' removes it\n"
+        f"rocks remove host image vmh1 '{IMAGES}/copied.vda' removes it"
     )
     assert site.rocks("list host image vmh1 json=yes").error_text == ""
     site.done(command)

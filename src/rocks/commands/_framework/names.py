@@ -53,17 +53,21 @@ class NameExpansion:
             raise UserError(f"must supply only one host, not {len(found)}")
         return found[0]
 
-    def getSomeHostnames(self, names: Sequence[str]) -> list[str]:
-        """The hosts that match the selectors; UserError when no selector is given."""
+    def getSomeHostnames(self, names: Sequence[str], value: str = "") -> list[str]:
+        """The hosts that match the selectors; UserError when no selector is given.
+
+        `value` describes the argument that was taken from the end, for that error: with one argument, either is
+        missing.
+        """
         if not names:
-            raise UserError("must supply at least one host")
+            raise UserError("must supply at least one host" + (f", besides {value}" if value else ""))
         return self.getHostnames(names)
 
     def getOSNames(self, names: Sequence[str] | None = None) -> list[str]:
         """`linux` and `sunos`, or those that match the names; UserError `unknown os "x"`."""
         found: set[str] = set()
         for name in names or ("%",):
-            matching = [system for system in OPERATING_SYSTEMS if _is_like(system, name)]
+            matching = [system for system in OPERATING_SYSTEMS if is_like(system, name)]
             if not matching:
                 raise UserError(f'unknown os "{name}"; there are {" and ".join(OPERATING_SYSTEMS)}')
             found.update(matching)
@@ -102,6 +106,6 @@ class NameExpansion:
         return found
 
 
-def _is_like(name: str, pattern: str) -> bool:
+def is_like(name: str, pattern: str) -> bool:
     """Whether a name matches as in SQL's LIKE, where `%` stands for any text; case is ignored."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), name, re.IGNORECASE) is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rocks.cluster.names import printable
 from rocks.commands._framework.base import Command
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class HostSetter(Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value."""
         hosts, (value,) = self.requireArguments(self.argument)
-        type(self).apply(self.db, self.getSomeHostnames(hosts), value)
+        given = f'{self.argument} "{printable(value)}"'
+        type(self).apply(self.db, self.getSomeHostnames(hosts, given), value)
 
 
 class OneHostSetter(Command):

@@ -14,6 +14,9 @@ ACTIVE = ("running", "blocked", "paused", "shutdown", "crashed")
 GUEST_RUNS = ("running", "blocked")
 """States in which the guest runs."""
 
+_NEXT = {"paused": "resume", "crashed": "stop", "shutdown": "stop"}
+"""The verb of the command that leads out of a state in which the guest does not run; else start."""
+
 
 def is_active(domains: DomainDriver, name: str) -> bool:
     """Whether the domain has a QEMU process."""
@@ -26,7 +29,9 @@ def require_running(domains: DomainDriver, name: str, token: Optional[int]) -> D
     found = domains.find(name)
     if found is None or found.state not in GUEST_RUNS:
         state = "absent" if found is None else found.state
-        raise StateError(f"{name} is not running on this host: it is {state}")
+        raise StateError(
+            f"{name} is not running on this host: it is {state}; rocks {_NEXT.get(state, 'start')} host vm {name}"
+        )
     check_no_newer_lease(found, token)
     return found
 

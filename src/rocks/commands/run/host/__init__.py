@@ -5,6 +5,7 @@ from rocks.actions.host_commands import LONGEST_SECONDS, CommandResult, Limits, 
 from rocks.clock import monotonic_seconds
 from rocks.cluster.values import HIGHEST_NUMBER, read_number
 from rocks.commands._framework.output import write_error_output, write_message
+from rocks.database.nodes import node_ids
 from rocks.errors import EXIT_SOME_HOSTS_FAILED
 
 
@@ -60,6 +61,8 @@ class Command(rocks.commands.Command):
         limits = self._limits()
         self.fillFlag("x11", True)
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
+        if not selectors and node_ids(self.db, [command]):
+            self.abort(f'must supply a command: "{command}" is the name of a host')
         hosts = self.getHostnames(selectors, managed_only=self.fillFlag("managed", True))
         if not hosts and not selectors:
             self.notify(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.commands._framework.arguments import bool2str
+from rocks.commands._framework.names import is_like
 from rocks.database import leases
 from rocks.errors import StateError
 
@@ -23,7 +24,7 @@ class Command(rocks.commands.Command):
     has been removed: it cannot end its fences; rocks remove host vm fence HOST removes them.
 
     <arg optional='1' type='string' name='name' repeat='1'>
-    Names of virtual machines, also of removed ones; default: all.
+    Names of virtual machines, also of removed ones, or patterns such as vm-vc1-%; default: all.
     </arg>
 
     <example cmd='list host vm lease'>
@@ -39,13 +40,12 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per lease and fence."""
         rows = leases.held_leases(self.db)
-        asked = {name.lower() for name in args}
         for name in args:
-            if not any(row.name.lower() == name.lower() for row in rows):
+            if "%" not in name and not any(is_like(row.name, name) for row in rows):
                 raise StateError(f"{name} holds no lease: it runs on no host that this system knows of")
         self.beginOutput()
         for row in rows:
             known = row.is_known, row.host_is_known
-            if not asked or row.name.lower() in asked:
+            if not args or any(is_like(row.name, name) for name in args):
                 self.addOutput(row.name, (row.host, row.state, row.token, *map(bool2str, known)))
         self.endOutput(header=HEADER, trimOwner=False)
