@@ -23,6 +23,9 @@ from rocks.wire.imgstorage_messages import (
 REQUESTS = [
     wire.MapZvol("tank", "a-vol", "vmc-0-0", "tank", 36, True, "iqn.2024-01.org:vmc", 7),
     wire.MapZvol("tank", "a-vol", "vmc-0-0", None, 36, False, "iqn.2024-01.org:vmc"),
+    wire.MapZvol("tank", "a-vol", "vmc-0-0", None, 36, False, "iqn.2024-01.org:vmc", 7, "11111111-uuid"),
+    wire.AcceptZvol("tank", "a-vol", "nas-0-0", "id-1", 5),
+    wire.MoveZvol("a-vol", "nas-0-1", "tank", 60),
     wire.AddZvol("tank", "a-vol", 2**30),
     wire.AddZvol("tank", "a-vol", origin="golden@1"),
     wire.UnmapZvol("a-vol"),
