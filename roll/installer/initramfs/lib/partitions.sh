@@ -85,7 +85,7 @@ write_table() {
   ! is_same_layout "$disk" || same=yes
   set_mark "$disk" begun
   # The boot code of an earlier system must not start a half-made one.
-  dd if=/dev/zero of="$device" bs=440 count=1 conv=notrunc,fsync 2>/dev/null || fail "the disk $disk cannot be written"
+  set_boot_code "$device"
   if [ $same = yes ]; then
     say "the disk $disk has the plan's partitions already; those of the plan with the file system none stay as they are"
     return
@@ -103,6 +103,14 @@ write_table() {
   } >"$WORK/table.new"
   run_sfdisk --quiet --wipe always --wipe-partitions always "$device" <"$WORK/table.new" 2>"$WORK/sfdisk.log" ||
     fail "the disk $disk cannot be partitioned: $(tail -n 1 "$WORK/sfdisk.log")"
+  set_boot_code "$device"
+}
+
+# set_boot_code DEVICE: the BIOS goes on to its next boot device (int 18h). It takes zeros for a program, and would stand still.
+set_boot_code() {
+  printf '\315\030' >"$WORK/boot-code"
+  truncate -s 440 "$WORK/boot-code"
+  dd if="$WORK/boot-code" of="$1" bs=440 count=1 conv=notrunc,fsync 2>/dev/null || fail "the disk $1 cannot be written"
 }
 
 # Signatures inside old partitions would appear again where a new partition begins at the same place.
