@@ -89,19 +89,31 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
 
 
 def remove_image(database: Database, host_name: str, path: str) -> int:
-    """Remove an image that no machine has as its disk; returns its size in bytes. StateError when one does."""
+    """Remove an image that is no machine's disk; returns its size in bytes. StateError when it is one's.
+
+    An image at the place of a machine's disk that does not belong to that machine is not its disk: it never starts
+    with it.
+    """
     host = _containers(database, [host_name])[0]
     other = image_owners.machine_with_disk(database, host.name, path)
-    if other is not None:
+    fact = _find(database, host, path)
+    if other is not None and _is_disk_of(database, other, fact):
         raise StateError(
             f"{path} on {host.name} is the disk of {other}; remove {other} first (rocks remove host vm {other} "
             "disks=remove does both), or give it another disk"
         )
     erase = _erase(host)
-    fact = _find(database, host, path)
     database.commit()
     _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
     return fact.size_bytes
+
+
+def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:
+    """Whether the image belongs to the machine, or may: a removed machine with a lease is not known any more."""
+    if not table.which_are_vms(database, [name]):
+        return True
+    (vm,) = table.load_vms(database, [name])
+    return fact.machine in (vm.uuid, UNREADABLE) or (vm.adopts_images and not fact.machine)
 
 
 def check_erase(machines: Sequence[VirtualMachine]) -> None:
