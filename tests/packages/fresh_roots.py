@@ -28,29 +28,20 @@ class Root:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        outer = [
-            *(
-                "unshare",
-                "--net",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--propagation",
-                "private",
-                "--",
-            ),
-            *(
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "--",
-                "sh",
-                str(CHECKOUT / "tools" / "fresh-root"),
-                "--inside",
-            ),
-            *(str(folder), "/", "", "sh", "-c", "echo ready; exec sleep infinity"),
+        ends_with_starter = ["setpriv", "--pdeathsig", "KILL", "--"]
+        apart = [
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--propagation",
+            "private",
+            "--",
         ]
+        enter = ["sh", str(CHECKOUT / "tools" / "fresh-root"), "--inside", str(folder), "/", ""]
+        outer = [*ends_with_starter, *apart, *enter, "sh", "-c", "echo ready; exec sleep infinity"]
         self._holder = start_with_pipes(outer, {"PATH": os.environ["PATH"]})
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"ready\n", "the root could not be entered"
