@@ -17,7 +17,7 @@ WORKERS = 4
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages installer \
+.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command roll lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
@@ -86,7 +86,7 @@ packages: ## build deb and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
 	@nice packaging/build
 
-test-packages: packages ## install them into fresh roots without a network, use and remove them (root; 10 minutes)
+test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; 15 minutes)
 	@tools/setup test
 	@$(PYTEST) tests/packages
 	@lintian --fail-on error,warning dist/*.deb
@@ -94,6 +94,10 @@ test-packages: packages ## install them into fresh roots without a network, use 
 
 # The time of what is built: that of the last commit, so that the same sources give the same bytes.
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
+
+frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a frontend without a network (root)
+	@tools/setup roll
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/frontend/build dist
 
 installer: ## build the installer of hosts and their root archive into dist/; SOURCES=FILE of an ISO's repository (root)
 	@tools/setup installer

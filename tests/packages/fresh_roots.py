@@ -127,8 +127,8 @@ def minimal_root() -> Path:
     return archive
 
 
-def make_root(folder: Path, repository: Path) -> Path:
-    """Unpack the minimal root; its only source of packages is the repository, shown at /srv/packages."""
+def make_bare_root(folder: Path) -> Path:
+    """Unpack the minimal root; it has no source of packages."""
     folder.mkdir()
     run_checked(
         ["tar", "-C", str(folder), "--numeric-owner", "-xf", str(minimal_root())], deadline_seconds=_SECONDS
@@ -136,8 +136,14 @@ def make_root(folder: Path, repository: Path) -> Path:
     for source in ("sources.list", "sources.list.d"):
         path = folder / "etc/apt" / source
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    (folder / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/packages ./\n", "ascii")
     (folder / "etc/apt/apt.conf.d/90root").write_text('APT::Sandbox::User "root";\n', "ascii")
+    return folder
+
+
+def make_root(folder: Path, repository: Path) -> Path:
+    """A minimal root whose only source of packages is the repository, shown at /srv/packages."""
+    make_bare_root(folder)
+    (folder / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/packages ./\n", "ascii")
     policy = folder / "usr/sbin/policy-rc.d"
     policy.write_text(_POLICY, "ascii")
     policy.chmod(0o755)

@@ -26,8 +26,8 @@ def _package(root: Root) -> str:
     return found.name
 
 
-def _start_database(root: Root) -> None:
-    """As the unit does: its user, its commands."""
+def start_database(root: Root) -> None:
+    """Start the cluster database as its unit does: its user, its commands."""
     create, serve = _commands_of(root.folder / _UNIT)
     as_user = ["setpriv", "--reuid=rocks-database", "--regid=rocks-database", "--clear-groups", "--"]
     root.done(*as_user, *create.split())
@@ -56,7 +56,7 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
     assert missing.exit_status == 1
     assert "start the database with `systemctl start rocks-database.service`" in missing.error_text
 
-    _start_database(root)
+    start_database(root)
     root.done("rocks", "update", "database")
     root.done("rocks", "add", "host", "head", "membership=Frontend", "rack=0", "rank=0", "cpus=2")
     assert "Frontend" in root.done("rocks", "list", "host")
@@ -103,7 +103,7 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
 
     # installed again, the old database is there
     root.install("rocks-cli")
-    _start_database(root)
+    start_database(root)
     assert "Frontend" in root.done("rocks", "list", "host")
 
 
