@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.move_checks import check_no_moves
 from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.image_moves import check_not_moving
 from rocks.cluster.image_places import (
     check_nas,
     check_not_running,
@@ -19,6 +20,7 @@ from rocks.cluster.image_places import (
 from rocks.cluster.values import read_number
 from rocks.database import image_places as table
 from rocks.database import leases
+from rocks.database.image_moves import read_moves
 from rocks.database.vms import check_all_are_vms, load_hosts, which_are_vms
 from rocks.errors import UserError
 
@@ -53,7 +55,7 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         after = [disk._replace(nas=server.name, zpool=zpool) for disk in before]
     else:
         after = place_disks(before, server.name, pools, secrets.randbelow)
-    check_no_moves(database, before)
+    check_not_moving(before, read_moves(database))
     _check_not_running(database, [old for old, new in zip(before, after, strict=True) if old != new])
     table.put_disks(database, after)
 

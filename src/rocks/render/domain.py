@@ -127,7 +127,6 @@ def with_lease(lines: Sequence[str], token: int, network: FilterPlan | None = No
     if uuid:
         _set_uuid(domain, uuid)
         _set_nvram(domain, uuid)
-        _set_console_log(domain, uuid)
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(domain, "metadata")
@@ -161,14 +160,6 @@ def _set_nvram(domain: etree._Element, uuid: str) -> None:
         nvram = etree.SubElement(system, "nvram")
     if not (nvram.text or "").strip() and nvram.find("source") is None:
         nvram.text = f"{NVRAM_FOLDER}/{uuid}_VARS.fd"
-
-
-def _set_console_log(domain: etree._Element, uuid: str) -> None:
-    """The log of the console in a file of the machine's own: it outlives the machine, and a namesake would append."""
-    name = domain.findtext("name", "")
-    for log in domain.iterfind("devices//log"):
-        if log.get("file") == _console_log(name):
-            log.set("file", _console_log(f"{name}-{uuid}"))
 
 
 def _console_log(name: str) -> str:

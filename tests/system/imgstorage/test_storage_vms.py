@@ -322,7 +322,8 @@ def test_an_interrupt_unmaps_the_image_again(
     storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     """Right after the NAS has mapped it, and after the whole map."""
-    vm = storage.add_vm("impatient")
+    # a name of its own: the NAS of these tests keeps the image of an earlier machine of the name for that machine
+    vm = storage.add_vm(f"impatient-{'map' if module is map_batches else 'start'}")
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -331,8 +332,8 @@ def test_an_interrupt_unmaps_the_image_again(
         patch.setattr(module, step, interrupted)
         ended = storage.rocks(*START, vm)
     assert ended.status not in (0, 1)
-    assert "impatient-vol is unmapped again" in ended.err
-    assert owner(storage, "impatient-vol") is None
+    assert f"{vm}-vol is unmapped again" in ended.err
+    assert owner(storage, f"{vm}-vol") is None
 
 
 def test_an_image_that_cannot_be_unmapped_again_is_reported(

@@ -276,15 +276,3 @@ def test_other_firmware_and_a_file_of_the_site_stay(system: str) -> None:
     document = etree.fromstring(with_lease([f"<domain><name>vm</name>{system}</domain>"], 7, uuid="1-2"))
     assert "1-2_VARS" not in etree.tostring(document, encoding="unicode")
     assert document.findtext("os/nvram") in (None, "/site/own.fd")
-
-
-def test_a_namesake_does_not_append_to_the_console_log_of_a_former_machine() -> None:
-    devices = "".join(
-        f"<serial type='pty'><log file='{file}'/></serial>"
-        for file in ("/var/log/libvirt/qemu/vm.console.log", "/site/vm.log")
-    )
-    document = etree.fromstring(
-        with_lease([f"<domain><name>vm</name><devices>{devices}</devices></domain>"], 7, uuid="1-2")
-    )
-    logs = [log.get("file") for log in document.iterfind("devices//log")]
-    assert logs == ["/var/log/libvirt/qemu/vm-1-2.console.log", "/site/vm.log"]
