@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 from rocks.database import driver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rocks.database.driver import Connection, Cursor
     from rocks.database.settings import Settings
 
 ATTEMPTS = 40
 """How often a statement is sent that waits a second for locks; other commands of root are waited for, not ended."""
+
+_WAIT_SECONDS = 0.2
+"""After which a statement is in the queue for its lock."""
 
 READERS = (
     "SELECT p.ID FROM information_schema.PROCESSLIST p WHERE p.ID <> CONNECTION_ID()"
@@ -40,19 +45,37 @@ def execute_past_readers(
     connection: Connection[Cursor], settings: Settings, sql: str, values: tuple[object, ...] | None
 ) -> Cursor:
     """Execute a statement; while it waits for locks, end the readers that may hold them. Raises PyMySQL's errors."""
-    waits_for_rows = sql.split(None, 1)[0].lower() in _OF_ROWS
+    only_with_row_locks = sql.split(None, 1)[0].lower() in _OF_ROWS
     for attempt in range(1, ATTEMPTS + 1):
         cursor = connection.cursor()
         try:
-            cursor.execute(sql, values)
+            with _readers_ended(settings, only_with_row_locks) if attempt > 1 else contextlib.nullcontext():
+                cursor.execute(sql, values)
             return cursor
         except driver.driver_errors() as error:
             # the timeout undoes the statement, not the transaction (innodb_rollback_on_timeout is off by default)
             if driver.error_code(error) != driver.LOCK_TIMEOUT or attempt == ATTEMPTS:
                 raise
-        # every use of a table in a transaction, and HANDLER, holds its definition
-        _end_readers(settings, only_with_row_locks=waits_for_rows)
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _readers_ended(settings: Settings, only_with_row_locks: bool) -> Iterator[None]:
+    """Connections of readers are ended while the statement waits.
+
+    It is then the first in the queue for the lock. One that came only after their end would often find that a reader
+    has connected and locked again.
+    """
+    from threading import Timer  # no other command pays for it
+
+    # every use of a table in a transaction, and HANDLER, holds its definition
+    ending = Timer(_WAIT_SECONDS, _end_readers, (settings, only_with_row_locks))
+    ending.start()
+    try:
+        yield
+    finally:
+        ending.cancel()
+        ending.join()
 
 
 def _end_readers(settings: Settings, only_with_row_locks: bool) -> None:

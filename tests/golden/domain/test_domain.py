@@ -90,8 +90,9 @@ def test_every_line_of_the_renderer_is_run_by_some_case() -> None:
         lines = render(CASES["nothing_but_itself"])
         again = with_lease(lines, 7, uuid="11111111-1111-4111-8111-111111111111")
         with_lease(again.splitlines(), 8, uuid="22222222-2222-4222-8222-222222222222")
-        firmware = ["<domain><name>web</name><os firmware='efi'><loader/></os></domain>"]
-        with_lease(firmware, 7, uuid="11111111-1111-4111-8111-111111111111")
+        for system in ("", "<os firmware='efi'><loader/></os>"):
+            document = [f"<domain><name>web</name>{system}</domain>"]
+            with_lease(document, 7, uuid="11111111-1111-4111-8111-111111111111")
         domain_lines(CASES["nothing_but_itself"].vm, [], filters={"global": list})
     finally:
         sys.settrace(before)
