@@ -126,6 +126,8 @@ def check_python(path: Path, place: str) -> None:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{place}{line} is not Python: {error.args[0]}") from None
+    except (MemoryError, RecursionError):
+        raise UserError(f"{place} is not a command: its Python is nested too deeply") from None
 
 
 def _bytes(path: Path) -> bytes:

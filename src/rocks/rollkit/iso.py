@@ -77,7 +77,7 @@ def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
     """Extract the folder of one roll to `folder`, which must not exist.
 
     UserError, with nothing extracted, for links, devices, names that leave the folder, and files that together are
-    larger than the image.
+    larger than the image. The files are this user's: an image states owners, too, and a local user could be one.
     """
     source = "/" + "/".join(roll)
     needed, free = _check_listing(iso, source), shutil.disk_usage(folder.parent).free
@@ -87,15 +87,26 @@ def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
             "remove files there, then repeat the command"
         )
     done = _read(iso, ["-osirrox", "on", "-extract", source, str(folder)])
-    if done.exit_status != 0 or not folder.is_dir():
+    if done.exit_status != 0 or folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
     try:
-        for path, _, files in os.walk(folder):
-            Path(path).chmod(0o755)
+        for path, folders, files in os.walk(folder):
+            _make_ours(Path(path), 0o755)
+            for name in (*folders, *files):
+                # the image may have been exchanged since it was listed, and a link leads out of the folder
+                kind = Path(path, name).lstat().st_mode
+                if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
+                    raise UserError(f"{iso} was altered while it was read; get it again")
             for name in files:
-                Path(path, name).chmod(0o644)
+                _make_ours(Path(path, name), 0o644)
     except OSError as error:
         raise HostError(f"cannot use what was extracted to {folder}: {error.strerror}") from None
+
+
+def _make_ours(path: Path, mode: int) -> None:
+    """Give this user a file or folder, then the mode. OSError."""
+    os.chown(path, os.geteuid(), os.getegid())
+    path.chmod(mode)
 
 
 def _check_listing(iso: Path, source: str) -> int:

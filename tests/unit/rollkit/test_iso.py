@@ -43,11 +43,11 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-def foreign_iso(tree: Path) -> Path:
+def foreign_iso(tree: Path, *options: str) -> Path:
     """An ISO of any tree, as another program would write it."""
     iso = tree.with_name("foreign.iso")
     run_checked(
-        ["xorriso", "-no_rc", "-as", "mkisofs", "-quiet", "-r", "-o", str(iso), str(tree)],
+        ["xorriso", "-no_rc", "-as", "mkisofs", "-quiet", "-r", *options, "-o", str(iso), str(tree)],
         deadline_seconds=60,
     )
     return iso
@@ -129,6 +129,43 @@ def test_a_link_is_refused_before_anything_is_extracted(tmp_path: Path, tree: Pa
     with pytest.raises(UserError, match="has a file that no roll has"):
         added(foreign_iso(tree), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["include/link", "include", ""])
+def test_a_link_that_comes_after_the_list_changes_nothing_outside(
+    tmp_path: Path, tree: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of the image's file can exchange it between the two readings of it."""
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "secret").write_text("x")
+    (outside / "secret").chmod(0o600)
+    link = tree / PLACE / place
+    if not place:
+        shutil.rmtree(link)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside / "secret" if place == "include/link" else outside)
+    monkeypatch.setattr("rocks.rollkit.iso._check_listing", lambda iso, source: 0)
+    with pytest.raises(UserError, match="get it again"):
+        extract_roll(foreign_iso(tree), ROLL, tmp_path / "out")
+    assert (outside.stat().st_mode & 0o777, (outside / "secret").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's files get the owners that an image states")
+def test_files_of_an_image_belong_to_whom_adds_it(tmp_path: Path, tree: Path) -> None:
+    """Commands of a roll are executed by root: no local user may own one, whatever the image says."""
+    extract_roll(foreign_iso(tree, "-uid", "12345", "-gid", "12345"), ROLL, tmp_path / "out")
+    found = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert len(found) > 5
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in found} == {(0, os.getegid())}
+
+
+def test_python_that_is_nested_too_deeply_is_refused(tmp_path: Path, tree: Path) -> None:
+    (tree / PLACE / "commands/report/hello/__init__.py").write_text(f"x = {'-' * 200_000}1\n")
+    (tree / PLACE / MANIFEST).write_text(manifest_text(tree / PLACE))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="nested too deeply"):
+        added(foreign_iso(tree), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
