@@ -96,21 +96,26 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def process_request_thread(self, request: object, client_address: object) -> None:
         """Handshake and request, within the time of a connection."""
         assert isinstance(request, socket.socket) and isinstance(client_address, tuple)
-        request.settimeout(self.bounds.seconds)
-        # wrapped before the timer begins: it must end the handshake, too
-        secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-        timer = threading.Timer(self.bounds.seconds, _cut, [secured])
-        timer.daemon = True
-        timer.start()
+        timer: threading.Timer | None = None
+        secured: ssl.SSLSocket | None = None
         try:
+            request.settimeout(self.bounds.seconds)
+            # wrapped before the timer begins: it must end the handshake, too
+            secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            timer = threading.Timer(self.bounds.seconds, _cut, [secured])
+            timer.daemon = True
+            timer.start()
             secured.do_handshake()
             self.finish_request(secured, client_address)
             secured.unwrap()
         except (OSError, ValueError):
             pass  # the client went away, or speaks no TLS
+        except RuntimeError as error:  # no thread could be started
+            self.log(f"{client_address[0]}: a connection was closed: {error}")
         finally:
-            timer.cancel()
-            secured.close()
+            if timer is not None:
+                timer.cancel()
+            (secured or request).close()
             self._release(str(client_address[0]))
 
     def process_request(self, request: object, client_address: object) -> None:
@@ -165,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _cut(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        # of the plain socket: that of the TLS socket drops its keys while another thread may be writing
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _context(pair: bytes) -> ssl.SSLContext:
