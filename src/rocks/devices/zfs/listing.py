@@ -105,11 +105,16 @@ def parse_holds(text: str) -> Dict[str, Tuple[str, ...]]:
 def parse_token(text: str, message: str) -> TokenFact:
     """A resume token, from `zfs send -n -v -t`, which prints the contents even when it then fails with `message`.
 
-    StateError when the token is invalid.
+    StateError when the token is invalid, or has a field twice: another machine wrote it, and a name in it can contain
+    lines that look like fields.
     """
     fields: Dict[str, str] = {}
     for match in filter(None, map(_TOKEN_LINE.fullmatch, text.splitlines())):
-        fields[match.group(1)] = match.group(2)
+        if fields.setdefault(match.group(1), match.group(2)) != match.group(2):
+            raise StateError(
+                f"the resume token is invalid: it has the field {match.group(1)} twice; discard the partial receive "
+                "and send again"
+            )
     try:
         start = fields.get("fromguid")
         return TokenFact(

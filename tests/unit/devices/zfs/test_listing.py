@@ -121,6 +121,15 @@ def test_tokens() -> None:
         parse_token(message, message)
     with pytest.raises(StateError, match="invalid: it is empty"):
         parse_token(TOKEN.replace("0x22ca682079043e06", "much"), "")
+    assert parse_token(TOKEN + TOKEN, "") == fact
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\u2028"])
+def test_a_name_in_a_token_cannot_hide_what_it_sends(end: str) -> None:
+    """The receiver wrote the token: `zfs send` sends its toguid, whatever its toname contains."""
+    lying = TOKEN.replace("toname = tank", f"toname = tank/{end}\ttoguid = 0x5{end}")
+    with pytest.raises(StateError, match="it has the field toguid twice"):
+        parse_token(lying, "")
 
 
 def test_estimates() -> None:
