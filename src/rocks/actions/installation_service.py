@@ -12,13 +12,13 @@ from rocks.actions.installer_files import installer_file, profile_of_document
 from rocks.actions.message_broker import node_authority
 from rocks.actions.node_documents import DocumentOptions, site_document
 from rocks.actions.profiles import load_sites, write_profile
-from rocks.cluster.installing import Client, check_client, neighbour_mac, stated_macs
+from rocks.cluster.installing import Client, check_client, is_attached, neighbour_mac, stated_macs
 from rocks.database.boot_facts import boot_facts
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
 from rocks.database.installing_hosts import host_at
 from rocks.database.secrets import read_of_hosts
-from rocks.errors import RocksError, StateError, UserError
+from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.graph_files import Library
 from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rocks.actions.profiles import HostOfSite
 
 DEFAULT_PORT = 443
-_ARP = Path("/proc/net/arp")
+_ARP, _ROUTES = Path("/proc/net/arp"), Path("/proc/net/route")
 _PATHS = {
     "/install/kickstart": "kickstart",
     "/install/sbin/kickstart.cgi": "kickstart",
@@ -58,9 +58,9 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
 
     def answer(request: Request) -> Answer:
         try:
-            mac = neighbour_mac(_ARP.read_text("ascii", "replace"), request.address)
-        except (OSError, ValueError):
-            mac = ""
+            mac = mac_of_client(request.address)
+        except HostError as error:
+            return _refusal(request, error)
         with Database(settings) as own:
             return answer_request(own, request, mac)
 
@@ -83,6 +83,24 @@ def answer_request(database: Database, request: Request, mac: str) -> Answer:
     except RocksError as error:
         return _refusal(request, error)
     return Answer(200, "text/plain; charset=utf-8", text.encode())
+
+
+def mac_of_client(address: str) -> str:
+    """The MAC address that the kernel has for a client; '' for one behind a router.
+
+    HostError when it cannot be read, or the kernel has none for a machine of an attached network. Such a one stopped
+    answering ARP after it connected, perhaps so that only the MAC address counts that it states itself.
+    """
+    try:
+        mac = neighbour_mac(_ARP.read_text("ascii", "replace"), address)
+        is_neighbour = is_attached(_ROUTES.read_text("ascii", "replace"), address)
+    except (OSError, ValueError) as error:
+        raise HostError(f"the MAC address of {address} cannot be read: {error}") from None
+    if is_neighbour and not mac:
+        raise HostError(
+            f"the MAC address of {address} is not known now, although it is on an attached network"
+        )
+    return mac
 
 
 def _private_address(database: Database, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from rocks.errors import StateError, UserError
@@ -77,6 +78,29 @@ def neighbour_mac(table: str, address: str) -> str:
         if len(columns) >= 4 and columns[0] == address and int(columns[2], 16) & 2:
             return columns[3]
     return ""
+
+
+def is_attached(table: str, address: str) -> bool:
+    """Whether an address is reached without a gateway, by the text of /proc/net/route; a default route never counts."""
+    asked, found = _number(address), []
+    for line in table.splitlines()[1:]:
+        columns = line.split()
+        if len(columns) < 8:
+            continue
+        network, mask = _swapped(columns[1]), _swapped(columns[7])
+        if mask and asked & mask == network:
+            # 0x2: by a gateway; 0x200: rejected
+            found.append((-mask, int(columns[6]), not int(columns[3], 16) & 0x202))
+    return min(found)[2] if found else False
+
+
+def _number(address: str) -> int:
+    return int.from_bytes(bytes(int(part) for part in address.split(".")), "big")
+
+
+def _swapped(text: str) -> int:
+    """An address of /proc/net/route, which is printed in the machine's order of bytes."""
+    return int.from_bytes(int(text, 16).to_bytes(4, sys.byteorder), "big")
 
 
 def _normal(mac: str) -> str:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+
 import pytest
 
-from rocks.cluster.installing import Client, InstallingHost, check_client, neighbour_mac, stated_macs
+from rocks.cluster.installing import (
+    Client,
+    InstallingHost,
+    check_client,
+    is_attached,
+    neighbour_mac,
+    stated_macs,
+)
 from rocks.errors import RocksError, StateError, UserError
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -90,3 +100,32 @@ def test_only_complete_neighbours_count() -> None:
         "10.1.1.23\n"
     )
     assert [neighbour_mac(table, f"10.1.1.{last}") for last in (2, 3, 4, 23)] == [MAC, "", "", ""]
+
+
+def _route(network: str, mask: str, flags: int, metric: int = 0) -> str:
+    numbers = [int.from_bytes(socket.inet_aton(one), sys.byteorder) for one in (network, mask)]
+    return f"eth1\t{numbers[0]:08X}\t00000000\t{flags:04X}\t0\t0\t{metric}\t{numbers[1]:08X}\t0\t0\t0\n"
+
+
+def test_an_attached_network_has_the_longest_route_and_no_gateway() -> None:
+    table = (
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+        + _route("0.0.0.0", "0.0.0.0", 0x1)
+        + _route("10.1.0.0", "255.255.0.0", 0x1)
+        + _route("10.1.2.0", "255.255.255.0", 0x3)
+        + _route("10.1.2.9", "255.255.255.255", 0x5)
+        + _route("10.1.3.0", "255.255.255.0", 0x201)
+        + _route("10.1.4.0", "255.255.255.0", 0x3, 100)
+        + _route("10.1.4.0", "255.255.255.0", 0x1, 50)
+    )
+    expected = {
+        "10.1.1.2": True,
+        "10.1.2.2": False,
+        "10.1.2.9": True,
+        "10.1.3.2": False,
+        "10.1.4.2": True,
+        "10.2.1.1": False,
+        "127.0.0.2": False,
+    }
+    assert {address: is_attached(table, address) for address in expected} == expected
+    assert not is_attached("", "10.1.1.2")
