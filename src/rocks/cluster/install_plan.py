@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 DEFAULT_MTU_BYTES = 1500
 _MOST_INTERFACES = 16
 _MOST_NAME_SERVERS = 3
+_MOST_KEYS = 8
 _ARGUMENTS = re.compile(r"[A-Za-z0-9=,._:/+@ -]{0,500}", re.ASCII)
 _URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9/._~%?&=+,;@:-]*", re.ASCII)
 _KEY = re.compile(r"(?:ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+(?: [A-Za-z0-9@._-]+)?", re.ASCII)
@@ -213,5 +214,7 @@ def _source_problems(source: Source) -> Iterable[str]:
     for pattern, what, text in checks:
         if not pattern.fullmatch(text):
             yield f'{what} "{printable(text)}" is not valid'
+    if len(source.authorized_keys) > _MOST_KEYS:
+        yield f"there are {len(source.authorized_keys)} authorised keys; at most {_MOST_KEYS} are installed"
     if not source.authorized_keys:
         yield "there is no authorised key, and nobody could log in; make the frontend's key first"

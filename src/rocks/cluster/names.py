@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return safe if len(safe) <= PRINTABLE_LONGEST else safe[: PRINTABLE_LONGEST - 1] + "…"
 
 
+def is_like(name: str, pattern: str) -> bool:
+    """Whether a name matches as in SQL's LIKE, where `%` stands for any text; case is ignored."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), name, re.IGNORECASE) is not None
+
+
 def check_host_name(name: str, appliances: Container[str] = ()) -> None:
     """UserError unless `name` is valid for a host; `appliances` are reserved names, in lower case."""
     if "." in name:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import printable
+from rocks.cluster.names import is_like, printable
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ def select_rolls(
         found = [
             row
             for row in rows
-            if _is_like(row[0], name) and _is_like(row[1], version) and _is_like(row[2], arch)
+            if is_like(row[0], name) and is_like(row[1], version) and is_like(row[2], arch)
         ]
         if not found:
-            of_name = [" ".join(row[1:3]) for row in rows if _is_like(row[0], name)]
+            of_name = [" ".join(row[1:3]) for row in rows if is_like(row[0], name)]
             if of_name:
                 raise UserError(
                     f'the roll "{printable(name)}" has no version "{printable(version)}" for "{printable(arch)}", '
@@ -77,7 +76,3 @@ def check_needs(enabled: Iterable[RollNeeds], ours: Mapping[str, str], key: Call
                     f"the roll {roll.name} needs version {lowest} or later of the roll {name}, and {versions[name]} is "
                     f"enabled: rocks enable roll {name} version={lowest}"
                 )
-
-
-def _is_like(text: str, pattern: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), text, re.IGNORECASE) is not None

@@ -98,6 +98,13 @@ def test_a_bad_source_is_rejected(source: object) -> None:
         plan_installation(HOST, source)  # type: ignore[arg-type]
 
 
+def test_more_keys_than_the_installer_reads_are_rejected() -> None:
+    """The bound is that of roll/installer/initramfs/lib/plan.sh."""
+    assert plan_installation(HOST, SOURCE._replace(authorized_keys=(SOURCE_KEY,) * 8))
+    with pytest.raises(UserError, match="9 authorised keys; at most 8"):
+        plan_installation(HOST, SOURCE._replace(authorized_keys=(SOURCE_KEY,) * 9))
+
+
 def test_a_host_without_an_address() -> None:
     with pytest.raises(UserError, match="rocks set host interface ip compute-0-0"):
         plan_installation(replace(HOST, interfaces=()), SOURCE)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from rocks.cluster.names import is_like
 from rocks.cluster.selectors import OPERATING_SYSTEMS
 from rocks.errors import UserError
 
@@ -104,8 +104,3 @@ class NameExpansion:
                 f'unknown {kind} "{printable(unknown[0])}"; rocks list {kind} lists the known ones'
             )
         return found
-
-
-def is_like(name: str, pattern: str) -> bool:
-    """Whether a name matches as in SQL's LIKE, where `%` stands for any text; case is ignored."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), name, re.IGNORECASE) is not None

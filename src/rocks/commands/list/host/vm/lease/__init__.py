@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import rocks.commands
+from rocks.cluster.names import is_like
 from rocks.commands._framework.arguments import bool2str
-from rocks.commands._framework.names import is_like
 from rocks.database import leases
 from rocks.errors import StateError
 
