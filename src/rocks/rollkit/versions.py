@@ -18,7 +18,7 @@ def debian_key(version: str) -> DebianKey:
     return (
         _number(epoch),
         _debian_part(upstream if dash else rest),
-        _debian_part(revision if dash else ""),
+        _debian_part(revision if dash else "0"),
     )
 
 

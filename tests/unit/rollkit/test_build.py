@@ -207,6 +207,7 @@ def test_the_order_of_debian_versions() -> None:
     if shutil.which("dpkg"):
         for one, other in zip(order, order[1:], strict=False):
             run_checked(["dpkg", "--compare-versions", one, "lt", other], deadline_seconds=10)
+    assert debian_key("1.0") == debian_key("1.0-0") == debian_key("0:1.0"), "without a revision, it is 0"
 
 
 def test_the_order_of_rpm_versions() -> None:
