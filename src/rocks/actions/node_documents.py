@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rocks.actions.profiles import host_context, load_sites
+from rocks.actions.profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.database.appliances import load_appliances
 from rocks.database.attributes import global_attributes, read_attributes
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 GENERATOR = "kgen"
 """The name of an installer's document in order rules with `gen`."""
-
-DEFAULT_GRAPH = "default"
 
 
 @dataclass(frozen=True)

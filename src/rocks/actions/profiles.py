@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.graph.profile import Profile
 
-_DEFAULT_GRAPH = "default"
+DEFAULT_GRAPH = "default"
 _DEFAULT_ARCHITECTURE = "x86_64"
 
 
@@ -133,7 +133,7 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
         "ksmac": mac or StateError(none % "a MAC address on the network private"),
         "arch": host.attributes.get("arch") or _DEFAULT_ARCHITECTURE,
         "os": appliance.os,
-        "graph": appliance.graph or _DEFAULT_GRAPH,
+        "graph": appliance.graph or DEFAULT_GRAPH,
         "distribution": appliance.distribution,
         "membership": host.membership,
         "root": appliance.node,

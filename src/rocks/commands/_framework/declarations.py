@@ -103,7 +103,7 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
 
 def _advice(declared: Sequence[Taken], name: str) -> str:
     """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
-    from rocks.commands._framework.suggestions import nearest
+    from rocks.cluster.near_names import nearest
 
     names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
     near = nearest(name, names)

@@ -9,8 +9,6 @@ from rocks.cluster.near_names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["nearest", "nearest_commands"]
-
 _MOST_NAMES = 3
 _MOST_TEXTS = 6
 
