@@ -56,3 +56,13 @@ def test_an_upgrade_updates_the_database_and_enters_no_site(database_socket: Pat
 def test_a_database_without_a_site_gets_one(database_socket: Path, present: str) -> None:
     """Also after an interruption between the packages and the site."""
     assert "rocks create site answers=/root/site" in _commands(database_socket, present, "")
+
+
+@pytest.mark.parametrize("signal", ["HUP", "INT", "TERM"])
+def test_an_interrupted_installation_removes_what_holds_the_broker_back(signal: str) -> None:
+    """Also if the connection ends over which it runs."""
+    text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
+    traps = [line for line in text.splitlines() if line.startswith("trap ")]
+    program = ["finish() { echo finished; }", *traps, f"kill -{signal} $$", "sleep 5", "echo went on"]
+    done = run(["sh", "-c", "\n".join(program)], deadline_seconds=60)
+    assert done.text == "finished\n" and done.exit_status != 0
