@@ -19,7 +19,8 @@ def all_pages() -> list[Path]:
 
 def guides() -> list[Path]:
     """The pages whose commands people type."""
-    return [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted(CHECKOUT.glob("docs/guide/*.md"))]
+    root = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]
+    return [*root, *sorted(CHECKOUT.glob("docs/guide/*.md")), *sorted(CHECKOUT.glob("docs/*.md"))]
 
 
 def without_code(text: str) -> str:

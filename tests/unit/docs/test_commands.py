@@ -19,7 +19,7 @@ _TREES = (OUR_TREE,)
 
 def command_arguments(line: str) -> list[str]:
     """The arguments behind `rocks` in a typed line; none when it starts another program or only names this one."""
-    arguments = shlex.split(line)
+    arguments = shlex.split(line, comments=True)
     while arguments and "=" in arguments[0]:
         arguments.pop(0)  # a variable of the environment
     if not arguments or arguments[0] not in _PROGRAMS or arguments[1:2] in ([], ["…"]):
@@ -67,6 +67,7 @@ def test_the_pages_show_commands_at_all() -> None:
             ["report", "host", "vm", "config", "vm-vc1-1"],
         ),
         ('rocks "add host vm" h1 vlan=2', ["add host vm", "h1", "vlan=2"]),
+        ("rocks list host            # the site's hosts", ["list", "host"]),
         ("rocks …", []),
         ("rocks", []),
         ("make demo", []),

@@ -11,8 +11,8 @@ from rocks.actions.rolls import enabled_rolls, rolls_folder
 class Command(rocks.commands.Command):
     """
     Build a distribution from the enabled rolls, in the current folder: the folder dist/arch, with a repository for
-    apt in Debian and one for dnf, of the newest package of each name, and with the nodes and graphs in build. It
-    replaces the one that is there when it is complete.
+    apt in Debian and one for dnf, of the newest package of each name, and with the nodes and graphs in build. An
+    earlier one is replaced when the new one is complete.
 
     <param type='string' name='arch'>
     Architecture; default: that of this machine.

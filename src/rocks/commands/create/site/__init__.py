@@ -19,9 +19,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='answers'>
     File with a line NAME = VALUE for each answer; a line that begins with # is a comment. Required are
     Kickstart_PrivateHostname, Kickstart_PrivateInterface, Kickstart_PrivateAddress and
-    Kickstart_PrivateNetmask. For a public network: Kickstart_PublicInterface, Kickstart_PublicAddress,
-    Kickstart_PublicNetmask, Kickstart_PublicGateway and Kickstart_PublicDNSServers. The domains of both are
-    Kickstart_PrivateDNSDomain and Kickstart_PublicDNSDomain. Default: ask.
+    Kickstart_PrivateNetmask; for a public network also Kickstart_PublicInterface, Kickstart_PublicAddress and
+    Kickstart_PublicNetmask. Optional are Kickstart_PublicGateway, Kickstart_PublicDNSServers, and the domains
+    Kickstart_PrivateDNSDomain (default: local) and Kickstart_PublicDNSDomain (default: public). Default: ask.
     </param>
 
     <example cmd='create site'>

@@ -9,7 +9,7 @@ class Command(rocks.commands.Command):
     """
     List the XML profile of hosts, with the whole file for the installer in a section: kickstart for RHEL 8 and 9, or
     preseed for Debian 12 where the attribute packaging is deb. Without a host, the document of nodes is read from the
-    standard input, unless that is a terminal; then no database is needed.
+    standard input, and no database is needed; if the standard input is a terminal, all hosts are listed.
 
     <arg optional='1' type='string' name='host' repeat='1'>
     Hosts; default: the document in the standard input, or on a terminal all hosts.

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     without one are of the roll base.
 
     <arg optional='1' type='string' name='roll' repeat='1'>
-    Rolls, also such as base that were not added; default: all that were added.
+    Rolls; base and others that were not added may be named, too. Default: all that were added.
     </arg>
 
     <example cmd='list roll command'>

@@ -13,15 +13,16 @@ class Command(rocks.commands.Command):
     """
     Move an unmapped image, with all its snapshots and settings, to another NAS. If the image is the disk of a virtual
     machine, its next start maps it there. The machine must be stopped. The content is transferred over the storage
-    network; both NASes then read all of it, and compare it, before the other NAS takes the image over. Until then
-    the image can be moved by this NAS only, and no host gets it from either.
+    network. Both NASes then read all of it and compare it, before the other NAS takes the image over. Until then no
+    host gets the image from either NAS.
 
     The old volume stays for the grace period of its NAS, as after remove host storageimg. Restored, it is an image of
     its own, with the content at the time of the move.
 
     When the command is interrupted or killed, the NASes continue: repeat it to wait for them and to record the new
-    place. cancel host storagemap cancels a move. Images that others are clones of, or that have foreign holds, are not
-    moved. A clone is moved whole: it shares no space with its origin any more.
+    place. cancel host storagemap cancels a move, until the other NAS begins to take the image over. Images that
+    others are clones of, or that have foreign holds, are not moved. A clone is moved whole: it then shares no space
+    with its origin.
 
     <arg type='string' name='nas'>
     The NAS that has the image.
