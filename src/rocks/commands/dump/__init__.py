@@ -58,8 +58,8 @@ def _line(arguments: tuple[str, ...]) -> str:
 class Command(command):
     """
     Print the commands that recreate the content of the cluster database: networks, appliances, hosts, virtual
-    machines and the NASes of their images, attributes and boot actions. Plugins of other rolls add their own
-    commands.
+    machines and the NASes of their images, attributes, boot actions and rolls. Plugins of other rolls add their
+    own commands.
 
     <example cmd='dump'>
     Print one shell command per line.
@@ -67,6 +67,7 @@ class Command(command):
 
     <related>dump host</related>
     <related>dump host vm nas</related>
+    <related>dump roll</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

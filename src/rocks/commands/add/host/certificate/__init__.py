@@ -10,7 +10,8 @@ class Command(rocks.commands.Command):
     Issue certificates that authenticate hosts to the message broker and to each other. The first use of this
     command creates the key of the certificate authority, which never leaves this machine. A certificate takes
     effect after sync host certificate has deployed it to its host and sync broker has created the broker's user
-    for it. Only physical hosts with a role in image storage get one: NASes, VM containers and the frontend.
+    for it. Only physical hosts with a role in image storage get one: NASes, VM containers and the frontend; and
+    the host of the broker.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.

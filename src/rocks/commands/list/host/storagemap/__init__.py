@@ -11,9 +11,10 @@ class Command(HostListing):
     List the images of NASes: the host that has the image, its pool there, the iSCSI target if one exists, and
     the state. The state is unmapped; an arrow from NAS to VM while the image is copied to its host; mapped; an
     arrow from VM to NAS while the image is written back, followed by sched if only its changes are; or blocked,
-    deleting, restoring. Time is the duration of the transfer, nextsync the time of the next one; locked is True
-    while the image cannot be mapped. The note states why it is blocked or waits, for example for free space in
-    the pool of its NAS, and how much of it.
+    deleting (removed, until its grace period ends), restoring, moving (to another NAS), arriving (from another
+    NAS). Time is the duration of the transfer, nextsync the time of the next one; locked is True while the
+    image cannot be mapped. The note states why it is blocked or waits, for example for free space in the pool
+    of its NAS, and how much of it.
 
     <arg type='string' name='nas' repeat='1'>
     NASes, by name or any other selector.
