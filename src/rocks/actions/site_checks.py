@@ -58,7 +58,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "attributes": partial(_attributes, database),
         "key": partial(_key, fleet),
         "space": _space,
-        "broker": partial(_broker, database),
+        "broker": partial(_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database),
         "hosts": partial(_hosts, database, frontend),
@@ -116,7 +116,7 @@ def _space() -> Iterator[SiteCheck]:
     yield SiteCheck("space", OK if free >= _LEAST_FREE_BYTES else WRONG, text)
 
 
-def _broker(database: Database) -> Iterator[SiteCheck]:
+def _broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     nodes = [node.name for node in storage_nodes(database)]
     if not nodes:
         yield SiteCheck("broker", OK, "not needed: no host takes part in image storage")
@@ -127,7 +127,10 @@ def _broker(database: Database) -> Iterator[SiteCheck]:
         return
     control = broker_control()
     if not control.is_here:
-        yield SiteCheck("broker", MISSING, "install rabbitmq-server, then rocks sync broker")
+        profile = f"rocks report host profile {frontend} | bash"
+        yield SiteCheck(
+            "broker", MISSING, f"{profile} installs and configures it; see operator's guide, section 8"
+        )
         return
     database.end_reading()  # the broker may take its time
     missing = sorted(set(nodes) - set(control.users(TAG)))

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     Frontends; default: all.
     </arg>
     <param type='bool' name='status'>
-    yes: query the physical hosts for the states of the virtual machines, as rocks list host vm does.
+    yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does.
     </param>
 
     <example cmd='list cluster'>

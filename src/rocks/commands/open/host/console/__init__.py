@@ -10,7 +10,8 @@ KINDS = ("serial", "vnc")
 
 class Command(rocks.commands.Command):
     """
-    Open the console of a running virtual machine: its serial line in this terminal, or its screen.
+    Open the console of a running virtual machine: its serial line in this terminal, or its screen. Only root reaches
+    consoles: an ordinary user gets the command for sudo.
 
     Press Ctrl-] to leave the serial line. A VNC viewer displays the screen through a unix socket that only root
     reaches, which leads to the host over SSH; without a viewer or a display, the command prints its path and waits.
