@@ -32,7 +32,6 @@ HOST_SECONDS = 15.0
 """For each host's answer; all are asked at once."""
 
 _LEAST_FREE_BYTES = 1 << 30
-_STATE_FOLDER = Path("/var/lib/rocks")
 
 
 class SiteCheck(NamedTuple):
@@ -57,7 +56,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "interfaces": partial(_interfaces, database, frontend),
         "attributes": partial(_attributes, database),
         "key": partial(_key, fleet),
-        "space": _space,
+        "space": partial(_space, database),
         "broker": partial(_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database),
@@ -109,8 +108,9 @@ def _key(fleet: FleetSettings) -> Iterator[SiteCheck]:
         yield SiteCheck("key", MISSING, "made by the first rocks sync host sharedkey HOST")
 
 
-def _space() -> Iterator[SiteCheck]:
-    folder = next(path for path in (_STATE_FOLDER, *_STATE_FOLDER.parents) if path.exists())
+def _space(database: Database) -> Iterator[SiteCheck]:
+    state = Path(database.settings.state_folder).absolute()
+    folder = next(path for path in (state, *state.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     yield SiteCheck("space", OK if free >= _LEAST_FREE_BYTES else WRONG, text)
