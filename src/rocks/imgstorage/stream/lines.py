@@ -6,6 +6,7 @@ import json
 from typing import Any, BinaryIO, Dict, Mapping, NamedTuple
 
 from rocks.errors import CLASSES, HostError, IncoherentError, RocksError
+from rocks.wire.received import parse_json
 
 VERSION = 2
 """Of the lines and of the frames; both ends have the same. Frames of version 1 had checksums."""
@@ -66,8 +67,8 @@ def receive_line(reader: BinaryIO) -> Dict[str, Any]:
 
 def _parse(line: bytes) -> Dict[str, Any]:
     try:
-        fields = json.loads(line.decode("utf-8"))
-    except ValueError:
+        fields = parse_json(line.decode("utf-8"))
+    except ValueError:  # also what JSON allows and no side of ours sends, such as very deep nesting
         raise IncoherentError("a line of the transfer is no JSON") from None
     if not isinstance(fields, dict):
         raise IncoherentError("a line of the transfer is no JSON object")
