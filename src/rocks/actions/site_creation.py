@@ -34,8 +34,10 @@ def read_answers_file(file: str) -> dict[str, str]:
     """The answers in a file of lines NAME = VALUE. UserError, with the line, when it cannot be read."""
     try:
         text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the answers in {file}: {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read the answers in {file}: {error.strerror}; give another file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read the answers in {file}: they are not UTF-8 text") from None
     try:
         return read_settings_text(text, [question.name for question in QUESTIONS], file)
     except ValueError as error:
