@@ -14,7 +14,6 @@ from bench.site import CHECKOUT, GUEST_MEMORY_MB, SSH_PORT, BenchSite, Container
 from lab.namespace import last_line
 from rocks.errors import ToolError
 from rocks.wire.envelope import AGENT_PROGRAM, write_request
-from rocks.wire.facts import DiskPlace, FactsRequest
 
 COUNT = 64
 ROUND_TRIP_MS = 50
@@ -107,7 +106,7 @@ def _start_played_hosts(site: BenchSite) -> tuple[str, int]:
     """Start the one process that plays hosts, with the facts of a real one; returns where it answers."""
     key, recorded = site.folder / _PLAYED_KEY, site.folder / "played" / "recorded-facts"
     site.make_key(key)
-    request = write_request(FactsRequest(disks=(DiskPlace("/var/lib/rocks-images/none.vda"),)))
+    request = write_request(played_hosts.RECORDED)
     recorded.write_bytes(site.hosts[0].machine.run([AGENT_PROGRAM], _AGENT_SECONDS, request).output)
     place = ("127.0.0.1", _free_port())
     arguments = [place[0], str(place[1]), str(key), str(site.public_key), str(recorded), str(ANSWER_MS)]

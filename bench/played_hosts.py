@@ -29,11 +29,13 @@ from paramiko.common import (  # noqa: TID251
 from rocks.errors import BugError
 from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
 from rocks.wire.envelope import read_reply, read_request, write_reply
-from rocks.wire.facts import FactsRequest, HostFacts
+from rocks.wire.facts import DiskPlace, FactsRequest, HostFacts
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 READY = "playing"
+RECORDED = FactsRequest(disks=(DiskPlace("/var/lib/rocks-images/none.vda"),))
+"""The request whose reply from a real host is recorded: facts of one disk that does not exist."""
 _AGENT = "rocks-agent"
 _CHUNK_BYTES = 65536
 _START_SECONDS = 0.05
@@ -128,7 +130,7 @@ def _receive(connected: socket.socket, key: paramiko.PKey, server: _Server) -> N
 def main(arguments: Sequence[str]) -> None:
     """Play until a signal ends the process."""
     address, port, host_key, authorized_key, recorded_reply, answer_ms = arguments
-    recorded = read_reply(Path(recorded_reply).read_bytes(), FactsRequest())
+    recorded = read_reply(Path(recorded_reply).read_bytes(), RECORDED)
     if not isinstance(recorded, HostFacts):
         raise BugError(f"{recorded_reply} holds no facts of a host: {recorded}")
     key = paramiko.Ed25519Key.from_private_key_file(host_key)
