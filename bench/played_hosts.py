@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import paramiko  # noqa: TID251 - a simulated SSH server
@@ -96,14 +97,17 @@ class _Server(paramiko.ServerInterface):
         return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        is_agent = _AGENT in command.decode("utf-8", "replace")
-        work = _serve if is_agent else _end_well
+        line = command.decode("utf-8", "replace")
+        echoed = line.split(";")[0].removeprefix("echo ") + "\n" if line.startswith("echo ") else ""
+        work = partial(_serve, echoed.encode()) if _AGENT in line else _end_well
         # later: the reply "program started" is sent after this method returns, and must come first
         threading.Timer(_START_SECONDS, work, (channel, self._player)).start()
         return True
 
 
-def _serve(channel: paramiko.Channel, player: Player) -> None:
+def _serve(echoed: bytes, channel: paramiko.Channel, player: Player) -> None:
+    """As the shell and the agent that it starts: what it echoes first, then a reply to each request."""
+    channel.sendall(echoed)
     waiting = b""
     while chunk := channel.recv(_CHUNK_BYTES):
         *lines, waiting = (waiting + chunk).split(b"\n")
