@@ -29,7 +29,9 @@ UseDNS no
 MaxStartups 200
 MaxSessions 200
 Subsystem sftp internal-sftp
+SetEnv SHLVL=1
 """
+# SHLVL: bash reads no ~/.bashrc for a command then. The one here is that of the developer's machine, not of a host.
 
 
 class SshServer(NamedTuple):
