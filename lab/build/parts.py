@@ -11,7 +11,7 @@ from lab.build import packages, settings, trees, workshop
 from lab.build.cache import Cache, files_of, key_of
 from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
-from lab.build.mirrors import RELEASE, read_mirrors, sources
+from lab.build.mirrors import RELEASE, sources
 from lab.progress import Progress
 from rocks.process import run_checked
 
@@ -77,7 +77,6 @@ def is_built(cache: Cache) -> bool:
 def build(cache: Cache, progress: Progress) -> Built:
     """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails."""
     now = keys()
-    archive = read_mirrors()
     backports = f"{RELEASE}-backports"
 
     def ensure(name: str, title: str, make: Callable[[Path], None]) -> Path:
@@ -91,7 +90,7 @@ def build(cache: Cache, progress: Progress) -> Built:
         return ensure(
             "tree",
             "Debian with kernel, ZFS, LIO, libvirt, QEMU: unpacked into a folder",
-            lambda place: trees.make_tree(place, packages.TREE, sources(archive), packages.LEFT_OUT),
+            lambda place: trees.make_tree(place, packages.TREE, sources(), packages.LEFT_OUT),
         )
 
     def shop() -> Path:
@@ -99,7 +98,7 @@ def build(cache: Cache, progress: Progress) -> Built:
         return ensure(
             "workshop",
             "workshop: compiler, kernel headers, the source of ZFS",
-            lambda place: workshop.make_workshop(place, kernel, sources(archive)),
+            lambda place: workshop.make_workshop(place, kernel, sources()),
         )
 
     def zfs() -> Path:
@@ -114,7 +113,7 @@ def build(cache: Cache, progress: Progress) -> Built:
         "qemu",
         "QEMU of the backports, in a folder of its own",
         lambda place: trees.make_tree(
-            place, packages.QEMU, sources(archive, backports=True), packages.LEFT_OUT, backports
+            place, packages.QEMU, sources(backports=True), packages.LEFT_OUT, backports
         ),
     )
     if not cache.has("instruments", now.instruments):

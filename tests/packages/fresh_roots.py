@@ -15,7 +15,7 @@ from rocks.process import Finished, run, run_checked, start_with_pipes
 CACHE = CHECKOUT / ".state" / "packages" / "roots"
 """The minimal root and what apt has downloaded, kept between runs."""
 
-SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+_TOOLS = CHECKOUT / "tools"
 _POLICY = "#!/bin/sh\nexit 101\n"  # no service starts while its package is installed
 _SECONDS = 900.0
 
@@ -120,7 +120,7 @@ def minimal_root() -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         new = archive.with_suffix(".new.tar")
         run_checked(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(SOURCES)],
+            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(_sources())],
             deadline_seconds=_SECONDS,
         )
         new.replace(archive)
@@ -156,9 +156,13 @@ def make_repository(folder: Path, ours: Sequence[Path]) -> Path:
     folder.mkdir()
     for package in ours:
         shutil.copy2(package, folder)
-    _index(folder)
-    for package in _download(folder, [package.name.partition("_")[0] for package in ours]):
-        shutil.copy2(package, folder / package.name.replace("%3a", "_"))
+    status = CACHE / "status"
+    record = ["tar", "-xOf", str(minimal_root()), "./var/lib/dpkg/status"]
+    status.write_bytes(run_checked(record, deadline_seconds=60).output)
+    places = {"ours": folder, "status": status, "sources": _sources(), "cache": CACHE / "apt", "into": folder}
+    options = [word for name, place in places.items() for word in (f"--{name}", str(place))]
+    names = [package.name.partition("_")[0] for package in ours]
+    run_checked([str(_TOOLS / "collect-packages"), *options, *names], deadline_seconds=_SECONDS)
     _index(folder)
     return folder
 
@@ -172,47 +176,11 @@ def _index(folder: Path) -> None:
     (folder / "Packages.gz").write_bytes(gzip.compress(text, mtime=0))
 
 
-def _download(ours: Path, names: Sequence[str]) -> list[Path]:
-    """The packages that the minimal root lacks for ours, without recommended ones."""
-    state = CACHE / "apt"
-    debs = CACHE / "debs"
-    for place in (state / "lists/partial", debs / "partial"):
-        place.mkdir(parents=True, exist_ok=True)
-    status = state / "status"
-    status.write_bytes(
-        run_checked(["tar", "-xOf", str(minimal_root()), "./var/lib/dpkg/status"], deadline_seconds=60).output
+def _sources() -> Path:
+    """A file with Debian's sources; ZFS is in contrib."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / "sources.list"
+    path.write_bytes(
+        run_checked([str(_TOOLS / "debian-sources"), "main", "contrib"], deadline_seconds=_SECONDS).output
     )
-    sources = state / "debian.sources"
-    # ZFS is not in main
-    text = SOURCES.read_text("utf-8").replace("Components: main", "Components: main contrib")
-    sources.write_text(text, "utf-8")
-    (state / "ours.list").write_text(f"deb [trusted=yes] file:{ours} ./\n", "utf-8")
-    parts = state / "parts"
-    parts.mkdir(exist_ok=True)
-    for source in (sources, state / "ours.list"):
-        shutil.copy2(source, parts)
-    options = {
-        "Dir::Etc::sourcelist": "-",
-        "Dir::Etc::sourceparts": parts,
-        "Dir::State": state,
-        "Dir::State::status": status,
-        "Dir::Cache": state,
-        "Dir::Cache::archives": debs,
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-    }
-    arguments = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    run_checked(["apt-get", "-q", *arguments, "update"], deadline_seconds=_SECONDS)
-    nothing = [
-        "-o",
-        f"Dir::Cache::archives={state / 'nothing'}",
-    ]  # what is there already is not listed otherwise
-    (state / "nothing/partial").mkdir(parents=True, exist_ok=True)
-    uris = run_checked(
-        ["apt-get", "-q", *arguments, *nothing, "--print-uris", "-y", "install", *names],
-        deadline_seconds=_SECONDS,
-    ).text
-    run_checked(["apt-get", "-q", *arguments, "-d", "-y", "install", *names], deadline_seconds=_SECONDS)
-    files = [line.split()[1] for line in uris.splitlines() if line.startswith("'http")]
-    return [debs / name for name in files]
+    return path

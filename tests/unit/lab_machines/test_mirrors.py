@@ -1,36 +1,52 @@
-"""Mirrors as apt reports them."""
+"""The lab's sources of packages, with an apt that this test plays."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lab.build.mirrors import Mirrors, parse_mirrors, sources
+from lab.build.mirrors import sources
 from rocks.errors import StateError
 
-_LINES = [
-    "Packages http://one.example/debian/ bookworm main",
-    "Translations http://one.example/debian/ bookworm main",
-    "Packages http://two.example/debian/ bookworm main",
-    "Packages http://one.example/debian/ bookworm-updates main",
-    "Packages http://one.example/security/ bookworm-security main",
-    "Packages http://other.example/ stable extra",
-]
+_INDEXES = """\
+Packages main bookworm http://one.example/debian/
+Translations main bookworm http://one.example/debian/
+Packages main bookworm http://two.example/debian/
+Packages main bookworm-updates http://one.example/debian/
+Packages main bookworm-security http://one.example/security/
+Packages extra stable http://other.example/
+"""
 
 
-def test_first_mirror_of_each_archive_counts() -> None:
-    """Other archives and other kinds of index are passed over."""
-    assert parse_mirrors(_LINES) == Mirrors("http://one.example/debian", "http://one.example/security")
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What apt-get indextargets prints; apt-get update does nothing."""
+    printed = tmp_path / "indexes"
+    program = tmp_path / "apt-get"
+    program.write_text(f'#!/bin/sh\n[ "$1" != indextargets ] || cat "{printed}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    return printed
 
 
-def test_missing_archive_is_one_sentence() -> None:
+def test_first_mirror_of_each_archive_counts(apt: Path) -> None:
+    """Other archives and other kinds of index are passed over; ZFS's source is in contrib, QEMU 10 in the backports."""
+    apt.write_text(_INDEXES)
+    lines = [line.split()[2:] for line in sources().splitlines()]
+    assert lines == [
+        ["http://one.example/debian/", "bookworm", "main", "contrib"],
+        ["http://one.example/debian/", "bookworm-updates", "main", "contrib"],
+        ["http://one.example/security/", "bookworm-security", "main", "contrib"],
+    ]
+    assert sources(backports=True).splitlines()[-1].split()[2:4] == [
+        "http://one.example/debian/",
+        "bookworm-backports",
+    ]
+
+
+def test_missing_archive_is_one_sentence(apt: Path) -> None:
     """Without the security archive the kernel's packages are not found."""
-    with pytest.raises(StateError, match="no mirror of bookworm-security"):
-        parse_mirrors(_LINES[:4])
-
-
-def test_sources_name_contrib_and_backports_only_when_asked() -> None:
-    """ZFS's source is in contrib; QEMU 10 in the backports."""
-    mirrors = parse_mirrors(_LINES)
-    assert sources(mirrors).count("Components: main contrib") == 2
-    assert "backports" not in sources(mirrors)
-    assert "Suites: bookworm bookworm-updates bookworm-backports\n" in sources(mirrors, backports=True)
+    apt.write_text("".join(_INDEXES.splitlines(keepends=True)[:4]))
+    with pytest.raises(StateError, match="^apt on this machine names no mirror of bookworm-security"):
+        sources()

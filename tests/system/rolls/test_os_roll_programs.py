@@ -1,0 +1,228 @@
+"""The programs that choose Debian's sources, collect packages and build the os roll: shellcheck, wrong calls, a local mirror."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import CHECKOUT
+from rocks.process import Finished, run, run_checked
+
+pytestmark = pytest.mark.system
+
+PROGRAMS = ("tools/debian-sources", "tools/collect-packages", "roll/os/build", "roll/os/build-zfs-modules")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def program(name: str, *arguments: str | Path, **environment: str) -> Finished:
+    return run(
+        [str(CHECKOUT / name), *map(str, arguments)],
+        deadline_seconds=120,
+        environment={"PATH": _PATH, **environment},
+    )
+
+
+def make_package(folder: Path, name: str, version: str = "1.0", depends: str = "", size: int = 0) -> Path:
+    """A Debian package with a file of so many zeros."""
+    tree = folder / f".{name}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: b\n"
+        + (f"Depends: {depends}\n" if depends else "")
+    )
+    (tree / "zeros").write_bytes(bytes(size))
+    path = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
+    run_checked(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(path)], deadline_seconds=60)
+    shutil.rmtree(tree)
+    return path
+
+
+class Mirror:
+    """A repository in a folder, and what a collection from it needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.top = folder / "mirror", folder
+        for place in (self.folder, folder / "into", folder / "ours"):
+            place.mkdir()
+        (folder / "sources.list").write_text(f"deb [trusted=yes] file:{self.folder} ./\n")
+        (folder / "status").touch()
+
+    def index(self) -> None:
+        """Bring its index up to date."""
+        text = run_checked(
+            ["env", "-C", str(self.folder), "apt-ftparchive", "packages", "."], deadline_seconds=60
+        ).output
+        (self.folder / "Packages.gz").write_bytes(gzip.compress(text, mtime=0))
+
+    def collect(self, *arguments: str | Path) -> Finished:
+        """Run tools/collect-packages with these words after the options that are always there."""
+        words = [
+            word for name in ("sources", "status", "cache", "into") for word in (f"--{name}", self.path(name))
+        ]
+        return program("tools/collect-packages", *words, *arguments)
+
+    def path(self, name: str) -> Path:
+        return self.top / {"sources": "sources.list"}.get(name, name)
+
+    def collected(self) -> set[str]:
+        """The collected files; they are removed."""
+        found = {path.name for path in (self.top / "into").iterdir()}
+        for name in found:
+            (self.top / "into" / name).unlink()
+        return found
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Mirror:
+    """A mirror with `tool`, which needs `library`; both have an epoch or none."""
+    for name in ("apt-ftparchive", "dpkg-deb", "apt-get"):
+        if shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed (tools/setup test)")
+    made = Mirror(tmp_path)
+    make_package(made.folder, "tool", "1:2.0", "library")
+    make_package(made.folder, "library")
+    make_package(made.folder, "other")
+    made.index()
+    return made
+
+
+def test_shellcheck_has_no_remark() -> None:
+    for name in PROGRAMS:
+        checked = run(["shellcheck", str(CHECKOUT / name)], deadline_seconds=120)
+        assert checked.exit_status == 0, checked.text
+
+
+def test_what_is_needed_and_lacking_is_collected(mirror: Mirror) -> None:
+    done = mirror.collect("tool")
+    assert done.exit_status == 0, done.error_text
+    assert mirror.collected() == {"tool_2.0_all.deb", "library_1.0_all.deb"}
+
+    (mirror.top / "status").write_text(
+        "Package: library\nStatus: install ok installed\nArchitecture: all\nVersion: 1.0\nMaintainer: A <a@b.c>\n"
+        "Description: b\n"
+    )
+    assert mirror.collect("tool").exit_status == 0
+    assert mirror.collected() == {"tool_2.0_all.deb"}
+
+
+def test_alone_a_package_comes_without_what_it_needs(mirror: Mirror) -> None:
+    done = mirror.collect("--alone", "tool")
+    assert done.exit_status == 0, done.error_text
+    assert mirror.collected() == {"tool_2.0_all.deb"}
+
+
+def test_what_ours_need_is_collected_and_ours_are_not(mirror: Mirror) -> None:
+    make_package(mirror.top / "ours", "site-tool", depends="tool")
+    done = mirror.collect("--ours", mirror.top / "ours", "site-tool")
+    assert done.exit_status == 0, done.error_text
+    assert mirror.collected() == {"tool_2.0_all.deb", "library_1.0_all.deb"}
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(mirror: Mirror) -> None:
+    assert mirror.collect("library").exit_status == 0
+    (good,) = [path.read_bytes() for path in (mirror.top / "into").iterdir()]
+    mirror.collected()
+    (cached,) = (mirror.top / "cache/debs").glob("library*.deb")
+    cached.write_bytes(bytes(len(good)))
+    assert mirror.collect("library").exit_status == 0
+    assert (mirror.top / "into/library_1.0_all.deb").read_bytes() == good
+
+
+def test_a_mirror_with_another_package_than_its_index_says_is_an_error(mirror: Mirror) -> None:
+    path = mirror.folder / "library_1.0_all.deb"
+    path.write_bytes(bytes(path.stat().st_size))
+    done = mirror.collect("library")
+    assert done.exit_status == 1 and "Error: " in done.error_text
+    assert mirror.collected() == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("no-such-package",), "apt finds no way to install these packages together"),
+        (("--nothing", "tool"), "--nothing is no option"),
+        (("tool", "--ours"), "apt finds no way"),
+        (("--ours",), "--ours is the last word"),
+        ((), "usage: tools/collect-packages"),
+    ],
+)
+def test_a_wrong_collection_is_an_error_and_collects_nothing(
+    mirror: Mirror, arguments: tuple[str, ...], message: str
+) -> None:
+    done = mirror.collect(*arguments)
+    assert done.exit_status == 1
+    assert message in done.error_text
+    assert mirror.collected() == set()
+
+
+def test_only_one_collection_uses_a_cache(mirror: Mirror) -> None:
+    assert mirror.collect("library").exit_status == 0
+    lock = mirror.top / "cache/lock"
+    command = ["flock", str(lock), str(CHECKOUT / "tools/collect-packages")]
+    words = [
+        str(word)
+        for name in ("sources", "status", "cache", "into")
+        for word in (f"--{name}", mirror.path(name))
+    ]
+    done = run([*command, *words, "library"], deadline_seconds=60, environment={"PATH": _PATH})
+    assert done.exit_status == 1 and "another collection of packages is at work" in done.error_text
+
+
+@pytest.mark.parametrize("arguments", [("--backports", "nonsense"), ("main", "--backports"), ("main; true",)])
+def test_debian_sources_take_components_only(arguments: tuple[str, ...]) -> None:
+    done = program("tools/debian-sources", *arguments)
+    assert done.exit_status == 1
+    assert "is no component of Debian; usage:" in done.error_text and done.text == ""
+
+
+def test_debian_sources_name_the_suites_once() -> None:
+    done = program("tools/debian-sources", "--backports", "main", "contrib")
+    if "names no mirror" in done.error_text or "does not answer" in done.error_text:
+        pytest.skip("this machine's apt has no mirror of Debian 12")
+    assert done.exit_status == 0, done.error_text
+    lines = [line.split() for line in done.text.splitlines()]
+    suites = [line[3] for line in lines]
+    assert len(suites) == len(set(suites))
+    assert {"bookworm", "bookworm-security", "bookworm-backports"} <= set(suites)
+    assert all(line[0] == "deb" and line[4:] == ["main", "contrib"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "environment", "message"),
+    [
+        ("build", (), {}, "usage: roll/os/build FOLDER"),
+        ("build", ("{folder}",), {}, "SOURCE_DATE_EPOCH is not set"),
+        ("build", ("{folder}/absent",), {"SOURCE_DATE_EPOCH": "1"}, "there is no folder"),
+        ("build", ("{folder}",), {"SOURCE_DATE_EPOCH": "1"}, "has no vmlinuz; run make installer"),
+        ("build-zfs-modules", (), {}, "usage: roll/os/build-zfs-modules"),
+        ("build-zfs-modules", ("{folder}", "{folder}/absent", "/", "/"), {}, "there is no {folder}/absent"),
+    ],
+)
+def test_a_wrong_build_is_an_error_and_leaves_nothing(
+    tmp_path: Path, name: str, arguments: tuple[str, ...], environment: dict[str, str], message: str
+) -> None:
+    done = program(f"roll/os/{name}", *(word.format(folder=tmp_path) for word in arguments), **environment)
+    assert done.exit_status == 1
+    assert done.error_text.startswith("Error: ")
+    assert message.format(folder=tmp_path) in done.error_text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_packages_of_node_files_are_those_for_debian(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    (nodes / "a.xml").write_text(
+        "<kickstart><package>tool</package><package cond=\"packaging == 'rpm' and x\">rpm-tool</package>\n"
+        "<package cond='some_attribute'>other &amp; &entity;</package><package disable='1'>gone</package>\n"
+        "<package type='meta'>group</package></kickstart>"
+    )
+    command = ["env", f"PYTHONPATH={CHECKOUT / 'src'}", str(CHECKOUT / ".state/venv/bin/python")]
+    listing = [*command, str(CHECKOUT / "roll/os/node-packages"), str(nodes)]
+    assert run_checked(listing, deadline_seconds=60).text.splitlines() == ["other &", "tool"]
+    (nodes / "b.xml").write_text("<kickstart>")
+    done = run(listing, deadline_seconds=60)
+    assert done.exit_status == 1
+    assert f"{nodes}/b.xml, line 1" in done.error_text and "Traceback" not in done.error_text
