@@ -18,7 +18,7 @@ PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
-  test-installer reference requirements clean new-command roll lab lab-stop lab-demo test-lab test-lab-long
+  test-installer reference requirements clean new-command os-roll roll lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -109,6 +109,14 @@ test-installer: ## install blank emulated machines from the network with what `m
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@$(ISOLATED) $(PYTEST) -m installer tests/installer
+
+os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE (root)
+	@tools/setup packages
+	@tools/setup roll
+	@tools/setup installer
+	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
+	@[ -n "$$(find dist -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
 roll: ## build the ISO of this roll into dist/, with the packages that are there
 	@tools/setup roll

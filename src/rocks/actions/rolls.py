@@ -24,7 +24,7 @@ from rocks.errors import HostError, StateError, UserError
 from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
 from rocks.graph_files import Library
 from rocks.rollkit.clashes import check_clashes
-from rocks.rollkit.content import COMMANDS, RollContent, read_roll
+from rocks.rollkit.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.rollkit.description import NO_ARCHITECTURE, RollId
 from rocks.rollkit.iso import extract_roll, find_rolls
 from rocks.rollkit.manifest import check_manifest, same_content
@@ -198,6 +198,7 @@ def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId
             extract_roll(path, roll, folder)
         check_manifest(folder, str(path))
         read_roll(folder, roll, str(path))
+        check_installer(folder, str(path))
         (folder / COMMANDS).mkdir(exist_ok=True)
         yield roll, folder
 

@@ -18,9 +18,11 @@ from rocks.rollkit.content import (
     DEBS,
     GRAPHS,
     INCLUDE,
+    INSTALLER,
     NODES,
     RPMS,
     SOURCES,
+    check_installer,
     read_owner,
     read_roll,
 )
@@ -72,6 +74,7 @@ def create_roll(description_path: Path, output: Path, epoch: int | None = None) 
         write_file(folder / expected, data)
         _copy_sources(source, folder, description)
         read_roll(folder, description.roll, str(source))
+        check_installer(folder, str(source))
         write_file(folder / MANIFEST, manifest_text(folder))
         made_at = max(epoch if epoch is not None else description.made_at or 0, _EARLIEST)
         roll = description.roll
@@ -131,9 +134,10 @@ def _copy_sources(source: Path, folder: Path, description: RollDescription) -> N
             if path.suffix == ".xml":
                 text = _owned(path, description.roll.name)
                 _put(folder / path.relative_to(source), text)
-    for name in (COMMANDS, INCLUDE):
+    for name in (COMMANDS, INCLUDE, INSTALLER):
         for path in _files(source, source / name):
-            _put(folder / path.relative_to(source), path.read_bytes())
+            (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path.relative_to(source))
     (folder / COMMANDS).mkdir(exist_ok=True)
     for name in PACKAGES:
         for path in _files(source, source / name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ DEBS, RPMS, SOURCES = "Debian", "RedHat/RPMS", "SRPMS"
 """Folders of packages in a roll."""
 
 COMMANDS, NODES, GRAPHS, INCLUDE = "commands", "nodes", "graphs", "include"
+
+INSTALLER = "installer"
+"""Folder of a roll from which hosts are installed."""
+
+ROOT_ARCHIVE, ROOT_CHECKSUM = "root.tar.zst", "root.sha256"
+INSTALLER_FILES = ("installer.img", ROOT_CHECKSUM, ROOT_ARCHIVE, "vmlinuz")
+"""The files of that folder: all of them, or none."""
 
 _REFERENCE = re.compile(rb"&([A-Za-z_][\w.-]*);")
 _XML_ENTITIES = frozenset(("amp", "lt", "gt", "quot", "apos"))
@@ -74,6 +82,27 @@ def read_roll(folder: Path, roll: RollId, place: str) -> RollContent:
     )
 
 
+def check_installer(folder: Path, place: str) -> None:
+    """UserError unless the roll's installer, if it has one, has all its files, and the checksum that hosts compare."""
+    files = [folder / INSTALLER / name for name in INSTALLER_FILES]
+    missing = [path.name for path in files if not path.is_file()]
+    if len(missing) == len(files):
+        return
+    if missing:
+        raise UserError(
+            f"{place}: the folder {INSTALLER} has no {missing[0]}; make installer builds its files"
+        )
+    try:
+        with (folder / INSTALLER / ROOT_ARCHIVE).open("rb") as archive:
+            expected = f"{hashlib.file_digest(archive, 'sha256').hexdigest()}  {ROOT_ARCHIVE}\n"
+    except OSError as error:
+        raise HostError(f"cannot read {error.filename}: {error.strerror}") from None
+    if _bytes(folder / INSTALLER / ROOT_CHECKSUM) != expected.encode():
+        raise UserError(
+            f"{place}: {INSTALLER}/{ROOT_CHECKSUM} is not the checksum of {ROOT_ARCHIVE}; make installer builds both"
+        )
+
+
 def check_node(path: Path, place: str) -> None:
     """StateError or UserError, with file and line, for a node file that is not valid for any host."""
     data = _bytes(path)
@@ -101,6 +130,8 @@ def _belongs(name: str) -> bool:
     top, _, rest = name.partition("/")
     if top == DEBS:
         return rest.endswith(".deb") and "/" not in rest
+    if top == INSTALLER:
+        return rest in INSTALLER_FILES
     if top == NODES:
         return rest.endswith(".xml") and "/" not in rest
     if top == GRAPHS:

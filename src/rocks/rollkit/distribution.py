@@ -1,4 +1,4 @@
-"""Distributions: one folder with repositories for apt and dnf, and the nodes and graphs, of several rolls.
+"""Distributions: one folder with repositories for apt and dnf, nodes and graphs, and the installer, of several rolls.
 
 It is built beside the one in use and exchanged with it at the end, in one step. Source: specification §6.5.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.errors import BusyError, HostError, StateError, ToolError, UserError
 from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
 from rocks.process import run
-from rocks.rollkit.content import DEBS, GRAPHS, INCLUDE, NODES, RPMS
+from rocks.rollkit.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
 from rocks.rollkit.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.version import ROLL_NAME
 
@@ -51,11 +51,12 @@ class DistributionPlan(NamedTuple):
 
 
 class DistributionReport(NamedTuple):
-    """A built distribution: its folder, and how many packages it has."""
+    """A built distribution: its folder, how many packages it has, and whether it has the installer of hosts."""
 
     folder: Path
     debs: int
     rpms: int
+    has_installer: bool
 
 
 def create_distribution(plan: DistributionPlan, place: Path) -> DistributionReport:
@@ -72,6 +73,7 @@ def create_distribution(plan: DistributionPlan, place: Path) -> DistributionRepo
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(0o755)
             packages = _link_packages(plan, new)
+            has_installer = _link_installer(plan, new)
             _copy_graph(plan, new / BUILD)
             debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
             _index_debs(plan, new, debs)
@@ -80,7 +82,7 @@ def create_distribution(plan: DistributionPlan, place: Path) -> DistributionRepo
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise HostError(f"cannot build {base / plan.arch}: {error.strerror} ({error.filename})") from None
-    return DistributionReport(base / plan.arch, debs, rpms)
+    return DistributionReport(base / plan.arch, debs, rpms, has_installer)
 
 
 @contextlib.contextmanager
@@ -114,6 +116,21 @@ def _link_packages(plan: DistributionPlan, new: Path) -> list[Package]:
         folder.mkdir(parents=True, exist_ok=True)
         _link(package.path, folder / package.file_name)
     return packages
+
+
+def _link_installer(plan: DistributionPlan, new: Path) -> bool:
+    """Link the installer of the roll that has one; whether there is one. UserError when two rolls have one."""
+    rolls = [roll for roll in plan.rolls if (roll / INSTALLER).is_dir()]
+    if len(rolls) > 1:
+        names = " and ".join(roll.parent.parent.name for roll in rolls)
+        raise UserError(
+            f"the rolls {names} each have an installer of hosts, and a distribution has one: rocks disable roll NAME"
+        )
+    for roll in rolls:
+        (new / INSTALLER).mkdir()
+        for path in _files(roll / INSTALLER):
+            _link(path, new / INSTALLER / path.name)
+    return bool(rolls)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The programs that choose Debian's sources, collect packages and build the os roll: shellcheck, wrong calls, a local mirror."""
+"""The programs that choose mirrors, collect packages and build the os roll: shellcheck, wrong calls, a local mirror."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Mirror:
         (self.folder / "Packages.gz").write_bytes(gzip.compress(text, mtime=0))
 
     def collect(self, *arguments: str | Path) -> Finished:
-        """Run tools/collect-packages with these words after the options that are always there."""
-        words = [
+        """Run tools/collect-packages with these arguments after the options that are always there."""
+        options = [
             word for name in ("sources", "status", "cache", "into") for word in (f"--{name}", self.path(name))
         ]
-        return program("tools/collect-packages", *words, *arguments)
+        return program("tools/collect-packages", *options, *arguments)
 
     def path(self, name: str) -> Path:
         return self.top / {"sources": "sources.list"}.get(name, name)
@@ -162,12 +162,12 @@ def test_only_one_collection_uses_a_cache(mirror: Mirror) -> None:
     assert mirror.collect("library").exit_status == 0
     lock = mirror.top / "cache/lock"
     command = ["flock", str(lock), str(CHECKOUT / "tools/collect-packages")]
-    words = [
+    options = [
         str(word)
         for name in ("sources", "status", "cache", "into")
         for word in (f"--{name}", mirror.path(name))
     ]
-    done = run([*command, *words, "library"], deadline_seconds=60, environment={"PATH": _PATH})
+    done = run([*command, *options, "library"], deadline_seconds=60, environment={"PATH": _PATH})
     assert done.exit_status == 1 and "another collection of packages is at work" in done.error_text
 
 

@@ -11,8 +11,8 @@ from rocks.actions.rolls import enabled_rolls, rolls_folder
 class Command(rocks.commands.Command):
     """
     Build a distribution from the enabled rolls, in the current folder: the folder dist/arch, with a repository for
-    apt in Debian and one for dnf, of the newest package of each name, and with the nodes and graphs in build. An
-    earlier one is replaced when the new one is complete.
+    apt in Debian and one for dnf, of the newest package of each name, with the nodes and graphs in build, and with the
+    installer of hosts in installer, if a roll has one. An earlier one is replaced when the new one is complete.
 
     <param type='string' name='arch'>
     Architecture; default: that of this machine.
@@ -49,4 +49,5 @@ class Command(rocks.commands.Command):
         done = build_distribution(root, chosen, self.fillText("dist", "rocks-dist"), arch, Path())
         self.addLine(
             f"{done.folder}: {len(chosen)} rolls, {done.debs} deb packages, {done.rpms} rpm packages"
+            + (", the installer of hosts" if done.has_installer else "")
         )
