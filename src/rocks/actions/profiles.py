@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rocks.actions.served_distributions import DEFAULT_ARCHITECTURE, Distributions
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
-from rocks.cluster.profile_values import effective_attributes, network_value, pool_values, split_values
+from rocks.cluster.profile_values import (
+    ServedDistribution,
+    distribution_values,
+    effective_attributes,
+    network_value,
+    pool_values,
+    split_values,
+)
 from rocks.database.appliances import load_appliances
 from rocks.database.hosts import find_local_host, names_like
 from rocks.database.subnets import load_networks
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
     from rocks.graph.profile import Profile
 
 DEFAULT_GRAPH = "default"
-_DEFAULT_ARCHITECTURE = "x86_64"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class HostOfSite:
     appliance: Appliance
     networks: tuple[Network, ...]
     frontend: str
+    distribution: ServedDistribution = ServedDistribution()
 
 
 def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
@@ -56,6 +64,7 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
     interfaces = load_interfaces(database, [host.name for host in hosts])
     networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
     frontend = find_local_host(database) or ""
+    distributions = Distributions(database, frontend)
     database.end_reading()  # node files may have programs to be run
     for host in hosts:
         if host.appliance not in appliances or not appliances[host.appliance].node:
@@ -65,7 +74,11 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
             )
     return [
         HostOfSite(
-            replace(host, interfaces=interfaces[host.name]), appliances[host.appliance], networks, frontend
+            replace(host, interfaces=interfaces[host.name]),
+            appliances[host.appliance],
+            networks,
+            frontend,
+            distributions.of_host(host, appliances[host.appliance].distribution),
         )
         for host in hosts
     ]
@@ -104,8 +117,10 @@ def host_context(site: HostOfSite) -> HostContext:
 
 def _values(site: HostOfSite) -> dict[str, Value]:
     """Attributes and entities of the host; checked and computed values override attributes."""
+    attributes = effective_attributes(site.host)
     values: dict[str, Value] = {
-        **effective_attributes(site.host),
+        **attributes,
+        **distribution_values(site.distribution, site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
         **_storage_values(site),
@@ -131,7 +146,7 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
         "hostname": host.name,
         "hostaddr": address or StateError(none % "an address"),
         "ksmac": mac or StateError(none % "a MAC address on the network private"),
-        "arch": host.attributes.get("arch") or _DEFAULT_ARCHITECTURE,
+        "arch": host.attributes.get("arch") or DEFAULT_ARCHITECTURE,
         "os": appliance.os,
         "graph": appliance.graph or DEFAULT_GRAPH,
         "distribution": appliance.distribution,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
@@ -27,6 +27,21 @@ _MOST_DISKS = 2
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 Value = str | StateError
+
+_PACKAGES_PLACE = {"deb": "/Debian", "rpm": ""}
+
+
+class ServedDistribution(NamedTuple):
+    """The distribution that the frontend serves to a host; all fields are empty when it has built none for it.
+
+    `server` is a name or address. `folder` is below the server's `/install/distro`: NAME/ARCH. `authority` is the
+    certificate, as PEM, that signs the server's. `problem` says why a distribution that is there is not served.
+    """
+
+    server: str = ""
+    folder: str = ""
+    authority: str = ""
+    problem: str = ""
 
 
 def effective_attributes(host: Host) -> dict[str, str]:
@@ -47,6 +62,26 @@ def pool_values(host: Host) -> dict[str, Value]:
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
         "img_zpools": _pools(host, "img_zpools", host.attribute("img_zpools").split(",")),
         "vm_container_zpool_layout": _layout(host),
+    }
+
+
+def distribution_values(distribution: ServedDistribution, host: Host, packaging: str) -> dict[str, Value]:
+    """Where the host finds its packages, and how it recognises the server; without a distribution no value is valid."""
+    if not distribution.server or distribution.problem:
+        none = StateError(
+            f"the frontend has no distribution for host {host.name}: rocks create distro, in the folder of "
+            "rocks report distro"
+        )
+        values: dict[str, Value] = dict.fromkeys(
+            ("distribution_url", "distribution_server", "site_authority"), none
+        )
+        return values | {"distribution_problem": distribution.problem or none}
+    place = _PACKAGES_PLACE.get(packaging, "")
+    return {
+        "distribution_url": f"https://{distribution.server}/install/distro/{distribution.folder}{place}",
+        "distribution_server": distribution.server,
+        "site_authority": distribution.authority.rstrip("\n"),
+        "distribution_problem": StateError("the distribution is served"),
     }
 
 

@@ -31,12 +31,16 @@ rocks_packages_deb() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   export DEBIAN_FRONTEND=noninteractive
+  # what a power cut or a kill left half done would stop apt-get; while another dpkg works, apt-get waits for its end
+  dpkg --force-confold --configure -a >/dev/null 2>&1 || true
   # continue when one source does not answer: another may have the packages
-  apt-get -qq -o DPkg::Lock::Timeout=300 update || lists=', nor fetch all lists of packages: see /etc/apt/sources.list'
+  apt-get -qq -o DPkg::Lock::Timeout=300 update ||
+    lists=', nor fetch all lists of packages: see /etc/apt/sources.list.d; is rocks start service kickstart running on the frontend?'
   apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold --no-install-recommends \
     install -- "${missing[@]}" >"$ROCKS_WORK/apt" 2>&1 || {
     tail -n 20 "$ROCKS_WORK/apt" >&2
-    rocks_fail "apt-get did not install ${missing[*]}$lists"
+    rocks_fail "apt-get did not install ${missing[*]}$lists; when the site's distribution lacks them: rocks add roll, rocks enable roll," \
+      "rocks create distro on the frontend, then run the profile again"
   }
   rocks_changed "packages installed: ${missing[*]}"
 }

@@ -25,7 +25,7 @@ GENERATOR = "shell"
 
 _BASH = ("bash", "-euo", "pipefail")
 _BASH_NAMES = frozenset(("bash", "/bin/bash", "/usr/bin/bash"))
-_SEQUENCE = (When.BOOT_PRE, When.POST, When.BOOT_POST)
+_SEQUENCE = (When.POST, When.BOOT_POST)
 _PACKAGING = {"deb": "rocks_packages_deb", "rpm": "rocks_packages_rpm"}
 _MARK = "ROCKS-END"
 _EDGES = re.compile(r"\A(?:[ \t]*\n)+")
@@ -59,6 +59,7 @@ def shell_script(
         "",
         "rocks_profile() {",
         "rocks_begin",
+        *(line for node in profile.nodes for line in _node(node, When.BOOT_PRE)),
         *_packages(profile.nodes, packaging),
         *(line for when in _SEQUENCE for node in profile.nodes for line in _node(node, when)),
         "rocks_end",

@@ -57,6 +57,15 @@ class Authority:
             write_file(self._folder / "ca.crt", pair.certificate)
             return True
 
+    def certificate(self) -> str:
+        """The authority's own certificate, as PEM; '' when there is none. HostError when it cannot be read."""
+        try:
+            return (self._folder / "ca.crt").read_text("ascii")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise HostError(f"{error.filename} cannot be read: {error.strerror}") from None
+
     def issue(self, spec: CertificateSpec) -> CertificateInfo:
         """A new certificate with a new key for a node. The one before stays valid until `settle` or `revoke`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rocks.actions.profiles import HostOfSite
+from rocks.cluster.profile_values import ServedDistribution
 from rocks.cluster.records import Host, Network
 from rocks.database.appliances import Appliance
 from tests.unit.machines import PRIVATE, container, interface
@@ -36,15 +37,25 @@ def vm_host(**attributes: str) -> Host:
     return container("vmc-0-0", appliance="vm-container", **attributes)
 
 
-def on_site(host: Host, root: str) -> HostOfSite:
+def on_site(host: Host, root: str, distribution: ServedDistribution = ServedDistribution()) -> HostOfSite:
     """The host on a site with a storage network of its own, whose frontend is head."""
     appliance = Appliance(host.appliance, "default", root, "linux", host.membership, "rocks-dist", True)
-    return HostOfSite(host, appliance, _NETWORKS, "head")
+    return HostOfSite(host, appliance, _NETWORKS, "head", distribution)
 
+
+DISTRIBUTION = ServedDistribution(
+    "10.1.1.1",
+    "rocks-dist/x86_64",
+    "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+)
 
 _DISKS = "/dev/disk/by-id/a /dev/disk/by-id/b"
 
 CASES = {
+    "vm_host_of_distribution": on_site(vm_host(img_sync="yes"), "client", DISTRIBUTION),
+    "nas_of_distribution_for_rpm": on_site(
+        replace(_NAS, attributes={**_NAS.attributes, "packaging": "rpm"}), "nas", DISTRIBUTION
+    ),
     "frontend": on_site(_FRONTEND, "server"),
     "nas": on_site(_NAS, "nas"),
     "vm_host": on_site(vm_host(img_sync="no"), "client"),

@@ -68,8 +68,8 @@ if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_changed "permissions of /etc/rocks/pki/node.pem"
   fi
 else
-  rocks_warn "the image daemons need a certificate: rocks add host certificate $ROCKS_HOST, rocks sync" \
-    "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, img-storage-base, img-storage-scans, img-storage-nas, nas
+# Nodes: base, client, zfs, img-storage-base, img-storage-scans, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,11 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb iptables kmod openssh-server python3-amqp python3-rtslib-fb zfsutils-linux
+rocks_say 'node zfs begins (post)'
+rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module zfs
+ROCKS-END-1
+rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -27,8 +32,8 @@ if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_changed "permissions of /etc/rocks/pki/node.pem"
   fi
 else
-  rocks_warn "the image daemons need a certificate: rocks add host certificate $ROCKS_HOST, rocks sync" \
-    "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
@@ -109,7 +114,7 @@ target_core_iblock
 iscsi_target_mod
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-imgstorage-nas.conf create 644 '' forget
-rocks_module zfs target_core_mod target_core_iblock iscsi_target_mod
+rocks_module target_core_mod target_core_iblock iscsi_target_mod
 # rtslib insists on its folders, and its package does not make all of them
 rocks_folder /etc/target 755
 for folder in '' /pr /alua; do rocks_folder "/etc/rtslib-fb-target$folder" 755; done
@@ -156,7 +161,18 @@ rocks_file /etc/systemd/system/rocks-storage-firewall.service create 644 '' forg
 rocks_service rocks-storage-firewall.service /etc/rocks/storage-firewall.rules \
   /etc/systemd/system/rocks-storage-firewall.service
 ROCKS-END-2
-rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-1'
+rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[Unit]
+Description=Image storage: the daemon of a nas starts when its certificate is deployed
+
+[Path]
+PathChanged=/etc/rocks/pki/node.pem
+
+[Install]
+WantedBy=multi-user.target
+ROCKS-END-1
+rocks_file /etc/systemd/system/rocks-imgstorage-nas.path create 644 '' forget
 program=/opt/rocks/libexec/rocks-imgstorage-nas
 if [ ! -x "$program" ]; then
   rocks_warn "the image daemon is missing: install the package rocks-imgstorage-nas, and run the profile again"
@@ -170,9 +186,10 @@ else
       /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-nas.service
+    rocks_service rocks-imgstorage-nas.path
   fi
 fi
-ROCKS-END-1
+ROCKS-END-2
 rocks_say 'node img-storage-nas ends (post)'
 rocks_end
 }

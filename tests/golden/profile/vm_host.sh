@@ -110,8 +110,8 @@ if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_changed "permissions of /etc/rocks/pki/node.pem"
   fi
 else
-  rocks_warn "the image daemons need a certificate: rocks add host certificate $ROCKS_HOST, rocks sync" \
-    "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
@@ -200,7 +200,18 @@ sed -e 's/^[# ]*node\.startup *=.*/node.startup = manual/' -e 's/^[# ]*node\.ses
 rocks_file /etc/iscsi/iscsid.conf create '' '' keep
 rocks_module iscsi_tcp dm_mod
 ROCKS-END-2
-rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
+rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[Unit]
+Description=Image storage: the daemon of a host starts when its certificate is deployed
+
+[Path]
+PathChanged=/etc/rocks/pki/node.pem
+
+[Install]
+WantedBy=multi-user.target
+ROCKS-END-1
+rocks_file /etc/systemd/system/rocks-imgstorage-host.path create 644 '' forget
 rocks_service iscsid.socket
 program=/opt/rocks/libexec/rocks-imgstorage-host
 if [ ! -x "$program" ]; then
@@ -215,9 +226,10 @@ else
       /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-host.service
+    rocks_service rocks-imgstorage-host.path
   fi
 fi
-ROCKS-END-1
+ROCKS-END-2
 rocks_say 'node img-storage-vm ends (post)'
 rocks_end
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, kvm-base, img-storage-base, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
+# Nodes: base, client, kvm-base, zfs, img-storage-base, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -95,6 +95,11 @@ rocks_service libvirtd.socket
 rocks_restart_if_older libvirtd.service /etc/libvirt/hooks/qemu.d /etc/libvirt/qemu.conf
 ROCKS-END-1
 rocks_say 'node kvm-base ends (post)'
+rocks_say 'node zfs begins (post)'
+rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module zfs
+ROCKS-END-1
+rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -110,8 +115,8 @@ if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_changed "permissions of /etc/rocks/pki/node.pem"
   fi
 else
-  rocks_warn "the image daemons need a certificate: rocks add host certificate $ROCKS_HOST, rocks sync" \
-    "host certificate $ROCKS_HOST, rocks sync broker, and run the profile again"
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
@@ -185,7 +190,6 @@ ROCKS-END-1
 rocks_say 'node img-storage-scans ends (post)'
 rocks_say 'node img-storage-vm-create-zfs begins (post)'
 rocks_section img-storage-vm-create-zfs post bash -euo pipefail <<'ROCKS-END-1'
-rocks_module zfs
 pool='vmpool'
 if ! zpool list -H -o name "$pool" >/dev/null 2>&1; then
   # an existing pool of that name must be imported, not replaced; no guest's disk is in that folder
@@ -221,12 +225,23 @@ rocks_file /etc/iscsi/iscsid.conf create '' '' keep
 rocks_module iscsi_tcp dm_mod
 ROCKS-END-2
 rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
-rocks_module dm_snapshot zfs
+rocks_module dm_snapshot
 pool='vmpool'
 zpool list -H -o name "$pool" >/dev/null 2>&1 ||
   rocks_warn "the pool $pool of the attribute vm_container_zpool is missing: zpool create $pool DISK, or zpool import -d /dev/disk/by-id $pool"
 ROCKS-END-1
-rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-1'
+rocks_section img-storage-vm post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[Unit]
+Description=Image storage: the daemon of a host starts when its certificate is deployed
+
+[Path]
+PathChanged=/etc/rocks/pki/node.pem
+
+[Install]
+WantedBy=multi-user.target
+ROCKS-END-1
+rocks_file /etc/systemd/system/rocks-imgstorage-host.path create 644 '' forget
 rocks_service iscsid.socket
 program=/opt/rocks/libexec/rocks-imgstorage-host
 if [ ! -x "$program" ]; then
@@ -241,9 +256,10 @@ else
       /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-host.service
+    rocks_service rocks-imgstorage-host.path
   fi
 fi
-ROCKS-END-1
+ROCKS-END-2
 rocks_say 'node img-storage-vm ends (post)'
 rocks_end
 }

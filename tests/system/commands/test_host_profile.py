@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rocks.actions import message_broker
+from rocks.hosts.authority import Authority
 from rocks.process import run
 
 from .conftest import Site
@@ -36,6 +38,7 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     assert nodes_of(nas) == [
         "base",
         "client",
+        "zfs",
         "img-storage-base",
         "img-storage-scans",
         "img-storage-nas",
@@ -52,6 +55,39 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     hosts.done("set", "host", "attr", "vmc-0-0", "kvm", "no")
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:2]
     assert nodes_of(hosts.done(*REPORT, "head")) == ["base", "server", "img-storage", "img-storage-base"]
+
+
+def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
+    hosts: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the site's authority; not before both are there, and never the frontend itself."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    hosts.done("set", "attr", "Kickstart_DistroDir", str(tmp_path))
+    release = tmp_path / "install/rocks-dist/x86_64/Debian/dists/rocks-dist/Release"
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0")))
+    release.parent.mkdir(parents=True)
+    release.write_text("Suite: rocks-dist\n")
+
+    waiting = hosts.done(*REPORT, "nas-0-0")
+    assert "distribution-problem" in nodes_of(waiting)
+    assert "the frontend has no certificate: rocks add host certificate head" in waiting
+    assert "rocks-imgstorage-nas" not in next(line for line in waiting.splitlines() if "packages_deb " in line)
+
+    (tmp_path / "authority").mkdir()
+    Authority(tmp_path / "authority").ensure("Site")
+    served = hosts.done(*REPORT, "nas-0-0")
+    assert nodes_of(served)[0] == "distribution"
+    assert "URIs: https://10.1.1.1/install/distro/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in served
+    assert (tmp_path / "authority/ca.crt").read_text() in served
+    assert served.index("rocks.sources") < served.index("\nrocks_packages_deb ")
+    assert "rocks-imgstorage-nas" in next(line for line in served.splitlines() if "packages_deb " in line)
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "head")))
+
+    hosts.done("set", "host", "attr", "nas-0-0", "packaging", "rpm")
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0"))), "it has no rpm packages"
+    hosts.set_as_before("Kickstart_PrivateKickstartHost", "10.1.1.1/../..\n$(reboot)")
+    hosts.done("set", "host", "attr", "nas-0-0", "packaging", "deb")
+    assert "has no address from which hosts get its distribution" in hosts.done(*REPORT, "nas-0-0")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ _STUBS = {
     "dpkg-query": 'for name; do [ ! -e "$STUBS/installed/$name" ] || echo "ii $name"; done',
     "apt-get": 'echo "$*" >>"$STUBS/apt"; [ ! -e "$STUBS/no-mirror" ] || exit 100\n'
     'case " $* " in *" install "*) for name; do touch -- "$STUBS/installed/${name##*/}"; done ;; esac',
+    "dpkg": "true",
     "modprobe": 'echo "$*" >>"$STUBS/modprobe"',
     "zpool": "true",
     "systemctl": """\

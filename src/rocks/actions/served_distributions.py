@@ -1,0 +1,74 @@
+"""Which distribution the frontend serves to a host: the one that `rocks create distro` has built in the site's folder."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rocks.actions.message_broker import node_authority
+from rocks.actions.rolls import distribution_folder
+from rocks.cluster.addresses import choose_address
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.profile_values import ServedDistribution
+from rocks.database.vms import load_interfaces
+from rocks.errors import HostError
+from rocks.rollkit.content import DEBS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rocks.cluster.records import Host
+    from rocks.database.connection import Database
+
+DEFAULT_ARCHITECTURE = "x86_64"
+INSTALL_HOST = "Kickstart_PrivateKickstartHost"
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+class Distributions:
+    """The distributions of this frontend. The database is read when the object is made, and not later."""
+
+    def __init__(self, database: Database, frontend: str) -> None:
+        self._folder = distribution_folder(database)
+        self._frontend = frontend
+        self._address = ""
+        if frontend and self._folder.is_dir():
+            found = ((i.subnet or "", i.ip) for i in load_interfaces(database, [frontend])[frontend] if i.ip)
+            self._address = choose_address(found, PRIVATE_NETWORK) or ""
+
+    def of_host(self, host: Host, name: str) -> ServedDistribution:
+        """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
+        packaging = host.attribute("packaging") or KNOWN["packaging"].default
+        arch = host.attribute("arch") or DEFAULT_ARCHITECTURE
+        if not (_PART.fullmatch(name) and _PART.fullmatch(arch)) or host.name == self._frontend:
+            return ServedDistribution()
+        folder = self._folder / name / arch
+        if not _index(folder, name, packaging).is_file():
+            return ServedDistribution()
+        server = host.attribute(INSTALL_HOST) or self._address
+        if not _PART.fullmatch(server):
+            return ServedDistribution(
+                problem="the frontend has no address from which hosts get its distribution: rocks add host interface "
+                f"{self._frontend}, or rocks set attr {INSTALL_HOST}"
+            )
+        return self._served(server, f"{name}/{arch}")
+
+    def _served(self, server: str, place: str) -> ServedDistribution:
+        try:
+            authority = node_authority().certificate()
+        except HostError as error:
+            return ServedDistribution(problem=f"{error}; only root reads it")
+        if not authority:
+            return ServedDistribution(
+                problem="the distribution is not served, for the frontend has no certificate: rocks add host "
+                f"certificate {self._frontend}, then rocks start service kickstart"
+            )
+        return ServedDistribution(server, place, authority)
+
+
+def _index(folder: Path, name: str, packaging: str) -> Path:
+    """The file that a repository has when it is complete."""
+    if packaging == "rpm":
+        return folder / "repodata" / "repomd.xml"
+    return folder / DEBS / "dists" / name / "Release"
