@@ -77,7 +77,7 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     Authority(tmp_path / "authority").ensure("Site")
     served = hosts.done(*REPORT, "nas-0-0")
     assert nodes_of(served)[0] == "distribution"
-    assert "URIs: https://10.1.1.1/install/distro/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in served
+    assert "URIs: https://10.1.0.1/install/distro/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in served
     assert (tmp_path / "authority/ca.crt").read_text() in served
     assert served.index("rocks.sources") < served.index("\nrocks_packages_deb ")
     assert "rocks-imgstorage-nas" in next(line for line in served.splitlines() if "packages_deb " in line)
