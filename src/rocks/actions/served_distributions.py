@@ -1,4 +1,4 @@
-"""Which distribution the frontend serves to a host: the one that `rocks create distro` has built in the site's folder."""
+"""Which distribution the frontend serves to a host: what `rocks create distro` has built in the folder of the site."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ _NETWORKS = (
     Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", False),
     Network("storage", "10.9.0.0", "255.255.0.0", 9000, "storage.example.org", False),
 )
+NO_DISTRIBUTION = ServedDistribution()
 _NAS = replace(
     container("nas-0-0", [interface("eth0", "nas-0-0", ip="10.1.255.250", **PRIVATE)]),
     membership="NAS Appliance",
@@ -37,7 +38,7 @@ def vm_host(**attributes: str) -> Host:
     return container("vmc-0-0", appliance="vm-container", **attributes)
 
 
-def on_site(host: Host, root: str, distribution: ServedDistribution = ServedDistribution()) -> HostOfSite:
+def on_site(host: Host, root: str, distribution: ServedDistribution = NO_DISTRIBUTION) -> HostOfSite:
     """The host on a site with a storage network of its own, whose frontend is head."""
     appliance = Appliance(host.appliance, "default", root, "linux", host.membership, "rocks-dist", True)
     return HostOfSite(host, appliance, _NETWORKS, "head", distribution)

@@ -71,7 +71,9 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     waiting = hosts.done(*REPORT, "nas-0-0")
     assert "distribution-problem" in nodes_of(waiting)
     assert "the frontend has no certificate: rocks add host certificate head" in waiting
-    assert "rocks-imgstorage-nas" not in next(line for line in waiting.splitlines() if "packages_deb " in line)
+    assert "rocks-imgstorage-nas" not in next(
+        line for line in waiting.splitlines() if line.startswith("rocks_packages_deb ")
+    )
 
     (tmp_path / "authority").mkdir()
     Authority(tmp_path / "authority").ensure("Site")
@@ -80,7 +82,9 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     assert "URIs: https://10.1.0.1/install/distro/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in served
     assert (tmp_path / "authority/ca.crt").read_text() in served
     assert served.index("rocks.sources") < served.index("\nrocks_packages_deb ")
-    assert "rocks-imgstorage-nas" in next(line for line in served.splitlines() if "packages_deb " in line)
+    assert "rocks-imgstorage-nas" in next(
+        line for line in served.splitlines() if line.startswith("rocks_packages_deb ")
+    )
     assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "head")))
 
     hosts.done("set", "host", "attr", "nas-0-0", "packaging", "rpm")
