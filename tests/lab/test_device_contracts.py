@@ -12,7 +12,7 @@ from lab.machines.lab import Lab
 from tests.lab.device_contracts import CHECKOUT, CONTRACTS, run_contract
 
 _MACHINES = {
-    "nas": ("iscsi_target/test_targets.py", "zfs/test_pools.py"),
+    "nas": ("iscsi_target/test_targets.py", "zfs/test_pools.py", "zfs/test_received_streams.py"),
     "vmh1": ("iscsi_initiator/test_sessions.py",),
     "vmh2": (
         "device_mapper/test_dm_devices.py",

@@ -6,15 +6,16 @@ by a line before its frames. Neither end rolls back to make a stream fit.
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import ReceiveSpec, SendSpec
 from rocks.errors import IncoherentError, StateError
 from rocks.imgstorage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
-from rocks.imgstorage.stream.lines import receive_line, send_line
+from rocks.imgstorage.stream.lines import number, receive_line, send_line
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.pump import receive_program, send_program
+from rocks.units import size_text
 
 SEED, RETURN = "seed", "return"
 """The purposes of a transfer, in its opening line: to a host, or back to the NAS."""
@@ -24,6 +25,9 @@ CHECK = "check"
 
 MOVE, HAND_OVER = "move", "hand_over"
 """The purposes of a connection from a NAS to the one to which it moves an image: its content; the image itself."""
+
+MOST_STREAMS = 2
+"""For one snapshot: the rest of an interrupted stream, and one more."""
 
 Count = Callable[[int, int], None]
 """Called for each part of a stream before it is used: its bytes, and the estimated total."""
@@ -102,24 +106,72 @@ def describe(pools: PoolDriver, volume: str) -> Dict[str, Any]:
     }
 
 
-def receive_all(
-    pools: PoolDriver,
-    volume: str,
-    reader: BinaryIO,
-    count: Count,
-    check_space: Callable[[int], None] = lambda size: None,
-) -> None:
-    """Receive all streams that the sender announces. `check_space` may reject one by its estimated bytes."""
+class Source(NamedTuple):
+    """The sender of streams by name, and what the receiver takes from it.
+
+    `largest_bytes`: of one stream. `check_space` may reject a stream by the bytes that its sender states.
+    """
+
+    name: str
+    largest_bytes: int
+    check_space: Callable[[int], None] = lambda size_bytes: None
+
+
+def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, source: Source, count: Count) -> None:
+    """Receive all streams that the sender announces, at most `MOST_STREAMS`.
+
+    IncoherentError for a stream that is not of one snapshot of a volume, or too large: nothing of it stays.
+    """
     if receive_line(reader).get("aborts_partial"):
         pools.ensure_partial_gone(volume)
-    while True:
+    for _ in range(MOST_STREAMS):
         line = receive_line(reader)
         if line.get("how") == "end":
             return
-        size = int(line.get("bytes", 0))
-        from_guid = line.get("from_guid")
-        check_space(size)
-        spec = ReceiveSpec(
-            volume, None if from_guid is None else str(from_guid), is_resumed=line.get("how") == "resume"
+        _receive(pools, volume, reader, line, source, count)
+    if receive_line(reader).get("how") != "end":
+        raise IncoherentError(
+            f"{source.name} sends more than {MOST_STREAMS} streams of one snapshot for {volume}"
         )
-        receive_program(reader, pools.start_receive(spec), lambda part, size=size: count(part, size))  # type: ignore[misc]
+
+
+class _TooLargeError(IncoherentError):
+    """The sender has exceeded the bound."""
+
+
+def _receive(
+    pools: PoolDriver, volume: str, reader: BinaryIO, line: Mapping[str, Any], source: Source, count: Count
+) -> None:
+    size_bytes, from_guid = number(line, "bytes"), line.get("from_guid")
+    source.check_space(size_bytes)
+    spec = ReceiveSpec(
+        volume,
+        None if from_guid is None else str(from_guid),
+        is_resumed=line.get("how") == "resume",
+        sender=source.name,
+    )
+    received = _partial_bytes(pools, volume) if spec.is_resumed else 0
+
+    def counted(part_bytes: int) -> None:
+        nonlocal received
+        received += part_bytes
+        if received > source.largest_bytes:
+            raise _TooLargeError
+        count(part_bytes, size_bytes)
+
+    try:
+        receive_program(reader, pools.start_receive(spec), counted)
+    except _TooLargeError:
+        pools.ensure_partial_gone(volume)
+        raise IncoherentError(
+            f"{source.name} sent more than {size_text(source.largest_bytes)} for {volume}, more than there can be: "
+            "the transfer was ended, and what was received of this stream is destroyed. If "
+            f"{source.name} is not to be trusted: rocks remove host certificate {source.name}"
+        ) from None
+
+
+def _partial_bytes(pools: PoolDriver, volume: str) -> int:
+    """Bytes of an interrupted stream."""
+    fact = pools.read_volume(volume)
+    token = None if fact is None else fact.resume_token
+    return 0 if token is None else pools.decode_token(token).bytes_done

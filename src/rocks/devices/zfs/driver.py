@@ -162,7 +162,8 @@ class PoolDriver(Protocol):
         """Start a receive. IncoherentError when the newest snapshot of the volume is not the incremental source.
 
         StateError when the volume exists and must not, is missing, or has a partial receive. A receive never rolls the
-        volume back.
+        volume back. The write that completes the stream's first record (312 bytes) raises IncoherentError unless the
+        stream is of one snapshot of a volume and has the specified source; nothing is received then.
         """
 
     def ensure_partial_gone(self, volume: str) -> Change:

@@ -110,7 +110,7 @@ class ReceiveSpec(NamedTuple):
 
     `base_guid`: guid of the incremental source, which is the newest snapshot of the volume, or `origin` (full name) for
     a volume that is created as a clone. None: the stream creates the volume. `is_resumed`: the stream continues a
-    partial receive. `resumable` False: an interrupted receive leaves nothing.
+    partial receive. `resumable` False: an interrupted receive leaves nothing. `sender`: who sends it, for errors.
     """
 
     volume: str
@@ -118,6 +118,7 @@ class ReceiveSpec(NamedTuple):
     origin: Optional[str] = None
     is_resumed: bool = False
     resumable: bool = True
+    sender: str = "the sender"
 
 
 class TokenFact(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 from rocks.devices.change import UNCHANGED, Change
+from rocks.devices.zfs.begin_record import check_begin
+from rocks.devices.zfs.checked_receive import CheckedReceive
 from rocks.devices.zfs.driver import Transfer
 from rocks.devices.zfs.facts import ReceiveSpec, SendSpec, TokenFact
 from rocks.devices.zfs.names import check_part, check_snapshot, check_token, check_volume
@@ -45,7 +47,7 @@ class StreamOperations(PoolReading):
         fact = self._commands.read_volume(spec.volume)
         history = self._commands.read_history(spec.volume)
         check_receive(spec, fact and self._exactly_written(fact, history), history)
-        return self._commands.receive(spec)
+        return CheckedReceive(self._commands.receive(spec), lambda begin: check_begin(begin, spec))
 
     def ensure_partial_gone(self, volume: str) -> Change:
         """As `PoolDriver.ensure_partial_gone`."""

@@ -10,8 +10,9 @@ from typing import Callable, ContextManager, NamedTuple
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import IncoherentError, RocksError
-from rocks.imgstorage.exchange import CHECK, RETURN, SEED, describe, receive_all, send_all
+from rocks.imgstorage.exchange import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
 from rocks.imgstorage.host.access import Access
+from rocks.imgstorage.life.stream_bounds import largest_stream_bytes
 from rocks.imgstorage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.revocation import RevocationWatch
@@ -47,11 +48,21 @@ class HostTransfers:
         tally = _Tally()
         with self._connected(access, opening) as connection:
             send_line(connection.writer, describe(self._pools, volume))
-            receive_all(self._pools, volume, connection.reader, tally.count)
+            source = Source(access.nas, self._largest_bytes(access, volume))
+            receive_all(self._pools, volume, connection.reader, source, tally.count)
         tally.log(volume, "received")
         newest = self._pools.read_history(volume).newest
         if newest is None or newest.guid != base_guid:
             raise IncoherentError(f"{volume} was received, but its newest snapshot is not {base_guid}")
+
+    def _largest_bytes(self, access: Access, volume: str) -> int:
+        """Older records lack the size: then the pool's."""
+        known = access.known.size_bytes
+        return (
+            largest_stream_bytes(known)
+            if known
+            else self._pools.read_pool(volume.partition("/")[0]).size_bytes
+        )
 
     def send(self, access: Access, volume: str, name: str) -> str:
         """Send the snapshot to the NAS, which confirms it; returns its guid."""

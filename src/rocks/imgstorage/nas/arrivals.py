@@ -16,19 +16,20 @@ from rocks.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
 from rocks.errors import BusyError, IncoherentError, PoolFullError, RocksError, StateError, UserError
-from rocks.imgstorage.exchange import describe, receive_all
+from rocks.imgstorage.exchange import Source, describe, receive_all
 from rocks.imgstorage.life import effects, names
 from rocks.imgstorage.life.image import Copy, Image
+from rocks.imgstorage.life.stream_bounds import largest_move_bytes
 from rocks.imgstorage.nas.attributes import attribute_value
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import NasHandlers
 from rocks.imgstorage.nas.imports import OpenDevice
-from rocks.imgstorage.nas.move_lines import check_content, number
+from rocks.imgstorage.nas.move_lines import check_content
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.nas.rows import ARRIVING
 from rocks.imgstorage.nas.sequences import lease_now
 from rocks.imgstorage.store.nas import ATTRIBUTES, Arrival, NasStore
-from rocks.imgstorage.stream.lines import Opening, receive_line, send_line
+from rocks.imgstorage.stream.lines import Opening, number, receive_line, send_line
 from rocks.imgstorage.stream.pace import Meter
 from rocks.imgstorage.stream.transport import Connection
 from rocks.units import size_text
@@ -223,7 +224,8 @@ class Arrivals:
         volume = names.arriving_volume(arrival.pool, arrival.zvol)
         theirs = receive_line(connection.reader)
         self._drop_other(volume, {str(guid) for guid in theirs.get("guids") or ()})
-        meter = Meter(number(theirs, "bytes"), monotonic_seconds())
+        stated_bytes = number(theirs, "bytes")
+        meter = Meter(stated_bytes, monotonic_seconds())
 
         def count(part_bytes: int, total_bytes: int) -> None:
             self._allowed(connection.peer, opening)
@@ -237,7 +239,11 @@ class Arrivals:
                 return
             self._check_space(arrival, number(following, "bytes"))
             send_line(connection.writer, {"ready": True})
-            receive_all(self._pools, volume, connection.reader, count)
+            source = Source(connection.peer, largest_move_bytes(stated_bytes, self._present_bytes(volume)))
+            receive_all(self._pools, volume, connection.reader, source, count)
+
+    def _present_bytes(self, volume: str) -> int:
+        return sum(one.written_bytes for one in self._pools.read_history(volume).snapshots)
 
     def _compare(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
         name = names.arriving_volume(arrival.pool, arrival.zvol)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, Any, Mapping
+from typing import IO
 
 from rocks.clock import monotonic_seconds
-from rocks.errors import IncoherentError
 from rocks.imgstorage.nas.imports import put_on_disk, read_digest
 from rocks.imgstorage.stream.lines import receive_line, send_line
 from rocks.imgstorage.stream.transport import Connection
@@ -34,11 +33,3 @@ def check_content(connection: Connection, device: IO[bytes], size_bytes: int) ->
         theirs = receive_line(connection.reader)
         if "digest" in theirs:
             return (theirs["digest"], theirs.get("size_bytes")) == (digest, size_bytes)
-
-
-def number(fields: Mapping[str, Any], name: str) -> int:
-    """A field with a size. IncoherentError when it has none."""
-    value = fields.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise IncoherentError(f"a line of the transfer has no valid {name}")
-    return value

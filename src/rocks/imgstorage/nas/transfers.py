@@ -6,16 +6,27 @@ import logging
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import Callable, Dict, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
-from rocks.errors import BugError, BusyError, Code, IncoherentError, PoolFullError, RocksError
-from rocks.imgstorage.exchange import CHECK, HAND_OVER, MOVE, RETURN, SEED, describe, receive_all, send_all
+from rocks.errors import BugError, BusyError, IncoherentError, PoolFullError, RocksError, code_of
+from rocks.imgstorage.exchange import (
+    CHECK,
+    HAND_OVER,
+    MOVE,
+    RETURN,
+    SEED,
+    Source,
+    describe,
+    receive_all,
+    send_all,
+)
 from rocks.imgstorage.life.events import HostFailed
 from rocks.imgstorage.life.fencing import check_stream
-from rocks.imgstorage.life.image import Image
+from rocks.imgstorage.life.image import Image, Work
 from rocks.imgstorage.life.states import DELETING, RETURNING
+from rocks.imgstorage.life.stream_bounds import largest_stream_bytes
 from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.attributes import bytes_per_second
 from rocks.imgstorage.nas.engine import Engine, now_seconds
@@ -60,8 +71,8 @@ class NasTransfers:
         self._hosts = hosts
         self._progress = progress
         self._open: Dict[str, _Open] = {}
-        self._shortages: Dict[str, str] = {}
-        """Image → why its last transfer found no space, until its host reports the failure."""
+        self._causes: Dict[str, Tuple[Optional[Work], RocksError]] = {}
+        """Image → the work whose last transfer was ended here, and why, until its host reports the failure."""
         self._lock = threading.Lock()
 
     def serve(self, connection: Connection) -> None:
@@ -104,7 +115,7 @@ class NasTransfers:
                 )
             bucket = Bucket(self._rate(image, opening.purpose))
             self._open[image.image_id] = _Open(opening, connection, bucket)
-            self._shortages.pop(image.image_id, None)
+            self._causes.pop(image.image_id, None)
         _log.info("%s: %s with %s begins", image.zvol, opening.purpose, connection.peer)
         try:
             if opening.purpose == SEED:
@@ -163,17 +174,17 @@ class NasTransfers:
             if needed > self._pools.read_pool(image.pool).free_bytes:
                 raise PoolFullError
 
+        count = self._counter(image, opening, connection.peer, bucket)
+        source = Source(connection.peer, self._largest_bytes(image), check_space)
         try:
-            receive_all(
-                self._pools,
-                image.volume,
-                connection.reader,
-                self._counter(image, opening, connection.peer, bucket),
-                check_space,
-            )
+            receive_all(self._pools, image.volume, connection.reader, source, count)
         except PoolFullError:
-            text = self._shortages[image.image_id] = self._shortage(image, needed)
-            raise PoolFullError(text) from None
+            cause = PoolFullError(self._shortage(image, needed))
+            self._causes[image.image_id] = image.work, cause
+            raise cause from None
+        except IncoherentError as error:
+            self._causes[image.image_id] = image.work, error
+            raise
         self._allowed(opening, connection.peer)
         newest = self._pools.read_history(image.volume).newest
         if newest is None or newest.guid != opening.to_guid:
@@ -181,6 +192,10 @@ class NasTransfers:
                 f"{image.volume} does not end at the snapshot that {connection.peer} has sent"
             )
         send_line(connection.writer, {"received": newest.guid})
+
+    def _largest_bytes(self, image: Image) -> int:
+        volume = self._pools.read_volume(image.volume)
+        return 0 if volume is None else largest_stream_bytes(volume.size_bytes, volume.block_bytes)
 
     def _shortage(self, image: Image, needed_bytes: int) -> str:
         free = self._pools.read_pool(image.pool).free_bytes
@@ -190,11 +205,11 @@ class NasTransfers:
         )
 
     def explained(self, image_id: str, event: HostFailed) -> HostFailed:
-        """A host's failure with its true cause: a full pool here may look like a connection that was cut there."""
-        text = self._shortages.pop(image_id, None)
-        if text is None:
+        """A host's failure with its true cause, which may look like a connection that was cut there."""
+        work, cause = self._causes.pop(image_id, (None, None))
+        if cause is None or work is None or work.work_id != event.work_id:
             return event
-        return replace(event, family=PoolFullError.family, message=text, code=Code.POOL_FULL.value)
+        return replace(event, family=cause.family, message=str(cause), code=code_of(cause))
 
     def _allowed(self, opening: Opening, peer: str) -> Image:
         """The image, if this host may transfer it now. The rejection is raised."""

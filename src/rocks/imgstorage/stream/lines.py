@@ -65,6 +65,14 @@ def receive_line(reader: BinaryIO) -> Dict[str, Any]:
     return fields
 
 
+def number(fields: Mapping[str, Any], name: str) -> int:
+    """A field with a size. IncoherentError when it has none."""
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise IncoherentError(f"a line of the transfer has no valid {name}")
+    return value
+
+
 def _parse(line: bytes) -> Dict[str, Any]:
     try:
         fields = parse_json(line.decode("utf-8"))

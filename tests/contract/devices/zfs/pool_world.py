@@ -11,6 +11,7 @@ from rocks.clock import Deadline
 from rocks.devices.zfs.driver import PoolDriver, Transfer
 from rocks.devices.zfs.facts import SnapshotFact
 from rocks.devices.zfs.fake.pools import FakePools
+from rocks.devices.zfs.fake.streams import encode_begin
 from rocks.devices.zfs.tool import zfs_when_free
 from rocks.process import run, run_checked
 
@@ -47,6 +48,15 @@ class World(Protocol):
     def leave_free(self, free_bytes: int) -> None:
         """Limits the free space."""
 
+    def file_system_stream(self) -> bytes:
+        """What `zfs send` sends of a file system."""
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        """What `zfs send -R` sends of a volume."""
+
+    def names(self) -> list[str]:
+        """All datasets below `here`."""
+
 
 class FakeWorld:
     """In memory."""
@@ -75,6 +85,15 @@ class FakeWorld:
 
     def leave_free(self, free_bytes: int) -> None:
         self.fake.leave_free("tank", free_bytes)
+
+    def file_system_stream(self) -> bytes:
+        return encode_begin("77", None, "tank/home@one", object_set=2) + bytes(MIB)
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        return encode_begin("0", None, f"{volume}@{snapshot}", kind=2) + bytes(MIB)
+
+    def names(self) -> list[str]:
+        return [fact.name for fact in self.fake.list_volumes(self.here)]
 
 
 class RealWorld:
@@ -130,6 +149,20 @@ class RealWorld:
             ["zfs", "get", "-Hp", "-o", "value", "used", self.here], deadline_seconds=_SECONDS
         ).text
         self._zfs("set", f"quota={int(used) + free_bytes}", self.here)
+
+    def file_system_stream(self) -> bytes:
+        name = f"{self.here}/home"
+        self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", name)
+        self._zfs("snapshot", f"{name}@one")
+        stream = run_checked(["zfs", "send", f"{name}@one"], deadline_seconds=_SECONDS).output
+        self._zfs("destroy", "-r", name)
+        return stream
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        return run_checked(["zfs", "send", "-R", f"{volume}@{snapshot}"], deadline_seconds=_SECONDS).output
+
+    def names(self) -> list[str]:
+        return sorted(self._lines("list", "-H", "-o", "name", "-r", "-t", "all", self.here)[1:])
 
     def remove(self) -> None:
         """Take away everything below `here`, which is the test's own."""

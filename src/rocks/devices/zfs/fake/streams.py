@@ -1,4 +1,4 @@
-"""Streams between pools in memory: a header, a record for each block, an end record with a checksum.
+"""Streams between pools in memory: a first record as ZFS has it, a header, blocks, an end record with a checksum.
 
 A stream can be cut at any byte. The complete records before are kept, as by `zfs receive -s`.
 """
@@ -11,6 +11,7 @@ import json
 import struct
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from rocks.devices.zfs.begin_record import BEGIN, BEGIN_BYTES, FIELDS, MAGIC, ONE_SNAPSHOT, VOLUME
 from rocks.devices.zfs.facts import TokenFact
 from rocks.devices.zfs.fake.contents import Partial
 from rocks.errors import StateError
@@ -38,11 +39,36 @@ Record = Tuple[int, Optional[bytes]]
 def encode_stream(header: Header, records: List[Record]) -> bytes:
     """A stream of these records, without those before `first_record`."""
     fields = json.dumps(header).encode()
-    parts = [_MAGIC, _LENGTH.pack(len(fields)), fields]
+    begin = encode_begin(header.to_guid, header.from_guid, header.to_name)
+    parts = [begin, _MAGIC, _LENGTH.pack(len(fields)), fields]
     for number, data in records[header.first_record :]:
         parts += [_RECORD.pack(number, len(data or b"")), data or b""]
     digest = hashlib.blake2b(b"".join(parts), digest_size=16).digest()
     return b"".join([*parts, _RECORD.pack(_END, len(digest)), digest])
+
+
+def encode_begin(
+    to_guid: str,
+    from_guid: Optional[str],
+    to_name: str,
+    kind: int = ONE_SNAPSHOT,
+    object_set: int = VOLUME,
+    order: str = "<",
+) -> bytes:
+    """The first record of a stream; `order` is the byte order, as for `struct`."""
+    return struct.pack(
+        f"{order}{FIELDS}",
+        BEGIN,
+        0,
+        MAGIC,
+        kind,
+        0,
+        object_set,
+        0,
+        int(to_guid),
+        int(from_guid or 0),
+        to_name.encode(),
+    )
 
 
 class Decoder:
@@ -74,12 +100,12 @@ class Decoder:
             yield number, body or None
 
     def _take_header(self) -> bool:
-        start = len(_MAGIC) + _LENGTH.size
+        start = BEGIN_BYTES + len(_MAGIC) + _LENGTH.size
         if len(self._pending) < start:
             return False
-        if not self._pending.startswith(_MAGIC):
+        if not self._pending.startswith(_MAGIC, BEGIN_BYTES):
             raise ValueError("invalid stream (bad magic number)")
-        end = start + int(_LENGTH.unpack_from(self._pending, len(_MAGIC))[0])
+        end = start + int(_LENGTH.unpack_from(self._pending, start - _LENGTH.size)[0])
         if len(self._pending) < end:
             return False
         self.header = Header(*json.loads(self._pending[start:end]))
