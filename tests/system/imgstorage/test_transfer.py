@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from rocks.clock import Deadline
 from rocks.errors import HostError, IncoherentError, ToolError
+from rocks.imgstorage.stream import waiting
 from rocks.imgstorage.stream.pace import Bucket
 from rocks.imgstorage.stream.pump import receive_program, send_program
 from rocks.imgstorage.stream.revocation import RevocationWatch
@@ -34,6 +35,7 @@ from rocks.imgstorage.stream.transport import (
     connect,
     server_context,
 )
+from rocks.imgstorage.stream.waiting import MOST_OF_AN_ADDRESS
 from rocks.process import start_with_pipes
 
 _SIZE_BYTES = 9_000_001
@@ -392,6 +394,64 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
     for thread in threads:
         thread.join(20)
     assert len(inside) == 3
+
+
+def test_idle_connections_hold_up_no_transfer(
+    authority: Authority, start: Start, source: Path, tmp_path: Path
+) -> None:
+    """Two hundred that send nothing, from the address of the honest host and from another; then half a handshake."""
+
+    def serve(connection: Connection) -> None:
+        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+
+    server = start(serve)
+    target = tmp_path / "target"
+    context = client_context(authority.identity("vmh1"))
+    idle = [
+        socket.create_connection(("127.0.0.1", server.port), source_address=(f"127.0.0.{1 + number % 2}", 0))
+        for number in range(200)
+    ]
+    for number, one in enumerate(idle):
+        with suppress(OSError):  # it may have given way
+            one.sendall(b"\x16\x03\x01\x02\x00"[: number % 6])
+    try:
+        with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
+            receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+        assert digest(target) == digest(source)
+        assert sum(is_open(one) for one in idle) <= 2 * MOST_OF_AN_ADDRESS
+    finally:
+        for one in idle:
+            one.close()
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the other end has not closed it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1000) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def test_a_slow_first_line_ends_at_its_deadline(
+    authority: Authority, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte at a time extends nothing, although its certificate is valid; it is never served."""
+    monkeypatch.setattr(waiting, "OPENING_SECONDS", 1.0)
+    served: list[bytes] = []
+    server = start(lambda connection: served.append(connection.opening))
+    context = client_context(authority.identity("vmh1"))
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as plain,
+        context.wrap_socket(plain, server_hostname="nas-0-0") as stream,
+        pytest.raises(OSError),  # noqa: PT011 - which one depends on the moment
+    ):
+        for _ in range(300):
+            stream.sendall(b"x")
+            time.sleep(0.1)
+    assert served == []
 
 
 def wait_for_key(found: dict[str, bytes], key: str) -> None:

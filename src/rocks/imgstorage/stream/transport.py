@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, cast
 
+from rocks.clock import monotonic_seconds
 from rocks.errors import HostError, IncoherentError, ToolError
 from rocks.imgstorage.stream.revocation import LIST_NAME, RevocationWatch
+from rocks.imgstorage.stream.waiting import MOST_WAITING, OPENING_SECONDS, Turns, WaitingConnections
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _AFTER_ERROR_SECONDS = 1.0
 _TIMELY = (9, 10, 11, 12)
 """Not yet valid and expired, of a certificate and of a revocation list (OpenSSL's x509_vfy.h)."""
 
-_WAITING_CONNECTIONS = 16
+_LOOK_SECONDS = 1.0
 
 
 class Identity(NamedTuple):
@@ -109,7 +111,11 @@ def connect(
 
 
 class StreamServer:
-    """Listens until it is closed; each connection gets a thread, at most `limit`; further ones wait."""
+    """Listens until it is closed; each connection gets a thread, and at most `limit` are served at once.
+
+    Only a connection with a valid certificate and a first line counts for the limit, and then waits for its turn. Those
+    before that are bounded by `WaitingConnections`.
+    """
 
     def __init__(
         self,
@@ -129,11 +135,13 @@ class StreamServer:
         self._closed = threading.Event()
         self._context = context
         self._serve = serve
-        self._slots = threading.BoundedSemaphore(limit)
+        self._turns = Turns(limit)
+        self._waiting = WaitingConnections()
         try:
-            self._listener = socket.create_server((address, port), backlog=_WAITING_CONNECTIONS)
+            self._listener = socket.create_server((address, port), backlog=MOST_WAITING)
         except OSError as error:
             raise HostError(f"transfers cannot be received at {address}:{port}: {error}") from None
+        self._listener.settimeout(_LOOK_SECONDS)
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, name="transfers", daemon=True)
         self._thread.start()
@@ -146,37 +154,85 @@ class StreamServer:
         except OSError:
             pass  # closed already
         self._listener.close()
-        self._thread.join(timeout=_HANDSHAKE_SECONDS)
+        self._thread.join(timeout=OPENING_SECONDS)
+        self._waiting.end_all()
 
     def _accept(self) -> None:
-        while True:
-            self._slots.acquire()
+        while not self._closed.is_set():
+            self._waiting.end_overdue(monotonic_seconds())
             try:
-                plain, _ = self._listener.accept()
-                threading.Thread(target=self._handle, args=(plain,), name="transfer", daemon=True).start()
+                plain, (address, _) = self._listener.accept()
+                incoming = _Incoming(plain)
+                number = self._waiting.admit(address, monotonic_seconds(), incoming.end)
+                threading.Thread(
+                    target=self._handle, args=(incoming, number), name="transfer", daemon=True
+                ).start()
+            except socket.timeout:
+                continue
             except (OSError, RuntimeError) as error:  # RuntimeError: no thread could be started
-                self._slots.release()
                 if self._closed.is_set():
                     return
                 _log.warning("a transfer did not start: %s", error)
                 self._closed.wait(_AFTER_ERROR_SECONDS)
 
-    def _handle(self, plain: socket.socket) -> None:
+    def _handle(self, incoming: _Incoming, number: int) -> None:
         try:
-            plain.settimeout(_HANDSHAKE_SECONDS)
-            with plain, self._context().wrap_socket(plain, server_side=True) as stream:
-                _prepare(stream)
+            with incoming.secured(self._context) as stream:
                 peer = _common_name(stream)
                 with _files(stream) as (reader, writer), _watched(stream, peer, self._revocations) as end:
                     opening = reader.readline(_OPENING_BYTES)
+                    self._waiting.leave(number)
+                    _prepare(stream)
                     if opening.endswith(b"\n"):
-                        self._serve(Connection(peer, opening[:-1], reader, writer, end))
+                        self._serve_in_turn(Connection(peer, opening[:-1], reader, writer, end))
         except ToolError as error:
             _log.error("a transfer is rejected: %s", error)
         except (OSError, IncoherentError):
             pass  # no valid certificate, or the connection ended before its first line
         finally:
-            self._slots.release()
+            self._waiting.leave(number)
+
+    def _serve_in_turn(self, connection: Connection) -> None:
+        with self._turns.turn(connection.peer, SILENCE_SECONDS) as is_mine:
+            if is_mine:
+                self._serve(connection)
+            else:
+                _log.warning(
+                    "a transfer with %s is not served: too many of its transfers wait", connection.peer
+                )
+
+
+class _Incoming:
+    """An accepted connection, which another thread may end before and during its handshake."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        self._socket = plain
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Reads and writes fail from now on."""
+        self._is_ended = True
+        _shut_down(self._socket)
+
+    @contextmanager
+    def secured(self, context: Callable[[], ssl.SSLContext]) -> Iterator[ssl.SSLSocket]:
+        """After the handshake. OSError when it fails or has been ended."""
+        with self._socket as plain:
+            plain.settimeout(OPENING_SECONDS)
+            with context().wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as stream:
+                self._socket = stream  # it has taken the descriptor of the plain one
+                if self._is_ended:
+                    raise OSError("the connection has been ended")
+                stream.do_handshake()
+                yield stream
+
+
+def _shut_down(stream: socket.socket) -> None:
+    try:
+        # of the plain socket: that of the TLS socket drops its keys while another thread may be writing
+        socket.socket.shutdown(stream, socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended already
 
 
 def _prepare(stream: ssl.SSLSocket) -> None:
@@ -192,11 +248,7 @@ def _watched(
     """A function that ends the connection; within the block, a revocation of the peer's certificate calls it too."""
 
     def end() -> None:
-        try:
-            # of the plain socket: that of the TLS socket drops its keys while another thread may be writing
-            socket.socket.shutdown(stream, socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has ended already
+        _shut_down(stream)
 
     if revocations is None:
         yield end
