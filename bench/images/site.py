@@ -29,7 +29,7 @@ VOLUME = f"{GUEST}-vol"
 _PROGRAM_FOLDER = "/root/bench"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _GUEST = _CHECKOUT / ".state" / "guest"
-_PYTHON_PATH = f"PYTHONPATH={_PROGRAM_FOLDER}:/opt/rocks/lib/rocks-imgstorage.pyz"
+_PYTHON_PATH = f"PYTHONPATH={_PROGRAM_FOLDER}:/opt/rocks/lib/python"
 _STATE_SECONDS = 180.0
 _POLL_SECONDS = 0.5
 _SHORT_SECONDS = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.build import packages, settings, trees, workshop
+from lab.build import own_packages, packages, settings, trees, workshop
 from lab.build.cache import Cache, files_of, key_of
 from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
@@ -18,50 +18,62 @@ from rocks.process import run_checked
 _HERE = Path(__file__).absolute().parent
 _INSTRUMENTS = _HERE.parent / "instruments"
 _COPY_DEADLINE_SECONDS = 300.0
-_KERNEL, _INITRAMFS, _IMAGE = "vmlinuz", "initramfs", "root.img"
+_KERNEL, _INITRAMFS = "vmlinuz", "initramfs"
 
 
 class Built(NamedTuple):
-    """Parts of a running lab: kernel, common initramfs, image, the tree with QEMU, the instruments' folder."""
+    """Parts of a running lab: kernel, common initramfs, folder of images, the tree with QEMU, folder of instruments."""
 
     kernel: Path
     initramfs: Path
-    image: Path
+    images: Path
     qemu_tree: Path
     instruments: Path
 
+    def image(self, role: str) -> Path:
+        """The image from which machines of that role boot."""
+        return self.images / f"{role}.img"
+
 
 class Keys(NamedTuple):
-    """The key of each part; later keys include the keys of their inputs."""
+    """The key of each part, and of our modules, which are in no part of their own; later keys include the keys of their
+    inputs.
+    """
 
     tree: str
     qemu: str
     workshop: str
     zfs: str
     instruments: str
+    modules: str
+    packages: str
     image: str
 
 
-def keys() -> Keys:
-    """Keys of the parts from the present sources, not from the mirrors' contents: `build again` reads those anew."""
+def keys(modules: str = "") -> Keys:
+    """Keys of the parts from the present sources, not from the mirrors' contents: `build again` reads those anew.
+
+    `modules` is the key of our modules, where they are not those of the present sources.
+    """
+    modules = modules or own_packages.modules_key()
+    own = own_packages.packages_key(modules)
     tree = key_of(RELEASE, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
     zfs = key_of(shop, workshop.ZFS_MODULES)
     image = key_of(
-        zfs, files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
+        zfs, own, files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
     )
     instruments = key_of(shop, files_of(*(_INSTRUMENTS / name for name in workshop.INSTRUMENT_SOURCES)))
-    return Keys(tree, key_of(RELEASE, packages.QEMU), shop, zfs, instruments, image)
+    return Keys(tree, key_of(RELEASE, packages.QEMU), shop, zfs, instruments, modules, own, image)
 
 
-def required(cache: Cache) -> Built:
-    """The built lab. StateError when a part of it is missing."""
-    now = keys()
+def required(cache: Cache, now: Keys) -> Built:
+    """The lab that was built under those keys. StateError when a part of it is missing."""
     image = cache.required("image", now.image)
     return Built(
         image / _KERNEL,
         image / _INITRAMFS,
-        image / _IMAGE,
+        image,
         cache.required("qemu", now.qemu),
         cache.required("instruments", now.instruments),
     )
@@ -102,6 +114,8 @@ def build(cache: Cache, progress: Progress) -> Built:
         )
 
     def zfs() -> Path:
+        if cache.has("zfs", now.zfs):
+            return cache.place("zfs", now.zfs)  # whether the workshop is there or not
         place, kernel = shop(), trees.kernel_release(tree())
         return ensure(
             "zfs",
@@ -125,13 +139,29 @@ def build(cache: Cache, progress: Progress) -> Built:
         )
     if not cache.has("image", now.image):
         root, modules = tree(), zfs()
-        ensure("image", "the machines' image", lambda into: _make_image(root, modules, into))
+        own = ensure("packages", "our packages for hosts and NASes", own_packages.build_packages)
+        ensure(
+            "image",
+            "the machines' images: one of a NAS, one of a host",
+            lambda into: _make_images(root, modules, own, into),
+        )
     cache.drop_others([cache.place(name, key) for name, key in zip(Keys._fields, now, strict=True)])
-    return required(cache)
+    return required(cache, now)
 
 
-def _make_image(tree: Path, modules: Path, into: Path) -> None:
-    copy = into / "tree"
+def _make_images(tree: Path, modules: Path, own: Path, into: Path) -> None:
+    kernel = trees.kernel_release(tree)
+    shutil.copyfile(tree / "boot" / f"vmlinuz-{kernel}", into / _KERNEL)
+    for role in own_packages.PACKAGES:
+        copy = into / "tree"
+        _make_tree_of_role(tree, modules, own, role, copy)
+        if not (into / _INITRAMFS).exists():
+            write_initramfs(copy, kernel, into / _INITRAMFS)
+        write_image(copy, into / f"{role}.img")
+        shutil.rmtree(copy)
+
+
+def _make_tree_of_role(tree: Path, modules: Path, own: Path, role: str, copy: Path) -> None:
     run_checked(
         ["cp", "--archive", "--reflink=auto", str(tree), str(copy)], deadline_seconds=_COPY_DEADLINE_SECONDS
     )
@@ -141,8 +171,5 @@ def _make_image(tree: Path, modules: Path, into: Path) -> None:
     for module in modules.glob("*.ko"):
         shutil.copyfile(module, extra / module.name)
     trees.run_inside(copy, "depmod", kernel)
+    own_packages.install_packages(own, role, copy)
     settings.apply_settings(copy)
-    shutil.copyfile(tree / "boot" / f"vmlinuz-{kernel}", into / _KERNEL)
-    write_initramfs(copy, kernel, into / _INITRAMFS)
-    write_image(copy, into / _IMAGE)
-    shutil.rmtree(copy)

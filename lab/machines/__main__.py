@@ -4,6 +4,7 @@
     bin/lab start [cpus=2]    build, and have all machines running and ready; with two processors each,
                                               two nested guests on a host can stop it for ever (docs/lab.md)
     bin/lab status            what runs
+    bin/lab patch             put the modules of src over those of the packages, until the lab is stopped
     bin/lab clean             bring every machine back to the state it had after the start
     bin/lab demo              a site with a virtual cluster on them, for a person to try
     bin/lab run PROGRAM…      run a program inside the lab's network
@@ -20,10 +21,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lab.machines import carrier
-from lab.machines.checkout import CHECKOUT, STATE, open_lab
+from lab.machines.checkout import CHECKOUT, STATE, is_patched, open_built_lab, open_lab
 from lab.machines.demo import show_site
 from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
+from lab.machines.patch import patch
 from lab.machines.roster import MACHINES, VMH1
 from lab.progress import Progress
 from rocks.errors import RocksError, UserError
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         "build": _build,
         "start": _start,
         "status": _status,
+        "patch": _patch,
         "clean": _clean,
         "demo": _demo,
         "run": _run,
@@ -74,6 +77,7 @@ def _start(arguments: Sequence[str]) -> None:
         raise UserError("usage: bin/lab start [cpus=1|cpus=2]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
+        _report_patch()
         return
     cpus = int(arguments[0].partition("=")[2]) if arguments else VMH1.cpus
     carrier.start([*_this_program(), "start"], cpus)
@@ -88,8 +92,23 @@ def _status(arguments: Sequence[str]) -> None:
             print("the lab does not run")
             return
         replace_this_process(namespace.command([*_this_program(), "status"]))
-    for name, machine in open_lab().machines.items():
+    for name, machine in open_built_lab().machines.items():
         print(f"{name}: {machine.state().value}, {machine.description.address}")
+    _report_patch()
+
+
+def _patch(arguments: Sequence[str]) -> None:
+    _check_no_arguments("patch", arguments)
+    namespace = Namespace(STATE)
+    if not namespace.surrounds_this_process():
+        replace_this_process(namespace.command([*_this_program(), "patch"]))
+    with Progress().step("the modules of src on all machines, in a new clean state"):
+        patch(open_built_lab())
+
+
+def _report_patch() -> None:
+    if is_patched():
+        print("Its machines have modules of src over those of their packages, since `bin/lab patch`.")
 
 
 def _clean(arguments: Sequence[str]) -> None:

@@ -13,8 +13,10 @@ from lab.machines.checkout import (
     CHECKOUT,
     STATE,
     alone,
+    built_parts,
     check_same_build,
     check_same_cpus,
+    check_same_modules,
     record_build,
     with_kvm,
 )
@@ -30,7 +32,11 @@ def build(again: bool = False) -> None:
     with alone():
         if again and Namespace(STATE).holder() is not None:
             raise StateError("the lab runs on the parts that would be removed: `make lab-stop` first")
-        _ensure_built(again)
+        if Namespace(STATE).holder() is not None:
+            check_same_build()
+            check_same_modules()
+        else:
+            _ensure_built(again)
 
 
 def start(start_machines: Sequence[str], cpus: int) -> None:
@@ -45,16 +51,17 @@ def start(start_machines: Sequence[str], cpus: int) -> None:
     with alone():
         if namespace.holder() is not None:
             check_same_build()
+            check_same_modules()
             check_same_cpus(cpus)
-        _ensure_built()
-        if namespace.holder() is None:
+        else:
+            _ensure_built()
             _clear(namespace)
             surroundings.require_free_space(STATE, surroundings.RUN_BYTES, "running the lab")
             needed_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
             surroundings.require_memory(needed_mb)
             record_build(cpus)
             namespace.start()
-        kvm = with_kvm(parts.required(Cache(CACHE)))
+        kvm = with_kvm(built_parts())
         accelerator = "KVM" if kvm else "emulation (TCG): no guest boots under KVM here"
         print(f"The lab's machines, by {accelerator}:")
         _run_to_its_end(namespace.command(start_machines))

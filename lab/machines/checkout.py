@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.build import parts
+from lab.build import own_packages, parts
 from lab.build.cache import Cache
-from lab.build.parts import Built
+from lab.build.parts import Built, Keys
 from lab.machines.kvm import kvm_works
 from lab.machines.lab import Lab
 from lab.machines.roster import MACHINES
@@ -25,14 +26,21 @@ CACHE = CHECKOUT / ".state" / "lab-cache"
 
 _KVM_MEMORY = CHECKOUT / ".state" / "lab-kvm"
 _BUILD_RECORD = STATE / "built"
+_PATCH_RECORD = STATE / "patched"
 _CPUS_RECORD = STATE / "cpus"
 _LOCK = CHECKOUT / ".state" / "lab.lock"
 
 
 def open_lab() -> Lab:
     """The lab of this checkout, for a program inside its namespace. StateError when it is not built."""
+    check_same_modules()
+    return open_built_lab()
+
+
+def open_built_lab() -> Lab:
+    """The same, whatever modules of ours the checkout has by now."""
     check_same_build()
-    built = parts.required(Cache(CACHE))
+    built = built_parts()
     cpus = int(_CPUS_RECORD.read_text(encoding="ascii"))
     return Lab(STATE, built, with_kvm(built), [machine._replace(cpus=cpus) for machine in MACHINES])
 
@@ -46,15 +54,50 @@ def record_build(cpus: int) -> None:
     """Record the keys of the parts of the machines about to start, and the number of processors of each machine."""
     STATE.mkdir(parents=True, exist_ok=True)
     _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
-    _BUILD_RECORD.write_text(repr(parts.keys()), encoding="ascii")
+    _BUILD_RECORD.write_text(json.dumps(parts.keys()._asdict()), encoding="ascii")
+    _PATCH_RECORD.unlink(missing_ok=True)
+
+
+def record_patch(key: str) -> None:
+    """Record that the machines have modules of that key over those of their packages."""
+    _PATCH_RECORD.write_text(key, encoding="ascii")
+
+
+def is_patched() -> bool:
+    """Whether the machines run modules of a checkout instead of those of their packages."""
+    return _PATCH_RECORD.exists()
+
+
+def built_parts() -> Built:
+    """The parts that the running machines were built from, or are about to start from."""
+    return parts.required(Cache(CACHE), _recorded_keys())
 
 
 def check_same_build() -> None:
-    """StateError when the running machines were built from other sources: their image must stay while they run."""
-    if not _BUILD_RECORD.exists() or _BUILD_RECORD.read_text(encoding="ascii") != repr(parts.keys()):
+    """StateError when the running machines were built from other sources, our modules left aside: their image must stay
+    while they run.
+    """
+    if not _BUILD_RECORD.exists() or _recorded_keys() != parts.keys(_recorded_keys().modules):
         raise StateError(
             "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
         )
+
+
+def check_same_modules() -> None:
+    """StateError when the running machines have other modules of ours than the checkout."""
+    there = _PATCH_RECORD.read_text(encoding="ascii") if is_patched() else _recorded_keys().modules
+    if there != own_packages.modules_key():
+        raise StateError(
+            "the lab runs with other modules than src has now: `bin/lab patch` copies these to the machines; "
+            "`make lab-stop`, then `make lab` builds the packages with them"
+        )
+
+
+def _recorded_keys() -> Keys:
+    try:
+        return Keys(**json.loads(_BUILD_RECORD.read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):  # none, or of another version of this module
+        return Keys(*[""] * len(Keys._fields))
 
 
 def check_same_cpus(cpus: int) -> None:

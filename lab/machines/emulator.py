@@ -55,9 +55,9 @@ def qemu(tree: Path) -> list[str]:
 
 
 def create_disks(built: Built, machine: Description, folder: Path) -> None:
-    """The machine's two disks: an overlay of the common image, and space for its pool."""
+    """The machine's two disks: an overlay of the image of its role, and space for its pool."""
     create = [*program(built.qemu_tree, "qemu-img"), "create", "-q", "-f", "qcow2"]
-    backing = ["-b", str(built.image), "-F", "raw"]
+    backing = ["-b", str(built.image(machine.role.value)), "-F", "raw"]
     run_checked([*create, *backing, str(folder / ROOT_DISK)], deadline_seconds=_IMAGE_DEADLINE_SECONDS)
     size = f"{machine.data_disk_gb}G"
     run_checked([*create, str(folder / DATA_DISK), size], deadline_seconds=_IMAGE_DEADLINE_SECONDS)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lab import broker, imgstorage_archive
+from lab import broker
 from lab.broker import BrokerPlace
 from lab.machines.frontend import NAME, Frontend
 from lab.machines.lab import Lab, together
 from lab.machines.machine import LabMachine
 from lab.machines.profile import run_profile
 from lab.machines.roster import FRONTEND_ADDRESS, Role
-from lab.machines.site import AGENT_FOLDER
 from lab.progress import Progress
 
 BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
 """Inside the lab's network; where other users can pass."""
 
 _UNITS = {Role.NAS: "rocks-imgstorage-nas", Role.HOST: "rocks-imgstorage-host"}
-_UNPACK_SECONDS = 60.0
 
 
 def unit_of(machine: LabMachine) -> str:
@@ -45,7 +43,7 @@ def set_up(lab: Lab, frontend: Frontend, progress: Progress) -> None:
         start_broker(frontend)
     frontend.done("sync", "host", "certificate", NAME, *names)
     with progress.step("image daemons on all machines"):
-        together(lambda machine: install(machine, frontend), lab.machines.values())
+        together(lambda machine: run_profile(machine, frontend), lab.machines.values())
 
 
 def start_broker(frontend: Frontend) -> None:
@@ -59,13 +57,3 @@ def start_broker(frontend: Frontend) -> None:
     )  # gives it certificates; its error that the broker does not run is expected
     broker.start(BROKER)
     frontend.done("sync", "broker")
-
-
-def install(machine: LabMachine, frontend: Frontend) -> None:
-    """Unpack the daemons' archive, which no package brings yet, and have the machine's profile do the rest."""
-    archive = imgstorage_archive.build(machine.folder / "imgstorage")
-    machine.copy_in(archive, f"/var/tmp/{archive.name}")
-    machine.shell(
-        f"mkdir -p {AGENT_FOLDER}\ntar -xzf /var/tmp/{archive.name} -C {AGENT_FOLDER}\n", _UNPACK_SECONDS
-    )
-    run_profile(machine, frontend)

@@ -77,7 +77,7 @@ class Lab:
             with progress.step(f"{_names(off)} boot until SSH answers and their daemons run"):
                 together(lambda machine: machine.boot(_BOOT_DEADLINE_SECONDS), off)
         if fresh:
-            with progress.step(f"{_names(fresh)}: pools, our agent, configured as a site's"):
+            with progress.step(f"{_names(fresh)}: pools, features probed"):
                 together(configure, fresh)
             with progress.step("their clean state, saved"):
                 together(LabMachine.save_clean_state, fresh)

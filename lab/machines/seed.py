@@ -1,4 +1,4 @@
-"""The identity of a machine: its name, addresses, keys and units, laid over the common image at its first boot."""
+"""The identity of a machine: its name, addresses, keys and units, laid over its role's image at its first boot."""
 
 from __future__ import annotations
 

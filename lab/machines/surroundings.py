@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rocks.errors import HostError, StateError, UserError
 
-BUILD_BYTES = 6_000_000_000
-"""Trees, workshop, their copy and the image, as measured, with a reserve."""
+BUILD_BYTES = 7_000_000_000
+"""Trees, workshop, their copy and the images, as measured, with a reserve."""
 
 RUN_BYTES = 4_000_000_000
 """Disk space for the writes of three machines in a long test, and for their saved states."""
@@ -19,7 +19,10 @@ MEMORY_RESERVE_MB = 700
 
 _BYTES_PER_GB = 1000**3
 _RUN_PROGRAMS = ("ip", "mount", "nsenter", "ssh", "unshare")
-_BUILD_PROGRAMS = ("apt-get", "chroot", "mke2fs", "mmdebstrap")
+_BUILD_PROGRAMS = (
+    *("apt-get", "chroot", "mke2fs", "mmdebstrap"),
+    *("dh", "dh_python3", "dpkg-buildpackage", "fakeroot"),
+)
 _PROGRAM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 MARKERS = Path("/var/lib/dying-daemon")
-_ARCHIVE = "/opt/rocks/lib/rocks-imgstorage.pyz"
+_MODULES = "/opt/rocks/lib/python"
 
 
 _pattern = re.compile("")
@@ -140,7 +140,7 @@ def main(role: str, moments: str) -> int:
     global _pattern
     _pattern = re.compile(moments)
     MARKERS.mkdir(parents=True, exist_ok=True)
-    sys.path.insert(0, _ARCHIVE)
+    sys.path.insert(0, _MODULES)
     if role == "nas":
         from rocks.imgstorage.nas.__main__ import main as run
 

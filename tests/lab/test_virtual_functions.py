@@ -6,7 +6,6 @@ import re
 
 from lab.machines.machine import LabMachine
 from lab.machines.sample_cluster import VLAN, disk_of
-from lab.machines.site import install_agent
 from tests.lab.function_guest import (
     CHANGED_MAC,
     FORGED_MAC,
@@ -82,7 +81,6 @@ def test_a_function_goes_with_its_guest_and_comes_back_with_its_host(site: LabSi
 
 def _ask_for_function(site: LabSite) -> str:
     """The guest's interface asks for a function, of which vmh1's trunk gives three; returns its MAC address."""
-    install_agent(site.lab["vmh1"])  # of this checkout, whatever the lab was started from
     mac = _mac(site, GUEST)
     site.done("set", "host", "interface", "options", GUEST, mac, "sriov")
     assert "rocks set host sriov vmh1 trunk0 NUMBER" in _refused(site, "start", "host", "vm", GUEST)

@@ -1,4 +1,4 @@
-"""The archives for hosts and NASes contain every module of rocks that their modules import."""
+"""What hosts and NASes get, archive or package, contains every module of rocks that its modules import."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import rocks
-from lab import agent_archive, imgstorage_archive
+from lab import agent_archive
 
 SOURCES = Path(rocks.__file__).parent
+COMMON = tuple((SOURCES.parents[1] / "packaging/common-modules").read_text("ascii").split())
 
 
 def imported(path: Path) -> set[str]:
@@ -25,9 +26,9 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("parts", [agent_archive.PACKAGES, imgstorage_archive.PACKAGES])
+@pytest.mark.parametrize("parts", [agent_archive.PACKAGES, COMMON])
 def test_every_imported_module_is_in_the_archive(parts: tuple[str, ...]) -> None:
-    packed = {part.removesuffix(".py") for part in parts}
+    packed = {"__version__"} | {part.removesuffix(".py") for part in parts}
     files = [SOURCES / part for part in parts if part.endswith(".py")]
     files += [path for part in parts for path in (SOURCES / part).rglob("*.py")]
     missing = {(path.name, name) for path in files for name in imported(path) - packed}

@@ -6,17 +6,61 @@ from pathlib import Path
 
 import pytest
 
+from lab.build import own_packages
 from lab.machines import checkout
 from rocks.errors import StateError
 
 
-def test_a_lab_with_another_number_of_processors_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The saved states of its machines hold the number; the error for another number names the remedy."""
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a lab that is about to start."""
+    for name, file in (("_BUILD_RECORD", "built"), ("_CPUS_RECORD", "cpus"), ("_PATCH_RECORD", "patched")):
+        monkeypatch.setattr(checkout, name, tmp_path / file)
     monkeypatch.setattr(checkout, "STATE", tmp_path)
-    monkeypatch.setattr(checkout, "_BUILD_RECORD", tmp_path / "built")
-    monkeypatch.setattr(checkout, "_CPUS_RECORD", tmp_path / "cpus")
+    return tmp_path
+
+
+def refusal_of_modules() -> str:
+    """The error of a lab whose modules are not those of the checkout."""
+    with pytest.raises(StateError) as refused:
+        checkout.check_same_modules()
+    return str(refused.value)
+
+
+def test_changed_modules_are_named_until_the_machines_have_them(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `bin/lab patch`, which leaves the build as it is, or by a new build, which has no patch."""
+    checkout.record_build(1)
+    checkout.check_same_modules()
+    monkeypatch.setattr(own_packages, "modules_key", lambda: "changed")
+    checkout.check_same_build()
+    assert "`bin/lab patch` copies these" in refusal_of_modules()
+    checkout.record_patch("interrupted")
+    assert "`bin/lab patch` copies these" in refusal_of_modules()
+    checkout.record_patch("changed")
+    checkout.check_same_modules()
+    assert checkout.is_patched()
+    monkeypatch.setattr(own_packages, "modules_key", lambda: "changed again")
+    assert "`make lab-stop`, then `make lab`" in refusal_of_modules()
+    checkout.record_build(1)
+    checkout.check_same_modules()
+    assert not checkout.is_patched()
+
+
+def test_a_lab_of_other_sources_is_refused(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one whose record another version wrote."""
+    checkout.record_build(1)
+    monkeypatch.setattr(own_packages, "packages_key", lambda modules: "other units")
+    with pytest.raises(StateError, match="`make lab-stop`, then `make lab`"):
+        checkout.check_same_build()
+    (record / "built").write_text("Keys(tree='5ffc', image='e9fd')", encoding="ascii")
+    with pytest.raises(StateError, match="`make lab-stop`, then `make lab`"):
+        checkout.check_same_build()
+
+
+def test_a_lab_with_another_number_of_processors_is_refused(record: Path) -> None:
+    """The saved states of its machines hold the number; the error for another number names the remedy."""
     checkout.record_build(2)
     checkout.check_same_build()
     checkout.check_same_cpus(2)
