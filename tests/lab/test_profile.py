@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lab.machines import image_storage
+from lab.machines.checkout import CHECKOUT
 from lab.machines.lab import together
 from lab.machines.machine import LabMachine
 from lab.machines.profile import run_profile
@@ -14,6 +17,29 @@ from tests.lab.lab_site import LabSite
 _HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
 _DISK = "/dev/disk/by-id/virtio-data"
 _NOTHING = "profile ends: no changes"
+
+
+_LOADS_MODULES = 1 << 16  # CAP_SYS_MODULE
+
+
+def assert_as_packaged(machine: LabMachine, unit: str) -> None:
+    """The daemon runs under the package's unit, unchanged, whose hardening is in force; so are the package's files."""
+    listed = machine.run(["systemctl", "show", "--property=FragmentPath,DropInPaths,MainPID", unit]).text
+    properties = dict(line.split("=", 1) for line in listed.splitlines())
+    assert properties["FragmentPath"] == f"/lib/systemd/system/{unit}" and not properties["DropInPaths"]
+    status = machine.run(["cat", f"/proc/{properties['MainPID']}/status"]).text
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
+    assert not int(fields["CapBnd"], 16) & _LOADS_MODULES
+    package = unit.removesuffix(".service")
+    changed = machine.run_any(["dpkg", "--verify", "rocks-common", package]).text.splitlines()
+    # pages are left out of the lab's image
+    assert [line for line in changed if "/usr/share/" not in line] == []
+    page = (CHECKOUT / "docs/packaging.md").read_text("utf-8")
+    documented = re.search(rf"\| `{unit}` \| root \| ([\d.]+) \|", page)
+    assert documented
+    analyze = ["systemd-analyze", "security", "--no-pager", f"--threshold={float(documented[1]) * 10:.0f}"]
+    machine.run([*analyze, unit])
 
 
 @pytest.fixture
@@ -39,6 +65,7 @@ def test_profiles_make_the_machines_and_find_nothing_to_do_again(configured: Lab
         unit = image_storage.unit_of(machine)
         assert machine.run(["systemctl", "is-active", unit]).text.strip() == "active"
         assert machine.run(["systemctl", "is-enabled", unit]).text.strip() == "enabled"
+        assert_as_packaged(machine, unit)
     assert site.lab["vmh1"].run(["readlink", _HOOK]).text.strip() == "/opt/rocks/libexec/rocks-libvirt-hook"
     assert "node.session.scan = manual" in site.lab["vmh1"].shell("cat /etc/iscsi/iscsid.conf")
 
