@@ -7,27 +7,31 @@ whichever command changes rolls next. So a killed command is finished by its rep
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks import trees
-from rocks.cluster.attributes import KNOWN
+from rocks.actions.roll_folders import (
+    folders_without_rows,
+    put_in_place,
+    remove_byte_code,
+    roll_path,
+    rolls_folder,
+    staging_folder,
+    update_files_after_commit,
+)
 from rocks.cluster.roll_plan import RollNeeds, check_needs, check_one_version, select_rolls
-from rocks.database.attributes import global_attributes
 from rocks.database.rolls import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.errors import HostError, StateError, UserError
-from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
 from rocks.graph_files import Library
 from rocks.rollkit.clashes import check_clashes
 from rocks.rollkit.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.rollkit.description import NO_ARCHITECTURE, RollId
 from rocks.rollkit.iso import extract_roll, find_rolls
 from rocks.rollkit.manifest import check_manifest, same_content
+from rocks.rollkit.ownership import take_over
 from rocks.rollkit.versions import debian_key
 from rocks.version import ROLL_NAME, rocks_version_attributes
 
@@ -38,35 +42,6 @@ if TYPE_CHECKING:
 
 LOCK = "rolls"
 LOCK_SECONDS = 5.0
-_LEFT = ".unfinished-"
-_MOUNTS = Path("/proc/self/mounts")
-
-
-def distribution_folder(database: Database) -> Path:
-    """The folder of the distribution, as `rocks report distro` prints it."""
-    known = KNOWN["Kickstart_DistroDir"].default
-    return Path(global_attributes(database).get("Kickstart_DistroDir") or known) / "install"
-
-
-def rolls_folder(database: Database) -> Path:
-    """The folder with a folder NAME/VERSION/ARCH for each roll."""
-    return distribution_folder(database) / "rolls"
-
-
-def roll_path(root: Path, roll: Sequence[str]) -> Path:
-    """The folder of a roll (name, version, architecture)."""
-    return root.joinpath(*roll)
-
-
-def mounted_cds() -> list[Path]:
-    """The drives with a mounted CD. StateError when there is none."""
-    fields = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
-    found = sorted(
-        {Path(field[0]) for field in fields if field[2] == "iso9660" and field[0].startswith("/dev/")}
-    )
-    if not found:
-        raise StateError("CDROM not mounted: give the path of the roll's ISO, as in rocks add roll hello.iso")
-    return found
 
 
 def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Callable[[str], None]) -> None:
@@ -77,7 +52,7 @@ def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Ca
     """
     root = rolls_folder(database)
     database.end_reading()
-    with _changing(database, root), _staging(root) as staging:
+    with _changing(database, root), staging_folder(root) as staging:
         new: dict[RollId, Path] = {}
         for path in paths:
             for roll, folder in _read_medium(path, root, staging):
@@ -87,9 +62,9 @@ def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Ca
         known = {RollId(*row.roll): row for row in load_rolls(database)}
         _check_unused(root, new, known, clean)
         for roll, folder in new.items():
-            _put_in_place(folder, roll_path(root, roll), staging)
+            put_in_place(folder, roll_path(root, roll), staging)
         insert_rolls(database, new)
-        _after_commit(database, root)
+        update_files_after_commit(database, root)
     for roll in new:
         notify(f"added roll {roll}; to use it: rocks enable roll {roll.name} version={roll.version}")
 
@@ -116,14 +91,14 @@ def enable_rolls(
         ]
         staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
         for roll in chosen:
-            _remove_byte_code(roll_path(root, roll))
-            check_manifest(roll_path(root, roll), f"the roll {roll} in {roll_path(root, roll)}")
+            remove_byte_code(roll_path(root, roll))
+            take_over(roll_path(root, roll), f"the roll {roll} in {roll_path(root, roll)}")
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
         _check_enabled(contents)
         check_clashes(contents, _nodes_without(root), _our_commands())
         update_enabled(database, [row.roll for row in replaced], False)
         update_enabled(database, chosen, True)
-        _after_commit(database, root)
+        update_files_after_commit(database, root)
     for row in replaced:
         notify(f"disabled roll {RollId(*row.roll)}: another version is enabled")
 
@@ -137,7 +112,7 @@ def disable_rolls(database: Database, names: Sequence[str], version: str, arch: 
         chosen = select_rolls([row.roll for row in rows], names, version, arch)
         _check_rest(root, rows, chosen)
         update_enabled(database, chosen, False)
-        _after_commit(database, root)
+        update_files_after_commit(database, root)
 
 
 def remove_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
@@ -146,17 +121,11 @@ def remove_rolls(database: Database, names: Sequence[str], version: str, arch: s
     database.end_reading()
     with _changing(database, root):
         rows = load_rolls(database)
-        there = dict.fromkeys([*(row.roll for row in rows), *_folders_without_rows(root)])
+        there = dict.fromkeys([*(row.roll for row in rows), *folders_without_rows(root)])
         chosen = select_rolls(list(there), names, version, arch)
         _check_rest(root, rows, chosen)
         delete_rolls(database, chosen)
-        _after_commit(database, root, chosen)
-
-
-def _folders_without_rows(root: Path) -> list[tuple[str, str, str]]:
-    """(name, version, architecture) of every roll's folder: a killed removal may have left one."""
-    found = [path.relative_to(root).parts for path in sorted(root.glob("[!.]*/*/*")) if path.is_dir()]
-    return [(name, version, arch) for name, version, arch in found]
+        update_files_after_commit(database, root, chosen)
 
 
 def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:
@@ -192,7 +161,7 @@ def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId
                 f"{path} has the roll {roll}, and this frontend is {machine}: get the roll for {machine}"
             )
         if path.is_dir():
-            _remove_byte_code(folder)
+            remove_byte_code(folder)
         else:
             folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
             extract_roll(path, roll, folder)
@@ -218,35 +187,6 @@ def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollR
                 f"the roll {roll} is there with other content: clean=yes replaces it, or "
                 f"rocks remove roll {roll.name} version={roll.version}"
             )
-
-
-def _remove_byte_code(folder: Path) -> None:
-    """Remove what Python has written beside the commands of an enabled roll: no manifest names it."""
-    for path in list((folder / COMMANDS).rglob("__pycache__")):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _put_in_place(folder: Path, place: Path, staging: Path) -> None:
-    """Make the folder the roll's; the one before it goes to the staging folder, which is removed."""
-    if folder == place or (place.is_dir() and same_content(folder, place)):
-        return
-    ensure_folders(place.parent, 0o755)
-    _sync_tree(folder)
-    if place.exists():
-        place.rename(Path(tempfile.mkdtemp(dir=staging)) / "replaced")
-    folder.rename(place)
-    sync_folder(place.parent)
-
-
-def _sync_tree(folder: Path) -> None:
-    """Put what was extracted on the disk, before its name is."""
-    for path, _, files in os.walk(folder):
-        for name in (*files, "."):
-            descriptor = os.open(Path(path, name), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _content(root: Path, roll: RollId) -> RollContent:
@@ -311,59 +251,3 @@ def _changing(database: Database, root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HostError(f"cannot change the rolls in {root}: {error.strerror} ({error.filename})") from None
-
-
-@contextmanager
-def _staging(root: Path) -> Iterator[Path]:
-    """A folder on the file system of the rolls, removed at the end."""
-    ensure_folders(root, 0o755)
-    folder = Path(tempfile.mkdtemp(prefix=_LEFT, dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _after_commit(database: Database, root: Path, gone: Sequence[Sequence[str]] = ()) -> None:
-    """Have the next commit bring the files to agree with the database; `gone` are rolls that it no longer has."""
-    rows = load_rolls(database)
-    database.after_commit(lambda: _bring_files_up_to_date(root, rows, gone))
-
-
-def _bring_files_up_to_date(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
-    """One file of /etc/rocks/trees.d for each enabled roll, and no folder of the rolls that are gone."""
-    folder = Path(trees.TREES_FOLDER)
-    named = {_tree_file(row): row for row in rows if row.is_enabled and row.name != ROLL_NAME}
-    try:
-        if named:
-            ensure_folders(folder, 0o755)
-        for name, row in named.items():
-            text = f"# written by rocks enable roll\n{roll_path(root, row.roll).absolute() / COMMANDS}\n"
-            if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text:
-                write_file(folder / name, text, mode=PUBLIC)
-        for path in folder.glob("roll-*") if folder.is_dir() else ():
-            if path.name not in named:
-                path.unlink()
-        _remove_folders(root, gone)
-    except OSError as error:
-        raise HostError(
-            f"the rolls are changed, but {error.filename} cannot be: {error.strerror}; repeat the command"
-        ) from None
-
-
-def _remove_folders(root: Path, rolls: Sequence[Sequence[str]]) -> None:
-    """Remove what killed commands left, and the folders of these rolls."""
-    for left in root.glob(f"{_LEFT}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    for folder in (roll_path(root, roll) for roll in rolls):
-        if folder.is_dir():
-            gone = Path(tempfile.mkdtemp(prefix=_LEFT, dir=root))
-            folder.rename(gone / "roll")
-            shutil.rmtree(gone, ignore_errors=True)
-        for parent in (folder.parent, folder.parent.parent):
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-
-
-def _tree_file(row: RollRow) -> str:
-    return f"roll-{row.name}"

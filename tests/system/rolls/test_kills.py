@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rocks import files, trees
-from rocks.actions import rolls
+from rocks.actions import roll_folders, rolls
 from rocks.cli.main import main
 from rocks.database.connection import Database
 from tests.system.commands.conftest import Site
@@ -53,7 +53,7 @@ def killed_at(step: int, arguments: Sequence[str]) -> bool:
                 (shutil, "rmtree"),
                 (Database, "commit"),
                 (Database, "execute"),
-                (rolls, "write_file"),
+                (roll_folders, "write_file"),
                 (rolls, "extract_roll"),
                 (files, "sync_folder"),
             ):

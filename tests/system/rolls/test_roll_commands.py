@@ -179,6 +179,42 @@ def test_changed_files_are_found_when_the_roll_is_enabled(
     assert "has no manifest" in roll_site.refused("enable", "roll", "hello")
 
 
+def test_an_enabled_roll_s_files_are_root_s(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    """Earlier versions kept the builder's owner and modes; an open file of that owner no longer changes the roll."""
+    roll_site.rocks("add", "roll", str(build_roll()))
+    top = rolls_folder / "hello/1.0/noarch"
+    node = top / "nodes/hello.xml"
+    for path in (top, *top.rglob("*")):
+        os.chown(path, 1000, 1000)
+        path.chmod(0o777)
+    before = node.read_bytes()
+    with node.open("r+b") as of_its_owner:
+        roll_site.rocks("enable", "roll", "hello")
+        of_its_owner.write(b"changed")
+    assert node.read_bytes() == before
+    kinds = {(path.is_dir(), path.stat().st_uid, path.stat().st_mode & 0o7777) for path in top.rglob("*")}
+    assert kinds == {(True, 0, 0o755), (False, 0, 0o644)}
+    assert (top.stat().st_uid, top.stat().st_mode & 0o7777) == (0, 0o755)
+    assert [path.name for path in top.parent.iterdir()] == ["noarch"]
+
+
+def test_an_owner_s_link_to_another_file_is_not_followed(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path, tmp_path: Path
+) -> None:
+    roll_site.rocks("add", "roll", str(build_roll()))
+    secret = tmp_path / "secret"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    node = rolls_folder / "hello/1.0/noarch/nodes/hello.xml"
+    for make in (node.symlink_to, node.hardlink_to):
+        node.unlink()
+        make(secret)
+        assert "hello.xml" in roll_site.refused("enable", "roll", "hello")
+        assert secret.stat().st_mode & 0o7777 == 0o600
+
+
 def test_a_dump_adds_and_enables_the_rolls_again(roll_site: Site, build_roll: BuildRoll) -> None:
     for iso in (build_roll(), build_roll(version="2.0"), build_roll("extra", "2.0", needs="hello")):
         roll_site.rocks("add", "roll", str(iso))

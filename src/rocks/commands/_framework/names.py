@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from rocks.cluster.names import is_like
@@ -18,15 +19,15 @@ READING = frozenset(("list", "report", "dump", "help"))
 """Verbs of commands that change nothing; a selector without a match gives them an empty output."""
 
 
-class NameExpansion:
+class NameExpansion(ABC):
     """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
 
     db: Database
 
     @property
+    @abstractmethod
     def command_path(self) -> tuple[str, ...]:
         """The words of the command's name."""
-        raise NotImplementedError
 
     def getHostnames(self, names: Sequence[str] | None = None, managed_only: bool = False) -> list[str]:
         """Names of the hosts that match the selectors; without selectors all hosts, in the database's order.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import rocks.commands
 from rocks.actions.roll_builds import build_distribution, rolls_by_text
-from rocks.actions.rolls import enabled_rolls, rolls_folder
+from rocks.actions.roll_folders import rolls_folder
+from rocks.actions.rolls import enabled_rolls
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks dump roll`"""
 
 import rocks.commands.dump
-from rocks.actions.rolls import roll_path, rolls_folder
+from rocks.actions.roll_folders import roll_path, rolls_folder
 from rocks.database.rolls import load_rolls
 
 
