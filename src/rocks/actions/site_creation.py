@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING
 
 from rocks.actions.attributes import set_attribute
@@ -11,13 +11,12 @@ from rocks.actions.hosts import add_host
 from rocks.actions.interfaces import InterfaceParameters, add_interface
 from rocks.actions.networks import add_network
 from rocks.cluster.host_plan import HostParameters
-from rocks.cluster.site_answers import QUESTIONS
+from rocks.cluster.site_answers import read_answers_text
 from rocks.database import subnets, vm_changes
 from rocks.database.attributes import global_attributes
 from rocks.database.interfaces import list_interfaces
 from rocks.database.vms import physical_hosts
 from rocks.errors import StateError, UserError
-from rocks.settings_file import read_settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,20 +27,33 @@ if TYPE_CHECKING:
 
 _FRONTEND = "Kickstart_PrivateHostname"
 _MEMBERSHIP = "Frontend"
+_LARGEST_BYTES = 64 * 1024
 
 
-def read_answers_file(file: str) -> dict[str, str]:
-    """The answers in a file of lines NAME = VALUE. UserError, with the line, when it cannot be read."""
+def read_answers_file(file: str) -> SitePlan:
+    """The site of a file of lines NAME = VALUE. UserError, with every line that is wrong, when it cannot be used."""
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        return read_answers_text(_read_text(file))
     except OSError as error:
         raise UserError(f"cannot read the answers in {file}: {error.strerror}; give another file") from None
     except UnicodeDecodeError:
         raise UserError(f"cannot read the answers in {file}: they are not UTF-8 text") from None
+    except UserError as error:
+        raise UserError(f"the answers in {file} are not those of a site: {error}") from None
+
+
+def _read_text(file: str) -> str:
+    """OSError and UserError, without waiting, for what is no file or no file of answers."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
-        return read_settings_text(text, [question.name for question in QUESTIONS], file)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UserError("it is not a file; give a file of lines NAME = VALUE")
+        data = os.pread(descriptor, _LARGEST_BYTES + 1, 0)
+    finally:
+        os.close(descriptor)
+    if len(data) > _LARGEST_BYTES:
+        raise UserError(f"it has more than {_LARGEST_BYTES // 1024} KiB; give a file of lines NAME = VALUE")
+    return data.decode("utf-8")
 
 
 def create_site(database: Database, plan: SitePlan) -> bool:

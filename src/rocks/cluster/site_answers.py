@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster import mac_pool
+from rocks.cluster.answer_lines import read_answer_lines
 from rocks.cluster.interface_rules import check_ip
 from rocks.cluster.names import check_device, check_host_name, printable
 from rocks.cluster.network_rules import DEFAULT_MTU_BYTES, check_no_overlap, check_zone, read_addresses
@@ -17,7 +18,7 @@ from rocks.cluster.records import Network
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 PRIVATE, PUBLIC = "private", "public"
 MOST_CPUS = 4096
@@ -88,14 +89,37 @@ def read_answers(answers: Mapping[str, str]) -> SitePlan:
 
     UserError that lists everything that is wrong, separated by `; `.
     """
-    given = {name: value for name, value in answers.items() if value}
-    problems = list(_problems(given))
+    given = _given(answers)
+    problems = [problem for _, problem in _problems(given)]
     if problems:
         raise UserError("; ".join(problems))
     return _plan({question.name: given.get(question.name, question.default or "") for question in QUESTIONS})
 
 
-def _problems(given: Mapping[str, str]) -> Iterator[str]:
+def read_answers_text(text: str) -> SitePlan:
+    """The site of a file of answers. UserError as of `read_answers`, each problem with its line, in their order."""
+    read = read_answer_lines(text, [question.name for question in QUESTIONS])
+    faulty = {name for name in (question.name for question in QUESTIONS) if _is_named(name, read.problems)}
+    found = [(read.lines.get(name, 0), problem) for name, problem in _problems(_given(read.answers), faulty)]
+    problems = sorted([*read.problems, *found], key=lambda one: one[0] or len(text))
+    if problems:
+        raise UserError(
+            "; ".join(f"line {line}: {problem}" if line else problem for line, problem in problems)
+        )
+    return read_answers(read.answers)
+
+
+def _is_named(name: str, problems: Sequence[tuple[int, str]]) -> bool:
+    """Whether a problem is about the answer of this name, which is then not missing."""
+    return any(problem.startswith(f"{name} ") for _, problem in problems)
+
+
+def _given(answers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in answers.items() if value}
+
+
+def _problems(given: Mapping[str, str], unreadable: Container[str] = ()) -> Iterator[tuple[str, str]]:
+    """(name of the question, what is wrong with its answer); those in `unreadable` are not reported as missing."""
     has_public = any(name in given for name in PUBLIC_NAMES)
     faulty = set()
     for question in QUESTIONS:
@@ -104,12 +128,14 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
                 question.check(given[question.name])
             except UserError as error:
                 faulty.add(question.name)
-                yield f"{question.name}: {error}"
+                yield question.name, f"{question.name}: {error}"
+        elif question.name in unreadable:
+            continue
         elif question.default is None and (has_public or question.name not in _PUBLIC_REQUIRED):
-            yield f"{question.name} is missing: the {question.meaning}"
+            yield question.name, f"{question.name} is missing: the {question.meaning}"
     known = {question.name for question in QUESTIONS}
     for name in sorted(given.keys() - known):
-        yield f"{printable(name)} is not a question; the questions are {', '.join(sorted(known))}"
+        yield name, f"{printable(name)} is not a question; the questions are {', '.join(sorted(known))}"
     networks = []
     for name in (PRIVATE, PUBLIC):
         keys = _network_keys(name)
@@ -120,10 +146,10 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
                     check_no_overlap(networks[-1], [other])
                 _check_host_addresses(name, given)
             except UserError as error:
-                yield str(error)
+                yield keys[1], str(error)
     devices = [given.get(f"Kickstart_{name.capitalize()}Interface") for name in (PRIVATE, PUBLIC)]
     if devices[0] and devices[0] == devices[1]:
-        yield f"both networks have the device {printable(devices[0])}; give each its own"
+        yield PUBLIC_NAMES[0], f"both networks have the device {printable(devices[0])}; give each its own"
 
 
 def _network_keys(name: str) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def test_other_answers_change_nothing(rocks_of_new_machine: Callable[..., Ended]
     ("text", "what"),
     [
         ("", "Kickstart_PrivateHostname is missing"),
+        (
+            ANSWERS.replace("10.9.9.2", "10.9.9").replace("Public", "Pubic"),
+            "line 4: Kickstart_PrivateAddress: ",
+        ),
+        (
+            ANSWERS.replace("Gateway", "Gatewy"),
+            "line 9: Kickstart_PublicGatewy is not a question; did you mean",
+        ),
+        ("#" * 70000, "has more than 64 KiB"),
         ("name = head\n", "line 1"),
         (ANSWERS.replace("10.9.9.2", "10.9.9.0"), "is not an address of a host"),
         (ANSWERS + "[section]\n", "line 10"),
@@ -115,14 +125,22 @@ def test_wrong_answers_enter_nothing(
     assert "has version 0" in rocks_of_new_machine("list", "host").err
 
 
-@pytest.mark.parametrize("name", ["absent", "folder", "binary"])
+@pytest.mark.parametrize("name", ["absent", "binary"])
 def test_a_file_that_cannot_be_read(
     rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "folder").mkdir()
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
     assert refused.status == 1 and f"cannot read the answers in {tmp_path / name}" in refused.err
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_waited_for(
+    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "answers")
+    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / 'answers'}")
+    assert refused.status == 1 and "it is not a file; give a file of lines NAME = VALUE" in refused.err
 
 
 def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: Callable[..., Ended]) -> None:

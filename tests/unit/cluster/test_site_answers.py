@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.site_answers import QUESTIONS, SiteInterface, read_answers
+from rocks.cluster.site_answers import QUESTIONS, SiteInterface, read_answers, read_answers_text
 from rocks.errors import UserError
 
 PRIVATE = {
@@ -93,3 +93,65 @@ def test_answers_that_do_not_fit_each_other(changed: dict[str, str], what: str) 
 def test_no_value_is_worse_than_an_error(name: str, value: str) -> None:
     with pytest.raises(UserError):
         read_answers(PRIVATE | PUBLIC | {name: value})
+
+
+def _text(answers: dict[str, str]) -> str:
+    return "".join(f"{name} = {value}\n" for name, value in answers.items())
+
+
+def test_a_file_of_answers_is_read_as_its_answers() -> None:
+    """Comments, blanks, Windows' line ends and a byte order mark do not count."""
+    text = "\ufeff# the site\r\n\n" + _text(PRIVATE | PUBLIC).replace(" = ", "=\t").replace("\n", " \r\n")
+    assert read_answers_text(text) == read_answers(PRIVATE | PUBLIC)
+
+
+def test_every_error_of_a_file_is_listed_with_its_line() -> None:
+    text = (
+        "# a comment\n"
+        "Kickstart_PrivateHostname = head node\n"
+        "Kickstart_PrivateAdress = 10.1.1.1\n"
+        "what is this\n"
+        "Kickstart_PrivateNetmask = 255.0.255.0\n"
+        "Kickstart_PrivateNetmask = 255.0.0.0\n"
+        "Kickstart_PrivateInterface = eth\x1b0\n"
+        "[section]\n"
+        " = x\n"
+        "Kickstart_PublicAddress = 203.0.113.2\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_answers_text(text)
+    problems = str(caught.value).split("; line ")
+    assert [one.removeprefix("line ")[:2] for one in problems] == [
+        "2:",
+        "3:",
+        "4:",
+        "5:",
+        "6:",
+        "7:",
+        "8:",
+        "9:",
+    ]
+    for part in (
+        "line 2: Kickstart_PrivateHostname: ",
+        "line 3: Kickstart_PrivateAdress is not a question; did you mean Kickstart_PrivateAddress",
+        "line 4: what is this is not NAME = VALUE",
+        "line 5: Kickstart_PrivateNetmask: ",
+        "line 6: Kickstart_PrivateNetmask is given again, as in line 5",
+        "line 7: Kickstart_PrivateInterface has characters that cannot be printed",
+        "line 8: [section] is not NAME = VALUE",
+        "line 9: nothing is not a question",
+        "; Kickstart_PublicInterface is missing",
+        "; Kickstart_PrivateAddress is missing",
+    ):
+        assert part in str(caught.value), part
+    assert "Kickstart_PrivateInterface is missing" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\x00", "x\n" * 30000, "= \n" * 20000, "\u202e=\u202e", "a" * 60000, "[" * 9]
+)
+def test_a_file_of_something_else_is_an_error(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_answers_text(text)
+    assert "\x00" not in str(caught.value) and "\u202e" not in str(caught.value)
+    assert len(str(caught.value)) < 20000

@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
             raise UserError(
                 "there is no terminal to ask at: give answers=FILE; rocks create site help lists them"
             )
-        plan = read_answers(self._ask() if file is None else read_answers_file(file))
+        plan = read_answers(self._ask()) if file is None else read_answers_file(file)
         update_database(self.db, self.notify)
         is_new = create_site(self.db, plan)
         self.addText(
