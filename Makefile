@@ -84,7 +84,7 @@ agent: ## build the host agent's archive into dist/
 
 packages: ## build deb and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
-	@nice packaging/build
+	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)'
 
 test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; 15 minutes)
 	@tools/setup test
@@ -96,7 +96,7 @@ test-packages: frontend-iso ## install them into fresh roots without a network, 
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
 frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a frontend without a network (root)
-	@tools/setup roll
+	@$(MAKE) --no-print-directory roll
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/frontend/build dist
 
 installer: ## build the installer of hosts and their root archive into dist/; SOURCES=FILE of an ISO's repository (root)

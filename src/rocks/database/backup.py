@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.database.driver import CHARACTER_SET, COLLATION
 from rocks.errors import HostError, ToolError
 from rocks.files import draft
 from rocks.process import run_checked
@@ -44,17 +46,28 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _dump_arguments(settings: Settings, result: Path) -> list[str]:
+def restore_command(settings: Settings, copy: Path) -> str:
+    """A line for a shell that replaces the database by a copy of it, and brings its schema up to date."""
+    program = shlex.join(["mariadb", *_place(settings), *(["--password"] if settings.password else [])])
+    name = settings.database
+    new = f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}"
+    return f"{program} -e '{new}' && {program} {name} <{shlex.quote(str(copy))} && rocks update database"
+
+
+def _place(settings: Settings) -> list[str]:
     place = (
         [f"--host={settings.host}", f"--port={settings.port}", "--protocol=tcp"]
         if settings.socket is None
         else [f"--socket={settings.socket}"]
     )
+    return [*place, f"--user={settings.user}"]
+
+
+def _dump_arguments(settings: Settings, result: Path) -> list[str]:
     return [
         _dump_program(),
         "--no-defaults",
-        *place,
-        f"--user={settings.user}",
+        *_place(settings),
         "--single-transaction",
         "--routines",
         "--triggers",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.database import driver, grants, versions
-from rocks.database.backup import BACKUP_FOLDER, copy_database
+from rocks.database.backup import BACKUP_FOLDER, copy_database, restore_command
 from rocks.database.connection import Database
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.database.statements import split_statements
@@ -96,10 +96,12 @@ def bring_up_to_date(
     report: Callable[[str], None] = lambda line: None,
     migrations: Sequence[Migration] | None = None,
     readers: Sequence[str] | None = None,
+    always_copy: bool = False,
 ) -> MigrationReport:
     """Make the database if absent, bring its schema to the newest version, and renew the privileges to read it.
 
-    A copy of a schema that is not empty is made in `backup_folder` before the first change. `report` receives a
+    A copy of a schema that is not empty is made in `backup_folder` before the first change; with `always_copy` also
+    if there is nothing to change. `report` receives a
     line at each step. `migrations` None: those of these programs. `readers`: the local users that may read;
     None means all local users on the embedded instance, and elsewhere those that could read before.
 
@@ -110,7 +112,7 @@ def bring_up_to_date(
     steps = load_migrations() if migrations is None else list(migrations)
     with _AnySchema(settings) as database:
         database.lock("migrations", OTHER_RUN_SECONDS)
-        result = _migrate(database, settings, steps, backup_folder, report)
+        result = _migrate(database, settings, steps, backup_folder, report, always_copy)
         _renew_grants(database, settings, readers, report)
     return result
 
@@ -121,6 +123,7 @@ def _migrate(
     steps: Sequence[Migration],
     backup_folder: Path,
     report: Callable[[str], None],
+    always_copy: bool,
 ) -> MigrationReport:
     newest = steps[-1].version if steps else 0
     before = _read_version(database, settings.database)
@@ -129,7 +132,7 @@ def _migrate(
     )
     if before > newest:
         raise versions.wrong_version(settings.database, before, newest)
-    if before == newest:
+    if before == newest and not always_copy:
         return MigrationReport(before, before, None)
     _enter(database, settings.database)
     started = _read_started(database)
@@ -139,10 +142,12 @@ def _migrate(
     if before > 0:
         copy_path = copy_database(settings, backup_folder, _copy_name(database, settings.database, before))
         report(f"copy of the database before the upgrade: {copy_path}")
+        report(f"to restore it: {restore_command(settings, copy_path)}")
     for step in steps[before:]:
         report(f"migration {step.version:04} {step.name}: {len(step.statements)} statements")
         _perform(database, step, started.get(step.version, (0, step.digest))[0])
-    report(f"database {settings.database}: schema version {newest}")
+    if before < newest:
+        report(f"database {settings.database}: schema version {newest}")
     return MigrationReport(before, newest, copy_path)
 
 
