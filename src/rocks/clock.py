@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512  # more than struct timex of any architecture
+
 
 class Deadline:
     """The end of a wait, `seconds` from now; None waits for ever."""
@@ -34,3 +37,11 @@ def wait_seconds(seconds: float) -> None:
 def utc_now() -> datetime:
     """The time of day, in UTC and whole seconds; not for durations, since it may jump."""
     return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def is_synchronised() -> bool:
+    """Whether the kernel's clock follows a time server (adjtimex(2) does not return TIME_ERROR)."""
+    import ctypes
+
+    request = ctypes.create_string_buffer(_TIMEX_BYTES)  # all zero: it only asks
+    return int(ctypes.CDLL(None).adjtimex(request)) not in (_TIME_ERROR, -1)

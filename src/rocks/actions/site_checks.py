@@ -6,20 +6,26 @@ import shutil
 import socket
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rocks.actions.certificates import list_certificates
+from rocks.actions.broker_checks import check_broker
+from rocks.actions.certificates import NOT_ALLOWED, list_certificates
 from rocks.actions.host_requests import ask_each
-from rocks.actions.message_broker import BROKER_NAME, broker_control, broker_elsewhere
-from rocks.actions.storage_nodes import storage_nodes
+from rocks.actions.installation_checks import check_rolls, check_services
+from rocks.actions.message_broker import BROKER_NAME
+from rocks.actions.roll_folders import distribution_folder
+from rocks.actions.storage_nodes import is_storage_used, storage_nodes
+from rocks.clock import is_synchronised
+from rocks.cluster import mac_pool
+from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
 from rocks.database.attributes import global_attributes
 from rocks.database.hosts import find_local_host
 from rocks.database.interfaces import list_interfaces
 from rocks.database.lease_epoch import read_epoch, read_record
+from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.database.vms import physical_hosts
 from rocks.errors import RocksError
 from rocks.hosts.settings import FleetSettings
-from rocks.render.broker import TAG
 from rocks.wire.facts import ProbeRequest
 
 if TYPE_CHECKING:
@@ -27,19 +33,17 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
-OK, WRONG, MISSING = "ok", "wrong", "missing"
 HOST_SECONDS = 15.0
 """For each host's answer; all are asked at once."""
 
 _LEAST_FREE_BYTES = 1 << 30
-
-
-class SiteCheck(NamedTuple):
-    """A line of the report: the subject, `OK`, `WRONG` or `MISSING`, and what was found or what to run."""
-
-    subject: str
-    result: str
-    detail: str
+_RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
+_REMEDIES = {
+    "expired": _RENEW,
+    "expires soon": _RENEW,
+    "not deployed": "rocks sync host certificate {host}",
+    NOT_ALLOWED: "rocks remove host certificate {host}",
+}
 
 
 def check_site(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
@@ -54,12 +58,15 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         return
     checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
         "interfaces": partial(_interfaces, database, frontend),
-        "attributes": partial(_attributes, database),
+        "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, fleet),
         "space": partial(_space, database),
-        "broker": partial(_broker, database, frontend),
+        "clock": partial(_clock, database),
+        "services": partial(check_services, database),
+        "rolls": partial(check_rolls, database),
+        "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
-        "leases": partial(_leases, database),
+        "leases": partial(_leases, database, frontend),
         "hosts": partial(_hosts, database, frontend),
     }
     for subject, check in checks.items():
@@ -72,14 +79,18 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
 def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
     rows = [row for row in list_interfaces(database, [frontend]) if row[4]]
     if not rows:
-        yield SiteCheck("frontend", MISSING, f"no address: rocks add host interface {frontend}")
+        add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
+        yield SiteCheck("frontend", MISSING, f"no address: {add}")
     for _, network, device, _, ip, *_ in rows:
         found = _has_address(str(ip))
         text = f"{ip} on the network {network}"
         yield SiteCheck(
             f"interface {device}",
             OK if found else WRONG,
-            text if found else f"{text}: this machine does not have the address",
+            text
+            if found
+            else f"{text}: this machine does not have the address; ip address add {ip}/LENGTH dev {device}, or correct "
+            f"the site: rocks set host interface ip {frontend} {device} ADDRESS",
         )
 
 
@@ -92,57 +103,62 @@ def _has_address(ip: str) -> bool:
     return True
 
 
-def _attributes(database: Database) -> Iterator[SiteCheck]:
+def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
     present = global_attributes(database)
-    for name in ("vm_mac_base_addr", "vm_mac_base_addr_mask"):
+    addresses = [str(row[4]) for row in list_interfaces(database, [frontend]) if row[4]]
+    values = {
+        "vm_mac_base_addr": mac_pool.base_from_address(addresses[-1]) if addresses else "BASE",
+        "vm_mac_base_addr_mask": mac_pool.MASK,
+    }
+    for name, value in values.items():
         if not present.get(name):
-            yield SiteCheck(
-                f"attribute {name}", MISSING, "machines get no MAC addresses: rocks report vm nextmac"
-            )
+            remedy = f"machines get no MAC addresses: rocks set attr {name} {value}"
+            yield SiteCheck(f"attribute {name}", MISSING, remedy)
 
 
 def _key(fleet: FleetSettings) -> Iterator[SiteCheck]:
-    if Path(fleet.key_file).exists():
-        yield SiteCheck("key", OK, fleet.key_file)
+    if not Path(fleet.key_file).exists():
+        make = f"ssh-keygen -q -t ed25519 -N '' -f {fleet.key_file}"
+        yield SiteCheck("key", MISSING, f"no host can be reached: {make}")
+    elif Path(fleet.key_file).stat().st_mode & 0o077:
+        yield SiteCheck("key", WRONG, f"others may use {fleet.key_file}: chmod 600 {fleet.key_file}")
     else:
-        yield SiteCheck("key", MISSING, "made by the first rocks sync host sharedkey HOST")
+        yield SiteCheck("key", OK, fleet.key_file)
 
 
 def _space(database: Database) -> Iterator[SiteCheck]:
-    state = Path(database.settings.state_folder).absolute()
-    folder = next(path for path in (state, *state.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    text = f"{free / 2**30:.1f} GiB free in {folder}"
-    yield SiteCheck("space", OK if free >= _LEAST_FREE_BYTES else WRONG, text)
+    """Of each file system that grows: state, database, distribution."""
+    growing = [Path(database.settings.state_folder).absolute(), distribution_folder(database)]
+    if database.settings.socket == EMBEDDED_SOCKET:
+        growing.append(Path(EMBEDDED_SOCKET).parent)
+    folders = [next(one for one in (path, *path.parents) if one.exists()) for path in growing]
+    for folder in {path.stat().st_dev: path for path in reversed(folders)}.values():
+        free = shutil.disk_usage(folder).free
+        text = f"{free / 2**30:.1f} GiB free in {folder}"
+        if free >= _LEAST_FREE_BYTES:
+            yield SiteCheck("space", OK, text)
+        else:
+            yield SiteCheck("space", WRONG, f"{text}: remove files there (du -xh {folder} | sort -h)")
 
 
-def _broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
-    nodes = [node.name for node in storage_nodes(database)]
-    if not nodes:
-        yield SiteCheck("broker", OK, "not needed: no host takes part in image storage")
-        return
-    elsewhere = broker_elsewhere(database)
-    if elsewhere:
-        yield SiteCheck("broker", OK, f"on {elsewhere}, not checked from here")
-        return
-    control = broker_control()
-    if not control.is_here:
-        profile = f"rocks report host profile {frontend} | bash"
+def _clock(database: Database) -> Iterator[SiteCheck]:
+    server = global_attributes(database).get("Kickstart_PublicNTPHost")
+    if is_synchronised():
+        yield SiteCheck("clock", OK, "follows a time server")
+    elif not server:
         yield SiteCheck(
-            "broker", MISSING, f"{profile} installs and configures it; see operator's guide, section 8"
+            "clock",
+            OK,
+            "follows no time server, and none is named by rocks set attr Kickstart_PublicNTPHost SERVER",
         )
-        return
-    database.end_reading()  # the broker may take its time
-    missing = sorted(set(nodes) - set(control.users(TAG)))
-    yield SiteCheck(
-        "broker",
-        WRONG if missing else OK,
-        f"no user for {', '.join(missing)}: rocks sync broker" if missing else f"{len(nodes)} users",
-    )
+    else:
+        follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
+        yield SiteCheck("clock", WRONG, f"does not follow {server}: apt-get install chrony, then {follow}")
 
 
 def _certificates(database: Database) -> Iterator[SiteCheck]:
-    nodes = {node.name for node in storage_nodes(database)}
+    found_nodes = storage_nodes(database)
+    nodes = {node.name for node in found_nodes} if is_storage_used(found_nodes) else set()
     known = {found.host: found for found in list_certificates(database, None)}
     for name in sorted(nodes - known.keys()):
         yield SiteCheck(f"certificate {name}", MISSING, f"rocks add host certificate {name}")
@@ -153,13 +169,15 @@ def _certificates(database: Database) -> Iterator[SiteCheck]:
                 OK if found.state == "good" else WRONG,
                 f"until {found.expires}"
                 if found.state == "good"
-                else f"{found.state}: rocks list host certificate",
+                else f"{found.state}: {_REMEDIES[found.state].format(host=name)}",
             )
 
 
-def _leases(database: Database) -> Iterator[SiteCheck]:
+def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if read_epoch(database).follows(read_record(database)):
         yield SiteCheck("leases", OK, "the database is the one that granted the last lease")
+    elif not set(physical_hosts(database)) - {frontend}:
+        yield SiteCheck("leases", OK, "there are no hosts yet; the first start asks them")
     else:
         yield SiteCheck(
             "leases",

@@ -17,6 +17,8 @@ from rocks.database.attributes import global_attributes
 from rocks.database.interfaces import list_interfaces
 from rocks.database.vms import physical_hosts
 from rocks.errors import StateError, UserError
+from rocks.hosts.keys import ensure_own_key
+from rocks.hosts.settings import FleetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,14 +58,17 @@ def _read_text(file: str) -> str:
     return data.decode("utf-8")
 
 
-def create_site(database: Database, plan: SitePlan) -> bool:
-    """Enter the site; whether it is new. The same site again changes nothing.
+def create_site(database: Database, plan: SitePlan, settings: FleetSettings | None = None) -> bool:
+    """Enter the site, and make the SSH key by which it reaches its hosts; whether the site is new.
+
+    The same site again changes nothing, except that a key that is missing is made.
 
     StateError, and no change, when the database has another site.
     """
     present = global_attributes(database)
     if present.get(_FRONTEND):
         _check_same(database, plan, present)
+        ensure_own_key(settings or FleetSettings())
         return False
     taken = physical_hosts(database)
     if taken:
@@ -72,6 +77,7 @@ def create_site(database: Database, plan: SitePlan) -> bool:
             f"frontend: run rocks set attr {_FRONTEND} NAME"
         )
     _enter(database, plan)
+    ensure_own_key(settings or FleetSettings())
     return True
 
 

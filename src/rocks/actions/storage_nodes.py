@@ -8,6 +8,7 @@ from rocks.cluster.storage_roles import storage_roles, why_no_certificate
 from rocks.database.attributes import resolve_attributes
 from rocks.database.vms import which_are_vms
 from rocks.render.broker import BrokerNode
+from rocks.wire.queues import FRONTEND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,11 @@ def storage_nodes(database: Database) -> list[BrokerNode]:
     virtual = set(which_are_vms(database, list(found)))
     roles = {name: storage_roles(values) for name, values in found.items() if name not in virtual}
     return [BrokerNode(name, of_node) for name, of_node in roles.items() if of_node]
+
+
+def is_storage_used(nodes: Sequence[BrokerNode]) -> bool:
+    """Whether a node takes part in image storage; the frontend alone does not need a broker or a certificate."""
+    return any(node.roles - {FRONTEND} for node in nodes)
 
 
 def hosts_without_right(database: Database, names: Sequence[str], broker: str) -> dict[str, str]:

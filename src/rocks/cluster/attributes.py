@@ -185,6 +185,9 @@ KNOWN = {
         "yes: the installer may overwrite a disk that has data; a ZFS pool is not overwritten in any case",
     ),
     "install_kernel_arguments": Known("host", "", "arguments of the installed host's kernel: console=ttyS0"),
+    "Kickstart_PublicNTPHost": Known(
+        "global", "", "time server of the frontend, which rocks check site asks for"
+    ),
     "Kickstart_PublicGateway": Known("global", "", "gateway of virtual frontends"),
     "Kickstart_PublicDNSServers": Known(
         "global", "", "name servers of virtual frontends, separated by commas"

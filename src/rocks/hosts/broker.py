@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rocks.errors import HostError, StateError, ToolError
 from rocks.files import write_file
@@ -40,6 +40,14 @@ def read_broker_settings(path: str = BROKER_CONFIGURATION) -> BrokerSettings:
 
 _SIGNS_OF_DOWN = ("unable to perform an operation on node", "unable to connect to node", "nodedown")
 """What rabbitmqctl (3.10 to 3.13) prints, with pages of diagnostics, when the broker is down."""
+
+
+class Listener(NamedTuple):
+    """Where the broker listens: protocol `amqp/ssl`, `amqp` (without TLS), or another one."""
+
+    interface: str
+    port: int
+    protocol: str
 
 
 class BrokerControl:
@@ -85,12 +93,38 @@ class BrokerControl:
 
     def users(self, tag: str) -> list[str]:
         """Names of the users with the tag."""
-        text = self._control("--formatter", "json", "list_users").text
-        return sorted(user["user"] for user in json.loads(text) if tag in user["tags"])
+        return sorted(user["user"] for user in self._listed("list_users") if tag in user["tags"])
+
+    def listeners(self) -> list[Listener]:
+        """Where the broker listens. ToolError when it is down."""
+        found = self._listed("status")["listeners"]
+        return [Listener(str(one["interface"]), int(one["port"]), str(one["protocol"])) for one in found]
+
+    def virtual_hosts(self) -> list[str]:
+        """Names of the virtual hosts."""
+        return [host["name"] for host in self._listed("list_vhosts")]
+
+    def permissions(self, virtual_host: str) -> list[dict[str, str]]:
+        """The permissions in a virtual host, each with user, configure, write and read."""
+        return list(self._listed("list_permissions", "--vhost", virtual_host))
+
+    def topic_permissions(self, virtual_host: str) -> list[dict[str, str]]:
+        """The topic permissions in a virtual host, each with user, exchange, write and read."""
+        return list(self._listed("list_topic_permissions", "--vhost", virtual_host))
 
     def remove_user(self, name: str) -> bool:
         """Delete the user and close its connections. Returns False when there is no such user."""
         return self._control("delete_user", name, accepted=(0, _EXIT_NO_USER)).exit_status == 0
+
+    def _listed(self, *arguments: str) -> Any:
+        """What a command of rabbitmqctl lists. ToolError when that is not JSON."""
+        text = self._control(*arguments, "--formatter", "json").text
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ToolError(
+                f"the message broker answered {arguments[0]} with something else than JSON"
+            ) from None
 
     def _control(
         self, *arguments: str, standard_input: bytes = b"", accepted: tuple[int, ...] = (0,)

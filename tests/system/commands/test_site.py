@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions import site_checks, site_creation
 from rocks.cli.main import main
 from rocks.database.settings import Settings
+from rocks.hosts.settings import FleetSettings
 from rocks.process import run_checked
 
 from .conftest import Ended, Site
@@ -45,8 +47,20 @@ def own_address() -> Iterator[None]:
 
 
 @pytest.fixture
+def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the SSH key of the frontend is made."""
+    settings = FleetSettings(str(tmp_path / "ssh" / "id_ed25519"), str(tmp_path / "ssh" / "known_hosts"))
+    for module in (site_creation, site_checks):
+        monkeypatch.setattr(module, "FleetSettings", lambda: settings)
+    return Path(settings.key_file)
+
+
+@pytest.fixture
 def rocks_of_new_machine(
-    absent_database: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    absent_database: Settings,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Ended]:
     """`rocks` on a machine whose server has no cluster database."""
     assert absent_database.socket is not None
@@ -170,6 +184,30 @@ def test_check_of_a_new_site(
     lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
     assert " ok " in lines["interface eth0"]
     assert "does not have the address" in lines["interface eth1"]
+    for subject in ("key", "space", "clock", "broker", "leases"):
+        assert " ok " in lines[subject], lines[subject]
+    assert "rocks add roll os-VERSION.iso" in lines["roll os"]
+    assert "rocks create distro" in lines["distribution"]
+
+
+def test_the_key_is_made_with_the_site_and_checked(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, key_file: Path
+) -> None:
+    def checked() -> str:
+        lines = rocks("check", "site").out.splitlines()
+        return next(" ".join(line.split()) for line in lines if line.startswith("key:"))
+
+    rocks = rocks_of_new_machine
+    rocks("create", "site", f"answers={answers}")
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert checked() == f"key: ok {key_file}"
+    key_file.chmod(0o644)
+    assert f"chmod 600 {key_file}" in checked()
+    key_file.unlink()
+    missing = checked()
+    assert missing.startswith("key: missing ") and "ssh-keygen -q -t ed25519" in missing
+    rocks("create", "site", f"answers={answers}")
+    assert checked() == f"key: ok {key_file}", "the same answers again make what is missing"
 
 
 def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 import time
@@ -13,12 +14,15 @@ import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.actions import certificates, message_broker
+from rocks.actions import broker_checks, certificates, message_broker
 from rocks.database.connection import Database
 from rocks.errors import BusyError, ToolError
+from rocks.hosts.authority import Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
+from rocks.hosts.settings import HostAddress
 from rocks.hosts.x509 import CertificateSpec
 from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
+from rocks.process import run_checked
 from rocks.wire import queues
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -134,3 +138,52 @@ def test_removing_a_user_twice(empty_broker: EmptyBroker, database: Database) ->
     broker.kill(empty_broker.place)
     with pytest.raises(ToolError, match="the message broker of this machine does not run"):
         control.remove_user("vmc-0-0")
+
+
+def test_check_site_judges_the_broker(
+    empty_broker: EmptyBroker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fault has its command: users, rights, TLS with a certificate of the site, and that it runs."""
+
+    def check() -> str:
+        found = broker_checks.check_broker(database, "head")
+        return " | ".join(f"{line.result}: {line.detail}" for line in found)
+
+    address = HostAddress("head", empty_broker.place.address)
+    monkeypatch.setattr(broker_checks, "fleet_addresses", lambda *_: [address])
+    certificates.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
+    assert "it has no virtual host img-storage: rocks sync broker" in check()
+    message_broker.sync_broker(database)
+    assert check() == "ok: runs, and has 2 users"
+
+    settings = message_broker.read_broker_settings()
+    control = [*shlex.split(settings.program), "--quiet"]
+    run_checked(
+        [*control, "set_permissions", "-p", "img-storage", "head", ".*", ".*", ".*"], deadline_seconds=60
+    )
+    run_checked([*control, "add_user", "lost", "secret"], deadline_seconds=60)
+    run_checked([*control, "set_user_tags", "lost", "img-storage"], deadline_seconds=60)
+    BrokerControl(settings).remove_user("vmc-0-0")
+    assert check() == (
+        "wrong: no user for vmc-0-0: rocks sync broker"
+        " | wrong: users of nodes without a certificate or role: lost: rocks sync broker"
+        " | wrong: other permissions of head than it needs: rocks sync broker"
+    )
+    message_broker.sync_broker(database)
+    assert check() == "ok: runs, and has 2 users"
+
+    other = Authority(empty_broker.folder / "other")
+    other.ensure("Image storage of head")
+    other.issue(
+        CertificateSpec(message_broker.BROKER_NAME, ["localhost"], ["127.0.0.1"], 100, is_service=True)
+    )
+    message_broker.install_broker_certificates(other, BrokerControl(settings))
+    BrokerControl(settings).clear_certificate_cache()
+    assert "no TLS with a certificate of the site at 127.0.0.1:" in check()
+    message_broker.sync_broker(database)
+
+    broker.kill(empty_broker.place)
+    assert check() == (
+        "wrong: the message broker of this machine does not run: systemctl start rabbitmq-server.service; if it does "
+        "not start, rocks report host profile head | bash"
+    )

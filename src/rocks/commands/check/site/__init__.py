@@ -1,15 +1,16 @@
 """`rocks check site`"""
 
 import rocks.commands
-from rocks.actions.site_checks import OK, check_site
+from rocks.actions.site_checks import check_site
+from rocks.cluster.site_check import OK
 from rocks.errors import StateError
 
 
 class Command(rocks.commands.Command):
     """
-    Check whether this frontend and its hosts are ready: addresses, keys, free space, the message broker,
-    certificates, the leases, and whether each physical host answers. What is missing is listed with the command
-    that does it. Nothing is changed. The exit status is not 0 if a check fails.
+    Check whether this frontend and its hosts are ready: addresses, keys, free space, the clock, services, rolls and
+    the distribution, the message broker, certificates, the leases, and whether each physical host answers. What is
+    missing is listed with the command that does it. Nothing is changed. The exit status is not 0 if a check fails.
 
     <example cmd='check site'>
     Print a line for each check.
