@@ -10,6 +10,7 @@ from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
 from rocks.database.rolls import load_rolls
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.hosts.units import read_units
+from rocks.rollkit.content import INSTALLER
 from rocks.rollkit.description import NO_ARCHITECTURE
 from rocks.rollkit.distribution_state import outdated_packages
 from rocks.version import ROLL_NAME
@@ -58,7 +59,7 @@ def _distribution(database: Database, rolls: list[tuple[str, str, str]]) -> Site
             WRONG,
             f"other packages than in the enabled rolls ({', '.join(outdated[:3])}{more}): {build}",
         )
-    if any(name == OS_ROLL for name, _, _ in rolls) and not (folder / "installer" / "vmlinuz").is_file():
+    if any(name == OS_ROLL for name, _, _ in rolls) and not (folder / INSTALLER / "vmlinuz").is_file():
         return SiteCheck("distribution", WRONG, f"it has no installer, which the roll os brings: {build}")
     return SiteCheck("distribution", OK, str(folder))
 

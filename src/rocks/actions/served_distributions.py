@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rocks.actions.message_broker import node_authority
-from rocks.actions.rolls import distribution_folder
+from rocks.actions.roll_folders import distribution_folder
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_settings import PRIVATE_NETWORK

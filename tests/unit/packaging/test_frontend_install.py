@@ -2,60 +2,68 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run
+from rocks.process import Finished, run
 
 _SITE = "attr                       value\nKickstart_PrivateHostname: head\n"
 _PROGRAM = """set -eu
 fail() { echo "Error: $*" >&2; exit 1; }
-step() { :; }
+step() { shift; "$@"; }
+env() { shift 2; "$@"; }
 rocks() {
-  echo "rocks $*"
+  echo "rocks $*" >&9
   case "$1 $2" in
+    "report database") [ "$answers_database" = yes ] || { echo "Error: it is down" >&2; return 1; } ;;
+    "report distro") echo "$work/install" ;;
     "update database") updated=yes ;;
     "list attr") [ -n "$updated" ] && printf %s "$attributes_there" ;;
+    "create distro") ;;
     list*) [ -n "$updated" ] ;;
   esac
 }
-updated= socket=$1 present=$2 attributes_there=$3 answers=/root/site
+exec 9>&1
+updated= work=$1 completed=$1/installed-version before=$2 attributes_there=$3 answers_database=$4
+version=0.2.0-1 answers=/root/site medium=$1 os_roll=
 """
 
 
-@pytest.fixture
-def database_socket(tmp_path: Path) -> Iterator[Path]:
-    """A socket, as that of the database."""
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(tmp_path / "s"))
-        yield tmp_path / "s"
-
-
-def _commands(database_socket: Path, present: str, attributes: str) -> list[str]:
-    """What the part for the site runs, if the database is of another version until it is updated."""
+def _run(folder: Path, before: str, attributes: str, answers: str = "yes") -> tuple[Finished, list[str]]:
+    """Run the part for the site; the database is of another version until it is updated."""
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8").partition("# --- the site\n")[2]
-    done = run(
-        ["sh", "-c", _PROGRAM + text, "install", str(database_socket), present, attributes],
-        deadline_seconds=60,
-    )
+    text = text.replace("[ -d /run/systemd/system ]", "false").replace("9>&-", "")
+    arguments = ["sh", "-c", _PROGRAM + text, "install", str(folder), before, attributes, answers]
+    done = run(arguments, deadline_seconds=60)
+    return done, [line for line in done.text.splitlines() if line.startswith("rocks ")]
+
+
+def test_an_upgrade_updates_the_database_and_enters_no_site(tmp_path: Path) -> None:
+    """Also if the new programs cannot read the database before; a copy is made in any case."""
+    done, commands = _run(tmp_path, "0.1.0-1", _SITE)
     assert done.exit_status == 0, done.error_text
-    return [line for line in done.text.splitlines() if line.startswith("rocks ")]
+    assert "rocks update database backup=yes" in commands and "rocks check site" in commands
+    assert not [line for line in commands if line.startswith("rocks create site")]
+    assert (tmp_path / "installed-version").read_text() == "0.2.0-1\n"
 
 
-def test_an_upgrade_updates_the_database_and_enters_no_site(database_socket: Path) -> None:
-    """Also if the new programs cannot read the database before."""
-    commands = _commands(database_socket, "0.1.0-1", _SITE)
-    assert commands == ["rocks update database", "rocks check site"]
+def test_a_repetition_makes_no_further_copy(tmp_path: Path) -> None:
+    _, commands = _run(tmp_path, "0.2.0-1", _SITE)
+    assert "rocks update database" in commands
 
 
-@pytest.mark.parametrize("present", ["", "0.1.0-1"])
-def test_a_database_without_a_site_gets_one(database_socket: Path, present: str) -> None:
+@pytest.mark.parametrize("before", ["", "0.1.0-1"])
+def test_a_database_without_a_site_gets_one(tmp_path: Path, before: str) -> None:
     """Also after an interruption between the packages and the site."""
-    assert "rocks create site answers=/root/site" in _commands(database_socket, present, "")
+    assert "rocks create site answers=/root/site" in _run(tmp_path, before, "")[1]
+
+
+def test_a_database_that_does_not_answer_ends_it(tmp_path: Path) -> None:
+    done, commands = _run(tmp_path, "", "", answers="no")
+    assert done.exit_status == 1 and done.error_text.startswith("Error: it is down; then run ")
+    assert set(commands) == {"rocks report database"}
 
 
 @pytest.mark.parametrize("signal", ["HUP", "INT", "TERM"])
