@@ -110,13 +110,13 @@ test-installer: ## install blank emulated machines from the network with what `m
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@$(ISOLATED) $(PYTEST) -m installer tests/installer
 
-os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE (root)
+os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE KEY=KEY (root)
 	@tools/setup packages
 	@tools/setup roll
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@[ -n "$$(find dist -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
 roll: ## build the ISO of this roll into dist/, with the packages that are there
 	@tools/setup roll

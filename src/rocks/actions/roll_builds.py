@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _LATEST = 4102444800  # the year 2100
 
 
-def build_roll(description: Path, output: Path) -> Path:
-    """Build a roll's ISO; its path. The time of its files is SOURCE_DATE_EPOCH, if that is set.
+def build_roll(description: Path, output: Path, key: str) -> Path:
+    """Build a roll's ISO; its path. The time of its files is SOURCE_DATE_EPOCH, if that is set; '' as key: not signed.
 
     Errors as of `create_roll`; UserError for an invalid SOURCE_DATE_EPOCH.
     """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if text and not (text.isdecimal() and int(text[:12]) < _LATEST):
         raise UserError("SOURCE_DATE_EPOCH is a number of seconds since 1970; correct or unset it")
-    return create_roll(description, output, int(text) if text else None)
+    return create_roll(description, output, int(text) if text else None, key)
 
 
 def new_roll(name: str, version: str, arch: str, parent: Path) -> list[str]:

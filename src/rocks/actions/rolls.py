@@ -26,12 +26,14 @@ from rocks.cluster.roll_plan import RollNeeds, check_needs, check_one_version, s
 from rocks.database.rolls import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.errors import HostError, StateError, UserError
 from rocks.graph_files import Library
+from rocks.rollkit import signatures
 from rocks.rollkit.clashes import check_clashes
 from rocks.rollkit.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.rollkit.description import NO_ARCHITECTURE, RollId
 from rocks.rollkit.iso import extract_roll, find_rolls
 from rocks.rollkit.manifest import check_manifest, same_content
 from rocks.rollkit.ownership import take_over
+from rocks.rollkit.signatures import verify_manifest
 from rocks.rollkit.versions import debian_key
 from rocks.version import ROLL_NAME, rocks_version_attributes
 
@@ -44,7 +46,13 @@ LOCK = "rolls"
 LOCK_SECONDS = 5.0
 
 
-def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Callable[[str], None]) -> None:
+def add_rolls(
+    database: Database,
+    paths: Sequence[Path],
+    clean: bool,
+    is_unsigned_allowed: bool,
+    notify: Callable[[str], None],
+) -> None:
     """Add the rolls of ISOs, or of folders of the distribution, disabled; all of them or none.
 
     A roll that is there with the same content stays as it is; `clean` replaces one with other content. UserError and
@@ -54,10 +62,14 @@ def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Ca
     database.end_reading()
     with _changing(database, root), staging_folder(root) as staging:
         new: dict[RollId, Path] = {}
+        signers: dict[RollId, str] = {}
         for path in paths:
             for roll, folder in _read_medium(path, root, staging):
                 if roll in new and not same_content(new[roll], folder):
                     raise UserError(f"{path} has the roll {roll}, which another one has with other content")
+                signers[roll] = verify_manifest(
+                    folder, str(path), signatures.KEYS_FOLDER, is_unsigned_allowed
+                )
                 new[roll] = folder
         known = {RollId(*row.roll): row for row in load_rolls(database)}
         _check_unused(root, new, known, clean)
@@ -66,7 +78,9 @@ def add_rolls(database: Database, paths: Sequence[Path], clean: bool, notify: Ca
         insert_rolls(database, new)
         update_files_after_commit(database, root)
     for roll in new:
-        notify(f"added roll {roll}; to use it: rocks enable roll {roll.name} version={roll.version}")
+        notify(
+            f"added roll {roll} ({signers[roll]}); to use it: rocks enable roll {roll.name} version={roll.version}"
+        )
 
 
 def enable_rolls(

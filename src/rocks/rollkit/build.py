@@ -30,6 +30,7 @@ from rocks.rollkit.description import read_description
 from rocks.rollkit.iso import write_iso
 from rocks.rollkit.manifest import MANIFEST, is_safe_path, manifest_text
 from rocks.rollkit.packages import read_package
+from rocks.rollkit.signatures import sign_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,12 +45,12 @@ _MAKE_VARIABLE = re.compile(r"^(ROLLNAME|VERSION|RELEASE)[ \t]*:?=[ \t]*([^\s#]+
 _MEGABYTE = 1024 * 1024
 
 
-def create_roll(description_path: Path, output: Path, epoch: int | None = None) -> Path:
+def create_roll(description_path: Path, output: Path, epoch: int | None = None, key: str = "") -> Path:
     """Build the ISO of the roll that roll-NAME.xml describes, from the folder of that file; returns its path.
 
     `epoch` is the time of all files on it, in seconds since 1970; default: that in roll-NAME.xml. The same sources and
-    time give the same bytes. UserError and StateError name the file that is wrong, and no ISO is made; BusyError while
-    the same ISO is being built.
+    time give the same bytes. With `key`, gpg signs the manifest with that secret key of this user. UserError and
+    StateError name the file that is wrong, and no ISO is made; BusyError while the same ISO is being built.
     """
     source = description_path.absolute().parent
     try:
@@ -77,6 +78,8 @@ def create_roll(description_path: Path, output: Path, epoch: int | None = None) 
         check_installer(folder, str(source))
         write_file(folder / MANIFEST, manifest_text(folder))
         made_at = max(epoch if epoch is not None else description.made_at or 0, _EARLIEST)
+        if key:
+            sign_manifest(folder, key, made_at)
         roll = description.roll
         write_file(tree / ".discinfo", f"{made_at}\n{roll.name}\n{roll.arch}\n1\n")
         write_iso(tree, work / iso.name, f"{roll.name}-{roll.version}", made_at)

@@ -15,7 +15,7 @@ from rocks.graph.document import attribute, parse_document, tag_of
 from rocks.graph.edges import read_graph
 from rocks.graph.records import HostContext
 from rocks.rollkit.description import RollDescription, RollId, read_description
-from rocks.rollkit.manifest import MANIFEST
+from rocks.rollkit.manifest import MANIFEST, SIGNATURE
 
 if TYPE_CHECKING:
     from rocks.graph.records import Graph
@@ -64,7 +64,7 @@ def read_roll(folder: Path, roll: RollId, place: str) -> RollContent:
         str(Path(where, name).relative_to(folder)) for where, _, names in os.walk(folder) for name in names
     )
     for name in files:
-        if name not in (path.name, MANIFEST) and not _belongs(name):
+        if name not in (path.name, MANIFEST, SIGNATURE) and not _belongs(name):
             raise UserError(f"{place}: {printable(name)} is in a place where a roll has no such file")
     nodes = frozenset(Path(name).stem for name in files if name.startswith(f"{NODES}/"))
     for node in sorted(nodes):

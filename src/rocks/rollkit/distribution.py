@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.errors import BusyError, HostError, StateError, ToolError, UserError
 from rocks.files import PUBLIC, ensure_folders, sync_folder, write_file
 from rocks.process import run
+from rocks.rollkit import signatures
 from rocks.rollkit.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
 from rocks.rollkit.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
+from rocks.rollkit.signatures import export_key, sign_file, sign_release
 from rocks.version import ROLL_NAME
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 BUILD = "build"
 """Folder of a distribution with nodes, graphs, include and site-nodes, for basedir= of commands."""
+
+KEY = "key.gpg"
+"""Public key of a signed distribution, in its folder."""
 
 _EXCHANGE = 2
 _AT_FDCWD = -100
@@ -78,6 +83,8 @@ def create_distribution(plan: DistributionPlan, place: Path) -> DistributionRepo
             debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
             _index_debs(plan, new, debs)
             _index_rpms(new, rpms)
+            if signatures.SIGNING_FOLDER.is_dir():
+                export_key(new / KEY, signatures.SIGNING_FOLDER)
             _exchange(new, base / plan.arch)
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
@@ -171,7 +178,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
-    """A repository for apt: `deb [trusted=yes] URL/NAME/ARCH/Debian NAME main`."""
+    """A repository for apt: `deb [trusted=yes] URL/NAME/ARCH/Debian NAME main`, signed where the site has a key."""
     if not count:
         return
     arch = DEBIAN_ARCHITECTURES.get(plan.arch, plan.arch)
@@ -198,13 +205,18 @@ def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
     options += [f"APT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
     arguments = [word for option in options for word in ("-o", option)]
     release = _run([*program, *arguments, "release", f"dists/{plan.name}"], "apt-utils")
-    write_file(root / "dists" / plan.name / "Release", release, mode=PUBLIC)
+    place = root / "dists" / plan.name / "Release"
+    write_file(place, release, mode=PUBLIC)
+    if signatures.SIGNING_FOLDER.is_dir():
+        sign_release(place, signatures.SIGNING_FOLDER)
 
 
 def _index_rpms(new: Path, count: int) -> None:
     """A repository for dnf: baseurl=URL/NAME/ARCH."""
     if count:
         _run(["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c")
+        if signatures.SIGNING_FOLDER.is_dir():
+            sign_file(new / "repodata/repomd.xml", signatures.SIGNING_FOLDER)
 
 
 def _run(arguments: Sequence[str], package: str) -> bytes:

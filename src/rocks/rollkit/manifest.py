@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.asc"
+"""The signature of the manifest, beside it; `rocks.rollkit.signatures` makes and verifies it."""
+
+_UNLISTED = frozenset((MANIFEST, SIGNATURE))
 _LONGEST_NAME = 200
 _LARGEST_BYTES = 64 * 1024 * 1024
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+~^@-]*")
@@ -28,13 +32,13 @@ def is_safe_path(path: str) -> bool:
 
 def manifest_text(folder: Path) -> str:
     """The manifest of a folder as it is. UserError for a link or a file name that a roll cannot have."""
-    return "".join(f"{_digest(folder / path)}  {path}\n" for path in _files(folder) if path != MANIFEST)
+    return "".join(f"{_digest(folder / path)}  {path}\n" for path in _files(folder) if path not in _UNLISTED)
 
 
 def check_manifest(folder: Path, place: str) -> None:
     """UserError, with the file, unless exactly the files of the manifest exist, and are those it was made of."""
     expected = _read(folder, place)
-    present = set(_files(folder)) - {MANIFEST}
+    present = set(_files(folder)) - _UNLISTED
     for path in sorted(expected.keys() | present):
         if path not in present:
             raise UserError(f"{place} is damaged: {path} of its manifest {MANIFEST} is missing; get it again")
@@ -67,7 +71,7 @@ def _read(folder: Path, place: str) -> dict[str, str]:
     expected: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = _LINE.fullmatch(line)
-        if match is None or not is_safe_path(match[2]) or match[2] in (MANIFEST, *expected):
+        if match is None or not is_safe_path(match[2]) or match[2] in (*_UNLISTED, *expected):
             raise UserError(f"{place}: line {number} of {MANIFEST} is not valid: {printable(line)}")
         expected[match[2]] = match[1]
     return expected

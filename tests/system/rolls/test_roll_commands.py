@@ -27,7 +27,10 @@ def test_a_roll_is_added_enabled_disabled_and_removed(
     iso = build_roll()
     ended = roll_site.rocks("add", "roll", str(iso))
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == "added roll hello 1.0 noarch; to use it: rocks enable roll hello version=1.0\n"
+    assert (
+        ended.err
+        == "added roll hello 1.0 noarch (not signed); to use it: rocks enable roll hello version=1.0\n"
+    )
     assert roll_site.done("list", "roll") == HELLO.format("no     ")
     assert roll_site.rocks("report", "hello").status == 255
     assert {"SHA256SUMS", "roll-hello.xml", "nodes/hello.xml"} < set(

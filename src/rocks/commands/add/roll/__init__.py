@@ -11,7 +11,8 @@ class Command(rocks.commands.Command):
     """
     Add rolls to the distribution: copy them from their ISOs to the folder rolls of the distribution. They are not in
     use before rocks enable roll. An ISO is read without being mounted, and every file of it is compared with the
-    manifest of checksums before anything is added. A roll that is there with the same content stays as it is.
+    manifest of checksums before anything is added. A roll that is there with the same content stays as it is. Where the
+    folder /etc/rocks/keys has public keys, only rolls that one of them signed are added.
 
     <arg optional='1' type='string' name='iso' repeat='1'>
     ISOs; default: those in the mounted CD drives. A folder NAME/VERSION/ARCH below the folder rolls of the
@@ -19,6 +20,10 @@ class Command(rocks.commands.Command):
     </arg>
     <param type='bool' name='clean'>
     Whether a roll of the same version with other content is replaced; default: no.
+    </param>
+
+    <param type='bool' name='unsigned'>
+    Whether a roll without a signature is added although /etc/rocks/keys has keys; default: no.
     </param>
 
     <example cmd='add roll hello-1.0-1.noarch.disk1.iso'>
@@ -36,5 +41,9 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rolls."""
         add_rolls(
-            self.db, [Path(path) for path in args] or mounted_cds(), self.fillFlag("clean"), self.notify
+            self.db,
+            [Path(path) for path in args] or mounted_cds(),
+            self.fillFlag("clean"),
+            self.fillFlag("unsigned"),
+            self.notify,
         )

@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='dir'>
     Folder for the ISO; default: the current folder.
     </param>
+    <param type='string' name='key'>
+    Secret key with which gpg signs the roll, as gpg names it: its fingerprint, or a user; default: not signed.
+    </param>
 
     <example cmd='create roll roll-hello.xml'>
     Build hello-1.0-1.noarch.disk1.iso.
@@ -35,4 +38,5 @@ class Command(rocks.commands.Command):
         """Build the ISO, and print its path."""
         if len(args) != 1:
             self.abort("must supply one roll-NAME.xml; rocks create new roll makes one")
-        self.addLine(str(build_roll(Path(args[0]), Path(self.fillText("dir", ".")))))
+        iso = build_roll(Path(args[0]), Path(self.fillText("dir", ".")), self.fillText("key", ""))
+        self.addLine(str(iso))
