@@ -51,6 +51,11 @@ class Root:
         if not Path(f"/proc/{self._inside}/root").samefile(folder):
             raise StateError(f"process {self._inside} is not in {folder}")
 
+    @property
+    def process_id(self) -> int:
+        """A process in the namespaces of the root."""
+        return self._inside
+
     def run(self, *arguments: str, standard_input: bytes = b"", seconds: float = _SECONDS) -> Finished:
         """Run a program in the root."""
         return run(self._command(arguments), deadline_seconds=seconds, standard_input=standard_input)
@@ -151,8 +156,10 @@ def make_root(folder: Path, repository: Path) -> Path:
     return folder
 
 
-def make_repository(folder: Path, ours: Sequence[Path]) -> Path:
-    """A repository of our packages and of all that they need beyond the minimal root, by apt from Debian's mirror."""
+def make_repository(folder: Path, ours: Sequence[Path], also: Sequence[str] = ()) -> Path:
+    """A repository of our packages, those of Debian in `also`, and all that they need beyond the minimal root, by apt
+    from Debian's mirror.
+    """
     folder.mkdir()
     for package in ours:
         shutil.copy2(package, folder)
@@ -161,7 +168,7 @@ def make_repository(folder: Path, ours: Sequence[Path]) -> Path:
     status.write_bytes(run_checked(record, deadline_seconds=60).output)
     places = {"ours": folder, "status": status, "sources": _sources(), "cache": CACHE / "apt", "into": folder}
     options = [word for name, place in places.items() for word in (f"--{name}", str(place))]
-    names = [package.name.partition("_")[0] for package in ours]
+    names = [*(package.name.partition("_")[0] for package in ours), *also]
     run_checked([str(_TOOLS / "collect-packages"), *options, *names], deadline_seconds=_SECONDS)
     _index(folder)
     return folder

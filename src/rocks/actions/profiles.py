@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.actions.served_distributions import DEFAULT_ARCHITECTURE, Distributions
 from rocks.cluster.addresses import choose_address
+from rocks.cluster.host_network import plan_devices
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
 from rocks.cluster.profile_values import (
     ServedDistribution,
@@ -20,13 +22,14 @@ from rocks.database.appliances import load_appliances
 from rocks.database.hosts import find_local_host, names_like
 from rocks.database.subnets import load_networks
 from rocks.database.vms import load_hosts, load_interfaces
-from rocks.errors import StateError
+from rocks.errors import StateError, UserError
 from rocks.graph.edges import read_graph
 from rocks.graph.profile import ProfileRequest, make_profile
 from rocks.graph.records import HostContext
-from rocks.graph.shell import GENERATOR, shell_script
+from rocks.graph.shell import GENERATOR, files_text, shell_script
 from rocks.graph_files import Library, shell_functions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
+from rocks.render.host_network import SERVICES, file_permissions, network_files, obsolete_files
 from rocks.render.imgstorage_conf import configuration_text
 
 if TYPE_CHECKING:
@@ -121,6 +124,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
     values: dict[str, Value] = {
         **attributes,
         **distribution_values(site.distribution, site.host, attributes["packaging"]),
+        **_network_values(site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
         **_storage_values(site),
@@ -153,6 +157,31 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
         "membership": host.membership,
         "root": appliance.node,
     }
+
+
+def _network_values(host: Host, packaging: str) -> dict[str, Value]:
+    """The commands of bash that write the files of the host's devices; without devices it has none."""
+    service = SERVICES.get(packaging, SERVICES["deb"])
+    try:
+        devices = plan_devices(host)
+    except UserError as error:
+        return {
+            "network_service": service,
+            "network_script": f"rocks_warn {shlex.quote(f'the network devices of this host are not set up: {error}')}",
+        }
+    if not devices:
+        none = StateError(f"host {host.name} has no device with a MAC address: rocks set host interface mac")
+        return {"network_service": service, "network_script": none}
+    files = network_files(devices, packaging)
+    places = [(path, text, file_permissions(path)) for path, text in files.items()]
+    lines = [
+        files_text(places),
+        f"rocks_absent {shlex.join(obsolete_files(devices, packaging))}",
+        "if grep -Eq '/etc/(systemd/network|NetworkManager)/' \"$ROCKS_WORK/changes\"; then",
+        '  rocks_needs_reboot "the network devices of $ROCKS_HOST"',
+        "fi",
+    ]
+    return {"network_service": service, "network_script": "\n".join(lines)}
 
 
 def _storage_values(site: HostOfSite) -> dict[str, Value]:

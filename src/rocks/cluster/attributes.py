@@ -143,6 +143,12 @@ KNOWN = {
         "",
         "true: the host's profile makes a missing vm_container_zpool; two disks become a mirror",
     ),
+    "host_network": Known(
+        "host",
+        "",
+        "no: the profile leaves the host's network devices alone; yes: it makes systemd-networkd or NetworkManager set "
+        "them up; unset: as yes where that service is enabled",
+    ),
     "packaging": Known("host", "deb", "deb or rpm: the packages of the host's operating system"),
     "release": Known("host", "", "release of the host's operating system, as in node and graph files"),
     "imgstorage-network": Known(

@@ -156,6 +156,22 @@ rocks_link() {
   fi
 }
 
+# rocks_absent PATH…: have no such files
+rocks_absent() {
+  local path
+  for path; do
+    if [ -e "$path" ] || [ -h "$path" ]; then
+      rm -f -- "$path"
+      rocks_changed "removed $path"
+    fi
+  done
+}
+
+# rocks_needs_reboot TEXT…: the text takes effect at the next boot; each profile says so until then
+rocks_needs_reboot() {
+  if [ -d /run/systemd/system ]; then printf '%s\n' "$*" >/run/rocks-reboot-needed; fi
+}
+
 # rocks_module NAME…: have the kernel's modules loaded now; /etc/modules-load.d lists the modules for the boot
 rocks_module() {
   local name
@@ -232,6 +248,9 @@ rocks_begin() {
 
 rocks_end() {
   local changes warnings
+  if [ -s /run/rocks-reboot-needed ]; then
+    rocks_warn "$(head -n 1 /run/rocks-reboot-needed) take effect at the next boot: systemctl reboot"
+  fi
   changes=$(grep -c . "$ROCKS_WORK/changes" || true)
   warnings=$(grep -c . "$ROCKS_WORK/warnings" || true)
   case $changes in

@@ -145,6 +145,16 @@ def _file(file: File) -> str:
     return "\n".join([*lines, f"rocks_file {shlex.join(arguments)}"])
 
 
+def files_text(files: Iterable[tuple[str, str, str]]) -> str:
+    """Calls of the functions of a profile that make files: path, content, permissions as octal digits. No original is
+    kept, and the owner is root.
+    """
+    return "\n".join(
+        f"{here_document('rocks_content', text)}\nrocks_file {shlex.join([path, 'create', permissions, '', 'forget'])}"
+        for path, text, permissions in files
+    )
+
+
 def here_document(command: str, text: str, is_expanded: bool = False) -> str:
     """The command with the text on its standard input, closed by a line that the text does not have."""
     lines = set(text.splitlines())

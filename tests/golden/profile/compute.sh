@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, compute
+# Nodes: base, network, client, compute
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,36 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb kmod openssh-server
+rocks_say 'node network begins (post)'
+rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
+if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then
+rocks_content <<'ROCKS-END-1'
+[Match]
+PermanentMACAddress=52:54:00:00:00:01
+
+[Link]
+Name=eth0
+MTUBytes=1500
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-eth0.link create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Match]
+Name=eth0
+
+[Link]
+RequiredForOnline=no
+
+[Network]
+LinkLocalAddressing=no
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
+rocks_absent /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.link /etc/systemd/network/10-peth0.netdev /etc/systemd/network/10-peth0.network /etc/NetworkManager/system-connections/rocks-eth0.nmconnection /etc/NetworkManager/system-connections/rocks-peth0.nmconnection
+if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
+  rocks_needs_reboot "the network devices of $ROCKS_HOST"
+fi
+fi
+ROCKS-END-2
+rocks_say 'node network ends (post)'
 rocks_end
 }
 rocks_profile </dev/null

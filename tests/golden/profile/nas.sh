@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, zfs, img-storage-base, img-storage-scans, img-storage-nas, nas
+# Nodes: base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,11 +12,6 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb iptables kmod openssh-server python3-amqp python3-rtslib-fb zfsutils-linux
-rocks_say 'node zfs begins (post)'
-rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
-rocks_module zfs
-ROCKS-END-1
-rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -37,6 +32,11 @@ else
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
+rocks_say 'node zfs begins (post)'
+rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module zfs
+ROCKS-END-1
+rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-scans begins (post)'
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: distribution, base, client, zfs, img-storage-base, img-storage-scans, img-storage-nas, nas
+# Nodes: distribution, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -34,11 +34,6 @@ rocks_file /etc/yum.repos.d/rocks.repo create 644 '' forget
 ROCKS-END-2
 rocks_say 'node distribution ends (boot pre)'
 rocks_packages_rpm iptables-nft kmod openssh-server python3-amqp python3-rtslib rocks-imgstorage-nas zfs
-rocks_say 'node zfs begins (post)'
-rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
-rocks_module zfs
-ROCKS-END-1
-rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -59,6 +54,11 @@ else
 fi
 ROCKS-END-2
 rocks_say 'node img-storage-base ends (post)'
+rocks_say 'node zfs begins (post)'
+rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
+rocks_module zfs
+ROCKS-END-1
+rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-scans begins (post)'
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

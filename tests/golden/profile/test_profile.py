@@ -65,12 +65,20 @@ def test_an_invalid_attribute_makes_no_script(case: str, attribute: str, value: 
     assert message in str(caught.value)
 
 
+def test_invalid_records_of_devices_are_a_task_for_the_operator_and_no_file() -> None:
+    site = CASES["vm_host"]
+    broken = replace(site.host.interfaces[0], device="eth0'; $(reboot) #")
+    script = profile(replace(site, host=replace(site.host, interfaces=(broken,))))
+    assert "rocks_warn 'the network devices of this host are not set up: the device" in script
+    assert "rocks_file /etc/systemd/network/" not in script
+
+
 def test_an_attribute_with_quotes_and_ends_of_documents_stays_in_its_file() -> None:
     site = CASES["vm_host"]
     evil = "x'\n\"$(reboot)\nROCKS-END-1\nROCKS-END-2\n<&>"
     attributes = {**site.host.attributes, "Kickstart_PrivateHostname": evil, "arch": evil, "kvm": evil}
     script = profile(replace(site, host=replace(site.host, attributes=attributes)))
-    (line,) = [line for line in script.splitlines() if "reboot" in line]
+    (line,) = [line for line in script.splitlines() if "$(reboot)" in line]
     before, after = script.split(line)
     assert before.endswith("rocks_content <<'ROCKS-END-1'\n")
     assert after.startswith("\nROCKS-END-1\nrocks_file /etc/imgstorage.conf")

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, kvm-base
+# Nodes: base, network, client, kvm-base
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,59 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_rpm iproute kmod libvirt-client libvirt-daemon-kvm openssh-server python3-libvirt python3-pyroute2 qemu-img qemu-kvm
+rocks_say 'node network begins (post)'
+rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
+if systemctl is-enabled -q NetworkManager.service 2>/dev/null; then
+rocks_content <<'ROCKS-END-1'
+[Match]
+PermanentMACAddress=52:54:00:00:00:01
+
+[Link]
+Name=peth0
+MTUBytes=1500
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-peth0.link create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[connection]
+id=eth0
+uuid=17175636-7414-5330-8428-74890a2eb810
+type=bridge
+interface-name=eth0
+
+[ethernet]
+mtu=1500
+
+[bridge]
+mac-address=52:54:00:00:00:01
+stp=false
+
+[ipv4]
+method=disabled
+
+[ipv6]
+method=disabled
+ROCKS-END-1
+rocks_file /etc/NetworkManager/system-connections/rocks-eth0.nmconnection create 600 '' forget
+rocks_content <<'ROCKS-END-1'
+[connection]
+id=peth0
+uuid=d366d033-053c-508e-8c12-b30164f5aebc
+type=ethernet
+interface-name=peth0
+master=eth0
+slave-type=bridge
+
+[ethernet]
+mtu=1500
+ROCKS-END-1
+rocks_file /etc/NetworkManager/system-connections/rocks-peth0.nmconnection create 600 '' forget
+rocks_absent /etc/systemd/network/10-eth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-eth0.network /etc/systemd/network/10-peth0.netdev /etc/systemd/network/10-peth0.network
+if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
+  rocks_needs_reboot "the network devices of $ROCKS_HOST"
+fi
+fi
+ROCKS-END-2
+rocks_say 'node network ends (post)'
 rocks_say 'node kvm-base begins (post)'
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, kvm-base, zfs, img-storage-base, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
+# Nodes: base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,76 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-amqp python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils zfsutils-linux
+rocks_say 'node network begins (post)'
+rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
+if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then
+rocks_content <<'ROCKS-END-1'
+[Match]
+PermanentMACAddress=52:54:00:00:00:01
+
+[Link]
+Name=peth0
+MTUBytes=1500
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-peth0.link create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[NetDev]
+Name=eth0
+Kind=bridge
+MACAddress=52:54:00:00:00:01
+MTUBytes=1500
+
+[Bridge]
+STP=no
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-eth0.netdev create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Match]
+Name=peth0
+
+[Network]
+Bridge=eth0
+LinkLocalAddressing=no
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-peth0.network create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Match]
+Name=eth0
+
+[Link]
+RequiredForOnline=no
+
+[Network]
+LinkLocalAddressing=no
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
+rocks_absent /etc/systemd/network/10-eth0.link /etc/systemd/network/10-peth0.netdev /etc/NetworkManager/system-connections/rocks-eth0.nmconnection /etc/NetworkManager/system-connections/rocks-peth0.nmconnection
+if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
+  rocks_needs_reboot "the network devices of $ROCKS_HOST"
+fi
+fi
+ROCKS-END-2
+rocks_say 'node network ends (post)'
+rocks_say 'node img-storage-base begins (post)'
+rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[{"name": "vmc-0-0", "frontend_name": "head", "network": "local", "default_pool": "vmpool", "img_sync_workers": "8"}]
+ROCKS-END-1
+rocks_file /etc/imgstorage.conf create 644 '' keep
+rocks_folder /etc/rocks/pki 755
+if [ -s /etc/rocks/pki/node.pem ]; then
+  # it holds the machine's own key
+  if [ "$(stat -c '%a %u' /etc/rocks/pki/node.pem)" != '600 0' ]; then
+    chown root: /etc/rocks/pki/node.pem
+    chmod 600 /etc/rocks/pki/node.pem
+    rocks_changed "permissions of /etc/rocks/pki/node.pem"
+  fi
+else
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
+fi
+ROCKS-END-2
+rocks_say 'node img-storage-base ends (post)'
 rocks_say 'node kvm-base begins (post)'
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -100,26 +170,6 @@ rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module zfs
 ROCKS-END-1
 rocks_say 'node zfs ends (post)'
-rocks_say 'node img-storage-base begins (post)'
-rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
-rocks_content <<'ROCKS-END-1'
-[{"name": "vmc-0-0", "frontend_name": "head", "network": "local", "default_pool": "vmpool", "img_sync_workers": "8"}]
-ROCKS-END-1
-rocks_file /etc/imgstorage.conf create 644 '' keep
-rocks_folder /etc/rocks/pki 755
-if [ -s /etc/rocks/pki/node.pem ]; then
-  # it holds the machine's own key
-  if [ "$(stat -c '%a %u' /etc/rocks/pki/node.pem)" != '600 0' ]; then
-    chown root: /etc/rocks/pki/node.pem
-    chmod 600 /etc/rocks/pki/node.pem
-    rocks_changed "permissions of /etc/rocks/pki/node.pem"
-  fi
-else
-  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
-    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
-fi
-ROCKS-END-2
-rocks_say 'node img-storage-base ends (post)'
 rocks_say 'node img-storage-scans begins (post)'
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

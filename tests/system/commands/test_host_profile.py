@@ -38,8 +38,8 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     assert nodes_of(nas) == [
         "base",
         "client",
-        "zfs",
         "img-storage-base",
+        "zfs",
         "img-storage-scans",
         "img-storage-nas",
         "nas",
@@ -48,12 +48,15 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     assert "-A ROCKS-STORAGE -s 10.1.0.0/16 -j RETURN" in nas
     assert "for pool in tank fast; do" in nas
 
-    roles = ["base", "client", "kvm-base", "img-storage-base", "img-storage-scans", "img-storage-vm"]
-    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles
+    roles = ["base", "network", "client", "kvm-base"]
+    images = ["img-storage-base", "img-storage-scans", "img-storage-vm"]
+    assert sorted(nodes_of(hosts.done(*REPORT, "vmc-0-0"))) == sorted(roles + images)
     hosts.done("set", "host", "attr", "vmc-0-0", "img_storage_vm", "false")
-    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles
     hosts.done("set", "host", "attr", "vmc-0-0", "kvm", "no")
-    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:2]
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
+    hosts.done("set", "host", "attr", "vmc-0-0", "host_network", "no")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == ["base", "client"]
     assert nodes_of(hosts.done(*REPORT, "head")) == ["base", "server", "img-storage", "img-storage-base"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,26 @@ def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: st
     assert machine.path("/etc/imgstorage.conf").read_text().startswith('[{"name": ')
     again = machine.done(text)
     assert "profile ends: no changes" in again, again
+
+
+def test_network_devices_are_set_up_where_their_service_is_in_use_and_wait_for_the_next_boot(
+    machine: Machine,
+) -> None:
+    """A device that is no bridge any more loses its files; the operator is reminded until the machine is restarted."""
+    site = CASES["vm_host"]
+    text = write_profile(site, Library())
+    machine.done(text)
+    link = machine.path("/etc/systemd/network/10-peth0.link")
+    assert not link.exists(), "systemd-networkd is not enabled"
+
+    (machine.folder / "stubs/units/systemd-networkd.service.enabled").touch()
+    first = machine.done(text)
+    assert "changed: file /etc/systemd/network/10-eth0.netdev" in first
+    second = machine.done(text)
+    assert not changes(second)
+    reminder = "the network devices of vmc-0-0 take effect at the next boot: systemctl reboot"
+    assert reminder in first and reminder in second
+
+    alone = replace(site.host.interfaces[0], options="novtap")
+    machine.done(write_profile(replace(site, host=replace(site.host, interfaces=(alone,))), Library()))
+    assert sorted(path.name for path in link.parent.iterdir()) == ["10-eth0.link", "10-eth0.network"]

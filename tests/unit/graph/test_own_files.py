@@ -30,6 +30,8 @@ _ENTITIES = dict.fromkeys(
             "distribution_url",
             "distribution_server",
             "distribution_problem",
+            "network_service",
+            "network_script",
         ),
     ),
     "word",
