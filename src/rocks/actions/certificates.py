@@ -17,6 +17,7 @@ from rocks.actions.message_broker import (
 )
 from rocks.actions.storage_nodes import hosts_without_right
 from rocks.clock import utc_now
+from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import local_host
 from rocks.errors import BusyError, RocksError, StateError, UserError
 from rocks.hosts.certificates import DEADLINE_SECONDS, NODE_FOLDER, deploy
@@ -71,8 +72,14 @@ def add_certificates(
             f"rocks add host certificate {' '.join(good)} replace=yes"
         )
     addresses = {host.name: host.address for host in fleet_addresses(database, names)}
+    for_installers: dict[str, list[str]] = {}
+    for facts in boot_facts(database, names):
+        for_installers.setdefault(facts.host, []).extend([facts.address] if facts.address else [])
     authority.ensure(f"Image storage of {local_host(database)}")
-    return [authority.issue(_certificate_spec(name, addresses[name], days)) for name in names]
+    return [
+        authority.issue(_certificate_spec(name, [addresses[name], *for_installers.get(name, ())], days))
+        for name in names
+    ]
 
 
 def _check_rights(database: Database, names: Sequence[str]) -> None:
@@ -194,8 +201,9 @@ def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
     deploy(host, settings, {"revoked.pem": node_authority().bundle(host.name).revoked}, NODE_FOLDER)
 
 
-def _certificate_spec(name: str, address: str, days: int) -> CertificateSpec:
-    return CertificateSpec(name, [name], [] if address == name else [address], days)
+def _certificate_spec(name: str, addresses: Sequence[str], days: int) -> CertificateSpec:
+    """For the host's name and addresses; an address that equals the name stands for one that is not known."""
+    return CertificateSpec(name, [name], [one for one in addresses if one != name], days)
 
 
 def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:

@@ -8,11 +8,13 @@ from rocks.actions.boots import write_boot_files
 from rocks.actions.handed_out_secrets import forget_handed_out
 from rocks.actions.removed_machines import check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
+from rocks.clock import utc_now
 from rocks.cluster.host_plan import NewHost, find_membership, plan_host
 from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import check_alias, check_host_name, printable
 from rocks.cluster.values import read_number
 from rocks.database import aliases, boots, image_moves, image_places, leases, nodes, vms
+from rocks.database.installations import begin_installations, forget_waiting
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import StateError, UserError
 
@@ -171,7 +173,10 @@ def set_next_boot(database: Database, names: Sequence[str], action: str) -> None
     if action not in BOOT_ACTIONS:
         raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
     boots.set_boot_action(database, names, action)
-    if action == INSTALL:
+    if action != INSTALL:
+        forget_waiting(database, names)
+    else:
+        begin_installations(database, names, utc_now().replace(tzinfo=None))
         database.after_commit(lambda: forget_handed_out(database.settings, names))
 
 

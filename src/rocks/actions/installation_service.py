@@ -1,4 +1,4 @@
-"""The service that gives installing hosts their files: who asks, what it gets, and secrets once."""
+"""The service that gives installing hosts their files and takes their reports: who asks, what it gets, secrets once."""
 
 from __future__ import annotations
 
@@ -8,36 +8,67 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.actions.handed_out_secrets import record_handed_out
+from rocks.actions.host_installations import (
+    DISTRIBUTION_PATH,
+    INSTALLER,
+    PROFILE_PATH,
+    PROGRESS_PATH,
+    Offer,
+    installation_plan,
+    take_report,
+)
 from rocks.actions.installer_files import installer_file, profile_of_document
 from rocks.actions.message_broker import node_authority
 from rocks.actions.node_documents import DocumentOptions, site_document
 from rocks.actions.profiles import load_sites, write_profile
-from rocks.cluster.installing import Client, check_client, is_attached, neighbour_mac, stated_macs
+from rocks.actions.roll_folders import distribution_folder
+from rocks.cluster.installations import MAY_FETCH_PROFILE
+from rocks.cluster.installing import (
+    Client,
+    check_is_to_be_installed,
+    check_port_of_root,
+    identify,
+    is_attached,
+    neighbour_mac,
+    stated_macs,
+)
 from rocks.database.boot_facts import boot_facts
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
+from rocks.database.installations import find_installation
 from rocks.database.installing_hosts import host_at
 from rocks.database.secrets import read_of_hosts
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.graph_files import Library
 from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.hosts.served_files import file_answer, open_below
+from rocks.hosts.settings import FleetSettings
+from rocks.hosts.x509 import has_address
+from rocks.rollkit.content import DEBS, RPMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rocks.actions.profiles import HostOfSite
+    from rocks.cluster.installing import InstallingHost
 
 DEFAULT_PORT = 443
+_ALL_ADDRESSES = "0.0.0.0"
 _ARP, _ROUTES = Path("/proc/net/arp"), Path("/proc/net/route")
 _PATHS = {
     "/install/kickstart": "kickstart",
     "/install/sbin/kickstart.cgi": "kickstart",
     "/install/sbin/public/kickstart.cgi": "kickstart",
     "/install/preseed": "preseed",
-    "/install/profile": "profile",
+    "/install/plan": "plan",
+    PROFILE_PATH: "profile",
     "/install/secrets": "secrets",
 }
 """Path → what it gives; the second is that of Rocks' boot actions."""
+
+_OF_ROOT = ("plan", "secrets")
+_SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
+"""Folders of a distribution that hosts read. The others have the site's node files."""
 
 
 def make_service(database: Database, address: str, port: int, log: Callable[[str], None]) -> HttpsServer:
@@ -52,9 +83,15 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
             "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
         )
     bundle = node_authority().bundle(name)
-    place = address or _private_address(database, name)
-    settings = database.settings
+    offered = address if address not in ("", _ALL_ADDRESSES) else private_address(database, name)
+    if not address and not has_address(bundle.pair, offered):
+        log(
+            f"the certificate of {name} is not for the address {offered}, so the roll's installer will not accept it: "
+            f"rocks add host certificate {name} replace=yes, then start this service again"
+        )
+    settings, folder = database.settings, distribution_folder(database)
     database.end_reading()
+    offer = Offer(f"https://{offered}" + (f":{port}" if port != DEFAULT_PORT else ""), FleetSettings())
 
     def answer(request: Request) -> Answer:
         try:
@@ -62,27 +99,65 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
         except HostError as error:
             return _refusal(request, error)
         with Database(settings) as own:
-            return answer_request(own, request, mac)
+            return answer_request(own, request, mac, offer, folder)
 
-    return HttpsServer((place, port), bundle.pair, answer, log, Bounds())
+    return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds())
 
 
-def answer_request(database: Database, request: Request, mac: str) -> Answer:
-    """The file that the client asks for, or a page that says why it gets none. `mac` is the neighbour's, or ''."""
+def answer_request(database: Database, request: Request, mac: str, offer: Offer, folder: Path) -> Answer:
+    """The answer to a client, or a page that says why it gets none.
+
+    `mac` is the neighbour's, or ''. `folder` holds the distributions.
+    """
     try:
+        if request.method == "POST":
+            return _take_post(database, request, mac, offer)
+        if request.path.startswith(DISTRIBUTION_PATH):
+            _identified(database, request, mac)
+            return _file_of_distribution(request, folder)
         kind = _PATHS.get(request.path)
         if kind is None:
-            return _page(404, request, f"there is no {request.path[:80]} here, only {', '.join(_PATHS)}")
-        client = Client(request.address, mac, stated_macs(request.headers))
-        host = check_client(client, host_at(database, request.address))
-        if kind == "secrets":
-            text = _secrets(database, host.name)
-        else:
-            (site,) = load_sites(database, [host.name])
-            text = _file(site, kind)
+            known = ", ".join((*_PATHS, DISTRIBUTION_PATH))
+            return _page(404, request, f"there is no {request.path[:80]} here, only {known}")
+        host = _identified(database, request, mac)
+        _check_is_allowed(database, request, host, kind)
+        text = _text(database, host.name, kind, offer)
     except RocksError as error:
         return _refusal(request, error)
     return Answer(200, "text/plain; charset=utf-8", text.encode())
+
+
+def _identified(database: Database, request: Request, mac: str) -> InstallingHost:
+    client = Client(request.address, mac, stated_macs(request.headers))
+    return identify(client, host_at(database, request.address))
+
+
+def _check_is_allowed(database: Database, request: Request, host: InstallingHost, kind: str) -> None:
+    """StateError or UserError unless the host may have this now; its profile, until that has succeeded."""
+    if kind in _OF_ROOT:
+        check_port_of_root(request.port)
+    if kind == "profile":
+        found = find_installation(database, host.name)
+        if found is not None and found.state in MAY_FETCH_PROFILE:
+            return
+    check_is_to_be_installed(host)
+
+
+def _take_post(database: Database, request: Request, mac: str, offer: Offer) -> Answer:
+    if not request.path.startswith(PROGRESS_PATH):
+        return _page(404, request, f"nothing is posted to {request.path[:80]}, only to {PROGRESS_PATH}")
+    host = _identified(database, request, mac)
+    take_report(database, host.name, request.path.removeprefix(PROGRESS_PATH), request.body, offer)
+    return Answer(200, "text/plain; charset=utf-8", b"")
+
+
+def _file_of_distribution(request: Request, folder: Path) -> Answer:
+    path = request.path.removeprefix(DISTRIBUTION_PATH)
+    parts = path.split("/")
+    found = open_below(folder, path) if len(parts) > 3 and parts[2] in _SERVED else None
+    if found is None:
+        return _page(404, request, f"the distribution has no file {path[:200]}")
+    return file_answer(found, request.headers)
 
 
 def mac_of_client(address: str) -> str:
@@ -103,7 +178,8 @@ def mac_of_client(address: str) -> str:
     return mac
 
 
-def _private_address(database: Database, name: str) -> str:
+def private_address(database: Database, name: str) -> str:
+    """The address of a host on the network private. StateError when it has none."""
     found = [one.address for one in boot_facts(database, [name]) if one.address]
     if not found:
         raise StateError(
@@ -111,6 +187,13 @@ def _private_address(database: Database, name: str) -> str:
             f"rocks add host interface {name}"
         )
     return found[0]
+
+
+def _text(database: Database, name: str, kind: str, offer: Offer) -> str:
+    if kind == "secrets":
+        return _secrets(database, name)
+    (site,) = load_sites(database, [name])
+    return installation_plan(database, site, offer) if kind == "plan" else _file(site, kind)
 
 
 def _file(site: HostOfSite, kind: str) -> str:
@@ -140,7 +223,7 @@ def _page(status: int, request: Request, reason: str, headers: dict[str, str] | 
         "<!DOCTYPE html>\n<html><head><title>KickstartError</title></head><body>\n<h1>KickstartError</h1>\n"
         f"<p>Client {escape(request.address)}: {escape(reason)}.</p>\n</body></html>\n"
     )
-    return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {})
+    return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {}, reason=reason)
 
 
 def run_service(service: HttpsServer) -> None:

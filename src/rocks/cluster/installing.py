@@ -28,10 +28,27 @@ class Client(NamedTuple):
     stated_macs: tuple[str, ...]
 
 
+HIGHEST_PORT_OF_ROOT = 1023
+
+
 def check_client(client: Client, host: InstallingHost | None) -> InstallingHost:
+    """As `identify`, and StateError for a host that is not to be installed."""
+    return check_is_to_be_installed(identify(client, host))
+
+
+def check_port_of_root(port: int) -> None:
+    """UserError for a request of a program that was not root's: every user of the host has its addresses."""
+    if not 0 < port <= HIGHEST_PORT_OF_ROOT:
+        raise UserError(
+            f"the request comes from port {port}, which any user can have; as root, send it from a port below "
+            f"{HIGHEST_PORT_OF_ROOT + 1}: curl --local-port 512-{HIGHEST_PORT_OF_ROOT} …"
+        )
+
+
+def identify(client: Client, host: InstallingHost | None) -> InstallingHost:
     """The host that the client is. UserError for an unknown client, or one with another host's address.
 
-    StateError for a host that is not to be installed. Nothing of the database is in the text for an unknown client.
+    Nothing of the database is in the text for an unknown client.
     """
     if host is None:
         raise UserError(
@@ -56,6 +73,11 @@ def check_client(client: Client, host: InstallingHost | None) -> InstallingHost:
             f"the address {client.address} belongs to a host with another MAC address than "
             f"{', '.join(dict.fromkeys((*found, *stated)))}; on the frontend: rocks list host interface"
         )
+    return host
+
+
+def check_is_to_be_installed(host: InstallingHost) -> InstallingHost:
+    """StateError for a host whose next boot is not its installation."""
     if host.next_boot != INSTALL:
         raise StateError(
             f"host {host.name} is not to be installed, its next boot is {host.next_boot or 'os'}; on the frontend: "

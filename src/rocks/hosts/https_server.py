@@ -1,6 +1,7 @@
-"""A small HTTPS server: GET requests, a bound for everything that a client can use up.
+"""A small HTTPS server: GET and POST requests, a bound for everything that a client can use up.
 
 A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed.
+A file is sent in pieces, after its worker is free again.
 """
 
 from __future__ import annotations
@@ -14,43 +15,70 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.errors import HostError
+from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RETRY_AFTER_SECONDS = 15
+_PIECE_BYTES = 256 * 1024
+_LONGEST_REASON = 400
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request: the client's IPv4 address, the path without its query, and the headers in their order."""
+    """A request: the client's IPv4 address, the path without its query, and the headers in their order.
+
+    `port` is the client's. `body` is that of a POST request, at most `Bounds.body_bytes` long.
+    """
 
     address: str
     path: str
     headers: list[tuple[str, str]]
+    port: int = 0
+    method: str = "GET"
+    body: bytes = b""
+
+
+class FilePart(NamedTuple):
+    """Bytes of an open file, which the server closes when they are sent."""
+
+    descriptor: int
+    offset: int
+    length: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: HTTP status, type and bytes of its body, and further headers."""
+    """An answer: HTTP status, type and bytes of its body, and further headers. `file` is sent instead of `body`.
+
+    `reason` is for a person whose program shows the first line of an answer only, as wget does.
+    """
 
     status: int
     content_type: str
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    file: FilePart | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What clients can use at once: answers being made, connections, connections of one address, seconds of one."""
+    """What clients can use at once: answers being made, connections, connections of one address, seconds of one.
+
+    A file may take a second more for each `bytes_per_second` of it.
+    """
 
     workers: int = 8
-    connections: int = 128
-    per_address: int = 4
+    connections: int = 512
+    per_address: int = 8
     seconds: float = 60.0
+    body_bytes: int = 4096
+    bytes_per_second: int = 50_000
 
 
 class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -74,6 +102,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._context = _context(pair)
         self._connections: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._own = threading.local()
         try:
             super().__init__(place, _Handler)
         except OSError as error:
@@ -96,15 +125,12 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def process_request_thread(self, request: object, client_address: object) -> None:
         """Handshake and request, within the time of a connection."""
         assert isinstance(request, socket.socket) and isinstance(client_address, tuple)
-        timer: threading.Timer | None = None
         secured: ssl.SSLSocket | None = None
         try:
             request.settimeout(self.bounds.seconds)
             # wrapped before the timer begins: it must end the handshake, too
             secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-            timer = threading.Timer(self.bounds.seconds, _cut, [secured])
-            timer.daemon = True
-            timer.start()
+            self._limit(secured, self.bounds.seconds)
             secured.do_handshake()
             self.finish_request(secured, client_address)
             secured.unwrap()
@@ -113,10 +139,26 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         except RuntimeError as error:  # no thread could be started
             self.log(f"{client_address[0]}: a connection was closed: {error}")
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._end_limit()
             (secured or request).close()
             self._release(str(client_address[0]))
+
+    def allow_file(self, connection: ssl.SSLSocket, length: int) -> None:
+        """Give this thread's connection the time for so many bytes more."""
+        self._limit(connection, self.bounds.seconds + length / self.bounds.bytes_per_second)
+
+    def _limit(self, connection: ssl.SSLSocket, seconds: float) -> None:
+        """Cut this thread's connection after so many seconds from now."""
+        self._end_limit()
+        timer = threading.Timer(seconds, _cut, [connection])
+        timer.daemon = True
+        timer.start()
+        self._own.timer = timer
+
+    def _end_limit(self) -> None:
+        timer: threading.Timer | None = getattr(self._own, "timer", None)
+        if timer is not None:
+            timer.cancel()
 
     def process_request(self, request: object, client_address: object) -> None:
         """Start the thread of a connection; without one, its place is free again."""
@@ -142,27 +184,72 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Answer, or 503 when all workers are occupied."""
-        path = self.path.partition("?")[0]
-        address = str(self.client_address[0])
+        self._answer("GET", b"")
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        """As `do_GET`; 411 and 413 for a body whose length is not stated, or too large."""
+        stated = self.headers.get("Content-Length", "")
+        if not (stated.isascii() and stated.isdecimal()):
+            self._send(Answer(411, "text/plain", b"the length of the body is not stated\n"), b"")
+        elif len(stated) > 9 or int(stated) > self.server.bounds.body_bytes:
+            text = f"the body is longer than {self.server.bounds.body_bytes} bytes\n"
+            self._send(Answer(413, "text/plain", text.encode()), b"")
+        else:
+            body = self.rfile.read(int(stated))
+            if len(body) == int(stated):
+                self._answer("POST", body)
+
+    def _answer(self, method: str, body: bytes) -> None:
+        address, port = self.client_address[:2]
+        request = Request(
+            str(address), self.path.partition("?")[0], list(self.headers.items()), port, method, body
+        )
         if not self.server.workers.acquire(blocking=False):
-            text = "busy; ask again later\n"
-            answer = Answer(503, "text/plain", text.encode(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            text = b"busy; ask again later\n"
+            answer = Answer(503, "text/plain", text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         else:
             try:
-                answer = self.server.answer(Request(address, path, list(self.headers.items())))
+                answer = self.server.answer(request)
             except Exception as error:  # a fault of ours must not look like a file to the client
                 self.server.log(f"{address}: fault {type(error).__name__}: {error}")
                 answer = Answer(500, "text/plain", b"a fault of the service; see its log on the frontend\n")
             finally:
                 self.server.workers.release()
-        self.server.log(f"{address} {answer.status} {path[:200]}")
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(answer.body)
+        self._send(answer, body)
+
+    def _send(self, answer: Answer, body: bytes) -> None:
+        try:
+            report = f" {one_line(body.decode('ascii', 'replace'))[:200]}" if body else ""
+            self.server.log(
+                f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}{report}"
+            )
+            reason = one_line(answer.reason).encode("ascii", "replace").decode()[:_LONGEST_REASON]
+            self.send_response(answer.status, reason or None)
+            for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():
+                self.send_header(name, value)
+            length = answer.file.length if answer.file else len(answer.body)
+            self.send_header("Content-Length", str(length))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if answer.file:
+                self._send_file(answer.file)
+            else:
+                self.wfile.write(answer.body)
+        finally:
+            if answer.file:
+                os.close(answer.file.descriptor)
+
+    def _send_file(self, part: FilePart) -> None:
+        """Send the bytes; a file that has become shorter ends the connection, which the client notices."""
+        assert isinstance(self.connection, ssl.SSLSocket)
+        self.server.allow_file(self.connection, part.length)
+        sent = 0
+        while sent < part.length:
+            piece = os.pread(part.descriptor, min(_PIECE_BYTES, part.length - sent), part.offset + sent)
+            if not piece:
+                return
+            self.wfile.write(piece)
+            sent += len(piece)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         """Nothing: the server logs answers."""

@@ -120,6 +120,16 @@ def read_certificate(pem: bytes) -> CertificateInfo:
     return CertificateInfo(node, certificate.serial_number, begins, expires)
 
 
+def has_address(pem: bytes, address: str) -> bool:
+    """Whether a certificate is for a server with this IP address. ValueError when it is invalid."""
+    extensions = x509.load_pem_x509_certificate(pem).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return ipaddress.ip_address(address) in names.get_values_for_type(x509.IPAddress)
+
+
 def read_revoked_list(pem: bytes) -> list[tuple[int, datetime]]:
     """The serial numbers in a list, each with its time of revocation. ValueError when it is invalid."""
     revoked = x509.load_pem_x509_crl(pem)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
+import random
 import socket
 import ssl
 import subprocess  # noqa: TID251 - the service is started and ended as a process
@@ -16,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from rocks.actions import message_broker
+from rocks.actions.host_installations import Offer
 from rocks.actions.installation_service import answer_request, make_service
 from rocks.errors import HostError, StateError
 from rocks.hosts.broker import BrokerSettings
 from rocks.hosts.https_server import Answer, Bounds, HttpsServer, Request
+from rocks.hosts.settings import FleetSettings
 
 from .conftest import Site
 
@@ -33,7 +37,9 @@ class Response:
     """An answer as a client gets it."""
 
     def __init__(self, found: http.client.HTTPResponse) -> None:
-        self.status, self.headers, self.text = found.status, found.headers, found.read().decode()
+        self.status, self.headers, self.body = found.status, found.headers, found.read()
+        self.text = self.body.decode(errors="replace")
+        self.reason = found.reason
 
 
 class Service:
@@ -51,16 +57,27 @@ class Service:
         address: str = HOST_ADDRESS,
         headers: dict[str, str] | None = None,
         method: str = "GET",
+        body: str | None = None,
+        as_root: bool = False,
     ) -> Response:
-        """One request from an address; the server's certificate must be of the site's authority."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=30, source_address=(address, 0), context=self._context
-        )
-        try:
-            connection.request(method, path, headers=STATED if headers is None else headers)
-            return Response(connection.getresponse())
-        finally:
-            connection.close()
+        """One request from an address; the server's certificate must be of the site's authority.
+
+        `as_root`: from a port that only root can have.
+        """
+        while True:
+            source = (address, random.randint(512, 1023) if as_root else 0)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=30, source_address=source, context=self._context
+            )
+            try:
+                connection.connect()
+                connection.request(method, path, body, STATED if headers is None else headers)
+                return Response(connection.getresponse())
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                    raise
+            finally:
+                connection.close()
 
 
 @pytest.fixture
@@ -133,7 +150,8 @@ def test_others_get_a_page_that_says_why(hosts: Site, service: Service) -> None:
         assert found.status == status, found.text
         assert "<h1>KickstartError</h1>" in found.text and reason in found.text
         assert "vmc-0-0" not in found.text
-    assert service.get("/install/kickstart", method="POST").status == 501
+    assert service.get("/install/kickstart", method="POST").status == 404
+    assert service.get("/install/kickstart", method="PUT").status == 501
     hosts.done("set", "host", "boot", "vmc-0-0", "action=os")
     found = service.get("/install/kickstart")
     assert found.status == 403 and "rocks set host boot vmc-0-0 action=install" in found.text
@@ -153,7 +171,7 @@ def test_secrets_are_handed_out_once_for_each_installation(
     secret.chmod(0o600)
     hosts.done("set", "host", "sec_attr", "vmc-0-0", "root_key", f"file={secret}")
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: service.get("/install/secrets"), range(4)))
+        found = list(pool.map(lambda _: service.get("/install/secrets", as_root=True), range(4)))
     assert sorted(one.status for one in found) == [200, 403, 403, 403]
     assert [one.text for one in found if one.status == 200] == ["root_key:swordfish\n"]
     assert all(
@@ -164,16 +182,20 @@ def test_secrets_are_handed_out_once_for_each_installation(
     assert "swordfish" not in service.get("/install/kickstart").text
 
     hosts.done("set", "host", "boot", "vmc-0-0", "action=os")
-    assert service.get("/install/secrets").status == 403
+    assert service.get("/install/secrets", as_root=True).status == 403
     hosts.done("set", "host", "boot", "vmc-0-0", "action=install")
-    assert service.get("/install/secrets").text == "root_key:swordfish\n"
+    of_a_user = service.get("/install/secrets")
+    assert of_a_user.status == 403 and "send it from a port below 1024" in of_a_user.text
+    assert service.get("/install/secrets", as_root=True).text == "root_key:swordfish\n"
 
 
 def test_the_neighbours_mac_address_counts_more_than_what_the_client_says(hosts: Site) -> None:
-    request = Request(HOST_ADDRESS, "/install/secrets", list(STATED.items()))
-    refused = answer_request(hosts.database, request, "02:aa:00:00:00:02")
+    request = Request(HOST_ADDRESS, "/install/secrets", list(STATED.items()), 1023)
+    offer = (Offer("https://10.1.0.1", FleetSettings()), Path("/nowhere"))
+    refused = answer_request(hosts.database, request, "02:aa:00:00:00:02", *offer)
     assert refused.status == 403 and b"another MAC address" in refused.body
-    assert answer_request(hosts.database, Request(HOST_ADDRESS, "/install/profile", []), MAC).status == 200
+    profile = Request(HOST_ADDRESS, "/install/profile", [])
+    assert answer_request(hosts.database, profile, MAC, *offer).status == 200
     hosts.database.rollback()
 
 

@@ -36,6 +36,12 @@ start_network() {
   fail "no DHCP server answers on any network interface (adapters: $(echo "$SYS"/class/net/*)). Is the frontend's boot service there?"
 }
 
+# use_ports_of_root: the frontend gives the plan, whose addresses are secret, to ports that no other user of a host can have.
+use_ports_of_root() {
+  echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
+  echo "512 1023" >/proc/sys/net/ipv4/ip_local_port_range
+}
+
 # set_clock: certificates are not valid before their time, and a clock without a battery is decades late. The site's files
 # say when they were written; the clock is at least that.
 set_clock() {

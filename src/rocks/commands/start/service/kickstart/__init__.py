@@ -8,11 +8,12 @@ import rocks.commands
 
 class Command(rocks.commands.Command):
     """
-    Start the HTTPS service that gives installing hosts their files: /install/kickstart (or
-    /install/sbin/kickstart.cgi), /install/preseed, /install/profile and /install/secrets. It runs until it is
-    interrupted. A client is recognised by its address on the network private and its MAC address; it gets files only
-    while its next boot is install, and its secret attributes once. It needs the certificate of the frontend: rocks
-    add host certificate.
+    Start the HTTPS service that gives installing hosts their files: /install/plan for the roll's installer,
+    /install/kickstart (or /install/sbin/kickstart.cgi), /install/preseed, /install/profile and /install/secrets. It
+    takes what the installer reports, and serves the packages of the distribution below /install/distro. It runs until
+    it is interrupted. A client is recognised by its address on the network private and its MAC address; it gets files
+    only while its next boot is install, its profile until that has succeeded, and its secret attributes once. Packages
+    are for all hosts. It needs the certificate of the frontend: rocks add host certificate.
 
     <param type='string' name='address'>
     IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
@@ -26,6 +27,7 @@ class Command(rocks.commands.Command):
     </example>
 
     <related>set host boot</related>
+    <related>list host install</related>
     <related>list host installfile</related>
     <related>add host certificate</related>
     """

@@ -1,0 +1,129 @@
+"""One host's installation by the roll's installer: its plan, and what it reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.boots import write_boot_files
+from rocks.actions.host_requests import fleet_addresses
+from rocks.actions.roll_folders import distribution_folder
+from rocks.clock import utc_now
+from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.install_plan import Source, plan_installation
+from rocks.cluster.installations import HOST_KEY, UNFINISHED, State, next_state, read_report
+from rocks.database import boots
+from rocks.database import installations as table
+from rocks.errors import HostError, StateError, UserError
+from rocks.hosts.keys import ensure_own_key, record_host_keys
+from rocks.hosts.known_hosts import parse_host_key
+from rocks.hosts.settings import FleetSettings
+from rocks.render.install_plan import plan_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rocks.actions.profiles import HostOfSite
+    from rocks.database.connection import Database
+
+INSTALLER, ARCHIVE, CHECKSUM = "installer", "root.tar.zst", "root.sha256"
+"""Folder of a distribution with the installer's files; in it the root archive and its SHA-256."""
+
+DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
+_LONGEST_CHECKSUM_FILE = 1000
+
+
+class Offer(NamedTuple):
+    """The site's service for installations: the beginning of its addresses, without a slash, and its settings."""
+
+    url: str
+    fleet: FleetSettings
+
+
+def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str:
+    """The plan for a host, with the number of its installation. Commits.
+
+    StateError without the installer's files in the distribution, UserError for a host that cannot be installed.
+    """
+    host = site.host
+    folder = installer_folder(database, site.appliance.distribution, host.attribute("arch"))
+    checksum = read_checksum(folder)
+    found = table.find_installation(database, host.name)
+    if found is None or found.state not in UNFINISHED:
+        table.begin_installations(database, [host.name], _now())
+        found = table.find_installation(database, host.name)
+    if found is None:
+        raise StateError(f"{host.name} is a virtual machine; the installer is for physical hosts")
+    parts = (site.appliance.distribution, folder.parent.name, INSTALLER, ARCHIVE)
+    source = Source(
+        found.number,
+        f"{offer.url}{DISTRIBUTION_PATH}{'/'.join(parts)}",
+        checksum,
+        f"{offer.url}{PROFILE_PATH}",
+        f"{offer.url}{PROGRESS_PATH}{found.number}",
+        (ensure_own_key(offer.fleet)[0],),
+    )
+    zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
+    text = plan_text(plan_installation(host, source, zone))
+    database.commit()
+    return text
+
+
+def installer_folder(database: Database, distribution: str, arch: str) -> Path:
+    """The folder with the installer's files in a distribution; it need not exist."""
+    return distribution_folder(database) / distribution / (arch or "x86_64") / INSTALLER
+
+
+def read_checksum(folder: Path) -> str:
+    """The SHA-256 of the root archive. StateError when there is no archive or no checksum."""
+    path = folder / CHECKSUM
+    advice = (
+        "add the os roll and rebuild the distribution: rocks add roll os-*.iso; rocks enable roll os; "
+        f"cd {folder.parent.parent.parent}; rocks create distro"
+    )
+    try:
+        fields = path.read_bytes()[:_LONGEST_CHECKSUM_FILE].decode("ascii", "replace").split()
+        is_there = (folder / ARCHIVE).is_file()
+    except OSError as error:
+        raise StateError(f"the installer's file {path} cannot be read ({error.strerror}): {advice}") from None
+    if not fields or not is_there:
+        raise StateError(f"{folder} has no root archive with its checksum: {advice}")
+    return fields[0]
+
+
+def take_report(database: Database, name: str, number: str, body: bytes, offer: Offer) -> None:
+    """Record what a host reports, and do what follows. Commits.
+
+    `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known. UserError for an
+    invalid report, StateError for one of another installation.
+    """
+    report = read_report(body)
+    found = table.find_installation(database, name, lock=True)
+    if found is None or found.number != number:
+        raise StateError(
+            f"this is not the current installation of {name}; on the frontend: rocks list host install {name}"
+        )
+    state = next_state(found.state, report)
+    if report.word == HOST_KEY:
+        _record_key(database, name, report.detail, offer.fleet)
+    if state is State.INSTALLED:
+        boots.set_boot_action(database, [name], "os")
+        write_boot_files(database, [name])
+    table.record_report(database, name, state, report.text, _now())
+    database.commit()
+
+
+def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) -> None:
+    key = parse_host_key(text)
+    (address,) = fleet_addresses(database, [name])
+    if address.is_local:
+        raise UserError(f"{name} is the frontend itself")
+    try:
+        record_host_keys(fleet.known_hosts_file, address, (key,))
+    except OSError as error:
+        raise HostError(f"cannot write {fleet.known_hosts_file}: {error.strerror}") from None
+
+
+def _now() -> datetime:
+    """The time now in UTC, as the database stores it."""
+    return utc_now().replace(tzinfo=None)
