@@ -97,7 +97,12 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
             path == place or path.startswith(f"{place}/") for place in LEFT_BEHIND | {"/var/lib/rocks"}
         )
     }
-    assert left <= {"/var/opt", "/etc/systemd/system/multi-user.target.wants"}, left
+    assert left <= {
+        "/var/opt",
+        "/tftpboot",
+        "/run/rocks-boot",
+        "/etc/systemd/system/multi-user.target.wants",
+    }, left
     assert (root.folder / "var/opt/rocks/mysql/data/cluster").is_dir(), "the database must outlive a purge"
     assert not (root.folder / "etc/rocks/mariadb.cnf").exists()
 
@@ -111,6 +116,8 @@ def test_units_are_valid_and_hardened(built: dict[str, list[Path]], tmp_path: Pa
     """systemd reads every option, and rates each unit at most so exposed (0: not at all, 10: fully)."""
     most = {
         "rocks-database.service": 1.5,
+        "rocks-boot.service": 4.0,
+        "rocks-kickstart.service": 3.5,
         "rocks-links.service": 4.5,
         "rocks-imgstorage-host.service": 7.0,
         "rocks-imgstorage-nas.service": 7.0,

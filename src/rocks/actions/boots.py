@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.actions.boot_files import sync_after_commit
 from rocks.cluster.boot_plan import BootFile, boot_file, default_file, file_name
 from rocks.cluster.names import check_boot_action_name
 from rocks.cluster.values import check_text
@@ -38,6 +39,7 @@ def add_boot_action(
     check_text("ramdisk", ramdisk or "", KERNEL_LONGEST)
     check_text("args", arguments or "", ARGUMENTS_LONGEST)
     boots.put_boot_action(database, action, kernel or None, ramdisk or None, arguments or None)
+    sync_after_commit(database)
     if boot_folder().is_dir():
         write_boot_files(database, [str(row[0]) for row in list_hosts(database, None)])
 
@@ -54,9 +56,11 @@ def boot_folder() -> Path:
 def write_boot_files(database: Database, names: Sequence[str]) -> None:
     """Write the boot files of these hosts for their next boot; three statements, whatever their number.
 
-    Nothing is written for hosts that the site's boot service does not serve, or on a machine without the service.
+    The boot service of this roll gets those of all hosts, when the transaction is committed. No file
+    of pxelinux is written for hosts that it does not serve, or on a machine without it.
     HostError for a file that cannot be written, which is then unchanged.
     """
+    sync_after_commit(database)
     folder = boot_folder()
     if not names or not folder.is_dir():
         return
@@ -69,6 +73,7 @@ def write_boot_files(database: Database, names: Sequence[str]) -> None:
 
 def remove_boot_files(database: Database, names: Sequence[str]) -> None:
     """Remove the boot files of hosts that are about to be removed, while their addresses are known."""
+    sync_after_commit(database)
     folder = boot_folder()
     if names and folder.is_dir():
         for facts in boot_facts(database, names):

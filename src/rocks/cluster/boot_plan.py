@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.attributes import KNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "default"
 """The file that pxelinux reads for a machine without its own file: an unknown machine, which is to be installed."""
 
-_HOSTED = "hosted vm"
+_HOSTED, _OUR_ACTION = "hosted vm", "install"
 
 
 class BootFacts(NamedTuple):
     """The database's facts about the boot of a host. `address` is the IPv4 address on the network private.
 
-    `default_action` is the site's boot action `install`, which installs unknown machines.
+    `default_action` is the site's boot action `install`, which installs unknown machines. `mac` is that of the
+    interface with the address, `install_name` the name of the boot action that installs the host, which need not exist.
     """
 
     host: str
@@ -31,6 +34,9 @@ class BootFacts(NamedTuple):
     address: str | None
     netmask: str | None
     attributes: Mapping[str, str]
+    mac: str | None = None
+    install_name: str | None = None
+    is_virtual: bool = False
 
 
 class BootFile(NamedTuple):
@@ -49,8 +55,28 @@ def boot_file(facts: BootFacts) -> BootFile | None:
     """
     if facts.address is None or facts.membership.lower() == _HOSTED:
         return None
+    return BootFile(file_name(facts.address), facts.host, *next_recipe(facts))
+
+
+def is_served(facts: BootFacts) -> bool:
+    """Whether the boot service of this roll gives the host an address: a physical host with both addresses."""
+    return bool(facts.address and facts.mac) and not facts.is_virtual and facts.membership.lower() != _HOSTED
+
+
+def is_for_our_installer(facts: BootFacts) -> bool:
+    """Whether the host is to be installed next, by the roll's own installer.
+
+    That is the boot action `install` of hosts with deb packages. Other actions are what `rocks list bootaction` shows.
+    """
+    action = (facts.install_name or _OUR_ACTION).lower()
+    packaging = facts.attributes.get("packaging") or KNOWN["packaging"].default
+    return facts.next_boot == "install" and action == _OUR_ACTION and packaging == "deb"
+
+
+def next_recipe(facts: BootFacts) -> tuple[BootAction | None, str]:
+    """The boot action of the next boot, and its arguments for this host."""
     recipe = facts.install_action if facts.next_boot == "install" else facts.run_action
-    return BootFile(file_name(facts.address), facts.host, recipe, _arguments(facts, recipe))
+    return recipe, _arguments(facts, recipe)
 
 
 def default_file(facts: BootFacts) -> BootFile:

@@ -20,10 +20,11 @@ _INSTALL = "install"
 def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
     """The facts for the network boots of the named hosts, a row for each of their private addresses."""
     rows = database.rows(
-        "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask FROM nodes n"
+        "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MAC,"
+        " v.Node IS NOT NULL FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
         " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
-        " (SELECT x.Node, x.IP, s.netmask AS Netmask FROM networks x JOIN subnets s ON s.ID = x.Subnet"
-        "  WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
+        " (SELECT x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
+        "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
         f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
         names,
     )
@@ -41,7 +42,10 @@ def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
             default_action=recipes.get(_INSTALL),
             address=None if address is None else str(address),
             netmask=None if netmask is None else str(netmask),
+            mac=None if mac is None else str(mac).lower(),
+            install_name=None if install is None else str(install),
+            is_virtual=bool(is_virtual),
             attributes={name: found.value for name, found in attributes.get(str(host), {}).items()},
         )
-        for host, membership, action, run, install, address, netmask in rows
+        for host, membership, action, run, install, address, netmask, mac, is_virtual in rows
     ]

@@ -1,6 +1,7 @@
 """`rocks set host boot`"""
 
 import rocks.commands
+from rocks.actions.boot_files import has_boot_service
 from rocks.actions.boots import boot_folder
 from rocks.actions.hosts import set_next_boot
 from rocks.commands._shared.host_hooks import host_hooks
@@ -9,7 +10,8 @@ from rocks.commands._shared.host_hooks import host_hooks
 class Command(rocks.commands.Command):
     """
     Set the action of hosts at their next boot, and let the plugins write the boot configuration. Without an
-    action, only the plugins run; that is an error where none has anything to write. If this machine has the
+    action, only the plugins run; that is an error where none has anything to write. Where the boot service of this
+    roll has been started (rocks start service boot), the next boot of a machine obeys at once. If this machine has the
     folder /tftpboot/pxelinux/pxelinux.cfg, each host with an address on the network private has a pxelinux file
     there. Hosted VMs have none, because the frontend of their cluster handles their boot.
 
@@ -35,10 +37,10 @@ class Command(rocks.commands.Command):
         hooks = host_hooks(self)
         if action is not None:
             set_next_boot(self.db, hosts, action)
-        elif len(hooks) == 1 and not boot_folder().is_dir():
+        elif len(hooks) == 1 and not boot_folder().is_dir() and not has_boot_service():
             self.abort(
                 "must supply action= (os, run or install): without it only boot files are written, and this machine "
-                f"has no boot service (no folder {boot_folder()})"
+                f"has no boot service (no folder {boot_folder()}, and rocks start service boot never ran)"
             )
         for hook in hooks:
             hook(hosts)

@@ -1,0 +1,30 @@
+"""`rocks start service boot`"""
+
+import rocks.commands
+
+
+class Command(rocks.commands.Command):
+    """
+    Start the boot service: dnsmasq for DHCP and TFTP, on the device that has the frontend's address on the network
+    private, and on no other. It runs until it is interrupted. A physical host with an IP and a MAC address there gets
+    that address, and boots what its next boot is: its local disk, the installer, or another boot action. Other
+    machines get no answer. The installer's files are those of the distribution rocks-dist. It needs the packages
+    dnsmasq-base and ipxe, and the certificate of the frontend.
+
+    <example cmd='start service boot'>
+    Serve the network private; systemctl enable --now rocks-boot does so at each boot.
+    </example>
+
+    <related>sync config</related>
+    <related>report host dhcpd</related>
+    <related>discover host</related>
+    <related>start service kickstart</related>
+    """
+
+    MustBeRoot = 1
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Become dnsmasq."""
+        from rocks.actions.boot_service import start_boot_service
+
+        start_boot_service(self.db, self.notify)

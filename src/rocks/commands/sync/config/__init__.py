@@ -1,0 +1,28 @@
+"""`rocks sync config`"""
+
+import rocks.commands
+from rocks.actions.boot_service import sync_config
+
+
+class Command(rocks.commands.Command):
+    """
+    Write the files of the frontend's services anew from the database: those of the boot service, with the installer
+    of the distribution. Plugins of other rolls write theirs. Run it after changes of interfaces or networks, and
+    after rocks create distro; rocks set host boot does what it needs itself.
+
+    <example cmd='sync config'>
+    After a host got another MAC address.
+    </example>
+
+    <related>start service boot</related>
+    <related>report host dhcpd</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Run the plugins, then write the boot service's files."""
+        self.runPlugins()
+        synced = sync_config(self.db, self.notify)
+        if synced is None:
+            self.notify("this machine has no boot service; to begin one: systemctl enable --now rocks-boot")
+        elif synced.needs_restart:
+            self.notify("the settings of the network have changed: systemctl restart rocks-boot")
