@@ -55,6 +55,15 @@ def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tupl
     return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
 
 
+def names_beginning_with(database: Database, stem: str) -> set[str]:
+    """The names of hosts and aliases that begin so, in lower case."""
+    rows = database.rows(
+        "SELECT Name FROM nodes WHERE LEFT(Name, %s) = %s UNION SELECT Name FROM aliases WHERE LEFT(Name, %s) = %s",
+        [len(stem), stem] * 2,
+    )
+    return {str(row[0]).lower() for row in rows}
+
+
 def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
     """Add the hosts, each with its attribute `os`; four statements for any number of hosts.
 

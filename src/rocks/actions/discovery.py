@@ -1,0 +1,151 @@
+"""New machines on the network private become hosts: each gets a name, an address, an appliance, and is installed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.boot_files import has_boot_service, sync_host_files
+from rocks.actions.boot_service import boot_network
+from rocks.actions.boots import write_boot_files
+from rocks.actions.hosts import add_host, set_next_boot
+from rocks.actions.interfaces import InterfaceParameters, add_interface, existing_subnet
+from rocks.clock import Deadline, monotonic_seconds
+from rocks.cluster.address_plan import next_addresses
+from rocks.cluster.host_plan import HostParameters
+from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.installing import INSTALL
+from rocks.cluster.names import printable
+from rocks.database import interfaces, nodes
+from rocks.database.vm_inventory import lock_inventory
+from rocks.errors import BusyError, StateError, UserError
+from rocks.hosts.network_boots import NetworkBoots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rocks.database.connection import Database
+
+LOCK = "discovery"
+DEVICE = "eth0"
+_MINUTE_SECONDS = 60.0
+_WAIT_SECONDS = 1.0
+_LAST_RANK = 65535
+
+
+class DiscoverySettings(NamedTuple):
+    """What new machines become: appliance, rack, and the lowest rank; when to end: number of hosts, seconds or None.
+
+    `per_minute` bounds how many hosts are added within a minute.
+    """
+
+    appliance: str
+    rack: int
+    rank: int
+    most_hosts: int | None
+    seconds: float | None
+    per_minute: int
+
+
+class DiscoveredHost(NamedTuple):
+    """A new host."""
+
+    name: str
+    address: str
+    mac: str
+
+
+def discover_hosts(database: Database, settings: DiscoverySettings) -> Iterator[DiscoveredHost]:
+    """Add a host for each unknown machine that asks for a network boot; yields it when it is committed.
+
+    The first item comes when a machine was found; what is invalid is found before. StateError without the boot service,
+    for a network without free addresses, and beyond the bound; BusyError while another discovery runs.
+    """
+    membership = _membership(database, settings.appliance)
+    if not has_boot_service():
+        raise StateError("the boot service was never started here: systemctl enable --now rocks-boot")
+    device = boot_network(database).device
+    try:
+        database.lock(LOCK, 0)
+    except BusyError:
+        raise BusyError(
+            "another rocks discover host is running on this frontend; end that one first"
+        ) from None
+    sync_host_files(database)  # a killed run may have left a host without its files
+    deadline, added = Deadline(settings.seconds), 0
+    bound = _Bound(settings.per_minute)
+    known: set[str] = set()
+    with NetworkBoots(device) as requests:
+        while not deadline.passed() and added != settings.most_hosts:
+            left = deadline.remaining_seconds()
+            mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
+            if mac is None or mac in known:
+                continue
+            host = _add(database, mac, membership, settings, bound)
+            known.add(mac)
+            if host is not None:
+                added += 1
+                yield host
+
+
+class _Bound:
+    """How many hosts may be added within a minute."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._times: deque[float] = deque()
+
+    def take(self) -> None:
+        """Count one more host. StateError beyond the bound."""
+        now = monotonic_seconds()
+        while self._times and self._times[0] <= now - _MINUTE_SECONDS:
+            self._times.popleft()
+        if len(self._times) >= self._per_minute:
+            raise StateError(
+                f"more than {self._per_minute} unknown machines asked within a minute: {self._per_minute} were added, "
+                "and no more. See rocks list host interface; if they are the site's own, repeat the command with "
+                f"per-minute={self._per_minute * 4}"
+            )
+        self._times.append(now)
+
+
+def _add(
+    database: Database, mac: str, membership: str, settings: DiscoverySettings, bound: _Bound
+) -> DiscoveredHost | None:
+    """Add the host of an unknown address, all or nothing; None for a known one."""
+    try:
+        lock_inventory(database)
+        if interfaces.find_mac_owner(database, mac) is not None:
+            return None
+        bound.take()
+        name, rank = _next_name(database, settings)
+        _, subnet = existing_subnet(database, PRIVATE_NETWORK)
+        (address,) = next_addresses(subnet, interfaces.used_ips(database))
+        add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
+        add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
+        set_next_boot(database, [name], INSTALL)
+        write_boot_files(database, [name])
+        database.commit()
+    finally:
+        database.rollback()
+    return DiscoveredHost(name, address, mac)
+
+
+def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, int]:
+    """The first name of the rack, from the lowest rank on, that nothing has."""
+    stem = f"{settings.appliance}-{settings.rack}-"
+    taken = nodes.names_beginning_with(database, stem)
+    for rank in range(settings.rank, _LAST_RANK):
+        if f"{stem}{rank}".lower() not in taken:
+            return f"{stem}{rank}", rank
+    raise StateError(f"no name {stem}RANK is free; give another rack=")
+
+
+def _membership(database: Database, appliance: str) -> str:
+    """The membership of an appliance that can be installed. UserError for another one."""
+    found = [one for one in nodes.memberships(database) if one.appliance.lower() == appliance.lower()]
+    if not found:
+        raise UserError(
+            f'there is no appliance "{printable(appliance)}" with a membership; see rocks list appliance'
+        )
+    return found[0].name

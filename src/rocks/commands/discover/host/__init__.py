@@ -1,0 +1,61 @@
+"""`rocks discover host`"""
+
+import contextlib
+
+import rocks.commands
+from rocks.cluster.values import read_number
+
+
+class Command(rocks.commands.Command):
+    """
+    Wait for unknown machines that ask for a network boot on the network private, and make each a host: it gets the
+    next free name and address, and its next boot is its installation. One line is printed for each. It ends after
+    Ctrl-C, after count hosts or after timeout seconds. Machines whose MAC address is in the database are not changed.
+    The boot service must be running: rocks start service boot. On Rocks sites this command is insert-ethers.
+
+    <param type='string' name='appliance'>
+    Appliance of the new hosts; default: compute.
+    </param>
+    <param type='int' name='rack'>
+    Number of their rack; default: 0.
+    </param>
+    <param type='int' name='rank'>
+    Lowest rank; the first free one from there on is used. Default: 0.
+    </param>
+    <param type='int' name='count'>
+    End after so many hosts.
+    </param>
+    <param type='int' name='timeout'>
+    End after so many seconds.
+    </param>
+    <param type='int' name='per-minute'>
+    Most hosts that are added within a minute; beyond it the command ends, and says so. Default: 64.
+    </param>
+
+    <example cmd='discover host'>
+    New machines become compute-0-0, compute-0-1 …
+    </example>
+    <example cmd='discover host appliance=nas count=1 timeout=600'>
+    One NAS, within ten minutes.
+    </example>
+
+    <related>list host install</related>
+    <related>start service boot</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one line for each host."""
+        from rocks.actions.discovery import DiscoverySettings, discover_hosts
+
+        count, timeout = self.fillText("count"), self.fillText("timeout")
+        settings = DiscoverySettings(
+            self.fillText("appliance", "compute"),
+            read_number("rack", self.fillText("rack", "0"), 0),
+            read_number("rank", self.fillText("rank", "0"), 0),
+            None if count is None else read_number("count", count, 1),
+            None if timeout is None else float(read_number("timeout", timeout, 1)),
+            read_number("per-minute", self.fillText("per-minute", "64"), 1),
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            for host in discover_hosts(self.db, settings):
+                self.showLine(f"{host.mac} is {host.name}, {host.address}; to be installed")
