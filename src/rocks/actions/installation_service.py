@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.actions.boot_files import tftp_folder
 from rocks.actions.handed_out_secrets import record_handed_out
 from rocks.actions.host_installations import (
     DISTRIBUTION_PATH,
@@ -34,7 +36,7 @@ from rocks.cluster.installing import (
 )
 from rocks.database.boot_facts import boot_facts
 from rocks.database.connection import Database
-from rocks.database.hosts import find_local_host
+from rocks.database.hosts import find_local_host, local_host
 from rocks.database.installations import find_installation
 from rocks.database.installing_hosts import host_at
 from rocks.database.secrets import read_of_hosts
@@ -44,15 +46,16 @@ from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsS
 from rocks.hosts.served_files import file_answer, open_below
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import has_address
+from rocks.render.ipxe import FIRST_STAGE, FIRST_STAGE_PATH, KERNEL
 from rocks.rollkit.content import DEBS, RPMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rocks.actions.profiles import HostOfSite
     from rocks.cluster.installing import InstallingHost
 
-DEFAULT_PORT = 443
+DEFAULT_PORT, FIRST_STAGE_PORT = 443, 80
 _ALL_ADDRESSES = "0.0.0.0"
 _ARP, _ROUTES = Path("/proc/net/arp"), Path("/proc/net/route")
 _PATHS = {
@@ -226,7 +229,38 @@ def _page(status: int, request: Request, reason: str, headers: dict[str, str] | 
     return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {}, reason=reason)
 
 
-def run_service(service: HttpsServer) -> None:
+def make_first_stage_service(database: Database, log: Callable[[str], None]) -> HttpsServer | None:
+    """Kernel and installer by plain HTTP, on the frontend's address on the network private.
+
+    They are nobody's secret, and TFTP is many times slower. None, and a line, when another service has the port:
+    machines then use TFTP.
+    """
+    address = private_address(database, local_host(database))
+    database.end_reading()
+
+    def answer(request: Request) -> Answer:
+        name = request.path.removeprefix(FIRST_STAGE_PATH)
+        found = None
+        if request.method == "GET" and name in FIRST_STAGE:
+            found = open_below(tftp_folder() / INSTALLER, name)
+        if found is None:
+            return _page(
+                404, request, f"there is no {request.path[:80]} here, only {FIRST_STAGE_PATH}{KERNEL}"
+            )
+        return file_answer(found, request.headers)
+
+    try:
+        return HttpsServer((address, FIRST_STAGE_PORT), None, answer, log, Bounds())
+    except HostError as error:
+        log(f"{error}: machines fetch kernel and installer by TFTP, which is slower")
+        return None
+
+
+def run_services(services: Sequence[HttpsServer]) -> None:
     """Serve until the process is interrupted."""
-    with service, contextlib.suppress(KeyboardInterrupt):
-        service.serve_forever()
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+        first, *others = [stack.enter_context(service) for service in services]
+        for other in others:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            stack.callback(other.shutdown)
+        first.serve_forever()

@@ -91,15 +91,18 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(
         self,
         place: tuple[str, int],
-        pair: bytes,
+        pair: bytes | None,
         answer: Callable[[Request], Answer],
         log: Callable[[str], None],
         bounds: Bounds | None = None,
     ) -> None:
-        """`pair` is the server's certificate and key, PEM. HostError when the place cannot be listened on."""
+        """`pair` is the server's certificate and key, PEM; None is plain HTTP, for files that are nobody's secret.
+
+        HostError when the place cannot be listened on.
+        """
         self.answer, self.log, self.bounds = answer, log, bounds or Bounds()
         self.workers = threading.BoundedSemaphore(self.bounds.workers)
-        self._context = _context(pair)
+        self._context = None if pair is None else _context(pair)
         self._connections: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._own = threading.local()
@@ -128,6 +131,10 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         secured: ssl.SSLSocket | None = None
         try:
             request.settimeout(self.bounds.seconds)
+            if self._context is None:
+                self._limit(request, self.bounds.seconds)
+                self.finish_request(request, client_address)
+                return
             # wrapped before the timer begins: it must end the handshake, too
             secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             self._limit(secured, self.bounds.seconds)
@@ -143,11 +150,11 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             (secured or request).close()
             self._release(str(client_address[0]))
 
-    def allow_file(self, connection: ssl.SSLSocket, length: int) -> None:
+    def allow_file(self, connection: socket.socket, length: int) -> None:
         """Give this thread's connection the time for so many bytes more."""
         self._limit(connection, self.bounds.seconds + length / self.bounds.bytes_per_second)
 
-    def _limit(self, connection: ssl.SSLSocket, seconds: float) -> None:
+    def _limit(self, connection: socket.socket, seconds: float) -> None:
         """Cut this thread's connection after so many seconds from now."""
         self._end_limit()
         timer = threading.Timer(seconds, _cut, [connection])
@@ -241,7 +248,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, part: FilePart) -> None:
         """Send the bytes; a file that has become shorter ends the connection, which the client notices."""
-        assert isinstance(self.connection, ssl.SSLSocket)
         self.server.allow_file(self.connection, part.length)
         sent = 0
         while sent < part.length:

@@ -14,7 +14,9 @@ _MAC = "${netX/mac:hexhyp}"
 HOSTS, INSTALLER = "hosts", "installer"
 """Folders for TFTP: the hosts' scripts; kernel and initial file systems of the installer."""
 
-KERNEL, INSTALLER_IMAGE, SITE_IMAGE = "vmlinuz", "installer.img", "site.img"
+KERNEL, INSTALLER_IMAGE, SITE_IMAGE = FIRST_STAGE = ("vmlinuz", "installer.img", "site.img")
+FIRST_STAGE_PATH = "/install/boot/"
+"""Where plain HTTP has the three files."""
 
 
 def first_script() -> str:
@@ -45,18 +47,17 @@ def installer_script(host: str, server: str, plan: str, arguments: str) -> str:
 
     `server` is the frontend's address, `plan` the plan's, `arguments` those of the installed kernel, for the console.
     """
-    place = f"tftp://{server}/{INSTALLER}"
-    kernel = (
-        f"{place}/{KERNEL} initrd={INSTALLER_IMAGE} initrd={SITE_IMAGE} rocks.plan={plan} BOOTIF=01-{_MAC}"
+    given = (
+        f" initrd={INSTALLER_IMAGE} initrd={SITE_IMAGE} rocks.plan={plan} BOOTIF=01-{_MAC}"
         f"{' ' + arguments if arguments else ''}"
     )
     return _script(
         f"{host}: installation",
         ":again",
         "imgfree",
-        f"kernel {kernel} || goto failed",
-        f"initrd {place}/{INSTALLER_IMAGE} || goto failed",
-        f"initrd {place}/{SITE_IMAGE} || goto failed",
+        _fetch("kernel", server, KERNEL, given),
+        _fetch("initrd", server, INSTALLER_IMAGE),
+        _fetch("initrd", server, SITE_IMAGE),
         "boot || goto failed",
         ":failed",
         "echo The installer cannot be fetched or started. On the frontend: rocks sync config",
@@ -82,6 +83,12 @@ def action_script(host: str, server: str, recipe: BootAction, arguments: str) ->
         *([f"initrd {_place(server, ramdisk)}"] if ramdisk else []),
         "boot",
     )
+
+
+def _fetch(command: str, server: str, name: str, arguments: str = "") -> str:
+    """By HTTP, which is fast, else by TFTP."""
+    ways = (f"http://{server}{FIRST_STAGE_PATH}{name}", f"tftp://{server}/{INSTALLER}/{name}")
+    return " || ".join([*(f"{command} {way}{arguments}" for way in ways), "goto failed"])
 
 
 def _place(server: str, path: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess  # noqa: TID251 - the service is started and ended as a process
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rocks.actions.installation_service import make_first_stage_service
 from rocks.process import run, run_checked
 
 from .conftest import Site
@@ -100,6 +102,33 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
     assert f"interface={DEVICE}\n" in report and f"{MAC},10.1.0.2,{HOST}\n" in report
     done = run(["dnsmasq", "--test", f"--conf-file={folders[1]}/dnsmasq.conf"], deadline_seconds=10)
     assert done.exit_status == 0, done.error_text
+
+
+def test_first_stage_files_by_plain_http(served: Site) -> None:
+    log: list[str] = []
+    server = make_first_stage_service(served.database, log.append)
+    assert server is not None
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        assert make_first_stage_service(served.database, log.append) is None
+        assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
+        place = f"http://{ADDRESS}/install/boot"
+        found = [
+            run(["curl", "-s", "--path-as-is", "-w", "%{http_code}", *more], deadline_seconds=20).text
+            for more in (
+                [f"{place}/vmlinuz"],
+                ["-r", "1-2", f"{place}/installer.img"],
+                [f"{place}/../vmlinuz"],
+                [f"{place}/root.tar.zst"],
+                ["-d", "x", f"{place}/vmlinuz"],
+                [f"http://{ADDRESS}/install/plan"],
+            )
+        ]
+        server.shutdown()
+        thread.join()
+    assert found[:2] == ["kernel200", "ma206"]
+    assert all(one.endswith("404") for one in found[2:])
 
 
 def test_a_machine_that_is_not_on_the_network_private_serves_nothing(

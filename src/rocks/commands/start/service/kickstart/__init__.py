@@ -13,7 +13,8 @@ class Command(rocks.commands.Command):
     takes what the installer reports, and serves the packages of the distribution below /install/distro. It runs until
     it is interrupted. A client is recognised by its address on the network private and its MAC address; it gets files
     only while its next boot is install, its profile until that has succeeded, and its secret attributes once. Packages
-    are for all hosts. It needs the certificate of the frontend: rocks add host certificate.
+    are for all hosts. It needs the certificate of the frontend: rocks add host certificate. Without address and port,
+    it also serves the installer's kernel by plain HTTP, on port 80 of that address; TFTP would be many times slower.
 
     <param type='string' name='address'>
     IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
@@ -36,7 +37,12 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.actions.installation_service import DEFAULT_PORT, make_service, run_service
+        from rocks.actions.installation_service import (
+            DEFAULT_PORT,
+            make_first_stage_service,
+            make_service,
+            run_services,
+        )
 
         port = self.fillText("port", str(DEFAULT_PORT))
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
@@ -44,4 +50,8 @@ class Command(rocks.commands.Command):
         service = make_service(self.db, self.fillText("address", ""), int(port), self.notify)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
-        run_service(service)
+        services = [service]
+        if not (params.get("address") or params.get("port")):
+            first_stage = make_first_stage_service(self.db, self.notify)
+            services += [first_stage] if first_stage else []
+        run_services(services)
