@@ -30,6 +30,8 @@ INSTALLER, ARCHIVE, CHECKSUM = "installer", "root.tar.zst", "root.sha256"
 """Folder of a distribution with the installer's files; in it the root archive and its SHA-256."""
 
 DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
+KEYS_LOCK = "known hosts"
+LOCK_SECONDS = 15.0
 _LONGEST_CHECKSUM_FILE = 1000
 
 
@@ -118,10 +120,13 @@ def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) 
     (address,) = fleet_addresses(database, [name])
     if address.is_local:
         raise UserError(f"{name} is the frontend itself")
+    database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed at once report at once
     try:
         record_host_keys(fleet.known_hosts_file, address, (key,))
     except OSError as error:
         raise HostError(f"cannot write {fleet.known_hosts_file}: {error.strerror}") from None
+    finally:
+        database.unlock(KEYS_LOCK)
 
 
 def _now() -> datetime:

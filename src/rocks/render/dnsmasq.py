@@ -57,7 +57,6 @@ def dnsmasq_configuration(network: BootNetwork, places: BootPlaces) -> str:
             "group=nogroup",
             f"pid-file={places.process}",
             "log-facility=-",
-            "log-dhcp",
             "leasefile-ro",
             "dhcp-authoritative",
             f"dhcp-range={first},static,{network.netmask},{_LEASE}",

@@ -172,3 +172,34 @@ def test_many_fetch_the_archive_at_once(installing: Service) -> None:
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda _: installing.get(path), range(12)))
     assert all(one.body == ARCHIVE for one in found)
+
+
+def test_hosts_that_report_at_once_all_become_known(
+    vm_site: Site, installing: Service, fleet: FleetSettings
+) -> None:
+    addresses = [HOST_ADDRESS, *(f"127.0.1.{number}" for number in range(1, 7))]
+    for number, address in enumerate(addresses[1:]):
+        name = f"compute-0-{number}"
+        vm_site.done("add", "host", name)
+        mac = f"02:aa:00:00:01:0{number}"
+        vm_site.done("add", "host", "interface", name, "eth0", f"mac={mac}", "subnet=private")
+        vm_site.change("UPDATE networks SET IP = %s WHERE MAC = %s", (address, mac))
+        vm_site.done("set", "host", "boot", name, "action=install")
+    macs = ["02:aa:00:00:00:01", *(f"02:aa:00:00:01:0{number}" for number in range(6))]
+    of_host = {
+        address: {"X-RHN-Provisioning-MAC-0": f"eth0 {mac}"}
+        for address, mac in zip(addresses, macs, strict=True)
+    }
+    numbers = {}
+    for address, headers in of_host.items():
+        plan = installing.get("/install/plan", address, headers, as_root=True).text
+        numbers[address] = re.findall(r"^installation (\S+)$", plan, re.MULTILINE)[0]
+
+    def report(address: str) -> int:
+        path = f"/install/progress/{numbers[address]}"
+        return installing.get(path, address, of_host[address], "POST", f"host-key {KEY}").status
+
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        assert set(pool.map(report, addresses)) == {200}
+    known = Path(fleet.known_hosts_file).read_text()
+    assert [address for address in addresses if f",{address} {KEY}\n" not in known] == []

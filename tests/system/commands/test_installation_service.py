@@ -24,6 +24,7 @@ from rocks.errors import HostError, StateError
 from rocks.hosts.broker import BrokerSettings
 from rocks.hosts.https_server import Answer, Bounds, HttpsServer, Request
 from rocks.hosts.settings import FleetSettings
+from rocks.hosts.x509 import CertificateSpec, has_address
 
 from .conftest import Site
 
@@ -308,3 +309,16 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def test_the_frontends_certificate_is_for_its_address_on_the_network_private(hosts: Site) -> None:
+    log: list[str] = []
+    authority = message_broker.node_authority()
+    with pytest.raises(HostError, match="cannot listen on 10.1.0.1"):  # no device of this machine has it
+        make_service(hosts.database, "", 0, log.append)
+    assert log == [] and has_address(authority.bundle("head").pair, "10.1.0.1")
+    authority.issue(CertificateSpec("head", ["head"], ["203.0.113.2"], 30))
+    with pytest.raises(HostError):
+        make_service(hosts.database, "", 0, log.append)
+    assert "is not for the address 10.1.0.1" in log[0]
+    assert "rocks add host certificate head replace=yes" in log[0]
