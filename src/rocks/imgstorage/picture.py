@@ -14,7 +14,8 @@ from rocks.imgstorage.life.machine import entries_by_pair
 from rocks.imgstorage.life.rejections import rejection_text
 from rocks.imgstorage.life.requests import HostRequest
 from rocks.imgstorage.life.states import STATES
-from rocks.imgstorage.life.table import TABLE, Row
+from rocks.imgstorage.life.table import TABLE
+from rocks.imgstorage.life.table.rows import Row
 from rocks.imgstorage.nas import sequences
 
 _STAGES: Tuple[Stage, ...] = ("none", "overlay", "merging", "linear", "remote")

@@ -28,7 +28,8 @@ from rocks.imgstorage.life.grants import Grant
 from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.life.image import Copy, Image, Rejection
 from rocks.imgstorage.life.states import HOST_HAS_IT, STATES, State
-from rocks.imgstorage.life.table import TABLE, RejectionRow
+from rocks.imgstorage.life.table import TABLE
+from rocks.imgstorage.life.table.rows import RejectionRow
 from tests.unit.imgstorage.records import (
     GIB,
     HOST,

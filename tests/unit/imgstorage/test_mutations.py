@@ -12,7 +12,7 @@ import pytest
 from rocks.imgstorage.host import effects as host_effects
 from rocks.imgstorage.host import sequences as host_sequences
 from rocks.imgstorage.host.engine import HostEngine
-from rocks.imgstorage.life import effects, events, requests, transitions
+from rocks.imgstorage.life import effects, events, requests
 from rocks.imgstorage.life.events import StepDone, StepFailed
 from rocks.imgstorage.life.facts import Facts
 from rocks.imgstorage.life.host_image import HostImage
@@ -20,7 +20,8 @@ from rocks.imgstorage.life.image import Decision, Image, Rejection, Step
 from rocks.imgstorage.life.machine import Machine, entries_by_pair
 from rocks.imgstorage.life.machine import Sequence as NasSequence
 from rocks.imgstorage.life.states import STATES
-from rocks.imgstorage.life.table import Row
+from rocks.imgstorage.life.table.rows import Row
+from rocks.imgstorage.life.transitions import mapping, write_back
 from rocks.imgstorage.nas.sequences import MACHINE, SEQUENCES
 from tests.unit.imgstorage.script import live_with
 from tests.unit.imgstorage.test_every_moment import STRIKES
@@ -68,12 +69,12 @@ def leads_to(state: str) -> Callable[[Change], Change]:
 @leads_to("unmapped")
 def pull_taken_for_return(image: Image, event: Any, now: int) -> Decision:
     """F1: the pull that was running ends the mapping."""
-    return transitions.has_left(replace(image, work=None), event, now)
+    return write_back.has_left(replace(image, work=None), event, now)
 
 
 def no_new_epoch(image: Image, event: Any, now: int) -> Decision:
     """A host that had the image before may go on sending results."""
-    decision = transitions.begin_map(image, event, now)
+    decision = mapping.begin_map(image, event, now)
     assert decision.image is not None
     return replace(decision, image=replace(decision.image, epoch=image.epoch))
 
@@ -113,14 +114,14 @@ def confirmed_without_verifying(image: Image, event: Any, now: int) -> Any:
 
 MACHINES: dict[str, Machine] = {
     "no final snapshot": spoiled(
-        "returning", StepDone, transitions.begin_leave, "leave", step="detach", starts="return"
+        "returning", StepDone, write_back.begin_leave, "leave", step="detach", starts="return"
     ),
     "a pull taken for the return": spoiled(
         "pulling", StepDone, pull_taken_for_return, None, step="settle", to="returning"
     ),
     "export dropped before the switch": spoiled_step("switch", export_dropped_before_switch),
     "a failed map is not undone": spoiled(
-        "mapping", StepFailed, transitions.give_back, "leave", step="attach_overlay"
+        "mapping", StepFailed, mapping.give_back, "leave", step="attach_overlay"
     ),
     "no new epoch for a map": spoiled("unmapped", events.Map, no_new_epoch, "prepare"),
     "written back without verifying": spoiled_step("confirm", confirmed_without_verifying),

@@ -13,7 +13,8 @@ from rocks.imgstorage.life.events import TABLE_EVENTS, Event
 from rocks.imgstorage.life.facts import Facts
 from rocks.imgstorage.life.image import Decision, Image, Rejection, Step
 from rocks.imgstorage.life.states import STATES, State
-from rocks.imgstorage.life.table import TABLE, RejectionRow, Row
+from rocks.imgstorage.life.table import TABLE
+from rocks.imgstorage.life.table.rows import RejectionRow, Row
 from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
 from tests.unit.imgstorage.records import HOST, MAP, NOW, record

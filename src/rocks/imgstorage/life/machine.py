@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, Union
 
 from rocks.errors import BugError, Code
-from rocks.imgstorage.life import fencing, transitions
+from rocks.imgstorage.life import fencing
 from rocks.imgstorage.life.effects import Effect, EnsureExportGone
 from rocks.imgstorage.life.events import (
     Contradicted,
@@ -26,7 +26,9 @@ from rocks.imgstorage.life.facts import Facts, laid_over
 from rocks.imgstorage.life.image import Decision, Image, Rejection, Step, Work
 from rocks.imgstorage.life.rejections import format_text, reject
 from rocks.imgstorage.life.states import State
-from rocks.imgstorage.life.table import TABLE, RejectionRow, Row
+from rocks.imgstorage.life.table import TABLE
+from rocks.imgstorage.life.table.rows import RejectionRow, Row
+from rocks.imgstorage.life.transitions.everywhere import is_performing
 
 Entries = Dict[Tuple[State, Type[Event]], List[Union[Row, RejectionRow]]]
 Result = Union[EffectDone, EffectFailed, HostDone, HostFailed]
@@ -45,7 +47,7 @@ def entries_by_pair(table: Tuple[Union[Row, RejectionRow], ...] = TABLE) -> Entr
 
 def is_ready(image: Image) -> bool:
     """Whether the record has an open effect that must be performed, or awaited, now."""
-    return transitions.is_performing(image) and image.retry_at is None
+    return is_performing(image) and image.retry_at is None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Machine:
 
 def _is_overtaken(image: Image, work: Work, event: Result) -> bool:
     """Whether the result is not of the effect that is open."""
-    if work.work_id != event.work_id or not transitions.is_performing(image):
+    if work.work_id != event.work_id or not is_performing(image):
         return True
     if isinstance(event, (HostDone, HostFailed)) != (work.asked is not None):
         return True

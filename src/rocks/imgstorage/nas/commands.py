@@ -67,7 +67,12 @@ class Commands:
         self._node = site.node
         self._frontend = site.frontend
         self._find_address = site.find_address
-        self._answers: Dict[Type[object], Callable[[Any], Fields]] = {
+        self._answers = self._answers_by_request()
+        self._begins = self._begins_by_request()
+
+    def _answers_by_request(self) -> Dict[Type[object], Callable[[Any], Fields]]:
+        """Requests that are answered at once."""
+        return {
             wire.AddZvol: self._add,
             wire.AcceptZvol: self._accept,
             wire.ListZvols: self._list_zvols,
@@ -80,7 +85,10 @@ class Commands:
             wire.ListOperations: self._list_operations,
             wire.OperationStatus: self._operation_status,
         }
-        self._begins: Dict[Type[object], Callable[[Any, str], None]] = {
+
+    def _begins_by_request(self) -> Dict[Type[object], Callable[[Any, str], None]]:
+        """Requests that become an event of an image."""
+        return {
             wire.MapZvol: self._map,
             wire.UnmapZvol: lambda request, op: self._take(request.zvol, events.Unmap(op)),
             wire.DelZvol: self._delete,

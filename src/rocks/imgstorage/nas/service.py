@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from pathlib import Path
 from typing import Callable, ContextManager, NamedTuple, Optional
@@ -84,17 +83,32 @@ class NasService:
         self._store = NasStore(store_path)
         self._progress = ProgressBoard()
         self._presence = HostPresence(self._store)
-        self._hosts = HostCorrespondence(
-            self._store,
-            node,
-            self._address,
-            PORTAL_PORT,
-            stream_port,
-            lambda: self._engine.images(),
-            devices.targets.read_secrets,
-        )
+        self._stream_port = stream_port
+        self._identity = identity
+        self._revocations = RevocationWatch(identity.authority)
+        self._server: Optional[StreamServer] = None
         handlers = NasHandlers(
             devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
+        )
+        self._make_engine(handlers)
+        self._make_transfers(handlers)
+        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
+        self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
+        self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
+        self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
+
+    def _make_engine(self, handlers: NasHandlers) -> None:
+        """What keeps the records of images and carries out their steps."""
+        self._hosts = HostCorrespondence(
+            self._store,
+            self._configuration.name,
+            self._address,
+            PORTAL_PORT,
+            self._stream_port,
+            lambda: self._engine.images(),
+            self._devices.targets.read_secrets,
         )
         self._engine = Engine(
             self._store,
@@ -104,44 +118,30 @@ class NasService:
             self._changed,
             lambda image, work, effect: self._moves.begin(image, work, effect),
         )
-        self._exports = Exports(self._engine, handlers, devices.targets)
+        self._exports = Exports(self._engine, handlers, self._devices.targets)
+
+    def _make_transfers(self, handlers: NasHandlers) -> None:
+        """What transfers images, and the commands, which begin imports and moves."""
+        node, frontend = self._configuration.name, self._configuration.frontend_name
+        pools, open_device = self._devices.pools, self._devices.open_device
         self._arrivals = Arrivals(
-            devices.pools, self._engine, self._store, handlers, self._progress, node, devices.open_device
+            pools, self._engine, self._store, handlers, self._progress, node, open_device
         )
-        imports = Imports(
-            devices.pools,
-            self._engine,
-            configuration.frontend_name,
-            devices.open_device,
-            self._arrivals.check_free,
-        )
+        imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
         self._commands = Commands(
             self._store,
             self._engine,
-            devices.pools,
+            pools,
             self._progress,
             imports,
             self._presence,
             self._arrivals,
-            Site(node, configuration.frontend_name, lambda host: resolve(host, network)),
+            Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
         )
         self._transfers = NasTransfers(
-            devices.pools, self._engine, self._store, self._hosts, self._progress, imports, self._arrivals
+            pools, self._engine, self._store, self._hosts, self._progress, imports, self._arrivals
         )
-        limits = schedule.Limits(configuration.transfers, configuration.transfers)
-        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
-        self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
-        self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
-        self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
-        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
-        self._identity = identity
-        self._revocations = RevocationWatch(identity.authority)
-        self._stream_port = stream_port
-        self._moves = Moves(
-            devices.pools, self._engine, self._store, self._progress, devices.open_device, self._connect
-        )
-        self._server: Optional[StreamServer] = None
-        self._ended = threading.Event()
+        self._moves = Moves(pools, self._engine, self._store, self._progress, open_device, self._connect)
 
     def start(self) -> None:
         """Compare records and volumes, restore the exports, go on with open work, and accept requests.

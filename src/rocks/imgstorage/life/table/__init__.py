@@ -1,0 +1,29 @@
+"""THE TABLE of an image's life: the transition of every event in every state, and the rejections with their texts.
+
+The entries of a pair (state, event) are tried in order, and the first whose guard holds counts; those of StepDone and
+StepFailed also name the step. A pair without an entry, or whose guards all fail, is rejected by `rejections`.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple, Union
+
+from rocks.imgstorage.life.table.blocked import BLOCK
+from rocks.imgstorage.life.table.everywhere import EVERYWHERE
+from rocks.imgstorage.life.table.mapping import LOCALISE, MAP
+from rocks.imgstorage.life.table.moves import MOVE
+from rocks.imgstorage.life.table.removal import DELETE_AND_RESTORE
+from rocks.imgstorage.life.table.rows import RejectionRow, Row
+from rocks.imgstorage.life.table.write_back import PULL, RETURN
+
+TABLE: Tuple[Union[Row, RejectionRow], ...] = (
+    *MAP,
+    *LOCALISE,
+    *PULL,
+    *RETURN,
+    *BLOCK,
+    *DELETE_AND_RESTORE,
+    *MOVE,
+    *EVERYWHERE,
+)
+"""Every entry that is not one of the general rejections."""
