@@ -16,7 +16,7 @@ import pytest
 from tests.unit.docs.pages import CHECKOUT
 
 _PAGE = CHECKOUT / "docs" / "glossary.md"
-_FOLDERS = ("src", "lab", "bench", "tools", "tests", "docs", "bin")
+_FOLDERS = ("src", "roll", "nodes", "graphs", "packaging", "lab", "bench", "tools", "tests", "docs", "bin")
 _ENDINGS = {".py", ".md", ".sql", ".sh", ".xml", ".S", ".c", ""}
 _EXCEPT = (
     "docs/glossary.md",

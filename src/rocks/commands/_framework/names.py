@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 READING = frozenset(("list", "report", "dump", "help"))
-"""Verbs of commands that change nothing; a selector without a match gives them an empty output."""
+"""Verbs of commands that change nothing; a selector without a match gives them an empty output.
+
+`check` is not among them: a check of no host would succeed.
+"""
 
 
 class NameExpansion(ABC):
@@ -33,8 +36,8 @@ class NameExpansion(ABC):
         """Names of the hosts that match the selectors; without selectors all hosts, in the database's order.
 
         `managed_only` leaves out hosts whose attribute `managed` is not `true`, when no selector is given.
-        UserError for an unknown name. In a command that may change something (every verb but those of `READING`) it is
-        raised for a pattern, rack, appliance or SQL text without a host, too: it would do nothing and report success.
+        UserError for an unknown name. In a command of any other verb than those of `READING` it is raised for a
+        pattern, rack, appliance or SQL text without a host, too: it would do nothing and report success.
         """
         from rocks.database import hosts
 
