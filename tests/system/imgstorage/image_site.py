@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,16 @@ class ImageSite:
         ]
         found += [f"export {export.target}" for export in self.nas.targets.read_exports()]
         return found
+
+
+@contextmanager
+def running_site(folder: Path, broker: RealBroker) -> Iterator[ImageSite]:
+    """All daemons running on a free port, no image; they end with the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    made = ImageSite(folder, broker, port)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()

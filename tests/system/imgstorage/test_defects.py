@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import VERSION
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, Machine
+from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, Machine, running_site
 
 HOST, OTHER = HOSTS
 
@@ -33,12 +32,8 @@ HOST, OTHER = HOSTS
 @pytest.fixture(scope="module")
 def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons of the module's tests, which use images of different names."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path_factory.mktemp("images"), real_broker, port)
-    made.start()
-    yield made
-    made.close()
+    with running_site(tmp_path_factory.mktemp("images"), real_broker) as made:
+        yield made
 
 
 @pytest.fixture

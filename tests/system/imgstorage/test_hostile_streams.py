@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from rocks.devices.zfs.fake.transfers import FakeSend
 from rocks.imgstorage.life import stream_bounds
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine, running_site
 
 ZVOL, HOST = "vm-vol", HOSTS[0]
 MIB = 2**20
@@ -28,13 +27,9 @@ PACKAGE = encode_begin("0", None, "tank/home@one", kind=2) + bytes(MIB)
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """A NAS and two hosts with one image."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    made.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        made.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
+        yield made
 
 
 def sends(machine: Machine, patch: pytest.MonkeyPatch, data: bytes) -> None:

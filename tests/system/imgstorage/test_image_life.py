@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rocks.imgstorage.nas import exports
 from rocks.wire import imgstorage as wire
 from rocks.wire.imgstorage_messages import write_request
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, running_site
 
 ZVOL = "vm-vc1-0-vol"
 HOST, OTHER = HOSTS
@@ -25,12 +24,8 @@ MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running, no image."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        yield made
 
 
 def newest(pools: object, volume: str) -> str:

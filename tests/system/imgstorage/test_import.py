@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from rocks.imgstorage.stream.pace import Progress
 from rocks.imgstorage.stream.transport import client_context
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS, ImageSite, Machine
+from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS, ImageSite, Machine, running_site
 
 ZVOL, HOST = "golden", HOSTS[0]
 SIZE = 3_000_000
@@ -25,12 +24,8 @@ SIZE = 3_000_000
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running, no image."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        yield made
 
 
 @pytest.fixture

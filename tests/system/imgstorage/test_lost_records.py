@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rocks.errors import IncoherentError, RocksError, StateError, ToolError
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, ImageSite, running_site
 
 HOST, OTHER = HOSTS
 ZVOL = "vm-vol"
@@ -23,14 +22,10 @@ ZVOL = "vm-vol"
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running, one image with content."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    made.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
-    made.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        made.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
+        made.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
+        yield made
 
 
 def restart_with(site: ImageSite, backup: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from rocks.imgstorage.stream.lines import Opening, receive_line, write_opening
 from rocks.imgstorage.stream.transport import client_context, connect
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine, NasMachine
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine, NasMachine, running_site
 
 ZVOL, HOST = "vm-vol", HOSTS[0]
 MIB = 2**20
@@ -63,16 +62,12 @@ class TwoNases(NamedTuple):
 @pytest.fixture
 def nases(tmp_path: Path, real_broker: RealBroker) -> Iterator[TwoNases]:
     """Two NASes and the hosts; hosts reach the targets of the first only."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    other = NasMachine(tmp_path, real_broker, port, real_broker.fresh_nas())
-    other.start()
-    yield TwoNases(made, other)
-    assert other.service is not None
-    other.service.close()
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        other = NasMachine(tmp_path, real_broker, made.nas.stream_port, real_broker.fresh_nas())
+        other.start()
+        yield TwoNases(made, other)
+        assert other.service is not None
+        other.service.close()
 
 
 def written(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:

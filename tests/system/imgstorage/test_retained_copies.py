@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from rocks.imgstorage.life.space import host_space
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, running_site
 
 HOST, OTHER = HOSTS
 _POOL_BYTES = 100 * BYTES_PER_GIB
@@ -29,12 +28,8 @@ _COPY_BYTES = 30_000_000
 def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageSite]:
     """All daemons running, no image; a copy may be evicted as soon as it is not in use."""
     monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        yield made
 
 
 def keep(site: ImageSite, zvol: str) -> HostMachine:

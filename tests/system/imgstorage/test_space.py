@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.schedule import MOST_TRIES
 from rocks.wire import imgstorage as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, running_site
 
 ZVOL = "vm-vc1-0-vol"
 HOST, OTHER = HOSTS
@@ -30,14 +29,10 @@ MIB = 2**20
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
     """All daemons running; the image is local, and its guest has written 4 MiB."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path, real_broker, port)
-    made.start()
-    made.map(ZVOL)
-    made.wait_for_state(ZVOL, "local")
-    yield made
-    made.close()
+    with running_site(tmp_path, real_broker) as made:
+        made.map(ZVOL)
+        made.wait_for_state(ZVOL, "local")
+        yield made
 
 
 def image(site: ImageSite) -> Image:

@@ -1,0 +1,64 @@
+"""What the first record of a stream says, in both byte orders."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.devices.zfs.begin_record import BEGIN_BYTES, check_begin, read_begin
+from rocks.devices.zfs.facts import ReceiveSpec
+from rocks.devices.zfs.fake.streams import encode_begin
+from rocks.errors import IncoherentError
+
+BASE = "9223372036854775809"
+"""A guid beyond the signed numbers of 64 bits."""
+
+
+def begin(order: str = "<", **changes: object) -> bytes:
+    fields: dict[str, object] = {"to_guid": "5", "from_guid": BASE, "to_name": "tank/vm-vol@img-1"}
+    return encode_begin(**{**fields, **changes}, order=order)  # type: ignore[arg-type]
+
+
+SPEC = ReceiveSpec("tank/copy", BASE, sender="vmc-0-7")
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little endian", "big endian"])
+def test_both_byte_orders(order: str) -> None:
+    """The same record, and the same decisions."""
+    data = begin(order)
+    assert len(data) == BEGIN_BYTES == 312
+    assert read_begin(data) == (1, 3, BASE, "tank/vm-vol@img-1")
+    check_begin(data, SPEC)
+    for changes, text in (
+        ({"object_set": 2}, "a stream of a file system"),
+        ({"object_set": 9}, "a stream of type 9"),
+        ({"kind": 2}, "a package of streams"),
+        ({"kind": 3}, "a package of streams"),
+        ({"kind": 0}, "a package of streams"),
+        ({"from_guid": None}, f"a stream from nothing instead of the snapshot {BASE}"),
+        ({"from_guid": "7"}, "a stream from the snapshot 7 instead of"),
+        ({"to_name": "tank/vm-vol@"}, "a snapshot of the name"),
+        ({"to_name": "tank/vm-vol@a@b"}, "a snapshot of the name"),
+        ({"to_name": "tank/vm-vol@\x1b[2J"}, r"a snapshot of the name 'tank/vm-vol@\\x1b\[2J'"),
+    ):
+        with pytest.raises(IncoherentError, match=f"^vmc-0-7 sent {text}.* for tank/copy"):
+            check_begin(begin(order, **changes), SPEC)
+
+
+def test_features_of_a_stream_do_not_matter() -> None:
+    """The version has them above its two lowest bits; ZFS itself rejects those that it does not know."""
+    check_begin(begin(kind=1 | 0x1C70004 << 2), SPEC)
+
+
+def test_a_resumed_stream_has_its_source_in_the_partial_receive() -> None:
+    """Which ZFS compares with the stream itself."""
+    check_begin(begin(), ReceiveSpec("tank/copy", is_resumed=True))
+
+
+@pytest.mark.parametrize("at", [0, 3, 8, 15])
+def test_anything_else_is_no_stream(at: int) -> None:
+    """Another record type, another magic number."""
+    data = bytearray(begin())
+    data[at] ^= 0x41
+    assert read_begin(bytes(data)) is None
+    with pytest.raises(IncoherentError, match="sent what is no ZFS stream"):
+        check_begin(bytes(data), SPEC)
