@@ -3,6 +3,8 @@
 `built`       the packages in dist/, made by `make packages`
 `repository`  a folder with the deb packages and all that they need
 `new_root`    makes a fresh, minimal Debian 12 without a network, whose only source of packages is that folder
+`medium`      the content of the frontend's ISO, made by `make frontend-iso`
+`machine`     a fresh machine without a network and without sources of packages, with that medium
 
 All tests below this folder get the marker `packages`: `make test-packages`.
 """
@@ -17,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from tests.packages.fresh_roots import CACHE, Root, make_repository, make_root
+from rocks.process import run_checked
+from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_repository, make_root
+from tests.packages.frontend_machine import Machine
 
 NAMES = ("rocks-agent", "rocks-cli", "rocks-common", "rocks-imgstorage-host", "rocks-imgstorage-nas")
 
@@ -65,3 +69,30 @@ def new_root(repository: Path, tmp_path: Path) -> Iterator[Callable[[str], Root]
     for root in roots:
         root.close()
         shutil.rmtree(root.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of the ISO of `make frontend-iso`."""
+    if os.geteuid() != 0:
+        pytest.skip("a root folder is made and entered by root")
+    if shutil.which("xorriso") is None:
+        pytest.skip("xorriso is not installed: tools/setup roll")
+    isos = list((CHECKOUT / "dist").glob("rocks-frontend-*.iso"))
+    if len(isos) != 1:
+        pytest.skip("dist/ has not exactly one rocks-frontend-*.iso: make frontend-iso")
+    (iso,) = isos
+    folder = tmp_path_factory.mktemp("medium") / "content"
+    run_checked(
+        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(folder)], deadline_seconds=300
+    )
+    return folder
+
+
+@pytest.fixture
+def machine(medium: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A fresh machine; it ends with the test."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    made = Machine(make_bare_root(tmp_path / "machine"), medium)
+    yield made
+    made.close()

@@ -125,7 +125,7 @@ def minimal_root() -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         new = archive.with_suffix(".new.tar")
         run_checked(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(_sources())],
+            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(debian_sources())],
             deadline_seconds=_SECONDS,
         )
         new.replace(archive)
@@ -166,7 +166,13 @@ def make_repository(folder: Path, ours: Sequence[Path], also: Sequence[str] = ()
     status = CACHE / "status"
     record = ["tar", "-xOf", str(minimal_root()), "./var/lib/dpkg/status"]
     status.write_bytes(run_checked(record, deadline_seconds=60).output)
-    places = {"ours": folder, "status": status, "sources": _sources(), "cache": CACHE / "apt", "into": folder}
+    places = {
+        "ours": folder,
+        "status": status,
+        "sources": debian_sources(),
+        "cache": CACHE / "apt",
+        "into": folder,
+    }
     options = [word for name, place in places.items() for word in (f"--{name}", str(place))]
     names = [*(package.name.partition("_")[0] for package in ours), *also]
     run_checked([str(_TOOLS / "collect-packages"), *options, *names], deadline_seconds=_SECONDS)
@@ -183,7 +189,7 @@ def _index(folder: Path) -> None:
     (folder / "Packages.gz").write_bytes(gzip.compress(text, mtime=0))
 
 
-def _sources() -> Path:
+def debian_sources() -> Path:
     """A file with Debian's sources; ZFS is in contrib."""
     CACHE.mkdir(parents=True, exist_ok=True)
     path = CACHE / "sources.list"

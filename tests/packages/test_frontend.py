@@ -29,6 +29,7 @@ def _package(root: Root) -> str:
 def start_database(root: Root) -> None:
     """Start the cluster database as its unit does: its user, its commands."""
     create, serve = _commands_of(root.folder / _UNIT)
+    root.done("rm", "-f", "/var/opt/rocks/mysql/mysql.sock")  # of a server that was killed
     as_user = ["setpriv", "--reuid=rocks-database", "--regid=rocks-database", "--clear-groups", "--"]
     root.done(*as_user, *create.split())
     root.done("sh", "-c", 'nohup "$@" >/run/mariadbd.log 2>&1 & sleep 1', "sh", *as_user, *serve.split())
@@ -89,7 +90,9 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
         "-c",
         "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done",
     )
-    root.done("apt-get", "purge", "-q", "-y", "rocks-cli", "rocks-common")
+    purged = root.done("apt-get", "purge", "-q", "-y", "rocks-cli", "rocks-common")
+    for kept in ("/var/opt/rocks/mysql stays: the cluster database", "the user rocks-database stays"):
+        assert f"rocks-cli: {kept}" in purged
     left = {
         path
         for path in root.paths() - before

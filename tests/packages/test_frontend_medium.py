@@ -2,96 +2,194 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab.namespace import CHECKOUT
 from rocks import __version__
-from rocks.process import run_checked
-from tests.packages.fresh_roots import CACHE, Root, make_bare_root
+from tests.packages.frontend_machine import (
+    INSTALL,
+    MEDIUM,
+    Machine,
+    index_packages,
+    list_files,
+    make_newer_medium,
+    make_package,
+)
 from tests.packages.test_frontend import start_database
 
-ANSWERS = """\
-Kickstart_PrivateHostname = head
-Kickstart_PrivateInterface = lo
-Kickstart_PrivateAddress = 10.9.9.2
-Kickstart_PrivateNetmask = 255.255.255.0
-"""
-_INSTALL = ("sh", "/media/rocks/install", "/root/site")
+_SEED = 229
 
 
-@pytest.fixture(scope="session")
-def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The content of the ISO of `make frontend-iso`."""
-    if os.geteuid() != 0:
-        pytest.skip("a root folder is made and entered by root")
-    if shutil.which("xorriso") is None:
-        pytest.skip("xorriso is not installed: tools/setup roll")
-    isos = list((CHECKOUT / "dist").glob("rocks-frontend-*.iso"))
-    if len(isos) != 1:
-        pytest.skip("dist/ has not exactly one rocks-frontend-*.iso: make frontend-iso")
-    (iso,) = isos
-    folder = tmp_path_factory.mktemp("medium") / "content"
-    run_checked(
-        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(folder)], deadline_seconds=300
-    )
-    return folder
-
-
-@pytest.fixture
-def machine(medium: Path, tmp_path: Path) -> Iterator[Root]:
-    """A fresh machine without sources of packages, with the medium and a file of answers."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    folder = make_bare_root(tmp_path / "machine")
-    (folder / "media").mkdir(exist_ok=True)
-    shutil.copytree(medium, folder / "media/rocks")
-    (folder / "root/site").write_text(ANSWERS)
-    root = Root(folder)
-    root.done("sh", "-c", "ip link set lo up 2>/dev/null || true")
-    yield root
-    root.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_a_machine_without_a_network_becomes_a_frontend(machine: Root) -> None:
-    """Interrupted by a power cut, continued, and complete; repeated, it changes nothing."""
-    cut = 'setsid sh /media/rocks/install /root/site >/dev/null 2>&1 & sleep "$1"; kill -KILL -- -$!; wait; true'
-    for seconds in ("3", "8"):
-        machine.done("sh", "-c", cut, "sh", seconds)
-    without_systemd = machine.run(*_INSTALL)
-    assert without_systemd.exit_status == 1
-    assert "the database does not run: start rocks-database.service" in without_systemd.error_text
+def _check_complete(machine: Machine) -> None:
+    """It is a whole frontend: packages, site, rolls, distribution; nothing of the installation is left."""
+    root = machine.root
+    assert "Frontend" in root.done("rocks", "list", "host")
+    assert " yes" in root.done("rocks", "list", "roll")
+    assert root.done("dpkg", "--audit") == ""
+    pool = machine.folder / "export/rocks/install/rocks-dist/x86_64/Debian"
+    assert {path.name.partition("_")[0] for path in pool.rglob("*.deb")} >= {"rocks-agent", "rocks-cli"}
     assert not (machine.folder / "usr/sbin/policy-rc.d").exists()
-    start_database(machine)
-    made = machine.run(*_INSTALL)
+    assert not root.done(
+        "sh", "-c", "ls -d /run/rocks-install /export/rocks/install/rolls/.[!.]* 2>/dev/null || true"
+    )
+
+
+def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine) -> None:
+    """Repeated, it changes nothing; what is not ready is named."""
+    without_database = machine.install()
+    assert without_database.exit_status == 1
+    assert "start the database with `systemctl start rocks-database.service`" in without_database.error_text
+    assert not (machine.folder / "usr/sbin/policy-rc.d").exists()
+    start_database(machine.root)
+    made = machine.install()
     assert made.exit_status == 0, made.error_text
     assert "entered: frontend head, private 10.9.9.2 on lo" in made.text
-    assert "interface lo:" in made.text, "rocks check site"
-    assert "Frontend" in machine.done("rocks", "list", "host")
-    assert __version__ in machine.done("rocks", "--version")
+    _check_complete(machine)
+    assert __version__ in machine.root.done("rocks", "--version")
+    checked = {
+        line.split(":")[0]: line for line in machine.root.run("rocks", "check", "site").text.splitlines()
+    }
+    red = {subject for subject, line in checked.items() if " ok " not in line}
+    assert red == {"roll os"}, checked
+    assert "rocks add roll os-VERSION.iso" in checked["roll os"]
 
-    before = machine.done("rocks", "dump")
-    again = machine.run(*_INSTALL)
+    before = machine.root.done("rocks", "dump")
+    again = machine.install()
     assert again.exit_status == 0, again.error_text
     assert "is a frontend already" in again.text
-    assert machine.done("rocks", "dump") == before
+    assert machine.root.done("rocks", "dump") == before
 
-    (machine.folder / "media/rocks/version").write_text("0.0.1-1\n")
-    _list_again(machine)
-    older = machine.run(*_INSTALL)
+    (machine.folder / MEDIUM / "version").write_text("0.0.1-1\n")
+    list_files(machine.folder / MEDIUM)
+    older = machine.install()
     assert older.exit_status == 1 and "is not taken back to an older version" in older.error_text
 
 
-def _list_again(machine: Root) -> None:
-    machine.done(
-        "sh",
-        "-c",
-        "cd /media/rocks && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum >SHA256SUMS",
+def test_power_cuts_at_any_step_are_made_good_by_repetition(machine: Machine) -> None:
+    """Every process ends at once, at seeded moments; the installation is repeated, and at last it is whole."""
+    moments = random.Random(_SEED)
+    steps = (
+        ("checking the files", 1.0),
+        ("reading the list", 1.0),
+        ("installing the packages", 5.0),
+        ("installing the packages", 25.0),
+        ("installing the packages", 60.0),
+        ("schema version", 1.0),
+        ("adding the rolls", 2.0),
+        ("enabling the roll", 1.0),
+        ("building the distribution", 3.0),
     )
+    reached = []
+    for line, most in steps:
+        seconds = moments.uniform(0, most)
+        # the first that comes to the database ends there: each start of the machine starts it if it is installed
+        reached.append(machine.cut_power_after(line, seconds) or machine.cut_power_after(line, seconds))
+    assert sum(reached) >= 8, f"seed {_SEED}: {reached}"
+    made = machine.install()
+    assert made.exit_status == 0, made.error_text
+    _check_complete(machine)
+
+
+def test_an_upgrade_with_power_cuts_keeps_the_site_and_can_be_taken_back(
+    machine: Machine, medium: Path, tmp_path: Path
+) -> None:
+    """The database is as before, a copy of it loads by the printed command, and an older medium is refused."""
+    machine.install()
+    start_database(machine.root)
+    machine.install()
+    root = machine.root
+    root.done("rocks", "add", "host", "vm-container-0-0", "membership=VM Container", "cpus=4")
+    root.done("rocks", "set", "host", "attr", "vm-container-0-0", "vm_container_zpool", "tank")
+    before = root.done("rocks", "dump")
+    machine.insert(make_newer_medium(medium, tmp_path / "newer", "9.0.0-1"))
+    moments = random.Random(_SEED)
+    for line, most in (
+        ("installing the packages", 3.0),
+        ("installing the packages,", 15.0),
+        ("schema version", 1.0),
+    ):
+        assert machine.cut_power_after(line, moments.uniform(0, most)), line
+        older = _try_older(machine, medium, tmp_path / "newer")
+        assert older in ("refused", "not begun")
+    made = machine.install()
+    assert made.exit_status == 0, made.error_text
+    assert "is a frontend already" in made.text
+    _check_complete(machine)
+    root = machine.root
+    assert root.done("rocks", "dump") == before
+    assert "9.0.0-1" in root.done("dpkg-query", "--show", "rocks-cli", "rocks-common")
+    assert _try_older(machine, medium, tmp_path / "newer") == "refused"
+
+    (restore,) = [line for line in made.error_text.splitlines() if line.startswith("to restore it: ")]
+    root.done("rocks", "remove", "host", "vm-container-0-0")
+    root.done("sh", "-c", restore.removeprefix("to restore it: "))
+    assert root.done("rocks", "dump") == before
+
+
+def _try_older(machine: Machine, older: Path, newer: Path) -> str:
+    """Install from the older medium, which must not change anything once the newer one has begun with the packages."""
+    shown = machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text
+    if "9.0.0-1" not in shown.partition("rocks-common")[0]:
+        return "not begun"
+    machine.insert(older)
+    refused = machine.install()
+    machine.insert(newer)
+    assert refused.exit_status == 1 and "is not taken back to an older version" in refused.error_text
+    assert machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text == shown
+    return "refused"
+
+
+def test_newer_packages_of_the_machine_get_what_belongs_to_them_from_its_own_sources(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """openssh-server of the medium needs openssh-client of its own version; without a source, both are named."""
+    newer = "1:9.2p1-99"
+    site = machine.folder / "srv/site"
+    site.mkdir(parents=True)
+    client = make_package(machine.folder / "srv", "openssh-client", newer)
+    machine.root.done("dpkg", "--install", f"/srv/{client.name}")
+    refused = machine.install()
+    assert refused.exit_status == 1
+    assert f"openssh-client {newer} (the medium: 1:9.2p1-" in refused.error_text
+    assert "Either connect the machine to its package source" in refused.error_text
+    assert machine.root.run("dpkg-query", "--show", "rocks-cli").exit_status != 0
+
+    make_package(site, "openssh-server", newer, f"openssh-client (= {newer})")
+    index_packages(site)
+    (machine.folder / "etc/apt/sources.list.d").mkdir(exist_ok=True)
+    (machine.folder / "etc/apt/sources.list.d/site.list").write_text("deb [trusted=yes] file:/srv/site ./\n")
+    accepted = machine.install()
+    assert "the database" in accepted.error_text, "it came to the database, which this test does not start"
+    shown = machine.root.done("dpkg-query", "--show", "openssh-server", "openssh-client", "rocks-cli")
+    assert shown.count(newer) == 2 and __version__ in shown
+
+
+def test_the_database_of_another_server_is_not_started_here(machine: Machine) -> None:
+    machine.install()
+    needed = "/opt/rocks/libexec/rocks-database-needed"
+    settings = machine.folder / "etc/rocks/database.conf"
+    assert machine.root.run(needed).exit_status == 0
+    for text, is_needed in (
+        ("# host = db\ndatabase = cluster\n", True),
+        ("socket = /var/opt/rocks/mysql/mysql.sock\n", True),
+        ("host = 192.0.2.7\n", False),
+        ("  socket=/run/mysqld/mysqld.sock\n", False),
+    ):
+        settings.write_text(text)
+        assert (machine.root.run(needed).exit_status == 0) == is_needed, text
+    settings.write_text("host = 127.0.0.1\nport = 9\n")
+    refused = machine.install()
+    assert refused.exit_status == 1 and "127.0.0.1:9" in refused.error_text
+    assert not (machine.folder / "var/opt/rocks/mysql/data").exists()
+
+
+def test_two_installations_at_once(machine: Machine) -> None:
+    machine.root.done("sh", "-c", 'nohup "$@" >/root/first 2>&1 & sleep 1', "sh", *INSTALL)
+    second = machine.install()
+    assert second.exit_status == 1 and "another installation is at work on this machine" in second.error_text
 
 
 def _change(path: Path) -> None:
@@ -117,21 +215,31 @@ def _truncate(path: Path) -> None:
     ],
 )
 def test_a_damaged_medium_installs_nothing(
-    machine: Root, damage: Callable[[Path], object], what: str
+    machine: Machine, damage: Callable[[Path], object], what: str
 ) -> None:
-    before = machine.paths()
+    before = machine.root.paths()
     damage(machine.folder / "media/rocks")
-    refused = machine.run(*_INSTALL)
+    refused = machine.install()
     assert refused.exit_status == 1
     assert what in refused.text + refused.error_text and "Error: " in refused.error_text
-    changed = {path for path in machine.paths() ^ before if not path.startswith("/media/")}
+    changed = {path for path in machine.root.paths() ^ before if not path.startswith("/media/")}
     assert not changed
-    assert not machine.done("sh", "-c", "ls /run | grep rocks || true")
+    assert not machine.root.done("sh", "-c", "ls /run | grep rocks || true")
 
 
-@pytest.mark.parametrize("arguments", [("/root/absent",), ("/root",), ("/root/site", "more")])
-def test_wrong_arguments_change_nothing(machine: Root, arguments: tuple[str, ...]) -> None:
-    before = machine.paths()
-    refused = machine.run("sh", "/media/rocks/install", *arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("/root/absent",),
+        ("/root",),
+        ("/root/site", "more"),
+        ("os=/root/absent",),
+        ("os=/root", "/root/site"),
+        ("os=/media/rocks/version", "os=/media/rocks/version"),
+    ],
+)
+def test_wrong_arguments_change_nothing(machine: Machine, arguments: tuple[str, ...]) -> None:
+    before = machine.root.paths()
+    refused = machine.root.run("sh", "/media/rocks/install", *arguments)
     assert refused.exit_status == 1 and refused.error_text.startswith("Error: ")
-    assert machine.paths() == before
+    assert machine.root.paths() == before

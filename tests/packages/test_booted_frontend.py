@@ -1,0 +1,56 @@
+"""A frontend under systemd: the root that the medium has made boots, and its units run with their hardening."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import CHECKOUT
+from tests.packages.booted_frontend import SETTINGS, BootedRoot, make_booting_root
+from tests.packages.frontend_machine import Machine
+
+_STATE = """\
+echo "== failed units"
+systemctl --failed --no-legend --plain
+echo "== check site"
+rocks check site 2>&1
+echo "== units"
+systemctl show -p Id,ActiveState,UnitFileState rocks-database.service | paste -s
+echo "== end"
+"""
+
+
+@pytest.fixture
+def booted(medium: Path, tmp_path: Path) -> BootedRoot:
+    """The packages are installed in the root without systemd, which is quicker; all else happens in the machine."""
+    for program in ("qemu-system-x86_64", "mke2fs", "debugfs"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: tools/setup installer")
+    machine = Machine(make_booting_root(tmp_path / "machine"), medium)
+    try:
+        (machine.folder / "root/site").write_text(SETTINGS)
+        without_database = machine.install()
+        assert "start the database with" in without_database.error_text
+    finally:
+        machine.root.close()
+    (iso,) = (CHECKOUT / "dist").glob("rocks-frontend-*.iso")
+    made = BootedRoot(machine.folder, tmp_path, iso)
+    machine.close()
+    return made
+
+
+def test_a_frontend_boots_and_its_units_run(booted: BootedRoot) -> None:
+    """Installed from the drive, and started again: no unit has failed, and check site misses the os roll only."""
+    installed = booted.boot(f"sh /media/cdrom/install /root/site 2>&1; echo status $?\n{_STATE}")
+    assert "entered: frontend head, private 10.9.9.2 on eth0" in installed, installed
+    assert "status 0" in installed, installed
+    for printed in (installed, booted.boot(_STATE)):
+        failed = printed.partition("== failed units\n")[2].partition("== check site\n")[0]
+        assert failed.strip() == "", printed
+        lines = printed.partition("== check site\n")[2].partition("== units\n")[0].splitlines()
+        checked = [line for line in lines if ": " in line and not line.startswith("Error")]
+        assert [line.split(":")[0] for line in checked if " ok " not in line] == ["roll os"], printed
+        assert "service rocks-database.service" in printed
+        assert "ActiveState=active" in printed and "UnitFileState=enabled" in printed
