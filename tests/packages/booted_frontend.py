@@ -76,9 +76,9 @@ def make_booting_root(folder: Path) -> Path:
         ("systemd-networkd.service", "/lib/systemd/system/systemd-networkd.service"),
         ("test-commands.service", "/etc/systemd/system/test-commands.service"),
     ):
-        wanted = folder / "etc/systemd/system/multi-user.target.wants" / unit
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        wanted.symlink_to(target)
+        link = folder / "etc/systemd/system/multi-user.target.wants" / unit
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
     (folder / "etc/systemd/system/test-commands.service").write_text(_UNIT, "ascii")
     (folder / "root/commands").write_text(_COMMANDS, "ascii")
     return folder

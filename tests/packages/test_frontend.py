@@ -91,8 +91,8 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
         "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done",
     )
     purged = root.done("apt-get", "purge", "-q", "-y", "rocks-cli", "rocks-common")
-    for kept in ("/var/opt/rocks/mysql stays: the cluster database", "the user rocks-database stays"):
-        assert f"rocks-cli: {kept}" in purged
+    for place in ("/var/opt/rocks/mysql stays: the cluster database", "the user rocks-database stays"):
+        assert f"rocks-cli: {place}" in purged
     left = {
         path
         for path in root.paths() - before

@@ -131,14 +131,14 @@ def test_an_upgrade_with_power_cuts_keeps_the_site_and_can_be_taken_back(
 
 def _try_older(machine: Machine, older: Path, newer: Path) -> str:
     """Install from the older medium, which must not change anything once the newer one has begun with the packages."""
-    shown = machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text
-    if "9.0.0-1" not in shown.partition("rocks-common")[0]:
+    versions = machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text
+    if "9.0.0-1" not in versions.partition("rocks-common")[0]:
         return "not begun"
     machine.insert(older)
     refused = machine.install()
     machine.insert(newer)
     assert refused.exit_status == 1 and "is not taken back to an older version" in refused.error_text
-    assert machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text == shown
+    assert machine.root.run("dpkg-query", "--show", "rocks-cli", "rocks-common").text == versions
     return "refused"
 
 
@@ -163,8 +163,8 @@ def test_newer_packages_of_the_machine_get_what_belongs_to_them_from_its_own_sou
     (machine.folder / "etc/apt/sources.list.d/site.list").write_text("deb [trusted=yes] file:/srv/site ./\n")
     accepted = machine.install()
     assert "the database" in accepted.error_text, "it came to the database, which this test does not start"
-    shown = machine.root.done("dpkg-query", "--show", "openssh-server", "openssh-client", "rocks-cli")
-    assert shown.count(newer) == 2 and __version__ in shown
+    versions = machine.root.done("dpkg-query", "--show", "openssh-server", "openssh-client", "rocks-cli")
+    assert versions.count(newer) == 2 and __version__ in versions
 
 
 def test_the_database_of_another_server_is_not_started_here(machine: Machine) -> None:

@@ -64,19 +64,17 @@ def _distribution(database: Database, rolls: list[tuple[str, str, str]]) -> Site
     return SiteCheck("distribution", OK, str(folder))
 
 
-def check_services(database: Database) -> Iterator[SiteCheck]:
+def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """The units of the frontend that are installed here; none where systemd does not manage the machine."""
     names = [name for name in _UNITS if name != _DATABASE_UNIT or database.settings.socket == EMBEDDED_SOCKET]
     for name, unit in read_units(names).items():
-        if unit.active != "active":
-            yield SiteCheck(
-                f"service {name}",
-                WRONG,
-                f"{unit.active}: systemctl enable --now {name}; if it fails, journalctl -u {name} says why",
-            )
+        fault = ""
+        if name != _DATABASE_UNIT and unit.active == "inactive" and not unit.is_enabled:
+            # the operator starts these: a second DHCP server does harm
+            fault = f"no host is installed from the network: rocks add host certificate {frontend}, then systemctl "
+            fault += f"enable --now {name}"
+        elif unit.active != "active":
+            fault = f"{unit.active}: systemctl restart {name}; if it fails, journalctl -u {name} says why"
         elif not unit.is_enabled:
-            yield SiteCheck(
-                f"service {name}", WRONG, f"it will not start with this machine: systemctl enable {name}"
-            )
-        else:
-            yield SiteCheck(f"service {name}", OK, unit.active)
+            fault = f"it does not start with this machine: systemctl enable {name}"
+        yield SiteCheck(f"service {name}", WRONG if fault else OK, fault or unit.active)

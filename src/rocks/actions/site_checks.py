@@ -62,7 +62,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "key": partial(_key, fleet),
         "space": partial(_space, database),
         "clock": partial(_clock, database),
-        "services": partial(check_services, database),
+        "services": partial(check_services, database, frontend),
         "rolls": partial(check_rolls, database),
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
