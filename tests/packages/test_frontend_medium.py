@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rocks import __version__
+from rocks.rollkit.build import create_roll
 from tests.packages.frontend_machine import (
     INSTALL,
     MEDIUM,
@@ -19,6 +21,7 @@ from tests.packages.frontend_machine import (
     make_package,
 )
 from tests.packages.test_frontend import start_database
+from tests.rolls import write_roll
 
 _SEED = 229
 
@@ -37,7 +40,13 @@ def _check_complete(machine: Machine) -> None:
     )
 
 
-def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine) -> None:
+def _os_roll(machine: Machine, folder: Path) -> None:
+    """Lay a roll of that name beside the medium."""
+    iso = create_roll(write_roll(folder / "os", "os", "12", "x86_64"), folder)
+    shutil.move(iso, machine.folder / "media")
+
+
+def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_path: Path) -> None:
     """Repeated, it changes nothing; what is not ready is named."""
     without_database = machine.install()
     assert without_database.exit_status == 1
@@ -61,6 +70,13 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine) -> Non
     assert again.exit_status == 0, again.error_text
     assert "is a frontend already" in again.text
     assert machine.root.done("rocks", "dump") == before
+
+    _os_roll(machine, tmp_path)
+    with_os = machine.install()
+    assert with_os.exit_status == 0, with_os.error_text
+    assert "enabling the roll os 12" in with_os.text, "it lies beside the medium"
+    checked = machine.root.run("rocks", "check", "site").text
+    assert "it has no installer" in checked, "the roll of the test has none"
 
     (machine.folder / MEDIUM / "version").write_text("0.0.1-1\n")
     list_files(machine.folder / MEDIUM)
