@@ -25,6 +25,8 @@ CHECKOUT = Path(__file__).parents[2]
 DIST = CHECKOUT / "dist"
 DEVICE, FRONTEND, ADDRESS, NETMASK = "tap0", "head", "10.9.0.1", "255.255.255.0"
 ARGUMENTS = "console=ttyS0,115200 mitigations=off quiet"
+_POLL_SECONDS = 10
+"""Each look is a command, which takes time from the machine."""
 _FIRMWARE = Path("/usr/share/OVMF")
 
 
@@ -211,14 +213,14 @@ class NetworkMachine:
         path = self._file("console")
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 1500) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 5400) -> None:
         """Wait for the condition; AssertionError with the end of console and logs."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.evidence()}"
-            time.sleep(1)
+            time.sleep(_POLL_SECONDS)
 
-    def wait_for_state(self, host: str, state: str, seconds: float = 1500) -> None:
+    def wait_for_state(self, host: str, state: str, seconds: float = 5400) -> None:
         """Wait for a state of the host's installation; a failure ends the waiting."""
 
         def reached() -> bool:

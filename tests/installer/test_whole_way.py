@@ -69,7 +69,7 @@ def test_discovered_installed_configured_and_installed_again(frontend: Frontend,
         frontend.rocks("set", "host", "boot", "compute-0-0", "action=install")
         assert frontend.state("compute-0-0")[0] == "waiting"
         frontend.ask("compute-0-0", "systemctl reboot")
-        machine.wait_for_state("compute-0-0", "installing", 600)
+        machine.wait_for_state("compute-0-0", "installing")
         machine.wait_for_state("compute-0-0", "configured")
         again = frontend.ask("compute-0-0", "hostname; cat /etc/machine-id").text.split()
         assert again[0] == "compute-0-0" and again[1] != fields[1]
