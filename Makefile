@@ -18,7 +18,7 @@ PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
-  test-installer reference requirements clean new-command os-roll roll lab lab-stop lab-demo test-lab test-lab-long
+  test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -86,6 +86,14 @@ packages: ## build deb and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
 	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)'
 
+deb: ## build the deb packages only (root)
+	@tools/setup packages
+	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' deb
+
+rpm: ## build the rpm packages only (root)
+	@tools/setup packages
+	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' rpm
+
 test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; 15 minutes)
 	@tools/setup test
 	@$(PYTEST) tests/packages
@@ -96,8 +104,12 @@ test-packages: frontend-iso ## install them into fresh roots without a network, 
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
 frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a frontend without a network (root)
-	@$(MAKE) --no-print-directory roll
+	@$(MAKE) --no-print-directory reroll
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/frontend/build dist
+
+test-os-roll: ## what `make os-roll` built: added, in a distribution, and hosts equipped from it (root; 5 minutes)
+	@tools/setup test
+	@$(ISOLATED) $(PYTEST) -m packages tests/system/rolls
 
 installer: ## build the installer of hosts and their root archive into dist/; SOURCES=FILE of an ISO's repository (root)
 	@tools/setup installer
@@ -118,9 +130,16 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@[ -n "$$(find dist -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
-roll: ## build the ISO of this roll into dist/, with the packages that are there
+roll: packages ## build the packages, then the ISO of this roll, into dist/; KEY=KEY signs it (root)
+	@$(MAKE) --no-print-directory reroll
+
+reroll: ## build the ISO of this roll alone into dist/, with the packages that are there; KEY=KEY
 	@tools/setup roll
-	@$(MAKE) --no-print-directory -C roll
+	@$(MAKE) --no-print-directory -C roll roll
+
+profile: ## build the packages with this roll's nodes and graphs, roll-NAME-kickstart, into dist/
+	@tools/setup roll
+	@$(MAKE) --no-print-directory -C roll profile
 
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'

@@ -12,6 +12,7 @@ from rocks.graph_files import SITE_NODES, Library, own_folders
 from rocks.rollkit.build import create_roll
 from rocks.rollkit.description import NO_ARCHITECTURE, checked_roll
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from rocks.rollkit.profile_package import create_profile_package
 from rocks.rollkit.skeleton import command_word, write_skeleton
 from rocks.rollkit.versions import debian_key
 
@@ -28,10 +29,21 @@ def build_roll(description: Path, output: Path, key: str) -> Path:
 
     Errors as of `create_roll`; UserError for an invalid SOURCE_DATE_EPOCH.
     """
+    return create_roll(description, output, _stated_epoch(), key)
+
+
+def build_profile_packages(description: Path, output: Path, kinds: Sequence[str]) -> list[Path]:
+    """Build the package of a roll's profile, as each of the kinds; the paths. Errors as of `create_profile_package`."""
+    epoch = _stated_epoch()
+    return [create_profile_package(description, output, kind, epoch) for kind in kinds]
+
+
+def _stated_epoch() -> int | None:
+    """SOURCE_DATE_EPOCH, if it is set. UserError for an invalid one."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if text and not (text.isdecimal() and int(text[:12]) < _LATEST):
         raise UserError("SOURCE_DATE_EPOCH is a number of seconds since 1970; correct or unset it")
-    return create_roll(description, output, int(text) if text else None, key)
+    return int(text) if text else None
 
 
 def new_roll(name: str, version: str, arch: str, parent: Path) -> list[str]:

@@ -21,18 +21,37 @@ RELEASE  = 1
 """
 
 _MAKEFILE = """# Targets of the roll @NAME@. ROCKS is the program `rocks`: make roll ROCKS=/path/to/bin/rocks
+# KEY is the secret key with which gpg signs the ISO: make roll KEY=rolls@example.org
 include version.mk
 ROCKS = rocks
+DESCRIPTION = roll-$(ROLLNAME).xml
+# Folders with a Makefile of a package of your own, whose targets deb and rpm put it into packages
+SOURCES = $(patsubst %/Makefile,%,$(wildcard src/*/Makefile))
 
-.PHONY: roll test clean
-roll: ## the ISO, in this folder
-\t$(ROCKS) create roll roll-$(ROLLNAME).xml
+.DEFAULT_GOAL := roll
+.PHONY: help roll reroll profile deb rpm test clean
+help: ## list these targets
+\t@sed -n 's/^\\([a-z]*\\):[^#]*## \\(.*\\)/  make \\1\t\\2/p' Makefile
+
+roll: deb reroll ## the packages of src, then the ISO, in this folder
+
+reroll: ## the ISO alone, with the packages that are in packages
+\t$(ROCKS) create roll $(DESCRIPTION) $(if $(KEY),'key=$(KEY)')
+
+profile: ## the packages roll-$(ROLLNAME)-kickstart: nodes, graphs and commands for apt and dnf
+\t$(ROCKS) create package $(DESCRIPTION) kind='deb rpm'
+
+deb: ## the deb packages of the folders in src
+\t@for folder in $(SOURCES); do $(MAKE) -C "$$folder" deb || exit 1; done
+
+rpm: ## the rpm packages of the folders in src
+\t@for folder in $(SOURCES); do $(MAKE) -C "$$folder" rpm || exit 1; done
 
 test: ## the tests in tests; they need neither root nor a database
 \tROCKS='$(ROCKS)' python3 -m unittest discover --start-directory tests --verbose
 
-clean:
-\trm -f $(ROLLNAME)-*.disk1.iso
+clean: ## remove what was built in this folder
+\trm -f $(ROLLNAME)-*.disk1.iso roll-$(ROLLNAME)-kickstart[-_]*.deb roll-$(ROLLNAME)-kickstart[-_]*.rpm
 """
 
 _NODE = """<?xml version="1.0" encoding="UTF-8"?>
