@@ -20,6 +20,7 @@ from bench.table import Found, not_measured
 from lab.machines.checkout import open_lab
 from lab.machines.frontend import Frontend
 from lab.machines.login import KEY_FILE
+from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
 from rocks.errors import RocksError, ToolError
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         lab = open_lab()
         site = ImageSite(lab, Frontend(lab.folder, lab.keys / KEY_FILE))
         site.frontend.start()
+        ensure_profiles(lab, site.frontend, progress)
         try:
             _measure_all(site, figures, result, progress)
         finally:

@@ -6,6 +6,7 @@ from lab.machines import image_storage, sample_cluster, sample_image
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from lab.machines.login import KEY_FILE
+from lab.machines.profile import ensure_profiles
 from lab.machines.roster import NAS
 from lab.machines.sample_cluster import GUESTS, VLAN
 from lab.progress import Progress
@@ -35,6 +36,7 @@ def show_site(lab: Lab) -> None:
     frontend = Frontend(lab.folder, lab.keys / KEY_FILE, progress.print)
     with progress.step("frontend: a private MariaDB, inside the lab's network"):
         frontend.start()
+    ensure_profiles(lab, Frontend(lab.folder, lab.keys / KEY_FILE), progress)
     sample_cluster.set_up(lab, frontend)
     image_storage.set_up(lab, frontend, progress)
     sample_image.put(lab, frontend)

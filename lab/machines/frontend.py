@@ -153,10 +153,13 @@ def site_commands(machines: Sequence[Description]) -> list[tuple[str, ...]]:
         membership = "VM Container" if machine.role is Role.HOST else "NAS Appliance"
         place = (f"rack={int(machine.role is Role.NAS)}", f"rank={machine.number}", f"cpus={machine.cpus}")
         address = f"ip={machine.address}"
+        role = "img_storage_vm" if machine.role is Role.HOST else "img_storage_nas"
         commands.append(("add", "host", machine.site_name, f"membership={membership}", *place))
         commands.append(
             ("add", "host", "interface", machine.site_name, STORAGE_DEVICE, address, "subnet=private")
         )
+        # until there are a broker and certificates (lab/machines/image_storage.py)
+        commands.append(("set", "host", "attr", machine.site_name, role, "no"))
         if machine.role is Role.HOST:
             trunk = f"ip=10.10.0.{10 + machine.number}"
             commands.append(

@@ -17,6 +17,12 @@ from lab.progress import Progress
 BROKER = BrokerPlace(Path("/var/opt/rocks/broker"), FRONTEND_ADDRESS, 5671)
 """Inside the lab's network; where other users can pass."""
 
+_ATTRIBUTES = {
+    Role.NAS: {"img_storage_nas": "yes", "img_zpools": "{pool}"},
+    Role.HOST: {"img_storage_vm": "yes", "vm_container_zpool": "{pool}", "img_sync": "yes"},
+}
+"""What makes a machine one of image storage."""
+
 _UNITS = {Role.NAS: "rocks-imgstorage-nas", Role.HOST: "rocks-imgstorage-host"}
 
 
@@ -30,14 +36,9 @@ def set_up(lab: Lab, frontend: Frontend, progress: Progress) -> None:
     names = [machine.description.site_name for machine in lab.machines.values()]
     described = [machine.description for machine in lab.machines.values()]
     frontend.share_keys([machine for machine in described if machine.site_name not in lab.machines])
-    for machine in lab.machines.values():
-        if machine.description.role is Role.HOST:
-            frontend.done("set", "host", "attr", machine.name, "vm_container_zpool", machine.description.pool)
-            frontend.done("set", "host", "attr", machine.name, "img_sync", "yes")
-        else:
-            frontend.done(
-                "set", "host", "attr", machine.description.site_name, "img_zpools", machine.description.pool
-            )
+    for machine in described:
+        for name, value in _ATTRIBUTES[machine.role].items():
+            frontend.done("set", "host", "attr", machine.site_name, name, value.format(pool=machine.pool))
     frontend.done("add", "host", "certificate", NAME, *names)
     with progress.step("message broker"):
         start_broker(frontend)

@@ -23,6 +23,7 @@ from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from lab.machines.login import KEY_FILE
 from lab.machines.namespace import Namespace
+from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
 from rocks.errors import RocksError
 from tests.lab.lab_site import LabSite
@@ -59,15 +60,16 @@ def running_lab() -> Lab:
 
 @pytest.fixture(scope="session")
 def frontend(running_lab: Lab) -> Frontend:
-    """The frontend with its database server running."""
+    """The frontend with its database server running, and every machine configured by its profile."""
     started = Frontend(running_lab.folder, running_lab.keys / KEY_FILE)
     started.start()
+    ensure_profiles(running_lab, started, Progress())
     return started
 
 
 @pytest.fixture
-def lab(running_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The machines in their clean state; evidence of a failure afterwards."""
+def lab(running_lab: Lab, frontend: Frontend, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The machines in their clean state, configured by their profiles; evidence of a failure afterwards."""
     running_lab.return_to_clean_state()
     began = time.time()
     yield running_lab
