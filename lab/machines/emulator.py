@@ -63,10 +63,11 @@ def create_disks(built: Built, machine: Description, folder: Path) -> None:
     run_checked([*create, str(folder / DATA_DISK), size], deadline_seconds=_IMAGE_DEADLINE_SECONDS)
 
 
-def command(
-    built: Built, machine: Description, folder: Path, with_kvm: bool, from_clean_state: bool
-) -> list[str]:
-    """The argument vector for the machine whose files are in `folder`; it stays in the foreground."""
+def command(built: Built, machine: Description, folder: Path, with_kvm: bool, state: str | None) -> list[str]:
+    """The argument vector for the machine whose files are in `folder`; it stays in the foreground.
+
+    `state` is the tag of a saved state from which it resumes; None: it boots.
+    """
     return [
         # relative names from here on: a unix socket's path has 107 bytes at most
         *("/usr/bin/env", f"--chdir={folder}", f"TMPDIR={folder}"),
@@ -80,7 +81,7 @@ def command(
         *_disk("data", DATA_DISK),
         *_storage_adapter(machine),
         *(_trunk_adapter(machine) if machine.role is Role.HOST else ()),
-        *(("-loadvm", CLEAN_STATE) if from_clean_state else ()),
+        *(("-loadvm", state) if state else ()),
     ]
 
 

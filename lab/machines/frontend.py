@@ -33,6 +33,7 @@ _CHECKOUT = Path(__file__).absolute().parent.parent.parent
 _FOLDER = Path("/var/opt/rocks/mysql")
 _OWN_FOLDERS = (Path("/etc/rocks"), Path("/var/lib/rocks"))
 _DATABASE = "cluster"
+_DUMP = "cluster.sql"
 _ROCKS_DEADLINE_SECONDS = 240.0
 _SHORT_SECONDS = 60.0
 _DISK_SECONDS = 120.0
@@ -60,6 +61,10 @@ class Frontend:
         )
 
     @property
+    def _socket(self) -> str:
+        return f"--socket={self._place.socket_path}"
+
+    @property
     def logs(self) -> tuple[Path, ...]:
         """The logs of its daemons."""
         return (self._place.log_path,)
@@ -71,16 +76,36 @@ class Frontend:
 
     def begin_anew(self) -> None:
         """As on the first day: no cluster database, no keys, no leases."""
-        program = [
-            "mariadb",
-            f"--socket={self._place.socket_path}",
-            "-e",
-            f"DROP DATABASE IF EXISTS {_DATABASE}",
-        ]
+        program = ["mariadb", self._socket, "-e", f"DROP DATABASE IF EXISTS {_DATABASE}"]
         run_checked(program, deadline_seconds=_SHORT_SECONDS)
         for folder in _OWN_FOLDERS:
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def save(self, folder: Path) -> None:
+        """Copy the cluster database and the frontend's folders into a folder, which is made anew."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        dump = [
+            "mariadb-dump",
+            self._socket,
+            "--databases",
+            "--routines",
+            "--triggers",
+            "--events",
+            _DATABASE,
+        ]
+        (folder / _DUMP).write_bytes(run_checked(dump, deadline_seconds=_SHORT_SECONDS).output)
+        for own in _OWN_FOLDERS:
+            _copy_folder(own, folder / str(own).lstrip("/"))
+
+    def restore(self, folder: Path) -> None:
+        """Database and folders as they were saved in the folder."""
+        self.begin_anew()
+        dump = (folder / _DUMP).read_bytes()
+        run_checked(["mariadb", self._socket], deadline_seconds=_SHORT_SECONDS, standard_input=dump)
+        for own in _OWN_FOLDERS:
+            _copy_folder(folder / str(own).lstrip("/"), own)
 
     def rocks(self, *arguments: str, deadline_seconds: float = _ROCKS_DEADLINE_SECONDS) -> Finished:
         """Run a command as the operator does, whatever its exit status."""
@@ -171,6 +196,12 @@ def site_commands(machines: Sequence[Description]) -> list[tuple[str, ...]]:
             )
             commands.append(("set", "host", "attr", machine.name, "vm_memory_reserve", "384"))
     return commands
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Everything in a folder into another, with owners, modes and times."""
+    target.mkdir(parents=True, exist_ok=True)
+    run_checked(["cp", "--archive", f"{source}/.", str(target)], deadline_seconds=_SHORT_SECONDS)
 
 
 def put_counting_guest(machine: LabMachine, guest: Path, path: str, disk_mb: int = 16) -> None:

@@ -88,6 +88,18 @@ class Lab:
         together(LabMachine.return_to_clean_state, self.machines.values())
         return time.monotonic() - begin
 
+    def clean_since(self) -> list[float]:
+        """When the clean state of each machine was saved, in seconds since 1970."""
+        return [machine.clean_since() for machine in self.machines.values()]
+
+    def save_state(self, tag: str) -> None:
+        """Keep every machine as it is now, to return to it by the tag."""
+        together(lambda machine: machine.save_state(tag), self.machines.values())
+
+    def return_to(self, tag: str) -> None:
+        """Every machine as it was when the tag was saved."""
+        together(lambda machine: machine.return_to(tag), self.machines.values())
+
     def _prepare(self, machine: LabMachine) -> None:
         machine.prepare_folder()
         secrets = keys.secrets_of(self.keys, machine.name)

@@ -111,13 +111,21 @@ class LabMachine(Remote):
         """Let it go on where it was frozen."""
         self._power.monitor.ask("cont")
 
-    # --- clean state
+    # --- saved states, above all the clean one
 
     def save_clean_state(self) -> None:
-        """Keep memory and disks as they are now as the state to return to; all that was written is on the disks."""
-        self.run(["sync"])
-        self._power.monitor.run_line(f"savevm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
+        """Keep memory and disks as they are now as the clean state; all that was written is on the disks."""
+        self.save_state(emulator.CLEAN_STATE)
         (self.folder / _COMPLETE).touch()
+
+    def save_state(self, tag: str) -> None:
+        """Keep memory and disks as they are now under a tag; all that was written is on the disks."""
+        self.run(["sync"])
+        self._power.monitor.run_line(f"savevm {tag}", _SAVE_DEADLINE_SECONDS)
+
+    def clean_since(self) -> float:
+        """When its clean state was saved, in seconds since 1970."""
+        return (self.folder / _COMPLETE).stat().st_mtime
 
     def is_complete(self) -> bool:
         """Whether it was set up to the end, and has a clean state to return to."""
@@ -125,16 +133,20 @@ class LabMachine(Remote):
 
     def return_to_clean_state(self) -> None:
         """Whatever it was in: memory, disks and network as saved. Its clock is set to the carrying machine's."""
+        self.return_to(emulator.CLEAN_STATE)
+
+    def return_to(self, tag: str) -> None:
+        """The same for the state that was saved under a tag."""
         self.reconnect()
         try:
             if not self._power.is_on():
                 raise HostError(f"{self.name} is off")
             self.set_link_up(True)
-            self._power.monitor.run_line(f"loadvm {emulator.CLEAN_STATE}", _SAVE_DEADLINE_SECONDS)
+            self._power.monitor.run_line(f"loadvm {tag}", _SAVE_DEADLINE_SECONDS)
             self.thaw()
         except (HostError, ToolError):
             self._power.kill()
-            self._power.on(from_clean_state=True)
+            self._power.on(tag)
         self._wait_for_ssh(time.monotonic() + SHORT_SECONDS)
         self.set_clock()
 

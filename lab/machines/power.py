@@ -54,16 +54,14 @@ class Power:
             return State.OFF  # it ended while it was asked
         return State.FROZEN if status == "paused" else State.RUNNING
 
-    def on(self, from_clean_state: bool = False) -> None:
+    def on(self, state: str | None = None) -> None:
         """Start it and return at once; nothing is done when it is on. ToolError when QEMU ends at once.
 
-        `from_clean_state`: it resumes from the saved state instead of booting, with the disks of that state.
+        `state`: it resumes from the saved state of that tag instead of booting, with the disks of that state.
         """
         if self.is_on():
             return
-        program = emulator.command(
-            self._built, self._description, self._folder, self._with_kvm, from_clean_state
-        )
+        program = emulator.command(self._built, self._description, self._folder, self._with_kvm, state)
         monitor = self._folder / emulator.MONITOR
         monitor.unlink(missing_ok=True)
         self._keep_old_serial_log()

@@ -21,8 +21,13 @@ from lab.machines.roster import (
 )
 
 _UNITS = "etc/systemd/system"
-_HARDWARE_MODULES = {Role.NAS: (), Role.HOST: ("igb", "vfio_pci")}
-"""What udev would load if the lab did not limit it to some subsystems. The machines' profiles bring the others."""
+_MODULES = {
+    Role.NAS: ("target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod"),
+    Role.HOST: ("dm_snapshot", "iscsi_tcp", "igb", "vfio_pci"),
+}
+"""For adapters, what udev would load if the lab did not limit it to some subsystems; and what tests of devices use on a
+machine without image storage. The machines' profiles load the others.
+"""
 
 _UNWANTED_UNITS = {
     Role.NAS: (
@@ -47,7 +52,7 @@ def seed_files(machine: Description, everybody: tuple[Description, ...]) -> dict
         "etc/hosts": f"127.0.0.1 localhost\n{FRONTEND_ADDRESS} head\n{hosts}",
         "etc/iscsi/initiatorname.iscsi": f"InitiatorName={machine.initiator}\n",
         "etc/machine-id": f"{uuid.uuid5(uuid.NAMESPACE_DNS, f'{machine.name}.lab.rocks').hex}\n",
-        "etc/modules-load.d/lab.conf": "".join(f"{module}\n" for module in _HARDWARE_MODULES[machine.role]),
+        "etc/modules-load.d/lab.conf": "".join(f"{module}\n" for module in _MODULES[machine.role]),
     }
     files = {name: text.encode() for name, text in (texts | _network_files(machine)).items()}
     files["etc/hostid"] = bytes.fromhex(machine.host_id)[::-1]  # little-endian, gethostid(3)

@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from lab.machines import sample_cluster
+from lab.machines import sample_cluster, saved_site
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from rocks.errors import HostError
@@ -27,7 +27,7 @@ class LabSite:
 
     def set_up(self) -> None:
         """Database, hosts, keys, cluster, disks; nothing is started."""
-        sample_cluster.set_up(self.lab, self.frontend)
+        saved_site.ensure(self.lab, self.frontend)
 
     def rocks(self, *arguments: str) -> Finished:
         """Run a command, whatever its exit status."""

@@ -38,8 +38,8 @@ def test_files_of_a_machine() -> None:
 
 def test_only_hosts_have_the_trunks_adapter() -> None:
     """The NAS has no virtual functions to give away."""
-    host = " ".join(command(_BUILT, VMH1, Path("/f"), with_kvm=False, from_clean_state=False))
-    nas = " ".join(command(_BUILT, NAS, Path("/f"), with_kvm=True, from_clean_state=True))
+    host = " ".join(command(_BUILT, VMH1, Path("/f"), with_kvm=False, state=None))
+    nas = " ".join(command(_BUILT, NAS, Path("/f"), with_kvm=True, state="clean"))
     assert "igb" in host and "intel-iommu" in host and "-accel tcg" in host and "-loadvm" not in host
     assert "igb" not in nas and "-accel kvm" in nas and nas.endswith("-loadvm clean")
 
