@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.errors import StateError, UserError
+from rocks.graph.first_boot import FirstBootFiles
 from rocks.graph.records import Source
 from rocks.process import run
 from rocks.trees import roll_folders
@@ -151,6 +152,14 @@ def own_folders() -> list[Path]:
 def shell_functions() -> str:
     """The shell functions at the beginning of every profile script."""
     return _FUNCTIONS.read_text("utf-8")
+
+
+def first_boot_files() -> FirstBootFiles:
+    """What an installed host runs its profile with at its first boot."""
+    folder = _FUNCTIONS.parent
+    return FirstBootFiles(
+        (folder / "first-boot").read_text("utf-8"), (folder / "rocks-first-boot.service").read_text("utf-8")
+    )
 
 
 def attribute_file(path: str) -> str | None:

@@ -212,7 +212,8 @@ def test_a_profile_completes_a_new_machine_and_changes_nothing_the_second_time(
     before = files(root)
     second = run_profile(root, script)
     assert second.exit_status == 0, second.text + second.error_text
-    assert "profile ends: no changes" in second.text
+    changed = [line for line in second.text.splitlines() if "changed: " in line]
+    assert "profile ends: no changes" in second.text, changed
     assert files(root) == before
     _check_roles(root, appliance)
 

@@ -12,7 +12,7 @@ from rocks.graph.profile import Profile
 from rocks.graph.records import HostContext
 from rocks.graph.shell import shell_script
 from rocks.graph.tags import node_of, read_node
-from rocks.graph_files import Library, shell_functions
+from rocks.graph_files import Library, first_boot_files, shell_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ INPUT = "the standard input"
 def profile_of_document(text: str) -> str:
     """The XML profile of the host for which the document was generated. RocksError for a document that is invalid."""
     profile, values = _profile(text, {}, None)
-    return installer_profile(profile, shell_functions(), values.get("packaging", ""))
+    return installer_profile(profile, shell_functions(), values.get("packaging", ""), first_boot_files())
 
 
 def installer_file(text: str, section: str) -> str:

@@ -129,6 +129,12 @@ KNOWN = {
         "host", "yes", "no: the changes of the virtual machine are discarded when its image is unmapped"
     ),
     "img_zpools": Known("host", "", "pools of a NAS, separated by commas; rocks set host vm nas chooses one"),
+    "img_zpool_disks": Known(
+        "host",
+        "",
+        "disks of a NAS, separated by blanks, from which its profile makes the first pool of img_zpools if it is "
+        "missing: one, or an even number, each two of which become a mirror",
+    ),
     "img_grace_hours": Known(
         "host", "24", "hours for which a removed image of the NAS can be restored; 0: it is destroyed at once"
     ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DISK = re.compile(r"/dev/[A-Za-z0-9_.:+@/-]+", re.ASCII)
 _MOST_DISKS = 2
+_MOST_NAS_DISKS = 64
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 Value = str | StateError
@@ -61,7 +62,8 @@ def pool_values(host: Host) -> dict[str, Value]:
     return {
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
         "img_zpools": _pools(host, "img_zpools", host.attribute("img_zpools").split(",")),
-        "vm_container_zpool_layout": _layout(host),
+        "vm_container_zpool_layout": _layout(host, "vm_container_zpool_disks", _MOST_DISKS),
+        "img_zpool_layout": _layout(host, "img_zpool_disks", _MOST_NAS_DISKS),
     }
 
 
@@ -117,13 +119,17 @@ def _pools(host: Host, attribute: str, texts: list[str]) -> Value:
     return " ".join(names)
 
 
-def _layout(host: Host) -> Value:
-    """The arguments of `zpool create`: one disk, or `mirror` and two disks."""
-    disks = host.attribute("vm_container_zpool_disks").split()
+def _layout(host: Host, attribute: str, most: int) -> Value:
+    """The arguments of `zpool create`: one disk, or `mirror` before each two of several."""
+    disks = host.attribute(attribute).split()
     fitting = all(_DISK.fullmatch(disk) and ".." not in disk for disk in disks)
-    if not 1 <= len(disks) <= _MOST_DISKS or len(set(disks)) < len(disks) or not fitting:
+    is_number = len(disks) == 1 or (len(disks) % 2 == 0 and 0 < len(disks) <= most)
+    if not is_number or len(set(disks)) < len(disks) or not fitting:
+        number = "one or two disks" if most == _MOST_DISKS else f"one disk, or an even number up to {most}"
         return StateError(
-            f"the attribute vm_container_zpool_disks of host {host.name} must be one or two disks, such as "
+            f"the attribute {attribute} of host {host.name} must be {number}, such as "
             "/dev/disk/by-id/NAME, separated by a blank"
         )
-    return " ".join(["mirror"] * (len(disks) - 1) + disks)
+    if len(disks) == 1:
+        return disks[0]
+    return " ".join(f"mirror {one} {other}" for one, other in zip(disks[::2], disks[1::2], strict=True))

@@ -1,52 +1,50 @@
-"""The script of a profile, left by an installer in the installed system, and executed once at its first boot."""
+"""The script of a profile, left by an installer in the installed system, and executed once at its first boot.
+
+The program and its unit are the files `first-boot` and `rocks-first-boot.service` beside this module. The installer of
+this roll leaves them as well, with the address of the profile.
+"""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import textwrap
+from typing import NamedTuple
 
 from rocks.graph.shell import here_document
 
 FOLDER = "/var/lib/rocks/first-boot"
+PROGRAM = "/etc/rocks/installation/first-boot"
 UNIT = "rocks-first-boot.service"
 
-_UNIT_TEXT = f"""\
-[Unit]
-Description=Configuration of this host by the kickstart graph
-ConditionPathExists={FOLDER}/profile
-Wants=network-online.target
-After=network-online.target local-fs.target
 
-[Service]
-Type=oneshot
-ExecStart=/bin/bash {FOLDER}/profile
-ExecStartPost=/bin/rm -f {FOLDER}/profile
-StandardOutput=journal+console
-TimeoutStartSec=infinity
+class FirstBootFiles(NamedTuple):
+    """The texts of the program and of its unit."""
 
-[Install]
-WantedBy=multi-user.target
-"""
+    program: str
+    unit: str
 
 
-def first_boot_commands(script: str, is_packed: bool = False) -> str:
-    """Commands of sh, run inside the installed system, that leave the script and its unit there.
+def first_boot_commands(script: str, files: FirstBootFiles, is_packed: bool = False) -> str:
+    """Commands of sh, run inside the installed system, that leave the script, the program and its unit there.
 
-    A script that fails stays, and is executed again at the next boot. `is_packed`: the script is compressed and
-    encoded, for documents in which some lines of a script have a meaning.
+    A script that fails stays, and is executed again at the next boot. `is_packed`: script and program are compressed
+    and encoded, for documents in which some of their lines have a meaning.
     """
     wants = "/etc/systemd/system/multi-user.target.wants"
     return "\n".join(
         (
             "set -e",
             "umask 022",
-            f"mkdir -p {FOLDER} {wants}",
+            f"mkdir -p {FOLDER} {PROGRAM.rpartition('/')[0]} {wants}",
             f"chmod 700 {FOLDER}",
-            _packed(script) if is_packed else here_document(f"cat >{FOLDER}/profile.new", script),
+            f"rm -f {FOLDER}/complete",
+            _written(f"{FOLDER}/profile.new", script, is_packed),
             f"chmod 600 {FOLDER}/profile.new",
             f"mv -f {FOLDER}/profile.new {FOLDER}/profile",
-            here_document(f"cat >/etc/systemd/system/{UNIT}", _UNIT_TEXT),
+            _written(PROGRAM, files.program, is_packed),
+            f"chmod 755 {PROGRAM}",
+            here_document(f"cat >/etc/systemd/system/{UNIT}", files.unit),
             f"ln -sfn ../{UNIT} {wants}/{UNIT}",
             "",
         )
@@ -58,6 +56,8 @@ def packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
-def _packed(script: str) -> str:
-    lines = "\n".join(textwrap.wrap(packed(script), 76)) + "\n"
-    return here_document(f"{{ base64 -d | gzip -dc; }} >{FOLDER}/profile.new", lines)
+def _written(path: str, text: str, is_packed: bool) -> str:
+    if not is_packed:
+        return here_document(f"cat >{path}", text)
+    lines = "\n".join(textwrap.wrap(packed(text), 76)) + "\n"
+    return here_document(f"{{ base64 -d | gzip -dc; }} >{path}", lines)

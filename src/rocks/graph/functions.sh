@@ -185,6 +185,43 @@ rocks_module() {
   done
 }
 
+# rocks_pool NAME VDEV…: have the ZFS pool. A missing one is made of the disks, which must be empty; VDEV is a disk or `mirror`
+rocks_pool() {
+  local pool=$1 word begun=/var/lib/rocks/pools/$1
+  shift
+  if zpool list -H -o name "$pool" >/dev/null 2>&1; then
+    rm -f -- "$begun"
+    return 0
+  fi
+  # an existing pool of that name must be imported, not replaced; no guest's disk is in that folder
+  if zpool import -d /dev/disk/by-id 2>/dev/null | grep -qx " *pool: $pool"; then
+    rocks_fail "the pool $pool exists but is not imported: zpool import -d /dev/disk/by-id $pool, then run the profile again"
+  fi
+  for word; do
+    case $word in /*) rocks_empty_disk "$word" "$([ "$(cat -- "$begun" 2>/dev/null)" != "$*" ] || echo begun)" ;; esac
+  done
+  # from here on a new partition table on these disks is ours, should zpool be killed
+  mkdir -p -- "${begun%/*}"
+  printf '%s\n' "$*" >"$begun"
+  sync -- "$begun"
+  zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none -O volmode=dev "$pool" "$@" ||
+    rocks_fail "zpool did not make the pool $pool of $*; its message is above"
+  rm -f -- "$begun"
+  rocks_changed "pool $pool made of $*"
+}
+
+# rocks_empty_disk DISK [begun]: fail unless there is nothing on the disk; `begun`: an empty partition table may be there
+rocks_empty_disk() {
+  local part parts found
+  [ -b "$1" ] || rocks_fail "there is no disk $1 on this host: ls -l /dev/disk/by-id lists those that are there"
+  parts=$(lsblk --noheadings --raw --paths --output NAME -- "$1") || rocks_fail "lsblk cannot read the disk $1"
+  found=$(for part in $parts; do wipefs --no-act --noheadings --output TYPE -- "$part" || echo "$part cannot be read"; done)
+  [ "$2" != begun ] || found=$(printf '%s\n' "$found" | grep -vixF -e gpt -e pmbr || true)
+  if [ -z "$found" ] && [ "$2" != begun ] && ! cmp -s -n 1048576 -- "$1" /dev/zero; then found='bytes in its first MiB'; fi
+  [ -z "$found" ] ||
+    rocks_fail "the disk $1 has data (${found//$'\n'/, }), and no pool is made of it: name another disk; or, when the data is not needed, wipefs --all $1 and its partitions, blkdiscard or overwrite its first MiB"
+}
+
 # rocks_unit_enabled UNIT: have a unit started at boot
 rocks_unit_enabled() {
   if ! systemctl is-enabled -q -- "$1" 2>/dev/null; then
@@ -193,14 +230,20 @@ rocks_unit_enabled() {
   fi
 }
 
+# rocks_is_running UNIT: whether it runs; in a root that systemd has not booted nothing does, whatever systemctl says there
+rocks_is_running() { [ -d /run/systemd/system ] && systemctl is-active -q -- "$1"; }
+
 # rocks_service UNIT FILE…: have the unit enabled and running, and started after the last change of any of the files
 rocks_service() {
   local unit=$1 started file
   shift
+  if ! [ -d /run/systemd/system ]; then
+    rocks_unit_enabled "$unit" # not booted: it starts at the boot
+    return 0
+  fi
   if [ "$(systemctl show --value -p NeedDaemonReload -- "$unit")" = yes ]; then systemctl daemon-reload; fi
   rocks_unit_enabled "$unit"
-  [ -d /run/systemd/system ] || return 0 # not booted: it starts at the boot
-  if ! systemctl is-active -q -- "$unit"; then
+  if ! rocks_is_running "$unit"; then
     systemctl reset-failed -- "$unit" 2>/dev/null || true
     systemctl start -- "$unit" || rocks_fail "$unit does not start: journalctl -u $unit says why"
     rocks_changed "unit $unit started"
@@ -213,7 +256,7 @@ rocks_service() {
 rocks_restart_if_older() {
   local unit=$1 started file
   shift
-  systemctl is-active -q -- "$unit" || return 0
+  rocks_is_running "$unit" || return 0
   started=$(date -d "$(TZ=UTC systemctl show --value -p ActiveEnterTimestamp -- "$unit")" +%s)
   for file; do
     if [ -e "$file" ] && { grep -qxF "file $file" "$ROCKS_WORK/changes" || [ "$(stat -c %Z -- "$file")" -gt "$started" ]; }; then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rocks.errors import StateError, UserError
 from rocks.graph.document import parse_document
+from rocks.graph.first_boot import FirstBootFiles
 from rocks.graph.kickstart import kickstart_file, order_comment
 from rocks.graph.preseed import preseed_file
 from rocks.graph.profile import Profile
@@ -13,13 +14,13 @@ from rocks.graph.shell import shell_script
 ORIGIN = "rocks list host profile"
 
 
-def installer_profile(profile: Profile, functions: str, packaging: str) -> str:
+def installer_profile(profile: Profile, functions: str, packaging: str, files: FirstBootFiles) -> str:
     """The profile: `packaging` deb has the section `preseed`, any other the section `kickstart`."""
     script = shell_script(profile, functions, "deb" if packaging == "deb" else "rpm", ORIGIN)
     if packaging == "deb":
-        kind, text = "preseed", preseed_file(profile, script)
+        kind, text = "preseed", preseed_file(profile, script, files)
     else:
-        kind, text = "kickstart", kickstart_file(profile, functions, script)
+        kind, text = "kickstart", kickstart_file(profile, functions, script, files)
     order = "\n".join(order_comment(profile)) + "\n"
     return (
         '<?xml version="1.0" standalone="no"?>\n'

@@ -21,6 +21,7 @@ from rocks.terminal import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rocks.graph.first_boot import FirstBootFiles
     from rocks.graph.profile import Profile
     from rocks.graph.records import Directive, Node, Section
 
@@ -40,8 +41,9 @@ IMPLIED = frozenset(("install",))
 _SECTION_OPTIONS = ("--nochroot", "--erroronfail")
 
 
-def kickstart_file(profile: Profile, functions: str, script: str) -> str:
-    """The kickstart file. `functions` are those of the script, `script` is the profile for the installed system.
+def kickstart_file(profile: Profile, functions: str, script: str, files: FirstBootFiles) -> str:
+    """The kickstart file. `functions` are those of the script, `script` is the profile for the installed
+    system, and `files` execute it there.
 
     StateError, with file and line, for a line of `main` that these installers do not have, and for a section that
     cannot be part of the file.
@@ -55,7 +57,7 @@ def kickstart_file(profile: Profile, functions: str, script: str) -> str:
     lines += ["%end"]
     for number, (node, section) in enumerate(_installer_sections(profile.nodes), 1):
         lines += ["", *_section(node, section, functions, profile.host, number)]
-    commands = first_boot_commands(script, _has_section_lines(script))
+    commands = first_boot_commands(script, files, _has_section_lines(f"{script}\n{files.program}"))
     lines += ["", "%post --interpreter=/bin/sh --erroronfail --log=/var/log/rocks-install.log"]
     lines += [commands.rstrip("\n"), "%end"]
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ from rocks.graph.shell import section_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rocks.graph.first_boot import FirstBootFiles
     from rocks.graph.profile import Profile
     from rocks.graph.records import Section
 
@@ -30,8 +31,8 @@ LONGEST_COMMAND = 120_000
 _SH = (("sh",), ("/bin/sh",))
 
 
-def preseed_file(profile: Profile, script: str) -> str:
-    """The preseed file. `script` is the profile for the installed system.
+def preseed_file(profile: Profile, script: str, files: FirstBootFiles) -> str:
+    """The preseed file. `script` is the profile for the installed system, and `files` execute it there.
 
     StateError, with file and line, for a line of `main` that Debian's installer has no question for, and for a section
     that it cannot execute.
@@ -42,7 +43,7 @@ def preseed_file(profile: Profile, script: str) -> str:
         Answer("pkgsel/run_tasksel", "boolean", "false"),
         Answer("pkgsel/include", "string", " ".join(package_names(profile.nodes, "deb"))),
         *_early_command([section for node in profile.nodes for section in node.sections]),
-        _late_command(script, profile.host),
+        _late_command(script, files, profile.host),
     ]
     lines = [f"# {line}" for line in order_comment(profile)]
     return (
@@ -75,8 +76,8 @@ def _early_command(sections: Iterable[Section]) -> list[Answer]:
     )
 
 
-def _late_command(script: str, host: str) -> Answer:
-    commands = packed(first_boot_commands(script))
+def _late_command(script: str, files: FirstBootFiles, host: str) -> Answer:
+    commands = packed(first_boot_commands(script, files))
     unpack = "base64 -d | gzip -dc | /bin/sh"
     command = f"printf %s {commands} | chroot /target /bin/sh -c {shlex.quote(unpack)}"
     return Answer("preseed/late_command", "string", _bounded(command, "late", host))

@@ -22,6 +22,7 @@ _NAS = replace(
     attributes={
         "appliance": "nas",
         "img_zpools": "tank, fast",
+        "img_zpool_disks": "/dev/disk/by-id/a /dev/disk/by-id/b /dev/sdc /dev/sdd",
         "imgstorage-network": "storage.example.org",
     },
 )

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: distribution, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas, nas
+# Nodes: distribution, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -127,6 +127,13 @@ if systemctl is-enabled -q zfs-import-scan.service 2>/dev/null; then
 fi
 ROCKS-END-1
 rocks_say 'node img-storage-scans ends (post)'
+rocks_say 'node img-storage-nas-create-zfs begins (post)'
+rocks_section img-storage-nas-create-zfs post bash -euo pipefail <<'ROCKS-END-1'
+set -- tank fast
+[ $# -gt 0 ] || rocks_fail "the attribute img_zpools names no pool: rocks set host attr $ROCKS_HOST img_zpools tank"
+rocks_pool "$1" mirror /dev/disk/by-id/a /dev/disk/by-id/b mirror /dev/sdc /dev/sdd
+ROCKS-END-1
+rocks_say 'node img-storage-nas-create-zfs ends (post)'
 rocks_say 'node img-storage-nas begins (post)'
 rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -173,7 +173,7 @@ ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 for unit in {libvirtd,virtproxyd}-{tcp,tls}.socket; do
   rocks_link /dev/null "/etc/systemd/system/$unit" # masked
-  if systemctl is-active -q -- "$unit"; then
+  if rocks_is_running "$unit"; then
     systemctl stop -- "$unit"
     rocks_changed "unit $unit stopped"
   fi

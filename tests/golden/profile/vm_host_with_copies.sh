@@ -147,7 +147,7 @@ ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 for unit in {libvirtd,virtproxyd}-{tcp,tls}.socket; do
   rocks_link /dev/null "/etc/systemd/system/$unit" # masked
-  if systemctl is-active -q -- "$unit"; then
+  if rocks_is_running "$unit"; then
     systemctl stop -- "$unit"
     rocks_changed "unit $unit stopped"
   fi
@@ -240,16 +240,7 @@ ROCKS-END-1
 rocks_say 'node img-storage-scans ends (post)'
 rocks_say 'node img-storage-vm-create-zfs begins (post)'
 rocks_section img-storage-vm-create-zfs post bash -euo pipefail <<'ROCKS-END-1'
-pool='vmpool'
-if ! zpool list -H -o name "$pool" >/dev/null 2>&1; then
-  # an existing pool of that name must be imported, not replaced; no guest's disk is in that folder
-  if zpool import -d /dev/disk/by-id 2>/dev/null | grep -qx " *pool: $pool"; then
-    rocks_fail "the pool $pool exists but is not imported: zpool import -d /dev/disk/by-id $pool, then run the profile again"
-  fi
-  zpool create -o ashift=12 -O compression=lz4 -O atime=off -O mountpoint=none -O volmode=dev "$pool" mirror /dev/disk/by-id/a /dev/disk/by-id/b ||
-    rocks_fail "zpool did not make the pool $pool of mirror /dev/disk/by-id/a /dev/disk/by-id/b; empty the disks, or name others in vm_container_zpool_disks"
-  rocks_changed "pool $pool made of mirror /dev/disk/by-id/a /dev/disk/by-id/b"
-fi
+rocks_pool 'vmpool' mirror /dev/disk/by-id/a /dev/disk/by-id/b
 ROCKS-END-1
 rocks_say 'node img-storage-vm-create-zfs ends (post)'
 rocks_say 'node img-storage-vm begins (post)'

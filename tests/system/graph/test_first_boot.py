@@ -12,7 +12,7 @@ from rocks.graph.preseed import preseed_file
 from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
 from rocks.graph.tags import read_node
-from rocks.graph_files import Library, shell_functions
+from rocks.graph_files import Library, first_boot_files, shell_functions
 from tests.system.graph.machine import Machine
 from tests.unit.graph.hosts import context
 
@@ -41,12 +41,12 @@ def profile() -> Profile:
 
 def kickstart_commands() -> str:
     script = shell_script(profile(), shell_functions(), "rpm")
-    text = kickstart_file(profile(), shell_functions(), script)
+    text = kickstart_file(profile(), shell_functions(), script, first_boot_files())
     return text.partition("\n%post ")[2].partition("\n")[2].partition("\n%end\n")[0] + "\n"
 
 
 def preseed_commands() -> str:
-    text = preseed_file(profile(), shell_script(profile(), shell_functions(), "deb"))
+    text = preseed_file(profile(), shell_script(profile(), shell_functions(), "deb"), first_boot_files())
     (line,) = [line for line in text.splitlines() if "late_command" in line]
     return line.removeprefix("d-i preseed/late_command string ") + "\n"
 

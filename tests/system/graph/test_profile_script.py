@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
 from rocks.graph.tags import read_node
 from rocks.graph_files import Library, shell_functions
+from rocks.process import run
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 from tests.unit.graph.hosts import context
@@ -223,3 +225,89 @@ def test_network_devices_are_set_up_where_their_service_is_in_use_and_wait_for_t
     alone = replace(site.host.interfaces[0], options="novtap")
     machine.done(write_profile(replace(site, host=replace(site.host, interfaces=(alone,))), Library()))
     assert sorted(path.name for path in link.parent.iterdir()) == ["10-eth0.link", "10-eth0.network"]
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[list[str]]:
+    """Two empty disks of 8 MiB."""
+    found = []
+    for name in ("one", "two"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(8 << 20)
+        made = run(["losetup", "--find", "--show", str(tmp_path / name)], deadline_seconds=20)
+        if made.exit_status != 0:
+            pytest.skip(f"no loop device: {made.error_text}")
+        found.append(made.text.strip())
+    yield found
+    for disk in found:
+        run(["losetup", "--detach", disk], deadline_seconds=20)
+
+
+_ZPOOL = """\
+echo "$*" >>"$STUBS/zpool"
+case $1 in
+  list) [ -e "$STUBS/pool" ] ;;
+  import) [ ! -e "$STUBS/importable" ] || echo "   pool: tank" ;;
+  create) [ ! -e "$STUBS/broken" ] && touch "$STUBS/pool" ;;
+esac
+"""
+
+
+@pytest.fixture
+def nas(machine: Machine) -> Machine:
+    """A machine whose `zpool` has one pool at most."""
+    program = machine.path("/usr/local/sbin/zpool")
+    program.write_text(f"#!/bin/bash\n{_ZPOOL}")
+    return machine
+
+
+def _made(nas: Machine) -> list[str]:
+    return [call for call in nas.calls("zpool") if call.startswith("create")]
+
+
+def test_a_pool_is_made_once_of_empty_disks(nas: Machine, disks: list[str]) -> None:
+    text = script(f"<post>rocks_pool tank mirror {' '.join(disks)}</post>")
+    assert changes(nas.done(text)) == [f"pool tank made of mirror {' '.join(disks)}"]
+    assert len(_made(nas)) == 1 and _made(nas)[0].endswith(f"tank mirror {' '.join(disks)}")
+    assert NOTHING in nas.done(text)
+    assert len(_made(nas)) == 1
+
+
+@pytest.mark.parametrize("command", [["mkfs.ext4", "-q"], ["sfdisk", "-q"], ["dd"]])
+def test_a_disk_with_data_is_never_part_of_a_pool(nas: Machine, disks: list[str], command: list[str]) -> None:
+    """A file system, a partition table, or any byte at the begin."""
+    fillers = {"dd": ["dd", "if=/bin/sh", f"of={disks[1]}", "count=1", "seek=100"]}
+    tables = b"label: gpt\n,1M\n" if command[0] == "sfdisk" else b""
+    filled = run(fillers.get(command[0], [*command, disks[1]]), deadline_seconds=60, standard_input=tables)
+    assert filled.exit_status == 0, filled.error_text
+    before = Path(disks[1]).read_bytes()
+    refused = nas.run(script(f"<post>rocks_pool tank mirror {' '.join(disks)}</post>"))
+    assert refused.exit_status == 1
+    assert f"the disk {disks[1]} has data (" in refused.error_text
+    assert not _made(nas)
+    assert Path(disks[1]).read_bytes() == before
+
+
+def test_a_pool_that_was_begun_is_completed_and_one_that_exists_is_not_replaced(
+    nas: Machine, disks: list[str]
+) -> None:
+    """A killed zpool leaves a partition table, which counts as data without the record of its begin."""
+    text = script(f"<post>rocks_pool tank {disks[0]}</post>")
+    (nas.folder / "stubs/broken").touch()
+    assert "zpool did not make the pool tank" in nas.run(text).error_text
+    (nas.folder / "stubs/broken").unlink()
+    run(["sfdisk", "-q", disks[0]], deadline_seconds=60, standard_input=b"label: gpt\n,1M\n")
+    other = nas.run(script(f"<post>rocks_pool tank {disks[0]} {disks[1]}</post>"))
+    assert "has data (" in other.error_text, "the record is of other disks"
+    (nas.folder / "stubs/importable").touch()
+    assert "the pool tank exists but is not imported: zpool import" in nas.run(text).error_text
+    (nas.folder / "stubs/importable").unlink()
+    assert changes(nas.done(text)) == [f"pool tank made of {disks[0]}"]
+    (nas.folder / "stubs/pool").unlink()
+    assert "has data (" in nas.run(text).error_text, "the record ended with the pool"
+
+
+def test_a_disk_that_is_missing_is_named(nas: Machine) -> None:
+    refused = nas.run(script("<post>rocks_pool tank /dev/disk/by-id/absent</post>"))
+    assert "there is no disk /dev/disk/by-id/absent on this host" in refused.error_text
+    assert not _made(nas)

@@ -1,15 +1,16 @@
-"""The installer's program for the first boot runs the profile that the frontend gives."""
+"""The program of the first boot runs the profile that the frontend gives, or that the installer left."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lab.namespace import CHECKOUT
+import pytest
+
 from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
-from rocks.process import run
+from rocks.graph_files import first_boot_files
+from rocks.process import Finished, run
 
-_PROGRAM = CHECKOUT / "roll/installer/initramfs/first-boot"
 _FUNCTIONS = 'rocks_begin() { :; }\nrocks_end() { echo "profile of $ROCKS_HOST"; }\n'
 _WGET = """#!/bin/sh
 while [ $# -gt 1 ]; do
@@ -17,26 +18,103 @@ while [ $# -gt 1 ]; do
   case $1 in --post-file=*) cat "${1#*=}" >>REPORTS; echo >>REPORTS ;; esac
   shift
 done
+[ ! -e REPORTS.unreachable ] || exit 4
 [ "$1" != https://head/profile ] || cat PROFILE >"$output"
 """
 
 
-def test_a_profile_is_executed_and_reported(tmp_path: Path) -> None:
+class Installed:
+    """An installed host whose folders are in `folder`, and whose frontend is a program `wget`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state = folder, folder / "state"
+        self.reports, self.log = folder / "reports", folder / "log"
+        wget = folder / "wget"
+        wget.write_text(_WGET.replace("REPORTS", str(self.reports)).replace("PROFILE", str(folder / "given")))
+        (folder / "systemctl").write_text(f'#!/bin/sh\necho "$*" >>{folder}/systemctl.calls\n')
+        for program in (wget, folder / "systemctl"):
+            program.chmod(0o755)
+
+    def boot(self) -> Finished:
+        text = first_boot_files().program.replace("/etc/rocks/installation", str(self.folder))
+        for path, mine in (
+            ("/var/lib/rocks/first-boot", self.state),
+            ("/var/log/rocks-first-boot.log", self.log),
+            ("/run/rocks-reboot-needed", self.folder / "reboot-needed"),
+        ):
+            text = text.replace(path, str(mine))
+        return run(
+            ["sh", "-c", text], deadline_seconds=60, environment={"PATH": f"{self.folder}:/usr/bin:/bin"}
+        )
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Installed:
+    return Installed(tmp_path)
+
+
+@pytest.fixture
+def served(installed: Installed) -> Installed:
+    """The installer left addresses of the frontend, which has a profile."""
+    (installed.folder / "given").write_text(shell_script(Profile("compute-0-0", ()), _FUNCTIONS, "deb"))
+    (installed.folder / "profile").write_text("https://head/profile")
+    (installed.folder / "progress").write_text("https://head/progress")
+    return installed
+
+
+def test_a_profile_is_fetched_executed_and_reported(served: Installed) -> None:
     """It is a script of bash."""
-    profile, reports, wget = tmp_path / "profile.bash", tmp_path / "reports", tmp_path / "wget"
-    profile.write_text(shell_script(Profile("compute-0-0", ()), _FUNCTIONS, "deb"))
-    wget.write_text(_WGET.replace("REPORTS", str(reports)).replace("PROFILE", str(profile)))
-    wget.chmod(0o755)
-    (tmp_path / "profile").write_text("https://head/profile")
-    (tmp_path / "progress").write_text("https://head/progress")
-    state = tmp_path / "state"
-    program = _PROGRAM.read_text("utf-8").replace("/etc/rocks/installation", str(tmp_path))
-    done = run(
-        ["sh", "-c", program.replace("/var/lib/rocks/first-boot", str(state))],
-        deadline_seconds=60,
-        environment={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )
+    done = served.boot()
     assert done.exit_status == 0, done.error_text
-    assert done.text == "profile of compute-0-0\n"
-    assert reports.read_text().splitlines()[-1] == "configured"
-    assert (state / "complete").exists() and not (state / "profile").exists()
+    assert "profile of compute-0-0\n" in done.text
+    assert served.log.read_text() == "profile of compute-0-0\n"
+    assert served.reports.read_text().splitlines()[-1] == "configured"
+    assert (served.state / "complete").exists() and not (served.state / "profile").exists()
+    assert not (served.folder / "systemctl.calls").exists()
+
+
+def test_a_profile_that_the_installer_left_needs_no_frontend(installed: Installed) -> None:
+    installed.state.mkdir()
+    (installed.state / "profile").write_text(shell_script(Profile("h1", ()), _FUNCTIONS, "rpm"))
+    done = installed.boot()
+    assert done.exit_status == 0, done.error_text
+    assert "profile of h1\n" in done.text
+    assert not installed.reports.exists()
+    assert (installed.state / "complete").exists()
+
+
+def test_a_failure_names_its_reason_and_the_log_and_is_repeated(served: Installed) -> None:
+    given = served.folder / "given"
+    whole = given.read_text()
+    given.write_text("echo 'Error: h1: no packages' >&2\nexit 1\nrocks_profile </dev/null\n")
+    failed = served.boot()
+    assert failed.exit_status == 1
+    assert "the profile failed: Error: h1: no packages; its messages are in" in failed.error_text
+    assert "systemctl restart rocks-first-boot" in failed.error_text
+    assert "no packages" in served.log.read_text()
+    assert served.reports.read_text().splitlines()[-1].startswith("first-boot-failed the profile failed")
+    assert not (served.state / "complete").exists()
+
+    (served.folder / "reports.unreachable").touch()
+    silent = served.boot()
+    assert silent.exit_status == 1 and "cannot be fetched from the frontend" in silent.error_text
+
+    (served.folder / "reports.unreachable").unlink()
+    given.write_text(whole)
+    assert served.boot().exit_status == 0
+
+
+def test_a_profile_that_was_cut_off_does_nothing(served: Installed) -> None:
+    given = served.folder / "given"
+    given.write_text(given.read_text().rpartition("rocks_profile <")[0])
+    cut = served.boot()
+    assert "profile of" not in cut.text
+    assert cut.exit_status == 1 and not (served.state / "complete").exists()
+
+
+def test_what_takes_effect_at_a_boot_is_followed_by_one(served: Installed) -> None:
+    (served.folder / "reboot-needed").write_text("the network devices of h1\n")
+    done = served.boot()
+    assert "the network devices of h1 take effect by a restart" in done.text
+    assert (served.folder / "systemctl.calls").read_text() == "--no-block reboot\n"
+    assert (served.state / "complete").exists()

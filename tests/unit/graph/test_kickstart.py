@@ -12,7 +12,7 @@ from pykickstart.base import DeprecatedCommand, RemovedCommand
 from pykickstart.version import makeVersion
 
 from rocks.errors import StateError
-from rocks.graph.first_boot import FOLDER, first_boot_commands
+from rocks.graph.first_boot import FOLDER, FirstBootFiles, first_boot_commands
 from rocks.graph.kickstart import COMMANDS, kickstart_file
 from rocks.graph.profile import Profile
 from rocks.graph.tags import read_node
@@ -28,10 +28,12 @@ MAIN = """<main><install/><text/><lang>en_US.UTF-8</lang><keyboard>us</keyboard>
 <part>/ --size=8000 --grow --ondisk=sda</part><part>swap --size=2000</part>
 <bootloader>--location=mbr --append="console=ttyS0"</bootloader><reboot/></main>"""
 
+FILES = FirstBootFiles("#!/bin/sh\n%end\n", "[Service]\nExecStart=/x\n")
+
 
 def kickstart(body: str, script: str = "echo done\n", **attributes: str) -> str:
     node = read_node("n", "n.xml", f"<kickstart>{body}</kickstart>".encode(), context(**attributes))
-    return kickstart_file(Profile("h1", (node,)), 'rocks_say() { echo "$*"; }\n', script)
+    return kickstart_file(Profile("h1", (node,)), 'rocks_say() { echo "$*"; }\n', script, FILES)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -116,13 +118,15 @@ def test_a_file_of_the_installer_is_written_by_the_functions_of_a_profile() -> N
 def test_the_script_arrives_in_the_installed_system(script: str, tmp_path: Path) -> None:
     (last,) = read_kickstart(kickstart("", script), "RHEL9").handler.scripts
     assert (last.interp, last.inChroot, last.logfile) == ("/bin/sh", True, "/var/log/rocks-install.log")
-    for commands in (last.script, first_boot_commands(script, is_packed=True)):
+    for commands in (last.script, first_boot_commands(script, FILES, is_packed=True)):
         moved = commands.replace("/var/lib", f"{tmp_path}/var/lib").replace("/etc/", f"{tmp_path}/etc/")
         for _ in range(2):
             subprocess.run(["/bin/sh"], input=moved.encode(), check=True, timeout=20)
         assert (tmp_path / FOLDER.lstrip("/") / "profile").read_text() == script
         wants = tmp_path / "etc/systemd/system/multi-user.target.wants/rocks-first-boot.service"
-        assert "ExecStart=/bin/bash" in wants.read_text()
+        assert wants.read_text() == FILES.unit
+        program = tmp_path / "etc/rocks/installation/first-boot"
+        assert (program.read_text(), program.stat().st_mode & 0o777) == (FILES.program, 0o755)
 
 
 @pytest.mark.parametrize(

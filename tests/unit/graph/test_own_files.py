@@ -22,6 +22,7 @@ _ENTITIES = dict.fromkeys(
         *("imgstorage_configuration", "storage_network", "img_zpools", "vm_container_zpool"),
         *(
             "vm_container_zpool_layout",
+            "img_zpool_layout",
             "broker_configuration",
             "broker_advanced_configuration",
             "broker_plugins",

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rocks.errors import StateError
+from rocks.graph.first_boot import FirstBootFiles
 from rocks.graph.kickstart import kickstart_file
 from rocks.graph.preseed import preseed_file
 from rocks.graph.profile import Profile
@@ -25,10 +26,12 @@ from tests.unit.graph.test_kickstart import MAIN
 
 CLEAR = "<clearpart>--all --drives=vda</clearpart>"
 
+FILES = FirstBootFiles("", "")
+
 
 def preseed(body: str, script: str = "echo done\n") -> str:
     node = read_node("n", "n.xml", f"<kickstart>{body}</kickstart>".encode(), context())
-    return preseed_file(Profile("h1", (node,)), script)
+    return preseed_file(Profile("h1", (node,)), script, FILES)
 
 
 def recipe(body: str, folder: Path) -> str:
@@ -215,9 +218,9 @@ def test_the_lines_in_the_operators_guide_are_valid_for_both_installers(tmp_path
         profile = Profile("h1", (node,))
         if packaging == "rpm":
             for release in RELEASES:
-                found = read_kickstart(kickstart_file(profile, "", ""), release).handler
+                found = read_kickstart(kickstart_file(profile, "", "", FILES), release).handler
                 assert (found.url.url, found.rootpw.lock) == ("http://10.1.1.1/install/rhel9", True)
         else:
-            answers = check_preseed(preseed_file(profile, ""), tmp_path)
+            answers = check_preseed(preseed_file(profile, "", FILES), tmp_path)
             assert answers["partman-auto/disk"] == ("string", "/dev/sda")
             assert answers["netcfg/hostname"] == ("string", "h1")
