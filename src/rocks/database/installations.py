@@ -84,8 +84,9 @@ def list_installations(database: Database, names: Sequence[str]) -> list[tuple[s
 def record_report(database: Database, name: str, state: State, report: str, now: datetime) -> None:
     """Record the last report and the state; the time is that of the last change of state."""
     database.execute(
-        "UPDATE sec_installations i JOIN nodes n ON n.ID = i.Node"
-        " SET i.Since = IF(i.State = %s, i.Since, %s), i.State = %s, i.Report = %s WHERE n.Name = %s",
+        # of one table, whose values are assigned from left to right
+        "UPDATE sec_installations SET Since = IF(State = %s, Since, %s), State = %s, Report = %s"
+        " WHERE Node = (SELECT n.ID FROM nodes n WHERE n.Name = %s)",
         [state.value, now, state.value, report, name],
     )
 

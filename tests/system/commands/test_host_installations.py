@@ -106,6 +106,17 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert _report(installing, number, "installed") == 403
 
 
+def test_the_time_is_that_of_the_last_change_of_state(vm_site: Site, installing: Service) -> None:
+    number = _plan(installing)["installation"]
+    assert _report(installing, number, "started 6.1.0 BIOS") == 200
+    vm_site.change("UPDATE sec_installations SET Since = '2026-01-02 03:04:05'")
+    assert _report(installing, number, "unpacking 100 MB") == 200
+    listed = vm_site.done("list", "host", "install")
+    assert "installing 2026-01-02 03:04:05 unpacking 100 MB" in listed
+    assert _report(installing, number, "installed") == 200
+    assert "2026-01-02" not in vm_site.done("list", "host", "install")
+
+
 def test_an_installation_that_was_interrupted_keeps_its_number(vm_site: Site, installing: Service) -> None:
     number = _plan(installing)["installation"]
     assert _report(installing, number, "failed the disk has data") == 200
