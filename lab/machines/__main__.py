@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lab.machines import carrier
-from lab.machines.checkout import CHECKOUT, STATE, is_patched, open_built_lab, open_lab
+from lab.machines.checkout import CHECKOUT, STATE, alone, is_patched, open_built_lab, open_lab
 from lab.machines.demo import show_site
 from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
@@ -102,7 +102,7 @@ def _patch(arguments: Sequence[str]) -> None:
     namespace = Namespace(STATE)
     if not namespace.surrounds_this_process():
         replace_this_process(namespace.command([*_this_program(), "patch"]))
-    with Progress().step("the modules of src on all machines, in a new clean state"):
+    with alone(), Progress().step("the modules of src on all machines, in a new clean state"):
         patch(open_built_lab())
 
 

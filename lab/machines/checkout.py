@@ -111,7 +111,7 @@ def check_same_cpus(cpus: int) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """BusyError when another command is building, starting or stopping the lab; else none can until the block's end."""
+    """BusyError when another command builds, starts, patches or stops the lab; else none can until the block's end."""
     _LOCK.parent.mkdir(exist_ok=True)
     # mode 0600: a lock on a file that others can open could be theirs
     with open(os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
@@ -120,6 +120,6 @@ def alone() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
-                "another command is building, starting or stopping this lab; wait for it"
+                "another command is building, starting, patching or stopping this lab; wait for it"
             ) from None
         yield
