@@ -155,7 +155,8 @@ def _check_ipxe() -> None:
 
 
 def _write_all(database: Database, network: BootNetwork, notify: Callable[[str], None]) -> int:
-    """Write everything that the service serves; returns the number of hosts."""
+    """Write everything that the service serves; returns the number of hosts. StateError without a certificate."""
+    authority = node_authority().bundle(local_host(database)).authority
     database.lock(LOCK, LOCK_SECONDS)
     try:
         folder = tftp_folder()
@@ -164,7 +165,9 @@ def _write_all(database: Database, network: BootNetwork, notify: Callable[[str],
         for name in (BIOS_PROGRAM, UEFI_PROGRAM):
             _copy(_IPXE / name, folder / name)
         write_file(folder / FIRST_SCRIPT, first_script(), mode=PUBLIC)
-        _copy_installer(database, folder / INSTALLER, notify)
+        _copy_installer(installer_folder(database, DISTRIBUTION, ""), folder / INSTALLER, notify)
+        site = site_files(authority, int(utc_now().timestamp()))
+        write_file(folder / INSTALLER / SITE_IMAGE, site, mode=PUBLIC)
         write_file(run_folder() / "dnsmasq.conf", dnsmasq_configuration(network, places()), mode=PUBLIC)
     except OSError as error:
         raise HostError(
@@ -175,17 +178,13 @@ def _write_all(database: Database, network: BootNetwork, notify: Callable[[str],
     return sync_host_files(database)
 
 
-def _copy_installer(database: Database, target: Path, notify: Callable[[str], None]) -> None:
-    """Kernel and installer of the distribution, and the site's files."""
-    source = installer_folder(database, DISTRIBUTION, "")
+def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -> None:
+    """Kernel and installer of the distribution."""
     for name in (KERNEL, INSTALLER_IMAGE):
         if (source / name).is_file():
             _copy(source / name, target / name)
         else:
             notify(f"{source / name} is not there, so no host can be installed: see rocks create distro")
-    authority = node_authority().bundle(local_host(database)).authority
-    written = int(utc_now().timestamp())
-    write_file(target / SITE_IMAGE, site_files(authority, written), mode=PUBLIC)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions import message_broker
 from rocks.actions.installation_service import make_first_stage_service
 from rocks.process import run, run_checked
 
@@ -139,6 +140,16 @@ def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
     ended = vm_site.rocks("sync", "config")
     assert ended.status == 0 and "systemctl enable --now rocks-boot" in ended.err
     assert not folders[0].exists()
+
+
+def test_a_frontend_without_a_certificate_begins_no_service(
+    vm_site: Site, folders: tuple[Path, Path], network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
+    vm_site.done("set", "attr", "Kickstart_PrivateHostname", "head")
+    refused = vm_site.refused("start", "service", "boot")
+    assert "head has no certificate: run `rocks add host certificate head` first" in refused
+    assert not folders[0].exists() and not folders[1].exists()
 
 
 def test_dnsmasq_answers_known_hosts_only(
