@@ -27,6 +27,12 @@ INSTALLED = Path("/opt/rocks/share/rocks")
 SITE_NODES = Path("/etc/rocks/site-nodes")
 """The site's files: extend-NAME.xml, replace-NAME.xml and further nodes."""
 
+SITE_GRAPHS = Path("/etc/rocks/site-graphs")
+"""The site's edges and orders: one folder for each graph that they are added to."""
+
+CHANGING = ("extend-", "replace-")
+"""How names of node files begin that change a node of another file."""
+
 _OURS = Path(__file__).resolve().parents[2]
 _FUNCTIONS = Path(__file__).with_name("graph") / "functions.sh"
 
@@ -47,9 +53,9 @@ _HARMFUL = re.compile(r"LD_|BASH|PYTHON|GLIBC_|(?:PATH|ENV|IFS|PS4|SHELLOPTS|GCO
 
 
 class Library:
-    """The files of a distribution. `base` is its folder, with `nodes`, `graphs` and `site-nodes`.
+    """The files of a distribution. `base` is its folder, with `nodes`, `graphs`, `site-nodes` and `site-graphs`.
 
-    The default is the checkout of these programs, the folders of installed and of enabled rolls, and the site's nodes.
+    The default is the checkout of these programs, the folders of installed and of enabled rolls, and the site's own.
     """
 
     def __init__(self, base: Path | None = None) -> None:
@@ -57,34 +63,49 @@ class Library:
         if base is not None:
             if not os.path.isdir(base / "graphs"):
                 raise UserError(f"{base} is no base folder: it has no folder graphs")
-            self._bases = [base]
-            self._folders = [
-                base / "nodes", base.parent / "nodes", base / "site-nodes", base.parent / "site-nodes"
-            ]  # fmt: skip
-            self._includes = [base / "include", base.parent / "include"]
+            self._graphs = [base / "graphs"]
+            self._site_graphs = [base / "site-graphs", base.parent / "site-graphs"]
+            self._nodes = [base / "nodes", base.parent / "nodes"]
+            self._site_nodes = [base / "site-nodes", base.parent / "site-nodes"]
+            self._includes = [folder / "include" for folder in (base, base.parent, *self._site_nodes)]
             return
-        self._bases = [*own_folders(), *map(Path, roll_folders())]
-        self._folders = [*(folder / "nodes" for folder in self._bases), SITE_NODES]
-        self._includes = [*(folder / "include" for folder in self._bases), SITE_NODES / "include"]
+        bases = [*own_folders(), *map(Path, roll_folders())]
+        self._graphs = [folder / "graphs" for folder in bases]
+        self._site_graphs = [SITE_GRAPHS]
+        self._nodes = [folder / "nodes" for folder in bases]
+        self._site_nodes = [SITE_NODES]
+        self._includes = [folder / "include" for folder in (*bases, SITE_NODES)]
 
     def graph_files(self, graph: str) -> list[Source]:
-        """All files of a graph, sorted by name within each folder. StateError when there are none."""
-        folders = [base / "graphs" / graph for base in self._bases]
-        found = [path for folder in folders if os.path.isdir(folder) for path in sorted(folder.glob("*.xml"))]
+        """All files of a graph, sorted by name within each folder, the site's last. StateError when there are none."""
+        folders = [folder / graph for folder in (*self._graphs, *self._site_graphs)]
+        found = [path for folder in folders for path in _xml_files(folder)]
         if not found:
             looked = ", ".join(str(folder) for folder in folders) or str(INSTALLED / "graphs" / graph)
             raise StateError(
                 f"no such graph {graph}: {looked} has no files; a roll brings them, or basedir= names another folder"
             )
-        return [_read(path) for path in found]
+        return [read_source(path) for path in found]
 
     def node_files(self, name: str) -> list[Source]:
-        """The node's file or its replacement, then its extensions; [] for an unknown node."""
+        """The node's file or its replacement, then its extensions; [] for an unknown node.
+
+        StateError for a file of the site that would not be used, because its node is there already.
+        """
         if "/" in name:
             return []
-        originals = self._find(f"replace-{name}.xml") or self._find(f"{name}.xml")
+        plain = self._find(f"{name}.xml")
+        for unused in plain[1:]:
+            if unused.parent in self._site_nodes:
+                raise StateError(
+                    f"{unused} is not used, since {plain[0]} is the node {name}: rename it to extend-{name}.xml or "
+                    f"replace-{name}.xml, or give the site's node another name"
+                )
+        originals = self._find(f"replace-{name}.xml") or plain
         return (
-            [_read(path) for path in (*originals[:1], *self._find(f"extend-{name}.xml"))] if originals else []
+            [read_source(path) for path in (*originals[:1], *self._find(f"extend-{name}.xml"))]
+            if originals
+            else []
         )
 
     def evaluate(self, shell: str, text: str, environment: Mapping[str, str]) -> str:
@@ -135,13 +156,30 @@ class Library:
     def node_names(self) -> dict[str, Path]:
         """Every node that has a file, with the first of its files; replacements and extensions are left out."""
         found: dict[str, Path] = {}
-        for path in (path for folder in self._folders for path in sorted(folder.glob("*.xml"))):
-            if not path.name.startswith(("extend-", "replace-")):
+        for path in (path for folder in (*self._nodes, *self._site_nodes) for path in _xml_files(folder)):
+            if not path.name.startswith(CHANGING):
                 found.setdefault(path.stem, path)
         return found
 
+    def site_nodes(self) -> list[Path]:
+        """The site's node files: nodes of its own, extensions and replacements."""
+        return [path for folder in self._site_nodes for path in _xml_files(folder)]
+
+    def site_graphs(self) -> dict[str, list[Path]]:
+        """The site's graph files, by the name of the graph that they are added to."""
+        found: dict[str, list[Path]] = {}
+        for graph in (path for folder in self._site_graphs for path in sorted(folder.glob("*/"))):
+            found.setdefault(graph.name, []).extend(_xml_files(graph))
+        return found
+
     def _find(self, file_name: str) -> list[Path]:
-        return [folder / file_name for folder in self._folders if os.path.isfile(folder / file_name)]
+        folders = (*self._nodes, *self._site_nodes)
+        return [folder / file_name for folder in folders if os.path.isfile(folder / file_name)]
+
+
+def _xml_files(folder: Path) -> list[Path]:
+    """The XML files of a folder, by name; [] when there is none."""
+    return sorted(folder.glob("*.xml")) if os.path.isdir(folder) else []
 
 
 def own_folders() -> list[Path]:
@@ -167,7 +205,8 @@ def attribute_file(path: str) -> str | None:
     return _text(_bounded(Path(path)), path) if os.path.isfile(path) else None
 
 
-def _read(path: Path) -> Source:
+def read_source(path: Path) -> Source:
+    """A graph or node file. StateError for one that cannot be read."""
     try:
         return Source(str(path), path.read_bytes())
     except OSError as error:
@@ -196,7 +235,7 @@ def _bounded(path: Path) -> bytes:
         raise StateError(
             f"{path} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile: put it into a package"
         )
-    return _read(path).data
+    return read_source(path).data
 
 
 def _text(data: bytes, title: str) -> str:

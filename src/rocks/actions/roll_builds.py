@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.names import check_plain_name, printable
 from rocks.errors import StateError, UserError
-from rocks.graph_files import SITE_NODES, Library, own_folders
+from rocks.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders
 from rocks.rollkit.build import create_roll
 from rocks.rollkit.description import NO_ARCHITECTURE, checked_roll
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
@@ -79,7 +79,8 @@ def build_distribution(
             raise StateError(
                 f"the files of a roll are not in {folder}: add the roll again with rocks add roll"
             )
-    return create_distribution(DistributionPlan(name, arch, folders, own_folders(), SITE_NODES), place)
+    plan = DistributionPlan(name, arch, folders, own_folders(), SITE_NODES, SITE_GRAPHS)
+    return create_distribution(plan, place)
 
 
 def rolls_by_text(root: Path, text: str, arch: str) -> list[tuple[str, str, str]]:

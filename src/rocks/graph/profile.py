@@ -76,4 +76,7 @@ def _missing(name: str, request: ProfileRequest, graph: Graph, reached: Sequence
         )
     if not by:
         return f'cannot find node "{name}", with which the graph begins; see rocks list appliance'
-    return f'cannot find node "{name}", which {by[0].parent} includes by {by[0].place}; its roll must bring {name}.xml'
+    return (
+        f'cannot find node "{name}", which {by[0].parent} includes by {by[0].place}: {name}.xml belongs in the folder '
+        "nodes of that roll, or in /etc/rocks/site-nodes"
+    )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rocks.rollkit.packages import Package
 
 BUILD = "build"
-"""Folder of a distribution with nodes, graphs, include and site-nodes, for basedir= of commands."""
+"""Folder of a distribution with nodes, graphs, include, site-nodes and site-graphs, for basedir= of commands."""
 
 KEY = "key.gpg"
 """Public key of a signed distribution, in its folder."""
@@ -45,7 +45,7 @@ _ENVIRONMENT = {
 
 
 class DistributionPlan(NamedTuple):
-    """What a distribution is made of: its name and architecture, the folders of rolls, and folders with site nodes."""
+    """What a distribution is made of: its name and architecture, the folders of rolls, and the site's own folders."""
 
     name: str
     arch: str
@@ -53,6 +53,7 @@ class DistributionPlan(NamedTuple):
     ours: Sequence[Path]
     """Folders with `nodes` and `graphs` that are of no added roll."""
     site_nodes: Path
+    site_graphs: Path
 
 
 class DistributionReport(NamedTuple):
@@ -152,7 +153,7 @@ def _link(path: Path, target: Path) -> None:
 
 def _copy_graph(plan: DistributionPlan, build: Path) -> None:
     """The nodes, graphs and included files of all; UserError for a file that two have with other content."""
-    for name in (NODES, f"{GRAPHS}/default", INCLUDE, "site-nodes"):
+    for name in (NODES, f"{GRAPHS}/default", INCLUDE, "site-nodes", "site-graphs"):
         (build / name).mkdir(parents=True)
     others = [roll for roll in plan.rolls if roll.parent.parent.name != ROLL_NAME]  # whose files are ours
     for source in (*plan.ours, *others):
@@ -167,10 +168,11 @@ def _copy_graph(plan: DistributionPlan, build: Path) -> None:
                     )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_file(target, data, mode=PUBLIC)
-    for path in _files(plan.site_nodes):
-        target = build / "site-nodes" / path.relative_to(plan.site_nodes)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_file(target, path.read_bytes(), mode=PUBLIC)
+    for name, folder in (("site-nodes", plan.site_nodes), ("site-graphs", plan.site_graphs)):
+        for path in _files(folder):
+            target = build / name / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_file(target, path.read_bytes(), mode=PUBLIC)
 
 
 def _files(folder: Path) -> Iterable[Path]:

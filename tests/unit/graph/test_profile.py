@@ -50,6 +50,22 @@ def test_the_sites_files_replace_and_extend(tmp_path: Path) -> None:
     assert packages == [("a", "a"), ("a", "more"), ("b", "other")]
 
 
+def test_the_sites_graph_is_added(tmp_path: Path) -> None:
+    files = library(tmp_path, a="<package>a</package>", site_b="<package>b</package>")
+    graph = tmp_path / "site-graphs/default/site.xml"
+    graph.parent.mkdir(parents=True)
+    graph.write_text('<graph><edge from="a" to="site-b"/><order head="site-b" tail="a"/></graph>')
+    assert [node.name for node in profile_of(files).nodes] == ["site-b", "a"]
+
+
+def test_a_file_of_the_site_with_the_name_of_a_node_is_an_error(tmp_path: Path) -> None:
+    files = library(tmp_path, a="<package>a</package>")
+    (tmp_path / "site-nodes").mkdir()
+    (tmp_path / "site-nodes/a.xml").write_text("<kickstart/>")
+    with pytest.raises(StateError, match=r"site-nodes/a\.xml is not used, .* rename it to extend-a\.xml"):
+        profile_of(files)
+
+
 def test_error_names_the_missing_node_and_its_user(tmp_path: Path) -> None:
     files = library(tmp_path, graph='<edge from="a" to="b"/>', a="")
     with pytest.raises(StateError, match=r'cannot find node "b", which a includes by .*/g\.xml'):

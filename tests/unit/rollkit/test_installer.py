@@ -65,7 +65,9 @@ def test_an_incomplete_installer_makes_no_roll(tmp_path: Path, damage, message: 
 
 def _plan(tmp_path: Path, *names: str) -> DistributionPlan:
     rolls = [tmp_path / "rolls" / name / "1.0/x86_64" for name in names]
-    return DistributionPlan("site", "x86_64", rolls, [], tmp_path / "no-site-nodes")
+    return DistributionPlan(
+        "site", "x86_64", rolls, [], tmp_path / "no-site-nodes", tmp_path / "no-site-graphs"
+    )
 
 
 def test_a_distribution_has_the_installer_of_its_roll(tmp_path: Path) -> None:

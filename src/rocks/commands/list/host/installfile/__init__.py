@@ -17,8 +17,8 @@ class Command(rocks.commands.Command):
     kickstart (RHEL 8 and 9), preseed (Debian 12), or order (the list of nodes).
     </param>
     <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-nodes and include for the named host; default: the installed rolls and the site's
-    nodes in /etc/rocks/site-nodes.
+    Folder with graphs, nodes, site-graphs, site-nodes and include for the named host; default: the installed rolls
+    and the site's own files in /etc/rocks.
     </param>
 
     <example cmd='list host installfile compute-0-0 section=kickstart'>

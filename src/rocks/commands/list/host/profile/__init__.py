@@ -15,8 +15,8 @@ class Command(rocks.commands.Command):
     Hosts; default: the document in the standard input, or on a terminal all hosts.
     </arg>
     <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-nodes and include for the named hosts; default: the installed rolls and the site's
-    nodes in /etc/rocks/site-nodes.
+    Folder with graphs, nodes, site-graphs, site-nodes and include for the named hosts; default: the installed rolls
+    and the site's own files in /etc/rocks.
     </param>
 
     <example cmd='list host profile compute-0-0'>

@@ -28,8 +28,8 @@ class Command(rocks.commands.Command):
     Kind of document, for order rules with gen. Default: kgen.
     </param>
     <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-nodes and include; default: the installed rolls and the site's nodes in
-    /etc/rocks/site-nodes.
+    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
+    files in /etc/rocks.
     </param>
 
     <example cmd='list host xml compute-0-0'>

@@ -16,8 +16,8 @@ class Command(rocks.commands.Command):
     One host.
     </arg>
     <param type='string' name='basedir'>
-    Folder with graphs, nodes and site-nodes; default: the installed rolls and the site's nodes in
-    /etc/rocks/site-nodes.
+    Folder with graphs, nodes, site-graphs and site-nodes; default: the installed rolls and the site's own files in
+    /etc/rocks.
     </param>
 
     <example cmd='report host profile nas-0-0'>

@@ -1,0 +1,44 @@
+"""`rocks check graph`"""
+
+from pathlib import Path
+
+import rocks.commands
+from rocks.actions.graph_checks import OK, check_site_files
+from rocks.errors import StateError
+
+
+class Command(rocks.commands.Command):
+    """
+    Check the site's own node and graph files, in /etc/rocks/site-nodes and /etc/rocks/site-graphs: XML, tags, the
+    syntax of bash sections, edges and orders of nodes that do not exist, cyclic orders, and node files that no host
+    uses. Nothing is changed, and no host is asked. The exit status is not 0 if a file has an error.
+
+    <param optional='1' type='string' name='basedir'>
+    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
+    files in /etc/rocks.
+    </param>
+
+    <example cmd='check graph'>
+    Print a line for each file.
+    </example>
+
+    <related>check site</related>
+    <related>list host graph</related>
+    <related>report host profile</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a line for each file."""
+        base = self.fillText("basedir", "")
+        found = check_site_files(self.db, Path(base) if base else None)
+        self.beginOutput()
+        for one in found:
+            self.addOutput(one.file, one[1:])
+        self.endOutput(header=("file", "result", "detail"), trimOwner=False)
+        failed = sum(one.result != OK for one in found)
+        if failed:
+            self.endOutcomes(
+                {"graph": StateError(f"{failed} of {len(found)} files cannot be used as they are")}, 1
+            )
