@@ -94,7 +94,7 @@ rpm: ## build the rpm packages only (root)
 	@tools/setup packages
 	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' rpm
 
-test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; 15 minutes)
+test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; more than 30 minutes)
 	@tools/setup test
 	@$(PYTEST) tests/packages
 	@lintian --fail-on error,warning dist/*.deb

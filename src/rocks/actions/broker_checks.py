@@ -59,7 +59,10 @@ def _faults(
     try:
         listeners = control.listeners()
     except RocksError as error:
-        yield f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}"
+        if BROKER_NAME in node_authority().certificates():
+            yield f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}"
+        else:
+            yield f"{error}: {profile}, then {_SYNC}, then both again; see operator's guide, section 8"
         return
     ports = [one.port for one in listeners if one.protocol == "amqp/ssl"]
     open_ports = [f"{one.interface}:{one.port}" for one in listeners if one.protocol == "amqp"]

@@ -38,7 +38,12 @@ def read_broker_settings(path: str = BROKER_CONFIGURATION) -> BrokerSettings:
         raise StateError(str(error)) from None
 
 
-_SIGNS_OF_DOWN = ("unable to perform an operation on node", "unable to connect to node", "nodedown")
+_SIGNS_OF_DOWN = (
+    "unable to perform an operation on node",
+    "unable to connect to node",
+    "nodedown",
+    "Distribution failed",  # there is not even Erlang's port mapper: it was never started
+)
 """What rabbitmqctl (3.10 to 3.13) prints, with pages of diagnostics, when the broker is down."""
 
 

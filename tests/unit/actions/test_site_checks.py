@@ -9,6 +9,7 @@ import pytest
 
 from rocks.actions import broker_checks
 from rocks.cluster.site_check import MISSING
+from rocks.errors import ToolError
 from rocks.render.broker import BrokerNode
 
 
@@ -22,3 +23,29 @@ def test_a_missing_broker_leads_to_the_frontend_s_profile(monkeypatch: pytest.Mo
 
     assert check.result == MISSING
     assert check.detail.startswith("rocks report host profile head | bash")
+
+
+@pytest.mark.parametrize(
+    ("certificates", "remedy"),
+    [
+        ({}, "rocks report host profile head | bash, then rocks sync broker, then both again"),
+        ({"broker": Mock()}, "systemctl start rabbitmq-server.service"),
+    ],
+)
+def test_a_broker_that_is_down_was_set_up_or_not(
+    monkeypatch: pytest.MonkeyPatch, certificates: dict[str, Mock], remedy: str
+) -> None:
+    control = Mock(is_here=True)
+    control.listeners.side_effect = ToolError("the message broker of this machine does not run")
+    monkeypatch.setattr(broker_checks, "storage_nodes", lambda _: [BrokerNode("nas-0-0", frozenset({"nas"}))])
+    monkeypatch.setattr(broker_checks, "broker_elsewhere", lambda _: "")
+    monkeypatch.setattr(broker_checks, "broker_control", lambda: control)
+    monkeypatch.setattr(broker_checks, "fleet_addresses", lambda *_: [])
+    monkeypatch.setattr(broker_checks, "node_authority", lambda: Mock(certificates=lambda: certificates))
+
+    (check,) = broker_checks.check_broker(Mock(), "head")
+
+    assert (
+        check.detail.startswith("the message broker of this machine does not run: ")
+        and remedy in check.detail
+    )
