@@ -58,9 +58,8 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     assert "entered: frontend head, private 10.9.9.2 on lo" in made.text
     _check_complete(machine)
     assert __version__ in machine.root.done("rocks", "--version")
-    checked = {
-        line.split(":")[0]: line for line in machine.root.run("rocks", "check", "site").text.splitlines()
-    }
+    lines = machine.root.run("rocks", "check", "site").text.splitlines()
+    checked = {line.split(":")[0]: line for line in lines if ": " in line}
     red = {subject for subject, line in checked.items() if " ok " not in line}
     assert red == {"roll os"}, checked
     assert "rocks add roll os-VERSION.iso" in checked["roll os"]
@@ -75,8 +74,9 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     with_os = machine.install()
     assert with_os.exit_status == 0, with_os.error_text
     assert "enabling the roll os 12" in with_os.text, "it lies beside the medium"
-    checked = machine.root.run("rocks", "check", "site").text
-    assert "it has no installer" in checked, "the roll of the test has none"
+    assert "it has no installer" in machine.root.run("rocks", "check", "site").text, (
+        "the roll of the test has none"
+    )
 
     (machine.folder / MEDIUM / "version").write_text("0.0.1-1\n")
     list_files(machine.folder / MEDIUM)
