@@ -68,6 +68,11 @@ class Machine:
         self.cut_power()
         return came
 
+    @property
+    def log(self) -> str:
+        """What the last installation has printed that `cut_power_after` began."""
+        return (self.folder / _LOG).read_text("utf-8", "replace")
+
     def close(self) -> None:
         """End everything in it, and remove it."""
         self.root.close()
