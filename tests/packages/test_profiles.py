@@ -17,6 +17,7 @@ from lab.namespace import CHECKOUT
 from rocks.actions.profiles import write_profile
 from rocks.actions.roll_builds import build_distribution
 from rocks.cluster.profile_values import ServedDistribution
+from rocks.cluster.records import Host
 from rocks.graph_files import Library
 from rocks.hosts.authority import Authority
 from rocks.hosts.x509 import CertificateSpec
@@ -51,9 +52,16 @@ _ROOT_ARCHIVE = (
 """What the root archive of hosts has besides Debian's smallest root, as far as a profile meets it."""
 
 _EVIL = 'it\'s "$(touch /ran)" `touch /ran` ]]> <&amp;>\nROCKS-END-1\nROCKS-END-2\n  %end \\'
+
+
+def _without(host: Host, attribute: str) -> Host:
+    """The host without an attribute: the machine has no disks of its own."""
+    return replace(host, attributes={k: v for k, v in host.attributes.items() if k != attribute})
+
+
 _HOSTS = {
     "vm-container": (vm_host(img_sync="yes", vm_container_zpool="vmpool"), "client"),
-    "nas": (CASES["nas"].host, "nas"),
+    "nas": (_without(CASES["nas"].host, "img_zpool_disks"), "nas"),
     "compute": (replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"),
     "login": (replace(vm_host(), appliance="login", attributes={"appliance": "login"}), "login"),
 }

@@ -10,6 +10,7 @@ from rocks.actions.served_distributions import DEFAULT_ARCHITECTURE, Distributio
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.host_network import plan_devices
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
+from rocks.cluster.installer_values import installer_values
 from rocks.cluster.profile_values import (
     ServedDistribution,
     distribution_values,
@@ -125,6 +126,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
         **attributes,
         **distribution_values(site.distribution, site.host, attributes["packaging"]),
         **_network_values(site.host, attributes["packaging"]),
+        **installer_values(site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
         **_storage_values(site),

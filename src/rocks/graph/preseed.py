@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LONGEST_COMMAND = 120_000
 """Characters of a command of the installer; it is one argument of a program, of which Linux allows 131072 bytes."""
 
+DISTRIBUTION_NODE = "distribution"
+"""The node that writes the site's distribution into the sources of packages."""
+
 _SH = (("sh",), ("/bin/sh",))
 
 
@@ -41,7 +44,7 @@ def preseed_file(profile: Profile, script: str, files: FirstBootFiles) -> str:
     answers = [
         *preseed_answers(directives),
         Answer("pkgsel/run_tasksel", "boolean", "false"),
-        Answer("pkgsel/include", "string", " ".join(package_names(profile.nodes, "deb"))),
+        Answer("pkgsel/include", "string", " ".join(_packages(profile))),
         *_early_command([section for node in profile.nodes for section in node.sections]),
         _late_command(script, files, profile.host),
     ]
@@ -50,6 +53,15 @@ def preseed_file(profile: Profile, script: str, files: FirstBootFiles) -> str:
         "\n".join([*lines, *(f"d-i {one.question} {one.type} {one.value}".rstrip() for one in answers)])
         + "\n"
     )
+
+
+def _packages(profile: Profile) -> list[str]:
+    """The packages that the installer installs; none for a host that gets them from the site's distribution, of which
+    only its profile knows.
+    """
+    if any(node.name == DISTRIBUTION_NODE for node in profile.nodes):
+        return []
+    return package_names(profile.nodes, "deb")
 
 
 def _early_command(sections: Iterable[Section]) -> list[Answer]:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
+# Nodes: installer, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,8 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb iptables kmod openssh-server python3-amqp python3-rtslib-fb zfsutils-linux
+# node installer: for an installer only: main
+# node installer-network: for an installer only: main
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: distribution, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
+# Nodes: distribution, installer, installer-distribution, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -34,6 +34,9 @@ rocks_file /etc/yum.repos.d/rocks.repo create 644 '' forget
 ROCKS-END-2
 rocks_say 'node distribution ends (boot pre)'
 rocks_packages_rpm iptables-nft kmod openssh-server python3-amqp python3-rtslib rocks-imgstorage-nas zfs
+# node installer: for an installer only: main
+# node installer-distribution: for an installer only: pre, main
+# node installer-network: for an installer only: main
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

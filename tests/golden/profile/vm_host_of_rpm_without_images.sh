@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, network, client, kvm-base
+# Nodes: installer, installer-network, base, network, client, kvm-base
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,8 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_rpm iproute kmod libvirt-client libvirt-daemon-kvm openssh-server python3-libvirt python3-pyroute2 qemu-img qemu-kvm
+# node installer: for an installer only: main
+# node installer-network: for an installer only: main
 rocks_say 'node network begins (post)'
 rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
 if systemctl is-enabled -q NetworkManager.service 2>/dev/null; then

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
+# Nodes: installer, installer-network, base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm-create-zfs, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +12,8 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 rocks_profile() {
 rocks_begin
 rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-amqp python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils zfsutils-linux
+# node installer: for an installer only: main
+# node installer-network: for an installer only: main
 rocks_say 'node network begins (post)'
 rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
 if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then

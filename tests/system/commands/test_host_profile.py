@@ -28,9 +28,10 @@ def hosts(vm_site: Site) -> Site:
 
 
 def nodes_of(script: str) -> list[str]:
-    """The nodes that a script names."""
+    """The nodes that a script names, without those for installers."""
     (line,) = [line for line in script.splitlines() if line.startswith("# Nodes: ")]
-    return line.removeprefix("# Nodes: ").split(", ")
+    names = line.removeprefix("# Nodes: ").split(", ")
+    return [name for name in names if not name.startswith("installer")]
 
 
 def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
