@@ -155,6 +155,11 @@ KNOWN = {
         "no: the profile leaves the host's network devices alone; yes: it makes systemd-networkd or NetworkManager set "
         "them up; unset: as yes where that service is enabled",
     ),
+    "boot_service": Known(
+        "host",
+        "",
+        "yes, for the frontend: its profile enables DHCP, TFTP and HTTPS for hosts that boot from the network private",
+    ),
     "packaging": Known("host", "deb", "deb or rpm: the packages of the host's operating system"),
     "release": Known("host", "", "release of the host's operating system, as in node and graph files"),
     "imgstorage-network": Known(

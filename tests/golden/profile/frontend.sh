@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host head, printed by rocks report host profile; run it there as root.
-# Nodes: base, server, img-storage, img-storage-base
+# Nodes: base, server, boot-service, img-storage, img-storage-base
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -11,7 +11,21 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb kmod openssh-server python3-amqp rabbitmq-server
+rocks_packages_deb dnsmasq-base ipxe kmod openssh-server python3-amqp rabbitmq-server
+rocks_say 'node boot-service begins (post)'
+rocks_section boot-service post bash -euo pipefail <<'ROCKS-END-1'
+for unit in rocks-kickstart.service rocks-boot.service; do
+  if ! [ -e "/lib/systemd/system/$unit" ]; then
+    rocks_warn "the unit $unit is missing: install the package rocks-cli, and run the profile again"
+  elif [ -s "/etc/rocks/pki/authority/nodes/$ROCKS_HOST.pem" ]; then
+    rocks_service "$unit"
+  else
+    rocks_unit_enabled "$unit"
+    rocks_warn "$unit waits for a certificate: rocks add host certificate $ROCKS_HOST, then run the profile again"
+  fi
+done
+ROCKS-END-1
+rocks_say 'node boot-service ends (post)'
 rocks_say 'node img-storage begins (post)'
 rocks_section img-storage post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
