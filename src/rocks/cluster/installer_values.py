@@ -90,8 +90,8 @@ def _network(host: Host, packaging: str) -> Value:
     if device is None:
         return f"--bootproto=dhcp --hostname={host.name}"
     address = ipaddress.IPv4Interface(device.address)
-    words = [f"--bootproto=static --ip={address.ip} --netmask={address.netmask}"]
-    words += [f"--gateway={device.gateway}"] if device.gateway else []
+    options = [f"--bootproto=static --ip={address.ip} --netmask={address.netmask}"]
+    options += [f"--gateway={device.gateway}"] if device.gateway else []
     servers = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
     try:
         names = ",".join(str(ipaddress.IPv4Address(server)) for server in servers)
@@ -99,9 +99,9 @@ def _network(host: Host, packaging: str) -> Value:
         return StateError(
             f"the attribute Kickstart_PrivateDNSServers of host {host.name} is not a list of addresses"
         )
-    words += [f"--nameserver={names}"] if names else []
-    words += [f"--device={device.mac} --activate"] if packaging == "rpm" else []
-    return " ".join([*words, f"--hostname={host.name}"])
+    options += [f"--nameserver={names}"] if names else []
+    options += [f"--device={device.mac} --activate"] if packaging == "rpm" else []
+    return " ".join([*options, f"--hostname={host.name}"])
 
 
 def _text(host: Host, attribute: str) -> str:

@@ -219,8 +219,9 @@ def test_the_lines_in_the_operators_guide_are_valid_for_both_installers(tmp_path
         if packaging == "rpm":
             for release in RELEASES:
                 found = read_kickstart(kickstart_file(profile, "", "", FILES), release).handler
-                assert (found.url.url, found.rootpw.lock) == ("http://10.1.1.1/install/rhel9", True)
+                assert found.url.url == "http://10.1.1.1/install/rhel9"
+                assert found.timezone.timezone == "Europe/Berlin"
         else:
             answers = check_preseed(preseed_file(profile, "", FILES), tmp_path)
-            assert answers["partman-auto/disk"] == ("string", "/dev/sda")
-            assert answers["netcfg/hostname"] == ("string", "h1")
+            assert answers["mirror/http/hostname"] == ("string", "10.1.1.1")
+            assert answers["time/zone"] == ("string", "Europe/Berlin")
