@@ -22,15 +22,17 @@ def hosts(vm_site: Site) -> Site:
 
 
 def nodes_of(document: str) -> list[str]:
-    """The nodes that a document lists."""
-    return [str(node.get("name")) for node in etree.fromstring(document.encode())[0]]
+    """The nodes that a document lists, without those for installers and network devices."""
+    found = [str(node.get("name")) for node in etree.fromstring(document.encode())[0]]
+    return [name for name in found if name != "network" and not name.startswith("installer")]
 
 
 def test_a_hosts_document_has_its_attributes_and_the_nodes_that_they_select(hosts: Site) -> None:
     odd = 'it\'s <&> "x" \\ %'
     hosts.done("set", "host", "attr", "vmc-0-0", "attr=odd", f"value={odd}")
     document = hosts.done("list", "host", "xml", "vmc-0-0")
-    assert nodes_of(document)[:3] == ["base", "client", "kvm-base"]
+    assert nodes_of(document)[:2] == ["base", "client"]
+    assert "kvm-base" in nodes_of(document)
     attributes = ast.literal_eval(str(etree.fromstring(document.encode()).get("attrs")))
     assert (attributes["odd"], attributes["hostname"], attributes["root"]) == (odd, "vmc-0-0", "client")
     assert attributes["packaging"] == "deb"
