@@ -48,7 +48,7 @@ def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str
     StateError without the installer's files in the distribution, UserError for a host that cannot be installed.
     """
     host = site.host
-    folder = installer_folder(database, site.appliance.distribution, host.attribute("arch"))
+    folder = installer_folder(database, site.appliance.distribution, host.attributes.get("arch", ""))
     checksum = read_checksum(folder)
     found = table.find_installation(database, host.name)
     if found is None or found.state not in UNFINISHED:

@@ -40,7 +40,7 @@ class Distributions:
     def of_host(self, host: Host, name: str) -> ServedDistribution:
         """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
         packaging = host.attribute("packaging") or KNOWN["packaging"].default
-        arch = host.attribute("arch") or DEFAULT_ARCHITECTURE
+        arch = host.attributes.get("arch") or DEFAULT_ARCHITECTURE
         if not (_PART.fullmatch(name) and _PART.fullmatch(arch)) or host.name == self._frontend:
             return ServedDistribution()
         folder = self._folder / name / arch

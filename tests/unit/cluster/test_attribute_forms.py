@@ -15,6 +15,7 @@ ANY_TEXT = {
         "cpu_mode",
         "kvm_device_0",
         "vm_container_zpool_disks",
+        "img_zpool_disks",
         "release",
     ),
 }
