@@ -16,7 +16,7 @@ from lab.machines.roster import MACHINES, Description
 from lab.machines.site import configure
 from lab.progress import Progress
 
-_BOOT_DEADLINE_SECONDS = 180.0
+_BOOT_DEADLINE_SECONDS = 300.0
 
 
 class Lab:
