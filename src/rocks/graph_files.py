@@ -165,10 +165,26 @@ class Library:
         """The site's node files: nodes of its own, extensions and replacements."""
         return [path for folder in self._site_nodes for path in _xml_files(folder)]
 
+    def misplaced_site_files(self) -> dict[Path, str]:
+        """Files of the site that have a name or place in which nothing reads them, each with the reason."""
+        graphs = [path for folder in self._site_graphs for path in sorted(folder.glob("*.xml"))]
+        found = {
+            path: f"a graph file belongs in a folder: {path.parent}/default/{path.name}" for path in graphs
+        }
+        for folder in (*self._site_nodes, *(path for top in self._site_graphs for path in top.glob("*"))):
+            for path in sorted(folder.glob("*")) if os.path.isdir(folder) else ():
+                if path.name.startswith(CHANGING) and path.suffix != ".xml" and not path.name.endswith("~"):
+                    found[path] = "its name does not end in .xml"
+                elif path.suffix == ".xml" and not os.path.isfile(path):
+                    found[path] = "it is no file, and no link to one"
+        return found
+
     def site_graphs(self) -> dict[str, list[Path]]:
         """The site's graph files, by the name of the graph that they are added to."""
         found: dict[str, list[Path]] = {}
-        for graph in (path for folder in self._site_graphs for path in sorted(folder.glob("*/"))):
+        for graph in (
+            path for folder in self._site_graphs for path in sorted(folder.glob("*")) if path.is_dir()
+        ):
             found.setdefault(graph.name, []).extend(_xml_files(graph))
         return found
 
@@ -179,7 +195,8 @@ class Library:
 
 def _xml_files(folder: Path) -> list[Path]:
     """The XML files of a folder, by name; [] when there is none."""
-    return sorted(folder.glob("*.xml")) if os.path.isdir(folder) else []
+    found = sorted(folder.glob("*.xml")) if os.path.isdir(folder) else []
+    return [path for path in found if os.path.isfile(path)]
 
 
 def own_folders() -> list[Path]:

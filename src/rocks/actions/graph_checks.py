@@ -72,9 +72,9 @@ def check_site_files(database: Database, base: Path | None) -> list[FileCheck]:
         for name, paths in site_graphs.items()
         for path in paths
     ]
-    return found + [
-        _checked(path, partial(_node_file, library, path, nodes)) for path in library.site_nodes()
-    ]
+    found += [_checked(path, partial(_node_file, library, path, nodes)) for path in library.site_nodes()]
+    misplaced = library.misplaced_site_files().items()
+    return found + [FileCheck(str(path), WRONG, f"it is not read: {reason}") for path, reason in misplaced]
 
 
 def _checked(path: Path, check: Callable[[], str]) -> FileCheck:

@@ -29,6 +29,7 @@ NOT_FOR_EVERYBODY = {
 }
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),
+    ("check", "graph"),
     ("create", "keys"),
     ("create", "roll"),  # the work of a roll's author
     ("create", "new", "roll"),

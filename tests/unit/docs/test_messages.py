@@ -1,4 +1,4 @@
-"""The operator's table of refusals quotes messages that the programs really give."""
+"""The table of error messages quotes messages that the programs really give."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORTEST = 8
 
 def quoted_messages() -> list[str]:
     """The messages in the first column of the table."""
-    text = (CHECKOUT / "docs" / "guide" / "operator.md").read_text("utf-8")
+    text = (CHECKOUT / "docs" / "guide" / "messages.md").read_text("utf-8")
     rows = text[text.index("| message (shortened)") :].split("\n\n")[0].splitlines()[2:]
     return [message for row in rows for message in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
 
