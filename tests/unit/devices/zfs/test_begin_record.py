@@ -1,6 +1,10 @@
-"""What the first record of a stream says, in both byte orders."""
+"""What the first record of a stream says: of recorded ones, and in both byte orders."""
 
 from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +66,45 @@ def test_anything_else_is_no_stream(at: int) -> None:
     assert read_begin(bytes(data)) is None
     with pytest.raises(IncoherentError, match="sent what is no ZFS stream"):
         check_begin(bytes(data), SPEC)
+
+
+# The first 312 bytes of streams of OpenZFS 2.1.11, as `zfs send` sent them in the lab: of the volume's snapshot `one`,
+# its increment to `two` and a clone's, the rest of an interrupted stream, and what is never accepted.
+RECORDED = json.loads((Path(__file__).parent / "recorded" / "begins.json").read_text("utf-8"))
+ONE = RECORDED["volume guids"]["one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("volume", ReceiveSpec("tank/copy")),
+        ("increment", ReceiveSpec("tank/copy", ONE)),
+        ("clone", ReceiveSpec("tank/copy", ONE, origin="tank/vm-vol@one")),
+        ("resumed", ReceiveSpec("tank/copy", is_resumed=True)),
+    ],
+)
+def test_recorded_streams_of_a_volume(name: str, spec: ReceiveSpec) -> None:
+    """Each is what its specification says."""
+    check_begin(base64.b64decode(RECORDED["begins"][name]), spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("file_system", "a stream of a file system"),
+        ("package", "a package of streams"),
+        ("package_of_a_file_system", "a package of streams"),
+        ("with_properties", "a package of streams"),
+        ("with_intermediate", "a package of streams"),
+        ("increment", f"a stream from the snapshot {ONE} instead of nothing"),
+        ("clone", f"a stream from the snapshot {ONE} instead of nothing"),
+    ],
+)
+def test_recorded_streams_that_are_rejected(name: str, text: str) -> None:
+    """As a new volume; a package also where a stream is resumed."""
+    data = base64.b64decode(RECORDED["begins"][name])
+    with pytest.raises(IncoherentError, match=f"^vmc-0-7 sent {text}.* for tank/copy"):
+        check_begin(data, ReceiveSpec("tank/copy", sender="vmc-0-7"))
+    if "package" in text:
+        with pytest.raises(IncoherentError, match=text):
+            check_begin(data, ReceiveSpec("tank/copy", is_resumed=True))
