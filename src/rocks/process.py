@@ -172,7 +172,8 @@ def _watched(
         except subprocess.TimeoutExpired as timeout:
             if deadline.passed():
                 raise
-            watch(timeout.output or b"")
+            if timeout.output:  # none once its output has ended and only its end is waited for
+                watch(timeout.output)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

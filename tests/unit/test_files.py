@@ -214,7 +214,7 @@ def test_no_other_module_replaces_files() -> None:
     Rolls and distributions are folders, which are renamed whole.
     """
     others = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py") if _replaces(path)}
-    folders = {"actions/rolls.py", "rollkit/distribution.py", "rollkit/skeleton.py"}
+    folders = {"actions/roll_folders.py", "rollkit/distribution.py", "rollkit/skeleton.py"}
     assert others - folders - {"devices/device_mapper/nodes.py", "devices/leases.py"} == {"files.py"}
 
 

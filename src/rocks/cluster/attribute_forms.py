@@ -156,6 +156,7 @@ _FORMS: dict[str, Check] = {
     "kickstart_privatehostname": check_host_name,
     "kickstart_privatekickstarthost": check_ip,
     "kickstart_privategateway": check_ip,
+    "kickstart_publicntphost": lambda value: check_plain_name("a host", value),
     "kickstart_privatednsservers": _each(check_ip),
     "install_disk": read_disks,
     "install_partitions": read_partitions,

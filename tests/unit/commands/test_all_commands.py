@@ -23,6 +23,7 @@ NOT_FOR_EVERYBODY = {
     ("list", "host", "profile"),
     ("list", "host", "installfile"),
     ("report", "host", "profile"),  # it shows all attributes that nodes name
+    ("list", "host", "install"),  # its table has the numbers of installations, which are secrets
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
     ("list", "sec_attr"),  # secrets: the tables are closed to others
     ("list", "host", "sec_attr"),
@@ -32,6 +33,7 @@ ALSO_FOR_EVERYBODY = {
     ("check", "graph"),
     ("create", "keys"),
     ("create", "roll"),  # the work of a roll's author
+    ("create", "package"),
     ("create", "new", "roll"),
     ("iterate", "host"),
     ("open", "host", "console"),

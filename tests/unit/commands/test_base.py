@@ -127,6 +127,10 @@ def test_parts_of_the_output_and_notices_are_printed_at_once(
     assert (command.getText(), capsys.readouterr()) == ("", ("b\n", "c\n"))
 
 
+class _Names(NameExpansion):
+    command_path = ("list", "os")
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -140,11 +144,11 @@ def test_parts_of_the_output_and_notices_are_printed_at_once(
     ],
 )
 def test_operating_systems(names: list[str] | None, expected: list[str]) -> None:
-    assert NameExpansion().getOSNames(names) == expected
+    assert _Names().getOSNames(names) == expected
 
 
 @pytest.mark.parametrize("name", ["beos", "", "x%", "linux.", "%linux%%x"])
 def test_an_unknown_operating_system(name: str) -> None:
     with pytest.raises(UserError) as caught:
-        NameExpansion().getOSNames(["linux", name])
+        _Names().getOSNames(["linux", name])
     assert str(caught.value).startswith(f'unknown os "{name}"')

@@ -17,6 +17,8 @@ class Command(rocks.commands.Command):
     <related>sync config</related>
     """
 
+    MustBeRoot = 0
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print both files."""
         for path, text in report_configuration(self.db):
