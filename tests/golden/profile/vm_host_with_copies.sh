@@ -200,12 +200,19 @@ rocks_file /etc/udev/rules.d/57-rocks-guest-disks.rules create 644 '' forget
 rocks_content <<'ROCKS-END-1'
 blacklist {
     property "ROCKS_GUEST_DISK"
+    device {
+        vendor "^LIO-ORG"
+        product ".*"
+    }
 }
 ROCKS-END-1
 rocks_file /etc/multipath/conf.d/rocks-guest-disks.conf create 644 '' forget
 if grep -qxF 'file /etc/udev/rules.d/57-rocks-guest-disks.rules' "$ROCKS_WORK/changes" && [ -S /run/udev/control ]; then
   udevadm control --reload
   udevadm trigger --subsystem-match=block --action=change --settle
+fi
+if grep -qxF 'file /etc/multipath/conf.d/rocks-guest-disks.conf' "$ROCKS_WORK/changes" && rocks_is_running multipathd.service; then
+  systemctl reload multipathd.service || rocks_warn "multipathd still takes disks of guests: systemctl restart multipathd"
 fi
 ROCKS-END-2
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-1'

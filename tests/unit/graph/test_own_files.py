@@ -69,3 +69,13 @@ def test_every_node_is_reached_and_every_name_of_the_graph_has_its_file() -> Non
     assert names == {path.stem for path in NODES}
     assert names - {edge.child for edge in graph.edges} <= _ROOTS
     assert ordered <= names
+
+
+def test_multipath_excludes_disks_of_images_by_more_than_a_property() -> None:
+    """Its built-in exceptions for ID_WWN and SCSI_IDENT_… come before an excluded property, but not before a device."""
+    node = etree.parse(str(CHECKOUT / "nodes" / "img-storage-scans.xml")).getroot()
+    (file,) = (one for one in node.iter("file") if "/multipath/" in one.get("name", ""))
+    section, _, excluded = " ".join((file.text or "").split()).partition(" { ")
+
+    assert section == "blacklist"
+    assert 'device { vendor "^LIO-ORG" product ".*" }' in excluded
