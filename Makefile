@@ -35,7 +35,7 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 demo-stop: ## end and remove everything that `make demo` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
-test: ## set up, then every check and every test but the lab's (root; about 12 minutes on 2 processors)
+test: ## set up, then every check and every test but those of lab, packages and installer (root; about 12 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer'

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import fleet_addresses
-from rocks.actions.message_broker import BROKER_NAME, broker_control, broker_elsewhere, node_authority
+from rocks.actions.message_broker import BROKER_GUIDE, BROKER_NAME, broker_control, broker_elsewhere, node_authority
 from rocks.actions.storage_nodes import is_storage_used, storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
@@ -42,7 +42,7 @@ def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     profile = f"rocks report host profile {frontend} | bash"
     if not control.is_here:
         yield SiteCheck(
-            "broker", MISSING, f"{profile} installs and configures it; see operator's guide, section 8"
+            "broker", MISSING, f"{profile} installs and configures it; see {BROKER_GUIDE}"
         )
         return
     addresses = [host.address for host in fleet_addresses(database, [frontend])]
@@ -62,7 +62,7 @@ def _faults(
         if BROKER_NAME in node_authority().certificates():
             yield f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}"
         else:
-            yield f"{error}: {profile}, then {_SYNC}, then both again; see operator's guide, section 8"
+            yield f"{error}: {profile}, then {_SYNC}, then both again; see {BROKER_GUIDE}"
         return
     ports = [one.port for one in listeners if one.protocol == "amqp/ssl"]
     open_ports = [f"{one.interface}:{one.port}" for one in listeners if one.protocol == "amqp"]

@@ -124,7 +124,7 @@ def _check_known(name: str, place: str, nodes: _Nodes) -> None:
 
 def _near(name: str, nodes: _Nodes) -> str:
     near = nearest(name, nodes.known)
-    return f"; do you mean {' or '.join(near)}?" if near else ""
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:

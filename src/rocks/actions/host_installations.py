@@ -36,7 +36,7 @@ _LONGEST_CHECKSUM_FILE = 1000
 
 
 class Offer(NamedTuple):
-    """The site's service for installations: the beginning of its addresses, without a slash, and its settings."""
+    """The site's HTTPS service: the beginning of its addresses, without a slash, and its settings."""
 
     url: str
     fleet: FleetSettings

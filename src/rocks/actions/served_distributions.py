@@ -62,7 +62,7 @@ class Distributions:
         if not authority:
             return ServedDistribution(
                 problem="the distribution is not served, for the frontend has no certificate: rocks add host "
-                f"certificate {self._frontend}, then rocks start service kickstart"
+                f"certificate {self._frontend}, then systemctl enable --now rocks-kickstart"
             )
         return ServedDistribution(server, place, authority)
 

@@ -1,4 +1,4 @@
-"""Hosts as the installation service finds them."""
+"""Hosts as the HTTPS service finds them."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ ROCKS-END-2
 rocks_section img-storage-nas post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
 [Unit]
-Description=Image storage: the daemon of a nas starts when its certificate is deployed
+Description=Image storage: the daemon of a NAS starts when its certificate is deployed
 
 [Path]
 PathChanged=/etc/rocks/pki/node.pem

@@ -14,7 +14,8 @@ class Command(rocks.commands.Command):
     it is interrupted. A client is recognised by its address on the network private and its MAC address; it gets files
     only while its next boot is install, its profile until that has succeeded, and its secret attributes once. Packages
     are for all hosts. It needs the certificate of the frontend: rocks add host certificate. Without address and port,
-    it also serves the installer's kernel by plain HTTP, on port 80 of that address; TFTP would be many times slower.
+    it also serves the installer's kernel and initramfs by plain HTTP, on port 80 of that address; where that port is
+    taken, hosts get them by TFTP.
 
     <param type='string' name='address'>
     IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
