@@ -11,7 +11,7 @@ SOURCE = Source(
     "0123456789abcdef",
     "https://10.9.0.1/install/root.tar.zst",
     "a" * 64,
-    "https://10.9.0.1/install/profile",
+    "https://10.9.0.1/install/profile/0123456789abcdef",
     "https://10.9.0.1/install/progress",
     (SOURCE_KEY,),
 )

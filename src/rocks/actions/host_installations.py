@@ -61,7 +61,7 @@ def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str
         found.number,
         f"{offer.url}{DISTRIBUTION_PATH}{'/'.join(parts)}",
         checksum,
-        f"{offer.url}{PROFILE_PATH}",
+        f"{offer.url}{PROFILE_PATH}/{found.number}",
         f"{offer.url}{PROGRESS_PATH}{found.number}",
         (ensure_own_key(offer.fleet)[0],),
     )

@@ -118,12 +118,12 @@ def answer_request(database: Database, request: Request, mac: str, offer: Offer,
         if request.path.startswith(DISTRIBUTION_PATH):
             _identified(database, request, mac)
             return _file_of_distribution(request, folder)
-        kind = _PATHS.get(request.path)
+        kind, number = _asked(request.path)
         if kind is None:
             known = ", ".join((*_PATHS, DISTRIBUTION_PATH))
             return _page(404, request, f"there is no {request.path[:80]} here, only {known}")
         host = _identified(database, request, mac)
-        _check_is_allowed(database, request, host, kind)
+        _check_is_allowed(database, request, host, kind, number)
         text = _text(database, host.name, kind, offer)
     except RocksError as error:
         return _refusal(request, error)
@@ -135,13 +135,29 @@ def _identified(database: Database, request: Request, mac: str) -> InstallingHos
     return identify(client, host_at(database, request.address))
 
 
-def _check_is_allowed(database: Database, request: Request, host: InstallingHost, kind: str) -> None:
-    """StateError or UserError unless the host may have this now; its profile, until that has succeeded."""
+def _asked(path: str) -> tuple[str | None, str]:
+    """What a path gives, and the number of the installation in it, which only that of a profile has."""
+    kind, number = _PATHS.get(path), path.removeprefix(f"{PROFILE_PATH}/")
+    return ("profile", number) if kind is None and number != path else (kind, "")
+
+
+def _check_is_allowed(
+    database: Database, request: Request, host: InstallingHost, kind: str, number: str
+) -> None:
+    """StateError or UserError unless the host may have this now; its profile, until that has succeeded.
+
+    Other users of an installed host do not know the number, without which they would get its profile, too.
+    """
     if kind in _OF_ROOT:
         check_port_of_root(request.port)
-    if kind == "profile":
+    if number:
         found = find_installation(database, host.name)
-        if found is not None and found.state in MAY_FETCH_PROFILE:
+        if found is None or found.number != number:
+            raise StateError(
+                f"this is not the current installation of {host.name}; on the frontend: "
+                f"rocks list host install {host.name}"
+            )
+        if found.state in MAY_FETCH_PROFILE:
             return
     check_is_to_be_installed(host)
 

@@ -91,13 +91,17 @@ def test_a_host_from_its_plan_to_its_configuration(
 
     refused = installing.get("/install/plan", as_root=True)
     assert refused.status == 403 and "rocks set host boot vmc-0-0 action=install" in refused.reason
-    assert installing.get("/install/profile").text.startswith("#!/bin/bash")
+    assert installing.get("/install/profile").status == 403, "another user of the host"
+    assert installing.get(f"/install/profile/{number[::-1]}").status == 403
+    profile = f"/install/profile/{number}"
+    assert plan["profile"].endswith(profile)
+    assert installing.get(profile).text.startswith("#!/bin/bash")
     assert _report(installing, number, "first-boot 6.1.0") == 200
     assert _report(installing, number, "first-boot-failed the profile failed") == 200
     assert _state(vm_site) == ("first boot failed", "first-boot-failed the profile failed")
-    assert installing.get("/install/profile").status == 200
+    assert installing.get(profile).status == 200
     assert _report(installing, number, "configured") == 200
-    assert installing.get("/install/profile").status == 403
+    assert installing.get(profile).status == 403
     assert _report(installing, number, "started again") == 403
 
     vm_site.done("set", "host", "boot", "vmc-0-0", "action=install")

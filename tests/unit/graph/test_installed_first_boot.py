@@ -13,13 +13,17 @@ from rocks.process import Finished, run
 
 _FUNCTIONS = 'rocks_begin() { :; }\nrocks_end() { echo "profile of $ROCKS_HOST"; }\n'
 _WGET = """#!/bin/sh
-while [ $# -gt 1 ]; do
+echo "$*" >>REPORTS.arguments
+while [ $# -gt 0 ]; do
   [ "$1" != -O ] || output=$2
-  case $1 in --post-file=*) cat "${1#*=}" >>REPORTS; echo >>REPORTS ;; esac
+  case $1 in
+    --post-file=*) cat "${1#*=}" >>REPORTS; echo >>REPORTS ;;
+    --input-file=*) address=$(cat "${1#*=}") ;;
+  esac
   shift
 done
 [ ! -e REPORTS.unreachable ] || exit 4
-[ "$1" != https://head/profile ] || cat PROFILE >"$output"
+[ "$address" != https://head/profile ] || cat PROFILE >"$output"
 """
 
 
@@ -71,6 +75,12 @@ def test_a_profile_is_fetched_executed_and_reported(served: Installed) -> None:
     assert served.reports.read_text().splitlines()[-1] == "configured"
     assert (served.state / "complete").exists() and not (served.state / "profile").exists()
     assert not (served.folder / "systemctl.calls").exists()
+
+
+def test_no_other_user_sees_the_addresses(served: Installed) -> None:
+    assert served.boot().exit_status == 0
+    arguments = served.reports.with_suffix(".arguments").read_text()
+    assert "--post-file" in arguments and "https://head" not in arguments
 
 
 def test_a_profile_that_the_installer_left_needs_no_frontend(installed: Installed) -> None:

@@ -92,6 +92,8 @@ write_keys() {
 write_first_boot() {
   folder=$TARGET/etc/rocks/installation
   mkdir -p "$folder/no-authorities"
+  # who has the addresses in it gets the profile, and reports for this host
+  chmod 700 "$folder"
   cp "$SITE/ca.pem" "$folder/ca.pem"
   printf '%s\n' "$plan_installation" >"$folder/installation"
   printf '%s\n' "$plan_progress" >"$folder/progress"
