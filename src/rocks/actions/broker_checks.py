@@ -8,7 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import fleet_addresses
-from rocks.actions.message_broker import BROKER_GUIDE, BROKER_NAME, broker_control, broker_elsewhere, node_authority
+from rocks.actions.message_broker import (
+    BROKER_GUIDE,
+    BROKER_NAME,
+    broker_control,
+    broker_elsewhere,
+    node_authority,
+)
 from rocks.actions.storage_nodes import is_storage_used, storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
@@ -41,9 +47,7 @@ def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     control = broker_control()
     profile = f"rocks report host profile {frontend} | bash"
     if not control.is_here:
-        yield SiteCheck(
-            "broker", MISSING, f"{profile} installs and configures it; see {BROKER_GUIDE}"
-        )
+        yield SiteCheck("broker", MISSING, f"{profile} installs and configures it; see {BROKER_GUIDE}")
         return
     addresses = [host.address for host in fleet_addresses(database, [frontend])]
     database.end_reading()  # the broker may take its time

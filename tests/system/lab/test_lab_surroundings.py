@@ -131,7 +131,9 @@ def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
 def test_another_command_at_work() -> None:
     """Two builds, or a start and a stop, do not meet."""
     locked = f'exec 9>>"{_PLACE}/.state/lab.lock"\nflock 9\n'
-    assert "another command is building, starting, patching or stopping this lab" in attempt(_ROOMY + locked, "stop")
+    assert "another command is building, starting, patching or stopping this lab" in attempt(
+        _ROOMY + locked, "stop"
+    )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def test_the_script_in_the_file_is_that_for_a_running_machine() -> None:
 
     site = CASES["vm_host_of_rpm_without_images"]
     text = installer_file(profile_of_document(document_of(site, "rpm")), "kickstart")
-    script = write_profile(on_private_network(site), Library()).replace("report host profile;", "list host profile;")
+    script = write_profile(on_private_network(site), Library()).replace(
+        "report host profile;", "list host profile;"
+    )
     assert script.partition("rocks_profile() {")[2].partition("rocks_section kvm-base")[0] in text
 
 
