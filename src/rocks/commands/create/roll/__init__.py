@@ -9,10 +9,9 @@ from rocks.actions.roll_builds import build_roll
 class Command(rocks.commands.Command):
     """
     Build the ISO of a roll, from the folder of its description roll-NAME.xml: the node files in nodes, the graph files
-    in graphs, the commands in commands, the files in include, the packages in packages, RPMS, SRPMS and dist,
-    and the installer of hosts in installer.
-    The same sources give the same ISO. The time of all its files is that in roll-NAME.xml, or in the environment
-    variable SOURCE_DATE_EPOCH. A roll is one image, whatever its size.
+    in graphs, the commands in commands, the files in include, the packages in packages, RPMS, SRPMS and dist, and the
+    installer of hosts in installer. The same sources give the same ISO. The time of all its files is that in
+    roll-NAME.xml, or in the environment variable SOURCE_DATE_EPOCH. A roll is one image, whatever its size.
 
     <arg type='string' name='description'>
     The file roll-NAME.xml.
