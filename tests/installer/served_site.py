@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rocks.graph_files import SITE_NODES, own_folders
+from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import Finished, run, run_checked, start_in_background
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
 
@@ -142,9 +142,8 @@ class Frontend:
         )
         place = self.folder / "export/install"
         place.mkdir(parents=True)
-        create_distribution(
-            DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES), place
-        )
+        plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)
+        create_distribution(plan, place)
 
     def _make_site(self) -> None:
         for line in (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.graph_files import SITE_NODES, own_folders
+from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import Finished, run, run_checked
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
 
@@ -70,7 +70,8 @@ def distribution(vm_site: Site, tmp_path: Path) -> Path:
     )
     place = tmp_path / "export/install"
     place.mkdir(parents=True)
-    create_distribution(DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES), place)
+    plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)
+    create_distribution(plan, place)
     vm_site.done("set", "attr", "Kickstart_DistroDir", str(tmp_path / "export"))
     return place
 
