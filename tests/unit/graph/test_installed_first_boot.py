@@ -105,6 +105,11 @@ def test_a_failure_names_its_reason_and_the_log_and_is_repeated(served: Installe
     assert served.reports.read_text().splitlines()[-1].startswith("first-boot-failed the profile failed")
     assert not (served.state / "complete").exists()
 
+    given.write_text("echo unfinished >&2\nexit 1\nrocks_profile </dev/null\n")
+    other = served.boot()
+    assert other.exit_status == 1
+    assert "Error: the profile failed; its messages are in" in other.error_text
+
     (served.folder / "reports.unreachable").touch()
     silent = served.boot()
     assert silent.exit_status == 1 and "cannot be fetched from the frontend" in silent.error_text
