@@ -193,13 +193,9 @@ program=/opt/rocks/libexec/rocks-imgstorage-nas
 if [ ! -x "$program" ]; then
   rocks_warn "the image daemon is missing: install the package rocks-imgstorage-nas, and run the profile again"
 else
-  # an archive has its unit there; the package has it among systemd's own
-  if [ -e /opt/rocks/lib/systemd/rocks-imgstorage-nas.service ]; then
-    rocks_link /opt/rocks/lib/systemd/rocks-imgstorage-nas.service /etc/systemd/system/rocks-imgstorage-nas.service
-  fi
   if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_service rocks-imgstorage-nas.service /etc/imgstorage.conf /etc/rocks/pki/node.pem \
-      /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
+      /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-nas.service
     rocks_service rocks-imgstorage-nas.path

@@ -276,13 +276,9 @@ program=/opt/rocks/libexec/rocks-imgstorage-host
 if [ ! -x "$program" ]; then
   rocks_warn "the image daemon is missing: install the package rocks-imgstorage-host, and run the profile again"
 else
-  # an archive has its unit there; the package has it among systemd's own
-  if [ -e /opt/rocks/lib/systemd/rocks-imgstorage-host.service ]; then
-    rocks_link /opt/rocks/lib/systemd/rocks-imgstorage-host.service /etc/systemd/system/rocks-imgstorage-host.service
-  fi
   if [ -s /etc/rocks/pki/node.pem ]; then
     rocks_service rocks-imgstorage-host.service /etc/imgstorage.conf /etc/rocks/pki/node.pem \
-      /opt/rocks/lib/rocks-imgstorage.pyz /opt/rocks/lib/python/rocks/__init__.py
+      /opt/rocks/lib/python/rocks/__init__.py
   else
     rocks_unit_enabled rocks-imgstorage-host.service
     rocks_service rocks-imgstorage-host.path
