@@ -23,6 +23,7 @@ from rocks.actions.host_installations import installer_folder
 from rocks.actions.message_broker import node_authority
 from rocks.clock import utc_now
 from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 from rocks.database.attributes import global_attributes
 from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import local_host
@@ -38,7 +39,7 @@ from rocks.render.dnsmasq import (
     dnsmasq_configuration,
     dnsmasq_hosts,
 )
-from rocks.render.ipxe import INSTALLER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
+from rocks.render.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
 from rocks.render.site_files import site_files
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
-DISTRIBUTION = "rocks-dist"
 _IPXE = Path("/usr/lib/ipxe")
 _READABLE = 0o755
 _IP_SECONDS = 10.0
@@ -160,14 +160,16 @@ def _write_all(database: Database, network: BootNetwork, notify: Callable[[str],
     database.lock(LOCK, LOCK_SECONDS)
     try:
         folder = tftp_folder()
-        for one in (folder, folder / INSTALLER, run_folder()):
+        for one in (folder, folder / FIRST_STAGE_FOLDER, run_folder()):
             ensure_folders(one, _READABLE)
         for name in (BIOS_PROGRAM, UEFI_PROGRAM):
             _copy(_IPXE / name, folder / name)
         write_file(folder / FIRST_SCRIPT, first_script(), mode=PUBLIC)
-        _copy_installer(installer_folder(database, DISTRIBUTION, ""), folder / INSTALLER, notify)
+        _copy_installer(
+            installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder / FIRST_STAGE_FOLDER, notify
+        )
         site = site_files(authority, int(utc_now().timestamp()))
-        write_file(folder / INSTALLER / SITE_IMAGE, site, mode=PUBLIC)
+        write_file(folder / FIRST_STAGE_FOLDER / SITE_IMAGE, site, mode=PUBLIC)
         write_file(run_folder() / "dnsmasq.conf", dnsmasq_configuration(network, places()), mode=PUBLIC)
     except OSError as error:
         raise HostError(

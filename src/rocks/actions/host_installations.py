@@ -12,6 +12,7 @@ from rocks.clock import utc_now
 from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.install_plan import Source, plan_installation
 from rocks.cluster.installations import HOST_KEY, UNFINISHED, State, next_state, read_report
+from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE
 from rocks.database import boots
 from rocks.database import installations as table
 from rocks.errors import HostError, StateError, UserError
@@ -19,15 +20,13 @@ from rocks.hosts.keys import ensure_own_key, record_host_keys
 from rocks.hosts.known_hosts import parse_host_key
 from rocks.hosts.settings import FleetSettings
 from rocks.render.install_plan import plan_text
+from rocks.rollkit.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rocks.actions.profiles import HostOfSite
     from rocks.database.connection import Database
-
-INSTALLER, ARCHIVE, CHECKSUM = "installer", "root.tar.zst", "root.sha256"
-"""Folder of a distribution with the installer's files; in it the root archive and its SHA-256."""
 
 DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
 KEYS_LOCK = "known hosts"
@@ -56,7 +55,7 @@ def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str
         found = table.find_installation(database, host.name)
     if found is None:
         raise StateError(f"{host.name} is a virtual machine; the installer is for physical hosts")
-    parts = (site.appliance.distribution, folder.parent.name, INSTALLER, ARCHIVE)
+    parts = (site.appliance.distribution, folder.parent.name, INSTALLER, ROOT_ARCHIVE)
     source = Source(
         found.number,
         f"{offer.url}{DISTRIBUTION_PATH}{'/'.join(parts)}",
@@ -73,19 +72,19 @@ def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str
 
 def installer_folder(database: Database, distribution: str, arch: str) -> Path:
     """The folder with the installer's files in a distribution; it need not exist."""
-    return distribution_folder(database) / distribution / (arch or "x86_64") / INSTALLER
+    return distribution_folder(database) / distribution / (arch or DEFAULT_ARCHITECTURE) / INSTALLER
 
 
 def read_checksum(folder: Path) -> str:
     """The SHA-256 of the root archive. StateError when there is no archive or no checksum."""
-    path = folder / CHECKSUM
+    path = folder / ROOT_CHECKSUM
     advice = (
         "add the os roll and rebuild the distribution: rocks add roll os-*.iso; rocks enable roll os; "
         f"cd {folder.parent.parent.parent}; rocks create distro"
     )
     try:
         fields = path.read_bytes()[:_LONGEST_CHECKSUM_FILE].decode("ascii", "replace").split()
-        is_there = (folder / ARCHIVE).is_file()
+        is_there = (folder / ROOT_ARCHIVE).is_file()
     except OSError as error:
         raise StateError(f"the installer's file {path} cannot be read ({error.strerror}): {advice}") from None
     if not fields or not is_there:

@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from rocks.actions.roll_folders import distribution_folder, roll_path, rolls_folder
+from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
 from rocks.database.rolls import load_rolls
 from rocks.database.settings import EMBEDDED_SOCKET
@@ -47,7 +48,7 @@ def check_rolls(database: Database) -> Iterator[SiteCheck]:
 
 def _distribution(database: Database, rolls: list[tuple[str, str, str]]) -> SiteCheck:
     place = distribution_folder(database)
-    folder = place / "rocks-dist" / platform.machine()
+    folder = place / DEFAULT_DISTRIBUTION / platform.machine()
     build = f"(cd {place} && rocks create distro)"
     if not folder.is_dir():
         return SiteCheck("distribution", MISSING, f"hosts have no source of packages: {build}")

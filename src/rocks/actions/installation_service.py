@@ -12,7 +12,6 @@ from rocks.actions.boot_files import tftp_folder
 from rocks.actions.handed_out_secrets import record_handed_out
 from rocks.actions.host_installations import (
     DISTRIBUTION_PATH,
-    INSTALLER,
     PROFILE_PATH,
     PROGRESS_PATH,
     Offer,
@@ -46,8 +45,9 @@ from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsS
 from rocks.hosts.served_files import file_answer, open_below
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import has_address
-from rocks.render.ipxe import FIRST_STAGE, FIRST_STAGE_PATH, KERNEL
-from rocks.rollkit.content import DEBS, RPMS
+from rocks.render.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
+from rocks.rollkit.content import DEBS, INSTALLER, RPMS
+from rocks.rollkit.distribution import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ _PATHS = {
 
 _OF_ROOT = ("plan", "secrets")
 _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
-"""Folders of a distribution that hosts read. The others have the site's node files."""
+"""Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
 def make_service(database: Database, address: str, port: int, log: Callable[[str], None]) -> HttpsServer:
@@ -173,7 +173,8 @@ def _take_post(database: Database, request: Request, mac: str, offer: Offer) -> 
 def _file_of_distribution(request: Request, folder: Path) -> Answer:
     path = request.path.removeprefix(DISTRIBUTION_PATH)
     parts = path.split("/")
-    found = open_below(folder, path) if len(parts) > 3 and parts[2] in _SERVED else None
+    is_served = parts[2:] == [KEY] or (len(parts) > 3 and parts[2] in _SERVED)
+    found = open_below(folder, path) if is_served else None
     if found is None:
         return _page(404, request, f"the distribution has no file {path[:200]}")
     return file_answer(found, request.headers)
@@ -258,7 +259,7 @@ def make_first_stage_service(database: Database, log: Callable[[str], None]) -> 
         name = request.path.removeprefix(FIRST_STAGE_PATH)
         found = None
         if request.method == "GET" and name in FIRST_STAGE:
-            found = open_below(tftp_folder() / INSTALLER, name)
+            found = open_below(tftp_folder() / FIRST_STAGE_FOLDER, name)
         if found is None:
             return _page(
                 404, request, f"there is no {request.path[:80]} here, only {FIRST_STAGE_PATH}{KERNEL}"

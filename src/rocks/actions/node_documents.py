@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 from rocks.database.appliances import load_appliances
 from rocks.database.attributes import global_attributes, read_attributes
 from rocks.errors import StateError, UserError
@@ -165,7 +166,7 @@ def _values_of_this_machine(node: str) -> dict[str, str]:
         "arch": machine.machine,
         "hostname": machine.nodename.partition(".")[0],
         "graph": DEFAULT_GRAPH,
-        "distribution": "rocks-dist",
+        "distribution": DEFAULT_DISTRIBUTION,
         "membership": "Frontend",
         "root": node,
     }

@@ -6,12 +6,13 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rocks.actions.served_distributions import DEFAULT_ARCHITECTURE, Distributions
+from rocks.actions.served_distributions import Distributions
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.host_network import plan_devices
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
 from rocks.cluster.installer_values import installer_values
 from rocks.cluster.profile_values import (
+    DEFAULT_ARCHITECTURE,
     ServedDistribution,
     distribution_values,
     effective_attributes,

@@ -10,7 +10,7 @@ from rocks.actions.roll_folders import distribution_folder
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_settings import PRIVATE_NETWORK
-from rocks.cluster.profile_values import ServedDistribution
+from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
 from rocks.database.vms import load_interfaces
 from rocks.errors import HostError
 from rocks.rollkit.content import DEBS
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Host
     from rocks.database.connection import Database
 
-DEFAULT_ARCHITECTURE = "x86_64"
 INSTALL_HOST = "Kickstart_PrivateKickstartHost"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 

@@ -31,11 +31,6 @@ class Client(NamedTuple):
 HIGHEST_PORT_OF_ROOT = 1023
 
 
-def check_client(client: Client, host: InstallingHost | None) -> InstallingHost:
-    """As `identify`, and StateError for a host that is not to be installed."""
-    return check_is_to_be_installed(identify(client, host))
-
-
 def check_port_of_root(port: int) -> None:
     """UserError for a request of a program that was not root's: every user of the host has its addresses."""
     if not 0 < port <= HIGHEST_PORT_OF_ROOT:
@@ -76,14 +71,13 @@ def identify(client: Client, host: InstallingHost | None) -> InstallingHost:
     return host
 
 
-def check_is_to_be_installed(host: InstallingHost) -> InstallingHost:
+def check_is_to_be_installed(host: InstallingHost) -> None:
     """StateError for a host whose next boot is not its installation."""
     if host.next_boot != INSTALL:
         raise StateError(
             f"host {host.name} is not to be installed, its next boot is {host.next_boot or 'os'}; on the frontend: "
             f"rocks set host boot {host.name} action=install"
         )
-    return host
 
 
 def stated_macs(headers: list[tuple[str, str]]) -> tuple[str, ...]:

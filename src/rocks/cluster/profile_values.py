@@ -27,6 +27,9 @@ _MOST_DISKS = 2
 _MOST_NAS_DISKS = 64
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
+DEFAULT_DISTRIBUTION, DEFAULT_ARCHITECTURE = "rocks-dist", "x86_64"
+"""Of an appliance and of a host that name no other."""
+
 Value = str | StateError
 
 _PACKAGES_PLACE = {"deb": "/Debian", "rpm": ""}

@@ -11,7 +11,7 @@ _LOCAL = "localboot"
 _MAC = "${netX/mac:hexhyp}"
 """Of the interface that was opened last: that which booted."""
 
-HOSTS, INSTALLER = "hosts", "installer"
+HOSTS, FIRST_STAGE_FOLDER = "hosts", "installer"
 """Folders for TFTP: the hosts' scripts; kernel and initial file systems of the installer."""
 
 KERNEL, INSTALLER_IMAGE, SITE_IMAGE = FIRST_STAGE = ("vmlinuz", "installer.img", "site.img")
@@ -87,7 +87,7 @@ def action_script(host: str, server: str, recipe: BootAction, arguments: str) ->
 
 def _fetch(command: str, server: str, name: str, arguments: str = "") -> str:
     """By HTTP, which is fast, else by TFTP."""
-    ways = (f"http://{server}{FIRST_STAGE_PATH}{name}", f"tftp://{server}/{INSTALLER}/{name}")
+    ways = (f"http://{server}{FIRST_STAGE_PATH}{name}", f"tftp://{server}/{FIRST_STAGE_FOLDER}/{name}")
     return " || ".join([*(f"{command} {way}{arguments}" for way in ways), "goto failed"])
 
 

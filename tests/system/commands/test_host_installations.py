@@ -38,6 +38,7 @@ def installing(vm_site: Site, fleet: FleetSettings, tmp_path: Path, service: Ser
     installer.mkdir(parents=True)
     (installer / "root.tar.zst").write_bytes(ARCHIVE)
     (installer / "root.sha256").write_text(f"{hashlib.sha256(ARCHIVE).hexdigest()}  root.tar.zst\n")
+    (installer.parent / "key.gpg").write_text("a public key")
     (installer.parent / "build").mkdir()
     (installer.parent / "build/secret.xml").write_text("a site's node file")
     vm_site.done("set", "host", "attr", "vmc-0-0", "packaging", "deb")
@@ -172,6 +173,7 @@ def test_files_of_the_distribution(vm_site: Site, installing: Service) -> None:
         text[4:8],
         f"bytes 4-7/{len(text)}",
     )
+    assert installing.get("/install/distro/rocks-dist/x86_64/key.gpg").text == "a public key"
     for other in (
         "x86_64/build/secret.xml",
         "x86_64/installer/../build/secret.xml",

@@ -10,12 +10,13 @@ import pytest
 from rocks.cluster.installing import (
     Client,
     InstallingHost,
-    check_client,
+    check_is_to_be_installed,
+    identify,
     is_attached,
     neighbour_mac,
     stated_macs,
 )
-from rocks.errors import RocksError, StateError, UserError
+from rocks.errors import StateError, UserError
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 HOST = InstallingHost("c-0", MAC, "install")
@@ -30,55 +31,52 @@ HOST = InstallingHost("c-0", MAC, "install")
     ],
 )
 def test_a_client_with_the_address_and_the_mac_address_of_a_host_is_that_host(client: Client) -> None:
-    assert check_client(client, HOST) == HOST
+    assert identify(client, HOST) == HOST
 
 
 @pytest.mark.parametrize(
-    ("client", "host", "error", "message"),
+    ("client", "host", "message"),
     [
         (
             Client("10.1.1.2", MAC, ()),
             None,
-            UserError,
             "no host has the address 10.1.1.2 on the network private",
         ),
         (
             Client("10.1.1.2", OTHER, ()),
             HOST,
-            UserError,
             "belongs to a host with another MAC address than " + OTHER,
         ),
-        (Client("10.1.1.2", MAC, (OTHER,)), HOST, UserError, "another MAC address"),
-        (Client("10.1.1.2", OTHER, (MAC,)), HOST, UserError, "another MAC address"),
-        (Client("10.1.1.2", "", ()), HOST, UserError, "add inst.ks.sendmac to the arguments"),
+        (Client("10.1.1.2", MAC, (OTHER,)), HOST, "another MAC address"),
+        (Client("10.1.1.2", OTHER, (MAC,)), HOST, "another MAC address"),
+        (Client("10.1.1.2", "", ()), HOST, "add inst.ks.sendmac to the arguments"),
         (
             Client("10.1.1.2", MAC, ()),
             HOST._replace(mac=None),
-            UserError,
             "has no MAC address in the database",
         ),
-        (
-            Client("10.1.1.2", MAC, ()),
-            HOST._replace(next_boot="os"),
-            StateError,
-            "is not to be installed, its next boot is os; on the frontend: rocks set host boot c-0 action=install",
-        ),
-        (Client("10.1.1.2", MAC, ()), HOST._replace(next_boot=None), StateError, "its next boot is os"),
     ],
 )
-def test_another_client_is_refused(
-    client: Client, host: InstallingHost | None, error: type[RocksError], message: str
-) -> None:
-    with pytest.raises(error) as caught:
-        check_client(client, host)
+def test_another_client_is_refused(client: Client, host: InstallingHost | None, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        identify(client, host)
     assert message in str(caught.value)
     assert MAC not in str(caught.value) or MAC in (client.neighbour_mac, *client.stated_macs)
 
 
 def test_an_unknown_client_learns_no_host_name() -> None:
     with pytest.raises(UserError) as caught:
-        check_client(Client("10.1.1.2", OTHER, ()), HOST)
+        identify(Client("10.1.1.2", OTHER, ()), HOST)
     assert "c-0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("next_boot", ["os", None])
+def test_a_host_with_another_next_boot_is_not_to_be_installed(next_boot: str | None) -> None:
+    with pytest.raises(StateError) as caught:
+        check_is_to_be_installed(HOST._replace(next_boot=next_boot))
+    assert str(caught.value) == (
+        "host c-0 is not to be installed, its next boot is os; on the frontend: rocks set host boot c-0 action=install"
+    )
 
 
 def test_headers_of_installers_state_mac_addresses() -> None:

@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.actions.appliances import add_appliance
 from rocks.cluster.names import printable
+from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 from rocks.database.appliances import Appliance
 
 
@@ -55,7 +56,7 @@ class Command(rocks.commands.Command):
             self.fillText("node", ""),
             systems[0],
             self.fillText("membership", name.capitalize()),
-            self.fillText("distribution", "rocks-dist"),
+            self.fillText("distribution", DEFAULT_DISTRIBUTION),
             self.fillFlag("public", True),
         )
         add_appliance(self.db, appliance)

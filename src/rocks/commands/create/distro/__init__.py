@@ -7,6 +7,7 @@ import rocks.commands
 from rocks.actions.roll_builds import build_distribution, rolls_by_text
 from rocks.actions.roll_folders import rolls_folder
 from rocks.actions.rolls import enabled_rolls
+from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 
 
 class Command(rocks.commands.Command):
@@ -47,7 +48,7 @@ class Command(rocks.commands.Command):
         root = Path(given).absolute() if given else rolls_folder(self.db)
         chosen = rolls_by_text(root, rolls, arch) if rolls else enabled_rolls(self.db)
         self.db.end_reading()
-        done = build_distribution(root, chosen, self.fillText("dist", "rocks-dist"), arch, Path())
+        done = build_distribution(root, chosen, self.fillText("dist", DEFAULT_DISTRIBUTION), arch, Path())
         self.addLine(
             f"{done.folder}: {len(chosen)} rolls, {done.debs} deb packages, {done.rpms} rpm packages"
             + (", the installer of hosts" if done.has_installer else "")
