@@ -35,7 +35,7 @@ rocks_packages_deb() {
   dpkg --force-confold --configure -a >/dev/null 2>&1 || true
   # continue when one source does not answer: another may have the packages
   apt-get -qq -o DPkg::Lock::Timeout=300 update ||
-    lists=', nor fetch all lists of packages: see /etc/apt/sources.list.d; is rocks start service kickstart running on the frontend?'
+    lists=', nor fetch all lists of packages: see /etc/apt/sources.list.d; does rocks-kickstart run on the frontend?'
   apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold --no-install-recommends \
     install -- "${missing[@]}" >"$ROCKS_WORK/apt" 2>&1 || {
     tail -n 20 "$ROCKS_WORK/apt" >&2
