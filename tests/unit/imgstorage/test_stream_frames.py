@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rocks.errors import HostError, IncoherentError, RocksError, ToolError
 from rocks.imgstorage.stream.frames import FrameWriter, read_frames
+from rocks.imgstorage.stream.lines import send_error
 
 HEAD, TOTALS = 5, 16
 """Bytes of a head, and of the payload of an end."""
@@ -84,3 +85,13 @@ def test_the_receiver_raises_the_senders_error() -> None:
     writer.error(ToolError("zfs failed with exit status 1: no such snapshot"))
     with pytest.raises(ToolError, match="no such snapshot"):
         list(read_frames(io.BytesIO(target.getvalue())))
+
+
+def test_an_error_line_in_the_place_of_a_frame_is_the_senders_error() -> None:
+    """It could not begin the stream that it had announced: the transfer is not damaged, and is repeated."""
+    sent = io.BytesIO()
+    send_error(sent, ToolError("zfs send: the disk has a bad day"))
+    with pytest.raises(ToolError, match="the disk has a bad day"):
+        list(read_frames(io.BytesIO(sent.getvalue())))
+    with pytest.raises(IncoherentError, match="no frame begins with 7b22686f77"):
+        list(read_frames(io.BytesIO(b'{"how": "end"}\n')))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from rocks.errors import CLASSES, HostError, IncoherentError, RocksError
+from rocks.imgstorage.stream.lines import error_of_line
 
 FRAME_BYTES = 1024 * 1024
 """Payload of a full data frame. Large, since each costs a system call and a TLS record chain at both ends."""
@@ -85,6 +86,9 @@ def _read_frame(source: BinaryIO) -> tuple[int, bytes]:
     head = _read_exactly(source, _HEAD.size)
     length, kind = _HEAD.unpack(head)
     if kind not in (_DATA, _END, _ERROR) or length > _MAXIMUM_PAYLOAD_BYTES:
+        error = error_of_line(head, source)  # the sender could not begin the stream that it had announced
+        if error is not None:
+            raise error
         raise IncoherentError(f"the transfer is damaged: no frame begins with {head.hex()}")
     return kind, _read_exactly(source, length)
 

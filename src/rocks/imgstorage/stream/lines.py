@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, BinaryIO, Dict, Mapping, NamedTuple
+from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional
 
 from rocks.errors import CLASSES, HostError, IncoherentError, RocksError
 from rocks.wire.received import parse_json
@@ -56,13 +56,32 @@ def send_error(writer: BinaryIO, error: RocksError) -> None:
 
 def receive_line(reader: BinaryIO) -> Dict[str, Any]:
     """The next line. Raises the error that the other end sent instead; HostError when the connection ends."""
-    line = reader.readline(_LONGEST_LINE_BYTES)
+    fields = _read_fields(reader, b"")
+    error = _stated_error(fields)
+    if error is not None:
+        raise error
+    return fields
+
+
+def error_of_line(begin: bytes, reader: BinaryIO) -> Optional[RocksError]:
+    """The error in a line whose first bytes, `begin`, were read already; None when it is no such line."""
+    try:
+        return _stated_error(_read_fields(reader, begin))
+    except (IncoherentError, HostError):
+        return None
+
+
+def _stated_error(fields: Mapping[str, Any]) -> Optional[RocksError]:
+    if "error" not in fields:
+        return None
+    return CLASSES.get(str(fields.get("family")), IncoherentError)(str(fields["error"]))
+
+
+def _read_fields(reader: BinaryIO, begin: bytes) -> Dict[str, Any]:
+    line = begin + reader.readline(_LONGEST_LINE_BYTES - len(begin))
     if not line.endswith(b"\n"):
         raise HostError("the far end closed the transfer before its end")
-    fields = _parse(line)
-    if "error" in fields:
-        raise CLASSES.get(str(fields.get("family")), IncoherentError)(str(fields["error"]))
-    return fields
+    return _parse(line)
 
 
 def number(fields: Mapping[str, Any], name: str) -> int:
