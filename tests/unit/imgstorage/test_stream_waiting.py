@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from rocks.imgstorage.stream import waiting
 from rocks.imgstorage.stream.waiting import (
-    MOST_OF_A_PEER,
     MOST_OF_AN_ADDRESS,
     MOST_WAITING,
     OPENING_SECONDS,
@@ -81,4 +83,14 @@ def test_turns_are_returned_also_after_an_error() -> None:
                 raise KeyError
         except KeyError:
             continue
-    assert MOST_OF_A_PEER > 0
+
+
+def test_a_node_with_too_many_waiting_transfers_gets_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although one is free: each that waits has a thread. What is served no longer waits."""
+    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 0)
+    turns = Turns(1)
+    with turns.turn("vmh1", 0) as is_mine:
+        assert not is_mine
+    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 1)
+    with turns.turn("vmh1", 0) as is_mine, turns.turn("vmh1", 0) as is_second:
+        assert is_mine and not is_second

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.zfs.begin_record import BEGIN_BYTES, check_begin, read_begin
+from rocks.devices.zfs.begin_record import BEGIN_BYTES, ONE_SNAPSHOT, VOLUME, check_begin, read_begin
 from rocks.devices.zfs.facts import ReceiveSpec
 from rocks.devices.zfs.fake.streams import encode_begin
 from rocks.errors import IncoherentError
@@ -50,12 +50,16 @@ def test_both_byte_orders(order: str) -> None:
 
 def test_features_of_a_stream_do_not_matter() -> None:
     """The version has them above its two lowest bits; ZFS itself rejects those that it does not know."""
-    check_begin(begin(kind=1 | 0x1C70004 << 2), SPEC)
+    data = begin(kind=1 | 0x1C70004 << 2)
+    check_begin(data, SPEC)
+    assert read_begin(data) == read_begin(begin())
 
 
 def test_a_resumed_stream_has_its_source_in_the_partial_receive() -> None:
     """Which ZFS compares with the stream itself."""
     check_begin(begin(), ReceiveSpec("tank/copy", is_resumed=True))
+    with pytest.raises(IncoherentError, match=f"a stream from the snapshot {BASE} instead of nothing"):
+        check_begin(begin(), ReceiveSpec("tank/copy"))
 
 
 @pytest.mark.parametrize("at", [0, 3, 8, 15])
@@ -85,7 +89,10 @@ ONE = RECORDED["volume guids"]["one"]
 )
 def test_recorded_streams_of_a_volume(name: str, spec: ReceiveSpec) -> None:
     """Each is what its specification says."""
-    check_begin(base64.b64decode(RECORDED["begins"][name]), spec)
+    data = base64.b64decode(RECORDED["begins"][name])
+    check_begin(data, spec)
+    record = read_begin(data)
+    assert record is not None and (record.kind, record.object_set) == (ONE_SNAPSHOT, VOLUME)
 
 
 @pytest.mark.parametrize(
