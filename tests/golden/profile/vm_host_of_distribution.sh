@@ -195,9 +195,10 @@ ROCKS-END-1
 rocks_say 'node kvm-base ends (post)'
 rocks_say 'node zfs begins (post)'
 rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
-# the distribution has modules for the kernel of its root archive
-if ! [ -d /sys/module/zfs ] && ! modprobe -n -q zfs; then
-  rocks_packages_deb "rocks-zfs-modules-$(uname -r)"
+# the distribution has modules for the kernel of its root archive; the second package brings those of later kernels
+modules=rocks-zfs-modules-$(uname -r)
+if { ! [ -d /sys/module/zfs ] && ! modprobe -n -q zfs; } || dpkg-query -W "$modules" >/dev/null 2>&1; then
+  rocks_packages_deb "$modules" rocks-zfs-modules
 fi
 ROCKS-END-1
 rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'

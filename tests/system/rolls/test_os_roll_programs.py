@@ -13,7 +13,10 @@ from rocks.process import Finished, run, run_checked
 
 pytestmark = pytest.mark.system
 
-PROGRAMS = ("tools/debian-sources", "tools/collect-packages", "roll/os/build", "roll/os/build-zfs-modules")
+PROGRAMS = (
+    *("tools/debian-sources", "tools/collect-packages"),
+    *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels"),
+)
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -226,3 +229,19 @@ def test_packages_of_node_files_are_those_for_debian(tmp_path: Path) -> None:
     done = run(listing, deadline_seconds=60)
     assert done.exit_status == 1
     assert f"{nodes}/b.xml, line 1" in done.error_text and "Traceback" not in done.error_text
+
+
+def test_a_kernel_without_zfs_modules_is_no_part_of_the_roll(tmp_path: Path) -> None:
+    """The mirrors have a newer one than the root archive, whose modules were compiled."""
+    for name in (
+        "linux-image-6.1.0-56-amd64_6.1.192-2",
+        "rocks-zfs-modules-6.1.0-56-amd64_2.1",
+        "linux-image-amd64_6.1",
+    ):
+        (tmp_path / f"{name}_amd64.deb").touch()
+    assert program("roll/os/check-kernels", tmp_path).exit_status == 0
+    (tmp_path / "linux-image-6.1.0-57-amd64_6.1.195-1_amd64.deb").touch()
+    done = program("roll/os/check-kernels", tmp_path)
+    assert done.exit_status == 1
+    assert "the mirrors have the kernel 6.1.0-57-amd64" in done.error_text
+    assert "run make installer, then make os-roll again" in done.error_text

@@ -11,6 +11,7 @@ from rocks.graph.conditions import read_condition
 from rocks.graph.edges import read_graph
 from rocks.graph.tags import read_node
 from rocks.graph_files import Library
+from rocks.process import run
 from tests.unit.docs.pages import CHECKOUT
 from tests.unit.graph.hosts import context
 
@@ -79,3 +80,32 @@ def test_multipath_excludes_disks_of_images_by_more_than_a_property() -> None:
 
     assert section == "blacklist"
     assert 'device { vendor "^LIO-ORG" product ".*" }' in excluded
+
+
+@pytest.mark.parametrize(
+    ("is_loaded", "installed", "expected"),
+    [
+        (False, (), "rocks-zfs-modules-6.1.0 rocks-zfs-modules\n"),
+        (True, ("rocks-zfs-modules-6.1.0",), "rocks-zfs-modules-6.1.0 rocks-zfs-modules\n"),
+        (True, (), ""),
+    ],
+    ids=["none", "ours", "others"],
+)
+def test_modules_of_zfs_follow_the_kernel_of_later_upgrades(
+    tmp_path: Path, is_loaded: bool, installed: tuple[str, ...], expected: str
+) -> None:
+    """By the package that needs those of the newest kernel; modules from elsewhere stay without ours."""
+    node = etree.parse(str(CHECKOUT / "nodes" / "zfs.xml")).getroot()
+    (section,) = (one.text or "" for one in node.iter("post") if "distribution_url" in one.get("cond", ""))
+    stubs = f"""uname() {{ echo 6.1.0; }}
+modprobe() {{ false; }}
+dpkg-query() {{ [[ " {" ".join(installed)} " == *" ${{@: -1}} "* ]]; }}
+rocks_packages_deb() {{ echo "$*"; }}
+"""
+    if is_loaded:
+        (tmp_path / "zfs").mkdir()
+    done = run(
+        ["bash", "-euc", stubs + section.replace("/sys/module/zfs", str(tmp_path / "zfs"))],
+        deadline_seconds=10,
+    )
+    assert (done.exit_status, done.text) == (0, expected), done.error_text
