@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +29,8 @@ from rocks.database.hosts import local_host
 from rocks.database.subnets import load_networks
 from rocks.errors import HostError, StateError
 from rocks.files import PUBLIC, draft, ensure_folders, write_file
-from rocks.process import replace_this_process, run_checked
+from rocks.hosts.own_addresses import devices_with
+from rocks.process import replace_this_process
 from rocks.render.dnsmasq import (
     BIOS_PROGRAM,
     FIRST_SCRIPT,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 _IPXE = Path("/usr/lib/ipxe")
 _READABLE = 0o755
-_IP_SECONDS = 10.0
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -131,15 +130,7 @@ def _checked_address(attribute: str, text: str) -> str:
 
 def _device_with(address: str, name: str) -> str:
     """The device of this machine that has the address, and no other machine's network."""
-    found = json.loads(
-        run_checked(["ip", "-json", "-4", "address", "show"], deadline_seconds=_IP_SECONDS).text
-    )
-    devices = [
-        str(link["ifname"])
-        for link in found
-        for one in link.get("addr_info", ())
-        if one.get("local") == address
-    ]
+    devices = devices_with(address)
     if len(devices) != 1:
         raise StateError(
             f"{'no device' if not devices else ' and '.join(devices)} of this machine has the address {address}, which "
@@ -186,7 +177,9 @@ def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -
         if (source / name).is_file():
             _copy(source / name, target / name)
         else:
-            notify(f"{source / name} is not there, so no host can be installed: see rocks create distro")
+            notify(
+                f"{source / name} is not there, so no host can be installed; rocks check site shows what is missing"
+            )
 
 
 def _copy(source: Path, target: Path) -> None:

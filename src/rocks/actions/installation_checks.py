@@ -30,8 +30,9 @@ _UNITS = (_DATABASE_UNIT, "rocks-kickstart.service", "rocks-boot.service")
 
 def check_rolls(database: Database) -> Iterator[SiteCheck]:
     """The two rolls without which no host is installed, and the distribution."""
-    enabled = [row.roll for row in load_rolls(database) if row.is_enabled]
-    names = {name for name, _, _ in enabled}
+    rows = load_rolls(database)
+    enabled = [row.roll for row in rows if row.is_enabled]
+    names, added = {name for name, _, _ in enabled}, {row.roll[0] for row in rows}
     remedies = {
         ROLL_NAME: f"hosts get no packages of ours: rocks add roll {ROLL_NAME}-VERSION.iso (on the frontend's ISO, in "
         f"rolls), then rocks enable roll {ROLL_NAME}",
@@ -40,6 +41,8 @@ def check_rolls(database: Database) -> Iterator[SiteCheck]:
     }
     for name, remedy in remedies.items():
         versions = ", ".join(f"{version} {arch}" for found, version, arch in enabled if found == name)
+        if name in added - names:
+            remedy = f"added, but not enabled: rocks enable roll {name}"
         yield SiteCheck(f"roll {name}", OK if name in names else MISSING, versions or remedy)
     yield _distribution(
         database, [roll for roll in enabled if roll[2] in (platform.machine(), NO_ARCHITECTURE)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from rocks.database.lease_epoch import read_epoch, read_record
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.database.vms import physical_hosts
 from rocks.errors import RocksError
+from rocks.hosts.own_addresses import devices_with
 from rocks.hosts.settings import FleetSettings
 from rocks.wire.facts import ProbeRequest
 
@@ -78,29 +78,30 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
 
 def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
     rows = [row for row in list_interfaces(database, [frontend]) if row[4]]
+    database.end_reading()
     if not rows:
         add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
         yield SiteCheck("frontend", MISSING, f"no address: {add}")
     for _, network, device, _, ip, *_ in rows:
-        found = _has_address(str(ip))
         text = f"{ip} on the network {network}"
-        yield SiteCheck(
-            f"interface {device}",
-            OK if found else WRONG,
-            text
-            if found
-            else f"{text}: this machine does not have the address; ip address add {ip}/LENGTH dev {device}, or correct "
-            f"the site: rocks set host interface ip {frontend} {device} ADDRESS",
+        fault = _interface_fault(frontend, str(network), str(device), str(ip))
+        yield SiteCheck(f"interface {device}", WRONG if fault else OK, f"{text}: {fault}" if fault else text)
+
+
+def _interface_fault(frontend: str, network: str, device: str, ip: str) -> str:
+    """What is wrong with the address of an interface on this machine, and the remedy; empty when nothing is."""
+    devices = devices_with(ip)
+    if not devices:
+        return (
+            f"this machine does not have the address; ip address add {ip}/LENGTH dev {device}, or correct the site: "
+            f"rocks set host interface ip {frontend} {device} ADDRESS"
         )
-
-
-def _has_address(ip: str) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((ip, 0))
-        except OSError:
-            return False
-    return True
+    if device.partition(":")[0] in devices:  # eth0:1 is a label of eth0
+        return ""
+    return (
+        f"the device {devices[0]} of this machine has the address; correct the site: rocks remove host interface "
+        f"{frontend} {device}, then rocks add host interface {frontend} {devices[0]} ip={ip} subnet={network}"
+    )
 
 
 def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:

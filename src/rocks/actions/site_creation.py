@@ -121,12 +121,18 @@ def _check_same(database: Database, plan: SitePlan, present: Mapping[str, str]) 
         for name, value in plan.attributes.items()
         if name.startswith("Kickstart_") and present.get(name) != value
     ]
-    addresses = {str(row[4]) for row in list_interfaces(database, [present[_FRONTEND]])}
-    differing += [
-        f"the frontend has no interface with {interface.ip} (rocks add host interface)"
-        for interface in plan.interfaces
-        if interface.ip not in addresses
-    ]
+    frontend = present[_FRONTEND]
+    devices = {str(row[4]): str(row[2]) for row in list_interfaces(database, [frontend])}
+    for interface in plan.interfaces:
+        add = f"rocks add host interface {frontend} {interface.device} ip={interface.ip} subnet={interface.subnet}"
+        device = devices.get(interface.ip)
+        if device is None:
+            differing.append(f"the frontend has no interface with {interface.ip} ({add})")
+        elif device != interface.device:
+            remove = f"rocks remove host interface {frontend} {device}"
+            differing.append(
+                f"{interface.ip} is on {device} and not {interface.device} ({remove}, then {add})"
+            )
     if differing:
         raise StateError(
             "this database has a site already, and nothing was changed; it differs from the answers: "

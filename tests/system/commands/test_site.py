@@ -178,16 +178,41 @@ def test_check_of_a_new_site(
     rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
 ) -> None:
     rocks = rocks_of_new_machine
+    answers.write_text(ANSWERS.replace("eth0", "lo"))
     rocks("create", "site", f"answers={answers}")
     ended = rocks("check", "site")
     assert ended.status == 1 and "checks failed" in ended.err
     lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
-    assert " ok " in lines["interface eth0"]
+    assert " ok " in lines["interface lo"]
     assert "does not have the address" in lines["interface eth1"]
     for subject in ("key", "space", "clock", "broker", "leases"):
         assert " ok " in lines[subject], lines[subject]
     assert "rocks add roll os-VERSION.iso" in lines["roll os"]
     assert "rocks create distro" in lines["distribution"]
+
+
+def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
+) -> None:
+    rocks = rocks_of_new_machine
+    rocks("create", "site", f"answers={answers}")
+    lines = {line.split(":")[0]: line for line in rocks("check", "site").out.splitlines()}
+    assert (
+        " wrong " in lines["interface eth0"]
+        and "the device lo of this machine has" in lines["interface eth0"]
+    )
+    remove = "remove host interface head eth0"
+    add = "add host interface head lo ip=10.9.9.2 subnet=private"
+    assert f"rocks {remove}, then rocks {add}" in lines["interface eth0"]
+    answers.write_text(ANSWERS.replace("eth0", "lo"))
+    rocks("set", "attr", "Kickstart_PrivateInterface", "lo")
+    refused = rocks("create", "site", f"answers={answers}")
+    assert refused.status == 1
+    assert f"10.9.9.2 is on eth0 and not lo (rocks {remove}, then rocks {add})" in refused.err
+    for command in (remove, add):
+        assert rocks(*command.split()).status == 0
+    assert rocks("create", "site", f"answers={answers}").status == 0
+    assert " ok " in next(line for line in rocks("check", "site").out.splitlines() if "interface lo" in line)
 
 
 def test_the_key_is_made_with_the_site_and_checked(
