@@ -6,6 +6,7 @@ the hosts' files when their transaction is committed; `rocks sync config` and ea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -141,12 +142,25 @@ def _write_if_changed(path: Path, text: str) -> bool:
     return True
 
 
+def is_boot_service_running() -> bool:
+    """Whether dnsmasq of this service runs."""
+    return _dnsmasq() is not None
+
+
 def _inform_dnsmasq() -> None:
     """Let the running dnsmasq of this service read its hosts again; nothing when it does not run."""
+    number = _dnsmasq()
+    if number is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGHUP)
+
+
+def _dnsmasq() -> int | None:
+    """The process number of this service's dnsmasq."""
     try:
         number = int(Path(places().process).read_text("ascii"))
         parts = Path(f"/proc/{number}/cmdline").read_bytes()[:_LONGEST_COMMAND_LINE].split(b"\0")
-        if b"dnsmasq" in parts[0] and f"--conf-file={run_folder()}/dnsmasq.conf".encode() in parts:
-            os.kill(number, signal.SIGHUP)
     except (OSError, ValueError):
-        pass
+        return None
+    is_ours = b"dnsmasq" in parts[0] and f"--conf-file={run_folder()}/dnsmasq.conf".encode() in parts
+    return number if is_ours else None

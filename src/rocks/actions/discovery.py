@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.boot_files import has_boot_service, sync_host_files
+from rocks.actions.boot_files import (
+    has_boot_service,
+    is_boot_service_running,
+    sync_host_files,
+    tftp_folder,
+)
 from rocks.actions.boot_service import boot_network
 from rocks.actions.boots import write_boot_files
 from rocks.actions.hosts import add_host, set_next_boot
@@ -20,9 +25,10 @@ from rocks.database import interfaces, nodes
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import BusyError, StateError, UserError
 from rocks.hosts.network_boots import NetworkBoots
+from rocks.render.ipxe import FIRST_STAGE_FOLDER, KERNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rocks.database.connection import Database
 
@@ -55,9 +61,12 @@ class DiscoveredHost(NamedTuple):
     mac: str
 
 
-def discover_hosts(database: Database, settings: DiscoverySettings) -> Iterator[DiscoveredHost]:
+def discover_hosts(
+    database: Database, settings: DiscoverySettings, notify: Callable[[str], None]
+) -> Iterator[DiscoveredHost]:
     """Add a host for each unknown machine that asks for a network boot; yields it when it is committed.
 
+    `notify` gets a line when it begins to wait, and before that one for each reason why no host would be installed.
     The first item comes when a machine was found; what is invalid is found before. StateError without the boot service,
     for a network without free addresses, and beyond the bound; BusyError while another discovery runs.
     """
@@ -76,6 +85,13 @@ def discover_hosts(database: Database, settings: DiscoverySettings) -> Iterator[
     bound = _Bound(settings.per_minute)
     known: set[str] = set()
     with NetworkBoots(device) as requests:
+        if not is_boot_service_running():
+            notify(
+                "Warning: no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
+            )
+        if not (tftp_folder() / FIRST_STAGE_FOLDER / KERNEL).is_file():
+            notify("Warning: no host can be installed yet; rocks check site shows what is missing")
+        notify(f"waiting for new machines on {device}; Ctrl-C ends it")
         while not deadline.passed() and added != settings.most_hosts:
             left = deadline.remaining_seconds()
             mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))

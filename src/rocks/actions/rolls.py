@@ -22,6 +22,7 @@ from rocks.actions.roll_folders import (
     staging_folder,
     update_files_after_commit,
 )
+from rocks.cluster.names import is_like, printable
 from rocks.cluster.roll_plan import RollNeeds, check_needs, check_one_version, select_rolls
 from rocks.database.rolls import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.errors import HostError, StateError, UserError
@@ -150,9 +151,16 @@ def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:
 def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, RollContent]]:
     """(folder, content) of the enabled rolls of these names. UserError for one that is not enabled."""
     root = rolls_folder(database)
-    enabled = [row for row in load_rolls(database) if row.is_enabled]
+    rows = load_rolls(database)
+    enabled = [row.roll for row in rows if row.is_enabled]
+    for name in names:
+        if not any(is_like(roll[0], name) for roll in enabled):
+            select_rolls([row.roll for row in rows], [name], "%", "%")  # an unknown one
+            raise UserError(
+                f'the roll "{printable(name)}" is not enabled: rocks enable roll {printable(name)}'
+            )
     found = []
-    for roll in select_rolls([row.roll for row in enabled], names, "%", "%"):
+    for roll in select_rolls(enabled, names, "%", "%"):
         found.append((roll_path(root, roll), _content(root, RollId(*roll))))
     return found
 

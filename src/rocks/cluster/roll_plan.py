@@ -36,10 +36,9 @@ def select_rolls(
         if not found:
             of_name = [" ".join(row[1:3]) for row in rows if is_like(row[0], name)]
             if of_name:
-                raise UserError(
-                    f'the roll "{printable(name)}" has no version "{printable(version)}" for "{printable(arch)}", '
-                    f"only {', '.join(of_name)}"
-                )
+                sought = f'version "{printable(version)}"' if version != "%" else "version"
+                sought += f' for "{printable(arch)}"' if arch != "%" else ""
+                raise UserError(f'the roll "{printable(name)}" has no {sought}, only {", ".join(of_name)}')
             raise UserError(f'unknown roll "{printable(name)}"; rocks list roll lists the known ones')
         chosen.update(dict.fromkeys(found))
     return list(chosen)

@@ -28,8 +28,6 @@ def write_skeleton(roll: RollId, parent: Path) -> Path:
     UserError for a folder that exists, HostError for one that cannot be written. A killed writer leaves no folder NAME.
     """
     folder = parent.absolute() / roll.name
-    if folder.exists() or folder.is_symlink():
-        raise UserError(f"{folder} is there already; give another name, or remove it")
     values = {
         "@NAME@": roll.name,
         "@WORD@": command_word(roll.name),
@@ -37,6 +35,8 @@ def write_skeleton(roll: RollId, parent: Path) -> Path:
         "@ARCH@": roll.arch,
     }
     try:
+        if folder.exists() or folder.is_symlink():
+            raise UserError(f"{folder} is there already; give another name, or remove it")
         work = Path(tempfile.mkdtemp(prefix=f".{roll.name}.", dir=parent))
         try:
             for path, text in FILES.items():

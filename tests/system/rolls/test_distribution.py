@@ -22,8 +22,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for program in ("apt-ftparchive", "dpkg-deb", "xorriso"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (tools/setup test)")
-    folder = tmp_path / "install"
-    folder.mkdir()
+    folder = tmp_path / "export/install"
+    folder.mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(folder)
     return folder
 
@@ -55,6 +55,18 @@ def apt(folder: Path, repository: Path, name: str, *arguments: str) -> str:
     options_given = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
     run_checked(["apt-get", "-q", *options_given, "update"], deadline_seconds=120)
     return run_checked([arguments[0], *options_given, *arguments[1:]], deadline_seconds=120).text
+
+
+def test_a_distribution_that_no_host_gets_is_reported(
+    roll_site: Site, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without rolls, and in another folder than that which is served."""
+    ended = roll_site.rocks("create", "distro")
+    assert ended.status == 0 and ended.err.startswith("no roll is enabled")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ended = roll_site.rocks("create", "distro")
+    assert ended.status == 0 and f"(cd {place} && rocks create distro)" in ended.err
 
 
 def test_apt_finds_the_newest_package_of_the_enabled_rolls(
@@ -91,18 +103,18 @@ def test_a_distribution_is_replaced_when_the_new_one_is_complete(
     assert package.is_file()
     damaged.unlink()
     roll_site.done("disable", "roll", "hello")
-    roll_site.done("create", "distro", "dist=site")
+    assert roll_site.rocks("create", "distro", "dist=site").status == 0
     assert not package.exists() and (place / "site/x86_64/build/nodes/base.xml").is_file()
     assert sorted(path.name for path in (place / "site").iterdir()) == [".x86_64.lock", "x86_64"]
 
 
 def test_two_at_once_are_refused(roll_site: Site, place: Path) -> None:
-    roll_site.done("create", "distro")
+    assert roll_site.rocks("create", "distro").status == 0
     descriptor = os.open(place / "rocks-dist/.x86_64.lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert "another rocks create distro is building" in roll_site.refused("create", "distro")
     os.close(descriptor)
-    roll_site.done("create", "distro")
+    assert roll_site.rocks("create", "distro").status == 0
 
 
 def test_without_a_database(
@@ -162,7 +174,8 @@ def test_the_script_of_a_roll_has_its_nodes_only(
     roll_site.done("add", "host", "compute-0-0")
     roll_site.done("set", "host", "attr", "compute-0-0", "hello_message", "it's new")
     assert roll_site.rocks("add", "roll", str(build_roll())).status == 0
-    assert "unknown roll" in roll_site.refused("run", "roll", "hello", "host=compute-0-0")
+    assert "rocks enable roll hello" in roll_site.refused("run", "roll", "hello", "host=compute-0-0")
+    assert "unknown roll" in roll_site.refused("run", "roll", "helo", "host=compute-0-0")
     roll_site.done("enable", "roll", "hello")
     script = roll_site.done("run", "roll", "hello", "host=compute-0-0")
     assert "# Nodes: hello\n" in script and "message = it's new" in script and "openssh-server" not in script

@@ -99,7 +99,7 @@ def test_one_version_is_enabled_and_a_newer_one_replaces_it(roll_site: Site, bui
         "no",
         "yes",
     ]
-    assert 'has no version "3" for "%", only 1.0 noarch, 1.10 noarch' in roll_site.refused(
+    assert 'has no version "3", only 1.0 noarch, 1.10 noarch' in roll_site.refused(
         "enable", "roll", "hello", "version=3"
     )
 

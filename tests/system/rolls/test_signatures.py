@@ -163,9 +163,11 @@ def test_a_distribution_is_signed_by_the_site_s_key(
     make_deb(tmp_path / "source/hello/packages", "tool")
     assert roll_site.rocks("add", "roll", str(_iso(tmp_path))).status == 0
     roll_site.done("enable", "roll", "hello")
-    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "export/install"
+    place.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(place)
     roll_site.done("create", "distro")
-    folder = tmp_path / "rocks-dist/x86_64"
+    folder = place / "rocks-dist/x86_64"
     assert "tool" in _apt_names(tmp_path / "apt", folder, f"signed-by={folder}/key.gpg")
     # what hosts had before the site signed its distribution works on
     assert "tool" in _apt_names(tmp_path / "apt-trusted", folder, "trusted=yes")

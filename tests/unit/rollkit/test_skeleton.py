@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.errors import HostError
 from rocks.process import run_checked
 from rocks.rollkit.description import RollId
 from rocks.rollkit.skeleton import write_skeleton
@@ -35,6 +36,11 @@ def roll(tmp_path: Path) -> Path:
     (folder / "src/tool").mkdir(parents=True)
     (folder / "src/tool/Makefile").write_text(_TOOL)
     return folder
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"cannot write .*/hello: File name too long"):
+        write_skeleton(RollId("hello", "1.0", "noarch"), tmp_path / ("x" * 300))
 
 
 def make(roll: Path, *targets: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rocks.commands
 from rocks.actions.roll_builds import build_distribution, rolls_by_text
-from rocks.actions.roll_folders import rolls_folder
+from rocks.actions.roll_folders import distribution_folder, rolls_folder
 from rocks.actions.rolls import enabled_rolls
 from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 
@@ -47,9 +47,16 @@ class Command(rocks.commands.Command):
         given, rolls = self.fillText("root", ""), self.fillText("rolls", "")
         root = Path(given).absolute() if given else rolls_folder(self.db)
         chosen = rolls_by_text(root, rolls, arch) if rolls else enabled_rolls(self.db)
+        served = None if given or rolls else distribution_folder(self.db)
         self.db.end_reading()
         done = build_distribution(root, chosen, self.fillText("dist", DEFAULT_DISTRIBUTION), arch, Path())
         self.addLine(
             f"{done.folder}: {len(chosen)} rolls, {done.debs} deb packages, {done.rpms} rpm packages"
             + (", the installer of hosts" if done.has_installer else "")
         )
+        if not chosen:
+            self.notify(
+                "no roll is enabled, so hosts find no packages here: rocks list roll, then rocks enable roll NAME"
+            )
+        if served is not None and served.resolve() != Path().resolve():
+            self.notify(f"hosts get their packages from {served}: (cd {served} && rocks create distro)")

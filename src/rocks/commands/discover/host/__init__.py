@@ -57,5 +57,5 @@ class Command(rocks.commands.Command):
             read_number("per-minute", self.fillText("per-minute", "64"), 1),
         )
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-            for host in discover_hosts(self.db, settings):
+            for host in discover_hosts(self.db, settings, self.notify):
                 self.showLine(f"{host.mac} is {host.name}, {host.address}; to be installed")
