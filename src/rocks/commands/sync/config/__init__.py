@@ -7,8 +7,9 @@ from rocks.actions.boot_service import sync_config
 class Command(rocks.commands.Command):
     """
     Write the files of the frontend's services anew from the database: those of the boot service, with the installer
-    of the distribution. Plugins of other rolls write theirs. Run it after changes of interfaces or networks, and
-    after rocks create distro; rocks set host boot does what it needs itself.
+    of the distribution. Plugins of other rolls write theirs. Run it after changes of interfaces, networks, and the
+    attributes packaging, install_kernel_arguments and Kickstart_Private…, and after rocks create distro; rocks set host
+    boot does what it needs itself.
 
     <example cmd='sync config'>
     After a host got another MAC address.
