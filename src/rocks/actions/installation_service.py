@@ -7,6 +7,7 @@ import threading
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from rocks.actions.boot_files import tftp_folder
 from rocks.actions.handed_out_secrets import record_handed_out
@@ -172,7 +173,7 @@ def _take_post(database: Database, request: Request, mac: str, offer: Offer) -> 
 
 def _file_of_distribution(request: Request, folder: Path) -> Answer:
     path = request.path.removeprefix(DISTRIBUTION_PATH)
-    parts = path.split("/")
+    parts = unquote(path, errors="surrogateescape").split("/")
     is_served = parts[2:] == [KEY] or (len(parts) > 3 and parts[2] in _SERVED)
     found = open_below(folder, path) if is_served else None
     if found is None:

@@ -184,10 +184,13 @@ def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId
             )
         if path.is_dir():
             remove_byte_code(folder)
+            take_over(
+                folder, str(path)
+            )  # its owner could exchange manifest and files after the signature's check
         else:
             folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
             extract_roll(path, roll, folder)
-        check_manifest(folder, str(path))
+            check_manifest(folder, str(path))
         read_roll(folder, roll, str(path))
         check_installer(folder, str(path))
         (folder / COMMANDS).mkdir(exist_ok=True)

@@ -153,3 +153,28 @@ def test_another_machine_gets_nothing(served: Site, pki: Path, tmp_path: Path) -
         host.close()
     assert refused.exit_status != 0
     assert "no host has the address 10.1.0.77 on the network private" in refused.error_text
+
+
+def test_what_is_no_package_is_not_given_by_a_quoted_path_either(
+    served: Site,
+    pki: Path,  # noqa: F811
+    distribution: Path,
+) -> None:
+    """Node files are the site's own."""
+    (distribution / "rocks-dist/x86_64/build/Debian").mkdir()
+    (distribution / "rocks-dist/x86_64/build/Debian/node.xml").write_text("secret")
+    host = Host(HOST_ADDRESS)
+    url = f"https://{ADDRESS}/install/distro/rocks-dist"
+    try:
+        statuses = [
+            host.run(
+                "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(pki / "ca.crt"), one
+            ).text
+            for one in (
+                f"{url}/x86_64/Debian/dists/rocks-dist/Release",
+                f"{url}%2fx86_64/build/Debian/node.xml",
+            )
+        ]
+    finally:
+        host.close()
+    assert statuses == ["200", "404"]

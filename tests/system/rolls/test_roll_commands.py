@@ -203,6 +203,19 @@ def test_an_enabled_roll_s_files_are_root_s(
     assert [path.name for path in top.parent.iterdir()] == ["noarch"]
 
 
+def test_whose_files_a_folder_has_cannot_change_it_after_its_check(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    """Before it is enabled, and the signature is not checked again."""
+    roll_site.rocks("add", "roll", str(build_roll()))
+    top = rolls_folder / "hello/1.0/noarch"
+    for path in (top, *top.rglob("*")):
+        os.chown(path, 1000, 1000)
+    added = roll_site.rocks("add", "roll", str(top))
+    assert added.status == 0, added.err
+    assert {path.stat().st_uid for path in (top, *top.rglob("*"))} == {0}
+
+
 def test_an_owner_s_link_to_another_file_is_not_followed(
     roll_site: Site, build_roll: BuildRoll, rolls_folder: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,21 @@ def test_an_interrupted_installation_removes_what_holds_the_broker_back(signal: 
     program = ["finish() { echo finished; }", *traps, f"kill -{signal} $$", "sleep 5", "echo went on"]
     done = run(["sh", "-c", "\n".join(program)], deadline_seconds=60)
     assert done.text == "finished\n" and done.exit_status != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's file is made by root")
+def test_an_os_roll_of_another_user_beside_the_medium_is_not_taken(tmp_path: Path) -> None:
+    """Its commands would become root's, and every user can write to /tmp."""
+    text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
+    program = text.partition('if [ -z "$os_roll" ]; then\n')[2].partition("exec 9>")[0]
+    (tmp_path / "medium").mkdir()
+    for path in (tmp_path / "medium/install", tmp_path / "os-1.iso", tmp_path / "os-2.iso"):
+        path.touch()
+    os.chown(tmp_path / "os-2.iso", 1000, 1000)
+    (tmp_path / "os-3.iso").symlink_to(tmp_path / "os-1.iso")
+    os.chown(tmp_path / "os-3.iso", 1000, 1000, follow_symlinks=False)
+
+    begin = f'set -eu; medium={tmp_path}/medium os_roll=; fail() {{ echo "$*"; exit 1; }}; if true; then\n'
+    done = run(["sh", "-c", f'{begin}{program}echo "$os_roll"'], deadline_seconds=60)
+    assert done.text == f"{tmp_path}/os-1.iso\n", done.error_text
+    assert "os-2.iso is another user's" in done.error_text and "os-3.iso is another" in done.error_text
