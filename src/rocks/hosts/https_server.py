@@ -1,7 +1,8 @@
 """A small HTTPS server: GET and POST requests, a bound for everything that a client can use up.
 
-A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed.
-A file is sent in pieces, after its worker is free again.
+A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed, and
+beyond that of all addresses the oldest one of the address with the most gives way, unless it gets a file. A file is
+sent in pieces, after its worker is free again.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.workers = threading.BoundedSemaphore(self.bounds.workers)
         self._context = None if pair is None else _context(pair)
         self._connections: Counter[str] = Counter()
+        self._displaceable: dict[object, tuple[str, socket.socket]] = {}
         self._lock = threading.Lock()
         self._own = threading.local()
         try:
@@ -114,16 +116,38 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             ) from None
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        """Whether the bounds allow one more connection of this address."""
+        """Whether the bounds allow one more connection of this address; of another one, one may end for it."""
+        assert isinstance(request, socket.socket)
         address = str(client_address[0]) if isinstance(client_address, tuple) else ""
+        displaced = None
         with self._lock:
-            allowed = (
-                self._connections.total() < self.bounds.connections
-                and self._connections[address] < self.bounds.per_address
-            )
+            allowed = self._connections[address] < self.bounds.per_address
+            if allowed and self._connections.total() >= self.bounds.connections:
+                displaced = self._displaced()
+                allowed = displaced is not None
             if allowed:
                 self._connections[address] += 1
+                self._displaceable[request] = (address, request)
+        if displaced is not None:
+            _cut(displaced)
         return allowed
+
+    def _displaced(self) -> socket.socket | None:
+        """Take out the oldest connection, without a file, of the address that has the most of them."""
+        count = Counter(address for address, _ in self._displaceable.values())
+        if not count:
+            return None
+        crowded = count.most_common(1)[0][0]
+        key = next(key for key, (address, _) in self._displaceable.items() if address == crowded)
+        return self._displaceable.pop(key)[1]
+
+    def _replace(self, request: socket.socket, secured: socket.socket) -> None:
+        """Cut the TLS socket from now on. OSError when the connection had to give way already."""
+        with self._lock:
+            if request not in self._displaceable:
+                raise ConnectionAbortedError
+            self._displaceable[request] = (self._displaceable[request][0], secured)
+        self._own.request = request
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         """Handshake and request, within the time of a connection."""
@@ -132,11 +156,13 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             request.settimeout(self.bounds.seconds)
             if self._context is None:
+                self._replace(request, request)
                 self._limit(request, self.bounds.seconds)
                 self.finish_request(request, client_address)
                 return
             # wrapped before the timer begins: it must end the handshake, too
             secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            self._replace(request, secured)
             self._limit(secured, self.bounds.seconds)
             secured.do_handshake()
             self.finish_request(secured, client_address)
@@ -148,10 +174,12 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         finally:
             self._end_limit()
             (secured or request).close()
-            self._release(str(client_address[0]))
+            self._release(request, str(client_address[0]))
 
     def allow_file(self, connection: socket.socket, length: int) -> None:
-        """Give this thread's connection the time for so many bytes more."""
+        """Give this thread's connection the time for so many bytes more; from now on it gives way to no other."""
+        with self._lock:
+            self._displaceable.pop(self._own.request, None)
         self._limit(connection, self.bounds.seconds + length / self.bounds.bytes_per_second)
 
     def _limit(self, connection: socket.socket, seconds: float) -> None:
@@ -172,11 +200,12 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             super().process_request(request, client_address)  # type: ignore[arg-type]
         except BaseException:
-            self._release(str(client_address[0]) if isinstance(client_address, tuple) else "")
+            self._release(request, str(client_address[0]) if isinstance(client_address, tuple) else "")
             raise
 
-    def _release(self, address: str) -> None:
+    def _release(self, request: object, address: str) -> None:
         with self._lock:
+            self._displaceable.pop(request, None)
             self._connections[address] -= 1
             self._connections += Counter()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import struct
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rocks.hosts.authority import Authority
-from rocks.hosts.https_server import Answer, Bounds, HttpsServer, _cut
+from rocks.hosts.https_server import Answer, Bounds, FilePart, HttpsServer, Request, _cut
 from rocks.hosts.x509 import CertificateSpec
 
 
@@ -75,3 +76,57 @@ def test_a_connection_whose_time_has_passed_sends_nothing_without_encryption(pai
         with contextlib.suppress(OSError):
             secured.send(b"secret")
         assert far.recv(16) == b""
+
+
+@pytest.mark.parametrize("is_secured", [True, False])
+def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: bool) -> None:
+    """A machine can have as many addresses as it likes."""
+    bounds = Bounds(connections=4, per_address=2, seconds=60)
+    answer = Answer(200, "text/plain", b"x")
+    with HttpsServer(
+        ("127.0.0.1", 0), pair if is_secured else None, lambda request: answer, print, bounds
+    ) as server:
+        port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        silent = [
+            socket.create_connection(("127.0.0.1", port), source_address=(f"127.0.1.{1 + number // 2}", 0))
+            for number in range(8)
+        ]
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+            if is_secured
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        )
+        connection.request("GET", "/x")
+        assert connection.getresponse().read() == b"x"
+        connection.close()
+        for one in silent:
+            one.close()
+        assert _open_connections(server) == 0
+        server.shutdown()
+        thread.join()
+
+
+def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(20_000_000))
+
+    def answer(request: Request) -> Answer:
+        descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+        return Answer(200, "text/plain", b"", file=FilePart(descriptor, 0, 20_000_000))
+
+    with HttpsServer(("127.0.0.1", 0), None, answer, print, Bounds(connections=1, seconds=60)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+        connection.request("GET", "/file")
+        response = connection.getresponse()
+        with socket.create_connection(("127.0.0.1", server.server_address[1])) as other:
+            other.settimeout(20)
+            assert other.recv(1) == b""
+        assert len(response.read()) == 20_000_000
+        connection.close()
+        server.shutdown()
+        thread.join()
