@@ -105,7 +105,10 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
         with Database(settings) as own:
             return answer_request(own, request, mac, offer, folder)
 
-    return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds())
+    def renewed() -> bytes:
+        return node_authority().bundle(name).pair
+
+    return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds(), renewed)
 
 
 def answer_request(database: Database, request: Request, mac: str, offer: Offer, folder: Path) -> Answer:

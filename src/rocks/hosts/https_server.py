@@ -18,13 +18,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.errors import HostError
+from rocks.clock import Deadline
+from rocks.errors import HostError, RocksError
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RETRY_AFTER_SECONDS = 15
+RENEWAL_SECONDS = 5.0
+"""How often a server looks for a renewed certificate."""
+
 _PIECE_BYTES = 256 * 1024
 _LONGEST_REASON = 400
 
@@ -96,14 +100,18 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         answer: Callable[[Request], Answer],
         log: Callable[[str], None],
         bounds: Bounds | None = None,
+        renewed: Callable[[], bytes] | None = None,
     ) -> None:
         """`pair` is the server's certificate and key, PEM; None is plain HTTP, for files that are nobody's secret.
 
+        `renewed` returns the present pair; another one is used for connections from then on.
         HostError when the place cannot be listened on.
         """
         self.answer, self.log, self.bounds = answer, log, bounds or Bounds()
         self.workers = threading.BoundedSemaphore(self.bounds.workers)
         self._context = None if pair is None else _context(pair)
+        self._pair, self._renewed = pair, renewed
+        self._next_renewal, self._renewal_error = Deadline(RENEWAL_SECONDS), ""
         self._connections: Counter[str] = Counter()
         self._displaceable: dict[object, tuple[str, socket.socket]] = {}
         self._lock = threading.Lock()
@@ -114,6 +122,21 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             raise HostError(
                 f"cannot listen on {place[0]}, port {place[1]}: {error.strerror or error}"
             ) from None
+
+    def service_actions(self) -> None:
+        """Use a renewed certificate; a missing or damaged one changes nothing."""
+        if self._renewed is None or not self._next_renewal.passed():
+            return
+        self._next_renewal = Deadline(RENEWAL_SECONDS)
+        try:
+            pair = self._renewed()
+            if pair != self._pair:
+                self._context, self._pair = _context(pair), pair
+                self.log("the certificate was renewed")
+        except (RocksError, OSError) as error:  # SSLError is an OSError
+            if str(error) != self._renewal_error:
+                self.log(f"the certificate cannot be read again, the old one stays in use: {error}")
+            self._renewal_error = str(error)
 
     def verify_request(self, request: object, client_address: object) -> bool:
         """Whether the bounds allow one more connection of this address; of another one, one may end for it."""

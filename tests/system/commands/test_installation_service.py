@@ -11,6 +11,7 @@ import ssl
 import subprocess  # noqa: TID251 - the service is started and ended as a process
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -265,6 +266,20 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
         StateError, match="head has no certificate: run `rocks add host certificate head` first"
     ):
         make_service(hosts.database, "127.0.0.1", 0, print)
+
+
+def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service: Service) -> None:
+    def offered() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=30)
+
+    old = offered()
+    hosts.done("add", "host", "certificate", "head", "replace=yes")
+    deadline = time.monotonic() + 60
+    while offered() == old:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert offered() in message_broker.node_authority().bundle("head").pair.decode()
+    assert "the certificate was renewed" in service.log
 
 
 def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
