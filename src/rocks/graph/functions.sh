@@ -280,7 +280,7 @@ rocks_section() {
 
 rocks_begin() {
   [ "$(id -u)" = 0 ] || rocks_fail "the profile is for root"
-  exec 9>/run/lock/rocks-profile
+  exec 9>/run/rocks-profile.lock # not in /run/lock, where every user can make files
   flock -n 9 || rocks_fail "another profile is being run on this machine; wait for its end"
   ROCKS_WORK=$(mktemp -d)
   trap 'rm -rf -- "$ROCKS_WORK"' EXIT

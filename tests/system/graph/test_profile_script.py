@@ -165,6 +165,16 @@ def test_two_profiles_at_once_are_refused(machine: Machine) -> None:
     assert not machine.path("/etc/x").exists()
 
 
+def test_no_user_of_the_host_can_hold_a_profile_up_or_have_it_empty_a_file(machine: Machine) -> None:
+    """Every user can make files in /run/lock."""
+    machine.path("/etc/of-root").write_text("root's")
+    machine.path("/run/lock/rocks-profile").symlink_to("/etc/of-root")
+    held = "flock -n /run/lock/rocks-profile bash -s <<'WHILE-HELD'\n%s\nWHILE-HELD\n"
+    machine.done(held % script('<file name="/etc/x">x</file>'))
+    assert machine.path("/etc/x").exists()
+    assert machine.path("/etc/of-root").read_text() == "root's"
+
+
 def test_units_are_enabled_started_and_restarted_for_newer_files(machine: Machine) -> None:
     text = script("<post>rocks_service a.service /etc/a.conf</post>")
     assert changes(machine.done(text)) == ["unit a.service enabled", "unit a.service started"]
