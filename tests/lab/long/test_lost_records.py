@@ -6,6 +6,7 @@ import pytest
 
 from lab.machines import image_storage
 from lab.machines.machine import LabMachine
+from lab.machines.profile import run_profile
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
@@ -100,7 +101,7 @@ def test_host_is_installed_anew_over_its_pool(images: ImageSite) -> None:
     host.kill()
     host.boot()
     host.shell(_LOSE_ALL_OF_A_HOST, 60)
-    image_storage.install(host, site.frontend)
+    run_profile(host, site.frontend)
     images.wait_until_local("vmh1")
     images.wait_for_state("mapped")
     site.done("remove", "host", "storagemap", NAS, VOLUME)
