@@ -201,9 +201,9 @@ class ImageSite:
         """End all daemons."""
         for asker in self._askers.values():
             asker.close()
-        for machine in (*self.hosts.values(), self.nas):
-            if machine.service is not None:
-                machine.service.close()
+        for service in (*(host.service for host in self.hosts.values()), self.nas.service):
+            if service is not None:
+                service.close()
 
     def lose_records(self) -> None:
         """The NAS is installed anew over its pools: what its daemon knew is gone."""
