@@ -86,7 +86,7 @@ class StoppedStart:
         late = self._stopped()
         for number in late:
             os.kill(number, signal.SIGCONT)
-        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late))
+        wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in late), 60.0)
 
     def remove(self) -> None:
         for number in self._stopped():
