@@ -120,4 +120,4 @@ def _wrong_rights(control: BrokerControl, nodes: Sequence[BrokerNode]) -> Iterat
         for right in expected[kind]:
             needed = (right.get("configure", ""), right["write"], right["read"])
             if right["user"] in users and rights.get(right["user"]) != needed:
-                yield f"other {kind.replace('_', ' ')} of {right['user']} than it needs: {_SYNC}"
+                yield f"{right['user']} has other {kind.replace('_', ' ')} than it needs: {_SYNC}"

@@ -167,7 +167,7 @@ def test_check_site_judges_the_broker(
     assert check() == (
         "wrong: no user for vmc-0-0: rocks sync broker"
         " | wrong: users of nodes without a certificate or role: lost: rocks sync broker"
-        " | wrong: other permissions of head than it needs: rocks sync broker"
+        " | wrong: head has other permissions than it needs: rocks sync broker"
     )
     message_broker.sync_broker(database)
     assert check() == "ok: runs, and has 2 users"
