@@ -22,6 +22,7 @@ from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import printable
 from rocks.database import interfaces, nodes
+from rocks.database.appliances import load_appliances
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import BusyError, StateError, UserError
 from rocks.hosts.network_boots import NetworkBoots
@@ -36,7 +37,7 @@ LOCK = "discovery"
 DEVICE = "eth0"
 _MINUTE_SECONDS = 60.0
 _WAIT_SECONDS = 1.0
-_LAST_RANK = 65535
+LAST_RANK = 65534
 
 
 class DiscoverySettings(NamedTuple):
@@ -151,7 +152,7 @@ def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, in
     """The first name of the rack, from the lowest rank on, that nothing has."""
     stem = f"{settings.appliance}-{settings.rack}-"
     taken = nodes.names_beginning_with(database, stem)
-    for rank in range(settings.rank, _LAST_RANK):
+    for rank in range(settings.rank, LAST_RANK + 1):
         if f"{stem}{rank}".lower() not in taken:
             return f"{stem}{rank}", rank
     raise StateError(f"no name {stem}RANK is free; give another rack=")
@@ -163,5 +164,11 @@ def _membership(database: Database, appliance: str) -> str:
     if not found:
         raise UserError(
             f'there is no appliance "{printable(appliance)}" with a membership; see rocks list appliance'
+        )
+    (record,) = load_appliances(database, [found[0].appliance])
+    if not record.node:
+        raise UserError(
+            f"machines of the appliance {record.name} are not installed, since it has no root in the graph (see "
+            "rocks list appliance): rocks add host adds one"
         )
     return found[0].name

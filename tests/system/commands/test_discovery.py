@@ -156,6 +156,8 @@ def test_what_is_invalid_is_refused_before_anything_is_waited_for(
     for arguments, message in (
         ([], "systemctl enable --now rocks-boot"),
         (["appliance=toaster"], 'there is no appliance "toaster"'),
+        (["appliance=network"], "machines of the appliance network are not installed"),
+        (["rank=65535"], 'rank "65535" must be an integer from 0 to 65534'),
         (["count=0"], 'count "0" must be'),
         (["timeout=soon"], 'timeout "soon" must be'),
         (["rack=-1"], 'rack "-1" must be'),

@@ -59,4 +59,6 @@ class Command(rocks.commands.Command):
                 "no roll is enabled, so hosts find no packages here: rocks list roll, then rocks enable roll NAME"
             )
         if served is not None and served.resolve() != Path().resolve():
-            self.notify(f"hosts get their packages from {served}: (cd {served} && rocks create distro)")
+            self.notify(
+                f"hosts are served what is in {served}, not this: cd {served}, then repeat the command"
+            )

@@ -45,13 +45,13 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one line for each host."""
-        from rocks.actions.discovery import DiscoverySettings, discover_hosts
+        from rocks.actions.discovery import LAST_RANK, DiscoverySettings, discover_hosts
 
         count, timeout = self.fillText("count"), self.fillText("timeout")
         settings = DiscoverySettings(
             self.fillText("appliance", "compute"),
             read_number("rack", self.fillText("rack", "0"), 0),
-            read_number("rank", self.fillText("rank", "0"), 0),
+            read_number("rank", self.fillText("rank", "0"), 0, LAST_RANK),
             None if count is None else read_number("count", count, 1),
             None if timeout is None else float(read_number("timeout", timeout, 1)),
             read_number("per-minute", self.fillText("per-minute", "64"), 1),
