@@ -20,6 +20,7 @@ from pathlib import Path
 from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import Finished, run, run_checked, start_in_background
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from tests.debs import make_empty_deb
 
 CHECKOUT = Path(__file__).parents[2]
 DIST = CHECKOUT / "dist"
@@ -120,26 +121,10 @@ class Frontend:
     def _make_distribution(self) -> None:
         """As `rocks create distro` builds it, from a roll with the installer and one package."""
         roll = self.folder / "rolls/os/12/x86_64"
-        (roll / "Debian").mkdir(parents=True)
-        (roll / "installer").mkdir()
+        (roll / "installer").mkdir(parents=True)
         for name in ("vmlinuz", "installer.img", "root.tar.zst", "root.sha256"):
             shutil.copy(DIST / name, roll / "installer" / name)
-        package = self.folder / "package"
-        (package / "DEBIAN").mkdir(parents=True)
-        (package / "DEBIAN/control").write_text(
-            "Package: site-mark\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n"
-            "Description: a package of the site\n"
-        )
-        run_checked(
-            [
-                "dpkg-deb",
-                "--build",
-                "--root-owner-group",
-                str(package),
-                str(roll / "Debian/site-mark_1_all.deb"),
-            ],
-            deadline_seconds=60,
-        )
+        make_empty_deb(roll / "Debian", "site-mark", "1")
         place = self.folder / "export/install"
         place.mkdir(parents=True)
         plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)

@@ -14,6 +14,7 @@ import pytest
 from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import Finished, run, run_checked
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from tests.debs import make_empty_deb
 
 from .conftest import Site
 
@@ -51,23 +52,8 @@ class Host:
 @pytest.fixture
 def distribution(vm_site: Site, tmp_path: Path) -> Path:
     """A distribution with one package, as rocks create distro builds it."""
-    roll, package = tmp_path / "rolls/site/1/x86_64", tmp_path / "package"
-    (roll / "Debian").mkdir(parents=True)
-    (package / "DEBIAN").mkdir(parents=True)
-    (package / "DEBIAN/control").write_text(
-        "Package: site-mark\nVersion: 1:1+a~b\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n"
-        "Description: a package of the site\n"
-    )
-    run_checked(
-        [
-            "dpkg-deb",
-            "--build",
-            "--root-owner-group",
-            str(package),
-            str(roll / "Debian/site-mark_1+a~b_all.deb"),
-        ],
-        deadline_seconds=60,
-    )
+    roll = tmp_path / "rolls/site/1/x86_64"
+    make_empty_deb(roll / "Debian", "site-mark", "1:1+a~b")
     place = tmp_path / "export/install"
     place.mkdir(parents=True)
     plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)
