@@ -24,6 +24,8 @@ from rocks.render.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.render.ipxe import HOSTS, action_script, host_script_name, installer_script, local_script
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rocks.cluster.boot_plan import BootFacts
     from rocks.database.connection import Database
 
@@ -93,6 +95,14 @@ def sync_host_files(database: Database) -> int:
     finally:
         database.unlock(LOCK)
     return len(hosts)
+
+
+def unserved_hosts(database: Database, names: Sequence[str]) -> list[str]:
+    """The physical hosts that the service does not answer, without an IP or MAC address; never this machine."""
+    local = find_local_host(database)
+    physical = [name for name in physical_hosts(database) if name in set(names) - {local}]
+    served = {one.host for one in boot_facts(database, physical) if is_served(one)} if physical else set()
+    return [name for name in physical if name not in served]
 
 
 def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:

@@ -93,6 +93,14 @@ def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Pat
     assert [path.name for path in tftp.glob("hosts/*")] == ["52-54-00-00-00-33.ipxe"]
 
 
+def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:
+    served.done("add", "host", "compute-0-9")
+    ended = served.rocks("set", "host", "boot", "compute-0-9", HOST, "action=install")
+    assert ended.status == 0 and len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("compute-0-9 has no IP and MAC address on the network private")
+    served.done("set", "host", "boot", "compute-0-9", "action=os")
+
+
 def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) -> None:
     tftp = folders[0]
     assert (tftp / "installer/vmlinuz").read_text() == "kernel"

@@ -1,9 +1,10 @@
 """`rocks set host boot`"""
 
 import rocks.commands
-from rocks.actions.boot_files import has_boot_service
+from rocks.actions.boot_files import has_boot_service, unserved_hosts
 from rocks.actions.boots import boot_folder
 from rocks.actions.hosts import set_next_boot
+from rocks.cluster.installing import INSTALL
 from rocks.commands._shared.host_hooks import host_hooks
 
 
@@ -44,3 +45,9 @@ class Command(rocks.commands.Command):
             )
         for hook in hooks:
             hook(hosts)
+        unserved = unserved_hosts(self.db, hosts) if action == INSTALL and has_boot_service() else []
+        for host in unserved:
+            self.notify(
+                f"{host} has no IP and MAC address on the network private, so the boot service does not answer it: "
+                f"rocks list host interface {host}, then rocks sync config"
+            )
