@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LEASE = "12h"
+_OF_DNSMASQ = ("ignore", "infinite")
+"""In a line of a host: no answer to it, and a lease without an end."""
+
 _UEFI_ARCHITECTURES = (7, 9)
 """x86-64, of RFC 4578 and as firmware states it besides."""
 
@@ -83,9 +86,15 @@ BIOS_PROGRAM, UEFI_PROGRAM, FIRST_SCRIPT = "undionly.kpxe", "snponly.efi", "boot
 
 
 def dnsmasq_hosts(hosts: Iterable[ServedHost]) -> str:
-    """The file of hosts: a line `MAC,ADDRESS,NAME` each, in the order of their addresses."""
+    """The file of hosts: a line `MAC,ADDRESS,NAME` each, in the order of their addresses.
+
+    A name that dnsmasq takes for its own is left out; the host would get no address.
+    """
     ordered = sorted(hosts, key=lambda host: int(ipaddress.IPv4Address(host.address)))
-    return "".join(f"{host.mac},{host.address},{host.name}\n" for host in ordered)
+    return "".join(
+        f"{host.mac},{host.address}{'' if host.name in _OF_DNSMASQ else f',{host.name}'}\n"
+        for host in ordered
+    )
 
 
 def _values(values: Sequence[str]) -> str:
