@@ -18,6 +18,7 @@ from rocks.cluster.interface_rules import check_ip, check_mac
 from rocks.cluster.names import check_host_name, check_network_name, check_plain_name, printable
 from rocks.cluster.network_rules import check_zone
 from rocks.cluster.partition_plan import check_default_membership, check_sm
+from rocks.cluster.profile_values import MOST_DISKS, MOST_NAS_DISKS, check_pool_disks
 from rocks.cluster.records import TRUE_VALUES
 from rocks.cluster.values import read_number
 from rocks.errors import RocksError, UserError
@@ -91,6 +92,16 @@ def _each(check: Check) -> Check:
     return check_all
 
 
+def _pool_disks(most: int) -> Check:
+    def check(value: str) -> None:
+        try:
+            check_pool_disks(value, most)
+        except UserError as error:
+            raise UserError(f"it {error}") from None
+
+    return check
+
+
 def _path(value: str) -> None:
     if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
         raise UserError("it must be an absolute path")
@@ -147,7 +158,9 @@ _FORMS: dict[str, Check] = {
     "kvm_cpu_pinning": _pinning,
     "hvm_features": _elements,
     "img_zpools": _each(check_pool_name),
+    "img_zpool_disks": _pool_disks(MOST_NAS_DISKS),
     "vm_container_zpool": check_pool_name,
+    "vm_container_zpool_disks": _pool_disks(MOST_DISKS),
     "imgstorage-pool": check_pool_name,
     "imgstorage-network": check_zone,
     "imgstorage-workers": _number(1, MOST_TRANSFERS),

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Host, Network
 
 _DISK = re.compile(r"/dev/[A-Za-z0-9_.:+@/-]+", re.ASCII)
-_MOST_DISKS = 2
-_MOST_NAS_DISKS = 64
+MOST_DISKS = 2
+MOST_NAS_DISKS = 64
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 DEFAULT_DISTRIBUTION, DEFAULT_ARCHITECTURE = "rocks-dist", "x86_64"
@@ -65,8 +65,8 @@ def pool_values(host: Host) -> dict[str, Value]:
     return {
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
         "img_zpools": _pools(host, "img_zpools", host.attribute("img_zpools").split(",")),
-        "vm_container_zpool_layout": _layout(host, "vm_container_zpool_disks", _MOST_DISKS),
-        "img_zpool_layout": _layout(host, "img_zpool_disks", _MOST_NAS_DISKS),
+        "vm_container_zpool_layout": _layout(host, "vm_container_zpool_disks", MOST_DISKS),
+        "img_zpool_layout": _layout(host, "img_zpool_disks", MOST_NAS_DISKS),
     }
 
 
@@ -122,17 +122,24 @@ def _pools(host: Host, attribute: str, texts: list[str]) -> Value:
     return " ".join(names)
 
 
-def _layout(host: Host, attribute: str, most: int) -> Value:
-    """The arguments of `zpool create`: one disk, or `mirror` before each two of several."""
-    disks = host.attribute(attribute).split()
+def check_pool_disks(text: str, most: int) -> None:
+    """UserError unless the text has the paths of one disk, or of pairs of disks up to `most`, separated by blanks."""
+    disks = text.split()
     fitting = all(_DISK.fullmatch(disk) and ".." not in disk for disk in disks)
     is_number = len(disks) == 1 or (len(disks) % 2 == 0 and 0 < len(disks) <= most)
     if not is_number or len(set(disks)) < len(disks) or not fitting:
-        number = "one or two disks" if most == _MOST_DISKS else f"one disk, or an even number up to {most}"
-        return StateError(
-            f"the attribute {attribute} of host {host.name} must be {number}, such as "
-            "/dev/disk/by-id/NAME, separated by a blank"
-        )
+        number = "one or two disks" if most == MOST_DISKS else f"one disk, or an even number up to {most}"
+        raise UserError(f"must be {number}, such as /dev/disk/by-id/NAME, separated by a blank")
+
+
+def _layout(host: Host, attribute: str, most: int) -> Value:
+    """The arguments of `zpool create`: one disk, or `mirror` before each two of several."""
+    text = host.attribute(attribute)
+    try:
+        check_pool_disks(text, most)
+    except UserError as error:
+        return StateError(f"the attribute {attribute} of host {host.name} {error}")
+    disks = text.split()
     if len(disks) == 1:
         return disks[0]
     return " ".join(f"mirror {one} {other}" for one, other in zip(disks[::2], disks[1::2], strict=True))

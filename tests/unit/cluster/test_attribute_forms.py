@@ -14,8 +14,6 @@ ANY_TEXT = {
         "ib_opensm_reload",
         "cpu_mode",
         "kvm_device_0",
-        "vm_container_zpool_disks",
-        "img_zpool_disks",
         "release",
     ),
 }
@@ -42,6 +40,8 @@ VALID = [
     ("kvm_cpu_pinning", "pin_all"),
     ("kvm_cpu_pinning", "<emulatorpin cpuset='1'/>"),
     ("img_zpools", "tank, fast"),
+    ("img_zpool_disks", "/dev/sdb /dev/sdc /dev/sdd /dev/disk/by-id/x"),
+    ("vm_container_zpool_disks", "/dev/disk/by-partlabel/pool"),
     ("imgstorage-workers", "2"),
     ("RABBITMQ_Server", "mq.example.org"),
     ("RABBITMQ_Server", "10.1.1.9"),
