@@ -91,3 +91,6 @@ def test_stream_has_the_announced_source(world: World) -> None:
     transfer(world.pools.start_send(whole), world.pools.start_receive(copy))
     into = copy._replace(base_guid=one.guid)
     rejected(world, into, sent(world, whole), f"a stream from nothing instead of the snapshot {one.guid}")
+    assert world.pools.read_volume(new.volume) is None
+    newest = world.pools.read_history(copy.volume).newest
+    assert newest is not None and newest.guid == one.guid
