@@ -1,8 +1,8 @@
 """Which tests share a worker, and in which order the workers take them (`pytest -n 4`).
 
 A unit is the tests that one worker runs in their order: those of a module, or those of several modules that share a
-costly fixture of the session, such as a message broker. The long units come first, so that no worker is left alone with
-one at the end.
+costly fixture of the session, such as a message broker, or that make devices of the same names: the workers of a run
+are in one network namespace. The long units come first, so that no worker is left alone with one at the end.
 
 A scheduler of ours, not `--dist loadgroup`: that is without effect in pytest 9.2 (pytest-xdist 3.8 sets an attribute of
 items that pytest does not read any more).
@@ -30,6 +30,9 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "killed-runs": ("tests/system/lab/test_killed_runs",),
     "site": ("tests/system/lab/test_site",),
     "fabric": ("tests/system/commands/test_fabric",),
+    "network-private": tuple(
+        f"tests/system/commands/test_{name}" for name in ("boot_service", "discovery", "distribution_service")
+    ),
 }
 """Unit → beginnings of its modules' paths: the longest unit first, the first that fits counts."""
 
