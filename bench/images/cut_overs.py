@@ -90,7 +90,7 @@ def _cut_over(site: ImageSite, volume: str) -> CutOver:
         raise ToolError(f"the writer on {volume} did not read the data that it had written: {wrong or lines}")
     found = judge(site, volume, begin)
     site.unmap(volume)
-    site.done("remove", "host", "storageimg", NAS, "tank", volume)
+    site.remove_image(volume)
     return found
 
 

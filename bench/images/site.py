@@ -107,6 +107,10 @@ class ImageSite:
         """An image with the golden one's content; it uses no space."""
         self.done("add", "host", "storageimg", NAS, POOL, volume, f"origin={GOLDEN}")
 
+    def remove_image(self, volume: str) -> None:
+        """Destroy an image at once, so that its name and its space are free."""
+        self.done("remove", "host", "storageimg", NAS, POOL, volume, "now=yes")
+
     def map(self, volume: str, size_gb: int = 1) -> str:
         """Map an image to the first host; returns the path of its device there."""
         arguments = (NAS, POOL, volume, self.host.name, str(size_gb), f"remotepool={HOST_POOL}")
