@@ -11,7 +11,7 @@ from rocks.process import run
 pytestmark = pytest.mark.system
 
 FOLDER = Path(__file__).parents[3] / "roll/installer"
-BUILDERS = ("build-root", "build-initramfs", "finish-root")
+BUILDERS = ("build-root", "build-initramfs", "prepare-root", "finish-root", "drivers")
 INITRAMFS = (
     "init",
     "lease",
@@ -21,7 +21,7 @@ INITRAMFS = (
 
 def test_shellcheck_has_no_remark() -> None:
     checks = [
-        *(["shellcheck", str(FOLDER / name)] for name in BUILDERS),
+        *(["shellcheck", "-x", "-P", str(FOLDER.parents[1]), str(FOLDER / name)] for name in BUILDERS),
         ["shellcheck", "-x", "-s", "dash", *(str(FOLDER / "initramfs" / name) for name in INITRAMFS)],
         ["shellcheck", "-s", "dash", str(FOLDER.parents[1] / "src/rocks/graph/first-boot")],
     ]

@@ -132,7 +132,7 @@ def test_file_systems_and_their_table(shell: Shell) -> None:
         ["/", "ext4", "errors=remount-ro", "0", "1"],
         ["none", "swap", "sw", "0", "0"],
         ["/data", "ext4", "defaults", "0", "2"],
-        ["/boot/efi", "vfat", "umask=0077,nofail", "0", "1"],
+        ["/boot/efi", "vfat", "umask=0077,noauto,x-systemd.automount,x-systemd.idle-timeout=60", "0", "1"],
     ]
     assert all(line.startswith("UUID=") and len(line.split()[0]) > 8 for line in lines)
     assert disk.exists()

@@ -127,9 +127,31 @@ def test_a_profile_that_was_cut_off_does_nothing(served: Installed) -> None:
     assert cut.exit_status == 1 and not (served.state / "complete").exists()
 
 
-def test_what_takes_effect_at_a_boot_is_followed_by_one(served: Installed) -> None:
-    (served.folder / "reboot-needed").write_text("the network devices of h1\n")
+def test_what_takes_effect_at_a_boot_is_followed_by_one_and_the_host_is_configured_after_it(
+    served: Installed,
+) -> None:
+    """Who reads that it is configured may use its network devices."""
+    needed = served.folder / "reboot-needed"
+    needed.write_text("the network devices of h1\n")
     done = served.boot()
+    assert done.exit_status == 0, done.error_text
     assert "the network devices of h1 take effect by a restart" in done.text
     assert (served.folder / "systemctl.calls").read_text() == "--no-block reboot\n"
-    assert (served.state / "complete").exists()
+    assert served.reports.read_text().splitlines()[-1] == "first-boot restarts for the network devices of h1"
+    assert not (served.state / "complete").exists() and not (served.state / "profile").exists()
+
+    needed.unlink()  # /run is empty after a boot
+    (served.folder / "given").unlink()
+    back = served.boot()
+    assert back.exit_status == 0, back.error_text
+    assert "profile of" not in back.text
+    assert served.reports.read_text().splitlines()[-1] == "configured"
+    assert (served.state / "complete").exists() and not (served.state / "restarting").exists()
+
+
+def test_a_restart_that_did_not_happen_is_asked_for_again(served: Installed) -> None:
+    (served.folder / "reboot-needed").write_text("the network devices of h1\n")
+    for attempt in (1, 2):
+        assert served.boot().exit_status == 0
+        assert (served.folder / "systemctl.calls").read_text() == "--no-block reboot\n" * attempt
+    assert not (served.state / "complete").exists()

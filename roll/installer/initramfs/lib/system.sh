@@ -37,7 +37,8 @@ watch_unpacking() {
   while sleep 15; do stage unpacking "$(df -Pm "$TARGET" | awk 'NR == 2 { print $3 }') MB"; done
 }
 
-# write_fstab: by UUID, since names of disks change. A missing EFI partition of a mirrored disk must not stop the start.
+# write_fstab: by UUID, since names of disks change. The EFI partition is mounted when something reads it: the start does not
+# wait for it, and it may be missing from a mirrored disk.
 write_fstab() {
   while read -r kind path device; do
     uuid=$(run_blkid --probe --output value --match-tag UUID "$device")
@@ -47,7 +48,7 @@ write_fstab() {
     esac
   done <"$WORK/mounts" >"$TARGET/etc/fstab"
   uuid=$(run_blkid --probe --output value --match-tag UUID "$(partition "$(head -n 1 "$WORK/disks")" 2)")
-  echo "UUID=$uuid /boot/efi vfat umask=0077,nofail 0 1" >>"$TARGET/etc/fstab"
+  echo "UUID=$uuid /boot/efi vfat umask=0077,noauto,x-systemd.automount,x-systemd.idle-timeout=60 0 1" >>"$TARGET/etc/fstab"
   mkdir -p "$TARGET/boot/efi"
 }
 
