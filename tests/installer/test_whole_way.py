@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.installer.blank_machine import make_disk
-from tests.installer.served_site import DIST, Frontend, NetworkMachine
+from tests.installer.network_machine import NetworkMachine
+from tests.installer.served_site import DIST, Frontend
 
 # fixtures
 from tests.system.conftest import (  # noqa: F401
@@ -57,9 +58,8 @@ def test_discovered_installed_configured_and_installed_again(frontend: Frontend,
         _discovered(frontend, machine)
         machine.wait_for_state("compute-0-0", "configured")
         assert frontend.rocks("list", "host", "boot", "compute-0-0").split() == ["ACTION", "os"]
-        first = frontend.ask(
-            "compute-0-0", "hostname; cat /etc/machine-id; ls /sys/firmware; apt-cache policy site-mark"
-        )
+        asked = "hostname; cat /etc/machine-id; ls /sys/firmware; apt-get -qq update; apt-cache policy site-mark"
+        first = frontend.ask("compute-0-0", asked)
         fields = first.text.split()
         assert fields[0] == "compute-0-0", machine.evidence()
         assert ("efi" in fields) == (firmware == "uefi")

@@ -1,0 +1,106 @@
+"""Blank emulated machines that boot from the network: QEMU without KVM, at the other end of a frontend's tap device."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rocks.process import start_in_background
+from tests.installer.installing_site import InstallingSite
+
+_POLL_SECONDS = 10
+"""Each look is a command, which takes time from the machine."""
+_FIRMWARE = Path("/usr/share/OVMF")
+
+
+@dataclass
+class NetworkMachine:
+    """An emulated machine on the network private, which always boots from the network first."""
+
+    frontend: InstallingSite
+    name: str
+    disks: list[Path]
+    mac: str = "52:54:00:00:00:09"
+    uefi: bool = False
+    bus: str = "virtio-blk-pci"
+    memory_mb: int = 1024
+    _process: int | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Switch it on."""
+        self._process = start_in_background(self._arguments(), self._file("log"))
+
+    def cut_power(self) -> None:
+        """Switch it off at once."""
+        if self._process is not None:
+            os.kill(self._process, signal.SIGKILL)
+            os.waitpid(self._process, 0)
+            self._process = None
+
+    @property
+    def console(self) -> str:
+        """What the console has shown."""
+        path = self._file("console")
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
+
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 5400) -> None:
+        """Wait for the condition; AssertionError with the end of console and logs."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.evidence()}"
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_state(self, host: str, state: str, seconds: float = 5400) -> None:
+        """Wait for a state of the host's installation; a failure ends the waiting."""
+
+        def reached() -> bool:
+            found, report = self.frontend.state(host)
+            assert found == state or not found.endswith("failed"), f"{report}\n{self.evidence()}"
+            return found == state
+
+        self.wait_until(reached, state, seconds)
+
+    def evidence(self) -> str:
+        """Console and logs, for a failed test."""
+        return f"{self._file('log').read_text()}\n{self.console[-4000:]}\n{self.frontend.log()}"
+
+    def _arguments(self) -> list[str]:
+        drives = [
+            part
+            for number, disk in enumerate(self.disks)
+            for part in (
+                *("-drive", f"file={disk},if=none,id=d{number},format=qcow2,cache=unsafe,discard=unmap"),
+                *("-device", f"{self.bus},drive=d{number},serial=DISK{number},bootindex={number + 1}"),
+            )
+        ]
+        console = ("-chardev", f"file,id=c,path={self._file('console')},append=on", "-serial", "chardev:c")
+        network = ("-netdev", f"tap,id=n,ifname={self.frontend.tap},script=no,downscript=no")
+        return [
+            *("nice", "-n", "19", "qemu-system-x86_64", "-machine", "q35,graphics=off"),
+            *("-accel", "tcg,thread=multi", "-cpu", "max,-svm", "-smp", "2", "-m", str(self.memory_mb)),
+            *("-display", "none", "-vga", "none", "-nodefaults", "-device", "virtio-rng-pci"),
+            *console,
+            *network,
+            *("-device", f"virtio-net-pci,netdev=n,mac={self.mac},bootindex=0"),
+            *self._firmware(),
+            *drives,
+        ]
+
+    def _firmware(self) -> Sequence[str]:
+        if not self.uefi:
+            return ()
+        variables = self._file("variables")
+        if not variables.exists():
+            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.fd", variables)
+        return (
+            *("-drive", f"if=pflash,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.fd'}"),
+            *("-drive", f"if=pflash,format=raw,file={variables}"),
+        )
+
+    def _file(self, kind: str) -> Path:
+        return self.frontend.folder / f"{self.name}.{kind}"

@@ -1,0 +1,67 @@
+"""The lab's frontend as one that installs blank machines: the rolls, a distribution made of them, both services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.machines.checkout import CHECKOUT, STATE
+from lab.machines.frontend import NAME, Frontend, site_commands
+from lab.machines.roster import STORAGE_BRIDGE
+from rocks.process import run_checked
+from rocks.version import ROLL_NAME
+from tests.installer.installing_site import InstallingSite
+
+ROLLS = ("os", ROLL_NAME)
+ARGUMENTS = "console=ttyS0,115200 mitigations=off quiet"
+_KEYS = Path("/etc/rocks/ssh")
+
+
+def built_rolls() -> list[Path]:
+    """The ISOs of `make os-roll` and `make roll`; fewer when one is missing, or is there twice."""
+    found = [sorted((CHECKOUT / "dist").glob(f"{name}-*.disk1.iso")) for name in ROLLS]
+    return [isos[0] for isos in found if len(isos) == 1]
+
+
+class BlankSite(InstallingSite):
+    """A site without hosts, on the lab's storage network, whose other machines it does not touch."""
+
+    tap = "blank-storage"
+
+    def __init__(self, frontend: Frontend, folder: Path, rolls: Sequence[Path]) -> None:
+        """The site of the frontend's database is made anew."""
+        super().__init__(folder, _KEYS / "id_ed25519", _KEYS / "known_hosts", {"ROCKS_STATE": str(STATE)})
+        frontend.begin_anew()
+        for step in _tap_steps(self.tap):
+            run_checked(step, deadline_seconds=10)
+        distribution = folder / "export/install"
+        distribution.mkdir(parents=True)
+        for words in (*site_commands(()), ("set", "attr", "Kickstart_DistroDir", str(distribution.parent))):
+            self.rocks(*words)
+        self.rocks("add", "roll", *map(str, rolls))
+        self.rocks("enable", "roll", *ROLLS)
+        self.rocks("create", "distro", folder=distribution)
+        self.rocks("add", "host", "certificate", NAME)
+        self.start_services()
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """As the operator types it."""
+        return [str(CHECKOUT / "bin/rocks"), *arguments]
+
+    def set_appliance(self, name: str, **attributes: str) -> None:
+        """Set attributes of all hosts of an appliance, besides the kernel's arguments."""
+        for attribute, value in {"install_kernel_arguments": ARGUMENTS, **attributes}.items():
+            self.rocks("set", "appliance", "attr", name, attribute, f"value={value}")
+
+    def close(self) -> None:
+        """End the services and remove the cable."""
+        super().close()
+        run_checked(["ip", "link", "del", self.tap], deadline_seconds=10)
+
+
+def _tap_steps(tap: str) -> list[list[str]]:
+    return [
+        ["ip", "tuntap", "add", "dev", tap, "mode", "tap"],
+        ["ip", "link", "set", tap, "master", STORAGE_BRIDGE],
+        ["ip", "link", "set", tap, "up"],
+    ]
