@@ -36,8 +36,8 @@ class BlankSite(InstallingSite):
             run_checked(step, deadline_seconds=10)
         distribution = folder / "export/install"
         distribution.mkdir(parents=True)
-        for words in (*site_commands(()), ("set", "attr", "Kickstart_DistroDir", str(distribution.parent))):
-            self.rocks(*words)
+        for line in (*site_commands(()), ("set", "attr", "Kickstart_DistroDir", str(distribution.parent))):
+            self.rocks(*line)
         self.rocks("add", "roll", *map(str, rolls))
         self.rocks("enable", "roll", *ROLLS)
         self.rocks("create", "distro", folder=distribution)
