@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -15,6 +16,7 @@ from tests.installer.installing_site import InstallingSite
 
 _POLL_SECONDS = 10
 """Each look is a command, which takes time from the machine."""
+_DISCOVERY_SECONDS = 900
 _FIRMWARE = Path("/usr/share/OVMF")
 
 
@@ -35,6 +37,20 @@ class NetworkMachine:
         """Switch it on."""
         self._process = start_in_background(self._arguments(), self._file("log"))
 
+    def discovered(self, appliance: str) -> tuple[str, str]:
+        """Switch it on while `rocks discover host` waits for it; returns the name and the address that it got."""
+        discovery = self.frontend.discover(
+            f"appliance={appliance}", "count=1", f"timeout={_DISCOVERY_SECONDS}"
+        )
+        try:
+            self.start()
+            printed, _ = discovery.communicate(timeout=_DISCOVERY_SECONDS + 60)
+        finally:
+            discovery.kill()
+        found = re.search(rf"^{self.mac} is ([\w-]+), ([0-9.]+); to be installed$", printed, re.MULTILINE)
+        assert found, f"{printed}\n{self.evidence()}"
+        return found[1], found[2]
+
     def cut_power(self) -> None:
         """Switch it off at once."""
         if self._process is not None:
@@ -52,6 +68,7 @@ class NetworkMachine:
         """Wait for the condition; AssertionError with the end of console and logs."""
         deadline = time.monotonic() + seconds
         while not condition():
+            assert self._is_on(), f"{what}: the machine went off\n{self.evidence()}"
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.evidence()}"
             time.sleep(_POLL_SECONDS)
 
@@ -68,6 +85,11 @@ class NetworkMachine:
     def evidence(self) -> str:
         """Console and logs, for a failed test."""
         return f"{self._file('log').read_text()}\n{self.console[-4000:]}\n{self.frontend.log()}"
+
+    def _is_on(self) -> bool:
+        if self._process is not None and os.waitpid(self._process, os.WNOHANG) != (0, 0):
+            self._process = None
+        return self._process is not None
 
     def _arguments(self) -> list[str]:
         drives = [

@@ -38,27 +38,18 @@ def frontend(cluster_environment: dict[str, str]) -> Iterator[Frontend]:  # noqa
         found.close()
 
 
-def _discovered(frontend: Frontend, machine: NetworkMachine) -> None:
-    """The machine is switched on and becomes compute-0-0."""
-    discovery = frontend.discover("count=1", "timeout=600")
-    try:
-        machine.start()
-        printed, _ = discovery.communicate(timeout=600)
-        assert printed == f"{machine.mac} is compute-0-0, 10.9.0.254; to be installed\n", machine.evidence()
-    finally:
-        discovery.kill()
-
-
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_discovered_installed_configured_and_installed_again(frontend: Frontend, firmware: str) -> None:
     machine = NetworkMachine(
         frontend, firmware, [make_disk(frontend.folder, firmware)], uefi=firmware == "uefi"
     )
     try:
-        _discovered(frontend, machine)
+        assert machine.discovered("compute") == ("compute-0-0", "10.9.0.254")
         machine.wait_for_state("compute-0-0", "configured")
         assert frontend.rocks("list", "host", "boot", "compute-0-0").split() == ["ACTION", "os"]
-        asked = "hostname; cat /etc/machine-id; ls /sys/firmware; apt-get -qq update; apt-cache policy site-mark"
+        asked = (
+            "hostname; cat /etc/machine-id; ls /sys/firmware; apt-get -qq update; apt-cache policy site-mark"
+        )
         first = frontend.ask("compute-0-0", asked)
         fields = first.text.split()
         assert fields[0] == "compute-0-0", machine.evidence()

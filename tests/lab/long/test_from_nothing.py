@@ -6,7 +6,6 @@ else is at work, so each test waits for up to 90.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,27 +52,19 @@ def site(lab_frontend: Frontend) -> Iterator[BlankSite]:
         found.close()
 
 
-def _installed(site: BlankSite, machine: NetworkMachine, appliance: str) -> str:
+def _installed(machine: NetworkMachine, appliance: str) -> str:
     """Switch the machine on, and wait until it is what the graph says; returns the name that it got."""
-    discovery = site.discover(f"appliance={appliance}", "count=1", "timeout=900")
-    try:
-        machine.start()
-        printed, _ = discovery.communicate(timeout=900)
-    finally:
-        discovery.kill()
-    found = re.search(
-        rf"^{machine.mac} is ({appliance}-0-0), [0-9.]+; to be installed$", printed, re.MULTILINE
-    )
-    assert found, f"{printed}\n{machine.evidence()}"
-    machine.wait_for_state(found[1], "configured")
-    return found[1]
+    host, _ = machine.discovered(appliance)
+    assert host == f"{appliance}-0-0"
+    machine.wait_for_state(host, "configured")
+    return host
 
 
 def test_a_blank_machine_becomes_a_vm_container_and_runs_a_guest(site: BlankSite) -> None:
     site.set_appliance("vm-container", img_storage_vm="no", vm_memory_reserve="384")
     machine = NetworkMachine(site, "container", [make_disk(site.folder, "container")])
     try:
-        host = _installed(site, machine, "vm-container")
+        host = _installed(machine, "vm-container")
         # a host is configured when it has restarted for its devices
         assert "peth0" in site.ask(host, "ls", "/sys/class/net/eth0/brif").text, machine.evidence()
         place = (f"fe-container={host}", f"container-hosts={host}", "vlan=100")
@@ -108,7 +99,7 @@ def test_a_blank_machine_becomes_a_nas_with_its_pool_and_its_daemon(
         return site.ask(host, f"{asked}; systemctl is-active rocks-imgstorage-nas").text
 
     try:
-        host = _installed(site, machine, "nas")
+        host = _installed(machine, "nas")
         boot, *state = answers(host).split()
         assert state[:2] == ["tank", "ONLINE"], machine.evidence()
         assert state[2].endswith("/extra/zfs/zfs.ko")
