@@ -32,6 +32,8 @@ _GUEST = _CHECKOUT / ".state" / "guest"
 _PYTHON_PATH = f"PYTHONPATH={_PROGRAM_FOLDER}:/opt/rocks/lib/python"
 _STATE_SECONDS = 180.0
 _POLL_SECONDS = 0.5
+_LOCAL_POLL_SECONDS = 3.0
+"""Each look is an SSH session, which takes its share of the emulated host that receives the copy meanwhile."""
 _SHORT_SECONDS = 60.0
 _NO_PULLS_SECONDS = "86400"
 _COUNT = re.compile(r"^count ([0-9A-F]{8})\r?$", re.MULTILINE)
@@ -164,7 +166,11 @@ class ImageSite:
 
     def wait_until_local(self, host: LabMachine, volume: str = VOLUME) -> None:
         """Wait until the guest's device is the host's own volume."""
-        wait_until(lambda: self.table(host, volume) == "linear", f"{volume} to be local")
+        wait_until(
+            lambda: self.table(host, volume) == "linear",
+            f"{volume} to be local",
+            poll_seconds=_LOCAL_POLL_SECONDS,
+        )
 
     # --- machines
 
