@@ -40,6 +40,7 @@ def test_the_host_neither_probes_nor_assembles_nor_imports_what_guests_wrote(
     assert "pool: vmpool" in host.run_any(["zpool", "import"]).text
 
     host.shell("vgchange --activate n guestvg; mdadm --quiet --stop --scan", 60)
+    site.done("set", "host", "attr", "vmh1", "img_storage_vm", "yes")
     first = run_profile(host, site.frontend)
     assert "changed: file /etc/udev/rules.d/57-rocks-guest-disks.rules" in first
     assert "changed: file /etc/lvm/lvm.conf" in first
