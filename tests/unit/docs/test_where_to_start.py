@@ -1,0 +1,57 @@
+"""The page for developers names files that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.docs.pages import CHECKOUT
+
+_TOP = CHECKOUT / "src" / "rocks"
+_PATH = re.compile(r"[\w./*-]+(?:/|\.py|\.xml|\.sql|\.sh|\.md)")
+_GENERAL = ("fake.py", "fake/", "permissions.sql")
+"""Names that stand for many files."""
+
+
+def rows() -> list[str]:
+    """The second column of the table, row by row."""
+    lines = (CHECKOUT / "docs/where-to-start.md").read_text("utf-8").splitlines()
+    return [line.split(" | ", 1)[1] for line in lines if line.startswith("| ") and " | " in line][1:]
+
+
+def missing_paths(row: str) -> list[str]:
+    """Paths of a row that lead nowhere; one without a folder may be beside any before it."""
+    folders, missing = [_TOP, CHECKOUT / "docs"], []
+    for span in re.findall(r"`([^`]+)`", row):
+        path = span.partition(":")[0]
+        if not _PATH.fullmatch(path) or path in _GENERAL or "NAME" in path or "NNNN" in path:
+            continue
+        found = (
+            [one for folder in folders for one in folder.glob(path)]
+            if "*" in path
+            else _existing(folders, path)
+        )
+        if not found:
+            missing.append(path)
+        for one in found:
+            folders += [one, one.parent] if one.is_dir() else [one.parent]
+    return missing
+
+
+def _existing(folders: list[Path], path: str) -> list[Path]:
+    return [folder / path for folder in folders if (folder / path).exists()]
+
+
+@pytest.mark.parametrize("row", rows())
+def test_the_files_of_a_row_are_there(row: str) -> None:
+    assert missing_paths(row) == []
+
+
+def test_a_file_that_is_not_there_would_be_found() -> None:
+    assert len(rows()) > 70
+    assert missing_paths("`cli/main.py`, `tree.py`, `../../nodes/nothing.xml` |") == [
+        "tree.py",
+        "../../nodes/nothing.xml",
+    ]
