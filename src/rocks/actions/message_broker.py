@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BROKER_NAME = "broker"
 """The name in the certificate of the broker; no node can have it."""
 
-BROKER_GUIDE = "docs/guide/operator.md, section 8"
+BROKER_GUIDE = "docs/guide/broker.md"
 """Explains certificates, and a broker on another host."""
 
 _DAYS = 825

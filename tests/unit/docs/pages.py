@@ -7,6 +7,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_COPIED = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _PROMPT = re.compile(r"^\s*[#$] (.*)$", re.MULTILINE)
 
@@ -29,7 +30,8 @@ def without_code(text: str) -> str:
 
 
 def typed_lines(text: str) -> list[str]:
-    """What a page shows as typed: lines behind a prompt in its code blocks, and its code spans."""
+    """What a page shows as typed: lines behind a prompt in its code blocks, all of shell blocks, its code spans."""
     blocks = "\n".join(_FENCE.findall(text))
     spans = [" ".join(span.split()) for span in _SPAN.findall(_FENCE.sub("", text))]
-    return _PROMPT.findall(blocks) + spans
+    copied = [line for block in _COPIED.findall(text) for line in block.splitlines()]
+    return _PROMPT.findall(blocks) + copied + spans

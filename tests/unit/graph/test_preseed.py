@@ -210,8 +210,8 @@ def test_a_script_that_is_too_long_is_an_error_and_no_cut_off_file() -> None:
         preseed("", script)
 
 
-def test_the_lines_in_the_operators_guide_are_valid_for_both_installers(tmp_path: Path) -> None:
-    page = (CHECKOUT / "docs/guide/operator.md").read_text("utf-8")
+def test_the_lines_of_the_page_are_valid_for_both_installers(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs/guide/installing-hosts.md").read_text("utf-8")
     (body,) = re.findall(r"```xml\n(<kickstart>\n  <main>.*?)```", page, re.DOTALL)
     for packaging in ("rpm", "deb"):
         node = read_node("n", "n.xml", body.encode(), context(packaging=packaging))

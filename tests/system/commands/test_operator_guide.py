@@ -1,4 +1,4 @@
-"""The page from the ISO to a cluster: its commands that need the database only, in their order, as printed."""
+"""The operator's guide: its commands that need the database only, in their order, as printed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 
 from .conftest import Site
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/guide/first-site.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs/guide/operator.md"
 ELSEWHERE = (
     "add host certificate", "add host storageimg", "check site", "list host install", "list host storagemap",
-    "open host console", "report host profile", "start host vm", "sync", "list cluster",
+    "open host console", "report host profile", "start host vm", "stop cluster", "sync", "list cluster",
 )  # fmt: skip
 """Commands that ask hosts, daemons or the broker, or write below /etc."""
 
 
 def typed() -> list[list[str]]:
     """The arguments of each `rocks` command of the page."""
-    lines = re.findall(r"^# rocks ([^|\n]*)", PAGE.read_text("utf-8"), re.MULTILINE)
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^rocks ([^|\n]*)", blocks, re.MULTILINE)
     return [shlex.split(line) for line in lines]
 
 
