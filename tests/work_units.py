@@ -31,7 +31,8 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "site": ("tests/system/lab/test_site",),
     "fabric": ("tests/system/commands/test_fabric",),
     "network-private": tuple(
-        f"tests/system/commands/test_{name}" for name in ("boot_service", "discovery", "distribution_service")
+        f"tests/system/commands/test_{name}"
+        for name in ("boot_service", "discovery", "distribution_service", "names")
     ),
 }
 """Unit → beginnings of its modules' paths: the longest unit first, the first that fits counts."""

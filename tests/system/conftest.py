@@ -119,13 +119,16 @@ def database(cluster_database: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-def cluster_environment(cluster_database: Settings) -> dict[str, str]:
-    """Variables for a process that shall use the test's cluster database."""
+def cluster_environment(cluster_database: Settings, tmp_path: Path) -> dict[str, str]:
+    """Variables for a process that shall use the test's cluster database, and leave this machine's names alone."""
     assert cluster_database.socket is not None
     return {
         "ROCKS_DATABASE_SOCKET": cluster_database.socket,
         "ROCKS_DATABASE_NAME": cluster_database.database,
         "ROCKS_DATABASE_STATE_FOLDER": cluster_database.state_folder,
+        "ROCKS_HOSTS_FILE": str(tmp_path / "etc-hosts"),
+        "ROCKS_DNS_FOLDER": str(tmp_path / "dns"),
+        "ROCKS_DNS_RUN_FOLDER": str(tmp_path / "dns-run"),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.actions.name_changes import names_after_commit
 from rocks.database import clusters, host_uses, leases, nodes
 from rocks.database.hosts import find_local_host
 from rocks.errors import StateError
@@ -40,6 +41,7 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
     _check_unused(database, names)
     for hook in hooks:
         hook.check(names)
+    names_after_commit(database)
     for hook in hooks:
         hook.run(names)
 

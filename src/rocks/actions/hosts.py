@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.boots import write_boot_files
 from rocks.actions.handed_out_secrets import forget_handed_out
+from rocks.actions.name_changes import names_after_commit
 from rocks.actions.removed_machines import check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
 from rocks.clock import utc_now
@@ -89,6 +90,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
             f"empty disk; move the image elsewhere, then rocks remove host vm nas {name}"
         )
     nodes.rename_host(database, name, new_name)
+    names_after_commit(database)
     image_places.rename_nas(database, name, new_name)
     image_moves.rename_nas(database, name, new_name)
     leases.rename_lease_host(database, name, new_name)
@@ -109,6 +111,7 @@ def add_alias(database: Database, host: str, alias: str) -> None:
     if taken is not None:
         raise UserError(f'alias "{printable(alias)}" is the name of a host, which always has precedence')
     aliases.insert_alias(database, host, alias)
+    names_after_commit(database)
 
 
 def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> None:
@@ -118,6 +121,7 @@ def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) 
         raise UserError(
             f'these hosts have no alias "{printable(alias)}"; rocks list host alias shows their aliases'
         )
+    names_after_commit(database)
 
 
 BOOT_ACTIONS = ("os", "run", "install")

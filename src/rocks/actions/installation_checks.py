@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
+from rocks.actions.name_changes import has_name_service
 from rocks.actions.roll_folders import distribution_folder, roll_path, rolls_folder
 from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
 from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
@@ -25,7 +26,8 @@ OS_ROLL = "os"
 """The roll with the distribution's own packages and the installer of hosts."""
 
 _DATABASE_UNIT = "rocks-database.service"
-_UNITS = (_DATABASE_UNIT, "rocks-kickstart.service", "rocks-boot.service")
+_NAME_UNIT = "rocks-dns.service"
+_UNITS = (_DATABASE_UNIT, "rocks-kickstart.service", "rocks-boot.service", _NAME_UNIT)
 
 
 def check_rolls(database: Database) -> Iterator[SiteCheck]:
@@ -73,7 +75,9 @@ def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
     names = [name for name in _UNITS if name != _DATABASE_UNIT or database.settings.socket == EMBEDDED_SOCKET]
     for name, unit in read_units(names).items():
         fault = ""
-        if name != _DATABASE_UNIT and unit.active == "inactive" and not unit.is_enabled:
+        if name == _NAME_UNIT and not has_name_service():
+            continue  # a site may have its names elsewhere
+        if name not in (_DATABASE_UNIT, _NAME_UNIT) and unit.active == "inactive" and not unit.is_enabled:
             # the operator starts these: a second DHCP server does harm
             fault = f"no host is installed from the network: rocks add host certificate {frontend}, then systemctl "
             fault += f"enable --now {name}"

@@ -130,7 +130,7 @@ _FORMS: dict[str, Check] = {
                 "img_sync",
                 "install_overwrite",
             ),
-            *("img_persistent", "img_storage_part_zfs_mirror", "boot_service", "host_network"),
+            *("img_persistent", "img_storage_part_zfs_mirror", "boot_service", "dns_service", "host_network"),
         ),
         _yes_or_no,
     ),

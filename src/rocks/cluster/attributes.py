@@ -160,6 +160,11 @@ KNOWN = {
         "",
         "yes, for the frontend: its profile enables DHCP, TFTP and HTTPS for hosts that boot from the network private",
     ),
+    "dns_service": Known(
+        "host",
+        "",
+        "yes, for the frontend: its profile enables DNS for the networks with servedns",
+    ),
     "packaging": Known("host", "deb", "deb or rpm: the packages of the host's operating system"),
     "release": Known("host", "", "release of the host's operating system, as in node and graph files"),
     "imgstorage-network": Known(

@@ -30,7 +30,7 @@ _FRONTEND = replace(
     container("head", [interface("eth0", "head", ip="10.1.1.1", **PRIVATE)]),
     membership="Frontend",
     appliance="frontend",
-    attributes={"appliance": "frontend", "boot_service": "yes"},
+    attributes={"appliance": "frontend", "boot_service": "yes", "dns_service": "yes"},
 )
 
 

@@ -2,26 +2,31 @@
 
 import rocks.commands
 from rocks.actions.boot_service import sync_config
+from rocks.actions.name_service import sync_names
+from rocks.commands._shared.synced_names import show_synced
 
 
 class Command(rocks.commands.Command):
     """
-    Write the files of the frontend's services anew from the database: those of the boot service, with the installer
-    of the distribution. Plugins of other rolls write theirs. Run it after changes of interfaces, networks, and the
-    attributes packaging, install_kernel_arguments and Kickstart_Private…, and after rocks create distro; rocks set host
+    Write the files of the frontend's services anew from the database: the names of all hosts, as rocks sync dns does,
+    and those of the boot service, with the installer of the distribution. Plugins of other rolls write theirs. Only
+    what has changed is written, and only its service reads it again. Run it after changes of interfaces, networks, and
+    the attributes packaging, install_kernel_arguments and Kickstart_…, and after rocks create distro; rocks set host
     boot does what it needs itself.
 
     <example cmd='sync config'>
     After a host got another MAC address.
     </example>
 
+    <related>sync dns</related>
     <related>start service boot</related>
     <related>report host dhcpd</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Run the plugins, then write the boot service's files."""
+        """Run the plugins, then write the names and the boot service's files."""
         self.runPlugins()
+        show_synced(self, sync_names(self.db))
         synced = sync_config(self.db, self.notify)
         if synced is None:
             self.notify("this machine has no boot service; to begin one: systemctl enable --now rocks-boot")

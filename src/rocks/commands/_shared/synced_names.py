@@ -1,0 +1,25 @@
+"""What commands print after the names of the site were written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.name_service import hosts_file
+
+if TYPE_CHECKING:
+    from rocks.actions.name_service import SyncedNames
+    from rocks.commands import Command
+
+
+def show_synced(command: Command, synced: SyncedNames) -> None:
+    """Print the files that changed, and notes about names that were left out."""
+    for problem in synced.problems:
+        command.notify(problem)
+    if synced.hosts_file:
+        command.addLine(f"changed: {hosts_file()}")
+    for name in synced.files:
+        command.addLine(f"changed: {name}")
+    if synced.files and not synced.runs:
+        command.notify(
+            "named does not run: systemctl start rocks-dns; journalctl -u rocks-dns says why it ended"
+        )
