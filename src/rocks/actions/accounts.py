@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,12 @@ LOCKS = tuple(_FILES)
 _SECRET = 0o600
 
 
-def read_own_accounts(folder: Path = _FOLDER) -> Accounts:
-    """The accounts of people on this machine. HostError when its files cannot be read."""
+def read_own_accounts() -> Accounts:
+    """The accounts of people on this machine. HostError when its files cannot be read.
+
+    The environment variable ROCKS_ACCOUNTS_FOLDER names another folder than /etc.
+    """
+    folder = Path(os.environ.get("ROCKS_ACCOUNTS_FOLDER") or _FOLDER)
     passwd, shadow, group = (_read(folder / name) for name in ("passwd", "shadow", "group"))
     return chosen_accounts(passwd, shadow, group, _read(folder / "login.defs", ""))
 

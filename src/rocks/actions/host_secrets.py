@@ -52,10 +52,10 @@ def sync_secrets(
     values = _values(database, names)
 
     def plan(host: str, found: Mapping[str, bytes]) -> list[FileChange]:
-        wanted = {f"{FOLDER}/{name}": value.encode() for name, value in values[host.lower()].items()}
-        gone = [FileChange(path, None) for path in found if path not in wanted]
+        expected = {f"{FOLDER}/{name}": value.encode() for name, value in values[host.lower()].items()}
+        gone = [FileChange(path, None) for path in found if path not in expected]
         return gone + [
-            FileChange(path, value, _SECRET) for path, value in wanted.items() if found.get(path) != value
+            FileChange(path, value, _SECRET) for path, value in expected.items() if found.get(path) != value
         ]
 
     yield from sync_files(database, names, [FOLDER], plan, settings=settings)

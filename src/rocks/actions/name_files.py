@@ -67,7 +67,11 @@ def name_files(database: Database) -> NameFiles:
     service = NameService(
         tuple(dict.fromkeys(own)),
         tuple(_clients(served_networks(networks))),
-        [one for one in _words(attributes.get("Kickstart_PublicDNSServers", "")) if _is_forwarder(one, own)],
+        [
+            one
+            for one in _list_of(attributes.get("Kickstart_PublicDNSServers", ""))
+            if _is_forwarder(one, own)
+        ],
         [(zone.name, str(folder / "zones" / zone.name)) for zone in zones],
         site_additions("named.conf"),
         str(run_folder() / "named.pid"),
@@ -84,10 +88,12 @@ def resolver(database: Database, private: bool) -> str:
     public = attributes.get("Kickstart_PublicDNSDomain") or zones.get("public", "")
     searched = list(dict.fromkeys([*first, *([public] if public else [])]))
     if private:
-        servers = _words(attributes.get("Kickstart_PrivateDNSServers", ""))
+        servers = _list_of(attributes.get("Kickstart_PrivateDNSServers", ""))
     else:
         servers = (
-            ["127.0.0.1"] if has_name_service() else _words(attributes.get("Kickstart_PublicDNSServers", ""))
+            ["127.0.0.1"]
+            if has_name_service()
+            else _list_of(attributes.get("Kickstart_PublicDNSServers", ""))
         )
     return resolver_configuration(searched, servers)
 
@@ -129,5 +135,5 @@ def site_additions(name: str) -> str:
     return str(path) if path.is_file() else ""
 
 
-def _words(text: str) -> list[str]:
+def _list_of(text: str) -> list[str]:
     return text.replace(",", " ").split()

@@ -143,36 +143,53 @@ def sync_names_of_hosts(
     yield from sync_files(database, hosts, [path], plan, settings=settings)
 
 
-def _write_hosts(names: SiteNames) -> bool:
-    """Whether the hosts file changed."""
+def outdated_files(database: Database) -> list[str]:
+    """The paths of the files that `sync_names` would change."""
+    names, _ = load_site_names(database)
+    old, new = _hosts_texts(names)
+    found = [str(hosts_file())] if old != new else []
+    if has_name_service():
+        changed, obsolete = _differences(name_files(database).files)
+        found += [str(path) for path in (*changed, *obsolete)]
+    database.end_reading()
+    return found
+
+
+def _hosts_texts(names: SiteNames) -> tuple[str, str]:
+    """The hosts file as it is, and as it should be."""
     path = hosts_file()
     try:
         old = path.read_text("utf-8", "surrogateescape")
     except FileNotFoundError:
         old = ""
-    new = with_part(old, hosts_lines(names.addresses), str(path))
-    if new == old:
-        return False
-    write_file(path, new.encode("utf-8", "surrogateescape"), mode=PUBLIC)
-    return True
+    return old, with_part(old, hosts_lines(names.addresses), str(path))
+
+
+def _write_hosts(names: SiteNames) -> bool:
+    """Whether the hosts file changed."""
+    old, new = _hosts_texts(names)
+    if new != old:
+        write_file(hosts_file(), new.encode("utf-8", "surrogateescape"), mode=PUBLIC)
+    return new != old
+
+
+def _differences(files: dict[Path, str]) -> tuple[dict[Path, str], list[Path]]:
+    """The files that are missing or have another text, with the new one; and the zones that are no longer served."""
+    renewed = {path: _renewed(path, text) for path, text in files.items()}
+    changed = {path: text for path, text in renewed.items() if text is not None}
+    present = (name_folder() / "zones").iterdir()
+    return changed, [path for path in present if path not in files and not path.name.startswith(".")]
 
 
 def _write_all(files: dict[Path, str]) -> tuple[str, ...]:
     """Write what has changed, zones before the configuration that names them; returns the names of changed files."""
     configuration = next(iter(files))
-    changed = {
-        path: text for path, text in ((p, _renewed(p, t)) for p, t in files.items()) if text is not None
-    }
+    changed, obsolete = _differences(files)
     for path, text in changed.items():
         if path != configuration and "$INCLUDE" in text:
             check_zone_file(path.name, text)
     if configuration in changed:
         check_configuration(changed[configuration])
-    obsolete = [
-        path
-        for path in (name_folder() / "zones").iterdir()
-        if path not in files and not path.name.startswith(".")
-    ]
     if changed or obsolete:
         write_file(_unread(), "", mode=PUBLIC)
     for path in [*(one for one in changed if one != configuration), configuration]:
@@ -206,12 +223,9 @@ def _renewed(path: Path, text: str) -> str | None:
     except (FileNotFoundError, UnicodeDecodeError):
         return text
     serial = serial_of(old)
-    if old == (with_serial(text, serial) if serial else text):
-        return (
-            None
-            if not _has_newer_additions(path, text)
-            else with_serial(text, max(serial_of(text), serial + 1))
-        )
+    is_same = old == (with_serial(text, serial) if serial else text)
+    if is_same and not _has_newer_additions(path, text):
+        return None
     return with_serial(text, max(serial_of(text), serial + 1)) if serial else text
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import fleet_addresses
+from rocks.database.site_names import load_site_names
 from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts.keys import (
     accepts_own_key,
@@ -15,8 +16,10 @@ from rocks.hosts.keys import (
     known_host_keys,
     record_host_keys,
 )
+from rocks.hosts.known_hosts import read_known_hosts
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
+from rocks.render.host_lists import known_hosts_lines, names_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +79,23 @@ def share_keys(
             )
         except RocksError as error:
             yield name, error
+
+
+def report_known_hosts(database: Database) -> str:
+    """Lines of ssh_known_hosts: each recorded key, with all names and addresses of its host.
+
+    HostError when this user cannot read the recorded keys.
+    """
+    path = FleetSettings().known_hosts_file
+    try:
+        known = read_known_hosts(path)
+    except PermissionError:
+        raise HostError(f"cannot read {path}: run the command as root") from None
+    keys = {
+        name: [f"{key.get_name()} {key.get_base64()}" for key in of_host] for name, of_host in known.items()
+    }
+    names, _ = load_site_names(database)
+    return known_hosts_lines(names_of_hosts(names.addresses), keys)
 
 
 def _share(

@@ -72,20 +72,20 @@ def chosen_accounts(passwd: str, shadow: str, group: str, login_definitions: str
     return Accounts(people, secrets, members, tuple(problems))
 
 
-def merge_accounts(host: HostAccounts, wanted: Accounts) -> HostAccounts:
-    """The files of the host with the accounts of the frontend; those that are ours and no longer wanted are gone.
+def merge_accounts(host: HostAccounts, expected: Accounts) -> HostAccounts:
+    """The files of the host with the accounts of the frontend; those that are ours and no longer expected are gone.
 
     All other lines stay as they are. StateError when a name or a number is that of another account of the host.
     """
     ours = _read_record(host.record)
-    _check_free("account", _table(host.passwd, 7), wanted.passwd, ours["user"])
-    _check_free("group", _table(host.group, 4), wanted.group, ours["group"])
-    users, groups = wanted.passwd.keys(), wanted.group.keys()
-    gshadow = {name: (name, _LOCKED, "", fields[3]) for name, fields in wanted.group.items()}
+    _check_free("account", _table(host.passwd, 7), expected.passwd, ours["user"])
+    _check_free("group", _table(host.group, 4), expected.group, ours["group"])
+    users, groups = expected.passwd.keys(), expected.group.keys()
+    gshadow = {name: (name, _LOCKED, "", fields[3]) for name, fields in expected.group.items()}
     return HostAccounts(
-        _merged(host.passwd, wanted.passwd, ours["user"] - users),
-        _merged(host.shadow, wanted.shadow, ours["user"] - users),
-        _merged(host.group, wanted.group, ours["group"] - groups),
+        _merged(host.passwd, expected.passwd, ours["user"] - users),
+        _merged(host.shadow, expected.shadow, ours["user"] - users),
+        _merged(host.group, expected.group, ours["group"] - groups),
         None if host.gshadow is None else _merged(host.gshadow, gshadow, ours["group"] - groups),
         _record(users, groups),
     )
@@ -135,11 +135,11 @@ def _only(members: str, people: Mapping[str, object]) -> str:
 def _check_free(
     what: str,
     present: Mapping[str, tuple[str, ...]],
-    wanted: Mapping[str, tuple[str, ...]],
+    expected: Mapping[str, tuple[str, ...]],
     ours: set[str],
 ) -> None:
     of_number = {fields[2]: name for name, fields in present.items() if name not in ours}
-    for name, fields in wanted.items():
+    for name, fields in expected.items():
         own = present.get(name)
         if own is not None and name not in ours and own[2] != fields[2]:
             raise StateError(
@@ -154,14 +154,14 @@ def _check_free(
             )
 
 
-def _merged(text: str, wanted: Mapping[str, tuple[str, ...]], gone: Iterable[str]) -> str:
-    """The lines of the file, with the wanted ones in their old places or else at the end."""
+def _merged(text: str, expected: Mapping[str, tuple[str, ...]], gone: Iterable[str]) -> str:
+    """The lines of the file, with the expected ones in their old places or else at the end."""
     removed = set(gone)
-    rest = dict(wanted)
+    rest = dict(expected)
     lines = []
     for line in text.split("\n")[:-1] if text.endswith("\n") else [line for line in text.split("\n") if line]:
         name = line.split(":", 1)[0]
-        if name in wanted:
+        if name in expected:
             if name in rest:
                 lines.append(":".join(rest.pop(name)))
         elif name not in removed:

@@ -228,3 +228,14 @@ def hosts_of_membership(database: Database, membership: str) -> list[str]:
         (membership,),
     )
     return [str(row[0]) for row in rows]
+
+
+def hosts_by_appliance(database: Database) -> dict[str, list[str]]:
+    """Appliance → its hosts, in the database's order; appliances without a host are left out."""
+    found: dict[str, list[str]] = {}
+    for appliance, host in database.rows(
+        "SELECT a.Name, n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN appliances a ON a.ID = m.Appliance ORDER BY a.ID, n.ID"
+    ):
+        found.setdefault(str(appliance), []).append(str(host))
+    return found

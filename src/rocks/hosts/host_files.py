@@ -185,8 +185,8 @@ def _run(
     ended = stream.collect(deadline)
     if ended.exit_status == 0 and not ended.dropped_bytes:
         return ended.output
-    said = ended.error_output.decode("utf-8", "replace").strip().splitlines()
-    reason = said[-1] if said else f"exit status {ended.exit_status}"
+    printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
+    reason = printed[-1] if printed else f"exit status {ended.exit_status}"
     if ended.exit_status is None:
         reason = f"it did not answer in {DEADLINE_SECONDS:g} s"
     message = f"files of host {host.name} {failed}: {reason}"

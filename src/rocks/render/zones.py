@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 3600
 _NEGATIVE_SECONDS = 60
-_SERIAL = re.compile(r"^(\s+)([0-9]+)( ; serial)$", re.MULTILINE)
+_SERIAL = re.compile(r"^( {4})([0-9]{1,10})( ; serial)$", re.MULTILINE)
 
 
 class Zone(NamedTuple):

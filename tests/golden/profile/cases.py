@@ -30,7 +30,7 @@ _FRONTEND = replace(
     container("head", [interface("eth0", "head", ip="10.1.1.1", **PRIVATE)]),
     membership="Frontend",
     appliance="frontend",
-    attributes={"appliance": "frontend", "boot_service": "yes", "dns_service": "yes"},
+    attributes={"appliance": "frontend", "boot_service": "yes"},
 )
 
 
@@ -59,6 +59,9 @@ CASES = {
         replace(_NAS, attributes={**_NAS.attributes, "packaging": "rpm"}), "nas", DISTRIBUTION
     ),
     "frontend": on_site(_FRONTEND, "server"),
+    "frontend_with_names": on_site(
+        replace(_FRONTEND, attributes={"appliance": "frontend", "dns_service": "yes"}), "server"
+    ),
     "nas": on_site(_NAS, "nas"),
     "vm_host": on_site(vm_host(img_sync="no"), "client"),
     "vm_host_with_copies": on_site(

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host head, printed by rocks report host profile; run it there as root.
-# Nodes: base, server, boot-service, img-storage, name-service, img-storage-base
+# Nodes: base, server, boot-service, img-storage, img-storage-base
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -11,7 +11,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb bind9 dnsmasq-base ipxe kmod openssh-server python3-amqp rabbitmq-server
+rocks_packages_deb dnsmasq-base ipxe kmod openssh-server python3-amqp rabbitmq-server
 rocks_say 'node boot-service begins (post)'
 rocks_section boot-service post bash -euo pipefail <<'ROCKS-END-1'
 for unit in rocks-kickstart.service rocks-boot.service; do
@@ -67,19 +67,6 @@ else
 fi
 ROCKS-END-2
 rocks_say 'node img-storage ends (post)'
-rocks_say 'node name-service begins (post)'
-rocks_section name-service post bash -euo pipefail <<'ROCKS-END-1'
-if systemctl is-enabled -q named.service 2>/dev/null; then
-  systemctl disable -q named.service
-  rocks_changed "unit named.service disabled"
-fi
-if [ -e /lib/systemd/system/rocks-dns.service ]; then
-  rocks_service rocks-dns.service
-else
-  rocks_warn "the unit rocks-dns.service is missing: install the package rocks-cli, and run the profile again"
-fi
-ROCKS-END-1
-rocks_say 'node name-service ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -78,4 +78,4 @@ def test_arguments_of_a_typed_line(line: str, arguments: list[str]) -> None:
 
 
 def test_a_command_that_does_not_exist_would_be_found() -> None:
-    assert find_command(["sync", "dns"], _TREES)[0] != ["sync", "dns"]
+    assert find_command(["sync", "nothing"], _TREES)[0] != ["sync", "nothing"]

@@ -33,6 +33,6 @@ def test_the_part_is_replaced_in_its_place_and_the_rest_is_left() -> None:
         f"{BEGIN}\n{BEGIN}\n{END}\n",
     ],
 )
-def test_damaged_marks_are_refused(damaged: str) -> None:
+def test_a_damaged_part_is_refused(damaged: str) -> None:
     with pytest.raises(StateError, match="/etc/hosts does not have one line"):
         with_part(damaged, "a\n", "/etc/hosts")

@@ -1,0 +1,91 @@
+#!/bin/bash
+# Profile of host head, printed by rocks report host profile; run it there as root.
+# Nodes: base, server, img-storage, name-service, img-storage-base
+set -euo pipefail
+umask 022
+export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export ROCKS_HOST=head
+
+# (functions)
+for name in $(compgen -A function rocks_); do export -f "${name?}"; done
+
+rocks_profile() {
+rocks_begin
+rocks_packages_deb bind9 kmod openssh-server python3-amqp rabbitmq-server
+rocks_say 'node img-storage begins (post)'
+rocks_section img-storage post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+listeners.tcp = none
+auth_mechanisms.1 = EXTERNAL
+ssl_cert_login_from = common_name
+heartbeat = 30
+vm_memory_high_watermark.absolute = 536870912
+disk_free_limit.absolute = 536870912
+raft.wal_max_size_bytes = 33554432
+log.console = false
+ROCKS-END-1
+rocks_file /etc/rabbitmq/rabbitmq.conf create 644 '' keep
+rocks_content <<'ROCKS-END-1'
+[{rabbit, [
+  {ssl_listeners, [{"10.1.1.1", 5671}]},
+  {ssl_options, [
+    {cacertfile, "/etc/rabbitmq/rocks/ca.crt"},
+    {certfile, "/etc/rabbitmq/rocks/broker.pem"},
+    {keyfile, "/etc/rabbitmq/rocks/broker.pem"},
+    {versions, ['tlsv1.3', 'tlsv1.2']},
+    {verify, verify_peer},
+    {fail_if_no_peer_cert, true},
+    {depth, 1},
+    {crl_check, true},
+    {crl_cache, {ssl_crl_hash_dir, {internal, [{dir, "/etc/rabbitmq/rocks/crls"}]}}}]}]}].
+ROCKS-END-1
+rocks_file /etc/rabbitmq/advanced.config create 644 '' keep
+rocks_content <<'ROCKS-END-1'
+[rabbitmq_auth_mechanism_ssl].
+ROCKS-END-1
+rocks_file /etc/rabbitmq/enabled_plugins create 644 '' keep
+if [ -e /etc/rabbitmq/rocks/broker.pem ]; then
+  rocks_service rabbitmq-server.service /etc/rabbitmq/rabbitmq.conf /etc/rabbitmq/advanced.config \
+    /etc/rabbitmq/enabled_plugins
+else
+  rocks_unit_enabled rabbitmq-server.service
+  rocks_warn "the broker has no certificate yet: rocks add host certificate, rocks sync broker, and run the profile again"
+fi
+ROCKS-END-2
+rocks_say 'node img-storage ends (post)'
+rocks_say 'node name-service begins (post)'
+rocks_section name-service post bash -euo pipefail <<'ROCKS-END-1'
+if systemctl is-enabled -q named.service 2>/dev/null; then
+  systemctl disable -q named.service
+  rocks_changed "unit named.service disabled"
+fi
+if [ -e /lib/systemd/system/rocks-dns.service ]; then
+  rocks_service rocks-dns.service
+else
+  rocks_warn "the unit rocks-dns.service is missing: install the package rocks-cli, and run the profile again"
+fi
+ROCKS-END-1
+rocks_say 'node name-service ends (post)'
+rocks_say 'node img-storage-base begins (post)'
+rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+[{"name": "head", "frontend_name": "head", "network": "local", "default_pool": "tank", "img_sync_workers": "8", "secur_server": true}]
+ROCKS-END-1
+rocks_file /etc/imgstorage.conf create 644 '' keep
+rocks_folder /etc/rocks/pki 755
+if [ -s /etc/rocks/pki/node.pem ]; then
+  # it holds the machine's own key
+  if [ "$(stat -c '%a %u' /etc/rocks/pki/node.pem)" != '600 0' ]; then
+    chown root: /etc/rocks/pki/node.pem
+    chmod 600 /etc/rocks/pki/node.pem
+    rocks_changed "permissions of /etc/rocks/pki/node.pem"
+  fi
+else
+  rocks_warn "the image daemon waits for its certificate; on the frontend: rocks add host certificate $ROCKS_HOST," \
+    "rocks sync host certificate $ROCKS_HOST, rocks sync broker"
+fi
+ROCKS-END-2
+rocks_say 'node img-storage-base ends (post)'
+rocks_end
+}
+rocks_profile </dev/null
