@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.name_changes import names_after_commit
 from rocks.actions.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.actions.removed_machines import check_addition
 from rocks.actions.vm_documents import INSTALL_FRONTEND, PUBLIC_NETWORK
@@ -108,6 +109,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, host_vlans)
     vm_changes.claim_vlan(database, vlan, new[0].name)
+    names_after_commit(database)
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)

@@ -169,7 +169,7 @@ def _write_hosts(names: SiteNames) -> bool:
     """Whether the hosts file changed."""
     old, new = _hosts_texts(names)
     if new != old:
-        write_file(hosts_file(), new.encode("utf-8", "surrogateescape"), mode=PUBLIC)
+        write_file(hosts_file().resolve(), new.encode("utf-8", "surrogateescape"), mode=PUBLIC)
     return new != old
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rocks.actions.name_changes import names_after_commit
 from rocks.actions.removed_machines import check_addition, check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
@@ -108,6 +109,7 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     new = plan_new_vms(requests, inventory)
     check_addition(database, [vm.name for vm in new])
     vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    names_after_commit(database)
     return new
 
 

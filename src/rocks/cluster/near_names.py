@@ -14,13 +14,18 @@ _LONGEST = 64
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """At most three of the known names that resemble `name`, the nearest first; case, `-` and `_` are ignored."""
+    """At most three of the known names that resemble `name`, the nearest first; case, `-` and `_` are ignored.
+
+    A name with the same characters in another order is the nearest: that is how people mistype.
+    """
     if len(name) > _LONGEST:
         return []
     from difflib import get_close_matches
 
     plain = {_plain(other): other for other in known}
-    return [plain[text] for text in get_close_matches(_plain(name), plain, _MOST_NAMES, _SIMILARITY)]
+    typed = _plain(name)
+    close = get_close_matches(typed, plain, _MOST_NAMES, _SIMILARITY)
+    return [plain[text] for text in sorted(close, key=lambda text: sorted(text) != sorted(typed))]
 
 
 def _plain(name: str) -> str:
