@@ -31,7 +31,7 @@ from rocks.graph.records import HostContext
 from rocks.graph.shell import GENERATOR, files_text, shell_script
 from rocks.graph_files import Library, shell_functions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
-from rocks.render.host_network import SERVICES, file_permissions, network_files, obsolete_files
+from rocks.render.host_network import SERVICES, file_permissions, network_files, removal_text
 from rocks.render.imgstorage_conf import configuration_text
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _network_values(host: Host, packaging: str) -> dict[str, Value]:
     places = [(path, text, file_permissions(path)) for path, text in files.items()]
     lines = [
         files_text(places),
-        f"rocks_absent {shlex.join(obsolete_files(devices, packaging))}",
+        removal_text(devices, packaging),
         "if grep -Eq '/etc/(systemd/network|NetworkManager)/' \"$ROCKS_WORK/changes\"; then",
         '  rocks_needs_reboot "the network devices of $ROCKS_HOST"',
         "fi",

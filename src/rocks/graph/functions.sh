@@ -167,6 +167,19 @@ rocks_absent() {
   done
 }
 
+# rocks_marked_files_absent MARK PATH…: of the files of network devices that profiles write, have only these
+rocks_marked_files_absent() {
+  local mark=$1 path first kept
+  shift
+  kept=$'\n'$(printf '%s\n' "$@")$'\n'
+  for path in /etc/systemd/network/10-* /etc/NetworkManager/system-connections/rocks-*.nmconnection; do
+    if ! [ -f "$path" ] || [[ $kept == *$'\n'"$path"$'\n'* ]]; then continue; fi
+    first=''
+    case $path in /etc/systemd/*) IFS= read -r first <"$path" || true ;; *) first=$mark ;; esac
+    if [ "$first" = "$mark" ]; then rocks_absent "$path"; fi
+  done
+}
+
 # rocks_needs_reboot TEXT…: the text takes effect at the next boot; each profile says so until then
 rocks_needs_reboot() {
   if [ -d /run/systemd/system ]; then printf '%s\n' "$*" >/run/rocks-reboot-needed; fi

@@ -6,6 +6,7 @@ devices above them do not have. Sources: systemd.network(5), nm-settings-keyfile
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ SERVICES = {"deb": "systemd-networkd.service", "rpm": "NetworkManager.service"}
 
 _NETWORKD = "/etc/systemd/network"
 _MANAGER = "/etc/NetworkManager/system-connections"
+MARK = "# Written by Rocks, which removes it when the host no longer has the device."
+"""The first line of each file of systemd, also of those that our installer writes."""
+
 _SPACE = uuid.UUID("5a0c3c0e-6f0b-4c0f-9a51-3f6a6a3c9f10")
 """Of the connections' identities, which are the same for the same device."""
 
@@ -27,7 +31,7 @@ def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, st
     """Path → content. Files of NetworkManager are for root only."""
     found: dict[str, str] = {}
     for device in devices:
-        found[f"{_NETWORKD}/10-{device.adapter}.link"] = _text(
+        found[f"{_NETWORKD}/10-{device.adapter}.link"] = _marked(
             ("Match", [("PermanentMACAddress", device.mac)]),
             ("Link", [("Name", device.adapter), ("MTUBytes", str(device.mtu_bytes))]),
         )
@@ -35,13 +39,11 @@ def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, st
     return found
 
 
-def obsolete_files(devices: Sequence[HostDevice], packaging: str) -> list[str]:
-    """Paths that another rendering of the same devices has, and this one has not."""
-    names = [name for one in devices for name in (one.name, f"p{one.name}")]
-    ours = [f"{_NETWORKD}/10-{name}.{end}" for name in names for end in ("link", "netdev", "network")]
-    ours += [f"{_MANAGER}/rocks-{name}.nmconnection" for name in names]
-    present = network_files(devices, packaging)
-    return [path for path in ours if path not in present]
+def removal_text(devices: Sequence[HostDevice], packaging: str) -> str:
+    """A call of a profile's function that removes the files of devices that are no longer among these: those of
+    systemd begin with `MARK`; NetworkManager writes its files anew without comments, and there the name tells.
+    """
+    return f"rocks_marked_files_absent {shlex.join([MARK, *network_files(devices, packaging)])}"
 
 
 def file_permissions(path: str) -> str:
@@ -53,7 +55,7 @@ def _networkd_files(device: HostDevice) -> Iterator[tuple[str, str]]:
     if device.bridge:
         yield (
             f"{_NETWORKD}/10-{device.bridge}.netdev",
-            _text(
+            _marked(
                 (
                     "NetDev",
                     [
@@ -68,7 +70,7 @@ def _networkd_files(device: HostDevice) -> Iterator[tuple[str, str]]:
         )
         yield (
             f"{_NETWORKD}/10-{device.adapter}.network",
-            _text(
+            _marked(
                 ("Match", [("Name", device.adapter)]),
                 ("Network", [("Bridge", device.bridge), ("LinkLocalAddressing", "no")]),
             ),
@@ -82,7 +84,7 @@ def _networkd_files(device: HostDevice) -> Iterator[tuple[str, str]]:
     if not device.address:
         # the boot does not wait for it
         sections.insert(1, ("Link", [("RequiredForOnline", "no")]))
-    yield f"{_NETWORKD}/10-{device.name}.network", _text(*sections)
+    yield f"{_NETWORKD}/10-{device.name}.network", _marked(*sections)
 
 
 def _manager_files(device: HostDevice) -> Iterator[tuple[str, str]]:
@@ -112,6 +114,11 @@ def _connection(
         *more,
     ]
     return f"{_MANAGER}/rocks-{name}.nmconnection", _text(("connection", first), *sections)
+
+
+def _marked(*sections: tuple[str, list[tuple[str, str]]]) -> str:
+    """A file of systemd."""
+    return f"{MARK}\n{_text(*sections)}"
 
 
 def _text(*sections: tuple[str, list[tuple[str, str]]]) -> str:

@@ -44,6 +44,7 @@ rocks_say 'node network begins (post)'
 rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
 if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 PermanentMACAddress=52:54:00:00:00:01
 
@@ -53,6 +54,7 @@ MTUBytes=1500
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-peth0.link create 644 '' forget
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [NetDev]
 Name=eth0
 Kind=bridge
@@ -64,6 +66,7 @@ STP=no
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.netdev create 644 '' forget
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 Name=peth0
 
@@ -73,6 +76,7 @@ LinkLocalAddressing=no
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-peth0.network create 644 '' forget
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 Name=eth0
 
@@ -83,7 +87,7 @@ RequiredForOnline=no
 LinkLocalAddressing=no
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
-rocks_absent /etc/systemd/network/10-eth0.link /etc/systemd/network/10-peth0.netdev /etc/NetworkManager/system-connections/rocks-eth0.nmconnection /etc/NetworkManager/system-connections/rocks-peth0.nmconnection
+rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-peth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.network /etc/systemd/network/10-eth0.network
 if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
   rocks_needs_reboot "the network devices of $ROCKS_HOST"
 fi

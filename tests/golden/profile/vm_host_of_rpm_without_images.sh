@@ -18,6 +18,7 @@ rocks_say 'node network begins (post)'
 rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
 if systemctl is-enabled -q NetworkManager.service 2>/dev/null; then
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 PermanentMACAddress=52:54:00:00:00:01
 
@@ -60,7 +61,7 @@ slave-type=bridge
 mtu=1500
 ROCKS-END-1
 rocks_file /etc/NetworkManager/system-connections/rocks-peth0.nmconnection create 600 '' forget
-rocks_absent /etc/systemd/network/10-eth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-eth0.network /etc/systemd/network/10-peth0.netdev /etc/systemd/network/10-peth0.network
+rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-peth0.link /etc/NetworkManager/system-connections/rocks-eth0.nmconnection /etc/NetworkManager/system-connections/rocks-peth0.nmconnection
 if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
   rocks_needs_reboot "the network devices of $ROCKS_HOST"
 fi

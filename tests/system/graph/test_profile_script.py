@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from rocks.actions.profiles import write_profile
+from rocks.cluster.host_network import HostDevice
 from rocks.graph.profile import Profile
-from rocks.graph.shell import shell_script
+from rocks.graph.shell import files_text, shell_script
 from rocks.graph.tags import read_node
 from rocks.graph_files import Library, shell_functions
 from rocks.process import run
+from rocks.render.host_network import network_files, removal_text
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 from tests.unit.graph.hosts import context
@@ -235,6 +237,35 @@ def test_network_devices_are_set_up_where_their_service_is_in_use_and_wait_for_t
     alone = replace(site.host.interfaces[0], options="novtap")
     machine.done(write_profile(replace(site, host=replace(site.host, interfaces=(alone,))), Library()))
     assert sorted(path.name for path in link.parent.iterdir()) == ["10-eth0.link", "10-eth0.network"]
+
+
+@pytest.mark.parametrize(
+    ("packaging", "folder", "own"),
+    [
+        ("deb", "/etc/systemd/network", "10-eth9.network"),
+        ("rpm", "/etc/NetworkManager/system-connections", "eth9.nmconnection"),
+    ],
+)
+def test_a_device_that_is_renamed_or_removed_leaves_no_file(
+    machine: Machine, packaging: str, folder: str, own: str
+) -> None:
+    """Files that no profile wrote stay, whatever their device."""
+
+    def run_with(*devices: HostDevice) -> set[str]:
+        files = [(path, text, "600") for path, text in network_files(devices, packaging).items()]
+        text = f"{files_text(files)}\n{removal_text(devices, packaging)}"
+        machine.done(script("<post>&network_script;</post>", network_script=text))
+        return {str(path) for path in network_files(devices, packaging)}
+
+    one = HostDevice("eth0", "52:54:00:00:00:01", "", "10.1.0.2/16", "", 1500)
+    other = HostDevice("peth1", "52:54:00:00:00:02", "eth1", "10.2.0.2/16", "", 1500)
+    mine = machine.path(folder) / own
+    mine.parent.mkdir(parents=True)
+    mine.write_text("[Match]\nName=eth9\n")
+    for devices in ((one, other), (one, other._replace(adapter="peth2", bridge="eth2")), (one,)):
+        expected = run_with(*devices)
+        found = {f"/{path.relative_to(machine.folder)}" for path in machine.path("/etc").rglob("*eth*.*")}
+        assert found == {*expected, f"{folder}/{own}"}
 
 
 @pytest.fixture

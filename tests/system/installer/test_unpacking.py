@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.process import run_checked
+from rocks.render.host_network import MARK
 from tests.system.installer.shell import Shell
 from tests.web_service import WebService, make_certificate
 
@@ -104,10 +105,10 @@ def test_files_of_the_host(shell: Shell, service: WebService) -> None:
     assert (target / "hosts").read_text() == "127.0.0.1 localhost\n10.9.0.9 compute-0-0.local compute-0-0\n"
     assert (target / "resolv.conf").read_text() == "search local\nnameserver 10.9.0.2\n"
     assert (target / "systemd/network/10-eth0.link").read_text() == (
-        "[Match]\nPermanentMACAddress=52:54:00:00:00:09\n\n[Link]\nName=eth0\nMTUBytes=1500\n"
+        f"{MARK}\n[Match]\nPermanentMACAddress=52:54:00:00:00:09\n\n[Link]\nName=eth0\nMTUBytes=1500\n"
     )
     assert (target / "systemd/network/10-eth0.network").read_text() == (
-        "[Match]\nName=eth0\n\n[Network]\nAddress=10.9.0.9/24\nLinkLocalAddressing=no\nGateway=10.9.0.1\n"
+        f"{MARK}\n[Match]\nName=eth0\n\n[Network]\nAddress=10.9.0.9/24\nLinkLocalAddressing=no\nGateway=10.9.0.1\n"
     )
 
 

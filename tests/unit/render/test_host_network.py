@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from rocks.cluster.host_network import HostDevice
-from rocks.render.host_network import file_permissions, network_files, obsolete_files
+from rocks.render.host_network import MARK, file_permissions, network_files, removal_text
 
 MAC = "52:54:00:00:00:01"
 BRIDGED = HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "10.1.1.1", 9000)
 ALONE = HostDevice("eth0", MAC, "", "10.1.255.254/16", "", 1500)
-LINK = "[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\nName=%s\nMTUBytes=%s\n"
+LINK = MARK + "\n[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\nName=%s\nMTUBytes=%s\n"
 
 
 def test_a_bridge_for_networkd() -> None:
     assert network_files([BRIDGED], "deb") == {
         "/etc/systemd/network/10-peth0.link": LINK % ("peth0", 9000),
-        "/etc/systemd/network/10-eth0.netdev": "[NetDev]\nName=eth0\nKind=bridge\nMACAddress=52:54:00:00:00:01\n"
+        "/etc/systemd/network/10-eth0.netdev": MARK
+        + "\n[NetDev]\nName=eth0\nKind=bridge\nMACAddress=52:54:00:00:00:01\n"
         "MTUBytes=9000\n\n[Bridge]\nSTP=no\n",
-        "/etc/systemd/network/10-peth0.network": "[Match]\nName=peth0\n\n[Network]\nBridge=eth0\n"
+        "/etc/systemd/network/10-peth0.network": MARK + "\n[Match]\nName=peth0\n\n[Network]\nBridge=eth0\n"
         "LinkLocalAddressing=no\n",
-        "/etc/systemd/network/10-eth0.network": "[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
+        "/etc/systemd/network/10-eth0.network": MARK
+        + "\n[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
         "LinkLocalAddressing=no\nGateway=10.1.1.1\n",
     }
 
@@ -28,7 +32,8 @@ def test_a_bridge_for_networkd() -> None:
 def test_an_adapter_for_networkd_is_what_the_installer_writes() -> None:
     assert network_files([ALONE], "deb") == {
         "/etc/systemd/network/10-eth0.link": LINK % ("eth0", 1500),
-        "/etc/systemd/network/10-eth0.network": "[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
+        "/etc/systemd/network/10-eth0.network": MARK
+        + "\n[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
         "LinkLocalAddressing=no\n",
     }
 
@@ -47,9 +52,6 @@ def test_a_bridge_for_network_manager_is_for_root_only() -> None:
 
 
 @pytest.mark.parametrize("packaging", ["deb", "rpm"])
-def test_files_of_the_other_kind_of_device_go(packaging: str) -> None:
-    """After a change of the option `novtap` no file of the former device is left to rename the adapter."""
-    for before, after in ((BRIDGED, ALONE), (ALONE, BRIDGED)):
-        gone = set(obsolete_files([after], packaging))
-        assert set(network_files([before], packaging)) - set(network_files([after], packaging)) <= gone
-        assert not gone & set(network_files([after], packaging))
+def test_the_call_that_removes_files_keeps_those_of_the_present_devices(packaging: str) -> None:
+    words = shlex.split(removal_text([BRIDGED], packaging))
+    assert words == ["rocks_marked_files_absent", MARK, *network_files([BRIDGED], packaging)]

@@ -70,9 +70,11 @@ write_network() {
   folder=$TARGET/etc/systemd/network
   mkdir -p "$folder"
   gateway=$plan_gateway
+  # by this line a profile finds the files of a device that the host no longer has
+  mark='# Written by Rocks, which removes it when the host no longer has the device.'
   while read -r device mac address mtu; do
-    printf '[Match]\nPermanentMACAddress=%s\n\n[Link]\nName=%s\nMTUBytes=%s\n' "$mac" "$device" "$mtu" >"$folder/10-$device.link"
-    printf '[Match]\nName=%s\n\n[Network]\nAddress=%s\nLinkLocalAddressing=no\n' "$device" "$address" >"$folder/10-$device.network"
+    printf '%s\n[Match]\nPermanentMACAddress=%s\n\n[Link]\nName=%s\nMTUBytes=%s\n' "$mark" "$mac" "$device" "$mtu" >"$folder/10-$device.link"
+    printf '%s\n[Match]\nName=%s\n\n[Network]\nAddress=%s\nLinkLocalAddressing=no\n' "$mark" "$device" "$address" >"$folder/10-$device.network"
     # The gateway belongs to the first interface.
     [ -z "$gateway" ] || printf 'Gateway=%s\n' "$gateway" >>"$folder/10-$device.network"
     gateway=''
