@@ -8,17 +8,22 @@ from pathlib import Path
 from rocks.process import run_checked
 
 
-def make_empty_deb(folder: Path, name: str, version: str) -> Path:
-    """A package without files, for every architecture, in a folder that is made; its path."""
+def make_deb(folder: Path, name: str, version: str = "1.0", arch: str = "all", depends: str = "") -> Path:
+    """A package without files, in a folder that is made; its path, NAME_VERSION_ARCH.deb without the epoch."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}_{version.rpartition(':')[2]}_all.deb"
+    path = folder / f"{name}_{version.rpartition(':')[2]}_{arch}.deb"
+    fields = {
+        "Package": name,
+        "Version": version,
+        "Architecture": arch,
+        "Maintainer": "nobody <nobody@example.org>",
+        "Depends": depends,
+        "Description": "a package of a test",
+    }
     with tempfile.TemporaryDirectory() as tree:
         control = Path(tree, "DEBIAN/control")
         control.parent.mkdir()
-        control.write_text(
-            f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n"
-            "Description: a package of a test\n"
-        )
+        control.write_text("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
         Path(tree).chmod(0o755)
         run_checked(["dpkg-deb", "--build", "--root-owner-group", tree, str(path)], deadline_seconds=60)
     return path

@@ -14,7 +14,7 @@ from pathlib import Path
 from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import run_checked
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
-from tests.debs import make_empty_deb
+from tests.debs import make_deb
 from tests.installer.installing_site import InstallingSite
 
 CHECKOUT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ class Frontend(InstallingSite):
         (roll / "installer").mkdir(parents=True)
         for name in ("vmlinuz", "installer.img", "root.tar.zst", "root.sha256"):
             shutil.copy(DIST / name, roll / "installer" / name)
-        make_empty_deb(roll / "Debian", "site-mark", "1")
+        make_deb(roll / "Debian", "site-mark", "1")
         place = self.folder / "export/install"
         place.mkdir(parents=True)
         plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)

@@ -121,18 +121,3 @@ def make_newer_medium(medium: Path, folder: Path, version: str) -> Path:
     index_packages(folder / "repository")
     list_files(folder)
     return folder
-
-
-def make_package(folder: Path, name: str, version: str, depends: str = "") -> Path:
-    """An empty package."""
-    content = folder / name
-    (content / "DEBIAN").mkdir(parents=True)
-    fields = (
-        f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Test <test@example.org>\n"
-    )
-    fields += f"Depends: {depends}\n" if depends else ""
-    (content / "DEBIAN/control").write_text(f"{fields}Description: test\n", "ascii")
-    package = folder / f"{name}.deb"
-    run_checked(["dpkg-deb", "-b", str(content), str(package)], deadline_seconds=60)
-    shutil.rmtree(content)
-    return package

@@ -11,6 +11,7 @@ import pytest
 
 from rocks import __version__
 from rocks.rollkit.build import create_roll
+from tests.debs import make_deb
 from tests.packages.frontend_machine import (
     INSTALL,
     MEDIUM,
@@ -18,7 +19,6 @@ from tests.packages.frontend_machine import (
     index_packages,
     list_files,
     make_newer_medium,
-    make_package,
 )
 from tests.packages.test_frontend import start_database
 from tests.rolls import write_roll
@@ -165,7 +165,7 @@ def test_newer_packages_of_the_machine_get_what_belongs_to_them_from_its_own_sou
     newer = "1:9.2p1-99"
     site = machine.folder / "srv/site"
     site.mkdir(parents=True)
-    client = make_package(machine.folder / "srv", "openssh-client", newer)
+    client = make_deb(machine.folder / "srv", "openssh-client", newer, "amd64")
     machine.root.done("dpkg", "--install", f"/srv/{client.name}")
     refused = machine.install()
     assert refused.exit_status == 1
@@ -173,7 +173,7 @@ def test_newer_packages_of_the_machine_get_what_belongs_to_them_from_its_own_sou
     assert "Either connect the machine to its package source" in refused.error_text
     assert machine.root.run("dpkg-query", "--show", "rocks-cli").exit_status != 0
 
-    make_package(site, "openssh-server", newer, f"openssh-client (= {newer})")
+    make_deb(site, "openssh-server", newer, "amd64", f"openssh-client (= {newer})")
     index_packages(site)
     (machine.folder / "etc/apt/sources.list.d").mkdir(exist_ok=True)
     (machine.folder / "etc/apt/sources.list.d/site.list").write_text("deb [trusted=yes] file:/srv/site ./\n")

@@ -1,4 +1,4 @@
-"""Profiles of each appliance on fresh machines whose only source of packages is the site's distribution, over HTTPS."""
+"""Profiles of each appliance on fresh machines, with the signed distribution of the site, by HTTPS, as the only source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +23,8 @@ from rocks.graph_files import Library
 from rocks.hosts.authority import Authority
 from rocks.hosts.x509 import CertificateSpec
 from rocks.process import Finished
+from rocks.rollkit import signatures
+from tests.gnupg import gnupg_folder
 from tests.golden.profile.cases import CASES, on_site, vm_host
 from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_repository
 
@@ -73,31 +76,34 @@ def packages(built: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFact
     return make_repository(tmp_path_factory.mktemp("packages") / "debs", built["deb"], _DEBIAN)
 
 
+class _Site(NamedTuple):
+    """What the frontend has: the folder with the signed distribution rocks-dist, its key, and the site's authority."""
+
+    folder: Path
+    key: str
+    authority: Authority
+
+
 @pytest.fixture(scope="session")
-def distribution(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the distribution rocks-dist, built from one roll."""
+def site(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> _Site:
+    """The distribution is built from one roll; the authority has a certificate of the frontend."""
     top = tmp_path_factory.mktemp("site")
     folder = top / "rolls/everything/1.0/x86_64/Debian"
     shutil.copytree(packages, folder, copy_function=os.link)
     (folder / "Packages.gz").unlink()
-    build_distribution(top / "rolls", [("everything", "1.0", "x86_64")], "rocks-dist", "x86_64", top)
-    return top
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The site's authority, with a certificate of the frontend."""
-    folder = tmp_path_factory.mktemp("pki")
-    found = Authority(folder)
-    found.ensure("Site")
-    found.issue(CertificateSpec("head", ["head"], [_ADDRESS], 30))
-    return found
+    with gnupg_folder() as keys, pytest.MonkeyPatch.context() as patch:
+        keys.make("site")
+        patch.setattr(signatures, "SIGNING_FOLDER", keys.folder)
+        build_distribution(top / "rolls", [("everything", "1.0", "x86_64")], "rocks-dist", "x86_64", top)
+        key = signatures.public_key(keys.folder)
+    authority = Authority(tmp_path_factory.mktemp("pki"))
+    authority.ensure("Site")
+    authority.issue(CertificateSpec("head", ["head"], [_ADDRESS], 30))
+    return _Site(top, key or "", authority)
 
 
 @pytest.fixture
-def machine(
-    packages: Path, distribution: Path, authority: Authority, tmp_path: Path
-) -> Iterator[Callable[[], Root]]:
+def machine(packages: Path, site: _Site, tmp_path: Path) -> Iterator[Callable[[], Root]]:
     """Makes a machine like one that was just installed; the frontend answers at its address, and nothing else does."""
     ends: list[Callable[[], object]] = []
 
@@ -110,7 +116,7 @@ def machine(
         root.install(*_ROOT_ARCHIVE)
         (folder / "etc/apt/sources.list").unlink()
         root.done("sh", "-c", "ip link set lo up && ip address add 10.1.1.1/32 dev lo")
-        server = _serve(root, distribution, authority, tmp_path)
+        server = _serve(root, site, tmp_path)
         ends.insert(0, lambda: (server.kill(), server.wait()))
         return root
 
@@ -150,23 +156,23 @@ server.serve_forever()
 """
 
 
-def _serve(root: Root, folder: Path, authority: Authority, place: Path) -> subprocess.Popen[bytes]:
+def _serve(root: Root, site: _Site, place: Path) -> subprocess.Popen[bytes]:
     """The distribution below /install/distro, in the network of the machine."""
     pair = place / "head.pem"
-    pair.write_bytes(authority.bundle("head").pair)
+    pair.write_bytes(site.authority.bundle("head").pair)
     enter = ["setpriv", "--pdeathsig", "KILL", "nsenter", "--target", str(root.process_id), "--net", "--"]
     server = subprocess.Popen(
-        [*enter, sys.executable, "-c", _SERVER, str(folder), str(pair), _ADDRESS], stdout=subprocess.PIPE
+        [*enter, sys.executable, "-c", _SERVER, str(site.folder), str(pair), _ADDRESS], stdout=subprocess.PIPE
     )
     assert server.stdout is not None and server.stdout.readline() == b"ready\n"
     return server
 
 
-def profile(appliance: str, authority: Authority, base: Path | None = None, **attributes: str) -> bytes:
+def profile(appliance: str, site: _Site, base: Path | None = None, **attributes: str) -> bytes:
     """The script for a host of the appliance on a site with a distribution."""
     host, top = _HOSTS[appliance]
     host = replace(host, attributes={**host.attributes, **attributes})
-    served = ServedDistribution(_ADDRESS, "rocks-dist/x86_64", authority.certificate())
+    served = ServedDistribution(_ADDRESS, "rocks-dist/x86_64", site.authority.certificate(), key=site.key)
     return write_profile(on_site(host, top, served), Library(base)).encode()
 
 
@@ -199,17 +205,17 @@ def files(root: Root) -> dict[str, tuple[object, ...]]:
 
 @pytest.mark.parametrize("appliance", _HOSTS)
 def test_a_profile_completes_a_new_machine_and_changes_nothing_the_second_time(
-    appliance: str, machine: Callable[[], Root], authority: Authority, tmp_path: Path
+    appliance: str, machine: Callable[[], Root], site: _Site, tmp_path: Path
 ) -> None:
     """An attribute with any text is a text there."""
-    base = tmp_path / "site"
+    base = tmp_path / "graph"
     shutil.copytree(CHECKOUT / "nodes", base / "nodes")
     shutil.copytree(CHECKOUT / "graphs", base / "graphs")
     (base / "site-nodes").mkdir()
     (base / "site-nodes/extend-base.xml").write_text(
         '<kickstart><post><file name="/etc/evil">&evil;</file></post></kickstart>'
     )
-    script = profile(appliance, authority, base, evil=_EVIL)
+    script = profile(appliance, site, base, evil=_EVIL)
     root = machine()
     first = run_profile(root, script)
     assert first.exit_status == 0, first.text + first.error_text
@@ -257,10 +263,10 @@ _KILL_AT = (
 
 
 def test_a_profile_that_was_killed_at_any_step_is_completed_by_its_repetition(
-    machine: Callable[[], Root], authority: Authority
+    machine: Callable[[], Root], site: _Site
 ) -> None:
     """Killed while packages are fetched, unpacked and configured, and after each of its messages."""
-    root, script = machine(), profile("nas", authority)
+    root, script = machine(), profile("nas", site)
     (root.folder / "root/profile").write_bytes(script)
     for seconds in ("1", "3", "4", "6"):
         root.done("sh", "-c", _KILL_AFTER, "sh", seconds)

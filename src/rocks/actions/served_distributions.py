@@ -13,7 +13,9 @@ from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
 from rocks.database.vms import load_interfaces
 from rocks.errors import HostError
+from rocks.rollkit import signatures
 from rocks.rollkit.content import DEBS
+from rocks.rollkit.signatures import public_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +53,12 @@ class Distributions:
                 problem="the frontend has no address from which hosts get its distribution: rocks add host interface "
                 f"{self._frontend}, or rocks set attr {INSTALL_HOST}"
             )
-        return self._served(server, f"{name}/{arch}")
+        return self._served(server, f"{name}/{arch}", _signature(folder, name, packaging))
 
-    def _served(self, server: str, place: str) -> ServedDistribution:
+    def _served(self, server: str, place: str, signature: Path) -> ServedDistribution:
         try:
             authority = node_authority().certificate()
+            key = public_key(signatures.SIGNING_FOLDER)
         except HostError as error:
             return ServedDistribution(problem=f"{error}; only root reads it")
         if not authority:
@@ -63,7 +66,12 @@ class Distributions:
                 problem="the distribution is not served, for the frontend has no certificate: rocks add host "
                 f"certificate {self._frontend}, then systemctl enable --now rocks-kickstart"
             )
-        return ServedDistribution(server, place, authority)
+        if key is not None and not (key and signature.is_file()):
+            return ServedDistribution(
+                problem=f"the distribution {place} is not signed, and this site has a key in "
+                f"{signatures.SIGNING_FOLDER}: rocks create distro, in the folder of rocks report distro"
+            )
+        return ServedDistribution(server, place, authority, key=key or "")
 
 
 def _index(folder: Path, name: str, packaging: str) -> Path:
@@ -71,3 +79,9 @@ def _index(folder: Path, name: str, packaging: str) -> Path:
     if packaging == "rpm":
         return folder / "repodata" / "repomd.xml"
     return folder / DEBS / "dists" / name / "Release"
+
+
+def _signature(folder: Path, name: str, packaging: str) -> Path:
+    """The signature that hosts read, where the repository has one."""
+    index = _index(folder, name, packaging)
+    return index.with_name("InRelease" if index.name == "Release" else f"{index.name}.asc")

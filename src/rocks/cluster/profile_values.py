@@ -39,13 +39,15 @@ class ServedDistribution(NamedTuple):
     """The distribution that the frontend serves to a host; all fields are empty when it has built none for it.
 
     `server` is a name or address. `folder` is below the server's `/install/distro`: NAME/ARCH. `authority` is the
-    certificate, as PEM, that signs the server's. `problem` says why a distribution that is there is not served.
+    certificate, as PEM, that signs the server's. `key` is the OpenPGP key, in ASCII, that signs the distribution, ''
+    when the site signs none. `problem` says why a distribution that is there is not served.
     """
 
     server: str = ""
     folder: str = ""
     authority: str = ""
     problem: str = ""
+    key: str = ""
 
 
 def effective_attributes(host: Host) -> dict[str, str]:
@@ -78,7 +80,7 @@ def distribution_values(distribution: ServedDistribution, host: Host, packaging:
             "rocks report distro"
         )
         values: dict[str, Value] = dict.fromkeys(
-            ("distribution_url", "distribution_server", "site_authority"), none
+            ("distribution_url", "distribution_server", "site_authority", "distribution_key"), none
         )
         return values | {"distribution_problem": distribution.problem or none}
     place = _PACKAGES_PLACE.get(packaging, "")
@@ -86,6 +88,7 @@ def distribution_values(distribution: ServedDistribution, host: Host, packaging:
         "distribution_url": f"https://{distribution.server}/install/distro/{distribution.folder}{place}",
         "distribution_server": distribution.server,
         "site_authority": distribution.authority.rstrip("\n"),
+        "distribution_key": distribution.key.rstrip("\n") or StateError("this site signs no distribution"),
         "distribution_problem": StateError("the distribution is served"),
     }
 

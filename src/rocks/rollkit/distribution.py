@@ -20,7 +20,7 @@ from rocks.process import run
 from rocks.rollkit import signatures
 from rocks.rollkit.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
 from rocks.rollkit.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
-from rocks.rollkit.signatures import export_key, sign_file, sign_release
+from rocks.rollkit.signatures import export_key, record_public_key, sign_file, sign_release
 from rocks.version import ROLL_NAME
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def create_distribution(plan: DistributionPlan, place: Path) -> DistributionRepo
             _index_rpms(new, rpms)
             if signatures.SIGNING_FOLDER.is_dir():
                 export_key(new / KEY, signatures.SIGNING_FOLDER)
+                record_public_key(signatures.SIGNING_FOLDER)
             _exchange(new, base / plan.arch)
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
@@ -180,7 +181,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
-    """A repository for apt: `deb [trusted=yes] URL/NAME/ARCH/Debian NAME main`, signed where the site has a key."""
+    """A repository for apt: `deb URL/NAME/ARCH/Debian NAME main`, signed where the site has a key."""
     if not count:
         return
     arch = DEBIAN_ARCHITECTURES.get(plan.arch, plan.arch)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.names import printable
 from rocks.errors import HostError, StateError, UserError
+from rocks.files import PUBLIC, write_file
 from rocks.process import run
 from rocks.rollkit.manifest import MANIFEST, SIGNATURE
 
@@ -29,6 +30,9 @@ KEYS_FOLDER = Path("/etc/rocks/keys")
 
 SIGNING_FOLDER = Path("/etc/rocks/gnupg")
 """A GnuPG folder with the secret key that signs this site's distributions, if it has one."""
+
+_PUBLIC_KEY = "distribution.asc"
+"""In that folder, which only root reads: the public key of the last distribution, for the profiles of hosts."""
 
 _SECONDS = 300
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -100,6 +104,29 @@ def export_key(target: Path, gnupg_folder: Path) -> None:
     done = _gpg(["--yes", "--output", str(target), "--export"], str(gnupg_folder))
     if done.exit_status != 0 or not target.is_file():
         raise HostError(f"gpg cannot export the key of {gnupg_folder}: {_reason(done)}")
+
+
+def record_public_key(gnupg_folder: Path) -> None:
+    """Keep the public key of a GnuPG folder there for `public_key`. HostError when gpg cannot, or on a full disk."""
+    done = _gpg(["--armor", "--export"], str(gnupg_folder))
+    if done.exit_status != 0 or not done.output.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        raise HostError(f"gpg cannot export the key of {gnupg_folder}: {_reason(done)}")
+    write_file(gnupg_folder / _PUBLIC_KEY, done.output, mode=PUBLIC)
+
+
+def public_key(gnupg_folder: Path) -> str | None:
+    """The public key, in ASCII, that signed the distributions of this site; '' before the first was signed, None where
+    there is no such folder. HostError when it cannot be read.
+    """
+    try:
+        if not gnupg_folder.is_dir():
+            return None
+        return (gnupg_folder / _PUBLIC_KEY).read_text("ascii")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a key in ASCII"
+        raise HostError(f"cannot read {gnupg_folder / _PUBLIC_KEY}: {reason}") from None
 
 
 def _sign_file(path: Path, target: Path, arguments: Sequence[str], gnupg_folder: Path) -> None:
@@ -230,7 +257,8 @@ def _gpg(arguments: Sequence[str], gnupg_folder: str) -> Finished:
 
 def _run(name: str, arguments: Sequence[str], environment: dict[str, str]) -> Finished:
     if shutil.which(name, path=_PATH) is None:
-        raise StateError(f"{name} is not installed: apt-get install {name}, then repeat the command")
+        packages = "gpg gpg-agent" if name == "gpg" else name
+        raise StateError(f"{name} is not installed: apt-get install {packages}, then repeat the command")
     return run(
         [name, *arguments],
         deadline_seconds=_SECONDS,

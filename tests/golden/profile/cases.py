@@ -51,12 +51,15 @@ DISTRIBUTION = ServedDistribution(
     "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
 )
 
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME\n-----END PGP PUBLIC KEY BLOCK-----\n"
+SIGNED = DISTRIBUTION._replace(key=KEY)
+
 _DISKS = "/dev/disk/by-id/a /dev/disk/by-id/b"
 
 CASES = {
     "vm_host_of_distribution": on_site(vm_host(img_sync="yes"), "client", DISTRIBUTION),
     "nas_of_distribution_for_rpm": on_site(
-        replace(_NAS, attributes={**_NAS.attributes, "packaging": "rpm"}), "nas", DISTRIBUTION
+        replace(_NAS, attributes={**_NAS.attributes, "packaging": "rpm"}), "nas", SIGNED
     ),
     "frontend": on_site(_FRONTEND, "server"),
     "frontend_with_names": on_site(
@@ -75,6 +78,9 @@ CASES = {
     ),
     "vm_host_of_rpm_without_images": on_site(
         vm_host(packaging="rpm", img_storage_vm="no", vlan_transport="local", vm_filter="off"), "client"
+    ),
+    "compute_of_signed_distribution": on_site(
+        replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute", SIGNED
     ),
     "compute": on_site(
         replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: distribution, installer, installer-distribution, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
+# Nodes: distribution-key, installer, distribution, installer-distribution, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -11,6 +11,17 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
+rocks_say 'node distribution-key begins (boot pre)'
+rocks_section distribution-key 'boot pre' bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDME
+-----END PGP PUBLIC KEY BLOCK-----
+ROCKS-END-1
+rocks_file /etc/rocks/distribution-key.asc create 644 '' forget
+ROCKS-END-2
+rocks_say 'node distribution-key ends (boot pre)'
 rocks_say 'node distribution begins (boot pre)'
 rocks_section distribution 'boot pre' bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
@@ -28,7 +39,10 @@ baseurl=https://10.1.1.1/install/distro/rocks-dist/x86_64
 sslcacert=/etc/rocks/site-authority.pem
 sslverify=1
 proxy=_none_
+# the signed index has the checksums of the packages, which have no signatures of their own
 gpgcheck=0
+repo_gpgcheck=1
+gpgkey=file:///etc/rocks/distribution-key.asc
 ROCKS-END-1
 rocks_file /etc/yum.repos.d/rocks.repo create 644 '' forget
 ROCKS-END-2

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: distribution, installer, installer-distribution, installer-network, base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm
+# Nodes: installer, distribution, installer-distribution, installer-network, base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -27,6 +27,8 @@ Acquire::https::10.1.1.1::CaInfo "/etc/rocks/site-authority.pem";
 Acquire::https::10.1.1.1::Proxy "DIRECT";
 ROCKS-END-1
 rocks_file /etc/apt/apt.conf.d/50rocks create 644 '' forget
+ROCKS-END-2
+rocks_section distribution 'boot pre' bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
 Types: deb
 URIs: https://10.1.1.1/install/distro/rocks-dist/x86_64/Debian

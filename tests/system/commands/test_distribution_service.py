@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
+import shutil
 import subprocess  # noqa: TID251 - the service, and a process that holds the host's network
 import sys
 import time
@@ -13,8 +16,10 @@ import pytest
 
 from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.process import Finished, run, run_checked
+from rocks.rollkit import signatures
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
-from tests.debs import make_empty_deb
+from tests.debs import make_deb
+from tests.gnupg import Keys, gnupg_folder
 
 from .conftest import Site
 
@@ -23,6 +28,7 @@ from .test_boot_service import ADDRESS, CHECKOUT, FAR, folders, network  # noqa:
 from .test_installation_service import pki  # noqa: F401
 
 HOST_ADDRESS = "10.1.0.2"
+_KEY = "/etc/rocks/distribution-key.asc"
 
 
 class Host:
@@ -52,14 +58,18 @@ class Host:
 @pytest.fixture
 def distribution(vm_site: Site, tmp_path: Path) -> Path:
     """A distribution with one package, as rocks create distro builds it."""
-    roll = tmp_path / "rolls/site/1/x86_64"
-    make_empty_deb(roll / "Debian", "site-mark", "1:1+a~b")
+    make_deb(tmp_path / "roll/Debian", "site-mark", "1:1+a~b")
     place = tmp_path / "export/install"
     place.mkdir(parents=True)
-    plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)
-    create_distribution(plan, place)
+    _build(tmp_path / "roll", place)
     vm_site.done("set", "attr", "Kickstart_DistroDir", str(tmp_path / "export"))
     return place
+
+
+def _build(roll: Path, place: Path) -> Path:
+    """The folder of the distribution."""
+    plan = DistributionPlan("rocks-dist", "x86_64", [roll], own_folders(), SITE_NODES, SITE_GRAPHS)
+    return create_distribution(plan, place).folder
 
 
 @pytest.fixture
@@ -89,20 +99,27 @@ def served(
     assert process.wait(30) == 0, (tmp_path / "log").read_text()
 
 
-def _apt(tmp_path: Path, authority: Path) -> list[str]:
-    """apt-get with folders of its own and the site's distribution as its only source."""
-    for name in ("state/lists/partial", "cache/archives/partial", "etc"):
-        (tmp_path / "apt" / name).mkdir(parents=True)
-    sources = tmp_path / "apt/sources.list"
-    sources.write_text(
-        f"deb [trusted=yes] https://{ADDRESS}/install/distro/rocks-dist/x86_64/Debian rocks-dist main\n"
+def _files(profile: str) -> dict[str, str]:
+    """Path → content of the files that a profile writes."""
+    found = re.findall(r"rocks_content <<'(.+)'\n((?s:.*?))\1\nrocks_file (\S+) ", profile)
+    return {path: text for _, text, path in found}
+
+
+def _apt(folder: Path, authority: Path, profile: str) -> list[str]:
+    """apt-get with folders of its own and the source of a profile as its only one."""
+    for name in ("state/lists/partial", "cache/archives/partial", "etc/sources.list.d"):
+        (folder / name).mkdir(parents=True)
+    written = _files(profile)
+    key = folder / "key.asc"
+    key.write_text(written.get(_KEY, ""))
+    (folder / "etc/sources.list.d/rocks.sources").write_text(
+        written["/etc/apt/sources.list.d/rocks.sources"].replace(_KEY, str(key))
     )
     options = {
-        "Dir::State": tmp_path / "apt/state",
+        "Dir::State": folder / "state",
         "Dir::State::status": "/dev/null",
-        "Dir::Cache": tmp_path / "apt/cache",
-        "Dir::Etc": tmp_path / "apt/etc",
-        "Dir::Etc::sourcelist": sources,
+        "Dir::Cache": folder / "cache",
+        "Dir::Etc": folder / "etc",
         "Acquire::https::CaInfo": authority,
         "Acquire::https::Proxy": "DIRECT",
         "Acquire::Retries": "0",
@@ -118,7 +135,7 @@ def test_a_host_installs_packages_of_the_distribution(
 ) -> None:
     host = Host(HOST_ADDRESS)
     try:
-        apt = _apt(tmp_path, pki / "ca.crt")
+        apt = _apt(tmp_path / "apt", pki / "ca.crt", served.done("report", "host", "profile", "vmc-0-0"))
         updated = host.run(*apt, "update", "--error-on=any")
         assert updated.exit_status == 0, updated.error_text
         fetched = host.run("env", "-C", str(tmp_path), *apt, "download", "site-mark")
@@ -132,13 +149,106 @@ def test_a_host_installs_packages_of_the_distribution(
 
 
 def test_another_machine_gets_nothing(served: Site, pki: Path, tmp_path: Path) -> None:  # noqa: F811
+    profile = served.done("report", "host", "profile", "vmc-0-0")
     host = Host("10.1.0.77")
     try:
-        refused = host.run(*_apt(tmp_path, pki / "ca.crt"), "update", "--error-on=any")
+        refused = host.run(*_apt(tmp_path / "apt", pki / "ca.crt", profile), "update", "--error-on=any")
     finally:
         host.close()
     assert refused.exit_status != 0
     assert "no host has the address 10.1.0.77 on the network private" in refused.error_text
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
+    """The site's key, which signs its distributions."""
+    with gnupg_folder() as found:
+        found.make("site")
+        monkeypatch.setattr(signatures, "SIGNING_FOLDER", found.folder)
+        yield found
+
+
+def _append(path: Path, text: str) -> None:
+    """In a new file, for packages are links to those of the rolls."""
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data + text.encode())
+
+
+def _alter_packages(folder: Path) -> None:
+    """A list of packages that was altered in all its forms."""
+    (index,) = folder.rglob("Packages")
+    _append(index, "\nPackage: added\nVersion: 1\nArchitecture: all\nFilename: pool/added.deb\nSize: 1\n")
+    index.with_name("Packages.gz").write_bytes(gzip.compress(index.read_bytes()))
+
+
+def _alter_release(folder: Path) -> None:
+    """The list's checksums, too, in both signed forms."""
+    (release,) = folder.rglob("Release")
+    _append(release, "Acquire-By-Hash: yes\n")
+    signed = release.with_name("InRelease")
+    signed.write_text(signed.read_text().replace("Origin: Rocks", "Origin: Other"))
+
+
+def _alter_without_inrelease(folder: Path) -> None:
+    _alter_release(folder)
+    next(folder.rglob("InRelease")).unlink()
+
+
+def _remove_signatures(folder: Path) -> None:
+    _alter_packages(folder)
+    for name in ("InRelease", "Release.gpg"):
+        next(folder.rglob(name)).unlink()
+
+
+def _sign_by_another(folder: Path) -> None:
+    """Whoever writes the distribution's folder puts a key of his own there."""
+    with gnupg_folder() as other:
+        other.make("other")
+        signatures.sign_release(next(folder.rglob("Release")), other.folder)
+        signatures.export_key(folder.parent / "key.gpg", other.folder)
+
+
+def test_hosts_take_only_what_the_site_signed(
+    served: Site,
+    pki: Path,  # noqa: F811
+    distribution: Path,
+    keys: Keys,
+    tmp_path: Path,
+) -> None:
+    report = ("report", "host", "profile", "vmc-0-0")
+    unsigned = served.done(*report)
+    assert "is not signed, and this site has a key in" in unsigned
+    assert "/etc/apt/sources.list.d/rocks.sources" not in _files(unsigned)
+
+    folder = _build(tmp_path / "roll", distribution) / "Debian"
+    profile = served.done(*report)
+    assert "Trusted" not in profile
+    host = Host(HOST_ADDRESS)
+    try:
+        apt = _apt(tmp_path / "good", pki / "ca.crt", profile)
+        assert host.run(*apt, "update", "--error-on=any").error_text == ""
+        fetched = host.run("env", "-C", str(tmp_path), *apt, "download", "site-mark")
+        assert fetched.exit_status == 0, fetched.error_text
+        for alter, message in (
+            (_alter_packages, "File has unexpected size"),
+            (_alter_release, "BADSIG"),
+            (_alter_without_inrelease, "BADSIG"),
+            (_remove_signatures, "is not signed"),
+            (_sign_by_another, "NO_PUBKEY"),
+        ):
+            shutil.copytree(folder, tmp_path / "before")
+            alter(folder)
+            apt = _apt(tmp_path / alter.__name__, pki / "ca.crt", profile)
+            refused = host.run(*apt, "update", "--error-on=any")
+            assert refused.exit_status != 0 and message in refused.error_text, refused.error_text
+            assert host.run(*apt, "download", "site-mark").exit_status != 0, alter.__name__
+            shutil.rmtree(folder)
+            (tmp_path / "before").rename(folder)
+        _sign_by_another(folder)
+        assert _files(served.done(*report))[_KEY] == _files(profile)[_KEY]
+    finally:
+        host.close()
 
 
 def test_what_is_no_package_is_not_given_by_a_quoted_path_either(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rocks.process import run_checked
+from tests.debs import make_deb
 from tests.system.commands.conftest import Site
-from tests.unit.rollkit.test_build import make_deb
 
 from .conftest import BuildRoll
 

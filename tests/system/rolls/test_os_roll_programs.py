@@ -10,6 +10,7 @@ import pytest
 
 from lab.namespace import CHECKOUT
 from rocks.process import Finished, run, run_checked
+from tests.debs import make_deb
 
 pytestmark = pytest.mark.system
 
@@ -26,21 +27,6 @@ def program(name: str, *arguments: str | Path, **environment: str) -> Finished:
         deadline_seconds=120,
         environment={"PATH": _PATH, **environment},
     )
-
-
-def make_package(folder: Path, name: str, version: str = "1.0", depends: str = "", size: int = 0) -> Path:
-    """A Debian package with a file of so many zeros."""
-    tree = folder / f".{name}"
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN/control").write_text(
-        f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: b\n"
-        + (f"Depends: {depends}\n" if depends else "")
-    )
-    (tree / "zeros").write_bytes(bytes(size))
-    path = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
-    run_checked(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(path)], deadline_seconds=60)
-    shutil.rmtree(tree)
-    return path
 
 
 class Mirror:
@@ -85,9 +71,9 @@ def mirror(tmp_path: Path) -> Mirror:
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed (tools/setup test)")
     made = Mirror(tmp_path)
-    make_package(made.folder, "tool", "1:2.0", "library")
-    make_package(made.folder, "library")
-    make_package(made.folder, "other")
+    make_deb(made.folder, "tool", "1:2.0", depends="library")
+    make_deb(made.folder, "library")
+    make_deb(made.folder, "other")
     made.index()
     return made
 
@@ -118,7 +104,7 @@ def test_alone_a_package_comes_without_what_it_needs(mirror: Mirror) -> None:
 
 
 def test_what_ours_need_is_collected_and_ours_are_not(mirror: Mirror) -> None:
-    make_package(mirror.top / "ours", "site-tool", depends="tool")
+    make_deb(mirror.top / "ours", "site-tool", depends="tool")
     done = mirror.collect("--ours", mirror.top / "ours", "site-tool")
     assert done.exit_status == 0, done.error_text
     assert mirror.collected() == {"tool_2.0_all.deb", "library_1.0_all.deb"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,41 +13,22 @@ from rocks.process import run, run_checked
 from rocks.rollkit import signatures
 from rocks.rollkit.build import create_roll
 from rocks.rollkit.signatures import sign_manifest, verify_manifest
+from tests.debs import make_deb
+from tests.gnupg import Keys, gnupg_folder
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site
-from tests.unit.rollkit.test_build import make_deb
 
 for _program in ("gpg", "gpgv", "xorriso"):
     if shutil.which(_program) is None:
         pytest.skip(f"{_program} is not installed", allow_module_level=True)
 
 
-class Keys:
-    """A GnuPG folder with secret keys; its path is short, for the agent's socket is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def gpg(self, *arguments: str) -> bytes:
-        command = ["gpg", "--batch", "--homedir", str(self.folder), "--passphrase", "", *arguments]
-        return run_checked(
-            command, deadline_seconds=120, environment={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-        ).output
-
-    def make(self, user: str, kind: str = "ed25519") -> str:
-        """Make a key; its user."""
-        self.gpg("--quick-gen-key", f"{user} <{user}@example.org>", kind, "sign", "never")
-        return f"{user}@example.org"
-
-
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
     """An empty GnuPG folder, which is this user's."""
-    folder = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
-    monkeypatch.setenv("GNUPGHOME", str(folder))
-    yield Keys(folder)
-    run(["gpgconf", "--homedir", str(folder), "--kill", "gpg-agent"], deadline_seconds=60)
-    shutil.rmtree(folder, ignore_errors=True)
+    with gnupg_folder() as found:
+        monkeypatch.setenv("GNUPGHOME", str(found.folder))
+        yield found
 
 
 @pytest.fixture

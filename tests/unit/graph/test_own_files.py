@@ -32,6 +32,7 @@ _ENTITIES = dict.fromkeys(
             "distribution_url",
             "distribution_server",
             "distribution_problem",
+            "distribution_key",
             "network_service",
             "network_script",
             "install_network",

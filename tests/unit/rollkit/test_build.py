@@ -15,24 +15,11 @@ from rocks.process import run_checked
 from rocks.rollkit.build import create_roll
 from rocks.rollkit.packages import newest_per_name, read_package
 from rocks.rollkit.versions import debian_key, rpm_key
+from tests.debs import make_deb
 from tests.rolls import write_roll
 
 needs_xorriso = pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg is not installed")
-
-
-def make_deb(folder: Path, name: str = "hello", version: str = "1.0-1", arch: str = "all") -> Path:
-    """A Debian package without files."""
-    tree = folder / f"deb-{name}-{version}-{arch}"
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN/control").write_text(
-        f"Package: {name}\nVersion: {version}\nArchitecture: {arch}\nMaintainer: A <a@example.org>\nDescription: b\n"
-    )
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}-{version.replace(':', '_')}-{arch}.deb"
-    run_checked(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(path)], deadline_seconds=60)
-    shutil.rmtree(tree)
-    return path
 
 
 def make_rpm(path: Path, name: str, version: str, release: str, arch: str, source: bool = False) -> Path:
@@ -159,7 +146,7 @@ def test_packages_are_put_where_their_kind_belongs(tmp_path: Path) -> None:
     from rocks.rollkit.iso import extract_roll
 
     description = write_roll(tmp_path / "source", arch="x86_64")
-    make_deb(tmp_path / "source/packages", version="2:1.0-1", arch="amd64")
+    make_deb(tmp_path / "source/packages", "hello", "2:1.0-1", arch="amd64")
     make_rpm(tmp_path / "source/RPMS/noarch/any.rpm", "hello", "1.0", "1", "noarch")
     make_rpm(tmp_path / "source/SRPMS/any.rpm", "hello", "1.0", "1", "x86_64", source=True)
     iso = create_roll(description, tmp_path)
@@ -173,14 +160,14 @@ def test_packages_are_put_where_their_kind_belongs(tmp_path: Path) -> None:
 @needs_dpkg
 def test_a_package_for_another_machine_is_refused(tmp_path: Path) -> None:
     description = write_roll(tmp_path / "source")
-    make_deb(tmp_path / "source/packages", arch="amd64")
+    make_deb(tmp_path / "source/packages", "hello", "1.0-1", arch="amd64")
     with pytest.raises(UserError, match="is for amd64, and the roll is for noarch"):
         create_roll(description, tmp_path)
 
 
 @needs_dpkg
 def test_the_newest_package_of_a_name(tmp_path: Path) -> None:
-    debs = [make_deb(tmp_path, version=version) for version in ("1.9-1", "1.10~rc1-1", "1.10-1", "0:1.2-9")]
+    debs = [make_deb(tmp_path, "hello", version) for version in ("1.9-1", "1.10~rc1-1", "1.10-1", "0:1.2-9")]
     rpms = [make_rpm(tmp_path / f"{v}.rpm", "hello", v, "1", "noarch") for v in ("1.9", "1.10", "1.10~rc1")]
     found = newest_per_name(map(read_package, (*debs, *rpms)))
     assert [(one.kind, one.version) for one in found] == [("deb", "1.10-1"), ("rpm", "1.10-1")]
