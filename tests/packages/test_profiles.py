@@ -1,4 +1,4 @@
-"""Profiles of each appliance on fresh machines, with the signed distribution of the site, by HTTPS, as the only source."""
+"""Profiles of each appliance on fresh machines; the only source of packages is the site's signed distribution."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, st
 
 def removal_text(devices: Sequence[HostDevice], packaging: str) -> str:
     """A call of a profile's function that removes the files of devices that are no longer among these: those of
-    systemd begin with `MARK`; NetworkManager writes its files anew without comments, and there the name tells.
+    systemd begin with `MARK`; NetworkManager writes its files anew without comments, and there the name counts.
     """
     return f"rocks_marked_files_absent {shlex.join([MARK, *network_files(devices, packaging)])}"
 

@@ -202,7 +202,7 @@ def _remove_signatures(folder: Path) -> None:
 
 
 def _sign_by_another(folder: Path) -> None:
-    """Whoever writes the distribution's folder puts a key of his own there."""
+    """A person who can write the distribution's folder puts another key there."""
     with gnupg_folder() as other:
         other.make("other")
         signatures.sign_release(next(folder.rglob("Release")), other.folder)

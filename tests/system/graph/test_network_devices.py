@@ -96,17 +96,17 @@ def test_networkd_makes_the_devices(device: HostDevice, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_removed", [False, True])
 def test_a_device_that_was_removed_gets_no_address_at_the_next_boot(is_removed: bool, tmp_path: Path) -> None:
-    kept = HostDevice("eth0", MAC, "", "10.1.255.254/16", "10.1.1.1", 1500)
+    present = HostDevice("eth0", MAC, "", "10.1.255.254/16", "10.1.1.1", 1500)
     other = HostDevice("eth1", "52:54:00:00:00:02", "", "10.2.255.254/16", "", 1500)
     text = shell_script(
         Profile(
             "h1",
-            (read_node("n", "n.xml", _NODE, context(network_script=removal_text([kept], "deb"))),),
+            (read_node("n", "n.xml", _NODE, context(network_script=removal_text([present], "deb"))),),
         ),
         shell_functions(),
         "deb",
     )
-    addresses, _, log = _booted(tmp_path, [kept, other], text if is_removed else "")
+    addresses, _, log = _booted(tmp_path, [present, other], text if is_removed else "")
     found = {one["ifname"]: [a["local"] for a in one["addr_info"]] for one in addresses}
     assert found["eth0"] == ["10.1.255.254"], log
     assert found["eth1"] == ([] if is_removed else ["10.2.255.254"]), log

@@ -53,5 +53,5 @@ def test_a_bridge_for_network_manager_is_for_root_only() -> None:
 
 @pytest.mark.parametrize("packaging", ["deb", "rpm"])
 def test_the_call_that_removes_files_keeps_those_of_the_present_devices(packaging: str) -> None:
-    words = shlex.split(removal_text([BRIDGED], packaging))
-    assert words == ["rocks_marked_files_absent", MARK, *network_files([BRIDGED], packaging)]
+    arguments = shlex.split(removal_text([BRIDGED], packaging))
+    assert arguments == ["rocks_marked_files_absent", MARK, *network_files([BRIDGED], packaging)]
