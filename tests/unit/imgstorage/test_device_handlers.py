@@ -1,23 +1,42 @@
-"""A merge that the kernel has given up: tried again below a new table, as soon as its pool has free space."""
+"""What a host does with devices that the kernel, or a daemon that died, has left in another state."""
 
 from __future__ import annotations
 
 import pytest
 
 from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
-from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge
+from rocks.devices.device_mapper.rules import UUID_PREFIX
+from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Table
+from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact
 from rocks.devices.iscsi_initiator.fake import FakeSessions
 from rocks.devices.iscsi_target.fake import FakeTargets
 from rocks.devices.zfs.fake.pools import FakePools
 from rocks.errors import BusyError
 from rocks.imgstorage.host.access import Access
 from rocks.imgstorage.host.device_handlers import DeviceHandlers
-from rocks.imgstorage.host.effects import EnsureMergeDevice, WaitMerged
+from rocks.imgstorage.host.effects import (
+    EnsureLinearDevice,
+    EnsureLocalOrigin,
+    EnsureMergeDevice,
+    EnsureOverlayDevice,
+    EnsureRemoteOrigin,
+    HostEffect,
+    WaitMerged,
+)
 from rocks.imgstorage.life.host_image import HostImage
 
 GIB = 2**30
 SECTORS = GIB // 512
 ZVOL, SNAP, COW = "a-vol", "a-vol-snap", "/dev/zvol/tank/a-vol-temp-write"
+ORIGIN, LOCAL = "a-vol-origin", "/dev/zvol/tank/a-vol"
+TARGET, DISK = "iqn.2024-01.org.rocks:a-vol", "/dev/disk/by-path/a-vol"
+
+
+class _Sessions(FakeSessions):
+    """One session, with its disk."""
+
+    def read_sessions(self) -> tuple[SessionFact, ...]:
+        return (SessionFact(TARGET, "10.0.0.1", 3260, LOGGED_IN, DISK, "sda", "a-vol", GIB, False),)
 
 
 def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> None:
@@ -49,3 +68,34 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     with pytest.raises(BusyError, match="has stopped: the kernel reports merge failed; it is tried again"):
         dm_devices.devices[SNAP].state = "merge_failed"
         handlers[WaitMerged](WaitMerged(ZVOL), access)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["created", "loaded"])
+@pytest.mark.parametrize(
+    ("effect", "name", "table"),
+    [
+        (EnsureRemoteOrigin(ZVOL, TARGET), ORIGIN, Linear(SECTORS, DISK)),
+        (EnsureLocalOrigin(ZVOL, "tank"), ORIGIN, Linear(SECTORS, LOCAL)),
+        (EnsureOverlayDevice(ZVOL, "tank"), SNAP, Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        (EnsureMergeDevice(ZVOL, "tank"), SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        (EnsureLinearDevice(ZVOL, "tank"), SNAP, Linear(SECTORS, LOCAL)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_repeated(
+    effect: HostEffect, name: str, table: Table, is_loaded: bool
+) -> None:
+    """The daemon or the host died between the creation of the device and the activation of its table."""
+    pools = FakePools({"tank": 20 * GIB})
+    pools.ensure_volume("tank/a-vol", GIB, 16384)
+    pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
+    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+    if name == SNAP:
+        dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
+    dm_devices.add(name, UUID_PREFIX + name)
+    if is_loaded:
+        dm_devices.load(name, Linear(SECTORS, "/dev/zvol/tank/other"))
+    handlers = DeviceHandlers(pools, _Sessions(FakeTargets(""), "i"), dm_devices).handlers
+    known = HostImage(ZVOL, "tank", stage="mapped", size_bytes=GIB)
+    handlers[type(effect)](effect, Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None))
+    assert dm_devices.is_live(name, table)

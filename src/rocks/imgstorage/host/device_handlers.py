@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Callable, Dict, Type
+from typing import Callable, Dict, Optional, Type
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.device_mapper.driver import DmDriver
-from rocks.devices.device_mapper.tables import CHUNK_SECTORS, Linear, Snapshot, SnapshotMerge, Table
+from rocks.devices.device_mapper.tables import (
+    CHUNK_SECTORS,
+    DmDeviceFact,
+    Linear,
+    Snapshot,
+    SnapshotMerge,
+    Table,
+)
 from rocks.devices.iscsi_initiator.driver import SessionDriver, SessionSpec
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError
@@ -131,7 +138,7 @@ class DeviceHandlers:
 
     def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        if self._dm_devices.read(name) is not None:
+        if self._read_made(name) is not None:
             self._dm_devices.ensure_resumed(name)
             return NOTHING
         session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
@@ -142,7 +149,7 @@ class DeviceHandlers:
 
     def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        mapping = self._dm_devices.read(name)
+        mapping = self._read_made(name)
         # after the merge the origin is no longer needed
         guest = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
@@ -154,7 +161,8 @@ class DeviceHandlers:
 
     def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
-        self._dm_devices.ensure_resumed(name) if self._dm_devices.read(name) is not None else None
+        if self._read_made(name) is not None:
+            self._dm_devices.ensure_resumed(name)
         self._dm_devices.ensure(name, Snapshot(_sectors(access), *self._overlay(effect)))
         return Facts(device=f"{_MAPPER}{name}")
 
@@ -214,7 +222,7 @@ class DeviceHandlers:
 
     def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
         """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
-        mapping = self._dm_devices.read(name)
+        mapping = self._read_made(name)
         if mapping is None:
             self._dm_devices.ensure(name, table)
             return
@@ -235,6 +243,11 @@ class DeviceHandlers:
             1000 * switched.stall_seconds,
             switched.whole_seconds,
         )
+
+    def _read_made(self, name: str) -> Optional[DmDeviceFact]:
+        """The device; None also for one that a crash left without a table, which `ensure` completes."""
+        mapping = self._dm_devices.read(name)
+        return mapping if mapping is not None and mapping.table is not None else None
 
     # --- the temp-write volume, as a device
 

@@ -102,6 +102,11 @@ class RealWorld:
         with Control() as control:
             control.call(DEV_CREATE, name, uuid=UUID_PREFIX + name)
 
+    def leave_loaded(self, name: str, loaded: Table) -> None:
+        self.leave_empty(name)
+        with Control() as control:
+            control.call(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))
+
     def leave_suspended(self, name: str, loaded: Table) -> None:
         with Control() as control:
             control.call(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))

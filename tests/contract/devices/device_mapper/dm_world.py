@@ -52,6 +52,9 @@ class World(Protocol):
     def leave_empty(self, name: str) -> None:
         """A device without a table, as after a killed process."""
 
+    def leave_loaded(self, name: str, loaded: Table) -> None:
+        """A device with an inactive table only, as after a killed process."""
+
     def leave_suspended(self, name: str, loaded: Table) -> None:
         """A suspended device with an inactive table, as after a killed process."""
 
@@ -104,6 +107,10 @@ class FakeWorld:
 
     def leave_empty(self, name: str) -> None:
         self.fake.add(name, UUID_PREFIX + name)
+
+    def leave_loaded(self, name: str, loaded: Table) -> None:
+        self.leave_empty(name)
+        self.fake.load(name, loaded)
 
     def leave_suspended(self, name: str, loaded: Table) -> None:
         self.fake.load(name, loaded)

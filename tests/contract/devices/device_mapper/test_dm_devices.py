@@ -336,6 +336,20 @@ def test_a_device_that_a_crash_left_without_a_table(world: World) -> None:
     assert world.devices.ensure_gone(SNAP, Deadline(SOON)).changed
 
 
+def test_a_crash_between_a_table_and_its_activation(world: World) -> None:
+    """The device gets the requested table, though the inactive one is another; until then nothing resumes it."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.leave_loaded(ORIGIN, Linear(SECTORS, world.volume("b", 8)))
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None and fact.table is None and fact.loaded_table is not None
+    with pytest.raises(StateError, match="has no table to resume"):
+        world.devices.ensure_resumed(ORIGIN)
+    assert world.devices.ensure(ORIGIN, table).changed
+    assert world.devices.is_live(ORIGIN, table)
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None and fact.loaded_table is None
+
+
 def test_a_recreated_device_has_its_data(world: World) -> None:
     """After a restart of the host the COW is what is left of the guest's writes."""
     *_, snapshot, _ = overlay(world)
