@@ -89,67 +89,78 @@ def is_built(cache: Cache) -> bool:
 def build(cache: Cache, progress: Progress) -> Built:
     """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails."""
     now = keys()
-    backports = f"{RELEASE}-backports"
-
-    def ensure(name: str, title: str, make: Callable[[Path], None]) -> Path:
-        key = getattr(now, name)
-        if cache.has(name, key):
-            return cache.place(name, key)
-        with progress.step(title):
-            return cache.ensure(name, key, make)
-
-    def tree() -> Path:
-        return ensure(
-            "tree",
-            "Debian with kernel, ZFS, LIO, libvirt, QEMU: unpacked into a folder",
-            lambda place: trees.make_tree(place, packages.TREE, sources(), packages.LEFT_OUT),
-        )
-
-    def shop() -> Path:
-        kernel = trees.kernel_release(tree())
-        return ensure(
-            "workshop",
-            "workshop: compiler, kernel headers, the source of ZFS",
-            lambda place: workshop.make_workshop(place, kernel, sources()),
-        )
-
-    def zfs() -> Path:
-        if cache.has("zfs", now.zfs):
-            return cache.place("zfs", now.zfs)  # whether the workshop is there or not
-        place, kernel = shop(), trees.kernel_release(tree())
-        return ensure(
-            "zfs",
-            "ZFS modules, compiled for that kernel",
-            lambda into: workshop.build_zfs(place, kernel, into),
-        )
-
-    ensure(
-        "qemu",
-        "QEMU of the backports, in a folder of its own",
-        lambda place: trees.make_tree(
-            place, packages.QEMU, sources(backports=True), packages.LEFT_OUT, backports
-        ),
-    )
-    if not cache.has("instruments", now.instruments):
-        place = shop()
-        ensure(
-            "instruments",
-            "instruments",
-            lambda into: workshop.build_instruments(place, _INSTRUMENTS, into),
-        )
-    if not cache.has("image", now.image):
-        root, modules = tree(), zfs()
-        own = ensure("packages", "our packages for hosts and NASes", own_packages.build_packages)
-        ensure(
-            "image",
-            "the machines' images: one of a NAS, one of a host",
-            lambda into: _make_images(root, modules, own, into),
-        )
+    parts = _Parts(cache, progress, now)
+    parts.qemu()
+    parts.instruments()
+    parts.image()
     cache.drop_others([cache.place(name, key) for name, key in zip(Keys._fields, now, strict=True)])
     return required(cache, now)
 
 
-def _make_images(tree: Path, modules: Path, own: Path, into: Path) -> None:
+class _Parts:
+    """Each method returns the folder of its part, which it makes when it is missing, after those that it needs."""
+
+    def __init__(self, cache: Cache, progress: Progress, now: Keys) -> None:
+        self._cache, self._progress, self._now = cache, progress, now
+
+    def tree(self) -> Path:
+        title = "Debian with kernel, ZFS, LIO, libvirt, QEMU: unpacked into a folder"
+        return self._ensure("tree", title, _make_machine_tree)
+
+    def qemu(self) -> Path:
+        return self._ensure("qemu", "QEMU of the backports, in a folder of its own", _make_qemu_tree)
+
+    def workshop(self) -> Path:
+        title = "workshop: compiler, kernel headers, the source of ZFS"
+        return self._ensure("workshop", title, _make_workshop, self.tree)
+
+    def zfs(self) -> Path:
+        return self._ensure(
+            "zfs", "ZFS modules, compiled for that kernel", _build_zfs, self.workshop, self.tree
+        )
+
+    def instruments(self) -> Path:
+        return self._ensure("instruments", "instruments", _build_instruments, self.workshop)
+
+    def packages(self) -> Path:
+        return self._ensure("packages", "our packages for hosts and NASes", own_packages.build_packages)
+
+    def image(self) -> Path:
+        title = "the machines' images: one of a NAS, one of a host"
+        return self._ensure("image", title, _make_images, self.tree, self.zfs, self.packages)
+
+    def _ensure(self, name: str, title: str, make: Callable[..., None], *needed: Callable[[], Path]) -> Path:
+        """`make` gets the new folder and those of the needed parts."""
+        key = getattr(self._now, name)
+        if self._cache.has(name, key):
+            return self._cache.place(name, key)
+        folders = [part() for part in needed]
+        with self._progress.step(title):
+            return self._cache.ensure(name, key, lambda into: make(into, *folders))
+
+
+def _make_machine_tree(into: Path) -> None:
+    trees.make_tree(into, packages.TREE, sources(), packages.LEFT_OUT)
+
+
+def _make_qemu_tree(into: Path) -> None:
+    backports = f"{RELEASE}-backports"
+    trees.make_tree(into, packages.QEMU, sources(backports=True), packages.LEFT_OUT, backports)
+
+
+def _make_workshop(into: Path, tree: Path) -> None:
+    workshop.make_workshop(into, trees.kernel_release(tree), sources())
+
+
+def _build_zfs(into: Path, shop: Path, tree: Path) -> None:
+    workshop.build_zfs(shop, trees.kernel_release(tree), into)
+
+
+def _build_instruments(into: Path, shop: Path) -> None:
+    workshop.build_instruments(shop, _INSTRUMENTS, into)
+
+
+def _make_images(into: Path, tree: Path, modules: Path, own: Path) -> None:
     kernel = trees.kernel_release(tree)
     shutil.copyfile(tree / "boot" / f"vmlinuz-{kernel}", into / _KERNEL)
     for role in own_packages.PACKAGES:

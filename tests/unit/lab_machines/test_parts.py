@@ -1,0 +1,83 @@
+"""The order in which a lab is built, with programs that make small folders in place of mmdebstrap and compilers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.build import own_packages, parts, settings, trees, workshop
+from lab.build.cache import Cache
+from lab.progress import Progress
+from rocks.errors import ToolError
+
+_KERNEL = "6.1.0-1-amd64"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was made, in order."""
+    found: list[str] = []
+
+    def make_tree(folder: Path, *arguments: object) -> None:
+        found.append("qemu" if len(arguments) == 4 else "tree")
+        (folder / "lib/modules" / _KERNEL).mkdir(parents=True)
+        (folder / "boot").mkdir()
+        (folder / f"boot/vmlinuz-{_KERNEL}").touch()
+
+    def make(name: str) -> object:
+        return lambda *arguments: found.append(name)
+
+    def compile_modules(shop: Path, kernel: str, into: Path) -> None:
+        assert kernel == _KERNEL and shop.is_dir()
+        found.append("zfs")
+        (into / "zfs.ko").touch()
+
+    def write(tree: Path, *arguments: object) -> None:
+        assert (tree / f"lib/modules/{_KERNEL}/extra/zfs.ko").exists()
+        Path(str(arguments[-1])).touch()
+
+    monkeypatch.setattr(trees, "make_tree", make_tree)
+    monkeypatch.setattr(trees, "run_inside", lambda *arguments: "")
+    monkeypatch.setattr(workshop, "make_workshop", make("workshop"))
+    monkeypatch.setattr(workshop, "build_instruments", make("instruments"))
+    monkeypatch.setattr(workshop, "build_zfs", compile_modules)
+    monkeypatch.setattr(own_packages, "build_packages", make("packages"))
+    monkeypatch.setattr(own_packages, "install_packages", lambda *arguments: None)
+    monkeypatch.setattr(settings, "apply_settings", lambda *arguments: None)
+    monkeypatch.setattr(parts, "write_initramfs", write)
+    monkeypatch.setattr(parts, "write_image", write)
+    monkeypatch.setattr(parts, "sources", lambda **options: "")
+    return found
+
+
+def test_parts_are_made_once_each_after_those_that_it_needs(tmp_path: Path, made: list[str]) -> None:
+    cache = Cache(tmp_path)
+    (tmp_path / "zfs-of-another-key").mkdir()
+    built = parts.build(cache, Progress(lambda line: None))
+    assert made == ["qemu", "tree", "workshop", "instruments", "zfs", "packages"]
+    assert built.image("nas").exists() and built.image("host").exists() and built.kernel.exists()
+    assert not (tmp_path / "zfs-of-another-key").exists()
+    assert parts.build(cache, Progress(lambda line: None)) == built and len(made) == 6
+    assert parts.is_built(cache)
+
+
+def test_an_interrupted_build_goes_on_with_the_missing_parts(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And needs no workshop for what is compiled already."""
+    cache, printed = Cache(tmp_path), list[str]()
+    good = own_packages.build_packages
+
+    def fail(into: Path) -> None:
+        raise ToolError("debhelper failed")
+
+    monkeypatch.setattr(own_packages, "build_packages", fail)
+    with pytest.raises(ToolError, match="debhelper failed"):
+        parts.build(cache, Progress(printed.append))
+    assert "our packages for hosts and NASes: failed" in printed[-1]
+    monkeypatch.setattr(own_packages, "build_packages", good)
+    cache.place("workshop", parts.keys().workshop).rmdir()
+    del made[:]
+    parts.build(cache, Progress(printed.append))
+    assert made == ["packages"]
