@@ -11,6 +11,7 @@ from rocks.cluster.near_names import nearest
 from rocks.database.appliances import load_appliances
 from rocks.database.hosts import names_like
 from rocks.errors import RocksError, StateError
+from rocks.graph.document import entity_names
 from rocks.graph.edges import read_graph
 from rocks.graph.order import ordered_nodes
 from rocks.graph.records import HEAD, TAIL, Graph, HostContext
@@ -31,7 +32,6 @@ OK, WRONG = "ok", "wrong"
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
 """Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
 
-_REFERENCE = re.compile(rb"&([A-Za-z_][\w.-]*);", re.ASCII)
 _BASH_SECONDS = 20
 _BASH_PLACE = re.compile(r"^\S*bash: (?=line )", re.MULTILINE)
 
@@ -147,8 +147,8 @@ def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
 def _check_content(library: Library, name: str, path: Path) -> None:
     """StateError, with file and line, for invalid XML, an unknown tag, or a section that bash cannot read."""
     source = read_source(path)
-    entities = {found.decode(): "x" for found in _REFERENCE.findall(source.data)}
-    context = HostContext(_ATTRIBUTES, {**entities, **_ATTRIBUTES}, {}, is_lenient=True, is_evaluated=False)
+    entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
+    context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
     for section in read_node(name, source.place, source.data, context, library).sections:
         if not is_for_bash(section):
             continue

@@ -15,12 +15,20 @@ MOST_PROBLEMS = 50
 """The file of something else may have thousands of wrong lines; the rest is not read."""
 
 
+class Problem(NamedTuple):
+    """What is wrong with a line (from 1), and the known name that it gives, or ''."""
+
+    line: int
+    name: str
+    text: str
+
+
 class AnswerLines(NamedTuple):
-    """The answers by name, the line of each (from 1), and (line, text) of each problem."""
+    """The answers by name, the line of each (from 1), and the problems in the order of their lines."""
 
     answers: dict[str, str]
     lines: dict[str, int]
-    problems: list[tuple[int, str]]
+    problems: list[Problem]
 
 
 def read_answer_lines(text: str, known: Collection[str]) -> AnswerLines:
@@ -33,15 +41,16 @@ def read_answer_lines(text: str, known: Collection[str]) -> AnswerLines:
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         stripped = line.strip(" \t\r")
         if stripped and not stripped.startswith("#"):
+            name, equals, value = (part.strip() for part in stripped.partition("="))
             problem = _problem(stripped, known, read)
             if problem:
-                read.problems.append((number, problem))
+                given = name if equals else stripped.split()[0]
+                read.problems.append(Problem(number, given if given in known else "", problem))
                 if len(read.problems) == MOST_PROBLEMS:
                     break
             else:
-                name, _, value = stripped.partition("=")
-                read.answers[name.strip()] = value.strip()
-                read.lines[name.strip()] = number
+                read.answers[name] = value
+                read.lines[name] = number
     return read
 
 

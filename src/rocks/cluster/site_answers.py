@@ -18,7 +18,7 @@ from rocks.cluster.records import Network
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping
 
 PRIVATE, PUBLIC = "private", "public"
 MOST_CPUS = 4096
@@ -99,19 +99,15 @@ def read_answers(answers: Mapping[str, str]) -> SitePlan:
 def read_answers_text(text: str) -> SitePlan:
     """The site of a file of answers. UserError as of `read_answers`, each problem with its line, in their order."""
     read = read_answer_lines(text, [question.name for question in QUESTIONS])
-    faulty = {name for name in (question.name for question in QUESTIONS) if _is_named(name, read.problems)}
+    faulty = {problem.name for problem in read.problems}
     found = [(read.lines.get(name, 0), problem) for name, problem in _problems(_given(read.answers), faulty)]
-    problems = sorted([*read.problems, *found], key=lambda one: one[0] or len(text))
+    stated = [(problem.line, problem.text) for problem in read.problems]
+    problems = sorted([*stated, *found], key=lambda one: one[0] or len(text))
     if problems:
         raise UserError(
             "; ".join(f"line {line}: {problem}" if line else problem for line, problem in problems)
         )
     return read_answers(read.answers)
-
-
-def _is_named(name: str, problems: Sequence[tuple[int, str]]) -> bool:
-    """Whether a problem is about the answer of this name, which is then not missing."""
-    return any(problem.startswith(f"{name} ") for _, problem in problems)
 
 
 def _given(answers: Mapping[str, str]) -> dict[str, str]:

@@ -25,11 +25,16 @@ ANNOTATIONS = ("roll", "file", "line")
 _DECLARATION = re.compile(r"\A\ufeff?<\?xml\b[^>]*\?>")
 # Without backtracking: what begins like a thousand comments would take as many times the file's length.
 _PROLOGUE = re.compile(r"\A(?>\s+|<!--.*?-->|<\?.*?\?>)*+<!DOCTYPE", re.DOTALL)
-_REFERENCE = re.compile(r"&([A-Za-z_][\w.-]*);", re.ASCII)
+_REFERENCE = re.compile(rb"&([A-Za-z_][\w.-]*);")
 _PREDEFINED = frozenset(("lt", "gt", "amp", "quot", "apos"))
 _UNDECLARED = re.compile(r"Entity '([^']*)' not defined")
 _UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _QUOTED = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
+
+
+def entity_names(data: bytes) -> frozenset[str]:
+    """The entities that a file uses, besides those of XML itself."""
+    return frozenset(name.decode("ascii") for name in _REFERENCE.findall(data)) - _PREDEFINED
 
 
 def parse_document(data: bytes, place: str, context: HostContext) -> etree._Element:
@@ -45,11 +50,10 @@ def parse_document(data: bytes, place: str, context: HostContext) -> etree._Elem
     if _PROLOGUE.match(text):
         raise StateError(f"{place} has a DOCTYPE: entities are host attributes; a file cannot declare any")
     values = {name.lower(): value for name, value in context.entities.items()}
+    used = entity_names(data)
     if context.is_lenient:
-        values = {**dict.fromkeys(map(str.lower, _REFERENCE.findall(text)), ""), **values}
-    names = {
-        name for name in _REFERENCE.findall(text) if is_valid_xml(values.get(name.lower()))
-    } - _PREDEFINED
+        values = {**dict.fromkeys(map(str.lower, used), ""), **values}
+    names = {name for name in used if is_valid_xml(values.get(name.lower()))}
     declarations = "".join(
         f'<!ENTITY {name} "{entity_text(values[name.lower()])}">' for name in sorted(names)
     )

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.names import printable
 from rocks.errors import HostError, UserError
-from rocks.graph.document import attribute, parse_document, tag_of
+from rocks.graph.document import attribute, entity_names, parse_document, tag_of
 from rocks.graph.edges import read_graph
 from rocks.graph.records import HostContext
 from rocks.rollkit.description import RollDescription, RollId, read_description
 from rocks.rollkit.manifest import MANIFEST, SIGNATURE
 
 if TYPE_CHECKING:
+    from lxml import etree
+
     from rocks.graph.records import Graph
 
 DEBS, RPMS, SOURCES = "Debian", "RedHat/RPMS", "SRPMS"
@@ -32,8 +34,6 @@ ROOT_ARCHIVE, ROOT_CHECKSUM = "root.tar.zst", "root.sha256"
 INSTALLER_FILES = ("installer.img", ROOT_CHECKSUM, ROOT_ARCHIVE, "vmlinuz")
 """The files of that folder: all of them, or none."""
 
-_REFERENCE = re.compile(rb"&([A-Za-z_][\w.-]*);")
-_XML_ENTITIES = frozenset(("amp", "lt", "gt", "quot", "apos"))
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.xml")
 
 
@@ -108,21 +108,24 @@ def check_node(path: Path, place: str) -> None:
     data = _bytes(path)
     if not _NODE.fullmatch(path.name):
         raise UserError(f"{place}: {printable(path.stem)} cannot be the name of a node")
-    names = {name.decode() for name in _REFERENCE.findall(data)} - _XML_ENTITIES
-    root = parse_document(data, place, HostContext({}, dict.fromkeys(names, "x"), {}))
+    root = _parse(data, place)
     if root.tag not in ("kickstart", "jumpstart"):
         raise UserError(f"{place} is not a node file: its root is <{tag_of(root)}> and not <kickstart>")
 
 
 def read_owner(data: bytes, roll: str, place: str) -> str:
     """The roll that the root of a node or graph file states, or ''. UserError for another one than `roll`."""
-    names = {name.decode() for name in _REFERENCE.findall(data)} - _XML_ENTITIES
-    stated = attribute(parse_document(data, place, HostContext({}, dict.fromkeys(names, "x"), {})), "roll")
+    stated = attribute(_parse(data, place), "roll")
     if stated not in ("", roll):
         raise UserError(
             f'{place} is of the roll "{printable(stated)}", and this roll is {roll}: remove roll='
         )
     return stated
+
+
+def _parse(data: bytes, place: str) -> etree._Element:
+    """A node or graph file with a text for each entity, whatever a host has. StateError for invalid XML."""
+    return parse_document(data, place, HostContext({}, dict.fromkeys(entity_names(data), "x"), {}))
 
 
 def _belongs(name: str) -> bool:

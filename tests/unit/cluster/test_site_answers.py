@@ -155,3 +155,12 @@ def test_a_file_of_something_else_is_an_error(text: str) -> None:
         read_answers_text(text)
     assert "\x00" not in str(caught.value) and "\u202e" not in str(caught.value)
     assert len(str(caught.value)) < 20000
+
+
+def test_only_the_name_that_a_line_gives_is_no_longer_missing() -> None:
+    """Another name that begins with it is not it; a line without = gives its first word."""
+    with pytest.raises(UserError) as caught:
+        read_answers_text("Kickstart_PrivateHostname of = head\nKickstart_PrivateInterface eth0\n")
+    text = str(caught.value)
+    assert "Kickstart_PrivateHostname is missing" in text
+    assert "Kickstart_PrivateInterface is missing" not in text
