@@ -89,3 +89,17 @@ def test_profiles_make_the_machines_and_find_nothing_to_do_again(configured: Lab
     assert "refused" in host.run_any(port).error_text
     assert "changed: unit rocks-storage-firewall.service restarted" in run_profile(nas, site.frontend)
     assert host.run_any(port).exit_status == 0
+
+
+def test_a_daemon_starts_when_its_certificate_arrives(configured: LabSite) -> None:
+    """A machine whose profile was run before it had a certificate needs no second profile."""
+    site = configured
+    for name in ("nas", "vmh1"):
+        machine = site.lab[name]
+        unit = image_storage.unit_of(machine)
+        machine.shell(f"systemctl disable --quiet --now {unit}\nrm /etc/rocks/pki/node.pem")
+        path = unit.replace(".service", ".path")
+        assert f"changed: unit {path} started" in run_profile(machine, site.frontend)
+        assert machine.run_any(["systemctl", "is-active", unit]).text.strip() == "inactive"
+        site.done("sync", "host", "certificate", machine.description.site_name)
+        machine.shell(f"timeout 60 sh -c 'until systemctl is-active --quiet {unit}; do sleep 0.5; done'", 90)
