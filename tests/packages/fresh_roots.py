@@ -167,7 +167,7 @@ def make_repository(folder: Path, ours: Sequence[Path], also: Sequence[str] = ()
     record = ["tar", "-xOf", str(minimal_root()), "./var/lib/dpkg/status"]
     status.write_bytes(run_checked(record, deadline_seconds=60).output)
     places = {
-        "ours": folder,
+        **({"ours": folder} if ours else {}),
         "status": status,
         "sources": debian_sources(),
         "cache": CACHE / "apt",
