@@ -56,11 +56,11 @@ def root(tmp_path: Path) -> Iterator[Root]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: tools/setup packages")
     CACHE.mkdir(parents=True, exist_ok=True)
-    wanted = ("network-manager", "dbus", "iproute2")
-    made = Root(make_root(tmp_path / "root", make_repository(tmp_path / "repository", [], wanted)))
+    packages = ("network-manager", "dbus", "iproute2")
+    made = Root(make_root(tmp_path / "root", make_repository(tmp_path / "repository", [], packages)))
     try:
         made.done("apt-get", "update", "-q")
-        made.install(*wanted)
+        made.install(*packages)
         yield made
     finally:
         made.close()
