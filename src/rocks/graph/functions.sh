@@ -52,7 +52,7 @@ rocks_packages_rpm() {
     rocks_fail "this machine has no rpm; on the frontend: rocks set host attr $ROCKS_HOST packaging deb"
   for name; do
     case $name in
-      @*) dnf -y -q group list --installed --hidden "${name#@}" 2>/dev/null | grep -q . || missing+=("$name") ;;
+      @*) dnf -y -q group list hidden installed "${name#@}" 2>/dev/null | grep -q . || missing+=("$name") ;;
       *) rpm -q --quiet -- "$name" || missing+=("$name") ;;
     esac
   done

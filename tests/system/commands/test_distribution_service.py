@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import shutil
 import subprocess  # noqa: TID251 - the service, and a process that holds the host's network
 import sys
@@ -20,6 +19,7 @@ from rocks.rollkit import signatures
 from rocks.rollkit.distribution import DistributionPlan, create_distribution
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
+from tests.profiles import written_files
 
 from .conftest import Site
 
@@ -99,17 +99,11 @@ def served(
     assert process.wait(30) == 0, (tmp_path / "log").read_text()
 
 
-def _files(profile: str) -> dict[str, str]:
-    """Path → content of the files that a profile writes."""
-    found = re.findall(r"rocks_content <<'(.+)'\n((?s:.*?))\1\nrocks_file (\S+) ", profile)
-    return {path: text for _, text, path in found}
-
-
 def _apt(folder: Path, authority: Path, profile: str) -> list[str]:
     """apt-get with folders of its own and the source of a profile as its only one."""
     for name in ("state/lists/partial", "cache/archives/partial", "etc/sources.list.d"):
         (folder / name).mkdir(parents=True)
-    written = _files(profile)
+    written = written_files(profile)
     key = folder / "key.asc"
     key.write_text(written.get(_KEY, ""))
     (folder / "etc/sources.list.d/rocks.sources").write_text(
@@ -219,7 +213,7 @@ def test_hosts_take_only_what_the_site_signed(
     report = ("report", "host", "profile", "vmc-0-0")
     unsigned = served.done(*report)
     assert "is not signed, and this site has a key in" in unsigned
-    assert "/etc/apt/sources.list.d/rocks.sources" not in _files(unsigned)
+    assert "/etc/apt/sources.list.d/rocks.sources" not in written_files(unsigned)
 
     folder = _build(tmp_path / "roll", distribution) / "Debian"
     profile = served.done(*report)
@@ -246,7 +240,7 @@ def test_hosts_take_only_what_the_site_signed(
             shutil.rmtree(folder)
             (tmp_path / "before").rename(folder)
         _sign_by_another(folder)
-        assert _files(served.done(*report))[_KEY] == _files(profile)[_KEY]
+        assert written_files(served.done(*report))[_KEY] == written_files(profile)[_KEY]
     finally:
         host.close()
 

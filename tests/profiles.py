@@ -1,0 +1,11 @@
+"""What a profile's script would write, read from its text."""
+
+from __future__ import annotations
+
+import re
+
+
+def written_files(script: str) -> dict[str, str]:
+    """Path → content of the files whose content is in the script."""
+    found = re.findall(r"rocks_content <<'(.+)'\n((?s:.*?))\1\nrocks_file (\S+) ", script)
+    return {path: text for _, text, path in found}
