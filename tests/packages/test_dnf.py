@@ -44,9 +44,9 @@ _NODE = b"<kickstart><package>site-mark</package><package type='meta'>site-tools
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Root]:
-    """Debian with dnf, whose sources are the distribution of a site with a key, as a profile writes it, and one of groups.
+    """Debian with dnf, whose sources are a signed distribution, as a profile writes it, and a repository of groups.
 
-    Both are folders: the profile's HTTPS is another test's.
+    Both are folders here; HTTPS is part of other tests.
     """
     if os.geteuid() != 0:
         pytest.skip("a root folder is made and entered by root")
