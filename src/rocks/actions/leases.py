@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks import process
+from rocks.actions.site_programs import site_program
 from rocks.cluster.lease_plan import (
     AskHolder,
     KeepLease,
@@ -239,7 +238,7 @@ def _fence(host: str, command: str, force: Force) -> str | RocksError:
     if force.host_is_off or not command:
         return f"the operator states that {host} is off: {force.reason}"
     try:
-        arguments, variables = _fence_program(command)
+        arguments, variables = site_program(command)
         process.run_checked(
             arguments, deadline_seconds=FENCE_SECONDS, environment={**os.environ, **variables}
         )
@@ -249,15 +248,3 @@ def _fence(host: str, command: str, force: Force) -> str | RocksError:
             "off by hand and add host-off=yes"
         )
     return f"the fence command of {host} succeeded"
-
-
-def _fence_program(command: str) -> tuple[list[str], dict[str, str]]:
-    """Arguments and variables of a fence command. ValueError for one that names no program."""
-    parts = shlex.split(command)
-    variables: dict[str, str] = {}
-    while parts and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", parts[0]):
-        name, _, value = parts.pop(0).partition("=")
-        variables[name] = value
-    if not parts:
-        raise ValueError("it names no program")
-    return parts, variables

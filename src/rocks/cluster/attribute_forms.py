@@ -174,6 +174,8 @@ _FORMS: dict[str, Check] = {
     "install_disk": read_disks,
     "install_partitions": read_partitions,
     "install_kernel_arguments": check_arguments,
+    "ipmi_address": lambda value: check_plain_name("a host", value),
+    "ipmi_user": lambda value: check_plain_name("a user", value),
     "kickstart_publicgateway": check_ip,
     "kickstart_publicdnsservers": _each(check_ip),
     "kickstart_distrodir": _path,

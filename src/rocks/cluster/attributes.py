@@ -69,6 +69,19 @@ KNOWN = {
         "see its arguments while it runs: let it read a password from a file (mode 0600) or from NAME=value before it",
         is_secret=True,
     ),
+    "power_command": Known(
+        "host",
+        "",
+        "program and arguments for rocks set host power, which adds the action (on, off or cycle) and the host's "
+        "name; a secret: rocks set host sec_attr. A password is in a file (mode 0600) or in NAME=value before it",
+        is_secret=True,
+    ),
+    "ipmi_address": Known("host", "", "address of the host's BMC, for rocks set host power by ipmitool"),
+    "ipmi_user": Known("host", "admin", "user at the host's BMC"),
+    "ipmi_password": Known(
+        "host", "", "password at the host's BMC; a secret: rocks set host sec_attr", is_secret=True
+    ),
+    "comment": Known("host", "", "what rocks set host comment stored"),
     "vm_mac_base_addr": Known("global", "", "first MAC address for virtual machines"),
     "vm_mac_base_addr_mask": Known("global", "", "mask of the MAC pool"),
     "vlan_transport": Known(

@@ -15,6 +15,7 @@ from rocks.errors import RocksError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rocks.actions.outcomes import Outcomes
     from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
@@ -29,6 +30,15 @@ def start_with_hooks(
 
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
     """
+    outcomes = start_outcomes(command, names)
+    for line in outcomes.lines:
+        command.notify(line)
+    failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
+    command.endOutcomes(failed, outcomes.tried)
+
+
+def start_outcomes(command: Command, names: Sequence[str]) -> Outcomes:
+    """Start the machines with the hooks; returns the outcome of each."""
     plugins = load_plugins_of(command, COMMAND_PATH)
     warn_uncalled(command, plugins, COMMAND_PATH, ("allocate", "preboot"))
     hooks = StartHooks(
@@ -42,11 +52,7 @@ def start_with_hooks(
         notify=command.notify,
         progress=HostProgress(command),
     )
-    outcomes = start_vms(command.db, names, hooks)
-    for line in outcomes.lines:
-        command.notify(line)
-    failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
-    command.endOutcomes(failed, outcomes.tried)
+    return start_vms(command.db, names, hooks)
 
 
 class _AllocateHook(PluginHook):

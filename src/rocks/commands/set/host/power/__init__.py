@@ -1,0 +1,67 @@
+"""`rocks set host power`"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import rocks.commands
+from rocks.cluster.host_power import read_power_action
+from rocks.commands._framework.plugins import call_plugin, run_plugin
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.errors import RocksError
+
+
+class Command(rocks.commands.Command):
+    """
+    Switch hosts on or off, or install them anew. Physical hosts are switched by the program in their attribute
+    power_command, or by their BMC (attributes ipmi_address, ipmi_user and ipmi_password); virtual machines are started
+    and stopped. With install, the host's next boot is set to install before it is switched on.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name, MAC address or any other selector.
+    </arg>
+    <param type='string' name='action' optional='0'>
+    on, off or install. A physical host that is on is switched off and on again for install.
+    </param>
+    <param type='string' name='key'>
+    Private key of the owner of a virtual cluster, for a request from inside the cluster.
+    </param>
+    <param type='bool' name='force'>
+    yes: also switch off physical hosts that may be running virtual machines; default: no.
+    </param>
+
+    <example cmd='set host power compute-0-0 action=install'>
+    Install a host anew.
+    </example>
+    <example cmd='set host power rack3 action=off'>
+    Switch off all hosts of a rack.
+    </example>
+
+    <related>set host boot</related>
+    <related>start host vm</related>
+    <related>stop host vm</related>
+    """
+
+    MustBeRoot = 0
+    AdviceAfterInterrupt = LOOK_AT_LEASES
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Have the plugins switch the hosts, and report failures."""
+        action = read_power_action(self.fillText("action"))
+        key = self.fillText("key")
+        self.force = self.fillFlag("force")
+        hosts = self.getSomeHostnames(args)
+        plugins = self.loadPlugins()
+        for plugin in plugins:
+            if hasattr(plugin, "check_all"):
+                call_plugin(plugin, self.command_path, partial(plugin.check_all, hosts, action, key))
+        failed: dict[str, RocksError] = {}
+        for plugin in plugins:
+            if hasattr(plugin, "run_all"):
+                failed.update(
+                    call_plugin(plugin, self.command_path, partial(plugin.run_all, hosts, action, key))
+                )
+                continue
+            for host in hosts:
+                run_plugin(plugin, self.command_path, [host, action, key])
+        self.endOutcomes(failed, len(hosts))
