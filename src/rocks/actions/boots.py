@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.boot_files import sync_after_commit
 from rocks.cluster.boot_plan import BootFile, boot_file, default_file, file_name
-from rocks.cluster.names import check_boot_action_name
+from rocks.cluster.names import check_boot_action_name, printable
 from rocks.cluster.values import check_text
 from rocks.database import boots
 from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host, list_hosts
-from rocks.errors import HostError
+from rocks.errors import HostError, UserError
 from rocks.files import PUBLIC, draft
 from rocks.render.pxelinux import pxelinux_file
 
@@ -42,6 +42,26 @@ def add_boot_action(
     sync_after_commit(database)
     if boot_folder().is_dir():
         write_boot_files(database, [str(row[0]) for row in list_hosts(database, None)])
+
+
+def remove_boot_actions(database: Database, actions: Sequence[str]) -> None:
+    """Remove the boot actions. UserError, and no change, for one that does not exist or that a host has."""
+    stored = []
+    for action in actions:
+        found = boots.find_boot_action(database, action)
+        if found is None:
+            raise UserError(
+                f'action "{printable(action)}" does not exist; rocks list bootaction shows all actions'
+            )
+        stored.append(found)
+    used = boots.first_host_with(database, stored)
+    if used is not None:
+        raise UserError(
+            f'cannot remove action "{used[0]}": host {used[1]} has it as its run or install action; rocks set host '
+            "runaction and rocks set host installaction give hosts others"
+        )
+    boots.delete_boot_actions(database, stored)
+    sync_after_commit(database)
 
 
 FOLDER = Path("/tftpboot/pxelinux/pxelinux.cfg")

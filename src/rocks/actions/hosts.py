@@ -13,8 +13,8 @@ from rocks.clock import utc_now
 from rocks.cluster.host_plan import NewHost, find_membership, plan_host
 from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import check_alias, check_host_name, printable
-from rocks.cluster.values import read_number
-from rocks.database import aliases, boots, image_moves, image_places, leases, nodes, vms
+from rocks.cluster.values import check_text, is_null, read_number
+from rocks.database import aliases, attributes, boots, image_moves, image_places, leases, nodes, vms
 from rocks.database.installations import begin_installations, forget_waiting
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import StateError, UserError
@@ -182,6 +182,26 @@ def set_next_boot(database: Database, names: Sequence[str], action: str) -> None
     else:
         begin_installations(database, names, utc_now().replace(tzinfo=None))
         database.after_commit(lambda: forget_handed_out(database.settings, names))
+
+
+def remove_next_boot(database: Database, names: Sequence[str]) -> None:
+    """Remove the next boot of the hosts, which then boot what they have; an installation that waits is forgotten."""
+    nodes.remove_dependents(database, names, "boot")
+    forget_waiting(database, names)
+    write_boot_files(database, names)
+
+
+COMMENT_ATTRIBUTE = "comment"
+_COMMENT_LONGEST = 1024
+
+
+def set_comment(database: Database, names: Sequence[str], comment: str) -> None:
+    """Set the comment of the hosts, which is an attribute of theirs; NULL removes it."""
+    if is_null(comment):
+        attributes.delete_attributes(database, "host", names, [COMMENT_ATTRIBUTE])
+        return
+    check_text("comment", comment, _COMMENT_LONGEST)
+    attributes.replace_attribute(database, "host", names, COMMENT_ATTRIBUTE, comment)
 
 
 def _existing_action(database: Database, action: str) -> str | None:

@@ -8,6 +8,7 @@ from rocks.cluster.interface_rules import check_ip, check_ip_in, check_mac, chec
 from rocks.cluster.names import check_device, check_interface_name, check_plain_name, printable
 from rocks.cluster.values import check_text, is_null, read_vlan
 from rocks.database import interfaces as table
+from rocks.database.vm_changes import claim_own_vlans
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import UserError
 
@@ -162,6 +163,7 @@ def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) ->
     """Set the VLAN; 0 clears it."""
     number = read_vlan(vlan)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
+    claim_own_vlans(database, hosts)
 
 
 def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:
@@ -182,6 +184,11 @@ def set_options(database: Database, hosts: Sequence[str], iface: str, options: s
     """Set the options of the interface's driver: a text of one line."""
     check_text("options", options, OPTIONS_LONGEST)
     _set_text(database, hosts, iface, "Options", options)
+
+
+def set_disabled(database: Database, hosts: Sequence[str], iface: str, disabled: bool) -> None:
+    """Set whether a virtual machine's interface is left out of its domain."""
+    table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "Disable_KVM", disabled)
 
 
 def find_rows(database: Database, hosts: Sequence[str], iface: str) -> list[InterfaceRow]:

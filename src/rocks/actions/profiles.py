@@ -10,6 +10,7 @@ from rocks.actions.served_distributions import Distributions
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.host_network import plan_devices
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
+from rocks.cluster.install_plan import with_boot_flags
 from rocks.cluster.installer_values import installer_values
 from rocks.cluster.profile_values import (
     DEFAULT_ARCHITECTURE,
@@ -21,6 +22,7 @@ from rocks.cluster.profile_values import (
     split_values,
 )
 from rocks.database.appliances import load_appliances
+from rocks.database.boot_flags import read_boot_flags
 from rocks.database.hosts import find_local_host, names_like
 from rocks.database.subnets import load_networks
 from rocks.database.vms import load_hosts, load_interfaces
@@ -70,6 +72,7 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
     networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
     frontend = find_local_host(database) or ""
     distributions = Distributions(database, frontend)
+    flags, own_flags = read_boot_flags(database)
     database.end_reading()  # node files may have programs to be run
     for host in hosts:
         if host.appliance not in appliances or not appliances[host.appliance].node:
@@ -79,7 +82,11 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
             )
     return [
         HostOfSite(
-            replace(host, interfaces=interfaces[host.name]),
+            replace(
+                host,
+                interfaces=interfaces[host.name],
+                attributes=with_boot_flags(host.attributes, own_flags.get(host.name.lower(), flags)),
+            ),
             appliances[host.appliance],
             networks,
             frontend,

@@ -16,12 +16,13 @@ from rocks.cluster.records import TRUE_VALUES
 from rocks.errors import RocksError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from rocks.cluster.records import Host, Interface
 
 _T = TypeVar("_T")
 
+KERNEL_ARGUMENTS = "install_kernel_arguments"
 DEFAULT_MTU_BYTES = 1500
 _MOST_INTERFACES = 16
 _MOST_NAME_SERVERS = 3
@@ -88,7 +89,7 @@ def plan_installation(host: Host, source: Source, domain: str = "") -> InstallPl
         found.read(lambda: _attribute(host, "install_disk", read_disks), ()),
         found.read(lambda: _attribute(host, "install_overwrite", _yes_or_no), False),
         found.read(lambda: _attribute(host, "install_partitions", read_partitions), ()),
-        found.read(lambda: _attribute(host, "install_kernel_arguments", check_arguments), ""),
+        found.read(lambda: _attribute(host, KERNEL_ARGUMENTS, check_arguments), ""),
         source,
     )
     found.texts += _source_problems(source)
@@ -118,6 +119,14 @@ def check_arguments(text: str) -> str:
     if not _ARGUMENTS.fullmatch(text):
         raise UserError("it may have at most 500 letters, digits, blanks and = , . _ : / + @ -")
     return " ".join(text.split())
+
+
+def with_boot_flags(attributes: Mapping[str, str], flags: str) -> Mapping[str, str]:
+    """The attributes of a host, with its boot flags after the arguments of its kernel."""
+    if not flags:
+        return attributes
+    arguments = f"{attributes.get(KERNEL_ARGUMENTS, '')} {flags}".strip()
+    return {**attributes, KERNEL_ARGUMENTS: arguments}
 
 
 def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:

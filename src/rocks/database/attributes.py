@@ -139,6 +139,11 @@ def delete_attributes(
     )
 
 
+def delete_old_values(database: Database) -> None:
+    """Remove all attributes whose name ends with `OLD_SUFFIX`, in every scope."""
+    database.execute("DELETE FROM attributes WHERE RIGHT(Attr, %s) = %s", (len(OLD_SUFFIX), OLD_SUFFIX))
+
+
 def _write(
     database: Database, scope: str, members: Sequence[str], attribute: str, value: str, if_present: str
 ) -> None:

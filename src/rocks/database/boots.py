@@ -55,3 +55,18 @@ def put_boot_action(
         " Kernel = VALUES(Kernel), Ramdisk = VALUES(Ramdisk), Args = VALUES(Args)",
         (action, kernel, ramdisk, arguments),
     )
+
+
+def first_host_with(database: Database, actions: Sequence[str]) -> tuple[str, str] | None:
+    """(boot action, host) of one host that runs or is installed with one of the actions; None when there is none."""
+    rows = database.rows(
+        "SELECT b.Action, n.Name FROM bootaction b JOIN nodes n ON b.Action IN (n.RunAction, n.InstallAction)"
+        f" WHERE b.Action IN ({placeholders(actions)}) ORDER BY n.ID LIMIT 1",
+        actions,
+    )
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
+
+
+def delete_boot_actions(database: Database, actions: Sequence[str]) -> None:
+    """Remove the boot actions."""
+    database.execute(f"DELETE FROM bootaction WHERE Action IN ({placeholders(actions)})", actions)

@@ -66,11 +66,20 @@ def node_of(tree: NodeTree, context: HostContext) -> Node:
     return reader.node()
 
 
-class _Reader:
-    """Reads the tags of one file."""
+def reconfiguration_of(tree: NodeTree, context: HostContext) -> Node:
+    """As `node_of`, but with nothing except the sections of the phase `reconfigure`."""
+    reader = _Reader(tree.name, tree.place, context, "reconfigure")
+    for element in tree.root:
+        if element.tag == "configure":
+            reader.read(element)
+    return reader.node()
 
-    def __init__(self, name: str, place: str, context: HostContext) -> None:
-        self._name, self._place, self._context = name, place, context
+
+class _Reader:
+    """Reads the tags of one file; with a phase, sections are read only if they are of that phase."""
+
+    def __init__(self, name: str, place: str, context: HostContext, phase: str = "") -> None:
+        self._name, self._place, self._context, self._phase = name, place, context, phase
         self._packages: list[Package] = []
         self._sections: list[Section] = []
         self._directives: list[Directive] = []
@@ -138,6 +147,8 @@ class _Reader:
                 raise StateError(
                     f"{where(element, self._place)}: a phase of <configure> is pre, post or reconfigure"
                 )
+            if self._phase:
+                return When.POST if self._phase in phases else None
             return When.POST if "post" in phases else When.PRE if "pre" in phases else None
         return When(str(element.tag))
 

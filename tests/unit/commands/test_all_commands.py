@@ -27,6 +27,8 @@ NOT_FOR_EVERYBODY = {
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
     ("list", "sec_attr"),  # secrets: the tables are closed to others
     ("list", "host", "sec_attr"),
+    ("dump", "sec_attr"),
+    ("dump", "host", "sec_attr"),
 }
 ALSO_FOR_EVERYBODY = {
     ("run", "host"),

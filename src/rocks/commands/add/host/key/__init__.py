@@ -1,0 +1,36 @@
+"""`rocks add host key`"""
+
+import rocks.commands
+from rocks.actions.host_keys import add_key
+
+
+class Command(rocks.commands.Command):
+    """
+    Add a public key to a host, which is the frontend of a virtual cluster: the owner of the private key may control
+    the machines of that cluster.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <param type='string' name='key' optional='0'>
+    The public key, RSA or Ed25519, in PEM or as a line of OpenSSH; or the path of a file that contains it.
+    </param>
+    <param type='string' name='description'>
+    Whose key it is, in one line.
+    </param>
+
+    <example cmd='add host key frontend-0-0-0 key=/tmp/public.key description="key of the owner"'>
+    Add the key in the file.
+    </example>
+
+    <related>list host key</related>
+    <related>remove host key</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Add the key."""
+        host = self.getOneHostname(args)
+        key = self.fillText("key", "")
+        if not key.strip():
+            self.abort("must supply a public key")
+        add_key(self.db, host, key, self.fillText("description"))

@@ -1,0 +1,53 @@
+"""`rocks add host partition`"""
+
+import rocks.commands
+from rocks.actions.disk_partitions import add_disk_partition
+from rocks.cluster.disk_partitions import DiskPartition
+
+
+class Command(rocks.commands.Command):
+    """
+    Add a partition of a disk of a host to the database. Nothing is done on the host, and rocks save host partitions
+    replaces the partitions by those that the host reports.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <param type='string' name='device'>
+    Device, without /dev.
+    </param>
+    <param type='string' name='mountpoint'>
+    Where it is mounted, or swap.
+    </param>
+    <param type='string' name='start'>
+    First sector of 512 bytes.
+    </param>
+    <param type='string' name='size'>
+    Size with a unit of KB, MB, GB, TB or PB.
+    </param>
+    <param type='string' name='id'>
+    Type in the partition table.
+    </param>
+    <param type='string' name='type'>
+    File system.
+    </param>
+    <param type='string' name='flags'>
+    Flags in the partition table.
+    </param>
+    <param type='string' name='formatflags'>
+    Flags with which the file system was made.
+    </param>
+
+    <example cmd='add host partition compute-0-0 device=sda5 mountpoint=/state/partition1 size=102400MB'>
+    A partition for disk images.
+    </example>
+
+    <related>list host partition</related>
+    <related>save host partitions</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Add the partition."""
+        names = ("device", "mountpoint", "start", "size", "id", "type", "flags", "formatflags")
+        partition = DiskPartition(*(value or "" for value in self.fillTexts(*names)))
+        add_disk_partition(self.db, self.getOneHostname(args), partition)

@@ -1,0 +1,32 @@
+"""`rocks add host roll`"""
+
+from rocks.actions.host_rolls import add_host_rolls
+from rocks.commands._shared.host_rolls import HostRollCommand
+
+
+class Command(HostRollCommand):
+    """
+    Choose rolls for the frontend of a virtual cluster, besides those that it has.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <arg type='string' name='roll' repeat='1'>
+    Rolls that were added to this site; % is a wildcard.
+    </arg>
+    <param type='string' name='version'>
+    Only rolls of this version; % is a wildcard; default: all.
+    </param>
+    <param type='string' name='arch'>
+    Only rolls for this architecture; % is a wildcard; default: all.
+    </param>
+
+    <example cmd='add host roll frontend-0-0-0 kvm'>
+    Choose all versions of the roll kvm.
+    </example>
+
+    <related>list host roll</related>
+    <related>list roll</related>
+    """
+
+    apply = add_host_rolls

@@ -1,0 +1,51 @@
+"""`rocks iterate host`"""
+
+import rocks.commands
+from rocks.actions.host_iteration import run_for_each, text_for
+from rocks.commands._framework.output import write_message
+from rocks.database.hosts import find_local_host
+from rocks.database.nodes import node_ids
+from rocks.errors import EXIT_SOME_HOSTS_FAILED
+
+
+class Command(rocks.commands.Command):
+    """
+    Run a command on this machine for each host, one after the other. The exit status is 0 if the command exits with 0
+    for all hosts, 3 if only for some hosts, and 1 if for none.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts except this machine.
+    </arg>
+    <arg type='string' name='command'>
+    The command, quoted as one argument, for bash. % is the name of the host, and %% is a single %. Alternative form:
+    command=COMMAND, which is required for a command that begins like name=value.
+    </arg>
+
+    <example cmd='iterate host compute "scp /etc/motd %:/etc/motd"'>
+    Copy a file to each compute.
+    </example>
+    <example cmd='iterate host "ping -c 1 %"'>
+    All hosts except this machine.
+    </example>
+
+    <related>run host</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Run the command for each host and report failures."""
+        selectors, command = self.fillArgument("command")
+        if not command:
+            self.abort("must supply a command")
+        if not selectors and node_ids(self.db, [command]):
+            self.abort(f'must supply a command: "{command}" is the name of a host')
+        local = find_local_host(self.db) if not selectors else None
+        hosts = [name for name in self.getHostnames(selectors) if name != local]
+        succeeded = 0
+        for host, status in run_for_each(self.db, hosts, lambda host: text_for(host, command)):
+            if status:
+                write_message(f"{host}: exit status {status}")
+            succeeded += status == 0
+        if succeeded < len(hosts):
+            self.exit_status = EXIT_SOME_HOSTS_FAILED if succeeded else 1

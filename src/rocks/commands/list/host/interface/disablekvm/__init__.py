@@ -1,0 +1,31 @@
+"""`rocks list host interface disablekvm`"""
+
+import rocks.commands
+from rocks.database.interfaces import list_disabled
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    List the interfaces of hosts, and whether they are disabled for virtual machines.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='list host interface disablekvm vm-container-0-0'>
+    One host.
+    </example>
+
+    <related>set host interface disablekvm</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per interface with a device."""
+        self.beginOutput()
+        for host, device, disabled in list_disabled(self.db, self.getHostnames(args)):
+            self.addOutput(host, (device, bool(disabled)))
+        self.endOutput(header=("host", "interface", "disablekvm"))

@@ -1,0 +1,47 @@
+"""`rocks list host partition`"""
+
+import rocks.commands
+from rocks.cluster.largest_partition import largest_partition
+from rocks.database.disk_partitions import list_disk_partitions
+
+
+class Command(rocks.commands.Command):
+    """
+    List the partitions of hosts' disks that are in the database. A virtual machine's disk is by default an image on the
+    largest partition of its host.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+    <param type='bool' name='bigmnt'>
+    Print only the mount point of the largest partition of each host; default: no.
+    </param>
+
+    <example cmd='list host partition compute-0-0'>
+    One host.
+    </example>
+    <example cmd='list host partition compute-0-0 bigmnt=yes'>
+    The mount point of its largest partition.
+    </example>
+
+    <related>save host partitions</related>
+    <related>remove host partition</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per partition."""
+        found = list_disk_partitions(self.db, self.getHostnames(args))
+        self.beginOutput()
+        if self.fillFlag("bigmnt"):
+            for host in dict.fromkeys(host for host, _ in found):
+                mount = largest_partition((one.mount_point, one.size) for name, one in found if name == host)
+                if mount is not None:
+                    self.addOutput(host, mount)
+            self.endOutput(padChar="")
+            return
+        for host, partition in found:
+            self.addOutput(host, tuple(partition))
+        header = ("host", "device", "mountpoint", "start", "size", "id", "type", "flags", "formatflags")
+        self.endOutput(header=header)

@@ -1,0 +1,30 @@
+"""`rocks list host roll`"""
+
+import rocks.commands
+from rocks.database.host_rolls import frontends_among, list_host_rolls
+
+
+class Command(rocks.commands.Command):
+    """
+    List the rolls that are chosen for frontends. Other hosts are skipped.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='list host roll frontend-0-0-0'>
+    One frontend.
+    </example>
+
+    <related>set host roll</related>
+    <related>list roll</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per roll of a frontend."""
+        self.beginOutput()
+        for host, *cells in list_host_rolls(self.db, frontends_among(self.db, self.getHostnames(args))):
+            self.addOutput(host, cells)
+        self.endOutput(header=("host", "name", "version", "arch", "os"), trimOwner=False)

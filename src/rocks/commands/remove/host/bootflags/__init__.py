@@ -1,0 +1,24 @@
+"""`rocks remove host bootflags`"""
+
+import rocks.commands
+from rocks.actions.boot_flags import remove_boot_flags
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove the kernel's boot flags of hosts. Without a host, remove those for all hosts, and the hosts' own stay.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: the flags for all hosts.
+    </arg>
+
+    <example cmd='remove host bootflags compute-0-0'>
+    The host has those for all hosts again.
+    </example>
+
+    <related>set host bootflags</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the flags."""
+        remove_boot_flags(self.db, self.getHostnames(args) if args else None)

@@ -1,0 +1,30 @@
+"""`rocks remove host key`"""
+
+import rocks.commands
+from rocks.actions.host_keys import remove_key
+from rocks.cluster.values import read_number
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove a public key from a host.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <param type='int' name='id' optional='0'>
+    ID of the key, as rocks list host key shows it.
+    </param>
+
+    <example cmd='remove host key frontend-0-0-0 id=7'>
+    Remove the key with the ID 7.
+    </example>
+
+    <related>list host key</related>
+    <related>add host key</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the key."""
+        hosts, (number,) = self.requireArguments("id")
+        remove_key(self.db, self.getOneHostname(hosts), read_number("id", number, 0))

@@ -1,0 +1,34 @@
+"""`rocks remove host partition`"""
+
+import rocks.commands
+from rocks.actions.disk_partitions import remove_disk_partitions
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove partitions of hosts' disks from the database. Nothing is done on the hosts.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+    <param type='string' name='device'>
+    Only the partition on this device, without /dev; default: all.
+    </param>
+    <param type='string' name='partition'>
+    Only the partition with this mount point; default: all.
+    </param>
+
+    <example cmd='remove host partition compute-0-0'>
+    All partitions of one host.
+    </example>
+    <example cmd='remove host partition compute-0-0 partition=/export'>
+    One partition.
+    </example>
+
+    <related>list host partition</related>
+    <related>save host partitions</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the partitions."""
+        remove_disk_partitions(self.db, self.getSomeHostnames(args), *self.fillTexts("device", "partition"))

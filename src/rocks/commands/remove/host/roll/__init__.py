@@ -1,0 +1,33 @@
+"""`rocks remove host roll`"""
+
+from rocks.actions.host_rolls import remove_host_rolls
+from rocks.commands._shared.host_rolls import HostRollCommand
+
+
+class Command(HostRollCommand):
+    """
+    Remove rolls from those that are chosen for a host.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <arg type='string' optional='1' name='roll' repeat='1'>
+    Rolls; % is a wildcard; default: all.
+    </arg>
+    <param type='string' name='version'>
+    Only rolls of this version; % is a wildcard; default: all.
+    </param>
+    <param type='string' name='arch'>
+    Only rolls for this architecture; % is a wildcard; default: all.
+    </param>
+
+    <example cmd='remove host roll frontend-0-0-0 kvm'>
+    Remove one roll.
+    </example>
+
+    <related>list host roll</related>
+    <related>list roll</related>
+    """
+
+    needs_rolls = False
+    apply = remove_host_rolls

@@ -1,0 +1,49 @@
+"""`rocks run reconfigure`"""
+
+import rocks.commands
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the script that follows changed attributes on this frontend: the tags configure of its nodes whose phase is
+    reconfigure. In them, the entity NAME_old is the value before the last rocks set attr. The script is run by
+    rocks run reconfigure | bash, and the old values are removed by rocks run reconfigure clear=yes.
+
+    <arg optional='1' type='string' name='roll' repeat='1'>
+    Only nodes of these rolls; default: all.
+    </arg>
+    <param type='bool' name='clear'>
+    Print nothing, and remove the old values of all attributes: those whose name ends with _old. Default: no.
+    </param>
+    <param type='bool' name='showattr'>
+    Print the attributes of this frontend that have an old value instead of the script. Default: no.
+    </param>
+
+    <example cmd='run reconfigure'>
+    Print the script.
+    </example>
+    <example cmd='run reconfigure clear=yes'>
+    Remove the old values.
+    </example>
+
+    <related>set attr</related>
+    <related>run roll</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the script or the changes, or remove the old values."""
+        if self.fillFlag("clear"):
+            from rocks.database.attributes import delete_old_values
+
+            delete_old_values(self.db)
+            return
+        from rocks.actions.reconfiguration import changed_attributes, reconfigure_script
+
+        host = self.getOneHostname(["localhost"])
+        if self.fillFlag("showattr"):
+            self.beginOutput()
+            for name, *cells in changed_attributes(self.db, host):
+                self.addOutput(name, cells)
+            self.endOutput(header=("attr", "old value", "value"), trimOwner=False)
+            return
+        self.addText(reconfigure_script(self.db, host, args))

@@ -1,0 +1,26 @@
+"""`rocks set host comment`"""
+
+from rocks.actions.hosts import set_comment
+from rocks.commands._shared.setters import HostSetter
+
+
+class Command(HostSetter):
+    """
+    Set the comment of hosts, their attribute comment: rocks list host attr shows it.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+    <arg type='string' name='comment'>
+    One line, in quotes if it contains blanks; NULL removes the comment. Alternative form: comment=COMMENT.
+    </arg>
+
+    <example cmd='set host comment compute-0-0 "memory replaced in May"'>
+    One host.
+    </example>
+
+    <related>list host attr</related>
+    """
+
+    argument = "comment"
+    apply = set_comment

@@ -1,0 +1,36 @@
+"""`rocks set host interface disablekvm`"""
+
+import rocks.commands
+from rocks.actions.interfaces import set_disabled
+from rocks.commands._framework.arguments import yes_or_no
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Disable interfaces of virtual machines: from its next start, the guest does not have the interface.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+    <arg type='string' name='iface'>
+    The interface, by device. Alternative form: iface=IFACE.
+    </arg>
+    <arg type='bool' name='disablekvm'>
+    yes: the guest does not have the interface; no: it has. Alternative form: disablekvm=DISABLEKVM.
+    </arg>
+
+    <example cmd='set host interface disablekvm vm-vc1-0 eth1 yes'>
+    From its next start, the guest has no eth1.
+    </example>
+
+    <related>list host interface disablekvm</related>
+    <related>list host interface</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Store the value."""
+        hosts, (iface, value) = self.requireArguments("iface", "disablekvm")
+        disabled = yes_or_no("disablekvm", value)
+        set_disabled(self.db, self.getSomeHostnames(hosts), iface, disabled)

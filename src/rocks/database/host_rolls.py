@@ -1,0 +1,82 @@
+"""Rows of `node_rolls`: the rolls that are chosen for frontends; always in sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.database.sets import in_order, placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+
+class HostRoll(NamedTuple):
+    """A roll that is chosen for a host."""
+
+    host: str
+    name: str
+    version: str
+    arch: str
+    os: str
+
+
+def list_host_rolls(database: Database, names: Sequence[str]) -> list[HostRoll]:
+    """The rolls of the named hosts, in their order, then by the name of the roll."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, r.Name, COALESCE(r.Version, ''), COALESCE(r.Arch, ''), COALESCE(r.OS, '')"
+        " FROM node_rolls c JOIN nodes n ON n.ID = c.Node JOIN rolls r ON r.ID = c.RollID"
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY r.Name, r.Version, r.Arch",
+        names,
+    )
+    return [HostRoll(*row) for row in in_order(rows, names)]
+
+
+def find_rolls(database: Database, patterns: Sequence[str], version: str, arch: str) -> dict[str, list[int]]:
+    """Pattern → IDs of the rolls whose name matches it, with a version and architecture that match (`%`: any)."""
+    branch = (
+        "SELECT %s, ID FROM rolls WHERE Name LIKE %s"
+        " AND COALESCE(Version, '') LIKE %s AND COALESCE(Arch, '') LIKE %s"
+    )
+    found: dict[str, list[int]] = {pattern: [] for pattern in patterns}
+    if patterns:
+        values = [value for pattern in found for value in (pattern, pattern, version, arch)]
+        for pattern, number in database.rows(" UNION ALL ".join([branch] * len(found)), values):
+            found[str(pattern)].append(int(number))
+    return found
+
+
+def frontends_among(database: Database, names: Sequence[str]) -> list[str]:
+    """The named hosts of the appliance frontend, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
+        f" WHERE a.Name = 'frontend' AND n.Name IN ({placeholders(names)})",
+        names,
+    )
+    return [str(row[0]) for row in in_order(rows, names)]
+
+
+def insert_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int]) -> None:
+    """Choose the rolls for the hosts; those that they have stay."""
+    if names and rolls:
+        database.execute(
+            "INSERT IGNORE INTO node_rolls (Node, RollID) SELECT n.ID, r.ID FROM nodes n JOIN rolls r"
+            f" ON r.ID IN ({placeholders(rolls)}) WHERE n.Name IN ({placeholders(names)})",
+            [*rolls, *names],
+        )
+
+
+def delete_host_rolls(database: Database, names: Sequence[str], rolls: Sequence[int] | None = None) -> None:
+    """Remove the rolls, or all of them (None), from the hosts."""
+    if names and (rolls is None or rolls):
+        condition = "" if rolls is None else f" AND c.RollID IN ({placeholders(rolls)})"
+        database.execute(
+            "DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node"
+            f" WHERE n.Name IN ({placeholders(names)}){condition}",
+            [*names, *(rolls or ())],
+        )
