@@ -267,6 +267,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
         vm_changes.record_host_vlans(database, _host_vlans(database, vm, target))
+    vm_changes.claim_own_vlans(database, [name])
 
 
 def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:

@@ -110,6 +110,16 @@ def claim_vlan(database: Database, vlan: int, frontend: str) -> None:
     database.execute(f"INSERT INTO cluster_vlans (VlanID, Frontend) VALUES (%s, {_NODE})", (vlan, frontend))
 
 
+def claim_own_vlans(database: Database, names: Sequence[str]) -> None:
+    """Assign the VLAN ids of virtual frontends among the named hosts to their clusters, unless others have them."""
+    if names:
+        database.execute(
+            "INSERT IGNORE INTO cluster_vlans (VlanID, Frontend) SELECT DISTINCT c.vlanid, n.ID FROM clusters c"
+            f" JOIN nodes n ON n.Name = c.cluster_name WHERE n.Name IN ({placeholders(names)})",
+            names,
+        )
+
+
 def insert_default_route(database: Database, host: str, gateway: str) -> None:
     """Set the default route of the host."""
     database.execute(

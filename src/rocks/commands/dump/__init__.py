@@ -1,31 +1,60 @@
 """`rocks dump`, and the base of the commands below it: they print the commands that recreate the database."""
 
-import rocks.commands
-from rocks.cluster.secret_names import is_secret
-from rocks.commands._framework.plugins import BuiltinPlugin, Plugin
-from rocks.commands._framework.shell_quoting import launcher, positional, quote
+from __future__ import annotations
 
-PARTS = (
-    ("network", "dump.network", ()),
-    ("appliance", "dump.appliance", ("network",)),
-    ("appliance-attr", "dump.appliance.attr", ("appliance",)),
-    ("attr", "dump.attr", ("appliance-attr",)),
-    ("os-attr", "dump.os.attr", ("attr",)),
-    ("host", "dump.host", ("appliance", "os-attr")),
-    ("interface", "dump.host.interface", ("host", "network")),
-    ("vm", "dump.host.vm", ("interface",)),
-    ("vm-nas", "dump.host.vm.nas", ("vm",)),
-    ("host-attr", "dump.host.attr", ("vm-nas",)),
-    ("host-boot", "dump.host.boot", ("host-attr",)),
-    ("roll", "dump.roll", ("host-boot",)),
+import rocks.commands
+from rocks.cluster.attributes import is_old
+from rocks.cluster.secret_names import is_secret
+from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
+from rocks.commands._framework.shell_quoting import launcher, positional, quote
+from rocks.commands._framework.tree import all_commands, load_package, tree_folders
+
+ORDER = (
+    "first-rows",
+    "network",
+    "distribution",
+    "appliance",
+    "appliance attr",
+    "appliance route",
+    "attr",
+    "os attr",
+    "route",
+    "os route",
+    "bootaction",
+    "host",
+    "host interface",
+    "host alias",
+    "host partition",
+    "host vm",
+    "host vm nas",
+    "host attr",
+    "host bootflags",
+    "host route",
+    "host key",
+    "host boot",
+    "host sriov",
+    "host ibport",
+    "ib partition",
+    "roll",
+    "host roll",
+    "firewall",
 )
-"""(name, command that prints the part, parts that must exist before it is replayed)"""
+"""Commands below `dump`, each after what it needs when it is replayed. Those that are not listed follow."""
+
+_PLUGIN_NAMES = {"host interface": "interface", "host vm": "vm", "host vm nas": "vm-nas"}
+_SECRETS_LEFT_OUT = (
+    "# Secrets are not among these commands: rocks dump sec_attr and rocks dump host sec_attr print them.\n"
+)
 
 
 class command(rocks.commands.Command):
     """Base of the commands below `dump`."""
 
     MustBeRoot = 0
+    InWholeDump = True
+    """Whether `rocks dump` has this part."""
+    DumpedAfter: tuple[str, ...] = ORDER
+    """The commands below `dump` whose output must be replayed before, if they exist, for one that ORDER lacks."""
 
     def dump(self, *arguments: str) -> None:
         """Add the line that runs `rocks` with these words, each quoted for a shell."""
@@ -35,20 +64,27 @@ class command(rocks.commands.Command):
         """Add the line that adds an attribute, or that gives a secret to its command on standard input.
 
         Earlier releases stored secrets like other attributes. Where there is no command for secrets it is a comment.
+        Old values are left out: rocks run reconfigure clear=yes, the last line of a dump, removes them.
         """
+        if is_old(name):
+            return
         of_scope = () if scope == "global" else (scope,)
         of_member = () if scope == "global" else (member,)
         if not is_secret(name):
             self.dump("add", *of_scope, "attr", *of_member, name, positional("value", value))
         elif scope in ("global", "host"):
-            given = _line(
-                ("printf", "%s\\n", value)
-            )  # a shell's own command: no process has the value in its line
-            self.addText(f"{given} | {_line((launcher(), 'set', *of_scope, 'sec_attr', *of_member, name))}\n")
+            self.dump_secret(member if scope == "host" else None, name, value)
         else:
             self.addText(
                 f"# the secret {name} of {scope} {member} is left out: rocks set host sec_attr HOST {name}\n"
             )
+
+    def dump_secret(self, host: str | None, name: str, value: str) -> None:
+        """Add the line that gives a secret of a host, or a global one (None), to its command on standard input."""
+        # a shell's own command: no process has the value in its line
+        given = _line(("printf", "%s\\n", value))
+        words = ("set", "sec_attr", name) if host is None else ("set", "host", "sec_attr", host, name)
+        self.addText(f"{given} | {_line((launcher(), *words))}\n")
 
 
 def _line(arguments: tuple[str, ...]) -> str:
@@ -57,9 +93,11 @@ def _line(arguments: tuple[str, ...]) -> str:
 
 class Command(command):
     """
-    Print the commands that recreate the content of the cluster database: networks, appliances, hosts, virtual
-    machines and the NASes of their images, attributes, boot actions and rolls. Plugins of other rolls add their
-    own commands.
+    Print the commands that recreate the content of the cluster database on an empty one (rocks update database):
+    all commands below dump, in the order in which they must be replayed, and plugins of other rolls. The last
+    command removes the old values of attributes that replaying leaves. Left out are secrets (rocks dump sec_attr,
+    rocks dump host sec_attr), empty attributes, the previous values of attributes, leases of virtual machines and
+    installations of hosts that are under way.
 
     <example cmd='dump'>
     Print one shell command per line.
@@ -68,6 +106,7 @@ class Command(command):
     <related>dump host</related>
     <related>dump host vm nas</related>
     <related>dump roll</related>
+    <related>dump sec_attr</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
@@ -75,17 +114,99 @@ class Command(command):
         self.runPlugins()
 
     def builtinPlugins(self) -> list[Plugin]:
-        """One plugin for each row of PARTS."""
-        return [DumpPart(self, *row) for row in PARTS]
+        """One plugin for each command below `dump`, of every tree, and those of this module."""
+        parts = self._parts()
+        ordered = [name for name in ORDER if name in parts or name == "first-rows"]
+        plugins: list[Plugin] = [FirstRows(self, "first-rows", ()), End(self, "end", (TAIL,))]
+        for name, after in parts.items():
+            before = ordered[: ordered.index(name)] if name in ordered else after
+            kind = _KINDS.get(name, DumpPart)
+            plugins.append(kind(self, _plugin_name(name), tuple(map(_plugin_name, before)), name))
+        return plugins
+
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        """Words below `dump` → words of the parts after which it is replayed. BugError for a command with a fault."""
+        trees = tree_folders()
+        found = {}
+        for path in all_commands(trees):
+            if path[0] != "dump" or len(path) == 1:
+                continue
+            part = getattr(load_package(path, trees), "Command", None)
+            if part is not None and getattr(part, "InWholeDump", True):
+                found[" ".join(path[1:])] = tuple(getattr(part, "DumpedAfter", ORDER))
+        return found
+
+
+def _plugin_name(words: str) -> str:
+    return _PLUGIN_NAMES.get(words) or words.replace(" ", "-")
 
 
 class DumpPart(BuiltinPlugin):
     """Adds the output of one command below `dump`."""
 
-    def __init__(self, owner: Command, name: str, printed_by: str, after: tuple[str, ...]) -> None:
+    arguments: tuple[str, ...] = ()
+
+    def __init__(self, owner: Command, name: str, after: tuple[str, ...], words: str = "") -> None:
         super().__init__(owner, name, after)
-        self._printed_by = printed_by
+        self._words = words
 
     def run(self) -> None:
         """Add the output of the command."""
-        self.owner.addText(self.owner.command(self._printed_by))
+        self.owner.addText(self.owner.command(f"dump {self._words}", self.arguments))
+
+
+class HostPart(DumpPart):
+    """The hosts, with this machine, which an empty database does not have."""
+
+    arguments = ("local=yes",)
+
+
+class AppliancePart(DumpPart):
+    """The appliances that an empty database does not have in the same form."""
+
+    def run(self) -> None:
+        """Add the output of the command for these appliances."""
+        from rocks.database.first_rows import other_appliances
+
+        others = other_appliances(self.db)
+        if others:
+            self.owner.addText(self.owner.command("dump appliance", others))
+
+
+class ApplianceAttributePart(DumpPart):
+    """The attributes of appliances, after the removal of those that are there from the beginning."""
+
+    def run(self) -> None:
+        """Add the commands that remove attributes, and the output of the command."""
+        from rocks.cluster.first_rows import first_names
+
+        for name in first_names("appliance"):
+            self.owner.addText(_line((launcher(), "remove", "appliance", "attr", "%", name)) + "\n")
+        super().run()
+
+
+_KINDS = {"host": HostPart, "appliance": AppliancePart, "appliance attr": ApplianceAttributePart}
+
+
+class FirstRows(DumpPart):
+    """Removes what an empty database has and this one has not, or has in another form, and first attributes."""
+
+    def run(self) -> None:
+        """Add the commands."""
+        from rocks.cluster.first_rows import first_names
+        from rocks.database.first_rows import changed_appliances, missing_boot_actions
+
+        lines: list[tuple[str, ...]] = [("remove", "appliance", name) for name in changed_appliances(self.db)]
+        lines += [("remove", "bootaction", name) for name in missing_boot_actions(self.db)]
+        lines += [("remove", "attr", name) for name in first_names("global")]
+        lines += [("remove", "os", "attr", "%", name) for name in first_names("os")]
+        self.owner.addText("".join(f"{_line((launcher(), *line))}\n" for line in lines))
+
+
+class End(DumpPart):
+    """What ends a dump."""
+
+    def run(self) -> None:
+        """Add a comment on what is left out, and the command that removes old values of attributes."""
+        self.owner.addText(_SECRETS_LEFT_OUT)
+        self.owner.addText(_line((launcher(), "run", "reconfigure", "clear=1")) + "\n")

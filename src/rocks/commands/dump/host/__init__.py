@@ -13,9 +13,15 @@ class Command(rocks.commands.dump.command):
     <arg optional='1' type='string' name='host' repeat='1'>
     Hosts, by name or any other selector; default: all hosts.
     </arg>
+    <param type='bool' name='local'>
+    Also print commands for this machine, which add it unless it exists when the output is replayed; default: no.
+    </param>
 
     <example cmd='dump host'>
     All hosts except this one.
+    </example>
+    <example cmd='dump host local=yes'>
+    All hosts.
     </example>
 
     <related>dump host interface</related>
@@ -25,10 +31,13 @@ class Command(rocks.commands.dump.command):
         """Print three lines per host."""
         local = (hosts.find_local_host(self.db) or "").lower()
         shared = {name.lower() for name in nodes.sharing_places(self.db)}
-        names = [name for name in self.getHostnames(args) if name.lower() != local]
+        has_local = self.fillFlag("local")
+        names = [name for name in self.getHostnames(args) if has_local or name.lower() != local]
         for name, os_name, *cells, run_action, install_action in nodes.describe_hosts(self.db, names):
             values = zip(("cpus", "rack", "rank", "membership"), cells, strict=True)
             place = [("shared-place", "yes")] if str(name).lower() in shared else []
+            if str(name).lower() == local:
+                self.addText(f"{quote(launcher())} list host {quote(str(name))} >/dev/null 2>&1 || ")
             self._dump_add_host(
                 str(name), [*((key, value) for key, value in values), ("os", os_name), *place]
             )

@@ -22,7 +22,8 @@ class Command(rocks.commands.dump.command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line for each interface and one for each value that it has."""
-        for row in interfaces.list_interfaces(self.db, self.getHostnames(args)):
+        names = self.getHostnames(args)
+        for row in interfaces.list_interfaces(self.db, names):
             host, subnet, device, mac, ip, _, module, interface_name, vlan, options, channel = row
             key = str(device or mac)
             self.dump("add", "host", "interface", str(host), key)
@@ -39,3 +40,6 @@ class Command(rocks.commands.dump.command):
             for name, value in values:
                 if value is not None and value != "":
                     self.dump("set", "host", "interface", name, str(host), key, positional(name, str(value)))
+        for host, device, disabled in interfaces.list_disabled(self.db, names):
+            if disabled:
+                self.dump("set", "host", "interface", "disablekvm", str(host), str(device), "yes")

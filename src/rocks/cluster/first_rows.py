@@ -1,0 +1,65 @@
+"""What the migrations put into every database, so that a dump is replayed onto it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIRST_DISTRIBUTION = "rocks-dist"
+FIRST_GRAPH = "default"
+FIRST_BOOT_ACTIONS = ("os", "install", "install notracker", "install vm frontend")
+MADE_WITH_APPLIANCE = frozenset(("kickstartable", "dhcp_filename", "dhcp_nextserver"))
+"""Attributes that `rocks add appliance` sets."""
+
+
+class FirstAppliance(NamedTuple):
+    """An appliance as the migrations enter it; graph, system and distribution are the same for all."""
+
+    node: str
+    membership: str
+    is_public: bool
+    attributes: Mapping[str, str]
+
+
+_INSTALLED = {"kickstartable": "yes", "dhcp_filename": "pxelinux.0"}
+FIRST_APPLIANCES = {
+    "frontend": FirstAppliance(
+        "server", "Frontend", False, _INSTALLED | {"managed": "false", "primary_net": "public"}
+    ),
+    "compute": FirstAppliance("compute", "Compute", True, _INSTALLED | {"managed": "true"}),
+    "login": FirstAppliance("login", "Login", True, _INSTALLED),
+    "nas": FirstAppliance("nas", "NAS Appliance", True, _INSTALLED | {"managed": "true"}),
+    "network": FirstAppliance("", "Ethernet Switch", True, {"kickstartable": "no", "managed": "false"}),
+    "power": FirstAppliance("", "Power Distribution Unit", True, {"kickstartable": "no", "managed": "false"}),
+    "vm-container": FirstAppliance(
+        "client", "VM Container", True, _INSTALLED | {"managed": "true", "kvm": "true"}
+    ),
+    "hosted-vm": FirstAppliance("", "Hosted VM", False, {"kickstartable": "no"}),
+}
+_OF_LINUX = {
+    "HttpRoot": "/var/www/html",
+    "HttpConf": "/etc/httpd/conf",
+    "HttpConfigDirExt": "/etc/httpd/conf.d",
+    "RootDir": "/root",
+}
+_OF_SUNOS = {
+    "HttpRoot": "/var/apache2/2.2/htdocs",
+    "HttpConf": "/etc/apache2/2.2",
+    "HttpConfigDirExt": "/etc/apache2/2.2/conf.d",
+    "RootDir": "/",
+}
+FIRST_ATTRIBUTES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("global", "global"): {"cpu_mode": "host-passthrough"},
+    ("os", "linux"): _OF_LINUX,
+    ("os", "sunos"): _OF_SUNOS,
+    **{("appliance", name): one.attributes for name, one in FIRST_APPLIANCES.items()},
+}
+"""(scope, member) → its attributes."""
+
+
+def first_names(scope: str) -> list[str]:
+    """The attributes that members of a scope have before a dump is replayed, also new appliances."""
+    names = {name for (of, _), values in FIRST_ATTRIBUTES.items() if of == scope for name in values}
+    return sorted(names | (MADE_WITH_APPLIANCE if scope == "appliance" else set()))

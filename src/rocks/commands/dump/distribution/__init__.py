@@ -1,0 +1,26 @@
+"""`rocks dump distribution`"""
+
+import rocks.commands.dump
+from rocks.cluster.first_rows import FIRST_DISTRIBUTION
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the distributions, except the one that every site has from the beginning.
+
+    <arg optional='1' type='string' name='distribution' repeat='1'>
+    Distributions; % is a wildcard; default: all.
+    </arg>
+
+    <example cmd='dump distribution'>
+    Print one shell command per line.
+    </example>
+
+    <related>add distribution</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command per distribution."""
+        for name in self.getDistributionNames(args):
+            if name.lower() != FIRST_DISTRIBUTION:
+                self.dump("add", "distribution", name)

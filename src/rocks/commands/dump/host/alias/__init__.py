@@ -1,0 +1,25 @@
+"""`rocks dump host alias`"""
+
+import rocks.commands.dump
+from rocks.database.aliases import list_aliases
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the aliases of hosts.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='dump host alias'>
+    Print one shell command per alias.
+    </example>
+
+    <related>add host alias</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command per alias."""
+        for host, alias in list_aliases(self.db, self.getHostnames(args)):
+            self.dump("add", "host", "alias", str(host), str(alias))

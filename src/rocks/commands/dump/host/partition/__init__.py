@@ -1,0 +1,27 @@
+"""`rocks dump host partition`"""
+
+import rocks.commands.dump
+from rocks.database.disk_partitions import list_disk_partitions
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that add the partitions of hosts' disks.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='dump host partition'>
+    Print one shell command per partition.
+    </example>
+
+    <related>add host partition</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command per partition."""
+        names = ("device", "mountpoint", "start", "size", "id", "type", "flags", "formatflags")
+        for host, partition in list_disk_partitions(self.db, self.getHostnames(args)):
+            given = (f"{name}={value}" for name, value in zip(names, partition, strict=True) if value)
+            self.dump("add", "host", "partition", host, *given)

@@ -1,0 +1,27 @@
+"""`rocks dump host roll`"""
+
+import rocks.commands.dump
+from rocks.database.host_rolls import list_host_rolls
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that choose the rolls of frontends.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='dump host roll'>
+    Print one shell command per roll of a frontend.
+    </example>
+
+    <related>add host roll</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one command per roll of a frontend."""
+        for roll in list_host_rolls(self.db, self.getHostnames(args)):
+            values = (("version", roll.version), ("arch", roll.arch))
+            given = (f"{name}={value}" for name, value in values if value)
+            self.dump("add", "host", "roll", roll.host, roll.name, *given)
