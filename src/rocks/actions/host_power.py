@@ -103,8 +103,8 @@ def _switch(control: PowerControl, action: str) -> None:
         _run_site_program(control, CYCLE if action == INSTALL else action)
         return
     is_on = reads_on(_ask_bmc(control, "power", "status"))
-    for words in ipmi_steps(action, is_on):
-        _ask_bmc(control, *words)
+    for request in ipmi_steps(action, is_on):
+        _ask_bmc(control, *request)
 
 
 def _run_site_program(control: PowerControl, action: str) -> None:
@@ -121,8 +121,8 @@ def _run_site_program(control: PowerControl, action: str) -> None:
     )
 
 
-def _ask_bmc(control: PowerControl, *words: str) -> str:
+def _ask_bmc(control: PowerControl, *request: str) -> str:
     variables = {**os.environ, PASSWORD_VARIABLE: control.password}
     return process.run_checked(
-        ipmi_arguments(control, *words), deadline_seconds=_REQUEST_SECONDS, environment=variables
+        ipmi_arguments(control, *request), deadline_seconds=_REQUEST_SECONDS, environment=variables
     ).text

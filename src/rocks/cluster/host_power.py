@@ -44,13 +44,13 @@ def check_control(control: PowerControl) -> None:
         )
 
 
-def ipmi_arguments(control: PowerControl, *words: str) -> list[str]:
+def ipmi_arguments(control: PowerControl, *request: str) -> list[str]:
     """The command line for the BMC. The password is in the environment, as `PASSWORD_VARIABLE`."""
-    return ["ipmitool", "-I", "lanplus", "-H", control.address, "-U", control.user, "-E", "chassis", *words]
+    return ["ipmitool", "-I", "lanplus", "-H", control.address, "-U", control.user, "-E", "chassis", *request]
 
 
 def ipmi_steps(action: str, is_on: bool) -> list[tuple[str, ...]]:
-    """The words of the requests for a BMC, in order. A power state that is there already is not requested again."""
+    """The requests for a BMC, in order. A power state that is there already is not requested again."""
     if action == ON:
         return [] if is_on else [("power", "on")]
     if action == OFF:
@@ -60,9 +60,9 @@ def ipmi_steps(action: str, is_on: bool) -> list[tuple[str, ...]]:
 
 def reads_on(status: str) -> bool:
     """Whether the text of `chassis power status` says that the host is on. StateError for any other text."""
-    words = status.strip().lower().split()
-    if words[-1:] == ["on"]:
+    status_line = status.strip().lower().split()
+    if status_line[-1:] == ["on"]:
         return True
-    if words[-1:] == ["off"]:
+    if status_line[-1:] == ["off"]:
         return False
     raise StateError(f'the BMC\'s answer "{printable(status.strip())}" is no power state')

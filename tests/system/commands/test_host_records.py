@@ -218,7 +218,7 @@ def test_a_command_is_run_for_each_host(two: Site, tmp_path: Path) -> None:
     assert "must supply a command" in two.refused("iterate", "host", "compute-0-0")
 
 
-def test_old_values_are_shown_and_removed(two: Site) -> None:
+def test_old_values_are_listed_and_removed(two: Site) -> None:
     two.done("set", "attr", "Kickstart_PrivateHostname", "fe")
     two.done("add", "attr", "colour", "red")
     two.done("set", "attr", "colour", "blue")

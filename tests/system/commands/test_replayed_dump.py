@@ -74,10 +74,10 @@ def replayed(
         finished = run(["sh", "-eu"], deadline_seconds=LINES_SECONDS, standard_input=text.encode())
         assert (finished.exit_status, finished.error_text) == (0, "")
         monkeypatch.setenv("ROCKS_DATABASE_NAME", second.database)
-        words = iter(record.read_text().split("\0")[:-1])
-        for count in words:
-            arguments = [next(words) for _ in range(int(count))]
-            monkeypatch.setattr(sys, "stdin", io.StringIO(next(words)))
+        given = iter(record.read_text().split("\0")[:-1])
+        for count in given:
+            arguments = [next(given) for _ in range(int(count))]
+            monkeypatch.setattr(sys, "stdin", io.StringIO(next(given)))
             assert main(arguments) == 0, arguments
 
     return replay

@@ -83,8 +83,8 @@ class command(rocks.commands.Command):
         """Add the line that gives a secret of a host, or a global one (None), to its command on standard input."""
         # a shell's own command: no process has the value in its line
         given = _line(("printf", "%s\\n", value))
-        words = ("set", "sec_attr", name) if host is None else ("set", "host", "sec_attr", host, name)
-        self.addText(f"{given} | {_line((launcher(), *words))}\n")
+        command_line = ("set", "sec_attr", name) if host is None else ("set", "host", "sec_attr", host, name)
+        self.addText(f"{given} | {_line((launcher(), *command_line))}\n")
 
 
 def _line(arguments: tuple[str, ...]) -> str:
@@ -137,8 +137,8 @@ class Command(command):
         return found
 
 
-def _plugin_name(words: str) -> str:
-    return _PLUGIN_NAMES.get(words) or words.replace(" ", "-")
+def _plugin_name(part: str) -> str:
+    return _PLUGIN_NAMES.get(part) or part.replace(" ", "-")
 
 
 class DumpPart(BuiltinPlugin):
@@ -146,13 +146,13 @@ class DumpPart(BuiltinPlugin):
 
     arguments: tuple[str, ...] = ()
 
-    def __init__(self, owner: Command, name: str, after: tuple[str, ...], words: str = "") -> None:
+    def __init__(self, owner: Command, name: str, after: tuple[str, ...], part: str = "") -> None:
         super().__init__(owner, name, after)
-        self._words = words
+        self._part = part
 
     def run(self) -> None:
         """Add the output of the command."""
-        self.owner.addText(self.owner.command(f"dump {self._words}", self.arguments))
+        self.owner.addText(self.owner.command(f"dump {self._part}", self.arguments))
 
 
 class HostPart(DumpPart):
