@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.network_rules import (
     check_interfaces_fit,
     check_network,
@@ -13,6 +14,7 @@ from rocks.cluster.network_rules import (
     read_mtu,
 )
 from rocks.database import subnets
+from rocks.database.firewalls import insert_default_rules
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import UserError
 
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def add_network(database: Database, network: Network) -> None:
-    """Add the network; UserError unless it is valid and its name and zone are unused."""
+    """Add the network; UserError unless it is valid and its name and zone are unused.
+
+    The network `private` brings the default firewall rules with it.
+    """
     check_network(network)
     lock_inventory(database)
     present = subnets.find_network(database, network.name, network.dns_zone)
@@ -36,6 +41,8 @@ def add_network(database: Database, network: Network) -> None:
         )
     check_no_overlap(network, subnets.load_networks(database, subnets.network_names(database)))
     subnets.insert_network(database, network)
+    if network.name.lower() == PRIVATE_NETWORK:
+        insert_default_rules(database)
 
 
 def set_network_subnet(database: Database, names: Sequence[str], subnet: str) -> None:

@@ -61,6 +61,12 @@ KNOWN = {
         "discard",
         "what becomes of the blocks of a removed disk image: discard frees them, overwrite writes zeros first",
     ),
+    "firewall": Known(
+        "host",
+        "no",
+        "true: the rules of rocks list host firewall are in force on the host, by its profile and rocks sync host "
+        "firewall",
+    ),
     "vm_memory_reserve": Known("host", "256", "MB of the host's memory that virtual machines may not use"),
     "vm_fence_command": Known(
         "host",

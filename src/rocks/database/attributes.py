@@ -149,7 +149,7 @@ def _write(
 ) -> None:
     if not members:
         return
-    _ensure_members(database, scope, members)
+    ensure_members(database, scope, members)
     database.execute(
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT %s, %s, i.Category, i.ID"
         " FROM catindex i JOIN categories c ON c.ID = i.Category"
@@ -158,7 +158,8 @@ def _write(
     )
 
 
-def _ensure_members(database: Database, scope: str, members: Sequence[str]) -> None:
+def ensure_members(database: Database, scope: str, members: Sequence[str]) -> None:
+    """Give the members of the scope their rows of `catindex`, which they get with their first attribute or rule."""
     if scope not in _MEMBER_TABLES:
         return
     database.execute(

@@ -24,6 +24,7 @@ PARTS = (
     ("host", "vm", "nas"),
     ("host", "attr"),
     ("host", "boot"),
+    ("firewall",),
 )
 """Those with an output for the site of the test, in the order in which they must be replayed."""
 

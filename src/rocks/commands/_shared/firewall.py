@@ -1,0 +1,123 @@
+"""Families of firewall commands: which members of which scope, given as SCOPE=MEMBER, and what a rule is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rocks.cluster.firewall_rules import ALL, SCOPES, FirewallRule
+from rocks.cluster.names import printable
+from rocks.commands._framework.arguments import FIRST_PARAMETER
+from rocks.commands._framework.base import Command
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_REQUIRED = ("rulename", "service", "chain", "action", "protocol")
+
+
+class FirewallCommand(Command):
+    """Base of the commands on firewall rules."""
+
+    AdviceForTooMany = "a scope and its member are one word: host=compute-0-0"
+
+    def given_scope(self, args: Sequence[str]) -> tuple[str | None, str]:
+        """(scope, member or '') from `global`, `SCOPE` or `SCOPE=MEMBER`; (None, '') when none is given."""
+        named = [scope for scope in SCOPES if scope in self._parameters]
+        scopes = [text.lower() for text in args]
+        if len(named) + len(scopes) > 1:
+            raise UserError("a rule has one scope: global, os=, appliance= or host=")
+        if scopes:
+            if scopes[0] not in SCOPES:
+                raise UserError(
+                    f'"{printable(args[0])}" is not a scope: it must be global, os=OS, appliance=NAME or host=NAME'
+                )
+            return scopes[0], ""
+        if not named:
+            return None, ""
+        if self._parameters.get(FIRST_PARAMETER, "").partition("=")[0] != named[0]:
+            raise UserError(f"{named[0]}= must be the first parameter: the scope comes before the rule")
+        return named[0], self._parameters[named[0]]
+
+    def scope_members(self, scope: str, names: Sequence[str]) -> list[str]:
+        """The members of the scope that match; those of `global` are `global` alone."""
+        if scope == "global":
+            if any(name.lower() != "global" for name in names):
+                raise UserError("the scope global has no other member than global")
+            return ["global"]
+        expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
+            "appliance": self.getApplianceNames,
+            "host": self.getHostnames,
+            "os": self.getOSNames,
+        }
+        return expansions[scope](names)
+
+    def named_members(self, args: Sequence[str]) -> tuple[str, list[str]]:
+        """(scope, its members) for a change: global without a scope; UserError for a scope without a member."""
+        scope, member = self.given_scope(args)
+        if scope is None or (scope == "global" and not member):
+            return "global", ["global"]
+        if not member:
+            raise UserError(f"the scope {scope} needs a member: {scope}=NAME, the first parameter")
+        return scope, self.scope_members(scope, [member])
+
+    def given_rule(self, scope: str) -> FirewallRule:
+        """The rule that the parameters describe. UserError for a missing one."""
+        network, output_network = self.fillTexts("network", "output-network")
+        missing = [name for name in _REQUIRED if not self.fillText(name)]
+        if not network and not output_network:
+            missing.append("network or output-network")
+        if missing:
+            raise UserError(f"must supply {', '.join(missing)}")
+        return FirewallRule(
+            self.fillText("rulename", ""),
+            self.fillText("service", ""),
+            self.fillText("protocol", ""),
+            self.fillText("chain", ""),
+            self.fillText("action", ""),
+            network=_network(network),
+            output_network=_network(output_network),
+            flags=self.fillText("flags", ""),
+            comment=self.fillText("comment", ""),
+            source=self.fillText("rulesrc", "custom"),
+            scope=scope,
+        )
+
+
+def _network(text: str | None) -> str:
+    """The name of a network; '' for all."""
+    return "" if not text or text.lower() == ALL else text
+
+
+class LegacyFirewallAddition(FirewallCommand):
+    """Base of `add host firewall` and its like: the members are the arguments."""
+
+    scope: ClassVar[str]
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Add the rule to all members at once."""
+        from rocks.actions.firewalls import add_rule
+
+        if not args:
+            raise UserError(f"must supply at least one {self.scope}")
+        members = self.scope_members(self.scope, args)
+        add_rule(self.db, self.given_rule(self.scope), members)
+
+
+def rule_cells(rule: FirewallRule, width: int) -> dict[str, str]:
+    """Column → cell of a listing; a cell that is longer than the width is cut, except that of the name. 0: no limit."""
+    cells = {
+        "service": rule.service,
+        "protocol": rule.protocol,
+        "chain": rule.chain,
+        "action": rule.action,
+        "network": rule.network or ALL,
+        "output-network": rule.output_network,
+        "flags": rule.flags,
+        "comment": rule.comment,
+    }
+    if width:
+        cells = {
+            name: text if len(text) <= width else text[: width - 1] + "…" for name, text in cells.items()
+        }
+    return {"rulename": rule.name, **cells}

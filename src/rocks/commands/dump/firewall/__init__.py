@@ -1,0 +1,51 @@
+"""`rocks dump firewall`"""
+
+import rocks.commands.dump
+from rocks.cluster.firewall_rules import ALL, FirewallRule
+from rocks.database.firewalls import default_rules, read_rules
+
+
+class Command(rocks.commands.dump.command):
+    """
+    Print the commands that recreate the firewall rules. Default rules come with the network private: of them only
+    changes are printed.
+
+    <example cmd='dump firewall'>
+    Print one shell command per line.
+    </example>
+
+    <related>add firewall</related>
+    <related>list firewall</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a command for each rule that is not a default one, and for each default one that is not there."""
+        rules = {_key(rule): rule for rule in read_rules(self.db)}
+        defaults = {_key(rule): rule for rule in default_rules(self.db)}
+        for key, rule in defaults.items():
+            if rules.get(key) != rule:
+                self.dump("remove", "firewall", f"{rule.scope}={rule.member}", f"rulename={rule.name}")
+        for key, rule in rules.items():
+            if defaults.get(key) != rule:
+                self.dump("add", "firewall", *_parameters(rule))
+
+
+def _key(rule: FirewallRule) -> tuple[str, str, str]:
+    return rule.scope, rule.member.lower(), rule.name.lower()
+
+
+def _parameters(rule: FirewallRule) -> list[str]:
+    given = {
+        rule.scope: rule.member,
+        "rulename": rule.name,
+        "service": rule.service,
+        "protocol": rule.protocol,
+        "chain": rule.chain,
+        "action": rule.action,
+        "network": rule.network or ALL,
+        "output-network": rule.output_network,
+        "flags": rule.flags,
+        "comment": rule.comment,
+        "rulesrc": "" if rule.source == "custom" else rule.source,
+    }
+    return [f"{name}={value}" for name, value in given.items() if value]

@@ -1,0 +1,72 @@
+"""`rocks list firewall`"""
+
+from rocks.cluster.values import read_number
+from rocks.commands._shared.firewall import FirewallCommand, rule_cells
+
+
+class Command(FirewallCommand):
+    """
+    List the firewall rules as they are stored, of all scopes or of one. rocks list host firewall shows which of them
+    count for a host.
+
+    <arg optional='1' type='string' name='scope'>
+    One scope: global, os, appliance or host.
+    </arg>
+    <param type='string' name='global'>
+    Rules of all hosts: global=global. Like os, appliance and host it must be the first parameter.
+    </param>
+    <param type='string' name='os'>
+    Rules of an operating system: os=linux.
+    </param>
+    <param type='string' name='appliance'>
+    Rules of an appliance: appliance=compute.
+    </param>
+    <param type='string' name='host'>
+    Rules of hosts, by name or any other selector: host=compute-0-0.
+    </param>
+    <param type='int' name='maxwidth'>
+    Characters after which a cell is cut, except the rule's name. 0: no limit. JSON is never cut. Default: 24.
+    </param>
+
+    <example cmd='list firewall'>
+    All rules.
+    </example>
+    <example cmd='list firewall appliance=frontend maxwidth=0'>
+    The rules of one appliance with all their flags and comments.
+    </example>
+
+    <related>list host firewall</related>
+    <related>add firewall</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per rule."""
+        from rocks.database.firewalls import read_rules
+
+        width = read_number("maxwidth", self.fillText("maxwidth", "24"), 0, 1000)
+        if self.fillFlag("json"):
+            width = 0
+        scope, member = self.given_scope(args)
+        members = self.scope_members(scope, [member]) if scope and member else None
+        self.beginOutput()
+        for rule in read_rules(self.db, scope, members):
+            cells = {**rule_cells(rule, width), "category": f"{rule.scope}:{rule.member}"}
+            self.addOutput("", list(cells.values()))
+        self.endOutput(header=_HEADER, trimOwner=True)
+
+
+_HEADER = (
+    "owner",
+    "rulename",
+    "service",
+    "protocol",
+    "chain",
+    "action",
+    "network",
+    "output-network",
+    "flags",
+    "comment",
+    "category",
+)

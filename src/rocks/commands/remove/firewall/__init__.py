@@ -1,0 +1,47 @@
+"""`rocks remove firewall`"""
+
+from rocks.commands._shared.firewall import FirewallCommand
+from rocks.errors import UserError
+
+
+class Command(FirewallCommand):
+    """
+    Remove a firewall rule of one scope; rules of the same name in other scopes remain. The command fails if there is
+    no such rule. Hosts have it in force until rocks sync host firewall, or their profile.
+
+    <arg optional='1' type='string' name='scope'>
+    The word global, which is the default.
+    </arg>
+    <param type='string' name='global'>
+    Scope of all hosts: global=global. Like os, appliance and host it must be the first parameter.
+    </param>
+    <param type='string' name='os'>
+    Scope of an operating system: os=linux.
+    </param>
+    <param type='string' name='appliance'>
+    Scope of an appliance: appliance=compute.
+    </param>
+    <param type='string' name='host'>
+    Scope of hosts, by name or any other selector: host=compute-0-0.
+    </param>
+    <param optional='0' type='string' name='rulename'>
+    Name of the rule.
+    </param>
+
+    <example cmd='remove firewall rulename=A30-ALL-PRIVATE'>
+    Hosts no longer accept everything from the network private.
+    </example>
+
+    <related>list firewall</related>
+    <related>add firewall</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the rule from all members of the scope at once."""
+        from rocks.actions.firewalls import remove_rule
+
+        name = self.fillText("rulename")
+        if not name:
+            raise UserError("must supply rulename")
+        scope, members = self.named_members(args)
+        remove_rule(self.db, name, scope, members)

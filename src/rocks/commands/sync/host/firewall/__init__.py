@@ -1,0 +1,47 @@
+"""`rocks sync host firewall`"""
+
+import rocks.commands
+from rocks.actions.firewalls import sync_firewalls
+from rocks.errors import RocksError
+
+
+class Command(rocks.commands.Command):
+    """
+    Bring the firewall rules that rocks report host firewall prints to hosts, for now and for each boot. A host whose
+    attribute firewall is not true has none of these rules afterwards. Other tables, such as those of libvirt, stay.
+
+    A host replaces its rules at once, and open connections stay. Then it is reached again by a new connection; if that
+    fails, it loads its earlier rules by itself, 30 seconds later.
+
+    <arg type='string' name='host' repeat='1'>
+    Physical hosts, by name or any other selector.
+    </arg>
+
+    <example cmd='sync host firewall compute-0-0'>
+    One host, after rocks set host attr compute-0-0 firewall true, or after its rules were changed.
+    </example>
+
+    <related>report host firewall</related>
+    <related>add firewall</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Bring the rules, and report each host as it answers."""
+        hosts = self.getSomeHostnames(args)
+        failures: dict[str, RocksError] = {}
+        for firewall, result in sync_firewalls(self.db, hosts):
+            if isinstance(result, RocksError):
+                failures[firewall.host] = result
+                continue
+            closed = firewall.closed if firewall.is_on else ()
+            only = f"; from {', '.join(closed)} only what rules name is accepted" if closed else ""
+            self.showLine(f"{firewall.host}: {_RESULTS[result]}{only}")
+        self.endOutcomes(failures, len(hosts))
+
+
+_RESULTS = {
+    "loaded": "rules loaded",
+    "unchanged": "the same rules loaded again",
+    "removed": "rules removed: its attribute firewall is not true",
+    "none": "no rules: its attribute firewall is not true",
+}

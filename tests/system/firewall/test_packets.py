@@ -1,0 +1,207 @@
+"""Rendered rules in a kernel, and real connections through it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from rocks.actions.firewalls import port_of_service
+from rocks.cluster.firewall_rules import FirewallRule, checked_rule
+from rocks.render.nft_rules import FirewallHost, firewall_file, no_firewall
+
+from .namespaces import Namespace, join, namespaces
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("nft") is None, reason="nft and namespaces are for root"
+)
+
+HOST = FirewallHost("head", {"private": ["eth0"], "public": ["eth1"]}, ["eth0", "br0"], ["10.1.0.9"], 2222)
+
+
+class Net(NamedTuple):
+    """A host between a network inside, where it is 10.1.0.1, and one outside, where it is 203.0.113.1."""
+
+    host: Namespace
+    inside: Namespace
+    outside: Namespace
+
+    def load(self, *rules: FirewallRule, host: FirewallHost = HOST) -> None:
+        """Have these rules alone in force."""
+        checked = [checked_rule(rule, port_of_service) for rule in rules]
+        self.host.run("nft", "-f", "-", text=firewall_file(host, checked, port_of_service))
+
+
+def rule(name: str, service: str = "all", protocol: str = "all", **fields: str) -> FirewallRule:
+    return FirewallRule(name, service, protocol, **{"chain": "INPUT", "action": "ACCEPT", **fields})
+
+
+REJECT = rule("R90-ALL", action="REJECT")
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Net]:
+    """Devices and addresses; the two networks have the host as their gateway, which forwards."""
+    with namespaces("host", "inside", "outside") as made:
+        host, inside, outside = made.values()
+        join(host, "eth0", inside, "eth0")
+        join(host, "eth1", outside, "eth0")
+        host.address("eth0", "10.1.0.1/16")
+        host.address("eth1", "203.0.113.1/24")
+        inside.address("eth0", "10.1.0.2/16")
+        inside.address("eth0", "10.1.0.9/16")
+        outside.address("eth0", "203.0.113.2/24")
+        inside.run("ip", "route", "add", "default", "via", "10.1.0.1")
+        host.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        yield Net(host, inside, outside)
+
+
+@pytest.fixture(autouse=True)
+def without_rules(net: Net) -> Iterator[None]:
+    yield
+    net.host.run("nft", "-f", "-", text=no_firewall())
+    assert "rocks" not in net.host.run("nft", "list", "tables")
+
+
+def test_what_is_accepted_passes_and_the_rest_does_not(net: Net) -> None:
+    with net.host.listen("0.0.0.0", 80), net.host.listen("0.0.0.0", 81):
+        assert net.outside.reach("203.0.113.1", 81) == "open"
+        net.load(rule("A1", "80", "tcp", network="public"), REJECT)
+        assert net.outside.reach("203.0.113.1", 80) == "open"
+        assert net.outside.reach("203.0.113.1", 81) == "refused"
+        assert net.inside.reach("10.1.0.1", 80) == "refused"
+        assert net.host.reach("127.0.0.1", 81) == "open"
+
+
+def test_the_order_is_that_of_the_names(net: Net) -> None:
+    accept, drop = rule("B", "80:90", "tcp"), rule("a", "80", "tcp", action="DROP", flags="-s 203.0.113.0/24")
+    with net.host.listen("0.0.0.0", 80):
+        net.load(accept, drop, REJECT)
+        assert net.outside.reach("203.0.113.1", 80, seconds=0.5) == "silent"
+        assert net.inside.reach("10.1.0.1", 80) == "open"
+        net.load(accept, drop._replace(name="c"), REJECT)
+        assert net.outside.reach("203.0.113.1", 80) == "open"
+
+
+def test_address_translation(net: Net) -> None:
+    """Outside has no route to the network inside: without translation nothing comes back."""
+    masquerade = rule("N1", "nat", chain="POSTROUTING", action="MASQUERADE", output_network="public")
+    redirect = rule(
+        "N2", "8080", "tcp", chain="PREROUTING", action="DNAT", network="public",
+        flags="--to-destination 10.1.0.2:80",
+    )  # fmt: skip
+    with net.outside.listen("203.0.113.2", 80) as far, net.inside.listen("10.1.0.2", 80):
+        assert net.inside.reach("203.0.113.2", 80, seconds=0.5) != "open"
+        net.load(masquerade, redirect)
+        assert net.inside.reach("203.0.113.2", 80) == "open"
+        far.settimeout(5)
+        assert far.accept()[1][0] == "203.0.113.1"
+        assert net.outside.reach("203.0.113.1", 8080) == "open"
+
+
+def test_forwarding(net: Net) -> None:
+    masquerade = rule("N1", "nat", chain="POSTROUTING", action="MASQUERADE", output_network="public")
+    refuse = rule(
+        "R1", "80", "tcp", chain="FORWARD", action="REJECT", network="private", output_network="public"
+    )
+    with net.outside.listen("203.0.113.2", 80), net.outside.listen("203.0.113.2", 81):
+        net.load(masquerade, refuse)
+        assert net.inside.reach("203.0.113.2", 80) == "refused"
+        assert net.inside.reach("203.0.113.2", 81) == "open"
+
+
+def test_the_ssh_of_the_frontend_is_never_refused(net: Net) -> None:
+    """10.1.0.9 is the frontend, 2222 the host's port of SSH."""
+    with net.host.listen("0.0.0.0", 2222):
+        net.load(rule("A0", action="DROP"), rule("A0", chain="OUTPUT", action="DROP"))
+
+        def connect() -> str:
+            with socket.create_connection(("10.1.0.1", 2222), 2, source_address=("10.1.0.9", 0)):
+                return "open"
+
+        assert net.inside.act(connect) == "open"
+        assert net.inside.reach("10.1.0.1", 2222, seconds=0.5) == "silent"
+
+
+def test_an_open_ssh_connection_stays_that_began_before_the_first_rule(net: Net) -> None:
+    """The kernel has no record of it then, and the other side speaks first."""
+    with net.host.listen("0.0.0.0", 2222) as server:
+        client = net.outside.act(lambda: socket.create_connection(("203.0.113.1", 2222), 2))
+        accepted, _ = server.accept()
+        with client, accepted:
+            net.load(rule("A0", action="REJECT", flags="--reject-with tcp-reset", protocol="tcp"), REJECT)
+            client.sendall(b"a command")
+            accepted.settimeout(5)
+            assert accepted.recv(100) == b"a command"
+            accepted.sendall(b"its output")
+            client.settimeout(5)
+            assert client.recv(100) == b"its output"
+            assert net.outside.reach("203.0.113.1", 2222) == "refused"
+
+
+def test_a_rule_of_a_network_that_the_host_does_not_have_opens_nothing(net: Net) -> None:
+    with net.host.listen("0.0.0.0", 80):
+        net.load(rule("A1", network="storage"), REJECT)
+        assert net.outside.reach("203.0.113.1", 80) == "refused"
+
+
+def test_tables_of_others_stay(net: Net) -> None:
+    net.host.run("nft", "-f", "-", text="table ip libvirt_network { chain a { tcp dport 1 drop; }\n}\n")
+    before = net.host.run("nft", "list", "table", "ip", "libvirt_network")
+    net.load(REJECT)
+    net.load(REJECT)
+    assert net.host.run("nft", "list", "table", "ip", "libvirt_network") == before
+    net.host.run("nft", "delete", "table", "ip", "libvirt_network")
+
+
+@pytest.mark.parametrize("filtered", ["0", "1"])
+def test_frames_of_guests_on_a_bridge_are_not_filtered(net: Net, filtered: str) -> None:
+    """Even where the kernel has them filtered, which a profile forbids: rules of the host's name its networks."""
+    setting = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+    with namespaces("one", "two") as guests:
+        net.host.run("ip", "link", "add", "br0", "type", "bridge")
+        net.host.run("ip", "link", "set", "br0", "up")
+        for name, guest in guests.items():
+            join(net.host, name, guest, "eth0")
+            net.host.run("ip", "link", "set", name, "master", "br0", "up")
+            guest.address("eth0", f"10.9.0.{len(name)}{1 if name == 'one' else 2}/24")
+        try:
+            net.host.run("sh", "-c", f"[ ! -e {setting} ] || echo {filtered} >{setting}")
+            refuse = (REJECT, rule("R1", chain="FORWARD", action="DROP"))
+            with guests["two"].listen("10.9.0.32", 80):
+                net.load(*refuse)
+                assert guests["one"].reach("10.9.0.32", 80) == "open"
+                if filtered == "1" and net.host.run("cat", setting) == "1\n":
+                    net.load(*refuse, host=HOST._replace(bridges=()))
+                    assert guests["one"].reach("10.9.0.32", 80, seconds=0.5) == "silent", "nothing is proven"
+        finally:
+            net.host.run("ip", "link", "delete", "br0")
+
+
+def test_texts_of_operators_stay_comments(net: Net) -> None:
+    names = [
+        "x\\",
+        'A" accept; #',
+        "$(touch /tmp/x)",
+        "a } chain b { accept",
+        'include "/etc/passwd"',
+        "@x",
+        "*/",
+    ]
+    rules = [rule(name, comment=f"{name} ü \\", action="DROP", protocol="tcp") for name in names]
+    net.load(*rules)
+    listed = net.host.run("nft", "list", "chain", "inet", "rocks_filter", "input")
+    assert listed.count("drop") == len(names)
+    assert listed.count("accept") == 5 + listed.count("policy accept")
+
+
+def test_ten_thousand_rules(net: Net) -> None:
+    many = [rule(f"A{number:05}", str(number + 1), "tcp", network="public") for number in range(10_000)]
+    with net.host.listen("0.0.0.0", 10_000), net.host.listen("0.0.0.0", 10_001):
+        net.load(*many, REJECT)
+        assert net.outside.reach("203.0.113.1", 10_000) == "open"
+        assert net.outside.reach("203.0.113.1", 10_001) == "refused"
