@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rocks.actions.firewalls import firewall_texts
 from rocks.actions.served_distributions import Distributions
 from rocks.cluster.addresses import choose_address
 from rocks.cluster.host_network import plan_devices
@@ -35,6 +36,7 @@ from rocks.graph_files import Library, shell_functions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.render.host_network import SERVICES, file_permissions, network_files, removal_text
 from rocks.render.imgstorage_conf import configuration_text
+from rocks.render.nft_rules import UNIT_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +55,8 @@ DEFAULT_GRAPH = "default"
 class HostOfSite:
     """A host with its interfaces, its appliance, and the networks and frontend of the site.
 
-    `frontend` is the host of this machine, '' when it is not in the database.
+    `frontend` is the host of this machine, '' when it is not in the database. `firewall` is the file with its rules,
+    None when its attribute `firewall` is not true.
     """
 
     host: Host
@@ -61,6 +64,7 @@ class HostOfSite:
     networks: tuple[Network, ...]
     frontend: str
     distribution: ServedDistribution = ServedDistribution()
+    firewall: Value | None = None
 
 
 def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
@@ -73,6 +77,7 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
     frontend = find_local_host(database) or ""
     distributions = Distributions(database, frontend)
     flags, own_flags = read_boot_flags(database)
+    firewalls = firewall_texts(database, [host.name for host in hosts if host.is_true("firewall")])
     database.end_reading()  # node files may have programs to be run
     for host in hosts:
         if host.appliance not in appliances or not appliances[host.appliance].node:
@@ -91,6 +96,7 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
             networks,
             frontend,
             distributions.of_host(host, appliances[host.appliance].distribution),
+            firewalls.get(host.name),
         )
         for host in hosts
     ]
@@ -138,6 +144,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
         **_identity(site),
         **pool_values(site.host),
         **_storage_values(site),
+        **_firewall_values(site),
     }
     address = values["hostaddr"]
     place = BrokerPlace((address if isinstance(address, str) else "0.0.0.0",))
@@ -192,6 +199,18 @@ def _network_values(host: Host, packaging: str) -> dict[str, Value]:
         "fi",
     ]
     return {"network_service": service, "network_script": "\n".join(lines)}
+
+
+def _firewall_values(site: HostOfSite) -> dict[str, Value]:
+    """The rules of the host, and the unit that loads them."""
+    name = site.host.name
+    rules = site.firewall
+    if rules is None:
+        rules = StateError(f"host {name} has no rules in force: rocks set host attr {name} firewall true")
+    return {
+        "firewall_rules": rules.rstrip("\n") if isinstance(rules, str) else rules,
+        "firewall_unit": UNIT_TEXT.rstrip("\n"),
+    }
 
 
 def _storage_values(site: HostOfSite) -> dict[str, Value]:

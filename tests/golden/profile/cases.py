@@ -82,6 +82,13 @@ CASES = {
     "compute_of_signed_distribution": on_site(
         replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute", SIGNED
     ),
+    "compute_with_firewall": replace(
+        on_site(
+            replace(vm_host(), appliance="compute", attributes={"appliance": "compute", "firewall": "true"}),
+            "compute",
+        ),
+        firewall='table inet rocks_filter\ndelete table inet rocks_filter\n\n# <&> "$(x)" ]]>\n',
+    ),
     "compute": on_site(
         replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"
     ),
