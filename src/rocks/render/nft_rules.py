@@ -190,6 +190,7 @@ def _statements(rule: FirewallRule, host: FirewallHost, port_of: PortOf) -> list
     """The rule for nft; a comment when the host is not on its network."""
     flags = translate_flags(rule.flags, rule.protocol, rule.action, port_of)
     _check_directions(rule, flags)
+    _check_families(rule, flags)
     matches = []
     for key, network in (("iifname", rule.network), ("oifname", rule.output_network)):
         if not network:
@@ -209,6 +210,18 @@ def _check_directions(rule: FirewallRule, flags: NftFlags) -> None:
     ):
         if rule.chain in chains and any(match.startswith(key) for match in flags.matches):
             raise UserError(f"flags: {option} is not possible in chain {rule.chain}")
+
+
+_FAMILIES = {"icmp": "ip", "icmpv6": "ip6", "ipv6-icmp": "ip6"}
+
+
+def _check_families(rule: FirewallRule, flags: NftFlags) -> None:
+    found = {match.partition(" ")[0] for match in flags.matches} & {"ip", "ip6"}
+    found |= {_FAMILIES[rule.protocol]} if rule.protocol in _FAMILIES else set()
+    if rule.translates and "ip6" in found:
+        raise UserError("address translation is of IPv4 alone: give no addresses and no protocol of IPv6")
+    if len(found) > 1:
+        raise UserError("the rule has addresses or a protocol of IPv4 and of IPv6: no packet has both")
 
 
 def _names(devices: Sequence[str]) -> str:
