@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rocks.actions.profiles import HostOfSite
+from rocks.cluster.firewall_rules import FirewallRule
 from rocks.cluster.profile_values import ServedDistribution
 from rocks.cluster.records import Host, Network
 from rocks.database.appliances import Appliance
+from rocks.render.nft_rules import FirewallHost, firewall_file
 from tests.unit.machines import PRIVATE, container, interface
 
 _NETWORKS = (
@@ -44,6 +46,15 @@ def on_site(host: Host, root: str, distribution: ServedDistribution = NO_DISTRIB
     appliance = Appliance(host.appliance, "default", root, "linux", host.membership, "rocks-dist", True)
     return HostOfSite(host, appliance, _NETWORKS, "head", distribution)
 
+
+_RULES = firewall_file(
+    FirewallHost("vmc-0-0", {"private": ["eth0"]}, frontend=["10.1.1.1"]),
+    [
+        FirewallRule("A10", "123", "udp", "INPUT", "ACCEPT", "private", comment='<&> "$(x)" ]]>'),
+        FirewallRule("R90", "all", "all", "INPUT", "REJECT"),
+    ],
+    lambda name, protocol: None,
+)
 
 DISTRIBUTION = ServedDistribution(
     "10.1.1.1",
@@ -87,7 +98,7 @@ CASES = {
             replace(vm_host(), appliance="compute", attributes={"appliance": "compute", "firewall": "true"}),
             "compute",
         ),
-        firewall='table inet rocks_filter\ndelete table inet rocks_filter\n\n# <&> "$(x)" ]]>\n',
+        firewall=_RULES,
     ),
     "compute": on_site(
         replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"

@@ -18,10 +18,28 @@ rocks_packages_deb kmod nftables openssh-server
 rocks_say 'node firewall begins (post)'
 rocks_section firewall post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'
+# Firewall rules of host vmc-0-0, from rocks report host firewall.
+# Change them with rocks add firewall and rocks remove firewall, then run rocks sync host firewall.
+table ip rocks_nat
+delete table ip rocks_nat
 table inet rocks_filter
 delete table inet rocks_filter
 
-# <&> "$(x)" ]]>
+table inet rocks_filter {
+  chain input {
+    type filter hook input priority 0; policy accept;
+    # always: open connections, and SSH of the frontend
+    ct state { established, related } accept
+    iifname "lo" accept
+    tcp dport 22 tcp flags & (syn | ack) != syn accept
+    ip saddr { 10.1.1.1 } tcp dport 22 accept
+    icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } accept
+    # A10 (global): <&> "$(x)" ]]>
+    iifname "eth0" udp dport 123 accept
+    # R90 (global)
+    reject with icmpx port-unreachable
+  }
+}
 ROCKS-END-1
 rocks_file /etc/rocks/firewall.nft create 600 '' forget
 rocks_content <<'ROCKS-END-1'
@@ -54,6 +72,7 @@ rocks_say 'node network begins (post)'
 rocks_section network post bash -euo pipefail <<'ROCKS-END-2'
 if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 PermanentMACAddress=52:54:00:00:00:01
 
@@ -63,6 +82,7 @@ MTUBytes=1500
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.link create 644 '' forget
 rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
 [Match]
 Name=eth0
 
@@ -73,7 +93,7 @@ RequiredForOnline=no
 LinkLocalAddressing=no
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
-rocks_absent /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.link /etc/systemd/network/10-peth0.netdev /etc/systemd/network/10-peth0.network /etc/NetworkManager/system-connections/rocks-eth0.nmconnection /etc/NetworkManager/system-connections/rocks-peth0.nmconnection
+rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-eth0.link /etc/systemd/network/10-eth0.network
 if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
   rocks_needs_reboot "the network devices of $ROCKS_HOST"
 fi
