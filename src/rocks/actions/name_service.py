@@ -159,7 +159,7 @@ def _hosts_texts(names: SiteNames) -> tuple[str, str]:
     """The hosts file as it is, and as it should be."""
     path = hosts_file()
     try:
-        old = path.read_text("utf-8", "surrogateescape")
+        old = path.read_bytes().decode("utf-8", "surrogateescape")  # lines may end in any way
     except FileNotFoundError:
         old = ""
     return old, with_part(old, hosts_lines(names.addresses), str(path))

@@ -150,3 +150,72 @@ def wait_for(name: str, expected: str) -> None:
             return
         time.sleep(0.1)
     assert ask(name) == expected
+
+
+def test_additions_of_the_site_are_included_and_checked(named_site: Site, tmp_path: Path) -> None:
+    named_site.rocks("sync", "dns")
+    additions = tmp_path / "dns/site"
+    additions.mkdir()
+    (additions / "local").write_text("printer IN A 10.1.9.9\n")
+    changed = named_site.rocks("sync", "dns").out
+    assert changed == f"changed: {tmp_path}/dns/zones/local\n"
+    zone = tmp_path / "dns/zones/local"
+    assert zone.read_text().endswith(f"$INCLUDE {additions}/local\n")
+    before = zone.read_bytes()
+    (additions / "local").write_text("printer IN A 10.1.9.999\n")
+    ago(zone)
+    refused = named_site.refused("sync", "dns")
+    assert "the zone local is not valid with the additions of the site" in refused and "10.1.9.999" in refused
+    assert zone.read_bytes() == before
+    (additions / "local").write_text("")
+    (additions / "named.conf").write_text("options { };\n")
+    assert "the configuration of named is not valid" in named_site.refused("sync", "dns")
+    (additions / "named.conf").write_text('zone "elsewhere" { type forward; forwarders { 192.0.2.1; }; };\n')
+    assert f"changed: {tmp_path}/dns/named.conf\n" in named_site.rocks("sync", "dns").out
+
+
+def ago(path: Path) -> None:
+    """Give a file a time before all that is written from now on."""
+    os.utime(path, (1, 1))
+
+
+def test_the_rest_of_the_hosts_file_is_left_alone(vm_site: Site, tmp_path: Path) -> None:
+    real, link = tmp_path / "real-hosts", tmp_path / "etc-hosts"
+    link.symlink_to(real)
+    own = b"127.0.0.1 localhost\n# caf\xe9\n10.1.0.99 mine\r\n"
+    real.write_bytes(own)
+    vm_site.rocks("sync", "dns")
+    first = real.read_bytes()
+    assert first.startswith(own) and b"10.1.0.2\tvmc-0-0.local vmc-0-0\n" in first and link.is_symlink()
+    real.write_bytes(first + b"10.1.0.98 later\n")
+    vm_site.done("remove", "host", "vmc-0-1")
+    vm_site.rocks("sync", "config")
+    second = real.read_bytes()
+    assert second.startswith(own) and second.endswith(b"10.1.0.98 later\n") and b"vmc-0-1" not in second
+    real.write_bytes(second.replace(b"# end of rocks\n", b""))
+    assert "remove these lines and what is between them" in vm_site.refused("sync", "dns")
+
+
+def test_names_that_are_none_reach_no_file(vm_site: Site, tmp_path: Path) -> None:
+    for number, name in enumerate(("a b", "x\n10.1.0.1 head", "$INCLUDE /etc/shadow", '";};', "é")):
+        vm_site.change(
+            "INSERT INTO networks (Node, IP, Name, Device, Subnet) SELECT n.ID, %s, %s, %s, s.ID"
+            " FROM nodes n, subnets s WHERE n.Name = 'vmc-0-0' AND s.name = 'private'",
+            [f"10.1.7.{number}", name, f"eth{number + 3}"],
+        )
+    ended = vm_site.rocks("report", "zones")
+    assert ended.status == 0 and len(ended.err.splitlines()) == 5
+    assert not [
+        word
+        for word in ("INCLUDE", "10.1.7", "shadow", '"')
+        if word in re.sub(r"</?file[^>]*>", "", ended.out)
+    ]
+    assert "10.1.7" not in vm_site.rocks("report", "host").out
+
+
+def test_a_frontend_without_a_name_says_so(vm_site: Site) -> None:
+    vm_site.change("DELETE i FROM networks i JOIN nodes n ON n.ID = i.Node WHERE n.Name = 'head'")
+    for command in (("report", "zones"), ("report", "named")):
+        assert "head has no address on a network with a zone" in vm_site.refused(*command)
+    vm_site.change("UPDATE subnets SET servedns = 0")
+    assert "no network serves DNS" in vm_site.refused("start", "service", "dns")
