@@ -16,9 +16,9 @@ def show_synced(command: Command, synced: SyncedNames) -> None:
     for problem in synced.problems:
         command.notify(problem)
     if synced.hosts_file:
-        command.addLine(f"changed: {hosts_file()}")
+        command.showLine(f"changed: {hosts_file()}")
     for name in synced.files:
-        command.addLine(f"changed: {name}")
+        command.showLine(f"changed: {name}")
     if synced.files and not synced.runs:
         command.notify(
             "named does not run: systemctl start rocks-dns; journalctl -u rocks-dns says why it ended"
