@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.actions.firewalls import firewall_texts
+from rocks.actions.host_networks import network_values
 from rocks.actions.served_distributions import Distributions
 from rocks.cluster.addresses import choose_address
-from rocks.cluster.host_network import plan_devices
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
 from rocks.cluster.install_plan import with_boot_flags
 from rocks.cluster.installer_values import installer_values
@@ -24,17 +23,16 @@ from rocks.cluster.profile_values import (
 )
 from rocks.database.appliances import load_appliances
 from rocks.database.boot_flags import read_boot_flags
+from rocks.database.host_networks import load_host_networks
 from rocks.database.hosts import find_local_host, names_like
 from rocks.database.subnets import load_networks
-from rocks.database.vms import load_hosts, load_interfaces
-from rocks.errors import StateError, UserError
+from rocks.errors import StateError
 from rocks.graph.edges import read_graph
 from rocks.graph.profile import ProfileRequest, make_profile
 from rocks.graph.records import HostContext
-from rocks.graph.shell import GENERATOR, files_text, shell_script
+from rocks.graph.shell import GENERATOR, shell_script
 from rocks.graph_files import Library, shell_functions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
-from rocks.render.host_network import SERVICES, file_permissions, network_files, removal_text
 from rocks.render.imgstorage_conf import configuration_text
 from rocks.render.nft_rules import UNIT_TEXT
 
@@ -69,10 +67,9 @@ class HostOfSite:
 
 def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
     """The named hosts, in a fixed number of statements. StateError for a host whose appliance has no root."""
-    hosts = load_hosts(database, names)
+    hosts = load_host_networks(database, names)
     named = list(dict.fromkeys(host.appliance for host in hosts if host.appliance))
     appliances = {one.name: one for one in load_appliances(database, named)}
-    interfaces = load_interfaces(database, [host.name for host in hosts])
     networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
     frontend = find_local_host(database) or ""
     distributions = Distributions(database, frontend)
@@ -89,7 +86,6 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
         HostOfSite(
             replace(
                 host,
-                interfaces=interfaces[host.name],
                 attributes=with_boot_flags(host.attributes, own_flags.get(host.name.lower(), flags)),
             ),
             appliances[host.appliance],
@@ -139,7 +135,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
     values: dict[str, Value] = {
         **attributes,
         **distribution_values(site.distribution, site.host, attributes["packaging"]),
-        **_network_values(site.host, attributes["packaging"]),
+        **network_values(site.host, attributes["packaging"]),
         **installer_values(site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
@@ -174,31 +170,6 @@ def _identity(site: HostOfSite) -> dict[str, Value]:
         "membership": host.membership,
         "root": appliance.node,
     }
-
-
-def _network_values(host: Host, packaging: str) -> dict[str, Value]:
-    """The commands of bash that write the files of the host's devices; without devices it has none."""
-    service = SERVICES.get(packaging, SERVICES["deb"])
-    try:
-        devices = plan_devices(host)
-    except UserError as error:
-        return {
-            "network_service": service,
-            "network_script": f"rocks_warn {shlex.quote(f'the network devices of this host are not set up: {error}')}",
-        }
-    if not devices:
-        none = StateError(f"host {host.name} has no device with a MAC address: rocks set host interface mac")
-        return {"network_service": service, "network_script": none}
-    files = network_files(devices, packaging)
-    places = [(path, text, file_permissions(path)) for path, text in files.items()]
-    lines = [
-        files_text(places),
-        removal_text(devices, packaging),
-        "if grep -Eq '/etc/(systemd/network|NetworkManager)/' \"$ROCKS_WORK/changes\"; then",
-        '  rocks_needs_reboot "the network devices of $ROCKS_HOST"',
-        "fi",
-    ]
-    return {"network_service": service, "network_script": "\n".join(lines)}
 
 
 def _firewall_values(site: HostOfSite) -> dict[str, Value]:

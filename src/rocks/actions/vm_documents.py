@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.vm_network import connect
 from rocks.database import vms as table
+from rocks.database.routes import default_gateways
 from rocks.errors import StateError
 from rocks.render.domain import InstallBoot, domain_lines
 
@@ -60,7 +61,7 @@ def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[st
             f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or boot '
             f"{installing[0].name} from its disk: rocks set host boot {installing[0].name} action=os"
         )
-    gateways = table.default_gateways(database, [vm.name for vm in installing])
+    gateways = default_gateways(database, [vm.name for vm in installing])
     installs = {}
     for vm in installing:
         public = next((i for i in vm.host.interfaces if (i.subnet or "").lower() == PUBLIC_NETWORK), None)

@@ -33,8 +33,8 @@ def check_network(network: Network) -> None:
 
 def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
     """The addresses of a network; UserError unless it is IPv4, contiguous, and has addresses for hosts."""
-    address = _read_ipv4("subnet", subnet, "10.1.0.0")
-    mask = _read_ipv4("netmask", netmask, "255.255.0.0")
+    address = read_ipv4("subnet", subnet, "10.1.0.0")
+    mask = read_ipv4("netmask", netmask, "255.255.0.0")
     inverse = ~int(mask) & 0xFFFF_FFFF
     if inverse & (inverse + 1):
         raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, such as 255.255.0.0')
@@ -97,7 +97,8 @@ def _is_host_address(ip: str, addresses: ipaddress.IPv4Network) -> bool:
     return address in addresses and address not in ends
 
 
-def _read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
+def read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
+    """The IPv4 address in the parameter `name`; UserError for any other text."""
     try:
         return ipaddress.IPv4Address(text)
     except ValueError:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rocks.cluster.routes import ResolvedRoute
+
 TRUE_VALUES = ("on", "yes", "y", "true", "1")
 """Values of an attribute that mean yes, in lower case."""
 
@@ -26,7 +28,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Interface:
-    """A row of `networks` with the netmask and MTU of its subnet; empty fields are None.
+    """A row of `networks` with the netmask and MTU of its subnet; empty fields are None. `id` is the row's number.
 
     On a physical host a device `vlan<N>` means that VLAN N is trunked over the other device on the same subnet
     (specification §5.5).
@@ -45,6 +47,7 @@ class Interface:
     options: str | None = None
     channel: str | None = None
     kvm_disabled: bool = False
+    id: int = field(default=0, compare=False)
 
     @property
     def is_vlan(self) -> bool:
@@ -101,6 +104,7 @@ class Host:
     attributes: Mapping[str, str] = field(default_factory=dict)
     is_virtual: bool = False
     mounts: tuple[str, ...] = ()
+    routes: tuple[ResolvedRoute, ...] = ()
 
     def attribute(self, name: str, default: str = "") -> str:
         """The resolved value of an attribute, or `default`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.interface_configuration import Hardware
 from rocks.cluster.interface_rules import Subnet, looks_like_mac, mac_pattern
 from rocks.database.sets import in_order, placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -75,6 +76,30 @@ def set_column(database: Database, ids: Sequence[int], column: str, value: objec
     if ids:
         database.execute(
             f"UPDATE networks SET {column} = %s WHERE ID IN ({placeholders(ids)})", [value, *ids]
+        )
+
+
+def read_hardware(database: Database, host: str) -> list[tuple[int, str | None, Hardware]]:
+    """(ID, network, adapter) of each interface of a host that is not the entry of a VLAN, in the database's order."""
+    rows = database.rows(
+        "SELECT i.ID, s.name, i.Device, i.MAC, i.Module, i.Options FROM networks i JOIN nodes n ON n.ID = i.Node"
+        " LEFT JOIN subnets s ON s.ID = i.Subnet"
+        " WHERE n.Name = %s AND COALESCE(i.Device, '') NOT LIKE 'vlan%%' ORDER BY i.ID",
+        (host,),
+    )
+    return [(int(row[0]), row[1], Hardware(*row[2:])) for row in rows]
+
+
+def set_hardware(database: Database, changed: Mapping[int, Hardware]) -> None:
+    """Set the adapters of these rows, which may exchange devices and MAC addresses."""
+    if not changed:
+        return
+    ids = list(changed)
+    database.execute(f"UPDATE networks SET Device = NULL, MAC = NULL WHERE ID IN ({placeholders(ids)})", ids)
+    for number, hardware in changed.items():
+        database.execute(
+            "UPDATE networks SET Device = %s, MAC = %s, Module = %s, Options = %s WHERE ID = %s",
+            [*hardware, number],
         )
 
 

@@ -115,7 +115,7 @@ def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple
     if names:
         rows = database.rows(
             "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
-            " i.Options, i.Channel, i.Disable_KVM FROM networks i JOIN nodes n ON n.ID = i.Node"
+            " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
             f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
             names,
         )
@@ -162,25 +162,6 @@ def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str
         ids,
     )
     return {int(vlan): str(network) for vlan, network in rows}
-
-
-def default_gateways(database: Database, names: Sequence[str]) -> dict[str, str]:
-    """Host → gateway of its resolved route to 0.0.0.0/0.0.0.0; hosts without one are omitted.
-
-    The scopes are host, appliance, os, global; the first scope with the route applies (specification §3).
-    """
-    if not names:
-        return {}
-    where = f"n.Name IN ({placeholders(names)}) AND r.Network = '0.0.0.0' AND r.Netmask = '0.0.0.0'"
-    rows = database.rows(
-        f"SELECT 4, n.Name, r.Gateway FROM nodes n JOIN node_routes r ON r.Node = n.ID WHERE {where}"
-        " UNION ALL SELECT 3, n.Name, r.Gateway FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        f" JOIN appliance_routes r ON r.Appliance = m.Appliance WHERE {where}"
-        f" UNION ALL SELECT 2, n.Name, r.Gateway FROM nodes n JOIN os_routes r ON r.OS = n.OS WHERE {where}"
-        f" UNION ALL SELECT 1, n.Name, r.Gateway FROM nodes n JOIN global_routes r WHERE {where} ORDER BY 1",
-        [*names] * 4,
-    )
-    return {str(name): str(gateway) for _, name, gateway in rows if gateway}
 
 
 def names_in(database: Database, container: str) -> list[str]:

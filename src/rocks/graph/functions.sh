@@ -172,7 +172,7 @@ rocks_marked_files_absent() {
   local mark=$1 path first kept
   shift
   kept=$'\n'$(printf '%s\n' "$@")$'\n'
-  for path in /etc/systemd/network/10-* /etc/NetworkManager/system-connections/rocks-*.nmconnection; do
+  for path in /etc/systemd/network/10-* /etc/systemd/network/10-*.network.d/routes.conf /etc/NetworkManager/system-connections/rocks-*.nmconnection; do
     if ! [ -f "$path" ] || [[ $kept == *$'\n'"$path"$'\n'* ]]; then continue; fi
     first=''
     case $path in /etc/systemd/*) IFS= read -r first <"$path" || true ;; *) first=$mark ;; esac
@@ -183,6 +183,20 @@ rocks_marked_files_absent() {
 # rocks_needs_reboot TEXT…: the text takes effect at the next boot; each profile says so until then
 rocks_needs_reboot() {
   if [ -d /run/systemd/system ]; then printf '%s\n' "$*" >/run/rocks-reboot-needed; fi
+}
+
+# rocks_network: after changes of the files of network devices. Routes of networkd are set at once, by which a device is
+# without its addresses for some 20 ms; all else waits for the next boot, for it could cut off who changes it
+rocks_network() {
+  local changed
+  changed=$(grep -E '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes" || true)
+  [ -n "$changed" ] || return 0
+  if ! [ -s /run/rocks-reboot-needed ] && ! printf '%s\n' "$changed" | grep -qv '\.network\.d/' &&
+    networkctl reload >"$ROCKS_WORK/networkctl" 2>&1; then
+    rocks_changed "routes set"
+  else
+    rocks_needs_reboot "the network devices of $ROCKS_HOST"
+  fi
 }
 
 # rocks_module NAME…: have the kernel's modules loaded now; /etc/modules-load.d lists the modules for the boot

@@ -128,7 +128,21 @@ class Fleet:
         `timeout_seconds` 0 waits without limit; `threads` 0 or less means all hosts at once; `delay_seconds` pass
         between two starts.
         """
-        jobs = {name: partial(self._run, name, command, timeout_seconds or None) for name in hosts}
+        commands = dict.fromkeys(hosts, command)
+        yield from self.run_each(commands, timeout_seconds, delay_seconds, threads)
+
+    def run_each(
+        self,
+        commands: Mapping[str, str],
+        timeout_seconds: float,
+        delay_seconds: float = 0.0,
+        threads: int = 0,
+    ) -> Iterator[CommandResult]:
+        """As `run_commands`, with a command line for each host."""
+        jobs = {
+            name: partial(self._run, name, command, timeout_seconds or None)
+            for name, command in commands.items()
+        }
         limit_seconds = self._opening_seconds() + timeout_seconds if timeout_seconds else None
         results = run_parallel(
             jobs,

@@ -1,7 +1,7 @@
 """Files of a host's network devices: for systemd-networkd on Debian, for NetworkManager on RHEL. Pure.
 
 The names come from files of systemd.link(5) on both: adapters get them by their own MAC address, which bridges and VLAN
-devices above them do not have. Sources: systemd.network(5), nm-settings-keyfile(5).
+devices above them do not have. Sources: systemd.network(5), systemd.netdev(5), nm-settings-keyfile(5).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rocks.cluster.device_options import BondOption
     from rocks.cluster.host_network import HostDevice
 
 SERVICES = {"deb": "systemd-networkd.service", "rpm": "NetworkManager.service"}
@@ -26,17 +27,72 @@ MARK = "# Written by Rocks, which removes it when the host no longer has the dev
 _SPACE = uuid.UUID("5a0c3c0e-6f0b-4c0f-9a51-3f6a6a3c9f10")
 """Of the connections' identities, which are the same for the same device."""
 
+_BOND_SETTINGS = {
+    "mode": ("Mode", ""),
+    "miimon": ("MIIMonitorSec", "ms"),
+    "updelay": ("UpDelaySec", "ms"),
+    "downdelay": ("DownDelaySec", "ms"),
+    "lacp_rate": ("LACPTransmitRate", ""),
+    "xmit_hash_policy": ("TransmitHashPolicy", ""),
+    "primary_reselect": ("PrimaryReselectPolicy", ""),
+    "arp_interval": ("ARPIntervalSec", "ms"),
+    "arp_ip_target": ("ARPIPTargets", ""),
+    "arp_validate": ("ARPValidate", ""),
+    "ad_select": ("AdSelect", ""),
+    "fail_over_mac": ("FailOverMACPolicy", ""),
+    "min_links": ("MinLinks", ""),
+    "num_grat_arp": ("GratuitousARP", ""),
+    "resend_igmp": ("ResendIGMP", ""),
+    "packets_per_slave": ("PacketsPerSlave", ""),
+    "all_slaves_active": ("AllSlavesActive", ""),
+}
+"""The bonding driver's option → systemd's setting and the unit of its value."""
+
+_Section = tuple[str, list[tuple[str, str]]]
+
 
 def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
-    """Path → content. Files of NetworkManager are for root only."""
+    """Path → content, with the routes. Files of NetworkManager are for root only."""
+    return device_files(devices, packaging) | route_files(devices, packaging)
+
+
+def device_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
+    """Path → content of the devices; NetworkManager has the routes of a device there, too."""
     found: dict[str, str] = {}
     for device in devices:
-        found[f"{_NETWORKD}/10-{device.adapter}.link"] = _marked(
-            ("Match", [("PermanentMACAddress", device.mac)]),
-            ("Link", [("Name", device.adapter), ("MTUBytes", str(device.mtu_bytes))]),
+        if device.bond is None:
+            found[f"{_NETWORKD}/10-{device.adapter}.link"] = _marked(
+                ("Match", [("PermanentMACAddress", device.mac)]),
+                ("Link", [("Name", device.adapter), ("MTUBytes", str(device.mtu_bytes))]),
+            )
+        found |= dict(
+            _manager_files(device)
+            if packaging == "rpm"
+            else _networkd_files(device, _primary_of(device, devices))
         )
-        found |= dict(_manager_files(device) if packaging == "rpm" else _networkd_files(device))
     return found
+
+
+def route_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
+    """Path → content of the routes of systemd-networkd's devices, which are separate parts of its devices' files."""
+    if packaging == "rpm":
+        return {}
+    return {
+        _routes_path(device.name): _marked(
+            *(
+                (
+                    "Route",
+                    [
+                        ("Destination", route.destination),
+                        *([("Gateway", route.gateway)] if route.gateway else []),
+                    ],
+                )
+                for route in device.routes
+            )
+        )
+        for device in devices
+        if device.routes
+    }
 
 
 def removal_text(devices: Sequence[HostDevice], packaging: str) -> str:
@@ -51,59 +107,95 @@ def file_permissions(path: str) -> str:
     return "600" if path.startswith(_MANAGER) else "644"
 
 
-def _networkd_files(device: HostDevice) -> Iterator[tuple[str, str]]:
+def _routes_path(name: str) -> str:
+    return f"{_NETWORKD}/10-{name}.network.d/routes.conf"
+
+
+def _networkd_files(device: HostDevice, is_primary: bool) -> Iterator[tuple[str, str]]:
+    if device.channel:
+        settings = [("Bond", device.channel), *([("PrimarySlave", "yes")] if is_primary else [])]
+        yield _network(device.adapter, settings)
+        return
+    if device.bond is not None:
+        kind = _netdev(device.adapter, "bond", device, "" if device.bridge else device.mac)
+        yield f"{_NETWORKD}/10-{device.adapter}.netdev", _marked(kind, ("Bond", _bond_settings(device.bond)))
     if device.bridge:
-        yield (
-            f"{_NETWORKD}/10-{device.bridge}.netdev",
-            _marked(
-                (
-                    "NetDev",
-                    [
-                        ("Name", device.bridge),
-                        ("Kind", "bridge"),
-                        ("MACAddress", device.mac),
-                        ("MTUBytes", str(device.mtu_bytes)),
-                    ],
-                ),
-                ("Bridge", [("STP", "no")]),
-            ),
-        )
-        yield (
-            f"{_NETWORKD}/10-{device.adapter}.network",
-            _marked(
-                ("Match", [("Name", device.adapter)]),
-                ("Network", [("Bridge", device.bridge), ("LinkLocalAddressing", "no")]),
-            ),
-        )
+        kind = _netdev(device.bridge, "bridge", device, device.mac)
+        yield f"{_NETWORKD}/10-{device.bridge}.netdev", _marked(kind, ("Bridge", [("STP", "no")]))
+        yield _network(device.adapter, [("Bridge", device.bridge), ("LinkLocalAddressing", "no")])
     settings = [("LinkLocalAddressing", "no")]
     if device.address:
         settings.insert(0, ("Address", device.address))
+    if device.uses_dhcp:
+        settings.insert(0, ("DHCP", "ipv4"))
     if device.gateway:
         settings.append(("Gateway", device.gateway))
-    sections = [("Match", [("Name", device.name)]), ("Network", settings)]
-    if not device.address:
-        # the boot does not wait for it
-        sections.insert(1, ("Link", [("RequiredForOnline", "no")]))
-    yield f"{_NETWORKD}/10-{device.name}.network", _marked(*sections)
+    # the boot does not wait for a device without an address
+    yield _network(device.name, settings, is_required=bool(device.address or device.uses_dhcp))
+
+
+def _network(name: str, settings: list[tuple[str, str]], is_required: bool = True) -> tuple[str, str]:
+    link: list[_Section] = [] if is_required else [("Link", [("RequiredForOnline", "no")])]
+    return f"{_NETWORKD}/10-{name}.network", _marked(
+        ("Match", [("Name", name)]), *link, ("Network", settings)
+    )
+
+
+def _netdev(name: str, kind: str, device: HostDevice, mac: str) -> _Section:
+    settings = [("Name", name), ("Kind", kind), *([("MACAddress", mac)] if mac else [])]
+    return "NetDev", [*settings, ("MTUBytes", str(device.mtu_bytes))]
+
+
+def _bond_settings(options: Sequence[BondOption]) -> list[tuple[str, str]]:
+    found = []
+    for option in options:
+        if option.name in _BOND_SETTINGS:
+            name, unit = _BOND_SETTINGS[option.name]
+            value = option.value.replace(",", " ") if option.name == "arp_ip_target" else option.value
+            found.append((name, value + unit))
+    return found
+
+
+def _primary_of(device: HostDevice, devices: Sequence[HostDevice]) -> bool:
+    """Whether the device is the member that its bond prefers."""
+    bond = next((one.bond for one in devices if device.channel and one.adapter == device.channel), None)
+    return any(option.name == "primary" and option.value == device.adapter for option in bond or ())
 
 
 def _manager_files(device: HostDevice) -> Iterator[tuple[str, str]]:
-    addresses = [("method", "manual" if device.address else "disabled")]
-    if device.address:
-        addresses.append(("address1", device.address + (f",{device.gateway}" if device.gateway else "")))
-    ends = [("ipv4", addresses), ("ipv6", [("method", "disabled")])]
-    mtu = ("mtu", str(device.mtu_bytes))
-    if not device.bridge:
-        yield _connection(device.adapter, "ethernet", [], [("ethernet", [mtu]), *ends])
+    ethernet: _Section = ("ethernet", [("mtu", str(device.mtu_bytes))])
+    bonding: list[_Section] = (
+        [] if device.bond is None else [("bond", [(option.name, option.value) for option in device.bond])]
+    )
+    kind = "ethernet" if device.bond is None else "bond"
+    if device.channel:
+        port = [("master", device.channel), ("slave-type", "bond")]
+        yield _connection(device.adapter, "ethernet", port, [ethernet])
         return
-    kind = ("bridge", [("mac-address", device.mac), ("stp", "false")])
-    yield _connection(device.bridge, "bridge", [], [("ethernet", [mtu]), kind, *ends])
+    ends: list[_Section] = [("ipv4", _manager_addresses(device)), ("ipv6", [("method", "disabled")])]
+    if not device.bridge:
+        yield _connection(device.adapter, kind, [], [ethernet, *bonding, *ends])
+        return
+    bridge = ("bridge", [*([("mac-address", device.mac)] if device.mac else []), ("stp", "false")])
+    yield _connection(device.bridge, "bridge", [], [ethernet, bridge, *ends])
     port = [("master", device.bridge), ("slave-type", "bridge")]
-    yield _connection(device.adapter, "ethernet", port, [("ethernet", [mtu])])
+    yield _connection(device.adapter, kind, port, [ethernet, *bonding])
+
+
+def _manager_addresses(device: HostDevice) -> list[tuple[str, str]]:
+    if device.uses_dhcp:
+        return [("method", "auto")]
+    if not device.address:
+        return [("method", "disabled")]
+    found = [("method", "manual")]
+    found.append(("address1", device.address + (f",{device.gateway}" if device.gateway else "")))
+    for number, route in enumerate(device.routes, 1):
+        found.append((f"route{number}", route.destination + (f",{route.gateway}" if route.gateway else "")))
+    return found
 
 
 def _connection(
-    name: str, kind: str, more: list[tuple[str, str]], sections: list[tuple[str, list[tuple[str, str]]]]
+    name: str, kind: str, more: list[tuple[str, str]], sections: list[_Section]
 ) -> tuple[str, str]:
     """A keyfile, by the name of its device."""
     first = [
@@ -116,12 +208,12 @@ def _connection(
     return f"{_MANAGER}/rocks-{name}.nmconnection", _text(("connection", first), *sections)
 
 
-def _marked(*sections: tuple[str, list[tuple[str, str]]]) -> str:
+def _marked(*sections: _Section) -> str:
     """A file of systemd."""
     return f"{MARK}\n{_text(*sections)}"
 
 
-def _text(*sections: tuple[str, list[tuple[str, str]]]) -> str:
+def _text(*sections: _Section) -> str:
     parts = (
         f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in settings) for name, settings in sections
     )

@@ -8,6 +8,7 @@ from rocks.actions.profiles import HostOfSite
 from rocks.cluster.firewall_rules import FirewallRule
 from rocks.cluster.profile_values import ServedDistribution
 from rocks.cluster.records import Host, Network
+from rocks.cluster.routes import ResolvedRoute, Route
 from rocks.database.appliances import Appliance
 from rocks.render.nft_rules import FirewallHost, firewall_file
 from tests.unit.machines import PRIVATE, container, interface
@@ -101,6 +102,17 @@ CASES = {
         firewall=_RULES,
     ),
     "compute": on_site(
-        replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"
+        replace(
+            container("vmc-0-0", [interface("eth0", mac="52:54:00:00:00:01", ip="10.1.255.254", **PRIVATE)]),
+            appliance="compute",
+            attributes={"appliance": "compute"},
+            routes=(
+                ResolvedRoute(Route("0.0.0.0", "0.0.0.0", "10.1.1.1"), "G"),
+                ResolvedRoute(Route("10.2.0.0", "255.255.0.0", "10.1.1.2"), "A"),
+                ResolvedRoute(Route("10.3.0.0", "255.255.0.0", "192.0.2.1"), "H"),
+                ResolvedRoute(Route("224.0.0.0", "255.255.255.0", subnet="private"), "G"),
+            ),
+        ),
+        "compute",
     ),
 }

@@ -32,17 +32,27 @@ rocks_content <<'ROCKS-END-1'
 [Match]
 Name=eth0
 
-[Link]
-RequiredForOnline=no
-
 [Network]
+Address=10.1.255.254/16
 LinkLocalAddressing=no
+Gateway=10.1.1.1
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
-rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-eth0.link /etc/systemd/network/10-eth0.network
-if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
-  rocks_needs_reboot "the network devices of $ROCKS_HOST"
-fi
+rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
+[Route]
+Destination=10.2.0.0/16
+Gateway=10.1.1.2
+
+[Route]
+Destination=224.0.0.0/24
+ROCKS-END-1
+rocks_file /etc/systemd/network/10-eth0.network.d/routes.conf create 644 '' forget
+rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-eth0.link /etc/systemd/network/10-eth0.network /etc/systemd/network/10-eth0.network.d/routes.conf
+rocks_network
+rocks_warn 'the route to 10.3.0.0/16 is left out, for no device is on the network of its gateway 192.0.2.1: rocks list host interface vmc-0-0'
+else
+  rocks_say "left as it is: the network, for systemd-networkd.service is not enabled; see the attribute host_network"
 fi
 ROCKS-END-2
 rocks_say 'node network ends (post)'

@@ -90,9 +90,9 @@ LinkLocalAddressing=no
 ROCKS-END-1
 rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
 rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-peth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.network /etc/systemd/network/10-eth0.network
-if grep -Eq '/etc/(systemd/network|NetworkManager)/' "$ROCKS_WORK/changes"; then
-  rocks_needs_reboot "the network devices of $ROCKS_HOST"
-fi
+rocks_network
+else
+  rocks_say "left as it is: the network, for systemd-networkd.service is not enabled; see the attribute host_network"
 fi
 ROCKS-END-2
 rocks_say 'node network ends (post)'

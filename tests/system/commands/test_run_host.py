@@ -348,3 +348,38 @@ def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:
     known.done("set", "host", "attr", "compute-0-0", "primary_net", "public")
     known.change("UPDATE networks SET IP = %s WHERE Device = 'eth9'", (SILENT,))
     assert known.rocks("run", "host", "compute-0-0", "true").out == "compute-0-0: down\n"
+
+
+def test_sync_host_network_runs_that_part_of_the_profile_and_nothing_else(known: Site) -> None:
+    """A second run changes nothing; files of a removed interface go; a host that is not there is named."""
+    folder = "/etc/systemd/network"
+    for host, number in (("compute-0-0", 7), ("compute-0-1", 8)):
+        mac = f"mac=52:54:00:00:00:0{number}"
+        known.done("add", "host", "interface", host, "lan0", f"ip=203.0.113.{number}", "subnet=public", mac)
+    known.done("add", "host", "interface", "compute-0-0", "lan1", "mac=52:54:00:00:00:09")
+    known.done("add", "route", "10.2.0.0", "203.0.113.1", "netmask=255.255.0.0")
+    assert known.rocks("sync", "host", "network", "compute-0-0").out == (
+        "compute-0-0: left as it is: the network, for systemd-networkd.service is not enabled; see the attribute "
+        "host_network\n"
+    )
+    known.done("set", "host", "attr", "compute", "host_network", "yes")
+    ended = known.rocks("sync", "host", "network", "compute-0-0", "compute-0-1")
+    assert ended.status == 3 and "Error: compute-0-1: host compute-0-1 cannot be asked" in ended.err
+    for name in ("10-lan0.link", "10-lan0.network", "10-lan0.network.d/routes.conf", "10-lan1.network"):
+        assert f"compute-0-0: file {folder}/{name}\n" in ended.out
+    assert "packages" not in ended.out and "profile" not in ended.out
+    again = known.rocks("sync", "host", "network", "compute-0-0")
+    assert (again.status, again.out) == (0, "")
+    known.done("remove", "host", "interface", "compute-0-0", "lan1")
+    known.done("remove", "route", "10.2.0.0")
+    removed = known.rocks("sync", "host", "network", "compute-0-0").out.splitlines()
+    assert sorted(removed) == [
+        f"compute-0-0: removed {folder}/{name}"
+        for name in ("10-lan0.network.d/routes.conf", "10-lan1.link", "10-lan1.network")
+    ]
+    assert (
+        known.done("run", "host", "compute-0-0", f"find {folder} -name '*lan1*' -o -name routes.conf") == ""
+    )
+    known.done("set", "host", "attr", "compute-0-0", "host_network", "no")
+    refused = known.rocks("sync", "host", "network", "compute-0-0")
+    assert refused.status == 1 and "host_network must not be no" in refused.err

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rocks.cluster.names import printable
-from rocks.commands._framework.base import Command
 from rocks.commands._framework.confirmation import confirm_all
+from rocks.commands._shared.scopes import ScopeCommand
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,21 +15,8 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
-class AttributeCommand(Command):
+class AttributeCommand(ScopeCommand):
     """Base of the commands on the attributes of one scope: global, os, appliance or host."""
-
-    scope: ClassVar[str]
-
-    def members(self, names: Sequence[str]) -> list[str]:
-        """The members of the scope that match `names`; a global attribute has none."""
-        if self.scope == "global":
-            return ["global"]
-        expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
-            "appliance": self.getApplianceNames,
-            "host": self.getHostnames,
-            "os": self.getOSNames,
-        }
-        return expansions[self.scope](names)
 
     def members_to_change(self, names: Sequence[str], attribute: str) -> list[str]:
         """As `members`, for a change. All members are meant only by `%`, or when a person confirms it.

@@ -1,0 +1,61 @@
+"""`rocks add host bonded`"""
+
+import rocks.commands
+from rocks.actions.interface_configuration import BondParameters, add_bond
+
+
+class Command(rocks.commands.Command):
+    """
+    Add a bond to a host: one device of several adapters, with an address. The adapters lose their own addresses and
+    networks, and get the channel. Nothing is added if a value is invalid.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <param type='string' name='channel' optional='0'>
+    Device of the bond, such as bond0.
+    </param>
+    <param type='string' name='interfaces' optional='0'>
+    The interfaces of the bond, separated by commas.
+    </param>
+    <param type='string' name='ip' optional='0'>
+    IPv4 address of the bond, inside the network; it may be that of one of the interfaces.
+    </param>
+    <param type='string' name='network' optional='0'>
+    Name of the network.
+    </param>
+    <param type='string' name='name'>
+    Name of the host on that network; default: the name of the host.
+    </param>
+    <param type='string' name='options'>
+    Options of the bonding driver, separated by blanks. Default: the driver's own, mode balance-rr without a check of
+    the link.
+    </param>
+
+    <example cmd='add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private'>
+    A bond of two adapters.
+    </example>
+
+    <related>set host interface options</related>
+    <related>list host interface</related>
+    <related>report host interface</related>
+    <related>sync host network</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Add the bond."""
+        host = self.getOneHostname(args)
+        channel, interfaces, ip, network = (
+            self.fillText(key, "") for key in ("channel", "interfaces", "ip", "network")
+        )
+        for name, value in (
+            ("channel", channel),
+            ("interfaces", interfaces),
+            ("ip", ip),
+            ("network", network),
+        ):
+            if not value:
+                self.abort(f"must supply {name}=")
+        members = [part.strip() for part in interfaces.split(",") if part.strip()]
+        more = self.fillTexts("name", "options")
+        add_bond(self.db, host, BondParameters(channel, members, ip, network, *more))

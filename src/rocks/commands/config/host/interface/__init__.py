@@ -1,0 +1,45 @@
+"""`rocks config host interface`"""
+
+import rocks.commands
+from rocks.actions.interface_configuration import configure_interfaces
+from rocks.cluster.interface_configuration import read_adapters
+from rocks.commands._shared.after_change import sync_config_after
+
+
+class Command(rocks.commands.Command):
+    """
+    Record the network adapters that a host has. The values of the parameters belong together by their place in the
+    lists. Afterwards each listed MAC address has its listed device; new ones are added. If the adapter with the flag
+    ks is not that of the network private, the two are exchanged: address, network and name of the private interface
+    end on it. Other addresses stay where they are. If anything has changed, rocks sync config follows.
+
+    <arg type='string' name='host'>
+    The host, by name or any other selector of one host.
+    </arg>
+    <param type='string' name='iface' optional='0'>
+    Devices, separated by commas.
+    </param>
+    <param type='string' name='mac' optional='0'>
+    The MAC address of each device.
+    </param>
+    <param type='string' name='module'>
+    The driver of each device; an empty one is not known.
+    </param>
+    <param type='string' name='flag'>
+    ks for the device from which the host was installed, empty for others.
+    </param>
+
+    <example cmd='config host interface compute-0-0 iface=eth0,eth1 mac=52:54:00:00:00:01,52:54:00:00:00:02 flag=,ks'>
+    The host was installed from eth1, which gets the private address.
+    </example>
+
+    <related>swap host interface</related>
+    <related>list host interface</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Record the adapters."""
+        host = self.getOneHostname(args)
+        adapters = read_adapters(*(self.fillText(name, "") for name in ("iface", "mac", "module", "flag")))
+        if configure_interfaces(self.db, host, adapters):
+            sync_config_after(self)

@@ -1,0 +1,29 @@
+"""`rocks remove appliance route`"""
+
+from rocks.commands._shared.routes import RouteRemoval
+
+
+class Command(RouteRemoval):
+    """
+    Remove the static routes to an address for all hosts of appliances. A missing route is not an error.
+
+    <arg type='string' name='appliance' repeat='1'>
+    Appliances; % is a wildcard.
+    </arg>
+    <arg type='string' name='address'>
+    IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
+    </arg>
+    <param type='string' name='netmask'>
+    Remove only routes with this netmask; default: all.
+    </param>
+
+    <example cmd='remove appliance route compute 10.2.0.0'>
+    Remove the route to 10.2.0.0; routes of other scopes remain.
+    </example>
+
+    <related>add appliance route</related>
+    <related>list appliance route</related>
+    <related>list host route</related>
+    """
+
+    scope = "appliance"

@@ -1,0 +1,32 @@
+"""`rocks remove host route`"""
+
+from rocks.commands._shared.routes import RouteRemoval
+
+
+class Command(RouteRemoval):
+    """
+    Remove the static routes of hosts: all of them, or those to an address. A missing route is not an error.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+    <param type='string' name='address'>
+    IPv4 address of the route; % matches any text. Default: %, all routes of the hosts.
+    </param>
+    <param type='string' name='netmask'>
+    Remove only routes with this netmask; default: all.
+    </param>
+
+    <example cmd='remove host route compute-0-0 address=10.2.0.0'>
+    Remove the route to 10.2.0.0; routes of other scopes remain.
+    </example>
+
+    <related>add host route</related>
+    <related>list host route</related>
+    """
+
+    scope = "host"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the routes of all hosts at once."""
+        self.remove(self.named_members(args), self.fillText("address", "%"))

@@ -1,0 +1,29 @@
+"""`rocks remove os route`"""
+
+from rocks.commands._shared.routes import RouteRemoval
+
+
+class Command(RouteRemoval):
+    """
+    Remove the static routes to an address for all hosts of operating systems. A missing route is not an error.
+
+    <arg type='string' name='os' repeat='1'>
+    Operating systems, linux or sunos; % is a wildcard.
+    </arg>
+    <arg type='string' name='address'>
+    IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
+    </arg>
+    <param type='string' name='netmask'>
+    Remove only routes with this netmask; default: all.
+    </param>
+
+    <example cmd='remove os route linux 10.2.0.0'>
+    Remove the route to 10.2.0.0; routes of other scopes remain.
+    </example>
+
+    <related>add os route</related>
+    <related>list os route</related>
+    <related>list host route</related>
+    """
+
+    scope = "os"

@@ -1,0 +1,97 @@
+"""`rocks report host interface`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rocks.commands
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.host_network import plan_devices
+from rocks.cluster.names import printable
+from rocks.commands._framework.plugins import run_plugin
+from rocks.commands._shared.file_blocks import add_file_block
+from rocks.database.host_networks import load_host_networks
+from rocks.errors import RocksError, UserError
+from rocks.render.host_network import device_files, file_permissions
+from rocks.render.sysconfig import interface_files
+
+if TYPE_CHECKING:
+    from rocks.cluster.records import Host
+    from rocks.commands._framework.plugins import Plugin
+
+_OF_PACKAGES = {"deb": "networkd", "rpm": "ifcfg"}
+_READERS = {"networkd": "deb", "networkmanager": "rpm"}
+_FORMATS = ("ifcfg", *_READERS)
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the files of the network devices of hosts, as text for rocks report script: those of systemd-networkd for
+    a host with Debian packages, and ifcfg files for one with RPM packages (the attribute packaging).
+
+    In ifcfg files an interface without an address, VLAN and channel is off at boot. Options of an interface that begin
+    with noreport leave it out, and with dhcp give it its address by DHCP; nobridge and novtap let a host of virtual
+    machines have no bridge over it. Plugins may change the lines of ifcfg files: run is called with a dict of host,
+    net_id (the row of the interface) and text, a list of lines.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+    <param type='string' name='iface'>
+    Report only this interface, by device or MAC address.
+    </param>
+    <param type='string' name='format'>
+    ifcfg, networkd or networkmanager, whose files a profile writes on hosts with RPM packages. Default: as the
+    packages of the host.
+    </param>
+
+    <example cmd='report host interface compute-0-0'>
+    The files of one host.
+    </example>
+    <example cmd='report host interface compute-0-0 iface=eth0 format=networkmanager'>
+    The files of one device for NetworkManager.
+    </example>
+
+    <related>list host interface</related>
+    <related>sync host network</related>
+    <related>report script</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the files of each host."""
+        requested, iface = self.fillText("format", ""), self.fillText("iface", "")
+        if requested and requested not in _FORMATS:
+            raise UserError(f'format "{printable(requested)}" must be one of {", ".join(_FORMATS)}')
+        plugins = self.loadPlugins()
+        hosts = load_host_networks(self.db, self.getHostnames(args))
+        failures: dict[str, RocksError] = {}
+        self.beginOutput()
+        for host in hosts:
+            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            chosen = requested or _OF_PACKAGES.get(packaging, _OF_PACKAGES["deb"])
+            try:
+                if chosen == "ifcfg":
+                    self._add_ifcfg(host, iface, plugins)
+                else:
+                    self._add_devices(host, iface, _READERS[chosen])
+            except UserError as error:
+                failures[host.name] = error
+        self.endOutput(padChar="")
+        self.endOutcomes(failures, len(hosts))
+
+    def _add_ifcfg(self, host: Host, iface: str, plugins: list[Plugin]) -> None:
+        for found in interface_files(host, iface):
+            for plugin in plugins:
+                given = {"host": host.name, "net_id": found.interface_id, "text": found.lines}
+                run_plugin(plugin, self.command_path, given)
+            add_file_block(self, host.name, found.path, found.lines)
+
+    def _add_devices(self, host: Host, iface: str, packaging: str) -> None:
+        devices = plan_devices(host)
+        if iface:
+            devices = tuple(one for one in devices if iface.lower() in (one.name.lower(), one.mac))
+        for path, text in device_files(devices, packaging).items():
+            permissions = file_permissions(path) if packaging == "rpm" else ""
+            add_file_block(self, host.name, path, text.splitlines(), permissions)

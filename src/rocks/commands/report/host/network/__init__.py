@@ -1,0 +1,60 @@
+"""`rocks report host network`"""
+
+import rocks.commands
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.host_network import default_route, primary_network
+from rocks.commands._shared.file_blocks import add_file_block
+from rocks.database.host_networks import load_host_networks
+from rocks.database.subnets import load_networks, network_names
+from rocks.errors import RocksError, UserError
+from rocks.render.sysconfig import NETWORK, network_lines
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the files of the names of hosts, as text for rocks report script. For a host with RPM packages: the name
+    with the domain of its primary network (the attribute primary_net) and its gateway. For one with Debian packages:
+    its name; its gateway is in the files of rocks report host interface.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='report host network compute-0-0'>
+    The files of one host.
+    </example>
+
+    <related>report host interface</related>
+    <related>report host route</related>
+    <related>sync host network</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the files of each host."""
+        hosts = load_host_networks(self.db, self.getHostnames(args))
+        networks = load_networks(self.db, network_names(self.db))
+        zones = {network.name.lower(): network.dns_zone for network in networks}
+        failures: dict[str, RocksError] = {}
+        self.beginOutput()
+        for host in hosts:
+            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            if packaging != "rpm":
+                add_file_block(self, host.name, "/etc/hostname", [host.name])
+                continue
+            primary = primary_network(host).lower()
+            on_primary = (
+                one.name for one in host.interfaces if one.name and (one.subnet or "").lower() == primary
+            )
+            zone = zones.get(primary, "")
+            full_name = next(on_primary, host.name) + (f".{zone}" if zone else "")
+            try:
+                lines = network_lines(full_name, *default_route(host))
+            except UserError as error:
+                failures[host.name] = error
+                continue
+            add_file_block(self, host.name, NETWORK, lines)
+            add_file_block(self, host.name, "/etc/hostname", [full_name])
+        self.endOutput(padChar="")
+        self.endOutcomes(failures, len(hosts))

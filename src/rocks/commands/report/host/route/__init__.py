@@ -1,0 +1,52 @@
+"""`rocks report host route`"""
+
+import rocks.commands
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.host_network import plan_devices
+from rocks.commands._shared.file_blocks import add_file_block
+from rocks.database.host_networks import load_host_networks
+from rocks.errors import RocksError, UserError
+from rocks.render.host_network import route_files
+from rocks.render.sysconfig import STATIC_ROUTES, static_routes
+
+
+class Command(rocks.commands.Command):
+    """
+    Report the files of the static routes of hosts, as text for rocks report script: static-routes for a host with RPM
+    packages, and parts of the files of systemd-networkd for one with Debian packages (the attribute packaging). The
+    default route is not among them; rocks report host network and rocks report host interface have it.
+
+    <arg optional='1' type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector; default: all hosts.
+    </arg>
+
+    <example cmd='report host route compute-0-0'>
+    The files of one host.
+    </example>
+
+    <related>list host route</related>
+    <related>sync host network</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the files of each host."""
+        hosts = load_host_networks(self.db, self.getHostnames(args))
+        failures: dict[str, RocksError] = {}
+        self.beginOutput()
+        for host in hosts:
+            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            try:
+                if packaging == "rpm":
+                    files = {STATIC_ROUTES: static_routes(host)}
+                else:
+                    texts = route_files(plan_devices(host), "deb")
+                    files = {path: text.splitlines() for path, text in texts.items()}
+            except UserError as error:
+                failures[host.name] = error
+                continue
+            for path, lines in files.items():
+                add_file_block(self, host.name, path, lines)
+        self.endOutput(padChar="")
+        self.endOutcomes(failures, len(hosts))

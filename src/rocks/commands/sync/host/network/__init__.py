@@ -1,0 +1,47 @@
+"""`rocks sync host network`"""
+
+import rocks.commands
+from rocks.actions.network_sync import sync_networks
+from rocks.commands._shared.after_change import sync_config_after
+from rocks.errors import RocksError
+
+
+class Command(rocks.commands.Command):
+    """
+    Have hosts set up their network devices and routes as the database has them: the node network of their profiles, and
+    nothing else of them. Routes of hosts with systemd-networkd are set at once. Addresses, the default route, names of
+    devices, bridges and bonds take effect at the next boot of the host, so that nothing is cut off; no network service
+    is restarted. Plugins run afterwards with the names of the hosts, then rocks sync config.
+
+    <arg type='string' name='host' repeat='1'>
+    Hosts, by name or any other selector.
+    </arg>
+
+    <example cmd='sync host network compute-0-0'>
+    After rocks add host route.
+    </example>
+    <example cmd='sync host network compute'>
+    All hosts of an appliance at once.
+    </example>
+
+    <related>report host interface</related>
+    <related>report host route</related>
+    <related>add host route</related>
+    <related>report host profile</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the changes of each host."""
+        hosts = self.getSomeHostnames(args)
+        failures: dict[str, RocksError] = {}
+        for host, outcome in sync_networks(self.db, hosts):
+            if isinstance(outcome, RocksError):
+                failures[host] = outcome
+                continue
+            for change in outcome.changes:
+                self.showLine(f"{host}: {change}")
+            for warning in outcome.warnings:
+                self.notify(f"Warning: {host}: {warning}")
+        self.runPlugins(hosts)
+        sync_config_after(self)
+        self.endOutcomes(failures, len(hosts))
