@@ -50,7 +50,8 @@ def configured(site: LabSite) -> LabSite:
     """
     site.lab["vmh1"].run(["rm", _HOOK])
     site.lab["vmh2"].shell(
-        f"zpool destroy vmpool\nwipefs --quiet --all {_DISK}-part* {_DISK}\nudevadm settle\n"
+        f"zpool destroy vmpool\nwipefs --quiet --all {_DISK}-part* {_DISK}\n"
+        f"dd if=/dev/zero of={_DISK} bs=1M count=1 conv=fsync status=none\nudevadm settle\n"
     )
     site.done("set", "host", "attr", "vmh2", "img_storage_part_zfs_mirror", "true")
     site.done("set", "host", "attr", "vmh2", "vm_container_zpool_disks", _DISK)
