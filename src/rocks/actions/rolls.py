@@ -23,7 +23,13 @@ from rocks.actions.roll_folders import (
     update_files_after_commit,
 )
 from rocks.cluster.names import is_like, printable
-from rocks.cluster.roll_plan import RollNeeds, check_needs, check_one_version, select_rolls
+from rocks.cluster.roll_plan import (
+    RollNeeds,
+    check_disabled,
+    check_needs,
+    check_one_version,
+    select_rolls,
+)
 from rocks.database.rolls import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.errors import HostError, StateError, UserError
 from rocks.graph_files import Library
@@ -85,12 +91,18 @@ def add_rolls(
 
 
 def enable_rolls(
-    database: Database, names: Sequence[str], version: str, arch: str, notify: Callable[[str], None]
+    database: Database,
+    names: Sequence[str],
+    version: str,
+    arch: str,
+    is_unsigned_allowed: bool,
+    notify: Callable[[str], None],
 ) -> None:
     """Enable rolls: their commands, nodes and edges are in use from the next command on.
 
     Another enabled version of the roll is disabled. UserError and StateError, and no change, for a roll that needs
-    another one, one whose names are taken, and one whose files are missing or damaged.
+    another one, one whose names are taken, one whose files are missing or damaged, and one that no key of the site
+    signed. Signatures are checked as when it was added: keys may have come, gone or expired since then.
     """
     root = rolls_folder(database)
     database.end_reading()
@@ -105,9 +117,12 @@ def enable_rolls(
             if row.is_enabled and row.name in chosen_names and RollId(*row.roll) not in chosen
         ]
         staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
+        database.end_reading()  # gpgv is run; the lock keeps the rows as they are
         for roll in chosen:
-            remove_byte_code(roll_path(root, roll))
-            take_over(roll_path(root, roll), f"the roll {roll} in {roll_path(root, roll)}")
+            folder = roll_path(root, roll)
+            remove_byte_code(folder)
+            take_over(folder, f"the roll {roll} in {folder}")
+            verify_manifest(folder, f"the roll {roll}", signatures.KEYS_FOLDER, is_unsigned_allowed)
         contents = [_content(root, roll) for roll in (*staying, *chosen)]
         _check_enabled(contents)
         check_clashes(contents, _nodes_without(root), _our_commands())
@@ -131,16 +146,21 @@ def disable_rolls(database: Database, names: Sequence[str], version: str, arch: 
 
 
 def remove_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
-    """Remove rolls, their files too. StateError, and no change, when an enabled roll needs one of them."""
+    """Remove rolls, their files too. StateError, and no change, when one of them is enabled."""
     root = rolls_folder(database)
     database.end_reading()
     with _changing(database, root):
         rows = load_rolls(database)
         there = dict.fromkeys([*(row.roll for row in rows), *folders_without_rows(root)])
         chosen = select_rolls(list(there), names, version, arch)
-        _check_rest(root, rows, chosen)
+        check_disabled(chosen, [row.roll for row in rows if row.is_enabled])
         delete_rolls(database, chosen)
         update_files_after_commit(database, root, chosen)
+
+
+def is_used_unsigned(folder: Path) -> bool:
+    """Whether the roll in a folder is there without a signature although the site has keys."""
+    return signatures.lacks_signature(folder, signatures.KEYS_FOLDER)
 
 
 def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:

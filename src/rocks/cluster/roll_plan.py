@@ -56,6 +56,18 @@ def check_one_version(rolls: Iterable[tuple[str, str, str]]) -> None:
             )
 
 
+def check_disabled(rolls: Iterable[tuple[str, str, str]], enabled: Sequence[tuple[str, str, str]]) -> None:
+    """StateError when one of the rolls is enabled."""
+    found = [roll for roll in rolls if roll in enabled]
+    if found:
+        names = " ".join(roll[0] for roll in found)
+        are = "is" if len(found) == 1 else "are"
+        raise StateError(
+            f"{', '.join(' '.join(roll) for roll in found)} {are} enabled, and in use by commands, profiles and "
+            f"distributions: rocks disable roll {names}, then repeat the command"
+        )
+
+
 def check_needs(enabled: Iterable[RollNeeds], ours: Mapping[str, str], key: Callable[[str], object]) -> None:
     """StateError unless every enabled roll has the rolls that it needs. `ours`: what these programs bring, by version.
 

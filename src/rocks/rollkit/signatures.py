@@ -70,13 +70,18 @@ def verify_manifest(folder: Path, place: str, keys: Path, is_unsigned_allowed: b
     if not is_signed:
         if ring and not is_unsigned_allowed:
             raise UserError(
-                f"{place} is not signed, and this site has keys in {keys}: get the signed roll, or add it as it is "
+                f"{place} is not signed, and this site has keys in {keys}: get the signed roll, or repeat the command "
                 "with unsigned=yes"
             )
         return "not signed"
     if not ring:
         return f"signed, but not checked: there are no keys in {keys}"
     return f"signed by {_signer(folder, place, keys, ring)}"
+
+
+def lacks_signature(folder: Path, keys: Path) -> bool:
+    """Whether a roll's folder has no signature although the site has keys."""
+    return not (folder / SIGNATURE).is_file() and bool(_keyring(keys))
 
 
 def sign_release(release: Path, gnupg_folder: Path) -> None:

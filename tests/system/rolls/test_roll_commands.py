@@ -109,13 +109,31 @@ def test_a_roll_that_another_needs_stays(roll_site: Site, build_roll: BuildRoll)
         roll_site.rocks("add", "roll", str(iso))
     assert "needs the roll hello, which is not enabled" in roll_site.refused("enable", "roll", "extra")
     roll_site.done("enable", "roll", "extra", "hello")
-    for verb in ("disable", "remove"):
-        assert "the roll extra needs the roll hello: rocks disable roll extra first" in roll_site.refused(
-            verb, "roll", "hello"
-        )
+    assert "the roll extra needs the roll hello: rocks disable roll extra first" in roll_site.refused(
+        "disable", "roll", "hello"
+    )
     roll_site.done("disable", "roll", "extra", "hello")
     roll_site.done("remove", "roll", "%")
     assert roll_site.done("list", "roll") == ""
+
+
+def test_an_enabled_roll_is_not_removed(roll_site: Site, build_roll: BuildRoll, rolls_folder: Path) -> None:
+    isos = [str(build_roll()), str(build_roll("extra")), str(build_roll(version="2.0"))]
+    roll_site.rocks("add", "roll", *isos)
+    roll_site.done("enable", "roll", "extra", "hello", "version=1.0")
+    before = files_below(rolls_folder)
+    for selected, enabled in (
+        (["%"], "extra hello"),
+        (["hello"], "hello"),
+        (["hello", "version=1.0"], "hello"),
+    ):
+        message = roll_site.refused("remove", "roll", *selected)
+        assert f"rocks disable roll {enabled}, then repeat the command" in message
+    assert files_below(rolls_folder) == before and roll_site.done("report", "hello") == "hello from 1.0\n"
+    roll_site.done("remove", "roll", "hello", "version=2.0")
+    roll_site.done("disable", "roll", "extra", "hello")
+    roll_site.done("remove", "roll", "%")
+    assert files_below(rolls_folder) == {}
 
 
 def test_a_roll_that_needs_a_later_version_is_refused(roll_site: Site, build_roll: BuildRoll) -> None:

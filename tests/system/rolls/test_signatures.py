@@ -65,6 +65,36 @@ def test_a_roll_of_a_known_key_is_added_and_another_is_not(
     assert other.status == 0 and "(not signed)" in other.err
 
 
+def test_a_roll_is_checked_by_the_keys_that_the_site_has_when_it_is_enabled(
+    roll_site: Site, tmp_path: Path, keys: Keys, trusted: Path
+) -> None:
+    vendor, stranger = keys.make("vendor"), keys.make("stranger")
+    isos = [_iso(tmp_path, stranger), _iso(tmp_path, name="plain"), _iso(tmp_path, vendor, "signed")]
+    assert roll_site.rocks("add", "roll", *map(str, isos)).status == 0
+    (trusted / "vendor.asc").write_bytes(keys.gpg("--armor", "--export", vendor))
+    before = roll_site.done("list", "roll")
+
+    message = roll_site.refused("enable", "roll", "signed", "plain")
+    assert "the roll plain 1.0 noarch is not signed, and this site has keys in" in message
+    assert "repeat the command with unsigned=yes" in message
+    for given in ([], ["unsigned=yes"]):
+        assert "which is not in" in roll_site.refused("enable", "roll", "hello", *given)
+    manifest = tmp_path / "export/install/rolls/signed/1.0/noarch/SHA256SUMS"
+    signed = manifest.read_text()
+    manifest.write_text("".join(reversed(signed.splitlines(keepends=True))))
+    assert "is altered" in roll_site.refused("enable", "roll", "signed")
+    manifest.write_text(signed)
+    assert roll_site.done("list", "roll") == before and "unsigned=yes" in roll_site.done("dump", "roll")
+
+    roll_site.done("enable", "roll", "signed")
+    roll_site.done("enable", "roll", "plain", "unsigned=yes")
+    roll_site.done("disable", "roll", "%")
+    for line in roll_site.done("dump", "roll").splitlines()[1:]:
+        assert roll_site.rocks(*line.split()[1:]).status == 0
+    assert (trusted / "vendor.asc").rename(trusted / "vendor.old").is_file()
+    assert "unsigned=yes" not in roll_site.done("dump", "roll")
+
+
 def test_a_site_without_keys_adds_every_roll(
     roll_site: Site, tmp_path: Path, keys: Keys, trusted: Path
 ) -> None:

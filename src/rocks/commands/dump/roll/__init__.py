@@ -1,14 +1,23 @@
 """`rocks dump roll`"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import rocks.commands.dump
 from rocks.actions.roll_folders import roll_path, rolls_folder
+from rocks.actions.rolls import is_used_unsigned
 from rocks.database.rolls import load_rolls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 
 class Command(rocks.commands.dump.command):
     """
     Print the commands that add the rolls again, from their folders in the distribution, and enable those that are
-    enabled.
+    enabled. Where the site has keys, and a roll is used without a signature, they have unsigned=yes.
 
     <example cmd='dump roll'>
     Print one shell command per line.
@@ -24,8 +33,16 @@ class Command(rocks.commands.dump.command):
         if not rolls:
             return
         root = rolls_folder(self.db)
-        self.dump("add", "roll", *(str(roll_path(root, roll.roll)) for roll in rolls))
+        folders = {roll: roll_path(root, roll.roll) for roll in rolls}
+        self.dump("add", "roll", *(str(folder) for folder in folders.values()), *_unsigned(folders.values()))
         enabled = [roll for roll in rolls if roll.is_enabled]
         for version, arch in dict.fromkeys(roll.roll[1:] for roll in enabled):
-            names = [roll.name for roll in enabled if roll.roll[1:] == (version, arch)]
-            self.dump("enable", "roll", *names, f"version={version}", f"arch={arch}")
+            of_version = [roll for roll in enabled if roll.roll[1:] == (version, arch)]
+            names = [roll.name for roll in of_version]
+            unsigned = _unsigned(folders[roll] for roll in of_version)
+            self.dump("enable", "roll", *names, f"version={version}", f"arch={arch}", *unsigned)
+
+
+def _unsigned(folders: Iterable[Path]) -> list[str]:
+    """The parameter without which the site's keys would reject one of the rolls."""
+    return ["unsigned=yes"] if any(is_used_unsigned(folder) for folder in folders) else []

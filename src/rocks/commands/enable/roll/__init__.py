@@ -9,7 +9,8 @@ class Command(rocks.commands.Command):
     """
     Enable rolls: their commands, their nodes and their edges of the graph are in use from the next command on.
     At most one version of a roll is enabled; another one that was is disabled. A roll that needs another roll, and one
-    with a command or node that is there already, is rejected.
+    with a command or node that is there already, is rejected. Where the folder /etc/rocks/keys has public keys, only
+    rolls that one of them signed are enabled, whenever they were added.
 
     <arg type='string' name='roll' repeat='1'>
     Rolls; % is a wildcard.
@@ -19,6 +20,9 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='arch'>
     Architecture; % is a wildcard; default: every architecture.
+    </param>
+    <param type='bool' name='unsigned'>
+    Whether a roll without a signature is enabled although /etc/rocks/keys has keys; default: no.
     </param>
 
     <example cmd='enable roll hello'>
@@ -36,4 +40,4 @@ class Command(rocks.commands.Command):
         """Enable the rolls."""
         if not args:
             self.abort("must supply at least one roll; rocks list roll lists them")
-        enable_rolls(self.db, args, *rolls_of(self), self.notify)
+        enable_rolls(self.db, args, *rolls_of(self), self.fillFlag("unsigned"), self.notify)

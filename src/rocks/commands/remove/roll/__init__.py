@@ -7,8 +7,8 @@ from rocks.commands._shared.rolls import rolls_of
 
 class Command(rocks.commands.Command):
     """
-    Remove rolls and their files from the distribution. What they have configured on hosts stays. A roll that another
-    enabled roll needs is rejected.
+    Remove rolls and their files from the distribution. What they have configured on hosts stays. An enabled roll
+    is rejected: disable roll takes it out of use first.
 
     <arg type='string' name='roll' repeat='1'>
     Rolls; % is a wildcard.
