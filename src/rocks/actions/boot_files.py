@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.boot_plan import is_for_our_installer, is_served, next_recipe
 from rocks.cluster.install_plan import check_arguments
+from rocks.database.addresses import find_private_address
 from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host
 from rocks.database.vms import physical_hosts
@@ -109,8 +110,9 @@ def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
     """The hosts that the service serves, and the name and text of each one's script."""
     local = find_local_host(database)
     facts = boot_facts(database, physical_hosts(database))
+    found = find_private_address(database, local) if local else None
     database.end_reading()
-    server = next((one.address for one in facts if one.host == local and one.address), "")
+    server = found.address if found else ""
     hosts, scripts = [], {}
     for one in facts:
         mac = (one.mac or "").lower()

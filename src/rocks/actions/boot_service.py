@@ -23,8 +23,8 @@ from rocks.actions.message_broker import node_authority
 from rocks.clock import utc_now
 from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
+from rocks.database.addresses import private_address
 from rocks.database.attributes import global_attributes
-from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import local_host
 from rocks.database.subnets import load_networks
 from rocks.errors import HostError, StateError
@@ -99,20 +99,15 @@ def report_configuration(database: Database) -> list[tuple[str, str]]:
 def boot_network(database: Database) -> BootNetwork:
     """The network private, as this machine is on it. StateError when no device has the frontend's address there."""
     name = local_host(database)
-    facts = next((one for one in boot_facts(database, [name]) if one.address and one.netmask), None)
-    if facts is None or not facts.address or not facts.netmask:
-        raise StateError(
-            f"{name} has no address on the network private, on which hosts are installed: rocks add host interface "
-            f"{name}"
-        )
+    address, netmask = private_address(database, name)
     attributes = global_attributes(database)
     (network,) = load_networks(database, [PRIVATE_NETWORK])
     database.end_reading()
     servers = attributes.get("Kickstart_PrivateDNSServers", "").replace(",", " ").split()
     return BootNetwork(
-        _device_with(facts.address, name),
-        facts.address,
-        facts.netmask,
+        _device_with(address, name),
+        address,
+        netmask,
         _checked_address("Kickstart_PrivateGateway", attributes.get("Kickstart_PrivateGateway", "").strip()),
         [_checked_address("Kickstart_PrivateDNSServers", server) for server in servers],
         network.mtu_bytes,
@@ -172,14 +167,17 @@ def _write_all(database: Database, network: BootNetwork, notify: Callable[[str],
 
 
 def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -> None:
-    """Kernel and installer of the distribution."""
+    """Kernel and installer of the distribution; one that it no longer has is not served any more."""
     for name in (KERNEL, INSTALLER_IMAGE):
         if (source / name).is_file():
             _copy(source / name, target / name)
-        else:
-            notify(
-                f"{source / name} is not there, so no host can be installed; rocks check site shows what is missing"
-            )
+            continue
+        removed = f"; removed the old {target / name}" if (target / name).exists() else ""
+        (target / name).unlink(missing_ok=True)
+        notify(
+            f"{source / name} is not there, so no host can be installed{removed}; rocks check site shows what is "
+            "missing"
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from rocks.actions.boot_files import (
 )
 from rocks.actions.boot_service import boot_network
 from rocks.actions.boots import write_boot_files
+from rocks.actions.host_installations import check_is_booted, installer_folder, read_checksum
 from rocks.actions.hosts import add_host, set_next_boot
 from rocks.actions.interfaces import InterfaceParameters, add_interface, existing_subnet
 from rocks.clock import Deadline, monotonic_seconds
@@ -21,6 +22,7 @@ from rocks.cluster.host_plan import HostParameters
 from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import printable
+from rocks.cluster.storage_roles import FRONTEND_APPLIANCE
 from rocks.database import interfaces, nodes
 from rocks.database.appliances import load_appliances
 from rocks.database.vm_inventory import lock_inventory
@@ -31,6 +33,7 @@ from rocks.render.ipxe import FIRST_STAGE_FOLDER, KERNEL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rocks.database.appliances import Appliance
     from rocks.database.connection import Database
 
 LOCK = "discovery"
@@ -69,9 +72,10 @@ def discover_hosts(
 
     `notify` gets a line when it begins to wait, and before that one for each reason why no host would be installed.
     The first item comes when a machine was found; what is invalid is found before. StateError without the boot service,
-    for a network without free addresses, and beyond the bound; BusyError while another discovery runs.
+    for a network without free addresses, beyond the bound, and when the time ends before all hosts are found; BusyError
+    while another discovery runs.
     """
-    membership = _membership(database, settings.appliance)
+    appliance = _appliance(database, settings.appliance)
     if not has_boot_service():
         raise StateError("the boot service was never started here: systemctl enable --now rocks-boot")
     device = boot_network(database).device
@@ -90,19 +94,24 @@ def discover_hosts(
             notify(
                 "Warning: no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
             )
-        if not (tftp_folder() / FIRST_STAGE_FOLDER / KERNEL).is_file():
-            notify("Warning: no host can be installed yet; rocks check site shows what is missing")
+        for fault in _installer_faults(database, appliance.distribution):
+            notify(f"Warning: no host can be installed yet: {fault}")
         notify(f"waiting for new machines on {device}; Ctrl-C ends it")
         while not deadline.passed() and added != settings.most_hosts:
             left = deadline.remaining_seconds()
             mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
             if mac is None or mac in known:
                 continue
-            host = _add(database, mac, membership, settings, bound)
+            host = _add(database, mac, appliance.membership, settings, bound)
             known.add(mac)
             if host is not None:
                 added += 1
                 yield host
+    if settings.most_hosts is not None and added < settings.most_hosts:
+        raise StateError(
+            f"{added} of {settings.most_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
+            "from the network, then repeat the command"
+        )
 
 
 class _Bound:
@@ -158,12 +167,31 @@ def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, in
     raise StateError(f"no name {stem}RANK is free; give another rack=")
 
 
-def _membership(database: Database, appliance: str) -> str:
-    """The membership of an appliance that can be installed. UserError for another one."""
+def _installer_faults(database: Database, distribution: str) -> list[str]:
+    """Why hosts of a distribution cannot be installed by the roll's installer now."""
+    folder = installer_folder(database, distribution, "")
+    database.end_reading()
+    if not (tftp_folder() / FIRST_STAGE_FOLDER / KERNEL).is_file() and not (folder / KERNEL).is_file():
+        return ["rocks check site shows what is missing"]
+    try:
+        read_checksum(folder)
+        check_is_booted(tftp_folder() / FIRST_STAGE_FOLDER, folder)
+    except StateError as error:
+        return [str(error)]
+    return []
+
+
+def _appliance(database: Database, appliance: str) -> Appliance:
+    """An appliance that can be installed, with its membership. UserError for another one."""
     found = [one for one in nodes.memberships(database) if one.appliance.lower() == appliance.lower()]
     if not found:
         raise UserError(
             f'there is no appliance "{printable(appliance)}" with a membership; see rocks list appliance'
+        )
+    if found[0].appliance.lower() == FRONTEND_APPLIANCE:
+        raise UserError(
+            "a frontend is not installed by another one: it is made of the frontend's ISO, or by rocks add cluster as "
+            "a virtual machine"
         )
     (record,) = load_appliances(database, [found[0].appliance])
     if not record.node:
@@ -171,4 +199,4 @@ def _membership(database: Database, appliance: str) -> str:
             f"machines of the appliance {record.name} are not installed, since it has no root in the graph (see "
             "rocks list appliance): rocks add host adds one"
         )
-    return found[0].name
+    return record._replace(membership=found[0].name)

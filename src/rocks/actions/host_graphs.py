@@ -41,14 +41,17 @@ class PictureOptions:
     format: PictureFormat = PictureFormat.DOT
 
 
-def host_graph(database: Database, names: Sequence[str], options: PictureOptions) -> str:
-    """The graph that the hosts reach together. UserError for hosts of several graphs; StateError for an invalid one.
+def host_graph(
+    database: Database, names: Sequence[str], options: PictureOptions, with_profile: bool = False
+) -> str:
+    """The graph that the hosts reach together; `with_profile`: those of them that have a profile.
 
+    UserError for hosts of several graphs; StateError for an invalid one, and for a host without a profile.
     ToolError when graphviz is missing or fails.
     """
-    sites = load_sites(database, names)
+    sites = load_sites(database, names, with_profile)
     if not sites:
-        raise StateError("there are no hosts, whose graph could be drawn; see rocks add host")
+        raise StateError("there is no host with a profile, whose graph could be drawn; see rocks add host")
     contexts = [_for_arch(host_context(site), options.arch) for site in sites]
     graphs = sorted({context.attributes["graph"] for context in contexts})
     if len(graphs) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from rocks.clock import utc_now
 from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.install_plan import Source, plan_installation
 from rocks.cluster.installations import HOST_KEY, UNFINISHED, State, next_state, read_report
-from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE
+from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE, DEFAULT_DISTRIBUTION
 from rocks.database import boots
 from rocks.database import installations as table
 from rocks.errors import HostError, StateError, UserError
@@ -20,6 +21,7 @@ from rocks.hosts.keys import ensure_own_key, record_host_keys
 from rocks.hosts.known_hosts import parse_host_key
 from rocks.hosts.settings import FleetSettings
 from rocks.render.install_plan import plan_text
+from rocks.render.ipxe import INSTALLER_IMAGE, KERNEL
 from rocks.rollkit.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 
 if TYPE_CHECKING:
@@ -44,11 +46,13 @@ class Offer(NamedTuple):
 def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str:
     """The plan for a host, with the number of its installation. Commits.
 
-    StateError without the installer's files in the distribution, UserError for a host that cannot be installed.
+    StateError without the installer's files in the distribution, or with those of another installer than machines
+    boot; UserError for a host that cannot be installed.
     """
     host = site.host
     folder = installer_folder(database, site.appliance.distribution, host.attributes.get("arch", ""))
     checksum = read_checksum(folder)
+    check_is_booted(installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder)
     found = table.find_installation(database, host.name)
     if found is None or found.state not in UNFINISHED:
         table.begin_installations(database, [host.name], _now())
@@ -73,6 +77,28 @@ def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str
 def installer_folder(database: Database, distribution: str, arch: str) -> Path:
     """The folder with the installer's files in a distribution; it need not exist."""
     return distribution_folder(database) / distribution / (arch or DEFAULT_ARCHITECTURE) / INSTALLER
+
+
+def check_is_booted(booted: Path, folder: Path) -> None:
+    """StateError when kernel or installer of a distribution are not those that machines boot.
+
+    `booted` and `folder` are folders as of `installer_folder`. The programs and modules of an installer are those of
+    the root archive beside it.
+    """
+    for name in (KERNEL, INSTALLER_IMAGE):
+        one, other = booted / name, folder / name
+        try:
+            are_there = (one.is_file(), other.is_file())
+            is_same = filecmp.cmp(one, other, shallow=False) if all(are_there) else not any(are_there)
+        except OSError as error:
+            raise StateError(f"{error.filename} cannot be read: {error.strerror}") from None
+        if not is_same:
+            place, distribution = folder.parents[2], folder.parents[1].name
+            both = f"cd {place}; rocks create distro; rocks create distro dist={distribution}; "
+            raise StateError(
+                f"machines boot the installer in {booted}, which is not that of the distribution {distribution}: "
+                f"{both if distribution != DEFAULT_DISTRIBUTION else ''}rocks sync config"
+            )
 
 
 def read_checksum(folder: Path) -> str:

@@ -15,6 +15,7 @@ from rocks.cluster.installing import INSTALL
 from rocks.cluster.names import check_alias, check_host_name, printable
 from rocks.cluster.values import check_text, is_null, read_number
 from rocks.database import aliases, attributes, boots, image_moves, image_places, leases, nodes, vms
+from rocks.database.hosts import find_local_host
 from rocks.database.installations import begin_installations, forget_waiting
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import StateError, UserError
@@ -173,9 +174,18 @@ def set_install_action(database: Database, names: Sequence[str], action: str) ->
 
 
 def set_next_boot(database: Database, names: Sequence[str], action: str) -> None:
-    """Set whether the next boot of the hosts runs or installs them; to be installed, they get their secrets anew."""
+    """Set whether the next boot of the hosts runs or installs them; to be installed, they get their secrets anew.
+
+    UserError, and no change, for another action, and for the installation of this machine.
+    """
     if action not in BOOT_ACTIONS:
         raise UserError(f'invalid action. action must be "os", "run" or "install", not "{printable(action)}"')
+    local = find_local_host(database)
+    if action == INSTALL and local in names:
+        raise UserError(
+            f"{local} is this machine, which installs the others and cannot be installed by itself: name the other "
+            "hosts"
+        )
     boots.set_boot_action(database, names, action)
     if action != INSTALL:
         forget_waiting(database, names)

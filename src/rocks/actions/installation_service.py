@@ -34,7 +34,7 @@ from rocks.cluster.installing import (
     neighbour_mac,
     stated_macs,
 )
-from rocks.database.boot_facts import boot_facts
+from rocks.database.addresses import private_address
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host, local_host
 from rocks.database.installations import find_installation
@@ -87,7 +87,7 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
             "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
         )
     bundle = node_authority().bundle(name)
-    offered = address if address not in ("", _ALL_ADDRESSES) else private_address(database, name)
+    offered = address if address not in ("", _ALL_ADDRESSES) else private_address(database, name).address
     if not address and not has_address(bundle.pair, offered):
         log(
             f"the certificate of {name} is not for the address {offered}, so the roll's installer will not accept it: "
@@ -202,17 +202,6 @@ def mac_of_client(address: str) -> str:
     return mac
 
 
-def private_address(database: Database, name: str) -> str:
-    """The address of a host on the network private. StateError when it has none."""
-    found = [one.address for one in boot_facts(database, [name]) if one.address]
-    if not found:
-        raise StateError(
-            f"{name} has no address on the network private, on which hosts are installed: give address=, or "
-            f"rocks add host interface {name}"
-        )
-    return found[0]
-
-
 def _text(database: Database, name: str, kind: str, offer: Offer) -> str:
     if kind == "secrets":
         return _secrets(database, name)
@@ -256,7 +245,7 @@ def make_first_stage_service(database: Database, log: Callable[[str], None]) -> 
     They are nobody's secret, and TFTP is many times slower. None, and a line, when another service has the port:
     machines then use TFTP.
     """
-    address = private_address(database, local_host(database))
+    address = private_address(database, local_host(database)).address
     database.end_reading()
 
     def answer(request: Request) -> Answer:

@@ -21,6 +21,7 @@ from rocks.cluster.profile_values import (
     pool_values,
     split_values,
 )
+from rocks.cluster.storage_roles import FRONTEND_APPLIANCE
 from rocks.database.appliances import load_appliances
 from rocks.database.boot_flags import read_boot_flags
 from rocks.database.host_networks import load_host_networks
@@ -65,8 +66,11 @@ class HostOfSite:
     firewall: Value | None = None
 
 
-def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
-    """The named hosts, in a fixed number of statements. StateError for a host whose appliance has no root."""
+def load_sites(database: Database, names: Sequence[str], with_profile: bool = False) -> list[HostOfSite]:
+    """The named hosts, in a fixed number of statements; `with_profile`: only those that have a profile.
+
+    StateError for a host without a profile: its appliance has no root, or it is the frontend of a virtual cluster.
+    """
     hosts = load_host_networks(database, names)
     named = list(dict.fromkeys(host.appliance for host in hosts if host.appliance))
     appliances = {one.name: one for one in load_appliances(database, named)}
@@ -76,12 +80,11 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
     flags, own_flags = read_boot_flags(database)
     firewalls = firewall_texts(database, [host.name for host in hosts if host.is_true("firewall")])
     database.end_reading()  # node files may have programs to be run
-    for host in hosts:
-        if host.appliance not in appliances or not appliances[host.appliance].node:
-            raise StateError(
-                f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root "
-                "in the graph; see rocks list appliance"
-            )
+    faults = {host.name: _profile_fault(host, appliances.get(host.appliance)) for host in hosts}
+    if with_profile:
+        hosts = [host for host in hosts if not faults[host.name]]
+    elif fault := next(filter(None, faults.values()), ""):
+        raise StateError(fault)
     return [
         HostOfSite(
             replace(
@@ -96,6 +99,21 @@ def load_sites(database: Database, names: Sequence[str]) -> list[HostOfSite]:
         )
         for host in hosts
     ]
+
+
+def _profile_fault(host: Host, appliance: Appliance | None) -> str:
+    """Why a host has no profile; '' for one that has."""
+    if appliance is None or not appliance.node:
+        return (
+            f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root "
+            "in the graph; see rocks list appliance"
+        )
+    if host.is_virtual and appliance.name == FRONTEND_APPLIANCE:
+        return (
+            f"host {host.name} has no profile: it is the frontend of a virtual cluster, and that of its appliance is "
+            f"for a physical one; see rocks list cluster {host.name}"
+        )
+    return ""
 
 
 def shell_profile(database: Database, name: str, base: Path | None) -> str:

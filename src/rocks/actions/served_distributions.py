@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.message_broker import node_authority
 from rocks.actions.roll_folders import distribution_folder
-from rocks.cluster.addresses import choose_address
 from rocks.cluster.attributes import KNOWN
-from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
-from rocks.database.vms import load_interfaces
+from rocks.database.addresses import find_private_address
 from rocks.errors import HostError
 from rocks.rollkit import signatures
 from rocks.rollkit.content import DEBS
@@ -35,8 +33,8 @@ class Distributions:
         self._frontend = frontend
         self._address = ""
         if frontend and self._folder.is_dir():
-            found = ((i.subnet or "", i.ip) for i in load_interfaces(database, [frontend])[frontend] if i.ip)
-            self._address = choose_address(found, PRIVATE_NETWORK) or ""
+            found = find_private_address(database, frontend)
+            self._address = found.address if found else ""
 
     def of_host(self, host: Host, name: str) -> ServedDistribution:
         """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
@@ -51,7 +49,7 @@ class Distributions:
         if not _PART.fullmatch(server):
             return ServedDistribution(
                 problem="the frontend has no address from which hosts get its distribution: rocks add host interface "
-                f"{self._frontend}, or rocks set attr {INSTALL_HOST}"
+                f"{self._frontend} (on the network private), or rocks set attr {INSTALL_HOST}"
             )
         return self._served(server, f"{name}/{arch}", _signature(folder, name, packaging))
 

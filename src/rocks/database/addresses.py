@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.addresses import Address, choose_address, ssh_port
 from rocks.cluster.attributes import KNOWN
+from rocks.cluster.image_settings import PRIVATE_NETWORK
 from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import find_local_host
 from rocks.database.sets import placeholders
@@ -15,6 +16,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
+
+
+class PrivateAddress(NamedTuple):
+    """An IPv4 address on the network private, and that network's netmask."""
+
+    address: str
+    netmask: str
+
+
+def find_private_address(database: Database, host: str) -> PrivateAddress | None:
+    """The first address of a host on the network private: where hosts reach the frontend; None without one."""
+    rows = database.rows(
+        "SELECT i.IP, COALESCE(s.netmask, '') FROM nodes n JOIN networks i ON i.Node = n.ID"
+        " JOIN subnets s ON s.ID = i.Subnet WHERE n.Name = %s AND s.name = %s AND i.IP <> '' ORDER BY i.ID LIMIT 1",
+        (host, PRIVATE_NETWORK),
+    )
+    return PrivateAddress(*map(str, rows[0])) if rows else None
+
+
+def private_address(database: Database, host: str) -> PrivateAddress:
+    """As `find_private_address`. StateError for a host without an address there."""
+    found = find_private_address(database, host)
+    if found is None:
+        raise StateError(
+            f"{host} has no address on the network private, on which hosts are installed: rocks add host interface "
+            f"{host}"
+        )
+    return found
 
 
 def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:

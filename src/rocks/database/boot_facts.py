@@ -23,9 +23,9 @@ def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
         "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MAC,"
         " v.Node IS NOT NULL FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
         " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
-        " (SELECT x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
+        " (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
         "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
-        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID, i.ID",
         names,
     )
     attributes = resolve_attributes(database, names)

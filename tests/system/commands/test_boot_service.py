@@ -58,6 +58,8 @@ def served(vm_site: Site, pki: Path, folders: tuple[Path, Path], network: None) 
     installer.mkdir(parents=True)
     (installer / "vmlinuz").write_text("kernel")
     (installer / "installer.img").write_text("image")
+    (installer / "root.tar.zst").write_text("root")
+    (installer / "root.sha256").write_text(f"{'0' * 64}  root.tar.zst\n")
     vm_site.done("set", "attr", "Kickstart_DistroDir", str(folders[0].parent / "export"))
     folders[0].mkdir()
     vm_site.done("sync", "config")
@@ -99,6 +101,32 @@ def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:
     assert ended.status == 0 and len(ended.err.splitlines()) == 1
     assert ended.err.startswith("compute-0-9 has no IP and MAC address on the network private")
     served.done("set", "host", "boot", "compute-0-9", "action=os")
+
+
+def test_the_frontend_is_not_installed_by_itself(served: Site, folders: tuple[Path, Path]) -> None:
+    """Nor with the others, by a wildcard."""
+    for selectors in (["head"], ["%"], [HOST, "localhost"]):
+        message = served.refused("set", "host", "boot", *selectors, "action=install")
+        assert message.startswith("head is this machine, which installs the others")
+    served.done("set", "host", "boot", "head", "action=os")
+
+
+def test_an_installer_that_the_distribution_lost_is_not_served(
+    served: Site, folders: tuple[Path, Path]
+) -> None:
+    """The os roll was disabled, and the distribution made again."""
+    copies = [folders[0] / "installer" / name for name in ("vmlinuz", "installer.img")]
+    assert all(copy.is_file() for copy in copies)
+    sources = folders[0].parent / "export/install/rocks-dist/x86_64/installer"
+    (sources / "vmlinuz").unlink()
+    (sources / "installer.img").unlink()
+    for removed in (True, False):
+        lines = served.rocks("sync", "config").err.splitlines()
+        assert len(lines) == 2
+        for line, copy in zip(lines, copies, strict=True):
+            assert f"{sources / copy.name} is not there, so no host can be installed" in line
+            assert (f"removed the old {copy}" in line) == removed
+        assert not any(copy.exists() for copy in copies)
 
 
 def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) -> None:

@@ -149,6 +149,48 @@ def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
     assert len((folders[1] / "hosts").read_text().splitlines()) == count + 3
 
 
+def test_hosts_that_were_not_found_are_an_error(
+    served: Site,  # noqa: F811
+    environment: dict[str, str],
+    wire: socket.socket,
+) -> None:
+    discovery = Discovery(environment, "count=2", "timeout=5")
+    _send(wire, served, 1, 1)
+    status, out, err = discovery.ended()
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert "Error: 1 of 2 hosts were found in 5 seconds" in err
+    assert Discovery(environment, "timeout=1").ended()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("root.tar.zst", None, "has no root archive with its checksum: add the os roll"),
+        ("vmlinuz", None, "which is not that of the distribution rocks-dist: rocks sync config"),
+        (
+            "installer.img",
+            "a newer one",
+            "which is not that of the distribution rocks-dist: rocks sync config",
+        ),
+    ],
+)
+def test_what_keeps_new_machines_from_being_installed_is_a_warning(
+    served: Site,  # noqa: F811
+    folders: tuple[Path, Path],  # noqa: F811
+    environment: dict[str, str],
+    name: str,
+    content: str | None,
+    fault: str,
+) -> None:
+    path = folders[0].parent / "export/install/rocks-dist/x86_64/installer" / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    status, _, err = Discovery(environment, "timeout=1").ended()
+    assert status == 0 and "Warning: no host can be installed yet: " in err and fault in err
+
+
 def test_what_is_invalid_is_refused_before_anything_is_waited_for(
     vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +199,7 @@ def test_what_is_invalid_is_refused_before_anything_is_waited_for(
         ([], "systemctl enable --now rocks-boot"),
         (["appliance=toaster"], 'there is no appliance "toaster"'),
         (["appliance=network"], "machines of the appliance network are not installed"),
+        (["appliance=frontend"], "a frontend is not installed by another one"),
         (["rank=65535"], 'rank "65535" must be an integer from 0 to 65534'),
         (["count=0"], 'count "0" must be'),
         (["timeout=soon"], 'timeout "soon" must be'),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,6 +161,27 @@ def test_a_site_without_the_installers_files_names_the_remedy(
     assert found.status == 403 and "rocks create distro" in found.reason
     vm_site.done("set", "host", "attr", "vmc-0-0", "packaging", "deb")
     assert _state(vm_site)[0] == "waiting"
+
+
+def test_a_distribution_with_another_installer_than_machines_boot_is_refused(
+    vm_site: Site, installing: Service, tmp_path: Path
+) -> None:
+    """Machines of all distributions boot kernel and installer of rocks-dist."""
+    booted = tmp_path / "export/install/rocks-dist/x86_64/installer"
+    (booted / "vmlinuz").write_text("kernel")
+    (booted / "installer.img").write_text("image")
+    shutil.copytree(booted.parent, tmp_path / "export/install/other/x86_64")
+    vm_site.change("INSERT INTO distributions (Name) VALUES ('other')")
+    vm_site.change(
+        "UPDATE memberships SET Distribution = (SELECT ID FROM distributions WHERE Name = 'other')"
+        " WHERE Name = 'VM Container'"
+    )
+    assert "/install/distro/other/x86_64/installer/root.tar.zst" in _plan(installing)["archive"]
+    (booted / "installer.img").write_text("a newer one")
+    refused = installing.get("/install/plan", as_root=True)
+    assert refused.status == 403
+    assert "which is not that of the distribution other" in refused.text
+    assert "rocks create distro; rocks create distro dist=other; rocks sync config" in refused.text
 
 
 def test_files_of_the_distribution(vm_site: Site, installing: Service) -> None:

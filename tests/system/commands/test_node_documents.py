@@ -64,6 +64,17 @@ def test_the_graph_of_hosts_is_a_digraph_and_a_picture(hosts: Site) -> None:
         assert "<svg" in hosts.done("list", "host", "graph", "nas-0-0", "format=svg")
 
 
+def test_without_a_host_the_graph_is_that_of_all_hosts_with_a_profile(hosts: Site) -> None:
+    named = hosts.done("list", "host", "graph", "head", "vmc-0-0", "nas-0-0")
+    hosts.done("set", "attr", "Kickstart_PublicGateway", "203.0.113.1")
+    hosts.done("add", "cluster", "203.0.113.9", "1", "fe-name=vc1", "fe-container=vmc-0-0")
+    assert sorted(hosts.done("list", "host", "graph").splitlines()) == sorted(named.splitlines())
+    for line in (["list", "host", "graph"], ["list", "host", "xml"], ["report", "host", "profile"]):
+        assert "host vc1 has no profile: it is the frontend of a virtual cluster" in hosts.refused(
+            *line, "vc1"
+        )
+
+
 def test_a_picture_without_graphviz_is_an_error_that_says_what_to_install(
     hosts: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     Lowest rank; the first free one from there on is used. Default: 0.
     </param>
     <param type='int' name='count'>
-    End after so many hosts.
+    End after so many hosts. Fewer when the time ends are an error.
     </param>
     <param type='int' name='timeout'>
     End after so many seconds.

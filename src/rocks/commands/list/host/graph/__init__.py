@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     root of an appliance; a dashed line is an order of two nodes.
 
     <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, whose nodes are drawn together; default: all.
+    Hosts, whose nodes are drawn together; default: all that have a profile.
     </arg>
     <param type='string' name='arch'>
     Draw for this architecture instead of that of the hosts.
@@ -64,4 +64,4 @@ class Command(rocks.commands.Command):
             self.fillFlag("landscape"),
             picture_format,
         )
-        self.addText(host_graph(self.db, self.getHostnames(args), options))
+        self.addText(host_graph(self.db, self.getHostnames(args), options, with_profile=not args))

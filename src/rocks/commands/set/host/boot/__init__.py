@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     Hosts, by name or any other selector.
     </arg>
     <param type='string' name='action'>
-    os or run: boot the installed system; install: reinstall the host.
+    os or run: boot the installed system; install: reinstall the host. This machine itself is not reinstalled.
     </param>
 
     <example cmd='set host boot compute-0-0 action=install'>
