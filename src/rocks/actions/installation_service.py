@@ -70,7 +70,10 @@ _PATHS = {
 }
 """Path → what it gives; the second is that of Rocks' boot actions."""
 
-_OF_ROOT = ("plan", "secrets")
+_OF_ROOT = ("plan", "profile", "secrets")
+"""Only for ports of root, except a profile with the number of the installation in its path, which the roll's installer
+knows. The installers of RHEL and Debian cannot choose their port, so their files are for every user."""
+
 _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
@@ -152,7 +155,7 @@ def _check_is_allowed(
 
     Other users of an installed host do not know the number, without which they would get its profile, too.
     """
-    if kind in _OF_ROOT:
+    if kind in _OF_ROOT and not number:
         check_port_of_root(request.port)
     if number:
         found = find_installation(database, host.name)

@@ -1,8 +1,9 @@
 """A small HTTPS server: GET and POST requests, a bound for everything that a client can use up.
 
 A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed, and
-beyond that of all addresses the oldest one of the address with the most gives way, unless it gets a file. A file is
-sent in pieces, after its worker is free again.
+beyond that of all addresses the oldest one of the address with the most gives way, unless it gets a file. Without such
+a one, the slowest reader of a file gives way, if it takes fewer bytes per second than the bound. A file is sent in
+pieces, after its worker is free again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.clock import Deadline
+from rocks.clock import Deadline, monotonic_seconds
 from rocks.errors import HostError, RocksError
 from rocks.terminal import one_line
 
@@ -75,7 +76,8 @@ class Answer:
 class Bounds:
     """What clients can use at once: answers being made, connections, connections of one address, seconds of one.
 
-    A file may take a second more for each `bytes_per_second` of it.
+    A file may take a second more for each `bytes_per_second` of it. Beyond the number of connections, a reader that has
+    taken fewer gives way to another client, but not in its first `patience_seconds`.
     """
 
     workers: int = 8
@@ -84,6 +86,19 @@ class Bounds:
     seconds: float = 60.0
     body_bytes: int = 4096
     bytes_per_second: int = 50_000
+    patience_seconds: float = 10.0
+
+
+@dataclass
+class _Reader:
+    """A connection that gets a file: since when, by the clock for durations, and how many bytes it took."""
+
+    connection: socket.socket
+    begun: float
+    taken: int = 0
+
+    def bytes_per_second(self, now: float) -> float:
+        return self.taken / max(now - self.begun, 1.0)
 
 
 class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -114,6 +129,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._next_renewal, self._renewal_error = Deadline(RENEWAL_SECONDS), ""
         self._connections: Counter[str] = Counter()
         self._displaceable: dict[object, tuple[str, socket.socket]] = {}
+        self._readers: dict[object, _Reader] = {}
         self._lock = threading.Lock()
         self._own = threading.local()
         try:
@@ -156,13 +172,26 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return allowed
 
     def _displaced(self) -> socket.socket | None:
-        """Take out the oldest connection, without a file, of the address that has the most of them."""
+        """Take out the oldest connection, without a file, of the address that has the most of them; else a reader."""
         count = Counter(address for address, _ in self._displaceable.values())
         if not count:
-            return None
+            return self._slowest_reader()
         crowded = count.most_common(1)[0][0]
         key = next(key for key, (address, _) in self._displaceable.items() if address == crowded)
         return self._displaceable.pop(key)[1]
+
+    def _slowest_reader(self) -> socket.socket | None:
+        """Take out the slowest one, if its rate is below the bound."""
+        now = monotonic_seconds()
+        rates = {
+            key: one.bytes_per_second(now)
+            for key, one in self._readers.items()
+            if now - one.begun >= self.bounds.patience_seconds
+        }
+        slowest = min(rates, key=rates.__getitem__, default=None)
+        if slowest is None or rates[slowest] >= self.bounds.bytes_per_second:
+            return None
+        return self._readers.pop(slowest).connection
 
     def _replace(self, request: socket.socket, secured: socket.socket) -> None:
         """Cut the TLS socket from now on. OSError when the connection had to give way already."""
@@ -200,10 +229,18 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._release(request, str(client_address[0]))
 
     def allow_file(self, connection: socket.socket, length: int) -> None:
-        """Give this thread's connection the time for so many bytes more; from now on it gives way to no other."""
+        """Give this thread's connection the time for so many bytes more; it gives way only when it is slow."""
         with self._lock:
             self._displaceable.pop(self._own.request, None)
+            self._readers[self._own.request] = _Reader(connection, monotonic_seconds())
         self._limit(connection, self.bounds.seconds + length / self.bounds.bytes_per_second)
+
+    def count_taken(self, length: int) -> None:
+        """Record that the reader of this thread's connection took so many bytes more."""
+        with self._lock:
+            reader = self._readers.get(self._own.request)
+            if reader is not None:
+                reader.taken += length
 
     def _limit(self, connection: socket.socket, seconds: float) -> None:
         """Cut this thread's connection after so many seconds from now."""
@@ -229,6 +266,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def _release(self, request: object, address: str) -> None:
         with self._lock:
             self._displaceable.pop(request, None)
+            self._readers.pop(request, None)
             self._connections[address] -= 1
             self._connections += Counter()
 
@@ -307,6 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not piece:
                 return
             self.wfile.write(piece)
+            self.server.count_taken(len(piece))
             sent += len(piece)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name

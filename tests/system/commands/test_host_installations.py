@@ -93,7 +93,7 @@ def test_a_host_from_its_plan_to_its_configuration(
 
     refused = installing.get("/install/plan", as_root=True)
     assert refused.status == 403 and "rocks set host boot vmc-0-0 action=install" in refused.reason
-    assert installing.get("/install/profile").status == 403, "another user of the host"
+    assert installing.get("/install/profile", as_root=True).status == 403, "the number is not stated"
     assert installing.get(f"/install/profile/{number[::-1]}").status == 403
     profile = f"/install/profile/{number}"
     assert plan["profile"].endswith(profile)

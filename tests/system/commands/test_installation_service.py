@@ -126,7 +126,9 @@ def test_a_host_that_is_to_be_installed_gets_its_files(hosts: Site, service: Ser
         found = service.get(path)
         assert (found.status, found.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
         assert found.text == hosts.done("list", "host", "installfile", "vmc-0-0", "section=kickstart")
-    assert service.get("/install/profile").text == hosts.done("report", "host", "profile", "vmc-0-0")
+    assert service.get("/install/profile", as_root=True).text == hosts.done(
+        "report", "host", "profile", "vmc-0-0"
+    )
     found = service.get("/install/preseed")
     assert found.status == 403 and "set host attr HOST packaging deb" in found.text
     assert service.log[0] == f"{HOST_ADDRESS} 200 /install/kickstart"
@@ -161,7 +163,7 @@ def test_others_get_a_page_that_says_why(hosts: Site, service: Service) -> None:
 
 def test_an_invalid_attribute_is_reported_to_the_installing_host(hosts: Site, service: Service) -> None:
     hosts.set_as_before("packaging", "brew", "vmc-0-0")
-    found = service.get("/install/profile")
+    found = service.get("/install/profile", as_root=True)
     assert found.status == 403 and "rocks set host attr vmc-0-0 packaging deb" in found.text
 
 
@@ -186,8 +188,9 @@ def test_secrets_are_handed_out_once_for_each_installation(
     hosts.done("set", "host", "boot", "vmc-0-0", "action=os")
     assert service.get("/install/secrets", as_root=True).status == 403
     hosts.done("set", "host", "boot", "vmc-0-0", "action=install")
-    of_a_user = service.get("/install/secrets")
-    assert of_a_user.status == 403 and "send it from a port below 1024" in of_a_user.text
+    for path in ("/install/secrets", "/install/profile", "/install/plan"):
+        of_a_user = service.get(path)
+        assert of_a_user.status == 403 and "send it from a port below 1024" in of_a_user.text
     assert service.get("/install/secrets", as_root=True).text == "root_key:swordfish\n"
 
 
@@ -196,7 +199,7 @@ def test_the_neighbours_mac_address_counts_more_than_what_the_client_says(hosts:
     offer = (Offer("https://10.1.0.1", FleetSettings()), Path("/nowhere"))
     refused = answer_request(hosts.database, request, "02:aa:00:00:00:02", *offer)
     assert refused.status == 403 and b"another MAC address" in refused.body
-    profile = Request(HOST_ADDRESS, "/install/profile", [])
+    profile = Request(HOST_ADDRESS, "/install/profile", [], 1023)
     assert answer_request(hosts.database, profile, MAC, *offer).status == 200
     hosts.database.rollback()
 
@@ -311,11 +314,11 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
         connection = http.client.HTTPSConnection(
             "127.0.0.1", port, timeout=30, source_address=(HOST_ADDRESS, 0), context=context
         )
-        connection.request("GET", "/install/profile", headers=STATED)
+        connection.request("GET", "/install/kickstart", headers=STATED)
         found = Response(connection.getresponse())
         connection.close()
-        assert found.status == 200 and found.text.startswith("#!/bin/bash\n")
-        assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/profile\n"
+        assert found.status == 200 and "%packages" in found.text
+        assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/kickstart\n"
         process.terminate()
         assert process.wait(30) == 0
         assert process.stderr.read() == ""

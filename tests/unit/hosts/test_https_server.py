@@ -110,6 +110,40 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
         thread.join()
 
 
+def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_path: Path) -> None:
+    """Files are sent to as many silent readers as there are places; then a machine asks."""
+    size = 20_000_000
+    (tmp_path / "file").write_bytes(bytes(size))
+
+    def answer(request: Request) -> Answer:
+        if request.path == "/x":
+            return Answer(200, "text/plain", b"x")
+        descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+        return Answer(200, "text/plain", b"", file=FilePart(descriptor, 0, size))
+
+    bounds = Bounds(connections=3, per_address=8, bytes_per_second=10**12, patience_seconds=0)
+    with HttpsServer(("127.0.0.1", 0), None, answer, print, bounds) as server:
+        place = ("127.0.0.1", server.server_address[1])
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        readers = []
+        for _ in range(3):
+            reader = http.client.HTTPConnection(*place, timeout=20)
+            reader.request("GET", "/file")
+            readers.append(reader.getresponse())
+        assert len(readers[1].read(5_000_000)) == 5_000_000
+        assert len(readers[2].read(9_000_000)) == 9_000_000
+        other = http.client.HTTPConnection(*place, timeout=20)
+        other.request("GET", "/x")
+        assert other.getresponse().read() == b"x"
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            readers[0].read()
+        assert len(readers[1].read()) == size - 5_000_000
+        assert len(readers[2].read()) == size - 9_000_000
+        server.shutdown()
+        thread.join()
+
+
 def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(20_000_000))
 
