@@ -27,6 +27,7 @@ from rocks.cluster.vm_plan import (
     InterfaceRequest,
     NewVm,
     VmRequest,
+    check_container,
     plan_vms,
 )
 from rocks.database import vm_changes, vm_inventory
@@ -125,13 +126,10 @@ def next_mac(database: Database) -> str:
 
 
 def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
-    """The named hosts. UserError for a host that is a virtual machine."""
+    """The named hosts, which get virtual machines. Errors as of `check_container`."""
     hosts = table.load_hosts(database, names)
     for host in hosts:
-        if host.is_virtual:
-            raise UserError(
-                f"host {host.name} is a virtual machine and cannot run others; name a physical host"
-            )
+        check_container(host)
     return hosts
 
 
@@ -244,7 +242,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
         columns["Virt_Type"] = str(changes.virt_type).lower()
     if changes.uuid is not None:
         columns["UUID"] = _read_uuid(changes.uuid)
-    target = load_containers(database, [changes.container])[0] if changes.container else None
+    target = _target(database, name, changes.container) if changes.container else None
     if target is not None:
         if target.name.lower() == name.lower():
             raise UserError(f"host {name} cannot be its own physical host; name another one")
@@ -268,6 +266,19 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if target is not None:
         vm_changes.record_host_vlans(database, _host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
+
+
+def _target(database: Database, name: str, container: str) -> Host:
+    """The physical host that a machine moves to. Errors as of `check_container`.
+
+    A host that becomes a virtual machine may be on any physical host, as in the output of `rocks dump`: attributes come
+    later there. It is started on a VM container only.
+    """
+    (target,) = table.load_hosts(database, [container])
+    vms = table.load_vms(database, table.which_are_vms(database, [name]))
+    is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
+    check_container(target, may_lack_kvm=is_there or not vms)
+    return target
 
 
 def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:

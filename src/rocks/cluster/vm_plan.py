@@ -138,6 +138,17 @@ class SiteInventory:
         return chosen
 
 
+def check_container(host: Host, may_lack_kvm: bool = False) -> None:
+    """UserError for a virtual machine, which cannot run others. StateError for a host that is not a VM container."""
+    if host.is_virtual:
+        raise UserError(f"host {host.name} is a virtual machine and cannot run others; name a physical host")
+    if not (may_lack_kvm or host.is_true("kvm")):
+        raise StateError(
+            f"{host.name} is not a VM container, so no virtual machine could start there: name one (rocks list host "
+            f"vm-container lists them), or rocks set host attr {host.name} kvm true"
+        )
+
+
 def plan_vms(
     requests: Sequence[VmRequest], inventory: SiteInventory, mac_base: str, mac_mask: str
 ) -> list[NewVm]:

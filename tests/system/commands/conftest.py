@@ -123,7 +123,7 @@ def vm_site(site: Site, silent_hosts: None) -> Site:
     """The site of the specification's samples: frontend `head`, VM containers `vmc-0-0` and `vmc-0-1`, all silent.
 
     All three are in rack 0, ranks 0, 0 and 1, with `eth0` on network private at 10.1.0.1 to 10.1.0.3 and free space
-    on /state/partition1; `head` has `eth1` on public at 203.0.113.2.
+    on /state/partition1; `head`, which may run virtual machines too, has `eth1` on public at 203.0.113.2.
     """
     site.database.execute(
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 4, 0, w.Rank FROM ("
@@ -153,5 +153,6 @@ def vm_site(site: Site, silent_hosts: None) -> Site:
         " UNION ALL SELECT 'Kickstart_PublicDNSServers', '198.51.100.7,198.51.100.8'"
         ") w JOIN categories c ON c.Name = 'global' JOIN catindex i ON i.Category = c.ID"
     )
+    replace_attribute(site.database, "host", ["head"], "kvm", "true")
     site.database.commit()
     return site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -126,12 +127,37 @@ def test_a_frontend_alone_needs_no_container(vm_site: Site) -> None:
 
 def test_without_a_vm_container_the_frontend_takes_all(vm_site: Site) -> None:
     vm_site.done("set", "host", "membership", "vmc-0-0", "vmc-0-1", "nas appliance")
+    vm_site.done("set", "host", "attr", "vmc-0-0", "kvm", "true")
     vm_site.done(*ADD, IP, "2", "fe-container=vmc-0-0")
     assert [(row[0], row[6]) for row in machines(vm_site)] == [
         ("frontend-0-0-0", "vmc-0-0"),
         ("hosted-vm-0-0-0", "head"),
         ("hosted-vm-0-0-1", "head"),
     ]
+
+
+def test_a_host_that_is_no_vm_container_gets_no_machine(vm_site: Site) -> None:
+    vm_site.done("set", "host", "membership", "vmc-0-1", "nas appliance")
+    vm_site.done("remove", "host", "attr", "head", "kvm")
+    for host, line in (
+        ("vmc-0-1", (*ADD, IP, "0", "fe-container=vmc-0-1")),
+        ("vmc-0-1", (*ADD, IP, "2", "fe-container=vmc-0-0", "container-hosts=vmc-0-0 vmc-0-1")),
+        ("vmc-0-1", ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "membership=compute")),
+        ("head", (*ADD, IP, "0")),
+    ):
+        message = vm_site.refused(*line)
+        assert message.startswith(f"{host} is not a VM container, so no virtual machine could start there")
+        assert message.endswith(f"rocks set host attr {host} kvm true")
+
+
+def test_a_dump_keeps_a_machine_on_a_host_that_is_no_vm_container_any_more(vm_site: Site) -> None:
+    vm_site.done("add", "host", "vm", "vmc-0-0", "membership=compute", "name=web")
+    vm_site.done("set", "host", "attr", "vmc-0-0", "kvm", "false")
+    vm_site.done("set", "host", "vm", "web", "physnode=vmc-0-0", "mem=64")
+    line = shlex.split(vm_site.done("dump", "host", "vm", "web"))[1:]
+    assert vm_site.rocks("remove", "host", "vm", "web").status == 0
+    vm_site.done(*line)
+    assert shlex.split(vm_site.done("dump", "host", "vm", "web"))[1:] == line
 
 
 def test_the_gateway_is_the_new_frontends(vm_site: Site) -> None:

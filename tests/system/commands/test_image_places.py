@@ -485,6 +485,7 @@ def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
     rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
     images.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
     images.done("set", "attr", "vm_image_directory", "/images")
+    images.done("set", "appliance", "attr", "compute", "kvm", "true")
     images.done("add", "host", "vm", *(f"node-{n}" for n in range(64)), "compute")
     machines = [f"compute-9-{n}-0" for n in range(64)]
     for texts in (

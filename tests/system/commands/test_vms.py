@@ -289,6 +289,7 @@ def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
     rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
     vm_site.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
     vm_site.done("set", "attr", "vm_image_directory", "/images")
+    vm_site.done("set", "appliance", "attr", "compute", "kvm", "true")
     hosts = [f"node-{n}" for n in range(64)]
     machines = [f"compute-9-{n}-0" for n in range(64)]
     for arguments in (
@@ -527,6 +528,7 @@ SET_HOST_VM_REFUSES = [
     (("web-a", "virt-type=lxc"), 'virt-type "lxc" must be one of para, hvm'),
     (("web-a", "physnode=nobody"), 'cannot resolve host "nobody"'),
     (("web-a", "physnode=vm%"), "must supply only one host"),
+    (("web-a", "physnode=plain"), "plain is not a VM container, so no virtual machine could start there"),
     (("web-a", "physnode=fe-a"), "host fe-a is a virtual machine and cannot run others"),
     (("web-a", "physnode=web-a"), "host web-a is a virtual machine and cannot run others"),
     (("vmc-0-1", "physnode=vmc-0-1"), "host vmc-0-1 cannot be its own physical host"),
@@ -550,6 +552,7 @@ SET_HOST_VM_REFUSES = [
 
 
 def test_set_host_vm_refuses(samples: Site) -> None:
+    samples.done("add", "host", "plain", "membership=compute", "rack=7", "rank=7")
     for arguments, message in SET_HOST_VM_REFUSES:
         assert message in samples.refused(*SET, *arguments), arguments
 

@@ -39,7 +39,8 @@ class Command(rocks.commands.Command):
     VM Container, or the physical frontend if there is none.
     </param>
     <param type='string' name='fe-container'>
-    Physical host for the frontend; default: the physical frontend.
+    Physical host for the frontend; default: the physical frontend. The attribute kvm of all hosts must be true, as that
+    of VM containers.
     </param>
     <param type='string' name='fe-name'>
     Name of the frontend; default: frontend-RACK-RANK-SLICE.

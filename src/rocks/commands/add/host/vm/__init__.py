@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     counting down from the network's broadcast address; the MAC address from the site's pool.
 
     <arg type='string' name='host' repeat='1'>
-    Physical hosts.
+    Physical hosts whose attribute kvm is true, as that of VM containers.
     </arg>
     <arg type='string' name='membership'>
     Membership of the virtual machines, such as compute, Frontend or Hosted VM.

@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     One virtual machine; an ordinary host becomes a virtual machine, if physnode or virt-type is given.
     </arg>
     <param type='string' name='physnode'>
-    Physical host of the machine.
+    Physical host of the machine. A machine moves only to a host whose attribute kvm is true, as that of VM containers.
     </param>
     <param type='string' name='disk'>
     All disks, separated by blanks, each as TYPE:PATH,DEVICE,BUS; they replace the existing disks in order. A
