@@ -99,15 +99,16 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
     if placed:
         host, machines = placed
         raise StateError(
-            f"host {host} is the container of {_some(machines)}: place them elsewhere with "
-            f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm {machines[0]}"
+            f"host {host} is the container of {_some(machines)}: place each elsewhere with "
+            f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
+            f"{_words(machines)}"
         )
     stored = _staying(host_uses.machines_with_disks_on(database, names), leaving)
     if stored:
         nas, machines = stored
         raise StateError(
             f"host {nas} is the NAS of disks of {_some(machines)}: move the images, then "
-            f"rocks set host vm nas {machines[0]} nas=NAS, or rocks remove host vm nas {machines[0]}"
+            f"rocks set host vm nas {_words(machines)} nas=NAS, or rocks remove host vm nas {_words(machines)}"
         )
 
 
@@ -115,6 +116,11 @@ def _staying(pairs: Sequence[tuple[str, str]], leaving: set[str]) -> tuple[str, 
     """The first host with machines that are not removed, and those machines; None when there is none."""
     staying = [(host, name) for host, name in pairs if name.lower() not in leaving]
     return (staying[0][0], [name for host, name in staying if host == staying[0][0]]) if staying else None
+
+
+def _words(names: Sequence[str]) -> str:
+    """The same names, for a command line."""
+    return " ".join([*names[:_NAMED_AT_MOST], *(["…"] if len(names) > _NAMED_AT_MOST else [])])
 
 
 def _some(names: Sequence[str]) -> str:

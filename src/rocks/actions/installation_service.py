@@ -111,7 +111,13 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
     def renewed() -> bytes:
         return node_authority().bundle(name).pair
 
-    return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds(), renewed)
+    try:
+        return HttpsServer((address or offered, port), bundle.pair, answer, log, Bounds(), renewed)
+    except HostError as error:
+        raise HostError(
+            f"{error}; another program may have the port, or this service itself: ss -ltnp, and systemctl status "
+            "rocks-kickstart"
+        ) from None
 
 
 def answer_request(database: Database, request: Request, mac: str, offer: Offer, folder: Path) -> Answer:

@@ -63,7 +63,8 @@ def sync_broker(database: Database) -> SyncedBroker:
         control.apply(definitions(nodes))
     except ToolError as error:
         raise ToolError(
-            f"{error}. Its certificates are installed: start it if it is down, then repeat `rocks sync broker`"
+            f"{error}. Its certificates are installed: start it if it is down, by systemctl start "
+            "rabbitmq-server, then repeat `rocks sync broker`"
         ) from None
     names = {node.name for node in nodes}
     surplus = [user for user in control.users(TAG) if user not in names]

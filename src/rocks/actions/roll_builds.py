@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,10 +70,16 @@ def build_distribution(
 ) -> DistributionReport:
     """Build the distribution NAME/ARCH in a folder, from rolls (name, version, architecture) in the folder `root`.
 
-    Rolls of other architectures are left out. Errors as of `create_distribution`.
+    Rolls of other architectures are left out. UserError when none is for this one. Errors as of `create_distribution`.
     """
     check_plain_name("dist", name, 64)
     check_plain_name("arch", arch, 32)
+    archs = {roll[2] for roll in rolls}
+    if arch != platform.machine() and rolls and arch not in archs:
+        raise UserError(
+            f"no roll is for the architecture {arch}, only for {', '.join(sorted(archs))}; without arch= the "
+            f"distribution is for {platform.machine()}"
+        )
     folders = [root.joinpath(*roll) for roll in rolls if roll[2] in (arch, NO_ARCHITECTURE)]
     for folder in folders:
         if not folder.is_dir():

@@ -157,6 +157,7 @@ def _copy_graph(plan: DistributionPlan, build: Path) -> None:
     for name in (NODES, f"{GRAPHS}/default", INCLUDE, "site-nodes", "site-graphs"):
         (build / name).mkdir(parents=True)
     others = [roll for roll in plan.rolls if roll.parent.parent.name != ROLL_NAME]  # whose files are ours
+    owners: dict[Path, Path] = {}
     for source in (*plan.ours, *others):
         for top in (NODES, GRAPHS, INCLUDE):
             for path in _files(source / top):
@@ -164,9 +165,10 @@ def _copy_graph(plan: DistributionPlan, build: Path) -> None:
                 data = path.read_bytes()
                 if target.exists() and target.read_bytes() != data:
                     raise UserError(
-                        f"{path} and another roll have the same name and other content: disable one of the rolls, or "
-                        "its author must rename it"
+                        f"{path} and {owners[target]} have the same name and other content: disable one of the "
+                        "rolls, or its author must rename it"
                     )
+                owners.setdefault(target, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_file(target, data, mode=PUBLIC)
     for name, folder in (("site-nodes", plan.site_nodes), ("site-graphs", plan.site_graphs)):

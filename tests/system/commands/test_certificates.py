@@ -209,6 +209,9 @@ def test_report_broker(vm_site: Site) -> None:
     assert '<file name="/etc/rabbitmq/rabbitmq.conf">\nlisteners.tcp = none\n' in out
     assert '{ssl_listeners, [{"10.1.0.1", 5671}]}' in out
     assert "[rabbitmq_auth_mechanism_ssl].\n" in out
+    for address in ("foo", "10.1.0", '10.1.0.1", 5671}]}'):
+        message = vm_site.refused("report", "broker", f"address={address}")
+        assert message.startswith("address must be an IP address of this machine")
 
 
 def test_virtual_machines_get_no_certificate(vm_site: Site, pki: Path) -> None:

@@ -50,7 +50,10 @@ def test_the_container_of_a_stopped_machine_stays(vm_site: Site) -> None:
     vm_site.done("add", "host", "vm", "vmc-0-1", "membership=compute", "name=web")
     message = vm_site.refused("remove", "host", "vmc-0-1")
     assert "vmc-0-1 is the container of web" in message and "rocks set host vm web physnode=HOST" in message
-    assert vm_site.rocks("remove", "host", "vmc-0-1", "web").status == 0
+    vm_site.done("add", "host", "vm", "vmc-0-1", "membership=compute", "name=other")
+    message = vm_site.refused("remove", "host", "vmc-0-1")
+    assert "is the container of web, other" in message and "rocks remove host vm web other" in message
+    assert vm_site.rocks("remove", "host", "vmc-0-1", "web", "other").status == 0
 
 
 def test_a_nas_with_images_stays(vm_site: Site) -> None:

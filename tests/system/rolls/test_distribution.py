@@ -69,6 +69,30 @@ def test_a_distribution_that_no_host_gets_is_reported(
     assert ended.status == 0 and f"cd {place}, then repeat the command" in ended.err
 
 
+def test_an_architecture_without_a_roll_is_refused(
+    roll_site: Site, build_roll: BuildRoll, place: Path, tmp_path: Path
+) -> None:
+    """A distribution without packages would be no error before a host looks for them."""
+    add_with_debs(roll_site, build_roll, tmp_path, "hello", "1.9-1")
+    message = roll_site.refused("create", "distro", "arch=x86")
+    assert message.startswith("no roll is for the architecture x86, only for noarch; without arch= ")
+    assert not (place / "rocks-dist").exists()
+
+
+def test_two_rolls_with_one_file_are_both_named(
+    roll_site: Site, build_roll: BuildRoll, place: Path, tmp_path: Path
+) -> None:
+    for name in ("hello", "extra"):
+        file = tmp_path / f"sources/{name}-1.0-noarch/include/motd"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"of {name}\n")
+        assert roll_site.rocks("add", "roll", str(build_roll(name))).status == 0
+    roll_site.done("enable", "roll", "hello", "extra")
+    message = roll_site.refused("create", "distro")
+    for name in ("hello", "extra"):
+        assert f"{place}/rolls/{name}/1.0/noarch/include/motd" in message
+
+
 def test_apt_finds_the_newest_package_of_the_enabled_rolls(
     roll_site: Site, build_roll: BuildRoll, place: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """`rocks report broker`"""
 
+from ipaddress import ip_address
+
 import rocks.commands
 from rocks.actions.message_broker import broker_definitions
 from rocks.render.broker import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
@@ -37,7 +39,10 @@ class Command(rocks.commands.Command):
             self.addText(broker_definitions(self.db))
             return
         address = self.fillText("address", "0.0.0.0")
-        place = BrokerPlace((address,))
+        try:
+            place = BrokerPlace((str(ip_address(address)),))
+        except ValueError:
+            self.abort(f'address must be an IP address of this machine, such as 10.1.1.1, not "{address}"')
         for name, text in (
             ("rabbitmq.conf", rabbitmq_conf(place)),
             ("advanced.config", advanced_config(place)),
