@@ -58,6 +58,7 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
     hosts.done("set", "host", "attr", "vmc-0-0", "host_network", "no")
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == ["base", "client"]
+    hosts.done("set", "host", "attr", "head", "kvm", "false")
     assert nodes_of(hosts.done(*REPORT, "head")) == ["base", "server", "img-storage", "img-storage-base"]
 
 

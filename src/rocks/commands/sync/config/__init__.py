@@ -9,9 +9,9 @@ from rocks.commands._shared.synced_names import show_synced
 class Command(rocks.commands.Command):
     """
     Write the files of the frontend's services anew from the database: the names of all hosts, as rocks sync dns does,
-    and those of the boot service, with the installer of the distribution, which is removed from them when the distribution
-    has it no longer. Plugins of other rolls write theirs. Only what has changed is written, and only its service reads
-    it again. Run it after changes of interfaces, networks, and the attributes packaging, install_kernel_arguments and
+    and those of the boot service, with the installer of the distribution; one that the distribution no longer has is
+    removed. Plugins of other rolls write theirs. Only what has changed is written, and only its service reads it again.
+    Run it after changes of interfaces, networks, and the attributes packaging, install_kernel_arguments and
     Kickstart_…, and after rocks create distro; rocks set host boot does what it needs itself.
 
     <example cmd='sync config'>
