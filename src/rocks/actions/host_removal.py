@@ -101,14 +101,15 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
         raise StateError(
             f"host {host} is the container of {_some(machines)}: place each elsewhere with "
             f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
-            f"{_words(machines)}"
+            f"{_as_arguments(machines)}"
         )
     stored = _staying(host_uses.machines_with_disks_on(database, names), leaving)
     if stored:
         nas, machines = stored
         raise StateError(
             f"host {nas} is the NAS of disks of {_some(machines)}: move the images, then "
-            f"rocks set host vm nas {_words(machines)} nas=NAS, or rocks remove host vm nas {_words(machines)}"
+            f"rocks set host vm nas {_as_arguments(machines)} nas=NAS, or rocks remove host vm nas "
+            f"{_as_arguments(machines)}"
         )
 
 
@@ -118,7 +119,7 @@ def _staying(pairs: Sequence[tuple[str, str]], leaving: set[str]) -> tuple[str, 
     return (staying[0][0], [name for host, name in staying if host == staying[0][0]]) if staying else None
 
 
-def _words(names: Sequence[str]) -> str:
+def _as_arguments(names: Sequence[str]) -> str:
     """The same names, for a command line."""
     return " ".join([*names[:_NAMED_AT_MOST], *(["…"] if len(names) > _NAMED_AT_MOST else [])])
 
