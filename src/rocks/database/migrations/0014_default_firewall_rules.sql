@@ -1,11 +1,20 @@
 -- The default firewall rules of a site, and the network that they come with. No host has them in force before its
 -- attribute `firewall` is true. EachNetwork: the rule applies to all networks.
+-- The first row has the character set of all, whatever the client's is.
 
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW defaultfirewalls AS
 SELECT
-  'A10-ALL-LOCAL' AS Rulename, 'all' AS Service, 'all' AS Protocol, 'ACCEPT' AS Action, 'INPUT' AS Chain,
-  '-i lo' AS Flags, 'programs of the host itself' AS Comment, 'global' AS Category, 'global' AS Member,
-  'private' AS Network, 1 AS EachNetwork
+  CONVERT('A10-ALL-LOCAL' USING utf8mb4) COLLATE utf8mb4_general_ci AS Rulename,
+  CONVERT('all' USING utf8mb4) COLLATE utf8mb4_general_ci AS Service,
+  CONVERT('all' USING utf8mb4) COLLATE utf8mb4_general_ci AS Protocol,
+  CONVERT('ACCEPT' USING utf8mb4) COLLATE utf8mb4_general_ci AS Action,
+  CONVERT('INPUT' USING utf8mb4) COLLATE utf8mb4_general_ci AS Chain,
+  CONVERT('-i lo' USING utf8mb4) COLLATE utf8mb4_general_ci AS Flags,
+  CONVERT('programs of the host itself' USING utf8mb4) COLLATE utf8mb4_general_ci AS Comment,
+  CONVERT('global' USING utf8mb4) COLLATE utf8mb4_general_ci AS Category,
+  CONVERT('global' USING utf8mb4) COLLATE utf8mb4_general_ci AS Member,
+  CONVERT('private' USING utf8mb4) COLLATE utf8mb4_general_ci AS Network,
+  1 AS EachNetwork
 UNION ALL SELECT 'A15-RELATED', 'all', 'all', 'ACCEPT', 'INPUT', '-m state --state RELATED,ESTABLISHED',
   'answers', 'global', 'global', 'private', 1
 UNION ALL SELECT 'A20-PING', 'all', 'icmp', 'ACCEPT', 'INPUT', '', '', 'global', 'global', 'private', 1
