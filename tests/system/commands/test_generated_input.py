@@ -239,6 +239,8 @@ NEVER_CHANGES = (
     ("run", "host", "power", "true", "delay=TEXT"),
     ("run", "host", "power", "true", "num-threads=TEXT"),
     ("run", "host", "power", "true", "managed=TEXT"),
+    ("report", "databasesql", "TEXT"),
+    ("report", "databasesql", "base", "droptable=TEXT"),
     ("set", "host", "interface", "ip", "compute-0-0", "iface=TEXT", "ip=NULL"),
     ("add", "host", "interface", "compute-0-0", "eth0", "module=TEXT"),
 )
