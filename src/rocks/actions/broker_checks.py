@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.message_broker import (
     BROKER_GUIDE,
     BROKER_NAME,
@@ -15,6 +14,7 @@ from rocks.actions.message_broker import (
     broker_elsewhere,
     node_authority,
 )
+from rocks.actions.storage_access import broker_address
 from rocks.actions.storage_nodes import is_storage_used, storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.site_check import MISSING, OK, WRONG, SiteCheck
@@ -49,24 +49,22 @@ def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if not control.is_here:
         yield SiteCheck("broker", MISSING, f"{profile} installs and configures it; see {BROKER_GUIDE}")
         return
-    addresses = [host.address for host in fleet_addresses(database, [frontend])]
+    address = broker_address(database, frontend)
     database.end_reading()  # the broker may take its time
     known = node_authority().certificates()
     ready = [node for node in nodes if node.name in known]
-    faults = [SiteCheck("broker", WRONG, fault) for fault in _faults(control, ready, addresses, profile)]
+    faults = [SiteCheck("broker", WRONG, fault) for fault in _faults(control, ready, address, profile)]
     yield from faults or [SiteCheck("broker", OK, f"runs, and has {len(ready)} users")]
 
 
-def _faults(
-    control: BrokerControl, nodes: Sequence[BrokerNode], addresses: Sequence[str], profile: str
-) -> Iterator[str]:
+def _faults(control: BrokerControl, nodes: Sequence[BrokerNode], address: str, profile: str) -> Iterator[str]:
     try:
         listeners = control.listeners()
     except RocksError as error:
         if BROKER_NAME in node_authority().certificates():
             yield f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}"
         else:
-            yield f"{error}: {profile}, then {_SYNC}, then both again; see {BROKER_GUIDE}"
+            yield f"{error}: {_SYNC}, then {profile}, then {_SYNC} again; see {BROKER_GUIDE}"
         return
     ports = [one.port for one in listeners if one.protocol == "amqp/ssl"]
     open_ports = [f"{one.interface}:{one.port}" for one in listeners if one.protocol == "amqp"]
@@ -74,7 +72,7 @@ def _faults(
         yield f"it listens without TLS ({', '.join(open_ports)}): {profile}"
     checks: dict[str, Callable[[], Iterable[str]]] = {
         "users and rights": partial(_wrong_rights, control, nodes),
-        "TLS": partial(_wrong_tls, ports, addresses, profile),
+        "TLS": partial(_wrong_tls, ports, address, profile),
     }
     for subject, check in checks.items():
         try:
@@ -83,22 +81,20 @@ def _faults(
             yield f"{subject} cannot be checked: {error}; {_SYNC}"
 
 
-def _wrong_tls(ports: Sequence[int], addresses: Sequence[str], profile: str) -> Iterator[str]:
+def _wrong_tls(ports: Sequence[int], address: str, profile: str) -> Iterator[str]:
     if not ports:
         yield f"it does not listen by TLS: {_SYNC}, then {profile}"
         return
     if BROKER_NAME not in node_authority().certificates():
         yield f"it has no certificate: {_SYNC}, then {profile}"
         return
-    authority = node_authority().bundle(BROKER_NAME).authority
-    for address in addresses:
-        try:
-            expires = certificate_expiry(address, ports[0], authority)
-        except RocksError as error:
-            yield f"{error}: {_SYNC}, then {profile}"
-        else:
-            if expires < utc_now() + _SOON:
-                yield f"its certificate expires on {expires:%Y-%m-%d}: {_SYNC}"
+    try:
+        expires = certificate_expiry(address, ports[0], node_authority().bundle(BROKER_NAME).authority)
+    except RocksError as error:
+        yield f"{error}: {_SYNC}, then {profile}"
+    else:
+        if expires < utc_now() + _SOON:
+            yield f"its certificate expires on {expires:%Y-%m-%d}: {_SYNC}"
 
 
 def _wrong_rights(control: BrokerControl, nodes: Sequence[BrokerNode]) -> Iterator[str]:

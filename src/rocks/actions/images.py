@@ -95,6 +95,7 @@ def import_image(
 
     _check(zpool, volume, 1)
     converting = _converting(volume, watcher)
+    database.end_reading()  # a conversion may take hours
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
         request = questions.add_image(nas, zpool, volume, size_bytes=size_bytes, importing=True)

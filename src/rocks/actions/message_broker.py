@@ -6,8 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.host_requests import fleet_addresses
-from rocks.actions.storage_access import find_broker
+from rocks.actions.storage_access import broker_address, find_broker
 from rocks.actions.storage_nodes import storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.image_settings import BROKER_ATTRIBUTE
@@ -15,7 +14,7 @@ from rocks.database.hosts import find_local_host, local_host
 from rocks.errors import StateError, ToolError, UserError
 from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
-from rocks.hosts.x509 import CertificateSpec
+from rocks.hosts.x509 import CertificateSpec, has_address
 from rocks.render.broker import TAG, definitions
 
 if TYPE_CHECKING:
@@ -140,12 +139,15 @@ def _list_file_name() -> str:
 
 
 def _ensure_own_certificate(database: Database, authority: Authority) -> None:
-    own = authority.certificates().get(BROKER_NAME)
-    if own is not None and own.expires > utc_now() + _RENEWED_BEFORE:
-        return
+    """Have a certificate that is valid for long enough and for the address at which nodes reach the broker."""
     name = local_host(database)
+    address = broker_address(database, name)
+    own = authority.certificates().get(BROKER_NAME)
+    is_fresh = own is not None and own.expires > utc_now() + _RENEWED_BEFORE
+    if is_fresh and (address == name or has_address(authority.bundle(BROKER_NAME).pair, address)):
+        return
     authority.ensure(f"Image storage of {name}")
-    addresses = [host.address for host in fleet_addresses(database, [name]) if host.address != name]
+    addresses = [address] if address != name else []
     spec = CertificateSpec(
         BROKER_NAME, [name, "localhost"], [*addresses, "127.0.0.1"], _DAYS, is_service=True
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.broker_checks import check_broker
 from rocks.actions.certificates import NOT_ALLOWED, list_certificates
+from rocks.actions.host_commands import Limits, run_on_hosts
 from rocks.actions.host_requests import ask_each
 from rocks.actions.installation_checks import check_rolls, check_services
 from rocks.actions.message_broker import BROKER_NAME
@@ -22,14 +23,14 @@ from rocks.database.hosts import find_local_host
 from rocks.database.interfaces import list_interfaces
 from rocks.database.lease_epoch import read_epoch, read_record
 from rocks.database.settings import EMBEDDED_SOCKET
-from rocks.database.vms import physical_hosts
+from rocks.database.vms import load_hosts, physical_hosts
 from rocks.errors import RocksError
 from rocks.hosts.own_addresses import devices_with
 from rocks.hosts.settings import FleetSettings
 from rocks.wire.facts import ProbeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.database.connection import Database
 
@@ -188,9 +189,29 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 
 def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
-    names = [name for name in physical_hosts(database) if name != frontend]
-    for name, answer in sorted(ask_each(database, {name: ProbeRequest() for name in names}, HOST_SECONDS)):
+    """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH."""
+    hosts = load_hosts(database, [name for name in physical_hosts(database) if name != frontend])
+    containers = [host.name for host in hosts if host.is_true("kvm")]
+    others = [host.name for host in hosts if not host.is_true("kvm")]
+    found = [*_containers(database, containers), *_others(database, others)]
+    yield from sorted(found, key=lambda check: check.subject)
+
+
+def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
+    for name, answer in ask_each(database, {name: ProbeRequest() for name in names}, HOST_SECONDS):
         if isinstance(answer, RocksError):
             yield SiteCheck(f"host {name}", WRONG, str(answer))
         else:
             yield SiteCheck(f"host {name}", OK, f"guests run by {answer.accelerator}: {answer.reason}")
+
+
+def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
+    for result in run_on_hosts(database, names, "true", Limits(timeout_seconds=round(HOST_SECONDS))):
+        is_done = result.state == "done" and result.exit_status == 0
+        fault = (
+            result.message
+            or f"it does not run a command: {result.error_output.strip()[:200] or result.state}"
+        )
+        yield SiteCheck(
+            f"host {result.host}", OK if is_done else WRONG, "answers by SSH" if is_done else fault
+        )

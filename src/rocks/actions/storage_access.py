@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import fleet_addresses
 from rocks.cluster.image_settings import BROKER_ATTRIBUTE, PRIVATE_NETWORK, broker_host, storage_zone
+from rocks.database.addresses import find_private_address
 from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import local_host
 from rocks.database.subnets import zone_of
@@ -37,6 +38,17 @@ def find_broker(database: Database, node: str) -> str:
         ) from None
 
 
+def broker_address(database: Database, server: str) -> str:
+    """The address of the broker on this host: that on the network private, where the host's profile has it listen.
+
+    A host without one has that at which commands reach it, or its name.
+    """
+    found = find_private_address(database, server)
+    if found is not None:
+        return found.address
+    return next((host.address for host in fleet_addresses(database, [server])), server)
+
+
 def open_storage(database: Database) -> StorageClient:
     """A client of the NASes and hosts, to be used in a `with`; it connects at the first request.
 
@@ -47,7 +59,7 @@ def open_storage(database: Database) -> StorageClient:
     """
     node = local_host(database)
     server = find_broker(database, node)
-    address = next((host.address for host in fleet_addresses(database, [server])), server)
+    address = broker_address(database, server)
     return StorageClient(broker_settings(node, server, address, os.environ), database.end_reading)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from rocks.actions import site_checks, site_creation
+from rocks.actions.storage_access import broker_address
 from rocks.cli.main import main
+from rocks.database.addresses import host_addresses
 from rocks.database.settings import Settings
 from rocks.hosts.settings import FleetSettings
 from rocks.process import run_checked
@@ -236,12 +238,21 @@ def test_the_key_is_made_with_the_site_and_checked(
 
 
 def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:
+    vm_site.done("add", "host", "nas-0-0", "membership=NAS Appliance")
     ended = vm_site.rocks("check", "site")
     assert ended.status == 1
     lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
     assert " wrong " in lines["host vmc-0-0"] and " wrong " in lines["host vmc-0-1"]
+    assert " wrong " in lines["host nas-0-0"] and "agent" not in lines["host nas-0-0"]
     assert "host head" not in lines, "this machine"
     assert "certificate" in ended.out or "broker" in ended.out
+
+
+def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
+    """At the frontend's address on the network private, although its `primary_net` is public."""
+    assert "203.0.113.2" in [one.address for one in host_addresses(vm_site.database, ["head"])]
+    assert broker_address(vm_site.database, "head") == "10.1.0.1"
+    assert broker_address(vm_site.database, "stranger") == "stranger"
 
 
 def test_check_of_a_machine_that_is_no_frontend(site: Site) -> None:

@@ -19,8 +19,7 @@ from rocks.database.connection import Database
 from rocks.errors import BusyError, ToolError
 from rocks.hosts.authority import Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
-from rocks.hosts.settings import HostAddress
-from rocks.hosts.x509 import CertificateSpec
+from rocks.hosts.x509 import CertificateSpec, has_address
 from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
 from rocks.process import run_checked
 from rocks.wire import queues
@@ -122,6 +121,23 @@ def test_users_follow_certificates_and_roles(
     assert (synced.users, synced.removed) == (("head",), ("vmc-0-1",))
 
 
+def test_a_certificate_for_another_address_than_that_of_the_services_is_replaced(
+    empty_broker: EmptyBroker, database: Database
+) -> None:
+    """The fixture's is for the loopback address alone; the frontend has an address on the network private now."""
+    database.execute(
+        "INSERT INTO subnets (name, dnszone, subnet, netmask) VALUES ('private', 'local', '10.1.0.0', '255.255.0.0')"
+    )
+    database.execute(
+        "INSERT INTO networks (Node, IP, Subnet) SELECT n.ID, '10.1.1.1', s.ID FROM nodes n JOIN subnets s"
+        " ON s.name = 'private' WHERE n.Name = 'head'"
+    )
+    certificates.add_certificates(database, ["head"], 30, replace=False)
+    assert message_broker.sync_broker(database).has_new_certificates
+    assert has_address(message_broker.node_authority().bundle(message_broker.BROKER_NAME).pair, "10.1.1.1")
+    assert not message_broker.sync_broker(database).has_new_certificates
+
+
 def test_only_root_and_the_broker_read_its_certificates(empty_broker: EmptyBroker) -> None:
     for path in empty_broker.place.pki_folder.rglob("*"):
         assert path.stat().st_mode & 0o007 == 0, path
@@ -149,8 +165,7 @@ def test_check_site_judges_the_broker(
         found = broker_checks.check_broker(database, "head")
         return " | ".join(f"{line.result}: {line.detail}" for line in found)
 
-    address = HostAddress("head", empty_broker.place.address)
-    monkeypatch.setattr(broker_checks, "fleet_addresses", lambda *_: [address])
+    monkeypatch.setattr(broker_checks, "broker_address", lambda *_: empty_broker.place.address)
     certificates.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
     assert "it has no virtual host img-storage: rocks sync broker" in check()
     message_broker.sync_broker(database)

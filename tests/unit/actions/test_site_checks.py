@@ -28,7 +28,7 @@ def test_a_missing_broker_leads_to_the_frontend_s_profile(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("certificates", "remedy"),
     [
-        ({}, "rocks report host profile head | bash, then rocks sync broker, then both again"),
+        ({}, "rocks sync broker, then rocks report host profile head | bash, then rocks sync broker again"),
         ({"broker": Mock()}, "systemctl start rabbitmq-server.service"),
     ],
 )
@@ -40,7 +40,7 @@ def test_a_broker_that_is_down_was_set_up_or_not(
     monkeypatch.setattr(broker_checks, "storage_nodes", lambda _: [BrokerNode("nas-0-0", frozenset({"nas"}))])
     monkeypatch.setattr(broker_checks, "broker_elsewhere", lambda _: "")
     monkeypatch.setattr(broker_checks, "broker_control", lambda: control)
-    monkeypatch.setattr(broker_checks, "fleet_addresses", lambda *_: [])
+    monkeypatch.setattr(broker_checks, "broker_address", lambda *_: "10.1.1.1")
     monkeypatch.setattr(broker_checks, "node_authority", lambda: Mock(certificates=lambda: certificates))
 
     (check,) = broker_checks.check_broker(Mock(), "head")
