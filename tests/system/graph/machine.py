@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rocks.process import Finished, run
 
-_STUBS = {
+STUBS = {
     # what is installed is a file of its name
     "dpkg-query": 'for name; do [ ! -e "$STUBS/installed/$name" ] || echo "ii $name"; done',
     "apt-get": 'echo "$*" >>"$STUBS/apt"; [ ! -e "$STUBS/no-mirror" ] || exit 100\n'
@@ -28,6 +28,8 @@ case $word in
 esac
 """,
 }
+"""Programs that would change this machine, by their names; they record their arguments in the folder $STUBS."""
+
 _SCRIPT = """\
 set -eu
 for place in etc var/lib usr/local/sbin run; do mount --bind "$0/$place" "/$place"; done
@@ -52,7 +54,7 @@ class Machine:
                 shutil.copytree(source, folder / "etc" / name, symlinks=True)
             elif source.exists():
                 shutil.copy(source, folder / "etc" / name)
-        for name, text in _STUBS.items():
+        for name, text in STUBS.items():
             program = folder / "usr/local/sbin" / name
             program.write_text(f"#!/bin/bash\n{text}\n")
             program.chmod(0o755)

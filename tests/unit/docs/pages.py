@@ -35,3 +35,12 @@ def typed_lines(text: str) -> list[str]:
     spans = [" ".join(span.split()) for span in _SPAN.findall(_FENCE.sub("", text))]
     copied = [line for block in _COPIED.findall(text) for line in block.splitlines()]
     return _PROMPT.findall(blocks) + copied + spans
+
+
+def operator_blocks(section: int) -> list[str]:
+    """The blocks of a numbered section of the operator's guide, which are copied to a shell."""
+    text = (CHECKOUT / "docs" / "guide" / "operator.md").read_text("utf-8")
+    (found,) = [
+        part for part in re.split(r"^## ", text, flags=re.MULTILINE) if part.startswith(f"{section}. ")
+    ]
+    return _COPIED.findall(found)

@@ -1,0 +1,93 @@
+"""The operator's guide: its blocks are typed as printed, in their order, as far as machines of namespaces can go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.lab.operator_site import HOSTS, GuideSite
+from tests.unit.docs.pages import operator_blocks
+
+ADDRESSES = ("10.1.255.254", "10.1.255.253", "10.1.255.252", "10.1.255.251")
+
+
+@pytest.fixture
+def site(machines_folder: Path) -> Iterator[GuideSite]:
+    """The machines of the page, all blank but the frontend, which has Debian and the programs."""
+    for program in ("/usr/sbin/dnsmasq", "/usr/sbin/rabbitmqctl", "/usr/bin/curl"):
+        if not Path(program).exists():
+            pytest.skip(f"{program} is not installed (tools/setup test)")
+    (machines_folder / "guide").mkdir()
+    found = GuideSite(machines_folder / "guide")
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+def test_the_blocks_make_a_site(site: GuideSite) -> None:
+    """Without the ISOs of section 2, and without what needs daemons of hosts: sections 7 and 9, and starts."""
+    answers, _ = operator_blocks(2)
+    assert site.type(answers) == ("", [])
+    made = site.type("rocks create site answers=/root/site\n")
+    assert made.text.startswith(
+        "entered: frontend head, private 10.1.1.1 on eth0, public 203.0.113.2 on eth1\n"
+    )
+    site.serve_installer()
+
+    (services,) = operator_blocks(3)
+    typed = site.type(services)
+    assert typed.failed == ["rocks sync broker"], typed.text
+    assert "Its certificates are installed: start it if it is down" in typed.text
+    for line in (
+        "changed: unit rocks-kickstart.service started",
+        "changed: unit rocks-boot.service started",
+        "changed: unit rabbitmq-server.service started",
+        "\nusers: head\n",
+    ):
+        assert line in typed.text
+
+    (attributes,) = operator_blocks(4)
+    assert site.type(attributes).failed == []
+
+    nas, hosts, install = operator_blocks(5)
+    found = site.discover(nas, 0).text + site.discover(hosts, 1, 2, 3).text
+    for name, address in zip(HOSTS, ADDRESSES, strict=True):
+        assert f" is {name}, {address}; to be installed\n" in found
+    assert "Warning" not in found
+    for name, address in zip(HOSTS, ADDRESSES, strict=True):
+        assert "the image daemon waits for its certificate" in site.install(name, address)
+    assert site.type(install).text.count(" configured ") == len(HOSTS)
+
+    (certificates,) = operator_blocks(6)
+    typed = site.type(certificates)
+    assert typed.failed == ["rocks sync vm lease", "rocks check site"], "the hosts have no agent here"
+    assert f"users: head {' '.join(HOSTS)}" in typed.text
+    for name in HOSTS:
+        assert f"{name}: profile ends" in typed.text
+    assert "waits for its certificate" not in typed.text
+    for name in HOSTS:
+        known = (
+            site.machines[name].run_checked(["/usr/bin/getent", "hosts", "head", "nas-0-0.local"], 30).text
+        )
+        assert known.split()[0] == "10.1.1.1" and ADDRESSES[0] in known
+    checked = _checks(typed.text)
+    for subject in ("interface eth1", "distribution", *(f"certificate {name}" for name in HOSTS)):
+        assert checked[subject].startswith("ok "), checked
+    assert "nothing answers at" not in typed.text and "no TLS" not in typed.text
+    assert "agent" not in checked["host nas-0-0"], "a NAS has none"
+    assert "the agent on host" in checked["host vm-container-0-2"]
+
+    (cluster,) = operator_blocks(8)
+    assert site.type(cluster).failed == []
+    listed = site.type("rocks list host vm output-col=host\nrocks list host vm nas\n").text
+    assert listed.count("vm-container-0-") == 3 and "vm-vc1-1: nas-0-0 tank" in listed
+
+
+def _checks(text: str) -> dict[str, str]:
+    """Subject → result and detail of what `rocks check site` has printed."""
+    table = text[text.index("SUBJECT ") :].splitlines()[1:]
+    return {line.partition(":")[0]: line.partition(":")[2].strip() for line in table if ":" in line}
