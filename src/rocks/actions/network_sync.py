@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.actions.firewalls import sync_firewalls
 from rocks.actions.host_requests import open_fleet
 from rocks.actions.profiles import host_profile, load_sites
+from rocks.database.vms import load_hosts, which_are_vms
 from rocks.errors import HostError, RocksError, StateError
 from rocks.graph.profile import Profile
 from rocks.graph.shell import shell_script
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from rocks.actions.profiles import HostOfSite
     from rocks.database.connection import Database
+    from rocks.hosts.firewall import Loaded
     from rocks.hosts.fleet import CommandResult
 
 NODE = "network"
@@ -57,6 +60,17 @@ def sync_networks(
         database.commit()
         for result in fleet.run_each(scripts, SECONDS, threads=THREADS):
             yield result.host, _outcome(result)
+
+
+def sync_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, Loaded | RocksError]]:
+    """(host, what became of its firewall rules or its error) of the hosts whose attribute `firewall` is true.
+
+    Virtual machines are left out: their firewall is their owner's.
+    """
+    machines = set(which_are_vms(database, hosts))
+    chosen = [host.name for host in load_hosts(database, hosts) if host.is_true("firewall")]
+    for firewall, result in sync_firewalls(database, [name for name in chosen if name not in machines]):
+        yield firewall.host, result
 
 
 def network_script(site: HostOfSite, library: Library) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.process import run_checked
+from rocks.render.host_network import MARK
 
 from .conftest import Site
 
@@ -212,7 +213,8 @@ def test_static_routes_are_set_as_the_initscripts_set_them(rpm: Site, tmp_path: 
 def test_routes_of_a_debian_host_are_parts_of_its_devices_files(one: Site, tmp_path: Path) -> None:
     one.done("add", "host", "route", "compute-0-0", "10.2.0.0", "10.1.1.2", "netmask=255.255.0.0")
     assert written(one, tmp_path, "report", "host", "route", "compute-0-0") == {
-        "/etc/systemd/network/10-eth0.network.d/routes.conf": "[Route]\nDestination=10.2.0.0/16\nGateway=10.1.1.2\n"
+        "/etc/systemd/network/10-eth0.network.d/routes.conf": f"{MARK}\n[Route]\nDestination=10.2.0.0/16\n"
+        "Gateway=10.1.1.2\n"
     }
 
 

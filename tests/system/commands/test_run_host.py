@@ -370,6 +370,12 @@ def test_sync_host_network_runs_that_part_of_the_profile_and_nothing_else(known:
     assert "packages" not in ended.out and "profile" not in ended.out
     again = known.rocks("sync", "host", "network", "compute-0-0")
     assert (again.status, again.out) == (0, "")
+    known.done("set", "host", "attr", "compute-0-0", "firewall", "true")
+    without_key = known.rocks("sync", "host", "network", "compute-0-0")
+    assert without_key.status == 1 and without_key.err, (
+        "its rules are synced too, with a key that is not there"
+    )
+    known.done("remove", "host", "attr", "compute-0-0", "firewall")
     known.done("remove", "host", "interface", "compute-0-0", "lan1")
     known.done("remove", "route", "10.2.0.0")
     removed = known.rocks("sync", "host", "network", "compute-0-0").out.splitlines()

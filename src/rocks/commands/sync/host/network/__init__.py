@@ -1,7 +1,7 @@
 """`rocks sync host network`"""
 
 import rocks.commands
-from rocks.actions.network_sync import sync_networks
+from rocks.actions.network_sync import sync_networks, sync_rules
 from rocks.commands._shared.after_change import sync_config_after
 from rocks.errors import RocksError
 
@@ -11,7 +11,8 @@ class Command(rocks.commands.Command):
     Have hosts set up their network devices and routes as the database has them: the node network of their profiles, and
     nothing else of them. Routes of hosts with systemd-networkd are set at once. Addresses, the default route, names of
     devices, bridges and bonds take effect at the next boot of the host, so that nothing is cut off; no network service
-    is restarted. Plugins run afterwards with the names of the hosts, then rocks sync config.
+    is restarted. Afterwards hosts whose attribute firewall is true get their rules, plugins run with the names of the
+    hosts, and rocks sync config follows.
 
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
@@ -27,6 +28,7 @@ class Command(rocks.commands.Command):
     <related>report host interface</related>
     <related>report host route</related>
     <related>add host route</related>
+    <related>sync host firewall</related>
     <related>report host profile</related>
     """
 
@@ -42,6 +44,11 @@ class Command(rocks.commands.Command):
                 self.showLine(f"{host}: {change}")
             for warning in outcome.warnings:
                 self.notify(f"Warning: {host}: {warning}")
+        for host, result in sync_rules(self.db, [host for host in hosts if host not in failures]):
+            if isinstance(result, RocksError):
+                failures[host] = result
+            elif result == "loaded":
+                self.showLine(f"{host}: firewall rules loaded")
         self.runPlugins(hosts)
         sync_config_after(self)
         self.endOutcomes(failures, len(hosts))
