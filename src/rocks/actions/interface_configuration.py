@@ -62,6 +62,9 @@ def swap_interfaces(database: Database, host: str, one: str, other: str) -> None
     if ids[0] == ids[1]:
         raise UserError(f'"{printable(one)}" and "{printable(other)}" are the same interface of host {host}')
     hardware = {row.id: row.hardware for row in _rows(database, host)}
+    for number, iface in zip(ids, (one, other), strict=True):
+        if number not in hardware:
+            raise UserError(f"{printable(iface)} is a VLAN's entry of host {host}, not an adapter")
     _apply(database, host, Configuration({ids[0]: hardware[ids[1]], ids[1]: hardware[ids[0]]}, []))
 
 
@@ -79,10 +82,11 @@ def add_bond(database: Database, host: str, bond: BondParameters) -> None:
     lock_inventory(database)
     members = [find_rows(database, [host], member)[0] for member in bond.members]
     for member in members:
-        if not member.device or member.device.lower() == bond.channel.lower():
+        device = (member.device or "").lower()
+        if not device or device == bond.channel.lower() or device.startswith("vlan"):
             raise UserError(
                 f"the interface {printable(member.device or str(member.mac))} cannot be a member of {bond.channel}: "
-                "members are other devices"
+                "members are other adapters"
             )
     ids = [member.id for member in members]
     for column, value in (("IP", None), ("Subnet", None), ("Channel", bond.channel)):

@@ -69,6 +69,8 @@ def read_adapters(devices: str, macs: str, modules: str = "", flags: str = "") -
     found = []
     for place, (device, mac) in enumerate(zip(names, addresses, strict=True)):
         check_device(device)
+        if device.lower().startswith("vlan"):
+            raise UserError(f"{device} is the name of a VLAN's entry, not of an adapter")
         check_mac(mac)
         module = drivers[place] if place < len(drivers) else ""
         if module:

@@ -166,8 +166,12 @@ def _on_same_network(interface: Interface, container: Sequence[Interface]) -> In
 
 
 def kernel_device(device: str, options: str | None) -> str:
-    """The network device of an adapter: `p` and its name, which is that of its bridge; with `novtap` its name alone."""
-    return device if "novtap" in (options or "").replace(",", " ").split() else f"p{device}"
+    """The network device of an adapter: `p` and its name, which is that of its bridge.
+
+    With `novtap` or `nobridge` among the options there is no bridge, and the device has the name alone.
+    """
+    given = (options or "").replace(",", " ").split()
+    return device if "novtap" in given or "nobridge" in given else f"p{device}"
 
 
 def _kernel_device(physical: Interface) -> str:

@@ -143,6 +143,10 @@ def test_a_bond_takes_the_address_of_its_members(one: Site, tmp_path: Path, pack
         (["channel=bond0", "interfaces=eth0", "ip=10.1.0.9"], "must supply network="),
         (["channel=bond0", "interfaces=eth9", "ip=10.1.0.9", "network=private"], 'has no interface "eth9"'),
         (["channel=bond0", "interfaces=eth0,eth0", "ip=10.1.0.9", "network=private"], "given twice"),
+        (
+            ["channel=bond0", "interfaces=vlan7", "ip=10.1.0.9", "network=private"],
+            "cannot be a member of bond0",
+        ),
         (["channel=eth0", "interfaces=eth0", "ip=10.1.0.9", "network=private"], "cannot be a member of eth0"),
         (["channel=bond0", "interfaces=eth0", "ip=10.2.0.9", "network=private"], "is not in the network"),
         (["channel=bond0", "interfaces=eth0", "ip=10.1.0.9", "network=nowhere"], "unknown network"),
@@ -157,6 +161,7 @@ def test_a_bond_takes_the_address_of_its_members(one: Site, tmp_path: Path, pack
     ],
 )
 def test_an_invalid_bond_changes_nothing(one: Site, arguments: list[str], message: str) -> None:
+    one.done("add", "host", "interface", "compute-0-0", "vlan7", "vlan=7")
     assert message in one.refused("add", "host", "bonded", "compute-0-0", *arguments)
 
 
@@ -244,6 +249,8 @@ def test_swapped_interfaces_exchange_their_adapters(one: Site) -> None:
     one.rocks("swap", "host", "interface", "compute-0-0", "ifaces=eth0,eth1", "sync-config=no")
     assert one.contents() == before
     assert "the same interface" in one.refused("swap", "host", "interface", "compute-0-0", f"ifaces=eth0,{A}")
+    one.done("add", "host", "interface", "compute-0-0", "vlan7", "vlan=7")
+    assert "is a VLAN's entry" in one.refused("swap", "host", "interface", "compute-0-0", "ifaces=eth0,vlan7")
     assert "must supply two" in one.refused("swap", "host", "interface", "compute-0-0", "ifaces=eth0")
     assert 'no interface "eth7"' in one.refused(
         "swap", "host", "interface", "compute-0-0", "ifaces=eth0,eth7"
@@ -301,6 +308,7 @@ def test_a_new_adapter_that_was_booted_from_gets_the_private_address(one: Site) 
         (["iface=eth0,eth1", f"mac={A}"], "iface has 2 devices and mac 1 addresses"),
         (["iface=eth0,eth0", f"mac={A},{B}"], "the device eth0 is given twice"),
         (["iface=eth0,eth1", f"mac={A},{A.upper()}"], "is given twice"),
+        (["iface=vlan7", f"mac={A}"], "is the name of a VLAN's entry"),
         (["iface=eth0", "mac=zz"], "The mac address zz is invalid"),
         (["iface=eth 0", f"mac={A}"], 'interface "eth 0" is not valid'),
         (["iface=eth0", f"mac={A}", "flag=ks,ks"], "more values"),
