@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from rocks.actions.boot_files import tftp_folder
+from rocks.actions.ended_machines import read_names, take_ended
 from rocks.actions.handed_out_secrets import record_handed_out
 from rocks.actions.host_installations import (
     DISTRIBUTION_PATH,
@@ -49,6 +50,7 @@ from rocks.hosts.x509 import has_address
 from rocks.render.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
 from rocks.rollkit.content import DEBS, INSTALLER, RPMS
 from rocks.rollkit.distribution import KEY
+from rocks.wire.ended import ENDED_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,10 +80,17 @@ _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
-def make_service(database: Database, address: str, port: int, log: Callable[[str], None]) -> HttpsServer:
+def make_service(
+    database: Database,
+    address: str,
+    port: int,
+    log: Callable[[str], None],
+    terminate: Callable[[Sequence[str]], None] | None = None,
+) -> HttpsServer:
     """The service on this frontend, with the frontend's certificate. StateError when it has none.
 
-    `address` empty: that of the frontend on the network private. Each request has a connection of its own to the
+    `address` empty: that of the frontend on the network private. `terminate` releases the resources of machines that
+    have ended by themselves; it returns at once. Each request has a connection of its own to the
     database. HostError when the address and port are not free.
     """
     name = find_local_host(database)
@@ -106,7 +115,7 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
         except HostError as error:
             return _refusal(request, error)
         with Database(settings) as own:
-            return answer_request(own, request, mac, offer, folder)
+            return answer_request(own, request, mac, offer, folder, terminate)
 
     def renewed() -> bytes:
         return node_authority().bundle(name).pair
@@ -120,12 +129,21 @@ def make_service(database: Database, address: str, port: int, log: Callable[[str
         ) from None
 
 
-def answer_request(database: Database, request: Request, mac: str, offer: Offer, folder: Path) -> Answer:
+def answer_request(
+    database: Database,
+    request: Request,
+    mac: str,
+    offer: Offer,
+    folder: Path,
+    terminate: Callable[[Sequence[str]], None] | None = None,
+) -> Answer:
     """The answer to a client, or a page that says why it gets none.
 
-    `mac` is the neighbour's, or ''. `folder` holds the distributions.
+    `mac` is the neighbour's, or ''. `folder` holds the distributions. `terminate` is that of `make_service`.
     """
     try:
+        if request.method == "POST" and request.path == ENDED_PATH:
+            return _take_ended(database, request, mac, terminate)
         if request.method == "POST":
             return _take_post(database, request, mac, offer)
         if request.path.startswith(DISTRIBUTION_PATH):
@@ -181,6 +199,22 @@ def _take_post(database: Database, request: Request, mac: str, offer: Offer) -> 
     host = _identified(database, request, mac)
     take_report(database, host.name, request.path.removeprefix(PROGRESS_PATH), request.body, offer)
     return Answer(200, "text/plain; charset=utf-8", b"")
+
+
+def _take_ended(
+    database: Database, request: Request, mac: str, terminate: Callable[[Sequence[str]], None] | None
+) -> Answer:
+    """The names of the machines whose leases are released, one a line. They are asked of the host by SSH before."""
+    check_port_of_root(request.port)
+    host = _identified(database, request, mac)
+    names = read_names(request.body)
+    try:
+        gone = take_ended(database, host.name, names)
+    except RocksError as error:  # the host is not to blame, and tells it once more
+        raise HostError(str(error)) from None
+    if gone and terminate is not None:
+        terminate(gone)
+    return Answer(200, "text/plain; charset=utf-8", "".join(f"{name}\n" for name in gone).encode())
 
 
 def _file_of_distribution(request: Request, folder: Path) -> Answer:

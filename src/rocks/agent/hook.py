@@ -23,6 +23,7 @@ from rocks.files import write_file
 _BEFORE_START = ("prepare", "begin")
 _BEFORE_EXECUTION = ("start", "begin")
 _AFTER_END = ("release", "end")
+_ENDS = (Place.RELEASED, Place.ENDED)
 
 
 def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
@@ -94,16 +95,21 @@ def restore_machine_partition(arguments: Sequence[str], state_folder: Path) -> N
 
 
 def note_end(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
-    """Report to the image daemon that a machine has ended, so that its changes are written back. HostError.
+    """Note that a machine has ended: for the image daemon, so that its changes are written back, and for the frontend.
 
-    A note has the name of the machine and contains its lease, if any. The image daemon of this host makes the folder
-    and removes the notes; without the folder none is written. A file whose name begins with a dot is incomplete.
+    A note has the name of the machine and contains its lease, if any; only machines with a lease are the frontend's.
+    Who reads the notes makes the folder and removes them; without the folder none is written. A file whose name begins
+    with a dot is incomplete. HostError for a note that cannot be written.
     """
-    folder = Place.RELEASED.below(state_folder)
-    if tuple(arguments[1:3]) != _AFTER_END or "/" in arguments[0] or not folder.is_dir():
+    if tuple(arguments[1:3]) != _AFTER_END or "/" in arguments[0]:
+        return
+    folders = [place for place in _ENDS if place.below(state_folder).is_dir()]
+    if not folders:
         return
     try:
         token = parse_domain(xml).token
     except RocksError:
         token = None  # the end is reported even when the XML is invalid
-    write_file(folder / arguments[0], "" if token is None else str(token))
+    for place in folders:
+        if place is Place.RELEASED or token is not None:
+            write_file(place.below(state_folder) / arguments[0], "" if token is None else str(token))

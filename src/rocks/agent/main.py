@@ -1,8 +1,8 @@
 """The main program of the agent. Without arguments it replies to one request from standard input on standard output.
 
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
-devices of guests again after a boot. `probe [again]` prints, as a JSON object, whether guests run under KVM on this
-host. `--version` prints the version.
+devices of guests again after a boot. `ended` tells the frontend which guests have ended. `probe [again]` prints, as a
+JSON object, whether guests run under KVM on this host. `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rocks.devices.state_folder import state_folder
 from rocks.errors import RocksError
 from rocks.files import file_error
 
-_USAGE = "usage: rocks-agent [--serve | --version | links | probe [again] | hook NAME OPERATION PART EXTRA]"
+_USAGE = "usage: rocks-agent [--serve | --version | links | ended | probe [again] | hook NAME OPERATION PART EXTRA]"
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         return _probe(again=len(arguments) == 2)
     if list(arguments) == ["links"]:
         return _links()
+    if list(arguments) == ["ended"]:
+        return _ended()
     if list(arguments) == ["--version"]:
         print(rocks.__version__)
         return 0
@@ -106,6 +108,18 @@ def _links() -> int:
     for failure in errors:
         print(f"rocks: {failure}", file=sys.stderr)
     return errors[0].exit_status if errors else 0
+
+
+def _ended() -> int:
+    from rocks.agent.ended import report_ends
+
+    try:
+        for line in report_ends(state_folder()):
+            print(line)
+    except RocksError as error:
+        print(f"rocks: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
 
 
 def _probe(again: bool) -> int:

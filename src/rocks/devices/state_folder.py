@@ -40,6 +40,7 @@ class Place(enum.Enum):
     VLAN_SUPPORT = "vlan-support.json"
     FILTER_SUPPORT = "filter-support.json"
     RELEASED = "imgstorage/released"
+    ENDED = "ended"
 
     def below(self, folder: Path) -> Path:
         """Its path."""

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: installer, distribution, installer-distribution, installer-network, base, network, client, img-storage-base, kvm-base, zfs, img-storage-scans, img-storage-vm
+# Nodes: installer, distribution, installer-distribution, installer-network, base, network, client, img-storage-base, kvm-base, zfs, guest-ends, img-storage-scans, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -211,6 +211,19 @@ rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module zfs
 ROCKS-END-1
 rocks_say 'node zfs ends (post)'
+rocks_say 'node guest-ends begins (post)'
+rocks_section guest-ends post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+server = 10.1.1.1
+ROCKS-END-1
+rocks_file /etc/rocks/frontend.conf create 644 '' forget
+ROCKS-END-2
+rocks_section guest-ends post bash -euo pipefail <<'ROCKS-END-1'
+if systemctl cat rocks-ended.path >/dev/null 2>&1; then
+  rocks_service rocks-ended.path
+fi
+ROCKS-END-1
+rocks_say 'node guest-ends ends (post)'
 rocks_say 'node img-storage-scans begins (post)'
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

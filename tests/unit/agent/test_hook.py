@@ -85,6 +85,18 @@ def test_the_end_of_a_machine_is_recorded_where_an_image_daemon_runs(tmp_path: P
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
 
 
+def test_the_end_of_a_machine_with_a_lease_is_noted_for_the_frontend(tmp_path: Path) -> None:
+    """Where `rocks-ended.path` has made the folder; machines of others are none of its business."""
+    folder = Place.ENDED.below(tmp_path)
+    note_end(["a", "release", "end", "-"], DOMAIN.format(7), tmp_path)
+    assert not folder.exists()
+    folder.mkdir()
+    note_end(["a", "release", "end", "-"], DOMAIN.format(7), tmp_path)
+    note_end(["b", "release", "end", "-"], "<domain><name>b</name></domain>", tmp_path)
+    note_end(["c", "stopped", "end", "-"], DOMAIN.format(7), tmp_path)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "7"}
+
+
 @pytest.mark.parametrize("text", ["no XML at all", "<domain><name>a</name></domain>"])
 def test_the_end_of_a_machine_without_a_lease_is_recorded(tmp_path: Path, text: str) -> None:
     """Also with invalid XML."""

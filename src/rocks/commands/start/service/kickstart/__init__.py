@@ -4,6 +4,7 @@ import signal
 import sys
 
 import rocks.commands
+from rocks.commands._framework.shell_quoting import launcher
 
 
 class Command(rocks.commands.Command):
@@ -13,9 +14,10 @@ class Command(rocks.commands.Command):
     takes what the installer reports, and serves the packages of the distribution below /install/distro. It runs until
     it is interrupted. A client is recognised by its address on the network private and its MAC address; it gets files
     only while its next boot is install, its profile until that has succeeded, and its secret attributes once. Packages
-    are for all hosts. It needs the certificate of the frontend: rocks add host certificate. Without address and port,
-    it also serves the installer's kernel and initramfs by plain HTTP, on port 80 of that address; where that port is
-    taken, hosts get them by TFTP.
+    are for all hosts. Hosts of virtual machines post to /install/host/ended which machines have ended by themselves; it
+    asks the host, and releases their leases and resources. It needs the certificate of the frontend: rocks add host
+    certificate. Without address and port, it also serves the installer's kernel and initramfs by plain HTTP, on port 80
+    of that address; where that port is taken, hosts get them by TFTP.
 
     <param type='string' name='address'>
     IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
@@ -38,6 +40,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
+        from rocks.actions.ended_machines import Termination
         from rocks.actions.installation_service import (
             DEFAULT_PORT,
             make_first_stage_service,
@@ -48,7 +51,8 @@ class Command(rocks.commands.Command):
         port = self.fillText("port", str(DEFAULT_PORT))
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
             self.abort(f'port must be from 1 to 65535, not "{port}"')
-        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify)
+        terminate = Termination(launcher(), self.notify).put
+        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify, terminate)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         services = [service]

@@ -1,0 +1,97 @@
+"""Machines that have ended by themselves: what their host tells, checked by asking it (decision 72)."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rocks import process
+from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.partitions import leave_partitions
+from rocks.actions.vm_locks import lock_vms
+from rocks.database import leases
+from rocks.errors import RocksError, UserError
+from rocks.wire.ended import MOST_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.cluster.records import Lease
+    from rocks.database.connection import Database
+
+_TERMINATION_SECONDS = 6 * 3600.0
+"""Writing an image back may take hours."""
+
+
+def read_names(body: bytes) -> list[str]:
+    """The names in a request, one a line. UserError for too many, or text that is not UTF-8."""
+    try:
+        names = body.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise UserError("the names of the machines are not UTF-8 text") from None
+    names = [name for name in dict.fromkeys(names) if name]
+    if len(names) > MOST_NAMES:
+        raise UserError(f"{len(names)} machines are named, at most {MOST_NAMES} at once")
+    return names
+
+
+def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]:
+    """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
+
+    Other names are ignored: a host tells only about its own machines. BusyError while another command works on one of
+    them, HostError when the host does not answer; then nothing is released. Commits.
+    """
+    named = {name.lower() for name in names}
+    held = _running_on(database, host, named)
+    if not held:
+        return []
+    for error in lock_vms(database, [lease.name for lease in held]).values():
+        raise error
+    held = _running_on(database, host, named)  # as it is under the locks
+    database.commit()
+    ends = {host: [(lease.name, lease.token) for lease in held]}
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host], lease_ends=ends)[host]
+    if isinstance(answer, RocksError):
+        raise answer
+    ended = {name.lower() for name in answer.ended}
+    gone = [lease.name for lease in held if lease.name.lower() in ended]
+    leases.release_leases(database, gone, f"it ended by itself on {host}")
+    database.commit()
+    if gone:
+        leave_partitions(database)
+        database.commit()
+    return gone
+
+
+def _running_on(database: Database, host: str, names: set[str]) -> list[Lease]:
+    """The named machines that run on the host by their leases; not those that are being started or stopped."""
+    found = leases.leases_of_hosts(database, [host])
+    return [lease for lease in found if lease.name.lower() in names and lease.state == "running"]
+
+
+class Termination:
+    """Runs `rocks stop host vm NAME terminate=yes` for machines that have ended, one command after the other."""
+
+    def __init__(self, launcher: str, log: Callable[[str], None]) -> None:
+        self._launcher, self._log = launcher, log
+        self._waiting: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def put(self, names: Sequence[str]) -> None:
+        """Have the resources of these machines released, and return at once."""
+        self._waiting.put(list(names))
+
+    def _work(self) -> None:
+        while True:
+            names = self._waiting.get()
+            run = partial(process.run_checked, deadline_seconds=_TERMINATION_SECONDS)
+            try:
+                run([self._launcher, "stop", "host", "vm", *names, "terminate=yes"])
+            except RocksError as error:
+                self._log(
+                    f"the resources of {', '.join(names)} are not released: {error}; "
+                    f"rocks stop host vm {' '.join(names)} terminate=yes"
+                )

@@ -1,0 +1,7 @@
+"""How a host tells the frontend which machines have ended: one name a line, by HTTPS."""
+
+from __future__ import annotations
+
+ENDED_PATH = "/install/host/ended"
+MOST_NAMES = 50
+"""Machines in one request, whose names then fit into the body that the frontend reads."""
