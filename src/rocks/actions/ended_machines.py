@@ -1,4 +1,4 @@
-"""Machines that have ended by themselves: what their host tells, checked by asking it (decision 72)."""
+"""Machines that have ended by themselves: what their host reports, checked by asking it (decision 72)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_names(body: bytes) -> list[str]:
 def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]:
     """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
 
-    Other names are ignored: a host tells only about its own machines. BusyError while another command works on one of
+    Other names are ignored: a host reports only its own machines. BusyError while another command works on one of
     them, HostError when the host does not answer; then nothing is released. Commits.
     """
     named = {name.lower() for name in names}

@@ -210,7 +210,7 @@ def _take_ended(
     names = read_names(request.body)
     try:
         gone = take_ended(database, host.name, names)
-    except RocksError as error:  # the host is not to blame, and tells it once more
+    except RocksError as error:  # the host is not to blame, and reports it once more
         raise HostError(str(error)) from None
     if gone and terminate is not None:
         terminate(gone)

@@ -1,4 +1,4 @@
-"""Tells the frontend which machines have ended, from the notes of libvirt's hook.
+"""Reports to the frontend which machines have ended, from the notes of libvirt's hook.
 
 The frontend asks this host before it believes it, so a note is no more than a hint (decision 72).
 """
@@ -44,11 +44,11 @@ def report_ends(
     body = "".join(f"{name}\n" for name in notes)
     status, text = _post(server, settings_folder / _AUTHORITY, body, _headers(network_folder))
     if status >= 500:
-        raise HostError(f"the frontend {server[0]} cannot be told which machines have ended: {text}")
+        raise HostError(f"the frontend {server[0]} takes no report of ended machines: {text}")
     for name, content in notes.items():
         _remove(folder / name, content)
     if status != 200:
-        return [f"the frontend {server[0]} refuses to be told which machines have ended: {text}"]
+        return [f"the frontend {server[0]} refuses the report of ended machines: {text}"]
     return [f"{line} has ended, and its lease is released" for line in text.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""How a host tells the frontend which machines have ended: one name a line, by HTTPS."""
+"""How a host reports to the frontend which machines have ended: one name a line, by HTTPS."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_a_host_reports_on_its_own_guests_only(guests: Guests) -> None:
 def test_a_note_stays_until_the_frontend_could_ask_the_host(guests: Guests) -> None:
     """No host answers here; a half-written note is left alone."""
     note, half = guests.note("web"), guests.note(".half")
-    with pytest.raises(HostError, match="cannot be told which machines have ended"):
+    with pytest.raises(HostError, match="takes no report of ended machines"):
         guests.report()
     assert note.exists() and half.exists() and guests.lease() == "running"
 
