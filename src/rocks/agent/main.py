@@ -1,8 +1,8 @@
 """The main program of the agent. Without arguments it replies to one request from standard input on standard output.
 
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
-devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints, as a
-JSON object, whether guests run under KVM on this host. `--version` prints the version.
+devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
+as a JSON object, whether guests run under KVM on this host. `--version` prints the version.
 """
 
 from __future__ import annotations
