@@ -270,3 +270,31 @@ INSERT INTO img_nas_server (vm_disk_id, nas_name)
         "vm_image_directories": "/isos,/state/images",
         "vm_disk_devices": "/dev/sdb,/dev/vg/a",
     }
+
+
+def test_an_older_site_gets_the_default_firewall_rules_and_none_is_in_force(
+    absent_database: Settings, tmp_path: Path
+) -> None:
+    """A rule of the site that has the name of a default one stays; no host has the attribute `firewall`."""
+    upgraded(absent_database, tmp_path, migrations=load_migrations()[:13])
+    run_checked(
+        ["mariadb", "--no-defaults", f"--socket={absent_database.socket}", absent_database.database],
+        deadline_seconds=20,
+        standard_input=b"""
+INSERT INTO subnets (name) VALUES ('public'), ('private');
+INSERT INTO firewalls (Rulename, Service, Category, Catindex) SELECT 'r90-all', 'mine', 1, ID FROM catindex
+  WHERE Name = 'global';
+""",
+    )
+    upgraded(absent_database, tmp_path, migrations=load_migrations())
+    with Database(absent_database) as database:
+        rows = database.rows(
+            "SELECT f.Rulename, f.Service, s.name FROM firewalls f LEFT JOIN subnets s ON s.ID = f.InSubnet"
+            " WHERE f.Rulename IN ('A20-SSH', 'A30-ALL-PRIVATE', 'R90-ALL') ORDER BY f.Rulename"
+        )
+        assert rows == [
+            ("A20-SSH", "22", None),
+            ("A30-ALL-PRIVATE", "all", "private"),
+            ("r90-all", "mine", None),
+        ]
+        assert database.rows("SELECT COUNT(*) FROM attributes WHERE Attr = 'firewall'") == [(0,)]
