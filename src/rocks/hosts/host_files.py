@@ -26,6 +26,9 @@ DEADLINE_SECONDS = 60.0
 _LARGEST_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 10_000
 _BUSY = 75
+_SSH_FAILED = 255
+"""Exit status of ssh(1) when it did not reach the host, or was not let in."""
+
 _ABSENT = "-"
 
 # for the host's sh: paths without the first slash; those that exist go into an archive on standard output
@@ -189,7 +192,10 @@ def _run(
     reason = printed[-1] if printed else f"exit status {ended.exit_status}"
     if ended.exit_status is None:
         reason = f"it did not answer in {DEADLINE_SECONDS:g} s"
-    message = f"files of host {host.name} {failed}: {reason}"
+    remedy = f"; to repair the way to it: rocks sync host sharedkey {host.name}"
+    message = (
+        f"files of host {host.name} {failed}: {reason}{remedy if ended.exit_status == _SSH_FAILED else ''}"
+    )
     raise BusyError(f"{message}; repeat the command") if ended.exit_status == _BUSY else HostError(message)
 
 
