@@ -60,7 +60,7 @@ lab: ## build (the first time) and start three machines with kernels of their ow
 	@$(MACHINES) start
 
 lab-demo: ## a site with a virtual cluster on the lab's machines (root)
-	@tools/setup demo
+	@tools/setup test
 	@$(MACHINES) demo
 
 lab-stop: ## end the lab; nothing is left running or mounted

@@ -43,8 +43,10 @@ def show_site(lab: Lab) -> None:
     frontend.done("start", "host", "vm", *GUESTS)
     frontend.done("list", "host", "vm", "showdisks=yes")
     for guest, host in GUESTS.items():
-        counted = lab[host].wait_for(["tail", "-c", "60", _CONSOLE.format(guest=guest)], "count", 60)
-        progress.print(f"  {guest} on {host} reports: {counted.split('count ')[-1].split()[0]}")
+        # whole lines only: the guest may be writing one
+        counts = ["grep", "--text", "--only-matching", "--extended-regexp", "count [0-9A-F]{8}"]
+        counted = lab[host].wait_for([*counts, _CONSOLE.format(guest=guest)], "count ", 60)
+        progress.print(f"  {guest} on {host} reports: {counted.split()[-1]}")
     guest = sample_image.GUEST
     host = GUESTS[guest]
     device = ["dmsetup", "table", f"{sample_image.VOLUME}-snap"]

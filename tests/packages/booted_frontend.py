@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from rocks.process import run, run_checked
-from tests.packages.fresh_roots import CACHE, debian_sources
+from tests.packages.fresh_roots import CACHE, debian_sources, minimal_root
 
 ADDRESS = "10.9.9.2"
 SETTINGS = f"""\
@@ -49,11 +49,12 @@ systemctl poweroff
 
 
 def make_booting_root(folder: Path) -> Path:
-    """A minimal Debian 12 with systemd and a kernel, without a source of packages; its archive is made once."""
-    archive = CACHE / "booting.tar"
+    """A minimal Debian 12 with systemd and a kernel, without a source of packages, made once for each point release."""
+    archive = CACHE / minimal_root().name.replace("minimal", "booting")
     if not archive.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        new = archive.with_suffix(".new.tar")
+        for old in CACHE.glob("booting*.tar"):
+            old.unlink()
+        new = CACHE / "new-booting.tar"
         run_checked(
             ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(new)]
             + [str(debian_sources())],

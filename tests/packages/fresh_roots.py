@@ -119,17 +119,10 @@ def _only_child(process_id: int) -> int:
 
 
 def minimal_root() -> Path:
-    """A tar of Debian's smallest root, made once."""
-    archive = CACHE / "minbase.tar"
-    if not archive.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        new = archive.with_suffix(".new.tar")
-        run_checked(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(new), str(debian_sources())],
-            deadline_seconds=_SECONDS,
-        )
-        new.replace(archive)
-    return archive
+    """A tar of Debian's smallest root, made once for each point release; its name has the key of the release."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    make = [str(_TOOLS / "minimal-root"), str(debian_sources()), str(CACHE)]
+    return Path(run_checked(make, deadline_seconds=_SECONDS).text.strip())
 
 
 def make_bare_root(folder: Path) -> Path:

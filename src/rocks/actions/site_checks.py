@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.broker_checks import check_broker
 from rocks.actions.certificates import NOT_ALLOWED, list_certificates
+from rocks.actions.graph_checks import check_site_files
 from rocks.actions.host_commands import Limits, run_on_hosts
 from rocks.actions.host_requests import ask_each
 from rocks.actions.installation_checks import check_rolls, check_services
@@ -65,6 +66,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "clock": partial(_clock, database),
         "services": partial(check_services, database, frontend),
         "rolls": partial(check_rolls, database),
+        "graph": partial(_graph, database),
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database, frontend),
@@ -156,6 +158,19 @@ def _clock(database: Database) -> Iterator[SiteCheck]:
     else:
         follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
         yield SiteCheck("clock", WRONG, f"does not follow {server}: apt-get install chrony, then {follow}")
+
+
+def _graph(database: Database) -> Iterator[SiteCheck]:
+    """The site's own node and graph files, in one line."""
+    found = check_site_files(database, None)
+    wrong = [one for one in found if one.result != OK]
+    if not found:
+        yield SiteCheck("graph", OK, "the site has no node and graph files of its own")
+    elif wrong:
+        text = f"{len(wrong)} of the site's {len(found)} files have an error, first {wrong[0].file}: rocks check graph"
+        yield SiteCheck("graph", WRONG, text)
+    else:
+        yield SiteCheck("graph", OK, f"files of the site: {len(found)}")
 
 
 def _certificates(database: Database) -> Iterator[SiteCheck]:

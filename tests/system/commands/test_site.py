@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks import graph_files
 from rocks.actions import site_checks, site_creation
 from rocks.actions.storage_access import broker_address
 from rocks.cli.main import main
@@ -253,6 +254,28 @@ def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
     assert "203.0.113.2" in [one.address for one in host_addresses(vm_site.database, ["head"])]
     assert broker_address(vm_site.database, "head") == "10.1.0.1"
     assert broker_address(vm_site.database, "stranger") == "stranger"
+
+
+def test_check_names_a_file_of_the_site_that_cannot_be_read(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, whatever the number of files."""
+
+    def checked() -> str:
+        lines = vm_site.rocks("check", "site").out.splitlines()
+        return next(" ".join(line.split()) for line in lines if line.startswith("graph:"))
+
+    nodes = tmp_path / "site-nodes"
+    nodes.mkdir()
+    monkeypatch.setattr(graph_files, "SITE_NODES", nodes)
+    monkeypatch.setattr(graph_files, "SITE_GRAPHS", tmp_path / "absent")
+    assert checked() == "graph: ok the site has no node and graph files of its own"
+    (nodes / "extend-client.xml").write_text("<kickstart><package>tmux</package></kickstart>")
+    assert checked() == "graph: ok files of the site: 1"
+    for name in ("extend-base.xml", "extend-kvm-base.xml"):
+        (nodes / name).write_text("<kickstart>")
+    wrong = f"2 of the site's 3 files have an error, first {nodes}/extend-base.xml: rocks check graph"
+    assert checked() == f"graph: wrong {wrong}"
 
 
 def test_check_of_a_machine_that_is_no_frontend(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.debs import make_deb
 pytestmark = pytest.mark.system
 
 PROGRAMS = (
-    *("tools/debian-sources", "tools/collect-packages"),
+    *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),
     *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels"),
 )
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,7 +26,7 @@ def program(name: str, *arguments: str | Path, **environment: str) -> Finished:
     return run(
         [str(CHECKOUT / name), *map(str, arguments)],
         deadline_seconds=120,
-        environment={"PATH": _PATH, **environment},
+        environment={"PATH": _PATH} | environment,
     )
 
 
@@ -215,6 +216,36 @@ def test_packages_of_node_files_are_those_for_debian(tmp_path: Path) -> None:
     done = run(listing, deadline_seconds=60)
     assert done.exit_status == 1
     assert f"{nodes}/b.xml, line 1" in done.error_text and "Traceback" not in done.error_text
+
+
+def test_the_smallest_root_is_made_anew_for_each_point_release(tmp_path: Path) -> None:
+    """mmdebstrap is a stub, which counts its calls."""
+    if os.geteuid() != 0:
+        pytest.skip("a minimal root is made by root")
+    mmdebstrap = tmp_path / "bin/mmdebstrap"
+    mmdebstrap.parent.mkdir()
+    mmdebstrap.write_text(f'#!/bin/sh\necho called >>{tmp_path}/calls\ncp "$5" "$4"\n')
+    mmdebstrap.chmod(0o755)
+    released = tmp_path / "mirror/dists/bookworm/InRelease"
+    released.parent.mkdir(parents=True)
+    sources = tmp_path / "sources.list"
+    sources.write_text(f"deb [signed-by=/x] file:{tmp_path}/mirror bookworm main\n")
+
+    def make(folder: str = "state") -> Finished:
+        path = f"{mmdebstrap.parent}:{_PATH}"
+        return program("tools/minimal-root", sources, tmp_path / folder, PATH=path)
+
+    released.write_text("Version: 12.1\n")
+    first = make().text
+    assert Path(first.strip()).read_text() == sources.read_text()
+    assert make().text == first and (tmp_path / "calls").read_text().count("called") == 1
+    released.write_text("Version: 12.2\n")
+    second = make().text
+    assert second != first and [f"{path}\n" for path in (tmp_path / "state").glob("*.tar")] == [second]
+    released.unlink()
+    unreachable = make()
+    assert unreachable.text == second and "the package mirror does not answer" in unreachable.error_text
+    assert make("other").exit_status == 1 and (tmp_path / "calls").read_text().count("called") == 2
 
 
 def test_a_kernel_without_zfs_modules_is_no_part_of_the_roll(tmp_path: Path) -> None:

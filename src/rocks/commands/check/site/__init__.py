@@ -9,8 +9,9 @@ from rocks.errors import StateError
 class Command(rocks.commands.Command):
     """
     Check whether this frontend and its hosts are ready: addresses, keys, free space, the clock, services, rolls and
-    the distribution, the message broker, certificates, the leases, and whether each physical host answers. What is
-    missing is listed with the command that does it. Nothing is changed. The exit status is not 0 if a check fails.
+    the distribution, the site's own node and graph files, the message broker, certificates, the leases, and whether
+    each physical host answers. What is missing is listed with the command that does it. Nothing is changed. The exit
+    status is not 0 if a check fails.
 
     <example cmd='check site'>
     Print a line for each check.
@@ -19,6 +20,7 @@ class Command(rocks.commands.Command):
     The same as JSON.
     </example>
 
+    <related>check graph</related>
     <related>create site</related>
     <related>report database</related>
     """
