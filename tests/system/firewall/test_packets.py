@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from rocks.actions.firewalls import port_of_service
 from rocks.cluster.firewall_rules import FirewallRule, checked_rule
+from rocks.errors import ToolError
 from rocks.render.nft_rules import FirewallHost, firewall_file, no_firewall
 
 from .namespaces import Namespace, join, namespaces
@@ -180,6 +185,50 @@ def test_frames_of_guests_on_a_bridge_are_not_filtered(net: Net, filtered: str) 
                     assert guests["one"].reach("10.9.0.32", 80, seconds=0.5) == "silent", "nothing is proven"
         finally:
             net.host.run("ip", "link", "delete", "br0")
+
+
+def test_frames_of_a_guest_on_a_macvtap_device_are_not_filtered(net: Net) -> None:
+    """The kernel hands them to the device below the host's tables."""
+    mac = "52:54:00:00:00:77"
+    try:
+        net.host.run(
+            *("ip", "link", "add", "link", "eth0", "name", "tap0", "address", mac), "type", "macvtap"
+        )
+    except ToolError as error:
+        pytest.skip(f"the kernel makes no macvtap device: {error}")
+    net.host.run("ip", "link", "set", "tap0", "up")
+    try:
+        index = json.loads(net.host.run("ip", "-json", "link", "show", "tap0"))[0]["ifindex"]
+        path = Path(f"/dev/tap{index}")
+        if not path.exists():
+            pytest.skip(f"there is no {path}")
+        net.load(
+            REJECT, rule("R1", chain="FORWARD", action="DROP"), rule("R2", chain="OUTPUT", action="DROP")
+        )
+        net.inside.run("ip", "neighbour", "add", "10.1.0.77", "lladdr", mac, "dev", "eth0")
+        tap = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+
+            def send() -> None:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.sendto(b"to the guest", ("10.1.0.77", 9))
+
+            net.inside.act(send)
+            assert b"to the guest" in _frames(tap)
+        finally:
+            os.close(tap)
+    finally:
+        net.host.run("ip", "link", "delete", "tap0")
+
+
+def _frames(tap: int) -> bytes:
+    """What the device has within two seconds."""
+    found = b""
+    end_at = time.monotonic() + 2
+    while b"to the guest" not in found and time.monotonic() < end_at:
+        if select.select([tap], [], [], 0.2)[0]:
+            found += os.read(tap, 65536)
+    return found
 
 
 def test_texts_of_operators_stay_comments(net: Net) -> None:
