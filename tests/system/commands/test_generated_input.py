@@ -227,6 +227,12 @@ CASES = (
     ),
     Case((*SETI, "subnet", "compute-0-0", "eth0", "subnet=TEXT"), FACE, "subnet", same_or_cleared),
     Case((*SETI, "vlan", "compute-0-0", "eth0", "vlan=TEXT"), FACE, "vlan", vlan),
+    Case(
+        ("add", "host", "route", "compute-0-0", "address=10.2.0.0", "gateway=TEXT", "netmask=255.255.0.0"),
+        ("list", "host", "route"),
+        "gateway",
+        lambda t: t,
+    ),
 )
 
 NEVER_CHANGES = (
@@ -243,6 +249,34 @@ NEVER_CHANGES = (
     ("report", "databasesql", "base", "droptable=TEXT"),
     ("set", "host", "interface", "ip", "compute-0-0", "iface=TEXT", "ip=NULL"),
     ("add", "host", "interface", "compute-0-0", "eth0", "module=TEXT"),
+    ("list", "host", "route", "TEXT"),
+    ("report", "host", "interface", "compute-0-0", "iface=TEXT"),
+    ("report", "host", "interface", "compute-0-0", "format=TEXT"),
+    ("add", "route", "address=TEXT", "gateway=private", "netmask=1.2.3.4"),
+    ("add", "host", "route", "compute-0-0", "address=10.2.0.0", "gateway=private", "netmask=0.TEXT"),
+    (
+        "add",
+        "host",
+        "bonded",
+        "compute-0-0",
+        "channel=TEXT",
+        "interfaces=eth9",
+        "ip=10.1.0.9",
+        "network=private",
+    ),
+    (
+        "add",
+        "host",
+        "bonded",
+        "compute-0-0",
+        "channel=bond0",
+        "interfaces=TEXT",
+        "ip=1.1.1.1",
+        "network=private",
+    ),
+    ("swap", "host", "interface", "compute-0-0", "ifaces=eth0,TEXT"),
+    ("config", "host", "interface", "compute-0-0", "iface=TEXT", "mac=zz"),
+    ("config", "host", "interface", "compute-0-0", "iface=eth0", "mac=TEXT", "flag=a,b"),
 )
 """Command lines that only read, or that name an object which does not exist or exists already."""
 
@@ -298,6 +332,7 @@ def clean(site: Site) -> None:
     )
     site.change("DELETE FROM nodes WHERE Name <> 'compute-0-0'")
     site.change("DELETE FROM networks")
+    site.change("DELETE FROM node_routes")
     site.change("DELETE FROM aliases")
     site.change("DELETE FROM bootaction WHERE Action NOT LIKE 'install%' AND Action <> 'os'")
     site.change("INSERT INTO networks (Node, Device, MAC) SELECT ID, 'eth0', %s FROM nodes", (MAC,))
