@@ -22,6 +22,7 @@ PACKAGES = (
     "clock.py",
     "files.py",
     "process.py",
+    "settings_file.py",
     "wire",
     "devices",
     "agent",

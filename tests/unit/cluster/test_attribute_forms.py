@@ -15,6 +15,9 @@ ANY_TEXT = {
         "cpu_mode",
         "kvm_device_0",
         "release",
+        "comment",
+        "ipmi_password",
+        "power_command",
     ),
 }
 """Attributes whose reader takes any text, or whose text only its host can judge."""

@@ -16,18 +16,35 @@ from tests.command_trees import tree, write_plugin
 __all__ = ["tree"]
 
 DUMP = [
+    "first-rows",
     "network",
+    "distribution",
     "appliance",
     "appliance-attr",
+    "appliance-route",
     "attr",
     "os-attr",
+    "route",
+    "os-route",
+    "bootaction",
     "host",
     "interface",
+    "host-alias",
+    "host-partition",
     "vm",
     "vm-nas",
     "host-attr",
+    "host-bootflags",
+    "host-route",
+    "host-key",
     "host-boot",
+    "host-sriov",
+    "host-ibport",
+    "ib-partition",
     "roll",
+    "host-roll",
+    "firewall",
+    "end",
 ]
 
 

@@ -33,6 +33,8 @@ _ENTITIES = dict.fromkeys(
             "distribution_server",
             "distribution_problem",
             "distribution_key",
+            "firewall_rules",
+            "firewall_unit",
             "network_service",
             "network_script",
             "install_network",

@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the text."""
-        _, component = self.fillPositionalArgs(("component",))
+        _, component = self.fillArgument("component")
         if not component:
             self.abort("must supply a component")
         self.addText(component_sql(component, self.fillFlag("droptable")))
