@@ -137,3 +137,18 @@ def test_file_systems_and_their_table(shell: Shell) -> None:
     ]
     assert all(line.startswith("UUID=") and len(line.split()[0]) > 8 for line in lines)
     assert disk.exists()
+
+
+def test_arrays_are_listed_where_the_system_is_mirrored(shell: Shell) -> None:
+    conf = shell.folder / "target/etc/mdadm/mdadm.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("HOMEHOST <ignore>\n")
+    line = "ARRAY /dev/md0 metadata=1.2 name=any:root UUID=0a0b0c0d:00000000:00000000:00000001"
+    scan = f'run_mdadm() {{ [ "$*" != "--detail --scan" ] || echo "{line}"; }}'
+    shell.text(f'{scan}; echo vda >"$WORK/disks"; write_arrays')
+    assert conf.read_text() == "HOMEHOST <ignore>\n"
+    shell.text(f"{scan}; printf 'vda\\nvdb\\n' >\"$WORK/disks\"; write_arrays")
+    assert conf.read_text() == f"HOMEHOST <ignore>\n{line}\n"
+    none = "run_mdadm() { echo 'no arrays' >&2; }"
+    error = shell.error(f"{none}; printf 'vda\\nvdb\\n' >\"$WORK/disks\"; write_arrays")
+    assert error.startswith("the arrays of this host cannot be listed: no arrays")

@@ -52,6 +52,16 @@ write_fstab() {
   mkdir -p "$TARGET/boot/efi"
 }
 
+# write_arrays: by their identities, so that the profile of a host of image storage has mdadm assemble these alone (node
+# img-storage-scans).
+write_arrays() {
+  is_mirrored || return 0
+  run_mdadm --detail --scan >"$WORK/arrays" 2>"$WORK/mdadm.log" || true
+  grep -q '^ARRAY ' "$WORK/arrays" ||
+    fail "the arrays of this host cannot be listed: $(tail -n 1 "$WORK/mdadm.log")"
+  cat "$WORK/arrays" >>"$TARGET/etc/mdadm/mdadm.conf"
+}
+
 # write_names: the host's name and address, its name servers.
 write_names() {
   printf '%s\n' "$plan_host" >"$TARGET/etc/hostname"
