@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.machines.checkout import CHECKOUT, STATE
+from lab.build import parts
+from lab.build.cache import Cache
+from lab.machines.checkout import CACHE, CHECKOUT, STATE
 from lab.machines.frontend import NAME, Frontend, site_commands
 from lab.machines.roster import STORAGE_BRIDGE
 from rocks.process import run_checked
@@ -21,6 +23,13 @@ def built_rolls() -> list[Path]:
     """The ISOs of `make os-roll` and `make roll`; fewer when one is missing, or is there twice."""
     found = [sorted((CHECKOUT / "dist").glob(f"{name}-*.disk1.iso")) for name in ROLLS]
     return [isos[0] for isos in found if len(isos) == 1]
+
+
+def counting_guest() -> bytes:
+    """The boot sector of the guest that counts. StateError when the lab was never built."""
+    return (
+        Cache(CACHE).required("instruments", parts.keys().instruments) / "counting_guest.bin"
+    ).read_bytes()
 
 
 class BlankSite(InstallingSite):

@@ -14,13 +14,13 @@ import pytest
 
 from lab import broker
 from lab.machines import image_storage
-from lab.machines.checkout import STATE, open_lab
+from lab.machines.checkout import STATE
 from lab.machines.frontend import IMAGE_FOLDER, NAME, Frontend
 from lab.machines.login import KEY_FILE
 from lab.machines.namespace import Namespace
 from tests.installer.blank_machine import make_disk
 from tests.installer.network_machine import NetworkMachine
-from tests.lab.blank_site import ROLLS, BlankSite, built_rolls
+from tests.lab.blank_site import ROLLS, BlankSite, built_rolls, counting_guest
 
 _GUEST = "vm-vc1-0"
 _DISK = f"{IMAGE_FOLDER}/{_GUEST}.vda"
@@ -71,7 +71,7 @@ def test_a_blank_machine_becomes_a_vm_container_and_runs_a_guest(site: BlankSite
         sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
         site.rocks("add", "cluster", "203.0.113.9", "1", "fe-name=vc1", "cluster-naming=yes", *sizes, *place)
         put = f"install -d -m 711 {IMAGE_FOLDER} && umask 077 && cat >{_DISK} && truncate --size=16M {_DISK}"
-        done = site.ask(host, put, standard_input=open_lab().counting_guest.read_bytes())
+        done = site.ask(host, put, standard_input=counting_guest())
         assert done.exit_status == 0, done.error_text
         site.rocks("set", "host", "image", host, _DISK, f"vm={_GUEST}")
 
