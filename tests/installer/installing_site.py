@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rocks.process import Finished, run, start_in_background
 
+_START_SECONDS = 600
+"""A service starts in a second where nothing else is at work."""
 _READY = {"boot": "DHCP, static leases", "kickstart": "listening on port"}
 """Service → what its log has when it answers."""
 
@@ -64,7 +66,7 @@ class InstallingSite(ABC):
             log = self.folder / f"{service}.log"
             program = self.command(["start", "service", service])
             self._processes.append(start_in_background(program, log, self._environment))
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + _START_SECONDS
             while ready not in log.read_text():
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.2)
