@@ -104,7 +104,7 @@ class NetworkMachine:
         network = ("-netdev", f"tap,id=n,ifname={self.frontend.tap},script=no,downscript=no")
         return [
             *("nice", "-n", "19", "qemu-system-x86_64", "-machine", "q35,graphics=off"),
-            *("-accel", "tcg,thread=multi", "-cpu", "max,-svm", "-smp", "2", "-m", str(self.memory_mb)),
+            *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(self.memory_mb)),
             *("-display", "none", "-vga", "none", "-nodefaults", "-device", "virtio-rng-pci"),
             *console,
             *network,
