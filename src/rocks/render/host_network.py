@@ -20,6 +20,8 @@ SERVICES = {"deb": "systemd-networkd.service", "rpm": "NetworkManager.service"}
 """Kind of packages → the unit that reads the files."""
 
 _NETWORKD = "/etc/systemd/network"
+_BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
+_WAIT_SECONDS = 60
 _MANAGER = "/etc/NetworkManager/system-connections"
 MARK = "# Written by Rocks, which removes it when the host no longer has the device."
 """The first line of each file of systemd, also of those that our installer writes."""
@@ -53,7 +55,9 @@ _Section = tuple[str, list[tuple[str, str]]]
 
 def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
     """Path → content, with the routes. Files of NetworkManager are for root only."""
-    return device_files(devices, packaging) | route_files(devices, packaging)
+    found = device_files(devices, packaging) | route_files(devices, packaging)
+    bridged = [device.adapter for device in devices if device.bridge and device.bond is None]
+    return found | ({_BRIDGES: _waiting(bridged)} if bridged and packaging != "rpm" else {})
 
 
 def device_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
@@ -105,6 +109,17 @@ def removal_text(devices: Sequence[HostDevice], packaging: str) -> str:
 def file_permissions(path: str) -> str:
     """Octal digits: NetworkManager takes no file that others can read."""
     return "600" if path.startswith(_MANAGER) else "644"
+
+
+def _waiting(adapters: Sequence[str]) -> str:
+    """networkd makes a bridge when it starts, and never again: not while the adapter still has the bridge's name.
+
+    The kernel names the first adapter eth0, and udev renames it, perhaps after that start. `udevadm wait` came with
+    systemd 251; an adapter that is not there holds the boot up for the time given.
+    """
+    paths = " ".join(f"/sys/class/net/{name}" for name in adapters)
+    program = f"+-/usr/bin/udevadm wait --timeout={_WAIT_SECONDS} {paths}"
+    return _marked(("Service", [("ExecStartPre", program)]))
 
 
 def _routes_path(name: str) -> str:

@@ -74,6 +74,8 @@ def _booted(
     files = folder / "network"
     files.mkdir(mode=0o755)
     for path, text in network_files(devices, "deb").items():
+        if path.startswith("/etc/systemd/system/"):
+            continue  # for systemd, and none is here
         place = files / Path(path).relative_to("/etc/systemd/network")
         place.parent.mkdir(mode=0o755, exist_ok=True)
         place.write_text(text)

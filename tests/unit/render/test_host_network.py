@@ -12,6 +12,7 @@ from rocks.render.host_network import MARK, file_permissions, network_files, rem
 MAC = "52:54:00:00:00:01"
 BRIDGED = HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "10.1.1.1", 9000)
 ALONE = HostDevice("eth0", MAC, "", "10.1.255.254/16", "", 1500)
+BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
 LINK = MARK + "\n[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\nName=%s\nMTUBytes=%s\n"
 
 
@@ -26,7 +27,16 @@ def test_a_bridge_for_networkd() -> None:
         "/etc/systemd/network/10-eth0.network": MARK
         + "\n[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
         "LinkLocalAddressing=no\nGateway=10.1.1.1\n",
+        BRIDGES: MARK
+        + "\n[Service]\nExecStartPre=+-/usr/bin/udevadm wait --timeout=60 /sys/class/net/peth0\n",
     }
+
+
+def test_networkd_waits_until_every_adapter_below_a_bridge_has_its_name() -> None:
+    """It makes a bridge when it starts, and not while the adapter has the bridge's name."""
+    other = HostDevice("peth1", "52:54:00:00:00:02", "eth1", "", "", 1500)
+    files = network_files([BRIDGED, other, ALONE], "deb")
+    assert files[BRIDGES].endswith(" /sys/class/net/peth0 /sys/class/net/peth1\n")
 
 
 def test_an_adapter_for_networkd_is_what_the_installer_writes() -> None:
