@@ -43,6 +43,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "terminal",
         "files",
         "process",
+        "settings_file",
         "wire",
         "devices",
         "agent",

@@ -28,6 +28,8 @@ TAKING_SEVERAL = [
     path
     for path in CHANGING
     if any(it.repeat for it in read_documentation(load_package(path, [OUR_TREE]).Command).arguments)
+    # without a host they mean the one entry for all hosts, as `remove attr` does
+    and path != ("remove", "host", "bootflags")
 ]
 VALUES = {"attr": "colour", "value": "red"}
 

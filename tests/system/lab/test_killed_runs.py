@@ -97,11 +97,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
+def mounts() -> list[str]:
+    """What is mounted, without what the tests of other workers mount in their own folders meanwhile."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if "/pytest-of-" not in line]
+
+
 @pytest.mark.parametrize("generation", [0, 1])
 @pytest.mark.parametrize("seconds", [0.1, 0.4, 1.0, 3.0])
 def test_a_demo_that_is_killed_before_it_is_complete(checkout: Path, generation: int, seconds: float) -> None:
     """Its machine runs a database, libvirt and perhaps a guest by then."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    before = mounts()
     run = Run(checkout, "/usr/bin/python3 -m lab demo")
     time.sleep(seconds)
     machine = Machine(checkout / ".state" / "demo")
@@ -109,7 +115,7 @@ def test_a_demo_that_is_killed_before_it_is_complete(checkout: Path, generation:
     run.kill(generation)
     assert all(wait_until_ended(member, 10) for member in members)
     wait_until(lambda: not run.processes() and not machine.is_running())
-    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounts
+    assert mounts() == before
     assert not [link.name for link in links.read_links() if link.name.startswith("rocks")]
     for _ in range(2):
         run_checked(
@@ -132,7 +138,7 @@ def test_a_demo_that_is_killed_before_it_is_complete(checkout: Path, generation:
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.8, None])
 def test_a_test_run_that_is_killed(checkout: Path, generation: int, seconds: float | None) -> None:
     """The shell, the launcher, process 1 of the run's namespace, or pytest itself; before and after it is complete."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    before = mounts()
     (checkout / "test_one.py").write_text(PYTEST, encoding="utf-8")
     arguments = f"'{sys.executable}' -m pytest -p no:cacheprovider -s -q test_one.py"
     run = Run(checkout, f"'{sys.executable}' -m lab.isolation {arguments}")
@@ -143,7 +149,7 @@ def test_a_test_run_that_is_killed(checkout: Path, generation: int, seconds: flo
         time.sleep(seconds)
     run.kill(generation)
     wait_until(lambda: not run.processes())
-    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounts
+    assert mounts() == before
     assert "rockskill0" not in [link.name for link in links.read_links()]
     run_checked(
         ["/bin/sh", "-c", f'cd "$0"; "{sys.executable}" -m lab.isolation true', str(checkout)],

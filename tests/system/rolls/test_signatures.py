@@ -107,8 +107,9 @@ def test_a_site_without_keys_adds_every_roll(
 @pytest.mark.parametrize("kind", ["ed25519", "rsa2048"])
 def test_a_signed_roll_is_twice_the_same(tmp_path: Path, keys: Keys, kind: str) -> None:
     vendor = keys.make("vendor", kind)
-    one = _iso(tmp_path, vendor).read_bytes()
-    assert _iso(tmp_path, vendor).read_bytes() == one
+    source = write_roll(tmp_path / "source" / "hello", "hello")
+    one = create_roll(source, tmp_path, key=vendor).read_bytes()
+    assert create_roll(source, tmp_path, key=vendor).read_bytes() == one
 
 
 @pytest.mark.parametrize("suffix", [".gpg", ".asc"])
