@@ -264,7 +264,8 @@ def test_a_device_that_is_renamed_or_removed_leaves_no_file(
     mine.write_text("[Match]\nName=eth9\n")
     for devices in ((one, other), (one, other._replace(adapter="peth2", bridge="eth2")), (one,)):
         expected = run_with(*devices)
-        found = {f"/{path.relative_to(machine.folder)}" for path in machine.path("/etc").rglob("*eth*.*")}
+        places = [*machine.path("/etc").rglob("*eth*.*"), *machine.path("/etc").rglob("rocks-bridges.conf")]
+        found = {f"/{path.relative_to(machine.folder)}" for path in places}
         assert found == {*expected, f"{folder}/{own}"}
 
 
