@@ -57,7 +57,7 @@ def sync_accounts(
 
 
 def account_changes(found: Mapping[str, bytes], accounts: Accounts) -> list[FileChange]:
-    """What is to be changed on a host with these files. StateError when an account of its own is in the way."""
+    """The changes for a host with these files. StateError when an account of its own is in the way."""
     missing = [path for name, path in _FILES.items() if path not in found and name != "gshadow"]
     if missing:
         raise HostError(f"it has no {missing[0]}, so no account can be added: log in there and run pwconv")

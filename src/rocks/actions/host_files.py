@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rocks.hosts.settings import HostAddress
 
     Plan = Callable[[str, Mapping[str, bytes]], list[FileChange]]
-    """Name of a host and what it has of the files → what is to be changed. RocksError when that host has to stay."""
+    """Name of a host and what it has of the files → the changes. RocksError when that host has to stay."""
 
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5

@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """What is to be changed: row → its new adapter, and the adapters of new rows."""
+    """The changes: row → its new adapter, and the adapters of new rows."""
 
     changed: dict[int, Hardware]
     added: list[Adapter]
