@@ -321,6 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
                 f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}{report}"
             )
             reason = one_line(answer.reason).encode("ascii", "replace").decode()[:_LONGEST_REASON]
+            if answer.file:  # before the first header: a client that has read one must not give way any more
+                self.server.allow_file(self.connection, answer.file.length)
             self.send_response(answer.status, reason or None)
             for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():
                 self.send_header(name, value)
@@ -338,7 +340,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, part: FilePart) -> None:
         """Send the bytes; a file that has become shorter ends the connection, which the client notices."""
-        self.server.allow_file(self.connection, part.length)
         sent = 0
         while sent < part.length:
             piece = os.pread(part.descriptor, min(_PIECE_BYTES, part.length - sent), part.offset + sent)
