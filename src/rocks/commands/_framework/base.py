@@ -15,6 +15,7 @@ from rocks.terminal import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
 
@@ -29,6 +30,8 @@ class Command(ArgumentValues, NameExpansion):
     MustBeRoot = 1
     TakesAnyParameter = False
     """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
+    IsAudited: bool | None = None
+    """Whether the audit log has its calls; None: unless its first word is that of a command which only reads."""
     AdviceForTooMany = "quote a value that contains blanks"
     AdviceAfterInterrupt = ""
     """What shows, after Ctrl-C, what the command had begun: an end of the message about the interrupt."""
@@ -36,6 +39,7 @@ class Command(ArgumentValues, NameExpansion):
     def __init__(self, database: Database) -> None:
         self.db = database
         self.exit_status = 0
+        self.audit_record: AuditRecord | None = None
         self._text: list[str] = []
         self._rows: list[tuple[object, ...]] = []
         self._arguments: list[str] = []
