@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rocks.commands._framework.arguments import ArgumentValues, str2bool
 from rocks.commands._framework.names import NameExpansion
 from rocks.commands._framework.output import write_message, write_out
-from rocks.commands._framework.tables import json_text, table_lines, without_common_owner
+from rocks.commands._framework.tables import json_text, table_parts, without_common_owner
 from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.terminal import one_line
 
@@ -178,12 +178,21 @@ class Command(ArgumentValues, NameExpansion):
             return
         if not self._rows:
             return
-        rows: Sequence[tuple[object, ...]] = [(f"{_cell(row[0])}:", *row[1:]) for row in self._rows]
+        rows: Sequence[tuple[object, ...]] = self._take_rows()
         if trimOwner and not (columns and header and header[0].lower() in columns):
             header, rows = without_common_owner(header, rows)
         show_header = str2bool(self._parameters.get("output-header", "yes"))
-        lines = table_lines(header, rows, columns, show_header, padChar)
-        self.addText("".join(line + linesep for line in lines))
+        for lines in table_parts(header, rows, columns, show_header, padChar):
+            self.addText("".join(line + linesep for line in lines))
+
+    def _take_rows(self) -> list[tuple[object, ...]]:
+        """The rows with their owners as a table has them, one at a time: a site has a million attributes."""
+        rows, self._rows = self._rows, []
+        owners: dict[object, str] = {}
+        for number, row in enumerate(rows):
+            owner = owners.setdefault(row[0], f"{_cell(row[0])}:")
+            rows[number] = (owner, *row[1:])
+        return rows
 
     def endOutcomes(self, failures: Mapping[str, RocksError], tried: int) -> None:
         """Print each failure on standard error and set the exit status.
