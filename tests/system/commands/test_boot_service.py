@@ -216,7 +216,7 @@ def test_dnsmasq_answers_known_hosts_only(
         assert fetched.text == _script(folders)
     finally:
         process.terminate()
-        assert process.wait(20) == 0, (tmp_path / "log").read_text()
+        assert process.wait(120) == 0, (tmp_path / "log").read_text()
 
 
 def _wait(condition: object, log: Path) -> None:
