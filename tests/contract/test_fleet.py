@@ -136,7 +136,7 @@ def test_a_command_on_all_of_them(company: MixedHosts) -> None:
     names = [host.name for host in company.hosts if host.name not in ("garbage", "closes", "binary")]
     with Fleet(company.hosts, company.settings) as fleet:
         results = {
-            result.host: result for result in fleet.run_commands("echo out; echo err >&2; exit 4", names, 5)
+            result.host: result for result in fleet.run_commands("echo out; echo err >&2; exit 4", names, 60)
         }
     good = results.pop("good")
     assert (good.state, good.exit_status, good.output, good.error_output) == ("done", 4, "out\n", "err\n")
