@@ -17,7 +17,7 @@ WORKERS = 4
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
@@ -32,7 +32,15 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@tools/setup demo
 	@$(LAB) demo
 
-demo-stop: ## end and remove everything that `make demo` started (root)
+demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; 3 minutes the first time)
+	@tools/setup guest
+	@mkdir -p .state/guest
+	@tools/debian-sources >.state/guest/sources.list
+	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
+	@tools/guest-image .state/guest/sources.list .state/guest/debian
+	@$(LAB) demo-cluster
+
+demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
 test: ## set up, then every check and every test but those of lab, packages and installer (root; about 12 minutes on 2 processors)

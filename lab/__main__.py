@@ -1,4 +1,4 @@
-"""`python3 -m lab demo|demo-stop`, behind `make demo` and `make demo-stop`; needs nothing but Python itself."""
+"""`python3 -m lab demo|demo-cluster|demo-stop`, behind the targets of these names; needs nothing but Python itself."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pathlib import Path
 
 from lab import system_calls
 from lab.demo import Demo
+from lab.demo_cluster import DemoCluster
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from rocks.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-stop"
+_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build or remove the demo; returns the exit status."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, also in a pipe
-    actions = {"demo": _demo, "demo-stop": _demo_stop}
+    actions = {"demo": _demo, "demo-cluster": _demo_cluster, "demo-stop": _demo_stop}
     if len(arguments) != 1 or arguments[0] not in actions:
         print(_USAGE, file=sys.stderr)
         return 1
@@ -35,21 +36,30 @@ def main(arguments: Sequence[str]) -> int:
             actions[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
-        if arguments[0] == "demo" and not isinstance(error, BusyError) and (_STATE / "demo").exists():
+        if arguments[0] != "demo-stop" and not isinstance(error, BusyError) and (_STATE / "demo").exists():
             print(
-                f"The incomplete demo has ended; its files stay. `make demo` continues from there, `make demo-stop` "
-                f"removes them. Logs are in {_STATE / 'demo' / 'log'}.",
+                f"The incomplete demo has ended; its files stay. `make {arguments[0]}` continues from there, "
+                f"`make demo-stop` removes them. Logs are in {_STATE / 'demo' / 'log'}.",
                 file=sys.stderr,
             )
         return error.exit_status
     except KeyboardInterrupt:
-        print("\ninterrupted; `make demo` continues from here, `make demo-stop` removes it", file=sys.stderr)
+        print(
+            f"\ninterrupted; `make {arguments[0]}` continues from here, `make demo-stop` removes it",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
 
 def _demo(site: Site) -> None:
     Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", Progress()).run()
+
+
+def _demo_cluster(site: Site) -> None:
+    progress = Progress()
+    demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
+    DemoCluster(site, demo, _STATE / "guest" / "debian", progress).run()
 
 
 def _demo_stop(site: Site) -> None:

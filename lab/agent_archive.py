@@ -21,6 +21,7 @@ PACKAGES = (
     "units.py",
     "clock.py",
     "files.py",
+    "image_blocks.py",
     "process.py",
     "settings_file.py",
     "wire",

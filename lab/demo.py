@@ -42,6 +42,18 @@ class Demo:
 
         The site ends with this process until it is complete, and then runs until it is torn down.
         """
+        self.build_site()
+        self._put_disks()
+        self._print(f"\nThe virtual machine {GUEST}:")
+        ready = self._start_guest()
+        self._compare(ready)
+        self.show("list", "host", "vm", "status=yes")
+        self._site.machine.release()
+        self._print(f"\nTimes:\n{self._progress.table()}")
+        self._print(_closing_text(self._site.folder))
+
+    def build_site(self) -> None:
+        """The site, described to its cluster database; nothing is started. Errors as of `run`."""
         self._check_space()
         self._print("\nThe site's daemons, on a machine with files, processes and network of its own:")
         if self._site.state() is SiteState.UNKNOWN:
@@ -52,14 +64,6 @@ class Demo:
         begin = time.monotonic()
         self._describe(machine)
         self._progress.record("rocks: database, networks, frontend, cluster", time.monotonic() - begin)
-        self._put_disks()
-        self._print(f"\nThe virtual machine {GUEST}:")
-        ready = self._start_guest()
-        self._compare(ready)
-        self._show("list", "host", "vm", "status=yes")
-        self._site.machine.release()
-        self._print(f"\nTimes:\n{self._progress.table()}")
-        self._print(_closing_text(self._site.folder))
 
     def _check_space(self) -> None:
         place = next(folder for folder in (self._site.folder, *self._site.folder.parents) if folder.exists())
@@ -91,20 +95,20 @@ class Demo:
         return FrontendFacts(cpus, private, public, has_vlans, has_filters, IMAGE_FOLDER)
 
     def _describe(self, machine: FrontendFacts) -> None:
-        self._show("update", "database")
+        self.show("update", "database")
         for command in site_commands(machine, self._described()):
-            self._show(*command)
+            self.show(*command)
 
     def _described(self) -> Described:
         described = Described(
-            networks=frozenset(row["network"] for row in self._ask("list", "network")),
-            hosts=frozenset(row["host"] for row in self._ask("list", "host")),
-            attributes={row["attr"]: row["list"][0]["value"] for row in self._ask("list", "attr")},
+            networks=frozenset(row["network"] for row in self.ask("list", "network")),
+            hosts=frozenset(row["host"] for row in self.ask("list", "host")),
+            attributes={row["attr"]: row["list"][0]["value"] for row in self.ask("list", "attr")},
         )
         if FRONTEND not in described.hosts:
             return described
-        interfaces = self._ask("list", "host", "interface", FRONTEND)
-        attributes = self._ask("list", "host", "attr", FRONTEND)
+        interfaces = self.ask("list", "host", "interface", FRONTEND)
+        attributes = self.ask("list", "host", "attr", FRONTEND)
         return described._replace(
             frontend_interfaces=frozenset(row["iface"] for row in interfaces[0]["interface"])
             if interfaces
@@ -116,25 +120,25 @@ class Demo:
         """Disks with the guest on them, where the database has them; one that is there stays."""
         with self._progress.step("guests' disks: Debian's kernel, busybox, built here"):
             base = image.ensure_base_image(self._kernel, self._images)
-            for host in self._ask("list", "host", "vm", *GUESTS, "showdisks=yes"):
+            for host in self.ask("list", "host", "vm", *GUESTS, "showdisks=yes"):
                 row = next(iter(host["vm"]))
                 place = str(row["disk"]).partition(":")[2].partition(",")[0]
                 disk = self._site.machine.outside(place)
                 if not disk.exists():
                     name = str(host["vm-host"])
                     image.make_disk(base, disk, name, int(row["disksize"]) * _BYTES_PER_GB)
-                    self._show("set", "host", "image", str(row["host"]), place, f"vm={name}")
+                    self.show("set", "host", "image", str(row["host"]), place, f"vm={name}")
 
     def _start_guest(self) -> Ready:
         log = self._site.machine.outside(_CONSOLE_LOG.format(name=GUEST))
         begin, start = time.monotonic(), console.size_of(log)
-        status = self._ask("list", "host", "vm", GUEST, "status=yes")[0]["vm"][0]["status"]
+        status = self.ask("list", "host", "vm", GUEST, "status=yes")[0]["vm"][0]["status"]
         if status == "paused":
-            self._show("resume", "host", "vm", GUEST)
+            self.show("resume", "host", "vm", GUEST)
         elif status == "active":
             self._print("  it runs already; it reports every five seconds")
         else:
-            self._show("start", "host", "vm", GUEST)
+            self.show("start", "host", "vm", GUEST)
         self._progress.record(f"rocks start host vm {GUEST}", time.monotonic() - begin)
         self._print("\nIts serial console:")
         begin = time.monotonic()
@@ -149,7 +153,7 @@ class Demo:
         return ready
 
     def _compare(self, ready: Ready) -> None:
-        interfaces = self._ask("list", "host", "interface", GUEST)[0]
+        interfaces = self.ask("list", "host", "interface", GUEST)[0]
         expected = Ready(interfaces["host"], interfaces["interface"][0]["mac"])
         if ready != expected:
             raise IncoherentError(
@@ -158,7 +162,7 @@ class Demo:
             )
         self._print(f"\nAs the database has it: {expected.name} with MAC address {expected.mac}.")
 
-    def _show(self, *arguments: str) -> None:
+    def show(self, *arguments: str) -> None:
         """Run a command as a user would, and print the command and its output."""
         self._print(f"  # bin/rocks {shlex.join(arguments)}")
         finished = self._site.rocks(arguments, _COMMAND_DEADLINE_SECONDS)
@@ -167,7 +171,7 @@ class Demo:
         if finished.exit_status != 0:
             raise ToolError(f"rocks {shlex.join(arguments)} ended with exit status {finished.exit_status}")
 
-    def _ask(self, *arguments: str) -> list[dict[str, Any]]:
+    def ask(self, *arguments: str) -> list[dict[str, Any]]:
         """The rows of a listing, read from its JSON."""
         finished = self._site.rocks((*arguments, "json=yes"), _COMMAND_DEADLINE_SECONDS)
         if finished.exit_status != 0:
@@ -191,6 +195,7 @@ def _closing_text(folder: Path) -> str:
             "",
             "The site stays up, and bin/rocks in this checkout addresses it. Worth trying:",
             *lines,
+            "`make demo-cluster` goes on to a cluster of Debian machines that answers by SSH.",
             f"Logs are in {folder / 'log'}. `make demo-stop` ends and removes all of it.",
         ]
     )

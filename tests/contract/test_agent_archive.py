@@ -42,6 +42,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "clock",
         "terminal",
         "files",
+        "image_blocks",
         "process",
         "settings_file",
         "wire",

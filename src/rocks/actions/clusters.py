@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.cluster_images import check_sizes, read_images, record_images
 from rocks.actions.name_changes import names_after_commit
 from rocks.actions.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.actions.removed_machines import check_addition
@@ -12,6 +13,7 @@ from rocks.actions.vm_documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.actions.vms import DEFAULT_NETWORK, load_containers, plan_new_vms
 from rocks.cluster.attributes import Member
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB
+from rocks.cluster.guest_images import KEYS_ATTRIBUTE
 from rocks.cluster.host_plan import Membership, find_membership
 from rocks.cluster.interface_rules import check_ip
 from rocks.cluster.names import printable
@@ -70,6 +72,9 @@ class ClusterParameters:
     gateway: str | None = None
     virt_type: str = "hvm"
     pkey: str | None = None
+    image: str | None = None
+    compute_image: str | None = None
+    key_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class NewCluster:
 def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster:
     """Store the cluster. UserError or StateError, and no change, for an invalid parameter or a value in use."""
     count, requested_vlan = _check_parameters(parameters)
+    images = read_images(database, parameters.image, parameters.compute_image, parameters.key_file)
     networks = vm_inventory.load_subnets(database)
     vlan_network = _network(networks, parameters.network)
     private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
@@ -103,19 +109,23 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     frontend = _frontend(parameters, hosts[0], membership, private, public, vlan)
     computes = _computes(parameters, hosts[1:], _membership(inventory, "Hosted VM"), vlan)
     new = plan_new_vms([frontend, *computes], inventory)
+    check_sizes(images, new)
     check_addition(database, [vm.name for vm in new])
     gateway = parameters.gateway or _site_gateway(frontends)
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, host_vlans)
     vm_changes.claim_vlan(database, vlan, new[0].name)
+    if images.frontend:
+        record_images(database, images, new, private)
     names_after_commit(database)
     if gateway:
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
-    return NewCluster(
-        vlan, new[0], tuple(new[1:]), _warnings(containers, inventory, vlan_network, gateway), pkey
-    )
+    warnings = _warnings(containers, inventory, vlan_network, gateway)
+    if images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE):
+        warnings += (f"nobody can log in: give key=FILE, or set the attribute {KEYS_ATTRIBUTE}",)
+    return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey)
 
 
 def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:

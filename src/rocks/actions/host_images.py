@@ -9,6 +9,7 @@ from rocks.actions.host_requests import ask_each
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_place_rules import is_system_folder
 from rocks.cluster.disk_places import directory_of, image_directories
+from rocks.cluster.guest_images import is_copy, seed_path
 from rocks.cluster.names import printable
 from rocks.database import image_owners
 from rocks.database import vms as table
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 
 ERASE_ATTRIBUTE = "vm_image_erase"
 _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
-REMOVED, NOBODY, UNKNOWN = "removed", "nobody", "unknown"
+REMOVED, NOBODY, UNKNOWN, LIBRARY = "removed", "nobody", "unknown", "library"
 
 
 class ImageRow(NamedTuple):
-    """An image: its machine (`REMOVED`, `NOBODY`, `UNKNOWN`), sizes in bytes, its user, and the UUID that it bears."""
+    """An image: its machine, sizes in bytes, its user, and the UUID that it bears.
+
+    The machine may be `REMOVED`, `NOBODY`, `UNKNOWN` or `LIBRARY`.
+    """
 
     host: str
     path: str
@@ -143,7 +147,19 @@ def remove_disks(
                     removed.append(f"{host.name}:{disk.path}")
             except RocksError as error:
                 errors.append(f"the disk {disk.path} of {vm.name} on {host.name} stays: {error}")
+        _remove_seed(database, vm, host, errors)
     return removed, errors
+
+
+def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> None:
+    """Remove the machine's small disk for cloud-init, if it has one."""
+    path = seed_path(vm)
+    if path is None:
+        return
+    try:
+        _ask(database, host, RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host)))
+    except RocksError as error:
+        errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
 
 
 def remaining_files(
@@ -205,6 +221,8 @@ def _removal(vm: VirtualMachine, container: Host, disk: Disk) -> RemoveImageRequ
 def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
     rest = {"": NOBODY, UNREADABLE: UNKNOWN}
     machine = owners.get(fact.machine) or rest.get(fact.machine, REMOVED)
+    if not fact.machine and is_copy(fact.path):
+        machine = LIBRARY
     user = printable(fact.user)
     return ImageRow(
         host, printable(fact.path), machine, fact.size_bytes, fact.used_bytes, user, printable(fact.machine)

@@ -65,13 +65,14 @@ def ask_facts(
     limit_seconds: float | None = None,
     epoch: int | None = None,
     asks_leases: bool = False,
+    files: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, HostFacts | RocksError]:
     """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
 
     The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
     `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
     They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
-    `limit_seconds` is that of `ask_each`.
+    `limit_seconds` is that of `ask_each`. `files` maps a host to further paths that its facts include.
     """
     if not hosts:
         return {}
@@ -79,6 +80,8 @@ def ask_facts(
     for vm in vms:
         if vm.container is not None and vm.container.name in places:
             places[vm.container.name].update({disk.path: DiskPlace(disk.path) for disk in vm.disks})
+    for host, paths in (files or {}).items():
+        places[host].update({path: DiskPlace(path) for path in sorted(paths)})
     fences = leases.fences_of_hosts(database, list(hosts))
     epoch = present_epoch(database) if epoch is None else epoch
     requests = {

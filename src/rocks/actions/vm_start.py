@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.guest_images import find_copies, make_seeds, places_of, send_copies, use_copies
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.hosts.fleet import Fleet
+    from rocks.wire.agent import SeedSpec
     from rocks.wire.facts import HostFacts
     from rocks.wire.infiniband import PartitionSpec
 
@@ -167,11 +169,15 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
     hosts = sorted(containers | holders_to_ask(steps))
     with open_fleet(database, hosts) as fleet:
         machines = [attempt.vm for attempt in still_open(attempts)]
-        facts = ask_facts(database, fleet, hosts, machines, leases_to_end(steps))
+        copies = find_copies(database, machines)
+        places = places_of(still_open(attempts), copies)
+        facts = ask_facts(database, fleet, hosts, machines, leases_to_end(steps), files=places)
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
+        missing = use_copies(still_open(attempts), copies, facts)
         claim_vfs(database, still_open(attempts))
         database.commit()
+        send_copies(database, attempts, missing, hooks.notify)
         _perform(database, fleet, attempts, hooks)
 
 
@@ -223,9 +229,13 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
     operations: dict[str, list[StartDomain]] = {}
     asked: dict[str, Attempt] = {}
     partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
+    seeds = make_seeds(database, [attempt.vm for attempt in still_open(attempts)])
     for attempt in still_open(attempts):
         with attempt.failing_alone():
-            operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name))
+            seed = seeds.get(attempt.vm.name)
+            if isinstance(seed, RocksError):
+                raise seed
+            operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name), seed)
             operations.setdefault(container_of(attempt.vm).name, []).append(operation)
             asked[attempt.vm.name] = attempt
     for attempt in asked.values():
@@ -272,7 +282,11 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
 
 
 def _operation(
-    database: Database, attempt: Attempt, hooks: StartHooks, partition: PartitionSpec | None
+    database: Database,
+    attempt: Attempt,
+    hooks: StartHooks,
+    partition: PartitionSpec | None,
+    seed: SeedSpec | None,
 ) -> StartDomain:
     vm, plan = attempt.vm, attempt.plan
     assert plan is not None
@@ -289,6 +303,7 @@ def _operation(
         partition=partition,
         vfs=attempt.vfs,
         memory_reserve_mb=memory_reserve_mb(container_of(vm)),
+        seed=seed,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rocks.agent.host import Host
 from rocks.devices.disks import DiskIdentity, ensure_disk, is_same
+from rocks.devices.images.seeds import write_seed
 from rocks.devices.libvirt.domain_xml import DomainDocument, with_disk_identities
 from rocks.errors import StateError
 from rocks.wire.agent import StartDomain
@@ -12,6 +13,9 @@ from rocks.wire.agent import StartDomain
 def ensure_disks(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
     """Make or check the machine's disks; the document with their identities in the lease. Errors as `ensure_disk`."""
     identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    if operation.seed is not None:
+        seed = operation.seed
+        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
     return with_disk_identities(document, identities) if identities else document
 
 

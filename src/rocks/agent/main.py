@@ -2,7 +2,8 @@
 
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
 devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
-as a JSON object, whether guests run under KVM on this host. `--version` prints the version.
+as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input.
+`--version` prints the version.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from rocks.devices.state_folder import state_folder
 from rocks.errors import RocksError
 from rocks.files import file_error
 
-_USAGE = "usage: rocks-agent [--serve | --version | links | ended | probe [again] | hook NAME OPERATION PART EXTRA]"
+_USAGE = (
+    "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
+    "receive-image DIRECTORY DIGEST SIZE | hook NAME OPERATION PART EXTRA]"
+)
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
 
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         return _hook(arguments[1:])
     if arguments[0] == "probe" and list(arguments[1:]) in ([], ["again"]):
         return _probe(again=len(arguments) == 2)
+    if arguments[0] == "receive-image" and len(arguments) == 4 and arguments[3].isdigit():
+        return _receive_image(arguments[1], arguments[2], int(arguments[3]))
     if list(arguments) == ["links"]:
         return _links()
     if list(arguments) == ["ended"]:
@@ -92,6 +98,18 @@ def _hook(arguments: Sequence[str]) -> int:
         known = file_error(error) if isinstance(error, OSError) else None
         print(f"rocks: {known or error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
+    from rocks.devices.images.bases import receive_base
+    from rocks.wire.agent import BaseImage
+
+    try:
+        receive_base(BaseImage(directory, digest, size_bytes, 0), sys.stdin.buffer.read)
+    except RocksError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.cluster import mac_pool, pkeys, vlan_pool
 from rocks.cluster.disk_place_rules import check_device_pattern, check_image_directory
 from rocks.cluster.filter_plan import read_ipv6_addresses
+from rocks.cluster.guest_images import check_image_name, read_keys
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.install_disks import read_disks, read_partitions
 from rocks.cluster.install_plan import check_arguments
@@ -70,6 +71,11 @@ def _exactly_true(value: str) -> None:
     """The readers of these attributes compare with `true`, as Rocks does: a yes would be a no."""
     if value != "true" and value.lower() not in _FALSE:
         raise UserError("it must be true or false")
+
+
+def _absolute_folder(value: str) -> None:
+    if not value.startswith("/") or not value.isprintable() or {"", ".", ".."} & set(value[1:].split("/")):
+        raise UserError("it must be the absolute path of a folder, without //, . and ..")
 
 
 def _number(lowest: int, highest: int) -> Check:
@@ -147,6 +153,10 @@ _FORMS: dict[str, Check] = {
     "img_grace_hours": _number(0, LONGEST_GRACE_HOURS),
     "ssh_port": _number(1, _HIGHEST_PORT),
     "vm_image_directory": check_image_directory,
+    "image_library": _absolute_folder,
+    "vm_image": check_image_name,
+    "vm_authorized_keys": read_keys,
+    "vm_cluster_address": check_ip,
     "vm_image_directories": _each(check_image_directory),
     "vm_disk_devices": _each(check_device_pattern),
     "vm_image_erase": _one_of("discard", "overwrite"),

@@ -61,6 +61,23 @@ KNOWN = {
         "discard",
         "what becomes of the blocks of a removed disk image: discard frees them, overwrite writes zeros first",
     ),
+    "image_library": Known(
+        "global", "/export/rocks/images", "folder of the frontend for the images of rocks add image"
+    ),
+    "vm_image": Known(
+        "host",
+        "",
+        "image of the library from which the virtual machine's first disk is made where it does not exist yet; the "
+        "machine then gets a second, small disk for cloud-init with its name, addresses and keys",
+    ),
+    "vm_authorized_keys": Known(
+        "host", "", "public SSH keys, one a line, that may log in as root to a machine with vm_image"
+    ),
+    "vm_cluster_address": Known(
+        "host",
+        "",
+        "IPv4 address inside its virtual cluster of a compute with vm_image; its netmask is that of the frontend",
+    ),
     "firewall": Known(
         "host",
         "no",
@@ -306,41 +323,23 @@ def resolve(
     precedence wins. Names that differ in case only are one attribute. Its spelling is that of `KNOWN`, else that of
     the winner.
     """
-    layers: dict[tuple[str, str], dict[str, tuple[str, Resolved]]] = {}
-    precedences: dict[str, int] = {}
-    known = (row for row in stored if row.scope in SOURCE_LETTERS)
-    for row in sorted(known, key=lambda row: row.precedence):
-        layer = layers.setdefault((row.scope, row.member.lower()), {})
-        layer[row.name.lower()] = (known_spelling(row.name), Resolved(row.value, SOURCE_LETTERS[row.scope]))
-        precedences[row.scope] = row.precedence
-    scopes = sorted(SOURCE_LETTERS, key=lambda scope: precedences.get(scope, 0))
-    last = {name: (name, Resolved(value, FORCED_SOURCE)) for name, value in forced.items()}
-    return {
-        member.hostname: _resolve_one(
-            member, [layers.get(place, {}) for place in _places(member, scopes)], last
-        )
-        for member in members
-    }
-
-
-def _places(member: Member, scopes: Iterable[str]) -> list[tuple[str, str]]:
-    """(scope, member of it in lower case) whose attributes a host has, in the order of the scopes."""
-    mine = {"global": "global", "os": member.os, "appliance": member.appliance, "host": member.hostname}
-    return [(scope, mine[scope].lower()) for scope in scopes]
+    by_member: dict[tuple[str, str], list[Stored]] = {}
+    for row in sorted(stored, key=lambda row: row.precedence):
+        by_member.setdefault((row.scope, row.member.lower()), []).append(row)
+    return {member.hostname: _resolve_one(member, by_member, forced) for member in members}
 
 
 def _resolve_one(
-    member: Member,
-    layers: Iterable[Mapping[str, tuple[str, Resolved]]],
-    forced: Mapping[str, tuple[str, Resolved]],
+    member: Member, by_member: Mapping[tuple[str, str], list[Stored]], forced: Mapping[str, str]
 ) -> dict[str, Resolved]:
-    """Tens of thousands of hosts share the values of the layers, so that they take little memory."""
     found = {name: (name, Resolved(getattr(member, name), INTRINSIC_SOURCE)) for name in INTRINSIC}
-    for layer in layers:
-        found.update(layer)
-    if member.arch:
-        found["arch"] = ("arch", Resolved(member.arch, FORCED_SOURCE))
-    found.update(forced)
+    mine = {"global": "global", "os": member.os, "appliance": member.appliance, "host": member.hostname}
+    rows = [row for scope, name in mine.items() for row in by_member.get((scope, name.lower()), ())]
+    for row in sorted(rows, key=lambda row: row.precedence):
+        key = row.name.lower()
+        found[key] = (known_spelling(row.name), Resolved(row.value, SOURCE_LETTERS[row.scope]))
+    last = {"arch": member.arch, **forced} if member.arch else forced
+    found.update({name: (name, Resolved(value, FORCED_SOURCE)) for name, value in last.items()})
     return dict(found.values())
 
 

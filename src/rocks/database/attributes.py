@@ -99,6 +99,15 @@ def members_with(database: Database, scope: str, members: Sequence[str], attribu
     return [str(row[0]) for row in rows]
 
 
+def members_with_value(database: Database, attribute: str, value: str) -> list[str]:
+    """The members of every scope whose attribute has this value, by name; a global one as `global`."""
+    rows = database.rows(
+        f"SELECT DISTINCT i.Name {_OF_SCOPE} WHERE t.Attr = %s AND t.Value = %s ORDER BY i.Name",
+        [attribute, value],
+    )
+    return [str(row[0]) for row in rows]
+
+
 def insert_attribute(
     database: Database, scope: str, members: Sequence[str], attribute: str, value: str
 ) -> None:
@@ -111,6 +120,24 @@ def replace_attribute(
 ) -> None:
     """Set an attribute of the members, whether they have it or not."""
     _write(database, scope, members, attribute, value, " ON DUPLICATE KEY UPDATE Value = %s")
+
+
+def insert_host_values(database: Database, values: Sequence[tuple[str, str, str]]) -> None:
+    """Add (host, attribute, value) of hosts that do not have the attributes, by three statements."""
+    hosts = list(dict.fromkeys(host for host, _, _ in values))
+    if not hosts:
+        return
+    ensure_members(database, "host", hosts)
+    rows = database.rows(
+        "SELECT i.Name, i.Category, i.ID FROM catindex i JOIN categories c ON c.ID = i.Category"
+        f" WHERE c.Name = 'host' AND i.Name IN ({placeholders(hosts)})",
+        hosts,
+    )
+    places = {str(name).lower(): (category, number) for name, category, number in rows}
+    database.insert_many(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) VALUES",
+        [(attribute, value, *places[host.lower()]) for host, attribute, value in values],
+    )
 
 
 def preserve_old_values(database: Database, scope: str, members: Sequence[str], attribute: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.images.bases import copy_base
 from rocks.devices.images.block import check_device, check_identity
 from rocks.devices.images.formats import check_refers_to_nothing
 from rocks.devices.images.owners import ImageOwners
@@ -61,7 +62,7 @@ class DiskIdentity(NamedTuple):
 
 
 def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
-    """Create a sparse image unless the disk exists; an existing disk must belong to the machine.
+    """Create a sparse image, empty or from its base, unless the disk exists; it must belong to the machine then.
 
     StateError, with the code IMAGE_FOREIGN, for a disk of another machine or of an unknown one, unless
     `spec.adopts`. StateError too for a path by which local users or the guest could reach another file, for a device
@@ -196,16 +197,23 @@ def _identity(path: str, status: os.stat_result) -> DiskIdentity:
 def _make_image(path: Path, spec: DiskSpec, owners: ImageOwners) -> None:
     try:
         with draft(path, replace=False) as image:
-            _fill(image, spec)
+            _fill(image, spec, owners)
             if spec.machine:
                 owners.set_file(image.descriptor, spec.path, spec.machine)
     except FileExistsError:
         raise StateError(f"{path} was created by another process; try again") from None
 
 
-def _fill(image: Draft, spec: DiskSpec) -> None:
+def _fill(image: Draft, spec: DiskSpec, owners: ImageOwners) -> None:
     size_bytes = spec.size_gb * BYTES_PER_GB
-    if spec.format == "raw":
+    if spec.base is not None:
+        if spec.format != "raw" or spec.base.size_bytes > size_bytes:
+            raise StateError(
+                f"the disk {spec.path} cannot be made from its image: it is not raw, or too small"
+            )
+        copy_base(spec.base, image.descriptor, owners)
+        os.ftruncate(image.descriptor, size_bytes)
+    elif spec.format == "raw":
         os.ftruncate(image.descriptor, size_bytes)
     else:
         run_checked(

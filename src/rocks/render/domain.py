@@ -15,6 +15,7 @@ from string import ascii_lowercase
 from lxml import etree
 
 from rocks.cluster.filter_plan import FilterPlan
+from rocks.cluster.guest_images import seed_path
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
@@ -277,6 +278,9 @@ def _disks(vm: VirtualMachine) -> list[str]:
         if device is None:
             raise UserError(f"{vm.name} has no free IDE device for its cdrom; move a disk to another bus")
         lines += _lines(_cdrom(vm.cdrom_path, device), 4)
+    seed = seed_path(vm)
+    if seed is not None:
+        lines += _lines(_seed(seed, _free_target("vda", taken | hints)), 4)
     return lines
 
 
@@ -294,6 +298,18 @@ def _disk(disk: Disk, target: str) -> etree._Element:
         _element("driver", driver),
         _element("source", source),
         _element("target", {"dev": target, "bus": bus}),
+    )
+
+
+def _seed(path: str, target: str) -> etree._Element:
+    """The disk that cloud-init reads; as a disk of virtio, since kernels for clouds have no AHCI."""
+    return _element(
+        "disk",
+        {"type": "file", "device": "disk"},
+        _element("driver", {"name": "qemu", "type": "raw"}),
+        _element("source", {"file": path}),
+        _element("target", {"dev": target, "bus": "virtio"}),
+        _element("readonly"),
     )
 
 

@@ -33,6 +33,41 @@ StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
 
 
+BASE_FOLDER = "library"
+"""The folder below an image directory with the copies of the site's images."""
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """A host's copy of an image of the site's library, from which disks are made; no guest has it.
+
+    It lies in the folder `BASE_FOLDER` of the image directory, under its digest (`rocks.image_blocks`).
+    """
+
+    directory: str
+    digest: str
+    size_bytes: int
+    used_bytes: int
+
+
+def base_path(base: BaseImage) -> str:
+    """The file of the copy."""
+    return f"{base.directory.rstrip('/')}/{BASE_FOLDER}/{base.digest}.img"
+
+
+@dataclass(frozen=True)
+class SeedSpec:
+    """The second, small disk of a machine, for cloud-init; written anew at each start.
+
+    `content` is the disk: compressed by zlib, in base64. `directory` and `machine` are as of a `DiskSpec`.
+    """
+
+    path: str
+    directory: str
+    machine: str
+    content: str
+
+
 @dataclass(frozen=True)
 class DiskSpec:
     """A disk that must exist: a device, or an image that is made when absent and never overwritten.
@@ -40,7 +75,7 @@ class DiskSpec:
     `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. With `adopts` a disk
     that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
     `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
-    never made and belongs to no machine.
+    never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty.
     """
 
     path: str
@@ -52,6 +87,7 @@ class DiskSpec:
     directory: str = ""
     is_mapped: bool = False
     is_cdrom: bool = False
+    base: Optional[BaseImage] = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,7 @@ class StartDomain:
     partition: Optional[PartitionSpec] = None
     vfs: Tuple[VfSpec, ...] = ()
     memory_reserve_mb: Optional[int] = None
+    seed: Optional[SeedSpec] = None
 
 
 @tagged
@@ -180,6 +217,9 @@ class Call(NamedTuple):
     deadline_seconds: float
 
 
+_SLOW_COPY_BYTES_PER_SECOND = 10_000_000
+"""A disk that is made from an image is copied at least this fast."""
+
 CALLS: Dict[str, Call] = {
     call.name: call
     for call in (
@@ -222,5 +262,6 @@ def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, StopDomain) and operation.action == "shutdown":
         return operation.deadline_seconds
     if isinstance(operation, StartDomain):
-        return 5.0 if operation.partition is None else 20.0
+        copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
+        return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND
     return 1.0

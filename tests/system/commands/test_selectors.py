@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 
 import pytest
@@ -178,13 +177,11 @@ def test_the_resolver_is_asked_last(cluster: Site, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_silent_resolver_is_given_up(cluster: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = threading.Event()
     monkeypatch.setattr(hosts, "DNS_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(), answers.wait(300)][:0])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(3) or [])
     begin = time.monotonic()
     assert "cannot resolve host" in cluster.refused("list", "host", "nobody")
-    assert time.monotonic() - begin < 200, "it was waited for"
-    answers.set()
+    assert time.monotonic() - begin < 2
 
 
 def test_a_thousand_hosts_in_one_list(cluster: Site) -> None:

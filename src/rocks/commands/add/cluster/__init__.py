@@ -61,6 +61,17 @@ class Command(rocks.commands.Command):
     Partition key (P_Key) of the cluster's InfiniBand partition, or none. Default: the lowest free key of the
     pool ib_pkey_pool, or none if the site has no pool.
     </param>
+    <param type='string' name='image'>
+    Image of the library (rocks list image) from which the disks are made at the first start. The machines then get
+    their names, addresses and keys by cloud-init, and boot from their disks. Default: the disks are empty.
+    </param>
+    <param type='string' name='compute-image'>
+    Image for the compute nodes; none: empty disks. Default: that of the frontend.
+    </param>
+    <param type='string' name='key'>
+    File of the frontend with public SSH keys, one a line, that may log in as root. Default: the attribute
+    vm_authorized_keys.
+    </param>
     <param type='string' name='virt-type'>
     Type of virtualisation; KVM has only hvm.
     </param>
@@ -71,7 +82,11 @@ class Command(rocks.commands.Command):
     <example cmd='add cluster 203.0.113.9 2 fe-name=blue cluster-naming=yes'>
     Name the frontend blue and the compute nodes vm-blue-0 and vm-blue-1.
     </example>
+    <example cmd='add cluster 203.0.113.9 2 image=debian-12 key=/root/.ssh/id_ed25519.pub'>
+    Add a cluster whose machines answer by SSH after start cluster.
+    </example>
     <related>list cluster</related>
+    <related>add image</related>
     <related>start cluster</related>
     <related>remove cluster</related>
     """
@@ -103,6 +118,9 @@ class Command(rocks.commands.Command):
             gateway=self.fillText("gateway"),
             virt_type=self.fillText("virt-type", "hvm"),
             pkey=self.fillText("pkey"),
+            image=self.fillText("image"),
+            compute_image=self.fillText("compute-image"),
+            key_file=self.fillText("key"),
         )
 
     def _report(self, cluster: NewCluster) -> None:

@@ -29,7 +29,8 @@ class Command(rocks.commands.Command):
 
     The column vm names the machine that the image belongs to: removed, when that machine is no longer in the
     database; nobody, when the image was copied into place and given to no machine (rocks set host image);
-    unknown, when its mark cannot be read. A name that is not printable is shown with escapes; such a file can only be
+    unknown, when its mark cannot be read; library, for the host's copy of an image of
+    rocks list image. A name that is not printable is shown with escapes; such a file can only be
     removed on the host. The columns size and used are bytes; in-use names the domain or process that
     has the image.
 

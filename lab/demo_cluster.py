@@ -1,0 +1,148 @@
+"""`make demo-cluster`: on the demo's site, a cluster of two machines, made from an image, up to its answer by SSH."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.demo import Demo
+from lab.progress import Progress
+from lab.site import Site
+from rocks.errors import StateError, ToolError
+from rocks.process import run_checked
+
+CLUSTER = "web"
+COMPUTE = f"vm-{CLUSTER}-0"
+IMAGE = "debian-12"
+ADDRESS = "203.0.113.20"
+_GATEWAY = "203.0.113.1"
+_GATEWAY_DEVICE = "rockspub0"
+_LIBRARY = "/var/opt/rocks/images"
+_DISK_GB = "4"
+_ANSWER_SECONDS = 420.0
+_SSH_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
+
+
+class DemoCluster:
+    """One run of it on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
+
+    def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
+        self._site = site
+        self._demo = demo
+        self._images = images
+        self._progress = progress
+
+    def run(self) -> None:
+        """Build what is missing, and log in. RocksError when a step fails; another run continues from there."""
+        found = sorted(self._images.glob("debian-12-*.img"))
+        if not found:
+            raise StateError(f"there is no image in {self._images}; run make demo-cluster, which builds it")
+        self._demo.build_site()
+        # the place of the site's router, which the public network of a demo does not have
+        self._site.machine.run_checked(
+            ["/usr/sbin/ip", "address", "replace", f"{_GATEWAY}/24", "dev", _GATEWAY_DEVICE], 10.0
+        )
+        self._progress.print("\nAn image, and a cluster whose disks are made from it:")
+        config = self._write_ssh_files()
+        begin = time.monotonic()
+        self._add_image(found[-1])
+        self._progress.record("rocks add image", time.monotonic() - begin)
+        self._add_cluster(config.parent / "id.pub")
+        begin = time.monotonic()
+        self._start()
+        self._progress.record(
+            "rocks start cluster: the image on its host, disks, machines", time.monotonic() - begin
+        )
+        self._log_in(config)
+        self._site.machine.release()
+        self._progress.print(f"\nTimes:\n{self._progress.table()}")
+        self._progress.print(self._closing_text(config))
+
+    def _write_ssh_files(self) -> Path:
+        """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""
+        folder = self._site.folder / "ssh"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        key, config = folder / "id", folder / "config"
+        if not key.exists():
+            run_checked(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
+                deadline_seconds=20.0,
+            )
+        common = f"  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  ConnectTimeout 10\n"
+        common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
+        common += f"  UserKnownHostsFile {folder / 'known_hosts'}\n"
+        config.write_text(
+            f"Host {CLUSTER}\n  HostName {ADDRESS}\n{common}"
+            f"Host vm-{CLUSTER}-* compute-*\n"
+            f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {CLUSTER}\n{common}"
+        )
+        return config
+
+    def _add_image(self, file: Path) -> None:
+        if {row["attr"] for row in self._demo.ask("list", "attr")}.isdisjoint({"image_library"}):
+            self._demo.show("set", "attr", "image_library", _LIBRARY)
+        if IMAGE not in {row["name"] for row in self._demo.ask("list", "image")}:
+            self._demo.show("add", "image", IMAGE, f"file={file}", "comment=from packages of Debian")
+        self._demo.show("list", "image")
+
+    def _add_cluster(self, key: Path) -> None:
+        if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
+            return
+        sizes = (f"disk-per-frontend={_DISK_GB}", f"disk-per-compute={_DISK_GB}")
+        names = (f"fe-name={CLUSTER}", "cluster-naming=yes")
+        self._demo.show("add", "cluster", ADDRESS, "1", *names, f"image={IMAGE}", f"key={key}", *sizes)
+
+    def _start(self) -> None:
+        machines = self._demo.ask("list", "host", "vm", CLUSTER, COMPUTE, "status=yes")
+        if any(row["status"] != "active" for machine in machines for row in machine["vm"]):
+            self._demo.show("start", "cluster", CLUSTER)
+
+    def _log_in(self, config: Path) -> None:
+        self._progress.print(
+            "\nBy SSH, from the site to the frontend, and through it to the compute by its name:"
+        )
+        begin = time.monotonic()
+        for name, meaning in ((CLUSTER, "the frontend answers"), (COMPUTE, "the compute answers")):
+            self._wait_for_answer(config, name)
+            self._progress.record(f"guests: since the start, {meaning}", time.monotonic() - begin)
+        for name, command in (
+            (CLUSTER, ("cat", "/etc/hosts")),
+            (COMPUTE, ("hostname",)),
+            (COMPUTE, ("ping", "-q", "-c", "1", "-w", "60", _GATEWAY)),
+        ):
+            self._progress.print(f"  # ssh {name} {shlex.join(command)}")
+            for line in self._ssh(config, name, command).splitlines():
+                self._progress.print(f"  {line}")
+
+    def _wait_for_answer(self, config: Path, name: str) -> None:
+        end, reason = time.monotonic() + _ANSWER_SECONDS, ""
+        while time.monotonic() < end:
+            try:
+                answer = self._ssh(config, name, ("hostname",)).strip()
+            except ToolError as error:
+                reason = str(error)
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            if answer != name:
+                raise ToolError(f"{name} answers by SSH, and calls itself {answer}")
+            return
+        raise ToolError(f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {reason}")
+
+    def _ssh(self, config: Path, name: str, command: Sequence[str]) -> str:
+        line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, shlex.join(command)]
+        return self._site.machine.run_checked(line, _SSH_SECONDS).text
+
+    def _closing_text(self, config: Path) -> str:
+        enter = f"nsenter -n -t $(cut -d ' ' -f 1 {shlex.quote(str(self._site.folder / 'init'))})"
+        return "\n".join(
+            [
+                "",
+                "The cluster stays up, in the demo's own network. A shell on its frontend, and on its compute:",
+                f"  {enter} ssh -F {config} {CLUSTER}",
+                f"  {enter} ssh -F {config} {COMPUTE}",
+                "`make demo-stop` ends and removes all of it; the image stays in .state/guest for the next time.",
+            ]
+        )

@@ -1,0 +1,167 @@
+"""The site's image library: images are added, described, checked and removed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, LIBRARY_ATTRIBUTE, check_image_name
+from rocks.cluster.names import printable
+from rocks.cluster.values import read_number
+from rocks.database.attributes import global_attributes, members_with_value
+from rocks.errors import HostError, IncoherentError, StateError, UserError
+from rocks.image_blocks import content_of
+from rocks.image_library.imports import FORMATS, ImportRequest, import_image
+from rocks.image_library.records import (
+    existing_image,
+    image_file,
+    read_images,
+    remove_image_files,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rocks.database.connection import Database
+    from rocks.image_library.records import LibraryImage
+
+DEFAULT_MOST_GB = 200
+LARGEST_GB = 65536
+LONGEST_COMMENT = 200
+_LOCK_SECONDS = 2.0
+_SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+
+
+class AddedImage(NamedTuple):
+    """The parameters of `rocks add image`, unparsed; None for parameters not given."""
+
+    name: str
+    file: str
+    checksum: str | None = None
+    format: str | None = None
+    most_gb: str | None = None
+    comment: str | None = None
+
+
+def library_folder(database: Database) -> Path:
+    """The folder of the library, of the attribute `image_library`. StateError when it is not absolute."""
+    text = global_attributes(database).get(LIBRARY_ATTRIBUTE) or KNOWN[LIBRARY_ATTRIBUTE].default
+    if not text.startswith("/"):
+        raise StateError(
+            f"the attribute {LIBRARY_ATTRIBUTE} must be an absolute path, not {printable(text)!r}; "
+            f"rocks set attr {LIBRARY_ATTRIBUTE} {KNOWN[LIBRARY_ATTRIBUTE].default}"
+        )
+    return Path(text)
+
+
+def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
+    """Import a file of the frontend. Errors as `import_image`; UserError for an invalid parameter."""
+    check_image_name(added.name)
+    request = ImportRequest(
+        added.name,
+        Path(added.file).absolute(),
+        DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB),
+        _read_checksum(added.checksum),
+        _read_format(added.format),
+        _read_comment(added.comment or ""),
+    )
+    library = library_folder(database)
+    _lock(database, added.name)
+    database.end_reading()  # an import may take minutes
+    return import_image(library, request, progress)
+
+
+def list_library(database: Database) -> list[LibraryImage]:
+    """All images, by name."""
+    return read_images(library_folder(database))
+
+
+def find_library_image(database: Database, name: str) -> LibraryImage:
+    """The image of this name. StateError when there is none."""
+    return existing_image(library_folder(database), name)
+
+
+def set_comment(database: Database, name: str, comment: str) -> None:
+    """Give the image a comment. StateError when there is no such image, UserError for a text that is too long."""
+    library = library_folder(database)
+    image = existing_image(library, name)
+    _lock(database, name)
+    write_record(library, image._replace(comment=_read_comment(comment)))
+
+
+def check_image(database: Database, name: str, progress: Callable[[str], None]) -> None:
+    """Read the whole image. IncoherentError when it is not what was imported, HostError when it cannot be read."""
+    library = library_folder(database)
+    image = existing_image(library, name)
+    database.end_reading()
+    reported = -1
+
+    def watch(done: int) -> None:
+        nonlocal reported
+        percent = 100 * done // max(1, image.used_bytes)
+        if percent > reported:
+            reported = percent
+            progress(f"{name}: {min(100, percent)} %")
+
+    remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
+    path = image_file(library, name)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = content_of(descriptor, watch)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise IncoherentError(f"the file {path} of the image {name} is gone; {remedy}") from None
+    except OSError as error:
+        raise HostError(f"the image {name} cannot be read: {error.strerror}; {remedy}") from None
+    if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):
+        raise IncoherentError(f"the image {name} is not what was imported; {remedy}")
+
+
+def remove_image(database: Database, name: str) -> None:
+    """Remove the image. StateError when virtual machines are to have their disks from it, or there is none."""
+    library = library_folder(database)
+    existing_image(library, name)
+    _lock(database, name)
+    users = members_with_value(database, IMAGE_ATTRIBUTE, name)
+    if users:
+        raise StateError(
+            f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
+            f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
+            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}"
+        )
+    remove_image_files(library, name)
+
+
+def _lock(database: Database, name: str) -> None:
+    database.lock(f"library image {name}", _LOCK_SECONDS)
+
+
+def _read_checksum(text: str | None) -> str | None:
+    if text is None:
+        return None
+    match = _SHA256.fullmatch(text.strip())
+    if match is None:
+        raise UserError(
+            f'checksum must be a SHA-256, 64 hexadecimal digits, not "{printable(text)}"; sha256sum FILE prints it'
+        )
+    return match[1].lower()
+
+
+def _read_format(text: str | None) -> str | None:
+    if text is not None and text not in FORMATS:
+        raise UserError(f'format must be {", ".join(FORMATS[:-1])} or {FORMATS[-1]}, not "{printable(text)}"')
+    return text
+
+
+def _read_comment(text: str) -> str:
+    if len(text) > LONGEST_COMMENT or not text.isprintable():
+        raise UserError(
+            f"a comment has up to {LONGEST_COMMENT} printable characters, not {printable(text[:80])!r}"
+        )
+    return text

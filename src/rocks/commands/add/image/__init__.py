@@ -1,0 +1,69 @@
+"""`rocks add image`"""
+
+from __future__ import annotations
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Add a disk image or an ISO to the image library of the site, from a file of the frontend. Virtual machines get
+    their disks from images of the library: add cluster with image=NAME.
+
+    The file is a raw disk, a qcow2 image or an ISO, and may be packed with gzip or zstd. It is copied; blocks of zeros
+    take no space. A qcow2 image that refers to another file, a symbolic link, and a file that is not what format states
+    are rejected. The library is the folder of the attribute image_library.
+
+    <arg type='string' name='name'>
+    Name of the image: letters, digits and . _ + -.
+    </arg>
+    <param type='string' name='file' optional='0'>
+    Path of the file.
+    </param>
+    <param type='string' name='checksum'>
+    SHA-256 of the file; another file is rejected.
+    </param>
+    <param type='string' name='format'>
+    raw, qcow2 or iso: what the file is, or has after unpacking. Default: by its first bytes.
+    </param>
+    <param type='int' name='size'>
+    The largest disk in GB that is imported; default: 200.
+    </param>
+    <param type='string' name='comment'>
+    What is in the image.
+    </param>
+
+    <example cmd='add image debian-12 file=/root/debian-12.qcow2'>
+    Add a disk image.
+    </example>
+    <example cmd='add image centos file=/root/centos.img.zst size=40 comment="with Slurm"'>
+    Add an image of up to 40 GB that is packed.
+    </example>
+    <related>list image</related>
+    <related>check image</related>
+    <related>add cluster</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Import the file, and print the image's size."""
+        from rocks.actions.image_library import (
+            AddedImage,
+            add_image,
+        )  # hashing and qemu-img, only needed here
+        from rocks.units import gigabytes
+
+        if len(args) != 1:
+            self.abort("must supply the name of one image")
+        file, checksum, format, size, comment = self.fillTexts(
+            "file", "checksum", "format", "size", "comment"
+        )
+        if not file:
+            self.abort("must supply the path of the file: file=PATH")
+        added = AddedImage(args[0], file, checksum, format, size, comment)
+        image = add_image(self.db, added, self.showProgress)
+        self.showProgress("")
+        self.addLine(
+            f"{image.name}: a disk of {gigabytes(image.size_bytes)}, of which {gigabytes(image.used_bytes)} are used"
+        )

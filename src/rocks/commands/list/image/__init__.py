@@ -1,0 +1,35 @@
+"""`rocks list image`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    List the images of the library: the format in which they are stored (raw or iso), the bytes of the disk, the bytes
+    that are used of it, and the digest of the content, by which hosts recognise their copies.
+
+    <arg optional='1' type='string' name='name' repeat='1'>
+    Images; default: all.
+    </arg>
+
+    <example cmd='list image'>
+    All images.
+    </example>
+    <related>add image</related>
+    <related>list host image</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per image."""
+        from rocks.actions.image_library import find_library_image, list_library
+
+        images = [find_library_image(self.db, name) for name in args] if args else list_library(self.db)
+        self.beginOutput()
+        for image in images:
+            row = (image.format, image.size_bytes, image.used_bytes, image.digest, image.comment or None)
+            self.addOutput(image.name, row)
+        self.endOutput(header=("name", "format", "size", "used", "digest", "comment"), trimOwner=False)

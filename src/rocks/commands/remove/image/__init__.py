@@ -1,0 +1,31 @@
+"""`rocks remove image`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove an image from the library. Disks that were made from it stay, and so do the copies on hosts
+    (list host image shows them, remove host image removes them). An image that virtual machines are to have their
+    disks from (attribute vm_image) is not removed.
+
+    <arg type='string' name='name'>
+    Image.
+    </arg>
+
+    <example cmd='remove image debian-11'>
+    Remove an image.
+    </example>
+    <related>list image</related>
+    <related>remove host image</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the image."""
+        from rocks.actions.image_library import remove_image
+
+        if len(args) != 1:
+            self.abort("must supply the name of one image")
+        remove_image(self.db, args[0])

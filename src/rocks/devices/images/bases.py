@@ -1,0 +1,85 @@
+"""Copies of the site's images on this host, from which disks of machines are made. They are written once."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Callable, Tuple
+
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.images.owners import ImageOwners
+from rocks.devices.images.paths import check_closed, check_owner, check_path, open_file, opened_folder
+from rocks.errors import HostError, IncoherentError, StateError, UserError
+from rocks.files import draft, explain
+from rocks.image_blocks import copy_content, receive_content
+from rocks.wire.agent import BASE_FOLDER, BaseImage, base_path
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def receive_base(base: BaseImage, read: Callable[[int], bytes]) -> Change:
+    """Store the stream of `rocks.image_blocks` as the host's copy of the image; one that is there stays.
+
+    IncoherentError when the stream is not that of this image, StateError for a folder that others can change,
+    HostError when it cannot be written. Then nothing is left.
+    """
+    path = _path(base)
+    try:
+        with opened_folder(base.directory, f"/{BASE_FOLDER}", make=True) as folder:
+            check_closed(folder, str(path.parent))
+            if open_there(folder, path) is not None:
+                return UNCHANGED
+            with draft(path, replace=False) as image:
+                found = receive_content(read, image.descriptor, base.size_bytes)
+                if (found.digest, found.size_bytes) != (base.digest, base.size_bytes):
+                    raise IncoherentError(
+                        f"what came is the image {found.digest}, not {base.digest}; is the library sound?"
+                    )
+    except FileExistsError:
+        return UNCHANGED  # another process has just stored it
+    except OSError as error:
+        raise HostError(f"the image cannot be stored as {path}: {explain(error, path)}") from None
+    return CHANGED
+
+
+def copy_base(base: BaseImage, target: int, owners: ImageOwners) -> None:
+    """Make the empty file `target` a copy of the image. StateError without the host's copy of it; OSError."""
+    path = _path(base)
+    try:
+        with opened_folder(base.directory, f"/{BASE_FOLDER}") as folder:
+            check_closed(folder, str(path.parent))
+            source = open_file(folder, path.name, str(path))
+    except FileNotFoundError:
+        source = None
+    if source is None:
+        raise StateError(
+            f"there is no copy {path} of the image on this host any more; start the machine again"
+        )
+    try:
+        check_owner(str(path), os.fstat(source))
+        owner = owners.of_file(source, str(path))
+        if owner is not None or os.fstat(source).st_size != base.size_bytes:
+            raise StateError(
+                f"{path} is not the copy of an image any more; remove it: rocks remove host image HOST {path}"
+            )
+        copy_content(source, target)
+    finally:
+        os.close(source)
+
+
+def open_there(folder: int, path: Path) -> "Tuple[int, int] | None":
+    """Device and inode of the copy in its open folder, or None. StateError for another kind of file."""
+    descriptor = open_file(folder, path.name, str(path))
+    if descriptor is None:
+        return None
+    status = os.fstat(descriptor)
+    os.close(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _path(base: BaseImage) -> Path:
+    check_path(base.directory)
+    if not _DIGEST.match(base.digest):
+        raise UserError(f"{base.digest[:80]!r} is not the digest of an image")
+    return Path(base_path(base))

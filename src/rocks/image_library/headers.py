@@ -1,0 +1,116 @@
+"""What a file states in its first bytes, read by no tool: its format, and why it is not taken as an image."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Literal, NamedTuple
+
+from rocks.errors import UserError
+
+FileKind = Literal["raw", "iso", "qcow2", "gzip", "zstd"]
+
+_ISO_OFFSET = 0x8001
+_MAGICS: tuple[tuple[int, bytes, FileKind], ...] = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (_ISO_OFFSET, b"CD001", "iso"),
+)
+_OTHERS = (
+    (0, b"KDMV", "a VMware disk"),
+    (0, b"# Disk DescriptorFile", "the description of a VMware disk"),
+    (0, b"QED\0", "a QED image"),
+    (0, b"vhdxfile", "a Hyper-V disk (VHDX)"),
+    (0, b"conectix", "a Hyper-V disk (VHD)"),
+    (0x40, b"\x7f\x10\xda\xbe", "a VirtualBox disk (VDI)"),
+    (0, b"LUKS\xba\xbe", "an encrypted disk (LUKS)"),
+)
+_PACKED = ((b"\xfd7zXZ\0", "xz -dk"), (b"BZh", "bunzip2 -k"), (b"PK\x03\x04", "unzip"))
+
+_HEADER = struct.Struct(">IIQIIQIIQQIIQ")
+_FEATURES = struct.Struct(">QQQII")
+_KNOWN_FEATURES = 0b11011
+"""Dirty, corrupt, compression type, extended L2 entries: without the external data file."""
+
+_CORRUPT, _EXTERNAL_DATA = 0b10, 0b100
+_DATA_FILE_NAME = 0x44415441
+
+
+class Qcow2(NamedTuple):
+    """The header of a qcow2 image that refers to no other file: the size of its disk in bytes."""
+
+    size_bytes: int
+
+
+def kind_of(descriptor: int) -> FileKind:
+    """The format of an open file by its magic numbers; raw for any other content.
+
+    UserError for formats of other hypervisors and packers, with the command that makes an image of it.
+    """
+    start = os.pread(descriptor, 512, 0)
+    for offset, magic, kind in _MAGICS:
+        if os.pread(descriptor, len(magic), offset) == magic:
+            return kind
+    for offset, magic, what in _OTHERS:
+        if start[offset : offset + len(magic)] == magic:
+            raise UserError(
+                f"it is {what}; make it an image that is read here: qemu-img convert -O qcow2 FILE NEW"
+            )
+    for magic, unpack in _PACKED:
+        if start.startswith(magic):
+            raise UserError(f"it is packed in a format that is not read here; unpack it first: {unpack} FILE")
+    return "raw"
+
+
+def read_qcow2(descriptor: int) -> Qcow2:
+    """The header of an open qcow2 image. UserError when it is damaged, encrypted, or refers to another file."""
+    data = os.pread(descriptor, 72, 0)
+    if len(data) < 72:
+        raise UserError("it ends within its header")
+    magic, version, backing, _, _, size, encryption, *_, snapshots, _ = _HEADER.unpack(data)
+    if magic != 0x514649FB or version not in (2, 3):
+        raise UserError(f"it is a qcow2 image of version {version}, and 2 and 3 are known")
+    features, length = _read_features(descriptor) if version == 3 else (0, 72)
+    fault = (
+        "it has a backing file, whose content is not in it"
+        if backing
+        else "its data are in another file"
+        if features & _EXTERNAL_DATA or _names_data_file(descriptor, length)
+        else "it is encrypted"
+        if encryption
+        else "it has internal snapshots"
+        if snapshots
+        else "it is marked as corrupt"
+        if features & _CORRUPT
+        else f"it has features that are not known here ({features:#x})"
+        if features & ~_KNOWN_FEATURES
+        else ""
+    )
+    if fault:
+        raise UserError(f"{fault}; make it whole: qemu-img convert -O qcow2 FILE NEW")
+    return Qcow2(size)
+
+
+def _read_features(descriptor: int) -> tuple[int, int]:
+    """(incompatible features, length of the header) of version 3."""
+    data = os.pread(descriptor, _FEATURES.size, 72)
+    if len(data) < _FEATURES.size:
+        raise UserError("it ends within its header")
+    incompatible, _, _, _, length = _FEATURES.unpack(data)
+    return incompatible, length
+
+
+def _names_data_file(descriptor: int, offset: int) -> bool:
+    """Whether an extension of the header names an external data file."""
+    for _ in range(64):
+        head = os.pread(descriptor, 8, offset)
+        if len(head) < 8:
+            return False
+        kind, length = struct.unpack(">II", head)
+        if kind == 0:
+            return False
+        if kind == _DATA_FILE_NAME:
+            return True
+        offset += 8 + (length + 7) // 8 * 8
+    return True

@@ -1,0 +1,185 @@
+"""An image on its way from the library to the disk of a machine, through the installed agent and the host's files."""
+
+from __future__ import annotations
+
+import base64
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+
+from lab import agent_archive
+from rocks.agent.host import Host
+from rocks.agent.replies import reply_to
+from rocks.devices.images.owners import ATTRIBUTE
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.errors import HostError, RocksError
+from rocks.hosts.image_streams import send_image
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.image_blocks import content_of
+from rocks.wire.agent import BaseImage, DiskSpec, PerformRequest, SeedSpec, StartDomain, StopDomain, base_path
+from rocks.wire.envelope import read_reply, write_request
+
+pytestmark = [
+    pytest.mark.system,  # root: attributes that only root can write
+    pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="there is no /usr/bin/python3"),
+]
+
+MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+HERE = HostAddress("here", "127.0.0.1", is_local=True)
+SIZE = 3_000_000_000
+XML = """<domain type='qemu'><name>vm</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata><memory>65536</memory></domain>"""
+
+
+class Receiver:
+    """A host whose image directory is `images`, and an image of 3 GB with a few bytes in it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o755)
+        self.images = folder / "images"
+        self.images.mkdir(mode=0o711)
+        agent_archive.install(folder / "opt")
+        self.settings = FleetSettings(agent_program=str(folder / "opt/libexec/rocks-agent"))
+        self.source = folder / "source"
+        with self.source.open("wb") as file:
+            file.truncate(SIZE)
+            file.write(b"boot")
+            file.seek(SIZE - 3)
+            file.write(b"end")
+        with self.source.open("rb") as file:
+            content = content_of(file.fileno())
+        self.base = BaseImage(str(self.images), content.digest, SIZE, content.used_bytes)
+        self.copy = Path(base_path(self.base))
+        self.domains, self.filters = FakeDomains(), FakeFilters()
+        self.host = Host(folder / "state", lambda: self.domains, FakeLinks, open_filters=lambda: self.filters)
+        self.token = 0
+
+    def send(self, base: BaseImage | None = None) -> None:
+        """Send the image as the frontend does."""
+        with self.source.open("rb") as file:
+            send_image(HERE, self.settings, base or self.base, file.fileno())
+
+    def start(self, disk: DiskSpec, seed: SeedSpec | None = None) -> str:
+        """The error of a start, empty when the guest runs; it is stopped again."""
+        self.token += 10
+        xml = XML.format(token=self.token)
+        error = self._perform(StartDomain("vm", self.token, xml, (disk,), seed=seed))
+        assert not self._perform(StopDomain("vm"))
+        return error
+
+    def disk(self, name: str = "vm.vda", machine: str = MINE, size_gb: int = 4) -> DiskSpec:
+        """A disk of `size_gb` that is made from the image."""
+        path = str(self.images / name)
+        return DiskSpec(path, "raw", size_gb, False, machine, directory=str(self.images), base=self.base)
+
+    def seed(self, content: bytes, machine: str = MINE) -> SeedSpec:
+        """The small disk beside it."""
+        text = base64.b64encode(zlib.compress(content)).decode()
+        return SeedSpec(str(self.images / "vm.vda.seed"), str(self.images), machine, text)
+
+    def _perform(self, operation: StartDomain | StopDomain) -> str:
+        request = PerformRequest((operation,))
+        reply = read_reply(reply_to(self.host, write_request(request))[0], request)
+        if isinstance(reply, RocksError):
+            raise reply
+        (outcome,) = reply.outcomes
+        return "" if outcome.error is None else outcome.error.message
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Receiver:
+    """A host."""
+    return Receiver(tmp_path)
+
+
+def test_a_disk_is_a_copy_of_the_image_with_the_size_of_its_machine(receiver: Receiver) -> None:
+    receiver.send()
+    assert receiver.copy.stat().st_mode & 0o777 == 0o600
+    assert receiver.copy.stat().st_blocks * 512 < 1_000_000
+    assert receiver.start(receiver.disk()) == ""
+    disk = receiver.images / "vm.vda"
+    assert disk.stat().st_size == 4_000_000_000
+    assert disk.stat().st_blocks * 512 < 1_000_000
+    assert os.getxattr(disk, ATTRIBUTE).decode() == MINE
+    with disk.open("rb") as file:
+        assert file.read(4) == b"boot"
+        file.seek(SIZE - 3)
+        assert file.read(4) == b"end\0"
+
+    disk.write_bytes(b"what the guest has written")
+    os.truncate(disk, 4_000_000_000)
+    receiver.send()  # a second time is no change
+    assert receiver.start(receiver.disk()) == ""
+    with disk.open("rb") as file:
+        assert file.read(26) == b"what the guest has written"
+    assert "belongs to another machine" in receiver.start(receiver.disk(machine=THEIRS))
+
+
+def test_an_image_that_is_not_what_was_announced_is_not_stored(receiver: Receiver) -> None:
+    other = BaseImage(str(receiver.images), "ab" * 32, SIZE, 0)
+    with pytest.raises(HostError, match=f"what came is the image {receiver.base.digest}, not abab"):
+        receiver.send(other)
+    small = BaseImage(str(receiver.images), receiver.base.digest, SIZE - 512, 0)
+    with pytest.raises(HostError, match="is of an image of 3000000000 bytes, not of 2999999488"):
+        receiver.send(small)
+    with pytest.raises(HostError, match="is not the digest of an image"):
+        receiver.send(BaseImage(str(receiver.images), "../../etc/passwd", SIZE, 0))
+    assert list(receiver.copy.parent.iterdir()) == []
+    assert "there is no copy" in receiver.start(receiver.disk())
+    assert not (receiver.images / "vm.vda").exists()
+
+
+def test_a_copy_that_others_could_have_changed_is_not_used(receiver: Receiver) -> None:
+    receiver.send()
+    os.chown(receiver.copy, 1234, 1234)
+    assert "belongs to user 1234" in receiver.start(receiver.disk())
+    os.chown(receiver.copy, 0, 0)
+    os.truncate(receiver.copy, 1_000_000)
+    assert "is not the copy of an image any more" in receiver.start(receiver.disk())
+    receiver.copy.unlink()
+    receiver.copy.symlink_to("/etc/passwd")
+    assert "symbolic link" in receiver.start(receiver.disk())
+    receiver.copy.unlink()
+    receiver.copy.parent.chmod(0o777)
+    with pytest.raises(HostError, match="others than root can change its entries"):
+        receiver.send()
+    assert list(receiver.images.iterdir()) == [receiver.copy.parent]
+
+
+def test_a_disk_smaller_than_its_image_is_not_made(receiver: Receiver) -> None:
+    receiver.send()
+    assert "too small" in receiver.start(receiver.disk(size_gb=2))
+    assert not (receiver.images / "vm.vda").exists()
+
+
+def test_the_seed_is_the_machines_own_and_new_at_each_start(receiver: Receiver) -> None:
+    receiver.send()
+    path = receiver.images / "vm.vda.seed"
+    assert receiver.start(receiver.disk(), receiver.seed(b"first")) == ""
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert receiver.start(receiver.disk(), receiver.seed(b"second")) == ""
+    assert path.read_bytes() == b"second"
+    error = receiver.start(receiver.disk("other.vda", THEIRS), receiver.seed(b"third", THEIRS))
+    assert "belongs to 11111111-1111-4111-8111-111111111111" in error
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    assert "symbolic link" in receiver.start(receiver.disk(), receiver.seed(b"fourth"))
+    path.unlink()
+    broken = receiver.seed(b"fifth")
+    for content in (
+        "no base64!",
+        base64.b64encode(b"no zlib").decode(),
+        broken.content[: len(broken.content) // 2 // 4 * 4],
+    ):
+        spec = SeedSpec(broken.path, broken.directory, MINE, content)
+        assert "the content of" in receiver.start(receiver.disk(), spec)
+    large = base64.b64encode(zlib.compress(bytes(20_000_000))).decode()
+    assert "larger than" in receiver.start(
+        receiver.disk(), SeedSpec(broken.path, broken.directory, MINE, large)
+    )
+    assert not path.exists()

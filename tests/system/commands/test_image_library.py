@@ -1,0 +1,147 @@
+"""The image library by its commands, and clusters whose disks are made from its images; no physical host answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.cluster.guest_images import read_keys
+
+from .conftest import Site
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB it's me"
+SIZE = 3_000_000_000
+
+
+@pytest.fixture
+def library(vm_site: Site, tmp_path: Path) -> Path:
+    """The library of the site, which has the image `debian`, a disk of 3 GB, and the ISO `medium`."""
+    folder, disk, iso = tmp_path / "library", tmp_path / "disk", tmp_path / "iso"
+    with disk.open("wb") as file:
+        file.truncate(SIZE)
+        file.write(b"boot")
+    iso.write_bytes(bytes(0x8001) + b"CD001")
+    vm_site.done("set", "attr", "image_library", str(folder))
+    vm_site.done("add", "image", "debian", f"file={disk}", "comment=from packages")
+    vm_site.done("add", "image", "medium", f"file={iso}")
+    return folder
+
+
+def listed(site: Site, *names: str) -> list[dict[str, Any]]:
+    """The rows of the images."""
+    found = json.loads(site.done("list", "image", *names, "json=yes"))
+    return [{"name": image["name"], **row} for image in found for row in image["image"]]
+
+
+def attributes(site: Site, host: str) -> dict[str, str]:
+    """The attributes that the host has of its own."""
+    (found,) = json.loads(site.done("list", "host", "attr", host, "json=yes"))
+    return {row["attr"]: row["value"] for row in found["attr"] if row["source"] == "H"}
+
+
+def test_images_are_listed_described_checked_and_removed(vm_site: Site, library: Path) -> None:
+    debian, medium = listed(vm_site)
+    assert (debian["name"], debian["size"], debian["used"], debian["comment"]) == (
+        "debian",
+        SIZE,
+        65536,
+        "from packages",
+    )
+    assert (medium["name"], medium["format"]) == ("medium", "iso")
+    assert vm_site.done("check", "image") == "debian is what was imported\nmedium is what was imported\n"
+    vm_site.done("set", "image", "debian", "comment=")
+    assert listed(vm_site, "debian")[0]["comment"] is None
+    with (library / "debian.img").open("r+b") as file:
+        file.write(b"Boot")
+    answer = vm_site.rocks("check", "image")
+    assert answer.status == 3
+    assert "Error: debian: the image debian is not what was imported" in answer.err
+    (library / "debian.img").unlink()
+    assert "is gone" in vm_site.refused("check", "image", "debian")
+    vm_site.done("remove", "image", "debian")
+    vm_site.done("remove", "image", "medium")
+    assert list(library.iterdir()) == []
+    assert "there is no image debian" in vm_site.refused("remove", "image", "debian")
+
+
+def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Path) -> None:
+    add, disk = ("add", "image"), f"file={tmp_path / 'disk'}"
+    for arguments, text in (
+        ((*add, "debian", disk), "there is an image debian already"),
+        ((*add, "two"), "must supply the path of the file"),
+        ((*add, disk), "must supply the name of one image"),
+        ((*add, "two", disk, "size=2"), "it is a disk of 3.0 GB, and 2.0 GB is the most"),
+        ((*add, "two", disk, "size=-1"), "size"),
+        ((*add, "two", disk, "format=vmdk"), "format must be raw, qcow2 or iso"),
+        ((*add, "two", disk, "checksum=12"), "must be a SHA-256"),
+        ((*add, "two", disk, "comment=two\nlines"), "printable characters"),
+        ((*add, "../two", disk), "the name of an image"),
+        (("list", "image", "three"), "there is no image three"),
+        (("set", "image", "three", "comment=x"), "there is no image three"),
+        (("check", "image", "../../etc/passwd"), "the name of an image"),
+        (("set", "attr", "image_library", "images"), "absolute path of a folder"),
+    ):
+        assert text in vm_site.refused(*arguments), arguments
+    assert len(listed(vm_site)) == 2
+
+
+def test_a_cluster_is_made_from_an_image(vm_site: Site, library: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"# mine\n{KEY}\n")
+    add = ("add", "cluster", "203.0.113.9", "2", "fe-name=web", "cluster-naming=yes", "image=debian")
+    answer = vm_site.rocks(*add, f"key={tmp_path / 'keys'}")
+    assert (answer.status, "nobody can log in" in answer.err) == (0, False)
+    head, first, second = (attributes(vm_site, name) for name in ("web", "vm-web-0", "vm-web-1"))
+    assert {key: head[key] for key in ("vm_image", "kvm_netboot", "vm_authorized_keys")} == {
+        "vm_image": "debian",
+        "kvm_netboot": "no",
+        "vm_authorized_keys": KEY,
+    }
+    assert (first["vm_cluster_address"], second["vm_cluster_address"]) == ("10.1.0.1", "10.1.0.2")
+    assert read_keys(first["vm_authorized_keys"]) == (KEY,)
+    assert vm_site.done("list", "host", "boot", "vm-web-0").split() == ["ACTION", "os"]
+    config = vm_site.rocks("report", "host", "vm", "config", "vm-web-0").out
+    assert "<source file='/state/partition1/kvm/disks/vm-web-0.vda.seed'/>" in config
+    assert config.count("<readonly/>") == 1
+    assert "<boot dev='network'/>" not in config
+    refused = vm_site.refused("remove", "image", "debian")
+    assert "vm-web-0, vm-web-1, web get their disks from it" in refused
+
+
+def test_computes_may_have_another_image_or_none(vm_site: Site, library: Path, tmp_path: Path) -> None:
+    vm_site.done("add", "image", "other", f"file={tmp_path / 'disk'}")
+    add = ("add", "cluster", "203.0.113.9", "1", "fe-name=one", "image=debian")
+    answer = vm_site.rocks(*add, "compute-image=none", "cluster-naming=yes")
+    assert "nobody can log in: give key=FILE" in answer.err
+    assert "vm_image" not in attributes(vm_site, "vm-one-0")
+    assert ".seed" not in vm_site.rocks("report", "host", "vm", "config", "vm-one-0").out
+    add = ("add", "cluster", "203.0.113.10", "1", "fe-name=two", "image=debian", "cluster-naming=yes")
+    answer = vm_site.rocks(*add, "compute-image=other")
+    assert answer.statements <= 25
+    assert attributes(vm_site, "vm-two-0")["vm_image"] == "other"
+
+
+def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
+    vm_site: Site, library: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "none").write_text("# nothing\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    add, image = ("add", "cluster", "203.0.113.9", "2", "fe-name=web"), "image=debian"
+    for arguments, text in (
+        (("image=absent",), "there is no image absent"),
+        (("image=medium",), "is an ISO"),
+        ((image, "compute-image=medium"), "is an ISO"),
+        ((image, "disk-per-compute=2"), "give it at least 3 GB"),
+        ((image, "disk-per-frontend=1"), "the disk of web has 1 GB"),
+        (("key=/etc/hostname",), "give image=NAME too"),
+        (("compute-image=debian",), "give image=NAME too"),
+        ((image, f"key={tmp_path / 'private'}"), "this is a private key"),
+        ((image, f"key={tmp_path / 'none'}"), "has no key"),
+        ((image, f"key={tmp_path / 'bytes'}"), "is not text"),
+        ((image, f"key={tmp_path}"), "cannot be read"),
+    ):
+        assert text in vm_site.refused(*add, *arguments), arguments
+    assert json.loads(vm_site.done("list", "host", "vm", "json=yes")) == []

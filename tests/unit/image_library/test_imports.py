@@ -1,0 +1,239 @@
+"""Files of every format become the same image; those that lie, refer to others or unpack to too much leave nothing."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import signal
+import subprocess  # noqa: TID251 - an import that is killed at a chosen moment
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rocks.errors import IncoherentError, RocksError, StateError, UserError
+from rocks.image_library.imports import ImportRequest, import_image
+from rocks.image_library.records import (
+    LibraryImage,
+    existing_image,
+    image_file,
+    read_images,
+    remove_image_files,
+)
+from rocks.process import run_checked
+
+SOURCES = Path(__file__).resolve().parents[3] / "src"
+SIZE = 8_000_000
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A raw disk with data at its beginning and end."""
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+        file.write(b"boot" * 1000)
+        file.seek(SIZE - 10)
+        file.write(b"the end")
+    return path
+
+
+def qcow2_of(raw: Path, *options: str) -> Path:
+    path = raw.with_suffix(".qcow2")
+    run_checked(
+        ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, str(raw), str(path)],
+        deadline_seconds=60,
+    )
+    return path
+
+
+def added(library: Path, file: Path, name: str = "one", **changes: object) -> LibraryImage:
+    request = ImportRequest(name, file, 1)._replace(**changes)  # type: ignore[arg-type]
+    return import_image(library, request, lambda line: None)
+
+
+def refused(library: Path, file: Path, text: str, **changes: object) -> None:
+    """The file is rejected, and nothing of it is left."""
+    before = sorted(library.iterdir()) if library.exists() else []
+    with pytest.raises(UserError, match=text):
+        added(library, file, **changes)  # type: ignore[arg-type]
+    assert (sorted(library.iterdir()) if library.exists() else []) == before
+
+
+@needs_qemu
+@needs_zstd
+def test_every_format_becomes_the_same_image(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    files = {"raw": raw, "qcow2": qcow2_of(raw), "packed": qcow2_of(raw, "-c").rename(tmp_path / "c.qcow2")}
+    files["qcow2"] = qcow2_of(raw)
+    with gzip.open(tmp_path / "disk.gz", "wb") as packed:
+        packed.write(raw.read_bytes())
+    files["gzip"] = tmp_path / "disk.gz"
+    for name in ("raw", "qcow2"):
+        files[f"{name}-zstd"] = files[name].with_name(f"{name}.zst")
+        run_checked(["zstd", "-q", str(files[name]), "-o", str(files[f"{name}-zstd"])], deadline_seconds=60)
+    images = [added(library, file, name) for name, file in files.items()]
+    assert {(image.format, image.size_bytes, image.digest) for image in images} == {
+        ("raw", SIZE, images[0].digest)
+    }
+    assert read_images(library) == sorted(images)
+    for image in images:
+        file = image_file(library, image.name)
+        assert file.read_bytes() == raw.read_bytes()
+        assert file.stat().st_blocks * 512 < 1_000_000
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert len(list(library.iterdir())) == 2 * len(images)
+
+
+def test_a_checksum_is_compared(tmp_path: Path, raw: Path) -> None:
+    digest = hashlib.sha256(raw.read_bytes()).hexdigest()
+    refused(tmp_path / "library", raw, "its SHA-256 is", checksum="0" * 64)
+    assert added(tmp_path / "library", raw, checksum=digest).source_digest == digest
+
+
+def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path: Path) -> None:
+    iso = tmp_path / "installer.iso"
+    iso.write_bytes(bytes(0x8001) + b"CD001" + bytes(1000))
+    image = added(tmp_path / "library", iso)
+    assert image.format == "iso"
+    assert image.size_bytes % 512 == 0
+    refused(tmp_path / "library", iso, "it is an ISO, not a raw image", name="two", format="raw")
+
+
+@needs_qemu
+def test_an_image_that_refers_to_another_file_is_rejected(tmp_path: Path, raw: Path) -> None:
+    secret, overlay, apart = tmp_path / "secret", tmp_path / "overlay.qcow2", tmp_path / "apart.qcow2"
+    secret.write_bytes(b"root:x:0:0" * 1000)
+    make = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    run_checked([*make, "-b", str(secret), "-F", "raw", str(overlay), "1M"], deadline_seconds=60)
+    run_checked([*make, "-o", f"data_file={tmp_path / 'data'}", str(apart), "1M"], deadline_seconds=60)
+    refused(tmp_path / "library", overlay, "backing file")
+    refused(tmp_path / "library", apart, "another file")
+    refused(tmp_path / "library", qcow2_of(raw), "it is a qcow2 image, not a raw image", format="raw")
+    refused(tmp_path / "library", raw, "it is a raw image, not a qcow2 image", format="qcow2")
+
+
+@needs_qemu
+def test_a_damaged_qcow2_image_is_rejected(tmp_path: Path, raw: Path) -> None:
+    whole = qcow2_of(raw).read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("header", whole[:60]), ("first", whole[:1])):
+        file = tmp_path / f"{name}.qcow2"
+        file.write_bytes(content)
+        if name == "first":
+            assert added(tmp_path / "library", file).format == "raw"  # one letter is no magic number
+        else:
+            refused(tmp_path / "library", file, "is not imported", name="two")
+    broken = bytearray(whole)
+    broken[4:8] = (9).to_bytes(4, "big")
+    (tmp_path / "version").write_bytes(broken)
+    refused(tmp_path / "library", tmp_path / "version", "version 9", name="two")
+
+
+@needs_qemu
+def test_a_file_that_holds_more_than_it_seems_to_is_rejected(tmp_path: Path) -> None:
+    """A few kilobytes that are a disk of 60 TiB, or unpack to more than was allowed."""
+    library, disk, packed = tmp_path / "library", tmp_path / "bomb.qcow2", tmp_path / "bomb.gz"
+    run_checked(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), "60T"], deadline_seconds=60)
+    refused(library, disk, r"65970.7 GB, and 1.0 GB is the most")
+    with gzip.open(packed, "wb", compresslevel=1) as file:
+        for _ in range(1010):
+            file.write(bytes(1_000_000))
+    refused(library, packed, "more than 1.0 GB")
+    sparse = tmp_path / "sparse.raw"
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    refused(library, sparse, "1099.5 GB")
+    refused(library, sparse, "no data", most_gb=2000)
+
+
+def test_packed_files_that_are_damaged_are_rejected(tmp_path: Path, raw: Path) -> None:
+    library, whole = tmp_path / "library", gzip.compress(raw.read_bytes())
+    for name, content in (("cut", whole[:-20]), ("changed", whole[:-8] + b"12345678"), ("header", whole[:3])):
+        (tmp_path / name).write_bytes(content)
+        refused(library, tmp_path / name, "damaged, or not whole")
+    twice = tmp_path / "twice.gz"
+    twice.write_bytes(gzip.compress(whole))
+    refused(library, twice, "packed twice")
+    if shutil.which("zstd") is not None:
+        zst = tmp_path / "disk.zst"
+        run_checked(["zstd", "-q", str(raw), "-o", str(zst)], deadline_seconds=60)
+        zst.write_bytes(zst.read_bytes()[:-5])
+        refused(library, zst, "damaged, or not whole")
+
+
+def test_only_plain_files_are_read(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    (tmp_path / "link").symlink_to(raw)
+    os.mkfifo(tmp_path / "fifo")
+    refused(library, tmp_path / "link", "symbolic link")
+    refused(library, tmp_path / "fifo", "is not a file")
+    refused(library, tmp_path, "is not a file")
+    refused(library, Path("/dev/zero"), "is not a file")
+    refused(library, tmp_path / "absent", "No such file")
+    (tmp_path / "vmdk").write_bytes(b'# Disk DescriptorFile\nRW 8 FLAT "/etc/passwd" 0\n')
+    refused(library, tmp_path / "vmdk", "VMware disk")
+    (tmp_path / "empty").write_bytes(b"")
+    refused(library, tmp_path / "empty", "it is empty")
+    for name in ("", "../one", "a b", "-x", ".hidden", "n" * 65):
+        refused(library, raw, "the name of an image", name=name)
+
+
+def test_an_image_is_not_replaced(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    image = added(library, raw)
+    with pytest.raises(StateError, match="rocks remove image one"):
+        added(library, raw)
+    remove_image_files(library, "one")
+    assert list(library.iterdir()) == []
+    with pytest.raises(StateError, match="there is no image one"):
+        existing_image(library, "one")
+    assert added(library, raw) == image
+
+
+def test_a_damaged_record_is_named(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    added(library, raw)
+    record = library / "one.json"
+    text = record.read_text()
+    for content in ("", "[]", "{}", text[:-20], text.replace("raw", "qed"), text.replace("one", "two")):
+        record.write_text(content)
+        with pytest.raises(IncoherentError, match=r"one\.json .* rocks add image one"):
+            read_images(library)
+
+
+def test_a_killed_import_leaves_nothing_that_the_next_one_does_not_remove(tmp_path: Path, raw: Path) -> None:
+    library, packed = tmp_path / "library", tmp_path / "long.gz"
+    with gzip.open(packed, "wb", compresslevel=1) as file:
+        for number in range(400):
+            file.write(number.to_bytes(4, "big") * 250_000)
+    program = (
+        "import sys; from pathlib import Path; from rocks.image_library.imports import *\n"
+        "import_image(Path(sys.argv[1]), ImportRequest('long', Path(sys.argv[2]), 1), lambda line: None)"
+    )
+    importing = subprocess.Popen(
+        [sys.executable, "-c", program, str(library), str(packed)],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+    end = time.monotonic() + 120
+    while not any(path.stat().st_size > 1_000_000 for path in library.glob(".long*")):
+        assert time.monotonic() < end and importing.poll() is None
+        time.sleep(0.01)
+    importing.send_signal(signal.SIGKILL)
+    importing.wait()
+    assert list(library.glob(".long*"))
+    assert read_images(library) == []
+    added(library, raw)
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+def test_a_full_file_system_is_named(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(RocksError, match=r"0\.0 GB free, and 1\.1 GB must stay free"):
+        added(tmp_path / "library", raw)
+    assert list((tmp_path / "library").iterdir()) == []
