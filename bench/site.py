@@ -17,6 +17,7 @@ from lab import accelerator, agent_archive, libvirtd, links, sshd
 from lab.namespace import IMAGE_FOLDER, Machine, Network
 from lab.progress import Progress
 from lab.site import Site
+from rocks.database.settings import Settings
 from rocks.errors import ToolError
 from rocks.process import Finished, run_checked
 
@@ -115,6 +116,12 @@ class BenchSite:
             deadline_seconds=_COMMAND_DEADLINE_SECONDS,
             environment=self.environment(database),
         )
+
+    def database_settings(self, database: str) -> Settings:
+        """How the bench itself reaches a database of the site."""
+        outside = self.frontend.machine.outside
+        socket, state = outside("/var/opt/rocks/mysql/mysql.sock"), outside("/var/lib/rocks/frontend")
+        return Settings(str(socket), "localhost", 3306, "root", "", database, str(state))
 
     def describe(self, database: str = "cluster") -> None:
         """Make a cluster database with the networks and the frontend, and no other host."""

@@ -401,13 +401,13 @@ def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: py
 
     def slow(name: str) -> None:
         entered.set()
-        go_on.wait(20)
+        go_on.wait(120)
         start_paused(name)
 
     monkeypatch.setattr(agent.domains, "start_paused", slow)
     starting = threading.Thread(target=lambda: agent.perform(start("a", memory_reserve_mb=reserve_mb)))
     starting.start()
-    assert entered.wait(20)
+    assert entered.wait(120)
     other = Host(agent.folder / "state", lambda: agent.domains, lambda: agent.links)
     second = start("b", memory_reserve_mb=reserve_mb)
     (refused,) = operations.perform(other, PerformRequest((second,))).outcomes
@@ -612,7 +612,7 @@ def test_the_library_of_the_next_request_is_prefetched(agent: Agent) -> None:
     prefetch(host, None)
     assert not opened.wait(0.1)
     prefetch(host, FactsRequest(fences=(Fence("a", 1),)))
-    assert opened.wait(5)
+    assert opened.wait(120)
 
 
 def run_agent(folder: Path, tokens: list[str], lines: bytes = b"") -> tuple[int, bytes, bytes]:
@@ -707,7 +707,7 @@ def test_an_agent_whose_reader_is_gone_ends(tmp_path: Path) -> None:
     process.stdout.close()
     process.stdin.write(write_request(ProbeRequest()))
     process.stdin.flush()
-    assert process.wait(20) == 1
+    assert process.wait(120) == 1
     assert b"Traceback" not in process.stderr.read()
     process.stdin.close()
     process.stderr.close()

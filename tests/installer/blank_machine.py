@@ -31,9 +31,13 @@ initrd http://{SITE}:{HTTP_PORT}/site.img
 boot
 """
 
-_PROFILE = """hostname >/root/profile-ran
+_PROFILE = """rocks_profile() {
+hostname >/root/profile-ran
 ip -4 -o addr show dev eth0 >>/root/profile-ran
+}
+rocks_profile </dev/null
 """
+"""As each profile, it ends with the line that begins the work: without it, a host takes it for cut off."""
 
 
 class Site:
@@ -125,7 +129,7 @@ class Machine:
             self._process = None
         return self._process is not None
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 1500) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 5400) -> None:
         """Wait for the condition while the machine is on; AssertionError with the end of its console."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -148,7 +152,7 @@ class Machine:
 
     def wait_until_off(self) -> None:
         """Wait until it starts again by itself, which ends the process."""
-        self.wait_until(lambda: not self.is_running(), "start after the installation", 300)
+        self.wait_until(lambda: not self.is_running(), "start after the installation")
 
     def ask(self, *arguments: str) -> Finished:
         """Run a program there by SSH."""

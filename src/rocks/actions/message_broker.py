@@ -16,6 +16,7 @@ from rocks.hosts.authority import AUTHORITY_FOLDER, Authority
 from rocks.hosts.broker import BrokerControl, read_broker_settings
 from rocks.hosts.x509 import CertificateSpec, has_address
 from rocks.render.broker import TAG, definitions
+from rocks.version import guide_page
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 BROKER_NAME = "broker"
 """The name in the certificate of the broker; no node can have it."""
 
-BROKER_GUIDE = "docs/guide/broker.md"
+BROKER_GUIDE = guide_page("broker.md")
 """Explains certificates, and a broker on another host."""
 
 _DAYS = 825

@@ -15,6 +15,7 @@ from rocks.cluster.network_rules import read_addresses
 from rocks.database.attributes import global_attributes
 from rocks.database.hosts import local_host
 from rocks.database.site_names import load_site_names
+from rocks.database.subnets import load_networks, network_names
 from rocks.errors import StateError, UserError
 from rocks.render.named import NameService, named_configuration, resolver_configuration
 from rocks.render.zones import served_zones, zone_text
@@ -82,7 +83,7 @@ def name_files(database: Database) -> NameFiles:
 def resolver(database: Database, private: bool) -> str:
     """resolv.conf of the frontend, or that of the hosts on the network private."""
     attributes = global_attributes(database)
-    _, networks = load_site_names(database)
+    networks = load_networks(database, network_names(database))
     zones = {network.name.lower(): network.dns_zone for network in networks if network.dns_zone}
     first = [zones[PRIVATE_NETWORK]] if PRIVATE_NETWORK in zones else []
     public = attributes.get("Kickstart_PublicDNSDomain") or zones.get("public", "")

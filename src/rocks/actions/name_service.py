@@ -17,6 +17,7 @@ from rocks.actions.host_files import sync_files
 from rocks.actions.name_changes import has_name_service, name_folder
 from rocks.actions.name_files import name_files, served_networks, site_additions
 from rocks.database.site_names import load_site_names
+from rocks.database.subnets import load_networks, network_names
 from rocks.errors import HostError, StateError
 from rocks.files import PUBLIC, ensure_folders, write_file
 from rocks.hosts.host_files import FileChange
@@ -68,8 +69,7 @@ def start_name_service(database: Database, notify: Callable[[str], None]) -> Non
     program = shutil.which("named", path="/usr/sbin:/sbin:/usr/bin")
     if program is None:
         raise StateError("named is not installed: apt-get install bind9")
-    _, networks = load_site_names(database)
-    if not served_networks(networks):
+    if not served_networks(load_networks(database, network_names(database))):
         raise StateError(
             "no network serves DNS, so there are no names to serve: rocks set network servedns private yes"
         )

@@ -21,7 +21,7 @@ def check_names_are_not_held(database: Database, names: Sequence[str]) -> None:
 
     A new machine of that name would be treated as the old one: stopping it would stop the other.
     """
-    _check_names(_unknown(database), names)
+    _check_names(leases.held_by_unknown(database), names)
 
 
 def check_addition(database: Database, names: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
     Its VLAN and MAC addresses are not known here, so that a new machine could get them: two owners would share a VLAN.
     One statement.
     """
-    unknown = _unknown(database)
+    unknown = leases.held_by_unknown(database)
     _check_names(unknown, names)
     if unknown:
         listed = ", ".join(f"{lease.name} on {lease.host}" for lease in unknown[:_MOST_NAMES])
@@ -40,10 +40,6 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
             f"not known here and could be given again. Stop it first: {_stop(unknown[0])}; rocks list host vm lease "
             "lists all"
         )
-
-
-def _unknown(database: Database) -> list[HeldLease]:
-    return [lease for lease in leases.held_leases(database) if not lease.is_known and lease.state != "fence"]
 
 
 def _check_names(unknown: Sequence[HeldLease], names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.tree import all_commands
-from rocks.version import rocks_version_attributes
+from rocks.version import guide_page, rocks_version_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ Help:
   rocks help attr                         the commands whose usage contains a text
   rocks help                              all commands, with their usage
   rocks --version
+The guide: {guide}
 
 The words with which commands begin; `rocks list` prints the commands that begin with list:
 {verbs}
@@ -39,4 +40,5 @@ def introduction(trees: Sequence[str]) -> str:
     """At most 25 lines."""
     verbs = sorted({command_path[0] for command_path in all_commands(trees)})
     lines = textwrap.wrap(" ".join(verbs), 76, initial_indent="  ", subsequent_indent="  ")
-    return _TEXT.format(version=rocks_version_attributes()["rocks_version"], verbs="\n".join(lines))
+    version = rocks_version_attributes()["rocks_version"]
+    return _TEXT.format(version=version, guide=guide_page("operator.md"), verbs="\n".join(lines))

@@ -113,17 +113,33 @@ def _run_command(command_class: type[Command], arguments: list[str]) -> int:
     command: Command = command_class(_open_database())
     try:
         run_command(command, arguments, stream=True)
-        command.db.commit()
+        _commit(command)
     except Exception as error:
         _roll_back(command.db)
+        found = _as_rocks_error(error, command)
+        if command.audit_record is not None:
+            command.audit_record.fail(found)
         write_out(_ended(command.getText()))
-        return _report_error(_as_rocks_error(error, command), command_class)
-    except KeyboardInterrupt:
+        return _report_error(found, command_class)
+    except KeyboardInterrupt as interrupt:
+        _roll_back(command.db)
+        if command.audit_record is not None:
+            command.audit_record.fail(interrupt)
         raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
     finally:
         command.db.close()
     write_out(_ended(command.getText()))
     return command.exit_status
+
+
+def _commit(command: Command) -> None:
+    """Commit what is left; the audit log has the outcome afterwards."""
+    record = command.audit_record
+    if record is not None:
+        record.set_outcome(command.exit_status)
+    command.db.commit()
+    if record is not None:
+        record.complete()
 
 
 def _roll_back(database: Database) -> None:

@@ -49,6 +49,11 @@ Done on some machines, but not on all.
 No such command.
 .SH FILES
 .TP
+.I /usr/share/doc/rocks\\-cli/guide
+The operator's guide;
+.I operator.md
+is its first page.
+.TP
 .I /etc/rocks/database.conf
 Another database server than the system's own.
 .TP

@@ -323,23 +323,41 @@ def resolve(
     precedence wins. Names that differ in case only are one attribute. Its spelling is that of `KNOWN`, else that of
     the winner.
     """
-    by_member: dict[tuple[str, str], list[Stored]] = {}
-    for row in sorted(stored, key=lambda row: row.precedence):
-        by_member.setdefault((row.scope, row.member.lower()), []).append(row)
-    return {member.hostname: _resolve_one(member, by_member, forced) for member in members}
+    layers: dict[tuple[str, str], dict[str, tuple[str, Resolved]]] = {}
+    precedences: dict[str, int] = {}
+    known = (row for row in stored if row.scope in SOURCE_LETTERS)
+    for row in sorted(known, key=lambda row: row.precedence):
+        layer = layers.setdefault((row.scope, row.member.lower()), {})
+        layer[row.name.lower()] = (known_spelling(row.name), Resolved(row.value, SOURCE_LETTERS[row.scope]))
+        precedences[row.scope] = row.precedence
+    scopes = sorted(SOURCE_LETTERS, key=lambda scope: precedences.get(scope, 0))
+    last = {name: (name, Resolved(value, FORCED_SOURCE)) for name, value in forced.items()}
+    return {
+        member.hostname: _resolve_one(
+            member, [layers.get(place, {}) for place in _places(member, scopes)], last
+        )
+        for member in members
+    }
+
+
+def _places(member: Member, scopes: Iterable[str]) -> list[tuple[str, str]]:
+    """(scope, member of it in lower case) whose attributes a host has, in the order of the scopes."""
+    mine = {"global": "global", "os": member.os, "appliance": member.appliance, "host": member.hostname}
+    return [(scope, mine[scope].lower()) for scope in scopes]
 
 
 def _resolve_one(
-    member: Member, by_member: Mapping[tuple[str, str], list[Stored]], forced: Mapping[str, str]
+    member: Member,
+    layers: Iterable[Mapping[str, tuple[str, Resolved]]],
+    forced: Mapping[str, tuple[str, Resolved]],
 ) -> dict[str, Resolved]:
+    """Tens of thousands of hosts share the values of the layers, so that they take little memory."""
     found = {name: (name, Resolved(getattr(member, name), INTRINSIC_SOURCE)) for name in INTRINSIC}
-    mine = {"global": "global", "os": member.os, "appliance": member.appliance, "host": member.hostname}
-    rows = [row for scope, name in mine.items() for row in by_member.get((scope, name.lower()), ())]
-    for row in sorted(rows, key=lambda row: row.precedence):
-        key = row.name.lower()
-        found[key] = (known_spelling(row.name), Resolved(row.value, SOURCE_LETTERS[row.scope]))
-    last = {"arch": member.arch, **forced} if member.arch else forced
-    found.update({name: (name, Resolved(value, FORCED_SOURCE)) for name, value in last.items()})
+    for layer in layers:
+        found.update(layer)
+    if member.arch:
+        found["arch"] = ("arch", Resolved(member.arch, FORCED_SOURCE))
+    found.update(forced)
     return dict(found.values())
 
 

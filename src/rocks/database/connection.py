@@ -36,6 +36,7 @@ class Database:
         self._connection: Connection[Cursor] | None = None
         self._locks = NamedLocks(settings.state_folder, settings.database)
         self._after_commit: list[Callable[[], None]] = []
+        self._before_changes: Callable[[], None] | None = None
         self._last_id = 0
         self._has_changes = False
         self._in_selector = False
@@ -45,6 +46,11 @@ class Database:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, as far as is known without a question to the server."""
+        return self._connection is not None and bool(self._connection.open)
 
     @property
     def last_id(self) -> int:
@@ -77,9 +83,12 @@ class Database:
 
     def commit(self) -> None:
         """Make the changes durable and visible to others, then do what `after_commit` was given."""
+        if self._before_changes is not None and self.is_connected:
+            self._before_changes()
         if self._connection is not None:
             with self._errors_explained():
                 self._connection.commit()
+            self._before_changes = None
         self._has_changes = False
         actions, self._after_commit = self._after_commit, []
         for action in actions:
@@ -88,6 +97,14 @@ class Database:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Have the next commit call `action` at its end; a rollback forgets it."""
         self._after_commit.append(action)
+
+    def before_changes(self, action: Callable[[], None] | None) -> None:
+        """Have `action` add a record of its own to the next transaction; None forgets an earlier one.
+
+        It is called by the next `commit`, within its transaction, or by an earlier `end_reading`, in a transaction of
+        its own: what follows may change hosts. Its errors end the commit.
+        """
+        self._before_changes = action
 
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
@@ -99,8 +116,11 @@ class Database:
 
     def end_reading(self) -> None:
         """End a transaction without changes; call it before a host or a person is waited for. Changes stay open."""
-        if not self._has_changes:
-            self.rollback()
+        if self._has_changes:
+            return
+        self.rollback()
+        if self._before_changes is not None and self.is_connected:
+            self.commit()
 
     def close(self) -> None:
         """End the connection; uncommitted changes are undone, named locks released."""

@@ -61,20 +61,36 @@ class HeldLease(NamedTuple):
 
 def held_leases(database: Database) -> list[HeldLease]:
     """All of them, by name."""
+    return _held(database, "", ())
+
+
+def held_by_unknown(database: Database) -> list[HeldLease]:
+    """The leases, without fences, of machines that the database does not have, by name."""
+    return _held(database, f" WHERE {_OF_UNKNOWN}", ())
+
+
+def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names that hold a lease, but are not virtual machines of the database any more."""
+    if not names:
+        return []
+    removed = _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN ({placeholders(names)})", names)
+    found = {row.name.lower() for row in removed}
+    return [name for name in names if name.lower() in found]
+
+
+_OF_UNKNOWN = "l.State <> 'fence' AND NOT l.Known"
+
+
+def _held(database: Database, condition: str, values: Sequence[str]) -> list[HeldLease]:
     rows = database.rows(
         "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host)"
-        " FROM vm_held_leases l ORDER BY l.Name, l.Host"
+        f" FROM vm_held_leases l{condition} ORDER BY l.Name, l.Host",
+        values,
     )
     return [
         HeldLease(str(name), str(host), str(state), int(token), bool(is_known), bool(host_is_known))
         for name, host, state, token, is_known, host_is_known in rows
     ]
-
-
-def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names that hold a lease, but are not virtual machines of the database any more."""
-    removed = {row.name.lower() for row in held_leases(database) if row.state != "fence" and not row.is_known}
-    return [name for name in names if name.lower() in removed]
 
 
 def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, str]:

@@ -31,10 +31,9 @@ _SITE: tuple[tuple[str, _Cells, str], ...] = (
     ),
     ("mac", ("MAC",), "networks WHERE MAC IS NOT NULL"),
     ("ip", ("IP",), "networks WHERE IP IS NOT NULL"),
-    ("vlan", ("CAST(VlanID AS CHAR)",), "networks WHERE VlanID > 0"),
+    ("vlan", ("CAST(VlanID AS CHAR)",), "networks WHERE VlanID > 0 GROUP BY VlanID"),
     ("vlan", ("CAST(VlanID AS CHAR)",), "cluster_vlans"),
-    ("vlan", ("SUBSTRING(Device, 5)",), "networks WHERE Device REGEXP '^vlan[0-9]{1,4}$'"),
-    ("slice", ("p.Name", "CAST(v.Slice AS CHAR)"), "vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"),
+    ("vlan", ("SUBSTRING(Device, 5)",), "networks WHERE Device REGEXP '^vlan[0-9]{1,4}$' GROUP BY Device"),
 )
 """(kind, columns, FROM clause), for the whole site."""
 
@@ -50,6 +49,7 @@ _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
         "networks i JOIN nodes n ON n.ID = i.Node AND LEFT(i.Device, 4) <> 'vlan'"
         " JOIN subnets s ON s.ID = i.Subnet",
     ),
+    ("slice", ("n.Name", "CAST(v.Slice AS CHAR)"), "vm_nodes v JOIN nodes n ON n.ID = v.PhysNode"),
 )
 """The same, for named hosts `n`."""
 

@@ -98,6 +98,33 @@ def disk_texts(database: Database, names: Sequence[str] | None) -> dict[str, lis
     return found
 
 
+class StoredVm(NamedTuple):
+    """What only a virtual machine has: its container, its memory in MB, and the parts of its domain that are stored."""
+
+    name: str
+    container: str | None
+    memory_mb: int
+    slice: int
+    virt_type: str | None
+    cdrom_path: str
+    uuid: str
+    disks: Sequence[DiskRow]
+
+
+def stored_vms(database: Database, names: Sequence[str]) -> list[StoredVm]:
+    """The virtual machines among the named hosts, in their order; two statements for any number of them."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, p.Name, v.Mem, v.Slice, v.Virt_Type, COALESCE(v.cdrom_path, ''), v.UUID FROM vm_nodes v"
+        " JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
+        f" WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    disks = disk_texts(database, [str(row[0]) for row in rows])
+    return [StoredVm._make((*row, disks.get(str(row[0]), ()))) for row in in_order(rows, names)]
+
+
 def virt_types(database: Database, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, virtualisation type) of the named virtual machines; `para` where none is stored."""
     if not names:

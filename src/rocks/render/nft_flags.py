@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.cluster.firewall_rules import check_ports_possible, read_ports
 from rocks.cluster.names import printable
 from rocks.errors import UserError
+from rocks.version import guide_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -173,7 +174,8 @@ def _check_module(name: str, is_not: bool) -> None:
 
 
 _ELSEWHERE = (
-    "; write what nft needs for it into a table of your own, by a node of the site (docs/guide/firewall.md)"
+    "; write what nft needs for it into a table of your own, by a node of the site "
+    f"({guide_page('firewall.md')})"
 )
 
 

@@ -1,11 +1,13 @@
 """The second initramfs that the boot service gives to the installer: the site's authority and the time. Pure.
 
 The kernel unpacks it over the installer, which is the same for every site. Source of the form `newc`: the kernel's
-Documentation/driver-api/early-userspace/buffer-format.rst.
+Documentation/driver-api/early-userspace/buffer-format.rst. It is compressed: under UEFI it follows the installer's last
+byte directly, and there the kernel takes an archive that is not compressed only at a multiple of four bytes.
 """
 
 from __future__ import annotations
 
+import gzip
 import stat
 
 _FOLDERS = ("installer", "installer/site")
@@ -13,7 +15,7 @@ _ALIGNMENT = 4
 
 
 def site_files(authority: bytes, written_seconds: int) -> bytes:
-    """A cpio archive with `installer/site/ca.pem` and `installer/site/time`.
+    """A cpio archive, compressed by gzip, with `installer/site/ca.pem` and `installer/site/time`.
 
     `authority` is the certificate, as PEM, that signs the frontend's web service. `written_seconds` is the time now,
     in seconds since 1970: an installer whose clock is behind it sets its clock.
@@ -24,7 +26,8 @@ def site_files(authority: bytes, written_seconds: int) -> bytes:
         ("installer/site/time", stat.S_IFREG | 0o644, b"%d\n" % written_seconds),
         ("TRAILER!!!", 0, b""),
     ]
-    return b"".join(_record(number, *entry) for number, entry in enumerate(entries, start=1))
+    archive = b"".join(_record(number, *entry) for number, entry in enumerate(entries, start=1))
+    return gzip.compress(archive, mtime=0)
 
 
 def _record(number: int, name: str, mode: int, content: bytes) -> bytes:

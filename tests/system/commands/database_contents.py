@@ -68,6 +68,8 @@ OF_THE_MOMENT = {
     "img_moves": "images on their way",
     "lease_epoch": "of this database alone",
     "schema_migrations": "the schema's version",
+    "sec_audit": "who changed this database",
+    "sec_audit_head": "who changed this database",
     "sec_installations": "installations under way",
     "sriov_leases": "of leases",
     "vm_fences": "of leases",

@@ -96,7 +96,7 @@ def served(
         time.sleep(0.1)
     yield vm_site
     process.terminate()
-    assert process.wait(30) == 0, (tmp_path / "log").read_text()
+    assert process.wait(120) == 0, (tmp_path / "log").read_text()
 
 
 def _apt(folder: Path, authority: Path, profile: str) -> list[str]:

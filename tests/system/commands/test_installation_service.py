@@ -69,7 +69,7 @@ class Service:
         while True:
             source = (address, random.randint(512, 1023) if as_root else 0)
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=30, source_address=source, context=self._context
+                "127.0.0.1", self.port, timeout=120, source_address=source, context=self._context
             )
             try:
                 connection.connect()
@@ -208,8 +208,8 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
     begun, release = threading.Barrier(3), threading.Event()
 
     def slow(request: Request) -> Answer:
-        begun.wait(20)
-        release.wait(20)
+        begun.wait(120)
+        release.wait(120)
         return Answer(200, "text/plain", b"done")
 
     pair = message_broker.node_authority().bundle("head").pair
@@ -219,7 +219,7 @@ def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
         service = Service(server, (pki / "ca.crt").read_text())
         with ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(service.get, "/x") for _ in range(2)]
-            begun.wait(20)
+            begun.wait(120)
             busy = service.get("/x")
             release.set()
             assert [one.result().text for one in waiting] == ["done", "done"]
@@ -245,7 +245,7 @@ def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
         with pytest.raises((OSError, http.client.HTTPException)):
             service.get("/x", STRANGER)
         for connection in silent:
-            connection.settimeout(20)
+            connection.settimeout(120)
             assert connection.recv(1) == b""  # cut off by the server
             connection.close()
         assert service.get("/x", STRANGER).status == 200
@@ -273,7 +273,7 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
 
 def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service: Service) -> None:
     def offered() -> str:
-        return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=30)
+        return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=120)
 
     old = offered()
     hosts.done("add", "host", "certificate", "head", "replace=yes")
@@ -312,7 +312,7 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
             assert secured.version() in ("TLSv1.2", "TLSv1.3")
         context.check_hostname = False
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=30, source_address=(HOST_ADDRESS, 0), context=context
+            "127.0.0.1", port, timeout=120, source_address=(HOST_ADDRESS, 0), context=context
         )
         connection.request("GET", "/install/kickstart", headers=STATED)
         found = Response(connection.getresponse())
@@ -320,7 +320,7 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
         assert found.status == 200 and "%packages" in found.text
         assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/kickstart\n"
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert process.stderr.read() == ""
     finally:
         process.kill()

@@ -264,8 +264,8 @@ def test_run_host_down_alone(known: Site) -> None:
 
 def test_run_host_kills_at_the_timeout(known: Site) -> None:
     begin = time.monotonic()
-    ended = known.rocks("run", "host", "head", "compute-0-0", "timeout=1", "echo begun; sleep 60")
-    assert time.monotonic() - begin < 20
+    ended = known.rocks("run", "host", "head", "compute-0-0", "timeout=1", "echo begun; sleep 600")
+    assert time.monotonic() - begin < 300
     assert ended.status == 1
     assert sorted(ended.out.splitlines()) == [
         "begun",

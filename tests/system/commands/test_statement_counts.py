@@ -102,3 +102,46 @@ def test_changing_many_hosts_takes_as_many_statements_as_one(vm_site: Site) -> N
             found[" ".join(path)] = (first.statements, second.statements)
     assert found == {}
     assert compared > 10, "most commands were run to their end"
+
+
+def test_a_cluster_takes_as_many_statements_for_many_computes_as_for_one(vm_site: Site) -> None:
+    few = vm_site.rocks("add", "cluster", "203.0.113.20", "1", "fe-name=few", "cluster-naming=yes")
+    many = vm_site.rocks("add", "cluster", "203.0.113.21", "40", "fe-name=many", "cluster-naming=yes")
+    assert (few.status, many.status) == (0, 0)
+    assert many.statements <= few.statements <= 20
+    removed = [vm_site.rocks("remove", "cluster", name) for name in ("few", "many")]
+    assert [ended.status for ended in removed] == [0, 0]
+    assert removed[1].statements <= removed[0].statements
+
+
+def test_a_selector_of_500_hosts_takes_as_many_statements_as_one_host(site: Site) -> None:
+    site.database.insert_many(
+        "INSERT INTO nodes (Name, Rack, Rank) VALUES",
+        [(f"compute-{number // 50}-{number % 50}", number // 50, number % 50) for number in range(500)],
+    )
+    site.database.commit()
+    for arguments, end in (
+        (("add", "host", "attr"), ("colour", "blue")),
+        (("set", "host", "attr"), ("colour", "green")),
+        (("add", "host", "route"), ("10.7.0.0", "private", "netmask=255.255.0.0")),
+        (("set", "host", "boot"), ("action=install",)),
+        (("remove", "host", "attr"), ("colour",)),
+    ):
+        one = site.rocks(*arguments, "compute-0-0", *end)
+        site.change("DELETE FROM node_routes")
+        if arguments[0] == "add" and end[0] == "colour":
+            site.done("remove", "host", "attr", "compute-0-0", "colour")
+        if arguments[0] == "remove":
+            site.done("add", "host", "attr", "compute-0-0", *end, "blue")
+        many = site.rocks(*arguments, "compute-%", *end)
+        assert (one.status, many.status, many.err) == (0, 0, ""), arguments
+        assert many.statements <= one.statements, arguments
+
+
+def test_files_of_services_take_as_many_statements_for_many_hosts_as_for_few(vm_site: Site) -> None:
+    grow(vm_site, 1, 10, 1)
+    few = [vm_site.rocks("sync", name) for name in ("dns", "config")]
+    grow(vm_site, 2, 11, 12)
+    many = [vm_site.rocks("sync", name) for name in ("dns", "config")]
+    assert [ended.status for ended in (*few, *many)] == [0, 0, 0, 0], (few, many)
+    assert [ended.statements for ended in many] == [ended.statements for ended in few]

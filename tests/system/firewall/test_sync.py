@@ -157,7 +157,7 @@ def test_rules_are_loaded_changed_and_removed(synced: Site, target: Target) -> N
         assert reach(port) == "silent"
         assert reach(port, OWN) == "open"
         old.sendall(b"SSH-2.0-test\r\n")
-        old.settimeout(5)
+        old.settimeout(120)
         assert len(old.recv(1000)) > 0, "an open connection stays"
     assert synced.done("sync", "host", "firewall", NAME).startswith(f"{NAME}: the same rules loaded again;")
     synced.done("add", "firewall", "rulename=A10", "service=1", "protocol=tcp", "chain=INPUT", "action=ACCEPT",

@@ -134,7 +134,7 @@ class NasMachine(Machine):
             address_of,
         )
         self.service.start()
-        assert self.service.wait_until_connected(10)
+        assert self.service.wait_until_connected(120)
 
     def open_device(self, path: str) -> Any:
         """A volume's device, to be written to."""
@@ -158,7 +158,7 @@ class HostMachine(Machine):
         )
         self.service = HostService(self.configuration, devices, self.settings, self.identity, self.store)
         self.service.start()
-        assert self.service.wait_until_connected(10)
+        assert self.service.wait_until_connected(120)
 
     def length_sectors(self, path: str) -> int | None:
         """Of a volume's device, or of a session's disk."""

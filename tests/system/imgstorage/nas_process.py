@@ -161,7 +161,7 @@ def main(spec: dict[str, Any]) -> None:
         address_of,
     )
     service.start()
-    assert service.wait_until_connected(30)
+    assert service.wait_until_connected(120)
     moments.counts = True
     print("ready", flush=True)
     signal.pause()

@@ -121,7 +121,7 @@ def test_a_message_without_a_sender_is_never_read(
     daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), read.append)
     closing(daemon)
     daemon.start()
-    assert daemon.wait_until_connected(10)
+    assert daemon.wait_until_connected(120)
     before = real_broker.ready(queues.DEAD_QUEUE)
     connection = connect(real_broker.settings("vmc-0-0"))
     unfit = (
@@ -180,7 +180,7 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     daemon = Bus(old, queues.nas_queue(nas), lambda _: None)
     closing(daemon)
     daemon.start()
-    assert daemon.wait_until_connected(10)
+    assert daemon.wait_until_connected(120)
 
     real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
     assert [information.node for information in real_broker.authority.settle(nas)] == [nas]

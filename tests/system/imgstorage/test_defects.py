@@ -57,7 +57,7 @@ class Gate:
             if self.attempts <= failures:
                 raise ToolError("zfs send: the disk has a bad day")
             self.waiting.set()
-            self.opened.wait(30)
+            self.opened.wait(120)
             return send(spec)
 
         patch.setattr(machine.pools, "start_send", guarded)
@@ -96,14 +96,14 @@ def test_f1_what_is_written_during_a_pull_is_written_back(
     host.pools.write("tank/f1-vol", b"first", 4096)
     gate = Gate(host, monkeypatch)
     pull, _ = in_background(lambda: site.ask(wire.PullZvol("f1-vol")))
-    assert gate.waiting.wait(10)
+    assert gate.waiting.wait(120)
     host.pools.write("tank/f1-vol", b"after the pull's snapshot", 8192)
     unmap, outcome = in_background(lambda: site.unmap("f1-vol"))
     time.sleep(0.5)
     assert outcome == [] and site.row("f1-vol")["state"] == "pulling"
     gate.opened.set()
-    unmap.join(30)
-    pull.join(30)
+    unmap.join(120)
+    pull.join(120)
     assert outcome == [None]
     assert site.nas.pools.read("tank/f1-vol", 25, 8192) == b"after the pull's snapshot"
 
@@ -114,7 +114,7 @@ def test_f2_f4_a_return_that_fails_is_tried_again(site: ImageSite, monkeypatch: 
     host.pools.write("tank/f2-vol", b"only here", 4096)
     gate = Gate(host, monkeypatch, failures=3)
     unmap, outcome = in_background(lambda: site.unmap("f2-vol"))
-    assert gate.waiting.wait(30)
+    assert gate.waiting.wait(120)
     assert outcome == [] and gate.attempts == 4
     row = site.row("f2-vol")
     assert (row["state"], row["remotehost"]) == ("returning", HOST)
@@ -122,7 +122,7 @@ def test_f2_f4_a_return_that_fails_is_tried_again(site: ImageSite, monkeypatch: 
     with pytest.raises(BusyError, match="f2-vol is busy"):
         site.map("f2-vol", OTHER)
     gate.opened.set()
-    unmap.join(30)
+    unmap.join(120)
     assert outcome == [None]
     assert site.nas.pools.read("tank/f2-vol", 9, 4096) == b"only here"
 
@@ -355,8 +355,8 @@ def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
     begin = time.monotonic()
     rows = site.ask(wire.ListDevices(), HOST)["body"]
     site.unmap("f15-other-vol")
-    assert "f15-vol" in rows and time.monotonic() - begin < 4
-    unmap.join(30)
+    assert "f15-vol" in rows and time.monotonic() - begin < 30
+    unmap.join(120)
     assert isinstance(outcome[0], StateError) and "is in use" in str(outcome[0])
     device.holders -= 1
     site.unmap("f15-vol")
@@ -441,11 +441,11 @@ def test_f22_success_means_that_the_data_is_written_back(
     host.pools.write("tank/f22-vol", b"at last", 4096)
     gate = Gate(host, monkeypatch)
     unmap, outcome = in_background(lambda: site.unmap("f22-vol"))
-    assert gate.waiting.wait(10)
+    assert gate.waiting.wait(120)
     time.sleep(0.5)
     assert outcome == []
     assert site.nas.pools.read("tank/f22-vol", 7, 4096) != b"at last"
     gate.opened.set()
-    unmap.join(30)
+    unmap.join(120)
     assert outcome == [None]
     assert site.nas.pools.read("tank/f22-vol", 7, 4096) == b"at last"

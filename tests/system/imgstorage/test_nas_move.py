@@ -243,7 +243,7 @@ def test_full_pool_there_is_waited_for_and_listed(nases: TwoNases) -> None:
     with pytest.raises(BusyError, match="is being moved"):
         nases.map(NAS)
     nases.other.pools.leave_free("tank", 2**30)
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive() and errors == []
     assert nases.other.pools.content(f"tank/{ZVOL}") == content
 
@@ -265,7 +265,7 @@ def test_cancelled_move_leaves_the_image_here(nases: TwoNases) -> None:
     thread.start()
     nases.site.wait_for(lambda: nases.state(NAS) == "moving", "moving")
     nases.ask(wire.CancelZvol(ZVOL))
-    thread.join(30)
+    thread.join(120)
     assert "was cancelled by a command" in str(errors[0])
     nases.ask(wire.CancelZvol(ZVOL), nases.other.name)
     assert nases.state(NAS) == "unmapped" and nases.row(nases.other.name) is None

@@ -98,8 +98,8 @@ def test_pull_without_space_leaves_the_image_local(site: ImageSite) -> None:
     site.wait_for(lambda: bool(image(site).unmap_ids), "unmap recorded")
     site.nas.pools.leave_free("tank", 64 * MIB)
     site.wait_for(lambda: retry(site) or image(site).state == "unmapped", "unmapped", 60)
-    unmapping.join(10)
-    pulling.join(10)
+    unmapping.join(120)
+    pulling.join(120)
 
 
 def block(site: ImageSite) -> None:

@@ -99,7 +99,7 @@ def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     unmap = threading.Thread(target=refused_unmap, args=(images, "asked-vol"))
     unmap.start()
     images.wait_for(lambda: re.fullmatch(r"0:00:\d\d", times()["asked-vol"]) is not None, "a time")
-    unmap.join(30)
+    unmap.join(120)
     device.holders -= 1
     images.wait_for(lambda: not times()["asked-vol"].strip("-"), "no time any more")
     storage.done(*REMOVE, "asked-vol")

@@ -374,7 +374,7 @@ class SlowWriteBack:
         send = machine.pools.start_send
 
         def later(spec: SendSpec) -> Transfer:
-            self.may_go.wait(30)
+            self.may_go.wait(120)
             return send(spec)
 
         patch.setattr(machine.pools, "start_send", later)

@@ -94,7 +94,7 @@ def test_users_follow_certificates_and_roles(
     for bus in (host, head):
         closing(bus)
         bus.start()
-        assert bus.wait_until_connected(10)
+        assert bus.wait_until_connected(120)
     head.publish(Message(queues.host_queue("vmc-0-0"), b"1"))
     with pytest.raises(UndeliveredError):
         head.publish(Message(queues.host_queue("vmc-0-1"), b"1"))

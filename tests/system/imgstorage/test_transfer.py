@@ -335,7 +335,7 @@ def test_the_error_of_the_receiving_program_is_raised_with_its_message(
         connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
     ):
         receive_program(connection.reader, reading("echo out of space >&2; exec <&-; exit 1"), ignore)
-    assert ended.wait(20)
+    assert ended.wait(120)
 
 
 def test_certificate_of_another_authority_is_rejected_at_both_ends(
@@ -373,7 +373,7 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
 
     def serve(connection: Connection) -> None:
         inside.append(connection.peer)
-        leave.wait(20)
+        leave.wait(120)
 
     server = start(serve)
 
@@ -392,7 +392,7 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
     assert len(inside) == 2
     leave.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert len(inside) == 3
 
 

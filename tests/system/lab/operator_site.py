@@ -116,7 +116,7 @@ class GuideSite:
             while len(lines) < expected and running.poll() is None and time.monotonic() < end_at:
                 machine.in_network(partial(_send, _with_checksum(frame(mac=_mac(number)))))
                 time.sleep(0.3)
-        reader.join(30)
+        reader.join(120)
         running.kill()
         assert running.stderr is not None
         return self._typed("".join(lines) + running.stderr.read().decode())

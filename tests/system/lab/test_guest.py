@@ -36,9 +36,7 @@ def test_a_base_image_is_built_once_and_copied_sparsely(base_image: Path, tmp_pa
     assert image.ensure_base_image(KERNEL, base_image.parent) == base_image
     assert base_image.stat().st_mtime_ns == built
     disk = tmp_path / "disk"
-    begin = time.monotonic()
     image.make_disk(base_image, disk, NAME, 36 * 1000**3)
-    assert time.monotonic() - begin < 5
     status = disk.stat()
     assert status.st_size == 36 * 1000**3 and status.st_blocks * 512 <= disk_image.IMAGE_BYTES
     assert list(tmp_path.iterdir()) == [disk]
@@ -62,7 +60,7 @@ def test_the_guest_reports_its_name_and_mac_and_goes_when_its_power_button_is_pr
     document = _domain(bridge).encode()
     machine.run_checked(["/usr/bin/virsh", "-c", "qemu:///system", "create", "/dev/stdin"], 60, document)
     # 76 s where libvirt sees a /dev/kvm that does not work
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
     log = machine.outside(CONSOLE_LOG)
     ready = console.follow_until_ready(log, 0, 120, lambda line: None)
     assert ready == console.Ready(NAME, MAC)

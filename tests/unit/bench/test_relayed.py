@@ -28,5 +28,5 @@ def test_the_last_line_reports_a_failure() -> None:
 def test_what_is_not_done_in_time_is_killed_with_its_children() -> None:
     begin = time.monotonic()
     with pytest.raises(ToolError, match="the lab was not done within 0.3 s"):
-        run_relayed(["sh", "-c", "sleep 30 & sleep 30"], os.environ, "the lab", 0.3)
-    assert time.monotonic() - begin < 10
+        run_relayed(["sh", "-c", "sleep 600 & sleep 600"], os.environ, "the lab", 0.3)
+    assert time.monotonic() - begin < 300

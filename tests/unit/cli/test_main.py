@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from rocks import trees
+from rocks.actions import callers
 from rocks.commands._framework import run_command
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
@@ -583,7 +584,7 @@ def test_calls_are_logged_without_secrets(
 ) -> None:
     lines: list[str] = []
     monkeypatch.setattr(run_command, "log", lines.append)
-    monkeypatch.setattr(run_command, "_login", lambda: "")
+    monkeypatch.setattr(callers, "_login", lambda: "")
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="alice"))
     folder = write_command("frob", "pass")
@@ -599,7 +600,7 @@ def test_the_log_names_the_person(
     """Under sudo all commands are those of root: the caller, and the login that the kernel recorded, say whose."""
     lines: list[str] = []
     monkeypatch.setattr(run_command, "log", lines.append)
-    monkeypatch.setattr(run_command, "_login", lambda: "uid 1000")
+    monkeypatch.setattr(callers, "_login", lambda: "1000")
     monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="root"))
     monkeypatch.setenv("SUDO_USER", "alice")
     write_command("frob", "pass")

@@ -62,6 +62,15 @@ def test_the_narrower_scope_wins_whatever_the_order_of_rows(
     assert resolve_one(*(stored(s, members[s], "kvm", s) for s in scopes))["kvm"] == expected
 
 
+def test_the_precedence_of_the_scopes_is_the_one_that_is_stored() -> None:
+    found = resolve_one(
+        Stored("host", "compute-0-0", 5, "kvm", "host"),
+        Stored("global", "global", 10, "KVM", "global"),
+        Stored("os", "linux", 10, "kvm", "os"),
+    )
+    assert found["kvm"] == Resolved("os", "O")
+
+
 def test_members_are_compared_without_case_and_others_are_left_out() -> None:
     found = resolve_one(
         stored("appliance", "COMPUTE", "a", "1"),

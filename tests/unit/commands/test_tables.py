@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.commands._framework.base import Command
+from rocks.commands._framework.tables import LINES_AT_ONCE
 from rocks.database.connection import Database
 from rocks.errors import HostError, RocksError, StateError, UserError
 
@@ -52,6 +53,17 @@ def test_one_owner_is_left_out_with_its_header() -> None:
         "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
         "----- ---- ---- 76:77:6e:80:00:01 ------- ---------\n"
     )
+
+
+def test_columns_of_a_table_that_is_made_in_parts_have_one_width() -> None:
+    count = LINES_AT_ONCE + 2
+    rows = [(f"host-{number}", ("x" * (30 if number == count - 1 else 1), 1)) for number in range(count)]
+    lines = table(rows, ("host", "text", "number")).splitlines()
+    assert len(lines) == count + 1
+    assert {len(line) for line in lines} == {len(f"host-{count}: {'x' * 30} NUMBER")}
+    assert lines[1] == f"host-0:     x{' ' * 29} 1     "
+    printed = table(rows, ("host", "text", "number"), parameters="output-header=no")
+    assert printed.splitlines() == lines[1:]
 
 
 def test_several_owners_stand_in_the_first_column() -> None:

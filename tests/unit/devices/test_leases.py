@@ -57,11 +57,11 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     def hold() -> None:
         with leases.held("vm-a-0", 1):
             entered.set()
-            go_on.wait(10)
+            go_on.wait(120)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    entered.wait(10)
+    entered.wait(120)
     try:
         with (
             pytest.raises(BusyError, match="another command is working on vm-a-0"),

@@ -98,10 +98,10 @@ def test_any_text_of_a_section_is_executed_as_it_is(text: str, interpreter: str)
     body = f'<pre interpreter="{interpreter}">x\n{escape(text)}\n%end\n%include /x\nROCKS-END-1\ny</pre>'
     (script, _) = read_kickstart(kickstart(body), "RHEL9").handler.scripts
     ended = subprocess.run(
-        ["/bin/bash"], input=script.script.encode(), capture_output=True, timeout=20, check=True
+        ["/bin/bash"], input=script.script.encode(), capture_output=True, timeout=120, check=True
     )
     expected = subprocess.run(interpreter.split(), input=f"x\n{text}\n%end\n%include /x\nROCKS-END-1\ny\n".encode(),
-                              capture_output=True, timeout=20, check=True)  # fmt: skip
+                              capture_output=True, timeout=120, check=True)  # fmt: skip
     assert ended.stdout == expected.stdout
 
 
@@ -121,7 +121,7 @@ def test_the_script_arrives_in_the_installed_system(script: str, tmp_path: Path)
     for commands in (last.script, first_boot_commands(script, FILES, is_packed=True)):
         moved = commands.replace("/var/lib", f"{tmp_path}/var/lib").replace("/etc/", f"{tmp_path}/etc/")
         for _ in range(2):
-            subprocess.run(["/bin/sh"], input=moved.encode(), check=True, timeout=20)
+            subprocess.run(["/bin/sh"], input=moved.encode(), check=True, timeout=120)
         assert (tmp_path / FOLDER.lstrip("/") / "profile").read_text() == script
         wants = tmp_path / "etc/systemd/system/multi-user.target.wants/rocks-first-boot.service"
         assert wants.read_text() == FILES.unit

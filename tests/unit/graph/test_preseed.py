@@ -188,7 +188,7 @@ def test_any_text_of_an_early_section_reaches_its_shell(text: str) -> None:
     command = line.removeprefix("d-i preseed/early_command string ")
     printed = re.fullmatch(r"(printf %b .*) >/tmp/rocks-pre-1 && sh /tmp/rocks-pre-1", command)
     assert printed
-    ended = subprocess.run(["/bin/sh", "-c", printed[1]], capture_output=True, timeout=20, check=True)
+    ended = subprocess.run(["/bin/sh", "-c", printed[1]], capture_output=True, timeout=120, check=True)
     assert ended.stdout.decode() == f"echo \\\\ '%s'\n{text}\nx\n".replace(
         f"\n{text}\nx", f"\n{text}\nx".rstrip()
     )

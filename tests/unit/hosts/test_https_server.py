@@ -55,7 +55,7 @@ def test_connections_that_are_reset_before_their_handshake_free_their_places(pai
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", server.server_address[1], timeout=20, context=context
+            "127.0.0.1", server.server_address[1], timeout=120, context=context
         )
         connection.request("GET", "/x")
         assert connection.getresponse().read() == b"x"
@@ -96,9 +96,9 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = (
-            http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=120, context=context)
             if is_secured
-            else http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         )
         connection.request("GET", "/x")
         assert connection.getresponse().read() == b"x"
@@ -128,12 +128,12 @@ def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_p
         thread.start()
         readers = []
         for _ in range(3):
-            reader = http.client.HTTPConnection(*place, timeout=20)
+            reader = http.client.HTTPConnection(*place, timeout=120)
             reader.request("GET", "/file")
             readers.append(reader.getresponse())
         assert len(readers[1].read(5_000_000)) == 5_000_000
         assert len(readers[2].read(9_000_000)) == 9_000_000
-        other = http.client.HTTPConnection(*place, timeout=20)
+        other = http.client.HTTPConnection(*place, timeout=120)
         other.request("GET", "/x")
         assert other.getresponse().read() == b"x"
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
@@ -154,11 +154,11 @@ def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: 
     with HttpsServer(("127.0.0.1", 0), None, answer, print, Bounds(connections=1, seconds=60)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=120)
         connection.request("GET", "/file")
         response = connection.getresponse()
         with socket.create_connection(("127.0.0.1", server.server_address[1])) as other:
-            other.settimeout(20)
+            other.settimeout(120)
             assert other.recv(1) == b""
         assert len(response.read()) == 20_000_000
         connection.close()

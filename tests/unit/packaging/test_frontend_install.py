@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.namespace import CHECKOUT
 from rocks.process import Finished, run
+from rocks.rollkit.signatures import sign_manifest
+from tests.gnupg import Keys, gnupg_folder
 
 _SITE = "attr                       value\nKickstart_PrivateHostname: head\n"
 _PROGRAM = """set -eu
@@ -28,7 +32,7 @@ rocks() {
 }
 exec 9>&1
 updated= work=$1 completed=$1/installed-version before=$2 attributes_there=$3 answers_database=$4
-version=0.2.0-1 answers=/root/site medium=$1 os_roll=
+version=0.2.0-1 answers=/root/site medium=$1 os_roll= unsigned=
 """
 
 
@@ -73,7 +77,9 @@ def test_an_interrupted_installation_removes_what_holds_the_broker_back(signal: 
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
     traps = [line for line in text.splitlines() if line.startswith("trap ")]
     program = ["finish() { echo finished; }", *traps, f"kill -{signal} $$", "sleep 5", "echo went on"]
-    done = run(["sh", "-c", "\n".join(program)], deadline_seconds=60)
+    # a shell cannot trap what was ignored when it began, as HUP is below nohup
+    shell = ["env", "--default-signal=HUP,INT,TERM", "sh", "-c"]
+    done = run([*shell, "\n".join(program)], deadline_seconds=60)
     assert done.text == "finished\n" and done.exit_status != 0
 
 
@@ -93,3 +99,81 @@ def test_an_os_roll_of_another_user_beside_the_medium_is_not_taken(tmp_path: Pat
     done = run(["sh", "-c", f'{begin}{program}echo "$os_roll"'], deadline_seconds=60)
     assert done.text == f"{tmp_path}/os-1.iso\n", done.error_text
     assert "os-2.iso is another user's" in done.error_text and "os-3.iso is another" in done.error_text
+
+
+@pytest.fixture(scope="module")
+def gnupg() -> Iterator[Keys]:
+    """Two keys, `site` and `other`."""
+    for program in ("gpg", "gpgv"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: tools/setup test")
+    with gnupg_folder() as keys:
+        keys.make("site")
+        keys.make("other")
+        yield keys
+
+
+def _medium(folder: Path, monkeypatch: pytest.MonkeyPatch, keys: Keys, signer: str = "") -> Path:
+    """A medium with one roll, signed or not; beside it the site's empty folder of keys."""
+    (folder / "keys").mkdir()
+    place = folder / "medium/signatures/hello-1.0-x86_64"
+    place.mkdir(parents=True)
+    (place / "SHA256SUMS").write_text(f"{'0' * 64}  roll-hello.xml\n")
+    if signer:
+        monkeypatch.setenv("GNUPGHOME", str(keys.folder))
+        sign_manifest(place, f"{signer}@example.org", 1_700_000_000)
+    return place
+
+
+def _check_signatures(folder: Path, unsigned: str = "") -> Finished:
+    """The check of the program, on the medium and the keys in the folder."""
+    text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
+    functions = "# rolls_on ISO" + text.partition("# rolls_on ISO")[2].partition("\nfinish() {")[0]
+    (folder / "work").mkdir(exist_ok=True)
+    begin = f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys os_roll= unsigned={unsigned}\n"
+    fail = 'fail() { echo "Error: $*" >&2; exit 1; }\nexec 9>/dev/null\n'
+    return run(["sh", "-c", f"{begin}{fail}{functions}\ncheck_signatures"], deadline_seconds=120)
+
+
+def test_rolls_are_checked_where_the_site_has_keys_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gnupg: Keys
+) -> None:
+    """As `rocks add roll` does later: a good signature of a key of the site, or none and unsigned=yes."""
+    place = _medium(tmp_path, monkeypatch, gnupg)
+    assert _check_signatures(tmp_path).exit_status == 0, "a site without keys takes every roll"
+
+    (tmp_path / "keys/site.asc").write_bytes(
+        gnupg.gpg("--armor", "--export", "other@example.org")
+        + gnupg.gpg("--armor", "--export", "site@example.org")
+    )
+    refused = _check_signatures(tmp_path)
+    assert refused.exit_status == 1
+    assert "the roll hello-1.0-x86_64 is not signed" in refused.error_text
+    assert "unsigned=yes" in refused.error_text and "make frontend-iso KEY=KEY" in refused.error_text
+    assert _check_signatures(tmp_path, "yes").exit_status == 0
+
+    monkeypatch.setenv("GNUPGHOME", str(gnupg.folder))
+    sign_manifest(place, "site@example.org", 1_700_000_000)
+    assert _check_signatures(tmp_path).exit_status == 0, "the second key of the file has signed it"
+    (tmp_path / "keys/site.asc").unlink()
+    (tmp_path / "keys/site.gpg").write_bytes(gnupg.gpg("--export", "site@example.org"))
+    assert _check_signatures(tmp_path).exit_status == 0
+
+    (place / "SHA256SUMS").write_text(f"{'1' * 64}  roll-hello.xml\n")
+    for unsigned in ("", "yes"):
+        altered = _check_signatures(tmp_path, unsigned)
+        assert altered.exit_status == 1 and "verifies the signature of the roll hello" in altered.error_text
+
+
+def test_a_roll_of_another_s_key_and_a_file_that_is_no_key_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gnupg: Keys
+) -> None:
+    _medium(tmp_path, monkeypatch, gnupg, "other")
+    key = tmp_path / "keys/site.asc"
+    key.write_bytes(gnupg.gpg("--armor", "--export", "site@example.org").replace(b"\n", b"\r\n"))
+    for unsigned in ("", "yes"):
+        refused = _check_signatures(tmp_path, unsigned)
+        assert refused.exit_status == 1 and "no key in " in refused.error_text
+    key.write_text("no key\n")
+    refused = _check_signatures(tmp_path)
+    assert refused.exit_status == 1 and f"{key} is not a public key" in refused.error_text

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rocks.commands._framework.arguments import ArgumentValues, str2bool
 from rocks.commands._framework.names import NameExpansion
 from rocks.commands._framework.output import write_message, write_out
-from rocks.commands._framework.tables import json_text, table_lines, without_common_owner
+from rocks.commands._framework.tables import json_text, table_parts, without_common_owner
 from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
 
@@ -29,6 +30,8 @@ class Command(ArgumentValues, NameExpansion):
     MustBeRoot = 1
     TakesAnyParameter = False
     """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
+    IsAudited: bool | None = None
+    """Whether the audit log has its calls; None: unless its first word is that of a command which only reads."""
     AdviceForTooMany = "quote a value that contains blanks"
     AdviceAfterInterrupt = ""
     """What shows, after Ctrl-C, what the command had begun: an end of the message about the interrupt."""
@@ -36,6 +39,7 @@ class Command(ArgumentValues, NameExpansion):
     def __init__(self, database: Database) -> None:
         self.db = database
         self.exit_status = 0
+        self.audit_record: AuditRecord | None = None
         self._text: list[str] = []
         self._rows: list[tuple[object, ...]] = []
         self._arguments: list[str] = []
@@ -174,12 +178,21 @@ class Command(ArgumentValues, NameExpansion):
             return
         if not self._rows:
             return
-        rows: Sequence[tuple[object, ...]] = [(f"{_cell(row[0])}:", *row[1:]) for row in self._rows]
+        rows: Sequence[tuple[object, ...]] = self._take_rows()
         if trimOwner and not (columns and header and header[0].lower() in columns):
             header, rows = without_common_owner(header, rows)
         show_header = str2bool(self._parameters.get("output-header", "yes"))
-        lines = table_lines(header, rows, columns, show_header, padChar)
-        self.addText("".join(line + linesep for line in lines))
+        for lines in table_parts(header, rows, columns, show_header, padChar):
+            self.addText("".join(line + linesep for line in lines))
+
+    def _take_rows(self) -> list[tuple[object, ...]]:
+        """The rows with their owners as a table has them, one at a time: a site has a million attributes."""
+        rows, self._rows = self._rows, []
+        owners: dict[object, str] = {}
+        for number, row in enumerate(rows):
+            owner = owners.setdefault(row[0], f"{_cell(row[0])}:")
+            rows[number] = (owner, *row[1:])
+        return rows
 
     def endOutcomes(self, failures: Mapping[str, RocksError], tried: int) -> None:
         """Print each failure on standard error and set the exit status.

@@ -7,6 +7,7 @@ import sys
 import syslog
 from typing import TYPE_CHECKING
 
+from rocks.actions.callers import find_caller, user_name
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
@@ -15,16 +16,19 @@ from rocks.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.base import Command
 
-_NO_LOGIN = str(2**32 - 1)
+READING = frozenset(("check", "dump", "help", "list", "report"))
+"""First words of the commands that change nothing, which the audit log leaves out."""
+
 HELP_ARGUMENTS = frozenset(("help", "--help", "-h"))
 """The first argument that asks for the help text."""
 
 
 def may_run(command_class: type[Command]) -> bool:
     """Whether this process may run the command: root and the web server's user may run all."""
-    return not command_class.MustBeRoot or os.geteuid() == 0 or _user_name() == "apache"
+    return not command_class.MustBeRoot or os.geteuid() == 0 or user_name(os.geteuid()) == "apache"
 
 
 def asks_help(texts: Sequence[str]) -> bool:
@@ -35,6 +39,8 @@ def asks_help(texts: Sequence[str]) -> bool:
 def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
     """Run a command with the texts that follow its name; it holds its output and exit status afterwards.
 
+    With `stream` it is a command line of its own, which the audit log gets (`command.audit_record`).
+
     UserError, and nothing is done, for what the command does not declare. `help` as the first argument, `--help` or
     `-h` gives the help text instead.
     """
@@ -44,7 +50,9 @@ def run_command(command: Command, texts: Sequence[str], stream: bool) -> None:
         command.addText(help_of(command, parameters.get("format", "plain")))
         return
     check_given(command, given)
-    _log_call(command.command_path, texts)
+    _log_call(command, texts)
+    if stream:
+        command.audit_record = _begin_record(command, texts)
     command.useArguments(parameters, arguments, stream)
     command.run(parameters, arguments)
 
@@ -95,37 +103,49 @@ def help_of(command: Command, help_format: str) -> str:
     raise UserError(f'no such help format "{help_format}"; use plain, raw, parsed, docbook or sphinx')
 
 
-def _log_call(command_path: Sequence[str], texts: Sequence[str]) -> None:
+def is_audited(command: Command) -> bool:
+    """Whether the audit log has the calls of a command: those of all that change something."""
+    if command.IsAudited is not None:
+        return command.IsAudited
+    return command.command_path[0] not in READING
+
+
+def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
+    """The record of this call in the audit log; None for a command that changes nothing.
+
+    Only root can write into the audit log; the system log has the calls of others.
+    """
+    if os.geteuid() != 0 or not is_audited(command):
+        return None
+    from rocks import __version__
+    from rocks.actions.audit import AuditRecord, Event
+    from rocks.actions.callers import find_origin
+    from rocks.commands._framework.shell_quoting import quote
+
+    caller = find_caller()
+    action = " ".join((*command.command_path, *map(quote, _without_secrets(command, texts))))
+    roll = roll_of(sys.modules[type(command).__module__])
+    record = AuditRecord(
+        command.db, Event("command", caller.person, find_origin(), action, caller.account, roll, __version__)
+    )
+    record.begin()
+    return record
+
+
+def _log_call(command: Command, texts: Sequence[str]) -> None:
     """Log who calls what, without secrets."""
+    log(f'user {_who()} called "{" ".join((*command.command_path, *_without_secrets(command, texts)))}"')
+
+
+def _without_secrets(command: Command, texts: Sequence[str]) -> list[str]:
     from rocks.cluster.secret_names import without_secrets
 
-    log(f'user {_who()} called "{" ".join((*command_path, *without_secrets(command_path, texts)))}"')
+    return without_secrets(command.command_path, texts)
 
 
 def _who() -> str:
     """The user, and the person behind it: the caller of sudo, and the user of the login that the kernel recorded."""
-    other = [
-        f"{name} {text}"
-        for name, text in (("sudo", os.environ.get("SUDO_USER")), ("login", _login()))
-        if text
-    ]
-    return _user_name() + (f" ({', '.join(other)})" if other else "")
-
-
-def _login() -> str:
-    """The login UID of this process (pam_loginuid); empty without one."""
-    try:
-        with open("/proc/self/loginuid", encoding="ascii") as file:  # noqa: PTH123 - start-up time
-            number = file.read(16).strip()
-    except OSError:
-        return ""
-    return "" if number in ("", _NO_LOGIN) else f"uid {number}"
-
-
-def _user_name() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    caller = find_caller()
+    login = f"uid {caller.login}" if caller.login else ""
+    other = [f"{name} {text}" for name, text in (("sudo", caller.sudo), ("login", login)) if text]
+    return caller.account + (f" ({', '.join(other)})" if other else "")

@@ -66,6 +66,16 @@ def longest_prefix(command_path: Sequence[str], trees: Sequence[str]) -> int:
     return length
 
 
+def words_below(command_path: Sequence[str], trees: Sequence[str]) -> set[str]:
+    """The words that make a longer command or group of `command_path`."""
+    return {
+        name
+        for folder in folders_of(command_path, trees)
+        for name in os.listdir(folder)
+        if is_command_word(name) and _holds_command(os.path.join(folder, name))
+    }
+
+
 def load_package(command_path: Sequence[str], trees: Sequence[str]) -> ModuleType:
     """Import the package of a command or group whose folder exists, its parents before it.
 

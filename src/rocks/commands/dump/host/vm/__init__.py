@@ -1,10 +1,9 @@
 """`rocks dump host vm`"""
 
 import rocks.commands.dump
-from rocks.cluster.records import VirtualMachine
-from rocks.commands._framework.tree import longest_prefix, tree_folders
+from rocks.commands._framework.tree import tree_folders, words_below
 from rocks.database.hosts import find_local_host
-from rocks.database.vms import load_vms, which_are_vms
+from rocks.database.vm_listing import StoredVm, stored_vms
 
 SET_VM = ("set", "host", "vm")
 
@@ -27,27 +26,26 @@ class Command(rocks.commands.dump.command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one or two lines per machine."""
         local = find_local_host(self.db)
-        trees = tree_folders()
+        below = words_below(SET_VM, tree_folders())
         slices: set[tuple[str, int]] = set()
-        for vm in load_vms(self.db, which_are_vms(self.db, self.getHostnames(args))):
+        for vm in stored_vms(self.db, self.getHostnames(args)):
             # A machine may have the name of a command below `set host vm`: the words are then quoted together.
-            is_command = longest_prefix((*SET_VM, vm.name), trees) > len(SET_VM)
-            verb = (" ".join(SET_VM),) if is_command else SET_VM
-            place = (vm.container.name if vm.container is not None else vm.name, vm.slice)
+            verb = (" ".join(SET_VM),) if vm.name in below else SET_VM
+            place = (vm.name if vm.container is None else vm.container, vm.slice)
             self.dump(*verb, vm.name, *_parameters(vm, local, with_slice=place not in slices))
             slices.add(place)
             if vm.cdrom_path:
                 self.dump(*SET_VM, "cdrom", vm.name, f"cdrom={vm.cdrom_path}")
 
 
-def _parameters(vm: VirtualMachine, local: str | None, with_slice: bool) -> list[str]:
+def _parameters(vm: StoredVm, local: str | None, with_slice: bool) -> list[str]:
     """The parameters of `set host vm`. A slice that two machines of a host have, of earlier releases, is given once."""
     arguments = []
     if vm.container is not None:
-        arguments.append(f"physnode={'localhost' if vm.container.name == local else vm.container.name}")
+        arguments.append(f"physnode={'localhost' if vm.container == local else vm.container}")
     if vm.disks:
         arguments += [
-            f"disk={' '.join(disk.specification for disk in vm.disks)}",
+            f"disk={' '.join(disk.text for disk in vm.disks)}",
             f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}",
         ]
     arguments.append(f"mem={vm.memory_mb}")

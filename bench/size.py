@@ -1,0 +1,111 @@
+"""R10 (command line), R16 and R20 on a generated site of 2,000 hosts and 20,000 virtual machines."""
+
+from __future__ import annotations
+
+import shutil
+from typing import NamedTuple
+
+from bench import large_site
+from bench.many_vms import add_cluster
+from bench.site import ROCKS, BenchSite
+from bench.table import Row, at_most, without_goal
+from bench.timing import Run, in_turns, run_once, run_seconds, typical
+from rocks.database.connection import Database
+
+ROUNDS = 5
+LIMIT_SECONDS = 0.3
+"""For the listing of all virtual machines; another listing may take as long for as many lines, and never needs less."""
+
+SYNC_LIMIT_SECONDS = 2.0
+_FULL = "bench_full"
+_PER_LINE = LIMIT_SECONDS / 20_200
+
+
+class Question(NamedTuple):
+    """A command, and the lines that it prints for the large site; memory in MB where it has a limit."""
+
+    arguments: str
+    lines: int
+    most_mb: int | None = None
+
+
+QUESTIONS = (
+    Question("list host vm", 20_200, 100),
+    Question("list host", 22_001),
+    Question("list host interface", 64_000, 150),
+    Question("list host attr", 1_290_000, 600),
+    Question("list host attr compute-3-7", 70),
+    Question("list host compute", 1_500),
+    Question("list host vm-vc7-%", 99),
+    Question("list cluster", 20_200),
+    Question("report host", 6_500),
+    Question("report host attr", 1_290_000, 600),
+    Question("report host interface compute-3-7", 20),
+    Question("report host network", 22_001),
+    Question("report host firewall compute", 60_000),
+    Question("report host route", 44_000),
+    Question("report zones", 6_500),
+    Question("report resolv", 2),
+    Question("dump", 250_000, 200),
+)
+"""Lines are those of the generated site, rounded."""
+
+
+def measure(site: BenchSite) -> list[Row]:
+    """In a separate database, so that its rows do not slow other figures."""
+    site.rocks("update", "database", database=_FULL)
+    with Database(site.database_settings(_FULL)) as database:
+        large_site.fill(database)
+    rows = [row for question in QUESTIONS for row in _asked(site, question)]
+    return [*rows, *_synced(site), *add_cluster(site, _FULL, "203.0.250.9", "to 20,000 virtual machines")]
+
+
+def _asked(site: BenchSite, question: Question) -> list[Row]:
+    full, bare = in_turns(
+        [
+            lambda: run_once([ROCKS, *question.arguments.split()], site.environment(_FULL)),
+            lambda: run_once([ROCKS, "list", "host", "vm"], site.environment()),
+        ],
+        ROUNDS,
+    )
+    took, start = _typical(full), _typical(bare)
+    limit = max(LIMIT_SECONDS, _PER_LINE * question.lines)
+    what = f"`rocks {question.arguments}` on the large site"
+    how = f"{took.seconds:.2f} s, {took.seconds / start.seconds:.1f} times a bare start; medians of {ROUNDS}, in turns"
+    rows = [at_most("R10", f"{what}, over bare start", took.seconds - start.seconds, limit, "s", how)]
+    if question.most_mb is not None:
+        how = f"peak RSS; {start.peak_mb:.0f} MB for `rocks list host vm` on an empty site"
+        rows.append(at_most("R10", f"memory of {what}", took.peak_mb, question.most_mb, "MB", how))
+    return rows
+
+
+def _synced(site: BenchSite) -> list[Row]:
+    """The files of all hosts are written once, then after one change."""
+    folder = site.folder / "services"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("boot", "dns"):
+        (folder / name).mkdir(mode=0o755, parents=True)
+    environment = {
+        **site.environment(_FULL),
+        "ROCKS_HOSTS_FILE": str(folder / "hosts"),
+        "ROCKS_DNS_FOLDER": str(folder / "dns"),
+        "ROCKS_DNS_RUN_FOLDER": str(folder / "dns-run"),
+        "ROCKS_BOOT_FOLDER": str(folder / "boot"),
+        "ROCKS_BOOT_RUN_FOLDER": str(folder / "boot-run"),
+    }
+    rows = []
+    for what, first, then in (
+        ("boot files", "set host boot compute-3-7 action=install", "set host boot compute-3-7 action=os"),
+        ("names", "sync dns", "add host alias compute-3-7 name=other-name"),
+    ):
+        seconds = run_seconds([ROCKS, *first.split()], environment)
+        all_new = f"`rocks {first}`: the {what} of 2,000 hosts, all new"
+        rows.append(without_goal("R20", all_new, f"{seconds:.2f} s", "the whole command, once"))
+        seconds = run_seconds([ROCKS, *then.split()], environment)
+        changed = f"`rocks {then}`: the same, one has changed"
+        rows.append(at_most("R20", changed, seconds, SYNC_LIMIT_SECONDS, "s", "the whole command, once"))
+    return rows
+
+
+def _typical(runs: list[Run]) -> Run:
+    return Run(typical([one.seconds for one in runs]), typical([one.peak_mb for one in runs]))

@@ -1,0 +1,109 @@
+"""Who calls a command, and from where. Light: every command asks for the first."""
+# ruff: noqa: PTH123 - pathlib would cost every command its start-up time
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+_NO_LOGIN = str(2**32 - 1)
+_MOST_PARENTS = 12
+_LONGEST_ENVIRONMENT = 256 * 1024
+_SSH = (b"SSH_CLIENT=", b"SSH_CONNECTION=")
+
+
+class Caller(NamedTuple):
+    """The account of this process, and the people behind it."""
+
+    account: str
+    """The account with whose rights the command runs."""
+    sudo: str
+    """The caller of sudo; ''  without one."""
+    login: str
+    """The user ID of the login, which the kernel keeps over su and sudo; '' without a login."""
+
+    @property
+    def person(self) -> str:
+        """The person: of the login, else behind sudo, else the account. Another caller of sudo is named too."""
+        first = user_name(int(self.login)) if self.login else self.sudo or self.account
+        return first if self.sudo in ("", first) else f"{first} (sudo {self.sudo})"
+
+
+def find_caller() -> Caller:
+    """The caller of this process."""
+    return Caller(user_name(os.geteuid()), os.environ.get("SUDO_USER", ""), _login())
+
+
+def find_origin() -> str:
+    """From where the caller came: the address of its SSH client and its terminal, each if there is one.
+
+    sudo removes the variable with the address, so the environments of the parents are searched. Users can write into
+    their own environment: the address is what the session states.
+    """
+    return " ".join(filter(None, (_ssh_client(), _terminal())))
+
+
+def user_name(number: int) -> str:
+    """The name of a user ID; the ID itself where no account has it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):
+        return str(number)
+
+
+def _login() -> str:
+    """The login UID of this process (pam_loginuid); empty without one."""
+    try:
+        with open("/proc/self/loginuid", encoding="ascii") as file:
+            number = file.read(16).strip()
+    except OSError:
+        return ""
+    return "" if number == _NO_LOGIN or not number.isdecimal() else number
+
+
+def _terminal() -> str:
+    for descriptor in (0, 2, 1):
+        try:
+            return os.ttyname(descriptor).removeprefix("/dev/")
+        except OSError:
+            continue
+    return ""
+
+
+def _ssh_client() -> str:
+    own = os.environ.get("SSH_CLIENT", "").split()
+    if own:
+        return own[0]
+    process = os.getppid()
+    for _ in range(_MOST_PARENTS):
+        address = _address_in(process)
+        if address:
+            return address
+        process = _parent(process)
+        if process <= 1:
+            break
+    return ""
+
+
+def _address_in(process: int) -> str:
+    """The address of the SSH client in the environment with which a process was started; '' without one."""
+    try:
+        with open(f"/proc/{process}/environ", "rb") as file:
+            variables = file.read(_LONGEST_ENVIRONMENT).split(b"\0")
+    except OSError:
+        return ""
+    for variable in variables:
+        if variable.startswith(_SSH):
+            first = variable.partition(b"=")[2].split()[:1]
+            return first[0].decode("ascii", "replace") if first else ""
+    return ""
+
+
+def _parent(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return int(file.read(1024).rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,96 @@
+"""`rocks list audit`"""
+
+from __future__ import annotations
+
+import rocks.commands
+from rocks.clock import utc_now
+from rocks.cluster.audit_log import read_moment
+from rocks.cluster.values import read_number
+from rocks.database.audit import AuditFilter, read_events
+
+HEADER = (
+    "number",
+    "time",
+    "user",
+    "from",
+    "exit",
+    "error",
+    "command",
+    "ended",
+    "source",
+    "account",
+    "roll",
+    "version",
+)
+_IN_TERMINAL = 7
+_MOST = 1_000_000
+
+
+class Command(rocks.commands.Command):
+    """
+    List who changed what: the entries of the audit log, oldest first. Every command that changes something has an
+    entry, also one that was refused; commands of a usage that does not exist have none. Times are in UTC.
+
+    USER is the person of the login, also behind sudo and su. FROM is the address of the SSH client, as the session
+    states it, and the terminal. EXIT is empty while a command is at work, and stays empty when it was killed. ERROR is
+    the kind of the error, and its code if it has one. Values of parameters that may be secrets are ***.
+
+    json=yes also has when the command ended, the source of the change, the account, the roll and its version.
+
+    <param optional='1' type='string' name='user'>
+    Only changes by this person; a pattern such as al% selects several.
+    </param>
+    <param optional='1' type='string' name='command'>
+    Only commands that begin so, such as "add host", or that match a pattern such as %compute-0-0%.
+    </param>
+    <param optional='1' type='string' name='since'>
+    Only changes since then: a date or a time in UTC (2026-11-22, 2026-11-22T03:49), or a span before now (90m, 12h,
+    7d).
+    </param>
+    <param optional='1' type='string' name='until'>
+    Only changes until then, as with since.
+    </param>
+    <param optional='1' type='string' name='source'>
+    Only changes from there: command, control (remote control of owners), service or nucleus.
+    </param>
+    <param optional='1' type='bool' name='failed'>
+    Only commands that failed, or whose outcome is not known; default: no.
+    </param>
+    <param optional='1' type='int' name='count'>
+    The newest so many of the selected changes; default: 100.
+    </param>
+
+    <example cmd='list audit since=7d'>
+    The changes of the last week.
+    </example>
+    <example cmd='list audit user=alice command="remove host"'>
+    The hosts and virtual machines that alice has removed.
+    </example>
+    <example cmd='list audit failed=yes json=yes'>
+    What failed, as JSON.
+    </example>
+
+    <related>check audit</related>
+    """
+
+    IsAudited = False
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print one row per event."""
+        now = utc_now().replace(tzinfo=None)
+        selected = AuditFilter(
+            self.fillText("user", ""),
+            self.fillText("command", ""),
+            read_moment("since", self.fillText("since", ""), now),
+            read_moment("until", self.fillText("until", ""), now),
+            self.fillText("source", ""),
+            self.fillFlag("failed"),
+            read_number("count", self.fillText("count", "100"), 1, _MOST),
+        )
+        full = self.fillFlag("json") or bool(self.fillText("output-col"))
+        self.beginOutput()
+        for it in read_events(self.db, selected):
+            row = (it.time, it.person, it.origin, it.exit_status, it.error, it.action)
+            more = (it.ended, it.source, it.account, it.roll, it.version)
+            self.addOutput(it.number, row + (more if full else ()))
+        self.endOutput(header=HEADER if full else HEADER[:_IN_TERMINAL], trimOwner=False)

@@ -1,0 +1,150 @@
+"""What the packages have: every file of packaging/files, and everything of ours that a program, unit or page names."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import CHECKOUT
+from rocks.process import run_checked
+from rocks.version import PACKAGED_PAGES, guide_page
+
+_FILES = CHECKOUT / "packaging/files"
+_UNITS = "/usr/lib/systemd/system"
+_PLACE = re.compile(r"(?<![\w/.-])/opt/rocks/(?:bin|lib|libexec|share)\b(?:/[\w.-]*\w)*")
+_UNIT = re.compile(r"\brocks-[a-z-]+\.(?:service|path|socket|timer)\b")
+_WRITTEN_UNIT = re.compile(r"/etc/systemd/system/(rocks-[a-z-]+\.(?:service|path|socket|timer))")
+_LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+_ARCHIVES = "/opt/rocks/lib/systemd"
+"""Of the host agent as an archive (`make agent`), which has a unit of its own and is no package."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Package → the paths of its files and folders, as packaging/install lays them."""
+    top = tmp_path_factory.mktemp("tree")
+    for name in ("docs", "graphs", "nodes", "packaging", "src"):
+        (top / name).symlink_to(CHECKOUT / name)
+    for name in ("man", "vendor"):
+        (top / name).mkdir()
+    (top / "man/rocks.8").touch()
+    stage = top / "stage"
+    run_checked([str(top / "packaging/install"), str(stage), _UNITS], deadline_seconds=300)
+    return {package.name: _below(package) for package in stage.iterdir()}
+
+
+def _below(folder: Path) -> set[str]:
+    return {
+        f"/{(Path(place) / name).relative_to(folder)}"
+        for place, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    }
+
+
+@cache
+def _texts() -> dict[Path, str]:
+    """Each file that runs, or that an operator reads on a machine → its text."""
+    found = [CHECKOUT / "packaging/install", *(CHECKOUT / "docs").glob("*.md")]
+    for folder in ("src/rocks", "nodes", "graphs", "packaging/files", "packaging/man", "docs/guide"):
+        found += (CHECKOUT / folder).rglob("*")
+    texts = (path for path in found if path.is_file() and path.suffix not in (".pyc", ".zst"))
+    return {path: path.read_text("utf-8") for path in texts}
+
+
+def _named(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """(what a file names, the file)."""
+    for path, text in _texts().items():
+        for found in set(pattern.findall(text)):
+            yield found, str(path.relative_to(CHECKOUT))
+
+
+def test_every_file_is_in_a_package(installed: dict[str, set[str]]) -> None:
+    """Files of sysusers and tmpfiles have the name of their package; debhelper takes them, and the spec names them."""
+    spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")
+    names = {Path(path).name for paths in installed.values() for path in paths}
+    for path in (*_FILES.iterdir(), *(CHECKOUT / "packaging/man").iterdir()):
+        if path.suffix in (".sysusers", ".tmpfiles"):
+            assert path.stem in installed and f"{path.stem}.conf" in spec, path.name
+        else:
+            assert path.name in names or path.stem in names, f"{path.name} is in no package"
+
+
+def test_what_is_named_below_opt_is_in_a_package(installed: dict[str, set[str]]) -> None:
+    have = set().union(*installed.values())
+    absent = {
+        (place, source)
+        for place, source in _named(_PLACE)
+        if place not in have and not place.startswith(_ARCHIVES)
+    }
+    assert absent == set()
+
+
+def test_every_unit_that_is_named_comes_from_a_package_or_is_written(installed: dict[str, set[str]]) -> None:
+    """Written: by a profile, or by the installer of hosts."""
+    packaged = {Path(path).name for paths in installed.values() for path in paths if path.startswith(_UNITS)}
+    written = {unit for unit, _ in _named(_WRITTEN_UNIT)}
+    for script in (CHECKOUT / "roll").rglob("*"):
+        if script.is_file():
+            written |= set(_WRITTEN_UNIT.findall(script.read_text("utf-8", "replace")))
+    assert {(unit, source) for unit, source in _named(_UNIT) if unit not in packaged | written} == set()
+
+
+def test_both_kinds_of_packages_care_for_each_unit(installed: dict[str, set[str]]) -> None:
+    """A unit that a name of another one starts has no part [Install]: nothing enables it."""
+    rules = (CHECKOUT / "packaging/debian/rules").read_text("utf-8")
+    spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")
+    for package, paths in installed.items():
+        units = {Path(path).name for path in paths if Path(path).parent == Path(_UNITS)}
+        for unit in units:
+            text = (_FILES / unit).read_text("utf-8")
+            pages = re.findall(r"^Documentation=man:([\w-]+)\((\d)\)", text, re.MULTILINE)
+            assert pages, f"{unit} names no manual page"
+            for name, section in pages:
+                assert f"/usr/share/man/man{section}/{name}.{section}" in paths, unit
+            if "[Install]" not in text:
+                continue
+            for step in ("post", "preun"):
+                section = re.split(rf"^%{step} -n {package}$", spec, flags=re.MULTILINE)[1].split("\n%files")[
+                    0
+                ]
+                assert unit in re.split(r"^%(?:post|pre|preun|postun) -n ", section, flags=re.MULTILINE)[0], (
+                    unit
+                )
+            assert unit in rules or f"-N {package}" not in rules, f"debian/rules says nothing of {unit}"
+
+
+def test_pages_that_messages_name_are_there(installed: dict[str, set[str]]) -> None:
+    """In a checkout, and on a frontend that was installed."""
+    named = [
+        node.args[0].value
+        for path, text in _texts().items()
+        if path.suffix == ".py" and "guide_page(" in text
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "guide_page"
+        if isinstance(node.args[0], ast.Constant)
+    ]
+    assert len(named) >= 3
+    for name in named:
+        assert Path(guide_page(str(name))).is_file()
+        assert guide_page(str(name), "/opt/rocks/lib/python/rocks/version.py") in installed["rocks-cli"]
+    by_hand = [
+        source for _, source in _named(re.compile(r"\"[^\"\n{}]*docs/guide/")) if source.endswith(".py")
+    ]
+    assert by_hand == [], "guide_page names a page as it lies on the machine"
+
+
+def test_links_of_the_guide_lead_somewhere_on_a_frontend(installed: dict[str, set[str]]) -> None:
+    dead = set()
+    for page in (CHECKOUT / "docs/guide").glob("*.md"):
+        for target in _LINK.findall(page.read_text("utf-8")):
+            place = os.path.normpath(f"{PACKAGED_PAGES}/guide/{target}")
+            if place not in installed["rocks-cli"]:
+                dead.add((page.name, target))
+    assert dead == set()
