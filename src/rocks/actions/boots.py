@@ -30,18 +30,22 @@ ARGUMENTS_LONGEST = 1024
 def add_boot_action(
     database: Database, action: str, kernel: str | None, ramdisk: str | None, arguments: str | None
 ) -> None:
-    """Add the boot action, or replace the values of an existing one; empty values clear a column.
+    """As `store_boot_action`; the boot files of all hosts are written anew."""
+    store_boot_action(database, action, kernel, ramdisk, arguments)
+    sync_after_commit(database)
+    if boot_folder().is_dir():
+        write_boot_files(database, [str(row[0]) for row in list_hosts(database, None)])
 
-    The boot files of all hosts are written anew.
-    """
+
+def store_boot_action(
+    database: Database, action: str, kernel: str | None, ramdisk: str | None, arguments: str | None
+) -> None:
+    """Add the boot action, or replace the values of an existing one; empty values clear a column."""
     check_boot_action_name(action)
     check_text("kernel", kernel or "", KERNEL_LONGEST)
     check_text("ramdisk", ramdisk or "", KERNEL_LONGEST)
     check_text("args", arguments or "", ARGUMENTS_LONGEST)
     boots.put_boot_action(database, action, kernel or None, ramdisk or None, arguments or None)
-    sync_after_commit(database)
-    if boot_folder().is_dir():
-        write_boot_files(database, [str(row[0]) for row in list_hosts(database, None)])
 
 
 def remove_boot_actions(database: Database, actions: Sequence[str]) -> None:

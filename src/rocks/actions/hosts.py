@@ -161,15 +161,24 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
     _check_places(database, names)
 
 
+RUN_RECIPE = "RunAction"
+INSTALL_RECIPE = "InstallAction"
+
+
+def store_recipe(database: Database, names: Sequence[str], column: str, action: str) -> None:
+    """Set the boot action that runs or installs the hosts, without writing their boot files; `none` clears it."""
+    nodes.set_column(database, names, column, _existing_action(database, action))
+
+
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
     """Set the boot action that runs the hosts, and write their boot files; `none` clears it."""
-    nodes.set_column(database, names, "RunAction", _existing_action(database, action))
+    store_recipe(database, names, RUN_RECIPE, action)
     write_boot_files(database, names)
 
 
 def set_install_action(database: Database, names: Sequence[str], action: str) -> None:
     """Set the boot action that installs the hosts, and write their boot files; `none` clears it."""
-    nodes.set_column(database, names, "InstallAction", _existing_action(database, action))
+    store_recipe(database, names, INSTALL_RECIPE, action)
     write_boot_files(database, names)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
 from rocks.database.locks import NamedLocks
-from rocks.errors import BugError, BusyError, UserError
+from rocks.errors import BugError, BusyError, RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,6 +93,21 @@ class Database:
         actions, self._after_commit = self._after_commit, []
         for action in actions:
             action()
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A section whose changes, and calls after the commit, are undone when it raises; earlier ones stay.
+
+        What runs inside must neither commit nor roll back.
+        """
+        actions = len(self._after_commit)
+        self._run("SAVEPOINT part")
+        try:
+            yield
+        except RocksError:
+            self._run("ROLLBACK TO SAVEPOINT part")
+            del self._after_commit[actions:]
+            raise
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Have the next commit call `action` at its end; a rollback forgets it."""

@@ -27,14 +27,15 @@ class Command(rocks.commands.dump.command):
                 self.dump("remove", "firewall", f"{rule.scope}={rule.member}", f"rulename={rule.name}")
         for key, rule in rules.items():
             if defaults.get(key) != rule:
-                self.dump("add", "firewall", *_parameters(rule))
+                self.dump("add", "firewall", *parameters_of(rule))
 
 
 def _key(rule: FirewallRule) -> tuple[str, str, str]:
     return rule.scope, rule.member.lower(), rule.name.lower()
 
 
-def _parameters(rule: FirewallRule) -> list[str]:
+def parameters_of(rule: FirewallRule) -> list[str]:
+    """The parameters of `add firewall` that make the rule."""
     given = {
         rule.scope: rule.member,
         "rulename": rule.name,

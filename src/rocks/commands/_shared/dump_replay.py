@@ -1,0 +1,150 @@
+"""Takes over the lines of another frontend's dump, in one transaction; each that fails leaves no trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.site_dumps import store_boot_line
+from rocks.cluster.dump_lines import command_texts, read_lines
+from rocks.cluster.dump_plan import LOCAL, Planned, plan_line
+from rocks.cluster.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
+from rocks.cluster.secret_names import without_secrets
+from rocks.commands._framework.tree import longest_prefix, tree_folders
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.cluster.dump_lines import DumpLine
+    from rocks.commands._framework.base import Command
+
+_MOST_CHARACTERS = 72
+"""Characters of a line that a listing shows."""
+_PROGRESS_LINES = 100
+
+
+class LeftOut(NamedTuple):
+    """A line that was not taken over."""
+
+    number: int
+    printed: str
+    reason: str
+
+
+class Replay:
+    """The lines of a dump, taken over by the commands of `command`'s tree; counts them."""
+
+    def __init__(self, command: Command, local: str) -> None:
+        self._command = command
+        self._local = local.lower()
+        self._trees = tree_folders()
+        self._hosts = {LOCAL, *(name.lower() for name in command.getHostnames())}
+        self._new_appliances: set[str] = set()
+        self._present: dict[tuple[object, ...], list[dict[str, str]]] = {}
+        for planned in self._lines_of_this_site():
+            key, values = self._key(planned)
+            self._present.setdefault(key, []).append(values)
+        self.taken = 0
+        self.already = 0
+        self.left_out: list[LeftOut] = []
+
+    def run(self, lines: Sequence[DumpLine]) -> None:
+        """Take over all lines in order. Errors that concern more than a line are raised."""
+        for count, line in enumerate(lines):
+            if count % _PROGRESS_LINES == 0:
+                self._command.showProgress(f"line {count} of {len(lines)}")
+            try:
+                planned = self._plan(line)
+                if self._is_already_so(planned):
+                    self.already += 1
+                    continue
+                self._apply(self._as_change(planned))
+                self.taken += 1
+            except (UserError, StateError) as error:
+                self.left_out.append(LeftOut(line.number, self._printed(line), str(error)))
+        self._command.showProgress("")
+
+    def _plan(self, line: DumpLine) -> Planned:
+        return plan_line(command_texts(line), self._command_length, self._hosts)
+
+    def _command_length(self, texts: Sequence[str]) -> int:
+        return longest_prefix(texts, self._trees)
+
+    def _apply(self, planned: Planned) -> None:
+        database = self._command.db
+        with database.part():
+            if not store_boot_line(database, planned):
+                self._command.command(".".join(planned.path), planned.texts)
+        if planned.path == ("add", "host"):
+            self._hosts.add(planned.arguments[0].lower())
+        elif planned.path == ("add", "appliance"):
+            self._new_appliances.add(planned.arguments[0].lower())
+
+    def _as_change(self, planned: Planned) -> Planned:
+        """An attribute that is there only because every new database, or a new appliance, has it is changed."""
+        if planned.path[0] != "add" or planned.path[-1] != "attr":
+            return planned
+        given = dict(planned.parameters)
+        scope = planned.path[1] if len(planned.path) == 3 else "global"
+        member = planned.arguments[0] if planned.arguments else "global"
+        first = FIRST_ATTRIBUTES.get((scope, member), {}).get(given["attr"])
+        here = [values for values in self._of(planned) if values.get("attr") == given["attr"]]
+        is_first = first is not None and here and here[0].get("value") == first
+        is_of_new = (
+            scope == "appliance"
+            and member.lower() in self._new_appliances
+            and given["attr"] in MADE_WITH_APPLIANCE
+        )
+        return planned._replace(path=("set", *planned.path[1:])) if is_first or is_of_new else planned
+
+    # what is here already
+
+    def _lines_of_this_site(self) -> Iterator[Planned]:
+        """The present site as the lines of a dump."""
+        from rocks.commands.dump.firewall import parameters_of
+        from rocks.database.firewalls import read_rules
+
+        appliances = self._command.command(
+            "dump appliance"
+        )  # the whole dump lacks those of every new database
+        for line in read_lines(appliances + self._command.command("dump")):
+            try:
+                yield self._plan(line)
+            except UserError:
+                continue  # such as the removal of first rows
+        for rule in read_rules(self._command.db):
+            pairs = (text.partition("=")[::2] for text in parameters_of(rule))
+            yield Planned(("add", "firewall"), (), tuple(pairs))
+
+    def _is_already_so(self, planned: Planned) -> bool:
+        _, given = self._key(planned)
+        return any(given.items() <= values.items() for values in self._of(planned))
+
+    def _of(self, planned: Planned) -> list[dict[str, str]]:
+        return self._present.get(self._key(planned)[0], [])
+
+    def _key(self, planned: Planned) -> tuple[tuple[object, ...], dict[str, str]]:
+        """(what a line is about, its values), the same for `localhost` and the frontend's name."""
+        arguments = tuple(
+            LOCAL if text.lower() == self._local else text.lower() for text in planned.arguments
+        )
+        values = {
+            name: LOCAL if name in ("host", "physnode") and value.lower() == self._local else value
+            for name, value in planned.parameters
+            if name != "shared-place"
+        }
+        if planned.path == ("add", "firewall"):
+            values.setdefault("network", "all")
+            if not {"global", "os", "appliance", "host"} & set(values):
+                values["global"] = "global"
+        return (planned.path, arguments), values
+
+    def _printed(self, line: DumpLine) -> str:
+        """The beginning of a line, without secrets."""
+        try:
+            texts = command_texts(line._replace(fault=""))
+        except (UserError, ValueError):
+            return (line.texts[0] if line.texts else "")[:_MOST_CHARACTERS]
+        length = max(self._command_length(texts), 1)
+        text = " ".join((*texts[:length], *without_secrets(texts[:length], texts[length:])))
+        return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"

@@ -1,0 +1,71 @@
+"""`rocks load dump`"""
+
+import rocks.commands
+from rocks.actions.site_dumps import read_dump_file, write_files_of
+from rocks.cluster.dump_lines import PROGRAM, read_lines
+from rocks.commands._shared.dump_replay import Replay
+from rocks.database.hosts import find_local_host
+from rocks.errors import EXIT_SOME_HOSTS_FAILED, StateError
+
+
+class Command(rocks.commands.Command):
+    """
+    Take over the site of a Rocks 6.2 or 7 frontend from the output of its command rocks dump. No shell runs: each line
+    is read as data and done by the command of this system, all in one transaction. A line that is not taken over is
+    listed with the reason, and the exit status is 3; all other lines are taken over. What is the same here already is
+    only counted, so the command can be repeated.
+
+    <arg type='string' name='file'>
+    File with the output of rocks dump.
+    </arg>
+    <param type='bool' name='dry-run'>
+    yes: list what would not be taken over, and change nothing; default: no.
+    </param>
+
+    <example cmd='load dump /root/site.dump dry-run=yes'>
+    List the lines that would not be taken over.
+    </example>
+    <example cmd='load dump /root/site.dump'>
+    Take over the others.
+    </example>
+
+    <related>dump</related>
+    <related>create site</related>
+    <related>sync config</related>
+    """
+
+    AdviceAfterInterrupt = "nothing was taken over"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Read the file, take over its lines, list the others."""
+        if len(args) != 1 or not args[0]:
+            self.abort("must supply one file")
+        lines = list(read_lines(read_dump_file(args[0])))
+        if not any(line.texts and line.texts[0].rpartition("/")[2] == PROGRAM for line in lines):
+            self.abort("the file has no line of a dump: on the old frontend, rocks dump > FILE")
+        local = find_local_host(self.db)
+        if local is None:
+            raise StateError(
+                "the cluster database does not have this machine, which localhost in a dump means: rocks create site"
+            )
+        replay = Replay(self, local)
+        replay.run(lines)
+        only_tried = self.fillFlag("dry-run")
+        if only_tried:
+            self.db.rollback()
+        elif replay.taken:
+            write_files_of(self.db, self.getHostnames())
+        self._report(replay, only_tried)
+
+    def _report(self, replay: Replay, only_tried: bool) -> None:
+        self.exit_status = EXIT_SOME_HOSTS_FAILED if replay.left_out else 0
+        self.beginOutput()
+        for left_out in replay.left_out:
+            self.addOutput(left_out.number, (left_out.printed, left_out.reason))
+        self.endOutput(header=("line", "command", "not taken over because"), trimOwner=False)
+        done = "would be taken over" if only_tried else "taken over"
+        self.notify(
+            f"{replay.taken} lines {done}, {replay.already} are so already, {len(replay.left_out)} left out"
+        )
+        if replay.taken and not only_tried:
+            self.notify("next: rocks sync config, and rocks check site")
