@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.output import cut, write_message, write_out
@@ -32,8 +33,16 @@ LIST_HELP = ("list", "help")
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit status (design, §4 rule 6)."""
     _accept_any_text()
+    return run_line(arguments)
+
+
+def run_line(arguments: Sequence[str], shared: Database | None = None) -> int:
+    """Run the command that the arguments name, on the connection `shared` if there is one; returns the exit status.
+
+    Whatever the command does, the connection is without a transaction and locks afterwards.
+    """
     try:
-        return _run(list(arguments))
+        return _run(list(arguments), shared)
     except RocksError as error:
         return _report_error(error, None)
     except KeyboardInterrupt as interrupt:
@@ -60,13 +69,13 @@ def find_command(arguments: Sequence[str], trees: Sequence[str]) -> tuple[list[s
     return list(arguments[:length]), list(arguments[length:])
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], shared: Database | None) -> int:
     _check_text(arguments)
     trees = tree_folders()
     if not arguments or arguments[0] in HELP_ARGUMENTS - {"help"}:
         return _introduce(trees)
     if arguments[0] == "--version":
-        return _run(["report", "version"])
+        return _run(["report", "version"], shared)
     command_path, rest = find_command(arguments, trees)
     if not command_path:
         write_message(f'error - invalid rocks command "{arguments[0]}"')
@@ -74,10 +83,10 @@ def _run(arguments: list[str]) -> int:
         return EXIT_UNKNOWN_COMMAND
     command_class = getattr(load_package(command_path, trees), "Command", None)
     if command_class is None:
-        return _list_group(command_path, rest, trees)
+        return _list_group(command_path, rest, trees, shared)
     if not may_run(command_class) and not asks_help(rest):
-        _become_root(arguments)
-    return _run_command(command_class, rest)
+        return _become_root(arguments, stays=shared is not None)
+    return _run_command(command_class, rest, shared)
 
 
 def _introduce(trees: Sequence[str]) -> int:
@@ -98,20 +107,26 @@ def _suggest(arguments: Sequence[str], trees: Sequence[str], at_least: int = 1) 
     return bool(found)
 
 
-def _list_group(command_path: Sequence[str], rest: Sequence[str], trees: Sequence[str]) -> int:
+def _list_group(
+    command_path: Sequence[str], rest: Sequence[str], trees: Sequence[str], shared: Database | None
+) -> int:
     """The commands below a group; for an unknown word after it, those that were probably meant."""
     if rest and rest[0] not in HELP_ARGUMENTS:
         write_message(f'error - invalid rocks command "{" ".join((*command_path, rest[0]))}"')
         if _suggest([*command_path, *rest], trees, len(command_path) + 1):
             return EXIT_UNKNOWN_COMMAND
     list_help = load_package(LIST_HELP, trees).Command
-    _run_command(list_help, [f"subdir={'/'.join(command_path)}"])
+    _run_command(list_help, [f"subdir={'/'.join(command_path)}"], shared)
     return EXIT_UNKNOWN_COMMAND
 
 
-def _run_command(command_class: type[Command], arguments: list[str]) -> int:
-    command: Command = command_class(_open_database())
+def _run_command(command_class: type[Command], arguments: list[str], shared: Database | None) -> int:
+    command: Command = command_class(shared or _open_database())
+    command.run_line = None if shared else partial(run_line, shared=command.db)
     try:
+        if shared:
+            shared.check_connection()
+            _check_shared(command, arguments)
         run_command(command, arguments, stream=True)
         _commit(command)
     except Exception as error:
@@ -122,12 +137,14 @@ def _run_command(command_class: type[Command], arguments: list[str]) -> int:
         write_out(_ended(command.getText()))
         return _report_error(found, command_class)
     except KeyboardInterrupt as interrupt:
+        if shared:
+            shared.close()  # at once: a reply may be on its way, which the next command would take for its own
         _roll_back(command.db)
         if command.audit_record is not None:
             command.audit_record.fail(interrupt)
         raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
     finally:
-        command.db.close()
+        (command.db.end_command if shared else command.db.close)()
     write_out(_ended(command.getText()))
     return command.exit_status
 
@@ -140,6 +157,13 @@ def _commit(command: Command) -> None:
     command.db.commit()
     if record is not None:
         record.complete()
+
+
+def _check_shared(command: Command, arguments: Sequence[str]) -> None:
+    """UserError for a command that takes over its process, which is the shell's."""
+    if command.NeedsOwnProcess and not asks_help(arguments):
+        title = " ".join(command.command_path)
+        raise UserError(f'"{title}" takes over its process; leave the shell, and run rocks {title}')
 
 
 def _roll_back(database: Database) -> None:
@@ -221,12 +245,16 @@ def _accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _become_root(arguments: Sequence[str]) -> None:
+def _become_root(arguments: Sequence[str], stays: bool) -> int:
+    """Run the command line by sudo: in place of this process, or, if this one `stays`, in another."""
     from rocks import process
     from rocks.errors import ToolError
 
     launcher = os.environ.get("ROCKS_LAUNCHER") or os.path.abspath(sys.argv[0])
+    sudo = ["sudo", "--", launcher, *arguments]
     try:
-        process.replace_this_process(["sudo", "--", launcher, *arguments])
+        if stays:
+            return process.run_interactively(sudo)
+        process.replace_this_process(sudo)
     except ToolError as error:
         raise UserError(f'"rocks {" ".join(arguments)}" requires root, and {error}; run it as root') from None

@@ -137,6 +137,34 @@ class Database:
         if self._before_changes is not None and self.is_connected:
             self.commit()
 
+    def end_command(self) -> None:
+        """Keep the connection for the next command of this process: uncommitted changes undone, named locks released.
+
+        A connection that cannot be used any more is ended; the next statement makes another.
+        """
+        self._after_commit = []
+        self._last_id = 0
+        connection = self._connection
+        try:
+            if connection is not None and connection.open:
+                connection.rollback()
+                self._has_changes = False
+                self._locks.close()
+                return
+        except driver.driver_errors():
+            pass
+        self.close()
+
+    def check_connection(self) -> None:
+        """End a connection that the server has ended, as it does after idle hours or a restart."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.ping(reconnect=False)
+        except driver.driver_errors():
+            self.close()
+
     def close(self) -> None:
         """End the connection; uncommitted changes are undone, named locks released."""
         connection, self._connection = self._connection, None

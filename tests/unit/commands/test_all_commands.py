@@ -38,6 +38,7 @@ ALSO_FOR_EVERYBODY = {
     ("create", "package"),
     ("create", "new", "roll"),
     ("iterate", "host"),
+    ("shell",),  # each of its lines is permitted or not
     ("open", "host", "console"),
     ("set", "host", "power"),
     ("set", "host", "cdrom"),

@@ -13,7 +13,7 @@ from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.plugins import Plugin
@@ -32,9 +32,17 @@ class Command(ArgumentValues, NameExpansion):
     """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
     IsAudited: bool | None = None
     """Whether the audit log has its calls; None: unless its first word is that of a command which only reads."""
+    NeedsOwnProcess = False
+    """Whether the command becomes another program, which `rocks shell` could not survive."""
     AdviceForTooMany = "quote a value that contains blanks"
     AdviceAfterInterrupt = ""
     """What shows, after Ctrl-C, what the command had begun: an end of the message about the interrupt."""
+
+    run_line: Callable[[Sequence[str]], int] | None = None
+    """Runs another command line, in a transaction of its own but on this command's connection; returns its exit status.
+
+    None for a command that another one runs.
+    """
 
     def __init__(self, database: Database) -> None:
         self.db = database

@@ -21,6 +21,7 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 1
+    NeedsOwnProcess = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Become named."""

@@ -37,6 +37,7 @@ class Command(rocks.commands.Command):
     """
 
     MustBeRoot = 1
+    NeedsOwnProcess = True
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""

@@ -1,0 +1,164 @@
+"""`rocks shell`: reads command lines from a terminal or from a file, and runs each."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from rocks.actions import shell_history
+from rocks.cluster.secret_names import without_secrets
+from rocks.commands._framework.output import write_message, write_out
+from rocks.commands._framework.tree import tree_folders
+from rocks.errors import RocksError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    RunLine = Callable[[Sequence[str]], int]
+    """Runs a command line, prints its error, and returns its exit status."""
+
+PROMPT = "rocks> "
+_ENDS = frozenset(("exit", "quit"))
+_MOST_BYTES = 1 << 24
+_SEPARATORS = " \t\n"
+"""What separates words for readline; not `=`, so that it completes a parameter together with its value."""
+
+
+def run_shell(run_line: RunLine, stops: bool) -> int:
+    """Run the lines of standard input; returns the first exit status that is not 0, on a terminal 0.
+
+    With `stops`, a line that fails is the last. UserError for input that is no text.
+    """
+    if sys.stdin is None:
+        raise UserError(
+            "standard input is closed; type lines on a terminal, or give a file: rocks shell < FILE"
+        )
+    if sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty():
+        _talk(run_line, stops)
+        return 0
+    first_failure = 0
+    for number, line in enumerate(_read_input().splitlines(), start=1):
+        texts = _split(line)
+        if texts and texts[0] in _ENDS:
+            break
+        status = _run(texts, run_line)
+        if status:
+            write_message(f"line {number} ended with exit status {status}")
+            first_failure = first_failure or status
+            if stops:
+                break
+    return first_failure
+
+
+def split_line(line: str) -> list[str]:
+    """The arguments in a line, without a leading `rocks`; none for a comment. UserError for an open quotation."""
+    if line.lstrip().startswith("#"):
+        return []
+    try:
+        texts = shlex.split(line)
+    except ValueError as error:
+        raise UserError(
+            f"cannot split the line: {str(error).lower()}; close it, or write \\' for a quote"
+        ) from None
+    return texts[1:] if texts[:1] == ["rocks"] else texts
+
+
+def _split(line: str) -> list[str] | None:
+    """As `split_line`; None, with a message, for a line that cannot be split."""
+    try:
+        return split_line(line)
+    except UserError as error:
+        write_message(str(error), "Error: ")
+        return None
+
+
+def _run(texts: Sequence[str] | None, run_line: RunLine) -> int:
+    """The exit status of a line; 0 for an empty one, 1 for one that cannot be split."""
+    if texts is None:
+        return 1
+    try:
+        return run_line(texts) if texts else 0
+    except SystemExit as end:  # a command of another roll that ends its process
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _talk(run_line: RunLine, stops: bool) -> None:
+    """Run the lines that a person types, until the end of the input, `exit`, or a failure with `stops`."""
+    typed: list[str] = []
+    try:
+        for texts in _typed_lines(typed):
+            try:
+                status = _run(texts, run_line)
+            except KeyboardInterrupt:
+                status = 1  # a second Ctrl-C, while the first one was reported
+            if status and stops:
+                return
+    finally:
+        try:
+            shell_history.append(typed)
+        except RocksError as error:
+            write_message(str(error), "Warning: ")
+
+
+def _typed_lines(typed: list[str]) -> Iterator[list[str] | None]:
+    """The texts of each line that is typed; lines without secrets are appended to `typed`."""
+    _prepare_readline()
+    while True:
+        try:
+            line = input(PROMPT)
+        except EOFError:
+            write_out("\n")
+            return
+        except KeyboardInterrupt:
+            write_out("\n")
+            continue
+        except UnicodeDecodeError:
+            write_message("the line is not UTF-8 text", "Error: ")
+            continue
+        texts = _split(line)
+        if texts and texts[0] in _ENDS:
+            return
+        if texts and _may_be_stored(texts):
+            typed.append(line)
+            _remember(line)
+        yield texts
+
+
+def _may_be_stored(texts: Sequence[str]) -> bool:
+    """Whether the line holds no secret."""
+    from rocks.commands._framework.tree import longest_prefix
+
+    try:
+        length = longest_prefix(texts, tree_folders())
+    except RocksError:
+        return False
+    return bool(length) and without_secrets(texts[:length], texts[length:]) == list(texts[length:])
+
+
+def _read_input() -> str:
+    """All of standard input: programs that commands start must not read what remains of it."""
+    content = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise UserError(f"the input is larger than {_MOST_BYTES >> 20} MiB; split the file")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"line {number} of the input is not UTF-8 text; nothing was run") from None
+
+
+def _prepare_readline() -> None:
+    """Earlier lines and completion, where Python has readline; without it, lines are only read."""
+    try:
+        import readline
+    except ImportError:
+        return
+    readline.set_auto_history(False)
+    for line in shell_history.read():
+        readline.add_history(line)
+
+
+def _remember(line: str) -> None:
+    if "readline" in sys.modules:
+        sys.modules["readline"].add_history(line)
