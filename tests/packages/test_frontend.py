@@ -75,7 +75,7 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
     offered = root.done(
         "bash",
         "-c",
-        "source /usr/share/bash-completion/completions/rocks; COMP_WORDS=(rocks list host attr ''); COMP_CWORD=4;"
+        "source /usr/share/bash-completion/completions/rocks; COMP_LINE='rocks list host attr '; COMP_POINT=21;"
         " _rocks rocks '' attr; echo ${COMPREPLY[*]}",
     )
     assert "head" in offered.split()

@@ -12,7 +12,11 @@ sys.path[0] = os.path.dirname(os.path.dirname(_HERE))
 if os.environ.get("ROCKS_SITE_PACKAGES"):
     sys.path.append(os.environ["ROCKS_SITE_PACKAGES"])
 
-from rocks.cli.main import main  # noqa: E402 - the path must be set first
-
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--complete"]:
+        from rocks.cli.completion import program as complete
+
+        sys.exit(complete(sys.argv[2:]))
+    from rocks.cli.main import main
+
     sys.exit(main(sys.argv[1:]))

@@ -90,6 +90,7 @@ def test_help_for_programs_is_json() -> None:
         "optional": True,
         "repeat": False,
         "text": "Size in mm.",
+        "values": [],
     }
     assert parts["related"] == ["list widget", "remove widget"]
 

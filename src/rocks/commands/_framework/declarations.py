@@ -13,14 +13,18 @@ from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.commands._framework.arguments import ParsedArguments
     from rocks.commands._framework.base import Command
 
+    TextOf = Callable[[Sequence[str]], str]
+    """The words of a command → its docstring."""
+
 ELEMENT = re.compile(
-    r"<(arg|param|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
+    r"<(arg|param|shared|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
 )
+_DECLARING = ("arg", "param")
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
 
 GENERAL_PARAMETERS = {"json": "bool", "output-header": "bool", "output-col": "string"}
@@ -35,6 +39,8 @@ class Taken(NamedTuple):
     type: str
     optional: bool
     repeat: bool
+    values: tuple[str, ...] = ()
+    """The only values, where they are few."""
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -44,11 +50,44 @@ def attributes_of(text: str) -> dict[str, str]:
 
 def taken_by(command_class: type[Command]) -> list[Taken]:
     """The arguments and parameters that the docstring of a command declares."""
+    return taken_in_text(command_class.__doc__ or "", docstring_of)
+
+
+def taken_in_text(text: str, text_of: TextOf) -> list[Taken]:
+    """The arguments and parameters that a docstring declares; `text_of` gives those of commands whose it shares."""
     return [
-        taken(kind, attributes_of(text))
-        for kind, text, _ in ELEMENT.findall(command_class.__doc__ or "")
-        if kind in ("arg", "param")
+        taken(kind, attributes_of(text)) for kind, text, _ in elements(text, text_of) if kind in _DECLARING
     ]
+
+
+def elements(text: str, text_of: TextOf) -> list[tuple[str, str, str]]:
+    """(element, its attributes, its text) of a docstring.
+
+    In place of `<shared command='add firewall'/>` stand the arguments and parameters of that command, but those that
+    the docstring declares itself.
+    """
+    found: list[tuple[str, str, str]] = ELEMENT.findall(text)
+    if not any(kind == "shared" for kind, _, _ in found):
+        return found
+    own = {attributes_of(one).get("name") for kind, one, _ in found if kind in _DECLARING}
+    resolved: list[tuple[str, str, str]] = []
+    for kind, attributes, content in found:
+        if kind != "shared":
+            resolved.append((kind, attributes, content))
+            continue
+        resolved += [
+            one
+            for one in ELEMENT.findall(text_of(attributes_of(attributes).get("command", "").split()))
+            if one[0] in _DECLARING and attributes_of(one[1]).get("name") not in own
+        ]
+    return resolved
+
+
+def docstring_of(command_path: Sequence[str]) -> str:
+    """The docstring of a command, whose arguments and parameters others share."""
+    from rocks.commands._framework.tree import load_package, tree_folders
+
+    return load_package(command_path, tree_folders()).Command.__doc__ or ""
 
 
 def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
@@ -59,6 +98,7 @@ def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
         attributes.get("type", "string"),
         attributes.get("optional", "1" if kind == "param" else "0") == "1",
         attributes.get("repeat", "0") == "1",
+        tuple(filter(None, attributes.get("values", "").split(","))),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from html import unescape
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.declarations import ELEMENT, attributes_of, taken
+from rocks.commands._framework.declarations import ELEMENT, attributes_of, docstring_of, elements, taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ class Declared:
     optional: bool
     repeat: bool
     text: str
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def read_documentation(command_class: type[Command]) -> Documentation:
     """The documentation of a command, from its class's docstring."""
     raw = inspect.cleandoc(command_class.__doc__ or "")
     found = Documentation(raw, _clean(ELEMENT.sub("", raw)))
-    for element, attribute_text, text in ELEMENT.findall(raw):
+    for element, attribute_text, text in elements(raw, docstring_of):
         attributes = attributes_of(attribute_text)
         if element == "arg":
             found.arguments.append(_declared(element, attributes, text))
@@ -144,8 +145,8 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
 
 
 def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
-    _, name, kind, optional, repeat = taken(element, attributes)
-    return Declared(name, kind, optional, repeat, _clean(text))
+    _, name, kind, optional, repeat, values = taken(element, attributes)
+    return Declared(name, kind, optional, repeat, _clean(text), values)
 
 
 def _bracketed(label: str, declared: Declared) -> str:

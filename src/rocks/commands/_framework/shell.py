@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.actions import shell_history
@@ -15,6 +16,8 @@ from rocks.errors import RocksError, UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rocks.database.connection import Database
+
     RunLine = Callable[[Sequence[str]], int]
     """Runs a command line, prints its error, and returns its exit status."""
 
@@ -25,7 +28,7 @@ _SEPARATORS = " \t\n"
 """What separates words for readline; not `=`, so that it completes a parameter together with its value."""
 
 
-def run_shell(run_line: RunLine, stops: bool) -> int:
+def run_shell(run_line: RunLine, database: Database, stops: bool) -> int:
     """Run the lines of standard input; returns the first exit status that is not 0, on a terminal 0.
 
     With `stops`, a line that fails is the last. UserError for input that is no text.
@@ -35,6 +38,7 @@ def run_shell(run_line: RunLine, stops: bool) -> int:
             "standard input is closed; type lines on a terminal, or give a file: rocks shell < FILE"
         )
     if sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty():
+        _prepare_readline(database)
         _talk(run_line, stops)
         return 0
     first_failure = 0
@@ -103,7 +107,6 @@ def _talk(run_line: RunLine, stops: bool) -> None:
 
 def _typed_lines(typed: list[str]) -> Iterator[list[str] | None]:
     """The texts of each line that is typed; lines without secrets are appended to `typed`."""
-    _prepare_readline()
     while True:
         try:
             line = input(PROMPT)
@@ -148,7 +151,7 @@ def _read_input() -> str:
         raise UserError(f"line {number} of the input is not UTF-8 text; nothing was run") from None
 
 
-def _prepare_readline() -> None:
+def _prepare_readline(database: Database) -> None:
     """Earlier lines and completion, where Python has readline; without it, lines are only read."""
     try:
         import readline
@@ -157,6 +160,31 @@ def _prepare_readline() -> None:
     readline.set_auto_history(False)
     for line in shell_history.read():
         readline.add_history(line)
+    readline.set_completer_delims(_SEPARATORS)
+    readline.set_completer(partial(_complete, database, []))
+    readline.parse_and_bind("tab: complete")
+
+
+def _complete(database: Database, found: list[str], text: str, number: int) -> str | None:
+    """The completion of that number for the text at the cursor; None after the last one. Readline's protocol."""
+    import readline
+
+    if number == 0:
+        found[:] = _completions(database, readline.get_line_buffer()[: readline.get_begidx()], text)
+    return found[number] if number < len(found) else None
+
+
+def _completions(database: Database, line: str, text: str) -> list[str]:
+    from rocks.commands._framework.completion import completions
+    from rocks.database.completion import names_that_begin
+
+    try:
+        offered = completions(split_line(line), text, tree_folders())
+        names = offered.all(lambda kind, beginning: names_that_begin(database, kind, beginning))
+        database.end_reading()
+    except RocksError:
+        return []  # between quotes, or without the database
+    return [name if name.endswith("=") else f"{name} " for name in names]
 
 
 def _remember(line: str) -> None:

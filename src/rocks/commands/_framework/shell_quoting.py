@@ -29,6 +29,11 @@ def quote(text: str) -> str:
     return "".join(map(_quoted, text)) or "''"
 
 
+def is_plain(text: str) -> bool:
+    """Whether no character of the text has a meaning to a shell, or to a terminal."""
+    return bool(text) and _PLAIN.issuperset(text)
+
+
 def positional(name: str, value: str) -> str:
     """`value`, or `name=value` where `value` itself would be read as a parameter."""
     return f"{name}={value}" if parse_arguments([value]).parameters else value

@@ -41,4 +41,4 @@ class Command(rocks.commands.Command):
             self.abort(f'on-error must be continue or stop, not "{on_error}"')
         if self.run_line is None:
             self.abort("this is a shell already; type the command itself")
-        self.exit_status = run_shell(self.run_line, stops=on_error == "stop")
+        self.exit_status = run_shell(self.run_line, self.db, stops=on_error == "stop")

@@ -1,0 +1,51 @@
+"""Names of objects of a real database, for completion."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.cli.completion import main
+from rocks.commands._framework.shell import _completions
+from rocks.database.completion import KINDS, MOST_NAMES, names_that_begin
+from tests.system.commands.conftest import Site
+
+
+def test_every_kind_has_its_names(vm_site: Site) -> None:
+    for kind in KINDS:
+        assert isinstance(names_that_begin(vm_site.database, kind, ""), list)
+    assert names_that_begin(vm_site.database, "host", "vmc") == ["vmc-0-0", "vmc-0-1"]
+    assert names_that_begin(vm_site.database, "network", "pu") == ["public"]
+    assert names_that_begin(vm_site.database, "frontend", "") == ["head"]
+    assert (
+        names_that_begin(vm_site.database, "host", "%")
+        == names_that_begin(vm_site.database, "host", "_")
+        == []
+    )
+    assert names_that_begin(vm_site.database, "host", "\\' OR 1 -- ") == []
+
+
+def test_of_many_names_the_common_beginning_is_right(site: Site) -> None:
+    """A shell types the text with which all that is offered begins."""
+    rows = [(f"a-{number:04}",) for number in range(MOST_NAMES + 50)] + [("az",)]
+    site.database.insert_many("INSERT INTO nodes (Name) VALUES", rows)
+    site.database.commit()
+    found = names_that_begin(site.database, "host", "a")
+    assert len(found) == MOST_NAMES + 1 and found[-1] == "az"
+
+
+def test_the_shell_s_completion(vm_site: Site) -> None:
+    assert _completions(vm_site.database, "list host ", "hea") == ["head "]
+    assert _completions(vm_site.database, "list host vm ", "st") == ["status="]
+    assert _completions(vm_site.database, "add 'x ", "") == []
+
+
+def test_the_program_prints_names(
+    vm_site: Site,
+    cluster_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in cluster_environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["words", "list", "host", "v"]) == 0
+    assert capsys.readouterr().out.split() == ["vm", "vmc-0-0", "vmc-0-1"]
