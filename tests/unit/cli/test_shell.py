@@ -76,9 +76,9 @@ def test_a_shell_in_a_shell_is_refused(feed: Feed) -> None:
 
 
 def test_a_command_that_ends_its_process_or_has_a_fault(feed: Feed, write_command: WriteCommand) -> None:
-    write_command("frob", "raise SystemExit(7)")
-    write_command("wreck", "1 / 0")
-    outcome = feed(b"wreck\nfrob\nreport version\n")
+    write_command("list/ended", "raise SystemExit(7)")
+    write_command("list/wrecked", "1 / 0")
+    outcome = feed(b"list wrecked\nlist ended\nreport version\n")
     assert outcome.output.strip()
     assert "ZeroDivisionError" in outcome.error and "line 2 ended with exit status 7" in outcome.error
 
