@@ -60,8 +60,8 @@ def completions(texts: Sequence[str], current: str, trees: Sequence[str]) -> Com
     """
     texts = list(texts)
     if texts[:1] == ["help"]:
-        words = _children(texts[1:], trees) if _length(texts[1:], trees) == len(texts) - 1 else []
-        return Completions(_that_begin(words, current), [], "", current)
+        following = _children(texts[1:], trees) if _length(texts[1:], trees) == len(texts) - 1 else []
+        return Completions(_that_begin(following, current), [], "", current)
     length = _length(texts, trees)
     found = _children(texts, trees) if length == len(texts) else []
     declared = _declared(texts[:length], trees)
