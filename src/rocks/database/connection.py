@@ -143,6 +143,7 @@ class Database:
         A connection that cannot be used any more is ended; the next statement makes another.
         """
         self._after_commit = []
+        self._before_changes = None
         self._last_id = 0
         connection = self._connection
         try:
