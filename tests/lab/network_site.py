@@ -27,7 +27,7 @@ OTHER_VLAN, PUBLIC_VLAN = 200, 5
 PUBLIC_IPS = {"vc1": "203.0.113.9", "vc2": "203.0.113.10"}
 _PRIVATE_IP = "10.1.1.10"
 _TOOL = "/root/guest_frames.py"
-_ATTEMPTS = 8
+_ATTEMPTS = 40
 _RECORD = struct.Struct("<IIII")
 
 Audiences = dict[str, set[tuple[str, str]]]
