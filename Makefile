@@ -17,7 +17,7 @@ WORKERS = 4
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop test test-random check lint bench agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-random check lint bench agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long
 
 help: ## list these targets
@@ -33,12 +33,20 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@$(LAB) demo
 
 demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; 3 minutes the first time)
+	@$(MAKE) --no-print-directory guest-image
+	@$(LAB) demo-cluster
+
+guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
 	@tools/setup guest
 	@mkdir -p .state/guest
 	@tools/debian-sources >.state/guest/sources.list
 	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
 	@tools/guest-image .state/guest/sources.list .state/guest/debian
-	@$(LAB) demo-cluster
+
+test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed (root; 5 minutes)
+	@tools/setup test
+	@$(MAKE) --no-print-directory guest-image
+	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
 demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
@@ -46,7 +54,7 @@ demo-stop: ## end and remove everything that `make demo` and `make demo-cluster`
 test: ## set up, then every check and every test but those of lab, packages and installer (root; about 12 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer'
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests'
 
 test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test

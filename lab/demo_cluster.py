@@ -71,9 +71,9 @@ class DemoCluster:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
                 deadline_seconds=20.0,
             )
-        common = f"  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  ConnectTimeout 10\n"
+        common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 10\n'
         common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
-        common += f"  UserKnownHostsFile {folder / 'known_hosts'}\n"
+        common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
         config.write_text(
             f"Host {CLUSTER}\n  HostName {ADDRESS}\n{common}"
             f"Host vm-{CLUSTER}-* compute-*\n"
@@ -141,8 +141,8 @@ class DemoCluster:
             [
                 "",
                 "The cluster stays up, in the demo's own network. A shell on its frontend, and on its compute:",
-                f"  {enter} ssh -F {config} {CLUSTER}",
-                f"  {enter} ssh -F {config} {COMPUTE}",
+                f"  {enter} ssh -F {shlex.quote(str(config))} {CLUSTER}",
+                f"  {enter} ssh -F {shlex.quote(str(config))} {COMPUTE}",
                 "`make demo-stop` ends and removes all of it; the image stays in .state/guest for the next time.",
             ]
         )

@@ -69,6 +69,7 @@ CASES = {
     "nothing_but_itself": Case(with_disks()),
     "no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
     "cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
+    "made_from_an_image": Case(machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]),
     "cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
     "cd_beside_ide_disks": Case(
         with_disks("file:/a,hda,ide", "file:/b,sdb,ide", "file:/c,hdd,virtio", cdrom_path="/x.iso")
