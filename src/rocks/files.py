@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Container, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
 from rocks.errors import HostError
 
@@ -24,6 +24,8 @@ PUBLIC = 0o644
 """Mode of a file that every user reads."""
 
 _UNFINISHED = ".unfinished-"
+_FILES_AT_ONCE = 100
+"""Open files, of the 1,024 that a process may have."""
 
 
 class Draft(NamedTuple):
@@ -48,6 +50,35 @@ def write_file(
             new.write(content)
     except OSError as error:
         raise HostError(f"cannot write {path}: {explain(error, path)}") from None
+
+
+def write_files(folder: Path, contents: Mapping[str, Union[str, bytes]], *, mode: int = SECRET) -> None:
+    """As `write_file` for each name of the folder, in less time: they are put on the disk many at once.
+
+    HostError when one cannot be written; files before it in the order of the names may be new then.
+    """
+    names = list(contents)
+    try:
+        _remove_all(_leftovers(folder, contents))
+        for begin in range(0, len(names), _FILES_AT_ONCE):
+            _write_part(
+                folder, {name: contents[name] for name in names[begin : begin + _FILES_AT_ONCE]}, mode
+            )
+        if names:
+            sync_folder(folder)
+    except OSError as error:
+        raise HostError(f"cannot write files in {folder}: {explain(error, folder)}") from None
+
+
+def _write_part(folder: Path, contents: Mapping[str, Union[str, bytes]], mode: int) -> None:
+    with contextlib.ExitStack() as at_end:
+        new = {name: at_end.enter_context(_new_draft(folder / name, mode, None)) for name in contents}
+        for name, one in new.items():
+            one.write(contents[name])
+        for one in new.values():  # after all are written: the first takes most of the others along
+            os.fsync(one.descriptor)
+        for name, one in new.items():
+            one.path.replace(folder / name)
 
 
 def explain(error: OSError, path: Path) -> str:
@@ -103,31 +134,43 @@ def draft(
     """
     place = beside or path
     remove_drafts(place)
+    try:
+        with _new_draft(place, mode, group) as new:
+            yield new
+            os.fsync(new.descriptor)
+            if replace:
+                new.path.replace(path)
+            else:
+                os.link(new.path, path)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # of an operation on the descriptor
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _new_draft(place: Path, mode: int, group: Optional[int]) -> Iterator[Draft]:
+    """A draft, which is removed at the end of the block unless it was renamed."""
     new = _open_draft(place)
     try:
         if group is not None:
             os.fchown(new.descriptor, -1, group)
         os.fchmod(new.descriptor, mode)
         yield new
-        os.fsync(new.descriptor)
-        if replace:
-            new.path.replace(path)
-        else:
-            os.link(new.path, path)
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)  # of an operation on the descriptor
-        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             new.path.unlink()
         os.close(new.descriptor)
-    sync_folder(path.parent)
 
 
 def remove_drafts(path: Path) -> None:
     """Remove the drafts of this file that killed writers left; a draft whose writer lives is locked, and stays."""
-    for leftover in _drafts(path):
+    _remove_all(_leftovers(path.parent, (path.name,)))
+
+
+def _remove_all(drafts: Iterable[Path]) -> None:
+    for leftover in drafts:
         try:
             descriptor = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may be a FIFO
         except OSError:
@@ -185,11 +228,14 @@ def _open_draft(path: Path) -> Draft:
         os.close(descriptor)
 
 
-def _drafts(path: Path) -> Tuple[Path, ...]:
+def _leftovers(folder: Path, names: Container[str]) -> Tuple[Path, ...]:
+    """The drafts of the files of these names."""
     try:
-        return tuple(entry for entry in path.parent.iterdir() if entry.name.startswith(_prefix(path)))
+        entries = os.listdir(folder)  # noqa: PTH208 - names are enough, of thousands of files
     except OSError:
         return ()  # making the draft reports the folder's error
+    found = ((entry, entry.rpartition(_UNFINISHED)[0]) for entry in entries if _UNFINISHED in entry)
+    return tuple(folder / entry for entry, before in found if before.startswith(".") and before[1:] in names)
 
 
 def _prefix(path: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from rocks import files
 from rocks.errors import HostError
-from rocks.files import PUBLIC, draft, ensure_folders, remove_drafts, rename_file, write_file
+from rocks.files import PUBLIC, draft, ensure_folders, remove_drafts, rename_file, write_file, write_files
 
 SOURCES = Path(files.__file__).parent
 OLD, NEW = b"old content\n" * 100, b"new content\n" * 200
@@ -228,3 +228,31 @@ def _replaces(path: Path) -> bool:
         and ast.unparse(function) != "host.link_plans.replace"
         for node, function in functions
     )
+
+
+def test_many_files_are_replaced_or_made_with_one_mode(path: Path) -> None:
+    contents = {f"host-{number}.ipxe": f"number {number}" for number in range(250)}
+    path.with_name("host-3.ipxe").write_text("old")
+    path.with_name(".host-7.ipxe.unfinished-1-0").write_text("of a killed writer")
+    write_files(path.parent, contents, mode=PUBLIC)
+    found = {one.name: one for one in path.parent.iterdir()}
+    assert found.keys() == {*contents, path.name}
+    assert {name: found[name].read_text() for name in contents} == contents
+    assert {stat.S_IMODE(found[name].stat().st_mode) for name in contents} == {PUBLIC}
+    write_files(path.parent, {})
+
+
+@pytest.mark.parametrize("number", range(0, 30, 4))
+def test_each_of_many_files_is_old_or_new_when_their_writer_is_killed(path: Path, number: int) -> None:
+    contents = {path.name: NEW, "other": NEW}
+    killed_at(number, False, lambda: write_files(path.parent, contents))
+    assert path.read_bytes() in (OLD, NEW)
+    assert not path.with_name("other").exists() or path.with_name("other").read_bytes() == NEW
+    write_files(path.parent, contents)
+    assert sorted(one.name for one in path.parent.iterdir()) == ["other", path.name]
+
+
+def test_a_folder_that_is_none_is_named_when_many_files_are_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match="cannot write files in .*/file: .*mv"):
+        write_files(tmp_path / "file", {"a": "b"})

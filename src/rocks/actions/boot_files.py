@@ -20,7 +20,7 @@ from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host
 from rocks.database.vms import physical_hosts
 from rocks.errors import HostError, UserError
-from rocks.files import PUBLIC, ensure_folders, write_file
+from rocks.files import PUBLIC, ensure_folders, write_file, write_files
 from rocks.render.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.render.ipxe import HOSTS, action_script, host_script_name, installer_script, local_script
 
@@ -139,19 +139,23 @@ def _write_scripts(scripts: dict[str, str]) -> None:
     for old in folder.glob("*.ipxe"):
         if old.name not in scripts:
             old.unlink(missing_ok=True)
-    for name, text in scripts.items():
-        _write_if_changed(folder / name, text)
+    changed = {name: text for name, text in scripts.items() if not _contains(folder / name, text)}
+    write_files(folder, changed, mode=PUBLIC)
 
 
 def _write_if_changed(path: Path, text: str) -> bool:
     """Whether the file was written; it is read by dnsmasq's user."""
-    try:
-        if path.read_text("utf-8") == text:
-            return False
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
+    if _contains(path, text):
+        return False
     write_file(path, text, mode=PUBLIC)
     return True
+
+
+def _contains(path: Path, text: str) -> bool:
+    try:
+        return path.read_text("utf-8") == text
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 def is_boot_service_running() -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.name_changes import has_name_service, name_folder
 from rocks.clock import utc_now
 from rocks.cluster.image_settings import PRIVATE_NETWORK
-from rocks.cluster.network_rules import read_addresses
+from rocks.cluster.names import printable
+from rocks.cluster.network_rules import check_zone, read_addresses
 from rocks.database.attributes import global_attributes
 from rocks.database.hosts import local_host
 from rocks.database.site_names import load_site_names
@@ -21,13 +22,14 @@ from rocks.render.named import NameService, named_configuration, resolver_config
 from rocks.render.zones import served_zones, zone_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.cluster.records import Network
     from rocks.cluster.site_names import NamedAddress, SiteNames
     from rocks.database.connection import Database
 
 RUN_FOLDER = Path("/run/named")
+_PUBLIC_DOMAIN = "Kickstart_PublicDNSDomain"
 _SITE = "site"
 """Folder of the operator's additions: named.conf, and a file for each zone that has some."""
 
@@ -81,22 +83,49 @@ def name_files(database: Database) -> NameFiles:
 
 
 def resolver(database: Database, private: bool) -> str:
-    """resolv.conf of the frontend, or that of the hosts on the network private."""
+    """resolv.conf of the frontend, or that of the hosts on the network private.
+
+    StateError for a stored domain or address that is not one: the file would say something else.
+    """
     attributes = global_attributes(database)
     networks = load_networks(database, network_names(database))
     zones = {network.name.lower(): network.dns_zone for network in networks if network.dns_zone}
-    first = [zones[PRIVATE_NETWORK]] if PRIVATE_NETWORK in zones else []
-    public = attributes.get("Kickstart_PublicDNSDomain") or zones.get("public", "")
-    searched = list(dict.fromkeys([*first, *([public] if public else [])]))
+    first = [_domain(zones[PRIVATE_NETWORK], PRIVATE_NETWORK)] if PRIVATE_NETWORK in zones else []
+    public = attributes.get(_PUBLIC_DOMAIN) or zones.get("public", "")
+    searched = list(dict.fromkeys([*first, *([_domain(public, "public")] if public else [])]))
     if private:
-        servers = _list_of(attributes.get("Kickstart_PrivateDNSServers", ""))
+        servers = _servers(attributes, "Kickstart_PrivateDNSServers")
     else:
-        servers = (
-            ["127.0.0.1"]
-            if has_name_service()
-            else _list_of(attributes.get("Kickstart_PublicDNSServers", ""))
-        )
+        servers = ["127.0.0.1"] if has_name_service() else _servers(attributes, "Kickstart_PublicDNSServers")
     return resolver_configuration(searched, servers)
+
+
+def _domain(text: str, network: str) -> str:
+    try:
+        check_zone(text)
+    except UserError:
+        where = f"the attribute {_PUBLIC_DOMAIN} or the zone of" if network == "public" else "the zone of"
+        raise StateError(
+            f'"{printable(text)}" is not a domain ({where} the network {network}); rocks set network zone {network}, '
+            f"rocks set attr {_PUBLIC_DOMAIN}"
+        ) from None
+    return text
+
+
+def _servers(attributes: Mapping[str, str], name: str) -> list[str]:
+    servers = _list_of(attributes.get(name, ""))
+    for one in servers:
+        address, percent, device = one.partition("%")
+        try:
+            ipaddress.ip_address(address)
+            if percent and not (device.isascii() and device.isalnum()):
+                raise ValueError
+        except ValueError:
+            raise StateError(
+                f'the attribute {name} has "{printable(one)}", which is not an address: rocks set attr {name} '
+                "ADDRESS,ADDRESS"
+            ) from None
+    return servers
 
 
 def _server(names: SiteNames, frontend: str) -> NamedAddress:

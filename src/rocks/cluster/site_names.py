@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.image_settings import PRIVATE_NETWORK
@@ -58,6 +59,25 @@ class SiteNames(NamedTuple):
     problems: tuple[str, ...]
 
 
+def with_valid_zones(networks: Iterable[Network]) -> tuple[list[Network], list[str]]:
+    """The networks, those with an invalid zone without it; and a sentence on each of these.
+
+    The zone is part of named.conf: an invalid one, which only other programs store, could be anything there.
+    """
+    problems: list[str] = []
+    valid = [
+        network
+        if not network.dns_zone or _is_valid(check_zone, network.dns_zone, _zone_of(network.name), problems)
+        else replace(network, dns_zone="")
+        for network in networks
+    ]
+    return valid, problems
+
+
+def _zone_of(network: str) -> str:
+    return f"the zone of the network {printable(network)}"
+
+
 def name_addresses(
     interfaces: Iterable[NamedInterface],
     networks: Sequence[Network],
@@ -97,7 +117,7 @@ def _entry(one: NamedInterface, zones: Mapping[str, str], problems: list[str]) -
     if not (
         _is_valid(check_interface_name, label, what, problems)
         and _is_valid(check_interface_name, one.host, f"the host {printable(one.host)}", problems)
-        and _is_valid(check_zone, zone, f"the zone of the network {one.network}", problems)
+        and _is_valid(check_zone, zone, _zone_of(one.network), problems)
     ):
         return None
     return NamedAddress(address, one.host, one.network, label, zone.lower(), (), is_host=False)

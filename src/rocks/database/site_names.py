@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.site_names import NamedInterface, SiteNames, name_addresses
+from rocks.cluster.site_names import NamedInterface, SiteNames, name_addresses, with_valid_zones
 from rocks.database.subnets import load_networks, network_names
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def load_site_names(database: Database) -> tuple[SiteNames, list[Network]]:
     """The names of all hosts, and all networks; four statements for any number of hosts."""
-    networks = load_networks(database, network_names(database))
+    networks, faults = with_valid_zones(load_networks(database, network_names(database)))
     rows = database.rows(
         "SELECT n.Name, COALESCE(i.Name, ''), i.IP, s.name FROM networks i JOIN nodes n ON n.ID = i.Node"
         " JOIN subnets s ON s.ID = i.Subnet WHERE i.IP IS NOT NULL AND i.IP <> '' ORDER BY i.ID"
@@ -26,4 +26,5 @@ def load_site_names(database: Database) -> tuple[SiteNames, list[Network]]:
             "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node ORDER BY l.ID"
         )
     ]
-    return name_addresses(interfaces, networks, aliases), networks
+    names = name_addresses(interfaces, networks, aliases)
+    return names._replace(problems=(*faults, *names.problems)), networks
