@@ -31,7 +31,7 @@ from rocks.hosts.settings import FleetSettings
 from rocks.wire.facts import ProbeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -72,6 +72,27 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "leases": partial(_leases, database, frontend),
         "hosts": partial(_hosts, database, frontend),
     }
+    yield from _each(checks)
+
+
+def check_frontend(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
+    """Those checks of `check_site` that ask no other machine and take no time."""
+    frontend = find_local_host(database)
+    if frontend is None:
+        yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
+        return
+    yield from _each(
+        {
+            "attributes": partial(_attributes, database, frontend),
+            "key": partial(_key, settings or FleetSettings()),
+            "space": partial(_space, database),
+            "clock": partial(_clock, database),
+            "leases": partial(_leases, database, frontend),
+        }
+    )
+
+
+def _each(checks: Mapping[str, Callable[[], Iterable[SiteCheck]]]) -> Iterator[SiteCheck]:
     for subject, check in checks.items():
         try:
             yield from check()

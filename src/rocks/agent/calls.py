@@ -60,6 +60,7 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         ended=ended,
         epoch=host.lease_epoch.current(),
         leases=host.leases.facts() if request.asks_leases else (),
+        load=machine.load,
     )
 
 

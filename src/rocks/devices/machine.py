@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from rocks.units import KIB_PER_MB
 
 
 class MachineFact(NamedTuple):
-    """As reported by the kernel; `memory_mb` is MemTotal."""
+    """As reported by the kernel; `memory_mb` is MemTotal, `load` the load average of the last minute."""
 
     hostname: str
     kernel: str
     machine: str
     memory_mb: int
     cpus: int
+    load: Optional[float] = None
 
 
 def read_machine() -> MachineFact:
@@ -29,6 +30,7 @@ def read_machine() -> MachineFact:
         machine=names.machine,
         memory_mb=memory_kib // KIB_PER_MB,
         cpus=os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 2),
     )
 
 

@@ -88,7 +88,8 @@ class HostFacts:
 
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
-    `leases` is empty unless the request asks for them.
+    `leases` is empty unless the request asks for them. `load` is the load average of the last minute, None where an
+    older agent does not report it.
     """
 
     hostname: str
@@ -105,6 +106,7 @@ class HostFacts:
     ended: Tuple[str, ...] = ()
     epoch: int = 0
     leases: Tuple[LeaseFact, ...] = ()
+    load: Optional[float] = None
 
 
 @dataclass(frozen=True)

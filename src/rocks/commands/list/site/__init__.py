@@ -1,0 +1,123 @@
+"""`rocks list site`"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import rocks.commands
+from rocks.cluster.values import read_number
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.cluster.site_overview import HostLine, SiteOverview
+
+HOSTS = ("host", "state", "cpus", "load", "memory", "vm-memory", "vm-cpus", "running", "placed")
+CLUSTERS = ("cluster", "vlans", "machines", "running", "unknown", "hosts")
+IMAGES = ("image", "nas", "state", "host", "note")
+CONCERNS = ("subject", "problem")
+_SHORTEST, _LONGEST_SECONDS = 1, 3600
+
+
+class Command(rocks.commands.Command):
+    """
+    List the site on one screen: hosts with their capacity and load, virtual clusters, images on their way, and what
+    needs an operator. All hosts and NASes are asked at once; one that does not answer in 5 s is silent.
+
+    LOAD is the average of the last minute; VM-MEMORY and VM-CPUS are those of the virtual machines that are active.
+    Memory is in MB. PLACED counts the virtual machines whose container the host is. Of a cluster, UNKNOWN counts the
+    machines on silent hosts. An image on its way is copied, written back, moved, or waits. A list that is longer than
+    lines has what needs attention first: silent hosts, then those with the highest load.
+
+    <param optional='1' type='bool' name='watch'>
+    yes: refresh the screen until Ctrl-C; default: no.
+    </param>
+    <param optional='1' type='int' name='interval'>
+    Seconds between two refreshes; default: 5.
+    </param>
+    <param optional='1' type='int' name='lines'>
+    The longest list of hosts, clusters, images and problems, in lines each; default: 20.
+    </param>
+
+    <example cmd='list site'>
+    The site now.
+    </example>
+    <example cmd='list site json=yes'>
+    All hosts, clusters, images and problems as JSON.
+    </example>
+
+    <related>check site</related>
+    <related>list host vm</related>
+    <related>list audit</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the overview, once or until Ctrl-C."""
+        from rocks.actions.site_overview import read_overview  # hosts are reached by heavy libraries
+
+        lines = read_number("lines", self.fillText("lines", "20"), 1, 10_000)
+        seconds = read_number("interval", self.fillText("interval", "5"), _SHORTEST, _LONGEST_SECONDS)
+        if not self.fillFlag("watch"):
+            self._add(read_overview(self.db), lines)
+            return
+        if self.fillFlag("json"):
+            raise UserError("watch=yes prints for a person: use it without json=yes")
+        from rocks.commands._framework.watching import watch
+
+        watch(lambda: self._page(read_overview(self.db), lines), seconds, self.db.close)
+        self._text = []
+
+    def _page(self, site: SiteOverview, lines: int) -> str:
+        self._text = []
+        self._add(site, lines)
+        return self.getText()
+
+    def _add(self, site: SiteOverview, lines: int) -> None:
+        if self.fillFlag("json"):
+            self.addText(json.dumps(_as_json(site), indent=4) + "\n")
+            return
+        up = sum(line.state == "up" for line in site.hosts)
+        self.addLine(
+            f"{site.time} UTC: {up} of {len(site.hosts)} hosts answer, {len(site.clusters)} clusters"
+        )
+        hosts = sorted(site.hosts, key=_urgency) if len(site.hosts) > lines else site.hosts
+        self._table("hosts", HOSTS, hosts, lines)
+        clusters = [line._replace(vlans=",".join(map(str, line.vlans))) for line in site.clusters]  # type: ignore[arg-type]
+        self._table("clusters", CLUSTERS, clusters, lines)
+        self._table("images on their way", IMAGES, site.images, lines)
+        self._table("needs an operator", CONCERNS, site.concerns, lines)
+        if not site.concerns:
+            self.addLine("nothing needs an operator")
+
+    def _table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], lines: int) -> None:
+        if not rows:
+            return
+        self.addText(f"\n{title}\n")
+        self.beginOutput()
+        for row in rows[:lines]:
+            self.addOutput(row[0], tuple(row[1:]))
+        self.endOutput(header=header, trimOwner=False)
+        if len(rows) > lines:
+            self.addLine(f"and {len(rows) - lines} more: lines={len(rows)}")
+
+
+def _urgency(line: HostLine) -> tuple[int, float]:
+    """Silent hosts first, then the highest load for each processor."""
+    if line.cpus is None:
+        return 0, 0.0
+    return 1, -(line.load or 0.0) / max(1, line.cpus)
+
+
+def _as_json(site: SiteOverview) -> dict[str, object]:
+    def rows(header: Sequence[str], lines: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+        return [dict(zip(header, line, strict=True)) for line in lines]
+
+    return {
+        "time": site.time,
+        "hosts": rows(HOSTS, site.hosts),
+        "clusters": rows(CLUSTERS, site.clusters),
+        "images": rows(IMAGES, site.images),
+        "problems": rows(CONCERNS, site.concerns),
+    }

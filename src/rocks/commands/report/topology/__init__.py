@@ -1,0 +1,33 @@
+"""`rocks report topology`"""
+
+import rocks.commands
+from rocks.database.topology import read_topology
+
+
+class Command(rocks.commands.Command):
+    """
+    Report a drawing of the site as SVG, which every browser shows: networks, physical hosts with their virtual
+    machines, NASes with the disks that they have, and virtual clusters with their VLANs and the places of their
+    disks. A dot on a host is one of its networks; a colour of machines is a cluster. No host is asked.
+
+    <param optional='1' type='bool' name='racks'>
+    yes: draw racks in place of their hosts; default: only if the site has more than 40 hosts.
+    </param>
+
+    <example cmd='report topology'>
+    The drawing, on standard output: rocks report topology > site.svg
+    </example>
+
+    <related>list site</related>
+    <related>list host vm</related>
+    <related>list cluster</related>
+    """
+
+    MustBeRoot = 0
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the document."""
+        from rocks.render.topology import topology_svg  # lxml
+
+        racks = self.fillFlag("racks") if "racks" in params else None
+        self.addText(topology_svg(read_topology(self.db), racks))
