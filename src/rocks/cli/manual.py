@@ -1,4 +1,4 @@
-"""Writes the manual page rocks(8) from the help of the commands: `python3 -m rocks.cli.manual FILE`."""
+"""Writes rocks(8) and a manual page for each command, from their help: `python3 -m rocks.cli.manual FOLDER`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rocks.commands._framework.base import Command
     from rocks.commands._framework.documentation import Declared
 
 _BEGINNING = """\
@@ -79,29 +80,101 @@ Copies of the database from before each upgrade.
 """
 
 
+def pages() -> dict[str, str]:
+    """File name → input of man(7): the page of the program, and one for each command of our own tree."""
+    found = {"rocks.8": page()}
+    for command_path in _commands():
+        found[f"{_page_name(command_path)}.8"] = command_page(command_path)
+    return found
+
+
 def page() -> str:
-    """The page, with every command of our own tree, as input of man(7)."""
-    trees = [OUR_TREE]
-    commands = [path for path in all_commands(trees) if hasattr(load_package(path, trees), "Command")]
-    parts = [f'.TH ROCKS 8 "" "rocks {__version__}" "Rocks virtual clusters"\n', _BEGINNING, ".SH COMMANDS\n"]
-    parts += [_command(command_path, trees) for command_path in commands]
+    """The page of the program, with every command."""
+    parts = [_title("rocks"), _BEGINNING, ".SH COMMANDS\n"]
+    for command_path in _commands():
+        parts += [
+            f".SS {_text(' '.join(command_path))}\n",
+            _synopsis(command_path),
+            ".PP\n",
+            _body(command_path),
+        ]
     return "".join([*parts, _END])
 
 
-def _command(command_path: Sequence[str], trees: Sequence[str]) -> str:
-    command_class = load_package(command_path, trees).Command
-    documentation = read_documentation(command_class)
-    name = " ".join(command_path)
-    text = f".SS {_text(name)}\n.B rocks {_text(name)}\n{_lines(documentation.usage())}"
-    text += f".PP\n{_paragraphs(documentation.description)}"
+def command_page(command_path: Sequence[str]) -> str:
+    """The page of one command, such as rocks-list-host(8)."""
+    documentation = read_documentation(_class_of(command_path))
+    purpose = documentation.description.replace("\n\n", " ").partition(". ")[0].rstrip(".")
+    parts = [
+        _title(_page_name(command_path)),
+        f".SH NAME\n{_text(_page_name(command_path))} \\- {_text(purpose)}\n",
+        f".SH SYNOPSIS\n{_synopsis(command_path)}",
+        f".SH DESCRIPTION\n{_paragraphs(documentation.description)}",
+        _items("ARGUMENTS", documentation.arguments, typed=False),
+        _items("PARAMETERS", documentation.parameters, typed=True),
+        ".SH EXAMPLES\n" if documentation.examples else "",
+        _examples(command_path),
+        ".SH SEE ALSO\n",
+        "".join(
+            f".BR {_text(_page_name(name))} (8){end}\n"
+            for name, end in _ended([tuple(it.split()) for it in documentation.related] + [()])
+        ),
+    ]
+    return "".join(parts)
+
+
+def _ended(names: list[tuple[str, ...]]) -> list[tuple[tuple[str, ...], str]]:
+    """Each name with the comma after it; the last has none."""
+    return [(name, "," if place < len(names) else "") for place, name in enumerate(names, start=1)]
+
+
+def _commands() -> list[tuple[str, ...]]:
+    trees = [OUR_TREE]
+    return [path for path in all_commands(trees) if hasattr(load_package(path, trees), "Command")]
+
+
+def _class_of(command_path: Sequence[str]) -> type[Command]:
+    found: type[Command] = load_package(command_path, [OUR_TREE]).Command
+    return found
+
+
+def _page_name(command_path: Sequence[str]) -> str:
+    return "-".join(("rocks", *command_path))
+
+
+def _title(name: str) -> str:
+    return f'.TH {_text(name.upper())} 8 "" "rocks {__version__}" "Rocks virtual clusters"\n'
+
+
+def _synopsis(command_path: Sequence[str]) -> str:
+    usage = read_documentation(_class_of(command_path)).usage()
+    return f".B rocks {_text(' '.join(command_path))}\n{_lines(usage)}"
+
+
+def _body(command_path: Sequence[str]) -> str:
+    documentation = read_documentation(_class_of(command_path))
+    text = _paragraphs(documentation.description)
     text += "".join(_item(it, it.name) for it in documentation.arguments)
     text += "".join(_item(it, f"{it.name}={it.type}") for it in documentation.parameters)
-    prompt = "#" if command_class.MustBeRoot else "$"
-    for command_line, explanation in documentation.examples:
-        text += f".PP\n{_paragraphs(explanation)}.PP\n.EX\n    {prompt} rocks {_text(command_line)}\n.EE\n"
+    text += f".PP\n{_examples(command_path)}"
     if documentation.related:
         text += f".PP\nSee also: {_text(', '.join(documentation.related))}.\n"
     return text
+
+
+def _examples(command_path: Sequence[str]) -> str:
+    command_class = _class_of(command_path)
+    prompt = "#" if command_class.MustBeRoot else "$"
+    return ".PP\n".join(
+        f"{_paragraphs(explanation)}.PP\n.EX\n    {prompt} rocks {_text(command_line)}\n.EE\n"
+        for command_line, explanation in read_documentation(command_class).examples
+    )
+
+
+def _items(title: str, declared: Sequence[Declared], typed: bool) -> str:
+    """A section of arguments or parameters; nothing without any."""
+    items = [_item(it, f"{it.name}={it.type}" if typed else it.name) for it in declared]
+    return "".join([f".SH {title}\n", *items]) if items else ""
 
 
 def _item(declared: Declared, label: str) -> str:
@@ -126,5 +199,6 @@ def _text(text: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python3 -m rocks.cli.manual FILE")
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+        sys.exit("usage: python3 -m rocks.cli.manual FOLDER")
+    for _name, _content in pages().items():
+        Path(sys.argv[1], _name).write_text(_content, encoding="utf-8")

@@ -42,6 +42,12 @@ DEVICES = ("rockspriv0", "rockspub0")
 ORDER = "update add create report list dump check help set sync start pause resume open run cancel clean restore stop"
 """In which the verbs come; those that are not named come last."""
 
+ASKING = frozenset(
+    ("cancel", "check", "discover", "iterate", "move", "open", "pause")
+    + ("remove", "resume", "run", "start", "stop", "sync")
+)
+"""Verbs of commands that wait for hosts, which do not answer here, or that run what an earlier example has done."""
+
 LATE = (
     "set host name ",
     "set host interface iface ",
@@ -102,15 +108,15 @@ def main() -> None:
 
 
 def command_lines() -> list[list[str]]:
-    """Every command without arguments and with those of its examples."""
+    """Every command without arguments and with those of its examples; of those that ask hosts, the first one."""
     verbs = ORDER.split()
     trees = [OUR_TREE]
     found = []
     for name in all_commands(trees):
         command = getattr(load_package(name, trees), "Command", None)
         if command is not None:
-            documentation = read_documentation(command)
-            examples = [shlex.split(line) for line, _ in documentation.examples]
+            lines = [line for line, _ in read_documentation(command).examples]
+            examples = [shlex.split(line) for line in (lines[:1] if name[0] in ASKING else lines)]
             found += [list(name), *(_shortened(example) for example in examples)]
     ranks = {verb: rank for rank, verb in enumerate(verbs)}
 

@@ -1,8 +1,8 @@
 """Runs `rocks` commands one after another, each in a process of its own that starts with the packages imported.
 
 Standard input is a JSON list of argument lists. Each command gets an empty standard input and a session of its own; it
-is killed after 60 s, and after 3 s if it waits for a guest to shut down, or serves names until it is killed. Prints a
-JSON list of [exit status, output and error output, seconds].
+is killed after 60 s, and after 3 s if it waits for a guest to shut down, or is a service that runs until it is killed.
+Prints a JSON list of [exit status, output and error output, seconds].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rocks.cli.main import main
 
 DEADLINE_SECONDS = 60.0
 WAITING_SECONDS = 3.0
-WAITING = (["stop"], ["remove", "cluster"], ["start", "service", "dns"])
+WAITING = (["stop"], ["remove", "cluster"], ["start", "service"])
 
 
 def run(arguments: list[str]) -> tuple[int, str, float]:

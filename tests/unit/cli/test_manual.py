@@ -29,6 +29,33 @@ def test_only_our_requests() -> None:
     assert {line.split()[0] for line in lines if line.startswith((".", "'"))} <= _REQUESTS
 
 
+def test_every_command_has_a_page() -> None:
+    """With the name by which man finds it, what it does, and pages that exist."""
+    pages = manual.pages()
+    trees = [OUR_TREE]
+    for path in all_commands(trees):
+        if hasattr(load_package(path, trees), "Command"):
+            text = pages[f"rocks-{'-'.join(path)}.8"].replace("\\-", "-")
+            assert re.search(rf"^rocks-{'-'.join(path)} - \S.*[^.]$", text, re.MULTILINE)
+            assert {line.split()[0] for line in text.splitlines() if line.startswith((".", "'"))} <= _REQUESTS
+            assert {f"{name}.8" for name in re.findall(r"^\.BR (rocks\S*) \(8\)", text, re.MULTILINE)} <= set(
+                pages
+            )
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_pages_of_commands_are_formatted_without_a_warning(tmp_path: Path) -> None:
+    """Every twentieth; the page of all commands, which has the same text, is formatted above."""
+    pages = manual.pages()
+    names = sorted(pages)[::20]
+    assert len(names) > 10
+    for name in names:
+        (tmp_path / name).write_text(pages[name], "utf-8")
+    files = [str(tmp_path / name) for name in names]
+    ended = run_checked(["groff", "-k", "-man", "-Tutf8", "-ww", "-z", *files], deadline_seconds=120)
+    assert (ended.text, ended.error_text) == ("", "")
+
+
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
 def test_man_prints_it(tmp_path: Path) -> None:
     """Without a warning; what one copies from it is what one types."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.names import printable
 from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
-from rocks.errors import UserError
+from rocks.errors import BugError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,24 +63,33 @@ def taken_in_text(text: str, text_of: TextOf) -> list[Taken]:
 def elements(text: str, text_of: TextOf) -> list[tuple[str, str, str]]:
     """(element, its attributes, its text) of a docstring.
 
-    In place of `<shared command='add firewall'/>` stand the arguments and parameters of that command, but those that
-    the docstring declares itself.
+    In place of `<shared command='add firewall' names='rulename,chain'/>` stand these arguments and parameters of that
+    command, which must declare them itself. BugError, naming them, if it does not.
     """
-    found: list[tuple[str, str, str]] = ELEMENT.findall(text)
-    if not any(kind == "shared" for kind, _, _ in found):
-        return found
-    own = {attributes_of(one).get("name") for kind, one, _ in found if kind in _DECLARING}
     resolved: list[tuple[str, str, str]] = []
-    for kind, attributes, content in found:
-        if kind != "shared":
+    for kind, attributes, content in ELEMENT.findall(text):
+        if kind == "shared":
+            resolved += _shared(attributes_of(attributes), text_of)
+        else:
             resolved.append((kind, attributes, content))
-            continue
-        resolved += [
-            one
-            for one in ELEMENT.findall(text_of(attributes_of(attributes).get("command", "").split()))
-            if one[0] in _DECLARING and attributes_of(one[1]).get("name") not in own
-        ]
     return resolved
+
+
+def _shared(attributes: Mapping[str, str], text_of: TextOf) -> list[tuple[str, str, str]]:
+    """The elements that another command's docstring has by these names, in the order of the names."""
+    other, names = attributes.get("command", ""), attributes.get("names", "").split(",")
+    theirs = {
+        attributes_of(one[1]).get("name"): one
+        for one in ELEMENT.findall(text_of(other.split()))
+        if one[0] in _DECLARING
+    }
+    missing = [name for name in names if name not in theirs]
+    if missing:
+        raise BugError(
+            f'a command shares {", ".join(missing)} of the help of "{other}", which has no such argument or parameter; '
+            "its author must fix it"
+        )
+    return [theirs[name] for name in names]
 
 
 def docstring_of(command_path: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ class Command(rocks.commands.Command):
     <example cmd='help attr'>
     List all commands whose usage contains attr.
     </example>
+
+    <related>list help</related>
     """
 
     MustBeRoot = 0

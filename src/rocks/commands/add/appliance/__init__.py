@@ -36,6 +36,9 @@ class Command(rocks.commands.Command):
     <example cmd='add appliance tile membership="Viz Tile" node=viz-tile'>
     Hosts of membership Viz Tile are installed from the root node viz-tile.
     </example>
+    <example cmd='add appliance viz membership="Viz" public=yes'>
+    Nodes of a display wall, which the discovery of new hosts offers.
+    </example>
 
     <related>list appliance</related>
     <related>remove appliance</related>

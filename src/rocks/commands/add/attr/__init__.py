@@ -19,6 +19,9 @@ class Command(AttributeSetter):
     <example cmd='add attr managed true'>
     Set the attribute managed of every host to true.
     </example>
+    <example cmd='add attr motd "Maintenance on Friday"'>
+    A value with blanks.
+    </example>
 
     <related>set attr</related>
     <related>list attr</related>

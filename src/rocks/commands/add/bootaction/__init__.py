@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='add bootaction action=memtest kernel=memtest86'>
     Hosts with the run action memtest run a memory test.
     </example>
+    <example cmd='add bootaction action=rescue kernel=vmlinuz ramdisk=initrd.img args="rescue console=ttyS0"'>
+    A boot action with its own RAM disk and kernel arguments.
+    </example>
 
     <related>list bootaction</related>
     """

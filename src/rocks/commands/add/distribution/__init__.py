@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='add distribution testing'>
     Add the distribution testing.
     </example>
+    <example cmd='add distribution site-2026'>
+    A second distribution, with the rolls that are then enabled in it.
+    </example>
 
     <related>list distribution</related>
     <related>remove distribution</related>

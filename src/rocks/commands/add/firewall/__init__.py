@@ -34,10 +34,11 @@ class Command(FirewallCommand):
     <param optional='0' type='string' name='protocol'>
     Protocol: tcp, udp, icmp, another name or number, or all.
     </param>
-    <param optional='0' type='string' name='chain'>
+    <param optional='0' type='string' name='chain' values='INPUT,OUTPUT,FORWARD,PREROUTING,POSTROUTING'>
     Chain: INPUT, OUTPUT, FORWARD, PREROUTING or POSTROUTING.
     </param>
-    <param optional='0' type='string' name='action'>
+    <param optional='0' type='string' name='action'
+    values='ACCEPT,REJECT,DROP,RETURN,LOG,MASQUERADE,SNAT,DNAT,REDIRECT'>
     Action: ACCEPT, REJECT, DROP, RETURN, LOG, MASQUERADE, SNAT, DNAT or REDIRECT.
     </param>
     <param type='string' name='network'>
@@ -55,7 +56,7 @@ class Command(FirewallCommand):
     <param type='string' name='comment'>
     Comment, any text of one line.
     </param>
-    <param type='string' name='rulesrc'>
+    <param type='string' name='rulesrc' values='custom,system'>
     Who made the rule: custom or system. Default: custom.
     </param>
 

@@ -34,6 +34,9 @@ class Command(rocks.commands.Command):
     <example cmd='add network optiputer 192.168.1.0 255.255.255.0 mtu=9216'>
     Add a network with jumbo frames.
     </example>
+    <example cmd='add network storage 10.9.0.0 255.255.0.0 dnszone=storage.example.org servedns=yes'>
+    A network whose names the frontend's name service has.
+    </example>
 
     <related>list network</related>
     <related>remove network</related>

@@ -21,6 +21,9 @@ class Command(rocks.commands.Command):
     <example cmd='check graph'>
     Print a line for each file.
     </example>
+    <example cmd='check graph basedir=/root/roll-hello'>
+    The files of a roll that is being written.
+    </example>
 
     <related>check site</related>
     <related>list host graph</related>

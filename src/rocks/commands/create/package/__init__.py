@@ -28,6 +28,9 @@ class Command(rocks.commands.Command):
     <example cmd='create package roll-hello.xml'>
     Build roll-hello-kickstart_1.0-1_all.deb.
     </example>
+    <example cmd='create package roll-hello.xml dir=/root/packages'>
+    Into another folder.
+    </example>
 
     <related>create roll</related>
     <related>create new roll</related>

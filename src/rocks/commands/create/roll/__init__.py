@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='create roll roll-hello.xml'>
     Build hello-1.0-1.noarch.disk1.iso.
     </example>
+    <example cmd='create roll roll-hello.xml dir=/root/isos key=/root/site.key'>
+    A signed ISO, in another folder.
+    </example>
 
     <related>create new roll</related>
     <related>add roll</related>

@@ -10,15 +10,7 @@ class Command(rocks.commands.Command):
     Disable rolls: their commands, nodes and edges are no longer in use. Their files stay. What they have configured
     on hosts stays as well. A roll that another enabled roll needs is rejected.
 
-    <arg type='string' name='roll' repeat='1'>
-    Rolls; % is a wildcard.
-    </arg>
-    <param type='string' name='version'>
-    Version; % is a wildcard; default: every version.
-    </param>
-    <param type='string' name='arch'>
-    Architecture; % is a wildcard; default: every architecture.
-    </param>
+    <shared command='enable roll' names='roll,version,arch'/>
 
     <example cmd='disable roll hello'>
     One roll.

@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump appliance'>
     Print one shell command per line.
     </example>
+    <example cmd='dump appliance compute'>
+    One appliance.
+    </example>
 
     <related>add appliance</related>
     """

@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump distribution'>
     Print one shell command per line.
     </example>
+    <example cmd='dump distribution rocks-dist'>
+    One distribution.
+    </example>
 
     <related>add distribution</related>
     """

@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump network'>
     Print one shell command per line.
     </example>
+    <example cmd='dump network private'>
+    One network.
+    </example>
 
     <related>add network</related>
     """

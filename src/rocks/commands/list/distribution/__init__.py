@@ -14,6 +14,9 @@ class Command(rocks.commands.Command):
     <example cmd='list distribution'>
     All distributions.
     </example>
+    <example cmd='list distribution rocks-dist'>
+    One distribution.
+    </example>
 
     <related>list membership</related>
     """

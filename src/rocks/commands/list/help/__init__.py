@@ -26,6 +26,11 @@ class Command(rocks.commands.Command):
     <example cmd='list help subdir=add/host'>
     The commands that begin with add host.
     </example>
+    <example cmd='list help subdir=list/host cols=0'>
+    The commands that begin with list host, each on one line.
+    </example>
+
+    <related>help</related>
     """
 
     MustBeRoot = 0

@@ -18,6 +18,8 @@ class Command(rocks.commands.Command):
     <example cmd='list host'>
     All hosts.
     </example>
+
+    <related>add host</related>
     """
 
     MustBeRoot = 0

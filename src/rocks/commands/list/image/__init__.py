@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list image'>
     All images.
     </example>
+    <example cmd='list image debian-12'>
+    One image.
+    </example>
     <related>add image</related>
     <related>list host image</related>
     """

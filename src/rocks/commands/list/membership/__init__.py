@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list membership'>
     All memberships.
     </example>
+    <example cmd='list membership Compute'>
+    One membership.
+    </example>
 
     <related>list appliance</related>
     """

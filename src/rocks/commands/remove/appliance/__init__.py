@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove appliance tile'>
     Remove one appliance.
     </example>
+    <example cmd='remove appliance tile viz'>
+    Two appliances.
+    </example>
 
     <related>add appliance</related>
     <related>list appliance</related>

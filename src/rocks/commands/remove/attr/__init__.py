@@ -14,6 +14,9 @@ class Command(AttributeRemoval):
     <example cmd='remove attr managed'>
     Remove the global attribute managed; attributes of other scopes remain.
     </example>
+    <example cmd='remove attr motd'>
+    An attribute of the site's own.
+    </example>
 
     <related>list attr</related>
     <related>set attr</related>

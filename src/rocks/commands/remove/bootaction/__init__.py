@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove bootaction memtest'>
     One boot action.
     </example>
+    <example cmd='remove bootaction memtest rescue'>
+    Two boot actions.
+    </example>
 
     <related>add bootaction</related>
     <related>list bootaction</related>

@@ -30,6 +30,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove cluster vc1'>
     Remove vc1 and its compute nodes.
     </example>
+    <example cmd='remove cluster vc1 disks=remove'>
+    With the disks of its machines, whose content is lost.
+    </example>
     <related>add cluster</related>
     """
 

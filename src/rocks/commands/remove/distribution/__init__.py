@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove distribution testing'>
     Remove the distribution testing.
     </example>
+    <example cmd='remove distribution testing site-2026'>
+    Two distributions.
+    </example>
 
     <related>add distribution</related>
     <related>list distribution</related>

@@ -9,27 +9,16 @@ class Command(FirewallCommand):
     Remove a firewall rule of one scope; rules of the same name in other scopes remain. The command fails if there is
     no such rule. Hosts have it in force until rocks sync host firewall, or their profile.
 
-    <arg optional='1' type='string' name='scope'>
-    The word global, which is the default.
-    </arg>
-    <param type='string' name='global'>
-    Scope of all hosts: global=global. Like os, appliance and host it must be the first parameter.
-    </param>
-    <param type='string' name='os'>
-    Scope of an operating system: os=linux.
-    </param>
-    <param type='string' name='appliance'>
-    Scope of an appliance: appliance=compute.
-    </param>
-    <param type='string' name='host'>
-    Scope of hosts, by name or any other selector: host=compute-0-0.
-    </param>
+    <shared command='add firewall' names='scope,global,os,appliance,host'/>
     <param optional='0' type='string' name='rulename'>
     Name of the rule.
     </param>
 
     <example cmd='remove firewall rulename=A30-ALL-PRIVATE'>
     Hosts no longer accept everything from the network private.
+    </example>
+    <example cmd='remove firewall appliance=login rulename=A50-WEB'>
+    A rule of one appliance.
     </example>
 
     <related>list firewall</related>

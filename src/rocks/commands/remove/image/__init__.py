@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove image debian-11'>
     Remove an image.
     </example>
+    <example cmd='remove image debian-12'>
+    Another image.
+    </example>
     <related>list image</related>
     <related>remove host image</related>
     """

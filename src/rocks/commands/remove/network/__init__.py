@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove network optiputer'>
     Remove one network and the routes through it.
     </example>
+    <example cmd='remove network optiputer storage'>
+    Two networks.
+    </example>
 
     <related>add network</related>
     <related>list network</related>

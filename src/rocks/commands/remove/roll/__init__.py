@@ -10,15 +10,7 @@ class Command(rocks.commands.Command):
     Remove rolls and their files from the distribution. What they have configured on hosts stays. An enabled roll
     is rejected: disable roll takes it out of use first.
 
-    <arg type='string' name='roll' repeat='1'>
-    Rolls; % is a wildcard.
-    </arg>
-    <param type='string' name='version'>
-    Version; % is a wildcard; default: every version.
-    </param>
-    <param type='string' name='arch'>
-    Architecture; % is a wildcard; default: every architecture.
-    </param>
+    <shared command='enable roll' names='roll,version,arch'/>
 
     <example cmd='remove roll hello'>
     One roll.

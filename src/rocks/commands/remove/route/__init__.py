@@ -17,6 +17,9 @@ class Command(RouteRemoval):
     <example cmd='remove route 10.2.0.0'>
     Remove the route to 10.2.0.0; routes of other scopes remain.
     </example>
+    <example cmd='remove route 10.3.0.0 netmask=255.255.0.0'>
+    One of several routes to this address.
+    </example>
 
     <related>add route</related>
     <related>list route</related>

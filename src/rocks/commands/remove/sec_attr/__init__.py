@@ -14,6 +14,9 @@ class Command(SecretRemoval):
     <example cmd='remove sec_attr ipmi_password'>
     Remove it.
     </example>
+    <example cmd='remove sec_attr root_pw'>
+    Another secret.
+    </example>
 
     <related>set sec_attr</related>
     <related>list sec_attr</related>

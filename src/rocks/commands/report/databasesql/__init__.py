@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='report databasesql kvm'>
     The tables of this roll.
     </example>
+    <example cmd='report databasesql kvm droptable=yes'>
+    With statements that remove the tables first.
+    </example>
 
     <related>update database</related>
     <related>report database</related>

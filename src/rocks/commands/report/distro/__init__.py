@@ -14,6 +14,8 @@ class Command(rocks.commands.Command):
     <example cmd='report distro'>
     The folder of the distribution.
     </example>
+
+    <related>list distribution</related>
     """
 
     MustBeRoot = 0

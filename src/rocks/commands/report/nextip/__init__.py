@@ -30,6 +30,8 @@ class Command(rocks.commands.Command):
     <example cmd='report nextip private increment=1 baseip=10.1.0.10'>
     The lowest free address from 10.1.0.10.
     </example>
+
+    <related>add host interface</related>
     """
 
     MustBeRoot = 0

@@ -22,6 +22,9 @@ class Command(rocks.commands.Command):
     <example cmd='report script'>
     As in: echo '&lt;file name="/etc/motd"&gt;Welcome&lt;/file&gt;' | rocks report script | bash
     </example>
+    <example cmd='report script os=linux arch=x86_64'>
+    For another architecture than this machine's.
+    </example>
 
     <related>report post</related>
     <related>report host attr</related>

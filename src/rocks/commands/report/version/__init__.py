@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='report version major=yes'>
     The major version.
     </example>
+    <example cmd='report version'>
+    The whole version.
+    </example>
 
     <related>report database</related>
     """

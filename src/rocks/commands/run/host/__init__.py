@@ -49,6 +49,8 @@ class Command(rocks.commands.Command):
     <example cmd='run host rack1 collate=yes timeout=5 "uname -r"'>
     All hosts of a rack, with a limit of five seconds.
     </example>
+
+    <related>iterate host</related>
     """
 
     MustBeRoot = 0

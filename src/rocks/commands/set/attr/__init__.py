@@ -20,6 +20,9 @@ class Command(AttributeSetter):
     <example cmd='set attr managed false'>
     Set the attribute managed of every host to false.
     </example>
+    <example cmd='set attr motd "Maintenance on Monday"'>
+    A value with blanks.
+    </example>
 
     <related>add attr</related>
     <related>list attr</related>

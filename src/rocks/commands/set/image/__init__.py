@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='set image debian-12 comment="with Slurm"'>
     Describe an image.
     </example>
+    <example cmd='set image debian-11 comment="until 2027"'>
+    Another image.
+    </example>
     <related>list image</related>
     """
 

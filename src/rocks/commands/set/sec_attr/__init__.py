@@ -19,6 +19,9 @@ class Command(SecretSetter):
     <example cmd='set sec_attr ipmi_password file=/root/secret'>
     The value is the content of the file.
     </example>
+    <example cmd='set sec_attr ipmi_password'>
+    The value is read from standard input, on a terminal without being printed.
+    </example>
 
     <related>list sec_attr</related>
     <related>remove sec_attr</related>

@@ -23,6 +23,9 @@ class Command(rocks.commands.Command):
     <example cmd='start cluster vc1'>
     Start vc1 and all its compute nodes.
     </example>
+    <example cmd='start cluster vc1 computes=no'>
+    Its frontend only.
+    </example>
     <related>stop cluster</related>
     <related>start host vm</related>
     """

@@ -30,6 +30,9 @@ class Command(rocks.commands.Command):
     <example cmd='stop cluster vc1 action=shutdown'>
     Shut down vc1 and its compute nodes.
     </example>
+    <example cmd='stop cluster vc1 action=shutdown timeout=120'>
+    Wait for at most 120 seconds for each machine.
+    </example>
     <related>start cluster</related>
     <related>stop host vm</related>
     """

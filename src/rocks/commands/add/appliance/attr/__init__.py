@@ -22,6 +22,9 @@ class Command(AttributeSetter):
     <example cmd='add appliance attr compute managed true'>
     Set the attribute managed of every compute node to true.
     </example>
+    <example cmd='add appliance attr compute vm-container colour blue'>
+    An attribute of the site's own, for two appliances.
+    </example>
 
     <related>set appliance attr</related>
     <related>list appliance attr</related>

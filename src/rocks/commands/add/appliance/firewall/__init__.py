@@ -11,43 +11,14 @@ class Command(LegacyFirewallAddition):
     <arg type='string' name='appliance' repeat='1'>
     Appliances; % is a wildcard.
     </arg>
-    <param optional='0' type='string' name='rulename'>
-    Name of the rule. Rules of a host are sorted by it. A rule replaces those of the same name in lower scopes: host
-    before appliance, os and global.
-    </param>
-    <param optional='0' type='string' name='service'>
-    Service: a name of /etc/services, a port, a range PORT:PORT, all, or nat for address translation.
-    </param>
-    <param optional='0' type='string' name='protocol'>
-    Protocol: tcp, udp, icmp, another name or number, or all.
-    </param>
-    <param optional='0' type='string' name='chain'>
-    Chain: INPUT, OUTPUT, FORWARD, PREROUTING or POSTROUTING.
-    </param>
-    <param optional='0' type='string' name='action'>
-    Action: ACCEPT, REJECT, DROP, RETURN, LOG, MASQUERADE, SNAT, DNAT or REDIRECT.
-    </param>
-    <param type='string' name='network'>
-    Network from which packets come, or all. A host without a device on it leaves the rule out. Required unless
-    output-network is given.
-    </param>
-    <param type='string' name='output-network'>
-    Network to which packets go, or all.
-    </param>
-    <param type='string' name='flags'>
-    Further conditions, as options of iptables: -s, -d, -i, -o, --sport, --dport, --state, --syn, --icmp-type, --limit,
-    --mac-source, --src-range and their like; options of the action: --reject-with, --log-prefix, --to-source,
-    --to-destination, --to-ports.
-    </param>
-    <param type='string' name='comment'>
-    Comment, any text of one line.
-    </param>
-    <param type='string' name='rulesrc'>
-    Who made the rule: custom or system. Default: custom.
-    </param>
+    <shared command='add firewall' names='rulename,service,protocol,chain,action,network'/>
+    <shared command='add firewall' names='output-network,flags,comment,rulesrc'/>
 
     <example cmd='add appliance firewall compute rulename=A51-NTP service=123 protocol=udp chain=INPUT action=ACCEPT network=private'>
     Accept time requests from the network private.
+    </example>
+    <example cmd='add appliance firewall compute login rulename=A52-WEB service=443 protocol=tcp chain=INPUT action=REJECT network=public'>
+    Reject HTTPS from the network public on two appliances.
     </example>
 
     <related>add firewall</related>

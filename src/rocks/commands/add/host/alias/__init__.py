@@ -18,6 +18,9 @@ class Command(OneHostSetter):
     <example cmd='add host alias compute-0-0 c00'>
     Let c00 refer to compute-0-0.
     </example>
+    <example cmd='add host alias vm-container-0-0 hypervisor'>
+    Another name of a VM container.
+    </example>
 
     <related>list host alias</related>
     <related>remove host alias</related>

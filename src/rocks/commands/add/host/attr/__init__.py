@@ -22,6 +22,9 @@ class Command(AttributeSetter):
     <example cmd='add host attr compute-0-0 managed true'>
     Set the attribute managed of one host to true.
     </example>
+    <example cmd='add host attr compute colour blue'>
+    All computes, by the name of their appliance.
+    </example>
 
     <related>set host attr</related>
     <related>list host attr</related>

@@ -35,12 +35,15 @@ class Command(rocks.commands.Command):
     <example cmd='add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private'>
     A bond of two adapters.
     </example>
+    <example cmd='add host bonded vm-container-0-0 channel=bond0 interfaces=eth2,eth3 ip=10.1.0.17 network=private options="mode=active-backup miimon=100"'>
+    A bond with options of the kernel's driver.
+    </example>
 
     <related>set host interface options</related>
     <related>list host interface</related>
     <related>report host interface</related>
     <related>sync host network</related>
-    """
+    """  # noqa: E501 - the examples
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the bond."""

@@ -27,6 +27,9 @@ class Command(rocks.commands.Command):
     <example cmd='add host certificate nas-0-0 vm-container-0-0'>
     Issue certificates to two hosts.
     </example>
+    <example cmd='add host certificate nas-0-0 days=90 replace=yes'>
+    A new certificate, valid for 90 days, in place of the present one.
+    </example>
 
     <related>sync host certificate</related>
     <related>list host certificate</related>

@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='add host ibport vmc-0-0 mlx4_0 0x0002c90300a1b2c3'>
     Record the first port of the adapter.
     </example>
+    <example cmd='add host ibport vmc-0-0 mlx4_0 0x0002c90300a1b2c4 port=2'>
+    The second port of the same adapter.
+    </example>
 
     <related>list host ibport</related>
     <related>sync host ibport</related>

@@ -36,6 +36,9 @@ class Command(rocks.commands.Command):
     <example cmd='add host interface compute-0-0 eth1 ip=10.1.0.7 subnet=private mac=00:11:22:33:44:55'>
     Add a second interface, on the network private.
     </example>
+    <example cmd='add host interface compute-0-0 eth2 subnet=public vlan=100 name=storage-0-0'>
+    An interface on VLAN 100 of the network public, with a name of its own.
+    </example>
 
     <related>list host interface</related>
     <related>remove host interface</related>

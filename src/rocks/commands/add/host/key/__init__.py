@@ -22,10 +22,13 @@ class Command(rocks.commands.Command):
     <example cmd='add host key frontend-0-0-0 key=/tmp/public.key description="key of the owner"'>
     Add the key in the file.
     </example>
+    <example cmd='add host key frontend-0-0-0 key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINfTTidQn+dG5NBhqM5f/jhb5oNRGgGLPzxA5ahGGlBU"'>
+    The key itself instead of a file.
+    </example>
 
     <related>list host key</related>
     <related>remove host key</related>
-    """
+    """  # noqa: E501 - the examples
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the key."""

@@ -41,6 +41,9 @@ class Command(rocks.commands.Command):
     <example cmd='add host partition compute-0-0 device=sda5 mountpoint=/state/partition1 size=102400MB'>
     A partition for disk images.
     </example>
+    <example cmd='add host partition compute-0-0 device=sda1 mountpoint=/ size=20480MB type=ext4 formatflags="-L root"'>
+    The root file system, with its type and the options with which it is made.
+    </example>
 
     <related>list host partition</related>
     <related>save host partitions</related>

@@ -24,6 +24,9 @@ class Command(HostRollCommand):
     <example cmd='add host roll frontend-0-0-0 kvm'>
     Choose all versions of the roll kvm.
     </example>
+    <example cmd='add host roll frontend-0-0-0 base kernel version=7.0'>
+    Two rolls of one version.
+    </example>
 
     <related>list host roll</related>
     <related>list roll</related>

@@ -12,17 +12,7 @@ class Command(RouteAddition):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <arg type='string' name='address'>
-    IPv4 address of the network or host that the route leads to; 0.0.0.0 for the default route. Alternative form:
-    address=ADDRESS.
-    </arg>
-    <arg type='string' name='gateway'>
-    IPv4 address of the gateway, or the name of a network: then the route leads through the host's device on that
-    network. Alternative form: gateway=GATEWAY.
-    </arg>
-    <param type='string' name='netmask'>
-    Netmask of the address; default: 255.255.255.255, a route to one host. 0.0.0.0 for the default route.
-    </param>
+    <shared command='add route' names='address,gateway,netmask'/>
 
     <example cmd='add host route compute-0-0 10.2.0.0 10.1.1.254 netmask=255.255.0.0'>
     Reach the network 10.2.0.0/16 by the gateway 10.1.1.254.

@@ -22,6 +22,9 @@ class Command(AttributeSetter):
     <example cmd='add os attr linux managed true'>
     Set the attribute managed of every Linux host to true.
     </example>
+    <example cmd='add os attr linux sunos colour blue'>
+    Two operating systems.
+    </example>
 
     <related>set os attr</related>
     <related>list os attr</related>

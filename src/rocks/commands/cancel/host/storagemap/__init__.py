@@ -22,6 +22,9 @@ class Command(rocks.commands.Command):
     <example cmd='cancel host storagemap nas-0-0 vm-vc1-0-vol'>
     Cancel a mapping to a host that does not respond.
     </example>
+    <example cmd='cancel host storagemap nas-0-0 vm-vc1-1-vol'>
+    The same for the image of another machine.
+    </example>
 
     <related>add host storagemap</related>
     <related>remove host storagemap</related>

@@ -32,6 +32,9 @@ class Command(rocks.commands.Command):
     <example cmd='config host interface compute-0-0 iface=eth0,eth1 mac=52:54:00:00:00:01,52:54:00:00:00:02 flag=,ks'>
     The host was installed from eth1, which gets the private address.
     </example>
+    <example cmd='config host interface compute-0-0 iface=eth0 mac=52:54:00:00:00:01 module=e1000'>
+    One interface, with its kernel module.
+    </example>
 
     <related>swap host interface</related>
     <related>list host interface</related>

@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='create host vm vm-vc1-0'>
     Start one machine.
     </example>
+    <example cmd='create host vm vm-vc1-0 vm-vc1-1'>
+    Two machines at once.
+    </example>
     <related>start host vm</related>
     """
 

@@ -27,6 +27,9 @@ class Command(rocks.commands.Command):
     <example cmd='create new roll hello'>
     Create the folder hello.
     </example>
+    <example cmd='create new roll hello version=1.0 dir=/root/rolls'>
+    A version and a place of your own.
+    </example>
 
     <related>create roll</related>
     """

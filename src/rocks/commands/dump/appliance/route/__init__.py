@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump appliance route'>
     Print one shell command per line.
     </example>
+    <example cmd='dump appliance route compute'>
+    One appliance.
+    </example>
 
     <related>add appliance route</related>
     """

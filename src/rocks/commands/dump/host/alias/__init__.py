@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host alias'>
     Print one shell command per alias.
     </example>
+    <example cmd='dump host alias compute-0-0'>
+    One host.
+    </example>
 
     <related>add host alias</related>
     """

@@ -18,6 +18,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host attr'>
     Print one shell command per line.
     </example>
+    <example cmd='dump host attr compute-0-0'>
+    One host.
+    </example>
 
     <related>add host attr</related>
     """

@@ -15,6 +15,11 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host boot compute-0-0'>
     One host.
     </example>
+    <example cmd='dump host boot'>
+    All hosts.
+    </example>
+
+    <related>set host boot</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host bootflags'>
     All flags.
     </example>
+    <example cmd='dump host bootflags compute-0-0'>
+    One host.
+    </example>
 
     <related>set host bootflags</related>
     """

@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host interface compute-0-0'>
     One host.
     </example>
+    <example cmd='dump host interface'>
+    All hosts.
+    </example>
 
     <related>dump host</related>
     """

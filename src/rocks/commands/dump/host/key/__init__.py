@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host key'>
     Print one shell command per key; a key has several lines.
     </example>
+    <example cmd='dump host key frontend-0-0-0'>
+    One host.
+    </example>
 
     <related>add host key</related>
     """

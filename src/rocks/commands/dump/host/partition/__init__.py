@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host partition'>
     Print one shell command per partition.
     </example>
+    <example cmd='dump host partition compute-0-0'>
+    One host.
+    </example>
 
     <related>add host partition</related>
     """

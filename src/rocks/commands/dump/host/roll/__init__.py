@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host roll'>
     Print one shell command per roll of a frontend.
     </example>
+    <example cmd='dump host roll frontend-0-0-0'>
+    One host.
+    </example>
 
     <related>add host roll</related>
     """

@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host route'>
     Print one shell command per line.
     </example>
+    <example cmd='dump host route compute-0-0'>
+    One host.
+    </example>
 
     <related>add host route</related>
     """

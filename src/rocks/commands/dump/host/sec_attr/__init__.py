@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host sec_attr'>
     Print one shell command per secret.
     </example>
+    <example cmd='dump host sec_attr vm-container-0-0'>
+    One host.
+    </example>
 
     <related>dump sec_attr</related>
     <related>set host sec_attr</related>

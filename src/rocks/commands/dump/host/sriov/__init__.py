@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host sriov'>
     All hosts.
     </example>
+    <example cmd='dump host sriov vmc-0-0'>
+    One host.
+    </example>
 
     <related>dump host interface</related>
     """

@@ -21,6 +21,11 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host vm'>
     All virtual machines.
     </example>
+    <example cmd='dump host vm vm-vc1-0'>
+    One machine.
+    </example>
+
+    <related>list host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -16,6 +16,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump ib partition'>
     Print one shell command per line.
     </example>
+    <example cmd='dump ib partition vc1'>
+    One cluster.
+    </example>
 
     <related>add ib partition</related>
     """

@@ -15,6 +15,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump os attr'>
     Print one shell command per line.
     </example>
+    <example cmd='dump os attr linux'>
+    One operating system.
+    </example>
 
     <related>add os attr</related>
     """

@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list appliance attr compute'>
     The attributes of one appliance.
     </example>
+    <example cmd='list appliance attr'>
+    All appliances.
+    </example>
 
     <related>list host attr</related>
     <related>set appliance attr</related>

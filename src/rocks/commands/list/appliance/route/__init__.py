@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list appliance route compute'>
     The routes of one appliance, by address.
     </example>
+    <example cmd='list appliance route'>
+    All appliances.
+    </example>
 
     <related>add appliance route</related>
     <related>remove appliance route</related>

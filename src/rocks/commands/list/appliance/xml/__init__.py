@@ -11,28 +11,13 @@ class Command(rocks.commands.Command):
     <arg type='string' name='appliance' repeat='1'>
     Appliances; % is a wildcard.
     </arg>
-    <param type='string' name='roll'>
-    Only nodes of these rolls, separated by commas; default: all.
-    </param>
-    <param type='bool' name='eval'>
-    Run the programs of the tags eval; with no, each is an empty text. Default: yes.
-    </param>
-    <param type='bool' name='missing-check'>
-    End with an error if a node of the graph has no file; with no, it is left out. Default: yes.
-    </param>
-    <param type='bool' name='entity-check'>
-    End with an error if an entity has no value; with no, it is an empty text. Default: no.
-    </param>
-    <param type='string' name='gen'>
-    Kind of document, for order rules with gen. Default: kgen.
-    </param>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
-    files in /etc/rocks.
-    </param>
+    <shared command='list node xml' names='roll,eval,missing-check,entity-check,gen,basedir'/>
 
     <example cmd='list appliance xml compute'>
     The document of the appliance compute.
+    </example>
+    <example cmd='list appliance xml compute eval=no'>
+    Without running the scripts of the node files.
     </example>
 
     <related>list node xml</related>

@@ -15,6 +15,11 @@ class Command(rocks.commands.Command):
     <example cmd='list host alias compute-0-0'>
     One host.
     </example>
+    <example cmd='list host alias'>
+    All hosts.
+    </example>
+
+    <related>add host alias</related>
     """
 
     MustBeRoot = 0

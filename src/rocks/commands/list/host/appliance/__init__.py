@@ -15,6 +15,11 @@ class Command(rocks.commands.Command):
     <example cmd='list host appliance compute-0-0'>
     One host.
     </example>
+    <example cmd='list host appliance'>
+    All hosts.
+    </example>
+
+    <related>list host membership</related>
     """
 
     MustBeRoot = 0

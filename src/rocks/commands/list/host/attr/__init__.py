@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host attr compute-0-0'>
     The attributes of one host in alphabetical order.
     </example>
+    <example cmd='list host attr compute-0-0 output-col=attr,value'>
+    Two columns only.
+    </example>
 
     <related>report host attr</related>
     <related>set host attr</related>

@@ -15,6 +15,11 @@ class Command(rocks.commands.Command):
     <example cmd='list host boot compute-0-0'>
     One host.
     </example>
+    <example cmd='list host boot'>
+    All hosts.
+    </example>
+
+    <related>set host boot</related>
     """
 
     MustBeRoot = 0

@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host certificate'>
     All certificates.
     </example>
+    <example cmd='list host certificate nas-0-0'>
+    One host.
+    </example>
 
     <related>add host certificate</related>
     """

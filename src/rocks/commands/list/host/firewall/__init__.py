@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host firewall compute-0-0'>
     The rules of one host.
     </example>
+    <example cmd='list host firewall compute'>
+    All computes.
+    </example>
 
     <related>list firewall</related>
     <related>report host firewall</related>

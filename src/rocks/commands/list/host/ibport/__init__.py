@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host ibport'>
     All ports.
     </example>
+    <example cmd='list host ibport vmc-0-0'>
+    One host.
+    </example>
 
     <related>add host ibport</related>
     <related>sync host ibport</related>

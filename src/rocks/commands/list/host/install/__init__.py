@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host install'>
     All hosts.
     </example>
+    <example cmd='list host install compute-0-0'>
+    One host.
+    </example>
 
     <related>set host boot</related>
     <related>discover host</related>

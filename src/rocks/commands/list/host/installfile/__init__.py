@@ -25,6 +25,9 @@ class Command(rocks.commands.Command):
     The kickstart file of a host. The profile may also be piped: rocks list host profile compute-0-0 | rocks list host
     installfile section=kickstart
     </example>
+    <example cmd='list host installfile compute-0-0 section=preseed'>
+    The answers for the installer of Debian.
+    </example>
 
     <related>list host profile</related>
     <related>list host xml</related>

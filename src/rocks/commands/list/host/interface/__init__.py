@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host interface compute-0-0'>
     One host.
     </example>
+    <example cmd='list host interface compute json=yes'>
+    All computes, for a program.
+    </example>
 
     <related>add host interface</related>
     """

@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host key frontend-0-0-0'>
     One host.
     </example>
+    <example cmd='list host key'>
+    All frontends of clusters.
+    </example>
 
     <related>add host key</related>
     <related>remove host key</related>

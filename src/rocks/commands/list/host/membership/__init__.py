@@ -15,6 +15,11 @@ class Command(rocks.commands.Command):
     <example cmd='list host membership compute-0-0'>
     One host.
     </example>
+    <example cmd='list host membership'>
+    All hosts.
+    </example>
+
+    <related>set host membership</related>
     """
 
     MustBeRoot = 0

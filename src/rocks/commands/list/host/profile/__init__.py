@@ -23,6 +23,9 @@ class Command(rocks.commands.Command):
     The profile of one host. The document of a host may also be piped: rocks list host xml compute-0-0 | rocks list
     host profile
     </example>
+    <example cmd='list host profile compute-0-0 basedir=/root/roll-hello'>
+    With the node files of a roll that is being written.
+    </example>
 
     <related>list host xml</related>
     <related>list host installfile</related>

@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host roll frontend-0-0-0'>
     One frontend.
     </example>
+    <example cmd='list host roll'>
+    All hosts.
+    </example>
 
     <related>set host roll</related>
     <related>list roll</related>

@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host route compute-0-0'>
     The routes of one host, by address.
     </example>
+    <example cmd='list host route compute'>
+    All computes.
+    </example>
 
     <related>add host route</related>
     <related>remove host route</related>

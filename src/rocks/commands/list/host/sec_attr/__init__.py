@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host sec_attr vm-container-0-0'>
     Those of one host.
     </example>
+    <example cmd='list host sec_attr'>
+    All hosts.
+    </example>
 
     <related>set host sec_attr</related>
     <related>list sec_attr</related>

@@ -18,6 +18,9 @@ class Command(HostListing):
     <example cmd='list host storageattr nas-0-0'>
     One NAS.
     </example>
+    <example cmd='list host storageattr nas-0-0 nas-0-1'>
+    Two NASes.
+    </example>
 
     <related>set host storageattr</related>
     <related>list host zvolattr</related>

@@ -21,6 +21,9 @@ class Command(HostListing):
     <example cmd='list host storagecopy vm-container-0-0'>
     One host.
     </example>
+    <example cmd='list host storagecopy vm-container-0-0 vm-container-0-1'>
+    Two VM containers.
+    </example>
 
     <related>remove host storagecopy</related>
     <related>list host storagedev</related>

@@ -20,6 +20,9 @@ class Command(HostListing):
     <example cmd='list host storagedev vm-container-0-0'>
     One host.
     </example>
+    <example cmd='list host storagedev vm-container'>
+    All VM containers.
+    </example>
 
     <related>list host storagemap</related>
     """

@@ -23,6 +23,9 @@ class Command(HostListing):
     <example cmd='list host storagemap nas-0-0'>
     All images of a NAS.
     </example>
+    <example cmd='list host storagemap nas'>
+    All NASes.
+    </example>
 
     <related>add host storagemap</related>
     <related>list host storageop</related>

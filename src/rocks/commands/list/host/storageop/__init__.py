@@ -19,6 +19,9 @@ class Command(HostListing):
     <example cmd='list host storageop nas-0-0'>
     The operations on one NAS.
     </example>
+    <example cmd='list host storageop nas'>
+    All NASes.
+    </example>
 
     <related>list host storagemap</related>
     <related>cancel host storagemap</related>

@@ -21,6 +21,9 @@ class Command(ImageListing):
     <example cmd='list host storagesnap nas-0-0 vm-vc1-0-vol'>
     The states to which the image can be restored.
     </example>
+    <example cmd='list host storagesnap nas-0-0 vm-vc1-1-vol'>
+    The image of another machine.
+    </example>
 
     <related>restore host storageimg</related>
     """

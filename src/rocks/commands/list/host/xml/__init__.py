@@ -12,25 +12,11 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='host' repeat='1'>
     Hosts; default: all.
     </arg>
-    <param type='string' name='roll'>
-    Only nodes of these rolls, separated by commas; default: all.
-    </param>
-    <param type='bool' name='eval'>
-    Run the programs of the tags eval; with no, each is an empty text. Default: yes.
-    </param>
-    <param type='bool' name='missing-check'>
-    End with an error if a node of the graph has no file; with no, it is left out. Default: yes.
-    </param>
+    <shared command='list node xml' names='roll,eval,missing-check'/>
     <param type='bool' name='entity-check'>
     End with an error if an entity has no value; with no, it is an empty text. Default: yes.
     </param>
-    <param type='string' name='gen'>
-    Kind of document, for order rules with gen. Default: kgen.
-    </param>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
-    files in /etc/rocks.
-    </param>
+    <shared command='list node xml' names='gen,basedir'/>
 
     <example cmd='list host xml compute-0-0'>
     The document of one host.

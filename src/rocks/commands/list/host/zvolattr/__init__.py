@@ -21,6 +21,9 @@ class Command(ImageListing):
     <example cmd='list host zvolattr nas-0-0 vm-vc1-0-vol'>
     One image.
     </example>
+    <example cmd='list host zvolattr nas-0-0 vm-vc1-1-vol'>
+    The image of another machine.
+    </example>
 
     <related>set host zvolattr</related>
     <related>list host storageattr</related>

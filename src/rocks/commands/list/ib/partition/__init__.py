@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list ib partition'>
     All partitions.
     </example>
+    <example cmd='list ib partition vc1'>
+    One cluster.
+    </example>
 
     <related>add ib partition</related>
     <related>list host ibport</related>

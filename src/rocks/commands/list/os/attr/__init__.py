@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list os attr linux'>
     The attributes of one operating system.
     </example>
+    <example cmd='list os attr'>
+    All operating systems.
+    </example>
 
     <related>list host attr</related>
     <related>set os attr</related>

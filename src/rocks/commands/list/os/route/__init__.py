@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='list os route linux'>
     The routes of one operating system, by address.
     </example>
+    <example cmd='list os route'>
+    All operating systems.
+    </example>
 
     <related>add os route</related>
     <related>remove os route</related>

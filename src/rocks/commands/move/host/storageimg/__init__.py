@@ -41,6 +41,9 @@ class Command(rocks.commands.Command):
     <example cmd='move host storageimg nas-0-0 vm-vc1-0-vol to=nas-0-1'>
     Move the first disk of a stopped machine.
     </example>
+    <example cmd='move host storageimg nas-0-0 vm-vc1-0-vol to=nas-0-1 zpool=fast'>
+    Into another pool than that of the same name.
+    </example>
 
     <related>set host vm nas</related>
     <related>cancel host storagemap</related>

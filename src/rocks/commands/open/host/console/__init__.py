@@ -39,6 +39,8 @@ class Command(rocks.commands.Command):
     <example cmd='open host console vm-vc1-0 type=vnc'>
     The screen.
     </example>
+
+    <related>start host vm</related>
     """
 
     MustBeRoot = 0

@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='pause host vm vm-vc1-0'>
     Pause one machine.
     </example>
+    <example cmd='pause host vm vm-vc1-0 vm-vc1-1'>
+    Two machines at once.
+    </example>
     <related>resume host vm</related>
     """
 

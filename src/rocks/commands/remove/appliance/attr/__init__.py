@@ -17,6 +17,9 @@ class Command(AttributeRemoval):
     <example cmd='remove appliance attr compute managed'>
     Remove the attribute managed of the appliance compute; attributes of other scopes remain.
     </example>
+    <example cmd='remove appliance attr compute vm-container colour'>
+    An attribute of two appliances.
+    </example>
 
     <related>list appliance attr</related>
     <related>set appliance attr</related>

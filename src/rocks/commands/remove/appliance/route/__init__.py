@@ -20,6 +20,9 @@ class Command(RouteRemoval):
     <example cmd='remove appliance route compute 10.2.0.0'>
     Remove the route to 10.2.0.0; routes of other scopes remain.
     </example>
+    <example cmd='remove appliance route compute 10.3.0.0 netmask=255.255.0.0'>
+    One of several routes to this address.
+    </example>
 
     <related>add appliance route</related>
     <related>list appliance route</related>

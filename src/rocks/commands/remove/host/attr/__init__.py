@@ -17,6 +17,9 @@ class Command(AttributeRemoval):
     <example cmd='remove host attr compute-0-0 managed'>
     Remove the attribute managed of one host; attributes of other scopes remain.
     </example>
+    <example cmd='remove host attr compute colour'>
+    The attribute of all computes.
+    </example>
 
     <related>list host attr</related>
     <related>set host attr</related>

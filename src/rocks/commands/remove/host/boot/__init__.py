@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host boot compute-0-0'>
     One host.
     </example>
+    <example cmd='remove host boot compute'>
+    All computes.
+    </example>
 
     <related>set host boot</related>
     <related>list host boot</related>

@@ -15,6 +15,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host bootflags compute-0-0'>
     The host has those for all hosts again.
     </example>
+    <example cmd='remove host bootflags'>
+    The flags of all hosts that have none of their own.
+    </example>
 
     <related>set host bootflags</related>
     """

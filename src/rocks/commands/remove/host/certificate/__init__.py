@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host certificate vm-container-0-0'>
     One host.
     </example>
+    <example cmd='remove host certificate vm-container-0-0 vm-container-0-1'>
+    Two hosts.
+    </example>
 
     <related>add host certificate</related>
     """

@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host ibport vmc-0-0 device=mlx4_1'>
     Remove the ports of the second adapter.
     </example>
+    <example cmd='remove host ibport vmc-0-0'>
+    All ports of a host.
+    </example>
 
     <related>add host ibport</related>
     """

@@ -23,6 +23,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda'>
     Remove the image of a removed machine.
     </example>
+    <example cmd='remove host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-1.vda'>
+    The image of another machine.
+    </example>
     <related>list host image</related>
     <related>remove host vm</related>
     """

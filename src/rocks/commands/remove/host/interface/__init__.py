@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host interface compute-0-0 eth1'>
     Remove one interface.
     </example>
+    <example cmd='remove host interface compute eth1'>
+    The interface of all computes.
+    </example>
 
     <related>add host interface</related>
     """

@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host key frontend-0-0-0 id=7'>
     Remove the key with the ID 7.
     </example>
+    <example cmd='remove host key frontend-0-0-0 id=8'>
+    Another key of the same frontend.
+    </example>
 
     <related>list host key</related>
     <related>add host key</related>

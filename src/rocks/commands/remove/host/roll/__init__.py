@@ -14,15 +14,13 @@ class Command(HostRollCommand):
     <arg type='string' optional='1' name='roll' repeat='1'>
     Rolls; % is a wildcard; default: all.
     </arg>
-    <param type='string' name='version'>
-    Only rolls of this version; % is a wildcard; default: all.
-    </param>
-    <param type='string' name='arch'>
-    Only rolls for this architecture; % is a wildcard; default: all.
-    </param>
+    <shared command='add host roll' names='version,arch'/>
 
     <example cmd='remove host roll frontend-0-0-0 kvm'>
     Remove one roll.
+    </example>
+    <example cmd='remove host roll frontend-0-0-0 base version=7.0'>
+    One version only.
     </example>
 
     <related>list host roll</related>

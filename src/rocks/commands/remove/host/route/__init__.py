@@ -20,6 +20,9 @@ class Command(RouteRemoval):
     <example cmd='remove host route compute-0-0 address=10.2.0.0'>
     Remove the route to 10.2.0.0; routes of other scopes remain.
     </example>
+    <example cmd='remove host route compute address=10.2.0.0 netmask=255.255.0.0'>
+    One of several routes to this address, on all computes.
+    </example>
 
     <related>add host route</related>
     <related>list host route</related>

@@ -17,6 +17,9 @@ class Command(SecretRemoval):
     <example cmd='remove host sec_attr vm-container-0-0 vm_fence_command'>
     Remove it from one host.
     </example>
+    <example cmd='remove host sec_attr vm-container vm_fence_command'>
+    All VM containers.
+    </example>
 
     <related>set host sec_attr</related>
     <related>list host sec_attr</related>

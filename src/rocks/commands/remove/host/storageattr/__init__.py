@@ -21,6 +21,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host storageattr nas-0-0 uploadspeed'>
     Remove the limit of the upload rate.
     </example>
+    <example cmd='remove host storageattr nas-0-0 frequency'>
+    Back to the default.
+    </example>
 
     <related>list host storageattr</related>
     <related>set host storageattr</related>

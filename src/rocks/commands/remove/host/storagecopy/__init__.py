@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host storagecopy vm-container-0-0 tank/vm-vc1-0-vol-quarantine-3'>
     Destroy a quarantined volume.
     </example>
+    <example cmd='remove host storagecopy vm-container-0-0 tank/vm-vc1-0-vol-quarantine-3 force=yes'>
+    Also if it has changes that the NAS lacks: they are lost.
+    </example>
 
     <related>list host storagecopy</related>
     """

@@ -34,6 +34,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host storageimg nas-0-0 tank vm-vc1-0-vol'>
     Remove the image of a removed machine.
     </example>
+    <example cmd='remove host storageimg nas-0-0 tank vm-vc1-0-vol now=yes'>
+    At once, without the time in which it could be brought back.
+    </example>
 
     <related>restore host storageimg</related>
     <related>remove host storagemap</related>

@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol'>
     Write an image back to its NAS.
     </example>
+    <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol timeout=60'>
+    Wait for at most 60 seconds.
+    </example>
 
     <related>add host storagemap</related>
     <related>list host storageop</related>

@@ -33,6 +33,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host vm vm-vc1-1'>
     Convert one machine.
     </example>
+    <example cmd='remove host vm vm-vc1-1 disks=remove'>
+    With its disks, whose content is lost.
+    </example>
     <related>remove host</related>
     <related>remove cluster</related>
     <related>set host vm</related>

@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove ib partition vc1'>
     Keep vc1, without InfiniBand.
     </example>
+    <example cmd='remove ib partition vc1 vc2'>
+    Two clusters.
+    </example>
 
     <related>add ib partition</related>
     """

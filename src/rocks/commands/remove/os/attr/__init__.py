@@ -17,6 +17,9 @@ class Command(AttributeRemoval):
     <example cmd='remove os attr linux managed'>
     Remove the attribute managed of Linux hosts; attributes of other scopes remain.
     </example>
+    <example cmd='remove os attr linux colour'>
+    An attribute of the site's own.
+    </example>
 
     <related>list os attr</related>
     <related>set os attr</related>

@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host bootflags compute-0-0'>
     One host.
     </example>
+    <example cmd='report host bootflags'>
+    All hosts.
+    </example>
 
     <related>set host bootflags</related>
     """

@@ -16,6 +16,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host firewall compute-0-0'>
     The rules of one host. As a script: rocks report host firewall compute-0-0 | rocks report script
     </example>
+    <example cmd='report host firewall compute'>
+    All computes.
+    </example>
 
     <related>list host firewall</related>
     <related>sync host firewall</related>

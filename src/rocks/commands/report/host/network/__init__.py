@@ -23,6 +23,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host network compute-0-0'>
     The files of one host.
     </example>
+    <example cmd='report host network compute'>
+    All computes.
+    </example>
 
     <related>report host interface</related>
     <related>report host route</related>

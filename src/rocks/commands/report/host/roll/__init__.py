@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host roll frontend-0-0-0'>
     One frontend.
     </example>
+    <example cmd='report host roll vc1'>
+    The frontend of another cluster.
+    </example>
 
     <related>list host roll</related>
     """

@@ -23,6 +23,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host route compute-0-0'>
     The files of one host.
     </example>
+    <example cmd='report host route compute'>
+    All computes.
+    </example>
 
     <related>list host route</related>
     <related>sync host network</related>

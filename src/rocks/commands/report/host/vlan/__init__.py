@@ -25,6 +25,9 @@ class Command(rocks.commands.Command):
     <example cmd='report host vlan vm-container-0-0'>
     The devices that a host requires now.
     </example>
+    <example cmd='report host vlan vm-container'>
+    All VM containers.
+    </example>
     <related>sync host vlan</related>
     <related>list host vm network</related>
     """

@@ -13,6 +13,8 @@ class Command(rocks.commands.Command):
     <example cmd='report vm nextmac'>
     Print an address such as 76:77:6e:80:00:00.
     </example>
+
+    <related>add host vm</related>
     """
 
     MustBeRoot = 0

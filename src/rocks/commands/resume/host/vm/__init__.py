@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='resume host vm vm-vc1-0'>
     Resume one machine.
     </example>
+    <example cmd='resume host vm vm-vc1-0 vm-vc1-1'>
+    Two machines at once.
+    </example>
     <related>pause host vm</related>
     """
 

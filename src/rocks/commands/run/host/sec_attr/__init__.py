@@ -21,6 +21,9 @@ class Command(rocks.commands.Command):
     <example cmd='run host sec_attr compute-0-0'>
     One host.
     </example>
+    <example cmd='run host sec_attr compute'>
+    All computes.
+    </example>
 
     <related>sync host sec_attr</related>
     <related>run host</related>

@@ -9,19 +9,13 @@ class Command(AttributeSetter):
     Set an attribute of appliances; it need not exist. The previous value is stored as the attribute with the
     suffix _old.
 
-    <arg optional='0' type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard. An unknown name is ignored with a warning.
-    </arg>
-    <arg type='string' name='attr'>
-    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
-    form: attr=NAME.
-    </arg>
-    <arg type='string' name='value'>
-    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
-    </arg>
+    <shared command='add appliance attr' names='appliance,attr,value'/>
 
     <example cmd='set appliance attr compute managed false'>
     Set the attribute managed of every compute node to false.
+    </example>
+    <example cmd='set appliance attr compute vm-container colour green'>
+    Two appliances.
     </example>
 
     <related>add appliance attr</related>

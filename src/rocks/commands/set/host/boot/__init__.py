@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='set host boot compute-0-0 action=install'>
     Reinstall the host at its next boot.
     </example>
+    <example cmd='set host boot compute action=os'>
+    All computes boot their disks.
+    </example>
 
     <related>list host boot</related>
     <related>set host installaction</related>

@@ -18,6 +18,9 @@ class Command(HostSetter):
     <example cmd='set host comment compute-0-0 "memory replaced in May"'>
     One host.
     </example>
+    <example cmd='set host comment compute "to be replaced in May"'>
+    All computes.
+    </example>
 
     <related>list host attr</related>
     """

@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host cpus compute-0-0 4'>
     Set it to four.
     </example>
+    <example cmd='set host cpus compute 8'>
+    All computes.
+    </example>
+
+    <related>list host</related>
     """
 
     argument = "cpus"

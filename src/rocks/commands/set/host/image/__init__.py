@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='set host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda vm=vm-vc1-0'>
     Let vm-vc1-0 start with an image that was copied there.
     </example>
+    <example cmd='set host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-1.vda vm=vm-vc1-1'>
+    The image of another machine.
+    </example>
     <related>list host image</related>
     <related>remove host image</related>
     """

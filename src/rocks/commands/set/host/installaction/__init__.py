@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host installaction compute-0-0 install'>
     Install the host with the standard kernel.
     </example>
+    <example cmd='set host installaction compute install'>
+    All computes.
+    </example>
+
+    <related>set host runaction</related>
     """
 
     argument = "action"

@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host membership compute-0-0 "VM Container"'>
     Make the host a container of virtual machines.
     </example>
+    <example cmd='set host membership compute-0-0 Compute'>
+    Back to an ordinary compute.
+    </example>
+
+    <related>list host membership</related>
     """
 
     argument = "membership"

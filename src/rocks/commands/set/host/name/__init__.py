@@ -19,6 +19,11 @@ class Command(rocks.commands.Command):
     <example cmd='set host name compute-0-0 node1'>
     Rename compute-0-0 to node1.
     </example>
+    <example cmd='set host name vm-container-0-0 hypervisor1'>
+    A VM container.
+    </example>
+
+    <related>list host</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host rack compute-0-0 1'>
     Record that the host is in rack 1.
     </example>
+    <example cmd='set host rack compute 2'>
+    All computes.
+    </example>
+
+    <related>set host rank</related>
     """
 
     argument = "rack"

@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host rank compute-0-0 7'>
     Record that the host has rank 7.
     </example>
+    <example cmd='set host rank vm-container-0-0 3'>
+    A VM container.
+    </example>
+
+    <related>set host rack</related>
     """
 
     argument = "rank"

@@ -8,21 +8,13 @@ class Command(HostRollCommand):
     """
     Choose exactly these rolls for the frontend of a virtual cluster.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
-    <arg type='string' name='roll' repeat='1'>
-    Rolls that were added to this site; % is a wildcard.
-    </arg>
-    <param type='string' name='version'>
-    Only rolls of this version; % is a wildcard; default: all.
-    </param>
-    <param type='string' name='arch'>
-    Only rolls for this architecture; % is a wildcard; default: all.
-    </param>
+    <shared command='add host roll' names='host,roll,version,arch'/>
 
     <example cmd='set host roll frontend-0-0-0 kvm version=7.0'>
     Choose the roll kvm of one version, and no other roll.
+    </example>
+    <example cmd='set host roll frontend-0-0-0 kvm base version=7.0 arch=x86_64'>
+    Two rolls of one version and architecture.
     </example>
 
     <related>list host roll</related>

@@ -18,6 +18,11 @@ class Command(HostSetter):
     <example cmd='set host runaction compute-0-0 os'>
     Boot the host from its disk.
     </example>
+    <example cmd='set host runaction compute os'>
+    All computes.
+    </example>
+
+    <related>set host installaction</related>
     """
 
     argument = "action"

@@ -22,6 +22,9 @@ class Command(SecretSetter):
     <example cmd='set host sec_attr vm-container-0-0 vm_fence_command'>
     The command prompts for the value.
     </example>
+    <example cmd='set host sec_attr vm-container-0-0 vm_fence_command file=/root/secret'>
+    The value is read from a file.
+    </example>
 
     <related>list host sec_attr</related>
     <related>remove host sec_attr</related>

@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='set host storageattr nas-0-0 frequency 600'>
     Write changes back every ten minutes.
     </example>
+    <example cmd='set host storageattr nas-0-0 uploadspeed 50'>
+    At most 50 MB/s.
+    </example>
 
     <related>list host storageattr</related>
     <related>remove host storageattr</related>

@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='set ib partition vc1 membership=limited'>
     Let its hosts reach only full members.
     </example>
+    <example cmd='set ib partition vc1 ipoib=yes pkey=0x8005'>
+    A partition key of your own, with IP over InfiniBand.
+    </example>
 
     <related>add ib partition</related>
     <related>sync ib partitions</related>

@@ -18,6 +18,9 @@ class Command(NetworkSetter):
     <example cmd='set network mtu optiputer 9216'>
     Enable jumbo frames on the network.
     </example>
+    <example cmd='set network mtu optiputer storage 1500'>
+    Two networks.
+    </example>
 
     <related>add network</related>
     <related>list network</related>

@@ -16,8 +16,11 @@ class Command(NetworkSetter):
     form: netmask=NETMASK.
     </arg>
 
-    <example cmd='set network netmask optiputer 255.255.254.0'>
+    <example cmd='set network netmask optiputer 255.255.255.128'>
     Double the size of the network.
+    </example>
+    <example cmd='set network netmask storage 255.255.255.0'>
+    A smaller network.
     </example>
 
     <related>add network</related>

@@ -27,6 +27,9 @@ class Command(NetworkSetter):
     <example cmd='set network servedns optiputer yes'>
     Serve the names of this network's zone.
     </example>
+    <example cmd='set network servedns storage no'>
+    The name service does not have its names any more.
+    </example>
 
     <related>add network</related>
     <related>list network</related>

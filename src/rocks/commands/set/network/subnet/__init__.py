@@ -19,6 +19,9 @@ class Command(NetworkSetter):
     <example cmd='set network subnet optiputer 192.168.2.0'>
     Move the network to another range of the same size.
     </example>
+    <example cmd='set network subnet storage 10.10.0.0'>
+    Another network.
+    </example>
 
     <related>add network</related>
     <related>list network</related>

@@ -18,6 +18,9 @@ class Command(NetworkSetter):
     <example cmd='set network zone optiputer optiputer.net'>
     Use the zone optiputer.net for the hosts of this network.
     </example>
+    <example cmd='set network zone storage storage.example.net'>
+    Another network.
+    </example>
 
     <related>add network</related>
     <related>list network</related>

@@ -9,19 +9,13 @@ class Command(AttributeSetter):
     Set an attribute of operating systems; it need not exist. The previous value is stored as the attribute with
     the suffix _old.
 
-    <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; default: both.
-    </arg>
-    <arg type='string' name='attr'>
-    Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative
-    form: attr=NAME.
-    </arg>
-    <arg type='string' name='value'>
-    Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
-    </arg>
+    <shared command='add os attr' names='os,attr,value'/>
 
     <example cmd='set os attr linux managed false'>
     Set the attribute managed of every Linux host to false.
+    </example>
+    <example cmd='set os attr linux colour green'>
+    An attribute of the site's own.
     </example>
 
     <related>add os attr</related>

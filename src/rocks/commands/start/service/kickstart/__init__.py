@@ -29,6 +29,9 @@ class Command(rocks.commands.Command):
     <example cmd='start service kickstart'>
     Serve the private network.
     </example>
+    <example cmd='start service kickstart address=10.1.1.1 port=8443'>
+    Another address and port.
+    </example>
 
     <related>set host boot</related>
     <related>list host install</related>

@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='swap host interface compute-0-0 ifaces=eth0,eth1'>
     The address of eth0 is on the adapter eth1 now, and that of eth1 on eth0.
     </example>
+    <example cmd='swap host interface compute-0-0 ifaces=eth0,eth1 sync-config=no'>
+    Without writing the frontend's files.
+    </example>
 
     <related>config host interface</related>
     <related>list host interface</related>

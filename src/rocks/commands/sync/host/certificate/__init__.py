@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host certificate nas-0-0'>
     One host.
     </example>
+    <example cmd='sync host certificate nas-0-0 vm-container-0-0'>
+    Two hosts.
+    </example>
 
     <related>add host certificate</related>
     """

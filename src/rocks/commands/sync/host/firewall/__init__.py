@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host firewall compute-0-0'>
     One host, after rocks set host attr compute-0-0 firewall true, or after its rules were changed.
     </example>
+    <example cmd='sync host firewall compute'>
+    All computes.
+    </example>
 
     <related>report host firewall</related>
     <related>add firewall</related>

@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host ibport vmc-0-0 vmc-0-1'>
     Update the ports after adapters were added or replaced.
     </example>
+    <example cmd='sync host ibport vm-container'>
+    All VM containers.
+    </example>
 
     <related>list host ibport</related>
     <related>add host ibport</related>

@@ -19,6 +19,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host sec_attr compute-0-0'>
     One host.
     </example>
+    <example cmd='sync host sec_attr compute'>
+    All computes.
+    </example>
 
     <related>set host sec_attr</related>
     <related>list host sec_attr</related>

@@ -30,6 +30,11 @@ class Command(rocks.commands.Command):
     <example cmd='sync host sharedkey vm-container-0-0'>
     One host. The command may prompt for its password.
     </example>
+    <example cmd='sync host sharedkey vm-container-0-0 replace=yes'>
+    Replace another key that the host has.
+    </example>
+
+    <related>run host</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -18,6 +18,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host sriov vm-container'>
     All VM containers.
     </example>
+    <example cmd='sync host sriov vmc-0-0'>
+    One host.
+    </example>
 
     <related>set host sriov</related>
     <related>list host sriov</related>

@@ -26,6 +26,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host storagemap nas-0-0 vm-vc1-0-vol'>
     Save the changes before maintenance of the host.
     </example>
+    <example cmd='sync host storagemap nas-0-0 vm-vc1-0-vol timeout=60'>
+    Wait for at most 60 seconds.
+    </example>
 
     <related>remove host storagemap</related>
     <related>list host storagesnap</related>

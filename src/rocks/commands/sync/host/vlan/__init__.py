@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='sync host vlan vm-container-0-0'>
     One host.
     </example>
+    <example cmd='sync host vlan vm-container'>
+    All VM containers.
+    </example>
     <related>report host vlan</related>
     """
 

@@ -17,6 +17,9 @@ class Command(rocks.commands.dump.command):
     <example cmd='dump host vm nas'>
     All virtual machines.
     </example>
+    <example cmd='dump host vm nas vm-vc1-0'>
+    One machine.
+    </example>
 
     <related>dump host vm</related>
     """

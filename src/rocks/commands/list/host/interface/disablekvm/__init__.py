@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host interface disablekvm vm-container-0-0'>
     One host.
     </example>
+    <example cmd='list host interface disablekvm'>
+    All hosts.
+    </example>
 
     <related>set host interface disablekvm</related>
     """

@@ -30,6 +30,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host vm lease'>
     All leases of the site.
     </example>
+    <example cmd='list host vm lease vm-vc1-0'>
+    One machine.
+    </example>
     <related>stop host vm</related>
     <related>remove host vm fence</related>
     <related>list host vm</related>

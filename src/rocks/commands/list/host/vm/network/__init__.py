@@ -53,6 +53,9 @@ class Command(rocks.commands.Command):
     <example cmd='list host vm network vm-vc1-0'>
     One machine.
     </example>
+    <example cmd='list host vm network vc1'>
+    The frontend of a cluster.
+    </example>
     <related>list host vm</related>
     <related>report host vlan</related>
     """

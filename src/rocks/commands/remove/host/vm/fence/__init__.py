@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host vm fence vm-container-0-1'>
     vm-container-0-1 was scrapped.
     </example>
+    <example cmd='remove host vm fence vm-container-0-1 vm=vm-vc1-0'>
+    The fence of one machine only.
+    </example>
     <related>list host vm lease</related>
     <related>remove host</related>
     <related>sync vm lease</related>

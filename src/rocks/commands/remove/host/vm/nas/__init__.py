@@ -20,6 +20,9 @@ class Command(rocks.commands.Command):
     <example cmd='remove host vm nas vm-vc1-0'>
     All disks of one machine.
     </example>
+    <example cmd='remove host vm nas vm-vc1-0 vm-vc1-1'>
+    Two machines.
+    </example>
 
     <related>set host vm nas</related>
     """

@@ -45,6 +45,8 @@ class Command(rocks.commands.Command):
     <example cmd='report host vm config vm-vc1-0 adapted=no'>
     The same, without asking its host.
     </example>
+
+    <related>list host vm</related>
     """
 
     MustBeRoot = 0

@@ -17,6 +17,11 @@ class Command(rocks.commands.Command):
     <example cmd='report host vm virt_type vc1'>
     Prints hvm.
     </example>
+    <example cmd='report host vm virt_type vm-vc1-0'>
+    One machine.
+    </example>
+
+    <related>list host vm</related>
     """
 
     MustBeRoot = 0

@@ -22,6 +22,9 @@ class Command(InterfaceSetter):
     <example cmd='set host interface channel compute-0-0 eth0 bond0'>
     Make eth0 part of bond0.
     </example>
+    <example cmd='set host interface channel compute-0-0 eth1 bond0'>
+    Another interface of the same bond.
+    </example>
 
     <related>list host interface</related>
     """

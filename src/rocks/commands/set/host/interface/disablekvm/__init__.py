@@ -24,6 +24,9 @@ class Command(rocks.commands.Command):
     <example cmd='set host interface disablekvm vm-vc1-0 eth1 yes'>
     From its next start, the guest has no eth1.
     </example>
+    <example cmd='set host interface disablekvm vm-vc1-0 eth1 no'>
+    The machine has the interface again at its next start.
+    </example>
 
     <related>list host interface disablekvm</related>
     <related>list host interface</related>

@@ -21,6 +21,9 @@ class Command(OneInterfaceSetter):
     <example cmd='set host interface iface compute-0-0 00:11:22:33:44:55 eth1'>
     Name the device of this MAC address eth1.
     </example>
+    <example cmd='set host interface iface compute-0-0 00:11:22:33:44:55 eth2'>
+    Another name of the same interface.
+    </example>
 
     <related>list host interface</related>
     """

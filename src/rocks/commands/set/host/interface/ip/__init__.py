@@ -22,6 +22,9 @@ class Command(OneInterfaceSetter):
     <example cmd='set host interface ip compute-0-0 eth0 10.1.255.254'>
     Set the address of eth0.
     </example>
+    <example cmd='set host interface ip vm-container-0-0 eth0 10.1.255.253'>
+    The address of a VM container.
+    </example>
 
     <related>list host interface</related>
     """

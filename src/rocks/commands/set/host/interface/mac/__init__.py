@@ -21,6 +21,9 @@ class Command(OneInterfaceSetter):
     <example cmd='set host interface mac compute-0-0 eth0 00:11:22:33:44:55'>
     Record the MAC address of a replaced adapter.
     </example>
+    <example cmd='set host interface mac vm-container-0-0 eth0 00:11:22:33:44:66'>
+    The interface of a VM container.
+    </example>
 
     <related>list host interface</related>
     """

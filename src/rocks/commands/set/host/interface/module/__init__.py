@@ -21,6 +21,9 @@ class Command(InterfaceSetter):
     <example cmd='set host interface module compute-0-0 eth0 e1000'>
     Use the driver e1000.
     </example>
+    <example cmd='set host interface module compute eth0 virtio_net'>
+    All computes.
+    </example>
 
     <related>list host interface</related>
     """

@@ -22,6 +22,9 @@ class Command(OneInterfaceSetter):
     <example cmd='set host interface name compute-0-0 eth0 storage-0-0'>
     Name the host storage-0-0 on that network.
     </example>
+    <example cmd='set host interface name vm-container-0-0 eth0 storage-0-1'>
+    The interface of a VM container.
+    </example>
 
     <related>list host interface</related>
     """

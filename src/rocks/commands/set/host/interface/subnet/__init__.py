@@ -21,6 +21,9 @@ class Command(InterfaceSetter):
     <example cmd='set host interface subnet compute-0-0 eth0 private'>
     Assign eth0 to the network private.
     </example>
+    <example cmd='set host interface subnet compute eth1 public'>
+    All computes.
+    </example>
 
     <related>list host interface</related>
     """

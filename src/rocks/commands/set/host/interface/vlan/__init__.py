@@ -21,6 +21,9 @@ class Command(InterfaceSetter):
     <example cmd='set host interface vlan compute-0-0 eth0 3'>
     Tag the frames of eth0 with VLAN 3.
     </example>
+    <example cmd='set host interface vlan compute eth0 100'>
+    All computes.
+    </example>
 
     <related>list host interface</related>
     """

@@ -20,6 +20,11 @@ class Command(rocks.commands.Command):
     <example cmd='set host vm cdrom vc1 cdrom=/export/iso/install.iso'>
     Boot vc1 from a CD image.
     </example>
+    <example cmd='set host vm cdrom vc1 cdrom=none'>
+    Take the medium out of the drive.
+    </example>
+
+    <related>list host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
