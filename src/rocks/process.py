@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess  # noqa: TID251 - the only importer
 import threading
+import tty
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Callable, Mapping, NoReturn, Sequence
+from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
 
 from rocks.clock import Deadline
 from rocks.errors import ToolError
@@ -137,6 +138,35 @@ def start_with_pipes(
 ) -> subprocess.Popen[bytes]:
     """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
     return _start(arguments, environment)
+
+
+def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], int]:
+    """Start a program on a terminal of its own, in raw mode; returns it, and the descriptor of that terminal's far end.
+
+    What the program writes to standard error is dropped. The caller ends the program (`end_group`) and closes the
+    descriptor, whose reading fails with OSError when the program has ended. ToolError when it cannot start.
+    """
+    far_end, near_end = os.openpty()
+    try:
+        tty.setraw(near_end)
+        process = subprocess.Popen(
+            list(arguments),
+            stdin=near_end,
+            stdout=near_end,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(far_end)
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+    finally:
+        os.close(near_end)
+    return process, far_end
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program that was started here, and what it started."""
+    _kill_group(process)
 
 
 def _start(arguments: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

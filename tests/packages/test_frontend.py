@@ -120,6 +120,7 @@ def test_units_are_valid_and_hardened(built: dict[str, list[Path]], tmp_path: Pa
     most = {
         "rocks-database.service": 1.5,
         "rocks-boot.service": 4.0,
+        "rocks-airboss.service": 3.5,
         "rocks-dns.service": 3.5,
         "rocks-kickstart.service": 3.5,
         "rocks-links.service": 4.5,

@@ -33,7 +33,9 @@ SOCKET_VIEWERS = ("xtigervncviewer", "vncviewer")
 """TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
 
 TCP_VIEWERS = ("xtightvncviewer", "remote-viewer", "gvncviewer")
-RUNTIME_FOLDER = "/run"
+RUNTIME_FOLDER = os.environ.get("RUNTIME_DIRECTORY", "/run")
+"""systemd names the folder of a service, which can write to no other one of /run."""
+
 _PATH = re.compile(r"/[^\s:\\]{1,200}")
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]{1,45}")
 
@@ -48,12 +50,17 @@ class Viewer(NamedTuple):
 def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
     """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
     _check_root(name)
-    address, _ = _find(database, name)
+    address, _ = find_console(database, name)
     notify(f"serial console of {name}; press Ctrl-] to leave it")
+    return process.run_interactively(serial_arguments(address, name))
+
+
+def serial_arguments(address: HostAddress, name: str, options: tuple[str, ...] = ()) -> list[str]:
+    """The program that connects a terminal to the serial console of a machine on that host; `options` are of ssh."""
     virsh = ["virsh", "--quiet", "--connect", "qemu:///system", "console", "--force", name]
     if address.is_local:
-        return process.run_interactively(virsh)
-    return process.run_interactively([*ssh_arguments(address, FleetSettings(), ("-t",)), *virsh])
+        return virsh
+    return [*ssh_arguments(address, FleetSettings(), ("-t", *options)), *virsh]
 
 
 def open_vnc_console(
@@ -72,10 +79,10 @@ def open_vnc_console(
             f"{viewer.program} does not connect to a unix socket; install TigerVNC's viewer, or add tcp=yes: then a "
             "port of this machine leads to the screen, for every user of this machine, until the viewer ends"
         )
-    address, console = _find(database, name)
+    address, console = find_console(database, name)
     warn_of_listeners({name: (address.name, _listeners(console))}, notify)
     with ExitStack() as open_ways:
-        target, wait = _way_to(open_ways, name, address, console)
+        target, wait = way_to_screen(open_ways, name, address, console)
         if by_tcp and target.startswith("/"):
             target, wait = f"{LOOPBACK}::{open_ways.enter_context(relayed(target))}", wait or signal.pause
         if viewer is not None:
@@ -110,7 +117,7 @@ def warn_of_listeners(
             )
 
 
-def _way_to(
+def way_to_screen(
     open_ways: ExitStack, name: str, address: HostAddress, console: ConsoleFact
 ) -> tuple[str, Callable[[], object] | None]:
     """Where a viewer finds the screen on this machine, and what waits for the end of the way to it, if it has one."""
@@ -164,7 +171,8 @@ def _runs(facts: HostFacts, name: str) -> bool:
     )
 
 
-def _find(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
+def find_console(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
+    """The host on which a machine runs, and its console there. StateError when it does not run."""
     vm = table.load_vms(database, [name])[0]
     place = place_of(vm, leases.read_leases(database, [name]).get(name.lower()))
     if place is None:

@@ -104,6 +104,16 @@ KNOWN = {
     "ipmi_password": Known(
         "host", "", "password at the host's BMC; a secret: rocks set host sec_attr", is_secret=True
     ),
+    "airboss": Known(
+        "host",
+        "",
+        "of localhost, in a virtual cluster: address of the site's frontend, for rocks set host power key=…",
+    ),
+    "airboss_old_rsa": Known(
+        "host",
+        "no",
+        "true, of a virtual frontend: its owner may sign requests with an RSA key below 3072 bits",
+    ),
     "comment": Known("host", "", "what rocks set host comment stored"),
     "vm_mac_base_addr": Known("global", "", "first MAC address for virtual machines"),
     "vm_mac_base_addr_mask": Known("global", "", "mask of the MAC pool"),

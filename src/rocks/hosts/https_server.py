@@ -17,7 +17,8 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, NamedTuple
+from io import BufferedIOBase
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.clock import Deadline, monotonic_seconds
 from rocks.errors import HostError, RocksError
@@ -57,11 +58,22 @@ class FilePart(NamedTuple):
     length: int
 
 
+class Stream(Protocol):
+    """What goes on over a connection after an answer 101."""
+
+    def run(self, connection: socket.socket) -> None:
+        """Use the connection until it ends, in the thread of the connection; no bound of time holds any more."""
+
+    def close(self) -> None:
+        """Called in any case, also when `run` was not."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer: HTTP status, type and bytes of its body, and further headers. `file` is sent instead of `body`.
 
-    `reason` is for a person whose program shows the first line of an answer only, as wget does.
+    `reason` is for a person whose program shows the first line of an answer only, as wget does. With `stream`, the
+    answer is only a head, and the connection is the stream's.
     """
 
     status: int
@@ -70,6 +82,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     file: FilePart | None = None
     reason: str = ""
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class Bounds:
     per_address: int = 8
     seconds: float = 60.0
     body_bytes: int = 4096
+    head_bytes: int = 65536
     bytes_per_second: int = 50_000
     patience_seconds: float = 10.0
 
@@ -235,6 +249,12 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._readers[self._own.request] = _Reader(connection, monotonic_seconds())
         self._limit(connection, self.bounds.seconds + length / self.bounds.bytes_per_second)
 
+    def allow_stream(self) -> None:
+        """This thread's connection has no end, and gives way to nobody."""
+        with self._lock:
+            self._displaceable.pop(self._own.request, None)
+        self._end_limit()
+
     def count_taken(self, length: int) -> None:
         """Record that the reader of this thread's connection took so many bytes more."""
         with self._lock:
@@ -279,6 +299,11 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "rocks"
     sys_version = ""
 
+    def setup(self) -> None:
+        """As http.server's, with a bound for all lines of the head together."""
+        super().setup()
+        self.rfile = _Head(self.rfile, self.server.bounds.head_bytes)  # type: ignore[assignment]
+
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Answer, or 503 when all workers are occupied."""
         self._answer("GET", b"")
@@ -316,6 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, body: bytes) -> None:
         try:
+            if answer.stream:
+                self._send_stream(answer, answer.stream)
+                return
             report = f" {one_line(body.decode('ascii', 'replace'))[:200]}" if body else ""
             self.server.log(
                 f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}{report}"
@@ -337,6 +365,17 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             if answer.file:
                 os.close(answer.file.descriptor)
+            if answer.stream:
+                answer.stream.close()
+
+    def _send_stream(self, answer: Answer, stream: Stream) -> None:
+        self.server.log(f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}")
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.server.allow_stream()
+        stream.run(self.connection)
 
     def _send_file(self, part: FilePart) -> None:
         """Send the bytes; a file that has become shorter ends the connection, which the client notices."""
@@ -351,6 +390,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         """Nothing: the server logs answers."""
+
+
+class _Head:
+    """The bytes from a client: the lines of the head of a request, and then its body."""
+
+    def __init__(self, source: BufferedIOBase, most: int) -> None:
+        self._source, self._left = source, most
+
+    def readline(self, size: int) -> bytes:
+        """The next line. OSError, which ends the connection, when the lines so far are too long."""
+        line = self._source.readline(min(size, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise ConnectionAbortedError
+        return line
+
+    def read(self, size: int) -> bytes:
+        """Bytes of the body."""
+        return self._source.read(size)
+
+    def close(self) -> None:
+        self._source.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._source.closed
 
 
 def _cut(connection: socket.socket) -> None:

@@ -62,6 +62,7 @@ CONTENTS = {
 """Table → its content, with names in place of IDs."""
 
 OF_THE_MOMENT = {
+    "airboss_nonces": "requests that were accepted",
     "ib_guids": "derived from the machines' UUIDs when a partition is used",
     "ib_key_uses": "of leases",
     "ib_manager": "what the subnet manager received last",

@@ -11,7 +11,8 @@ KINDS = ("serial", "vnc")
 class Command(rocks.commands.Command):
     """
     Open the console of a running virtual machine: its serial line in this terminal, or its screen. Only root reaches
-    consoles: an ordinary user gets the command for sudo.
+    consoles, and owners of virtual clusters those of their machines by their key: an ordinary user gets the command for
+    sudo.
 
     Press Ctrl-] to leave the serial line. A VNC viewer displays the screen through a unix socket that only root
     reaches, which leads to the host over SSH; without a viewer or a display, the command prints its path and waits.
@@ -30,7 +31,8 @@ class Command(rocks.commands.Command):
     ends: every user of this machine can see and use it. Default: no.
     </param>
     <param type='string' name='key'>
-    Reserved for owners of virtual clusters, who use the remote control service.
+    File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
+    frontend, which is the attribute airboss of localhost, connects this terminal or viewer to the machine.
     </param>
 
     <example cmd='open host console vm-vc1-0'>
@@ -38,6 +40,9 @@ class Command(rocks.commands.Command):
     </example>
     <example cmd='open host console vm-vc1-0 type=vnc'>
     The screen.
+    </example>
+    <example cmd='open host console compute-0-0 key=/root/airboss.key'>
+    In a virtual cluster: the serial console of one of its machines.
     </example>
 
     <related>start host vm</related>
@@ -50,11 +55,10 @@ class Command(rocks.commands.Command):
         kind, flags = self.fillText("type", "serial"), self.fillText("vncflags", "")
         if kind not in KINDS:
             self.abort(f'type must be one of {", ".join(KINDS)}, not "{kind}"')
-        if self.fillText("key"):
-            self.abort(
-                "key= requires the remote control service of virtual clusters, which this machine does not have; "
-                "omit it on the site's frontend"
-            )
+        key = self.fillText("key")
+        if key:
+            self._ask_the_site(args, kind, key)
+            return
         name = self.getOneHostname(args)
         if kind == "serial":
             self.exit_status = open_serial_console(self.db, name, self.notify)
@@ -64,3 +68,10 @@ class Command(rocks.commands.Command):
         except ValueError as error:
             self.abort(f'vncflags "{flags}" cannot be split into arguments: {error}')
         self.exit_status = open_vnc_console(self.db, name, arguments, self.fillFlag("tcp"), self.notify)
+
+    def _ask_the_site(self, hosts: list[str], kind: str, key: str) -> None:
+        from rocks.actions.airboss_requests import open_owner_console
+
+        if len(hosts) != 1:
+            self.abort("must supply exactly one host")
+        open_owner_console(self.db, hosts[0], key, kind == "serial", self.notify)

@@ -24,7 +24,8 @@ class Command(rocks.commands.Command):
     on, off or install. A physical host that is on is switched off and on again for install.
     </param>
     <param type='string' name='key'>
-    Private key of the owner of a virtual cluster, for a request from inside the cluster.
+    File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
+    frontend switches the machine. It is the attribute airboss of localhost.
     </param>
     <param type='bool' name='force'>
     yes: also switch off physical hosts that may be running virtual machines; default: no.
@@ -36,10 +37,14 @@ class Command(rocks.commands.Command):
     <example cmd='set host power rack3 action=off'>
     Switch off all hosts of a rack.
     </example>
+    <example cmd='set host power compute-0-0 action=on key=/root/airboss.key'>
+    In a virtual cluster: start one of its machines.
+    </example>
 
     <related>set host boot</related>
     <related>start host vm</related>
     <related>stop host vm</related>
+    <related>list host macs</related>
     """
 
     MustBeRoot = 0
@@ -50,6 +55,9 @@ class Command(rocks.commands.Command):
         action = read_power_action(self.fillText("action"))
         key = self.fillText("key")
         self.force = self.fillFlag("force")
+        if key:
+            self._ask_the_site(args, action, key)
+            return
         hosts = self.getSomeHostnames(args)
         plugins = self.loadPlugins()
         for plugin in plugins:
@@ -65,3 +73,10 @@ class Command(rocks.commands.Command):
             for host in hosts:
                 run_plugin(plugin, self.command_path, [host, action, key])
         self.endOutcomes(failed, len(hosts))
+
+    def _ask_the_site(self, hosts: list[str], action: str, key: str) -> None:
+        from rocks.actions.airboss_requests import switch_machines
+
+        if not hosts:
+            self.abort("must supply at least one host")
+        self.exit_status = switch_machines(self.db, hosts, action, key, self.notify)

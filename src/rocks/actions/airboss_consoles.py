@@ -1,0 +1,127 @@
+"""Consoles of owners: the serial line or the screen of a machine, over the connection of the request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rocks import process
+from rocks.actions.airboss_audit import log_call
+from rocks.actions.consoles import find_console, serial_arguments, way_to_screen
+from rocks.cluster.airboss import Shares
+from rocks.database import airboss as table
+from rocks.database.connection import Database
+from rocks.errors import RocksError, StateError
+from rocks.hosts.relay import relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rocks.actions.airboss_audit import OwnerCall
+    from rocks.database.settings import Settings
+    from rocks.hosts.settings import HostAddress
+    from rocks.wire.facts import ConsoleFact
+
+CHECK_SECONDS = 5.0
+"""How often an open console looks whether its key and its machine are still the cluster's."""
+
+_STALLED_SECONDS = 60.0
+_OF_ONE, _OF_ALL = 8, 64
+_NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
+"""ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
+
+
+class Consoles:
+    """The open consoles of all clusters, a bounded number."""
+
+    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+        self._settings, self._log = settings, log
+        self._shares, self._lock = Shares(_OF_ONE, _OF_ALL, "open consoles"), threading.Lock()
+
+    def open(
+        self, database: Database, name: str, cluster: str, fingerprint: str, is_serial: bool, call: OwnerCall
+    ) -> ConsoleStream:
+        """Open the console of a machine. StateError when it does not run or has none, or beyond the bounds.
+
+        The stream ends when the cluster has that key or that machine no more.
+        """
+        with self._lock:
+            self._shares.take(cluster)
+        opened = ExitStack()
+        opened.callback(self._end, cluster)
+        try:
+            address, console = find_console(database, name)
+            database.close()
+            connect = _connect_serial if is_serial else _connect_screen
+            descriptor = connect(opened, name, address, console)
+        except (RocksError, OSError) as error:
+            self._log(f"console of {name}: {error}")
+            opened.close()
+            raise StateError(
+                f"{name} does not run, or has no such console; list host macs status=yes shows its state"
+            ) from None
+        except BaseException:
+            opened.close()
+            raise
+        opened.callback(log_call, call, "closed")
+
+        def is_still_allowed() -> bool:
+            return self._is_allowed(name, cluster, fingerprint)
+
+        return ConsoleStream(descriptor, is_still_allowed, opened)
+
+    def _is_allowed(self, name: str, cluster: str, fingerprint: str) -> bool:
+        try:
+            with Database(self._settings) as database:
+                keys = table.keys_by_fingerprint(database, fingerprint)
+                machines = table.machines_of(database, cluster)
+        except RocksError as error:
+            self._log(f"console of {name} is closed: {error}")
+            return False
+        return any(key.cluster == cluster for key in keys) and any(one.name == name for one in machines)
+
+    def _end(self, cluster: str) -> None:
+        with self._lock:
+            self._shares.give_back(cluster)
+
+
+class ConsoleStream:
+    """An open console: the server carries its bytes, and closes it."""
+
+    def __init__(self, descriptor: int, is_still_allowed: Callable[[], bool], opened: ExitStack) -> None:
+        self._descriptor, self._is_still_allowed, self._opened = descriptor, is_still_allowed, opened
+
+    def run(self, connection: socket.socket) -> None:
+        """Carry bytes both ways until one end closes, or the cluster must not have the console any more."""
+        relay(connection, self._descriptor, self._is_still_allowed, CHECK_SECONDS, _STALLED_SECONDS)
+
+    def close(self) -> None:
+        """End the program or the way to the screen."""
+        self._opened.close()
+
+
+def _connect_serial(opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact) -> int:
+    program, descriptor = process.start_on_terminal(serial_arguments(address, name, _NO_ESCAPES))
+    opened.callback(_close, descriptor)
+    opened.callback(process.end_group, program)
+    return descriptor
+
+
+def _connect_screen(opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact) -> int:
+    target, _ = way_to_screen(opened, name, address, console)
+    if target.startswith("/"):
+        screen = opened.enter_context(socket.socket(socket.AF_UNIX))
+        screen.connect(target)
+    else:
+        place, _, port = target.partition("::")
+        screen = opened.enter_context(socket.create_connection((place, int(port)), timeout=10.0))
+    return screen.fileno()
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)

@@ -1,0 +1,227 @@
+"""The service by which owners control the machines of their virtual clusters: who asks, and whether it may be done.
+
+The order: how often the address asks; the frame; the signature; only then the document, the service and the time in it,
+the cluster, the key's kind, how often the cluster asks, and whether the request was accepted before.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.actions.airboss_audit import OwnerCall, audit_record, log_call
+from rocks.actions.airboss_consoles import Consoles
+from rocks.actions.airboss_machines import Power, list_machines
+from rocks.actions.message_broker import node_authority
+from rocks.clock import Deadline, monotonic_seconds, utc_now
+from rocks.cluster.airboss import (
+    OLD_RSA_ATTRIBUTE,
+    STORED_SECONDS,
+    Rates,
+    check_rsa_bits,
+    check_time,
+    find_machines,
+)
+from rocks.cluster.names import printable
+from rocks.cluster.records import TRUE_VALUES
+from rocks.database import airboss as table
+from rocks.database.addresses import private_address
+from rocks.database.attributes import resolve_attribute
+from rocks.database.connection import Database
+from rocks.database.hosts import find_local_host
+from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.hosts.airboss_keys import is_signature, rsa_bits
+from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.wire.airboss import (
+    CONSOLE,
+    LIST_MACS,
+    LONGEST_BODY,
+    PATH,
+    POWER,
+    UPGRADE,
+    read_document,
+    read_frame,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rocks.database.settings import Settings
+    from rocks.wire.airboss import OwnerRequest, SignedDocument
+
+BOUNDS = Bounds(
+    workers=64, connections=256, per_address=16, seconds=60.0, body_bytes=LONGEST_BODY, head_bytes=16384
+)
+PER_ADDRESS = (10.0, 60)
+PER_CLUSTER = (5.0, 60)
+"""Requests a second, and at once."""
+
+_FORGET_SECONDS = 600.0
+_NO_SIGNATURE = "the request has no valid signature of a key that rocks list host key shows for a cluster"
+
+
+def make_service(
+    database: Database, address: str, port: int, log: Callable[[str], None], launcher: str
+) -> HttpsServer:
+    """The service on this frontend, with the frontend's certificate. StateError when it has none.
+
+    `address` empty: that of the frontend on the network private. `launcher` is the program `rocks`. HostError when
+    address and port are not free.
+    """
+    name = find_local_host(database)
+    if name is None:
+        raise StateError(
+            "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
+        )
+    bundle = node_authority().bundle(name)
+    place = address or private_address(database, name).address
+    settings = database.settings
+    database.end_reading()
+    service = OwnerService(settings, name, launcher, log)
+
+    def renewed() -> bytes:
+        return node_authority().bundle(name).pair
+
+    try:
+        return HttpsServer((place, port), bundle.pair, service.answer, log, BOUNDS, renewed)
+    except HostError as error:
+        raise HostError(
+            f"{error}; another program may have the port, or this service itself: ss -ltnp"
+        ) from None
+
+
+class _Asked(NamedTuple):
+    """A request that is accepted, and the machines that it names."""
+
+    request: OwnerRequest
+    fingerprint: str
+    cluster: str
+    names: tuple[str, ...]
+
+
+class OwnerService:
+    """Answers requests of owners; each has a connection of its own to the database, and none while it waits."""
+
+    def __init__(self, settings: Settings, name: str, launcher: str, log: Callable[[str], None]) -> None:
+        """`name` is the frontend's: the service that a request must name."""
+        self._settings, self._name, self._log = settings, name, log
+        self._addresses, self._clusters = Rates(*PER_ADDRESS), Rates(*PER_CLUSTER)
+        self._lock = threading.Lock()
+        self._next_forgetting = Deadline(0.0)
+        self._power = Power(launcher)
+        self._consoles = Consoles(settings, log)
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a client: a JSON object with `error` unless the request was accepted."""
+        if not self._may_ask(self._addresses, request.address):
+            return _later("this address asks too often")
+        if request.method != "POST" or request.path != PATH:
+            return _reply(404, {"error": f"requests are posted to {PATH}"})
+        call = OwnerCall(request.address)
+        try:
+            signed = read_frame(request.body)
+        except ValueError:
+            return self._refused(call, 403, _NO_SIGNATURE)
+        try:
+            with Database(self._settings) as database:
+                keys = table.keys_by_fingerprint(database, signed.fingerprint)
+                if not keys or not is_signature(keys[0].pem, signed.signature, signed.signed_bytes):
+                    return self._refused(call, 403, _NO_SIGNATURE)
+                return self._answer_signed(database, signed, keys, call._replace(key=signed.fingerprint))
+        except RocksError as error:  # ours: a client learns nothing of the site
+            self._log(f"{request.address}: {error}")
+            log_call(call, f"fault: {error}")
+            return _later("the service cannot answer now")
+
+    def _answer_signed(
+        self, database: Database, signed: SignedDocument, keys: list[table.OwnerKey], call: OwnerCall
+    ) -> Answer:
+        try:
+            request = read_document(signed.document)
+        except ValueError as error:
+            return self._refused(call, 400, f"the request is not valid: {error}")
+        call = call._replace(
+            cluster=request.cluster,
+            what=f"{request.operation} {request.action}".strip(),
+            hosts=request.hosts,
+            nonce=request.nonce,
+        )
+        record = audit_record(database, call, list(dict.fromkeys(key.cluster for key in keys)))
+        try:
+            cluster = self._check(database, request, keys)
+            if not self._may_ask(self._clusters, cluster.lower()):
+                self._refused(call, 429, "the cluster asks too often")
+                return _later("the cluster asks too often")
+            record.begin()
+            self._take_nonce(database, request.nonce)
+            names = find_machines(request.hosts, table.machines_of(database, cluster))
+            asked = _Asked(request, signed.fingerprint, cluster, tuple(names))
+            answer = self._act(database, asked, call)
+        except (UserError, StateError) as error:
+            database.rollback()
+            record.begin()
+            record.fail(error)
+            return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
+        record.set_outcome(0)
+        record.complete()
+        log_call(call, f"answered {answer.status}")
+        return answer
+
+    def _check(self, database: Database, request: OwnerRequest, keys: list[table.OwnerKey]) -> str:
+        """Name of the cluster. UserError for a request for another service, from another time, or not of its owner."""
+        if request.service.lower() != self._name.lower():
+            raise UserError(f"the request is for {printable(request.service)}, this is another service")
+        check_time(request.time, int(utc_now().timestamp()))
+        clusters = [key for key in keys if key.cluster.lower() == request.cluster.lower()]
+        if not clusters:
+            raise UserError(f"this key controls no cluster {printable(request.cluster)}")
+        bits = rsa_bits(clusters[0].pem)
+        if bits is not None:
+            allowed = resolve_attribute(database, OLD_RSA_ATTRIBUTE, [clusters[0].cluster]).values()
+            check_rsa_bits(bits, any(value.lower() in TRUE_VALUES for value in allowed))
+        return clusters[0].cluster
+
+    def _take_nonce(self, database: Database, nonce: str) -> None:
+        now = int(utc_now().timestamp())
+        with self._lock:
+            forgets = self._next_forgetting.passed()
+            if forgets:
+                self._next_forgetting = Deadline(_FORGET_SECONDS)
+        if forgets:
+            table.forget_nonces(database, now - STORED_SECONDS)
+            database.commit()
+        if not table.take_nonce(database, nonce, now):
+            raise UserError("the request was accepted before, and is not accepted again")
+        database.commit()
+
+    def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> Answer:
+        request = asked.request
+        if request.operation == LIST_MACS:
+            machines = table.machines_of(database, asked.cluster)
+            return _reply(200, {"machines": list_machines(database, machines, request.status)})
+        if request.operation == POWER:
+            self._power.check(database, asked.names)
+            database.close()
+            return _reply(200, self._power.switch(asked.cluster, asked.names, request.action, call))
+        stream = self._consoles.open(
+            database, asked.names[0], asked.cluster, asked.fingerprint, request.operation == CONSOLE, call
+        )
+        return Answer(101, "", b"", {"Upgrade": UPGRADE, "Connection": "Upgrade"}, stream=stream)
+
+    def _may_ask(self, rates: Rates, key: str) -> bool:
+        with self._lock:
+            return rates.take(key, monotonic_seconds())
+
+    def _refused(self, call: OwnerCall, status: int, text: str) -> Answer:
+        log_call(call, f"refused: {text}")
+        return _reply(status, {"error": text})
+
+
+def _later(text: str) -> Answer:
+    body = _reply(503, {"error": f"{text}; try again later"})
+    return Answer(503, body.content_type, body.body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _reply(status: int, content: Mapping[str, object]) -> Answer:
+    return Answer(status, "application/json", json.dumps(content).encode())

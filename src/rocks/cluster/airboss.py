@@ -1,0 +1,116 @@
+"""Rules of the owners' remote control: the time of a request, the machines of a cluster, how much at once. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.mac_pool import mac_number
+from rocks.cluster.names import printable
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WINDOW_SECONDS = 120
+"""How far the time of a request may be from the frontend's."""
+
+STORED_SECONDS = 3600 + 2 * WINDOW_SECONDS
+"""How long a nonce is stored: an hour longer than its request is accepted; the frontend's clock may be set back."""
+
+LEAST_RSA_BITS = 3072
+OLD_RSA_ATTRIBUTE = "airboss_old_rsa"
+
+
+class ClusterMachine(NamedTuple):
+    """A machine of a cluster: name, MAC addresses (first that on the cluster's VLAN), aliases."""
+
+    name: str
+    macs: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+
+
+def check_time(stated: int, now: int) -> None:
+    """UserError for a request from too long ago, or from the future."""
+    difference = stated - now
+    if abs(difference) > WINDOW_SECONDS:
+        raise UserError(
+            f"the clock of this machine is {abs(difference)} seconds {'fast' if difference > 0 else 'slow'}, "
+            f"at most {WINDOW_SECONDS} are accepted; set it: chronyc makestep"
+        )
+
+
+def check_rsa_bits(bits: int, old_allowed: bool) -> None:
+    """UserError for an RSA key that is short by today's measure, unless the site allows those of old Rocks."""
+    if bits < LEAST_RSA_BITS and not old_allowed:
+        raise UserError(
+            f"this RSA key has {bits} bits, at least {LEAST_RSA_BITS} are needed; make another (rocks create keys), or "
+            f"ask the site's operators for the attribute {OLD_RSA_ATTRIBUTE}"
+        )
+
+
+def find_machines(requested: Sequence[str], machines: Iterable[ClusterMachine]) -> list[str]:
+    """Names of the machines that names, aliases or MAC addresses mean, each once, in the order of `requested`.
+
+    UserError, with the same text for a machine of another cluster and for one that does not exist.
+    """
+    known: dict[str, str] = {}
+    for machine in machines:
+        for mac in machine.macs:
+            known.setdefault(_form(mac), machine.name)
+        for alias in machine.aliases:
+            known.setdefault(alias.lower(), machine.name)
+        known[machine.name.lower()] = machine.name
+    found = [known.get(_form(text)) for text in requested]
+    for text, name in zip(requested, found, strict=True):
+        if name is None:
+            raise UserError(f"the cluster has no machine {printable(text)}; list host macs shows all")
+    return list(dict.fromkeys(name for name in found if name is not None))
+
+
+def _form(text: str) -> str:
+    """One form for all spellings of a MAC address. A blank is in no name."""
+    number = mac_number(text)
+    return text.lower() if number is None else f"mac {number}"
+
+
+class Rates:
+    """How often each key may act: `burst` times at once, then `per_second`. Remembers at most `most` keys."""
+
+    def __init__(self, per_second: float, burst: int, most: int = 10000) -> None:
+        self._per_second, self._burst, self._most = per_second, burst, most
+        self._tokens: dict[str, tuple[float, float]] = {}
+
+    def take(self, key: str, now: float) -> bool:
+        """Whether the key may act now; `now` in seconds of a clock that does not jump."""
+        tokens, since = self._tokens.pop(key, (float(self._burst), now))
+        tokens = min(float(self._burst), tokens + (now - since) * self._per_second)
+        is_allowed = tokens >= 1.0
+        if len(self._tokens) >= self._most:  # the one that has waited longest
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[key] = (tokens - 1.0 if is_allowed else tokens, now)
+        return is_allowed
+
+
+class Shares:
+    """How much each cluster has of something bounded: `of_each` for one, `of_all` together."""
+
+    def __init__(self, of_each: int, of_all: int, what: str) -> None:
+        self._of_each, self._of_all, self._what = of_each, of_all, what
+        self._held: dict[str, int] = {}
+
+    def take(self, cluster: str) -> None:
+        """One more for the cluster. StateError when it has all of its own, or nothing is left."""
+        held = self._held.get(cluster, 0)
+        if held >= self._of_each:
+            raise StateError(
+                f"the cluster has {held} {self._what}, no more are allowed at once; wait for one to end"
+            )
+        if sum(self._held.values()) >= self._of_all:
+            raise StateError(f"the site has no more {self._what} now; try again in a minute")
+        self._held[cluster] = held + 1
+
+    def give_back(self, cluster: str) -> None:
+        """One of the cluster's has ended."""
+        held = self._held.pop(cluster, 0) - 1
+        if held > 0:
+            self._held[cluster] = held

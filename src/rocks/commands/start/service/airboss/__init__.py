@@ -1,0 +1,51 @@
+"""`rocks start service airboss`"""
+
+import signal
+import sys
+
+import rocks.commands
+from rocks.commands._framework.shell_quoting import launcher
+
+
+class Command(rocks.commands.Command):
+    """
+    Start the service by which owners of virtual clusters control the machines of their clusters: power, MAC addresses,
+    consoles. It runs until it is interrupted. A request is signed with a key of the cluster's frontend (rocks add host
+    key), and concerns that cluster only. Each request is in the system log. It needs the certificate of the frontend:
+    rocks add host certificate.
+
+    <param type='string' name='address'>
+    IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
+    </param>
+    <param type='string' name='port'>
+    TCP port. Default: 8677.
+    </param>
+
+    <example cmd='start service airboss'>
+    Serve the clusters; systemctl enable --now rocks-airboss does so at each boot.
+    </example>
+    <example cmd='start service airboss address=203.0.113.2'>
+    Another address, which the clusters reach.
+    </example>
+
+    <related>add host key</related>
+    <related>list host macs</related>
+    <related>add host certificate</related>
+    """
+
+    MustBeRoot = 1
+    NeedsOwnProcess = True
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Serve; a line on standard error for each answer."""
+        from rocks.actions.airboss_service import make_service
+        from rocks.wire.airboss import PORT
+
+        port = self.fillText("port", str(PORT))
+        if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            self.abort(f'port must be from 1 to 65535, not "{port}"')
+        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify, launcher())
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        self.notify(f"listening on port {service.server_address[1]}")
+        with service:
+            service.serve_forever()

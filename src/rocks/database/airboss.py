@@ -1,0 +1,98 @@
+"""For the owners' remote control: keys by their fingerprint, the machines of a cluster, accepted requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.airboss import ClusterMachine
+from rocks.database.sets import placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+_SHA256 = (
+    "SHA2(FROM_BASE64(REPLACE(REPLACE(k.Public_Key, '-----BEGIN PUBLIC KEY-----', ''),"
+    " '-----END PUBLIC KEY-----', '')), 256)"
+)
+"""`rocks add host key` stores every key as PEM of a SubjectPublicKeyInfo. FROM_BASE64 ignores line ends."""
+
+_MOST_REMOVED = 10000
+
+
+class OwnerKey(NamedTuple):
+    """A public key of the owner of a cluster: the virtual frontend, and the key as PEM."""
+
+    cluster: str
+    id: int
+    pem: str
+
+
+def keys_by_fingerprint(database: Database, fingerprint: str) -> list[OwnerKey]:
+    """One row for each virtual frontend that has the key with that SHA-256, in hexadecimal."""
+    rows = database.rows(
+        "SELECT n.Name, k.ID, k.Public_Key FROM public_keys k JOIN nodes n ON n.ID = k.Node"
+        " JOIN vm_nodes v ON v.Node = n.ID JOIN memberships m ON m.ID = n.Membership AND m.Name = 'Frontend'"
+        f" WHERE {_SHA256} = %s ORDER BY k.ID",
+        (fingerprint,),
+    )
+    return [OwnerKey(str(name), int(number), str(pem)) for name, number, pem in rows]
+
+
+def take_nonce(database: Database, nonce: str, now: int) -> bool:
+    """Record an accepted request; False when it was recorded before. Of two at once, one gets True."""
+    return bool(
+        database.execute("INSERT IGNORE INTO airboss_nonces (Nonce, Seen) VALUES (%s, %s)", (nonce, now))
+    )
+
+
+def forget_nonces(database: Database, before: int) -> None:
+    """Forget requests that were accepted before that time."""
+    database.execute("DELETE FROM airboss_nonces WHERE Seen < %s LIMIT %s", (before, _MOST_REMOVED))
+
+
+def machines_of(database: Database, cluster: str) -> list[ClusterMachine]:
+    """The machines of a virtual frontend's cluster, itself included, in the database's order.
+
+    Not those that are in another cluster, too: their power is the operators' affair.
+    """
+    rows = database.rows(
+        "SELECT n.Name, i.MAC FROM nodes n JOIN ("
+        "SELECT c.node_name FROM clusters c WHERE c.node_name IN"
+        " (SELECT o.node_name FROM clusters o WHERE o.cluster_name = %s)"
+        " GROUP BY c.node_name HAVING COUNT(DISTINCT c.cluster_name) = 1"
+        ") own ON own.node_name = n.Name"
+        " LEFT JOIN networks i ON i.Node = n.ID AND i.MAC IS NOT NULL"
+        " ORDER BY n.ID, IF(i.VlanID IN (SELECT c.vlanid FROM clusters c WHERE c.cluster_name = %s), 0, 1), i.ID",
+        (cluster, cluster),
+    )
+    macs: dict[str, list[str]] = {}
+    for name, mac in rows:
+        macs.setdefault(str(name), []).extend([str(mac)] if mac else [])
+    aliases = _aliases(database, cluster)
+    return [ClusterMachine(name, tuple(found), tuple(aliases.get(name, ()))) for name, found in macs.items()]
+
+
+def _aliases(database: Database, cluster: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, alias in database.rows(
+        "SELECT DISTINCT n.Name, a.Name FROM aliases a JOIN nodes n ON n.ID = a.Node"
+        " JOIN clusters c ON c.node_name = n.Name WHERE c.cluster_name = %s ORDER BY a.ID",
+        (cluster,),
+    ):
+        found.setdefault(str(name), []).append(str(alias))
+    return found
+
+
+def first_macs(database: Database, names: Sequence[str]) -> dict[str, str]:
+    """Host → its first MAC address; hosts without one are omitted."""
+    found: dict[str, str] = {}
+    if names:
+        for name, mac in database.rows(
+            "SELECT n.Name, i.MAC FROM nodes n JOIN networks i ON i.Node = n.ID"
+            f" WHERE i.MAC IS NOT NULL AND n.Name IN ({placeholders(names)}) ORDER BY i.ID",
+            names,
+        ):
+            found.setdefault(str(name), str(mac))
+    return found
