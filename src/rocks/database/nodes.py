@@ -65,7 +65,7 @@ def names_beginning_with(database: Database, stem: str) -> set[str]:
 
 
 def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
-    """Add the hosts, each with its attribute `os`; four statements for any number of hosts.
+    """Add the hosts, each with its attribute `os`; three statements for any number of hosts.
 
     Attributes that an earlier host of the same name left are removed.
     """
@@ -76,9 +76,9 @@ def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
         [tuple(host) for host in hosts],
     )
     names = [host.name for host in hosts]
-    _remove_members(database, names)
+    # a replaced row is removed first, and the attributes and rules of the earlier host with it
     database.execute(
-        "INSERT INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
+        "REPLACE INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
         f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({placeholders(names)})",
         names,
     )
