@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -118,6 +119,22 @@ def test_both_kinds_of_packages_care_for_each_unit(installed: dict[str, set[str]
                     unit
                 )
             assert unit in rules or f"-N {package}" not in rules, f"debian/rules says nothing of {unit}"
+
+
+def test_units_are_as_exposed_as_the_page_says() -> None:
+    """By systemd-analyze(1), which reads the files alone; systemd warns of options that it does not know."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+    page = (CHECKOUT / "docs/packaging.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(rocks-[a-z-]+\.service)` \|[^|]*\| ([0-9.]+) \|$", page, re.MULTILINE))
+    assert set(rows) == {path.name for path in _FILES.glob("*.service")}
+    units = [str(path) for path in sorted(_FILES.glob("*.service"))]
+    rate = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    for unit in units:
+        rated = run_checked([*rate, unit], deadline_seconds=300)
+        assert "Unknown" not in rated.error_text, rated.error_text
+        found = re.search(r"Overall exposure level for (\S+): ([0-9.]+)", rated.text)
+        assert found and rows[found[1]] == found[2], rated.text[-200:]
 
 
 def test_pages_that_messages_name_are_there(installed: dict[str, set[str]]) -> None:
