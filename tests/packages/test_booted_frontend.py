@@ -21,6 +21,7 @@ echo "== check site"
 rocks check site 2>&1
 echo "== units"
 systemctl show -p Id,ActiveState,UnitFileState rocks-database.service | paste -s
+systemctl is-enabled named.service rabbitmq-server.service | paste -s
 echo "== end"
 """
 
@@ -57,4 +58,5 @@ def test_a_frontend_boots_and_its_units_run(booted: BootedRoot) -> None:
         red = {line.split(":")[0] for line in checked if " ok " not in line}
         assert "roll os" in red and red - {"roll os"} <= _OPERATORS_TO_START, printed
         assert "service rocks-database.service" in printed
+        assert "disabled\tdisabled" in printed, "BIND's and the broker's own units wait for the profile"
         assert "ActiveState=active" in printed and "UnitFileState=enabled" in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from rocks import __version__
 from rocks.rollkit.build import create_roll
 from tests.debs import make_deb
+from tests.gnupg import gnupg_folder
 from tests.packages.frontend_machine import (
     INSTALL,
     MEDIUM,
@@ -64,6 +66,13 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     assert red == {"roll os"}, checked
     assert "rocks add roll os-VERSION.iso" in checked["roll os"]
 
+    wanted = machine.folder / "etc/systemd/system/multi-user.target.wants"
+    assert (machine.folder / "usr/sbin/named").exists() and (machine.folder / "usr/sbin/nft").exists()
+    assert not [
+        unit for unit in ("named.service", "rabbitmq-server.service") if os.path.lexists(wanted / unit)
+    ]
+    assert (machine.folder / "usr/share/doc/rocks-cli/guide/operator.md").is_file()
+
     before = machine.root.done("rocks", "dump")
     again = machine.install()
     assert again.exit_status == 0, again.error_text
@@ -78,10 +87,27 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
         "the roll of the test has none"
     )
 
+    _site_gets_a_key(machine)
+    paths = machine.root.paths()
+    for words in (INSTALL, ("sh", "/media/rocks/install", "unsigned=no")):
+        unsigned = machine.root.run(*words)
+        assert unsigned.exit_status == 1 and "is not signed, and this site has keys" in unsigned.error_text
+    assert machine.root.paths() == paths
+    taken = machine.root.run("sh", "/media/rocks/install", "unsigned=yes")
+    assert taken.exit_status == 0, taken.error_text
+
     (machine.folder / MEDIUM / "version").write_text("0.0.1-1\n")
     list_files(machine.folder / MEDIUM)
     older = machine.install()
     assert older.exit_status == 1 and "is not taken back to an older version" in older.error_text
+
+
+def _site_gets_a_key(machine: Machine) -> None:
+    folder = machine.folder / "etc/rocks/keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    with gnupg_folder() as keys:
+        keys.make("site")
+        (folder / "site.asc").write_bytes(keys.gpg("--armor", "--export"))
 
 
 def test_power_cuts_at_any_step_are_made_good_by_repetition(machine: Machine) -> None:
