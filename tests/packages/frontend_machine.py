@@ -83,7 +83,15 @@ class Machine:
 
     def _switched_on(self) -> Root:
         root = Root(self.folder)
-        root.done("sh", "-c", "ip link set lo up 2>/dev/null && ip address add 10.9.9.2/24 dev lo || true")
+        network = [
+            "nsenter",
+            "--target",
+            str(root.process_id),
+            "--net",
+            "--",
+        ]  # a new machine has no program ip
+        for words in (("link", "set", "lo", "up"), ("address", "add", "10.9.9.2/24", "dev", "lo")):
+            run_checked([*network, "ip", *words], deadline_seconds=120)
         return root
 
 
