@@ -90,8 +90,8 @@ class Machine:
             "--net",
             "--",
         ]  # a new machine has no program ip
-        for words in (("link", "set", "lo", "up"), ("address", "add", "10.9.9.2/24", "dev", "lo")):
-            run_checked([*network, "ip", *words], deadline_seconds=120)
+        for arguments in (("link", "set", "lo", "up"), ("address", "add", "10.9.9.2/24", "dev", "lo")):
+            run_checked([*network, "ip", *arguments], deadline_seconds=120)
         return root
 
 

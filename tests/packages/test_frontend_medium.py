@@ -66,10 +66,10 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     assert red == {"roll os"}, checked
     assert "rocks add roll os-VERSION.iso" in checked["roll os"]
 
-    wanted = machine.folder / "etc/systemd/system/multi-user.target.wants"
+    enabled = machine.folder / "etc/systemd/system/multi-user.target.wants"
     assert (machine.folder / "usr/sbin/named").exists() and (machine.folder / "usr/sbin/nft").exists()
     assert not [
-        unit for unit in ("named.service", "rabbitmq-server.service") if os.path.lexists(wanted / unit)
+        unit for unit in ("named.service", "rabbitmq-server.service") if os.path.lexists(enabled / unit)
     ]
     assert (machine.folder / "usr/share/doc/rocks-cli/guide/operator.md").is_file()
 
@@ -89,8 +89,8 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
 
     _site_gets_a_key(machine)
     paths = machine.root.paths()
-    for words in (INSTALL, ("sh", "/media/rocks/install", "unsigned=no")):
-        unsigned = machine.root.run(*words)
+    for arguments in (INSTALL, ("sh", "/media/rocks/install", "unsigned=no")):
+        unsigned = machine.root.run(*arguments)
         assert unsigned.exit_status == 1 and "is not signed, and this site has keys" in unsigned.error_text
     assert machine.root.paths() == paths
     taken = machine.root.run("sh", "/media/rocks/install", "unsigned=yes")
