@@ -80,7 +80,8 @@ def digest_after(previous: str, number: int, entry: Entry) -> str:
     """The digest of an entry that follows one with the digest `previous`: SHA-256, as the database computes it."""
     from hashlib import sha256  # only a check of the log pays for it
 
-    return sha256(f"{previous} {number} {entry.content()}".encode("ascii")).hexdigest()
+    content = sha256(entry.content().encode("ascii")).hexdigest()
+    return sha256(f"{previous} {number} {content}".encode("ascii")).hexdigest()
 
 
 def chain_faults(stored: Iterable[StoredEntry], head: Head | None) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.cluster.audit_log import Entry, Head, StoredEntry, fit
-from rocks.errors import IncoherentError
+from rocks.errors import IncoherentError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _COLUMNS = "Time, Concerns, Source, Person, Account, Origin, Action, ExitStatus, Error, Roll, Version"
 _READ = f"Number, CAST(Time AS CHAR), {_COLUMNS.partition(', ')[2]}, Digest"
 _PAGE = 5000
+_NO_HEAD = "the audit log has no head"
 
 
 class AuditFilter(NamedTuple):
@@ -59,22 +60,21 @@ def append_entry(database: Database, entry: Entry) -> Head:
     IncoherentError when the log has no head.
     """
     fitting = fit(entry)
-    # MariaDB assigns from left to right: the digest is over the number that the entry gets
-    database.execute(
-        "UPDATE sec_audit_head SET Digest = SHA2(CONCAT_WS(' ', Digest, Number + 1, %s), 256), Number = Number + 1"
-        " WHERE ID = 1",
-        (fitting.content(),),
-    )
-    added = database.rows(
-        f"INSERT INTO sec_audit (Number, {_COLUMNS}, Digest) SELECT Number, {', '.join(['%s'] * len(fitting))}, Digest"
-        " FROM sec_audit_head WHERE ID = 1 RETURNING Number, Digest",
-        fitting,
-    )
-    if not added:
-        raise IncoherentError(
-            "the audit log has no head, and no change is made without an entry there: its row in sec_audit_head was "
-            "removed; restore the cluster database from a copy"
+    database.note_change()
+    try:
+        # a trigger sets number and digest, and moves the head
+        added = database.rows(
+            f"INSERT INTO sec_audit (Number, {_COLUMNS}, Digest)"
+            f" VALUES (0, {', '.join(['%s'] * len(fitting))}, SHA2(%s, 256)) RETURNING Number, Digest",
+            (*fitting, fitting.content()),
         )
+    except ToolError as error:
+        if _NO_HEAD not in str(error):
+            raise
+        raise IncoherentError(
+            f"{_NO_HEAD}, and no change is made without an entry there: its row in sec_audit_head was removed; restore "
+            "the cluster database from a copy"
+        ) from None
     return Head(int(added[0][0]), str(added[0][1]))
 
 

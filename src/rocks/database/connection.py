@@ -68,6 +68,10 @@ class Database:
         self._last_id = cursor.lastrowid or 0
         return cursor.rowcount
 
+    def note_change(self) -> None:
+        """Count the transaction as one with changes: for a statement that changes something and returns rows."""
+        self._has_changes = True
+
     def insert_many(self, sql_prefix: str, rows: Iterable[Sequence[Any]], sql_suffix: str = "") -> int:
         """Insert all rows with one statement: `INSERT INTO t (a, b) VALUES` and rows of two values each.
 

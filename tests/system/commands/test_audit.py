@@ -79,7 +79,7 @@ def tamper(site: Site, *statements: str) -> None:
     for statement in statements:
         site.change(statement)
     for statement in split_statements(MIGRATION.read_text()):
-        if statement.startswith("CREATE OR REPLACE TRIGGER"):
+        if "TRIGGER sec_audit_unchanged" in statement or "TRIGGER sec_audit_stays" in statement:
             site.change(statement)  # the database serves other tests too
 
 
@@ -117,10 +117,10 @@ def test_secrets_are_not_in_the_log(site: Site) -> None:
     assert "geheim" not in str(site.database.rows("SELECT * FROM sec_audit"))
 
 
-def test_an_entry_costs_two_statements(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_costs_one_statement(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with_entry = site.rocks("add", "host", "compute-0-0").statements
     monkeypatch.setattr(run_command, "is_audited", lambda command: False)
-    assert site.rocks("add", "host", "compute-0-1").statements == with_entry - 2
+    assert site.rocks("add", "host", "compute-0-1").statements == with_entry - 1
 
 
 def test_the_list_is_filtered(site: Site) -> None:

@@ -25,6 +25,8 @@ NOT_FOR_EVERYBODY = {
     ("report", "host", "profile"),  # it shows all attributes that nodes name
     ("list", "host", "install"),  # its table has the numbers of installations, which are secrets
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
+    ("list", "audit"),  # who did what
+    ("list", "site"),  # it asks all hosts
     ("list", "sec_attr"),  # secrets: the tables are closed to others
     ("list", "host", "sec_attr"),
     ("dump", "sec_attr"),

@@ -29,7 +29,20 @@ CREATE TABLE IF NOT EXISTS sec_audit_head (
 
 INSERT IGNORE INTO sec_audit_head (ID, Number, Digest) VALUES (1, 0, REPEAT('0', 64));
 
+-- An entry comes with the digest of its content, and gets its number and its digest here: one statement for each change.
 DELIMITER //
+CREATE OR REPLACE TRIGGER sec_audit_chain BEFORE INSERT ON sec_audit FOR EACH ROW
+BEGIN
+  UPDATE sec_audit_head SET
+    Digest = SHA2(CONCAT_WS(' ', Digest, Number + 1, NEW.Digest), 256),
+    Number = Number + 1
+  WHERE ID = 1;
+  IF ROW_COUNT() <> 1 THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit log has no head';
+  END IF;
+  SET NEW.Number = (SELECT Number FROM sec_audit_head WHERE ID = 1);
+  SET NEW.Digest = (SELECT Digest FROM sec_audit_head WHERE ID = 1);
+END //
 CREATE OR REPLACE TRIGGER sec_audit_unchanged BEFORE UPDATE ON sec_audit FOR EACH ROW
 BEGIN
   SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'an entry of the audit log is never changed';
