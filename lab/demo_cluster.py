@@ -21,8 +21,8 @@ _GATEWAY = "203.0.113.1"
 _GATEWAY_DEVICE = "rockspub0"
 _LIBRARY = "/var/opt/rocks/images"
 _DISK_GB = "4"
-_ANSWER_SECONDS = 420.0
-_SSH_SECONDS = 60.0
+_ANSWER_SECONDS = 900.0
+_SSH_SECONDS = 180.0
 _PAUSE_SECONDS = 0.5
 
 
@@ -71,7 +71,7 @@ class DemoCluster:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
                 deadline_seconds=20.0,
             )
-        common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 10\n'
+        common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 60\n'
         common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
         common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
         config.write_text(
@@ -106,7 +106,9 @@ class DemoCluster:
         )
         begin = time.monotonic()
         for name, meaning in ((CLUSTER, "the frontend answers"), (COMPUTE, "the compute answers")):
-            self._wait_for_answer(config, name)
+            answer = self._answer(config, name, ("hostname",)).strip()
+            if answer != name:
+                raise ToolError(f"{name} answers by SSH, and calls itself {answer}")
             self._progress.record(f"guests: since the start, {meaning}", time.monotonic() - begin)
         for name, command in (
             (CLUSTER, ("cat", "/etc/hosts")),
@@ -114,26 +116,22 @@ class DemoCluster:
             (COMPUTE, ("ping", "-q", "-c", "1", "-w", "60", _GATEWAY)),
         ):
             self._progress.print(f"  # ssh {name} {shlex.join(command)}")
-            for line in self._ssh(config, name, command).splitlines():
+            for line in self._answer(config, name, command).splitlines():
                 self._progress.print(f"  {line}")
 
-    def _wait_for_answer(self, config: Path, name: str) -> None:
-        end, reason = time.monotonic() + _ANSWER_SECONDS, ""
-        while time.monotonic() < end:
-            try:
-                answer = self._ssh(config, name, ("hostname",)).strip()
-            except ToolError as error:
-                reason = str(error)
-                time.sleep(_PAUSE_SECONDS)
-                continue
-            if answer != name:
-                raise ToolError(f"{name} answers by SSH, and calls itself {answer}")
-            return
-        raise ToolError(f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {reason}")
-
-    def _ssh(self, config: Path, name: str, command: Sequence[str]) -> str:
+    def _answer(self, config: Path, name: str, command: Sequence[str]) -> str:
+        """The output of the command on the machine, which may still be starting."""
         line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, shlex.join(command)]
-        return self._site.machine.run_checked(line, _SSH_SECONDS).text
+        end = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                return self._site.machine.run_checked(line, _SSH_SECONDS).text
+            except ToolError as error:
+                if time.monotonic() > end:
+                    raise ToolError(
+                        f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {error}"
+                    ) from None
+            time.sleep(_PAUSE_SECONDS)
 
     def _closing_text(self, config: Path) -> str:
         enter = f"nsenter -n -t $(cut -d ' ' -f 1 {shlex.quote(str(self._site.folder / 'init'))})"

@@ -6,8 +6,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.guest_images import source_of
-from rocks.actions.image_library import library_folder
+from rocks.actions.library_folder import library_folder
 from rocks.cluster.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
@@ -20,7 +19,7 @@ from rocks.cluster.guest_seed import plan_addresses
 from rocks.database.attributes import insert_host_values
 from rocks.database.boots import set_boot_action
 from rocks.errors import UserError
-from rocks.image_library.records import existing_image
+from rocks.image_library.records import existing_image, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import fleet_addresses
-from rocks.actions.image_library import find_library_image, library_folder
+from rocks.actions.library_folder import find_library_image, library_folder
 from rocks.actions.vm_documents import connections_of
 from rocks.cluster.disk_places import directory_of
 from rocks.cluster.guest_images import (
     IMAGE_ATTRIBUTE,
-    Source,
     base_on,
     needs_source,
     seed_path,
@@ -34,7 +33,7 @@ from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts.image_streams import send_image
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
-from rocks.image_library.records import image_file
+from rocks.image_library.records import image_file, source_of
 from rocks.rollkit.iso import write_iso
 from rocks.units import gigabytes
 from rocks.wire.agent import SeedSpec, base_path
@@ -43,10 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.actions.leases import Attempt
+    from rocks.cluster.guest_images import Source
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.hosts.settings import HostAddress
-    from rocks.image_library.records import LibraryImage
     from rocks.wire.agent import BaseImage
     from rocks.wire.facts import HostFacts
 
@@ -65,13 +64,6 @@ class HostCopy(NamedTuple):
 
 Copies = dict[str, HostCopy]
 """Machine → the copy that its disk is made from."""
-
-
-def source_of(image: LibraryImage) -> Source:
-    """The image as a source of disks. StateError for an ISO."""
-    if image.format != "raw":
-        raise StateError(f"the image {image.name} is an ISO, and disks are made from disk images only")
-    return Source(image.name, image.size_bytes, image.used_bytes, image.digest)
 
 
 def find_copies(database: Database, machines: Iterable[VirtualMachine]) -> Copies:

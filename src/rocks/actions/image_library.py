@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
-from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, LIBRARY_ATTRIBUTE, check_image_name
+from rocks.actions.library_folder import library_folder
+from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, check_image_name
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
-from rocks.database.attributes import global_attributes, members_with_value
+from rocks.database.attributes import members_with_value
 from rocks.errors import HostError, IncoherentError, StateError, UserError
 from rocks.image_blocks import content_of
 from rocks.image_library.imports import FORMATS, ImportRequest, import_image
@@ -47,17 +47,6 @@ class AddedImage(NamedTuple):
     comment: str | None = None
 
 
-def library_folder(database: Database) -> Path:
-    """The folder of the library, of the attribute `image_library`. StateError when it is not absolute."""
-    text = global_attributes(database).get(LIBRARY_ATTRIBUTE) or KNOWN[LIBRARY_ATTRIBUTE].default
-    if not text.startswith("/"):
-        raise StateError(
-            f"the attribute {LIBRARY_ATTRIBUTE} must be an absolute path, not {printable(text)!r}; "
-            f"rocks set attr {LIBRARY_ATTRIBUTE} {KNOWN[LIBRARY_ATTRIBUTE].default}"
-        )
-    return Path(text)
-
-
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
     """Import a file of the frontend. Errors as `import_image`; UserError for an invalid parameter."""
     check_image_name(added.name)
@@ -78,11 +67,6 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
 def list_library(database: Database) -> list[LibraryImage]:
     """All images, by name."""
     return read_images(library_folder(database))
-
-
-def find_library_image(database: Database, name: str) -> LibraryImage:
-    """The image of this name. StateError when there is none."""
-    return existing_image(library_folder(database), name)
 
 
 def set_comment(database: Database, name: str, comment: str) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rocks.cluster.guest_images import check_image_name
+from rocks.cluster.guest_images import Source, check_image_name
 from rocks.errors import HostError, IncoherentError, StateError
 from rocks.files import PUBLIC, explain, remove_drafts, write_file
 from rocks.terminal import one_line
@@ -66,6 +66,13 @@ def existing_image(library: Path, name: str) -> LibraryImage:
             f"rocks add image {name} file=… adds one"
         )
     return found
+
+
+def source_of(image: LibraryImage) -> Source:
+    """The image as a source of disks. StateError for an ISO."""
+    if image.format != "raw":
+        raise StateError(f"the image {image.name} is an ISO, and disks are made from disk images only")
+    return Source(image.name, image.size_bytes, image.used_bytes, image.digest)
 
 
 def write_record(library: Path, image: LibraryImage) -> None:

@@ -28,7 +28,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
-        from rocks.actions.image_library import find_library_image, list_library
+        from rocks.actions.image_library import list_library
+        from rocks.actions.library_folder import find_library_image
 
         images = [find_library_image(self.db, name) for name in args] if args else list_library(self.db)
         self.beginOutput()

@@ -1,0 +1,33 @@
+"""Where the image library is, and one image of it. Light: commands that make machines import it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.cluster.attributes import KNOWN
+from rocks.cluster.guest_images import LIBRARY_ATTRIBUTE
+from rocks.cluster.names import printable
+from rocks.database.attributes import global_attributes
+from rocks.errors import StateError
+from rocks.image_library.records import existing_image
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+    from rocks.image_library.records import LibraryImage
+
+
+def library_folder(database: Database) -> Path:
+    """The folder of the library, of the attribute `image_library`. StateError when it is not absolute."""
+    text = global_attributes(database).get(LIBRARY_ATTRIBUTE) or KNOWN[LIBRARY_ATTRIBUTE].default
+    if not text.startswith("/"):
+        raise StateError(
+            f"the attribute {LIBRARY_ATTRIBUTE} must be an absolute path, not {printable(text)!r}; "
+            f"rocks set attr {LIBRARY_ATTRIBUTE} {KNOWN[LIBRARY_ATTRIBUTE].default}"
+        )
+    return Path(text)
+
+
+def find_library_image(database: Database, name: str) -> LibraryImage:
+    """The image of this name. StateError when there is none."""
+    return existing_image(library_folder(database), name)
