@@ -17,6 +17,9 @@ class Command(rocks.commands.Command):
     <example cmd='report topology'>
     The drawing, on standard output: rocks report topology > site.svg
     </example>
+    <example cmd='report topology racks=yes'>
+    Racks in place of their hosts.
+    </example>
 
     <related>list site</related>
     <related>list host vm</related>
