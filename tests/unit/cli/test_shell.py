@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess  # noqa: TID251 - with a terminal of its own, to which a test types
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ from rocks.actions import shell_history
 from tests.command_trees import WriteCommand
 from tests.unit.cli.conftest import Outcome, Rocks
 
-SECONDS = 90
+SECONDS = 180
 Feed = Callable[..., Outcome]
 
 
@@ -125,8 +128,27 @@ class Terminal:
         return found
 
     def type(self, text: str) -> None:
-        """Type text; \\x03 is Ctrl-C, \\x04 Ctrl-D."""
+        """Type text; \\x04 is Ctrl-D."""
         os.write(self._end, text.encode())
+
+    def interrupt(self) -> str:
+        """Type Ctrl-C, as often as it takes, until there is a prompt; what was printed before it.
+
+        A signal that comes just before readline waits is noticed with the next one only (CPython 3.11).
+        """
+        limit = time.monotonic() + SECONDS
+        while "rocks> " not in self.text:
+            assert time.monotonic() < limit, f"no prompt in {self.text!r}"
+            self.type("\x03")
+            ready, _, _ = select.select([self._end], [], [], 5)
+            while ready and "rocks> " not in self.text:
+                self.text += os.read(self._end, 65536).decode()
+                ready, _, _ = select.select([self._end], [], [], 5)
+        return self.read_until("rocks> ")
+
+    def set_columns(self, columns: int) -> None:
+        """Make the terminal so wide."""
+        fcntl.ioctl(self._end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
 
     def close(self) -> None:
         """End the shell, if it still runs."""
@@ -136,9 +158,6 @@ class Terminal:
 
 
 def _take_terminal() -> None:
-    import fcntl
-    import termios
-
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -158,10 +177,10 @@ def terminal(tmp_path: Path, tree: Path, write_command: WriteCommand) -> Iterato
 def test_ctrl_c_ends_a_command_only(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("list slow\n")
     terminal.read_until("begun")
-    terminal.type("\x03")
-    assert "interrupted" in terminal.read_until("rocks> ")
-    terminal.type("half a line\x03")
-    terminal.read_until("rocks> ")
+    assert "interrupted" in terminal.interrupt()
+    terminal.type("half a line")
+    terminal.read_until("half a line")
+    terminal.interrupt()
     terminal.type("report version\n")
     terminal.read_until("rocks> ")
     terminal.type("set attr root_pw hidden\n")
@@ -171,6 +190,18 @@ def test_ctrl_c_ends_a_command_only(terminal: Terminal, tmp_path: Path) -> None:
     history = tmp_path / shell_history.NAME
     assert history.read_text().splitlines() == ["list slow", "report version"], "without the secret"
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_help_has_the_width_of_the_terminal(terminal: Terminal) -> None:
+    terminal.set_columns(60)
+    terminal.type("help shell\n")
+    terminal.read_until("Description:")
+    narrow = terminal.read_until("Examples:")
+    assert max(len(line.strip()) for line in narrow.splitlines()) <= 52
+    terminal.set_columns(120)
+    terminal.type("help shell\n")
+    terminal.read_until("Description:")
+    assert max(len(line.strip()) for line in terminal.read_until("Examples:").splitlines()) > 90
 
 
 def test_the_history_is_bounded_and_survives_what_is_no_text(

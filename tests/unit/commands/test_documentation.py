@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from lxml import etree
 
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.documentation import (
+    Documentation,
     help_docbook,
     help_parsed,
     help_sphinx,
@@ -69,6 +71,16 @@ def test_plain_help() -> None:
         "Examples:\n\n\t# rocks add widget h1 size=4\n\n\tA small one.\n\n"
         "Related Commands:\n\n\trocks list widget\n\trocks remove widget\n"
     )
+
+
+@pytest.mark.parametrize(("columns", "longest"), [(1, 24), (40, 32), (80, 72), (100, 92), (500, 112)])
+def test_the_width_of_the_terminal(columns: int, longest: int) -> None:
+    """A tabulator is 8 columns; a line longer than 112 characters is hard to read."""
+    description = "Word " * 100
+    text = help_text(COMMAND_PATH, Documentation("", description.strip()), False, columns)
+    lines = [line.removeprefix("\t") for line in text.splitlines() if line.startswith("\tWord")]
+    assert longest - 5 < max(map(len, lines)) <= longest
+    assert " ".join(lines) == description.strip()
 
 
 def test_the_prompt_depends_on_the_permission() -> None:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
 
 
+DEFAULT_COLUMNS = 80
+_TAB_COLUMNS = 8
+_NARROWEST = 24
+_WIDEST = 112
+"""Characters of text in a line; longer lines are hard to read."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """An argument or a parameter of a command, as its docstring declares it."""
@@ -64,21 +71,26 @@ def read_documentation(command_class: type[Command]) -> Documentation:
     return found
 
 
-def help_text(command_path: Sequence[str], documentation: Documentation, must_be_root: bool) -> str:
-    """The plain help of a command, with the sections of every Rocks command."""
+def help_text(
+    command_path: Sequence[str],
+    documentation: Documentation,
+    must_be_root: bool,
+    columns: int = DEFAULT_COLUMNS,
+) -> str:
+    """The plain help of a command, with the sections of every Rocks command, for a terminal of so many columns."""
     name = " ".join(command_path)
     lines = [f"rocks {name} {documentation.usage()}".rstrip(), "", "Description:", ""]
-    lines += _indented(documentation.description)
+    lines += _indented(documentation.description, columns)
     for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):
         if declared:
             lines += ["", f"{title}:", ""]
         for it in declared:
             label = it.name if title == "Arguments" else f"{it.name}={it.type}"
-            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text), ""]
+            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text, columns), ""]
     if documentation.examples:
         lines += ["", "Examples:", ""]
     for command_line, text in documentation.examples:
-        lines += [f"\t{'#' if must_be_root else '$'} rocks {command_line}", "", *_indented(text), ""]
+        lines += [f"\t{'#' if must_be_root else '$'} rocks {command_line}", "", *_indented(text, columns), ""]
     if documentation.related:
         lines += ["", "Related Commands:", "", *(f"\trocks {item}" for item in documentation.related)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
@@ -158,10 +170,11 @@ def _clean(text: str) -> str:
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _indented(text: str) -> list[str]:
+def _indented(text: str, columns: int) -> list[str]:
     import textwrap
 
+    width = min(max(columns - _TAB_COLUMNS, _NARROWEST), _WIDEST)
     lines: list[str] = []
     for paragraph in text.split("\n\n"):
-        lines += [*(f"\t{line}" for line in textwrap.wrap(paragraph, 72)), ""]
+        lines += [*(f"\t{line}" for line in textwrap.wrap(paragraph, width)), ""]
     return lines[:-1]

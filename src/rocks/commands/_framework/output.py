@@ -36,6 +36,16 @@ def write_out(text: str) -> None:
         ) from None
 
 
+def terminal_columns() -> int | None:
+    """The width of the terminal to which the output goes; None for a file or another program."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
 def write_message(text: str, prefix: str = "") -> None:
     """Print a message as one line on standard error, at once; its length counts without the prefix."""
     print(one_line(prefix) + cut(one_line(text)), file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.callers import find_caller, user_name
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import check_given
+from rocks.commands._framework.output import terminal_columns
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
 from rocks.errors import UserError
 
@@ -99,7 +100,8 @@ def help_of(command: Command, help_format: str) -> str:
     if help_format == "sphinx":
         return pages.help_sphinx(command.command_path, read)
     if help_format == "plain":
-        return pages.help_text(command.command_path, read, bool(command.MustBeRoot))
+        columns = terminal_columns() or pages.DEFAULT_COLUMNS
+        return pages.help_text(command.command_path, read, bool(command.MustBeRoot), columns)
     raise UserError(f'no such help format "{help_format}"; use plain, raw, parsed, docbook or sphinx')
 
 

@@ -5,7 +5,9 @@ import textwrap
 
 import rocks.commands
 from rocks.cluster.values import read_number
+from rocks.commands._framework.documentation import DEFAULT_COLUMNS
 from rocks.commands._framework.listing import usage_lines
+from rocks.commands._framework.output import terminal_columns
 
 _TAB_COLUMNS = 8
 _WIDEST = 100_000
@@ -19,8 +21,8 @@ class Command(rocks.commands.Command):
     Only the commands below these words, separated by slashes, as in add/host.
     </param>
     <param type='int' name='cols'>
-    Wrap lines at this column; default: 80; 0 disables wrapping. The environment variable COLUMNS takes
-    precedence.
+    Wrap lines at this column; 0 disables wrapping. Default: the width of the terminal; 80 for a file or a program. The
+    environment variable COLUMNS takes precedence.
     </param>
 
     <example cmd='list help subdir=add/host'>
@@ -37,7 +39,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the listing."""
-        width = read_number("cols", self.fillText("cols", "80"), 0, _WIDEST)
+        width = read_number(
+            "cols", self.fillText("cols", str(terminal_columns() or DEFAULT_COLUMNS)), 0, _WIDEST
+        )
         of_terminal = os.environ.get("COLUMNS", "")
         if of_terminal.isascii() and of_terminal.isdigit():
             width = min(int(of_terminal), _WIDEST)
