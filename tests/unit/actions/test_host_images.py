@@ -34,7 +34,8 @@ def test_a_disk_that_was_not_there_is_not_removed(
 ) -> None:
     host = Host("vmc-0-0", "VM Container", "vm-container", 8, 1, 0)
     disk = Disk("file", "/i", "web.vda", "vda", "virtio", 1)
-    vm: Any = SimpleNamespace(name="web", uuid="u-1", container=host, disks=(disk,))
+    attributes = SimpleNamespace(attribute=lambda _: "")
+    vm: Any = SimpleNamespace(name="web", uuid="u-1", container=host, host=attributes, disks=(disk,))
     monkeypatch.setattr(host_images, "_ask", lambda *_: ImageChange(changed))
     database: Any = NoDatabase()
     assert host_images.remove_disks(database, [vm], {"web": "vmc-0-0"}) == (removed, [])
