@@ -15,6 +15,7 @@ from rocks.actions.host_requests import ask_each
 from rocks.actions.installation_checks import check_rolls, check_services
 from rocks.actions.message_broker import BROKER_NAME
 from rocks.actions.roll_folders import distribution_folder
+from rocks.actions.site_restore import unfinished_restore
 from rocks.actions.storage_nodes import is_storage_used, storage_nodes
 from rocks.clock import is_synchronised
 from rocks.cluster import mac_pool
@@ -59,6 +60,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
         return
     checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
+        "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
         "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, fleet),
@@ -98,6 +100,14 @@ def _each(checks: Mapping[str, Callable[[], Iterable[SiteCheck]]]) -> Iterator[S
             yield from check()
         except RocksError as error:
             yield SiteCheck(subject, WRONG, str(error))
+
+
+def _restore(database: Database) -> Iterator[SiteCheck]:
+    """A line only where a restore was interrupted."""
+    if found := unfinished_restore(database.settings):
+        yield SiteCheck(
+            "restore", WRONG, f"{found} was interrupted: repeat rocks restore site with that file"
+        )
 
 
 def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:

@@ -48,13 +48,14 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
 
 def restore_command(settings: Settings, copy: Path) -> str:
     """A line for a shell that replaces the database by a copy of it, and brings its schema up to date."""
-    program = shlex.join(["mariadb", *_place(settings), *(["--password"] if settings.password else [])])
+    program = shlex.join(["mariadb", *place_of(settings), *(["--password"] if settings.password else [])])
     name = settings.database
     new = f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}"
     return f"{program} -e '{new}' && {program} {name} <{shlex.quote(str(copy))} && rocks update database"
 
 
-def _place(settings: Settings) -> list[str]:
+def place_of(settings: Settings) -> list[str]:
+    """Arguments of MariaDB's programs for the server and the user."""
     place = (
         [f"--host={settings.host}", f"--port={settings.port}", "--protocol=tcp"]
         if settings.socket is None
@@ -67,7 +68,7 @@ def _dump_arguments(settings: Settings, result: Path) -> list[str]:
     return [
         _dump_program(),
         "--no-defaults",
-        *_place(settings),
+        *place_of(settings),
         "--single-transaction",
         "--routines",
         "--triggers",

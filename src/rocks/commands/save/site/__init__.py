@@ -1,0 +1,38 @@
+"""`rocks save site`"""
+
+import rocks.commands
+from rocks.actions.site_archive import save_site
+from rocks.commands._shared.passphrases import read_passphrase
+
+
+class Command(rocks.commands.Command):
+    """
+    Save the site in one encrypted file: the cluster database with its secrets and the places of images, the keys for
+    hosts, rolls and certificates, the certificate authority, the site's nodes and graphs, and the answers of create
+    site. Not in it are the images themselves, the rolls' files and the distribution. A person with the file and its
+    passphrase has the site.
+
+    <param type='string' name='file'>
+    File to make; it must not exist. Default: site-NAME-DATE below /var/lib/rocks/backup.
+    </param>
+    <param type='string' name='passphrase-file'>
+    File whose first line is the passphrase, of at least 12 characters; only root may read it. Default: ask.
+    </param>
+
+    <example cmd='save site file=/root/site.saved passphrase-file=/root/passphrase'>
+    Save the site without a question.
+    </example>
+    <example cmd='save site'>
+    Ask for the passphrase.
+    </example>
+
+    <related>restore site</related>
+    <related>dump</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Read the passphrase; save the site."""
+        passphrase = read_passphrase(self, is_new=True)
+        path = save_site(self.db, passphrase, self.fillText("file"))
+        self.addText(f"saved: {path}\n")
+        self.notify("keep a copy of it and its passphrase on another machine")

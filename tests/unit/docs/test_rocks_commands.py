@@ -1,0 +1,101 @@
+"""The table of Rocks' commands agrees with the tree: every command of the original has its row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rocks.commands._framework.tree import OUR_TREE, is_command, longest_prefix
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/reference/rocks-commands.md"
+ROW = re.compile(r"\| `([a-z_ 0-9]+)` \| (done|differs|left out) \| (.*) ?\|")
+ORIGINAL = {
+    "add": (
+        "appliance, appliance attr, appliance route, attr, bootaction, cluster, distribution, firewall, "
+        "host, host alias, host attr, host bonded, host interface, host key, host route, host sec_attr, "
+        "host vm, network, os attr, os route, roll, route, sec_attr"
+    ),
+    "check": "services",
+    "config": "host interface",
+    "create": "distro, host vm, keys, mirror, new roll, package, roll",
+    "disable": "roll",
+    "dump": (
+        ", appliance, appliance attr, appliance route, attr, firewall, host, host attr, host boot, host "
+        "interface, host key, host roll, host route, host sec_attr, host vm, network, os attr, os route, "
+        "route, sec_attr"
+    ),
+    "enable": "roll",
+    "help": "",
+    "iterate": "host",
+    "list": (
+        "appliance, appliance attr, appliance route, appliance xml, attr, bootaction, cluster, "
+        "distribution, firewall, help, host, host alias, host appliance, host attr, host boot, host "
+        "firewall, host graph, host installfile, host interface, host interface disablekvm, host key, "
+        "host macs, host membership, host partition, host profile, host roll, host route, host sec_attr, "
+        "host vm, host xml, license, membership, network, node xml, os attr, os route, roll, roll "
+        "command, route, sec_attr"
+    ),
+    "move": "host vm",
+    "open": "host console",
+    "pause": "host vm",
+    "remove": (
+        "appliance, appliance attr, appliance route, attr, bootaction, cluster, distribution, firewall, "
+        "host, host alias, host attr, host boot, host bootflags, host interface, host key, host "
+        "partition, host roll, host route, host sec_attr, host vm, network, os, os attr, os route, roll, "
+        "route, sec_attr"
+    ),
+    "report": (
+        "bug, databasesql, dbhost, distro, host, host attr, host bootflags, host config411, host dhcpd, "
+        "host firewall, host interface, host network, host roll, host route, host vlan, host vm config, "
+        "host vm virt_type, knownhosts, named, nextip, post, resolv, resolv private, script, shosts, "
+        "tentakel, version, vm nextmac, zones"
+    ),
+    "restore": "host vm",
+    "resume": "host vm",
+    "run": "host, host sec_attr, reconfigure, roll",
+    "save": "host partitions, host vm",
+    "set": (
+        "appliance attr, attr, cluster power, host attr, host boot, host bootflags, host cdrom, host "
+        "comment, host cpus, host installaction, host interface channel, host interface disablekvm, host "
+        "interface iface, host interface ip, host interface mac, host interface module, host interface "
+        "name, host interface options, host interface subnet, host interface vlan, host membership, host "
+        "name, host power, host rack, host rank, host roll, host runaction, host sec_attr, host vm, host "
+        "vm cdrom, network mtu, network netmask, network servedns, network subnet, network zone, os attr, "
+        "sec_attr"
+    ),
+    "start": "host vm, service airboss",
+    "stop": "host vm, service airboss",
+    "swap": "host interface",
+    "sync": "config, dns, host firewall, host network, host sec_attr, host sharedkey, host vlan, users",
+    "update": "",
+}
+"""Verb → what follows it, of the base, core and KVM rolls (specification §§4.6, 5 and 7)."""
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    lines = PAGE.read_text("utf-8").split("|---|---|---|\n")[1].splitlines()
+    found = {match[1]: (match[2], match[3].strip()) for line in lines if (match := ROW.fullmatch(line))}
+    assert len(found) == len(lines), "a line is no row, or a command has two"
+    return found
+
+
+def original() -> set[str]:
+    return {f"{verb} {name.strip()}".strip() for verb, names in ORIGINAL.items() for name in names.split(",")}
+
+
+def exists(name: str) -> bool:
+    path = name.split()
+    return longest_prefix(path, [OUR_TREE]) == len(path) and is_command(path, [OUR_TREE])
+
+
+def test_every_command_of_the_original_has_one_row() -> None:
+    assert set(rows()) == original() and len(original()) > 200
+
+
+def test_what_the_table_calls_done_exists() -> None:
+    assert [name for name, (state, _) in rows().items() if state != "left out" and not exists(name)] == []
+
+
+def test_a_difference_and_an_omission_have_their_reason() -> None:
+    for name, (state, reason) in rows().items():
+        assert bool(reason) is (state != "done"), name
