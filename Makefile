@@ -32,7 +32,7 @@ demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@tools/setup demo
 	@$(LAB) demo
 
-demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; 3 minutes the first time)
+demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; minutes under emulation)
 	@$(MAKE) --no-print-directory guest-image
 	@$(LAB) demo-cluster
 
@@ -43,7 +43,7 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
 	@tools/guest-image .state/guest/sources.list .state/guest/debian
 
-test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed (root; 5 minutes)
+test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed (root; minutes)
 	@tools/setup test
 	@$(MAKE) --no-print-directory guest-image
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess  # noqa: TID251 - an agent that is killed at a chosen moment
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 
 from lab import agent_archive
+from lab.namespace import Machine
+from lab.sshd import SshServer
 from rocks.agent.host import Host
 from rocks.agent.replies import reply_to
 from rocks.devices.images.owners import ATTRIBUTE
@@ -18,8 +22,9 @@ from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
 from rocks.errors import HostError, RocksError
 from rocks.hosts.image_streams import send_image
+from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.image_blocks import content_of
+from rocks.image_blocks import content_of, send_content
 from rocks.wire.agent import BaseImage, DiskSpec, PerformRequest, SeedSpec, StartDomain, StopDomain, base_path
 from rocks.wire.envelope import read_reply, write_request
 
@@ -131,6 +136,56 @@ def test_an_image_that_is_not_what_was_announced_is_not_stored(receiver: Receive
     assert list(receiver.copy.parent.iterdir()) == []
     assert "there is no copy" in receiver.start(receiver.disk())
     assert not (receiver.images / "vm.vda").exists()
+
+
+def test_an_image_arrives_by_ssh(
+    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], receiver: Receiver
+) -> None:
+    settings, server = ssh_settings
+    host = HostAddress("compute-0-0", server.address, server.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    base = BaseImage("/var/lib/rocks-images", receiver.base.digest, SIZE, 0)
+    stored = machine.outside(base_path(base))
+    with receiver.source.open("rb") as file:
+        for _ in range(2):  # the second time is no change
+            send_image(host, settings, base, file.fileno())
+        with stored.open("rb") as copy:
+            assert content_of(copy.fileno()) == content_of(file.fileno())
+        stored.unlink()
+        with pytest.raises(HostError, match="is not an absolute, normalized path"):
+            send_image(host, settings, BaseImage("../tmp", base.digest, SIZE, 0), file.fileno())
+        with pytest.raises(HostError, match="has not stored the image"):
+            send_image(host._replace(name="unknown-host"), settings, base, file.fileno())
+    assert list(stored.parent.iterdir()) == []
+
+
+def test_a_transfer_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(
+    receiver: Receiver,
+) -> None:
+    with receiver.source.open("r+b") as file:
+        for number in range(400):  # 26 MB that are not zero
+            file.seek(number * 1_000_000)
+            file.write(b"data")
+        file.flush()
+        content, sent = content_of(file.fileno()), bytearray()
+        send_content(file.fileno(), sent.extend)
+    receiver.base = BaseImage(str(receiver.images), content.digest, SIZE, content.used_bytes)
+    copy = Path(base_path(receiver.base))
+    line = [receiver.settings.agent_program, "receive-image", str(receiver.images), content.digest, str(SIZE)]
+    agent = subprocess.Popen(line, stdin=subprocess.PIPE)
+    assert agent.stdin is not None
+    agent.stdin.write(sent[: len(sent) // 2])
+    agent.stdin.flush()
+    end = time.monotonic() + 120
+    while not any(path.stat().st_size == SIZE for path in copy.parent.glob(".*")):
+        assert time.monotonic() < end and agent.poll() is None
+        time.sleep(0.01)
+    agent.kill()
+    agent.wait()
+    agent.stdin.close()
+    assert not copy.exists() and list(copy.parent.iterdir())
+    receiver.send()
+    assert list(copy.parent.iterdir()) == [copy]
 
 
 def test_a_copy_that_others_could_have_changed_is_not_used(receiver: Receiver) -> None:
