@@ -7,6 +7,7 @@ import pytest
 from rocks.cli.completion import main
 from rocks.commands._framework.shell import _completions
 from rocks.database.completion import KINDS, MOST_NAMES, names_that_begin
+from rocks.database.connection import Database
 from tests.system.commands.conftest import Site
 
 
@@ -37,6 +38,8 @@ def test_the_shell_s_completion(vm_site: Site) -> None:
     assert _completions(vm_site.database, "list host ", "hea") == ["head "]
     assert _completions(vm_site.database, "list host vm ", "st") == ["status="]
     assert _completions(vm_site.database, "add 'x ", "") == []
+    with Database(vm_site.database.settings._replace(socket="/nowhere/mysql.sock")) as silent:
+        assert _completions(silent, "list host vm ", "st") == ["status="], "what needs no database"
 
 
 def test_the_program_prints_names(

@@ -180,10 +180,13 @@ def _completions(database: Database, line: str, text: str) -> list[str]:
 
     try:
         offered = completions(split_line(line), text, tree_folders())
+    except RocksError:
+        return []  # between quotes
+    try:
         names = offered.all(lambda kind, beginning: names_that_begin(database, kind, beginning))
         database.end_reading()
     except RocksError:
-        return []  # between quotes, or without the database
+        names = offered.texts  # the database does not answer
     return [name if name.endswith("=") else f"{name} " for name in names]
 
 
