@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.site_checks import check_frontend
 from rocks.actions.storage_access import open_storage
 from rocks.actions.storage_nodes import storage_nodes
-from rocks.clock import utc_now
+from rocks.clock import monotonic_seconds, utc_now
 from rocks.cluster.site_check import OK, WRONG, SiteCheck
+from rocks.cluster.site_metrics import SiteCounts, metrics_text, site_metrics
 from rocks.cluster.site_overview import (
     SETTLED,
     Concern,
@@ -24,6 +26,7 @@ from rocks.cluster.site_overview import (
     image_concerns,
 )
 from rocks.database import clusters, leases, vm_listing
+from rocks.database.audit import count_entries
 from rocks.database.vms import load_hosts, physical_hosts
 from rocks.errors import RocksError
 from rocks.imgstorage.client import listing, questions
@@ -109,3 +112,12 @@ def _checked(check: Callable[[], Iterable[SiteCheck]]) -> Iterable[SiteCheck]:
         yield from check()
     except RocksError as error:
         yield SiteCheck("frontend", WRONG, str(error))
+
+
+def read_metrics(database: Database) -> str:
+    """The site now, as text for Prometheus; errors of the database are raised."""
+    begun = monotonic_seconds()
+    site = read_overview(database)
+    seconds = monotonic_seconds() - begun
+    counts = SiteCounts(*count_entries(database), Counter(row.state for row in leases.held_leases(database)))
+    return metrics_text(site_metrics(site, counts, seconds))

@@ -133,3 +133,14 @@ def read_events(database: Database, which: AuditFilter) -> list[RecordedEvent]:
         values,
     )
     return [RecordedEvent(*row) for row in reversed(rows)]
+
+
+def count_entries(database: Database) -> tuple[int, int]:
+    """The number of entries, and how many commands of the last day have no outcome: at work, or killed."""
+    ((entries, unknown),) = database.rows(
+        "SELECT (SELECT Number FROM sec_audit_head WHERE ID = 1),"
+        " (SELECT COUNT(*) FROM sec_audit a LEFT JOIN sec_audit e ON e.Concerns = a.Number"
+        " WHERE a.Concerns IS NULL AND a.ExitStatus IS NULL AND e.Number IS NULL"
+        " AND a.Time > UTC_TIMESTAMP() - INTERVAL 1 DAY)"
+    )
+    return int(entries or 0), int(unknown)

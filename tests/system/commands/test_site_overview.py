@@ -87,3 +87,9 @@ def test_a_watch_ends_by_ctrl_c_and_leaves_the_terminal_as_it_was(
     os.close(ours)
     assert b"\x1b[?1049h" in printed and printed.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
     assert b"Traceback" not in printed
+
+
+def test_the_metrics_of_a_silent_site(vm_site: Site) -> None:
+    lines = vm_site.done("report", "metrics").splitlines()
+    assert 'rocks_host_up{host="vmc-0-0"} 0' in lines
+    assert any(line.startswith("rocks_audit_entries_total ") for line in lines)

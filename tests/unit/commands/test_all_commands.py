@@ -27,6 +27,7 @@ NOT_FOR_EVERYBODY = {
     ("list", "host", "certificate"),  # read from the authority's folder, which is closed to others
     ("list", "audit"),  # who did what
     ("list", "site"),  # it asks all hosts
+    ("report", "metrics"),  # so does this one
     ("list", "sec_attr"),  # secrets: the tables are closed to others
     ("list", "host", "sec_attr"),
     ("dump", "sec_attr"),

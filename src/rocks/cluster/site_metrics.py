@@ -1,0 +1,126 @@
+"""Metrics of the site as text for Prometheus (its exposition format 0.0.4). Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rocks.cluster.site_overview import SiteOverview
+
+_BYTES_PER_MB = 1 << 20
+
+
+class Metric(NamedTuple):
+    """A metric: its name, type and meaning, and a value for each set of labels."""
+
+    name: str
+    type: str
+    """`gauge` or `counter`."""
+    meaning: str
+    values: tuple[tuple[Mapping[str, str], float], ...]
+
+
+class SiteCounts(NamedTuple):
+    """What the database counts."""
+
+    audit_entries: int
+    commands_without_outcome: int
+    leases: Mapping[str, int]
+    """State of leases → their number; fences count as `fence`."""
+
+
+def metrics_text(metrics: Iterable[Metric]) -> str:
+    """The document, each metric with its help, type and values."""
+    lines = []
+    for metric in metrics:
+        lines.append(f"# HELP {metric.name} {_escaped(metric.meaning)}")
+        lines.append(f"# TYPE {metric.name} {metric.type}")
+        for labels, value in metric.values:
+            pairs = ",".join(f'{name}="{_quoted(text)}"' for name, text in labels.items())
+            lines.append(f"{metric.name}{f'{{{pairs}}}' if pairs else ''} {value:.15g}")
+    return "".join(line + "\n" for line in lines)
+
+
+def site_metrics(site: SiteOverview, counts: SiteCounts, seconds: float) -> list[Metric]:
+    """The metrics of an overview. A silent host has `rocks_host_up` 0 and no other values of its own.
+
+    `seconds`: how long the hosts and NASes were asked.
+    """
+    hosts = site.hosts
+    images = Counter((image.nas, image.state) for image in site.images)
+    concerns = Counter(concern.subject.partition(" ")[0] for concern in site.concerns)
+
+    def of_hosts(name: str, meaning: str, attribute: str, factor: float = 1.0) -> Metric:
+        found = [(host.host, getattr(host, attribute)) for host in hosts]
+        return _gauge(
+            name, meaning, (({"host": host}, value * factor) for host, value in found if value is not None)
+        )
+
+    return [
+        _gauge(
+            "rocks_host_up", "Whether the host answers.", (({"host": h.host}, h.state == "up") for h in hosts)
+        ),
+        of_hosts("rocks_host_cpus", "Processors of the host.", "cpus"),
+        of_hosts("rocks_host_load1", "Load average of the last minute.", "load"),
+        of_hosts("rocks_host_memory_bytes", "Memory of the host.", "memory_mb", _BYTES_PER_MB),
+        of_hosts(
+            "rocks_host_vm_memory_bytes", "Memory of its active machines.", "vm_memory_mb", _BYTES_PER_MB
+        ),
+        of_hosts("rocks_host_vm_cpus", "Processors of its active machines.", "vm_cpus"),
+        of_hosts("rocks_host_vms_running", "Active machines on the host.", "running"),
+        of_hosts("rocks_host_vms_placed", "Machines whose container the host is.", "placed"),
+        _gauge(
+            "rocks_cluster_vms",
+            "Machines of the virtual cluster, its frontend too.",
+            (({"cluster": c.cluster}, c.machines) for c in site.clusters),
+        ),
+        _gauge(
+            "rocks_cluster_vms_running",
+            "Active machines of the virtual cluster.",
+            (({"cluster": c.cluster}, c.running) for c in site.clusters),
+        ),
+        _gauge(
+            "rocks_cluster_vms_unknown",
+            "Machines of the virtual cluster on hosts that do not answer.",
+            (({"cluster": c.cluster}, c.unknown) for c in site.clusters),
+        ),
+        _gauge(
+            "rocks_images_in_transfer",
+            "Images that are not at rest, by NAS and state.",
+            (({"nas": nas, "state": state}, count) for (nas, state), count in sorted(images.items())),
+        ),
+        _gauge(
+            "rocks_problems",
+            "What needs an operator (rocks list site), by kind of subject.",
+            (({"subject": subject}, count) for subject, count in sorted(concerns.items())),
+        ),
+        _gauge(
+            "rocks_leases",
+            "Leases of machines that hosts hold, and fences that they have not confirmed.",
+            (({"state": state}, count) for state, count in sorted(counts.leases.items())),
+        ),
+        Metric(
+            "rocks_audit_entries_total", "counter", "Entries of the audit log.", (({}, counts.audit_entries),)
+        ),
+        _gauge(
+            "rocks_commands_without_outcome",
+            "Commands of the last day that are at work or were killed.",
+            (({}, counts.commands_without_outcome),),
+        ),
+        _gauge("rocks_site_read_seconds", "How long the hosts and NASes were asked.", (({}, seconds),)),
+    ]
+
+
+def _gauge(name: str, meaning: str, values: Iterable[tuple[Mapping[str, str], float]]) -> Metric:
+    return Metric(name, "gauge", meaning, tuple(values))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')
