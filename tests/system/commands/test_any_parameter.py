@@ -29,6 +29,14 @@ VERBS = (
 )
 """All but those that run programs of the user's, become a service, or write into the folder in which they are."""
 
+LEFT_OUT = {
+    ("add", "image"): "it copies any file of the machine into the library of images",
+    ("list", "site"): "it does not end with watch=yes",
+    ("restore", "site"): "it replaces files of the machine",
+    ("save", "site"): "it writes a file of any name",
+}
+"""Command → why."""
+
 PIECES = (
     *(
         "",
@@ -193,7 +201,7 @@ def test_any_text_in_any_place(full_site: Site, verb: str, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         undone = Undone(patch)
         for path, documentation in documented():
-            if path[0] == verb:
+            if path[0] == verb and path not in LEFT_OUT:
                 for place in chosen(list(places(path, documentation)), chance):
                     text = any_text(chance)
                     undone.committed = False
