@@ -30,7 +30,7 @@ from rocks.database import vms as table
 from rocks.database.clusters import members
 from rocks.database.routes import default_gateways
 from rocks.errors import HostError, RocksError, StateError
-from rocks.hosts.image_streams import send_image
+from rocks.hosts.image_streams import STALLED_SECONDS, STORE_SECONDS, send_image
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.settings import FleetSettings
 from rocks.image_library.records import image_file, source_of
@@ -143,7 +143,7 @@ def send_copies(
         notify(f"the image {copy.image}, {gigabytes(copy.base.used_bytes)}, is copied to {key[0]}")
         job = "\n".join(key)
         jobs[job] = partial(_send, hosts[key[0]], settings, copy.base, image_file(library, copy.image))
-        seconds[job] = 120.0 + copy.base.used_bytes / _SLOWEST_BYTES_PER_SECOND
+        seconds[job] = STALLED_SECONDS + STORE_SECONDS + copy.base.used_bytes / _SLOWEST_BYTES_PER_SECOND
     failed: dict[tuple[str, str], RocksError] = {}
     for job, result in run_parallel(jobs, threads=settings.threads, deadline_seconds=seconds):
         if isinstance(result, RocksError):

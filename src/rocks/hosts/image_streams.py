@@ -13,8 +13,11 @@ from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.image_blocks import send_content
 from rocks.wire.agent import BaseImage
 
-STALLED_SECONDS = 60.0
+STALLED_SECONDS = 120.0
 """A host that takes nothing for this long has failed."""
+
+STORE_SECONDS = 900.0
+"""The time in which the host has the whole image on its disk, after it has taken it."""
 
 _PIECE_BYTES = 256 * 1024
 
@@ -57,8 +60,10 @@ def send_image(
         stream.end()
         raise
     stream.close()
-    ended = stream.collect(Deadline(STALLED_SECONDS))
+    ended = stream.collect(Deadline(STORE_SECONDS))
     if ended.exit_status != 0:
         printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
         reason = printed[-1] if printed else f"its agent ended with {ended.exit_status}"
+        if ended.exit_status is None:
+            reason = f"it was not on its disk after {STORE_SECONDS:g} s"
         raise HostError(f"host {host.name} has not stored the image: {reason}")
