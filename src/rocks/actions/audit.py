@@ -100,7 +100,8 @@ class AuditRecord:
             self._database.before_changes(None)
             self._append()
             self._database.commit()
-        except RocksError as error:
+        except (Exception, KeyboardInterrupt) as error:
+            # the driver may be missing, or Ctrl-C came a second time
             _roll_back(self._database)
             self._report_missing(error)
 
@@ -143,8 +144,8 @@ class AuditRecord:
             {**self._fields(), "ROCKS_AUDIT_NUMBER": head.number, "ROCKS_AUDIT_DIGEST": head.digest},
         )
 
-    def _report_missing(self, error: RocksError) -> None:
-        why = one_line(str(error))
+    def _report_missing(self, error: BaseException) -> None:
+        why = one_line(str(error) or type(error).__name__)
         journal.send_entry(
             f"not in the audit log: {self._summary()}: {why}",
             {**self._fields(), "ROCKS_AUDIT_MISSING": "1", "ROCKS_AUDIT_WHY": why},

@@ -89,9 +89,8 @@ class Database:
         """Make the changes durable and visible to others, then do what `after_commit` was given."""
         if self._before_changes is not None and self.is_connected:
             self._before_changes()
+        self._send_commit()
         if self._connection is not None:
-            with self._errors_explained():
-                self._connection.commit()
             self._before_changes = None
         self._has_changes = False
         actions, self._after_commit = self._after_commit, []
@@ -112,6 +111,11 @@ class Database:
             self._run("ROLLBACK TO SAVEPOINT part")
             del self._after_commit[actions:]
             raise
+
+    def _send_commit(self) -> None:
+        if self._connection is not None:
+            with self._errors_explained():
+                self._connection.commit()
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Have the next commit call `action` at its end; a rollback forgets it."""

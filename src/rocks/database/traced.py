@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 class TracedDatabase(Database):
     """Prints each statement with its values on standard error before it is sent, and each commit and rollback."""
 
-    def commit(self) -> None:
-        """As in `Database`."""
+    def _send_commit(self) -> None:
         print("SQL: COMMIT", file=sys.stderr)
-        super().commit()
+        super()._send_commit()
 
     def rollback(self) -> None:
         """As in `Database`."""
