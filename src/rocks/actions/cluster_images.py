@@ -16,6 +16,7 @@ from rocks.cluster.guest_images import (
     read_keys,
 )
 from rocks.cluster.guest_seed import plan_addresses
+from rocks.cluster.names import printable
 from rocks.database.attributes import insert_host_values
 from rocks.database.boots import set_boot_action
 from rocks.errors import UserError
@@ -87,6 +88,8 @@ def _with_images(images: ClusterImages, new: Sequence[NewVm]) -> list[tuple[NewV
 
 
 def _read_key_file(path: Path) -> tuple[str, ...]:
+    if "\0" in str(path):
+        raise UserError(f"{printable(str(path))} is not the path of a file of keys")
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST_KEYS_BYTES + 1).decode("utf-8")

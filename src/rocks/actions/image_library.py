@@ -50,6 +50,8 @@ class AddedImage(NamedTuple):
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
     """Import a file of the frontend. Errors as `import_image`; UserError for an invalid parameter."""
     check_image_name(added.name)
+    if "\0" in added.file:
+        raise UserError(f"{printable(added.file)} is not the path of a file")
     request = ImportRequest(
         added.name,
         Path(added.file).absolute(),

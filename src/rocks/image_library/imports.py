@@ -6,6 +6,7 @@ written is a draft until it is complete.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -98,7 +99,7 @@ def _opened(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        reason = "it is a symbolic link; give its target" if path.is_symlink() else error.strerror
+        reason = "it is a symbolic link; give its target" if error.errno == errno.ELOOP else error.strerror
         raise UserError(f"{path} is not imported: {reason}") from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -73,6 +73,8 @@ def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Pa
         ((*add, "debian", disk), "there is an image debian already"),
         ((*add, "two"), "must supply the path of the file"),
         ((*add, disk), "must supply the name of one image"),
+        ((*add, "two", f"file=/{'x' * 300}"), "File name too long"),
+        ((*add, "two", "file=/nul\0"), "is not the path of a file"),
         ((*add, "two", disk, "size=2"), "it is a disk of 3.0 GB, and 2.0 GB is the most"),
         ((*add, "two", disk, "size=-1"), "size"),
         ((*add, "two", disk, "format=vmdk"), "format must be raw, qcow2 or iso"),
@@ -143,6 +145,8 @@ def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
         ((image, f"key={tmp_path / 'none'}"), "has no key"),
         ((image, f"key={tmp_path / 'bytes'}"), "is not text"),
         ((image, f"key={tmp_path}"), "cannot be read"),
+        ((image, "key=/nul\0"), "is not the path of a file of keys"),
+        ((image, f"key=/{'x' * 300}"), "cannot be read"),
     ):
         assert text in vm_site.refused(*add, *arguments), arguments
     assert json.loads(vm_site.done("list", "host", "vm", "json=yes")) == []
