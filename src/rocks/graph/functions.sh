@@ -173,7 +173,8 @@ rocks_marked_files_absent() {
   shift
   kept=$'\n'$(printf '%s\n' "$@")$'\n'
   for path in /etc/systemd/network/10-* /etc/systemd/network/10-*.network.d/routes.conf \
-    /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf /etc/NetworkManager/system-connections/rocks-*.nmconnection; do
+    /etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf \
+    /etc/NetworkManager/system-connections/rocks-*.nmconnection; do
     if ! [ -f "$path" ] || [[ $kept == *$'\n'"$path"$'\n'* ]]; then continue; fi
     first=''
     case $path in /etc/systemd/*) IFS= read -r first <"$path" || true ;; *) first=$mark ;; esac

@@ -21,6 +21,7 @@ SERVICES = {"deb": "systemd-networkd.service", "rpm": "NetworkManager.service"}
 
 _NETWORKD = "/etc/systemd/network"
 _BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
+_SOCKET = "/etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf"
 _WAIT_SECONDS = 60
 _MANAGER = "/etc/NetworkManager/system-connections"
 MARK = "# Written by Rocks, which removes it when the host no longer has the device."
@@ -52,12 +53,18 @@ _BOND_SETTINGS = {
 
 _Section = tuple[str, list[tuple[str, str]]]
 
+_NO_SOCKET: _Section = ("Unit", [("ConditionPathExists", "!/sys/class/net")])
+"""For the service's socket, which is not opened then. It would keep what the kernel says from the start of the boot:
+a service that has made the bridge eth0, and then reads there of the adapter eth0, leaves the adapter off."""
+
 
 def network_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:
     """Path → content, with the routes. Files of NetworkManager are for root only."""
     found = device_files(devices, packaging) | route_files(devices, packaging)
     bridged = [device.adapter for device in devices if device.bridge and device.bond is None]
-    return found | ({_BRIDGES: _waiting(bridged)} if bridged and packaging != "rpm" else {})
+    if not bridged or packaging == "rpm":
+        return found
+    return found | {_BRIDGES: _waiting(bridged), _SOCKET: _marked(_NO_SOCKET)}
 
 
 def device_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]:

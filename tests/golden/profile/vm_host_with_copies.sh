@@ -67,7 +67,13 @@ rocks_content <<'ROCKS-END-1'
 ExecStartPre=+-/usr/bin/udevadm wait --timeout=60 /sys/class/net/peth0
 ROCKS-END-1
 rocks_file /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf create 644 '' forget
-rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-peth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.network /etc/systemd/network/10-eth0.network /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf
+rocks_content <<'ROCKS-END-1'
+# Written by Rocks, which removes it when the host no longer has the device.
+[Unit]
+ConditionPathExists=!/sys/class/net
+ROCKS-END-1
+rocks_file /etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf create 644 '' forget
+rocks_marked_files_absent '# Written by Rocks, which removes it when the host no longer has the device.' /etc/systemd/network/10-peth0.link /etc/systemd/network/10-eth0.netdev /etc/systemd/network/10-peth0.network /etc/systemd/network/10-eth0.network /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf /etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf
 rocks_network
 else
   rocks_say "left as it is: the network, for systemd-networkd.service is not enabled; see the attribute host_network"

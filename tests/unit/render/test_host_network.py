@@ -13,6 +13,7 @@ MAC = "52:54:00:00:00:01"
 BRIDGED = HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "10.1.1.1", 9000)
 ALONE = HostDevice("eth0", MAC, "", "10.1.255.254/16", "", 1500)
 BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
+SOCKET = "/etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf"
 LINK = MARK + "\n[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\nName=%s\nMTUBytes=%s\n"
 
 
@@ -29,6 +30,7 @@ def test_a_bridge_for_networkd() -> None:
         "LinkLocalAddressing=no\nGateway=10.1.1.1\n",
         BRIDGES: MARK
         + "\n[Service]\nExecStartPre=+-/usr/bin/udevadm wait --timeout=60 /sys/class/net/peth0\n",
+        SOCKET: MARK + "\n[Unit]\nConditionPathExists=!/sys/class/net\n",
     }
 
 
