@@ -71,6 +71,7 @@ class PlayedHosts:
         vms: Iterable[VirtualMachine] = (),
         lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
         limit_seconds: float | None = None,
+        files: Mapping[str, Collection[str]] | None = None,
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
         disks = tuple(
