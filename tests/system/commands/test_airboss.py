@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,14 +56,16 @@ class Service:
         authority = str(self.folder / "authority/ca.crt")
         return client.Settings("127.0.0.1", self.port, "head", cluster, authority, str(self.folder / key))
 
-    def ask(self, operation: str, cluster: str = "one", key: str = "one.key", **fields: object) -> dict:
+    def ask(
+        self, operation: str, cluster: str = "one", key: str = "one.key", **fields: object
+    ) -> dict[str, Any]:
         """The answer to a request of an owner; AirbossError for one that is refused."""
         settings = self.settings(cluster, key)
         return client.ask(settings, client.open_key(settings.key), operation, **fields)
 
     def program(
         self, *arguments: str, cluster: str = "one", key: str = "one.key"
-    ) -> subprocess.CompletedProcess:
+    ) -> subprocess.CompletedProcess[str]:
         """Run the owner's program, with nothing of ours in its path."""
         own = self.settings(cluster, key)
         given = [f"{name}={getattr(own, name)}" for name in ("name", "cluster", "authority", "key")]
