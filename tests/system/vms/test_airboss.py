@@ -118,10 +118,10 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
     }
     assert listed["vm-one-0"] in ("active", "paused") and listed["one"] == "off"
 
-    shown = owner.begin("open host console vm-one-0 type=vnc")
+    printed = owner.begin("open host console vm-one-0 type=vnc")
     try:
-        assert shown.stderr is not None
-        line = shown.stderr.readline().decode()
+        assert printed.stderr is not None
+        line = printed.stderr.readline().decode()
         found = re.search(r"the screen is at (\S+) until", line)
         assert found is not None, line
         with socket.socket(socket.AF_UNIX) as screen:
@@ -134,7 +134,7 @@ def test_an_owner_starts_sees_and_stops_a_machine(site: ThreeMachines, owner: Ow
                 "the kinds of security, which the server sends after the client's greeting"
             )
     finally:
-        end_group(shown)
+        end_group(printed)
 
     opened = owner.begin("open host console vm-one-0")
     try:
