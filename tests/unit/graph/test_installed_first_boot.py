@@ -119,6 +119,30 @@ def test_a_failure_names_its_reason_and_the_log_and_is_repeated(served: Installe
     assert served.boot().exit_status == 0
 
 
+def test_the_report_of_a_configured_host_is_repeated_until_the_frontend_is_reached(served: Installed) -> None:
+    """Also by a later boot; the profile is not executed again."""
+    left = served.folder / "left"
+    left.write_text(shell_script(Profile("compute-0-0", ()), _FUNCTIONS, "deb"))
+    (served.folder / "profile").unlink()
+    served.state.mkdir()
+    (served.state / "profile").write_bytes(left.read_bytes())
+    unreachable, pause = served.folder / "reports.unreachable", served.folder / "sleep"
+    unreachable.touch()
+    pause.write_text("#!/bin/sh\n")
+    pause.chmod(0o755)
+    silent = served.boot()
+    assert silent.exit_status == 1 and "profile of compute-0-0" in silent.text
+    assert "is configured, but the frontend was not reached" in silent.error_text
+    assert not (served.state / "complete").exists()
+
+    pause.write_text(f"#!/bin/sh\nrm -f {unreachable}\n")  # the network comes while it waits
+    served.reports.unlink()
+    done = served.boot()
+    assert done.exit_status == 0, done.error_text
+    assert served.reports.read_text().splitlines() == ["configured", "configured"]
+    assert "profile of" not in done.text and (served.state / "complete").exists()
+
+
 def test_a_profile_that_was_cut_off_does_nothing(served: Installed) -> None:
     given = served.folder / "given"
     given.write_text(given.read_text().rpartition("rocks_profile <")[0])
