@@ -105,7 +105,7 @@ def receive_content(read: Callable[[int], bytes], descriptor: int, most_bytes: i
             return Content(size, used_bytes, digest.hexdigest())
         if offset % BLOCK_BYTES or offset < next_offset or length != min(BLOCK_BYTES, size - offset):
             raise IncoherentError("the stream of the image has a block in a wrong place")
-        _write(descriptor, offset, take(length))
+        write_block(descriptor, offset, take(length))
         next_offset, used_bytes = offset + length, used_bytes + length
 
 
@@ -114,7 +114,7 @@ def copy_content(source: int, target: int) -> None:
     if not _share_blocks(source, target):
         os.ftruncate(target, os.fstat(source).st_size)
         for offset, block in data_blocks(source):
-            _write(target, offset, block)
+            write_block(target, offset, block)
 
 
 def _share_blocks(source: int, target: int) -> bool:
@@ -151,7 +151,8 @@ def _read(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-def _write(descriptor: int, offset: int, block: bytes) -> None:
+def write_block(descriptor: int, offset: int, block: bytes) -> None:
+    """Write all of the block at the offset; pwrite(2) may take a part of it. OSError."""
     left = memoryview(block)
     while left:
         written = os.pwrite(descriptor, left, offset)

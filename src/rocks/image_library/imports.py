@@ -18,7 +18,7 @@ from typing import NamedTuple
 from rocks.cluster.guest_images import check_image_name
 from rocks.errors import HostError, StateError, ToolError, UserError
 from rocks.files import Draft, draft, ensure_folders, explain
-from rocks.image_blocks import BLOCK_BYTES, content_of, data_blocks
+from rocks.image_blocks import BLOCK_BYTES, content_of, data_blocks, write_block
 from rocks.image_library.headers import FileKind, kind_of, read_qcow2
 from rocks.image_library.records import (
     ImageFormat,
@@ -204,7 +204,8 @@ def _fill(file: Draft, blocks: Iterable[tuple[int, bytes]], most_bytes: int, pro
             progress(f"{gigabytes(written)} written")
             next_check = written + _CHECK_EVERY_BYTES
         if block != _ZEROS[: len(block)]:
-            written += os.pwrite(file.descriptor, block, offset)
+            write_block(file.descriptor, offset, block)
+            written += len(block)
         else:
             os.ftruncate(file.descriptor, offset + len(block))
 

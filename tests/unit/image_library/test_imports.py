@@ -231,6 +231,17 @@ def test_a_killed_import_leaves_nothing_that_the_next_one_does_not_remove(tmp_pa
     assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
 
 
+def test_writes_that_take_only_a_part_are_continued(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pwrite(2) may write fewer bytes than it was given, as on a file system that is almost full."""
+    whole = added(tmp_path / "whole", raw)
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: write(file, data[:1000], offset))
+    assert added(tmp_path / "library", raw).digest == whole.digest
+    assert image_file(tmp_path / "library", "one").read_bytes()[-10:-3] == b"the end"
+
+
 def test_a_full_file_system_is_named(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = os.statvfs_result((4096, 4096, 1000, 0, 0, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: full)
