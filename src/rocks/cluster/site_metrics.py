@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.site_overview import UP
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -49,44 +51,56 @@ def site_metrics(site: SiteOverview, counts: SiteCounts, seconds: float) -> list
 
     `seconds`: how long the hosts and NASes were asked.
     """
-    hosts = site.hosts
-    images = Counter((image.nas, image.state) for image in site.images)
-    concerns = Counter(concern.subject.partition(" ")[0] for concern in site.concerns)
+    return [
+        *_host_metrics(site),
+        *_cluster_metrics(site),
+        *_concern_metrics(site, counts),
+        _gauge("rocks_site_read_seconds", "How long the hosts and NASes were asked.", (({}, seconds),)),
+    ]
 
+
+def _host_metrics(site: SiteOverview) -> list[Metric]:
     def of_hosts(name: str, meaning: str, attribute: str, factor: float = 1.0) -> Metric:
-        found = [(host.host, getattr(host, attribute)) for host in hosts]
+        found = [(host.host, getattr(host, attribute)) for host in site.hosts]
         return _gauge(
             name, meaning, (({"host": host}, value * factor) for host, value in found if value is not None)
         )
 
+    up = (({"host": host.host}, host.state == UP) for host in site.hosts)
+    memory_meaning = "Memory of its active machines."
     return [
-        _gauge(
-            "rocks_host_up", "Whether the host answers.", (({"host": h.host}, h.state == "up") for h in hosts)
-        ),
+        _gauge("rocks_host_up", "Whether the host answers.", up),
         of_hosts("rocks_host_cpus", "Processors of the host.", "cpus"),
         of_hosts("rocks_host_load1", "Load average of the last minute.", "load"),
         of_hosts("rocks_host_memory_bytes", "Memory of the host.", "memory_mb", _BYTES_PER_MB),
-        of_hosts(
-            "rocks_host_vm_memory_bytes", "Memory of its active machines.", "vm_memory_mb", _BYTES_PER_MB
-        ),
+        of_hosts("rocks_host_vm_memory_bytes", memory_meaning, "vm_memory_mb", _BYTES_PER_MB),
         of_hosts("rocks_host_vm_cpus", "Processors of its active machines.", "vm_cpus"),
         of_hosts("rocks_host_vms_running", "Active machines on the host.", "running"),
         of_hosts("rocks_host_vms_placed", "Machines whose container the host is.", "placed"),
-        _gauge(
-            "rocks_cluster_vms",
-            "Machines of the virtual cluster, its frontend too.",
-            (({"cluster": c.cluster}, c.machines) for c in site.clusters),
-        ),
-        _gauge(
-            "rocks_cluster_vms_running",
-            "Active machines of the virtual cluster.",
-            (({"cluster": c.cluster}, c.running) for c in site.clusters),
-        ),
-        _gauge(
+    ]
+
+
+def _cluster_metrics(site: SiteOverview) -> list[Metric]:
+    def of_clusters(name: str, meaning: str, attribute: str) -> Metric:
+        return _gauge(
+            name, meaning, (({"cluster": one.cluster}, getattr(one, attribute)) for one in site.clusters)
+        )
+
+    return [
+        of_clusters("rocks_cluster_vms", "Machines of the virtual cluster, its frontend too.", "machines"),
+        of_clusters("rocks_cluster_vms_running", "Active machines of the virtual cluster.", "running"),
+        of_clusters(
             "rocks_cluster_vms_unknown",
             "Machines of the virtual cluster on hosts that do not answer.",
-            (({"cluster": c.cluster}, c.unknown) for c in site.clusters),
+            "unknown",
         ),
+    ]
+
+
+def _concern_metrics(site: SiteOverview, counts: SiteCounts) -> list[Metric]:
+    images = Counter((image.nas, image.state) for image in site.images)
+    concerns = Counter(concern.subject.partition(" ")[0] for concern in site.concerns)
+    return [
         _gauge(
             "rocks_images_in_transfer",
             "Images that are not at rest, by NAS and state.",
@@ -110,7 +124,6 @@ def site_metrics(site: SiteOverview, counts: SiteCounts, seconds: float) -> list
             "Commands of the last day that are at work or were killed.",
             (({}, counts.commands_without_outcome),),
         ),
-        _gauge("rocks_site_read_seconds", "How long the hosts and NASes were asked.", (({}, seconds),)),
     ]
 
 

@@ -31,6 +31,9 @@ _BOX, _LINE, _CHARACTER = 188, 16, 6.6
 _GOLDEN_ANGLE = 0.381966
 _MOST_MACHINES = 12
 _MOST_CLUSTERS = 60
+_NO_CLUSTER = "#ddd"
+"""Colour of machines that are in no cluster."""
+
 _STYLE = (
     "text{font:11px sans-serif;fill:#222}.title{font-weight:bold;font-size:13px}.box{fill:#fafafa;stroke:#888}"
     ".nas{fill:#eef3fb;stroke:#5577aa}"
@@ -58,27 +61,13 @@ def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     for network in site.networks:
         _bar(root, y, networks[network.name], f"{network.name}  {network.address}")
         y += 24
-    stored = Counter(
-        (place, machine.cluster) for machine in site.machines for place in machine.disks if place != LOCAL
-    )
-    nases = {place.partition(":")[0] for place, _ in stored}
-    grouped = len(site.hosts) > MOST_HOSTS if by_rack is None else by_rack
-    boxes = [_nas_box(host, stored, networks, clusters) for host in site.hosts if host.name in nases]
-    boxes += [
-        _nas_box(
-            None,
-            {key: n for key, n in stored.items() if key[0].partition(":")[0] == name},
-            {},
-            clusters,
-            name,
-        )
-        for name in sorted(nases - {host.name for host in site.hosts})
-    ]
+    stored = _stored_disks(site)
+    boxes = _nas_boxes(site, stored, networks, clusters)
     placed: dict[str, list[TopologyMachine]] = defaultdict(list)
     for machine in site.machines:
         placed[machine.container].append(machine)
-    others = [host for host in site.hosts if host.name not in nases]
-    if grouped:
+    others = [host for host in site.hosts if host.name not in stored]
+    if len(site.hosts) > MOST_HOSTS if by_rack is None else by_rack:
         boxes += _rack_boxes(others, placed, networks, clusters)
     else:
         boxes += [_host_box(host, placed[host.name], networks, clusters) for host in others]
@@ -123,7 +112,7 @@ def _machine_lines(
     machines: Sequence[TopologyMachine], clusters: dict[str, str]
 ) -> tuple[tuple[str, str], ...]:
     lines = [
-        (f"{machine.name}  {_disks(machine.disks)}", clusters.get(machine.cluster, "#ddd"))
+        (f"{machine.name}  {_disks(machine.disks)}", clusters.get(machine.cluster, _NO_CLUSTER))
         for machine in machines[:_MOST_MACHINES]
     ]
     if len(machines) > _MOST_MACHINES:
@@ -135,25 +124,42 @@ def _disks(places: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys("local" if place == LOCAL else place for place in places))
 
 
-def _nas_box(
-    host: TopologyHost | None,
-    stored: Counter[tuple[str, str]] | dict[tuple[str, str], int],
+def _stored_disks(site: Topology) -> dict[str, Counter[tuple[str, str]]]:
+    """NAS → how many disks each of its places has of each cluster."""
+    stored: dict[str, Counter[tuple[str, str]]] = {}
+    for machine in site.machines:
+        for place in machine.disks:
+            if place != LOCAL:
+                nas = place.partition(":")[0]
+                stored.setdefault(nas, Counter())[place, machine.cluster] += 1
+    return stored
+
+
+def _nas_boxes(
+    site: Topology,
+    stored: dict[str, Counter[tuple[str, str]]],
     networks: dict[str, str],
     clusters: dict[str, str],
-    name: str = "",
-) -> Box:
-    own = host.name if host is not None else name
+) -> list[Box]:
+    """A box for each NAS that has disks: those that are hosts in their order, then names that are none."""
+    dots = {host.name: _dots(host, networks) for host in site.hosts if host.name in stored}
+    names = [*dots, *sorted(stored.keys() - dots.keys())]
+    return [
+        Box(f"NAS {name}", "nas", dots.get(name, ()), _stored_lines(stored[name], clusters)) for name in names
+    ]
+
+
+def _stored_lines(stored: Counter[tuple[str, str]], clusters: dict[str, str]) -> tuple[tuple[str, str], ...]:
     lines = [
         (
             f"{place.partition(':')[2] or 'no pool'}: {count} of {cluster or 'no cluster'}",
-            clusters.get(cluster, "#ddd"),
+            clusters.get(cluster, _NO_CLUSTER),
         )
         for (place, cluster), count in sorted(stored.items())
-        if place.partition(":")[0] == own
     ]
     if len(lines) > _MOST_MACHINES:
         lines = [*lines[:_MOST_MACHINES], (f"and {len(lines) - _MOST_MACHINES} more", "")]
-    return Box(f"NAS {own}", "nas", _dots(host, networks) if host is not None else (), tuple(lines))
+    return tuple(lines)
 
 
 def _rack_boxes(
@@ -172,7 +178,7 @@ def _rack_boxes(
         span = members[0].name if len(members) == 1 else f"{members[0].name} … {members[-1].name}"
         lines = [(f"{len(members)} × {membership}", ""), (span, "")]
         lines += [
-            (f"{cluster or 'no cluster'}: {count}", clusters.get(cluster, "#ddd"))
+            (f"{cluster or 'no cluster'}: {count}", clusters.get(cluster, _NO_CLUSTER))
             for cluster, count in counts.most_common(_MOST_MACHINES)
         ]
         if len(counts) > _MOST_MACHINES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rocks.cli.completion import main
-from rocks.commands._framework.shell import _completions
+from rocks.commands._framework.shell import texts_that_may_follow
 from rocks.database.completion import KINDS, MOST_NAMES, names_that_begin
 from rocks.database.connection import Database
 from tests.system.commands.conftest import Site
@@ -35,11 +35,11 @@ def test_of_many_names_the_common_beginning_is_right(site: Site) -> None:
 
 
 def test_the_shell_s_completion(vm_site: Site) -> None:
-    assert _completions(vm_site.database, "list host ", "hea") == ["head "]
-    assert _completions(vm_site.database, "list host vm ", "st") == ["status="]
-    assert _completions(vm_site.database, "add 'x ", "") == []
+    assert texts_that_may_follow(vm_site.database, "list host ", "hea") == ["head "]
+    assert texts_that_may_follow(vm_site.database, "list host vm ", "st") == ["status="]
+    assert texts_that_may_follow(vm_site.database, "add 'x ", "") == []
     with Database(vm_site.database.settings._replace(socket="/nowhere/mysql.sock")) as silent:
-        assert _completions(silent, "list host vm ", "st") == ["status="], "what needs no database"
+        assert texts_that_may_follow(silent, "list host vm ", "st") == ["status="], "what needs no database"
 
 
 def test_the_program_prints_names(

@@ -94,7 +94,9 @@ def test_racks_are_drawn_on_request_and_hosts_too() -> None:
 
 
 def test_an_empty_site_is_a_document() -> None:
-    frame(topology_svg(Topology((), (), (), {})))
+    document = topology_svg(Topology((), (), (), {}))
+    frame(document)
+    assert "<rect" not in document and "<text" not in document
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,12 @@ def _complete(database: Database, found: list[str], text: str, number: int) -> s
     import readline
 
     if number == 0:
-        found[:] = _completions(database, readline.get_line_buffer()[: readline.get_begidx()], text)
+        found[:] = texts_that_may_follow(database, readline.get_line_buffer()[: readline.get_begidx()], text)
     return found[number] if number < len(found) else None
 
 
-def _completions(database: Database, line: str, text: str) -> list[str]:
+def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]:
+    """What may stand in place of `text` behind `line`, with a blank where the word is complete; none between quotes."""
     from rocks.commands._framework.completion import completions
     from rocks.database.completion import names_that_begin
 
