@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
     entry, also one that was refused; commands of a usage that does not exist have none. Times are in UTC.
 
     USER is the person of the login, also behind sudo and su. FROM is the address of the SSH client, as the session
-    states it, and the terminal. EXIT is empty while a command is at work, and stays empty when it was killed. ERROR is
+    states it, and the terminal. EXIT is ---- while a command is at work, and stays so when it was killed. ERROR is
     the kind of the error, and its code if it has one. Values of parameters that may be secrets are ***.
 
     json=yes also has when the command ended, the source of the change, the account, the roll and its version.
