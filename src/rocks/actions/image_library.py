@@ -74,8 +74,9 @@ def list_library(database: Database) -> list[LibraryImage]:
 def set_comment(database: Database, name: str, comment: str) -> None:
     """Give the image a comment. StateError when there is no such image, UserError for a text that is too long."""
     library = library_folder(database)
-    image = existing_image(library, name)
+    check_image_name(name)
     _lock(database, name)
+    image = existing_image(library, name)  # another command may just have replaced it
     write_record(library, image._replace(comment=_read_comment(comment)))
 
 

@@ -75,12 +75,11 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     target = image_file(library, request.name)
     with _opened(request.file) as source:
         before = os.fstat(source)
-        _check_sum(source, request, progress)
         try:
             ensure_folders(library, 0o755)
             remove_leftovers(library)
-            with draft(target) as image:
-                stored_as = _write(source, request, target, image, progress)
+            with draft(target) as image, _verified(source, request, target, progress) as copy:
+                stored_as = _write(source, copy, request, target, image, progress)
                 image_content = content_of(image.descriptor, _percent("checksum", before.st_size, progress))
                 _check_unchanged(before, os.fstat(source))
             imported = LibraryImage(
@@ -109,20 +108,36 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _check_sum(source: int, request: ImportRequest, progress: Progress) -> None:
+@contextmanager
+def _verified(
+    source: int, request: ImportRequest, target: Path, progress: Progress
+) -> Iterator[Draft | None]:
+    """A copy in the library whose SHA-256 is the stated one, None without a checksum.
+
+    The file's owner can change the file after it was read, and set its time back.
+    """
     if request.checksum is None:
+        yield None
         return
-    watch = _percent("SHA-256 of the file", os.fstat(source).st_size, progress)
-    digest, offset = hashlib.sha256(), 0
-    while piece := os.pread(source, 1024**2, offset):
-        digest.update(piece)
-        offset += len(piece)
+    with _staged(target) as copy:
+        digest = hashlib.sha256()
+        watch = _percent("SHA-256 of the file", os.fstat(source).st_size, progress)
+        _fill(copy, _hashed(source, digest.update, watch), request.most_gb * BYTES_PER_GB, lambda text: None)
+        if digest.hexdigest() != request.checksum:
+            raise UserError(f"its SHA-256 is {digest.hexdigest()}, not {request.checksum}; fetch it again")
+        yield copy
+
+
+def _hashed(
+    source: int, update: Callable[[bytes], None], watch: Callable[[int], None]
+) -> Iterator[tuple[int, bytes]]:
+    """(offset, block) of the whole file, holes too."""
+    offset = 0
+    while block := os.pread(source, BLOCK_BYTES, offset):
+        update(block)
+        yield offset, block
+        offset += len(block)
         watch(offset)
-    if digest.hexdigest() != request.checksum:
-        raise UserError(
-            f"{request.file} is not imported: its SHA-256 is {digest.hexdigest()}, not {request.checksum}; "
-            "fetch it again"
-        )
 
 
 def _check_unchanged(before: os.stat_result, after: os.stat_result) -> None:
@@ -131,9 +146,15 @@ def _check_unchanged(before: os.stat_result, after: os.stat_result) -> None:
 
 
 def _write(
-    source: int, request: ImportRequest, target: Path, image: Draft, progress: Progress
+    source: int,
+    copy: Draft | None,
+    request: ImportRequest,
+    target: Path,
+    image: Draft,
+    progress: Progress,
 ) -> ImageFormat:
-    """Fill the draft with the image, as raw; returns how it is stored."""
+    """Fill the draft with the image, as raw; returns how it is stored. `copy` is the source in the library."""
+    source = source if copy is None else copy.descriptor
     kind = kind_of(source)
     most_bytes = request.most_gb * BYTES_PER_GB
     if kind in UNPACKERS:
@@ -142,8 +163,8 @@ def _write(
             return _write_plain(
                 staged.descriptor, staged, kind_of(staged.descriptor), request, image, progress
             )
-    if kind != "qcow2":
-        return _write_plain(source, None, kind, request, image, progress)
+    if kind != "qcow2" or copy is not None:
+        return _write_plain(source, copy, kind, request, image, progress)
     with _staged(target) as staged:
         _fill(staged, data_blocks(source), most_bytes, progress)
         os.ftruncate(staged.descriptor, os.fstat(source).st_size)

@@ -12,6 +12,7 @@ from typing import IO
 
 from rocks.errors import UserError
 from rocks.process import start_with_pipes
+from rocks.terminal import one_line
 
 _PIECE_BYTES = 1024**2
 
@@ -41,7 +42,7 @@ def unpacked_zstd(descriptor: int) -> Iterator[bytes]:
             yield piece
         process.wait()
         if process.returncode != 0:
-            reason = process.stderr.read().decode("utf-8", "replace").strip()
+            reason = one_line(process.stderr.read().decode("utf-8", "replace").strip())
             raise UserError(
                 f"it is damaged, or not whole: {reason or f'zstd ended with {process.returncode}'}"
             )

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from rocks.actions import image_library
 from rocks.cluster.guest_images import read_keys
+from rocks.database.connection import Database
 
 from .conftest import Site
 
@@ -65,6 +67,23 @@ def test_images_are_listed_described_checked_and_removed(vm_site: Site, library:
     vm_site.done("remove", "image", "medium")
     assert list(library.iterdir()) == []
     assert "there is no image debian" in vm_site.refused("remove", "image", "debian")
+
+
+def test_a_comment_is_for_the_image_that_is_there_now(
+    vm_site: Site, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command has replaced the image while this one waited for its lock."""
+    lock = image_library._lock
+
+    def replaced(database: Database, name: str) -> None:
+        lock(database, name)
+        record = library / f"{name}.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"digest": "0" * 64}))
+
+    monkeypatch.setattr(image_library, "_lock", replaced)
+    vm_site.done("set", "image", "debian", "comment=new")
+    record = json.loads((library / "debian.json").read_text())
+    assert (record["comment"], record["digest"]) == ("new", "0" * 64)
 
 
 def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Path) -> None:

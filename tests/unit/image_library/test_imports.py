@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import IncoherentError, RocksError, StateError, UserError
+from rocks.errors import HostError, IncoherentError, RocksError, StateError, UserError
 from rocks.image_library.imports import ImportRequest, import_image
 from rocks.image_library.records import (
     LibraryImage,
@@ -94,6 +94,31 @@ def test_a_checksum_is_compared(tmp_path: Path, raw: Path) -> None:
     digest = hashlib.sha256(raw.read_bytes()).hexdigest()
     refused(tmp_path / "library", raw, "its SHA-256 is", checksum="0" * 64)
     assert added(tmp_path / "library", raw, checksum=digest).source_digest == digest
+
+
+def test_the_checksum_is_that_of_what_is_imported(tmp_path: Path, raw: Path) -> None:
+    """Also when the file's owner changes it meanwhile, and sets its time back."""
+    content, status = raw.read_bytes(), raw.stat()
+    library, changed = tmp_path / "library", []
+
+    def change(line: str) -> None:
+        changed.append(line)
+        with raw.open("r+b") as file:
+            file.seek(SIZE - 10)
+            file.write(b"another")
+        os.utime(raw, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    request = ImportRequest("one", raw, 1, hashlib.sha256(content).hexdigest())
+    import_image(library, request, change)
+    assert changed and raw.read_bytes() != content
+    assert image_file(library, "one").read_bytes() == content
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for changes in ({}, {"checksum": "0" * 64}):
+        with pytest.raises(HostError, match="the image one is not imported: Input/output error"):
+            added(tmp_path / "library", Path("/proc/self/mem"), **changes)
 
 
 def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path: Path) -> None:
