@@ -107,7 +107,7 @@ def _settings(database: Database, key: str | None, cluster: str | None) -> clien
         given["server"] = server
     database.end_reading()
     try:
-        return client.read_settings(given)
+        return client.read_settings(given, known=("key",))
     except client.AirbossError as error:
         if not server and str(error).startswith("server "):
             raise StateError(

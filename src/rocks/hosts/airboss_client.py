@@ -169,15 +169,19 @@ def _openssl(arguments: Sequence[str], given: bytes) -> bytes:
 # requests
 
 
-def read_settings(given: Dict[str, str]) -> Settings:
-    """The settings: `given` by name first, then those of the first file that has a setting."""
+def read_settings(given: Dict[str, str], known: Sequence[str] = SETTINGS) -> Settings:
+    """The settings: `given` by name first, then those of the first file that has a setting.
+
+    `known` are those that the caller takes by name, for the error about one that is missing.
+    """
     values = dict(given)
     for name in SETTINGS_FILES:
         for setting, value in _settings_of(Path(name).expanduser()).items():
             values.setdefault(setting, value)
     for setting in ("server", "cluster", "authority", "key"):
         if not values.get(setting):
-            raise AirbossError(f"{setting} is not set: give {setting}=…, or a line in {SETTINGS_FILES[1]}")
+            by_name = f"give {setting}=…, or a" if setting in known else "add the"
+            raise AirbossError(f"{setting} is not set: {by_name} line {setting} = … in {SETTINGS_FILES[1]}")
     server, _, port = (
         values["server"].rpartition(":") if values["server"].count(":") == 1 else (values["server"], "", "")
     )

@@ -28,6 +28,10 @@ _OTHERS = (
 )
 _PACKED = ((b"\xfd7zXZ\0", "xz -dk"), (b"BZh", "bunzip2 -k"), (b"PK\x03\x04", "unzip"))
 
+_TAR = (257, b"ustar")
+_PAGES = (b"<!doctype", b"<html", b"<?xml")
+"""How the answer of a web server begins that has no such file, in small letters."""
+
 _HEADER = struct.Struct(">IIQIIQIIQQIIQ")
 _FEATURES = struct.Struct(">QQQII")
 _KNOWN_FEATURES = 0b11011
@@ -46,7 +50,7 @@ class Qcow2(NamedTuple):
 def kind_of(descriptor: int) -> FileKind:
     """The format of an open file by its magic numbers; raw for any other content.
 
-    UserError for formats of other hypervisors and packers, with the command that makes an image of it.
+    UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for pages.
     """
     start = os.pread(descriptor, 512, 0)
     for offset, magic, kind in _MAGICS:
@@ -60,6 +64,12 @@ def kind_of(descriptor: int) -> FileKind:
     for magic, unpack in _PACKED:
         if start.startswith(magic):
             raise UserError(f"it is packed in a format that is not read here; unpack it first: {unpack} FILE")
+    if start[_TAR[0] :].startswith(_TAR[1]):
+        raise UserError("it is a tar archive; take the image out of it first: tar -xf FILE")
+    if start.lstrip().lower().startswith(_PAGES):
+        raise UserError(
+            "it is a page of a web server, not a disk; fetch the image again, and look at the address"
+        )
     return "raw"
 
 

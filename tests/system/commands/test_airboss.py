@@ -231,6 +231,8 @@ def test_commands_of_a_frontend_send_the_same_requests(service: Service) -> None
     site, key = service.site, f"key={service.folder}/one.key"
     assert 'the "airboss" attribute is not set' in site.refused("list", "host", "macs", "one", key)
     site.done("set", "host", "attr", "localhost", "airboss", f"127.0.0.1:{service.port}")
+    missing = site.refused("list", "host", "macs", "one", key)
+    assert "authority is not set: add the line authority = … in /etc/rocks/airboss.conf" in missing
     own = Path(service.folder / ".airboss")
     own.write_text(
         f"name = head\n# the site's\nauthority = {service.folder}/authority/ca.crt\ncluster = one\n"

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - an import that is killed at a chosen moment
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -128,6 +129,17 @@ def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path
     assert image.format == "iso"
     assert image.size_bytes % 512 == 0
     refused(tmp_path / "library", iso, "it is an ISO, not a raw image", name="two", format="raw")
+
+
+def test_an_archive_or_a_page_is_no_disk(tmp_path: Path, raw: Path) -> None:
+    """A tar archive is what remains of an image in .tar.xz; a page is what a wrong address gives."""
+    for name, mode in (("disk.tar", "w"), ("disk.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
+            archive.add(raw, "disk.raw")
+        refused(tmp_path / "library", tmp_path / name, "it is a tar archive; .*: tar -xf FILE")
+    for text in (b"<!DOCTYPE html><title>404</title>", b"\n <HTML>", b"<?xml version='1.0'?><Error/>"):
+        (tmp_path / "page").write_bytes(text)
+        refused(tmp_path / "library", tmp_path / "page", "it is a page of a web server")
 
 
 @needs_qemu

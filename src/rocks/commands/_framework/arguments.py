@@ -70,6 +70,8 @@ class ArgumentValues:
 
     _arguments: list[str]
     _parameters: dict[str, str]
+    _from_end: tuple[str, ...] = ()
+    """What `splitArguments` took from the end of the arguments, as `iface "eth0"`."""
 
     def splitArguments(self, names: Sequence[str]) -> tuple[list[str], list[str | None]]:
         """(remaining arguments, the values of `names`); a missing value is None.
@@ -79,11 +81,15 @@ class ArgumentValues:
         """
         remaining = list(self._arguments)
         values: list[str | None] = []
+        from_end: list[str] = []
         for name in reversed(names):
             if self._parameters.get(name):
                 values.append(self._parameters[name])
             else:
                 values.append(remaining.pop() if remaining else None)
+                if values[-1] is not None:
+                    from_end.append(f'{name} "{values[-1]}"')
+        self._from_end = tuple(from_end[::-1])
         return remaining, values[::-1]
 
     def fillArgument(self, name: str) -> tuple[list[str], str | None]:

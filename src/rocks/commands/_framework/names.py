@@ -26,6 +26,7 @@ class NameExpansion(ABC):
     """Expands arguments to names of hosts, appliances, networks and the like; `%` is a wildcard everywhere."""
 
     db: Database
+    _from_end: tuple[str, ...]
 
     @property
     @abstractmethod
@@ -51,7 +52,7 @@ class NameExpansion(ABC):
     def getOneHostname(self, names: Sequence[str]) -> str:
         """The one host that matches the selectors; UserError for none or several."""
         if not names:
-            raise UserError("must supply one host")
+            raise UserError(f"must supply one host{self._besides()}")
         found = self.getHostnames(names)
         if len(found) != 1:
             raise UserError(f"must supply only one host, not {len(found)}")
@@ -61,11 +62,17 @@ class NameExpansion(ABC):
         """The hosts that match the selectors; UserError when no selector is given.
 
         `value` describes the argument that was taken from the end, for that error: with one argument, either is
-        missing.
+        missing. Without it, the error has what `splitArguments` took.
         """
         if not names:
-            raise UserError("must supply at least one host" + (f", besides {value}" if value else ""))
+            raise UserError(
+                "must supply at least one host" + (f", besides {value}" if value else self._besides())
+            )
         return self.getHostnames(names)
+
+    def _besides(self) -> str:
+        """For an error about a missing name: the arguments that were read as something else."""
+        return f", besides {' and '.join(self._from_end)}" if self._from_end else ""
 
     def getOSNames(self, names: Sequence[str] | None = None) -> list[str]:
         """`linux` and `sunos`, or those that match the names; UserError `unknown os "x"`."""

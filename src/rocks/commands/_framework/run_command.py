@@ -122,10 +122,18 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
     from rocks import __version__
     from rocks.actions.audit import AuditRecord, Event
     from rocks.actions.callers import find_origin
+    from rocks.cluster.secret_names import STARS
     from rocks.commands._framework.shell_quoting import quote
 
     caller = find_caller()
-    action = " ".join((*command.command_path, *map(quote, _without_secrets(command, texts))))
+    hidden = quote(STARS)
+    action = " ".join(
+        # the stars stand for a value, so they are not quoted as one
+        (
+            *command.command_path,
+            *(quote(it).replace(hidden, STARS) for it in _without_secrets(command, texts)),
+        )
+    )
     roll = roll_of(sys.modules[type(command).__module__])
     record = AuditRecord(
         command.db, Event("command", caller.person, find_origin(), action, caller.account, roll, __version__)

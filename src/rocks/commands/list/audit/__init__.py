@@ -5,8 +5,10 @@ from __future__ import annotations
 import rocks.commands
 from rocks.clock import utc_now
 from rocks.cluster.audit_log import read_moment
+from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.database.audit import AuditFilter, read_events
+from rocks.errors import UserError
 
 HEADER = (
     "number",
@@ -22,6 +24,7 @@ HEADER = (
     "roll",
     "version",
 )
+_SOURCES = ("command", "control", "service", "nucleus")
 _IN_TERMINAL = 7
 _MOST = 1_000_000
 
@@ -34,6 +37,9 @@ class Command(rocks.commands.Command):
     USER is the person of the login, also behind sudo and su. FROM is the address of the SSH client, as the session
     states it, and the terminal. EXIT is ---- while a command is at work, and stays so when it was killed. ERROR is
     the kind of the error, and its code if it has one. Values of parameters that may be secrets are ***.
+
+    A command that asks hosts has two entries: one when it begins, and one with its outcome. The list has one row for
+    both, with the number of the first; so numbers may be left out. rocks check audit finds entries that are missing.
 
     json=yes also has when the command ended, the source of the change, the account, the roll and its version.
 
@@ -50,7 +56,7 @@ class Command(rocks.commands.Command):
     <param optional='1' type='string' name='until'>
     Only changes until then, as with since.
     </param>
-    <param optional='1' type='string' name='source'>
+    <param optional='1' type='string' name='source' values='command,control,service,nucleus'>
     Only changes from there: command, control (remote control of owners), service or nucleus.
     </param>
     <param optional='1' type='bool' name='failed'>
@@ -83,7 +89,7 @@ class Command(rocks.commands.Command):
             self.fillText("command", ""),
             read_moment("since", self.fillText("since", ""), now),
             read_moment("until", self.fillText("until", ""), now),
-            self.fillText("source", ""),
+            _read_source(self.fillText("source", "")),
             self.fillFlag("failed"),
             read_number("count", self.fillText("count", "100"), 1, _MOST),
         )
@@ -94,3 +100,9 @@ class Command(rocks.commands.Command):
             more = (it.ended, it.source, it.account, it.roll, it.version)
             self.addOutput(it.number, row + (more if full else ()))
         self.endOutput(header=HEADER if full else HEADER[:_IN_TERMINAL], trimOwner=False)
+
+
+def _read_source(text: str) -> str:
+    if text and text not in _SOURCES:
+        raise UserError(f'source must be one of {", ".join(_SOURCES)}, not "{printable(text)}"')
+    return text
