@@ -83,7 +83,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
     checked = run([promtool, "check", "metrics"], standard_input=TEXT.encode(), deadline_seconds=60)
     assert (checked.exit_status, checked.error_text) == (0, "")
     rules = run([promtool, "check", "rules", str(MONITORING / "rocks-alerts.yml")], deadline_seconds=60)
-    assert rules.exit_status == 0 and "8 rules found" in rules.text
+    assert rules.exit_status == 0 and "9 rules found" in rules.text
     (tmp_path / "test.yml").write_text(
         f"rule_files: [{MONITORING / 'rocks-alerts.yml'}]\n"
         "evaluation_interval: 1m\n"
@@ -94,6 +94,8 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
         "        values: '0x20'\n"
         "      - series: 'rocks_host_up{host=\"h2\"}'\n"
         "        values: '1x20'\n"
+        "      - series: 'node_textfile_mtime_seconds{file=\"/var/lib/rocks.prom\"}'\n"
+        "        values: '0x20'\n"
         "    alert_rule_test:\n"
         "      - eval_time: 10m\n"
         "        alertname: RocksHostSilent\n"
@@ -103,6 +105,15 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
         '              summary: "Host h1 does not answer"\n'
         '              description: "Its machines may still run. On the frontend: rocks list site, rocks list host vm '
         'lease."\n'
+        "      - eval_time: 9m\n"
+        "        alertname: RocksMetricsOld\n"
+        "      - eval_time: 18m\n"
+        "        alertname: RocksMetricsOld\n"
+        "        exp_alerts:\n"
+        "          - exp_labels: {severity: warning, file: /var/lib/rocks.prom}\n"
+        "            exp_annotations:\n"
+        '              summary: "The metrics of the site are older than ten minutes, and so are the other alerts"\n'
+        '              description: "On the frontend: systemctl status rocks-metrics.timer rocks-metrics.service."\n'
     )
     tried = run([promtool, "test", "rules", str(tmp_path / "test.yml")], deadline_seconds=60)
     assert tried.exit_status == 0, tried.text + tried.error_text
