@@ -63,7 +63,8 @@ def read_lines(text: str) -> Iterator[DumpLine]:
                     yield DumpLine(begun, tuple(texts), fault)
                 texts, fault = [], ""
         elif kind == "special" and word is None and piece[0] == "#":
-            place = (text + "\n").index("\n", place)
+            end = text.find("\n", place)
+            place = len(text) if end < 0 else end
         else:
             if not texts and word is None:
                 begun = number

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.attributes import INTRINSIC
 from rocks.cluster.names import printable
-from rocks.cluster.secret_names import is_secret
+from rocks.cluster.secret_names import is_secret, without_secrets
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def _split(path: tuple[str, ...], form: Form, texts: Sequence[str]) -> Planned:
                 parameters[names[place]] = text
                 continue
         if not _is_parameter(name, equals) or name in parameters:
-            raise UserError(f'"{printable(text)}" is unexpected at its place')
+            readable = without_secrets(path, texts)[place]
+            raise UserError(f'"{printable(readable)}" is unexpected at its place')
         parameters[name] = value
     for name in names[len(arguments) :]:
         if not parameters.get(name) and name not in form.may_lack:

@@ -17,6 +17,7 @@ _NATURE = re.compile(
     r"|(?<!public)(?<!pub)[_.-]key($|[_.-])"
 )
 _PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 STARS = "***"
 
 
@@ -55,9 +56,14 @@ def _first_secret(command_path: Sequence[str], texts: Sequence[str]) -> int:
     for place, text in enumerate(texts):
         if text.lower().startswith("attr=") and is_secret(text[5:]):
             return min([place + 1, *arguments[names - 1 :]])
-        if place in arguments and is_secret(text):
-            return place + 1
+        if place in arguments:
+            name = _NAME.match(text)
+            if is_secret(text) or (name and is_secret(name[0])):
+                # a name and its value in one text, by mistake: name:value, my.name=value
+                return place + 1 if name and name[0] == text else place
     if command_path[-1] == "sec_attr":
         # these commands take no value: what is typed after the name is one by mistake
+        if any(text.lower().startswith("attr=") for text in texts):
+            names -= 1
         return min([len(texts), *arguments[names:]])
     return len(texts)

@@ -52,6 +52,7 @@ def test_a_host_may_have_the_name_of_a_command() -> None:
         ("add attr rocks_version 7.0", "sets the attribute"),
         ("add attr a", "its value is missing"),
         ("add attr a b c", '"c" is unexpected'),
+        ("add attr root_pw my geheim", r'^"\*\*\*" is unexpected'),
         ("remove host vm", "only adds"),
         ("run host vm reboot", "no part of a dump"),
         ("run reconfigure", "clear=1"),

@@ -66,6 +66,12 @@ def test_other_names(name: str) -> None:
         ("set host attr|h|i|snmp_key|geheim", "h i snmp_key ***"),
         ("set host attr|h|my|geheim|attr=root_pw", "h *** *** ***"),
         ("set host sec_attr|h|x|my|geheim", "h x *** ***"),
+        ("set host sec_attr|h|attr=x|geheim", "h attr=x ***"),
+        ("set sec_attr|attr=x|geheim", "attr=x ***"),
+        ("set host sec_attr|h|attr=x", "h attr=x"),
+        ("set attr|my.password=geheim", "***"),
+        ("set attr|root_pw:geheim", "***"),
+        ("set host attr|h|password geheim", "h ***"),
         ("set host sec_attr|h|x|file=/root/secret", "h x file=/root/secret"),
     ],
 )
