@@ -122,7 +122,7 @@ def read_site(data: bytes) -> SavedSite:
         listed = json.loads((members.pop(_LIST).content or b"").decode())
         frontend, saved_at, schema = str(listed["frontend"]), str(listed["saved"]), int(listed["schema"])
         digests = {str(path): str(digest) for path, digest in listed["sha256"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError("the saved site has no list of its content; use another copy") from None
     if schema > newest_version():
         raise UserError(

@@ -24,9 +24,10 @@ from rocks.database.locks import own_folder
 from rocks.database.migrate import read_version
 from rocks.database.replacement import drop_beside, exchange_rows, load_beside
 from rocks.database.versions import newest_version
-from rocks.errors import HostError, StateError, UserError
+from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.files import draft, ensure_folders, explain, file_error, sync_folder, write_file
 from rocks.hosts.encrypted_file import decrypt, read_bounded
+from rocks.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +83,8 @@ def restore_site(
     database.lock(LOCK, LOCK_SECONDS)
     has_site = bool(database.rows("SELECT 1 FROM nodes LIMIT 1"))
     database.rollback()  # no entry before the saved log is here
-    again = "the restore of" in unfinished_restore(settings)
+    begun = one_line(f"the restore of {saved.frontend}, saved {saved.saved_at},")
+    again = unfinished_restore(settings).startswith(begun)
     if has_site and not overwrite and not again:
         raise StateError(
             "this machine is the frontend of a site already: overwrite=yes replaces that one, of which a copy is kept"
@@ -90,10 +92,10 @@ def restore_site(
     folder = backup_folder()
     try:
         loaded = load_beside(settings, saved.sql, folder, notify)
-        if has_site and not again:
+        if has_site:  # also of what an interrupted restore has left: changes may have followed
             _keep_present(settings, folder, notify)
         own_folder(settings.state_folder)
-        write_file(_note(settings), f"the restore of {saved.frontend} from {file}\n")
+        write_file(_note(settings), f"{begun} from {one_line(file)}\n")
         forget_record(database)
         preserved = exchange_rows(database, loaded)
         database.commit()
@@ -151,10 +153,22 @@ def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None
     preserved = folder / f"before-restore-{utc_now():%Y%m%dT%H%M%S}"
     ensure_folders(folder, 0o700)
     preserved.mkdir(mode=0o700)
-    copy_database(settings, preserved, "cluster.sql")
-    if site_folder().is_dir():
-        shutil.copytree(site_folder(), preserved / "files", symlinks=True, ignore=_not_copied)
+    try:
+        copy_database(settings, preserved, "cluster.sql")
+        if site_folder().is_dir():
+            shutil.copytree(site_folder(), preserved / "files", symlinks=True, ignore=_not_copied)
+    except (OSError, RocksError) as error:
+        shutil.rmtree(preserved, ignore_errors=True)
+        if isinstance(error, RocksError):
+            raise
+        raise HostError(f"cannot copy the site that is here: {_reason(error)}; nothing was changed") from None
     notify(f"the site that was here is kept in {preserved}: its files, and its database in cluster.sql")
+
+
+def _reason(error: OSError) -> str:
+    """Why files were not copied: the first reason of the list that `copytree` raises."""
+    failed = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(failed[0][2]) if isinstance(failed, list) and failed else str(error)
 
 
 def _quiet(line: str) -> None:

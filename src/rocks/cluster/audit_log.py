@@ -78,10 +78,25 @@ def _cut(text: str, limit: int) -> str:
 
 def digest_after(previous: str, number: int, entry: Entry) -> str:
     """The digest of an entry that follows one with the digest `previous`: SHA-256, as the database computes it."""
-    from hashlib import sha256  # only a check of the log pays for it
+    return _sha256(f"{previous} {number} {_sha256(entry.content())}")
 
-    content = sha256(entry.content().encode("ascii")).hexdigest()
-    return sha256(f"{previous} {number} {content}".encode("ascii")).hexdigest()
+
+def added_again(stored: Iterable[StoredEntry]) -> Iterator[tuple[Entry, str]]:
+    """The entries of a whole log, each with the digest from which the database computes that of the stored entry.
+
+    For an entry that does not fit its digest, it is one with which it does not fit either.
+    """
+    last = START
+    for number, entry, digest in stored:
+        fits = number == last.number + 1 and digest == digest_after(last.digest, number, entry)
+        yield entry, _sha256(entry.content()) if fits else digest
+        last = Head(number, digest)
+
+
+def _sha256(text: str) -> str:
+    from hashlib import sha256  # only a check of the log, and a restore, pay for it
+
+    return sha256(text.encode("ascii")).hexdigest()
 
 
 def chain_faults(stored: Iterable[StoredEntry], head: Head | None) -> Iterator[str]:

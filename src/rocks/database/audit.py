@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rocks.cluster.audit_log import Entry, Head, StoredEntry, fit
+from rocks.cluster.audit_log import START, Entry, Head, StoredEntry, added_again, fit
 from rocks.errors import IncoherentError, ToolError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = "Time, Concerns, Source, Person, Account, Origin, Action, ExitStatus, Error, Roll, Version"
 _READ = f"Number, CAST(Time AS CHAR), {_COLUMNS.partition(', ')[2]}, Digest"
 _PAGE = 5000
+_ROWS_OF_A_STATEMENT = 100
 _NO_HEAD = "the audit log has no head"
 
 
@@ -103,6 +105,20 @@ def read_chain(database: Database, up_to: int) -> Iterator[StoredEntry]:
         if len(rows) < _PAGE:
             return
         last = int(rows[-1][0])
+
+
+def copy_entries(database: Database, copy: Database) -> None:
+    """Add the entries of another database's log to this one, which has none; its head must be copied afterwards.
+
+    A trigger computes the digests: the same ones, unless an entry was altered there.
+    """
+    database.execute("UPDATE sec_audit_head SET Number = %s, Digest = %s", START)
+    entries = added_again(read_chain(copy, read_head(copy)[1]))
+    while part := list(islice(entries, _ROWS_OF_A_STATEMENT)):
+        database.insert_many(
+            f"INSERT INTO sec_audit (Number, {_COLUMNS}, Digest) VALUES",
+            [(0, *entry, digest) for entry, digest in part],
+        )
 
 
 def read_events(database: Database, which: AuditFilter) -> list[RecordedEvent]:

@@ -11,7 +11,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.database import driver
+from rocks.database.audit import copy_entries
 from rocks.database.backup import COPY_SECONDS, place_of
+from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
 from rocks.errors import StateError
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rocks.database.connection import Database
     from rocks.database.settings import Settings
 
 _ADDED = ("vm_leases", "vm_lease_disks", "vm_fences")
@@ -74,9 +75,13 @@ def exchange_rows(database: Database, loaded: Loaded) -> tuple[str, ...]:
     for table in loaded.tables:
         if table in preserved:
             continue
+        if table == "sec_audit":
+            with Database(database.settings._replace(database=loaded.name)) as copy:
+                copy_entries(database, copy)
+            continue
         columns = ", ".join(f"`{name}`" for name in _columns(database, table))
         insert = "INSERT IGNORE" if table in _ADDED else "INSERT"
-        if table not in (*_ADDED, "sec_audit"):
+        if table not in _ADDED:
             database.execute(f"DELETE FROM `{table}`")
         database.execute(
             f"{insert} INTO `{table}` ({columns}) SELECT {columns} FROM `{loaded.name}`.`{table}`"

@@ -110,7 +110,7 @@ def _read_header(content: bytes) -> tuple[_Header, bytes]:
         texts = (base64.b64decode(fields[one], validate=True) for one in ("salt", "nonce", "check"))
         salt, nonce, check = texts
         header = _Header(int(fields["scrypt"]), salt, nonce, int(fields["length"]), check)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError("the beginning of the file is damaged; use another copy") from None
     is_power = header.cost > 1 and header.cost & (header.cost - 1) == 0
     if not newline or not is_power or header.cost > _MOST_COST or len(nonce) != 12:

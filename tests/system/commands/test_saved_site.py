@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import socket
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,63 @@ def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
         assert_restored(new, old)
 
 
+def test_the_audit_log_comes_along_and_is_complete(
+    saved: Path, new: Machine, site: Site, secret: str
+) -> None:
+    new.use()
+    site.done("restore", "site", str(saved), secret)
+    assert "entries, complete" in site.done("check", "audit")
+    site.done("add", "host", "compute-0-1")
+    assert "entries, complete" in site.done("check", "audit")
+
+
+def test_an_altered_audit_log_is_as_altered_after_the_restore(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    site.change("DROP TRIGGER sec_audit_unchanged")
+    site.change("UPDATE sec_audit SET Person = 'mallory' WHERE Number = 2")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    new.use()
+    site.done("restore", "site", str(saved), secret)
+    found = site.rocks("check", "audit")
+    assert found.status == 1 and found.out.startswith("entry 2 does not fit its digest"), found
+
+
+def test_an_interrupted_restore_does_not_allow_that_of_another_file(
+    saved: Path, old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    with Database(old.settings) as database:
+        database.execute("INSERT INTO distributions (Name) VALUES ('later')")
+        database.commit()
+    time.sleep(1)  # a saved site has the second at which it was saved
+    other = save(old, site, secret, tmp_path / "other.saved")
+    new.use()
+    arguments = [sys.executable, "-c", _DIES, "write_site_files", "restore", "site", str(saved), secret]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    assert run(arguments, deadline_seconds=300, environment=environment).exit_status == 9
+    before = new.rows()
+    refused = site.rocks("restore", "site", str(other), secret)
+    assert refused.status == 1 and "overwrite=yes" in refused.err and new.rows() == before
+    assert site.rocks("restore", "site", str(saved), secret).status == 0
+    assert len(list(new.backup.glob("before-restore-*/cluster.sql"))) == 1, "changes may have followed"
+
+
+def test_without_space_for_a_copy_nothing_is_replaced(
+    saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.use()
+    site.done("restore", "site", str(saved), secret)
+    before = new.rows(), new.files()
+
+    def full(*given: object, **named: object) -> None:
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    refused = site.rocks("restore", "site", str(saved), secret, "overwrite=yes")
+    assert refused.status == 1 and "No space left" in refused.err and "fault" not in refused.err, refused
+    assert (new.rows(), new.files()) == before and not list(new.backup.iterdir())
+
+
 def repacked(saved: Path, change: Callable[[tarfile.TarInfo, Any], Any], **added: bytes) -> bytes:
     """The file with changed members, under the same passphrase."""
     source = tarfile.open(fileobj=io.BytesIO(decrypt(saved.read_bytes(), PASSPHRASE.encode())))  # noqa: SIM115
@@ -259,6 +318,9 @@ def test_what_is_not_a_whole_site_changes_nothing(
     def newer(entry: tarfile.TarInfo, data: Any) -> Any:
         return json.dumps(json.loads(data) | {"schema": 9999}).encode() if entry.name == "list.json" else data
 
+    def endless(entry: tarfile.TarInfo, data: Any) -> Any:
+        return data.replace(b'"schema": ', b'"schema": 1e999, "x": ') if entry.name == "list.json" else data
+
     def same(entry: tarfile.TarInfo, data: Any) -> Any:
         return data
 
@@ -270,7 +332,9 @@ def test_what_is_not_a_whole_site_changes_nothing(
         "changed": content[:-9] + b"x" + content[-8:],
         "foreign": b"PK\x03\x04" + bytes(900),
         "newer format": content.replace(b"rocks-site 1", b"rocks-site 7", 1),
+        "endless header": b'rocks-site 1\n{"scrypt": Infinity, "salt": "", "nonce": "", "length": 1, "check": ""}\n',
         "newer schema": repacked(saved, newer),
+        "endless schema": repacked(saved, endless),
         "not as listed": repacked(saved, other_sql),
         "outside": repacked(saved, same, files__UP__UP__x=b"x"),
         "of the machine": repacked(saved, same, files__database_conf=b"x"),
