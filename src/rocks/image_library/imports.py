@@ -253,16 +253,17 @@ def _convert(staged: Draft, image: Draft, most_bytes: int, progress: Progress) -
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
     progress("converting the image")
     source = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(staged.path), str(image.path)]
-    if _run_tool(["qemu-img", "convert", "-q", *source], most_bytes) != 0:
+    convert = ["qemu-img", "convert", "-p", *source]  # -p: `run` watches a program that writes something
+    if _run_tool(convert, most_bytes, lambda output: _check_space(image.path.parent)) != 0:
         _check_space(image.path.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
 
 
-def _run_tool(arguments: list[str], most_bytes: int) -> int:
-    """Run the program below bounds; returns its exit status."""
+def _run_tool(arguments: list[str], most_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
+    """Run the program below bounds; returns its exit status. What `watch` raises ends it."""
     bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={most_bytes}", "--core=0"]
     try:
-        return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS).exit_status
+        return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS, watch=watch).exit_status
     except ToolError as error:
         raise HostError(one_line(str(error))) from None
 

@@ -285,3 +285,23 @@ def test_a_full_file_system_is_named(tmp_path: Path, raw: Path, monkeypatch: pyt
     with pytest.raises(RocksError, match=r"0\.0 GB free, and 1\.1 GB must stay free"):
         added(tmp_path / "library", raw)
     assert list((tmp_path / "library").iterdir()) == []
+
+
+@needs_qemu
+def test_a_conversion_ends_before_the_file_system_is_full(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program converts until it is ended; what was free is used up meanwhile."""
+    tools, library = tmp_path / "tools", tmp_path / "library"
+    tools.mkdir()
+    (tools / "qemu-img").write_text(
+        f"#!/bin/sh\n[ $1 = check ] && exit 0\ntouch {tmp_path}/begun\necho 1 %\nexec sleep 600\n"
+    )
+    (tools / "qemu-img").chmod(0o755)
+    disk = qcow2_of(raw)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    some, none = (os.statvfs_result((4096, 4096, 10**7, n, n, 0, 0, 0, 0, 255)) for n in (10**6, 0))
+    monkeypatch.setattr(os, "statvfs", lambda path: none if (tmp_path / "begun").exists() else some)
+    with pytest.raises(HostError, match="must stay free"):
+        added(library, disk)
+    assert list(library.iterdir()) == []
