@@ -231,7 +231,9 @@ CASES = (
         ("add", "host", "route", "compute-0-0", "address=10.2.0.0", "gateway=TEXT", "netmask=255.255.0.0"),
         ("list", "host", "route"),
         "gateway",
-        lambda t: t,
+        lambda t: (
+            "" if t.lower() in ("private", "public", "optiputer") else t
+        ),  # the name of a network is none
     ),
 )
 
