@@ -150,7 +150,9 @@ def _remove_others(folder: Path, saved_paths: set[str]) -> None:
 
 def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None]) -> None:
     """Copy the present site's database and files beside each other, in a folder that only root enters."""
-    preserved = folder / f"before-restore-{utc_now():%Y%m%dT%H%M%S}"
+    name = f"before-restore-{utc_now():%Y%m%dT%H%M%S}"
+    others = len(list(folder.glob(f"{name}*")))  # of the same second
+    preserved = folder / (f"{name}-{others + 1}" if others else name)
     ensure_folders(folder, 0o700)
     preserved.mkdir(mode=0o700)
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from rocks.actions import site_restore
 from rocks.database.connection import Database
 from rocks.database.lease_epoch import read_record
 from rocks.database.settings import Settings
@@ -243,6 +244,18 @@ def test_the_audit_log_comes_along_and_is_complete(
     assert "entries, complete" in site.done("check", "audit")
     site.done("add", "host", "compute-0-1")
     assert "entries, complete" in site.done("check", "audit")
+
+
+def test_two_restores_within_a_second_keep_a_copy_each(
+    saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.use()
+    moment = site_restore.utc_now()
+    monkeypatch.setattr(site_restore, "utc_now", lambda: moment)
+    for _ in range(3):
+        ended = site.rocks("restore", "site", str(saved), secret, "overwrite=yes")
+        assert ended.status == 0, ended
+    assert len(list(new.backup.glob("before-restore-*/cluster.sql"))) == 2
 
 
 def test_an_altered_audit_log_is_as_altered_after_the_restore(
