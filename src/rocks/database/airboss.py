@@ -18,7 +18,7 @@ _SHA256 = (
 )
 """`rocks add host key` stores every key as PEM of a SubjectPublicKeyInfo. FROM_BASE64 ignores line ends."""
 
-_MOST_REMOVED = 10000
+_MOST_REMOVED = 100_000
 
 
 class OwnerKey(NamedTuple):

@@ -101,12 +101,15 @@ class Database:
     def part(self) -> Iterator[None]:
         """A section whose changes, and calls after the commit, are undone when it raises; earlier ones stay.
 
-        What runs inside must neither commit nor roll back.
+        What runs inside must neither commit nor roll back. After a BusyError the whole transaction must end: the
+        database has rolled it back where two commands waited for each other.
         """
         actions = len(self._after_commit)
         self._run("SAVEPOINT part")
         try:
             yield
+        except BusyError:
+            raise
         except RocksError:
             self._run("ROLLBACK TO SAVEPOINT part")
             del self._after_commit[actions:]
