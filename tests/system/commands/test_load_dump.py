@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions import site_creation
+from rocks.hosts.settings import FleetSettings
 from tests.rocks_dump import LAUNCHER, NOT_TAKEN, ROOT_PASSWORD, rocks, rocks_dump, unusual
 from tests.system.commands.conftest import Ended, Site
 
@@ -25,7 +27,8 @@ Kickstart_PublicGateway = 203.0.113.1
 @pytest.fixture
 def frontend(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A new frontend: its answers are entered, nothing else."""
-    monkeypatch.setenv("ROCKS_SSH_KEY", str(tmp_path / "ssh/id_ed25519"))
+    settings = FleetSettings(str(tmp_path / "ssh/id_ed25519"), str(tmp_path / "ssh/known_hosts"))
+    monkeypatch.setattr(site_creation, "FleetSettings", lambda: settings)
     empty(site)
     (tmp_path / "answers").write_text(ANSWERS)
     ended = site.rocks("create", "site", f"answers={tmp_path / 'answers'}")

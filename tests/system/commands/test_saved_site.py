@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import site_restore
+from rocks.actions import message_broker, site_restore
 from rocks.database.connection import Database
 from rocks.database.lease_epoch import read_record
 from rocks.database.settings import Settings
+from rocks.hosts.broker import BrokerSettings
 from rocks.hosts.encrypted_file import decrypt, encrypt
 from rocks.process import run
 from tests.system.commands.conftest import Site
@@ -80,6 +81,14 @@ class Machine:
         return {
             str(one.relative_to(self.etc)): (one.stat().st_mode & 0o777, one.read_bytes()) for one in found
         }
+
+
+@pytest.fixture(autouse=True)
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its program would start a port mapper that other tests see."""
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
 
 
 @pytest.fixture
