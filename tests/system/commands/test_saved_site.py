@@ -25,6 +25,7 @@ from rocks.hosts.encrypted_file import decrypt, encrypt
 from rocks.process import run
 from tests.system.commands.conftest import Site
 from tests.system.commands.database_contents import tables
+from tests.system.commands.test_audit import tamper
 from tests.system.commands.test_replayed_dump import make_site, make_what_others_add
 from tests.system.conftest import record_leases
 from tests.system.fresh_databases import FreshDatabases
@@ -270,8 +271,7 @@ def test_two_restores_within_a_second_keep_a_copy_each(
 def test_an_altered_audit_log_is_as_altered_after_the_restore(
     old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:
-    site.change("DROP TRIGGER sec_audit_unchanged")
-    site.change("UPDATE sec_audit SET Person = 'mallory' WHERE Number = 2")
+    tamper(site, "UPDATE sec_audit SET Person = 'mallory' WHERE Number = 2")
     saved = save(old, site, secret, tmp_path / "site.saved")
     new.use()
     site.done("restore", "site", str(saved), secret)
