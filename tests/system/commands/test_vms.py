@@ -281,7 +281,7 @@ def test_a_failure_at_any_statement_leaves_nothing(
         if ended.status == 0:
             break
         assert ended.status == 1
-        # the entry of the audit log comes with the commit, when the command has said everything
+        # the entry of the audit log comes with the commit, after all output
         assert ended.out == "" or "sec_audit" in refused
         assert vm_site.contents() == before, f"after statement {failing}"
     assert ended.status == 0
