@@ -37,6 +37,6 @@ def test_the_commands_have_worked(outcome: Any) -> None:
     for name in (
         "/etc/rabbitmq/rocks/broker.pem",
         "/etc/opensm/partitions.conf",
-        "/etc/rocks/ssh/id_ed25519",
+        "/etc/bind/rocks/named.conf",
     ):
         assert name in outcome["inside"]
