@@ -122,19 +122,24 @@ def _list_group(
 
 def _run_command(command_class: type[Command], arguments: list[str], shared: Database | None) -> int:
     command: Command = command_class(shared or _open_database())
+    commits, is_changing = command.db.commits, False
     command.run_line = None if shared else partial(run_line, shared=command.db)
     try:
         if shared:
             shared.check_connection()
             _check_shared(command, arguments)
         run_command(command, arguments, stream=True)
+        is_changing = command.db.has_changes
         _commit(command)
     except Exception as error:
+        # if the only commit fails, nothing is done of what the output says
+        is_undone = is_changing and command.db.commits == commits
         _roll_back(command.db)
         found = _as_rocks_error(error, command)
         if command.audit_record is not None:
             command.audit_record.fail(found)
-        write_out(_ended(command.getText()))
+        if not is_undone:
+            write_out(_ended(command.getText()))
         return _report_error(found, command_class)
     except KeyboardInterrupt as interrupt:
         if shared:

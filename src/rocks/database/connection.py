@@ -33,6 +33,8 @@ class Database:
         self.settings = settings
         self.statements = 0
         """Statements sent since the object was made, without those of connecting and committing."""
+        self.commits = 0
+        """Transactions with changes that were committed since the object was made."""
         self._connection: Connection[Cursor] | None = None
         self._locks = NamedLocks(settings.state_folder, settings.database)
         self._after_commit: list[Callable[[], None]] = []
@@ -68,6 +70,11 @@ class Database:
         self._last_id = cursor.lastrowid or 0
         return cursor.rowcount
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the transaction has changes that are not committed."""
+        return self._has_changes
+
     def note_change(self) -> None:
         """Count the transaction as one with changes: for a statement that changes something and returns rows."""
         self._has_changes = True
@@ -90,6 +97,7 @@ class Database:
         if self._before_changes is not None and self.is_connected:
             self._before_changes()
         self._send_commit()
+        self.commits += self._has_changes
         if self._connection is not None:
             self._before_changes = None
         self._has_changes = False
