@@ -46,6 +46,9 @@ _SIGNS_OF_DOWN = (
 )
 """What rabbitmqctl (3.10 to 3.13) prints, with pages of diagnostics, when the broker is down."""
 
+_NO_PORT_MAPPER = "-start_epmd false"
+"""For Erlang: else each command starts a port mapper where none runs, which stays and listens on every address."""
+
 
 class Listener(NamedTuple):
     """Where the broker listens: protocol `amqp/ssl`, `amqp` (without TLS), or another one."""
@@ -139,6 +142,7 @@ class BrokerControl:
             [*program, "--quiet", *arguments],
             deadline_seconds=_DEADLINE_SECONDS,
             standard_input=standard_input,
+            environment={**os.environ, "ERL_FLAGS": _NO_PORT_MAPPER},
         )
         if finished.exit_status not in accepted and any(
             sign in finished.error_text for sign in _SIGNS_OF_DOWN

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +20,12 @@ from rocks.actions import broker_checks, certificates, message_broker
 from rocks.database.connection import Database
 from rocks.errors import BusyError, ToolError
 from rocks.hosts.authority import Authority
-from rocks.hosts.broker import BrokerControl, read_broker_settings
+from rocks.hosts.broker import BrokerControl, BrokerSettings, read_broker_settings
 from rocks.hosts.x509 import CertificateSpec, has_address
 from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
 from rocks.process import run_checked
 from rocks.wire import queues
+from tests.contract.ssh_hosts import free_port
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
@@ -154,6 +157,18 @@ def test_removing_a_user_twice(empty_broker: EmptyBroker, database: Database) ->
     broker.kill(empty_broker.place)
     with pytest.raises(ToolError, match="the message broker of this machine does not run"):
         control.remove_user("vmc-0-0")
+
+
+def test_to_ask_a_broker_that_was_never_started_starts_no_daemon() -> None:
+    """Erlang's port mapper stayed, and listened on every address of the frontend."""
+    port = free_port()
+    control = BrokerControl(
+        BrokerSettings(program=f"/usr/bin/env ERL_EPMD_PORT={port} /usr/sbin/rabbitmqctl")
+    )
+    with pytest.raises(ToolError, match="the message broker of this machine does not run"):
+        control.listeners()
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 def test_check_site_judges_the_broker(
