@@ -123,8 +123,8 @@ def command_lines() -> list[list[str]]:
             found += [list(name), *(_shortened(example) for example in examples)]
     ranks = {verb: rank for rank, verb in enumerate(verbs)}
 
-    def place(line: Sequence[str]) -> tuple[int, bool]:
-        return ranks.get(line[0], len(verbs)), f"{shlex.join(line)} ".startswith(LATE)
+    def place(line: Sequence[str]) -> tuple[bool, int]:
+        return f"{shlex.join(line)} ".startswith(LATE), ranks.get(line[0], len(verbs))
 
     return sorted(found, key=place)
 

@@ -38,5 +38,6 @@ def test_the_commands_have_worked(outcome: Any) -> None:
         "/etc/rabbitmq/rocks/broker.pem",
         "/etc/opensm/partitions.conf",
         "/etc/bind/rocks/named.conf",
+        "/etc/rocks/ssh/id_ed25519",
     ):
         assert name in outcome["inside"]
