@@ -1,8 +1,8 @@
 """Runs every `rocks` command on a site like the demo's, and compares the machine outside before and after.
 
 Started by `lab.isolation`, in whose namespaces nothing else runs: processes, devices, mounts and /tmp are this
-program's, and /home and /root are made empty. Prints one JSON object: `results`, by command line; `changes`, what
-differs outside afterwards; `inside`, files that commands have made in folders of the system.
+program's, and /home, /root and /var/lib/rocks are made empty. Prints one JSON object: `results`, by command line;
+`changes`, what differs outside afterwards; `inside`, files that commands have made in folders of the system.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ WATCHED = ("/etc", "/var", "/root", "/opt", "/srv", "/usr/local", "/home", "/tmp
 OF_OTHERS = (
     *("/var/log", "/var/cache", "/var/tmp", "/var/spool"),
     *(f"/var/lib/{name}" for name in ("apt", "dpkg", "docker", "snapd", "systemd", "ucf")),
-    "/var/lib/rocks/originals",  # of files that other tests have profiles write
 )
 """Folders in which programs of the machine write at any time."""
 
@@ -78,6 +77,7 @@ HOSTS = (
 def main() -> None:
     """The whole comparison."""
     _empty_user_folders()
+    _cover_state_folder()
     FOLDER.parent.chmod(0o1777)
     site = Site(FOLDER, CHECKOUT / ".state" / "cache")
     try:
@@ -175,8 +175,7 @@ def _files() -> Iterator[tuple[str, str]]:
                 except FileNotFoundError:
                     continue
                 # a temporary file of an ordinary user's command, gone again, leaves the folder's time
-                of_others = name == "." and folder in ("/tmp", "/var/lib/rocks")
-                time = "" if of_others else f"{status.st_mtime_ns}, "
+                time = "" if (name, folder) == (".", "/tmp") else f"{status.st_mtime_ns}, "
                 yield f"{folder}/{name}", f"{status.st_size} bytes, {time}mode {status.st_mode:o}"
 
 
@@ -201,6 +200,12 @@ def _empty_user_folders() -> None:
             path.mkdir(parents=True)
             system_calls.bind(f"/proc/self/fd/{handle}", path)
     os.chdir(CHECKOUT)
+
+
+def _cover_state_folder() -> None:
+    """Make the machine's own state folder an empty one: agents of other tests write there at any time."""
+    Path(MADE_HERE).mkdir(mode=0o755, parents=True, exist_ok=True)
+    system_calls.mount("empty", MADE_HERE, "tmpfs", options="mode=755")
 
 
 if __name__ == "__main__":
