@@ -1,4 +1,4 @@
-"""A migration run that dies: `dying_run.py socket database backup-folder step moment`.
+"""A migration run that dies: `dying_run.py socket database state-folder backup-folder step moment`.
 
 It sends itself SIGKILL at its change number `step`: at the moment `before` it is sent, `after` it was done
 and before it is committed, or, as `server`, it kills the server (whose process id follows) and lives on.
@@ -17,7 +17,7 @@ from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 
-socket, name, backup_folder, step, moment, *server = sys.argv[1:]
+socket, name, state_folder, backup_folder, step, moment, *server = sys.argv[1:]
 changes = 0
 really_execute = Database.execute
 
@@ -37,5 +37,5 @@ def execute(self: Database, sql: str, values: Sequence[Any] = ()) -> int:
 
 
 Database.execute = execute  # type: ignore[method-assign]
-bring_up_to_date(Settings(socket, "localhost", 3306, "root", "", name), Path(backup_folder))
+bring_up_to_date(Settings(socket, "localhost", 3306, "root", "", name, state_folder), Path(backup_folder))
 print(changes)

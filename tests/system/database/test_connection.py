@@ -231,7 +231,8 @@ def test_silent_server_times_out(mariadb: Settings, monkeypatch: pytest.MonkeyPa
 
 
 def test_server_that_ends_between_statements(private_server: MariadbPlace, tmp_path: Path) -> None:
-    settings = Settings(str(private_server.socket_path), "localhost", 3306, "root", "", "cluster")
+    socket_path, folder = str(private_server.socket_path), str(tmp_path / "state")
+    settings = Settings(socket_path, "localhost", 3306, "root", "", "cluster", folder)
     start(private_server, ends_with_starter=True)
     bring_up_to_date(settings, tmp_path)
     with Database(settings) as database:

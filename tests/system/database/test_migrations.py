@@ -39,7 +39,8 @@ def dying_run(settings: Settings, backup_folder: Path, step: int, moment: str, *
     """One run in a process of its own that dies at change number `step`."""
     assert settings.socket is not None
     program = Path(__file__).with_name("dying_run.py")
-    arguments = [settings.socket, settings.database, str(backup_folder), str(step), moment, *server]
+    folders = [settings.state_folder, str(backup_folder)]
+    arguments = [settings.socket, settings.database, *folders, str(step), moment, *server]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return run([sys.executable, str(program), *arguments], deadline_seconds=60, environment=environment)
 
