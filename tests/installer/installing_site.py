@@ -36,6 +36,7 @@ class InstallingSite(ABC):
             **environment,
             "ROCKS_BOOT_FOLDER": str(folder / "tftp"),
             "ROCKS_BOOT_RUN_FOLDER": str(folder / "run"),
+            "ROCKS_HOSTS_FILE": str(folder / "etc-hosts"),
         }
         self._processes: list[int] = []
         # dnsmasq reads the files as a user of its own
@@ -96,7 +97,8 @@ class InstallingSite(ABC):
             if line.endswith(f",{host}")
         )
         options = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={self._known_hosts}")
-        options += ("ConnectTimeout=60", "BatchMode=yes", f"HostKeyAlias={host}")
+        # a machine that restarts may leave a connection without a word
+        options += ("ConnectTimeout=60", "ServerAliveInterval=20", "BatchMode=yes", f"HostKeyAlias={host}")
         return run(
             ["ssh", "-q", "-F", "/dev/null", "-i", str(self._key)]
             + [part for option in options for part in ("-o", option)]

@@ -31,6 +31,8 @@ class NetworkMachine:
     uefi: bool = False
     bus: str = "virtio-blk-pci"
     memory_mb: int = 1024
+    tap: str = ""
+    """Its end of the cable; that of the frontend's first machine if it is empty."""
     _process: int | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -101,7 +103,7 @@ class NetworkMachine:
             )
         ]
         console = ("-chardev", f"file,id=c,path={self._file('console')},append=on", "-serial", "chardev:c")
-        network = ("-netdev", f"tap,id=n,ifname={self.frontend.tap},script=no,downscript=no")
+        network = ("-netdev", f"tap,id=n,ifname={self.tap or self.frontend.tap},script=no,downscript=no")
         return [
             *("nice", "-n", "19", "qemu-system-x86_64", "-machine", "q35,graphics=off"),
             *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(self.memory_mb)),

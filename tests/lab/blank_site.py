@@ -42,8 +42,8 @@ class BlankSite(InstallingSite):
         """The site of the frontend's database is made anew."""
         super().__init__(folder, _KEYS / "id_ed25519", _KEYS / "known_hosts", {"ROCKS_STATE": str(STATE)})
         frontend.begin_anew()
-        for step in _tap_steps(self.tap):
-            run_checked(step, deadline_seconds=10)
+        self._cables: list[str] = []
+        self.add_cable(self.tap)
         distribution = folder / "export/install"
         distribution.mkdir(parents=True)
         for line in (*site_commands(()), ("set", "attr", "Kickstart_DistroDir", str(distribution.parent))):
@@ -63,10 +63,18 @@ class BlankSite(InstallingSite):
         for attribute, value in {"install_kernel_arguments": ARGUMENTS, **attributes}.items():
             self.rocks("set", "appliance", "attr", name, attribute, f"value={value}")
 
+    def add_cable(self, tap: str) -> str:
+        """A cable for another machine, which ends at this device; returns the device."""
+        for step in _tap_steps(tap):
+            run_checked(step, deadline_seconds=10)
+        self._cables.append(tap)
+        return tap
+
     def close(self) -> None:
-        """End the services and remove the cable."""
+        """End the services and remove the cables."""
         super().close()
-        run_checked(["ip", "link", "del", self.tap], deadline_seconds=10)
+        for tap in self._cables:
+            run_checked(["ip", "link", "del", tap], deadline_seconds=10)
 
 
 def _tap_steps(tap: str) -> list[list[str]]:

@@ -22,7 +22,8 @@ SERVICES = {"deb": "systemd-networkd.service", "rpm": "NetworkManager.service"}
 _NETWORKD = "/etc/systemd/network"
 _BRIDGES = "/etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf"
 _SOCKET = "/etc/systemd/system/systemd-networkd.socket.d/rocks-bridges.conf"
-_WAIT_SECONDS = 60
+_WAIT_SECONDS = 180
+_START_SECONDS = 300
 _MANAGER = "/etc/NetworkManager/system-connections"
 MARK = "# Written by Rocks, which removes it when the host no longer has the device."
 """The first line of each file of systemd, also of those that our installer writes."""
@@ -121,12 +122,13 @@ def file_permissions(path: str) -> str:
 def _waiting(adapters: Sequence[str]) -> str:
     """networkd makes a bridge when it starts, and never again: not while the adapter still has the bridge's name.
 
-    The kernel names the first adapter eth0, and udev renames it, perhaps after that start. `udevadm wait` came with
-    systemd 251; an adapter that is not there holds the boot up for the time given.
+    The kernel names the first adapter eth0, and udev renames it, perhaps after that start, on a slow machine a minute
+    and more after it. `udevadm wait` came with systemd 251; an adapter that is not there holds the network up for the
+    time given. The wait is part of the service's start, for which systemd's limit is 90 s.
     """
     paths = " ".join(f"/sys/class/net/{name}" for name in adapters)
     program = f"+-/usr/bin/udevadm wait --timeout={_WAIT_SECONDS} {paths}"
-    return _marked(("Service", [("ExecStartPre", program)]))
+    return _marked(("Service", [("ExecStartPre", program), ("TimeoutStartSec", str(_START_SECONDS))]))
 
 
 def _routes_path(name: str) -> str:

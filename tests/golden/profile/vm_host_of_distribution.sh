@@ -92,7 +92,8 @@ rocks_file /etc/systemd/network/10-eth0.network create 644 '' forget
 rocks_content <<'ROCKS-END-1'
 # Written by Rocks, which removes it when the host no longer has the device.
 [Service]
-ExecStartPre=+-/usr/bin/udevadm wait --timeout=60 /sys/class/net/peth0
+ExecStartPre=+-/usr/bin/udevadm wait --timeout=180 /sys/class/net/peth0
+TimeoutStartSec=300
 ROCKS-END-1
 rocks_file /etc/systemd/system/systemd-networkd.service.d/rocks-bridges.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'

@@ -1,11 +1,12 @@
-"""From a blank machine to a guest, and to a NAS with its pool: the real rolls, the graph, and nobody's hands.
+"""From blank machines to a guest, and to a NAS with its pool: the real rolls, the graph, and nobody's hands.
 
-The machine is beside the lab's, on its storage network. Emulated, it installs itself in some ten minutes when nothing
-else is at work, so each test waits for up to 90.
+The machines are beside the lab's, on its storage network. Emulated, one installs itself in some ten minutes when
+nothing else is at work, so each test waits for up to 90.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from lab import broker
 from lab.machines import image_storage
 from lab.machines.checkout import STATE
-from lab.machines.frontend import IMAGE_FOLDER, NAME, Frontend
+from lab.machines.frontend import IMAGE_FOLDER, Frontend
 from lab.machines.login import KEY_FILE
 from lab.machines.namespace import Namespace
 from tests.installer.blank_machine import make_disk
@@ -52,24 +53,74 @@ def site(lab_frontend: Frontend) -> Iterator[BlankSite]:
         found.close()
 
 
-def _installed(machine: NetworkMachine, appliance: str) -> str:
-    """Switch the machine on, and wait until it is what the graph says; returns the name that it got."""
+def _discovered(machine: NetworkMachine, appliance: str) -> str:
+    """Switch the machine on; returns the name that it got."""
     host, _ = machine.discovered(appliance)
     assert host == f"{appliance}-0-0"
-    machine.wait_for_state(host, "configured")
     return host
+
+
+def _add_cluster(site: BlankSite, container: str) -> None:
+    place = (f"fe-container={container}", f"container-hosts={container}", "vlan=100")
+    sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
+    site.rocks("add", "cluster", "203.0.113.9", "1", "fe-name=vc1", "cluster-naming=yes", *sizes, *place)
+
+
+def _count(site: BlankSite, container: str) -> int:
+    """How far the guest has counted on its console."""
+    log = site.ask(container, "cat", f"/var/log/libvirt/qemu/{_GUEST}.console.log").text
+    found = re.findall(r"^count ([0-9A-F]{8})\r?$", log, re.MULTILINE)
+    return int(found[-1], 16) if found else 0
+
+
+def _nas_state(site: BlankSite, nas: str) -> list[str]:
+    """Number of the boot, pool, its health, file of ZFS's module, state of the daemon; fewer without an answer."""
+    asked = "cat /proc/sys/kernel/random/boot_id; zpool list -H -o name,health; modinfo -n zfs"
+    return site.ask(nas, f"{asked}; systemctl is-active rocks-imgstorage-nas").text.split()
+
+
+def _exports(site: BlankSite, nas: str) -> str:
+    """The exports of the NAS's kernel with the initiators that may use them, a line each."""
+    return site.ask(nas, "ls -d /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/iqn*").text
+
+
+def _start_daemons(
+    site: BlankSite, frontend: Frontend, machine: NetworkMachine, nas: str, container: str
+) -> None:
+    """Names and certificates as in the operator's guide; wait for both image daemons."""
+
+    def is_active(host: str, unit: str) -> bool:
+        return site.ask(host, "systemctl", "is-active", unit).text == "active\n"
+
+    site.rocks("sync", "dns", nas, container)
+    site.rocks("add", "host", "certificate", nas, container)
+    image_storage.start_broker(frontend)
+    site.rocks("sync", "host", "certificate", nas, container)
+    machine.wait_until(lambda: is_active(nas, "rocks-imgstorage-nas"), "daemon of the NAS", _SECONDS)
+    machine.wait_until(lambda: is_active(container, "rocks-imgstorage-host"), "daemon of the host", _SECONDS)
+    site.rocks("list", "host", "storagemap", nas)
+
+
+def _start_guest(site: BlankSite, nas: str) -> None:
+    """The guest's disk becomes an image of the NAS, and the guest starts."""
+    file = site.folder / "counting.raw"
+    file.write_bytes(counting_guest())
+    with file.open("r+b") as whole:
+        whole.truncate(64 << 20)
+    site.rocks("add", "host", "storageimg", nas, "tank", f"{_GUEST}-vol", f"file={file}")
+    site.rocks("set", "host", "vm", "nas", _GUEST, f"nas={nas}", "zpool=tank")
+    site.rocks("start", "host", "vm", _GUEST)
 
 
 def test_a_blank_machine_becomes_a_vm_container_and_runs_a_guest(site: BlankSite) -> None:
     site.set_appliance("vm-container", img_storage_vm="no", vm_memory_reserve="384")
     machine = NetworkMachine(site, "container", [make_disk(site.folder, "container")])
     try:
-        host = _installed(machine, "vm-container")
+        host = _discovered(machine, "vm-container")
+        machine.wait_for_state(host, "configured")
         # a host is configured when it has restarted for its devices
         assert "peth0" in site.ask(host, "ls", "/sys/class/net/eth0/brif").text, machine.evidence()
-        place = (f"fe-container={host}", f"container-hosts={host}", "vlan=100")
-        sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
-        site.rocks("add", "cluster", "203.0.113.9", "1", "fe-name=vc1", "cluster-naming=yes", *sizes, *place)
+        _add_cluster(site, host)
         put = f"install -d -m 711 {IMAGE_FOLDER} && umask 077 && cat >{_DISK} && truncate --size=16M {_DISK}"
         done = site.ask(host, put, standard_input=counting_guest())
         assert done.exit_status == 0, done.error_text
@@ -77,43 +128,46 @@ def test_a_blank_machine_becomes_a_vm_container_and_runs_a_guest(site: BlankSite
 
         site.rocks("start", "host", "vm", _GUEST)
 
-        console = ("cat", f"/var/log/libvirt/qemu/{_GUEST}.console.log")
-        machine.wait_until(
-            lambda: "count 00000005" in site.ask(host, *console).text, "the guest counts", _SECONDS
-        )
+        machine.wait_until(lambda: _count(site, host) >= 5, "the guest counts", _SECONDS)
     finally:
         machine.cut_power()
 
 
-def test_a_blank_machine_becomes_a_nas_with_its_pool_and_its_daemon(
+def test_blank_machines_become_a_nas_and_a_host_whose_guest_has_its_disk_there(
     site: BlankSite, lab_frontend: Frontend
 ) -> None:
-    """The modules of ZFS are those of the roll; pool and daemon are there again after a restart."""
+    """The modules of ZFS are those of the roll; pool, daemon and export are there again after a restart of the NAS."""
     pool_disk = "/dev/disk/by-id/virtio-DISK1"
     site.set_appliance("nas", install_disk="serial=DISK0", img_zpools="tank", img_zpool_disks=pool_disk)
-    disks = [make_disk(site.folder, "system"), make_disk(site.folder, "pool")]
-    machine = NetworkMachine(site, "nas", disks)
-
-    def answers(host: str) -> str:
-        asked = "cat /proc/sys/kernel/random/boot_id; zpool list -H -o name,health; modinfo -n zfs"
-        return site.ask(host, f"{asked}; systemctl is-active rocks-imgstorage-nas").text
-
+    site.set_appliance("vm-container", img_sync="no", vm_memory_reserve="384")
+    disks = {name: make_disk(site.folder, name) for name in ("system", "pool", "container")}
+    storage = NetworkMachine(site, "nas", [disks["system"], disks["pool"]])
+    cable = site.add_cable("blank-second")
+    carrier = NetworkMachine(site, "container", [disks["container"]], mac="52:54:00:00:00:0a", tap=cable)
     try:
-        host = _installed(machine, "nas")
-        boot, *state = answers(host).split()
-        assert state[:2] == ["tank", "ONLINE"], machine.evidence()
+        nas, container = _discovered(storage, "nas"), _discovered(carrier, "vm-container")
+        storage.wait_for_state(nas, "configured")
+        boot, *state = _nas_state(site, nas)
+        assert state[:2] == ["tank", "ONLINE"], storage.evidence()
         assert state[2].endswith("/extra/zfs/zfs.ko")
+        carrier.wait_for_state(container, "configured")
+        _start_daemons(site, lab_frontend, storage, nas, container)
+        _add_cluster(site, container)
 
-        site.rocks("add", "host", "certificate", NAME, host)
-        image_storage.start_broker(lab_frontend)
-        site.rocks("sync", "host", "certificate", host)
-        machine.wait_until(lambda: answers(host).split()[-1:] == ["active"], "image daemon", _SECONDS)
-        site.rocks("list", "host", "storagemap", host)
+        _start_guest(site, nas)
 
-        site.ask(host, "systemctl", "reboot")
-        machine.wait_until(lambda: answers(host).split()[:1] not in ([], [boot]), "restart", _SECONDS)
-        machine.wait_until(lambda: answers(host).split()[-1:] == ["active"], "image daemon again", _SECONDS)
-        assert answers(host).split()[1:3] == ["tank", "ONLINE"]
+        carrier.wait_until(lambda: _count(site, container) >= 5, "the guest counts", _SECONDS)
+        exports = _exports(site, nas)
+        assert exports.count("\n") == 1, exports
+
+        site.ask(nas, "systemctl", "reboot")
+        storage.wait_until(lambda: _nas_state(site, nas)[:1] not in ([], [boot]), "restart", _SECONDS)
+        again = ["tank", "ONLINE", state[2], "active"]
+        storage.wait_until(lambda: _nas_state(site, nas)[1:] == again, "pool and daemon again", _SECONDS)
+        storage.wait_until(lambda: _exports(site, nas) == exports, "export again", _SECONDS)
+        counted = _count(site, container)
+        carrier.wait_until(lambda: _count(site, container) > counted, "the guest counts on", _SECONDS)
     finally:
         broker.stop(image_storage.BROKER)
-        machine.cut_power()
+        carrier.cut_power()
+        storage.cut_power()

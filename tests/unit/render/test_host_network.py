@@ -29,7 +29,7 @@ def test_a_bridge_for_networkd() -> None:
         + "\n[Match]\nName=eth0\n\n[Network]\nAddress=10.1.255.254/16\n"
         "LinkLocalAddressing=no\nGateway=10.1.1.1\n",
         BRIDGES: MARK
-        + "\n[Service]\nExecStartPre=+-/usr/bin/udevadm wait --timeout=60 /sys/class/net/peth0\n",
+        + "\n[Service]\nExecStartPre=+-/usr/bin/udevadm wait --timeout=180 /sys/class/net/peth0\nTimeoutStartSec=300\n",
         SOCKET: MARK + "\n[Unit]\nConditionPathExists=!/sys/class/net\n",
     }
 

@@ -131,11 +131,12 @@ partition() {
   esac
 }
 
+# wait_for DEVICE: for up to a minute, which slow machines take.
 wait_for() {
   tries=0
   until [ -b "$1" ]; do
     tries=$((tries + 1))
-    [ $tries -le 100 ] || fail "the device $1 did not appear after the disk was partitioned"
+    [ $tries -le 600 ] || fail "the device $1 did not appear after the disk was partitioned"
     usleep 100000
   done
 }
