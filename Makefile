@@ -144,7 +144,7 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@tools/setup roll
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
-	@[ -n "$$(find dist -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
+	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
 roll: packages ## build the packages, then the ISO of this roll, into dist/; KEY=KEY signs it (root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -38,7 +39,13 @@ def test_networkd_waits_until_every_adapter_below_a_bridge_has_its_name() -> Non
     """It makes a bridge when it starts, and not while the adapter has the bridge's name."""
     other = HostDevice("peth1", "52:54:00:00:00:02", "eth1", "", "", 1500)
     files = network_files([BRIDGED, other, ALONE], "deb")
-    assert files[BRIDGES].endswith(" /sys/class/net/peth0 /sys/class/net/peth1\n")
+    assert " /sys/class/net/peth0 /sys/class/net/peth1\n" in files[BRIDGES]
+
+
+def test_the_wait_for_adapters_ends_before_the_service_has_taken_too_long_to_start() -> None:
+    text = network_files([BRIDGED], "deb")[BRIDGES]
+    wait, limit = (int(re.search(name + r"=(\d+)", text)[1]) for name in ("--timeout", "TimeoutStartSec"))  # type: ignore[index]
+    assert 120 <= wait < limit - 60
 
 
 def test_an_adapter_for_networkd_is_what_the_installer_writes() -> None:
