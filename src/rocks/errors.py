@@ -67,6 +67,9 @@ class Code(str, enum.Enum):
     IMAGE_UNOWNED = "image_unowned"
     """The disk on a host exists, and no virtual machine is recorded as its owner."""
 
+    MEDIUM_ALTERED = "medium_altered"
+    """A host's copy of an ISO is not what the host received."""
+
 
 class RocksError(Exception):
     """An error that a person can act on. The text states what happened, to what, and what to do.

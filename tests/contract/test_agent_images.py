@@ -238,3 +238,23 @@ def test_the_seed_is_the_machines_own_and_new_at_each_start(receiver: Receiver) 
         receiver.disk(), SeedSpec(broken.path, broken.directory, MINE, large)
     )
     assert not path.exists()
+
+
+def test_a_drive_has_the_copy_of_the_iso_and_nothing_else(receiver: Receiver) -> None:
+    path = str(receiver.copy)
+    directory = str(receiver.images)
+    medium = DiskSpec(path, "raw", 0, False, directory=directory, is_cdrom=True, base=receiver.base)
+    assert "there is no file" in receiver.start(medium)
+    receiver.send()
+    assert receiver.start(medium) == "" and receiver.start(medium) == ""
+    os.utime(receiver.copy)  # copied by hand, or stored by an earlier release: its content decides
+    assert receiver.start(medium) == ""
+    with receiver.copy.open("r+b") as file:
+        file.write(b"BOOT")
+    for _ in range(2):
+        assert "is not the ISO any more that this host received" in receiver.start(medium)
+    receiver.copy.unlink()
+    receiver.send()
+    assert receiver.start(medium) == ""
+    os.setxattr(receiver.copy, ATTRIBUTE, MINE.encode())
+    assert "is not the ISO any more" in receiver.start(medium)

@@ -8,6 +8,7 @@ import tempfile
 import zlib
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,11 +90,11 @@ def find_copies(database: Database, machines: Iterable[VirtualMachine]) -> Copie
     return found
 
 
-def places_of(attempts: Iterable[Attempt], copies: Copies) -> dict[str, set[str]]:
+def places_of(attempts: Iterable[Attempt], *copies: Copies) -> dict[str, set[str]]:
     """Host → the files of copies that its facts have to include."""
     places: dict[str, set[str]] = {}
-    for attempt in attempts:
-        copy = copies.get(attempt.vm.name)
+    for attempt, of_kind in product(attempts, copies):
+        copy = of_kind.get(attempt.vm.name)
         if copy is not None and copy.base is not None:
             places.setdefault(container_of(attempt.vm).name, set()).add(base_path(copy.base))
     return places
@@ -151,8 +152,9 @@ def send_copies(
             failed[host, path] = result
     for attempt in attempts:
         if attempt.is_open and attempt.plan is not None:
-            base = attempt.plan.disks[0].base if attempt.plan.disks else None
-            error = None if base is None else failed.get((container_of(attempt.vm).name, base_path(base)))
+            host = container_of(attempt.vm).name
+            bases = [disk.base for disk in attempt.plan.disks if disk.base is not None]
+            error = next((failed[key] for base in bases if (key := (host, base_path(base))) in failed), None)
             if error is not None:
                 attempt.error = HostError(f"{attempt.vm.name} is not started: {error}")
 

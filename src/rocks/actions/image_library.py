@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.library_folder import library_folder
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, check_image_name
+from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.database.attributes import members_with_value
@@ -121,6 +122,12 @@ def remove_image(database: Database, name: str) -> None:
             f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
             f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
             f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}"
+        )
+    drives = members_with_value(database, CD_ATTRIBUTE, name)
+    if drives:
+        raise StateError(
+            f"the image {name} is not removed: it is in the CD drive of {', '.join(drives[:5])}"
+            f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject"
         )
     remove_image_files(library, name)
 

@@ -28,7 +28,9 @@ from rocks.actions.sriov import claim_vfs
 from rocks.actions.vm_documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.vm_hooks import load_changed
 from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vm_media import insert_media, use_media
 from rocks.cluster.disk_places import with_image_remedy
+from rocks.cluster.guest_media import with_medium_remedy
 from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask, leases_to_end
 from rocks.cluster.start_plan import (
     LOCAL_TRANSPORT,
@@ -168,13 +170,15 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
     steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
     hosts = sorted(containers | holders_to_ask(steps))
     with open_fleet(database, hosts) as fleet:
+        media = insert_media(database, still_open(attempts))
         machines = [attempt.vm for attempt in still_open(attempts)]
         copies = find_copies(database, machines)
-        places = places_of(still_open(attempts), copies)
+        places = places_of(still_open(attempts), copies, media)
         facts = ask_facts(database, fleet, hosts, machines, leases_to_end(steps), files=places)
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
         missing = use_copies(still_open(attempts), copies, facts)
+        missing |= use_media(still_open(attempts), media, facts)
         claim_vfs(database, still_open(attempts))
         database.commit()
         send_copies(database, attempts, missing, hooks.notify)
@@ -257,6 +261,8 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
     """A disk that is not the machine's can be given to it; a frontend that cannot be installed may have a system."""
     if error is not None and error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
         return with_image_remedy(vm, error)
+    if error is not None and error.code is Code.MEDIUM_ALTERED:
+        return with_medium_remedy(vm, error)
     if not isinstance(error, ToolError) or not boots_installer(vm):
         return error
     return ToolError(

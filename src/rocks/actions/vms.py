@@ -13,7 +13,7 @@ from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_d
 from rocks.cluster.host_plan import Membership, find_membership
 from rocks.cluster.mac_pool import MASK, base_from_address
 from rocks.cluster.names import printable
-from rocks.cluster.values import VLAN_HIGHEST, check_text, read_number
+from rocks.cluster.values import VLAN_HIGHEST, read_number
 from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
     HOSTED_VM,
@@ -204,7 +204,6 @@ def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VIRT_TYPES = ("para", "hvm")
-CDROM_PATH_LONGEST = 512
 
 
 @dataclass(frozen=True)
@@ -289,21 +288,6 @@ def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, tar
     other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
     if other is not None:
         raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
-
-
-def set_cdrom(database: Database, name: str, path: str) -> None:
-    """Insert a CD image, or a device, of the container into a virtual machine; `none` ejects it.
-
-    UserError for a path that is not absolute, StateError for a host that is not a virtual machine.
-    """
-    if path.lower() == "none":
-        path = ""
-    elif not path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
-        raise UserError(f'You must use an absolute path for the ISO, not "{printable(path)}"')
-    check_text("the path for the ISO", path, CDROM_PATH_LONGEST)
-    table.load_vms(database, [name])
-    _lock(database, name)
-    vm_changes.update_vm(database, name, {"cdrom_path": path})
 
 
 def _lock(database: Database, name: str) -> None:

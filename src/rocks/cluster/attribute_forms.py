@@ -12,6 +12,7 @@ from rocks.cluster import mac_pool, pkeys, vlan_pool
 from rocks.cluster.disk_place_rules import check_device_pattern, check_image_directory
 from rocks.cluster.filter_plan import read_ipv6_addresses
 from rocks.cluster.guest_images import check_image_name, read_keys
+from rocks.cluster.guest_media import BOOT_PLACES, check_medium_name
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.install_disks import read_disks, read_partitions
 from rocks.cluster.install_plan import check_arguments
@@ -156,6 +157,8 @@ _FORMS: dict[str, Check] = {
     "vm_image_directory": check_image_directory,
     "image_library": _absolute_folder,
     "vm_image": check_image_name,
+    "vm_cdrom": check_medium_name,
+    "kvm_cdrom_boot": _one_of(*BOOT_PLACES),
     "vm_authorized_keys": read_keys,
     "vm_cluster_address": check_ip,
     "vm_image_directories": _each(check_image_directory),

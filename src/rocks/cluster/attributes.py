@@ -70,6 +70,9 @@ KNOWN = {
         "image of the library from which the virtual machine's first disk is made where it does not exist yet; the "
         "machine then gets a second, small disk for cloud-init with its name, addresses and keys",
     ),
+    "vm_cdrom": Known(
+        "host", "", "ISO of the library in the virtual machine's CD drive; rocks set host vm cdrom sets it"
+    ),
     "vm_authorized_keys": Known(
         "host", "", "public SSH keys, one a line, that may log in as root to a machine with vm_image"
     ),
@@ -158,6 +161,9 @@ KNOWN = {
     "kvm_autostart": Known("host", "", "true: the machine starts with its container"),
     "kvm_device_0": Known(
         "host", "", "XML of one more device; kvm_device_1 and so on, up to the first missing number"
+    ),
+    "kvm_cdrom_boot": Known(
+        "host", "first", "last: the CD boots where neither the network nor the disk does; first: before them"
     ),
     "kvm_netboot": Known("host", "yes", "no: the network is left out of the boot order"),
     "img_storage_nas": Known(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
-from rocks.devices.images.bases import copy_base
+from rocks.devices.images.bases import check_medium, copy_base
 from rocks.devices.images.block import check_device, check_identity
 from rocks.devices.images.formats import check_refers_to_nothing
 from rocks.devices.images.owners import ImageOwners
@@ -88,6 +88,8 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
                 os.close(descriptor)
     except OSError as error:
         path = Path(spec.path)
+        if spec.is_cdrom and isinstance(error, FileNotFoundError):
+            raise StateError(f"there is no file {path} on this host") from None
         raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
 
 
@@ -136,7 +138,9 @@ def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIde
 
 def _checked(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> DiskIdentity:
     status = os.fstat(descriptor)
-    if spec.is_cdrom:
+    if spec.is_cdrom and spec.base is not None:
+        check_medium(spec.base, spec.path, descriptor, owners)
+    elif spec.is_cdrom:
         _check_medium(spec.path, owners.of_file(descriptor, spec.path), status)
     else:
         _settle_owner(spec, owners, descriptor)

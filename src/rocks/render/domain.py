@@ -16,6 +16,7 @@ from lxml import etree
 
 from rocks.cluster.filter_plan import FilterPlan
 from rocks.cluster.guest_images import seed_path
+from rocks.cluster.guest_media import boots_cd_last
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
@@ -196,10 +197,11 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
         # libvirt's schema allows no empty file names
         os = _element("os", {}, kind, *(_element(tag, text=text) for tag, text in files if text))
         return [*_lines(os, 2), "  <on_reboot>destroy</on_reboot>"]
-    order = ["cdrom"] if vm.cdrom_path else []
+    has_cd, is_last = bool(vm.cdrom_path), boots_cd_last(vm)
+    order = ["cdrom"] * (has_cd and not is_last)
     if vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0"):
         order.append("network")
-    order.append("hd")
+    order += ["hd", *["cdrom"] * (has_cd and is_last)]
     boot = [_element("boot", {"dev": device}) for device in order]
     return _lines(_element("os", {}, kind, *boot, _element("bootmenu", {"enable": "yes"})), 2)
 

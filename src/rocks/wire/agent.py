@@ -75,7 +75,8 @@ class DiskSpec:
     `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. With `adopts` a disk
     that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
     `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
-    never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty.
+    never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty; a
+    medium must be that copy itself.
     """
 
     path: str

@@ -69,6 +69,9 @@ CASES = {
     "nothing_but_itself": Case(with_disks()),
     "no_boot_from_the_network": Case(with_attributes(kvm_netboot="no"), [BRIDGE]),
     "cd_image": Case(machine(cdrom_path="/export/iso/install.iso"), [BRIDGE]),
+    "cd_boots_last": Case(
+        machine(cdrom_path="/export/iso/install.iso", attributes={"kvm_cdrom_boot": "last"}), [BRIDGE]
+    ),
     "made_from_an_image": Case(machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]),
     "cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
     "cd_beside_ide_disks": Case(

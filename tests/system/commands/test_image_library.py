@@ -169,3 +169,55 @@ def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
     ):
         assert text in vm_site.refused(*add, *arguments), arguments
     assert json.loads(vm_site.done("list", "host", "vm", "json=yes")) == []
+
+
+def cd_of(site: Site, name: str) -> str:
+    """The CD that the listing has for the machine."""
+    (found,) = json.loads(site.done("list", "host", "vm", name, "showdisks=yes", "json=yes"))
+    return str(found["vm"][0]["cdrom"])
+
+
+def test_an_iso_of_the_library_is_inserted_and_ejected(vm_site: Site, library: Path) -> None:
+    vm_site.done("add", "cluster", "203.0.113.9", "0", "fe-name=web", "cluster-naming=yes")
+    insert = ("set", "host", "vm", "cdrom", "web")
+    vm_site.done("set", "host", "boot", "web", "action=os")
+    vm_site.done(*insert, "image=medium", "boot=last")
+    assert cd_of(vm_site, "web") == "image=medium"
+    config = vm_site.rocks("report", "host", "vm", "config", "web").out
+    order = [line.strip() for line in config.splitlines() if "<boot " in line]
+    assert order == ["<boot dev='network'/>", "<boot dev='hd'/>", "<boot dev='cdrom'/>"]
+    assert f"library/{listed(vm_site, 'medium')[0]['digest']}.img'/>" in config
+    assert "it is in the CD drive of web; rocks set host vm cdrom web eject" in vm_site.refused(
+        "remove", "image", "medium"
+    )
+    assert "vm_cdrom medium" in vm_site.done("dump", "host", "attr", "web")
+    vm_site.done(*insert, "/dev/sr0", "boot=first")
+    assert cd_of(vm_site, "web") == "/dev/sr0" and "vm_cdrom" not in attributes(vm_site, "web")
+    vm_site.done(*insert, "image=medium")
+    for nothing in ("eject", "cdrom=none", "image=none"):
+        vm_site.done(*insert, nothing)
+        assert "cdrom" not in vm_site.rocks("report", "host", "vm", "config", "web").out
+    vm_site.done("remove", "image", "medium")
+
+
+def test_what_cannot_be_inserted_changes_nothing(vm_site: Site, library: Path) -> None:
+    vm_site.done("add", "cluster", "203.0.113.9", "0", "fe-name=web", "cluster-naming=yes")
+    insert = ("set", "host", "vm", "cdrom", "web")
+    vm_site.done(*insert, "image=medium")
+    for arguments, text in (
+        (("image=absent",), "there is no image absent"),
+        (("image=debian",), "is that of a disk, and a drive takes ISOs"),
+        (("image=../x",), "the name of an image"),
+        (("image=medium", "cdrom=/x.iso"), "not both"),
+        (("image=medium", "boot=second"), "boot must be first or last"),
+        (("image=medium", "web"), "must supply only one host"),
+        (("x.iso",), "image=NAME inserts an ISO of the library"),
+    ):
+        assert text in vm_site.refused(*insert, *arguments), arguments
+    assert cd_of(vm_site, "web") == "image=medium"
+    (library / "medium.json").unlink()
+    assert "without a CD: rocks set host vm cdrom web eject" in vm_site.refused(
+        "report", "host", "vm", "config", "web"
+    )
+    vm_site.done("set", "attr", "vm_cdrom", "medium")
+    assert "from the attribute vm_cdrom of a wider scope" in vm_site.refused(*insert, "eject")

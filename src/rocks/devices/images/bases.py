@@ -1,4 +1,8 @@
-"""Copies of the site's images on this host, from which disks of machines are made. They are written once."""
+"""Copies of the site's images on this host: disks of machines are made from them, and drives have those of ISOs.
+
+They are written once, and then get a time of their own as that of their last change: whatever writes to a copy changes
+it. libvirt sets owner and label of a copy in a drive, which leaves that time as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from typing import Callable, Tuple
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.images.owners import ImageOwners
 from rocks.devices.images.paths import check_closed, check_owner, check_path, open_file, opened_folder
-from rocks.errors import HostError, IncoherentError, StateError, UserError
+from rocks.errors import Code, HostError, IncoherentError, StateError, UserError
 from rocks.files import draft, explain
-from rocks.image_blocks import copy_content, receive_content
+from rocks.image_blocks import content_of, copy_content, receive_content
 from rocks.wire.agent import BASE_FOLDER, BaseImage, base_path
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_WRITTEN_NS = 1_000_000_000
+"""The time of the last change of a copy: one second after the beginning of 1970."""
 
 
 def receive_base(base: BaseImage, read: Callable[[int], bytes]) -> Change:
@@ -34,8 +40,10 @@ def receive_base(base: BaseImage, read: Callable[[int], bytes]) -> Change:
                 found = receive_content(read, image.descriptor, base.size_bytes)
                 if (found.digest, found.size_bytes) != (base.digest, base.size_bytes):
                     raise IncoherentError(
-                        f"what came is the image {found.digest}, not {base.digest}; is the library sound?"
+                        f"what came is the image {found.digest}, not {base.digest}; is the library sound? "
+                        "rocks check image"
                     )
+                _seal(image.descriptor)
     except FileExistsError:
         return UNCHANGED  # another process has just stored it
     except OSError as error:
@@ -66,6 +74,27 @@ def copy_base(base: BaseImage, target: int, owners: ImageOwners) -> None:
         copy_content(source, target)
     finally:
         os.close(source)
+
+
+def check_medium(base: BaseImage, path: str, descriptor: int, owners: ImageOwners) -> None:
+    """StateError unless the open file is the copy of the ISO `base` as it was received; OSError.
+
+    The content is read only when something has written to the file since, or an earlier release stored it.
+    """
+    status = os.fstat(descriptor)
+    check_owner(path, status)
+    is_same = owners.of_file(descriptor, path) is None and path == base_path(base)
+    is_same = is_same and status.st_size == base.size_bytes
+    if is_same and status.st_mtime_ns != _WRITTEN_NS:
+        is_same = content_of(descriptor).digest == base.digest
+        if is_same:
+            _seal(descriptor)
+    if not is_same:
+        raise StateError(f"{path} is not the ISO any more that this host received", code=Code.MEDIUM_ALTERED)
+
+
+def _seal(descriptor: int) -> None:
+    os.utime(descriptor, ns=(_WRITTEN_NS, _WRITTEN_NS))
 
 
 def open_there(folder: int, path: Path) -> "Tuple[int, int] | None":

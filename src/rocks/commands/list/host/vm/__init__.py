@@ -5,8 +5,10 @@ from itertools import groupby, zip_longest
 from operator import itemgetter
 
 import rocks.commands
+from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.database import vm_listing
+from rocks.database.attributes import resolve_attribute
 
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)
@@ -55,6 +57,7 @@ class Command(rocks.commands.Command):
         states = self._states(rows) if with_status else {}
         elsewhere = vm_listing.vms_elsewhere(self.db, names)
         disks = vm_listing.disk_texts(self.db, names) if with_disks else {}
+        media = resolve_attribute(self.db, CD_ATTRIBUTE, names) if with_disks else {}
         more = RUNNING_HEADER if with_status and self._in_json else ()
         self.beginOutput()
         padding = (None,) * with_status
@@ -67,7 +70,7 @@ class Command(rocks.commands.Command):
             cells = (row.slice, memory, cpus, row.mac, host, row.virt_type or "para", *status)
             listed = self._disks(disks.get(name, []), runs.disks)
             running = (runs.state, runs.memory_mb, runs.cpus, runs.host, runs.disks) if more else ()
-            disk = (*_disk(listed[:1]), row.cdrom_path) if with_disks else ()
+            disk = (*_disk(listed[:1]), _medium(media.get(name), row.cdrom_path)) if with_disks else ()
             self.addOutput(name, (*cells, *disk, *running))
             for mac, other in zip_longest([row.mac for row in group], listed[1:]):
                 cells = (None, None, None, mac, None, None, *padding)
@@ -96,6 +99,11 @@ class Command(rocks.commands.Command):
             (disk.text if stored == path or self._in_json else f"{disk.text}(runs:{path})", disk.size_gb)
             for disk, (stored, path) in zip(disks, paths, strict=True)
         ]
+
+
+def _medium(image: str | None, path: str | None) -> str | None:
+    """The cell of the CD: an image of the library as the parameter that inserted it."""
+    return f"image={image}" if image else path
 
 
 def _disk(disks: Sequence[tuple[str, int] | None]) -> tuple[str | None, int | None]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import rocks.commands
+from rocks.actions.vm_cdrom import with_media
 from rocks.actions.vm_documents import describe_vms
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.database.vms import load_vms, which_are_vms
@@ -53,7 +54,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the documents."""
-        machines = load_vms(self.db, which_are_vms(self.db, self.getSomeHostnames(args)))
+        stored = load_vms(self.db, which_are_vms(self.db, self.getSomeHostnames(args)))
+        machines = with_media(self.db, stored)
         described = describe_vms(self.db, machines, filters_of(self))
         documents = {name: "\n".join(lines) for name, lines in described.items()}
         if documents and self.fillFlag("adapted", True):

@@ -1,37 +1,54 @@
 """`rocks set host vm cdrom`"""
 
 import rocks.commands
-from rocks.actions.vms import set_cdrom
+from rocks.actions.vm_cdrom import read_medium, set_cdrom
 
 RollName = "kvm"
 
 
 class Command(rocks.commands.Command):
     """
-    Insert a CD image into a virtual machine. The change takes effect at the next start.
+    Insert a CD into a virtual machine, or eject it. The change takes effect at the next start.
+
+    An ISO of the image library is copied to the physical host at that start, as the image of a disk. The machine boots
+    the CD before its disk, unless boot=last. A machine whose boot action is install does not boot from its CD:
+    rocks set host boot HOST action=os.
 
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <param type='string' name='cdrom' optional='0'>
-    Absolute path of the image or device on the physical host; none ejects it.
+    <arg type='string' name='cdrom' optional='1'>
+    The same as the parameter cdrom.
+    </arg>
+    <param type='string' name='image'>
+    ISO of the image library (rocks list image).
+    </param>
+    <param type='string' name='cdrom'>
+    Absolute path of an ISO or device on the physical host; none or eject takes the medium out of the drive.
+    </param>
+    <param type='string' name='boot'>
+    first: the machine boots the CD; last: only when neither the network nor its disk boots, such as an empty disk. The
+    attribute kvm_cdrom_boot stores it. Default: as it is, at first first.
     </param>
 
-    <example cmd='set host vm cdrom vc1 cdrom=/export/iso/install.iso'>
-    Boot vc1 from a CD image.
+    <example cmd='set host vm cdrom vc1 image=debian-12-netinst boot=last'>
+    Install vc1 from an ISO: its empty disk does not boot, and the installed one does.
     </example>
-    <example cmd='set host vm cdrom vc1 cdrom=none'>
+    <example cmd='set host vm cdrom vc1 cdrom=/export/iso/install.iso'>
+    Boot vc1 from an ISO that its host has.
+    </example>
+    <example cmd='set host vm cdrom vc1 eject'>
     Take the medium out of the drive.
     </example>
 
+    <related>add image</related>
     <related>list host vm</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the machine."""
-        hosts, path = self.fillArgument("cdrom")
+        image, boot = self.fillTexts("image", "boot")
+        hosts, path = (args, self.fillText("cdrom")) if image is not None else self.fillArgument("cdrom")
         if len(hosts) != 1:
             self.abort("must supply only one host")
-        if not path:
-            self.abort("you need to specify the path to the cdrom")
-        set_cdrom(self.db, self.getOneHostname(hosts), path)
+        set_cdrom(self.db, self.getOneHostname(hosts), read_medium(path, image), boot)
