@@ -20,14 +20,17 @@ from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.hosts.openssh import ssh_arguments
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.tunnel import LOOPBACK, open_tunnel, relayed
+from rocks.wire.consoles import ConsoleLogRequest
 from rocks.wire.facts import ConsoleFact, ConsoleRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.hosts.settings import HostAddress
     from rocks.wire.facts import HostFacts
+    from rocks.wire.request import Reply, Request
 
 SOCKET_VIEWERS = ("xtigervncviewer", "vncviewer")
 """TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
@@ -52,6 +55,7 @@ def open_serial_console(database: Database, name: str, notify: Callable[[str], N
     _check_root(name)
     address, _ = find_console(database, name)
     notify(f"serial console of {name}; press Ctrl-] to leave it")
+    notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
     return process.run_interactively(serial_arguments(address, name))
 
 
@@ -88,7 +92,7 @@ def open_vnc_console(
         if viewer is not None:
             return process.run_interactively([viewer.program, *flags, target])
         notify(
-            f"the screen of {name} is at {_place(name, target)}{', until you press Ctrl-C' if wait else ''}"
+            f"the screen of {name} is at {_describe_place(name, target)}{', until you press Ctrl-C' if wait else ''}"
         )
         if wait is not None:
             wait()
@@ -143,7 +147,7 @@ def _listeners(console: ConsoleFact) -> list[str]:
     return [] if console.vnc_port is None else [f"vnc {console.vnc_address} port {console.vnc_port}"]
 
 
-def _place(name: str, target: str) -> str:
+def _describe_place(name: str, target: str) -> str:
     """Where the screen is, and how a viewer on another machine gets there: a port only where one was asked for."""
     here = os.uname().nodename
     if not target.startswith("/"):
@@ -173,19 +177,49 @@ def _runs(facts: HostFacts, name: str) -> bool:
 
 def find_console(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
     """The host on which a machine runs, and its console there. StateError when it does not run."""
-    vm = table.load_vms(database, [name])[0]
-    place = place_of(vm, leases.read_leases(database, [name]).get(name.lower()))
-    if place is None:
-        raise StateError(f"host {name} does not have a physical host, so it has no console")
+    place, answer = ask_running(database, name, ConsoleRequest(name))
+    address = fleet_addresses(database, [place])[0]
+    database.end_reading()  # a console stays open for hours
+    return address, answer
+
+
+def ask_running(database: Database, name: str, request: Request[Reply]) -> tuple[str, Reply]:
+    """The host on which a machine runs, and its reply. StateError when it does not run."""
+    place = _place(database, table.load_vms(database, [name])[0])
     with open_fleet(database, [place]) as fleet:
         facts = ask_facts(database, fleet, [place])[place]
         if isinstance(facts, RocksError):
             raise facts
         if not _runs(facts, name):
             raise StateError(f"{name} does not run; start it: rocks start host vm {name}")
-        answer = next(reply for _, reply in fleet.ask_each({place: ConsoleRequest(name)}))
+        answer = next(reply for _, reply in fleet.ask_each({place: request}))
     if isinstance(answer, RocksError):
         raise answer
-    address = fleet_addresses(database, [place])[0]
-    database.end_reading()  # a console stays open for hours
-    return address, answer
+    return place, answer
+
+
+def read_console_log(database: Database, name: str, lines: int) -> tuple[str, ...]:
+    """The last lines of the machine's serial console, which its host keeps, also while it is off.
+
+    StateError when nothing was written on the host where it runs, or would be started.
+    """
+    vm = table.load_vms(database, [name])[0]
+    place = _place(database, vm)
+    with open_fleet(database, [place]) as fleet:
+        answer = next(reply for _, reply in fleet.ask_each({place: ConsoleLogRequest(vm.uuid, lines)}))
+    if isinstance(answer, RocksError):
+        raise answer
+    if not answer.lines and lines:
+        raise StateError(
+            f"{place} has nothing of the serial console of {name}: its guest has written nothing there (a kernel "
+            f"does with console=ttyS0), or it was started before this version; its screen: "
+            f"rocks report host vm screen {name}"
+        )
+    return answer.lines
+
+
+def _place(database: Database, vm: VirtualMachine) -> str:
+    place = place_of(vm, leases.read_leases(database, [vm.name]).get(vm.name.lower()))
+    if place is None:
+        raise StateError(f"host {vm.name} does not have a physical host, so it has no console")
+    return place

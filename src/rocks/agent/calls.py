@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
+from rocks.agent.consoles import read_console, read_console_log, read_screen
 from rocks.agent.host import Host
 from rocks.agent.images import give_image, read_images, remove_image
 from rocks.agent.links import release_links, sync_links
@@ -17,11 +18,9 @@ from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.stop import ensure_fenced
 from rocks.devices.machine import read_machine
 from rocks.devices.network.kernel_support import has_8021q, has_filters
-from rocks.errors import RocksError, StateError
+from rocks.errors import RocksError
 from rocks.wire.agent import call_of
 from rocks.wire.facts import (
-    ConsoleFact,
-    ConsoleRequest,
     FactsRequest,
     Fence,
     HostFacts,
@@ -64,13 +63,6 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
     )
 
 
-def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:
-    """The console of a running domain. StateError when the domain does not run."""
-    if not is_active(host.domains(), request.name):
-        raise StateError(f"{request.name} does not run on this host, so it has no console")
-    return host.domains().console(request.name)
-
-
 def read_probe(host: Host, request: ProbeRequest) -> ProbeFact:
     """Whether guests run under KVM on this host."""
     return probe_accelerator(host.state_folder, request.again)
@@ -106,6 +98,8 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "facts": read_facts,
     "perform": perform,
     "console": read_console,
+    "screen": read_screen,
+    "console_log": read_console_log,
     "probe": read_probe,
     "documents": adapt_documents,
     "infiniband": read_infiniband,

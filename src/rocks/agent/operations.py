@@ -15,6 +15,7 @@ from rocks.agent.memory import memory_promised
 from rocks.agent.partitions import ensure_partition, release_partition
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import Change
+from rocks.devices.console_logs import name_log
 from rocks.devices.disks import check_path
 from rocks.devices.leases import check_name
 from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
@@ -162,6 +163,8 @@ def _prepare(
     host.link_plans.remember(operation.name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
+    if document.console.log_path is not None:
+        name_log(operation.name, document.console.log_path)
     notes += ensure_partition(host, operation.name, document.host_devices, operation.partition)
     return Prepared(assign(host, operation, adapted).text, notes)
 

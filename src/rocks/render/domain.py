@@ -22,11 +22,11 @@ from rocks.cluster.records import BootAction, Disk, VirtualMachine
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
 from rocks.errors import StateError, UserError
 from rocks.units import KIB_PER_MB
+from rocks.wire.consoles import console_log
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 """The emulator's path on Debian; other hosts replace it (`agent.operations`)."""
 
-CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LEASE_NAMESPACE = "urn:rocks:lease"
 NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
 """libvirt's own folder for the variables of UEFI."""
@@ -99,7 +99,7 @@ def domain_lines(
         *block("interface", _interfaces(connections)),
         *block("disk", _disks(vm)),
         *_raw_devices(vm.host.attributes),
-        *_terminals(vm.name),
+        *_terminals(vm.uuid or vm.name),
         "  </devices>",
     ]
     document = [
@@ -162,10 +162,6 @@ def _set_nvram(domain: etree._Element, uuid: str) -> None:
         nvram = etree.SubElement(system, "nvram")
     if not (nvram.text or "").strip() and nvram.find("source") is None:
         nvram.text = f"{NVRAM_FOLDER}/{uuid}_VARS.fd"
-
-
-def _console_log(name: str) -> str:
-    return f"{CONSOLE_LOG_FOLDER}/{name}.console.log"
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:
@@ -350,8 +346,8 @@ def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _terminals(name: str) -> list[str]:
-    log = _element("log", {"file": _console_log(name)})
+def _terminals(machine: str) -> list[str]:
+    log = _element("log", {"file": console_log(machine)})
     serial = _element("serial", {"type": "pty"}, log, _element("target", {"port": "0"}))
     target = _element("target", {"type": "serial", "port": "0"})
     console = _element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)

@@ -224,3 +224,82 @@ def test_a_machine_that_is_off_has_the_command_that_starts_it(two_guests: ThreeM
         ended = two_guests.rocks(f"open host console off type={kind}")
         assert ended.exit_status == 1
         assert ended.error_text.strip() == "Error: off does not run; start it: rocks start host vm off"
+
+
+def console_log(site: ThreeMachines, name: str, host: str = "vmh1") -> Path:
+    """The log of the machine's console on the host."""
+    ((uuid,),) = site.sql(
+        f"SELECT v.UUID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{name}'"
+    )
+    return site.machines[host].outside(f"/var/log/libvirt/qemu/{uuid}.console.log")
+
+
+@pytest.mark.parametrize(("host", "guest"), [("vmh1", "far"), ("head", "near")])
+def test_the_screen_of_a_guest_is_a_picture_for_root(
+    two_guests: ThreeMachines, host: str, guest: str
+) -> None:
+    file = two_guests.machines["head"].outside("/var/opt/rocks/screen.png")
+    two_guests.done(f"report host vm screen {guest} file=/var/opt/rocks/screen.png")
+    picture = file.read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and picture[12:16] == b"IHDR"
+    width, height = (int.from_bytes(picture[place : place + 4]) for place in (16, 20))
+    assert 320 <= width <= 8192 and 200 <= height <= 8192
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.unlink()
+
+
+def test_a_picture_that_cannot_be_taken_leaves_no_file(two_guests: ThreeMachines) -> None:
+    two_guests.add_vm("dark", "vmh1")
+    for line, text in (
+        ("dark file=/var/opt/rocks/x.png", "dark does not run; start it: rocks start host vm dark"),
+        ("far file=/var/opt/rocks", "is a folder"),
+        ("far file=/absent/x.png", "cannot write /absent/x.png"),
+        ("nobody file=/x.png", "nobody"),
+    ):
+        assert text in two_guests.refused(f"report host vm screen {line}")
+    assert not two_guests.machines["head"].outside("/var/opt/rocks/x.png").exists()
+
+
+def test_the_last_lines_of_a_console_are_read_after_the_guests_end(site: ThreeMachines) -> None:
+    """The host keeps them in files of a bounded size; what a guest has written reaches the terminal as text."""
+    site.add_vm("one", "vmh1")
+    assert "has written nothing there" in site.refused("report host vm console one")
+    site.done("start host vm one")
+    log = console_log(site, "one")
+    assert log.exists(), "virtlogd writes to another file"
+    log.with_name(f"{log.name}.0").write_text("".join(f"earlier {number}\r\n" for number in range(200)))
+    with log.open("a") as file:
+        file.write(
+            "\x1b[2J\x1b[1;31mKernel panic\x1b[0m - not syncing\r\n\x1b]0;title\x07\x1b[6nend \x07\xff"
+        )
+    two = site.done("report host vm console one lines=2").splitlines()
+    assert two == ["Kernel panic - not syncing", "end \\x07\xff"]
+    site.virsh("vmh1", "destroy", "one")
+    site.virsh("vmh1", "undefine", "one")
+    lines = site.done("report host vm console one").splitlines()
+    assert len(lines) == 100 and (lines[0], lines[-3], lines[-2:]) == ("earlier 102", "earlier 199", two)
+    for text in ("0", "10001", "many"):
+        assert "lines" in site.refused(f"report host vm console one lines={text}")
+    log.unlink()
+    log.symlink_to("/etc/passwd")
+    assert "cannot be read" in site.refused("report host vm console one")
+    log.unlink()
+    log.with_name(f"{log.name}.0").unlink()
+
+
+def test_a_machine_does_not_get_the_console_of_a_namesake(site: ThreeMachines) -> None:
+    site.add_vm("one", "vmh1")
+    site.done("start host vm one")
+    log = console_log(site, "one")
+    log.write_text("the former owner's secret\n")
+    assert site.done("report host vm console one") == "the former owner's secret\n"
+    named = log.with_name("one.console.log")
+    assert str(named.readlink()) == log.name
+    site.done("stop host vm one")
+    site.done("remove host vm one")
+    site.done("remove host one")
+    site.rocks("remove host image vmh1 /var/lib/rocks-images/one.vda")
+    site.add_vm("one", "vmh1")
+    assert "has written nothing there" in site.refused("report host vm console one")
+    site.done("start host vm one")
+    assert str(named.readlink()) == console_log(site, "one").name != log.name

@@ -173,6 +173,16 @@ def test_start_from_nothing_and_again(world: World) -> None:
     assert world.domains.find("vm-t-1") is None
 
 
+def test_a_picture_of_the_screen_is_a_png_and_read_up_to_a_size(world: World) -> None:
+    with pytest.raises(StateError, match=f"there is no domain {NAME}"):
+        world.domains.screenshot(NAME, 1_000_000)
+    start(world)
+    picture = world.domains.screenshot(NAME, 1_000_000)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    part = world.domains.screenshot(NAME, 5)
+    assert len(part) > 5 and picture[:6] == part[:6]
+
+
 def test_console_of_a_running_guest(world: World) -> None:
     """VNC on a unix socket of the host, the serial line as a terminal with its log; nothing on the network."""
     start(world)

@@ -1,0 +1,56 @@
+"""Consoles of machines: where they are, the picture on a screen, and the last lines of a serial line."""
+
+from __future__ import annotations
+
+import base64
+
+from rocks.agent.host import Host
+from rocks.devices.console_logs import last_lines
+from rocks.devices.images.owners import is_uuid
+from rocks.devices.libvirt.checks import is_active
+from rocks.errors import HostError, StateError, UserError
+from rocks.wire.consoles import (
+    LARGEST_PICTURE_BYTES,
+    ConsoleLogFact,
+    ConsoleLogRequest,
+    ScreenFact,
+    ScreenRequest,
+)
+from rocks.wire.facts import ConsoleFact, ConsoleRequest
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:
+    """The console of a running domain. StateError when the domain does not run."""
+    _check_runs(host, request.name)
+    return host.domains().console(request.name)
+
+
+def read_screen(host: Host, request: ScreenRequest) -> ScreenFact:
+    """The picture on the screen of a running domain. StateError without a screen, or for a picture that is too large.
+
+    HostError when QEMU does not make PNGs, as versions before 7.1.
+    """
+    _check_runs(host, request.name)
+    picture = host.domains().screenshot(request.name, LARGEST_PICTURE_BYTES)
+    if len(picture) > LARGEST_PICTURE_BYTES:
+        raise StateError(
+            f"the picture of the screen of {request.name} has more than {LARGEST_PICTURE_BYTES} bytes; choose a "
+            f"smaller resolution in the guest, or look at it: rocks open host console {request.name} type=vnc"
+        )
+    if not picture.startswith(_PNG):
+        raise HostError("QEMU of this host does not make pictures in PNG; version 7.1 and later do")
+    return ScreenFact(base64.b64encode(picture).decode("ascii"))
+
+
+def read_console_log(host: Host, request: ConsoleLogRequest) -> ConsoleLogFact:
+    """The last lines of a machine's console. UserError for what is no UUID."""
+    if not is_uuid(request.machine):
+        raise UserError(f"{request.machine[:80]!r} is not the UUID of a machine")
+    return ConsoleLogFact(tuple(last_lines(request.machine, request.lines)))
+
+
+def _check_runs(host: Host, name: str) -> None:
+    if not is_active(host.domains(), name):
+        raise StateError(f"{name} does not run on this host, so it has no console")

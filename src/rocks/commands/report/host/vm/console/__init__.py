@@ -1,0 +1,44 @@
+"""`rocks report host vm console`"""
+
+import rocks.commands
+from rocks.cluster.values import read_number
+from rocks.wire.consoles import MOST_LINES
+
+DEFAULT_LINES = 100
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Print the last lines that a virtual machine has written to its serial console, also when it does not run any more.
+
+    The host keeps at least the last 2 MB of each machine's console, under its UUID. At most 1 MB is printed,
+    without the control sequences of a terminal. A machine that has moved has its earlier lines on the earlier host.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <param type='int' name='lines'>
+    The number of lines, at most 10000. Default: 100.
+    </param>
+
+    <example cmd='report host vm console vc1'>
+    Why did vc1 not boot?
+    </example>
+    <example cmd='report host vm console vm-vc1-0 lines=1000'>
+    More of it.
+    </example>
+
+    <related>open host console</related>
+    <related>report host vm screen</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print the lines."""
+        from rocks.actions.consoles import read_console_log  # hosts are reached by heavy libraries
+        from rocks.actions.vm_screens import plain_line
+
+        lines = read_number("lines", self.fillText("lines", str(DEFAULT_LINES)), 1, MOST_LINES)
+        for line in read_console_log(self.db, self.getOneHostname(args), lines):
+            self.addLine(plain_line(line))
