@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lab.build.parts import Built
+from lab.machines.clock import counter_khz
 from lab.machines.roster import STORAGE_MTU_BYTES, Description, Role
 from rocks.process import run_checked
 
@@ -74,7 +75,7 @@ def command(built: Built, machine: Description, folder: Path, with_kvm: bool, st
         *qemu(built.qemu_tree),
         *("-name", machine.name, "-nodefaults", "-no-user-config", "-display", "none"),
         *_processor(machine, with_kvm),
-        *("-kernel", str(built.kernel), "-initrd", SEED, "-append", KERNEL_PARAMETERS),
+        *("-kernel", str(built.kernel), "-initrd", SEED, "-append", _kernel_parameters(with_kvm)),
         *("-serial", f"file:{SERIAL_LOG}", "-qmp", f"unix:{MONITOR},server=on,wait=off"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=entropy"),
         *_disk("root", ROOT_DISK),
@@ -85,12 +86,16 @@ def command(built: Built, machine: Description, folder: Path, with_kvm: bool, st
     ]
 
 
+def _kernel_parameters(with_kvm: bool) -> str:
+    return KERNEL_PARAMETERS if with_kvm else f"{KERNEL_PARAMETERS} tsc_early_khz={counter_khz()}"
+
+
 def _processor(machine: Description, with_kvm: bool) -> list[str]:
     accelerator = ["kvm"] if with_kvm else ["tcg,thread=multi,tb-size=256"]
     return [
         *(
             "-machine",
-            "q35,kernel-irqchip=split",
+            MACHINE,
             "-accel",
             *accelerator,
             "-cpu",
