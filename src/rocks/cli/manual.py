@@ -178,7 +178,7 @@ def _items(title: str, declared: Sequence[Declared], typed: bool) -> str:
 
 
 def _item(declared: Declared, label: str) -> str:
-    return f".TP\n.B {_text(label)}\n{_paragraphs(declared.text)}"
+    return f".TP\n.B {_text(label)}\n{_paragraphs(declared.text)}.br\n{_lines(declared.facts)}"
 
 
 def _paragraphs(text: str) -> str:

@@ -28,11 +28,11 @@ class Command(rocks.commands.Command):
     """
     Print a text for each host.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
+    <arg optional='1' type='string' name='host' repeat='1' default='none'>
     Hosts.
     </arg>
-    <param type='string' name='text'>
-    The text; default: none.
+    <param type='string' name='text' default='none'>
+    The text.
     </param>
 
     <example cmd='{name} compute-0-0 text=blue'>

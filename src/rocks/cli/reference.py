@@ -115,7 +115,8 @@ def _item(declared: Declared, label: str) -> str:
     kind = (
         ("optional " if declared.optional else "") + declared.type + (", repeated" if declared.repeat else "")
     )
-    return f"* `{label}` ({kind}): {_escaped(declared.text)}"
+    facts = declared.facts.removeprefix(f"Type: {declared.type}.")  # the type stands in front
+    return f"* `{label}` ({kind}): {_escaped(declared.text + facts)}"
 
 
 def _escaped(text: str) -> str:

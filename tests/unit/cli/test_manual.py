@@ -12,7 +12,7 @@ from rocks.cli import manual
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.process import run_checked
 
-_REQUESTS = {".TH", ".SH", ".SS", ".PP", ".TP", ".IP", ".B", ".BR", ".I", ".IR", ".EX", ".EE"}
+_REQUESTS = {".TH", ".SH", ".SS", ".PP", ".TP", ".IP", ".B", ".BR", ".br", ".I", ".IR", ".EX", ".EE"}
 
 
 def test_every_command_has_a_section() -> None:

@@ -29,8 +29,9 @@ class Widget(Command):
     Hosts &lt;by name&gt;.
     </arg>
     <arg optional="1" type="string" name="colour"/>
-    <param type='int' name='size'>
-    Size in mm.
+    <param type='int' name='size' default="the widget's
+        own" unit='mm'>
+    Size.
     </param>
     <param type='bool' optional='0' name='hard'>
     yes or no.
@@ -66,8 +67,9 @@ def test_plain_help() -> None:
     assert help_text(COMMAND_PATH, read_documentation(Widget), must_be_root=True) == (
         "rocks add widget {host} ... [colour] {hard=bool} [size=int]\n\n"
         "Description:\n\n\tAdd a widget, which is round & blue.\n\n\tIt has a second paragraph.\n\n"
-        "Arguments:\n\n\t{host}\n\n\tHosts <by name>.\n\n\t[colour]\n\n"
-        "Parameters:\n\n\t[size=int]\n\n\tSize in mm.\n\n\t{hard=bool}\n\n\tyes or no.\n\n"
+        "Arguments:\n\n\t{host}\n\n\tHosts <by name>.\n\tType: string.\n\n\t[colour]\n\n\tType: string.\n\n"
+        "Parameters:\n\n\t[size=int]\n\n\tSize.\n\tType: int. Unit: mm. Default: the widget's own.\n\n"
+        "\t{hard=bool}\n\n\tyes or no.\n\tType: bool.\n\n"
         "Examples:\n\n\t# rocks add widget h1 size=4\n\n\tA small one.\n\n"
         "Related Commands:\n\n\trocks list widget\n\trocks remove widget\n"
     )
@@ -101,8 +103,10 @@ def test_help_for_programs_is_json() -> None:
         "type": "int",
         "optional": True,
         "repeat": False,
-        "text": "Size in mm.",
+        "text": "Size.",
         "values": [],
+        "default": "the widget's own",
+        "unit": "mm",
     }
     assert parts["related"] == ["list widget", "remove widget"]
 
@@ -117,5 +121,5 @@ def test_docbook_is_well_formed() -> None:
 def test_sphinx_help_has_a_title_and_its_parts() -> None:
     text = help_sphinx(COMMAND_PATH, read_documentation(Widget))
     assert text.startswith("add widget\n----------\n\n**rocks add widget** {host} ...")
-    assert "* ``size`` Size in mm.\n" in text
+    assert "* ``size`` Size. Type: int. Unit: mm. Default: the widget's own.\n" in text
     assert "::\n\n    rocks add widget h1 size=4\n" in text

@@ -1,15 +1,26 @@
-"""The help of every command: two examples that the command takes, related commands, types."""
+"""The help of every command: two examples that the command takes, related commands, types, defaults, units."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import shlex
+import sys
+from collections.abc import Iterator
 
 import pytest
 
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
-from rocks.commands._framework.declarations import check_given, docstring_of, elements, taken_by
-from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.declarations import (
+    attributes_of,
+    check_given,
+    docstring_of,
+    elements,
+    taken_by,
+)
+from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
@@ -58,9 +69,91 @@ def test_every_command_has_related_commands() -> None:
     assert missing == [], "add <related>another command</related>"
 
 
-def test_every_type_is_known() -> None:
-    types = {it.type for command in COMMANDS.values() for it in taken_by(command)}
-    assert types <= {"string", "int", "bool"}
+NUMBER = re.compile(
+    r"(^|[-_])(size|mem|memory|disksize|cpus|timeout|interval|delay|days|hours|seconds|count|lines|width)($|[-_])"
+)
+"""Names of sizes, times and counts, of whatever type they are."""
+
+
+def faults_of_facts(it: Declared, first_tag: str) -> Iterator[str]:
+    """What the declaration of an argument or a parameter does not say; `first_tag` is its start tag."""
+    if "type=" not in first_tag or it.type not in ("string", "int", "bool"):
+        yield "type='string', 'int' or 'bool'"
+    if it.optional and not it.default:
+        yield "default='what counts without it', or a word such as none or unchanged"
+    if not it.optional and it.default:
+        yield "optional='1', or no default"
+    if (
+        it.type == "bool"
+        and it.optional
+        and it.default.split()[0] not in ("yes", "no", "only", "the", "unchanged")
+    ):
+        yield "a default of yes or no"
+    if not it.unit and (it.type == "int" or (it.type == "string" and NUMBER.search(it.name))):
+        yield "unit='MB' or the like; unit='none' for a number that is no size, time or count"
+    if re.search(r"[Dd]efault: |\((the )?default\)", it.text):
+        yield "the default as an attribute, not in its text"
+
+
+def test_every_argument_and_parameter_has_its_type_default_and_unit() -> None:
+    """A new command cannot come without them."""
+    faults = []
+    for path, command in COMMANDS.items():
+        documentation = read_documentation(command)
+        tags = [
+            tag for kind, tag, _ in elements(command.__doc__ or "", docstring_of) if kind in ("arg", "param")
+        ]
+        declared = {id(it): it for it in (*documentation.arguments, *documentation.parameters)}
+        by_name = {it.name: it for it in declared.values()}
+        assert len(by_name) == len(declared) == len(tags), path
+        for tag in tags:
+            it = by_name[attributes_of(tag)["name"]]
+            faults += [f"{' '.join(path)}: {it.name}: declare {fault}" for fault in faults_of_facts(it, tag)]
+    assert faults == []
+
+
+def test_a_declaration_without_its_facts_is_a_fault() -> None:
+    """The rule of the test above, on declarations that break it."""
+    bare = Declared("mem", "int", True, False, "Memory in MB; default: 2048.")
+    assert len(list(faults_of_facts(bare, "name='mem'"))) == 4
+    right = Declared("mem", "int", True, False, "Memory.", default="2048", unit="MB")
+    assert list(faults_of_facts(right, "type='int' name='mem'")) == []
+    assert len(list(faults_of_facts(Declared("timeout", "string", False, False, "T."), "type='string'"))) == 1
+
+
+def coded_defaults(command: type[Command]) -> dict[str, str]:
+    """Name → default, of the parameters that the code of a command reads with one that it names."""
+    module = sys.modules[command.__module__]
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            continue
+        name, *rest = node.args
+        if not isinstance(name, ast.Constant) or node.func.attr not in ("fillText", "fillFlag"):
+            continue
+        default = rest[0] if rest else ast.Constant(False)
+        value = getattr(module, default.id, None) if isinstance(default, ast.Name) else None
+        value = default.value if isinstance(default, ast.Constant) else value
+        if node.func.attr == "fillFlag" and isinstance(value, bool):
+            found[str(name.value)] = "yes" if value else "no"
+        elif node.func.attr == "fillText" and isinstance(value, str) and value:
+            found[str(name.value)] = value
+    return found
+
+
+def test_defaults_in_help_are_those_of_the_code() -> None:
+    compared, wrong = 0, []
+    for path, command in COMMANDS.items():
+        documentation = read_documentation(command)
+        declared = {it.name: it.default for it in (*documentation.arguments, *documentation.parameters)}
+        for name, default in coded_defaults(command).items():
+            stated = declared.get(name, "")
+            if not stated or stated.split()[0] in ("unchanged", "the", "only"):
+                continue  # no constant
+            compared += 1
+            if stated != default:
+                wrong.append(f"{' '.join(path)}: {name}: {stated!r}, but the code has {default!r}")
+    assert wrong == [] and compared > 80
 
 
 def test_shared_parameters_stand_in_place() -> None:

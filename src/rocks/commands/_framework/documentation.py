@@ -33,6 +33,23 @@ class Declared:
     repeat: bool
     text: str
     values: tuple[str, ...] = ()
+    default: str = ""
+    """What counts when it is not given, in words where it is no constant; "" when it is required."""
+    unit: str = ""
+    """The unit of a size, a time or a count; "none" for other numbers, such as a VLAN id."""
+
+    @property
+    def facts(self) -> str:
+        """`Type: int. Unit: MB. Default: 2048.`: what holds of every value, in each form of help."""
+        return " ".join(
+            f"{title}: {text}."
+            for title, text in (
+                ("Type", self.type),
+                ("Unit", "" if self.unit == "none" else self.unit),
+                ("Default", self.default),
+            )
+            if text
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +103,8 @@ def help_text(
             lines += ["", f"{title}:", ""]
         for it in declared:
             label = it.name if title == "Arguments" else f"{it.name}={it.type}"
-            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text, columns), ""]
+            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text, columns)]
+            lines += [*_indented(it.facts, columns), ""]
     if documentation.examples:
         lines += ["", "Examples:", ""]
     for command_line, text in documentation.examples:
@@ -120,7 +138,7 @@ def help_docbook(command_path: Sequence[str], documentation: Documentation) -> s
     def entries(title: str, declared: list[Declared]) -> list[str]:
         items = [
             f"<varlistentry><term>{escape(it.name)}</term><listitem><para>{escape(it.text)}</para>"
-            "</listitem></varlistentry>"
+            f"<para>{escape(it.facts)}</para></listitem></varlistentry>"
             for it in declared
         ]
         return [f"<variablelist><title>{title}</title>", *items, "</variablelist>"] if items else []
@@ -148,7 +166,7 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
     lines += [documentation.description, ""]
     for title, declared in (("Arguments", documentation.arguments), ("Parameters", documentation.parameters)):
         if declared:
-            lines += [f"**{title}**", "", *(f"* ``{it.name}`` {it.text}" for it in declared), ""]
+            lines += [f"**{title}**", "", *(f"* ``{it.name}`` {it.text} {it.facts}" for it in declared), ""]
     if documentation.examples:
         lines += ["**Examples**", ""]
     for command_line, text in documentation.examples:
@@ -158,7 +176,8 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
 
 def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
     _, name, kind, optional, repeat, values = taken(element, attributes)
-    return Declared(name, kind, optional, repeat, _clean(text), values)
+    default, unit = (_clean(attributes.get(it, "")) for it in ("default", "unit"))
+    return Declared(name, kind, optional, repeat, _clean(text), values, default, unit)
 
 
 def _bracketed(label: str, declared: Declared) -> str:

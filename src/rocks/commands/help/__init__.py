@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     Print the help of a command and the commands that begin with its words; for any other text, the commands
     whose line in rocks list help contains it; without arguments, all commands.
 
-    <arg optional='1' type='string' name='command' repeat='1'>
+    <arg optional='1' type='string' name='command' repeat='1' default='none: an introduction'>
     The words of a command, or text to search for.
     </arg>
 

@@ -13,9 +13,9 @@ class Command(rocks.commands.Command):
 
     Each command has its own transaction. Lines with a secret are not kept in ~/.rocks_history.
 
-    <param type='string' name='on-error' values='continue,stop'>
-    What follows a command that fails: continue with the next line, or stop. The exit status is the first one that is
-    not 0, unless the lines come from a terminal. Default: continue.
+    <param type='string' name='on-error' values='continue,stop' default='continue'>
+    What follows a command that fails: continue with the next line, or stop. The exit status is the first one
+    that is not 0, unless the lines come from a terminal.
     </param>
 
     <example cmd='shell'>

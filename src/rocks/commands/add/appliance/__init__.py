@@ -14,23 +14,23 @@ class Command(rocks.commands.Command):
     <arg type='string' name='appliance'>
     Name of the appliance.
     </arg>
-    <param type='string' name='membership'>
-    Name of its membership; default: the name of the appliance with a capital first letter.
+    <param type='string' name='membership' default='the name of the appliance with a capital first letter'>
+    Name of its membership.
     </param>
-    <param type='string' name='node'>
+    <param type='string' name='node' default='none'>
     Root node file in the graph. Hosts of an appliance without a root node cannot be installed.
     </param>
-    <param type='string' name='graph'>
+    <param type='string' name='graph' default='the graph default'>
     Folder of the graph that contains the root node.
     </param>
-    <param type='bool' name='public'>
-    Whether the membership is offered for new hosts; default: yes.
+    <param type='bool' name='public' default='yes'>
+    Whether the membership is offered for new hosts.
     </param>
-    <param type='string' name='os'>
-    linux (default) or sunos.
+    <param type='string' name='os' default='linux'>
+    linux or sunos.
     </param>
-    <param type='string' name='distribution'>
-    Distribution from which its hosts are installed; default: rocks-dist.
+    <param type='string' name='distribution' default='rocks-dist'>
+    Distribution from which its hosts are installed.
     </param>
 
     <example cmd='add appliance tile membership="Viz Tile" node=viz-tile'>

@@ -11,13 +11,13 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' optional='0'>
     Name of the boot action; it may contain blanks, as in install vm frontend.
     </param>
-    <param type='string' name='kernel'>
+    <param type='string' name='kernel' default='none'>
     Kernel, or a command of the boot loader such as localboot 0.
     </param>
-    <param type='string' name='ramdisk'>
+    <param type='string' name='ramdisk' default='none'>
     Initial ramdisk.
     </param>
-    <param type='string' name='args'>
+    <param type='string' name='args' default='none'>
     Kernel arguments.
     </param>
 

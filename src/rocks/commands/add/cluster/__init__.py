@@ -19,60 +19,58 @@ class Command(rocks.commands.Command):
     <arg type='string' name='ip'>
     Address of the frontend on the network public.
     </arg>
-    <arg type='int' name='num-computes'>
+    <arg type='int' name='num-computes' unit='machines'>
     Number of compute nodes; 0 adds only a frontend.
     </arg>
-    <param type='int' name='cpus-per-compute'>
-    CPUs of each compute node; default: 1.
+    <param type='int' name='cpus-per-compute' default='1' unit='CPUs'>
+    CPUs of each compute node.
     </param>
-    <param type='int' name='mem-per-compute'>
-    Memory of each compute node in MB; default: 1024.
+    <param type='int' name='mem-per-compute' default='1024' unit='MB'>
+    Memory of each compute node.
     </param>
-    <param type='int' name='disk-per-compute'>
-    Disk of each compute node in GB; default: 36.
+    <param type='int' name='disk-per-compute' default='36' unit='GB'>
+    Disk of each compute node.
     </param>
-    <param type='int' name='disk-per-frontend'>
-    Disk of the frontend in GB; default: 36.
+    <param type='int' name='disk-per-frontend' default='36' unit='GB'>
+    Disk of the frontend.
     </param>
-    <param type='string' name='container-hosts'>
-    Physical hosts for the compute nodes, separated by blanks and used in turn. Default: all hosts of membership
-    VM Container, or the physical frontend if there is none.
+    <param type='string' name='container-hosts' default='all hosts of membership VM Container, or the physical
+          frontend if there is none'>
+    Physical hosts for the compute nodes, separated by blanks and used in turn.
     </param>
-    <param type='string' name='fe-container'>
-    Physical host for the frontend; default: the physical frontend. The attribute kvm of all hosts must be true, as that
-    of VM containers.
+    <param type='string' name='fe-container' default='the physical frontend'>
+    Physical host for the frontend. The attribute kvm of all hosts must be true, as that of VM containers.
     </param>
-    <param type='string' name='fe-name'>
-    Name of the frontend; default: frontend-RACK-RANK-SLICE.
+    <param type='string' name='fe-name' default='frontend-RACK-RANK-SLICE'>
+    Name of the frontend.
     </param>
-    <param type='bool' name='cluster-naming'>
+    <param type='bool' name='cluster-naming' default='no'>
     yes: name the compute nodes vm-FRONTEND-0, vm-FRONTEND-1 and so on; requires fe-name.
     </param>
-    <param type='int' name='vlan'>
-    VLAN id of the cluster; default: the lowest free id of the pool vm_vlan_pool.
+    <param type='int' name='vlan' default='the lowest free id of the pool vm_vlan_pool' unit='none'>
+    VLAN id of the cluster.
     </param>
-    <param type='string' name='subnet'>
-    Network whose physical devices carry the VLAN; default: private.
+    <param type='string' name='subnet' default='private'>
+    Network whose physical devices carry the VLAN.
     </param>
-    <param type='string' name='gateway'>
-    Default gateway of the frontend; default: the attribute Kickstart_PublicGateway.
+    <param type='string' name='gateway' default='the attribute Kickstart_PublicGateway'>
+    Default gateway of the frontend.
     </param>
-    <param type='string' name='pkey'>
-    Partition key (P_Key) of the cluster's InfiniBand partition, or none. Default: the lowest free key of the
-    pool ib_pkey_pool, or none if the site has no pool.
+    <param type='string' name='pkey' default='the lowest free key of the pool ib_pkey_pool, or none if the site
+          has no pool'>
+    Partition key (P_Key) of the cluster's InfiniBand partition, or none.
     </param>
-    <param type='string' name='image'>
-    Image of the library (rocks list image) from which the disks are made at the first start. The machines then get
-    their names, addresses and keys by cloud-init, and boot from their disks. Default: the disks are empty.
+    <param type='string' name='image' default='none: the disks are empty'>
+    Image of the library (rocks list image) from which the disks are made at the first start. The machines then
+    get their names, addresses and keys by cloud-init, and boot from their disks.
     </param>
-    <param type='string' name='compute-image'>
-    Image for the compute nodes; none: empty disks. Default: that of the frontend.
+    <param type='string' name='compute-image' default='that of the frontend'>
+    Image for the compute nodes; none: empty disks.
     </param>
-    <param type='string' name='key'>
-    File of the frontend with public SSH keys, one a line, that may log in as root. Default: the attribute
-    vm_authorized_keys.
+    <param type='string' name='key' default='the attribute vm_authorized_keys'>
+    File of the frontend with public SSH keys, one a line, that may log in as root.
     </param>
-    <param type='string' name='virt-type'>
+    <param type='string' name='virt-type' default='hvm'>
     Type of virtualisation; KVM has only hvm.
     </param>
 

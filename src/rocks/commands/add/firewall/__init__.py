@@ -9,19 +9,19 @@ class Command(FirewallCommand):
     fails if the scope has a rule of this name. The rule is in force on hosts with the attribute firewall after
     rocks sync host firewall, or their profile.
 
-    <arg optional='1' type='string' name='scope'>
-    The word global, which is the default.
+    <arg optional='1' type='string' name='scope' default='global'>
+    The word global.
     </arg>
-    <param type='string' name='global'>
+    <param type='string' name='global' default='global'>
     Scope of all hosts: global=global. Like os, appliance and host it must be the first parameter.
     </param>
-    <param type='string' name='os'>
+    <param type='string' name='os' default='none'>
     Scope of an operating system: os=linux.
     </param>
-    <param type='string' name='appliance'>
+    <param type='string' name='appliance' default='none'>
     Scope of an appliance: appliance=compute.
     </param>
-    <param type='string' name='host'>
+    <param type='string' name='host' default='none'>
     Scope of hosts, by name or any other selector: host=compute-0-0.
     </param>
     <param optional='0' type='string' name='rulename'>
@@ -41,23 +41,23 @@ class Command(FirewallCommand):
     values='ACCEPT,REJECT,DROP,RETURN,LOG,MASQUERADE,SNAT,DNAT,REDIRECT'>
     Action: ACCEPT, REJECT, DROP, RETURN, LOG, MASQUERADE, SNAT, DNAT or REDIRECT.
     </param>
-    <param type='string' name='network'>
+    <param type='string' name='network' default='all'>
     Network from which packets come, or all. A host without a device on it leaves the rule out. Required unless
     output-network is given.
     </param>
-    <param type='string' name='output-network'>
-    Network to which packets go, or all.
+    <param type='string' name='output-network' default='all'>
+    Network to which packets go, or all. Required unless network is given.
     </param>
-    <param type='string' name='flags'>
+    <param type='string' name='flags' default='none'>
     Further conditions, as options of iptables: -s, -d, -i, -o, --sport, --dport, --state, --syn, --icmp-type, --limit,
     --mac-source, --src-range and their like; options of the action: --reject-with, --log-prefix, --to-source,
     --to-destination, --to-ports.
     </param>
-    <param type='string' name='comment'>
+    <param type='string' name='comment' default='none'>
     Comment, any text of one line.
     </param>
-    <param type='string' name='rulesrc' values='custom,system'>
-    Who made the rule: custom or system. Default: custom.
+    <param type='string' name='rulesrc' values='custom,system' default='custom'>
+    Who made the rule: custom or system.
     </param>
 
     <example cmd='add firewall rulename=A50-NTP service=123 protocol=udp chain=INPUT action=ACCEPT network=private'>

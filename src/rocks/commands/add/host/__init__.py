@@ -13,23 +13,23 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     Name of the new host, without a domain.
     </arg>
-    <param type='string' name='membership'>
-    Name of its membership, as in rocks list membership.
+    <param type='string' name='membership' default='that of the appliance in a name such as compute-0-1'>
+    Name of its membership, as in rocks list membership. Required for another name.
     </param>
-    <param type='int' name='cpus'>
-    Number of CPUs; default: 1.
+    <param type='int' name='cpus' default='1' unit='CPUs'>
+    Number of CPUs.
     </param>
-    <param type='int' name='rack'>
-    Number of the rack.
+    <param type='int' name='rack' default='as in a name such as compute-0-1' unit='none'>
+    Number of the rack. Required for another name.
     </param>
-    <param type='int' name='rank'>
-    Position in the rack.
+    <param type='int' name='rank' default='as in a name such as compute-0-1' unit='none'>
+    Position in the rack. Required for another name.
     </param>
-    <param type='string' name='os'>
-    Operating system, linux or sunos; default: that of the appliance.
+    <param type='string' name='os' default='that of the appliance'>
+    Operating system, linux or sunos.
     </param>
-    <param type='bool' name='shared-place'>
-    yes: another host of the appliance may have the same rack and rank, as virtual machines have; default: no.
+    <param type='bool' name='shared-place' default='no'>
+    yes: another host of the appliance may have the same rack and rank, as virtual machines have.
     </param>
 
     <example cmd='add host compute-0-1'>

@@ -22,16 +22,16 @@ class Command(rocks.commands.Command):
     <param type='string' name='file' optional='0'>
     Path of the file.
     </param>
-    <param type='string' name='checksum'>
+    <param type='string' name='checksum' default='none: the file is not compared'>
     SHA-256 of the file; another file is rejected.
     </param>
-    <param type='string' name='format'>
-    raw, qcow2 or iso: what the file is, or has after unpacking. Default: by its first bytes.
+    <param type='string' name='format' default='by its first bytes'>
+    raw, qcow2 or iso: what the file is, or has after unpacking.
     </param>
-    <param type='int' name='size'>
-    The largest disk in GB that is imported; default: 200.
+    <param type='int' name='size' default='200' unit='GB'>
+    The largest disk that is imported.
     </param>
-    <param type='string' name='comment'>
+    <param type='string' name='comment' default='none'>
     What is in the image.
     </param>
 

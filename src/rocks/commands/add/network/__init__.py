@@ -21,14 +21,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='netmask'>
     Netmask, such as 255.255.0.0.
     </arg>
-    <param type='int' name='mtu'>
-    MTU of its links in bytes, 576 to 65535; default: 1500.
+    <param type='int' name='mtu' default='1500' unit='bytes'>
+    MTU of its links, 576 to 65535.
     </param>
-    <param type='string' name='dnszone'>
-    DNS zone of its hosts; default: the name of the network. No two networks may have the same zone.
+    <param type='string' name='dnszone' default='the name of the network'>
+    DNS zone of its hosts. No two networks may have the same zone.
     </param>
-    <param type='bool' name='servedns'>
-    Whether the frontend serves the names of this zone; default: no.
+    <param type='bool' name='servedns' default='no'>
+    Whether the frontend serves the names of this zone.
     </param>
 
     <example cmd='add network optiputer 192.168.1.0 255.255.255.0 mtu=9216'>

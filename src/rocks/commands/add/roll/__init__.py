@@ -14,16 +14,15 @@ class Command(rocks.commands.Command):
     manifest of checksums before anything is added. A roll that is there with the same content stays as it is. Where the
     folder /etc/rocks/keys has public keys, only rolls that one of them signed are added.
 
-    <arg optional='1' type='string' name='iso' repeat='1'>
-    ISOs; default: those in the mounted CD drives. A folder NAME/VERSION/ARCH below the folder rolls of the
-    distribution is added as it is there.
+    <arg optional='1' type='string' name='iso' repeat='1' default='those in the mounted CD drives'>
+    ISOs. A folder NAME/VERSION/ARCH below the folder rolls of the distribution is added as it is there.
     </arg>
-    <param type='bool' name='clean'>
-    Whether a roll of the same version with other content is replaced; default: no.
+    <param type='bool' name='clean' default='no'>
+    Whether a roll of the same version with other content is replaced.
     </param>
 
-    <param type='bool' name='unsigned'>
-    Whether a roll without a signature is added although /etc/rocks/keys has keys; default: no.
+    <param type='bool' name='unsigned' default='no'>
+    Whether a roll without a signature is added although /etc/rocks/keys has keys.
     </param>
 
     <example cmd='add roll hello-1.0-1.noarch.disk1.iso'>

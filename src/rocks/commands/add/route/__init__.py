@@ -10,15 +10,15 @@ class Command(RouteAddition):
     their profile, or by rocks sync host network.
 
     <arg type='string' name='address'>
-    IPv4 address of the network or host that the route leads to; 0.0.0.0 for the default route. Alternative form:
-    address=ADDRESS.
+    IPv4 address of the network or host that the route leads to; 0.0.0.0 for all addresses without another
+    route. Alternative form: address=ADDRESS.
     </arg>
     <arg type='string' name='gateway'>
     IPv4 address of the gateway, or the name of a network: then the route leads through the host's device on that
     network. Alternative form: gateway=GATEWAY.
     </arg>
-    <param type='string' name='netmask'>
-    Netmask of the address; default: 255.255.255.255, a route to one host. 0.0.0.0 for the default route.
+    <param type='string' name='netmask' default='255.255.255.255'>
+    Netmask of the address: 255.255.255.255 is a route to one host, 0.0.0.0 that of all other addresses.
     </param>
 
     <example cmd='add route 10.2.0.0 10.1.1.254 netmask=255.255.0.0'>

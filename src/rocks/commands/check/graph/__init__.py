@@ -13,9 +13,9 @@ class Command(rocks.commands.Command):
     syntax of bash sections, edges and orders of nodes that do not exist, cyclic orders, and node files that no host
     uses. Nothing is changed, and no host is asked. The exit status is not 0 if a file has an error.
 
-    <param optional='1' type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
-    files in /etc/rocks.
+    <param optional='1' type='string' name='basedir' default="the installed rolls and the site's own files in
+          /etc/rocks">
+    Folder with graphs, nodes, site-graphs, site-nodes and include.
     </param>
 
     <example cmd='check graph'>

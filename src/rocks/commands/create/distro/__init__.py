@@ -16,18 +16,18 @@ class Command(rocks.commands.Command):
     apt in Debian and one for dnf, of the newest package of each name, with the nodes and graphs in build, and with the
     installer of hosts in installer, if a roll has one. An earlier one is replaced when the new one is complete.
 
-    <param type='string' name='arch'>
-    Architecture; default: that of this machine.
+    <param type='string' name='arch' default='that of this machine'>
+    Architecture.
     </param>
-    <param type='string' name='rolls'>
+    <param type='string' name='rolls' default='the enabled rolls'>
     Rolls to build from, as in "hello,1.0 extra", instead of those that are enabled; a name alone is its newest version.
     With it and root= no database is needed.
     </param>
-    <param type='string' name='root'>
-    Folder of the rolls; default: rolls in the folder that rocks report distro prints.
+    <param type='string' name='root' default='rolls in the folder that rocks report distro prints'>
+    Folder of the rolls.
     </param>
-    <param type='string' name='dist'>
-    Name of the distribution; default: rocks-dist.
+    <param type='string' name='dist' default='rocks-dist'>
+    Name of the distribution.
     </param>
 
     <example cmd='create distro'>

@@ -11,11 +11,11 @@ class Command(rocks.commands.Command):
     <param type='string' name='key' optional='0'>
     The file for the private key; it must not exist. Only its owner can read it.
     </param>
-    <param type='string' name='type'>
-    rsa (the default, 3072 bits) or ed25519, which needs OpenSSL 3 or later.
+    <param type='string' name='type' default='rsa'>
+    rsa (3072 bits), or ed25519, which needs OpenSSL 3 or later.
     </param>
-    <param type='bool' name='passphrase'>
-    yes: ask for a passphrase, and protect the private key by it. Default: no.
+    <param type='bool' name='passphrase' default='no'>
+    yes: ask for a passphrase, and protect the private key by it.
     </param>
 
     <example cmd='create keys key=airboss.key'>

@@ -18,11 +18,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='description'>
     The file roll-NAME.xml.
     </arg>
-    <param type='string' name='dir'>
-    Folder for the package; default: the current folder.
+    <param type='string' name='dir' default='.'>
+    Folder for the package.
     </param>
-    <param type='string' name='kind'>
-    deb, rpm, or "deb rpm" for both; default: deb.
+    <param type='string' name='kind' default='deb'>
+    deb, rpm, or "deb rpm" for both.
     </param>
 
     <example cmd='create package roll-hello.xml'>

@@ -16,11 +16,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='description'>
     The file roll-NAME.xml.
     </arg>
-    <param type='string' name='dir'>
-    Folder for the ISO; default: the current folder.
+    <param type='string' name='dir' default='.'>
+    Folder for the ISO.
     </param>
-    <param type='string' name='key'>
-    Secret key with which gpg signs the roll, as gpg names it: its fingerprint, or a user; default: not signed.
+    <param type='string' name='key' default='none: the roll is not signed'>
+    Secret key with which gpg signs the roll, as gpg names it: its fingerprint, or a user.
     </param>
 
     <example cmd='create roll roll-hello.xml'>

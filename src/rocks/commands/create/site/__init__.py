@@ -16,12 +16,12 @@ class Command(rocks.commands.Command):
     errors in them are listed at once, and nothing is entered before all are right. The same answers again
     change nothing.
 
-    <param type='string' name='answers'>
+    <param type='string' name='answers' default='none: you are asked'>
     File with a line NAME = VALUE for each answer; a line that begins with # is a comment. Required are
     Kickstart_PrivateHostname, Kickstart_PrivateInterface, Kickstart_PrivateAddress and
     Kickstart_PrivateNetmask; for a public network also Kickstart_PublicInterface, Kickstart_PublicAddress and
     Kickstart_PublicNetmask. Optional are Kickstart_PublicGateway, Kickstart_PublicDNSServers, and the domains
-    Kickstart_PrivateDNSDomain (default: local) and Kickstart_PublicDNSDomain (default: public). Default: ask.
+    Kickstart_PrivateDNSDomain (local unless given) and Kickstart_PublicDNSDomain (public unless given).
     </param>
 
     <example cmd='create site'>

@@ -13,23 +13,23 @@ class Command(rocks.commands.Command):
     Ctrl-C, after count hosts or after timeout seconds. Machines whose MAC address is in the database are not changed.
     The boot service must be running: rocks start service boot. On Rocks sites this command is insert-ethers.
 
-    <param type='string' name='appliance'>
-    Appliance of the new hosts; default: compute.
+    <param type='string' name='appliance' default='compute'>
+    Appliance of the new hosts.
     </param>
-    <param type='int' name='rack'>
-    Number of their rack; default: 0.
+    <param type='int' name='rack' default='0' unit='none'>
+    Number of their rack.
     </param>
-    <param type='int' name='rank'>
-    Lowest rank; the first free one from there on is used. Default: 0.
+    <param type='int' name='rank' default='0' unit='none'>
+    Lowest rank; the first free one from there on is used.
     </param>
-    <param type='int' name='count'>
+    <param type='int' name='count' default='no limit' unit='hosts'>
     End after so many hosts. Fewer when the time ends are an error.
     </param>
-    <param type='int' name='timeout'>
-    End after so many seconds.
+    <param type='int' name='timeout' default='no limit' unit='seconds'>
+    End after this time.
     </param>
-    <param type='int' name='per-minute'>
-    Most hosts that are added within a minute; beyond it the command ends, and says so. Default: 64.
+    <param type='int' name='per-minute' default='64' unit='hosts a minute'>
+    Most hosts that are added within a minute; beyond it the command ends, and says so.
     </param>
 
     <example cmd='discover host'>

@@ -8,8 +8,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the distributions, except the one that every site has from the beginning.
 
-    <arg optional='1' type='string' name='distribution' repeat='1'>
-    Distributions; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='distribution' repeat='1' default='all'>
+    Distributions; % is a wildcard.
     </arg>
 
     <example cmd='dump distribution'>

@@ -10,11 +10,11 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the hosts, with their run and install actions. The command omits this machine,
     because its frontend exists before the output is replayed.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
-    <param type='bool' name='local'>
-    Also print commands for this machine, which add it unless it exists when the output is replayed; default: no.
+    <param type='bool' name='local' default='no'>
+    Also print commands for this machine, which add it unless it exists when the output is replayed.
     </param>
 
     <example cmd='dump host'>

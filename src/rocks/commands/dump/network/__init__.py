@@ -9,8 +9,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the networks.
 
-    <arg optional='1' type='string' name='network' repeat='1'>
-    Networks; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='network' repeat='1' default='all'>
+    Networks; % is a wildcard.
     </arg>
 
     <example cmd='dump network'>

@@ -15,14 +15,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='roll' repeat='1'>
     Rolls; % is a wildcard.
     </arg>
-    <param type='string' name='version'>
-    Version; % is a wildcard; default: every version.
+    <param type='string' name='version' default='every version'>
+    Version; % is a wildcard.
     </param>
-    <param type='string' name='arch'>
-    Architecture; % is a wildcard; default: every architecture.
+    <param type='string' name='arch' default='every architecture'>
+    Architecture; % is a wildcard.
     </param>
-    <param type='bool' name='unsigned'>
-    Whether a roll without a signature is enabled although /etc/rocks/keys has keys; default: no.
+    <param type='bool' name='unsigned' default='no'>
+    Whether a roll without a signature is enabled although /etc/rocks/keys has keys.
     </param>
 
     <example cmd='enable roll hello'>

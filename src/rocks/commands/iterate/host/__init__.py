@@ -13,8 +13,8 @@ class Command(rocks.commands.Command):
     Run a command on this machine for each host, one after the other. The exit status is 0 if the command exits with 0
     for all hosts, 3 if only for some hosts, and 1 if for none.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts except this machine.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts except this machine'>
+    Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='command'>
     The command, quoted as one argument, for bash. % is the name of the host, and %% is a single %. Alternative form:

@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the appliances with the graph and the root node file from which their hosts are installed.
 
-    <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='appliance' repeat='1' default='all'>
+    Appliances; % is a wildcard.
     </arg>
 
     <example cmd='list appliance compute'>

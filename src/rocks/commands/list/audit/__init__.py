@@ -43,27 +43,27 @@ class Command(rocks.commands.Command):
 
     json=yes also has when the command ended, the source of the change, the account, the roll and its version.
 
-    <param optional='1' type='string' name='user'>
+    <param optional='1' type='string' name='user' default='everybody'>
     Only changes by this person; a pattern such as al% selects several.
     </param>
-    <param optional='1' type='string' name='command'>
+    <param optional='1' type='string' name='command' default='all commands'>
     Only commands that begin so, such as "add host", or that match a pattern such as %compute-0-0%.
     </param>
-    <param optional='1' type='string' name='since'>
+    <param optional='1' type='string' name='since' default='no limit' unit='m, h or d after a number'>
     Only changes since then: a date or a time in UTC (2026-11-22, 2026-11-22T03:49), or a span before now (90m, 12h,
     7d).
     </param>
-    <param optional='1' type='string' name='until'>
+    <param optional='1' type='string' name='until' default='no limit' unit='m, h or d after a number'>
     Only changes until then, as with since.
     </param>
-    <param optional='1' type='string' name='source' values='command,control,service,nucleus'>
+    <param optional='1' type='string' name='source' values='command,control,service,nucleus' default='all'>
     Only changes from there: command, control (remote control of owners), service or nucleus.
     </param>
-    <param optional='1' type='bool' name='failed'>
-    Only commands that failed, or whose outcome is not known; default: no.
+    <param optional='1' type='bool' name='failed' default='no'>
+    Only commands that failed, or whose outcome is not known.
     </param>
-    <param optional='1' type='int' name='count'>
-    The newest so many of the selected changes; default: 100.
+    <param optional='1' type='int' name='count' default='100' unit='entries'>
+    The newest so many of the selected changes.
     </param>
 
     <example cmd='list audit since=7d'>

@@ -13,10 +13,10 @@ class Command(rocks.commands.Command):
     """
     List the physical and virtual frontends with their clients.
 
-    <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends; default: all.
+    <arg optional='1' type='string' name='frontend' repeat='1' default='all'>
+    Frontends.
     </arg>
-    <param type='bool' name='status'>
+    <param type='bool' name='status' default='no'>
     yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does.
     </param>
 

@@ -7,8 +7,8 @@ class Command(rocks.commands.Command):
     """
     List the distributions from which hosts are installed.
 
-    <arg optional='1' type='string' name='distribution' repeat='1'>
-    Distributions; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='distribution' repeat='1' default='all'>
+    Distributions; % is a wildcard.
     </arg>
 
     <example cmd='list distribution'>

@@ -9,23 +9,23 @@ class Command(FirewallCommand):
     List the firewall rules as they are stored, of all scopes or of one. rocks list host firewall shows which of them
     count for a host.
 
-    <arg optional='1' type='string' name='scope'>
+    <arg optional='1' type='string' name='scope' default='all'>
     One scope: global, os, appliance or host.
     </arg>
-    <param type='string' name='global'>
+    <param type='string' name='global' default='all scopes'>
     Rules of all hosts: global=global. Like os, appliance and host it must be the first parameter.
     </param>
-    <param type='string' name='os'>
+    <param type='string' name='os' default='all scopes'>
     Rules of an operating system: os=linux.
     </param>
-    <param type='string' name='appliance'>
+    <param type='string' name='appliance' default='all scopes'>
     Rules of an appliance: appliance=compute.
     </param>
-    <param type='string' name='host'>
+    <param type='string' name='host' default='all scopes'>
     Rules of hosts, by name or any other selector: host=compute-0-0.
     </param>
-    <param type='int' name='maxwidth'>
-    Characters after which a cell is cut, except the rule's name. 0: no limit. JSON is never cut. Default: 24.
+    <param type='int' name='maxwidth' default='24' unit='characters'>
+    Characters after which a cell is cut, except the rule's name. 0: no limit. JSON is never cut.
     </param>
 
     <example cmd='list firewall'>

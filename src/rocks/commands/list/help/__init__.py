@@ -17,12 +17,12 @@ class Command(rocks.commands.Command):
     """
     List the commands with their usage, one per line. Commands that you are not permitted to run are omitted.
 
-    <param type='string' name='subdir'>
+    <param type='string' name='subdir' default='all commands'>
     Only the commands below these words, separated by slashes, as in add/host.
     </param>
-    <param type='int' name='cols'>
-    Wrap lines at this column; 0 disables wrapping. Default: the width of the terminal; 80 for a file or a program. The
-    environment variable COLUMNS takes precedence.
+    <param type='int' name='cols' default='the width of the terminal; 80 for a file or a program'
+          unit='characters'>
+    Wrap lines at this column; 0 disables wrapping. The environment variable COLUMNS takes precedence.
     </param>
 
     <example cmd='list help subdir=add/host'>

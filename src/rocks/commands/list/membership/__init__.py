@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the memberships: appliance, distribution, and whether the membership is offered for new hosts.
 
-    <arg optional='1' type='string' name='membership' repeat='1'>
-    Memberships; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='membership' repeat='1' default='all'>
+    Memberships; % is a wildcard.
     </arg>
 
     <example cmd='list membership'>

@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     List the networks: address, netmask, MTU in bytes, DNS zone, and whether the frontend serves the names of
     the zone.
 
-    <arg optional='1' type='string' name='network' repeat='1'>
-    Networks; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='network' repeat='1' default='all'>
+    Networks; % is a wildcard.
     </arg>
 
     <example cmd='list network private'>

@@ -9,11 +9,11 @@ class Command(rocks.commands.Command):
     """
     List the rolls that were added, and whether they are enabled.
 
-    <arg optional='1' type='string' name='roll' repeat='1'>
-    Rolls; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='roll' repeat='1' default='all'>
+    Rolls; % is a wildcard.
     </arg>
-    <param type='string' name='version'>
-    Version; % is a wildcard; default: every version.
+    <param type='string' name='version' default='%'>
+    Version; % is a wildcard.
     </param>
 
     <example cmd='list roll'>

@@ -31,14 +31,14 @@ class Command(rocks.commands.Command):
     machines on silent hosts. An image on its way is copied, written back, moved, or waits. A list that is longer than
     lines has what needs attention first: silent hosts, then those with the highest load.
 
-    <param optional='1' type='bool' name='watch'>
-    yes: refresh the screen until Ctrl-C; default: no.
+    <param optional='1' type='bool' name='watch' default='no'>
+    yes: refresh the screen until Ctrl-C.
     </param>
-    <param optional='1' type='int' name='interval'>
-    Seconds between two refreshes; default: 5.
+    <param optional='1' type='int' name='interval' default='5' unit='seconds'>
+    Time between two refreshes.
     </param>
-    <param optional='1' type='int' name='lines'>
-    The longest list of hosts, clusters, images and problems, in lines each; default: 20.
+    <param optional='1' type='int' name='lines' default='20' unit='lines'>
+    The longest list of hosts, clusters, images and problems.
     </param>
 
     <example cmd='list site'>

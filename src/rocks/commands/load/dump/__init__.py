@@ -18,8 +18,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='file'>
     File with the output of rocks dump.
     </arg>
-    <param type='bool' name='dry-run'>
-    yes: list what would not be taken over, and change nothing; default: no.
+    <param type='bool' name='dry-run' default='no'>
+    yes: list what would not be taken over, and change nothing.
     </param>
 
     <example cmd='load dump /root/site.dump dry-run=yes'>

@@ -10,8 +10,8 @@ class Command(RouteRemoval):
     <arg type='string' name='address'>
     IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
     </arg>
-    <param type='string' name='netmask'>
-    Remove only routes with this netmask; default: all.
+    <param type='string' name='netmask' default='all'>
+    Remove only routes with this netmask.
     </param>
 
     <example cmd='remove route 10.2.0.0'>

@@ -13,10 +13,10 @@ class Command(rocks.commands.Command):
     only TLS connections from nodes with a certificate. The permissions of users are not part of these files;
     sync broker sets them.
 
-    <param type='string' name='address'>
-    Address to listen on; default: all addresses of the machine.
+    <param type='string' name='address' default='0.0.0.0'>
+    Address to listen on; 0.0.0.0 for all addresses of the machine.
     </param>
-    <param type='bool' name='definitions'>
+    <param type='bool' name='definitions' default='no'>
     Print the definitions for a broker on another host than the frontend, to be imported by rabbitmqctl
     import_definitions: a user with its permissions for each host with a role in image storage.
     </param>

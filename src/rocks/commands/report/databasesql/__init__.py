@@ -12,8 +12,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='component'>
     base: what every cluster has; kvm: what this roll adds to it. Alternative form: component=NAME.
     </arg>
-    <param type='bool' name='droptable'>
-    yes: statements that remove the component's tables, with all that is in them, come first; default: no.
+    <param type='bool' name='droptable' default='no'>
+    yes: statements that remove the component's tables, with all that is in them, come first.
     </param>
 
     <example cmd='report databasesql kvm'>

@@ -17,10 +17,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='subnet'>
     Name of the network.
     </arg>
-    <param type='int' name='increment'>
-    Step between candidates; default: -1, which counts down from the broadcast address.
+    <param type='int' name='increment' default='-1' unit='addresses'>
+    Step between candidates: -1 counts down, 1 up.
     </param>
-    <param type='string' name='baseip'>
+    <param type='string' name='baseip' default="the broadcast address; the network's address if increment is
+          positive">
     First candidate.
     </param>
 

@@ -10,13 +10,13 @@ class Command(rocks.commands.Command):
     packages. Documents are node files or the output of rocks list node xml, one after the other. The tags eval,
     include and copy in them are processed. No database is needed.
 
-    <param type='string' name='os'>
-    Operating system, for the attributes os of tags. Default: linux.
+    <param type='string' name='os' default='linux'>
+    Operating system, for the attributes os of tags.
     </param>
-    <param type='string' name='arch'>
-    Architecture, for the attributes arch of tags. Default: that of this machine.
+    <param type='string' name='arch' default='that of this machine'>
+    Architecture, for the attributes arch of tags.
     </param>
-    <param type='string' name='attrs'>
+    <param type='string' name='attrs' default='none'>
     Attributes, which are entities in the documents: a dictionary, or the path of a file with lines of name:value.
     </param>
 

@@ -9,13 +9,13 @@ class Command(rocks.commands.Command):
     Report the text in the standard input, in which tags file describe files, as one bash script that writes these
     files and executes the rest. No database is needed.
 
-    <param type='string' name='os'>
-    Operating system, for the attributes os of tags. Default: linux.
+    <param type='string' name='os' default='linux'>
+    Operating system, for the attributes os of tags.
     </param>
-    <param type='string' name='arch'>
-    Architecture, for the attributes arch of tags. Default: that of this machine.
+    <param type='string' name='arch' default='that of this machine'>
+    Architecture, for the attributes arch of tags.
     </param>
-    <param type='string' name='attrs'>
+    <param type='string' name='attrs' default='none'>
     Attributes, which are entities in the text: a dictionary, or the path of a file with lines of name:value.
     </param>
 

@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     machines, NASes with the disks that they have, and virtual clusters with their VLANs and the places of their
     disks. A dot on a host is one of its networks; a colour of machines is a cluster. No host is asked.
 
-    <param optional='1' type='bool' name='racks'>
-    yes: draw racks in place of their hosts; default: only if the site has more than 40 hosts.
+    <param optional='1' type='bool' name='racks' default='only if the site has more than 40 hosts'>
+    yes: draw racks in place of their hosts.
     </param>
 
     <example cmd='report topology'>

@@ -8,7 +8,7 @@ class Command(rocks.commands.Command):
     """
     Report the version of these programs. The command does not access the database.
 
-    <param type='bool' name='major'>
+    <param type='bool' name='major' default='no'>
     yes: only the major version.
     </param>
 

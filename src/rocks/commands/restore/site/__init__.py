@@ -14,13 +14,13 @@ class Command(rocks.commands.Command):
     <arg type='string' name='file'>
     File of rocks save site.
     </arg>
-    <param type='string' name='passphrase-file'>
-    File whose first line is the passphrase; only root may read it. Default: ask.
+    <param type='string' name='passphrase-file' default='none: you are asked'>
+    File whose first line is the passphrase; only root may read it.
     </param>
-    <param type='bool' name='overwrite'>
-    yes: replace the site of which this machine is the frontend; a copy of that is kept. Default: no.
+    <param type='bool' name='overwrite' default='no'>
+    yes: replace the site of which this machine is the frontend; a copy of that is kept.
     </param>
-    <param type='string' name='answers'>
+    <param type='string' name='answers' default='none: the site is restored'>
     Only write the answers of the saved site into this new file, for create site or the frontend's ISO.
     </param>
 

@@ -14,33 +14,33 @@ class Command(rocks.commands.Command):
     Run a command on hosts in parallel, and print its output as the hosts finish. The exit status is 0 if the
     command exits with 0 on all hosts, 3 if only on some hosts, and 1 if on none.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all managed hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts'>
+    Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='command'>
     The command, quoted as one argument. Alternative form: command=COMMAND, which is required for a command that
     begins like name=value.
     </arg>
-    <param type='bool' name='managed'>
-    Without host arguments, use only hosts whose attribute managed is true; default: yes.
+    <param type='bool' name='managed' default='yes'>
+    Without host arguments, use only hosts whose attribute managed is true.
     </param>
-    <param type='bool' name='x11'>
+    <param type='bool' name='x11' default='yes'>
     Ignored; accepted for older scripts. X11 is not forwarded.
     </param>
-    <param type='int' name='timeout'>
-    Seconds after which the command is killed on a host; default: 30; 0 for no limit.
+    <param type='int' name='timeout' default='30' unit='seconds'>
+    Time after which the command is killed on a host; 0 for no limit.
     </param>
-    <param type='int' name='delay'>
-    Seconds between the starts on two hosts; default: 0.
+    <param type='int' name='delay' default='0' unit='seconds'>
+    Time between the starts on two hosts.
     </param>
-    <param type='bool' name='stats'>
-    Print the duration for each host; default: no.
+    <param type='bool' name='stats' default='no'>
+    Print the duration for each host.
     </param>
-    <param type='bool' name='collate'>
-    Prefix each line with the name of the host; default: no.
+    <param type='bool' name='collate' default='no'>
+    Prefix each line with the name of the host.
     </param>
-    <param type='int' name='num-threads'>
-    Number of hosts at the same time; default: 128; 0 for all.
+    <param type='int' name='num-threads' default='128' unit='hosts'>
+    Number of hosts at the same time; 0 for all.
     </param>
 
     <example cmd='run host compute-0-0 "uptime"'>

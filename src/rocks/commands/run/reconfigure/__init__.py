@@ -9,14 +9,14 @@ class Command(rocks.commands.Command):
     reconfigure. In them, the entity NAME_old is the value before the last rocks set attr. The script is run by
     rocks run reconfigure | bash, and the old values are removed by rocks run reconfigure clear=yes.
 
-    <arg optional='1' type='string' name='roll' repeat='1'>
-    Only nodes of these rolls; default: all.
+    <arg optional='1' type='string' name='roll' repeat='1' default='all'>
+    Only nodes of these rolls.
     </arg>
-    <param type='bool' name='clear'>
-    Print nothing, and remove the old values of all attributes: those whose name ends with _old. Default: no.
+    <param type='bool' name='clear' default='no'>
+    Print nothing, and remove the old values of all attributes: those whose name ends with _old.
     </param>
-    <param type='bool' name='showattr'>
-    Print the attributes of this frontend that have an old value instead of the script. Default: no.
+    <param type='bool' name='showattr' default='no'>
+    Print the attributes of this frontend that have an old value instead of the script.
     </param>
 
     <example cmd='run reconfigure'>

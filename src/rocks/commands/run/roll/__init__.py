@@ -12,11 +12,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='roll' repeat='1'>
     Rolls that are enabled; % is a wildcard.
     </arg>
-    <param type='bool' name='dryrun'>
-    Whether the script is only printed; default: yes. With no it is run, which is for this machine only.
+    <param type='bool' name='dryrun' default='yes'>
+    Whether the script is only printed. With no it is run, which is for this machine only.
     </param>
-    <param type='string' name='host'>
-    The host; default: localhost, this machine.
+    <param type='string' name='host' default='localhost'>
+    The host; localhost is this machine.
     </param>
 
     <example cmd='run roll hello'>

@@ -12,11 +12,11 @@ class Command(rocks.commands.Command):
     site. Not in it are the images themselves, the rolls' files and the distribution. A person with the file and its
     passphrase has the site.
 
-    <param type='string' name='file'>
-    File to make; it must not exist. Default: site-NAME-DATE below /var/lib/rocks/backup.
+    <param type='string' name='file' default='site-NAME-DATE below /var/lib/rocks/backup'>
+    File to make; it must not exist.
     </param>
-    <param type='string' name='passphrase-file'>
-    File whose first line is the passphrase, of at least 12 characters; only root may read it. Default: ask.
+    <param type='string' name='passphrase-file' default='none: you are asked'>
+    File whose first line is the passphrase, of at least 12 characters; only root may read it.
     </param>
 
     <example cmd='save site file=/root/site.saved passphrase-file=/root/passphrase'>

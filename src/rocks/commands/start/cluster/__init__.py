@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
     </arg>
-    <param type='bool' name='computes'>
+    <param type='bool' name='computes' default='yes'>
     no: start only the frontends.
     </param>
 

@@ -17,14 +17,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='frontend' repeat='1'>
     Virtual frontends.
     </arg>
-    <param type='bool' name='computes'>
+    <param type='bool' name='computes' default='yes'>
     no: stop only the frontends.
     </param>
-    <param type='string' name='action'>
-    poweroff (the default), shutdown, reset or reboot, as for rocks stop host vm.
+    <param type='string' name='action' default='poweroff'>
+    poweroff, shutdown, reset or reboot, as for rocks stop host vm.
     </param>
-    <param type='int' name='timeout'>
-    Seconds that shutdown allows the guests; default: 60.
+    <param type='int' name='timeout' default='60' unit='seconds'>
+    Time that shutdown allows the guests.
     </param>
 
     <example cmd='stop cluster vc1 action=shutdown'>

@@ -14,8 +14,8 @@ class Command(rocks.commands.Command):
     of interfaces and networks. With hosts, the command writes the same lines into their /etc/hosts, over SSH; they need
     them only where no name server answers.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts whose /etc/hosts gets the names as well, by name or any other selector; default: none.
+    <arg optional='1' type='string' name='host' repeat='1' default='none'>
+    Hosts whose /etc/hosts gets the names as well, by name or any other selector.
     </arg>
 
     <example cmd='sync dns'>

@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     data is backed up first. Repeat the command after an interruption to continue. If the schema is current, the
     command only renews the read permissions.
 
-    <param type='bool' name='backup'>
-    Whether the database is backed up even if its schema is current; default: no.
+    <param type='bool' name='backup' default='no'>
+    Whether the database is backed up even if its schema is current.
     </param>
 
     <example cmd='update database'>

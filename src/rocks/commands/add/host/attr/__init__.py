@@ -8,8 +8,8 @@ class Command(AttributeSetter):
     """
     Add an attribute for hosts. The command fails if the attribute exists.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='attr'>
     Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative

@@ -24,12 +24,11 @@ class Command(rocks.commands.Command):
     <param type='string' name='network' optional='0'>
     Name of the network.
     </param>
-    <param type='string' name='name'>
-    Name of the host on that network; default: the name of the host.
+    <param type='string' name='name' default='the name of the host'>
+    Name of the host on that network.
     </param>
-    <param type='string' name='options'>
-    Options of the bonding driver, separated by blanks. Default: the driver's own, mode balance-rr without a check of
-    the link.
+    <param type='string' name='options' default="the driver's own, mode balance-rr without a check of the link">
+    Options of the bonding driver, separated by blanks.
     </param>
 
     <example cmd='add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private'>

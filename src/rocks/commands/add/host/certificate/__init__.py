@@ -16,12 +16,12 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='int' name='days'>
-    Validity in days; default: 825.
+    <param type='int' name='days' default='825' unit='days'>
+    Validity.
     </param>
-    <param type='bool' name='replace'>
-    Issue a new certificate to a host that has one; default: no. The old certificate is revoked when the new one
-    has been deployed.
+    <param type='bool' name='replace' default='no'>
+    Issue a new certificate to a host that has one. The old certificate is revoked when the new one has been
+    deployed.
     </param>
 
     <example cmd='add host certificate nas-0-0 vm-container-0-0'>

@@ -17,8 +17,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='guid'>
     GUID of the port: 0x0002c90300a1b2c3 or 0002:c903:00a1:b2c3. Alternative form: guid=GUID.
     </arg>
-    <param type='int' name='port'>
-    Number of the port; default: 1.
+    <param type='int' name='port' default='1' unit='none'>
+    Number of the port.
     </param>
 
     <example cmd='add host ibport vmc-0-0 mlx4_0 0x0002c90300a1b2c3'>

@@ -14,23 +14,23 @@ class Command(rocks.commands.Command):
     <arg type='string' name='iface'>
     The interface: a device such as eth1, or a MAC address. Alternative form: iface=IFACE.
     </arg>
-    <param type='string' name='ip'>
+    <param type='string' name='ip' default='none'>
     IPv4 address: inside the network and not used by another interface.
     </param>
-    <param type='string' name='mac'>
+    <param type='string' name='mac' default='none'>
     MAC address that no other interface has.
     </param>
-    <param type='string' name='module'>
+    <param type='string' name='module' default='none'>
     Driver.
     </param>
-    <param type='string' name='name'>
-    Name of the host on that network; default, if a network is given: the name of the host.
+    <param type='string' name='name' default='the name of the host, if a network is given'>
+    Name of the host on that network.
     </param>
-    <param type='string' name='subnet'>
+    <param type='string' name='subnet' default='none'>
     Name of the network.
     </param>
-    <param type='int' name='vlan'>
-    VLAN id, 1 to 4094; 0 for none.
+    <param type='int' name='vlan' default='0' unit='none'>
+    VLAN id, 1 to 4094; 0: no VLAN.
     </param>
 
     <example cmd='add host interface compute-0-0 eth1 ip=10.1.0.7 subnet=private mac=00:11:22:33:44:55'>

@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='key' optional='0'>
     The public key, RSA or Ed25519, in PEM or as a line of OpenSSH; or the path of a file that contains it.
     </param>
-    <param type='string' name='description'>
+    <param type='string' name='description' default='none'>
     Whose key it is, in one line.
     </param>
 

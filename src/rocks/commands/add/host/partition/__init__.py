@@ -13,28 +13,28 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <param type='string' name='device'>
+    <param type='string' name='device' default='empty'>
     Device, without /dev.
     </param>
-    <param type='string' name='mountpoint'>
+    <param type='string' name='mountpoint' default='empty'>
     Where it is mounted, or swap.
     </param>
-    <param type='string' name='start'>
-    First sector of 512 bytes.
+    <param type='string' name='start' default='empty' unit='sectors of 512 bytes'>
+    First sector.
     </param>
-    <param type='string' name='size'>
-    Size with a unit of KB, MB, GB, TB or PB.
+    <param type='string' name='size' default='empty' unit='KB, MB, GB, TB or PB'>
+    Size, a number followed by its unit.
     </param>
-    <param type='string' name='id'>
+    <param type='string' name='id' default='empty'>
     Type in the partition table.
     </param>
-    <param type='string' name='type'>
+    <param type='string' name='type' default='empty'>
     File system.
     </param>
-    <param type='string' name='flags'>
+    <param type='string' name='flags' default='empty'>
     Flags in the partition table.
     </param>
-    <param type='string' name='formatflags'>
+    <param type='string' name='formatflags' default='empty'>
     Flags with which the file system was made.
     </param>
 

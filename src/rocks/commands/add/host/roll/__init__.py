@@ -14,11 +14,11 @@ class Command(HostRollCommand):
     <arg type='string' name='roll' repeat='1'>
     Rolls that were added to this site; % is a wildcard.
     </arg>
-    <param type='string' name='version'>
-    Only rolls of this version; % is a wildcard; default: all.
+    <param type='string' name='version' default='all'>
+    Only rolls of this version; % is a wildcard.
     </param>
-    <param type='string' name='arch'>
-    Only rolls for this architecture; % is a wildcard; default: all.
+    <param type='string' name='arch' default='all'>
+    Only rolls for this architecture; % is a wildcard.
     </param>
 
     <example cmd='add host roll frontend-0-0-0 kvm'>

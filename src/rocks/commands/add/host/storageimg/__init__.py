@@ -31,17 +31,17 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     Name of the volume. The volume of a machine's first disk is named MACHINE-vol.
     </arg>
-    <param type='int' name='size'>
-    Size of an empty image in GB (1024 x 1024 x 1024 bytes).
+    <param type='int' name='size' default='none' unit='GB of 1024³ bytes'>
+    Size of an empty image. One of size, origin and file is required.
     </param>
-    <param type='string' name='origin'>
+    <param type='string' name='origin' default='none'>
     Source of a clone: a volume of the same pool, or one of its snapshots as volume@snapshot. A new clone
     occupies no space.
     </param>
-    <param type='string' name='file'>
+    <param type='string' name='file' default='none'>
     File on this machine to import, raw or qcow2.
     </param>
-    <param type='string' name='format'>
+    <param type='string' name='format' default="by the end of the file's name">
     raw or qcow2; required if the name of the file does not end in .raw, .img or .qcow2.
     </param>
 

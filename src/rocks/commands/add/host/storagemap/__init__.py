@@ -28,14 +28,13 @@ class Command(rocks.commands.Command):
     <arg type='string' name='remotehost'>
     Host to map it to.
     </arg>
-    <arg type='int' name='size'>
-    Size of a new volume in GB of 1024³ bytes; the size of an existing volume does not change.
+    <arg type='int' name='size' unit='GB of 1024³ bytes'>
+    Size of a new volume; the size of an existing volume does not change.
     </arg>
-    <param type='bool' name='img_sync'>
-    yes: copy the image to the host; requires remotepool. no: the host uses the volume on the NAS. Default: the
-    attribute img_sync of the host.
+    <param type='bool' name='img_sync' default='the attribute img_sync of the host'>
+    yes: copy the image to the host; requires remotepool. no: the host uses the volume on the NAS.
     </param>
-    <param type='string' name='remotepool'>
+    <param type='string' name='remotepool' default='none'>
     Pool on the host for the copy.
     </param>
 

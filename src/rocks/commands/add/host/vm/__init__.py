@@ -19,44 +19,44 @@ class Command(rocks.commands.Command):
     <arg type='string' name='membership'>
     Membership of the virtual machines, such as compute, Frontend or Hosted VM.
     </arg>
-    <param type='string' name='name'>
+    <param type='string' name='name' default='APPLIANCE-RACK-RANK-SLICE'>
     Name of the machine; only with one host.
     </param>
-    <param type='string' name='ip'>
+    <param type='string' name='ip' default='the highest free address'>
     Address on the network; only with one host.
     </param>
-    <param type='string' name='subnet'>
-    Network of the first interface; default: private. A Hosted VM has none.
+    <param type='string' name='subnet' default='private; none for a Hosted VM'>
+    Network of the first interface.
     </param>
-    <param type='int' name='mem'>
-    Memory in MB; default: 2048.
+    <param type='int' name='mem' default='2048' unit='MB'>
+    Memory.
     </param>
-    <param type='int' name='cpus'>
-    Number of CPUs; default: 1.
+    <param type='int' name='cpus' default='1' unit='CPUs'>
+    Number of CPUs.
     </param>
-    <param type='int' name='slice'>
-    Slice number on the host; default: the lowest free number; only with one host.
+    <param type='int' name='slice' default='the lowest free number' unit='none'>
+    Slice number on the host; only with one host.
     </param>
-    <param type='string' name='mac'>
+    <param type='string' name='mac' default="a free one of the site's pool">
     MAC address of the first interface; only with one host.
     </param>
-    <param type='int' name='num-macs'>
-    Number of interfaces; default: 1.
+    <param type='int' name='num-macs' default='1' unit='interfaces'>
+    Number of interfaces.
     </param>
-    <param type='string' name='disk'>
-    Disk as TYPE:PATH,DEVICE,BUS; TYPE is file, qcow2 or phy. Default: file:FOLDER/NAME.vda,vda,virtio, where
-    FOLDER is the attribute vm_image_directory, or kvm/disks on the largest partition of the host.
+    <param type='string' name='disk' default='file:FOLDER/NAME.vda,vda,virtio, where FOLDER is the attribute
+          vm_image_directory, or kvm/disks on the largest partition of the host'>
+    Disk as TYPE:PATH,DEVICE,BUS; TYPE is file, qcow2 or phy.
     </param>
-    <param type='int' name='disksize'>
-    Size of the disk in GB; default: 36.
+    <param type='int' name='disksize' default='36' unit='GB'>
+    Size of the disk.
     </param>
-    <param type='string' name='vlan'>
+    <param type='string' name='vlan' default='none'>
     VLAN ids of the interfaces, separated by commas; none for an untagged interface.
     </param>
-    <param type='string' name='virt-type'>
+    <param type='string' name='virt-type' default='hvm'>
     Type of virtualisation; KVM has only hvm.
     </param>
-    <param type='bool' name='sync-config'>
+    <param type='bool' name='sync-config' default='yes'>
     Ignored; accepted for older scripts.
     </param>
 

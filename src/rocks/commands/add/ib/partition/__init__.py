@@ -14,14 +14,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='frontend'>
     Frontend of the cluster.
     </arg>
-    <param type='string' name='pkey'>
-    Partition key (P_Key), 0x0001 to 0x7ffe; default: the lowest free key of the pool ib_pkey_pool.
+    <param type='string' name='pkey' default='the lowest free key of the pool ib_pkey_pool'>
+    Partition key (P_Key), 0x0001 to 0x7ffe.
     </param>
-    <param type='string' name='membership'>
-    full (default) or limited. The hosts of a limited partition reach only full members, which you declare in
-    your own lines of partitions.conf.
+    <param type='string' name='membership' default='full'>
+    full or limited. The hosts of a limited partition reach only full members, which you declare in your own
+    lines of partitions.conf.
     </param>
-    <param type='bool' name='ipoib'>
+    <param type='bool' name='ipoib' default='yes'>
     no: opensm creates no broadcast group for IP over InfiniBand.
     </param>
 

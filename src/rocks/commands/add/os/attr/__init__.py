@@ -8,8 +8,8 @@ class Command(AttributeSetter):
     """
     Add an attribute for all hosts with an operating system. The command fails if the attribute exists.
 
-    <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; default: both.
+    <arg optional='1' type='string' name='os' repeat='1' default='both'>
+    Operating systems, linux or sunos.
     </arg>
     <arg type='string' name='attr'>
     Name of the attribute: letters, digits and . _ -, beginning with a letter or an underscore. Alternative

@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='function'>
+    <param type='string' name='function' default='none: only values are read'>
     PCI address of a virtual function that no guest uses. The command writes to it, reads the values back and
     restores them. Only with one host.
     </param>

@@ -23,14 +23,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='string' name='nodetype'>
+    <param type='string' name='nodetype' default='none'>
     vmc or nas, for scripts that clean the two sides separately; the NAS cleans both in either case.
     </param>
-    <param type='bool' name='force'>
+    <param type='bool' name='force' default='no'>
     yes: discard changes that exist only on the host.
     </param>
-    <param type='string' name='reason'>
-    The reason; the NAS records it.
+    <param type='string' name='reason' default='none'>
+    The reason of force, with which it is required; the NAS records it.
     </param>
 
     <example cmd='clean host storagemap nas-0-0 vm-vc1-0-vol'>

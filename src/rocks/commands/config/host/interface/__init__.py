@@ -22,10 +22,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='mac' optional='0'>
     The MAC address of each device.
     </param>
-    <param type='string' name='module'>
+    <param type='string' name='module' default='none'>
     The driver of each device; an empty one is not known.
     </param>
-    <param type='string' name='flag'>
+    <param type='string' name='flag' default='none'>
     ks for the device from which the host was installed, empty for others.
     </param>
 

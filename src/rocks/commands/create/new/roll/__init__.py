@@ -14,14 +14,14 @@ class Command(rocks.commands.Command):
     <arg type='string' name='roll'>
     Name of the roll: small letters, digits and _ + -.
     </arg>
-    <param type='string' name='version'>
-    Version; default: 1.0.
+    <param type='string' name='version' default='1.0'>
+    Version.
     </param>
-    <param type='string' name='arch'>
-    Architecture; default: noarch, for a roll whose packages run on every machine.
+    <param type='string' name='arch' default='noarch'>
+    Architecture; noarch is for a roll whose packages run on every machine.
     </param>
-    <param type='string' name='dir'>
-    Folder in which that of the roll is made; default: the current folder.
+    <param type='string' name='dir' default='.'>
+    Folder in which that of the roll is made.
     </param>
 
     <example cmd='create new roll hello'>

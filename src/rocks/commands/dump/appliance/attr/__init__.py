@@ -8,8 +8,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the attributes of appliances.
 
-    <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='appliance' repeat='1' default='all'>
+    Appliances; % is a wildcard.
     </arg>
 
     <example cmd='dump appliance attr'>

@@ -11,8 +11,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the attributes of hosts, except os and arch, which are set when a host is added.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='dump host attr'>

@@ -9,8 +9,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the interfaces of hosts.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='dump host interface compute-0-0'>

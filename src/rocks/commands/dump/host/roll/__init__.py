@@ -8,8 +8,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that choose the rolls of frontends.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='dump host roll'>

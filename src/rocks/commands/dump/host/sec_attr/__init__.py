@@ -9,8 +9,8 @@ class Command(rocks.commands.dump.command):
     Print the commands that set the secret attributes of hosts, with their values: keep the output where only root can
     read it. rocks dump leaves secrets out.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='dump host sec_attr'>

@@ -14,8 +14,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that recreate virtual machines.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Virtual machines; default: all.
+    <arg optional='1' type='string' name='host' repeat='1' default='all'>
+    Virtual machines.
     </arg>
 
     <example cmd='dump host vm'>

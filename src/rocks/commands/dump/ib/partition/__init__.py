@@ -9,8 +9,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that assign InfiniBand partitions to virtual clusters.
 
-    <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends of clusters; default: all.
+    <arg optional='1' type='string' name='frontend' repeat='1' default='all'>
+    Frontends of clusters.
     </arg>
 
     <example cmd='dump ib partition'>

@@ -8,8 +8,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the static routes of operating systems.
 
-    <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; default: both.
+    <arg optional='1' type='string' name='os' repeat='1' default='both'>
+    Operating systems, linux or sunos.
     </arg>
 
     <example cmd='dump os route'>

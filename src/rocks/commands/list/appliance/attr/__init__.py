@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the attributes that are set for appliances.
 
-    <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard; default: all.
+    <arg optional='1' type='string' name='appliance' repeat='1' default='all'>
+    Appliances; % is a wildcard.
     </arg>
 
     <example cmd='list appliance attr compute'>

@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the appliance of each host.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host appliance compute-0-0'>

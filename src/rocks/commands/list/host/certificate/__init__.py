@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     sync host certificate), expires soon (within 30 days), expired or not allowed: a virtual machine, or a host
     without a role in image storage, has it (run remove host certificate).
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts with a certificate.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts with a certificate'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host certificate'>

@@ -14,23 +14,23 @@ class Command(rocks.commands.Command):
     List the part of the kickstart graph that hosts reach, as a digraph of graphviz or as a picture. A box is the
     root of an appliance; a dashed line is an order of two nodes.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, whose nodes are drawn together; default: all that have a profile.
+    <arg optional='1' type='string' name='host' repeat='1' default='all that have a profile'>
+    Hosts, whose nodes are drawn together.
     </arg>
-    <param type='string' name='arch'>
-    Draw for this architecture instead of that of the hosts.
+    <param type='string' name='arch' default='that of the hosts'>
+    Draw for this architecture.
     </param>
-    <param type='string' name='basedir'>
-    Folder with graphs and nodes; default: the installed ones.
+    <param type='string' name='basedir' default='the installed ones'>
+    Folder with graphs and nodes.
     </param>
-    <param type='string' name='format'>
-    dot (graphviz's language; the default) or svg, for which graphviz must be installed.
+    <param type='string' name='format' default='dot'>
+    dot, graphviz's language, or svg, for which graphviz must be installed.
     </param>
-    <param type='bool' name='landscape'>
-    Turn the picture by 90 degrees. Default: no.
+    <param type='bool' name='landscape' default='no'>
+    Turn the picture by 90 degrees.
     </param>
-    <param type='string' name='size'>
-    Greatest width and height in inches. Default: 100,100.
+    <param type='string' name='size' default='100,100' unit='inches'>
+    Greatest width and height.
     </param>
 
     <example cmd='list host graph compute-0-0'>

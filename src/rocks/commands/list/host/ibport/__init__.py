@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     """
     List the InfiniBand ports of physical hosts that the database contains.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host ibport'>

@@ -34,8 +34,8 @@ class Command(rocks.commands.Command):
     removed on the host. The columns size and used are bytes; in-use names the domain or process that
     has the image.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Physical hosts; default: all VM containers.
+    <arg optional='1' type='string' name='host' repeat='1' default='all VM containers'>
+    Physical hosts.
     </arg>
 
     <example cmd='list host image'>

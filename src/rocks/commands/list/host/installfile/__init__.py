@@ -10,15 +10,14 @@ class Command(rocks.commands.Command):
     List the file for a host's installer: one section of the profile, without XML. Without a host, the profile is read
     from the standard input, and no database is needed.
 
-    <arg optional='1' type='string' name='host'>
-    One host; default: the profile in the standard input.
+    <arg optional='1' type='string' name='host' default='the profile in the standard input'>
+    One host.
     </arg>
     <param type='string' name='section' optional='0'>
     kickstart (RHEL 8 and 9), preseed (Debian 12), or order (the list of nodes).
     </param>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include for the named host; default: the installed rolls
-    and the site's own files in /etc/rocks.
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    Folder with graphs, nodes, site-graphs, site-nodes and include for the named host.
     </param>
 
     <example cmd='list host installfile compute-0-0 section=kickstart'>

@@ -11,8 +11,8 @@ class Command(rocks.commands.Command):
     List the interfaces of hosts. For a VLAN that a host carries, only network, device, VLAN, options and
     channel are listed.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host interface compute-0-0'>

@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the public keys of hosts. The first line of a key has its ID and its description.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host key frontend-0-0-0'>

@@ -11,10 +11,10 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     Name of the cluster's frontend at the site.
     </arg>
-    <param type='string' name='key'>
-    File of the owner's private key; default: the line key in /etc/rocks/airboss.conf.
+    <param type='string' name='key' default='the line key in /etc/rocks/airboss.conf'>
+    File of the owner's private key.
     </param>
-    <param type='bool' name='status'>
+    <param type='bool' name='status' default='no'>
     yes: include the states of the machines.
     </param>
 

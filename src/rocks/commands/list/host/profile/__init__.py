@@ -11,12 +11,12 @@ class Command(rocks.commands.Command):
     preseed for Debian 12 where the attribute packaging is deb. Without a host, the document of nodes is read from the
     standard input, and no database is needed; if the standard input is a terminal, all hosts are listed.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; default: the document in the standard input, or on a terminal all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='the document in the standard input, or on a
+          terminal all hosts'>
+    Hosts.
     </arg>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include for the named hosts; default: the installed rolls
-    and the site's own files in /etc/rocks.
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    Folder with graphs, nodes, site-graphs, site-nodes and include for the named hosts.
     </param>
 
     <example cmd='list host profile compute-0-0'>

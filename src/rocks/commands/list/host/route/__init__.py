@@ -12,8 +12,8 @@ class Command(rocks.commands.Command):
     Of routes to the same address those of the last source apply. The gateway of a route through a network is the
     host's device on it, and empty for a host that is not on the network.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host route compute-0-0'>

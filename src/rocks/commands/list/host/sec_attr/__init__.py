@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     sec_attr. ENC is the encoding of a value that another program has stored encoded; set host sec_attr stores plain
     text, and no encoding.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host sec_attr vm-container-0-0'>

@@ -24,13 +24,13 @@ class Command(rocks.commands.Command):
     List virtual machines. Additional interfaces and disks of a machine are listed in additional rows. A host in
     parentheses, as in vm-container-0-1(runs:vm-container-0-0), is the one where the machine may still be running.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; default: all. Hosts that are not virtual machines are skipped.
+    <arg optional='1' type='string' name='host' repeat='1' default='all'>
+    Hosts. Those that are not virtual machines are skipped.
     </arg>
-    <param type='bool' name='showdisks'>
+    <param type='bool' name='showdisks' default='no'>
     yes: include disks, their sizes in GB, and the CD image.
     </param>
-    <param type='bool' name='status'>
+    <param type='bool' name='status' default='no'>
     yes (root): query the physical hosts for the states of machines: active, paused, shutdown, shutoff, crashed, off
     (not defined on its host), nostate-error (no host, or no answer within 5 seconds). Values of the running machine
     that differ from the stored ones are added in parentheses. In JSON, state has these words, status has nostate

@@ -9,12 +9,12 @@ class Command(rocks.commands.Command):
     List the nodes of hosts as XML documents, with the attributes of each host. A host needs an address on the
     network private. An entity without a value is an error.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; default: all.
+    <arg optional='1' type='string' name='host' repeat='1' default='all'>
+    Hosts.
     </arg>
     <shared command='list node xml' names='roll,eval,missing-check'/>
-    <param type='bool' name='entity-check'>
-    End with an error if an entity has no value; with no, it is an empty text. Default: yes.
+    <param type='bool' name='entity-check' default='yes'>
+    End with an error if an entity has no value; with no, it is an empty text.
     </param>
     <shared command='list node xml' names='gen,basedir'/>
 

@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     List the InfiniBand partitions of virtual clusters: key, membership, IPoIB, and the hosts whose ports are
     members because machines of the cluster run there.
 
-    <arg optional='1' type='string' name='frontend' repeat='1'>
-    Frontends of clusters; default: all.
+    <arg optional='1' type='string' name='frontend' repeat='1' default='all'>
+    Frontends of clusters.
     </arg>
 
     <example cmd='list ib partition'>

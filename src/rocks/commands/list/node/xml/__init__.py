@@ -13,28 +13,27 @@ class Command(rocks.commands.Command):
     <arg type='string' name='node'>
     One node, usually the root of an appliance.
     </arg>
-    <param type='string' name='attrs'>
+    <param type='string' name='attrs' default='none'>
     Attributes of a host: a dictionary such as that of rocks report host attr HOST pydict=true, or the path of a file
     with lines of name:value. A file that does not exist counts as empty.
     </param>
-    <param type='string' name='roll'>
-    Only nodes of these rolls, separated by commas; default: all.
+    <param type='string' name='roll' default='all'>
+    Only nodes of these rolls, separated by commas.
     </param>
-    <param type='bool' name='eval'>
-    Run the programs of the tags eval; with no, each is an empty text. Default: yes.
+    <param type='bool' name='eval' default='yes'>
+    Run the programs of the tags eval; with no, each is an empty text.
     </param>
-    <param type='bool' name='missing-check'>
-    End with an error if a node of the graph has no file; with no, it is left out. Default: yes.
+    <param type='bool' name='missing-check' default='yes'>
+    End with an error if a node of the graph has no file; with no, it is left out.
     </param>
-    <param type='bool' name='entity-check'>
-    End with an error if an entity has no value; with no, it is an empty text. Default: no.
+    <param type='bool' name='entity-check' default='no'>
+    End with an error if an entity has no value; with no, it is an empty text.
     </param>
-    <param type='string' name='gen'>
-    Kind of document, for order rules with gen. Default: kgen.
+    <param type='string' name='gen' default='kgen'>
+    Kind of document, for order rules with gen.
     </param>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs, site-nodes and include; default: the installed rolls and the site's own
-    files in /etc/rocks.
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    Folder with graphs, nodes, site-graphs, site-nodes and include.
     </param>
 
     <example cmd='list node xml client'>

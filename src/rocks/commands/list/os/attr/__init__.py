@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     List the attributes that are set for operating systems.
 
-    <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; default: both.
+    <arg optional='1' type='string' name='os' repeat='1' default='both'>
+    Operating systems, linux or sunos.
     </arg>
 
     <example cmd='list os attr linux'>

@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     List the commands that each roll brings. A command states its roll in the variable RollName of its file; those
     without one are of the roll base.
 
-    <arg optional='1' type='string' name='roll' repeat='1'>
-    Rolls; base and others that were not added may be named, too. Default: all that were added.
+    <arg optional='1' type='string' name='roll' repeat='1' default='all that were added'>
+    Rolls; base and others that were not added may be named, too.
     </arg>
 
     <example cmd='list roll command'>

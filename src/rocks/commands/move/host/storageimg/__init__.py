@@ -33,9 +33,9 @@ class Command(rocks.commands.Command):
     <param type='string' name='to' optional='0'>
     The NAS that gets it.
     </param>
-    <param type='string' name='zpool'>
-    The pool there. Default: the pool of the same name if the attribute img_zpools of that NAS has it, else its only
-    pool.
+    <param type='string' name='zpool' default='the pool of the same name if the attribute img_zpools of that NAS
+          has it, else its only pool'>
+    The pool there.
     </param>
 
     <example cmd='move host storageimg nas-0-0 vm-vc1-0-vol to=nas-0-1'>

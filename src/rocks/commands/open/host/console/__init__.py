@@ -20,17 +20,17 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <param type='string' name='type'>
-    serial (the default) or vnc.
+    <param type='string' name='type' default='serial'>
+    serial or vnc.
     </param>
-    <param type='string' name='vncflags'>
+    <param type='string' name='vncflags' default='none'>
     Additional arguments for the VNC viewer.
     </param>
-    <param type='bool' name='tcp'>
-    yes: for a viewer that does not connect to unix sockets. A port of this machine leads to the screen until the viewer
-    ends: every user of this machine can see and use it. Default: no.
+    <param type='bool' name='tcp' default='no'>
+    yes: for a viewer that does not connect to unix sockets. A port of this machine leads to the screen until
+    the viewer ends: every user of this machine can see and use it.
     </param>
-    <param type='string' name='key'>
+    <param type='string' name='key' default="none: the site's own way">
     File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
     frontend, which is the attribute airboss of localhost, connects this terminal or viewer to the machine.
     </param>

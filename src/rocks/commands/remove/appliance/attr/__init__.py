@@ -7,8 +7,8 @@ class Command(AttributeRemoval):
     """
     Remove an attribute of appliances, and its previous value. A missing attribute is not an error.
 
-    <arg optional='1' type='string' name='appliance' repeat='1'>
-    Appliances; % is a wildcard; default: all. An unknown name is ignored with a warning.
+    <arg optional='1' type='string' name='appliance' repeat='1' default='all'>
+    Appliances; % is a wildcard. An unknown name is ignored with a warning.
     </arg>
     <arg type='string' name='attr'>
     Name of the attribute. Alternative form: attr=NAME.

@@ -8,12 +8,11 @@ class Command(rocks.commands.Command):
     """
     Remove aliases of a host.
 
-    <arg optional='1' type='string' name='host'>
+    <arg optional='1' type='string' name='host' default='all hosts; required unless alias is given'>
     The host, by name or any other selector.
     </arg>
-    <arg optional='1' type='string' name='alias'>
-    Alias to remove; default: all aliases of the host. A single argument is a host. Alternative form:
-    alias=ALIAS.
+    <arg optional='1' type='string' name='alias' default='all aliases of the host'>
+    Alias to remove. A single argument is a host. Alternative form: alias=ALIAS.
     </arg>
 
     <example cmd='remove host alias compute-0-0 c00'>

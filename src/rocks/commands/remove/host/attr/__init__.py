@@ -7,8 +7,8 @@ class Command(AttributeRemoval):
     """
     Remove an attribute of hosts, and its previous value. A missing attribute is not an error.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
     <arg type='string' name='attr'>
     Name of the attribute. Alternative form: attr=NAME.

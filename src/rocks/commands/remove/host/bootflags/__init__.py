@@ -8,8 +8,8 @@ class Command(rocks.commands.Command):
     """
     Remove the kernel's boot flags of hosts. Without a host, remove those for all hosts, and the hosts' own stay.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: the flags for all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='the flags for all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='remove host bootflags compute-0-0'>

@@ -11,11 +11,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='device'>
-    Only the partition on this device, without /dev; default: all.
+    <param type='string' name='device' default='all'>
+    Only the partition on this device, without /dev.
     </param>
-    <param type='string' name='partition'>
-    Only the partition with this mount point; default: all.
+    <param type='string' name='partition' default='all'>
+    Only the partition with this mount point.
     </param>
 
     <example cmd='remove host partition compute-0-0'>

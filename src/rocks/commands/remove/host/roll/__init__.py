@@ -11,8 +11,8 @@ class Command(HostRollCommand):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <arg type='string' optional='1' name='roll' repeat='1'>
-    Rolls; % is a wildcard; default: all.
+    <arg type='string' optional='1' name='roll' repeat='1' default='all'>
+    Rolls; % is a wildcard.
     </arg>
     <shared command='add host roll' names='version,arch'/>
 

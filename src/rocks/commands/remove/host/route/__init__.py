@@ -10,11 +10,11 @@ class Command(RouteRemoval):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='address'>
-    IPv4 address of the route; % matches any text. Default: %, all routes of the hosts.
+    <param type='string' name='address' default='%'>
+    IPv4 address of the route; % matches any text, as in all routes of the hosts.
     </param>
-    <param type='string' name='netmask'>
-    Remove only routes with this netmask; default: all.
+    <param type='string' name='netmask' default='all'>
+    Remove only routes with this netmask.
     </param>
 
     <example cmd='remove host route compute-0-0 address=10.2.0.0'>

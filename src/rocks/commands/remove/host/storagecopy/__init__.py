@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume with its pool, as listed by list host storagecopy.
     </arg>
-    <param type='bool' name='force'>
+    <param type='bool' name='force' default='no'>
     yes: destroy it even if it is the only place of its data.
     </param>
 

@@ -23,11 +23,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='bool' name='force'>
+    <param type='bool' name='force' default='no'>
     yes: destroy it even if an abandoned host has changes that the NAS does not have.
     </param>
 
-    <param type='bool' name='now'>
+    <param type='bool' name='now' default='no'>
     yes: destroy it at once, also when it is in its grace period.
     </param>
 

@@ -19,8 +19,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='int' name='timeout'>
-    Seconds to wait; default: 86400 (a day). The unmapping continues afterwards.
+    <param type='int' name='timeout' default='86400' unit='seconds'>
+    Time to wait; 86400 is a day. The unmapping continues afterwards.
     </param>
 
     <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol'>

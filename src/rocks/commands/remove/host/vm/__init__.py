@@ -24,10 +24,9 @@ class Command(rocks.commands.Command):
     Virtual machines.
     </arg>
 
-    <param type='string' name='disks'>
-    keep (default): disk images stay, and no other machine gets them (rocks list host image). remove: images and
-    block devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS
-    stay.
+    <param type='string' name='disks' default='keep'>
+    keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
+    devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS stay.
     </param>
 
     <example cmd='remove host vm vm-vc1-1'>

@@ -7,8 +7,8 @@ class Command(AttributeRemoval):
     """
     Remove an attribute of operating systems, and its previous value. A missing attribute is not an error.
 
-    <arg optional='1' type='string' name='os' repeat='1'>
-    Operating systems, linux or sunos; default: both.
+    <arg optional='1' type='string' name='os' repeat='1' default='both'>
+    Operating systems, linux or sunos.
     </arg>
     <arg type='string' name='attr'>
     Name of the attribute. Alternative form: attr=NAME.

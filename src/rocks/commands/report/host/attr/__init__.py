@@ -10,13 +10,13 @@ class Command(rocks.commands.Command):
     """
     Report the resolved attributes of hosts as lines of name:value, for scripts.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts. For several hosts, each line begins with the host.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector. For several hosts, each line begins with the host.
     </arg>
-    <param type='string' name='attr'>
+    <param type='string' name='attr' default='all attributes'>
     Report only the value of this attribute. A host without the attribute is an error.
     </param>
-    <param type='bool' name='pydict'>
+    <param type='bool' name='pydict' default='no'>
     yes: report all attributes as one Python dictionary per host, as rocks report script and rocks report post
     read it.
     </param>

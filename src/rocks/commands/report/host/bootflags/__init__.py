@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     Report the kernel's boot flags of hosts: their own, else those for all hosts. With several hosts, each line begins
     with the name of the host.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='report host bootflags compute-0-0'>

@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     Report the firewall rules of hosts as the file for nft that rocks sync host firewall brings to them, whether their
     attribute firewall is true or not.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all managed hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='report host firewall compute-0-0'>

@@ -19,18 +19,18 @@ class Command(rocks.commands.Command):
     """
     Report the configuration file of the image storage daemons of hosts.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts. For several hosts, each line begins with the host.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector. For several hosts, each line begins with the host.
     </arg>
-    <param type='string' name='network'>
-    DNS zone of the network for images; default: the attribute imgstorage-network, or the zone of the network
-    private.
+    <param type='string' name='network' default='the attribute imgstorage-network, or the zone of the network
+          private'>
+    DNS zone of the network for images.
     </param>
-    <param type='string' name='pool'>
-    Pool for images; default: the attribute imgstorage-pool or vm_container_zpool.
+    <param type='string' name='pool' default='the attribute imgstorage-pool or vm_container_zpool'>
+    Pool for images.
     </param>
-    <param type='int' name='workers'>
-    Number of concurrent transfers, 1 to 64; default: the attribute imgstorage-workers, or 8.
+    <param type='int' name='workers' default='the attribute imgstorage-workers, or 8' unit='transfers'>
+    Number of concurrent transfers, 1 to 64.
     </param>
 
     <example cmd='report host imgstorage nas-0-0'>

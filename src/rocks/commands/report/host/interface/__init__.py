@@ -34,15 +34,14 @@ class Command(rocks.commands.Command):
     machines have no bridge over it. Plugins may change the lines of ifcfg files: run is called with a dict of host,
     net_id (the row of the interface) and text, a list of lines.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='iface'>
+    <param type='string' name='iface' default='all interfaces'>
     Report only this interface, by device or MAC address.
     </param>
-    <param type='string' name='format'>
-    ifcfg, networkd or networkmanager, whose files a profile writes on hosts with RPM packages. Default: as the
-    packages of the host.
+    <param type='string' name='format' default='as the packages of the host'>
+    ifcfg, networkd or networkmanager, whose files a profile writes on hosts with RPM packages.
     </param>
 
     <example cmd='report host interface compute-0-0'>

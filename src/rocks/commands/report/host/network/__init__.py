@@ -16,8 +16,8 @@ class Command(rocks.commands.Command):
     with the domain of its primary network (the attribute primary_net) and its gateway. For one with Debian packages:
     its name; its gateway is in the files of rocks report host interface.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='report host network compute-0-0'>

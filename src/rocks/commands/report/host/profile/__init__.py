@@ -15,9 +15,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One host.
     </arg>
-    <param type='string' name='basedir'>
-    Folder with graphs, nodes, site-graphs and site-nodes; default: the installed rolls and the site's own files in
-    /etc/rocks.
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    Folder with graphs, nodes, site-graphs and site-nodes.
     </param>
 
     <example cmd='report host profile nas-0-0'>

@@ -18,8 +18,8 @@ class Command(rocks.commands.Command):
     of the host restores them. A device name of more than 15 characters is replaced by v, the VLAN id, and eight
     hexadecimal digits derived from the device below; the long name follows as a comment.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, physical or virtual; default: all managed hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts'>
+    Hosts, physical or virtual.
     </arg>
 
     <example cmd='report host vlan vm-container-0-0'>

@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='string' name='snap'>
+    <param type='string' name='snap' default='none: the removed image returns'>
     The snapshot, as listed by list host storagesnap.
     </param>
 

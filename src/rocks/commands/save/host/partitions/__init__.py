@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     Ask hosts for the partitions of their disks, and store them in the database in place of those that it has. A host
     that does not respond keeps those that it has.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: this machine.
+    <arg optional='1' type='string' name='host' repeat='1' default='this machine'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='save host partitions'>

@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     Set the kernel's boot flags of hosts. Without a host, set those of all hosts that have none of their own. The roll's
     installer writes them into the boot loader of a host that it installs.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: the flags for all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='the flags for all hosts'>
+    Hosts, by name or any other selector.
     </arg>
     <param type='string' name='flags' optional='0'>
     Arguments of the kernel, in quotes if they contain blanks.

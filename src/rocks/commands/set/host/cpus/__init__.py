@@ -11,7 +11,7 @@ class Command(HostSetter):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <arg type='int' name='cpus'>
+    <arg type='int' name='cpus' unit='CPUs'>
     Number of CPUs, at least 1. Alternative form: cpus=CPUS.
     </arg>
 

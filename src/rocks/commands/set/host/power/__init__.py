@@ -23,12 +23,12 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' optional='0'>
     on, off or install. A physical host that is on is switched off and on again for install.
     </param>
-    <param type='string' name='key'>
+    <param type='string' name='key' default="none: the site's own way">
     File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
     frontend switches the machine. It is the attribute airboss of localhost.
     </param>
-    <param type='bool' name='force'>
-    yes: also switch off physical hosts that may be running virtual machines; default: no.
+    <param type='bool' name='force' default='no'>
+    yes: also switch off physical hosts that may be running virtual machines.
     </param>
 
     <example cmd='set host power compute-0-0 action=install'>

@@ -11,7 +11,7 @@ class Command(HostSetter):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <arg type='int' name='rack'>
+    <arg type='int' name='rack' unit='none'>
     Number of the rack. Alternative form: rack=RACK.
     </arg>
 

@@ -11,7 +11,7 @@ class Command(HostSetter):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <arg type='int' name='rank'>
+    <arg type='int' name='rank' unit='none'>
     Position in the rack. Alternative form: rank=RANK.
     </arg>
 

@@ -15,8 +15,8 @@ class Command(SecretSetter):
     <arg type='string' name='attr'>
     Name of the attribute. Alternative form: attr=NAME.
     </arg>
-    <param type='string' name='file'>
-    File with the value, which only its owner may read (mode 0600); default: standard input.
+    <param type='string' name='file' default='standard input'>
+    File with the value, which only its owner may read (mode 0600).
     </param>
 
     <example cmd='set host sec_attr vm-container-0-0 vm_fence_command'>

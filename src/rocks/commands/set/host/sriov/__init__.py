@@ -18,7 +18,7 @@ class Command(InterfaceSetter):
     <arg type='string' name='iface'>
     The adapter, by device or MAC address. Alternative form: iface=IFACE.
     </arg>
-    <arg type='int' name='functions'>
+    <arg type='int' name='functions' unit='functions'>
     Number of functions; 0 for none. Alternative form: functions=FUNCTIONS.
     </arg>
 

@@ -14,26 +14,26 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine; an ordinary host becomes a virtual machine, if physnode or virt-type is given.
     </arg>
-    <param type='string' name='physnode'>
+    <param type='string' name='physnode' default='unchanged'>
     Physical host of the machine. A machine moves only to a host whose attribute kvm is true, as that of VM containers.
     </param>
-    <param type='string' name='disk'>
+    <param type='string' name='disk' default='unchanged'>
     All disks, separated by blanks, each as TYPE:PATH,DEVICE,BUS; they replace the existing disks in order. A
     disk on a NAS remains there (rocks set host vm nas).
     </param>
-    <param type='string' name='disksize'>
-    Sizes of the disks in GB, separated by blanks, in order; 0 leaves a size unchanged.
+    <param type='string' name='disksize' default='unchanged' unit='GB'>
+    Sizes of the disks, separated by blanks, in order; 0 leaves a size unchanged.
     </param>
-    <param type='int' name='mem'>
-    Memory in MB.
+    <param type='int' name='mem' default='unchanged' unit='MB'>
+    Memory.
     </param>
-    <param type='int' name='slice'>
+    <param type='int' name='slice' default='unchanged' unit='none'>
     Slice number on the host.
     </param>
-    <param type='string' name='virt-type'>
+    <param type='string' name='virt-type' default='unchanged'>
     hvm or para.
     </param>
-    <param type='string' name='uuid'>
+    <param type='string' name='uuid' default='unchanged'>
     UUID of the machine, which its disks bear: only to recreate a machine that was removed, as rocks dump does.
     </param>
 

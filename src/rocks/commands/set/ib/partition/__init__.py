@@ -11,13 +11,13 @@ class Command(rocks.commands.Command):
     <arg type='string' name='frontend'>
     Frontend of the cluster.
     </arg>
-    <param type='string' name='pkey'>
+    <param type='string' name='pkey' default='unchanged'>
     New key; the machines of the cluster must be stopped.
     </param>
-    <param type='string' name='membership'>
+    <param type='string' name='membership' default='unchanged'>
     full or limited.
     </param>
-    <param type='bool' name='ipoib'>
+    <param type='bool' name='ipoib' default='unchanged'>
     Whether opensm creates a broadcast group for IP over InfiniBand.
     </param>
 

@@ -11,8 +11,8 @@ class Command(NetworkSetter):
     <arg type='string' name='network' repeat='1'>
     Networks; % is a wildcard.
     </arg>
-    <arg type='int' name='mtu'>
-    MTU of its links in bytes, 68 to 65535. Alternative form: mtu=MTU.
+    <arg type='int' name='mtu' unit='bytes'>
+    MTU of its links, 68 to 65535. Alternative form: mtu=MTU.
     </arg>
 
     <example cmd='set network mtu optiputer 9216'>

@@ -14,11 +14,11 @@ class Command(rocks.commands.Command):
     key), and concerns that cluster only. Each request is in the system log. It needs the certificate of the frontend:
     rocks add host certificate.
 
-    <param type='string' name='address'>
-    IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
+    <param type='string' name='address' default='that of the frontend on the network private'>
+    IPv4 address on which it listens; 0.0.0.0 for all.
     </param>
-    <param type='string' name='port'>
-    TCP port. Default: 8677.
+    <param type='string' name='port' default='8677'>
+    TCP port.
     </param>
 
     <example cmd='start service airboss'>

@@ -19,11 +19,11 @@ class Command(rocks.commands.Command):
     certificate. Without address and port, it also serves the installer's kernel and initramfs by plain HTTP, on port 80
     of that address; where that port is taken, hosts get them by TFTP.
 
-    <param type='string' name='address'>
-    IPv4 address on which it listens; 0.0.0.0 for all. Default: that of the frontend on the network private.
+    <param type='string' name='address' default='that of the frontend on the network private'>
+    IPv4 address on which it listens; 0.0.0.0 for all.
     </param>
-    <param type='string' name='port'>
-    TCP port. Default: 443.
+    <param type='string' name='port' default='443'>
+    TCP port.
     </param>
 
     <example cmd='start service kickstart'>

@@ -21,25 +21,25 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines; also the name of a removed one that still holds a lease (rocks list host vm lease).
     </arg>
-    <param type='string' name='action'>
-    poweroff (default): power off; shutdown: request the guest to shut down, and power off after the timeout;
-    reset: press the reset button; reboot: request the guest to restart.
+    <param type='string' name='action' default='poweroff'>
+    poweroff: power off; shutdown: request the guest to shut down, and power off after the timeout; reset: press
+    the reset button; reboot: request the guest to restart.
     </param>
-    <param type='int' name='timeout'>
-    Seconds that shutdown allows the guest; default: 60.
+    <param type='int' name='timeout' default='60' unit='seconds'>
+    Time that shutdown allows the guest.
     </param>
-    <param type='bool' name='terminate'>
+    <param type='bool' name='terminate' default='no'>
     yes: stop nothing, but release the resources of machines that have ended by themselves: their images are
     written back to the NAS, and the command waits for that.
     </param>
-    <param type='bool' name='force'>
+    <param type='bool' name='force' default='no'>
     yes: release the machines of a host that does not respond, after its fence command (attribute
     vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off.
     </param>
-    <param type='string' name='reason'>
+    <param type='string' name='reason' default='none'>
     Justification of force; it is stored in the database.
     </param>
-    <param type='bool' name='host-off'>
+    <param type='bool' name='host-off' default='no'>
     yes: you have verified that the host is off; its fence command is not run.
     </param>
 

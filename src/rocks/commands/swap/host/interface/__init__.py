@@ -17,8 +17,8 @@ class Command(rocks.commands.Command):
     <param type='string' name='ifaces' optional='0'>
     Two interfaces, by device or MAC address, separated by a comma.
     </param>
-    <param type='bool' name='sync-config'>
-    Run rocks sync config afterwards; default: yes.
+    <param type='bool' name='sync-config' default='yes'>
+    Run rocks sync config afterwards.
     </param>
 
     <example cmd='swap host interface compute-0-0 ifaces=eth0,eth1'>

@@ -20,11 +20,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='fingerprint'>
+    <param type='string' name='fingerprint' default='none: you are asked'>
     The fingerprint that the host's key must have, SHA256:…, instead of the question; for one host.
     </param>
-    <param type='bool' name='replace'>
-    Replace the recorded key of a host that was reinstalled; default: no.
+    <param type='bool' name='replace' default='no'>
+    Replace the recorded key of a host that was reinstalled.
     </param>
 
     <example cmd='sync host sharedkey vm-container-0-0'>

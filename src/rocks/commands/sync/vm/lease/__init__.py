@@ -17,14 +17,14 @@ class Command(rocks.commands.Command):
     The first start after a restore of the database does the same. Use this command when that start names hosts that do
     not answer, and after the frontend as a whole, with its files in /var/lib/rocks, was restored from a copy.
 
-    <arg type='string' name='host' optional='1' repeat='1'>
+    <arg type='string' name='host' optional='1' repeat='1' default='none'>
     Hosts that are certainly off, with host-off=yes. They are not asked. When one returns, domains of machines that
     the database does not place there are destroyed.
     </arg>
-    <param type='bool' name='host-off'>
+    <param type='bool' name='host-off' default='no'>
     yes: you have verified that the named hosts are off.
     </param>
-    <param type='string' name='reason'>
+    <param type='string' name='reason' default='none'>
     Why they are off; it is required with host-off and written to the system log.
     </param>
 

@@ -10,8 +10,8 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that assign the disks of virtual machines to NASes and pools.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; default: all. Hosts that are not virtual machines are skipped.
+    <arg optional='1' type='string' name='host' repeat='1' default='all'>
+    Hosts. Those that are not virtual machines are skipped.
     </arg>
 
     <example cmd='dump host vm nas'>

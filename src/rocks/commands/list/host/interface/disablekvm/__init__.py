@@ -10,8 +10,8 @@ class Command(rocks.commands.Command):
     """
     List the interfaces of hosts, and whether they are disabled for virtual machines.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector; default: all hosts.
+    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
+    Hosts, by name or any other selector.
     </arg>
 
     <example cmd='list host interface disablekvm vm-container-0-0'>

@@ -46,8 +46,8 @@ class Command(rocks.commands.Command):
     For a virtual function (SR-IOV), LINK is the adapter and DEVICE the PCI address. FILTER is adapter, or off
     with the option sriov-nospoofchk; traffic is not counted.
 
-    <arg optional='1' type='string' name='host' repeat='1'>
-    Hosts; default: all. Hosts that are not virtual machines are skipped.
+    <arg optional='1' type='string' name='host' repeat='1' default='all'>
+    Hosts. Those that are not virtual machines are skipped.
     </arg>
 
     <example cmd='list host vm network vm-vc1-0'>

@@ -17,8 +17,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Names of removed hosts, as rocks list host vm lease prints them.
     </arg>
-    <param type='string' name='vm'>
-    Name of a virtual machine; default: the fences of all machines.
+    <param type='string' name='vm' default='the fences of all machines'>
+    Name of a virtual machine.
     </param>
 
     <example cmd='remove host vm fence vm-container-0-1'>

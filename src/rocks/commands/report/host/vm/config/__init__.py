@@ -36,7 +36,7 @@ class Command(rocks.commands.Command):
     Virtual machines; with several, the first line of each document begins with the name of the machine.
     </arg>
 
-    <param type='bool' name='adapted'>
+    <param type='bool' name='adapted' default='yes'>
     no: print the documents in the database, and ask no host.
     </param>
 

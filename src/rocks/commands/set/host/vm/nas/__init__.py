@@ -20,12 +20,12 @@ class Command(rocks.commands.Command):
     on a NAS but as defined (rocks list host vm showdisks=yes). After a start with the NAS, that is the device
     of the image; assign another disk with rocks set host vm disk=.
     </param>
-    <param type='string' name='zpool'>
-    The pool. By default a disk that is on the NAS remains in its pool; another disk is assigned to a random
-    pool of the NAS's attribute img_zpools.
+    <param type='string' name='zpool' default="the pool of a disk that is on the NAS; for another disk a random
+          pool of the NAS's attribute img_zpools">
+    The pool.
     </param>
-    <param type='int' name='index'>
-    Number of the disk; default: 0, the first disk.
+    <param type='int' name='index' default='0' unit='none'>
+    Number of the disk; 0 is the first.
     </param>
 
     <example cmd='set host vm nas vm-vc1-0 nas=nas-0-0 zpool=tank'>
