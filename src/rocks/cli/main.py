@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.output import cut, write_message, write_out
+from rocks.commands._framework.output import cut, write_message, write_out, write_pieces
 from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, may_run, run_command
 from rocks.commands._framework.tree import (
     all_commands,
@@ -139,7 +139,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         if command.audit_record is not None:
             command.audit_record.fail(found)
         if not is_undone:
-            write_out(_ended(command.getText()))
+            write_pieces(_ended(command.takeOutput()))
         return _report_error(found, command_class)
     except KeyboardInterrupt as interrupt:
         if shared:
@@ -150,7 +150,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
     finally:
         (command.db.end_command if shared else command.db.close)()
-    write_out(_ended(command.getText()))
+    write_pieces(_ended(command.takeOutput()))
     return command.exit_status
 
 
@@ -196,8 +196,10 @@ def _open_database() -> Database:
         return UnconfiguredDatabase(error)
 
 
-def _ended(text: str) -> str:
-    return text if not text or text.endswith("\n") else text + "\n"
+def _ended(pieces: list[str]) -> list[str]:
+    """The output with an end of its last line."""
+    last = next((piece for piece in reversed(pieces) if piece), "\n")
+    return pieces if last.endswith("\n") else [*pieces, "\n"]
 
 
 def _as_rocks_error(error: Exception, command: Command) -> RocksError:

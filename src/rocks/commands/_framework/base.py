@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rocks.commands._framework.arguments import ArgumentValues, str2bool
 from rocks.commands._framework.names import NameExpansion
-from rocks.commands._framework.output import write_message, write_out
+from rocks.commands._framework.output import (
+    TerminalText,
+    terminal_columns,
+    wants_colour,
+    write_message,
+    write_out,
+)
 from rocks.commands._framework.tables import json_text, table_parts, without_common_owner
 from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.terminal import one_line
@@ -125,6 +131,11 @@ class Command(ArgumentValues, NameExpansion):
         """All output so far."""
         return "".join(self._text)
 
+    def takeOutput(self) -> list[str]:
+        """All output since the last call: on a terminal, tables are `output.TerminalText`."""
+        pieces, self._text = self._text, []
+        return pieces
+
     def notify(self, line: str) -> None:
         """Print a line on standard error at once; a nested command prints nothing."""
         if self._stream:
@@ -190,6 +201,13 @@ class Command(ArgumentValues, NameExpansion):
         if trimOwner and not (columns and header and header[0].lower() in columns):
             header, rows = without_common_owner(header, rows)
         show_header = str2bool(self._parameters.get("output-header", "yes"))
+        if header and padChar and self._stream and sys.stdout is not None and sys.stdout.isatty():
+            from rocks.commands._framework.terminal_tables import terminal_lines
+
+            width, with_colour = terminal_columns(), wants_colour(sys.stdout)
+            found = terminal_lines(header, rows, columns, show_header, padChar, width, with_colour)
+            self._text.append(TerminalText("".join(line + linesep for line in found)))
+            return
         for lines in table_parts(header, rows, columns, show_header, padChar):
             self.addText("".join(line + linesep for line in lines))
 

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from rocks.errors import HostError
 from rocks.terminal import many_lines, one_line
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+_ERROR = "Error:"
 LONGEST_MESSAGE = 1600
 """Characters, about a screen."""
+
+
+class TerminalText(str):
+    """Text with colours, each of whose cells is safe: a terminal gets it as it is."""
+
+    __slots__ = ()
 
 
 def write_out(text: str) -> None:
@@ -22,10 +34,15 @@ def write_out(text: str) -> None:
     When the reader has closed the pipe (`rocks list host | head`), the rest is dropped and the command continues.
     HostError when the output cannot be written for another reason, such as a full disk.
     """
+    write_pieces([text])
+
+
+def write_pieces(pieces: Sequence[str]) -> None:
+    """As `write_out`, for an output of several texts, of which some are `TerminalText`."""
     if sys.stdout is None:  # a caller may have closed it
         return
     try:
-        sys.stdout.write(many_lines(text) if sys.stdout.isatty() else text)
+        sys.stdout.write(safe_text(pieces) if sys.stdout.isatty() else "".join(pieces))
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
@@ -34,6 +51,18 @@ def write_out(text: str) -> None:
         raise HostError(
             f"cannot write the output: {error.strerror}; the command itself was executed"
         ) from None
+
+
+def safe_text(pieces: Sequence[str]) -> str:
+    """The texts, for a terminal."""
+    return "".join(piece if isinstance(piece, TerminalText) else many_lines(piece) for piece in pieces)
+
+
+def wants_colour(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal whose user wants colours: NO_COLOR is empty or unset, and TERM is not dumb."""
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
 
 
 def terminal_columns() -> int | None:
@@ -48,7 +77,10 @@ def terminal_columns() -> int | None:
 
 def write_message(text: str, prefix: str = "") -> None:
     """Print a message as one line on standard error, at once; its length counts without the prefix."""
-    print(one_line(prefix) + cut(one_line(text)), file=sys.stderr, flush=True)
+    begin = one_line(prefix)
+    if begin.startswith(_ERROR) and wants_colour(sys.stderr):
+        begin = f"\033[31m{_ERROR}\033[0m{begin[len(_ERROR) :]}"
+    print(begin + cut(one_line(text)), file=sys.stderr, flush=True)
 
 
 def cut(message: str) -> str:

@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from rocks.clock import wait_seconds
-from rocks.commands._framework.output import write_out
+from rocks.commands._framework.output import safe_text, write_pieces
+from rocks.commands._framework.terminal_tables import cut_line
 from rocks.errors import RocksError
-from rocks.terminal import many_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _BEGIN, _END = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 """xterm: the other screen without a cursor, and back."""
@@ -21,8 +21,8 @@ _BEGIN, _END = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 _TOP, _CLEAR_LINE, _CLEAR_REST = "\033[H", "\033[K", "\033[J"
 
 
-def watch(page: Callable[[], str], seconds: float, forget: Callable[[], None]) -> None:
-    """Print `page()` every so many seconds until Ctrl-C, which is how a watch ends, or SIGTERM.
+def watch(page: Callable[[], Sequence[str]], seconds: float, forget: Callable[[], None]) -> None:
+    """Print the texts of `page()` every so many seconds until Ctrl-C, which is how a watch ends, or SIGTERM.
 
     On a terminal the pages replace each other; elsewhere they follow each other. An error of a page is printed in its
     place, and the next one is tried after `forget`, which closes what may be broken.
@@ -34,14 +34,14 @@ def watch(page: Callable[[], str], seconds: float, forget: Callable[[], None]) -
             _send(_BEGIN)
         while True:
             try:
-                text = page()
+                pieces = page()
             except RocksError as error:
-                text = f"{error}\n"
+                pieces = [f"{error}\n"]
                 forget()
             if is_terminal:
-                _send(_screen(text))
+                _send(_screen(pieces))
             else:
-                write_out(text + "\n")
+                write_pieces([*pieces, "\n"])
             wait_seconds(seconds)
     except KeyboardInterrupt:
         return
@@ -51,12 +51,12 @@ def watch(page: Callable[[], str], seconds: float, forget: Callable[[], None]) -
             _send(_END)
 
 
-def _screen(text: str) -> str:
+def _screen(pieces: Sequence[str]) -> str:
     """The page in the window: lines that do not fit are left out."""
     size = os.get_terminal_size(sys.stdout.fileno())
     columns, rows = size.columns or 80, size.lines or 24  # a new pseudo terminal has no size
-    lines = many_lines(text).splitlines()
-    visible = [line[:columns].replace("\t", " ") for line in lines[: max(1, rows - 1)]]
+    lines = safe_text(pieces).splitlines()
+    visible = [cut_line(line.replace("\t", " "), columns) for line in lines[: max(1, rows - 1)]]
     return _TOP + "".join(f"{line}{_CLEAR_LINE}\r\n" for line in visible) + _CLEAR_REST
 
 

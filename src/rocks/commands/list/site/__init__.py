@@ -67,12 +67,10 @@ class Command(rocks.commands.Command):
         from rocks.commands._framework.watching import watch
 
         watch(lambda: self._page(read_overview(self.db), lines), seconds, self.db.close)
-        self._text = []
 
-    def _page(self, site: SiteOverview, lines: int) -> str:
-        self._text = []
+    def _page(self, site: SiteOverview, lines: int) -> list[str]:
         self._add(site, lines)
-        return self.getText()
+        return self.takeOutput()
 
     def _add(self, site: SiteOverview, lines: int) -> None:
         if self.fillFlag("json"):
