@@ -55,7 +55,7 @@ def _complete(arguments: Sequence[str]) -> None:
     _print(found.texts)
     if not found.kinds:
         return
-    from rocks.database.completion import names_that_begin
+    from rocks.actions.completion_names import names_that_begin
     from rocks.database.connection import Database
     from rocks.database.settings import read_settings
 

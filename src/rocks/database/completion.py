@@ -13,17 +13,32 @@ _HOSTS_OF_APPLIANCE = (
     "nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance AND a.Name = "
 )
 _SOURCES = {
+    "adapter": ("x.Device", "ib_ports x"),
+    "alias": ("x.Name", "aliases x"),
     "appliance": ("x.Name", "appliances x"),
+    "applianceroute": ("x.Network", "appliance_routes x"),
     "attr": ("x.Attr", "attributes x"),
     "bootaction": ("x.Action", "bootaction x"),
+    "disk": ("x.Device", "partitions x"),
     "distribution": ("x.Name", "distributions x"),
+    "fence": ("x.Host", "vm_fences x"),
     "frontend": ("n.Name", f"{_HOSTS_OF_APPLIANCE}'frontend'"),
     "host": ("x.Name", "nodes x"),
+    "hostroute": ("x.Network", "node_routes x"),
     "iface": ("x.Device", "networks x"),
+    "key": ("x.ID", "public_keys x"),
+    "lease": ("x.Name", "vm_leases x"),
     "membership": ("x.Name", "memberships x"),
+    "mountpoint": ("x.Mountpoint", "partitions x"),
     "nas": ("n.Name", f"{_HOSTS_OF_APPLIANCE}'nas'"),
     "network": ("x.name", "subnets x"),
+    "osroute": ("x.Network", "os_routes x"),
     "roll": ("x.Name", "rolls x"),
+    "rollarch": ("x.Arch", "rolls x"),
+    "rollversion": ("x.Version", "rolls x"),
+    "route": ("x.Network", "global_routes x"),
+    "rule": ("x.Rulename", "firewalls x"),
+    "zpool": ("x.zpool_name", "img_nas_server x"),
 }
 """Kind → the column and the table that have its names."""
 

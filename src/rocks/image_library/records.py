@@ -50,6 +50,15 @@ def read_images(library: Path) -> list[LibraryImage]:
     return sorted(_read(path) for path in found)
 
 
+def image_names(library: Path) -> list[str]:
+    """The names of all images; their records are not read. None of a folder that cannot be read."""
+    try:
+        found = [path.name.removesuffix(_RECORD) for path in library.glob(f"*{_RECORD}")]
+    except OSError:
+        return []
+    return sorted(name for name in found if not name.startswith("."))
+
+
 def find_image(library: Path, name: str) -> LibraryImage | None:
     """The image of this name, or None. IncoherentError for a damaged record."""
     check_image_name(name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from rocks.actions.completion_names import KINDS, names_that_begin
 from rocks.cli.completion import main
 from rocks.commands._framework.shell import texts_that_may_follow
-from rocks.database.completion import KINDS, MOST_NAMES, names_that_begin
+from rocks.database.completion import MOST_NAMES
 from rocks.database.connection import Database
 from tests.system.commands.conftest import Site
 
@@ -23,6 +26,18 @@ def test_every_kind_has_its_names(vm_site: Site) -> None:
         == []
     )
     assert names_that_begin(vm_site.database, "host", "\\' OR 1 -- ") == []
+
+
+def test_names_of_images_are_those_of_the_library(vm_site: Site, tmp_path: Path) -> None:
+    """Without their content; a library that is missing has none."""
+    vm_site.done("set", "attr", "image_library", str(tmp_path / "library"))
+    assert names_that_begin(vm_site.database, "image", "") == []
+    (tmp_path / "disk.raw").write_bytes(b"\1" * 1024 * 1024)
+    for name in ("debian-12", "debian-13", "rocky-9"):
+        vm_site.done("add", "image", name, f"file={tmp_path / 'disk.raw'}", "format=raw")
+    (tmp_path / "library" / "debian-14.json").write_text("damaged")
+    assert names_that_begin(vm_site.database, "image", "deb") == ["debian-12", "debian-13", "debian-14"]
+    assert names_that_begin(vm_site.database, "image", "x%") == []
 
 
 def test_of_many_names_the_common_beginning_is_right(site: Site) -> None:

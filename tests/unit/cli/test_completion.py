@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions.completion_names import KINDS
 from rocks.cli.completion import main, split
 from rocks.commands._framework.completion import _declared, completions
 from rocks.commands._framework.declarations import taken_by
@@ -57,6 +58,39 @@ def test_kinds_of_objects() -> None:
     assert kinds("add", "host", "interface", "h1", "eth0", "subnet=p") == ["network"]
     found = completions(["add", "host", "interface", "h1", "eth0"], "subnet=p", TREES)
     assert found.all(lambda kind, beginning: [f"{kind}-{beginning}"]) == ["subnet=network-p"]
+
+
+def test_what_a_declaration_says_of_a_value() -> None:
+    """Where the name of a parameter is not the kind of object."""
+    assert kinds("add", "cluster", "image=") == kinds("remove", "image", "") == ["image"]
+    assert kinds("move", "host", "storageimg", "nas-0-0", "v", "to=n") == ["nas"]
+    assert offered("set", "host", "power", "h1", "action=o") == ["action=on", "action=off"]
+    assert offered("set", "host", "boot", "h1", "action=i") == ["action=install"]
+    assert kinds("add", "host", "partition", "h1", "device=") == []
+    named = {
+        it.of
+        for command_path in all_commands(TREES)
+        if hasattr(load_package(command_path, TREES), "Command")
+        for it in taken_by(load_package(command_path, TREES).Command)
+        if it.of
+    }
+    assert named <= KINDS | {"file", "folder", "none"} and len(named) > 10
+
+
+def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files or of folders only; what a shell would not read as it is, is left out."""
+    for name in ("site-a", "site-b", ".hidden", "si$(te)", "si te", "site\x1b[2J"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "inner").write_text("")
+    found = [f"{tmp_path}/{name}" for name in ("site-a", "site-b", "sites/")]
+    assert offered("load", "dump", f"{tmp_path}/si") == found
+    assert offered("save", "site", f"file={tmp_path}/") == [f"file={path}" for path in found]
+    assert offered("load", "dump", f"{tmp_path}/.h") == [f"{tmp_path}/.hidden"]
+    assert offered("list", "host", "graph", f"basedir={tmp_path}/s") == [f"basedir={tmp_path}/sites/"]
+    monkeypatch.chdir(tmp_path)
+    assert offered("save", "site", "file=sites/") == ["file=sites/inner"]
+    assert offered("save", "site", "file=/nowhere/x") == offered("save", "site", "file=\0") == []
 
 
 def test_a_name_with_a_meaning_to_a_shell_is_not_offered() -> None:

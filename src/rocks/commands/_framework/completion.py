@@ -7,6 +7,7 @@ Light: it runs at each press of a key. Commands are not imported; their text is 
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.declarations import GENERAL_PARAMETERS, Taken, taken_in_text
@@ -33,6 +34,8 @@ _KINDS = {
 _SAME = frozenset(
     ("appliance", "attr", "distribution", "frontend", "host", "iface", "membership", "nas", "roll")
 )
+_FILE, _FOLDER, _NONE = "file", "folder", "none"
+_MOST_PATHS = 10_000
 _OPERATING_SYSTEMS = ("linux", "sunos")
 _MOST_BYTES = 1 << 20
 
@@ -92,9 +95,30 @@ def _values(taken: Taken | None, before: str, beginning: str) -> Completions:
         values = ("yes", "no")
     elif taken.name == "os" and not values:
         values = _OPERATING_SYSTEMS
-    kind = _KINDS.get(taken.name) or (taken.name if taken.name in _SAME else "")
-    kinds = [kind] if kind and not values else []
+    kind = taken.of or _KINDS.get(taken.name) or (taken.name if taken.name in _SAME else "")
+    if kind in (_FILE, _FOLDER):
+        return Completions([before + path for path in _paths(beginning, kind)], [], before, beginning)
+    kinds = [kind] if kind and kind != _NONE and not values else []
     return Completions([before + text for text in _that_begin(values, beginning)], kinds, before, beginning)
+
+
+def _paths(beginning: str, kind: str) -> list[str]:
+    """Paths that begin so, of folders with a slash; hidden ones only where their dot is typed."""
+    folder, slash, start = beginning.rpartition("/")
+    found = []
+    try:
+        with os.scandir(folder + slash or ".") as entries:
+            for entry in islice(entries, _MOST_PATHS):
+                is_hidden = entry.name.startswith(".") and not start
+                if is_hidden or not entry.name.startswith(start) or not is_plain(entry.name):
+                    continue
+                if entry.is_dir():
+                    found.append(f"{folder}{slash}{entry.name}/")
+                elif kind == _FILE:
+                    found.append(f"{folder}{slash}{entry.name}")
+    except (OSError, ValueError):
+        return []
+    return sorted(found) if not folder or is_plain(folder) else []
 
 
 def _parameter(name: str, declared: Sequence[Taken]) -> Taken | None:

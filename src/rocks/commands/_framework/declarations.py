@@ -41,6 +41,8 @@ class Taken(NamedTuple):
     repeat: bool
     values: tuple[str, ...] = ()
     """The only values, where they are few."""
+    of: str = ""
+    """The kind of object it names, for completion, where its own name does not say it; "none" for no kind."""
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -108,6 +110,7 @@ def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
         attributes.get("optional", "1" if kind == "param" else "0") == "1",
         attributes.get("repeat", "0") == "1",
         tuple(filter(None, attributes.get("values", "").split(","))),
+        attributes.get("of", ""),
     )
 
 

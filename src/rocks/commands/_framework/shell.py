@@ -176,8 +176,8 @@ def _complete(database: Database, found: list[str], text: str, number: int) -> s
 
 def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]:
     """What may stand in place of `text` behind `line`, with a blank where the word is complete; none between quotes."""
+    from rocks.actions.completion_names import names_that_begin
     from rocks.commands._framework.completion import completions
-    from rocks.database.completion import names_that_begin
 
     try:
         offered = completions(split_line(line), text, tree_folders())
@@ -188,7 +188,7 @@ def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]
         database.end_reading()
     except RocksError:
         names = offered.texts  # the database does not answer
-    return [name if name.endswith("=") else f"{name} " for name in names]
+    return [name if name.endswith(("=", "/")) else f"{name} " for name in names]
 
 
 def _remember(line: str) -> None:

@@ -35,10 +35,10 @@ class Command(rocks.commands.Command):
     Disk of the frontend.
     </param>
     <param type='string' name='container-hosts' default='all hosts of membership VM Container, or the physical
-          frontend if there is none'>
+          frontend if there is none' of='host'>
     Physical hosts for the compute nodes, separated by blanks and used in turn.
     </param>
-    <param type='string' name='fe-container' default='the physical frontend'>
+    <param type='string' name='fe-container' default='the physical frontend' of='host'>
     Physical host for the frontend. The attribute kvm of all hosts must be true, as that of VM containers.
     </param>
     <param type='string' name='fe-name' default='frontend-RACK-RANK-SLICE'>
@@ -60,17 +60,17 @@ class Command(rocks.commands.Command):
           has no pool'>
     Partition key (P_Key) of the cluster's InfiniBand partition, or none.
     </param>
-    <param type='string' name='image' default='none: the disks are empty'>
+    <param type='string' name='image' default='none: the disks are empty' of='image'>
     Image of the library (rocks list image) from which the disks are made at the first start. The machines then
     get their names, addresses and keys by cloud-init, and boot from their disks.
     </param>
-    <param type='string' name='compute-image' default='that of the frontend'>
+    <param type='string' name='compute-image' default='that of the frontend' of='image'>
     Image for the compute nodes; none: empty disks.
     </param>
-    <param type='string' name='key' default='the attribute vm_authorized_keys'>
+    <param type='string' name='key' default='the attribute vm_authorized_keys' of='file'>
     File of the frontend with public SSH keys, one a line, that may log in as root.
     </param>
-    <param type='string' name='virt-type' default='hvm'>
+    <param type='string' name='virt-type' default='hvm' values='hvm'>
     Type of virtualisation; KVM has only hvm.
     </param>
 

@@ -9,10 +9,10 @@ class Command(FirewallCommand):
     fails if the scope has a rule of this name. The rule is in force on hosts with the attribute firewall after
     rocks sync host firewall, or their profile.
 
-    <arg optional='1' type='string' name='scope' default='global'>
+    <arg optional='1' type='string' name='scope' default='global' values='global'>
     The word global.
     </arg>
-    <param type='string' name='global' default='global'>
+    <param type='string' name='global' default='global' values='global'>
     Scope of all hosts: global=global. Like os, appliance and host it must be the first parameter.
     </param>
     <param type='string' name='os' default='none'>

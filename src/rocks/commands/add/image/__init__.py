@@ -19,13 +19,13 @@ class Command(rocks.commands.Command):
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
-    <param type='string' name='file' optional='0'>
+    <param type='string' name='file' optional='0' of='file'>
     Path of the file.
     </param>
     <param type='string' name='checksum' default='none: the file is not compared'>
     SHA-256 of the file; another file is rejected.
     </param>
-    <param type='string' name='format' default='by its first bytes'>
+    <param type='string' name='format' default='by its first bytes' values='raw,qcow2,iso'>
     raw, qcow2 or iso: what the file is, or has after unpacking.
     </param>
     <param type='int' name='size' default='200' unit='GB'>

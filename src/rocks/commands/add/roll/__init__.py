@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     manifest of checksums before anything is added. A roll that is there with the same content stays as it is. Where the
     folder /etc/rocks/keys has public keys, only rolls that one of them signed are added.
 
-    <arg optional='1' type='string' name='iso' repeat='1' default='those in the mounted CD drives'>
+    <arg optional='1' type='string' name='iso' repeat='1' default='those in the mounted CD drives' of='file'>
     ISOs. A folder NAME/VERSION/ARCH below the folder rolls of the distribution is added as it is there.
     </arg>
     <param type='bool' name='clean' default='no'>

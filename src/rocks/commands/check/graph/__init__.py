@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     uses. Nothing is changed, and no host is asked. The exit status is not 0 if a file has an error.
 
     <param optional='1' type='string' name='basedir' default="the installed rolls and the site's own files in
-          /etc/rocks">
+          /etc/rocks" of='folder'>
     Folder with graphs, nodes, site-graphs, site-nodes and include.
     </param>
 

@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     Rolls to build from, as in "hello,1.0 extra", instead of those that are enabled; a name alone is its newest version.
     With it and root= no database is needed.
     </param>
-    <param type='string' name='root' default='rolls in the folder that rocks report distro prints'>
+    <param type='string' name='root' default='rolls in the folder that rocks report distro prints' of='folder'>
     Folder of the rolls.
     </param>
     <param type='string' name='dist' default='rocks-dist'>

@@ -8,10 +8,10 @@ class Command(rocks.commands.Command):
     Create a private key for the owner of a virtual cluster, and print its public key, which the site's operators add
     to the cluster's frontend. It needs no database.
 
-    <param type='string' name='key' optional='0'>
+    <param type='string' name='key' optional='0' of='file'>
     The file for the private key; it must not exist. Only its owner can read it.
     </param>
-    <param type='string' name='type' default='rsa'>
+    <param type='string' name='type' default='rsa' values='rsa,ed25519'>
     rsa (3072 bits), or ed25519, which needs OpenSSL 3 or later.
     </param>
     <param type='bool' name='passphrase' default='no'>

@@ -15,13 +15,13 @@ class Command(rocks.commands.Command):
     enabled roll. The same sources give the same package. The time of all its files is that in roll-NAME.xml, or in the
     environment variable SOURCE_DATE_EPOCH.
 
-    <arg type='string' name='description'>
+    <arg type='string' name='description' of='file'>
     The file roll-NAME.xml.
     </arg>
-    <param type='string' name='dir' default='.'>
+    <param type='string' name='dir' default='.' of='folder'>
     Folder for the package.
     </param>
-    <param type='string' name='kind' default='deb'>
+    <param type='string' name='kind' default='deb' values='deb,rpm'>
     deb, rpm, or "deb rpm" for both.
     </param>
 

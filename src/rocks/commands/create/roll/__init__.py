@@ -13,10 +13,10 @@ class Command(rocks.commands.Command):
     installer of hosts in installer. The same sources give the same ISO. The time of all its files is that in
     roll-NAME.xml, or in the environment variable SOURCE_DATE_EPOCH. A roll is one image, whatever its size.
 
-    <arg type='string' name='description'>
+    <arg type='string' name='description' of='file'>
     The file roll-NAME.xml.
     </arg>
-    <param type='string' name='dir' default='.'>
+    <param type='string' name='dir' default='.' of='folder'>
     Folder for the ISO.
     </param>
     <param type='string' name='key' default='none: the roll is not signed'>

@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     errors in them are listed at once, and nothing is entered before all are right. The same answers again
     change nothing.
 
-    <param type='string' name='answers' default='none: you are asked'>
+    <param type='string' name='answers' default='none: you are asked' of='file'>
     File with a line NAME = VALUE for each answer; a line that begins with # is a comment. Required are
     Kickstart_PrivateHostname, Kickstart_PrivateInterface, Kickstart_PrivateAddress and
     Kickstart_PrivateNetmask; for a public network also Kickstart_PublicInterface, Kickstart_PublicAddress and

@@ -15,10 +15,10 @@ class Command(rocks.commands.Command):
     <arg type='string' name='roll' repeat='1'>
     Rolls; % is a wildcard.
     </arg>
-    <param type='string' name='version' default='every version'>
+    <param type='string' name='version' default='every version' of='rollversion'>
     Version; % is a wildcard.
     </param>
-    <param type='string' name='arch' default='every architecture'>
+    <param type='string' name='arch' default='every architecture' of='rollarch'>
     Architecture; % is a wildcard.
     </param>
     <param type='bool' name='unsigned' default='no'>

@@ -9,10 +9,10 @@ class Command(FirewallCommand):
     List the firewall rules as they are stored, of all scopes or of one. rocks list host firewall shows which of them
     count for a host.
 
-    <arg optional='1' type='string' name='scope' default='all'>
+    <arg optional='1' type='string' name='scope' default='all' values='global,os,appliance,host'>
     One scope: global, os, appliance or host.
     </arg>
-    <param type='string' name='global' default='all scopes'>
+    <param type='string' name='global' default='all scopes' values='global'>
     Rules of all hosts: global=global. Like os, appliance and host it must be the first parameter.
     </param>
     <param type='string' name='os' default='all scopes'>

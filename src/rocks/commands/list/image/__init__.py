@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     List the images of the library: the format in which they are stored (raw or iso), the bytes of the disk, the bytes
     that are used of it, and the digest of the content, by which hosts recognise their copies.
 
-    <arg optional='1' type='string' name='name' repeat='1' default='all'>
+    <arg optional='1' type='string' name='name' repeat='1' default='all' of='image'>
     Images.
     </arg>
 

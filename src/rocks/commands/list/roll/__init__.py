@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='roll' repeat='1' default='all'>
     Rolls; % is a wildcard.
     </arg>
-    <param type='string' name='version' default='%'>
+    <param type='string' name='version' default='%' of='rollversion'>
     Version; % is a wildcard.
     </param>
 

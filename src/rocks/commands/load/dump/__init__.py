@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     listed with the reason, and the exit status is 3; all other lines are taken over. What is the same here already is
     only counted, so the command can be repeated.
 
-    <arg type='string' name='file'>
+    <arg type='string' name='file' of='file'>
     File with the output of rocks dump.
     </arg>
     <param type='bool' name='dry-run' default='no'>

@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     Virtual frontends.
     </arg>
 
-    <param type='string' name='disks' default='keep'>
+    <param type='string' name='disks' default='keep' values='keep,remove'>
     keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
     devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS stay.
     </param>

@@ -10,7 +10,7 @@ class Command(FirewallCommand):
     no such rule. Hosts have it in force until rocks sync host firewall, or their profile.
 
     <shared command='add firewall' names='scope,global,os,appliance,host'/>
-    <param optional='0' type='string' name='rulename'>
+    <param optional='0' type='string' name='rulename' of='rule'>
     Name of the rule.
     </param>
 

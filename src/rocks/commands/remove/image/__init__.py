@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     (list host image shows them, remove host image removes them). An image that virtual machines are to have their
     disks from (attribute vm_image) is not removed.
 
-    <arg type='string' name='name'>
+    <arg type='string' name='name' of='image'>
     Image.
     </arg>
 

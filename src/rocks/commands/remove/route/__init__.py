@@ -7,7 +7,7 @@ class Command(RouteRemoval):
     """
     Remove the static routes to an address for all hosts. A missing route is not an error.
 
-    <arg type='string' name='address'>
+    <arg type='string' name='address' of='route'>
     IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
     </arg>
     <param type='string' name='netmask' default='all'>

@@ -9,7 +9,7 @@ class Command(rocks.commands.Command):
     Report the SQL that makes the tables and views of a component, and its first rows, in an empty database. No database
     is needed. A site's own database is made and kept up to date by rocks update database, not by this text.
 
-    <arg type='string' name='component'>
+    <arg type='string' name='component' values='base,kvm'>
     base: what every cluster has; kvm: what this roll adds to it. Alternative form: component=NAME.
     </arg>
     <param type='bool' name='droptable' default='no'>

@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='arch' default='that of this machine'>
     Architecture, for the attributes arch of tags.
     </param>
-    <param type='string' name='attrs' default='none'>
+    <param type='string' name='attrs' default='none' of='file'>
     Attributes, which are entities in the text: a dictionary, or the path of a file with lines of name:value.
     </param>
 

@@ -11,16 +11,16 @@ class Command(rocks.commands.Command):
     of another kind or saved by newer programs changes nothing. No virtual machine starts before all hosts were
     asked what runs there. After an interruption, repeat the command.
 
-    <arg type='string' name='file'>
+    <arg type='string' name='file' of='file'>
     File of rocks save site.
     </arg>
-    <param type='string' name='passphrase-file' default='none: you are asked'>
+    <param type='string' name='passphrase-file' default='none: you are asked' of='file'>
     File whose first line is the passphrase; only root may read it.
     </param>
     <param type='bool' name='overwrite' default='no'>
     yes: replace the site of which this machine is the frontend; a copy of that is kept.
     </param>
-    <param type='string' name='answers' default='none: the site is restored'>
+    <param type='string' name='answers' default='none: the site is restored' of='file'>
     Only write the answers of the saved site into this new file, for create site or the frontend's ISO.
     </param>
 

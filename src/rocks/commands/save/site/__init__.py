@@ -12,10 +12,10 @@ class Command(rocks.commands.Command):
     site. Not in it are the images themselves, the rolls' files and the distribution. A person with the file and its
     passphrase has the site.
 
-    <param type='string' name='file' default='site-NAME-DATE below /var/lib/rocks/backup'>
+    <param type='string' name='file' default='site-NAME-DATE below /var/lib/rocks/backup' of='file'>
     File to make; it must not exist.
     </param>
-    <param type='string' name='passphrase-file' default='none: you are asked'>
+    <param type='string' name='passphrase-file' default='none: you are asked' of='file'>
     File whose first line is the passphrase, of at least 12 characters; only root may read it.
     </param>
 

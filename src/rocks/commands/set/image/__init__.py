@@ -9,7 +9,7 @@ class Command(rocks.commands.Command):
     """
     Change the comment of an image of the library.
 
-    <arg type='string' name='name'>
+    <arg type='string' name='name' of='image'>
     Image.
     </arg>
     <param type='string' name='comment' optional='0'>

@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='computes' default='yes'>
     no: stop only the frontends.
     </param>
-    <param type='string' name='action' default='poweroff'>
+    <param type='string' name='action' default='poweroff' values='poweroff,shutdown,reset,reboot'>
     poweroff, shutdown, reset or reboot, as for rocks stop host vm.
     </param>
     <param type='int' name='timeout' default='60' unit='seconds'>

@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='channel' optional='0'>
     Device of the bond, such as bond0.
     </param>
-    <param type='string' name='interfaces' optional='0'>
+    <param type='string' name='interfaces' optional='0' of='iface'>
     The interfaces of the bond, separated by commas.
     </param>
     <param type='string' name='ip' optional='0'>

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The physical host.
     </arg>
-    <arg type='string' name='device'>
+    <arg type='string' name='device' of='adapter'>
     Adapter, as in /sys/class/infiniband. Alternative form: device=DEVICE.
     </arg>
     <arg type='string' name='guid'>

@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <param type='string' name='key' optional='0'>
+    <param type='string' name='key' optional='0' of='file'>
     The public key, RSA or Ed25519, in PEM or as a line of OpenSSH; or the path of a file that contains it.
     </param>
     <param type='string' name='description' default='none'>

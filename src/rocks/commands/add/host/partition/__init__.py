@@ -13,7 +13,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <param type='string' name='device' default='empty'>
+    <param type='string' name='device' default='empty' of='none'>
     Device, without /dev.
     </param>
     <param type='string' name='mountpoint' default='empty'>

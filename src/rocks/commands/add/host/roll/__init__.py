@@ -14,10 +14,10 @@ class Command(HostRollCommand):
     <arg type='string' name='roll' repeat='1'>
     Rolls that were added to this site; % is a wildcard.
     </arg>
-    <param type='string' name='version' default='all'>
+    <param type='string' name='version' default='all' of='rollversion'>
     Only rolls of this version; % is a wildcard.
     </param>
-    <param type='string' name='arch' default='all'>
+    <param type='string' name='arch' default='all' of='rollarch'>
     Only rolls for this architecture; % is a wildcard.
     </param>
 

@@ -25,7 +25,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='nas'>
     The NAS.
     </arg>
-    <arg type='string' name='zpool'>
+    <arg type='string' name='zpool' of='zpool'>
     Pool for the volume.
     </arg>
     <arg type='string' name='volume'>
@@ -38,10 +38,10 @@ class Command(rocks.commands.Command):
     Source of a clone: a volume of the same pool, or one of its snapshots as volume@snapshot. A new clone
     occupies no space.
     </param>
-    <param type='string' name='file' default='none'>
+    <param type='string' name='file' default='none' of='file'>
     File on this machine to import, raw or qcow2.
     </param>
-    <param type='string' name='format' default="by the end of the file's name">
+    <param type='string' name='format' default="by the end of the file's name" values='raw,qcow2'>
     raw or qcow2; required if the name of the file does not end in .raw, .img or .qcow2.
     </param>
 

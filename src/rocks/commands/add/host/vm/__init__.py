@@ -53,7 +53,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='vlan' default='none'>
     VLAN ids of the interfaces, separated by commas; none for an untagged interface.
     </param>
-    <param type='string' name='virt-type' default='hvm'>
+    <param type='string' name='virt-type' default='hvm' values='hvm'>
     Type of virtualisation; KVM has only hvm.
     </param>
     <param type='bool' name='sync-config' default='yes'>

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='pkey' default='the lowest free key of the pool ib_pkey_pool'>
     Partition key (P_Key), 0x0001 to 0x7ffe.
     </param>
-    <param type='string' name='membership' default='full'>
+    <param type='string' name='membership' default='full' values='full,limited'>
     full or limited. The hosts of a limited partition reach only full members, which you declare in your own
     lines of partitions.conf.
     </param>

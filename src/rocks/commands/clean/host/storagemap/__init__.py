@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='string' name='nodetype' default='none'>
+    <param type='string' name='nodetype' default='none' values='vmc,nas'>
     vmc or nas, for scripts that clean the two sides separately; the NAS cleans both in either case.
     </param>
     <param type='bool' name='force' default='no'>

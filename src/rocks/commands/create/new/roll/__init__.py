@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='arch' default='noarch'>
     Architecture; noarch is for a roll whose packages run on every machine.
     </param>
-    <param type='string' name='dir' default='.'>
+    <param type='string' name='dir' default='.' of='folder'>
     Folder in which that of the roll is made.
     </param>
 

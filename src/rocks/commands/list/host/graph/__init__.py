@@ -20,10 +20,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='arch' default='that of the hosts'>
     Draw for this architecture.
     </param>
-    <param type='string' name='basedir' default='the installed ones'>
+    <param type='string' name='basedir' default='the installed ones' of='folder'>
     Folder with graphs and nodes.
     </param>
-    <param type='string' name='format' default='dot'>
+    <param type='string' name='format' default='dot' values='dot,svg'>
     dot, graphviz's language, or svg, for which graphviz must be installed.
     </param>
     <param type='bool' name='landscape' default='no'>

@@ -13,10 +13,11 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='host' default='the profile in the standard input'>
     One host.
     </arg>
-    <param type='string' name='section' optional='0'>
+    <param type='string' name='section' optional='0' values='kickstart,preseed,order'>
     kickstart (RHEL 8 and 9), preseed (Debian 12), or order (the list of nodes).
     </param>
-    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks"
+          of='folder'>
     Folder with graphs, nodes, site-graphs, site-nodes and include for the named host.
     </param>
 

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     Name of the cluster's frontend at the site.
     </arg>
-    <param type='string' name='key' default='the line key in /etc/rocks/airboss.conf'>
+    <param type='string' name='key' default='the line key in /etc/rocks/airboss.conf' of='file'>
     File of the owner's private key.
     </param>
     <param type='bool' name='status' default='no'>

@@ -15,7 +15,8 @@ class Command(rocks.commands.Command):
           terminal all hosts'>
     Hosts.
     </arg>
-    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks"
+          of='folder'>
     Folder with graphs, nodes, site-graphs, site-nodes and include for the named hosts.
     </param>
 

@@ -13,7 +13,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='node'>
     One node, usually the root of an appliance.
     </arg>
-    <param type='string' name='attrs' default='none'>
+    <param type='string' name='attrs' default='none' of='file'>
     Attributes of a host: a dictionary such as that of rocks report host attr HOST pydict=true, or the path of a file
     with lines of name:value. A file that does not exist counts as empty.
     </param>
@@ -32,7 +32,8 @@ class Command(rocks.commands.Command):
     <param type='string' name='gen' default='kgen'>
     Kind of document, for order rules with gen.
     </param>
-    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks"
+          of='folder'>
     Folder with graphs, nodes, site-graphs, site-nodes and include.
     </param>
 

@@ -30,11 +30,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <param type='string' name='to' optional='0'>
+    <param type='string' name='to' optional='0' of='nas'>
     The NAS that gets it.
     </param>
     <param type='string' name='zpool' default='the pool of the same name if the attribute img_zpools of that NAS
-          has it, else its only pool'>
+          has it, else its only pool' of='zpool'>
     The pool there.
     </param>
 

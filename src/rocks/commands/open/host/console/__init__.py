@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <param type='string' name='type' default='serial'>
+    <param type='string' name='type' default='serial' values='serial,vnc'>
     serial or vnc.
     </param>
     <param type='string' name='vncflags' default='none'>
@@ -30,7 +30,7 @@ class Command(rocks.commands.Command):
     yes: for a viewer that does not connect to unix sockets. A port of this machine leads to the screen until
     the viewer ends: every user of this machine can see and use it.
     </param>
-    <param type='string' name='key' default="none: the site's own way">
+    <param type='string' name='key' default="none: the site's own way" of='file'>
     File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
     frontend, which is the attribute airboss of localhost, connects this terminal or viewer to the machine.
     </param>

@@ -10,7 +10,7 @@ class Command(RouteRemoval):
     <arg type='string' name='appliance' repeat='1'>
     Appliances; % is a wildcard.
     </arg>
-    <arg type='string' name='address'>
+    <arg type='string' name='address' of='applianceroute'>
     IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
     </arg>
     <param type='string' name='netmask' default='all'>

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='host' default='all hosts; required unless alias is given'>
     The host, by name or any other selector.
     </arg>
-    <arg optional='1' type='string' name='alias' default='all aliases of the host'>
+    <arg optional='1' type='string' name='alias' default='all aliases of the host' of='alias'>
     Alias to remove. A single argument is a host. Alternative form: alias=ALIAS.
     </arg>
 

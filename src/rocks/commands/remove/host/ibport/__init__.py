@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='device' default='all adapters'>
+    <param type='string' name='device' default='all adapters' of='adapter'>
     Only the ports of this adapter.
     </param>
 

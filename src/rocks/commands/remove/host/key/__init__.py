@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <param type='int' name='id' optional='0' unit='none'>
+    <param type='int' name='id' optional='0' unit='none' of='key'>
     ID of the key, as rocks list host key shows it.
     </param>
 

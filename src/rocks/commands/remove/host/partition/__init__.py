@@ -11,10 +11,10 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='device' default='all'>
+    <param type='string' name='device' default='all' of='disk'>
     Only the partition on this device, without /dev.
     </param>
-    <param type='string' name='partition' default='all'>
+    <param type='string' name='partition' default='all' of='mountpoint'>
     Only the partition with this mount point.
     </param>
 

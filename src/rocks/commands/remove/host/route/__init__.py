@@ -10,7 +10,7 @@ class Command(RouteRemoval):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='address' default='%'>
+    <param type='string' name='address' default='%' of='hostroute'>
     IPv4 address of the route; % matches any text, as in all routes of the hosts.
     </param>
     <param type='string' name='netmask' default='all'>

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='nas'>
     The NAS.
     </arg>
-    <arg type='string' name='zpool'>
+    <arg type='string' name='zpool' of='zpool'>
     Pool that contains the volume.
     </arg>
     <arg type='string' name='volume'>

@@ -10,7 +10,7 @@ class Command(RouteRemoval):
     <arg type='string' name='os' repeat='1'>
     Operating systems, linux or sunos; % is a wildcard.
     </arg>
-    <arg type='string' name='address'>
+    <arg type='string' name='address' of='osroute'>
     IPv4 address of the route; % matches any text. Alternative form: address=ADDRESS.
     </arg>
     <param type='string' name='netmask' default='all'>

@@ -40,7 +40,8 @@ class Command(rocks.commands.Command):
     <param type='string' name='iface' default='all interfaces'>
     Report only this interface, by device or MAC address.
     </param>
-    <param type='string' name='format' default='as the packages of the host'>
+    <param type='string' name='format' default='as the packages of the host'
+          values='ifcfg,networkd,networkmanager'>
     ifcfg, networkd or networkmanager, whose files a profile writes on hosts with RPM packages.
     </param>
 

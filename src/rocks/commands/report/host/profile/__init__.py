@@ -15,7 +15,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One host.
     </arg>
-    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks">
+    <param type='string' name='basedir' default="the installed rolls and the site's own files in /etc/rocks"
+          of='folder'>
     Folder with graphs, nodes, site-graphs and site-nodes.
     </param>
 

@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <param type='string' name='action' default='unchanged: only boot files are written'>
+    <param type='string' name='action' default='unchanged: only boot files are written' values='os,run,install'>
     os or run: boot the installed system; install: reinstall the host. This machine itself is not reinstalled.
     </param>
 

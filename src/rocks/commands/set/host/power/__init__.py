@@ -20,10 +20,10 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name, MAC address or any other selector.
     </arg>
-    <param type='string' name='action' optional='0'>
+    <param type='string' name='action' optional='0' values='on,off,install'>
     on, off or install. A physical host that is on is switched off and on again for install.
     </param>
-    <param type='string' name='key' default="none: the site's own way">
+    <param type='string' name='key' default="none: the site's own way" of='file'>
     File of the private key of the owner of a virtual cluster, for a request from inside the cluster: the site's
     frontend switches the machine. It is the attribute airboss of localhost.
     </param>

@@ -15,7 +15,7 @@ class Command(SecretSetter):
     <arg type='string' name='attr'>
     Name of the attribute. Alternative form: attr=NAME.
     </arg>
-    <param type='string' name='file' default='standard input'>
+    <param type='string' name='file' default='standard input' of='file'>
     File with the value, which only its owner may read (mode 0600).
     </param>
 

@@ -30,7 +30,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='slice' default='unchanged' unit='none'>
     Slice number on the host.
     </param>
-    <param type='string' name='virt-type' default='unchanged'>
+    <param type='string' name='virt-type' default='unchanged' values='hvm,para'>
     hvm or para.
     </param>
     <param type='string' name='uuid' default='unchanged'>

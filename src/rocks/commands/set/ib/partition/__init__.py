@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='pkey' default='unchanged'>
     New key; the machines of the cluster must be stopped.
     </param>
-    <param type='string' name='membership' default='unchanged'>
+    <param type='string' name='membership' default='unchanged' values='full,limited'>
     full or limited.
     </param>
     <param type='bool' name='ipoib' default='unchanged'>

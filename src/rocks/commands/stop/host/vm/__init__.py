@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines; also the name of a removed one that still holds a lease (rocks list host vm lease).
     </arg>
-    <param type='string' name='action' default='poweroff'>
+    <param type='string' name='action' default='poweroff' values='poweroff,shutdown,reset,reboot'>
     poweroff: power off; shutdown: request the guest to shut down, and power off after the timeout; reset: press
     the reset button; reboot: request the guest to restart.
     </param>

@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
     </arg>
-    <param type='string' name='ifaces' optional='0'>
+    <param type='string' name='ifaces' optional='0' of='iface'>
     Two interfaces, by device or MAC address, separated by a comma.
     </param>
     <param type='bool' name='sync-config' default='yes'>

@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     its name and its disks stay in use until rocks stop host vm NAME has stopped it. HOST-KNOWN is no for a host that
     has been removed: it cannot end its fences; rocks remove host vm fence HOST removes them.
 
-    <arg optional='1' type='string' name='name' repeat='1' default='all'>
+    <arg optional='1' type='string' name='name' repeat='1' default='all' of='lease'>
     Names of virtual machines, also of removed ones, or patterns such as vm-vc1-%.
     </arg>
 

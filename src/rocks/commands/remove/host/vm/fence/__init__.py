@@ -14,10 +14,10 @@ class Command(rocks.commands.Command):
     lease). It ends when the host has done so. The fences of a removed host stay, so that they work when the host
     is added again; this command ends them. For a host that is in the database it is an error.
 
-    <arg type='string' name='host' repeat='1'>
+    <arg type='string' name='host' repeat='1' of='fence'>
     Names of removed hosts, as rocks list host vm lease prints them.
     </arg>
-    <param type='string' name='vm' default='the fences of all machines'>
+    <param type='string' name='vm' default='the fences of all machines' of='host'>
     Name of a virtual machine.
     </param>
 

@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     of the image; assign another disk with rocks set host vm disk=.
     </param>
     <param type='string' name='zpool' default="the pool of a disk that is on the NAS; for another disk a random
-          pool of the NAS's attribute img_zpools">
+          pool of the NAS's attribute img_zpools" of='zpool'>
     The pool.
     </param>
     <param type='int' name='index' default='0' unit='none'>
