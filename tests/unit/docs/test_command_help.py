@@ -14,7 +14,6 @@ import pytest
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.declarations import (
-    attributes_of,
     check_given,
     docstring_of,
     elements,
@@ -100,14 +99,9 @@ def test_every_argument_and_parameter_has_its_type_default_and_unit() -> None:
     faults = []
     for path, command in COMMANDS.items():
         documentation = read_documentation(command)
-        tags = [
-            tag for kind, tag, _ in elements(command.__doc__ or "", docstring_of) if kind in ("arg", "param")
-        ]
-        declared = {id(it): it for it in (*documentation.arguments, *documentation.parameters)}
-        by_name = {it.name: it for it in declared.values()}
-        assert len(by_name) == len(declared) == len(tags), path
-        for tag in tags:
-            it = by_name[attributes_of(tag)["name"]]
+        found = elements(command.__doc__ or "", docstring_of)
+        tags = [tag for element in ("arg", "param") for kind, tag, _ in found if kind == element]
+        for it, tag in zip((*documentation.arguments, *documentation.parameters), tags, strict=True):
             faults += [f"{' '.join(path)}: {it.name}: declare {fault}" for fault in faults_of_facts(it, tag)]
     assert faults == []
 

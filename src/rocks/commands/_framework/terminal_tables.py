@@ -113,11 +113,11 @@ def fitted_widths(natural: Mapping[int, int], names: Mapping[int, str], width: i
     """Column → its width: where the table is too wide, its columns of free text get less, the widest first."""
     widths = dict(natural)
     flexible = sorted((i for i in natural if names[i] in FREE_TEXT), key=lambda i: natural[i])
-    room = width - (len(natural) - 1) - sum(natural[i] for i in natural if i not in flexible)
+    left = width - (len(natural) - 1) - sum(natural[i] for i in natural if i not in flexible)
     for place, i in enumerate(flexible):
-        share = max(room // (len(flexible) - place), NARROWEST, len(names[i]))
+        share = max(left // (len(flexible) - place), NARROWEST, len(names[i]))
         widths[i] = min(natural[i], share)
-        room -= widths[i]
+        left -= widths[i]
     return widths
 
 

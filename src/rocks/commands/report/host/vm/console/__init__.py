@@ -19,8 +19,8 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <param type='int' name='lines'>
-    The number of lines, at most 10000. Default: 100.
+    <param type='int' name='lines' default='100' unit='lines'>
+    The number of lines, at most 10000.
     </param>
 
     <example cmd='report host vm console vc1'>

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <param type='string' name='file'>
+    <param type='string' name='file' default='standard output' of='file'>
     The file to write; it is replaced.
     </param>
 

@@ -17,18 +17,18 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     One virtual machine.
     </arg>
-    <arg type='string' name='cdrom' optional='1'>
+    <arg type='string' name='cdrom' optional='1' default='none' of='file'>
     The same as the parameter cdrom.
     </arg>
-    <param type='string' name='image'>
+    <param type='string' name='image' default='none' of='image'>
     ISO of the image library (rocks list image).
     </param>
-    <param type='string' name='cdrom'>
+    <param type='string' name='cdrom' default='none' of='file'>
     Absolute path of an ISO or device on the physical host; none or eject takes the medium out of the drive.
     </param>
-    <param type='string' name='boot'>
+    <param type='string' name='boot' default='unchanged; first for a new machine' values='first,last'>
     first: the machine boots the CD; last: only when neither the network nor its disk boots, such as an empty disk. The
-    attribute kvm_cdrom_boot stores it. Default: as it is, at first first.
+    attribute kvm_cdrom_boot stores it.
     </param>
 
     <example cmd='set host vm cdrom vc1 image=debian-12-netinst boot=last'>
