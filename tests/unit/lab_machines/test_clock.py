@@ -21,5 +21,5 @@ def test_it_is_what_the_kernel_says() -> None:
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     listed = [float(mhz) * 1000 for mhz in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text, re.MULTILINE)]
     if not listed or Path("/sys/devices/system/cpu/cpufreq/policy0").exists():
-        pytest.skip("the processors here change their frequency, or do not tell it")
+        pytest.skip("the processors here change their frequency, or do not state it")
     assert abs(counter_khz() - listed[0]) < listed[0] / 100
