@@ -6,10 +6,11 @@ import syslog
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.audit import AuditRecord, Event
+from rocks.errors import RocksError
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
 
@@ -43,6 +44,24 @@ def log_call(call: OwnerCall, outcome: str) -> None:
     text = " ".join(f"{name}={one_line(value)!r}" for name, value in parts.items() if value)
     syslog.openlog("rocks-airboss", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     syslog.syslog(syslog.LOG_NOTICE, text[:_LONGEST])
+
+
+def record_machines(
+    database: Database, call: OwnerCall, clusters: Sequence[str], outcomes: Mapping[str, int | None]
+) -> None:
+    """An entry in the audit log for each machine of one request, with its exit status; None while it is at work.
+
+    All in one transaction. The machines are switched already: an error is in the system log only.
+    """
+    try:
+        for name, status in outcomes.items():
+            record = audit_record(database, call._replace(hosts=(name,)), clusters)
+            if status is not None:
+                record.set_outcome(status)
+            record.add()
+        database.commit()
+    except RocksError as error:
+        log_call(call, f"the machines are not in the audit log: {error}")
 
 
 def audit_record(database: Database, call: OwnerCall, clusters: Sequence[str]) -> AuditRecord:

@@ -54,6 +54,24 @@ def switch_machines(
     return client.report_power(answer, notify)
 
 
+def switch_cluster(
+    database: Database,
+    cluster: str,
+    action: str,
+    with_frontend: bool,
+    key: str,
+    notify: Callable[[str], None],
+) -> int:
+    """Switch all computes of the own cluster by the site's frontend, in one request; returns the exit status.
+
+    `cluster` is the name of its frontend at the site.
+    """
+    settings = _settings(database, key, cluster)
+    with _explained():
+        answer = client.switch_cluster(settings, action, with_frontend)
+    return client.report_power(answer, notify)
+
+
 def open_owner_console(
     database: Database, host: str, key: str, is_serial: bool, notify: Callable[[str], None]
 ) -> None:

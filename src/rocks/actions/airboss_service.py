@@ -10,7 +10,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.airboss_audit import OwnerCall, audit_record, log_call
+from rocks.actions.airboss_audit import OwnerCall, audit_record, log_call, record_machines
 from rocks.actions.airboss_consoles import Consoles
 from rocks.actions.airboss_machines import Power, list_machines
 from rocks.actions.message_broker import node_authority
@@ -22,6 +22,7 @@ from rocks.cluster.airboss import (
     check_rsa_bits,
     check_time,
     find_machines,
+    machines_of_cluster,
 )
 from rocks.cluster.names import printable
 from rocks.cluster.records import TRUE_VALUES
@@ -34,11 +35,12 @@ from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.hosts.airboss_keys import is_signature, rsa_bits
 from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.wire.airboss import (
+    CLUSTER_POWER,
     CONSOLE,
     LIST_MACS,
     LONGEST_BODY,
     PATH,
-    POWER,
+    SCREEN,
     UPGRADE,
     read_document,
     read_frame,
@@ -47,6 +49,7 @@ from rocks.wire.airboss import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rocks.cluster.airboss import ClusterMachine
     from rocks.database.settings import Settings
     from rocks.wire.airboss import OwnerRequest, SignedDocument
 
@@ -98,6 +101,7 @@ class _Asked(NamedTuple):
     fingerprint: str
     cluster: str
     names: tuple[str, ...]
+    machines: tuple[ClusterMachine, ...]
 
 
 class OwnerService:
@@ -147,7 +151,8 @@ class OwnerService:
             hosts=request.hosts,
             nonce=request.nonce,
         )
-        record = audit_record(database, call, list(dict.fromkeys(key.cluster for key in keys)))
+        owned = list(dict.fromkeys(key.cluster for key in keys))
+        record = audit_record(database, call, owned)
         try:
             cluster = self._check(database, request, keys)
             if not self._may_ask(self._clusters, cluster.lower()):
@@ -155,9 +160,8 @@ class OwnerService:
                 return _later("the cluster asks too often")
             record.begin()
             self._take_nonce(database, request.nonce)
-            names = find_machines(request.hosts, table.machines_of(database, cluster))
-            asked = _Asked(request, signed.fingerprint, cluster, tuple(names))
-            answer = self._act(database, asked, call)
+            asked = _asked(database, request, signed.fingerprint, cluster)
+            content, answer = self._act(database, asked, call)
         except (UserError, StateError) as error:
             database.rollback()
             record.begin()
@@ -165,6 +169,8 @@ class OwnerService:
             return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
         record.set_outcome(0)
         record.complete()
+        if request.operation == CLUSTER_POWER:
+            record_machines(database, call, owned, _outcomes(content))
         log_call(call, f"answered {answer.status}")
         return answer
 
@@ -195,19 +201,24 @@ class OwnerService:
             raise UserError("the request was accepted before, and is not accepted again")
         database.commit()
 
-    def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> Answer:
+    def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> tuple[Mapping[str, object], Answer]:
+        """What is answered, and the answer; the former is empty for a console."""
         request = asked.request
+        if request.operation in (CONSOLE, SCREEN):
+            stream = self._consoles.open(
+                database, asked.names[0], asked.cluster, asked.fingerprint, request.operation == CONSOLE, call
+            )
+            upgrade = {"Upgrade": UPGRADE, "Connection": "Upgrade"}
+            return {}, Answer(101, "", b"", upgrade, stream=stream)
         if request.operation == LIST_MACS:
-            machines = table.machines_of(database, asked.cluster)
-            return _reply(200, {"machines": list_machines(database, machines, request.status)})
-        if request.operation == POWER:
+            content: Mapping[str, object] = {
+                "machines": list_machines(database, asked.machines, request.status)
+            }
+        else:
             self._power.check(database, asked.names)
             database.close()
-            return _reply(200, self._power.switch(asked.cluster, asked.names, request.action, call))
-        stream = self._consoles.open(
-            database, asked.names[0], asked.cluster, asked.fingerprint, request.operation == CONSOLE, call
-        )
-        return Answer(101, "", b"", {"Upgrade": UPGRADE, "Connection": "Upgrade"}, stream=stream)
+            content = self._power.switch(asked.cluster, asked.names, request.action, call)
+        return content, _reply(200, content)
 
     def _may_ask(self, rates: Rates, key: str) -> bool:
         with self._lock:
@@ -216,6 +227,26 @@ class OwnerService:
     def _refused(self, call: OwnerCall, status: int, text: str) -> Answer:
         log_call(call, f"refused: {text}")
         return _reply(status, {"error": text})
+
+
+def _asked(database: Database, request: OwnerRequest, fingerprint: str, cluster: str) -> _Asked:
+    """The request with the machines that it means. UserError for one that the cluster has not, or when it has none."""
+    machines = table.machines_of(database, cluster)
+    names = find_machines(request.hosts, machines)
+    if request.operation == CLUSTER_POWER:
+        names = machines_of_cluster(cluster, names, machines)
+    return _Asked(request, fingerprint, cluster, tuple(names), tuple(machines))
+
+
+def _outcomes(content: Mapping[str, object]) -> dict[str, int | None]:
+    """Machine → its exit status, of an answer to `power`; None for one that is begun."""
+    statuses = {"done": 0, "failed": 1, "begun": None}
+    found: dict[str, int | None] = {}
+    for part, status in statuses.items():
+        names = content.get(part, ())
+        assert isinstance(names, (list, tuple))
+        found.update({str(name): status for name in names})
+    return found
 
 
 def _later(text: str) -> Answer:

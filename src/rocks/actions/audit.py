@@ -87,6 +87,10 @@ class AuditRecord:
         """The outcome, before the last commit: an entry that this commit writes has it."""
         self._outcome = (exit_status, "")
 
+    def add(self) -> None:
+        """Add the entry with its outcome to the open transaction, which the caller commits: for many events at once."""
+        self._append()
+
     def complete(self) -> None:
         """Write what is missing: the outcome, or the entry of an event that changed nothing in the database.
 

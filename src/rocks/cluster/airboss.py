@@ -67,6 +67,20 @@ def find_machines(requested: Sequence[str], machines: Iterable[ClusterMachine]) 
     return list(dict.fromkeys(name for name in found if name is not None))
 
 
+def machines_of_cluster(cluster: str, named: Sequence[str], machines: Iterable[ClusterMachine]) -> list[str]:
+    """Names of the machines that are switched together: all but the frontend `cluster`, which may be `named` besides.
+
+    UserError for a cluster without any.
+    """
+    computes = [machine.name for machine in machines if machine.name.lower() != cluster.lower()]
+    found = list(dict.fromkeys((*computes, *named)))
+    if not found:
+        raise UserError(
+            f"the cluster {cluster} has no machine but its frontend; with its frontend: with-frontend=yes"
+        )
+    return found
+
+
 def _form(text: str) -> str:
     """One form for all spellings of a MAC address. A blank is in no name."""
     number = mac_number(text)

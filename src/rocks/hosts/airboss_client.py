@@ -6,6 +6,7 @@ The package of the site's frontend has it as /opt/rocks/share/rocks/airboss, to 
     airboss create keys key=FILE [type=rsa|ed25519] [passphrase=yes]
     airboss list host macs [status=yes]
     airboss set host power HOST… action=on|off|install
+    airboss set cluster power action=on|off|install [with-frontend=yes]
     airboss open host console HOST [type=serial|vnc]
 
 HOST is a name or a MAC address, as `list host macs` shows them. A setting is a parameter (cluster=vc1), or a line of
@@ -40,6 +41,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 PORT = 8677
 SETTINGS_FILES = ("~/.airboss", "/etc/rocks/airboss.conf")
 LIST_MACS, POWER, CONSOLE, SCREEN = "list macs", "power", "console", "screen"
+CLUSTER_POWER = "cluster power"
 SETTINGS = ("server", "name", "cluster", "authority", "key")
 
 _HEADING = b"rocks-airboss-1"
@@ -490,6 +492,7 @@ def _run(arguments: List[str]) -> int:
     commands: Dict[Tuple[str, ...], Tuple[Callable[..., int], Tuple[str, ...], int, int]] = {
         ("list", "host", "macs"): (_list, ("status",), 0, 1),
         ("set", "host", "power"): (_power, ("action",), 1, 256),
+        ("set", "cluster", "power"): (_cluster_power, ("action", "with-frontend"), 0, 1),
         ("open", "host", "console"): (_console, ("type",), 1, 1),
     }
     if parts not in commands:
@@ -497,7 +500,7 @@ def _run(arguments: List[str]) -> int:
         return 1 if arguments else 0
     run, parameters, least, most = commands[parts]
     hosts, given = _split(arguments[3:], (*parameters, *SETTINGS), least, most)
-    if parts[0] == "list" and hosts:
+    if hosts and parts in (("list", "host", "macs"), ("set", "cluster", "power")):
         given.setdefault("cluster", hosts[0])
     settings = read_settings({name: given[name] for name in SETTINGS if name in given})
     return run(settings, hosts, given)
@@ -544,10 +547,26 @@ def _list(settings: Settings, hosts: List[str], given: Dict[str, str]) -> int:
 
 
 def _power(settings: Settings, hosts: List[str], given: Dict[str, str]) -> int:
+    answer = ask(settings, open_key(settings.key), POWER, hosts=hosts, action=_action(given))
+    return report_power(answer, lambda line: print(line, file=sys.stderr))
+
+
+def _cluster_power(settings: Settings, hosts: List[str], given: Dict[str, str]) -> int:
+    action, with_frontend = _action(given), _yes(given, "with-frontend")
+    answer = switch_cluster(settings, action, with_frontend)
+    return report_power(answer, lambda line: print(line, file=sys.stderr))
+
+
+def _action(given: Dict[str, str]) -> str:
     if given.get("action") not in ("on", "off", "install"):
         raise AirbossError('invalid action. action must be "on", "off" or "install"')
-    answer = ask(settings, open_key(settings.key), POWER, hosts=hosts, action=given["action"])
-    return report_power(answer, lambda line: print(line, file=sys.stderr))
+    return given["action"]
+
+
+def switch_cluster(settings: Settings, action: str, with_frontend: bool) -> Dict[str, Any]:
+    """The answer to one request for all computes of the cluster, and its frontend with `with_frontend`."""
+    hosts = [settings.cluster] if with_frontend else []
+    return ask(settings, open_key(settings.key), CLUSTER_POWER, hosts=hosts, action=action)
 
 
 def report_power(answer: Dict[str, Any], say: Callable[[str], None]) -> int:

@@ -29,7 +29,10 @@ MOST_HOSTS = 256
 LONGEST_NAME = 255
 
 LIST_MACS, POWER, CONSOLE, SCREEN = "list macs", "power", "console", "screen"
-OPERATIONS = (LIST_MACS, POWER, CONSOLE, SCREEN)
+CLUSTER_POWER = "cluster power"
+"""`power` of all machines of the cluster: its computes, and those of `hosts`, which is for the frontend."""
+
+OPERATIONS = (LIST_MACS, POWER, CLUSTER_POWER, CONSOLE, SCREEN)
 ACTIONS = ("on", "off", "install")
 UPGRADE = "rocks-airboss-stream"
 """The protocol that follows an answer 101: the bytes of a console, in both directions."""
@@ -56,7 +59,8 @@ class OwnerRequest:
     """One request. `service` is the frontend's name, `cluster` that of the virtual frontend, `time` seconds since 1970.
 
     `hosts` are names, aliases or MAC addresses of machines of the cluster. `nonce` is 32 hexadecimal digits, never used
-    twice. `action` is that of the operation `power`, else empty. `status`: `list macs` with the states.
+    twice. `action` is that of the operations `power` and `cluster power`, else empty. `status`: `list macs` with the
+    states.
     """
 
     service: str
@@ -101,12 +105,12 @@ def read_document(document: bytes) -> OwnerRequest:
 
 
 def _check_operation(request: OwnerRequest) -> None:
-    if request.operation == POWER:
+    if request.operation in (POWER, CLUSTER_POWER):
         if request.action not in ACTIONS:
             raise ValueError(f"field request.action: not one of {', '.join(ACTIONS)}")
-        if not request.hosts:
+        if not request.hosts and request.operation == POWER:
             raise ValueError("field request.hosts: none")
     elif request.action:
-        raise ValueError("field request.action: only of the operation power")
+        raise ValueError("field request.action: only of the operations power and cluster power")
     if request.operation in (CONSOLE, SCREEN) and len(request.hosts) != 1:
         raise ValueError("field request.hosts: not exactly one")

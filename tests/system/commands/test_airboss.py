@@ -209,6 +209,58 @@ def test_an_owner_lists_and_switches_its_machines(service: Service) -> None:
     assert done.returncode == 0 and "nostate-error" in done.stdout
 
 
+def test_an_owner_switches_the_cluster_by_one_request(service: Service) -> None:
+    """Its computes, and only its own; each machine has an entry in the audit log."""
+    done = service.program("set", "cluster", "power", "one", "action=on")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (service.folder / "switched").read_text() == "set host power vm-one-0 vm-one-1 action=on\n"
+    assert (service.calls[-1][0].what, service.calls[-1][0].hosts) == ("cluster power on", ())
+    done = service.program("set", "cluster", "power", "action=off", "with-frontend=yes")
+    assert done.returncode == 0
+    last = (service.folder / "switched").read_text().splitlines()[-1]
+    assert sorted(last.split()[3:-1]) == ["one", "vm-one-0", "vm-one-1"] and last.endswith(" action=off")
+
+    rows = service.site.done("list", "audit", "user=owner of one").splitlines()
+    found = [row for row in rows if "cluster power" in row]
+    assert sum("cluster power on vm-one-" in row for row in found) == 2
+    assert sum("cluster power off" in row for row in found) == 1 + 3, "the request, and each machine"
+    service.site.done("check", "audit")
+
+
+def test_a_cluster_of_which_some_machines_fail(service: Service) -> None:
+    """The audit log says which."""
+    done = service.program("set", "cluster", "power", "action=install")
+    assert done.returncode == 3 and "command failed: vm-one-0;" in done.stderr
+    rows = json.loads(service.site.done("list", "audit", "user=owner of one", "json=yes"))
+    status = {entry["command"].partition(" (")[0]: entry["exit"] for row in rows for entry in row["audit"]}
+    assert status["cluster power install vm-one-0"] == 1 and status["cluster power install vm-one-1"] == 0
+
+
+def test_the_cluster_of_another_owner_is_not_switched(service: Service) -> None:
+    """Nor is a machine that is named besides, of another cluster; nothing runs."""
+    assert "controls no cluster two" in refused(
+        lambda: service.ask("cluster power", cluster="two", action="on")
+    )
+    assert "has no machine vm-two-0" in refused(
+        lambda: service.ask("cluster power", hosts=["vm-two-0"], action="on")
+    )
+    assert "not one of on, off, install" in refused(lambda: service.ask("cluster power", action="boil"))
+    assert not (service.folder / "switched").exists()
+    assert "field request.hosts: none" in refused(lambda: service.ask("power", action="on"))
+
+
+def test_an_operator_switches_a_cluster(service: Service) -> None:
+    """The hosts of these machines are silent: each machine that was tried is named."""
+    ended = service.site.rocks("set", "cluster", "power", "one", "action=on")
+    assert (ended.status, ended.out) == (1, "")
+    assert [line.split()[1] for line in ended.err.splitlines()] == ["vm-one-0:", "vm-one-1:"]
+    error = service.site.refused("set", "cluster", "power", "vm-one-0", "action=on")
+    assert "host vm-one-0 is not a virtual frontend" in error
+    error = service.site.refused("set", "cluster", "power", "one", "action=on", "delay=soon")
+    assert "must be a floating point number" in error
+    assert "invalid action" in service.site.refused("set", "cluster", "power", "one", "action=boil")
+
+
 def test_signed_requests_are_in_the_audit_log(service: Service) -> None:
     service.ask("power", hosts=["vm-one-0"], action="on")
     refused(lambda: service.ask("power", hosts=["vm-two-0"], action="on"))
