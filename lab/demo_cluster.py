@@ -113,6 +113,7 @@ class DemoCluster:
         for name, command in (
             (CLUSTER, ("cat", "/etc/hosts")),
             (COMPUTE, ("hostname",)),
+            (CLUSTER, ("ssh", "-o", "BatchMode=yes", COMPUTE, "hostname")),
             (COMPUTE, ("ping", "-q", "-c", "1", "-w", "60", _GATEWAY)),
         ):
             self._progress.print(f"  # ssh {name} {shlex.join(command)}")

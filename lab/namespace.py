@@ -39,8 +39,8 @@ IMAGE_FOLDER = "/var/lib/rocks-images"
 _IDENTITY_FOLDER = (
     "/var/lib/rocks"  # the same folder inside and in the state folder: so an init process is recognised
 )
-_START_DEADLINE_SECONDS = 20.0
-_MOUNT_DEADLINE_SECONDS = 10.0
+_START_DEADLINE_SECONDS = 120.0
+_MOUNT_DEADLINE_SECONDS = 60.0
 _TERM_GRACE_SECONDS = 5.0
 
 # Records number and start of the process that becomes the daemon: its number inside, which only it knows.

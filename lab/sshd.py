@@ -12,7 +12,7 @@ from rocks.errors import ToolError
 from rocks.process import run_checked
 
 _NAME = "sshd"
-_START_DEADLINE_SECONDS = 10.0
+_START_DEADLINE_SECONDS = 60.0
 _STOP_GRACE_SECONDS = 5.0
 
 _CONFIGURATION = """\

@@ -48,6 +48,8 @@ def test_a_cluster_answers_by_ssh_and_is_removed(site: Site, tmp_path: Path) -> 
     lines = run_demo(site, tmp_path)
     assert f"  # ssh {COMPUTE} hostname" in lines
     assert lines[lines.index(f"  # ssh {COMPUTE} hostname") + 1] == f"  {COMPUTE}"
+    inside = f"  # ssh {CLUSTER} ssh -o BatchMode=yes {COMPUTE} hostname"
+    assert lines[lines.index(inside) + 1].strip() == COMPUTE, "the frontend does not reach its compute"
     assert any("1 packets transmitted, 1 received" in line for line in lines), "the compute has no way out"
     assert any(line.endswith(f" {COMPUTE} compute-0-0") for line in lines)
     assert "Password" not in "\n".join(lines)

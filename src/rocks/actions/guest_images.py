@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.actions.cluster_keys import ensure_cluster_keys
 from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.library_folder import find_library_image, library_folder
 from rocks.actions.vm_documents import connections_of
@@ -182,14 +183,19 @@ def make_seeds(database: Database, machines: Iterable[VirtualMachine]) -> dict[s
     found: dict[str, SeedSpec | RocksError] = {}
     for vm in chosen:
         try:
-            found[vm.name] = _seed(vm, clusters.get(vm.name, GuestCluster()))
+            cluster = clusters.get(vm.name, GuestCluster())
+            if isinstance(cluster, RocksError):
+                raise StateError(f"{vm.name} is not started: {cluster}")
+            found[vm.name] = _seed(vm, cluster)
         except RocksError as error:
             found[vm.name] = error
     return found
 
 
-def _clusters_of(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, GuestCluster]:
-    """Machine → its cluster."""
+def _clusters_of(
+    database: Database, machines: Sequence[VirtualMachine]
+) -> dict[str, GuestCluster | RocksError]:
+    """Machine → its cluster, or why it cannot be set up as a part of that. Commits."""
     names = {vm.name for vm in machines}
     clusters = [cluster for cluster in members(database, None).values() if names & set(cluster.names)]
     if not clusters:
@@ -197,12 +203,20 @@ def _clusters_of(database: Database, machines: Sequence[VirtualMachine]) -> dict
     everyone = [name for cluster in clusters for name in cluster.names]
     records = {vm.name: vm for vm in table.load_vms(database, everyone)}
     gateways = default_gateways(database, [cluster.frontend for cluster in clusters])
-    found = {}
+    found: dict[str, GuestCluster | RocksError] = {}
+    keys = ensure_cluster_keys(
+        database, [cluster.frontend for cluster in clusters if seed_path(records[cluster.frontend])]
+    )
     for cluster in clusters:
+        key = keys.get(cluster.frontend)
+        if isinstance(key, RocksError):
+            found.update(dict.fromkeys(cluster.names, key))
+            continue
         guest = GuestCluster(
             records[cluster.frontend],
             tuple(records[name] for name in cluster.clients),
             gateways.get(cluster.frontend, ""),
+            *key or (),
         )
         found.update(dict.fromkeys(cluster.names, guest))
     return found

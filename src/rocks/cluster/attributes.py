@@ -81,6 +81,12 @@ KNOWN = {
         "",
         "IPv4 address inside its virtual cluster of a compute with vm_image; its netmask is that of the frontend",
     ),
+    "vm_cluster_key": Known(
+        "host",
+        "",
+        "of a virtual frontend with vm_image: the key, made at a start, with which it reaches its computes; a secret",
+        is_secret=True,
+    ),
     "firewall": Known(
         "host",
         "no",

@@ -23,6 +23,7 @@ LIBRARY_ATTRIBUTE = "image_library"
 IMAGE_ATTRIBUTE = "vm_image"
 KEYS_ATTRIBUTE = "vm_authorized_keys"
 ADDRESS_ATTRIBUTE = "vm_cluster_address"
+CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
 
 LEAST_FREE_BYTES = 1024**3
 """What stays free in the file system of the disks."""

@@ -7,7 +7,7 @@ configuration version 2.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ class GuestCluster:
     computes: Sequence[VirtualMachine] = ()
     gateway: str = ""
     """Default gateway of the frontend."""
+    private_key: str = field(default="", repr=False)
+    """For the frontend alone: with it root logs in to the computes. A file of OpenSSH; empty: the cluster has none."""
+    public_key: str = ""
 
 
 def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collection[str]) -> dict[str, str]:
@@ -49,6 +52,9 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
     except (RocksError, ValueError) as error:
         raise StateError(f"{vm.name} is not started: its network or keys are not valid: {error}") from None
     files = [_file("/etc/hosts", hosts)]
+    is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
+    if cluster.private_key and is_frontend and cluster.computes:
+        files += _key_files(cluster)
     if servers:
         files.append(_file("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers)))
     user: dict[str, Any] = {
@@ -59,9 +65,12 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         "disable_root": False,
         "ssh_pwauth": False,
         "ssh_genkeytypes": ["ed25519"],
-        "ssh_authorized_keys": list(keys),
+        "ssh_authorized_keys": [
+            *keys,
+            *[cluster.public_key] * (bool(cluster.public_key) and not is_frontend),
+        ],
     }
-    if cluster.frontend is not None and cluster.frontend.name == vm.name and cluster.computes:
+    if is_frontend and cluster.computes:
         files += _router_files(vm)
         user["runcmd"] = [
             ["systemctl", "restart", "systemd-sysctl.service"],
@@ -184,8 +193,19 @@ def _router_files(frontend: VirtualMachine) -> list[dict[str, str]]:
     ]
 
 
-def _file(path: str, content: str) -> dict[str, str]:
-    return {"path": path, "permissions": "0644", "owner": "root:root", "content": content}
+def _key_files(cluster: GuestCluster) -> list[dict[str, str]]:
+    """Root's default key. Computes are on a VLAN of their own: their host keys are accepted when first seen."""
+    names = [f"{compute.name} compute-0-{number}" for number, compute in enumerate(cluster.computes)]
+    config = f"Host {' '.join([*names, 'compute-*'])}\n  StrictHostKeyChecking accept-new\n"
+    return [
+        _file("/root/.ssh/id_ed25519", cluster.private_key, "0600"),
+        _file("/root/.ssh/id_ed25519.pub", f"{cluster.public_key}\n"),
+        _file("/etc/ssh/ssh_config.d/50-cluster.conf", config),
+    ]
+
+
+def _file(path: str, content: str, mode: str = "0644") -> dict[str, str]:
+    return {"path": path, "permissions": mode, "owner": "root:root", "content": content}
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -71,6 +71,14 @@ def store(database: Database, hosts: Sequence[str] | None, attribute: str, value
         )
 
 
+def add(database: Database, host: str, attribute: str, value: str) -> None:
+    """Set the attribute of the host, unless it has one."""
+    database.execute(
+        "INSERT IGNORE INTO sec_node_attributes (Node, Attr, Value) SELECT ID, %s, %s FROM nodes WHERE Name = %s",
+        [attribute, value, host],
+    )
+
+
 def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> None:
     """Remove the attribute of the hosts, or the global one (None), where there is one."""
     if hosts is None:

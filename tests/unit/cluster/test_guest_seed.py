@@ -173,3 +173,18 @@ def test_a_seed_is_for_machines_with_an_image_and_a_file_as_first_disk() -> None
     of_device = machine("web", disks=["phy:/dev/vg/web,vda,virtio"], attributes={"vm_image": "debian"})
     assert seed_path(of_device) is None
     assert seed_path(replace(frontend(), disks=())) is None
+
+
+def test_the_private_key_of_a_cluster_is_for_its_frontend_alone() -> None:
+    mine = KEY.replace("owner@example.org", "root@web")
+    of = replace(cluster(), private_key="the private half\n", public_key=mine)
+    head, node = documents(of.frontend or frontend(), of), documents(compute(0, vm_authorized_keys=KEY), of)
+    files = {file["path"]: file for file in head["user-data"]["write_files"]}
+    private = files["/root/.ssh/id_ed25519"]
+    assert (private["content"], private["permissions"]) == ("the private half\n", "0600")
+    assert files["/root/.ssh/id_ed25519.pub"]["content"] == f"{mine}\n"
+    config = files["/etc/ssh/ssh_config.d/50-cluster.conf"]["content"].splitlines()
+    assert config[0].split()[1:] == ["vm-web-0", "compute-0-0", "vm-web-1", "compute-0-1", "compute-*"]
+    assert head["user-data"]["ssh_authorized_keys"] == []
+    assert node["user-data"]["ssh_authorized_keys"] == [KEY, mine]
+    assert "the private half" not in json.dumps(node) and "the private half" not in repr(of)

@@ -1,0 +1,73 @@
+"""The seeds of a cluster from an image, with a real libvirt: its key is stable, and private to its frontend."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.vms.site import IMAGES, ThreeMachines
+
+LIBRARY = "/var/opt/rocks/library"
+DISK = "/var/opt/rocks/small.img"
+PRIVATE = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def cluster(site: ThreeMachines) -> Iterator[ThreeMachines]:
+    """A site with the cluster `fe` of two, both on vmh1, whose disks are made from an image."""
+    head = site.machines["head"]
+    head.outside(DISK).write_bytes(b"boot".ljust(1_000_000, b"\0"))
+    site.done(f"set attr image_library {LIBRARY}")
+    site.done(f"add image small file={DISK}")
+    site.done("set host attr vmh1 vlan_transport local")
+    site.done(
+        "add cluster 203.0.113.77 1 fe-name=fe cluster-naming=yes container-hosts=vmh1 fe-container=vmh1"
+        " image=small disk-per-frontend=1 disk-per-compute=1"
+    )
+    for name in ("fe", "vm-fe-0"):
+        site.done(f"set host vm {name} mem=64")
+    yield site
+    site.rocks("remove cluster fe disks=remove")
+    site.done("remove host attr vmh1 vlan_transport")
+    site.done("remove attr image_library")
+    shutil.rmtree(head.outside(LIBRARY))
+    head.outside(DISK).unlink()
+    for machine in site.machines.values():
+        shutil.rmtree(machine.outside(IMAGES) / "library", ignore_errors=True)
+
+
+def seed(site: ThreeMachines, name: str) -> bytes:
+    """The second disk of the machine."""
+    return (site.machines["vmh1"].outside(IMAGES) / f"{name}.vda.seed").read_bytes()
+
+
+def public_key(content: bytes) -> bytes:
+    """The cluster's public key in a seed."""
+    found = re.search(rb"ssh-ed25519 [A-Za-z0-9+/]+ root@fe", content)
+    assert found is not None
+    return found[0]
+
+
+def test_the_frontend_alone_has_the_private_key_and_starts_keep_it(cluster: ThreeMachines) -> None:
+    cluster.done("start host vm vm-fe-0")
+    compute = seed(cluster, "vm-fe-0")
+    assert PRIVATE not in compute and b"id_ed25519" not in compute
+    cluster.done("start host vm fe")
+    assert PRIVATE in seed(cluster, "fe")
+    assert public_key(seed(cluster, "fe")) == public_key(compute)
+    text = cluster.sql("SELECT Value FROM sec_node_attributes WHERE Attr = 'vm_cluster_key'")
+    assert len(text) == 1
+    for line in ("dump", "list host attr fe"):
+        assert text[0][0] not in cluster.done(line)
+    cluster.done("stop cluster fe")
+    cluster.done("start cluster fe")
+    assert public_key(seed(cluster, "vm-fe-0")) == public_key(compute)
+    cluster.sql("UPDATE sec_node_attributes SET Value = 'x' WHERE Attr = 'vm_cluster_key'")
+    cluster.done("stop cluster fe")
+    assert "rocks remove host sec_attr fe vm_cluster_key" in cluster.refused("start host vm vm-fe-0")
+    cluster.done("remove host sec_attr fe vm_cluster_key")
+    cluster.done("start cluster fe")
+    assert public_key(seed(cluster, "fe")) == public_key(seed(cluster, "vm-fe-0")) != public_key(compute)
