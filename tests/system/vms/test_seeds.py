@@ -69,5 +69,6 @@ def test_the_frontend_alone_has_the_private_key_and_starts_keep_it(cluster: Thre
     cluster.done("stop cluster fe")
     assert "rocks remove host sec_attr fe vm_cluster_key" in cluster.refused("start host vm vm-fe-0")
     cluster.done("remove host sec_attr fe vm_cluster_key")
-    cluster.done("start cluster fe")
+    both = [cluster.begin(f"start host vm {name}") for name in ("fe", "vm-fe-0")]
+    assert [started.end()[0] for started in both] == [0, 0]
     assert public_key(seed(cluster, "fe")) == public_key(seed(cluster, "vm-fe-0")) != public_key(compute)
