@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import syslog
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.audit import AuditRecord, Event
+from rocks.clock import monotonic_seconds
+from rocks.cluster.airboss import REFUSALS_SECONDS, Refusals
+from rocks.database.connection import Database
 from rocks.errors import RocksError
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from rocks.database.connection import Database
+    from rocks.database.settings import Settings
 
 _LONGEST = 2000
 
@@ -66,8 +70,69 @@ def record_machines(
 
 def audit_record(database: Database, call: OwnerCall, clusters: Sequence[str]) -> AuditRecord:
     """The record of a signed request in the audit log. `clusters` are those of the key."""
-    owner = f"owner of {', '.join(clusters)}"
-    action = " ".join((call.what, *call.hosts))
-    return AuditRecord(
-        database, Event("control", owner, call.address, f"{action} (request {call.nonce[:8]})")
-    )
+    return AuditRecord(database, Event("control", _owner(clusters), call.address, _action(call)))
+
+
+class _Refused(NamedTuple):
+    call: OwnerCall
+    clusters: Sequence[str]
+    error: RocksError
+
+    def event(self, count: int) -> Event:
+        """The event of so many requests, of which this is the last."""
+        action = f"{count} more refused, the last: {_action(self.call)}"
+        return Event("control", _owner(self.clusters), self.call.address, action)
+
+
+class RefusedCalls:
+    """Bounds the entries of refused requests in the audit log: one for each key and minute; the system log has all."""
+
+    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+        self._settings, self._log = settings, log
+        self._lock = threading.Lock()
+        self._refusals: Refusals[_Refused] = Refusals()
+        self._has_timer = False
+
+    def is_first(self, call: OwnerCall, clusters: Sequence[str], error: RocksError) -> bool:
+        """Whether the caller is to record the request; if not, it is counted, and the number recorded in a minute."""
+        with self._lock:
+            is_first = self._refusals.is_first(call.key, _Refused(call, clusters, error), monotonic_seconds())
+            if not self._has_timer:
+                self._begin_timer()
+        return is_first
+
+    def record_due(self) -> None:
+        """Record the numbers of those whose minute is over."""
+        with self._lock:
+            due = self._refusals.take_due(monotonic_seconds())
+        if not due:
+            return
+        with Database(self._settings) as database:
+            for count, refused in due:
+                record = AuditRecord(database, refused.event(count))
+                record.begin()
+                record.fail(refused.error)
+
+    def _begin_timer(self) -> None:
+        timer = threading.Timer(REFUSALS_SECONDS, self._end_timer)
+        timer.daemon = self._has_timer = True
+        timer.start()
+
+    def _end_timer(self) -> None:
+        try:
+            self.record_due()
+        except RocksError as error:
+            self._log(f"the number of refused requests is not in the audit log: {error}")
+        finally:
+            with self._lock:
+                self._has_timer = False
+                if self._refusals:
+                    self._begin_timer()
+
+
+def _owner(clusters: Sequence[str]) -> str:
+    return f"owner of {', '.join(clusters)}"
+
+
+def _action(call: OwnerCall) -> str:
+    return f"{' '.join((call.what, *call.hosts))} (request {call.nonce[:8]})"

@@ -10,25 +10,25 @@ import json
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.airboss_audit import OwnerCall, audit_record, log_call, record_machines
+from rocks.actions.airboss_audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines
 from rocks.actions.airboss_consoles import Consoles
 from rocks.actions.airboss_machines import Power, list_machines
+from rocks.actions.host_keys import allows_old_rsa
 from rocks.actions.message_broker import node_authority
 from rocks.clock import Deadline, monotonic_seconds, utc_now
 from rocks.cluster.airboss import (
-    OLD_RSA_ATTRIBUTE,
-    STORED_SECONDS,
+    HOUR_SECONDS,
+    Hours,
     Rates,
+    check_hour,
     check_rsa_bits,
     check_time,
     find_machines,
     machines_of_cluster,
 )
 from rocks.cluster.names import printable
-from rocks.cluster.records import TRUE_VALUES
 from rocks.database import airboss as table
 from rocks.database.addresses import private_address
-from rocks.database.attributes import resolve_attribute
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
 from rocks.errors import HostError, RocksError, StateError, UserError
@@ -113,6 +113,8 @@ class OwnerService:
         self._addresses, self._clusters = Rates(*PER_ADDRESS), Rates(*PER_CLUSTER)
         self._lock = threading.Lock()
         self._next_forgetting = Deadline(0.0)
+        self._hours = Hours()
+        self._refusals = RefusedCalls(settings, log)
         self._power = Power(launcher)
         self._consoles = Consoles(settings, log)
 
@@ -159,13 +161,14 @@ class OwnerService:
                 self._refused(call, 429, "the cluster asks too often")
                 return _later("the cluster asks too often")
             record.begin()
-            self._take_nonce(database, request.nonce)
+            self._take_nonce(database, request)
             asked = _asked(database, request, signed.fingerprint, cluster)
             content, answer = self._act(database, asked, call)
         except (UserError, StateError) as error:
             database.rollback()
-            record.begin()
-            record.fail(error)
+            if record.is_written or self._refusals.is_first(call, owned, error):
+                record.begin()
+                record.fail(error)
             return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
         record.set_outcome(0)
         record.complete()
@@ -184,22 +187,36 @@ class OwnerService:
             raise UserError(f"this key controls no cluster {printable(request.cluster)}")
         bits = rsa_bits(clusters[0].pem)
         if bits is not None:
-            allowed = resolve_attribute(database, OLD_RSA_ATTRIBUTE, [clusters[0].cluster]).values()
-            check_rsa_bits(bits, any(value.lower() in TRUE_VALUES for value in allowed))
+            check_rsa_bits(bits, allows_old_rsa(database, clusters[0].cluster))
         return clusters[0].cluster
 
-    def _take_nonce(self, database: Database, nonce: str) -> None:
-        now = int(utc_now().timestamp())
-        with self._lock:
-            forgets = self._next_forgetting.passed()
-            if forgets:
-                self._next_forgetting = Deadline(_FORGET_SECONDS)
-        if forgets:
-            table.forget_nonces(database, now - STORED_SECONDS)
-            database.commit()
-        if not table.take_nonce(database, nonce, now):
+    def record_refusals(self) -> None:
+        """Record the numbers of refused requests whose minute is over; else a timer does it."""
+        self._refusals.record_due()
+
+    def _take_nonce(self, database: Database, request: OwnerRequest) -> None:
+        """UserError for a request that was accepted before, or that may have been."""
+        self._forget_hours(database)
+        hour = request.time // HOUR_SECONDS
+        if not table.take_nonce(database, request.nonce, request.time):
             raise UserError("the request was accepted before, and is not accepted again")
+        check_hour(hour, table.is_past_hour(database, hour))
         database.commit()
+
+    def _forget_hours(self, database: Database) -> None:
+        """Now and then, forget the nonces of past hours."""
+        with self._lock:
+            if not self._next_forgetting.passed():
+                return
+            self._next_forgetting = Deadline(_FORGET_SECONDS)
+        found = table.nonces_of_hours(database)
+        with self._lock:
+            counts = {hour: count for hour, (count, is_past) in found.items() if not is_past}
+            past = self._hours.past(counts, monotonic_seconds())
+        past += [hour for hour, (_, is_past) in found.items() if is_past]
+        if past:
+            table.forget_hours(database, past)
+            database.commit()
 
     def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> tuple[Mapping[str, object], Answer]:
         """What is answered, and the answer; the former is empty for a console."""

@@ -83,6 +83,11 @@ class AuditRecord:
         self._begun = True
         self._database.before_changes(self._append)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the log has the entry."""
+        return self._first is not None
+
     def set_outcome(self, exit_status: int) -> None:
         """The outcome, before the last commit: an entry that this commit writes has it."""
         self._outcome = (exit_status, "")

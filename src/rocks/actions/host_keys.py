@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.cluster.airboss import OLD_RSA_ATTRIBUTE, check_stored_rsa
 from rocks.cluster.names import printable
+from rocks.cluster.records import TRUE_VALUES
 from rocks.cluster.values import check_text
 from rocks.database import host_keys
+from rocks.database.attributes import resolve_attribute
 from rocks.database.vm_inventory import lock_inventory
 from rocks.errors import UserError
 
@@ -19,21 +22,32 @@ _LONGEST = 4096
 _LONGEST_FILE_BYTES = 64 << 10
 
 
-def add_key(database: Database, host: str, given: str, description: str | None) -> None:
-    """Add a public key, given as its text or as the path of a file, to a host.
+def add_key(database: Database, host: str, given: str, description: str | None) -> str | None:
+    """Add a public key, given as its text or as the path of a file, to a host; returns a warning for a weak one.
 
-    UserError, and no change, for a text that is no key, a file that cannot be read, and a key that the host has.
+    UserError, and no change, for a text that is no key, a file that cannot be read, a key that is too weak, and one
+    that the host has.
     """
-    from rocks.hosts.public_keys import to_pem  # its libraries take 0.1 s to load
+    from rocks.hosts.airboss_keys import rsa_bits  # their libraries take 0.1 s to load
+    from rocks.hosts.public_keys import to_pem
 
     key = to_pem(_text(given))
     if len(key) > _LONGEST:
         raise UserError(f"the public key has {len(key)} characters, at most {_LONGEST} are stored")
     check_text("description", description or "", _LONGEST)
+    bits = rsa_bits(key)
+    warning = None if bits is None else check_stored_rsa(host, bits, allows_old_rsa(database, host))
     lock_inventory(database)
     if any(one.key.strip() == key.strip() for one in host_keys.list_keys(database, [host])):
         raise UserError(f"the public key already exists for host {host}; rocks list host key {host} shows it")
     host_keys.insert_key(database, host, key, description or None)
+    return warning
+
+
+def allows_old_rsa(database: Database, host: str) -> bool:
+    """Whether the owner of the virtual frontend may have an RSA key that is short by today's measure."""
+    value = resolve_attribute(database, OLD_RSA_ATTRIBUTE, [host]).get(host, "")
+    return value.lower() in TRUE_VALUES
 
 
 def remove_key(database: Database, host: str, number: int) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rocks.cluster.mac_pool import mac_number
 from rocks.cluster.names import printable
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+Refused = TypeVar("Refused")
 
 WINDOW_SECONDS = 120
 """How far the time of a request may be from the frontend's."""
 
-STORED_SECONDS = 3600 + 2 * WINDOW_SECONDS
-"""How long a nonce is stored: an hour longer than its request is accepted; the frontend's clock may be set back."""
+HOUR_SECONDS = 3600
+QUIET_SECONDS = HOUR_SECONDS + 2 * WINDOW_SECONDS
+"""How long after a request nobody can have another one of the same hour, by a clock that is not set."""
+
+REFUSALS_SECONDS = 60.0
+"""A key's refused requests of that time are one entry of the audit log."""
 
 LEAST_RSA_BITS = 3072
+LEAST_STORED_RSA_BITS = 2048
+"""Shorter keys are not even stored, unless the site allows those of old Rocks, which made 1024 bits."""
 OLD_RSA_ATTRIBUTE = "airboss_old_rsa"
 
 
@@ -39,6 +48,16 @@ def check_time(stated: int, now: int) -> None:
         )
 
 
+def check_hour(hour: int, is_past: bool) -> None:
+    """UserError for a request of an hour (since 1970) whose accepted requests are forgotten."""
+    if is_past:
+        until = datetime.fromtimestamp((hour + 1) * HOUR_SECONDS, UTC)
+        raise UserError(
+            "the frontend's clock was set back, to an hour whose requests it no longer knows; repeat the command after "
+            f"{until:%Y-%m-%d %H:%M} UTC of its clock"
+        )
+
+
 def check_rsa_bits(bits: int, old_allowed: bool) -> None:
     """UserError for an RSA key that is short by today's measure, unless the site allows those of old Rocks."""
     if bits < LEAST_RSA_BITS and not old_allowed:
@@ -46,6 +65,21 @@ def check_rsa_bits(bits: int, old_allowed: bool) -> None:
             f"this RSA key has {bits} bits, at least {LEAST_RSA_BITS} are needed; make another (rocks create keys), or "
             f"ask the site's operators for the attribute {OLD_RSA_ATTRIBUTE}"
         )
+
+
+def check_stored_rsa(host: str, bits: int, old_allowed: bool) -> str | None:
+    """A warning for an RSA key of a host that is short by today's measure. UserError for one that is not stored."""
+    if bits >= LEAST_RSA_BITS:
+        return None
+    consent = f"rocks set host attr {host} {OLD_RSA_ATTRIBUTE} true"
+    if bits < LEAST_STORED_RSA_BITS and not old_allowed:
+        raise UserError(
+            f"this RSA key has {bits} bits, at least {LEAST_STORED_RSA_BITS} are needed; let the owner make another "
+            f"(rocks create keys), or allow keys of old Rocks: {consent}"
+        )
+    remedy = "let the owner make another: rocks create keys" + ("" if old_allowed else f"; or {consent}")
+    accepted = "may be broken in some years" if old_allowed else "no request of it is accepted"
+    return f"this RSA key has {bits} bits, less than {LEAST_RSA_BITS}: {accepted}; {remedy}"
 
 
 def find_machines(requested: Sequence[str], machines: Iterable[ClusterMachine]) -> list[str]:
@@ -103,6 +137,53 @@ class Rates:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[key] = (tokens - 1.0 if is_allowed else tokens, now)
         return is_allowed
+
+
+class Hours:
+    """Which hours of requests are past: those whose number of requests has not grown for `QUIET_SECONDS`.
+
+    The time is that of a clock that is never set: whatever the time of day does, no hour is past because of it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, float]] = {}
+
+    def past(self, counts: Mapping[int, int], now: float) -> list[int]:
+        """The hours that are past. `counts` is hour → number of its requests; `now` in seconds."""
+        for hour, count in counts.items():
+            if self._known.get(hour, (-1, now))[0] != count:
+                self._known[hour] = (count, now)
+        self._known = {hour: known for hour, known in self._known.items() if hour in counts}
+        return [hour for hour, (_, since) in self._known.items() if now - since >= QUIET_SECONDS]
+
+
+class Refusals(Generic[Refused]):
+    """Refused requests of each key: the first is recorded at once, later ones by their number, once a minute."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, tuple[float, int, Refused]] = {}
+
+    def is_first(self, key: str, refused: Refused, now: float) -> bool:
+        """Whether the request is to be recorded now; else it is counted. `now` of a clock that is never set."""
+        if key not in self._counted:
+            self._counted[key] = (now, 0, refused)
+            return True
+        since, count, _ = self._counted[key]
+        self._counted[key] = (since, count + 1, refused)
+        return False
+
+    def take_due(self, now: float) -> list[tuple[int, Refused]]:
+        """(number, the last one) of each key whose minute is over, and which had more than the recorded one."""
+        due = {key: one for key, one in self._counted.items() if now - one[0] >= REFUSALS_SECONDS}
+        for key, (_, count, refused) in due.items():
+            del self._counted[key]
+            if count:
+                self._counted[key] = (now, 0, refused)
+        return [(count, refused) for _, count, refused in due.values() if count]
+
+    def __bool__(self) -> bool:
+        """Whether a minute of some key has begun."""
+        return bool(self._counted)
 
 
 class Shares:

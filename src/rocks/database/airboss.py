@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.airboss import ClusterMachine
+from rocks.cluster.airboss import HOUR_SECONDS, ClusterMachine
 from rocks.database.sets import placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rocks.database.connection import Database
 
@@ -40,16 +40,43 @@ def keys_by_fingerprint(database: Database, fingerprint: str) -> list[OwnerKey]:
     return [OwnerKey(str(name), int(number), str(pem)) for name, number, pem in rows]
 
 
-def take_nonce(database: Database, nonce: str, now: int) -> bool:
-    """Record an accepted request; False when it was recorded before. Of two at once, one gets True."""
+def take_nonce(database: Database, nonce: str, stated: int) -> bool:
+    """Record an accepted request, which states that time; False when it was recorded before.
+
+    Of two at once, one gets True.
+    It may have been forgotten with its hour: ask `is_past_hour` afterwards, in the same transaction.
+    """
     return bool(
-        database.execute("INSERT IGNORE INTO airboss_nonces (Nonce, Seen) VALUES (%s, %s)", (nonce, now))
+        database.execute("INSERT IGNORE INTO airboss_nonces (Nonce, Stated) VALUES (%s, %s)", (nonce, stated))
     )
 
 
-def forget_nonces(database: Database, before: int) -> None:
-    """Forget requests that were accepted before that time."""
-    database.execute("DELETE FROM airboss_nonces WHERE Seen < %s LIMIT %s", (before, _MOST_REMOVED))
+def is_past_hour(database: Database, hour: int) -> bool:
+    """Whether requests of the hour (since 1970) may be forgotten already, so that none is accepted any more."""
+    # locked: another service may be about to commit it
+    return bool(database.rows("SELECT 1 FROM airboss_past_hours WHERE Hour = %s LOCK IN SHARE MODE", (hour,)))
+
+
+def nonces_of_hours(database: Database) -> dict[int, tuple[int, bool]]:
+    """Hour → (number of its recorded requests, whether it is past)."""
+    rows = database.rows(
+        "SELECT n.Hour, n.Requests, p.Hour IS NOT NULL FROM"
+        f" (SELECT Stated DIV {HOUR_SECONDS} Hour, COUNT(*) Requests FROM airboss_nonces GROUP BY 1) n"
+        " LEFT JOIN airboss_past_hours p ON p.Hour = n.Hour"
+    )
+    return {int(hour): (int(count), bool(is_past)) for hour, count, is_past in rows}
+
+
+def forget_hours(database: Database, hours: Iterable[int]) -> None:
+    """Accept no request of these hours any more, and forget those that were recorded; many are forgotten in parts."""
+    past = [(hour,) for hour in sorted(hours)]
+    if past:
+        database.insert_many("INSERT IGNORE INTO airboss_past_hours (Hour) VALUES", past)
+        database.execute(
+            f"DELETE FROM airboss_nonces WHERE {' OR '.join(['Stated BETWEEN %s AND %s'] * len(past))}"
+            f" LIMIT {_MOST_REMOVED}",
+            [bound for (hour,) in past for bound in (hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS - 1)],
+        )
 
 
 def machines_of(database: Database, cluster: str) -> list[ClusterMachine]:

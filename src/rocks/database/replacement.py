@@ -1,8 +1,9 @@
 """Puts the content of a copy in the place of the database's, in one transaction.
 
 The copy is loaded into a database beside it and migrated there. Then both have the same tables, and the rows are
-exchanged by one transaction, which leaves the old content or the new at every moment. Leases and fences are never
-deleted: those that are there stay, and those of the copy are added. So is an audit log that has begun.
+exchanged by one transaction, which leaves the old content or the new at every moment. Leases, fences and accepted
+requests of owners are never deleted: those that are there stay, and those of the copy are added. An audit log that has
+begun stays, too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rocks.database.settings import Settings
 
-_ADDED = ("vm_leases", "vm_lease_disks", "vm_fences")
+_ADDED = ("vm_leases", "vm_lease_disks", "vm_fences", "airboss_nonces", "airboss_past_hours")
 _LOG = ("sec_audit", "sec_audit_head")
 """A chain of entries that are never removed: that of the copy is taken where there is none yet."""
 _UNTOUCHED = ("schema_migrations",)

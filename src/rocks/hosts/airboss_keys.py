@@ -1,4 +1,4 @@
-"""Signatures of owners: Ed25519, and RSA-PSS with SHA-256 (the salt as long as the hash)."""
+"""Keys and signatures of owners: Ed25519, and RSA-PSS with SHA-256 (the salt as long as the hash)."""
 
 from __future__ import annotations
 

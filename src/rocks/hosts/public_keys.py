@@ -8,8 +8,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from rocks.errors import UserError
 
-_LEAST_RSA_BITS = 1024
-"""Keys of this size exist on Rocks sites."""
 _ENCODING = serialization.Encoding.PEM
 _FORMAT = serialization.PublicFormat.SubjectPublicKeyInfo
 
@@ -32,9 +30,5 @@ def to_pem(text: str) -> str:
     if not isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         raise UserError(
             "this public key is neither an RSA nor an Ed25519 key; make one with rocks create keys"
-        )
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _LEAST_RSA_BITS:
-        raise UserError(
-            f"this RSA key has {key.key_size} bits, at least {_LEAST_RSA_BITS} are needed; make another"
         )
     return key.public_bytes(_ENCODING, _FORMAT).decode()

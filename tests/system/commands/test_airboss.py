@@ -6,6 +6,7 @@ The site's hosts are silent here; power and consoles of real guests are tried in
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import airboss_service, message_broker
+from rocks.actions import airboss_audit, airboss_service, message_broker
 from rocks.actions.airboss_audit import OwnerCall
 from rocks.actions.airboss_service import make_service
 from rocks.database.connection import Database
@@ -367,6 +368,104 @@ def test_a_request_is_accepted_once(service: Service) -> None:
     assert (service.folder / "switched").read_text().count("\n") == 1
 
 
+def answer_to(owner_service: airboss_service.OwnerService, body: bytes) -> tuple[int, str]:
+    """Status and error text of a service that no socket leads to."""
+    answer = owner_service.answer(airboss_service.Request("127.0.0.1", "/airboss", [], 0, "POST", body))
+    return answer.status, str(json.loads(answer.body).get("error", ""))
+
+
+class Clocks:
+    """The frontend's time of day, and its clock that nobody sets: seconds before or after the real ones."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.day = self.steady = 0.0
+        real_day, real_steady = airboss_service.utc_now, airboss_service.monotonic_seconds
+        monkeypatch.setattr(
+            airboss_service, "utc_now", lambda: real_day() + datetime.timedelta(seconds=self.day)
+        )
+        for module in (airboss_service, airboss_audit):
+            monkeypatch.setattr(module, "monotonic_seconds", lambda: real_steady() + self.steady)
+        monkeypatch.setattr(airboss_service, "_FORGET_SECONDS", 0.0)
+
+
+def test_a_clock_that_is_set_forward_and_back_lets_no_request_pass_twice(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    own = airboss_service.OwnerService(
+        service.site.database.settings, "head", "/bin/true", service.log.append
+    )
+    body = service.signed(service.document())
+    assert answer_to(own, body)[0] == 200
+    for seconds in (86400.0, -86400.0, 30 * 86400.0):
+        clocks.day = seconds
+        for _ in range(2):
+            later = service.signed(service.document(time=int(time.time() + seconds)))
+            assert answer_to(own, later)[0] == 200
+            assert answer_to(own, later) == (
+                403,
+                "the request was accepted before, and is not accepted again",
+            )
+    clocks.day = 0.0
+    assert answer_to(own, body) == (403, "the request was accepted before, and is not accepted again")
+    assert answer_to(own, service.signed(service.document()))[0] == 200
+
+
+def test_of_an_hour_that_is_forgotten_nothing_is_accepted_any_more(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours later the accepted requests of that hour are gone; a clock that is set back to it lets none pass."""
+    clocks = Clocks(monkeypatch)
+    own = airboss_service.OwnerService(
+        service.site.database.settings, "head", "/bin/true", service.log.append
+    )
+    body = service.signed(service.document())
+    assert answer_to(own, body)[0] == 200
+    for seconds in (7200, 14400):
+        clocks.day = clocks.steady = float(seconds)
+        assert answer_to(own, service.signed(service.document(time=int(time.time()) + seconds)))[0] == 200
+    stored = [when for (when,) in service.site.database.rows("SELECT Stated FROM airboss_nonces")]
+    assert len(stored) == 2 and min(stored) > time.time() + 3600, "the first one is forgotten"
+    clocks.day = 0.0
+    status, text = answer_to(own, body)
+    assert status == 403 and "was set back" in text
+    again = airboss_service.OwnerService(
+        service.site.database.settings, "head", "/bin/true", service.log.append
+    )
+    assert answer_to(again, body)[0] == 403
+
+
+def test_refused_requests_of_a_key_are_one_entry_of_the_audit_log_a_minute(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    monkeypatch.setattr(airboss_service, "PER_ADDRESS", (1000.0, 1000))
+    log: list[str] = []
+    own = airboss_service.OwnerService(service.site.database.settings, "head", "/bin/true", log.append)
+
+    def entries() -> list[str]:
+        service.site.database.end_reading()
+        rows = service.site.database.rows(
+            "SELECT Action FROM sec_audit WHERE Source = 'control' ORDER BY Number"
+        )
+        return [str(action) for (action,) in rows]
+
+    for number in range(30):
+        late = service.document(time=1000 + number, hosts=[f"machine-{number}"])
+        assert answer_to(own, service.signed(late))[0] == 403
+    assert len(entries()) == 1 and "machine-0 " in entries()[0]
+    assert answer_to(own, service.signed(service.document(time=1, cluster="two"), "two.key"))[0] == 403
+    assert len(entries()) == 2, "each key has its own"
+    clocks.steady = 60.0
+    own.record_refusals()
+    (_, _, counted) = entries()
+    assert counted.startswith("29 more refused, the last: list macs machine-29 (request ")
+    listed = service.site.done("list", "audit", "user=owner of one", "failed=yes")
+    assert "29 more refused" in listed
+    service.site.done("check", "audit")
+    assert log == []
+
+
 def test_the_same_request_many_times_at_once(service: Service) -> None:
     body = service.signed(service.document(operation="power", hosts=["vm-one-0"], action="on"))
     found: list[int] = []
@@ -533,7 +632,13 @@ def test_short_rsa_keys_need_the_sites_consent(service: Service) -> None:
     public = subprocess.run(
         ["openssl", "rsa", "-in", str(old), "-pubout"], check=True, capture_output=True
     ).stdout.decode()
-    service.site.done("add", "host", "key", "one", f"key={public}")
+    add = ("add", "host", "key", "one", f"key={public}")
+    error = service.site.refused(*add)
+    assert "1024 bits, at least 2048 are needed" in error and "rocks create keys" in error
+    assert "rocks set host attr one airboss_old_rsa true" in error
+    service.site.done("set", "host", "attr", "one", "airboss_old_rsa", "true")
+    assert "Warning: this RSA key has 1024 bits" in service.site.rocks(*add).err
+    service.site.done("set", "host", "attr", "one", "airboss_old_rsa", "false")
     assert "1024 bits" in refused(lambda: service.ask("list macs", key="old.key"))
     service.site.done("set", "host", "attr", "one", "airboss_old_rsa", "true")
     assert len(service.ask("list macs", key="old.key")["machines"]) == 3

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rocks.actions import disk_partitions
 from rocks.hosts.fleet import CommandResult
@@ -126,6 +128,19 @@ def test_a_key_is_listed_line_by_line(two: Site) -> None:
 )
 def test_what_is_no_public_key_is_refused(two: Site, given: str, error: str) -> None:
     assert error in two.refused("add", "host", "key", "fe", f"key={given}")
+
+
+@pytest.mark.parametrize(("bits", "warning"), [(2048, "2048 bits, less than 3072"), (3072, "")])
+def test_an_rsa_key_that_is_short_is_added_with_a_warning(
+    two: Site, tmp_path: Path, bits: int, warning: str
+) -> None:
+    pem = rsa.generate_private_key(65537, bits).public_key()
+    file = tmp_path / "key.pub"
+    file.write_bytes(pem.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    added = two.rocks("add", "host", "key", "fe", f"key={file}")
+    assert (added.status, added.out) == (0, "")
+    assert warning in added.err and bool(added.err) == bool(warning)
+    assert two.database.rows("SELECT COUNT(*) FROM public_keys") == [(1,)]
 
 
 def test_rolls_are_chosen_for_frontends(two: Site) -> None:

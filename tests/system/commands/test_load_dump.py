@@ -86,6 +86,7 @@ def test_a_rocks_site_moves_in(
         "add attr rocks_version",
         "add host attr compute-0-1 ipmi_password",
         "add host roll fe-blue kvm",
+        "add host key fe-blue",
     )
     last = len(lines.splitlines())
     assert set(left_out(loaded)) == expected | {str(last - place) for place in range(NOT_TAKEN)}
@@ -104,7 +105,6 @@ def test_a_rocks_site_moves_in(
         frontend.done("list", "host", "vm", "fe-blue", "showdisks=yes").count("/state/partition1/kvm/disks/")
         == 2
     )
-    assert "BEGIN PUBLIC KEY" in frontend.done("list", "host", "key", "fe-blue")
     assert "A41-DB" in frontend.done("list", "host", "firewall", "compute-0-0")
     assert "192.168.7.0" in frontend.done("list", "host", "route", "compute-0-0")
 
@@ -112,6 +112,11 @@ def test_a_rocks_site_moves_in(
     again = load(lines)
     assert left_out(again) == left_out(loaded) and again.err.startswith("0 lines taken over, ")
     assert frontend.contents() == after
+
+    assert "rocks set host attr fe-blue airboss_old_rsa true" in loaded.out, "its owner's key has 1024 bits"
+    frontend.done("set", "host", "attr", "fe-blue", "airboss_old_rsa", "true")
+    assert "1 lines taken over, " in load(lines).err
+    assert "BEGIN PUBLIC KEY" in frontend.done("list", "host", "key", "fe-blue")
 
 
 def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from rocks.actions.host_keys import add_key
 class Command(rocks.commands.Command):
     """
     Add a public key to a host, which is the frontend of a virtual cluster: the owner of the private key may control
-    the machines of that cluster.
+    the machines of that cluster. An RSA key below 3072 bits is added with a warning; below 2048 it is refused, unless
+    the attribute airboss_old_rsa of the host is true.
 
     <arg type='string' name='host'>
     The host, by name or any other selector of one host.
@@ -36,4 +37,6 @@ class Command(rocks.commands.Command):
         key = self.fillText("key", "")
         if not key.strip():
             self.abort("must supply a public key")
-        add_key(self.db, host, key, self.fillText("description"))
+        warning = add_key(self.db, host, key, self.fillText("description"))
+        if warning:
+            self.notify(f"Warning: {warning}")
