@@ -59,6 +59,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
     if frontend is None:
         yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
         return
+    has_key = Path(fleet.key_file).exists()
     checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
         "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
@@ -72,7 +73,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database, frontend),
-        "hosts": partial(_hosts, database, frontend),
+        "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
     }
     yield from _each(checks)
 
@@ -153,8 +154,8 @@ def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _key(fleet: FleetSettings) -> Iterator[SiteCheck]:
     if not Path(fleet.key_file).exists():
-        make = f"ssh-keygen -q -t ed25519 -N '' -f {fleet.key_file}"
-        yield SiteCheck("key", MISSING, f"no host can be reached: {make}")
+        make = "rocks sync host sharedkey HOST makes one, and installs it on the host"
+        yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")
     elif Path(fleet.key_file).stat().st_mode & 0o077:
         yield SiteCheck("key", WRONG, f"others may use {fleet.key_file}: chmod 600 {fleet.key_file}")
     else:
@@ -241,6 +242,12 @@ def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
     others = [host.name for host in hosts if not host.is_true("kvm")]
     found = [*_containers(database, containers), *_others(database, others)]
     yield from sorted(found, key=lambda check: check.subject)
+
+
+def _unasked_hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """The hosts without the key; its own check has the remedy."""
+    for name in sorted(set(physical_hosts(database)) - {frontend}):
+        yield SiteCheck(f"host {name}", WRONG, "not asked: the key is missing")
 
 
 def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:

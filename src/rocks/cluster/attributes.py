@@ -27,13 +27,14 @@ VALUE_LONGEST_BYTES = 65535
 class Known(NamedTuple):
     """An attribute that the system itself reads: its usual scope, its default, and what it means.
 
-    A secret one is stored where only root reads it.
+    A secret one is stored where only root reads it. One that is a program names what this system runs as root.
     """
 
     scope: str
     default: str
     meaning: str
     is_secret: bool = False
+    is_program: bool = False
 
 
 KNOWN = {
@@ -100,6 +101,7 @@ KNOWN = {
         "program and arguments that switch the host off, for force=yes; a secret: rocks set host sec_attr. All users "
         "see its arguments while it runs: let it read a password from a file (mode 0600) or from NAME=value before it",
         is_secret=True,
+        is_program=True,
     ),
     "power_command": Known(
         "host",
@@ -107,6 +109,7 @@ KNOWN = {
         "program and arguments for rocks set host power, which adds the action (on, off or cycle) and the host's "
         "name; a secret: rocks set host sec_attr. A password is in a file (mode 0600) or in NAME=value before it",
         is_secret=True,
+        is_program=True,
     ),
     "ipmi_address": Known("host", "", "address of the host's BMC, for rocks set host power by ipmitool"),
     "ipmi_user": Known("host", "admin", "user at the host's BMC"),
@@ -160,7 +163,10 @@ KNOWN = {
         "global", "", "file with the process id of opensm, which is signalled to read its partitions"
     ),
     "ib_opensm_reload": Known(
-        "global", "", "program and arguments that make opensm read its partitions, instead of a signal"
+        "global",
+        "",
+        "program and arguments that make opensm read its partitions, instead of a signal",
+        is_program=True,
     ),
     "cpu_mode": Known("global", "", "CPU mode of guests, MODE or MODE:INNER-XML"),
     "kvm_cpu_pinning": Known("host", "", "pin_all, or XML for cputune"),
@@ -385,6 +391,9 @@ def _resolve_one(
 
 SECRETS = tuple(name for name, known in KNOWN.items() if known.is_secret)
 """The known attributes that only root may read."""
+
+PROGRAMS = tuple(name for name, known in KNOWN.items() if known.is_program)
+"""The known attributes that name a program which this system runs as root."""
 
 _SPELLING = {name.lower(): name for name in (*KNOWN, *INTRINSIC)}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROGRAM = "rocks"
 
 _PIECE = re.compile(
-    r"(?P<blank>[ \t]+)|(?P<end>\n)|(?P<joined>\\\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'"
+    r"(?P<blank>[ \t]+)|(?P<end>\r?\n)|(?P<joined>\\\r?\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'"
     r'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s\\\'"$`;&|<>()*?\[~#]+)|(?P<special>[^\'"\\])',
     re.DOTALL,
 )
@@ -38,10 +38,12 @@ class DumpLine(NamedTuple):
 
 
 def read_lines(text: str) -> Iterator[DumpLine]:
-    """The commands of a dump in order, without blank lines and comments.
+    """The commands of a dump in order, without blank lines and comments. CR LF ends a line as LF does.
 
     UserError for a text that ends inside quotes: it is not whole, so nothing of it is to be used.
     """
+    if "\r\n" in text and text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")  # in values as well: another program has converted the file
     texts: list[str] = []
     word: str | None = None
     fault, number, place = "", 1, 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import INTRINSIC
+from rocks.cluster.attributes import INTRINSIC, OLD_SUFFIX, PROGRAMS
 from rocks.cluster.names import printable
 from rocks.cluster.secret_names import is_secret, without_secrets
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 LOCAL = "localhost"
 """The frontend itself, in a dump."""
@@ -195,6 +195,63 @@ def _check_attribute(planned: Planned) -> None:
     name = dict(planned.parameters).get("attr", "")
     if name in _FORCED:
         raise UserError(f"the system sets the attribute {name} itself")
+    where = "sec_attr" if len(planned.path) == 2 else "host sec_attr HOST"
+    if name.lower().removesuffix(OLD_SUFFIX) in PROGRAMS:
+        set_it = f"{where} {name}, which reads it" if is_secret(name) else f"attr {name} PROGRAM"
+        raise UserError(
+            f"{printable(name)} names a program that this system runs as root: look at it, then rocks set {set_it}"
+        )
     if is_secret(name):
-        where = "sec_attr" if len(planned.path) == 2 else "host sec_attr HOST"
         raise UserError(f"{printable(name)} is a secret: rocks set {where} {printable(name)} reads its value")
+
+
+class Stated(NamedTuple):
+    """What a line of the dump states: its number, what it is about (the command, then names), and its values."""
+
+    number: int
+    about: tuple[object, ...]
+    values: Mapping[str, str]
+
+
+_NAMING = {
+    "attr": ("attr",),
+    "alias": ("name",),
+    "bootaction": ("action",),
+    "firewall": ("rulename", "global", "os", "appliance", "host"),
+    "key": ("key",),
+    "partition": ("device",),
+    "route": ("netmask",),
+}
+"""Last word of a command in a dump → its parameters that belong to what it is about, as its arguments do."""
+
+
+def what_is_stated(
+    number: int, path: tuple[str, ...], arguments: Sequence[str], parameters: Mapping[str, str]
+) -> Stated:
+    """What the line of that number states; `arguments` are in lower case."""
+    names, values = list(arguments), dict(parameters)
+    if path[-1] == "disablekvm" and len(names) == len(FORMS[" ".join(path)].arguments):
+        values[path[-1]] = names.pop()
+    named = [values.pop(name, "").lower() for name in _NAMING.get(path[-1], ())]
+    return Stated(number, (path[0], path, *names, *named), values)
+
+
+def check_stated_once(line: Stated, earlier: Iterable[Stated]) -> None:
+    """UserError for a line that stands twice, or contradicts an earlier one; lines of `set` may complete each other.
+
+    `earlier` are lines about the same.
+    """
+    for one in earlier:
+        if one.values == line.values:
+            raise UserError(f"it is the same as line {one.number}")
+        other = sorted(
+            name
+            for name in one.values.keys() | line.values.keys()
+            if one.values.get(name) != line.values.get(name)
+            and (line.about[0] == "add" or (name in one.values and name in line.values))
+        )
+        if other:
+            raise UserError(
+                f"line {one.number} states the same with another {', '.join(map(printable, other))}, and counts: "
+                f"remove line {one.number} or line {line.number}"
+            )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PARAMETERS = frozenset(("key", "value"))
 """Parameters that may hold a secret whatever the command."""
 _NATURE = re.compile(
-    r"passw|passphrase|secret|credential|community|pw($|[_.-])|(^|[_.-])(pass|token)($|[_.-])|private_?key|api_?key"
+    r"passw|passphrase|pwd|secret|credential|community|token|pw($|[_.-])|(^|[_.-])pass($|[_.-])|private_?key|api_?key"
     r"|(?<!public)(?<!pub)[_.-]key($|[_.-])"
 )
 _PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")

@@ -119,6 +119,32 @@ def test_a_rocks_site_moves_in(
     assert "BEGIN PUBLIC KEY" in frontend.done("list", "host", "key", "fe-blue")
 
 
+def test_a_file_of_another_system_and_lines_that_stand_twice(
+    frontend: Site, load: Callable[..., Ended]
+) -> None:
+    text = "\n".join(
+        [
+            rocks("add", "attr", "note", "x"),
+            rocks("add", "attr", "note", "x"),
+            rocks("add", "attr", "note", "y"),
+            rocks("add", "attr", "ib_opensm_reload", "/tmp/reboot"),
+            rocks("add", "host", "compute-0-0", "rack=0", "rank=0"),
+            rocks("set", "host", "runaction", "compute-0-0", "action=os"),
+            rocks("set", "host", "runaction", "compute-0-0", "action=memtest"),
+            "",
+        ]
+    )
+    loaded = load(text.replace("\n", "\r\n"))
+    reasons = left_out(loaded)
+    assert (loaded.status, sorted(reasons)) == (3, ["2", "3", "4", "7"]), loaded.out + loaded.err
+    assert reasons["2"].endswith("it is the same as line 1")
+    assert "line 1 states the same with another value" in reasons["3"]
+    assert "line 6 states the same with another action" in reasons["7"]
+    assert "runs as root" in reasons["4"]
+    assert frontend.done("report", "host", "attr", "compute-0-0", "attr=note") == "x\n"
+    assert frontend.database.rows("SELECT RunAction FROM nodes WHERE Name = 'compute-0-0'") == [("os",)]
+
+
 def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -> None:
     line = rocks("add", "attr", "note", "x")
     for name, data in (

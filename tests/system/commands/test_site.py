@@ -233,7 +233,11 @@ def test_the_key_is_made_with_the_site_and_checked(
     assert f"chmod 600 {key_file}" in checked()
     key_file.unlink()
     missing = checked()
-    assert missing.startswith("key: missing ") and "ssh-keygen -q -t ed25519" in missing
+    assert missing.startswith("key: missing ") and "rocks sync host sharedkey HOST" in missing
+    assert rocks("add", "host", "compute-0-0").status == 0
+    found = rocks("check", "site").out
+    assert found.count("sharedkey") == 1 and "ssh-keygen" not in found, "one remedy for one key"
+    assert "not asked: the key is missing" in found
     rocks("create", "site", f"answers={answers}")
     assert checked() == f"key: ok {key_file}", "the same answers again make what is missing"
 

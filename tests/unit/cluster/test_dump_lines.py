@@ -77,3 +77,12 @@ def test_the_program_and_two_in_one() -> None:
     for texts in (("reboot",), ("rocks",), ("/bin/notrocks", "add"), ("rocks", " ")):
         with pytest.raises(UserError, match="no command of rocks"):
             command_texts(DumpLine(1, texts))
+
+
+def test_lines_of_other_systems_end_alike() -> None:
+    """A file that another program converted has CR in values, too; elsewhere a CR in a value stays."""
+    text = "rocks add attr a 'b\nc'\n\n# note\nrocks add attr d \\\ne\n"
+    assert list(read_lines(text.replace("\n", "\r\n"))) == list(read_lines(text))
+    mixed = "rocks add attr a 'b\r\nc'\nrocks add attr d e\r\n"
+    assert [line.texts[-1] for line in read_lines(mixed)] == ["b\r\nc", "e"]
+    assert all(line.fault == "" for line in read_lines(mixed))

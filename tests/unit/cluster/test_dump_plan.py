@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.dump_plan import FORMS, plan_line
+from rocks.cluster.attributes import KNOWN, PROGRAMS
+from rocks.cluster.dump_plan import FORMS, Stated, check_stated_once, plan_line, what_is_stated
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.errors import UserError
 
@@ -49,6 +50,15 @@ def test_a_host_may_have_the_name_of_a_command() -> None:
         ("add firewall host=gone-0-0 rulename=a", "gone-0-0 is not here"),
         ("add host key vm key=/etc/shadow", "no text of a public key"),
         ("add attr root_pw x", "is a secret"),
+        (
+            "add attr ib_opensm_reload /tmp/x",
+            "runs as root: look at it, then rocks set attr ib_opensm_reload",
+        ),
+        (
+            "add host attr vm power_command /tmp/x",
+            "runs as root: look at it, then rocks set host sec_attr HOST",
+        ),
+        ("add os attr linux VM_Fence_Command_old x", "runs as root"),
         ("add attr rocks_version 7.0", "sets the attribute"),
         ("add attr a", "its value is missing"),
         ("add attr a b c", '"c" is unexpected'),
@@ -63,3 +73,60 @@ def test_a_host_may_have_the_name_of_a_command() -> None:
 def test_what_is_not_taken_over_has_a_reason(line: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         plan(*line.split())
+
+
+def test_each_attribute_that_names_a_program_is_known_as_one() -> None:
+    assert {name for name, known in KNOWN.items() if known.meaning.startswith("program")} == set(PROGRAMS)
+
+
+def states(number: int, line: str) -> Stated:
+    planned = plan_line(line.split(), lambda given: longest_prefix(given, [OUR_TREE]), HOSTS)
+    arguments = [text.lower() for text in planned.arguments]
+    return what_is_stated(number, planned.path, arguments, dict(planned.parameters))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("add attr a b", "add attr attr=a value=b", "it is the same as line 3"),
+        (
+            "add attr a b",
+            "add attr A c",
+            "line 3 states the same with another value, and counts: .* 3 or line 8",
+        ),
+        ("add host new-0-0 rack=1", "add host NEW-0-0", "another rack"),
+        ("set host vm vm mem=1", "set host vm vm mem=2 slice=1", "another mem, and"),
+        ("set host interface ip vm eth0 10.1.1.1", "set host interface ip vm eth0 10.1.1.2", "another ip"),
+        (
+            "set host interface disablekvm vm eth0 yes",
+            "set host interface disablekvm vm eth0 no",
+            "disablekvm",
+        ),
+        ("add host alias vm v", "add host alias vm v", "the same as line 3"),
+    ],
+)
+def test_a_line_that_stands_twice(first: str, second: str, reason: str) -> None:
+    earlier, later = states(3, first), states(8, second)
+    assert earlier.about == later.about
+    with pytest.raises(UserError, match=reason):
+        check_stated_once(later, [earlier])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("add attr a b", "add attr c b"),
+        ("add attr a b", "add os attr linux a b"),
+        ("add host alias vm v", "add host alias vm w"),
+        ("set host vm vm mem=1", "set host vm vm slice=2"),
+        ("add route 10.0.0.0 10.1.1.1 netmask=255.0.0.0", "add route 10.0.0.0 10.1.1.1 netmask=255.255.0.0"),
+        ("set host interface ip vm eth0 10.1.1.1", "set host interface name vm eth0 vm"),
+        ("add host partition vm device=sda1", "add host partition vm device=sda2"),
+    ],
+)
+def test_lines_that_complete_each_other(first: str, second: str) -> None:
+    earlier, later = states(1, first), states(2, second)
+    if earlier.about == later.about:
+        check_stated_once(later, [earlier])
+    else:
+        assert earlier.about[1:] != later.about[1:]

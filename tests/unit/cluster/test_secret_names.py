@@ -20,6 +20,11 @@ from rocks.cluster.secret_names import is_secret, without_secrets
         "snmp_key",
         "kickstart_cryptedpw",
         "apikey",
+        "db_pwd",
+        "PwdOfDatabase",
+        "ldap_bind_passwd_1",
+        "api_tokens",
+        "clientsecret2",
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -33,7 +38,6 @@ def test_names_of_secrets(name: str) -> None:
         "kvm",
         "ssh_port",
         "cpus",
-        "tokens_seen",
         "keyboard",
         "ib_pkeys",
         "ssh_public_key",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.site_dumps import store_boot_line
 from rocks.cluster.dump_lines import command_texts, read_lines
-from rocks.cluster.dump_plan import LOCAL, Planned, plan_line
+from rocks.cluster.dump_plan import LOCAL, Planned, check_stated_once, plan_line, what_is_stated
 from rocks.cluster.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 from rocks.cluster.secret_names import without_secrets
 from rocks.commands._framework.tree import longest_prefix, tree_folders
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rocks.cluster.dump_lines import DumpLine
+    from rocks.cluster.dump_plan import Stated
     from rocks.commands._framework.base import Command
 
 _MOST_CHARACTERS = 72
@@ -44,6 +45,7 @@ class Replay:
         for planned in self._lines_of_this_site():
             key, values = self._key(planned)
             self._present.setdefault(key, []).append(values)
+        self._stated: dict[tuple[object, ...], list[Stated]] = {}
         self.taken = 0
         self.already = 0
         self.left_out: list[LeftOut] = []
@@ -54,15 +56,21 @@ class Replay:
             if count % _PROGRESS_LINES == 0:
                 self._command.showProgress(f"line {count} of {len(lines)}")
             try:
-                planned = self._plan(line)
-                if self._is_already_so(planned):
-                    self.already += 1
-                    continue
-                self._apply(self._as_change(planned))
-                self.taken += 1
+                self._take(line.number, self._plan(line))
             except (UserError, StateError) as error:
                 self.left_out.append(LeftOut(line.number, self._printed(line), str(error)))
         self._command.showProgress("")
+
+    def _take(self, number: int, planned: Planned) -> None:
+        (path, arguments), values = self._key(planned)
+        stated = what_is_stated(number, path, arguments, values)
+        check_stated_once(stated, self._stated.get(stated.about, ()))
+        if self._is_already_so(planned):
+            self.already += 1
+        else:
+            self._apply(self._as_change(planned))
+            self.taken += 1
+        self._stated.setdefault(stated.about, []).append(stated)
 
     def _plan(self, line: DumpLine) -> Planned:
         return plan_line(command_texts(line), self._command_length, self._hosts)
@@ -123,7 +131,7 @@ class Replay:
     def _of(self, planned: Planned) -> list[dict[str, str]]:
         return self._present.get(self._key(planned)[0], [])
 
-    def _key(self, planned: Planned) -> tuple[tuple[object, ...], dict[str, str]]:
+    def _key(self, planned: Planned) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str]]:
         """(what a line is about, its values), the same for `localhost` and the frontend's name."""
         arguments = tuple(
             LOCAL if text.lower() == self._local else text.lower() for text in planned.arguments
