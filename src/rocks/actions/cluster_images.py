@@ -6,19 +6,21 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.library_folder import library_folder
+from rocks.actions.library_folder import library_folder, lock_images
 from rocks.cluster.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
     LARGEST_KEYS_BYTES,
     check_disk_size,
+    check_image_name,
     read_keys,
 )
 from rocks.cluster.guest_seed import plan_addresses
 from rocks.cluster.names import printable
 from rocks.database.attributes import insert_host_values
 from rocks.database.boots import set_boot_action
+from rocks.database.vm_inventory import LOCK_SECONDS
 from rocks.errors import UserError
 from rocks.image_library.records import existing_image, source_of
 
@@ -45,13 +47,21 @@ class ClusterImages(NamedTuple):
 def read_images(
     database: Database, image: str | None, compute_image: str | None, key_file: str | None
 ) -> ClusterImages:
-    """The images of the parameters. UserError or StateError for one that is not in the library, or no key."""
+    """The images of the parameters, which no other command removes until this one has ended.
+
+    UserError or StateError for one that is not in the library, or no key.
+    """
     if image is None:
         for name, value in (("compute-image", compute_image), ("key", key_file)):
             if value is not None:
                 raise UserError(f"{name}= is for clusters that are made from an image; give image=NAME too")
         return ClusterImages()
     library = library_folder(database)
+    is_same = compute_image is None or compute_image.lower() == NO_IMAGE
+    names = [image] if is_same else [image, str(compute_image)]
+    for name in names:
+        check_image_name(name)
+    lock_images(database, names, LOCK_SECONDS)  # as long as for the names of the cluster
     frontend = source_of(existing_image(library, image))
     computes: Source | None = frontend
     if compute_image is not None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.library_folder import library_folder
+from rocks.actions.library_folder import library_folder, lock_images
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, check_image_name
 from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.cluster.names import printable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_MOST_GB = 200
 LARGEST_GB = 65536
 LONGEST_COMMENT = 200
-_LOCK_SECONDS = 2.0
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -133,7 +132,7 @@ def remove_image(database: Database, name: str) -> None:
 
 
 def _lock(database: Database, name: str) -> None:
-    database.lock(f"library image {name}", _LOCK_SECONDS)
+    lock_images(database, [name])
 
 
 def _read_checksum(text: str | None) -> str | None:

@@ -13,8 +13,12 @@ from rocks.errors import StateError
 from rocks.image_library.records import existing_image
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rocks.database.connection import Database
     from rocks.image_library.records import LibraryImage
+
+_LOCK_SECONDS = 2.0
 
 
 def library_folder(database: Database) -> Path:
@@ -31,3 +35,11 @@ def library_folder(database: Database) -> Path:
 def find_library_image(database: Database, name: str) -> LibraryImage:
     """The image of this name. StateError when there is none."""
     return existing_image(library_folder(database), name)
+
+
+def lock_images(database: Database, names: Iterable[str], wait_seconds: float = _LOCK_SECONDS) -> None:
+    """Lock images against commands that add, change or remove them. BusyError when one is at work on an image.
+
+    A command takes these locks before that of `rocks.database.vm_inventory`.
+    """
+    database.lock_all([f"library image {name}" for name in names], wait_seconds)

@@ -273,6 +273,8 @@ def _check_size(size_bytes: int, most_bytes: int) -> None:
         raise _too_large(gigabytes(size_bytes), most_bytes)
     if size_bytes == 0:
         raise UserError("it is empty")
+    if size_bytes < _SECTOR_BYTES:
+        raise UserError(f"{size_bytes} bytes are no disk: the smallest has one sector, {_SECTOR_BYTES} bytes")
 
 
 def _too_large(size: str, most_bytes: int) -> UserError:
