@@ -74,8 +74,8 @@ def check_stored_rsa(host: str, bits: int, old_allowed: bool) -> str | None:
     consent = f"rocks set host attr {host} {OLD_RSA_ATTRIBUTE} true"
     if bits < LEAST_STORED_RSA_BITS and not old_allowed:
         raise UserError(
-            f"this RSA key has {bits} bits, at least {LEAST_STORED_RSA_BITS} are needed; let the owner make another "
-            f"(rocks create keys), or allow keys of old Rocks: {consent}"
+            f"this RSA key has {bits} bits, at least {LEAST_STORED_RSA_BITS} are needed: rocks create keys makes "
+            f"another, {consent} allows it"
         )
     remedy = "let the owner make another: rocks create keys" + ("" if old_allowed else f"; or {consent}")
     accepted = "may be broken in some years" if old_allowed else "no request of it is accepted"

@@ -77,7 +77,7 @@ def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
             f"image={image}",
         )
         both = [addition, ("remove", "image", image)]
-        outcomes = ends([start(processes, *words) for words in (both if number % 2 else reversed(both))])
+        outcomes = ends([start(processes, *line) for line in (both if number % 2 else reversed(both))])
         assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
         assert all("Traceback" not in error for _, error in outcomes)
         assert missing_images(vm_site) == set()
