@@ -33,7 +33,9 @@ from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.hosts.airboss_keys import is_signature, rsa_bits
-from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.hosts.connection_places import Bounds
+from rocks.hosts.http_messages import RETRY_AFTER_SECONDS, Answer, Request
+from rocks.hosts.https_server import HttpsServer
 from rocks.wire.airboss import (
     CLUSTER_POWER,
     CONSOLE,

@@ -43,7 +43,9 @@ from rocks.database.installing_hosts import host_at
 from rocks.database.secrets import read_of_hosts
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.graph_files import Library
-from rocks.hosts.https_server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.hosts.connection_places import Bounds
+from rocks.hosts.http_messages import RETRY_AFTER_SECONDS, Answer, Request
+from rocks.hosts.https_server import HttpsServer
 from rocks.hosts.served_files import file_answer, open_below
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import has_address

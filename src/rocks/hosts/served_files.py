@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from rocks.errors import HostError
-from rocks.hosts.https_server import Answer, FilePart
+from rocks.hosts.http_messages import Answer, FilePart
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TYPE = "application/octet-stream"

@@ -23,7 +23,9 @@ from rocks.actions.host_installations import Offer
 from rocks.actions.installation_service import answer_request, make_service
 from rocks.errors import HostError, StateError
 from rocks.hosts.broker import BrokerSettings
-from rocks.hosts.https_server import Answer, Bounds, HttpsServer, Request
+from rocks.hosts.connection_places import Bounds
+from rocks.hosts.http_messages import Answer, Request
+from rocks.hosts.https_server import HttpsServer
 from rocks.hosts.settings import FleetSettings
 from rocks.hosts.x509 import CertificateSpec, has_address
 

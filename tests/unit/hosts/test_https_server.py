@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from rocks.hosts.authority import Authority
-from rocks.hosts.https_server import Answer, Bounds, FilePart, HttpsServer, Request, _cut
+from rocks.hosts.connection_places import Bounds
+from rocks.hosts.http_messages import Answer, FilePart, Request
+from rocks.hosts.https_server import HttpsServer, _cut
 from rocks.hosts.x509 import CertificateSpec
 
 
@@ -30,9 +32,9 @@ def pair(tmp_path: Path) -> bytes:
 
 def _open_connections(server: HttpsServer) -> int:
     deadline = time.monotonic() + 20
-    while server._connections.total() and time.monotonic() < deadline:
+    while server.places.total and time.monotonic() < deadline:
         time.sleep(0.01)
-    return server._connections.total()
+    return server.places.total
 
 
 def test_connections_that_are_reset_before_their_handshake_free_their_places(pair: bytes) -> None:
