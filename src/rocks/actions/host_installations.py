@@ -118,8 +118,8 @@ def read_checksum(folder: Path) -> str:
     return fields[0]
 
 
-def take_report(database: Database, name: str, number: str, body: bytes, offer: Offer) -> None:
-    """Record what a host reports, and do what follows. Commits.
+def take_report(database: Database, name: str, number: str, body: bytes, offer: Offer) -> bool:
+    """Record what a host reports, and do what follows. Commits. Returns whether the host has now become configured.
 
     `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known. UserError for an
     invalid report, StateError for one of another installation.
@@ -138,6 +138,7 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
         write_boot_files(database, [name])
     table.record_report(database, name, state, report.text, _now())
     database.commit()
+    return state is State.CONFIGURED and found.state is not State.CONFIGURED
 
 
 def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) -> None:

@@ -88,11 +88,13 @@ def make_service(
     port: int,
     log: Callable[[str], None],
     terminate: Callable[[Sequence[str]], None] | None = None,
+    configured: Callable[[str], None] | None = None,
 ) -> HttpsServer:
     """The service on this frontend, with the frontend's certificate. StateError when it has none.
 
     `address` empty: that of the frontend on the network private. `terminate` releases the resources of machines that
-    have ended by themselves; it returns at once. Each request has a connection of its own to the
+    have ended by themselves; `configured` gets the name of a host that is configured for the first time since its
+    installation; both return at once. Each request has a connection of its own to the
     database. HostError when the address and port are not free.
     """
     name = find_local_host(database)
@@ -117,7 +119,7 @@ def make_service(
         except HostError as error:
             return _refusal(request, error)
         with Database(settings) as own:
-            return answer_request(own, request, mac, offer, folder, terminate)
+            return answer_request(own, request, mac, offer, folder, terminate, configured)
 
     def renewed() -> bytes:
         return node_authority().bundle(name).pair
@@ -138,16 +140,18 @@ def answer_request(
     offer: Offer,
     folder: Path,
     terminate: Callable[[Sequence[str]], None] | None = None,
+    configured: Callable[[str], None] | None = None,
 ) -> Answer:
     """The answer to a client, or a page that says why it gets none.
 
-    `mac` is the neighbour's, or ''. `folder` holds the distributions. `terminate` is that of `make_service`.
+    `mac` is the neighbour's, or ''. `folder` holds the distributions. `terminate` and `configured` are those of
+    `make_service`.
     """
     try:
         if request.method == "POST" and request.path == ENDED_PATH:
             return _take_ended(database, request, mac, terminate)
         if request.method == "POST":
-            return _take_post(database, request, mac, offer)
+            return _take_post(database, request, mac, offer, configured)
         if request.path.startswith(DISTRIBUTION_PATH):
             _identified(database, request, mac)
             return _file_of_distribution(request, folder)
@@ -195,11 +199,19 @@ def _check_is_allowed(
     check_is_to_be_installed(host)
 
 
-def _take_post(database: Database, request: Request, mac: str, offer: Offer) -> Answer:
+def _take_post(
+    database: Database,
+    request: Request,
+    mac: str,
+    offer: Offer,
+    configured: Callable[[str], None] | None,
+) -> Answer:
     if not request.path.startswith(PROGRESS_PATH):
         return _page(404, request, f"nothing is posted to {request.path[:80]}, only to {PROGRESS_PATH}")
     host = _identified(database, request, mac)
-    take_report(database, host.name, request.path.removeprefix(PROGRESS_PATH), request.body, offer)
+    number = request.path.removeprefix(PROGRESS_PATH)
+    if take_report(database, host.name, number, request.body, offer) and configured is not None:
+        configured(host.name)
     return Answer(200, "text/plain; charset=utf-8", b"")
 
 

@@ -102,7 +102,10 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert _report(installing, number, "first-boot-failed the profile failed") == 200
     assert _state(vm_site) == ("first boot failed", "first-boot-failed the profile failed")
     assert installing.get(profile).status == 200
-    assert _report(installing, number, "configured") == 200
+    assert installing.configured == []
+    for _ in range(2):
+        assert _report(installing, number, "configured") == 200
+        assert installing.configured == ["vmc-0-0"], "accounts and secret attributes follow, once"
     assert installing.get(profile).status == 403
     assert _report(installing, number, "started again") == 403
 

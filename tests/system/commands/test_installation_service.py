@@ -50,7 +50,7 @@ class Service:
     """A service that runs, and its log."""
 
     def __init__(self, server: HttpsServer, authority: str) -> None:
-        self.server, self.log = server, list[str]()
+        self.server, self.log, self.configured = server, list[str](), list[str]()
         self.port = int(server.server_address[1])
         self._context = ssl.create_default_context(cadata=authority)
         self._context.check_hostname = False
@@ -113,9 +113,10 @@ def hosts(vm_site: Site, pki: Path) -> Site:
 def service(hosts: Site, pki: Path) -> Iterator[Service]:
     """The service, on a port of its own."""
     log: list[str] = []
-    with make_service(hosts.database, "127.0.0.1", 0, log.append) as server:
+    configured: list[str] = []
+    with make_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
         found = Service(server, (pki / "ca.crt").read_text())
-        found.log = log
+        found.log, found.configured = log, configured
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield found

@@ -44,6 +44,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
+        from rocks.actions.configured_hosts import FirstSync
         from rocks.actions.ended_machines import Termination
         from rocks.actions.installation_service import (
             DEFAULT_PORT,
@@ -56,7 +57,9 @@ class Command(rocks.commands.Command):
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
             self.abort(f'port must be from 1 to 65535, not "{port}"')
         terminate = Termination(launcher(), self.notify).put
-        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify, terminate)
+        configured = FirstSync(launcher(), self.notify).put
+        address = self.fillText("address", "")
+        service = make_service(self.db, address, int(port), self.notify, terminate, configured)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         services = [service]

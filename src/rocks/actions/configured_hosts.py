@@ -1,0 +1,41 @@
+"""Hosts that have just been configured for the first time: they get accounts of people and their secret attributes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from rocks import process
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS = (("sync", "users"), ("sync", "host", "sec_attr"))
+"""Commands of `rocks` for a new host; each takes its name."""
+
+_SECONDS = 600.0
+
+
+class FirstSync:
+    """Runs the commands for new hosts, one host after the other, as an operator would."""
+
+    def __init__(self, launcher: str, log: Callable[[str], None]) -> None:
+        """`launcher` is the program `rocks`; `log` gets a line for each command that failed."""
+        self._launcher, self._log = launcher, log
+        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def put(self, host: str) -> None:
+        """Have the commands run for the host, and return at once."""
+        self._waiting.put(host)
+
+    def _work(self) -> None:
+        while True:
+            host = self._waiting.get()
+            for command in COMMANDS:
+                try:
+                    process.run_checked([self._launcher, *command, host], deadline_seconds=_SECONDS)
+                except RocksError as error:
+                    self._log(f"{host} was configured, but: {error}; rocks {' '.join(command)} {host}")

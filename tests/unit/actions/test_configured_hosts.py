@@ -1,0 +1,36 @@
+"""New hosts get accounts and secret attributes by commands, one after the other."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+from rocks.actions.configured_hosts import FirstSync
+
+SECONDS = 120
+
+
+def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
+    program, record = tmp_path / "rocks", tmp_path / "record"
+    program.write_text(
+        f'#!/bin/sh\necho "$*" >>{record}\n[ "$3" != broken ] || {{ echo why >&2; exit 1; }}\n'
+    )
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put)
+    sync.put("compute-0-0")
+    sync.put("broken")
+    line = logged.get(timeout=SECONDS)
+    assert line.startswith("broken was configured, but: ") and "why" in line
+    assert line.endswith("; rocks sync users broken")
+    sync.put("compute-0-1")
+    sync.put("broken")
+    logged.get(timeout=SECONDS)
+    assert record.read_text().splitlines()[:6] == [
+        "sync users compute-0-0",
+        "sync host sec_attr compute-0-0",
+        "sync users broken",
+        "sync host sec_attr broken",
+        "sync users compute-0-1",
+        "sync host sec_attr compute-0-1",
+    ]
