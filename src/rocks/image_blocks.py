@@ -33,10 +33,13 @@ class Content(NamedTuple):
     digest: str
 
 
-def data_blocks(descriptor: int) -> Iterator[tuple[int, bytes]]:
-    """(offset, block) of each block that is not zero, in their order; holes are not read. OSError."""
+def data_blocks(descriptor: int, begin: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(offset, block) of each block that is not zero, in their order; holes are not read. OSError.
+
+    `begin` is where the first block begins, or the end of the file.
+    """
     size = os.fstat(descriptor).st_size
-    offset = 0
+    offset = begin - begin % BLOCK_BYTES if begin < size else size
     while offset < size:
         start = _next_data(descriptor, offset)
         if start is None:

@@ -16,3 +16,14 @@ def size_text(size_bytes: int) -> str:
 def gigabytes(size_bytes: int) -> str:
     """`size_bytes` for a person, in GB with one digit, for example `36.0 GB`."""
     return f"{size_bytes / BYTES_PER_GB:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss; 0:00:00 for a negative duration, which clocks that differ can give."""
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def rate_text(bytes_per_second: int) -> str:
+    """Megabytes per second without a blank, for example `23.4MB/s`."""
+    return f"{bytes_per_second / 1e6:.1f}MB/s"

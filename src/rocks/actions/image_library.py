@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.library_folder import library_folder, lock_images
@@ -18,17 +17,21 @@ from rocks.image_blocks import content_of
 from rocks.image_library.imports import FORMATS, ImportRequest, import_image
 from rocks.image_library.records import (
     existing_image,
+    find_image,
     image_file,
     read_images,
     remove_image_files,
     write_record,
 )
+from rocks.image_library.sources import find_parts
+from rocks.image_library.unfinished import find_leftovers, remove_leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rocks.database.connection import Database
     from rocks.image_library.records import LibraryImage
+    from rocks.image_library.unfinished import Leftover
 
 DEFAULT_MOST_GB = 200
 LARGEST_GB = 65536
@@ -54,7 +57,7 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
         raise UserError(f"{printable(added.file)} is not the path of a file")
     request = ImportRequest(
         added.name,
-        Path(added.file).absolute(),
+        find_parts(added.file),
         DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB),
         _read_checksum(added.checksum),
         _read_format(added.format),
@@ -62,13 +65,18 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     )
     library = library_folder(database)
     _lock(database, added.name)
-    database.end_reading()  # an import may take minutes
+    database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
 
 
 def list_library(database: Database) -> list[LibraryImage]:
     """All images, by name."""
     return read_images(library_folder(database))
+
+
+def list_unfinished(database: Database) -> list[Leftover]:
+    """The imports that run, or were interrupted, by name."""
+    return find_leftovers(library_folder(database))
 
 
 def set_comment(database: Database, name: str, comment: str) -> None:
@@ -111,10 +119,19 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
 
 
 def remove_image(database: Database, name: str) -> None:
-    """Remove the image. StateError when virtual machines are to have their disks from it, or there is none."""
+    """Remove the image, or its unfinished import.
+
+    StateError when virtual machines are to have their disks from it, or there is none.
+    """
     library = library_folder(database)
-    existing_image(library, name)
+    check_image_name(name)
     _lock(database, name)
+    if find_image(library, name) is None:
+        if not any(leftover.name == name for leftover in find_leftovers(library)):
+            existing_image(library, name)
+        remove_leftover(library, name)
+        remove_image_files(library, name)
+        return
     users = members_with_value(database, IMAGE_ATTRIBUTE, name)
     if users:
         raise StateError(
@@ -129,6 +146,7 @@ def remove_image(database: Database, name: str) -> None:
             f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject"
         )
     remove_image_files(library, name)
+    remove_leftover(library, name)
 
 
 def _lock(database: Database, name: str) -> None:

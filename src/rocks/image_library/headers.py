@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from rocks.errors import UserError
 
 FileKind = Literal["raw", "iso", "qcow2", "gzip", "zstd"]
+
+ReadAt = Callable[[int, int], bytes]
+"""(offset, length) → the bytes there; fewer only at the end."""
 
 _ISO_OFFSET = 0x8001
 _MAGICS: tuple[tuple[int, bytes, FileKind], ...] = (
@@ -47,14 +51,19 @@ class Qcow2(NamedTuple):
     size_bytes: int
 
 
-def kind_of(descriptor: int) -> FileKind:
-    """The format of an open file by its magic numbers; raw for any other content.
+def reader_of(descriptor: int) -> ReadAt:
+    """Reads an open file."""
+    return lambda offset, length: os.pread(descriptor, length, offset)
+
+
+def kind_of(read_at: ReadAt) -> FileKind:
+    """The format of a file by its magic numbers; raw for any other content.
 
     UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for pages.
     """
-    start = os.pread(descriptor, 512, 0)
+    start = read_at(0, 512)
     for offset, magic, kind in _MAGICS:
-        if os.pread(descriptor, len(magic), offset) == magic:
+        if read_at(offset, len(magic)) == magic:
             return kind
     for offset, magic, what in _OTHERS:
         if start[offset : offset + len(magic)] == magic:
@@ -73,20 +82,20 @@ def kind_of(descriptor: int) -> FileKind:
     return "raw"
 
 
-def read_qcow2(descriptor: int) -> Qcow2:
-    """The header of an open qcow2 image. UserError when it is damaged, encrypted, or refers to another file."""
-    data = os.pread(descriptor, 72, 0)
+def read_qcow2(read_at: ReadAt) -> Qcow2:
+    """The header of a qcow2 image. UserError when it is damaged, encrypted, or refers to another file."""
+    data = read_at(0, 72)
     if len(data) < 72:
         raise UserError("it ends within its header")
     magic, version, backing, _, _, size, encryption, *_, snapshots, _ = _HEADER.unpack(data)
     if magic != 0x514649FB or version not in (2, 3):
         raise UserError(f"it is a qcow2 image of version {version}, and 2 and 3 are known")
-    features, length = _read_features(descriptor) if version == 3 else (0, 72)
+    features, length = _read_features(read_at) if version == 3 else (0, 72)
     fault = (
         "it has a backing file, whose content is not in it"
         if backing
         else "its data are in another file"
-        if features & _EXTERNAL_DATA or _names_data_file(descriptor, length)
+        if features & _EXTERNAL_DATA or _names_data_file(read_at, length)
         else "it is encrypted"
         if encryption
         else "it has internal snapshots"
@@ -102,19 +111,19 @@ def read_qcow2(descriptor: int) -> Qcow2:
     return Qcow2(size)
 
 
-def _read_features(descriptor: int) -> tuple[int, int]:
+def _read_features(read_at: ReadAt) -> tuple[int, int]:
     """(incompatible features, length of the header) of version 3."""
-    data = os.pread(descriptor, _FEATURES.size, 72)
+    data = read_at(72, _FEATURES.size)
     if len(data) < _FEATURES.size:
         raise UserError("it ends within its header")
     incompatible, _, _, _, length = _FEATURES.unpack(data)
     return incompatible, length
 
 
-def _names_data_file(descriptor: int, offset: int) -> bool:
+def _names_data_file(read_at: ReadAt, offset: int) -> bool:
     """Whether an extension of the header names an external data file."""
     for _ in range(64):
-        head = os.pread(descriptor, 8, offset)
+        head = read_at(offset, 8)
         if len(head) < 8:
             return False
         kind, length = struct.unpack(">II", head)

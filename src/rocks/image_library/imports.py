@@ -1,25 +1,24 @@
-"""Imports a file into the library: checked, unpacked, converted to a raw image without blocks of zeros, and recorded.
+"""Imports files into the library: joined, checked, unpacked, converted to a raw image without zeros, and recorded.
 
-What people gave is opened once, and read by this process or copied into the library before a tool sees it. All that is
-written is a draft until it is complete.
+What people gave is read by this process alone, once and in its order; tools see what was written into the library.
+What was written stays unfinished until it is complete.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from rocks.cluster.guest_images import check_image_name
-from rocks.errors import HostError, StateError, ToolError, UserError
-from rocks.files import Draft, draft, ensure_folders, explain
-from rocks.image_blocks import BLOCK_BYTES, content_of, data_blocks, write_block
-from rocks.image_library.headers import FileKind, kind_of, read_qcow2
+from rocks.errors import HostError, StateError, UserError
+from rocks.files import draft, ensure_folders, explain
+from rocks.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
+from rocks.image_library.conversion import check_space, convert_qcow2
+from rocks.image_library.headers import FileKind, ReadAt, kind_of, read_qcow2, reader_of
+from rocks.image_library.progress import Meter, Progress
 from rocks.image_library.records import (
     ImageFormat,
     LibraryImage,
@@ -28,207 +27,165 @@ from rocks.image_library.records import (
     remove_leftovers,
     write_record,
 )
+from rocks.image_library.sources import SequentialReader, SourceError, Sources
+from rocks.image_library.unfinished import UnfinishedImport, remove_finished_leftovers, unfinished_import
 from rocks.image_library.unpacking import UNPACKERS
-from rocks.process import run
-from rocks.terminal import one_line
-from rocks.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
+from rocks.units import BYTES_PER_GB, gigabytes
 
 FORMATS = ("raw", "qcow2", "iso")
 """What may be stated as the format of an image, packed or not."""
 
-_RESERVED_BYTES = BYTES_PER_GIB
 _CHECK_EVERY_BYTES = 64 * 1024**2
 _SECTOR_BYTES = 512
-_TOOL_SECONDS = 4 * 3600
-_TOOL_MEMORY_BYTES = 2 * BYTES_PER_GIB
 _ZEROS = bytes(BLOCK_BYTES)
 
-Progress = Callable[[str], None]
+Blocks = Iterable[tuple[int, bytes]]
+"""(offset, block), in their order."""
 
 
 class ImportRequest(NamedTuple):
-    """What is imported: the name, the file, and what is known of it beforehand.
+    """What is imported: the name, the file or its parts, and what is known of it beforehand.
 
-    `checksum` is the SHA-256 of the file in hexadecimal, `format` one of `FORMATS`. An image larger than `most_gb` is
-    refused, whatever its file states.
+    `checksum` is the SHA-256 of the file, or of its parts joined, in hexadecimal; `format` one of `FORMATS`. An image
+    larger than `most_gb` is refused, whatever its file states.
     """
 
     name: str
-    file: Path
+    files: tuple[Path, ...]
     most_gb: int
     checksum: str | None = None
     format: str | None = None
     comment: str = ""
+
+    @property
+    def most_bytes(self) -> int:
+        """The size of the largest image."""
+        return self.most_gb * BYTES_PER_GB
 
 
 def import_image(library: Path, request: ImportRequest, progress: Progress) -> LibraryImage:
     """Import the file; `progress` gets a line now and then.
 
     UserError for a file that is no image, is not what was stated, or is too large; StateError when the image exists;
-    HostError when the library cannot be written. Then nothing is left.
+    HostError when the library cannot be written. Then nothing is left. After an interruption the same import continues.
     """
     check_image_name(request.name)
     if find_image(library, request.name) is not None:
         raise StateError(
             f"there is an image {request.name} already; give another name, or rocks remove image {request.name} first"
         )
+    named = str(request.files[0]) if len(request.files) == 1 else f"the image {request.name}"
     target = image_file(library, request.name)
-    with _opened(request.file) as source:
-        before = os.fstat(source)
-        try:
+    try:
+        with Sources(request.files) as sources:
+            if request.checksum is None:
+                sources.check_sizes()
             ensure_folders(library, 0o755)
             remove_leftovers(library)
-            with draft(target) as image, _verified(source, request, target, progress) as copy:
-                stored_as = _write(source, copy, request, target, image, progress)
-                image_content = content_of(image.descriptor, _percent("checksum", before.st_size, progress))
-                _check_unchanged(before, os.fstat(source))
-            imported = LibraryImage(
-                request.name, stored_as, *image_content, request.checksum or "", request.comment
-            )
-            write_record(library, imported)
-        except UserError as error:
-            raise UserError(f"{request.file} is not imported: {error}") from None
-        except OSError as error:
-            raise HostError(f"the image {request.name} is not imported: {explain(error, target)}") from None
+            remove_finished_leftovers(library)
+            origin = {"files": sources.files, "checksum": request.checksum}
+            with unfinished_import(library, request.name, origin) as unfinished:
+                if not unfinished.is_read:
+                    _read(sources, unfinished, request, progress)
+                imported = _store(unfinished, request, target, progress)
+                write_record(library, imported)
+    except UserError as error:
+        raise UserError(f"{named} is not imported: {error}") from None
+    except SourceError as error:
+        raise HostError(
+            f"the image {request.name} is not imported: {error}; repeat the command when it can be read again"
+        ) from None
+    except OSError as error:
+        raise HostError(f"the image {request.name} is not imported: {explain(error, target)}") from None
     return imported
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        reason = "it is a symbolic link; give its target" if error.errno == errno.ELOOP else error.strerror
-        raise UserError(f"{path} is not imported: {reason}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UserError(f"{path} is not imported: it is not a file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:
+    """Write the sources into the library, joined and unpacked, from where an earlier command ended."""
+    kind = kind_of(sources.read_at)
+    digest = None if request.checksum is None else hashlib.sha256()
+    if kind in UNPACKERS:
+        meter = Meter(progress, request.name, sources.size_bytes)
+
+        def watch(data: bytes) -> None:
+            meter.count(len(data))
+            if digest is not None:
+                digest.update(data)
+
+        packed = SequentialReader(sources, watch)
+        size = _fill(unfinished, _sequence(UNPACKERS[kind](packed)), request)
+        if packed.offset != sources.size_bytes:
+            raise UserError("it is damaged, or not whole: other data follow its end")
+    else:
+        _check_plain(kind, sources.size_bytes, sources.read_at, request)
+        meter = Meter(
+            progress, request.name, sources.data_bytes, min(unfinished.position, sources.data_bytes)
+        )
+        check_space(unfinished.path.parent, max(0, sources.data_bytes - unfinished.position))
+        blocks: Blocks = _counted(sources.blocks(unfinished.position), meter)
+        if digest is not None:
+            blocks = _hashed(blocks, unfinished, sources.size_bytes, digest.update)
+        _fill(unfinished, blocks, request)
+        size = sources.size_bytes
+    sources.check_unchanged()
+    if digest is not None and digest.hexdigest() != request.checksum:
+        raise UserError(f"its SHA-256 is {digest.hexdigest()}, not {request.checksum}; fetch it again")
+    os.ftruncate(unfinished.descriptor, size)
+    unfinished.record(size, is_read=True)
 
 
-@contextmanager
-def _verified(
-    source: int, request: ImportRequest, target: Path, progress: Progress
-) -> Iterator[Draft | None]:
-    """A copy in the library whose SHA-256 is the stated one, None without a checksum.
-
-    The file's owner can change the file after it was read, and set its time back.
-    """
-    if request.checksum is None:
-        yield None
-        return
-    with _staged(target) as copy:
-        digest = hashlib.sha256()
-        watch = _percent("SHA-256 of the file", os.fstat(source).st_size, progress)
-        _fill(copy, _hashed(source, digest.update, watch), request.most_gb * BYTES_PER_GB, lambda text: None)
-        if digest.hexdigest() != request.checksum:
-            raise UserError(f"its SHA-256 is {digest.hexdigest()}, not {request.checksum}; fetch it again")
-        yield copy
+def _counted(blocks: Blocks, meter: Meter) -> Iterator[tuple[int, bytes]]:
+    for offset, block in blocks:
+        meter.count(len(block))
+        yield offset, block
 
 
 def _hashed(
-    source: int, update: Callable[[bytes], None], watch: Callable[[int], None]
+    blocks: Blocks, unfinished: UnfinishedImport, size: int, update: Callable[[bytes], None]
 ) -> Iterator[tuple[int, bytes]]:
-    """(offset, block) of the whole file, holes too."""
-    offset = 0
-    while block := os.pread(source, BLOCK_BYTES, offset):
+    """The blocks; `update` gets the whole content: what was written earlier, the blocks, and zeros between them."""
+    done = 0
+
+    def zeros_until(offset: int) -> None:
+        nonlocal done
+        while done < offset:
+            count = min(BLOCK_BYTES, offset - done)
+            update(_ZEROS[:count])
+            done += count
+
+    for offset, block in data_blocks(unfinished.descriptor):
+        zeros_until(offset)
         update(block)
-        yield offset, block
-        offset += len(block)
-        watch(offset)
-
-
-def _check_unchanged(before: os.stat_result, after: os.stat_result) -> None:
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UserError("it was changed while it was read; repeat the command when it is complete")
-
-
-def _write(
-    source: int,
-    copy: Draft | None,
-    request: ImportRequest,
-    target: Path,
-    image: Draft,
-    progress: Progress,
-) -> ImageFormat:
-    """Fill the draft with the image, as raw; returns how it is stored. `copy` is the source in the library."""
-    source = source if copy is None else copy.descriptor
-    kind = kind_of(source)
-    most_bytes = request.most_gb * BYTES_PER_GB
-    if kind in UNPACKERS:
-        with _staged(target) as staged:
-            _fill(staged, _sequence(UNPACKERS[kind](source)), most_bytes, progress)
-            return _write_plain(
-                staged.descriptor, staged, kind_of(staged.descriptor), request, image, progress
-            )
-    if kind != "qcow2" or copy is not None:
-        return _write_plain(source, copy, kind, request, image, progress)
-    with _staged(target) as staged:
-        _fill(staged, data_blocks(source), most_bytes, progress)
-        os.ftruncate(staged.descriptor, os.fstat(source).st_size)
-        return _write_plain(staged.descriptor, staged, kind, request, image, progress)
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Draft]:
-    """A file of the library that is gone afterwards."""
-    place = target.with_name(f"{target.name}.source")
-    try:
-        with draft(place) as staged:
-            yield staged
-            raise _DoneError
-    except _DoneError:
-        return
-
-
-class _DoneError(Exception):
-    """Ends a draft without giving it its name."""
-
-
-def _write_plain(
-    source: int,
-    staged: Draft | None,
-    kind: FileKind,
-    request: ImportRequest,
-    image: Draft,
-    progress: Progress,
-) -> ImageFormat:
-    if kind in UNPACKERS:
-        raise UserError("it is packed twice; unpack it first")
-    if request.format is not None and request.format != kind:
-        raise UserError(f"it is {_named(kind)}, not {_named(request.format)}")
-    most_bytes = request.most_gb * BYTES_PER_GB
-    if kind == "qcow2":
-        assert staged is not None
-        _check_size(read_qcow2(source).size_bytes, most_bytes)
-        _convert(staged, image, most_bytes, progress)
-    else:
-        size = os.fstat(source).st_size
-        _check_size(size, most_bytes)
-        _fill(image, data_blocks(source), most_bytes, progress)
-        os.ftruncate(image.descriptor, -(-size // _SECTOR_BYTES) * _SECTOR_BYTES)
-    if next(data_blocks(image.descriptor), None) is None:
-        raise UserError("it has no data: all of it is zeros")
-    return "iso" if kind == "iso" else "raw"
-
-
-def _fill(file: Draft, blocks: Iterable[tuple[int, bytes]], most_bytes: int, progress: Progress) -> None:
-    """Write the blocks, and stop before the image is too large or the file system is full."""
-    written, next_check = 0, 0
+        done += len(block)
+    zeros_until(unfinished.position)
     for offset, block in blocks:
-        if offset + len(block) > most_bytes:
-            raise _too_large(f"more than {gigabytes(most_bytes)}", most_bytes)
+        zeros_until(offset)
+        update(block)
+        done += len(block)
+        yield offset, block
+    zeros_until(size)
+
+
+def _fill(unfinished: UnfinishedImport, blocks: Blocks, request: ImportRequest) -> int:
+    """Write the blocks, and stop before the image is too large or the file system is full; returns where they end.
+
+    Blocks that an earlier command wrote are compared, since what is unpacked comes from the beginning again.
+    """
+    begin, end, written, next_check = unfinished.position, 0, 0, 0
+    for offset, block in blocks:
+        end = offset + len(block)
+        if end > request.most_bytes:
+            raise _too_large(f"more than {gigabytes(request.most_bytes)}", request.most_bytes)
         if written >= next_check:
-            _check_space(file.path.parent)
-            progress(f"{gigabytes(written)} written")
+            check_space(unfinished.path.parent)
             next_check = written + _CHECK_EVERY_BYTES
-        if block != _ZEROS[: len(block)]:
-            write_block(file.descriptor, offset, block)
+        is_there = end <= begin and os.pread(unfinished.descriptor, len(block), offset) == block
+        if not is_there and (offset < begin or block != _ZEROS[: len(block)]):
+            write_block(unfinished.descriptor, offset, block)
             written += len(block)
-        else:
-            os.ftruncate(file.descriptor, offset + len(block))
+        if end > begin:
+            unfinished.note(end)
+    return end
 
 
 def _sequence(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -244,33 +201,49 @@ def _sequence(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         yield offset, rest
 
 
-def _convert(staged: Draft, image: Draft, most_bytes: int, progress: Progress) -> None:
-    """Convert the qcow2 image, whose format is stated, never probed; memory, time and size are bounded."""
-    _check_space(image.path.parent)
-    progress("checking the image")
-    done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(staged.path)], most_bytes)
-    if done not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
-        raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
-    progress("converting the image")
-    source = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(staged.path), str(image.path)]
-    convert = ["qemu-img", "convert", "-p", *source]  # -p: `run` watches a program that writes something
-    if _run_tool(convert, most_bytes, lambda output: _check_space(image.path.parent)) != 0:
-        _check_space(image.path.parent)
-        raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
+def _store(
+    unfinished: UnfinishedImport, request: ImportRequest, target: Path, progress: Progress
+) -> LibraryImage:
+    """Give the image its name in the library: what was read, or what it is converted to."""
+    size, read_at = os.fstat(unfinished.descriptor).st_size, reader_of(unfinished.descriptor)
+    kind = kind_of(read_at)
+    if kind in UNPACKERS:
+        raise UserError("it is packed twice; unpack it first")
+    _check_plain(kind, size, read_at, request)
+    if kind == "qcow2":
+        with draft(target) as image:
+            convert_qcow2(unfinished.path, image.path, request.most_bytes, progress)
+            content = _complete(image.descriptor, progress)
+    else:
+        os.ftruncate(unfinished.descriptor, -(-size // _SECTOR_BYTES) * _SECTOR_BYTES)
+        content = _complete(unfinished.descriptor, progress)
+        unfinished.become(target)
+    stored_as: ImageFormat = "iso" if kind == "iso" else "raw"
+    return LibraryImage(request.name, stored_as, *content, request.checksum or "", request.comment)
 
 
-def _run_tool(arguments: list[str], most_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
-    """Run the program below bounds; returns its exit status. What `watch` raises ends it."""
-    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={most_bytes}", "--core=0"]
-    try:
-        return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS, watch=watch).exit_status
-    except ToolError as error:
-        raise HostError(one_line(str(error))) from None
+def _complete(descriptor: int, progress: Progress) -> Content:
+    """What the image holds. UserError for one that is empty."""
+    if next(data_blocks(descriptor), None) is None:
+        raise UserError("it has no data: all of it is zeros")
+    meter = Meter(progress, "its digest", os.fstat(descriptor).st_blocks * _SECTOR_BYTES)
+    done = 0
+
+    def watch(bytes_done: int) -> None:
+        nonlocal done
+        meter.count(bytes_done - done)
+        done = bytes_done
+
+    return content_of(descriptor, watch)
 
 
-def _check_size(size_bytes: int, most_bytes: int) -> None:
-    if size_bytes > most_bytes:
-        raise _too_large(gigabytes(size_bytes), most_bytes)
+def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequest) -> None:
+    """UserError for what is not of the stated format, is empty, refers to other files, or is too large."""
+    if request.format is not None and request.format != kind:
+        raise UserError(f"it is {_named(kind)}, not {_named(request.format)}")
+    size_bytes = read_qcow2(read_at).size_bytes if kind == "qcow2" else size
+    if size_bytes > request.most_bytes:
+        raise _too_large(gigabytes(size_bytes), request.most_bytes)
     if size_bytes == 0:
         raise UserError("it is empty")
     if size_bytes < _SECTOR_BYTES:
@@ -284,27 +257,5 @@ def _too_large(size: str, most_bytes: int) -> UserError:
     )
 
 
-def _check_space(folder: Path) -> None:
-    status = os.statvfs(folder)
-    free_bytes = status.f_bavail * status.f_frsize
-    if free_bytes < _RESERVED_BYTES:
-        raise HostError(
-            f"{folder} has {gigabytes(free_bytes)} free, and {gigabytes(_RESERVED_BYTES)} must stay free; remove "
-            "images (rocks list image), or set the attribute image_library to a larger file system"
-        )
-
-
 def _named(kind: str) -> str:
     return {"raw": "a raw image", "qcow2": "a qcow2 image", "iso": "an ISO"}[kind]
-
-
-def _percent(what: str, total: int, progress: Progress) -> Callable[[int], None]:
-    reported = 0
-
-    def watch(done: int) -> None:
-        nonlocal reported
-        if done >= reported + _CHECK_EVERY_BYTES:
-            reported = done
-            progress(f"{what}: {gigabytes(done)} of {gigabytes(total)}")
-
-    return watch

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
+import io
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from rocks.errors import UserError
+from rocks.errors import RocksError, UserError
 from rocks.process import start_with_pipes
 from rocks.terminal import one_line
 
 _PIECE_BYTES = 1024**2
 
 
-def unpacked_gzip(descriptor: int) -> Iterator[bytes]:
-    """The content of an open gzip file. UserError when it is damaged."""
-    with os.fdopen(os.dup(descriptor), "rb") as file, gzip.GzipFile(fileobj=file) as packed:
-        file.seek(0)
+def unpacked_gzip(packed: io.RawIOBase) -> Iterator[bytes]:
+    """The content of a gzip file, which is read to its end. UserError when it is damaged."""
+    with gzip.GzipFile(fileobj=io.BufferedReader(packed, _PIECE_BYTES), mode="rb") as file:
         while True:
             try:
-                piece = packed.read(_PIECE_BYTES)
+                piece = file.read(_PIECE_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise UserError(f"it is damaged, or not whole: {error}") from None
             if not piece:
@@ -31,16 +30,23 @@ def unpacked_gzip(descriptor: int) -> Iterator[bytes]:
             yield piece
 
 
-def unpacked_zstd(descriptor: int) -> Iterator[bytes]:
-    """The content of an open zstd file, by the program zstd. UserError when it is damaged, ToolError without it."""
+def unpacked_zstd(packed: io.RawIOBase) -> Iterator[bytes]:
+    """The content of a zstd file, which is read to its end, by the program zstd.
+
+    UserError when it is damaged, ToolError without the program, and the errors of reading.
+    """
     process = start_with_pipes(["zstd", "-q", "-d", "-c"])
     assert process.stdin and process.stdout and process.stderr
-    feeder = threading.Thread(target=_feed, args=(descriptor, process.stdin), daemon=True)
+    failed: list[RocksError] = []
+    feeder = threading.Thread(target=_feed, args=(packed, process.stdin, failed), daemon=True)
     feeder.start()
     try:
         while piece := process.stdout.read(_PIECE_BYTES):
             yield piece
         process.wait()
+        feeder.join()
+        if failed:
+            raise failed[0]
         if process.returncode != 0:
             reason = one_line(process.stderr.read().decode("utf-8", "replace").strip())
             raise UserError(
@@ -54,16 +60,20 @@ def unpacked_zstd(descriptor: int) -> Iterator[bytes]:
             pipe.close()
 
 
-UNPACKERS: dict[str, Callable[[int], Iterator[bytes]]] = {"gzip": unpacked_gzip, "zstd": unpacked_zstd}
+UNPACKERS: dict[str, Callable[[io.RawIOBase], Iterator[bytes]]] = {
+    "gzip": unpacked_gzip,
+    "zstd": unpacked_zstd,
+}
 """Kind of a packed file → its content."""
 
 
-def _feed(descriptor: int, pipe: IO[bytes]) -> None:
+def _feed(packed: io.RawIOBase, pipe: IO[bytes], failed: list[RocksError]) -> None:
     """Write the whole file into the pipe; a reader that has ended stops it."""
-    offset = 0
-    with contextlib.suppress(OSError):
-        while piece := os.pread(descriptor, _PIECE_BYTES, offset):
-            pipe.write(piece)
-            offset += len(piece)
+    try:
+        with contextlib.suppress(OSError):
+            while piece := packed.read(_PIECE_BYTES):
+                pipe.write(piece)
+    except RocksError as error:
+        failed.append(error)
     with contextlib.suppress(OSError):
         pipe.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from rocks.actions import image_library
 from rocks.cluster.guest_images import read_keys
 from rocks.database.connection import Database
+from rocks.image_library import unfinished
 
 from .conftest import Site
 
@@ -84,6 +86,38 @@ def test_a_comment_is_for_the_image_that_is_there_now(
     vm_site.done("set", "image", "debian", "comment=new")
     record = json.loads((library / "debian.json").read_text())
     assert (record["comment"], record["digest"]) == ("new", "0" * 64)
+
+
+def test_an_import_in_parts_that_was_interrupted_is_listed_and_continued(
+    vm_site: Site, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, write, written = tmp_path / "parts", os.pwrite, []
+    parts.mkdir()
+    for name in ("aa", "ab", "ac"):
+        (parts / name).write_bytes(name.encode() * 500_000)
+    monkeypatch.setattr(unfinished, "_RECORD_EVERY_BYTES", 1)
+
+    def interrupt(descriptor: int, data: bytes, offset: int) -> int:
+        written.append(offset)
+        if len(written) == 20:
+            raise KeyboardInterrupt
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", interrupt)
+    assert vm_site.rocks("add", "image", "joined", f"file={parts}").status != 0
+    row = listed(vm_site)[-1]
+    assert (row["name"], row["format"], row["digest"]) == ("joined", "unfinished", None)
+    assert row["used"] > 1_000_000
+    vm_site.done("add", "image", "joined", f"file={parts / 'aa'},ab,ac")
+    assert len(written) < 60
+    assert (listed(vm_site)[1]["name"], listed(vm_site)[1]["size"]) == ("joined", 3_000_320)
+    (library / "joined.json").rename(tmp_path / "record")
+    assert listed(vm_site)[-1]["format"] == "unfinished"
+    vm_site.done("remove", "image", "joined")
+    assert sorted(path.name for path in library.iterdir() if "joined" in path.name) == []
+    assert "there is no image joined" in vm_site.refused("remove", "image", "joined")
+    (parts / "ab").write_bytes(b"cut off")
+    assert "one may not be whole" in vm_site.refused("add", "image", "joined", f"file={parts}")
 
 
 def test_what_is_no_image_is_rejected(vm_site: Site, library: Path, tmp_path: Path) -> None:

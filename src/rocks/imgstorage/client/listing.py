@@ -14,7 +14,7 @@ from rocks.imgstorage.client.answers import (
     SnapshotRow,
 )
 from rocks.imgstorage.stream.pace import Progress
-from rocks.units import BYTES_PER_GB
+from rocks.units import BYTES_PER_GB, duration, rate_text
 
 Cells = Tuple[object, ...]
 
@@ -187,18 +187,7 @@ def transfer_line(volume: str, progress: Progress) -> str:
     return f"{volume}: {progress.percent:.1f} %, {rate_text(round(progress.rate))}{left}"
 
 
-def duration(seconds: float) -> str:
-    """h:mm:ss; 0:00:00 for a negative duration, which clocks that differ can give."""
-    whole = max(0, round(seconds))
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
 def weekday_time(unix_seconds: int, zone: Optional[datetime.tzinfo] = None) -> str:
     """Weekday hh:mm.ss, for example `Fri 14:05.09`; in the zone, this machine's when None."""
     when = datetime.datetime.fromtimestamp(unix_seconds, zone)
     return f"{_DAYS[when.weekday()]} {when:%H:%M.%S}"
-
-
-def rate_text(bytes_per_second: int) -> str:
-    """Megabytes per second without a blank, for example `23.4MB/s`."""
-    return f"{bytes_per_second / 1e6:.1f}MB/s"

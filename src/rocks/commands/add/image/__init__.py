@@ -9,21 +9,24 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Add a disk image or an ISO to the image library of the site, from a file of the frontend. Virtual machines get
-    their disks from images of the library: add cluster with image=NAME.
+    Add a disk image or an ISO to the image library of the site, from a file of the frontend or its parts. Virtual
+    machines get their disks from images of the library: add cluster with image=NAME.
 
     The file is a raw disk, a qcow2 image or an ISO, and may be packed with gzip or zstd. It is copied; blocks of zeros
     take no space. A qcow2 image that refers to another file, a symbolic link, and a file that is not what format states
     are rejected. The library is the folder of the attribute image_library.
 
+    An import that was interrupted is continued by the same command.
+
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
     <param type='string' name='file' optional='0' of='file'>
-    Path of the file.
+    Path of the file; of its parts in their order, separated by commas; or of a folder that has only its parts, whose
+    names are of one length.
     </param>
     <param type='string' name='checksum' default='none: the file is not compared'>
-    SHA-256 of the file; another file is rejected.
+    SHA-256 of the file, or of its parts joined; another file is rejected.
     </param>
     <param type='string' name='format' default='by its first bytes' values='raw,qcow2,iso'>
     raw, qcow2 or iso: what the file is, or has after unpacking.
@@ -41,10 +44,17 @@ class Command(rocks.commands.Command):
     <example cmd='add image centos file=/root/centos.img.zst size=40 comment="with Slurm"'>
     Add an image of up to 40 GB that is packed.
     </example>
+    <example cmd='add image rocky file=/root/rocky.qcow2.part-aa,part-ab,part-ac'>
+    Add an image of three parts.
+    </example>
     <related>list image</related>
     <related>check image</related>
     <related>add cluster</related>
     """
+
+    AdviceAfterInterrupt = (
+        "the same command continues it; rocks remove image NAME removes what there is of it"
+    )
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Import the file, and print the image's size."""
@@ -60,7 +70,7 @@ class Command(rocks.commands.Command):
             "file", "checksum", "format", "size", "comment"
         )
         if not file:
-            self.abort("must supply the path of the file: file=PATH")
+            self.abort("must supply the path of the file, or of its parts: file=PATH")
         added = AddedImage(args[0], file, checksum, format, size, comment)
         image = add_image(self.db, added, self.showProgress)
         self.showProgress("")

@@ -7,9 +7,9 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove an image from the library. Disks that were made from it stay, and so do the copies on hosts
-    (list host image shows them, remove host image removes them). An image that virtual machines are to have their
-    disks from (attribute vm_image) is not removed.
+    Remove an image from the library, or an import that was interrupted. Disks that were made from it stay, and so do
+    the copies on hosts (list host image shows them, remove host image removes them). An image that virtual machines are
+    to have their disks from (attribute vm_image) is not removed.
 
     <arg type='string' name='name' of='image'>
     Image.
