@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.library_folder import library_folder, lock_images
@@ -14,6 +15,7 @@ from rocks.cluster.values import read_number
 from rocks.database.attributes import members_with_value
 from rocks.errors import HostError, IncoherentError, StateError, UserError
 from rocks.image_blocks import content_of
+from rocks.image_library.exports import EXPORT_FORMATS, export_image
 from rocks.image_library.imports import FORMATS, ImportRequest, import_image
 from rocks.image_library.records import (
     existing_image,
@@ -27,7 +29,7 @@ from rocks.image_library.sources import find_parts
 from rocks.image_library.unfinished import find_leftovers, remove_leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rocks.database.connection import Database
     from rocks.image_library.records import LibraryImage
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_MOST_GB = 200
 LARGEST_GB = 65536
 LONGEST_COMMENT = 200
+_SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -118,6 +121,22 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
         raise IncoherentError(f"the image {name} is not what was imported; {remedy}")
 
 
+def save_image(
+    database: Database, name: str, file: str, format_name: str | None, progress: Callable[[str], None]
+) -> tuple[Path, int]:
+    """Write the image to a new file; returns its path and the bytes that it takes. Errors as `export_image`."""
+    if "\0" in file:
+        raise UserError(f"{printable(file)} is not the path of a file")
+    path = Path(file).absolute()
+    chosen = _SUFFIXES.get(path.suffix, "raw") if format_name is None else format_name
+    if chosen not in EXPORT_FORMATS:
+        raise UserError(f'format must be {_choice(EXPORT_FORMATS)}, not "{printable(chosen)}"')
+    library = library_folder(database)
+    image = existing_image(library, name)
+    database.end_reading()
+    return path, export_image(library, image, path, chosen, progress)
+
+
 def remove_image(database: Database, name: str) -> None:
     """Remove the image, or its unfinished import.
 
@@ -166,7 +185,7 @@ def _read_checksum(text: str | None) -> str | None:
 
 def _read_format(text: str | None) -> str | None:
     if text is not None and text not in FORMATS:
-        raise UserError(f'format must be {", ".join(FORMATS[:-1])} or {FORMATS[-1]}, not "{printable(text)}"')
+        raise UserError(f'format must be {_choice(FORMATS)}, not "{printable(text)}"')
     return text
 
 
@@ -176,3 +195,7 @@ def _read_comment(text: str) -> str:
             f"a comment has up to {LONGEST_COMMENT} printable characters, not {printable(text[:80])!r}"
         )
     return text
+
+
+def _choice(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"

@@ -29,17 +29,21 @@ def convert_qcow2(source: Path, target: Path, most_bytes: int, progress: Progres
     done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], most_bytes)
     if done not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
-    if _convert(["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)], most_bytes, progress):
+    arguments = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)]
+    if _convert(arguments, most_bytes, progress, lambda: check_space(target.parent)):
         check_space(target.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
 
 
-def write_qcow2(source: Path, target: Path, most_bytes: int, progress: Progress) -> None:
-    """Write the raw disk as a compressed qcow2 image. ToolError."""
+def write_qcow2(
+    source: Path, target: Path, most_bytes: int, progress: Progress, check: Callable[[], None]
+) -> None:
+    """Write the raw disk as a compressed qcow2 image. ToolError; what `check` raises ends it."""
     options = ["-c", "-o", "compression_type=zstd"]
-    if _convert(["-f", "raw", "-O", "qcow2", *options, str(source), str(target)], most_bytes, progress):
-        check_space(target.parent)
-        raise ToolError(f"qemu-img cannot write {target} as qcow2; try format=raw")
+    arguments = ["-f", "raw", "-O", "qcow2", *options, str(source), str(target)]
+    if _convert(arguments, most_bytes, progress, check):
+        check()
+        raise ToolError(f"qemu-img cannot write a qcow2 image in {target.parent}; give format=raw")
 
 
 def check_space(folder: Path, needed_bytes: int = 0) -> None:
@@ -54,12 +58,11 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
         )
 
 
-def _convert(arguments: Sequence[str], most_bytes: int, progress: Progress) -> int:
+def _convert(arguments: Sequence[str], most_bytes: int, progress: Progress, check: Callable[[], None]) -> int:
     progress("converting the image")
-    folder = Path(arguments[-1]).parent
 
     def watch(output: bytes) -> None:
-        check_space(folder)
+        check()
         if found := _PERCENT.findall(output):
             progress(f"converting the image: {float(found[-1]):.0f} %")
 

@@ -7,10 +7,10 @@ import gzip
 import io
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
-from rocks.errors import RocksError, UserError
+from rocks.errors import RocksError, ToolError, UserError
 from rocks.process import start_with_pipes
 from rocks.terminal import one_line
 
@@ -35,23 +35,37 @@ def unpacked_zstd(packed: io.RawIOBase) -> Iterator[bytes]:
 
     UserError when it is damaged, ToolError without the program, and the errors of reading.
     """
-    process = start_with_pipes(["zstd", "-q", "-d", "-c"])
+    for piece, failure in _through(["zstd", "-q", "-d", "-c"], packed):
+        if failure is not None:
+            raise UserError(f"it is damaged, or not whole: {failure}")
+        yield piece
+
+
+def packed_zstd(content: io.RawIOBase) -> Iterator[bytes]:
+    """The content packed by the program zstd. ToolError without it, or when it fails, and the errors of reading."""
+    for piece, failure in _through(["zstd", "-q", "-c"], content):
+        if failure is not None:
+            raise ToolError(f"zstd cannot pack it: {failure}")
+        yield piece
+
+
+def _through(arguments: Sequence[str], file: io.RawIOBase) -> Iterator[tuple[bytes, str | None]]:
+    """What the program makes of the file, piece by piece; at last why it failed, unless it did not."""
+    process = start_with_pipes(arguments)
     assert process.stdin and process.stdout and process.stderr
     failed: list[RocksError] = []
-    feeder = threading.Thread(target=_feed, args=(packed, process.stdin, failed), daemon=True)
+    feeder = threading.Thread(target=_feed, args=(file, process.stdin, failed), daemon=True)
     feeder.start()
     try:
         while piece := process.stdout.read(_PIECE_BYTES):
-            yield piece
+            yield piece, None
         process.wait()
         feeder.join()
         if failed:
             raise failed[0]
         if process.returncode != 0:
             reason = one_line(process.stderr.read().decode("utf-8", "replace").strip())
-            raise UserError(
-                f"it is damaged, or not whole: {reason or f'zstd ended with {process.returncode}'}"
-            )
+            yield b"", reason or f"{arguments[0]} ended with {process.returncode}"
     finally:
         process.kill()
         process.wait()

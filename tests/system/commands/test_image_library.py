@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_images_are_listed_described_checked_and_removed(vm_site: Site, library:
     vm_site.done("remove", "image", "medium")
     assert list(library.iterdir()) == []
     assert "there is no image debian" in vm_site.refused("remove", "image", "debian")
+
+
+def test_an_image_is_saved_in_a_file_by_the_end_of_its_name(
+    vm_site: Site, library: Path, tmp_path: Path
+) -> None:
+    for name, kind in (("a.img", b"boot"), ("a.qcow2", b"QFI\xfb"), ("a.zst", b"\x28\xb5\x2f\xfd")):
+        file = tmp_path / name
+        if shutil.which({"a.qcow2": "qemu-img", "a.zst": "zstd"}.get(name, "true")) is not None:
+            printed = vm_site.done("save", "image", "debian", f"file={file}")
+            assert printed.startswith(f"saved: {file}, ")
+            with file.open("rb") as content:
+                assert content.read(4) == kind
+    for arguments, text in (
+        (("debian", f"file={tmp_path / 'a.img'}"), "exists already"),
+        (("debian",), "must supply the path of the file"),
+        ((f"file={tmp_path / 'b'}",), "must supply the name of one image"),
+        (("absent", f"file={tmp_path / 'b'}"), "there is no image absent"),
+        (("debian", f"file={tmp_path / 'b'}", "format=vmdk"), "format must be raw, qcow2 or zstd"),
+        (("debian", "file=/nul\0"), "is not the path of a file"),
+    ):
+        assert text in vm_site.refused("save", "image", *arguments), arguments
 
 
 def test_a_comment_is_for_the_image_that_is_there_now(
