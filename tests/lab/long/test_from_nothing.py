@@ -16,7 +16,7 @@ import pytest
 from lab import broker
 from lab.machines import image_storage
 from lab.machines.checkout import STATE
-from lab.machines.frontend import IMAGE_FOLDER, Frontend
+from lab.machines.frontend import IMAGE_FOLDER, NAME, Frontend
 from lab.machines.login import KEY_FILE
 from lab.machines.namespace import Namespace
 from tests.installer.blank_machine import make_disk
@@ -95,7 +95,7 @@ def _start_daemons(
     site.rocks("sync", "dns", nas, container)
     site.rocks("add", "host", "certificate", nas, container)
     image_storage.start_broker(frontend)
-    site.rocks("sync", "host", "certificate", nas, container)
+    site.rocks("sync", "host", "certificate", NAME, nas, container)
     machine.wait_until(lambda: is_active(nas, "rocks-imgstorage-nas"), "daemon of the NAS", _SECONDS)
     machine.wait_until(lambda: is_active(container, "rocks-imgstorage-host"), "daemon of the host", _SECONDS)
     site.rocks("list", "host", "storagemap", nas)
