@@ -49,17 +49,13 @@ class InstallingSite(ABC):
 
     def rocks(self, *arguments: str, folder: Path | None = None) -> str:
         """Run a command that must succeed, in the folder; returns its output."""
-        done = subprocess.run(
-            self.command(arguments),
-            env=self._environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=self.command_seconds,
-            check=False,
-        )
+        done = self._run(arguments, folder)
         assert done.returncode == 0, f"rocks {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Run a command that may fail; returns whether it succeeded."""
+        return self._run(arguments).returncode == 0
 
     def start_services(self) -> None:
         """Start the boot service and the HTTPS service, and wait until both answer."""
@@ -111,6 +107,17 @@ class InstallingSite(ABC):
         """The end of both services' logs."""
         logs = [self.folder / f"{service}.log" for service in _READY]
         return "\n".join(log.read_text()[-3000:] for log in logs if log.exists())
+
+    def _run(self, arguments: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(arguments),
+            env=self._environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=self.command_seconds,
+            check=False,
+        )
 
     def close(self) -> None:
         """End the services."""

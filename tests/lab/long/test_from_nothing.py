@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,9 @@ def _start_daemons(
     site.rocks("sync", "host", "certificate", NAME, nas, container)
     machine.wait_until(lambda: is_active(nas, "rocks-imgstorage-nas"), "daemon of the NAS", _SECONDS)
     machine.wait_until(lambda: is_active(container, "rocks-imgstorage-host"), "daemon of the host", _SECONDS)
-    site.rocks("list", "host", "storagemap", nas)
+    # a daemon is active before it has reached the broker
+    for listing, host in (("storagemap", nas), ("storagedev", container)):
+        machine.wait_until(partial(site.succeeds, "list", "host", listing, host), listing, _SECONDS)
 
 
 def _start_guest(site: BlankSite, nas: str) -> None:
