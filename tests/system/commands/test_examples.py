@@ -63,7 +63,15 @@ PREPARED = (
 )
 
 ELSEWHERE = {
-    "another machine": ("storage", "zvolattr", "host image", "list host vm network", "host power"),
+    "another machine": (
+        "storage",
+        "zvolattr",
+        "host image",
+        "list host vm network",
+        "host power",
+        "host vm console",
+        "host vm screen",
+    ),
     "files, programs or standard input of this machine": (
         "certificate",
         "basedir=",
@@ -89,6 +97,7 @@ ELSEWHERE = {
         "section=kickstart",
         "set host interface disablekvm",
         "set host sriov",
+        "set host vm cdrom vc1 image=debian-12-netinst",
         "set host vm nas",
         "vc2",
     ),

@@ -30,12 +30,14 @@ Arguments:
 \t[host]
 
 \tHosts.
+\tType: string.
 
 Parameters:
 
 \t[a=string]
 
 \tA.
+\tType: string.
 """
 SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 

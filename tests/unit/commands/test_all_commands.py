@@ -28,6 +28,8 @@ NOT_FOR_EVERYBODY = {
     ("list", "audit"),  # who did what
     ("list", "site"),  # it asks all hosts
     ("report", "metrics"),  # so does this one
+    ("report", "host", "vm", "console"),  # what a guest shows is its owner's
+    ("report", "host", "vm", "screen"),
     ("list", "sec_attr"),  # secrets: the tables are closed to others
     ("list", "host", "sec_attr"),
     ("dump", "sec_attr"),
