@@ -27,6 +27,7 @@ from rocks.image_library.records import (
 )
 from rocks.image_library.sources import find_parts
 from rocks.image_library.unfinished import find_leftovers, remove_leftover
+from rocks.units import BYTES_PER_GB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,30 +47,55 @@ class AddedImage(NamedTuple):
     """The parameters of `rocks add image`, unparsed; None for parameters not given."""
 
     name: str
-    file: str
+    file: str | None = None
     checksum: str | None = None
     format: str | None = None
     most_gb: str | None = None
     comment: str | None = None
+    vm: str | None = None
+    disk: str | None = None
 
 
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
-    """Import a file of the frontend. Errors as `import_image`; UserError for an invalid parameter."""
+    """Import a file of the frontend, or copy the disk of a machine.
+
+    Errors as `import_image` and `add_disk`; UserError for an invalid parameter.
+    """
     check_image_name(added.name)
+    most_gb = DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB)
+    comment = _read_comment(added.comment or "")
+    if added.vm:
+        return _add_disk(database, added, most_gb, comment, progress)
+    if not added.file or added.disk is not None:
+        raise UserError("must supply the path of the file, or of its parts: file=PATH; disk= is for vm=NAME")
     if "\0" in added.file:
         raise UserError(f"{printable(added.file)} is not the path of a file")
     request = ImportRequest(
         added.name,
         find_parts(added.file),
-        DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB),
+        most_gb,
         _read_checksum(added.checksum),
         _read_format(added.format),
-        _read_comment(added.comment or ""),
+        comment,
     )
     library = library_folder(database)
     _lock(database, added.name)
     database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
+
+
+def _add_disk(
+    database: Database, added: AddedImage, most_gb: int, comment: str, progress: Callable[[str], None]
+) -> LibraryImage:
+    from rocks.actions.disk_images import NewImage, add_disk  # SSH, which imports of files do without
+
+    for name, value in (("file", added.file), ("checksum", added.checksum), ("format", added.format)):
+        if value is not None:
+            raise UserError(f"give vm= or {name}=, not both")
+    library = library_folder(database)
+    _lock(database, added.name)
+    new = NewImage(added.name, most_gb * BYTES_PER_GB, comment)
+    return add_disk(database, library, new, str(added.vm), added.disk, progress)
 
 
 def list_library(database: Database) -> list[LibraryImage]:

@@ -61,7 +61,7 @@ def give_image(host: Host, request: GiveImageRequest) -> ImageChange:
         check_identity(device, request.path)
         host.image_owners.set_device(device.identity, request.path, request.machine)
         return ImageChange(True, device.size_bytes)
-    with _unused_file(host, request.path, request.directory, request.owner) as (_, descriptor):
+    with unused_file(host, request.path, request.directory, request.owner) as (_, descriptor):
         give_file(descriptor, request.path, request.machine, host.image_owners)
         return ImageChange(True, os.fstat(descriptor).st_size)
 
@@ -77,7 +77,7 @@ def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
         host.image_owners.forget("device", device.identity)
         return ImageChange(True, device.size_bytes)
     try:
-        with _unused_file(host, request.path, request.directory, request.owner) as (folder, descriptor):
+        with unused_file(host, request.path, request.directory, request.owner) as (folder, descriptor):
             size_bytes = os.fstat(descriptor).st_size
             remove_file(folder, Path(request.path).name, request.path, request.erase)
             host.image_owners.forget("file", request.path)
@@ -87,8 +87,11 @@ def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
 
 
 @contextmanager
-def _unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator[tuple[int, int]]":
-    """(folder, file) as descriptors. FileNotFoundError when there is no such file."""
+def unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator[tuple[int, int]]":
+    """(folder, file) as descriptors.
+
+    FileNotFoundError when there is no such file, StateError when it is in use or belongs to another than `owner`.
+    """
     above, _, name = check_path(path).rpartition("/")
     if not f"{above}/".startswith(f"{directory.rstrip('/')}/"):
         raise StateError(f"{path} is not below the image directory {directory}")
@@ -99,7 +102,7 @@ def _unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator
             raise FileNotFoundError(path)
         try:
             _check(path, host.image_owners.of_file(descriptor, path), owner)
-            _check_unused(host, path, key_of(os.fstat(descriptor)))
+            check_unused(host, path, key_of(os.fstat(descriptor)))
             yield folder, descriptor
         finally:
             os.close(descriptor)
@@ -108,7 +111,7 @@ def _unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator
 def _unused_device(host: Host, path: str, owner: str) -> BlockDevice:
     device = check_device(path)
     _check(path, host.image_owners.of_device(device.identity), owner)
-    _check_unused(host, path, (device.number, -1))
+    check_unused(host, path, (device.number, -1))
     return device
 
 
@@ -119,7 +122,8 @@ def _check(path: str, found: Optional[str], owner: str) -> None:
         )
 
 
-def _check_unused(host: Host, path: str, key: ImageKey) -> None:
+def check_unused(host: Host, path: str, key: ImageKey) -> None:
+    """StateError when a machine or a program uses the file or device."""
     user = users_of_images(host.domains()).get(key)
     if user is not None:
         raise StateError(f"{path} is in use by {user}; stop or undefine that first")

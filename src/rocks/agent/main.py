@@ -2,8 +2,8 @@
 
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
 devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
-as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input.
-`--version` prints the version.
+as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input,
+`send-disk` writes the disk of a stopped machine to standard output. `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rocks.files import file_error
 
 _USAGE = (
     "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
-    "receive-image DIRECTORY DIGEST SIZE | hook NAME OPERATION PART EXTRA]"
+    "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | hook NAME OPERATION PART EXTRA]"
 )
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         return _probe(again=len(arguments) == 2)
     if arguments[0] == "receive-image" and len(arguments) == 4 and arguments[3].isdigit():
         return _receive_image(arguments[1], arguments[2], int(arguments[3]))
+    if arguments[0] == "send-disk" and len(arguments) == 5 and arguments[4].isdigit():
+        return _send_disk(arguments[1], arguments[2], arguments[3], int(arguments[4]))
     if list(arguments) == ["links"]:
         return _links()
     if list(arguments) == ["ended"]:
@@ -110,6 +112,26 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
     except RocksError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    return 0
+
+
+def _send_disk(path: str, directory: str, machine: str, most_bytes: int) -> int:
+    from rocks.agent.host import Host
+    from rocks.agent.image_copies import send_disk
+
+    output = _private_standard_output()
+
+    def send(data: bytes) -> None:
+        output.write(data)
+
+    try:
+        send_disk(Host(state_folder()), path, directory, machine, most_bytes, send)
+        output.flush()
+    except RocksError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        return 1
     return 0
 
 

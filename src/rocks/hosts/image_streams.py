@@ -1,16 +1,20 @@
-"""Sends an image of the library to a host, through the standard input of its agent: by SSH, or started directly."""
+"""Images of the library and disks of machines on their way, through the standard streams of a host's agent.
+
+The agent is started by SSH, or directly on this machine.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rocks.clock import Deadline
-from rocks.errors import HostError
+from rocks.errors import HostError, IncoherentError
 from rocks.hosts.local import PipeStream
 from rocks.hosts.openssh import ssh_arguments
 from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.image_blocks import send_content
+from rocks.image_blocks import Content, receive_content, send_content
 from rocks.wire.agent import BaseImage
 
 STALLED_SECONDS = 120.0
@@ -19,7 +23,19 @@ STALLED_SECONDS = 120.0
 STORE_SECONDS = 900.0
 """The time in which the host has the whole image on its disk, after it has taken it."""
 
+_END_SECONDS = 10.0
+"""In which an agent whose stream is wrong states why, and ends."""
+
 _PIECE_BYTES = 256 * 1024
+
+
+class StoredDisk(NamedTuple):
+    """A disk on its host: its path, the image directory that it is in, the UUID of its machine, and the most bytes."""
+
+    path: str
+    directory: str
+    machine: str
+    most_bytes: int
 
 
 def send_image(
@@ -33,10 +49,7 @@ def send_image(
 
     HostError when the host does not take it, or says why it cannot store it.
     """
-    arguments = [settings.agent_program, "receive-image", base.directory, base.digest, str(base.size_bytes)]
-    if not host.is_local:
-        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
-    stream = PipeStream(arguments)
+    stream = _start(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
     waiting, sent = bytearray(), 0
 
     def send(data: bytes, at_least: int = _PIECE_BYTES) -> None:
@@ -60,10 +73,71 @@ def send_image(
         stream.end()
         raise
     stream.close()
-    ended = stream.collect(Deadline(STORE_SECONDS))
-    if ended.exit_status != 0:
-        printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
-        reason = printed[-1] if printed else f"its agent ended with {ended.exit_status}"
-        if ended.exit_status is None:
-            reason = f"it was not on its disk after {STORE_SECONDS:g} s"
+    reason = _failure(stream, STORE_SECONDS, f"it was not on its disk after {STORE_SECONDS:g} s")
+    if reason:
         raise HostError(f"host {host.name} has not stored the image: {reason}")
+
+
+def receive_disk(
+    host: HostAddress,
+    settings: FleetSettings,
+    disk: StoredDisk,
+    descriptor: int,
+    watch: Callable[[int], None] = lambda received: None,
+) -> Content:
+    """Write a disk of the host into an empty file; `watch` gets the bytes that have come, and may end it.
+
+    HostError when the host does not send it, or states why not.
+    """
+    most_bytes = str(disk.most_bytes)
+    stream = _start(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
+    stream.close()
+    waiting, received = bytearray(), 0
+
+    def read(count: int) -> bytes:
+        nonlocal received
+        while len(waiting) < count:
+            data = stream.receive(Deadline(STALLED_SECONDS))
+            if not data:
+                break
+            waiting.extend(data)
+            received += len(data)
+            watch(received)
+        taken = bytes(waiting[:count])
+        del waiting[:count]
+        return taken
+
+    try:
+        content = receive_content(read, descriptor, disk.most_bytes)
+    except TimeoutError:
+        stream.end()
+        raise HostError(f"host {host.name} sent nothing of the disk for {STALLED_SECONDS:g} s") from None
+    except IncoherentError as error:
+        reason = _failure(stream, _END_SECONDS, "")
+        raise HostError(f"host {host.name} has not sent the disk: {reason or error}") from None
+    except BaseException:
+        stream.end()
+        raise
+    reason = _failure(stream, STALLED_SECONDS, "its agent does not end")
+    if reason:
+        raise HostError(f"host {host.name} has not sent the disk: {reason}")
+    return content
+
+
+def _start(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:
+    """The agent on the host."""
+    arguments = [settings.agent_program, *mode]
+    if not host.is_local:
+        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
+    return PipeStream(arguments)
+
+
+def _failure(stream: PipeStream, seconds: float, late: str) -> str:
+    """Why the agent failed, empty when it did not; `late` when it has not ended after so many seconds."""
+    ended = stream.collect(Deadline(seconds))
+    if ended.exit_status == 0:
+        return ""
+    printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
+    if ended.exit_status is None:
+        return late
+    return printed[-1] if printed else f"its agent ended with {ended.exit_status}"

@@ -83,12 +83,12 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
             ensure_folders(library, 0o755)
             remove_leftovers(library)
             remove_finished_leftovers(library)
-            origin = {"files": sources.files, "checksum": request.checksum}
+            origin = {"files": [file.lasting for file in sources.files], "checksum": request.checksum}
             with unfinished_import(library, request.name, origin) as unfinished:
                 if not unfinished.is_read:
                     _read(sources, unfinished, request, progress)
                 imported = _store(unfinished, request, target, progress)
-                write_record(library, imported)
+                _record(library, imported, target)
     except UserError as error:
         raise UserError(f"{named} is not imported: {error}") from None
     except SourceError as error:
@@ -98,6 +98,15 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     except OSError as error:
         raise HostError(f"the image {request.name} is not imported: {explain(error, target)}") from None
     return imported
+
+
+def _record(library: Path, imported: LibraryImage, target: Path) -> None:
+    """Write the record; without it there is no image either."""
+    try:
+        write_record(library, imported)
+    except HostError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:

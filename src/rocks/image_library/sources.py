@@ -41,6 +41,11 @@ class Identity(NamedTuple):
     modified_ns: int
     changed_ns: int
 
+    @property
+    def lasting(self) -> tuple[str, int, int, int, int]:
+        """What it is after a reboot as well, which may number devices anew."""
+        return self.path, self.inode, self.size_bytes, self.modified_ns, self.changed_ns
+
 
 def find_parts(text: str) -> tuple[Path, ...]:
     """The files that `text` names: a file, `FILE,FILE,…`, or a folder of parts.

@@ -93,6 +93,21 @@ def test_an_image_is_saved_in_a_file_by_the_end_of_its_name(
         assert text in vm_site.refused("save", "image", *arguments), arguments
 
 
+def test_the_disk_of_a_machine_that_cannot_be_read_makes_no_image(vm_site: Site, library: Path) -> None:
+    vm_site.done("add", "cluster", "203.0.113.9", "1", "fe-name=web", "cluster-naming=yes")
+    for arguments, text in (
+        (("vm=absent",), "absent"),
+        (("vm=web", "disk=vdz"), "web has no disk vdz; it has: vda"),
+        (("vm=web", "file=/etc/passwd"), "give vm= or file=, not both"),
+        (("vm=web", "format=raw"), "give vm= or format=, not both"),
+        (("disk=vda",), "disk= is for vm=NAME"),
+    ):
+        assert text in vm_site.refused("add", "image", "golden", *arguments), arguments
+    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    assert "rocks stop host vm web" in vm_site.refused("add", "image", "golden", "vm=web")
+    assert [image["name"] for image in listed(vm_site)] == ["debian", "medium"]
+
+
 def test_a_comment_is_for_the_image_that_is_there_now(
     vm_site: Site, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,18 @@ def test_what_a_killed_command_leaves_is_removed_by_name_or_by_the_next_import(
     assert read_images(library)[0] == image
 
 
+def test_a_record_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise HostError("No space left on device")
+
+    monkeypatch.setattr("rocks.image_library.imports.write_record", full)
+    with pytest.raises(HostError, match="No space left"):
+        imported(tmp_path / "library", disk)
+    assert list((tmp_path / "library").iterdir()) == []
+
+
 def test_one_image_is_imported_by_one_command(tmp_path: Path, disk: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()

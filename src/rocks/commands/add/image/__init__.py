@@ -18,10 +18,13 @@ class Command(rocks.commands.Command):
 
     An import that was interrupted is continued by the same command.
 
+    With vm, the image is the disk of a virtual machine that is stopped, a raw file of its host; the machine cannot be
+    started meanwhile. What is in it stays in it: remove names, keys and the like first.
+
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
-    <param type='string' name='file' optional='0' of='file'>
+    <param type='string' name='file' of='file' default='none: with vm'>
     Path of the file; of its parts in their order, separated by commas; or of a folder that has only its parts, whose
     names are of one length.
     </param>
@@ -33,6 +36,12 @@ class Command(rocks.commands.Command):
     </param>
     <param type='int' name='size' default='200' unit='GB'>
     The largest disk that is imported.
+    </param>
+    <param type='string' name='vm' of='host' default='none: a file'>
+    Virtual machine whose disk becomes the image, instead of a file.
+    </param>
+    <param type='string' name='disk' of='none' default='the first'>
+    Device of that disk, for example vdb.
     </param>
     <param type='string' name='comment' default='none'>
     What is in the image.
@@ -47,7 +56,11 @@ class Command(rocks.commands.Command):
     <example cmd='add image rocky file=/root/rocky.qcow2.part-aa,part-ab,part-ac'>
     Add an image of three parts.
     </example>
+    <example cmd='add image golden vm=vm-web-0 comment="with our compilers"'>
+    Add the first disk of a machine.
+    </example>
     <related>list image</related>
+    <related>save image</related>
     <related>check image</related>
     <related>add cluster</related>
     """
@@ -66,12 +79,8 @@ class Command(rocks.commands.Command):
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        file, checksum, format, size, comment = self.fillTexts(
-            "file", "checksum", "format", "size", "comment"
-        )
-        if not file:
-            self.abort("must supply the path of the file, or of its parts: file=PATH")
-        added = AddedImage(args[0], file, checksum, format, size, comment)
+        names = ("file", "checksum", "format", "size", "comment", "vm", "disk")
+        added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         image = add_image(self.db, added, self.showProgress)
         self.showProgress("")
         self.addLine(
