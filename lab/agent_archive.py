@@ -20,6 +20,7 @@ PACKAGES = (
     "terminal.py",
     "units.py",
     "clock.py",
+    "dry_run.py",
     "files.py",
     "image_blocks.py",
     "process.py",

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Container, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
+from rocks import dry_run
 from rocks.errors import HostError
 
 SECRET = 0o600
@@ -24,6 +25,7 @@ PUBLIC = 0o644
 """Mode of a file that every user reads."""
 
 _UNFINISHED = ".unfinished-"
+_FILES_NAMED = 4
 _FILES_AT_ONCE = 100
 """Open files, of the 1,024 that a process may have."""
 
@@ -45,6 +47,9 @@ def write_file(
     path: Path, content: Union[str, bytes], *, mode: int = SECRET, group: Optional[int] = None
 ) -> None:
     """Replace the file, or make it. HostError when it cannot be written; the old content stays then."""
+    if dry_run.is_on():
+        _would_write(path.parent, {path.name: content})
+        return
     try:
         with draft(path, mode=mode, group=group) as new:
             new.write(content)
@@ -57,6 +62,9 @@ def write_files(folder: Path, contents: Mapping[str, Union[str, bytes]], *, mode
 
     HostError when one cannot be written; files before it in the order of the names may be new then.
     """
+    if dry_run.is_on():
+        _would_write(folder, contents)
+        return
     names = list(contents)
     try:
         _remove_all(_leftovers(folder, contents))
@@ -68,6 +76,25 @@ def write_files(folder: Path, contents: Mapping[str, Union[str, bytes]], *, mode
             sync_folder(folder)
     except OSError as error:
         raise HostError(f"cannot write files in {folder}: {explain(error, folder)}") from None
+
+
+def _would_write(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
+    """In a dry run: print which of the files would get another content."""
+    changed = [
+        str(folder / name) for name, content in contents.items() if not _contains(folder / name, content)
+    ]
+    if changed:
+        named = ", ".join(changed[:_FILES_NAMED])
+        more = len(changed) - _FILES_NAMED
+        dry_run.would(dry_run.HERE, f"write {named}" + (f" and {more} more files" if more > 0 else ""))
+
+
+def _contains(path: Path, content: Union[str, bytes]) -> bool:
+    expected = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        return path.stat().st_size == len(expected) and path.read_bytes() == expected
+    except OSError:
+        return False
 
 
 def _write_part(folder: Path, contents: Mapping[str, Union[str, bytes]], mode: int) -> None:
@@ -132,6 +159,10 @@ def draft(
     in its folder, which is on the same file system, where the file's own folder may hold nothing else. OSError, which
     names a file.
     """
+    if dry_run.would(dry_run.HERE, f"write {path}"):
+        with _nothing() as descriptor:
+            yield Draft(path, descriptor)
+        return
     place = beside or path
     remove_drafts(place)
     try:
@@ -147,6 +178,16 @@ def draft(
             error.filename = str(path)  # of an operation on the descriptor
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _nothing() -> Iterator[int]:
+    """A descriptor that takes everything and stores nothing."""
+    descriptor = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -166,7 +207,8 @@ def _new_draft(place: Path, mode: int, group: Optional[int]) -> Iterator[Draft]:
 
 def remove_drafts(path: Path) -> None:
     """Remove the drafts of this file that killed writers left; a draft whose writer lives is locked, and stays."""
-    _remove_all(_leftovers(path.parent, (path.name,)))
+    if not dry_run.is_on():
+        _remove_all(_leftovers(path.parent, (path.name,)))
 
 
 def _remove_all(drafts: Iterable[Path]) -> None:
@@ -186,14 +228,25 @@ def _remove_all(drafts: Iterable[Path]) -> None:
 
 def rename_file(path: Path, target: Path) -> None:
     """Rename a file; the new name survives a power failure. OSError."""
+    if dry_run.would(dry_run.HERE, f"rename {path} to {target}"):
+        return
     path.replace(target)
     for folder in {target.parent, path.parent}:
         sync_folder(folder)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file if there is one. OSError."""
+    if dry_run.is_on():
+        if path.exists() or path.is_symlink():
+            dry_run.would(dry_run.HERE, f"remove {path}")
+        return
+    path.unlink(missing_ok=True)
+
+
 def ensure_folders(path: Path, mode: int) -> None:
     """Make the folder and those above it where missing, with this mode whatever the umask. OSError."""
-    if path.is_dir():
+    if path.is_dir() or dry_run.would(dry_run.HERE, f"make the folder {path}"):
         return
     ensure_folders(path.parent, mode)
     try:

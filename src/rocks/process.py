@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
 
+from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import ToolError
 
@@ -233,7 +234,8 @@ def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
 def _kill_group(process: subprocess.Popen[bytes]) -> bool:
     """Kill the process group; whether the program has ended and its output is closed."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        with dry_run.question():  # it was started here
+            os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended between the deadline and the signal
     try:

@@ -40,6 +40,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "errors",
         "units",
         "clock",
+        "dry_run",
         "terminal",
         "files",
         "image_blocks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rocks import dry_run
 from rocks.cluster.mac_pool import mac_number
 from rocks.database.airboss import first_macs
 from rocks.database.attributes import resolve_attribute
@@ -49,6 +50,8 @@ def switch_machines(
     settings = _settings(database, key, None)
     macs = site_names(database, hosts)
     database.end_reading()
+    if dry_run.would(settings.server, f"switch {', '.join(macs)} {action}, for the owner of {settings.key}"):
+        return 0
     with _explained():
         answer = client.ask(settings, client.open_key(settings.key), client.POWER, hosts=macs, action=action)
     return client.report_power(answer, notify)
@@ -67,6 +70,10 @@ def switch_cluster(
     `cluster` is the name of its frontend at the site.
     """
     settings = _settings(database, key, cluster)
+    if dry_run.would(
+        settings.server, f"switch the cluster {cluster} {action}, for the owner of {settings.key}"
+    ):
+        return 0
     with _explained():
         answer = client.switch_cluster(settings, action, with_frontend)
     return client.report_power(answer, notify)

@@ -13,6 +13,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks import dry_run
 from rocks.cluster.boot_plan import is_for_our_installer, is_served, next_recipe
 from rocks.cluster.install_plan import check_arguments
 from rocks.database.addresses import find_private_address
@@ -20,7 +21,7 @@ from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host
 from rocks.database.vms import physical_hosts
 from rocks.errors import HostError, UserError
-from rocks.files import PUBLIC, ensure_folders, write_file, write_files
+from rocks.files import PUBLIC, ensure_folders, remove_file, write_file, write_files
 from rocks.render.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.render.ipxe import HOSTS, action_script, host_script_name, installer_script, local_script
 
@@ -138,7 +139,7 @@ def _write_scripts(scripts: dict[str, str]) -> None:
     ensure_folders(folder, _READABLE)
     for old in folder.glob("*.ipxe"):
         if old.name not in scripts:
-            old.unlink(missing_ok=True)
+            remove_file(old)
     changed = {name: text for name, text in scripts.items() if not _contains(folder / name, text)}
     write_files(folder, changed, mode=PUBLIC)
 
@@ -166,7 +167,7 @@ def is_boot_service_running() -> bool:
 def _inform_dnsmasq() -> None:
     """Let the running dnsmasq of this service read its hosts again; nothing when it does not run."""
     number = _dnsmasq()
-    if number is not None:
+    if number is not None and not dry_run.would(dry_run.HERE, "have dnsmasq read its hosts again"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGHUP)
 

@@ -28,7 +28,7 @@ from rocks.database.attributes import global_attributes
 from rocks.database.hosts import local_host
 from rocks.database.subnets import load_networks
 from rocks.errors import HostError, StateError
-from rocks.files import PUBLIC, draft, ensure_folders, write_file
+from rocks.files import PUBLIC, draft, ensure_folders, remove_file, write_file
 from rocks.hosts.own_addresses import devices_with
 from rocks.process import replace_this_process
 from rocks.render.dnsmasq import (
@@ -173,7 +173,7 @@ def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -
             _copy(source / name, target / name)
             continue
         removed = f"; removed the old {target / name}" if (target / name).exists() else ""
-        (target / name).unlink(missing_ok=True)
+        remove_file(target / name)
         notify(
             f"{source / name} is not there, so no host can be installed{removed}; rocks check site shows what is "
             "missing"

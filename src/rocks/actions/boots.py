@@ -14,7 +14,7 @@ from rocks.database import boots
 from rocks.database.boot_facts import boot_facts
 from rocks.database.hosts import find_local_host, list_hosts
 from rocks.errors import HostError, UserError
-from rocks.files import PUBLIC, draft
+from rocks.files import PUBLIC, draft, remove_file
 from rocks.render.pxelinux import pxelinux_file
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _ensure(folder: Path, file: BootFile) -> None:
     path = folder / file.name
     try:
         if file.recipe is None:
-            path.unlink(missing_ok=True)
+            remove_file(path)
             return
         text = pxelinux_file(file.host, file.recipe, file.arguments)
         # the boot service runs as another user, and may read the file at any moment

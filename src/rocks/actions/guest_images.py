@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks import dry_run
 from rocks.actions.cluster_keys import ensure_cluster_keys
 from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.library_folder import find_library_image, library_folder
@@ -236,7 +237,7 @@ def _seed(vm: VirtualMachine, cluster: GuestCluster) -> SeedSpec:
 
 def _disk(documents: Mapping[str, str]) -> bytes:
     """An ISO with the files, of the volume that cloud-init looks for."""
-    with tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
+    with dry_run.question(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
         tree, iso = Path(folder, "seed"), Path(folder, "seed.iso")
         tree.mkdir()
         for name, text in documents.items():

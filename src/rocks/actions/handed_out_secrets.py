@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.errors import HostError, StateError
+from rocks.files import remove_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,6 @@ def forget_handed_out(settings: Settings, names: Sequence[str]) -> None:
     """Let these hosts get their secrets once more. HostError when a record cannot be removed."""
     for name in names:
         try:
-            (Path(settings.state_folder) / _FOLDER / name.lower()).unlink(missing_ok=True)
+            remove_file(Path(settings.state_folder) / _FOLDER / name.lower())
         except OSError as error:
             raise HostError(f"the record of secrets of {name} cannot be removed: {error.strerror}") from None

@@ -6,6 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from rocks import dry_run
 from rocks.cluster.names import printable
 from rocks.errors import UserError
 from rocks.process import run_interactively
@@ -35,4 +36,7 @@ def run_for_each(
     database.commit()
     for host, line in lines.items():
         sys.stdout.flush()
+        if dry_run.would(dry_run.HERE, f"run {printable(line)}"):
+            yield host, 0
+            continue
         yield host, run_interactively(["bash", "-c", line])

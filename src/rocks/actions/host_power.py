@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rocks import process
+from rocks import dry_run, process
 from rocks.actions.site_programs import site_program
 from rocks.cluster.attributes import KNOWN
 from rocks.cluster.host_power import (
@@ -102,9 +102,11 @@ def _switch(control: PowerControl, action: str) -> None:
     if control.command:
         _run_site_program(control, CYCLE if action == INSTALL else action)
         return
-    is_on = reads_on(_ask_bmc(control, "power", "status"))
+    with dry_run.question():
+        is_on = reads_on(_ask_bmc(control, "power", "status"))
     for request in ipmi_steps(action, is_on):
-        _ask_bmc(control, *request)
+        if not dry_run.would(control.host, f"be sent {' '.join(request)} by IPMI"):
+            _ask_bmc(control, *request)
 
 
 def _run_site_program(control: PowerControl, action: str) -> None:
@@ -114,6 +116,8 @@ def _run_site_program(control: PowerControl, action: str) -> None:
         raise StateError(
             f"the attribute power_command of {control.host} is not a command line: {error}"
         ) from None
+    if dry_run.would(control.host, f"be switched by {arguments[0]} … {action}"):
+        return
     process.run_checked(
         [*arguments, action, control.host],
         deadline_seconds=_PROGRAM_SECONDS,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks import dry_run
 from rocks.actions.storage_access import open_storage
 from rocks.clock import Deadline, wait_seconds
 from rocks.cluster.attribute_forms import LONGEST_GRACE_HOURS
@@ -221,7 +222,7 @@ def remove_image(
     hours = 0 if now else grace_hours(database, nas)
     with open_storage(database) as storage:
         storage.ask(questions.delete_image(nas, zpool, volume, force, hours * 3600), MAP_SECONDS)
-        if hours:
+        if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)
         while not deadline.passed():

@@ -13,13 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks import dry_run
 from rocks.actions.host_files import sync_files
 from rocks.actions.name_changes import has_name_service, name_folder
 from rocks.actions.name_files import name_files, served_networks, site_additions
 from rocks.database.site_names import load_site_names
 from rocks.database.subnets import load_networks, network_names
 from rocks.errors import HostError, StateError
-from rocks.files import PUBLIC, ensure_folders, write_file
+from rocks.files import PUBLIC, ensure_folders, remove_file, write_file
 from rocks.hosts.host_files import FileChange
 from rocks.hosts.name_server import check_configuration, check_zone_file, named_process
 from rocks.process import replace_this_process
@@ -121,7 +122,7 @@ def _sync_service(database: Database) -> SyncedNames:
     files, problems = name_files(database)
     database.end_reading()
     written = _write_all(files)
-    runs = _inform_named()
+    runs = _inform_named(bool(written))
     return SyncedNames(hosts_file=False, files=written, serves=True, runs=runs, problems=problems)
 
 
@@ -196,18 +197,18 @@ def _write_all(files: dict[Path, str]) -> tuple[str, ...]:
         if path in changed:
             write_file(path, changed[path], mode=PUBLIC)
     for path in obsolete:
-        path.unlink(missing_ok=True)
+        remove_file(path)
     return tuple(str(path) for path in (*changed, *obsolete))
 
 
-def _inform_named() -> bool:
+def _inform_named(has_written: bool) -> bool:
     """Let the running named read what was written since it was last informed; whether it runs."""
     process = named_process(name_folder() / "named.conf")
-    if _unread().exists():
-        if process is not None:
+    if has_written or _unread().exists():
+        if process is not None and not dry_run.would(dry_run.HERE, "have named read its zones again"):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGHUP)
-        _unread().unlink()
+        remove_file(_unread())
     return process is not None
 
 

@@ -86,6 +86,11 @@ def _run(arguments: list[str], shared: Database | None) -> int:
         return _list_group(command_path, rest, trees, shared)
     if not may_run(command_class) and not asks_help(rest):
         return _become_root(arguments, stays=shared is not None)
+    if any(text.startswith("dry-run=") for text in rest):
+        from rocks.commands._framework.dry_run import is_dry_run
+
+        if is_dry_run(command_class, rest):
+            return _run_dry(command_class, rest)
     return _run_command(command_class, rest, shared)
 
 
@@ -135,7 +140,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         # if the only commit fails, nothing is done of what the output says
         is_undone = is_changing and command.db.commits == commits
         _roll_back(command.db)
-        found = _as_rocks_error(error, command)
+        found = _as_rocks_error(error, command_class)
         if command.audit_record is not None:
             command.audit_record.fail(found)
         if not is_undone:
@@ -152,6 +157,21 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         (command.db.end_command if shared else command.db.close)()
     write_pieces(_ended(command.takeOutput()))
     return command.exit_status
+
+
+def _run_dry(command_class: type[Command], arguments: list[str]) -> int:
+    """As `_run_command`, without a change; on a connection of its own, also in a shell."""
+    from rocks.commands._framework.dry_run import run_dry
+    from rocks.database.dry import DryDatabase
+    from rocks.database.settings import read_settings
+
+    try:
+        return run_dry(command_class, arguments, DryDatabase(read_settings()))
+    except Exception as error:
+        return _report_error(_as_rocks_error(error, command_class), command_class)
+    except KeyboardInterrupt:
+        write_message("interrupted; a dry run has changed nothing")
+        return EXIT_INTERRUPTED
 
 
 def _commit(command: Command) -> None:
@@ -202,7 +222,7 @@ def _ended(pieces: list[str]) -> list[str]:
     return pieces if last.endswith("\n") else [*pieces, "\n"]
 
 
-def _as_rocks_error(error: Exception, command: Command) -> RocksError:
+def _as_rocks_error(error: Exception, command_class: type[Command]) -> RocksError:
     """Any other exception as a BugError that names the command."""
     if isinstance(error, RocksError):
         return error
@@ -211,11 +231,16 @@ def _as_rocks_error(error: Exception, command: Command) -> RocksError:
     place = author_place(error)
     advice = "its author must fix it" if place else "please report it with the output of ROCKSDEBUG=1"
     fault = BugError(
-        f'"{" ".join(command.command_path)}" has a fault ({type(error).__name__}: {error}'
+        f'"{_title(command_class)}" has a fault ({type(error).__name__}: {error}'
         f"{f'; {place}' if place else ''}); uncommitted changes are rolled back; {advice}"
     )
     fault.__cause__ = error
     return fault
+
+
+def _title(command_class: type[Command]) -> str:
+    """The words of the command's name."""
+    return " ".join(command_class.__module__.split(".")[2:])
 
 
 def _report_error(error: RocksError, command_class: type[Command] | None) -> int:
@@ -231,8 +256,10 @@ def _report_error(error: RocksError, command_class: type[Command] | None) -> int
     if command_class is not None and isinstance(error, UserError):
         from rocks.commands._framework.documentation import read_documentation
 
-        command_path = " ".join(command_class.__module__.split(".")[2:])
-        print(f"rocks {command_path} {read_documentation(command_class).usage()}".rstrip(), file=sys.stderr)
+        print(
+            f"rocks {_title(command_class)} {read_documentation(command_class).usage()}".rstrip(),
+            file=sys.stderr,
+        )
     return error.exit_status
 
 

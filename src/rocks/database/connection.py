@@ -230,10 +230,7 @@ class Database:
         """
         missing = self._locks.take_all(dict.fromkeys(names), wait_seconds)
         if missing:
-            raise BusyError(
-                f"another command is at work on {', '.join(missing)} (waited {wait_seconds:g} s);"
-                " repeat this one when it has ended"
-            )
+            raise busy_with(missing, wait_seconds)
 
     def unlock(self, name: str) -> None:
         """Release a lock; a lock that this connection does not hold is ignored."""
@@ -250,7 +247,10 @@ class Database:
         connection = self._connection or self._connect()
         self.statements += 1
         with self._errors_explained():
-            return execute_past_readers(connection, self.settings, sql, tuple(values) or None)
+            return self._execute(connection, sql, tuple(values) or None)
+
+    def _execute(self, connection: Connection[Cursor], sql: str, values: tuple[Any, ...] | None) -> Cursor:
+        return execute_past_readers(connection, self.settings, sql, values)
 
     def _connect(self) -> Connection[Cursor]:
         with self._errors_explained():
@@ -280,6 +280,14 @@ class Database:
             raise UserError(f"{error.object!r} is not valid text: give it in UTF-8") from None
         except driver.driver_errors() as error:
             raise driver.explain(error, self.settings, self._in_selector) from None
+
+
+def busy_with(names: Sequence[str], waited_seconds: float) -> BusyError:
+    """The error for named locks that others hold."""
+    return BusyError(
+        f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
+        " repeat this one when it has ended"
+    )
 
 
 def _read_version(connection: Connection[Cursor]) -> int:

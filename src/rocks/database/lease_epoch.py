@@ -97,10 +97,12 @@ def write_record(database: Database, state: LeaseEpoch) -> None:
 
 def forget_record(database: Database) -> None:
     """Remove the file: no lease is granted until an epoch has begun. HostError when it cannot be removed."""
+    from pathlib import Path
+
+    from rocks.files import remove_file
+
     try:
-        os.unlink(_path(database))  # noqa: PTH108
-    except FileNotFoundError:
-        return
+        remove_file(Path(_path(database)))
     except OSError as error:
         raise HostError(f"cannot remove {_path(database)}: {error.strerror}") from None
 

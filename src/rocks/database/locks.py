@@ -50,6 +50,18 @@ class NamedLocks:
             self.release_all(taken)
         return missing
 
+    def held_by_others(self, names: Iterable[str], seconds: float) -> list[str]:
+        """The names that others hold, after waiting at most `seconds` until they hold none; takes and makes nothing."""
+        if not os.path.exists(os.path.join(self._folder, FILE)):  # noqa: PTH110, PTH118
+            return []
+        deadline = Deadline(seconds)
+        offsets = {self._offset(name): name for name in names}
+        while True:
+            held = [name for offset, name in offsets.items() if not self._is_free(offset)]
+            if not held or deadline.passed():
+                return held
+            wait_seconds(_POLL_SECONDS)
+
     def release_all(self, names: Iterable[str]) -> None:
         """Release these locks; a lock that this connection does not hold is ignored."""
         for offset in map(self._offset, names):
@@ -74,6 +86,13 @@ class NamedLocks:
             wait_seconds(_POLL_SECONDS)
         self._held[offset] = self._held.get(offset, 0) + 1
         return True
+
+    def _is_free(self, offset: int) -> bool:
+        if self._descriptor is None:
+            self._descriptor = _open_file(self._folder)
+        request = struct.pack("@hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        answer = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, request)
+        return bool(struct.unpack_from("@h", answer)[0] == fcntl.F_UNLCK)
 
     def _set(self, offset: int, kind: int) -> bool:
         """Whether the kernel took or released the byte; False when another connection holds it."""

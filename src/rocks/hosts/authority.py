@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rocks import dry_run
 from rocks.clock import utc_now
 from rocks.errors import HostError, StateError, UserError
-from rocks.files import rename_file, write_file
+from rocks.files import ensure_folders, remove_file, rename_file, write_file
 from rocks.hosts import x509
 from rocks.hosts.x509 import CertificateInfo, CertificateSpec, Pair
 
@@ -97,7 +98,7 @@ class Authority:
             return []
         with self._locked():
             revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
-            self._deployed(node).unlink(missing_ok=True)
+            remove_file(self._deployed(node))
             return revoked
 
     def certificates(self) -> dict[str, CertificateInfo]:
@@ -164,14 +165,16 @@ class Authority:
         listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
         write_file(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
         for file in files:
-            file.unlink()
+            remove_file(file)
         return revoked
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        if not self._folder.is_dir():
+            dry_run.stop(dry_run.HERE, f"make the folder {self._folder}")
         try:
             for folder in (self._folder, *(self._folder / name for name in _FOLDERS)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                ensure_folders(folder, 0o700)
             handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise HostError(

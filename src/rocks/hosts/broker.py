@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rocks import dry_run
 from rocks.errors import HostError, StateError, ToolError
 from rocks.files import write_file
 from rocks.process import Finished, run
@@ -80,9 +81,8 @@ class BrokerControl:
         for name, data in files.items():
             path = Path(self._settings.pki_folder, name)
             try:
-                for folder in (Path(self._settings.pki_folder), path.parent):
-                    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-                    os.chown(folder, -1, group)
+                if not dry_run.is_on():
+                    self._make_folders(path, group)
                 if path.exists() and path.read_bytes() == data:
                     continue
             except OSError as error:
@@ -91,13 +91,20 @@ class BrokerControl:
             changed = True
         return changed
 
+    def _make_folders(self, path: Path, group: int) -> None:
+        for folder in (Path(self._settings.pki_folder), path.parent):
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            os.chown(folder, -1, group)
+
     def clear_certificate_cache(self) -> None:
         """Make the broker read its certificates again; Erlang caches them for two minutes."""
-        self._control("eval", "ssl:clear_pem_cache().")
+        if not dry_run.would(dry_run.HERE, "have the message broker read its certificates again"):
+            self._control("eval", "ssl:clear_pem_cache().")
 
     def apply(self, definitions: str) -> None:
         """Import these definitions; other objects of the broker stay."""
-        self._control("import_definitions", standard_input=definitions.encode("utf-8"))
+        if not dry_run.would(dry_run.HERE, "import users and permissions into the message broker"):
+            self._control("import_definitions", standard_input=definitions.encode("utf-8"))
 
     def users(self, tag: str) -> list[str]:
         """Names of the users with the tag."""
@@ -122,11 +129,14 @@ class BrokerControl:
 
     def remove_user(self, name: str) -> bool:
         """Delete the user and close its connections. Returns False when there is no such user."""
+        if dry_run.would(dry_run.HERE, f"remove the user {name} of the message broker"):
+            return True
         return self._control("delete_user", name, accepted=(0, _EXIT_NO_USER)).exit_status == 0
 
     def _listed(self, *arguments: str) -> Any:
         """What a command of rabbitmqctl lists. ToolError when that is not JSON."""
-        text = self._control(*arguments, "--formatter", "json").text
+        with dry_run.question():
+            text = self._control(*arguments, "--formatter", "json").text
         try:
             return json.loads(text)
         except ValueError:

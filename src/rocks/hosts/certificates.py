@@ -7,6 +7,7 @@ import shlex
 import tarfile
 from collections.abc import Mapping
 
+from rocks import dry_run
 from rocks.errors import HostError
 from rocks.hosts.openssh import ssh_arguments
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -30,6 +31,8 @@ def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes
 
     HostError when that fails.
     """
+    if dry_run.would(host.name, f"write {', '.join(files)} in {folder}"):
+        return
     arguments = ["sh", "-c", _SCRIPT, "sh", folder, *files]
     if not host.is_local:
         arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]

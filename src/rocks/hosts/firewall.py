@@ -11,6 +11,7 @@ import secrets
 import shlex
 from typing import TYPE_CHECKING, Literal
 
+from rocks import dry_run
 from rocks.errors import HostError, StateError
 from rocks.hosts.openssh import ssh_arguments
 from rocks.process import run
@@ -136,6 +137,10 @@ def load_rules(
     HostError when the host cannot be reached, before or with the rules: then it has its earlier ones after
     `rollback_seconds`. StateError when nft refuses the rules, or is not there; then they were never in force.
     """
+    if dry_run.would(
+        host.name, f"load firewall rules, now and at each boot ({len(rules.splitlines())} lines for nft)"
+    ):
+        return "loaded"
     token = secrets.token_hex(8)
     applied = _run(host, settings, _APPLY, [token, str(rollback_seconds)], rules, APPLY_SECONDS)
     _check(host, applied)
@@ -159,6 +164,8 @@ def remove_rules(host: HostAddress, settings: FleetSettings, no_rules: str) -> L
 
     Errors as of `load_rules`.
     """
+    if dry_run.would(host.name, "remove its firewall rules, if it has any"):
+        return "removed"
     removed = _run(host, settings, _REMOVE, [], no_rules, APPLY_SECONDS)
     _check(host, removed)
     return "none" if removed.text.strip() == "none" else "removed"

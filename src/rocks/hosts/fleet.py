@@ -12,6 +12,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+from rocks import dry_run
 from rocks.errors import BugError, HostError, RocksError
 from rocks.hosts.connection import Connection, DownError
 from rocks.hosts.local import LocalConnection
@@ -178,6 +179,8 @@ class Fleet:
         return settings.connect_deadline_seconds + settings.login_deadline_seconds + _MARGIN_SECONDS
 
     def _run(self, name: str, command: str, timeout_seconds: float | None) -> CommandResult:
+        if dry_run.would(name, f"run {_for_people(command)}"):
+            return CommandResult(name, 0, "", "", "done", "")
         settings = self._settings._replace(connect_deadline_seconds=_BANNER_DEADLINE_SECONDS)
         connection = self._connect(self._session(name).address, settings)
         try:
@@ -230,6 +233,12 @@ class _Keyring:
             if self._known is None:
                 self._known = read_known_hosts(self._settings.known_hosts_file)
             return self._known.get(host.name, ())
+
+
+def _for_people(command: str) -> str:
+    """A command line for people; of a script its length."""
+    lines = command.count("\n") + 1
+    return command if lines == 1 else f"a script of {lines} lines"
 
 
 def _unknown(name: str) -> HostError:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import BusyError, HostError
 from rocks.hosts.local import PipeStream
@@ -116,7 +117,8 @@ def read_files(host: HostAddress, settings: FleetSettings, paths: Sequence[str])
 
     HostError when they cannot be read, or are larger than 16 MiB together.
     """
-    output = _run(host, settings, _READ, [path.lstrip("/") for path in paths], b"", "cannot be read")
+    with dry_run.question():
+        output = _run(host, settings, _READ, [path.lstrip("/") for path in paths], b"", "cannot be read")
     found: dict[str, bytes] = {}
     total_bytes = 0
     try:
@@ -146,6 +148,8 @@ def replace_files(
     `locks` are those of shadow-utils, such as `passwd`. BusyError, and no change, when a file has changed or a lock is
     held there; HostError for all else, after which some of the changes may be made.
     """
+    if _would_replace(host, found, changes):
+        return
     arguments = [" ".join(locks)]
     contents: dict[str, bytes] = {}
     seen: set[str] = set()
@@ -160,6 +164,15 @@ def replace_files(
         arguments += [change.path, digest, f"{change.mode:o}", number]
     what = ", ".join(dict.fromkeys(change.path for change in changes[:5]))
     _run(host, settings, _REPLACE, arguments, _archive(contents), f"cannot be written ({what})")
+
+
+def _would_replace(host: HostAddress, found: Mapping[str, bytes], changes: Sequence[FileChange]) -> bool:
+    """In a dry run: print each change."""
+    if dry_run.is_on():
+        for change in changes:
+            verb = "remove" if change.content is None else "change" if change.path in found else "write"
+            dry_run.would(host.name, f"{verb} {change.path}")
+    return dry_run.is_on()
 
 
 def _run(

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import HostError, IncoherentError
 from rocks.hosts.local import PipeStream
@@ -49,6 +50,8 @@ def send_image(
 
     HostError when the host does not take it, or says why it cannot store it.
     """
+    if dry_run.would(host.name, f"store image {base.digest[:12]} of the library in {base.directory}"):
+        return
     stream = _start(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
     waiting, sent = bytearray(), 0
 

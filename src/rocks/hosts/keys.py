@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rocks import dry_run
 from rocks.errors import HostError
 from rocks.files import PUBLIC, draft, write_file
 from rocks.hosts.known_hosts import HostKey, read_known_hosts, record_host_keys
@@ -91,6 +92,8 @@ def install_own_key(host: HostAddress, settings: FleetSettings) -> None:
 
     The host's key must have been recorded before. HostError when OpenSSH's client cannot log in.
     """
+    if dry_run.would(host.name, f"append {settings.key_file}.pub to ~{settings.user}/.ssh/authorized_keys"):
+        return
     line, _ = ensure_own_key(settings)
     arguments = [*ssh_arguments_of_operator(host, settings), f"exec sh -c {shlex.quote(_INSTALL_SCRIPT)}"]
     exit_status = run_interactively(arguments, standard_input=line.encode("ascii") + b"\n")

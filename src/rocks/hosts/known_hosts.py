@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rocks.errors import UserError
-from rocks.files import PUBLIC, write_file
+from rocks.files import PUBLIC, ensure_folders, write_file
 from rocks.hosts.paramiko_library import HostKeyEntry, InvalidHostKey, paramiko
 from rocks.hosts.settings import HostAddress
 
@@ -89,5 +89,5 @@ def _read(path: Path) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    ensure_folders(path.parent, 0o755)
     write_file(path, text, mode=PUBLIC)

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 
+from rocks import dry_run
 from rocks.clock import Deadline, wait_seconds
 from rocks.errors import ToolError
 from rocks.hosts.agent_line import AgentLine, NoAgentError
@@ -29,7 +30,8 @@ class LocalConnection:
     def open_agent(self) -> AgentLine:
         """As `Connection.open_agent`; NoAgentError when the agent is not installed here."""
         try:
-            stream = PipeStream([self._settings.agent_program, "--serve"])
+            with dry_run.question():
+                stream = PipeStream([self._settings.agent_program, "--serve"])
         except ToolError as error:
             raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
         return AgentLine(self._host.name, stream)
@@ -100,7 +102,7 @@ class PipeStream:
 
     def _end(self, killed: bool) -> int | None:
         if killed:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError), dry_run.question():
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._output.close()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import RocksError
 from rocks.hosts.agent_line import AgentLine
@@ -44,6 +45,10 @@ class Masters:
 
     def open_agent(self, host: HostAddress) -> AgentLine | None:
         """Start an agent through the host's master; None when there is no master, or it does not answer in time."""
+        with dry_run.question():
+            return self._open_agent(host)
+
+    def _open_agent(self, host: HostAddress) -> AgentLine | None:
         path = self._path(host)
         if path is None or not _is_answered(path):
             return None
@@ -62,7 +67,12 @@ class Masters:
         return None
 
     def start(self, host: HostAddress) -> None:
-        """Start a master for the host in the background, unless one answers; an error leaves the host without."""
+        """Start a master for the host in the background, unless one answers; an error leaves the host without.
+
+        A dry run leaves no program behind, so it starts none.
+        """
+        if dry_run.is_on():
+            return
         path = self._path(host)
         if path is None or _is_answered(path):
             return
@@ -122,7 +132,8 @@ def _version_of(settings: FleetSettings) -> str:
 def _is_private(folder: str) -> bool:
     """Whether the folder, which is made when absent, is a folder of this user that no other user can enter."""
     try:
-        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not dry_run.is_on():
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         status = Path(folder).lstat()
     except OSError:
         return False

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from rocks import dry_run
 from rocks.errors import StateError
 from rocks.process import run
 
@@ -40,7 +41,7 @@ def _check(program: str, arguments: list[str], text: str, what: str) -> None:
     path = shutil.which(program, path=_PROGRAMS)
     if path is None:
         return
-    with tempfile.NamedTemporaryFile("w", prefix="rocks-dns-") as draft:
+    with dry_run.question(), tempfile.NamedTemporaryFile("w", prefix="rocks-dns-") as draft:
         draft.write(text)
         draft.flush()
         done = run([path, *arguments, draft.name], deadline_seconds=_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from rocks import dry_run
 from rocks.process import run_checked
 
 _IP_SECONDS = 10.0
@@ -11,9 +12,9 @@ _IP_SECONDS = 10.0
 
 def devices_with(address: str) -> list[str]:
     """The names of this machine's devices that have the IPv4 address. ToolError when ip(8) fails."""
-    found = json.loads(
-        run_checked(["ip", "-json", "-4", "address", "show"], deadline_seconds=_IP_SECONDS).text
-    )
+    with dry_run.question():
+        listed = run_checked(["ip", "-json", "-4", "address", "show"], deadline_seconds=_IP_SECONDS)
+    found = json.loads(listed.text)
     return [
         str(link["ifname"])
         for link in found

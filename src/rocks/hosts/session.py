@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import rocks
+from rocks import dry_run
 from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.hosts.agent_line import AgentLine, NoAgentError
 from rocks.hosts.connection import Connection
@@ -42,8 +43,16 @@ class Session:
     def ask(self, request: Request[Reply]) -> Reply:
         """The host's reply. Raises the error that the agent reports, or HostError without a valid reply.
 
-        StateError for an agent of another version, with the command line that upgrades it.
+        StateError for an agent of another version, with the command line that upgrades it. In a dry run the host is
+        asked for nothing but facts; see `rocks.hosts.dry_requests`.
         """
+        if dry_run.is_on():
+            from rocks.hosts.dry_requests import ask_in_dry_run
+
+            return ask_in_dry_run(self.address.name, request, self._ask)
+        return self._ask(request)
+
+    def _ask(self, request: Request[Reply]) -> Reply:
         deadline_seconds = reply_deadline_seconds(request)
         if not self._lock.acquire(timeout=deadline_seconds):
             raise BusyError(f"host {self.address.name} has not answered an earlier request")

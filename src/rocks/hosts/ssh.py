@@ -8,6 +8,7 @@ import shlex
 import socket
 from collections.abc import Collection
 
+from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import HostError, StateError
 from rocks.hosts.agent_line import AgentLine
@@ -199,7 +200,8 @@ class _ChannelStream:
 
 def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> socket.socket:
     try:
-        connected = socket.create_connection((host.address, host.port), timeout=some_seconds(deadline))
+        with dry_run.question():
+            connected = socket.create_connection((host.address, host.port), timeout=some_seconds(deadline))
     except TimeoutError:
         raise DownError(
             f"{_place(host)} did not answer within {settings.connect_deadline_seconds:g} s; is it up?"

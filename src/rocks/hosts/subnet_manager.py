@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
+from rocks import dry_run
 from rocks.errors import HostError, StateError, ToolError
 from rocks.files import PUBLIC, write_file
 from rocks.process import run_checked
@@ -68,6 +69,8 @@ class SubnetManager:
 
         StateError without a setting for it, or when opensm does not run; ToolError when the signal fails.
         """
+        if dry_run.would(dry_run.HERE, "have opensm read its partitions again"):
+            return
         if self._settings.reload:
             try:
                 arguments = shlex.split(self._settings.reload)

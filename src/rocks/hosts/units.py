@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks import dry_run
 from rocks.process import run
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def read_units(names: Sequence[str]) -> dict[str, UnitState]:
     if program is None or not _RUNNING.is_dir():
         return {}
     properties = "--property=Id,LoadState,ActiveState,UnitFileState"
-    done = run([program, "show", properties, "--", *names], deadline_seconds=_SECONDS)
+    with dry_run.question():
+        done = run([program, "show", properties, "--", *names], deadline_seconds=_SECONDS)
     found = {}
     for block in done.text.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

@@ -16,6 +16,7 @@ ALLOWED = {
     "cluster",
     "commands",
     "database",
+    "dry_run",
     "errors",
     "render",
     "terminal",

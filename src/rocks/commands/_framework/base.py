@@ -38,6 +38,10 @@ class Command(ArgumentValues, NameExpansion):
     """Whether parameters may have names that the docstring does not declare, which is otherwise an error."""
     IsAudited: bool | None = None
     """Whether the audit log has its calls; None: unless its first word is that of a command which only reads."""
+    NoDryRun = ""
+    """Why the command takes no `dry-run=yes`, after "cannot be tried: "; for one that reaches hosts."""
+    HandlesDryRun = False
+    """Whether `run` itself reads the parameter dry-run, instead of the framework."""
     NeedsOwnProcess = False
     """Whether the command becomes another program, which `rocks shell` could not survive."""
     AdviceForTooMany = "quote a value that contains blanks"
@@ -54,6 +58,8 @@ class Command(ArgumentValues, NameExpansion):
         self.db = database
         self.exit_status = 0
         self.audit_record: AuditRecord | None = None
+        self.is_dry = False
+        """Whether this is a dry run (`rocks.dry_run`), which the framework alone has to know."""
         self._text: list[str] = []
         self._rows: list[tuple[object, ...]] = []
         self._arguments: list[str] = []
@@ -223,8 +229,13 @@ class Command(ArgumentValues, NameExpansion):
     def endOutcomes(self, failures: Mapping[str, RocksError], tried: int) -> None:
         """Print each failure on standard error and set the exit status.
 
-        None failed: 0; all failed: the status of the first failure; some failed: 3.
+        None failed: 0; all failed: the status of the first failure; some failed: 3. In a dry run, what depends on a
+        change that was not made has not failed.
         """
+        if self.is_dry:
+            from rocks.commands._framework.dry_run import show_unknown
+
+            failures = show_unknown(failures)
         if not failures:
             return
         if len(failures) == tried == 1:

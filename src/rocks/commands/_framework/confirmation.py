@@ -21,8 +21,10 @@ def confirm_all(command: Command, kind: str, names: Sequence[str]) -> None:
     """Ask whether the change of all `names` is meant, since the command names none of them.
 
     UserError for any other answer than yes, without a terminal, and in a command that another one calls. The open
-    transaction ends before the question: nobody waits for a person.
+    transaction ends before the question: nobody waits for a person. A dry run changes nothing, and does not ask.
     """
+    if command.is_dry:
+        return
     title = " ".join(command.command_path)
     listed = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
     scope = f"all {len(names)}" + (f" ({listed})" if names else "")

@@ -31,6 +31,12 @@ GENERAL_PARAMETERS = {"json": "bool", "output-header": "bool", "output-col": "st
 """Parameters of every command, with their types."""
 
 
+DRY_RUN = "dry-run"
+"""The parameter of the commands that reach hosts: with yes they change nothing, and print what they would do."""
+
+REACHES_NO_HOST = "it reaches no host, or its author has not declared dry-run"
+
+
 class Taken(NamedTuple):
     """An argument or a parameter that a command declares, without its text."""
 
@@ -148,6 +154,8 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
     if found and (not found[0].repeat or name in command.repeatedByName()):
         return
     title = " ".join(command.command_path)
+    if name == DRY_RUN:
+        raise UserError(f'"{title}" cannot be tried: {command.NoDryRun or REACHES_NO_HOST}')
     if found:
         raise UserError(f'"{title}" takes the argument "{name}" without its name: write its value alone')
     raise UserError(f'"{title}" knows no parameter "{printable(name)}"{_advice(declared, name)}')

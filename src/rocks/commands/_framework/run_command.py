@@ -75,6 +75,7 @@ def run_nested(owner: Command, name: str, texts: Sequence[str]) -> str:
     if not may_run(command_class):
         raise UserError(f'command "{" ".join(path)}" requires root')
     command: Command = command_class(owner.db)
+    command.is_dry = owner.is_dry
     run_command(command, texts, stream=False)
     owner.exit_status = owner.exit_status or command.exit_status
     return command.getText()

@@ -29,6 +29,7 @@ class Command(rocks.commands.Command):
     <related>list help</related>
     """
 
+    NoDryRun = "it is interactive; its commands take dry-run=yes themselves"
     MustBeRoot = 0
     IsAudited = False  # the audit log has each of its lines
 

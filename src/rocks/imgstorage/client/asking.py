@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Type, TypeVar, Union
 
+from rocks import dry_run
 from rocks.clock import Deadline, utc_now, wait_seconds
 from rocks.errors import HostError, IncoherentError, RocksError
 from rocks.imgstorage.bus import (
@@ -84,8 +85,38 @@ class StorageClient:
     ) -> Answers[Answer]:
         """Key → the answer to its request, or its error; all are sent at once.
 
-        Only errors of the broker are raised, since they concern all requests.
+        Only errors of the broker are raised, since they concern all requests. In a dry run, see `dry_requests`.
         """
+        if dry_run.is_on():
+            return self._ask_in_dry_run(queries, deadline_seconds)
+        return self._ask_each(queries, deadline_seconds)
+
+    def _ask_in_dry_run(
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
+    ) -> Answers[Answer]:
+        """The answers to questions; what changes something is not sent."""
+        from rocks.imgstorage.client.dry_requests import dry_answer
+
+        def ask(question: Query[Any]) -> Any:
+            with dry_run.question():
+                return _only(self._ask_each({"": question}, None))
+
+        asked = {key: one for key, one in queries.items() if one.is_reading}
+        with dry_run.question():
+            answers = self._ask_each(asked, deadline_seconds)
+        for key, one in queries.items():
+            if key not in asked:
+                try:
+                    answers[key] = dry_answer(one, ask)
+                except BrokerAwayError:
+                    raise
+                except RocksError as error:
+                    answers[key] = error
+        return answers
+
+    def _ask_each(
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
+    ) -> Answers[Answer]:
         seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
         answers: Answers[Answer] = {}
         asked: Dict[str, Query[Answer]] = dict(queries)
@@ -118,6 +149,10 @@ class StorageClient:
         `taken` is called once, when the broker has all requests and their NASes had time to begin: the caller may
         release its locks. An interrupt ends the wait only.
         """
+        if dry_run.is_on():
+            if taken is not None:
+                taken()
+            return self._ask_in_dry_run(queries, None)
         questions = _questions(queries, deadline_seconds)
         answers: Answers[Answer] = {}
         deadline = Deadline(deadline_seconds)

@@ -65,6 +65,7 @@ class Command(rocks.commands.Command):
     <related>add cluster</related>
     """
 
+    NoDryRun = "it changes only the library of images on this machine, and no host"
     AdviceAfterInterrupt = (
         "the same command continues it; rocks remove image NAME removes what there is of it"
     )

@@ -37,6 +37,8 @@ class Command(rocks.commands.Command):
     <related>create roll</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rolls."""
         add_rolls(

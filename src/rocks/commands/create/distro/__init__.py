@@ -41,6 +41,8 @@ class Command(rocks.commands.Command):
     <related>report distro</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Build the distribution, and print what it has."""
         arch = self.fillText("arch", platform.machine())

@@ -36,6 +36,7 @@ class Command(rocks.commands.Command):
     <related>create new roll</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -34,6 +34,7 @@ class Command(rocks.commands.Command):
     <related>add roll</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

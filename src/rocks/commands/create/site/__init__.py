@@ -35,6 +35,8 @@ class Command(rocks.commands.Command):
     <related>update database</related>
     """
 
+    NoDryRun = "it changes no host: it enters the first records of a site"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the answers, make the database, enter the site."""
         file = self.fillText("answers")

@@ -23,6 +23,8 @@ class Command(rocks.commands.Command):
     <related>enable roll</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Disable the rolls."""
         if not args:

@@ -43,6 +43,8 @@ class Command(rocks.commands.Command):
     <related>start service boot</related>
     """
 
+    NoDryRun = "it waits for machines that it does not know yet"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one line for each host."""
         from rocks.actions.discovery import LAST_RANK, DiscoverySettings, discover_hosts

@@ -36,6 +36,8 @@ class Command(rocks.commands.Command):
     <related>disable roll</related>
     """
 
+    NoDryRun = "it works on rolls and distributions of this machine, and changes no host"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Enable the rolls."""
         if not args:

@@ -34,6 +34,7 @@ class Command(rocks.commands.Command):
     <related>sync config</related>
     """
 
+    HandlesDryRun = True
     AdviceAfterInterrupt = "nothing was taken over"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -30,6 +30,8 @@ class Command(rocks.commands.Command):
     <related>run roll</related>
     """
 
+    NoDryRun = "it changes no host: it prints a script"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the script or the changes, or remove the old values."""
         if self.fillFlag("clear"):

@@ -30,6 +30,8 @@ class Command(rocks.commands.Command):
     <related>report host profile</related>
     """
 
+    NoDryRun = "without dryrun=no it only prints its script"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print or run the script."""
         if not args:

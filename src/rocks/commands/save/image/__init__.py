@@ -33,6 +33,7 @@ class Command(rocks.commands.Command):
     <related>list image</related>
     """
 
+    NoDryRun = "it changes no host: it only writes the file"
     AdviceAfterInterrupt = "no file was made"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

@@ -30,6 +30,8 @@ class Command(rocks.commands.Command):
     <related>dump</related>
     """
 
+    NoDryRun = "it changes no host: it only writes the file"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the passphrase; save the site."""
         passphrase = read_passphrase(self, is_new=True)

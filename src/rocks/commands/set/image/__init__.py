@@ -25,6 +25,8 @@ class Command(rocks.commands.Command):
     <related>list image</related>
     """
 
+    NoDryRun = "it changes only the library of images on this machine, and no host"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the comment."""
         from rocks.actions.image_library import set_comment

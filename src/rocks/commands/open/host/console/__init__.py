@@ -48,6 +48,7 @@ class Command(rocks.commands.Command):
     <related>start host vm</related>
     """
 
+    NoDryRun = "it is interactive, and changes nothing itself"
     MustBeRoot = 0
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

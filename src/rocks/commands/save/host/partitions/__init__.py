@@ -24,6 +24,8 @@ class Command(rocks.commands.Command):
     <related>remove host partition</related>
     """
 
+    NoDryRun = "it changes no host: it asks hosts for their partitions, and stores the answers"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the partitions and report the hosts that failed."""
         hosts = self.getHostnames(args or ["localhost"])

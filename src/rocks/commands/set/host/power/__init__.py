@@ -30,6 +30,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='force' default='no'>
     yes: also switch off physical hosts that may be running virtual machines.
     </param>
+    <shared command='start host vm' names='dry-run'/>
 
     <example cmd='set host power compute-0-0 action=install'>
     Install a host anew.

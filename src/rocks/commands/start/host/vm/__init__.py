@@ -21,12 +21,19 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
+    <param type='bool' name='dry-run' default='no'>
+    yes: change nothing, and print a line for each step on each host, and the rows of the cluster database that would
+    change. Hosts are asked questions only.
+    </param>
 
     <example cmd='start host vm vm-vc1-0'>
     Start one machine.
     </example>
     <example cmd='start host vm vm-vc1-0 vm-vc1-1'>
     Start two machines; if one fails, the other is still started and the exit status is 3.
+    </example>
+    <example cmd='start host vm vm-vc1-0 dry-run=yes'>
+    Print what would be done on which host, and change nothing.
     </example>
     <related>stop host vm</related>
     <related>list host vm</related>

@@ -33,6 +33,7 @@ class Command(rocks.commands.Command):
     <related>add host certificate</related>
     """
 
+    NoDryRun = "it is a service that runs until it is ended"
     MustBeRoot = 1
     NeedsOwnProcess = True
 

@@ -21,6 +21,7 @@ class Command(rocks.commands.Command):
     <related>start service kickstart</related>
     """
 
+    NoDryRun = "it is a service that runs until it is ended"
     MustBeRoot = 1
     NeedsOwnProcess = True
 

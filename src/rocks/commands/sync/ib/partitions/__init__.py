@@ -10,8 +10,13 @@ class Command(rocks.commands.Command):
     process in ib_opensm_pid_file, or by the program ib_opensm_reload. Starting and stopping virtual machines
     does the same when a host joins or leaves a partition.
 
+    <shared command='start host vm' names='dry-run'/>
+
     <example cmd='sync ib partitions'>
     Apply changes of partitions, of ports, or of your own lines in the file.
+    </example>
+    <example cmd='sync ib partitions dry-run=yes'>
+    Print what would be written, and write nothing.
     </example>
 
     <related>report ib partitions</related>

@@ -1,0 +1,91 @@
+"""What image storage is asked in a dry run: whether the image is as the change needs it; the change is printed."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
+
+from rocks import dry_run
+from rocks.errors import BugError, Code, StateError
+from rocks.imgstorage.client.answers import ImageAttributes, ImageRow, MadeVolume
+from rocks.imgstorage.client.questions import Query, images_of
+from rocks.wire import imgstorage as wire
+
+Ask = Callable[[Query[Any]], Any]
+"""Sends a question and returns the answer; raises the error."""
+
+_STEPS: Dict[Type[Any], Callable[[Any], str]] = {
+    wire.MapZvol: lambda it: (
+        f"map the image {it.zvol} to {it.remotehost}" + (", and copy it there" if it.sync else "")
+    ),
+    wire.AddZvol: lambda it: (
+        f"make the volume {it.zpool}/{it.zvol}" + (f" from {it.origin}" if it.origin else "")
+    ),
+    wire.UnmapZvol: lambda it: f"unmap the image {it.zvol}, and write its changes back",
+    wire.DelZvol: lambda it: f"destroy the image {it.zvol}" + _grace(it.grace_seconds),
+    wire.UndeleteZvol: lambda it: f"restore the removed image {it.zvol}",
+    wire.AcceptZvol: lambda it: f"expect the image {it.zvol} of {it.source} in {it.zpool}",
+    wire.MoveZvol: lambda it: f"move the image {it.zvol} to {it.nas}",
+    wire.SetZvolAttrs: lambda it: f"set {_names(dict(it.changes))} of the image {it.zvol}",
+    wire.SetAttrs: lambda it: f"set {_names(dict(it.attrs))}",
+    wire.DelAttrs: lambda it: f"remove the attribute {', '.join(it.attrs)}",
+    wire.PullZvol: lambda it: f"write the changes of the image {it.zvol} back",
+    wire.CancelZvol: lambda it: f"cancel what is in progress for the image {it.zvol}",
+    wire.RetryZvol: lambda it: f"retry the blocked image {it.zvol}",
+    wire.AbandonZvol: lambda it: f"discard the changes of the image {it.zvol} that only its host has",
+    wire.RestoreZvol: lambda it: f"make the snapshot {it.snapshot} the content of {it.zvol}",
+    wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
+}
+
+_NEEDS_NO_IMAGE = (wire.MapZvol, wire.AddZvol, wire.AcceptZvol, wire.SetAttrs, wire.DelAttrs, wire.DelCopy)
+_NEEDS_MAPPED = (wire.UnmapZvol, wire.PullZvol)
+_NEEDS_UNMAPPED = (wire.DelZvol, wire.RestoreZvol, wire.MoveZvol)
+
+
+def dry_answer(query: Query[Any], ask: Ask) -> Any:
+    """The answer to a request that changes something, as if it had succeeded; `ask` sends a question.
+
+    StateError where the daemon would refuse the request for the present state of the image; UnknownReplyError where
+    what follows depends on the change.
+    """
+    request = query.request
+    step = _STEPS.get(type(request))
+    if step is None:
+        raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
+    if not isinstance(request, _NEEDS_NO_IMAGE):
+        _check_image(query.zvol, request, ask(images_of(query.node)))
+    dry_run.would(query.node, step(request))
+    return _answer(query.node, request)
+
+
+def _check_image(zvol: str, request: Any, rows: Tuple[ImageRow, ...]) -> None:
+    row: Optional[ImageRow] = next((row for row in rows if row.zvol == zvol), None)
+    if row is None:
+        raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
+    if isinstance(request, _NEEDS_MAPPED) and row.remotehost is None:
+        raise StateError(f"ZVol {zvol} is not mapped", code=Code.IMAGE_NOT_MAPPED)
+    if isinstance(request, _NEEDS_UNMAPPED) and row.remotehost is not None:
+        raise StateError(f"ZVol {zvol} is mapped to {row.remotehost}", code=Code.IMAGE_MAPPED)
+
+
+def _answer(node: str, request: Any) -> Any:
+    if isinstance(request, wire.MapZvol):
+        device = f"/dev/mapper/{request.zvol}"
+        dry_run.assume_device(request.remotehost, device)
+        return device
+    if isinstance(request, wire.AddZvol):
+        if request.importing:
+            raise dry_run.unknown(node, f"the transfer of the content of {request.zvol}")
+        return MadeVolume("0", request.size_bytes)
+    if isinstance(request, wire.SetZvolAttrs):
+        return ImageAttributes(request.zvol, persistent=dict(request.changes).get("persistent") != "no")
+    if isinstance(request, (wire.SetAttrs, wire.DelAttrs)):
+        return {}
+    return None
+
+
+def _names(values: Mapping[str, Optional[str]]) -> str:
+    return ", ".join(f"{name}={value if value is not None else 'none'}" for name, value in values.items())
+
+
+def _grace(seconds: int) -> str:
+    return f" in {seconds // 3600} hours" if seconds else ""
