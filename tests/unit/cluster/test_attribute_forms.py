@@ -18,6 +18,7 @@ ANY_TEXT = {
         "comment",
         "ipmi_password",
         "power_command",
+        "vm_cluster_key",
     ),
 }
 """Attributes whose reader takes any text, or whose text only its host can judge."""
