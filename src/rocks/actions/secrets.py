@@ -51,12 +51,13 @@ def remove_secret(database: Database, hosts: Sequence[str] | None, name: str) ->
 def _read_file(path: str) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):  # before it becomes a Python file, which a folder cannot
+            os.close(descriptor)
+            raise UserError(f"{printable(path)} is not a file")
     except OSError as error:
         raise UserError(f"cannot read {printable(path)}: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise UserError(f"{printable(path)} is not a file")
         if mode & 0o077:
             raise UserError(f"others may read {printable(path)}: chmod 600 {printable(path)}, then repeat")
         data = file.read(VALUE_LONGEST_BYTES + 2)

@@ -170,3 +170,7 @@ def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrad
     give(monkeypatch, "HOST")
     vm_site.done("set", "host", "sec_attr", "vmc-0-0", "vm_fence_command")
     assert executed_by_force() == ["HOST"]
+
+
+def test_a_folder_is_no_file_with_a_value(site: Site) -> None:
+    assert site.refused("set", "sec_attr", "token", "file=/") == "/ is not a file"
