@@ -84,7 +84,8 @@ def content_of(descriptor: int, watch: Callable[[int], None] = lambda done: None
 def receive_content(read: Callable[[int], bytes], descriptor: int, most_bytes: int) -> Content:
     """Write the image of a stream into an empty file. `read(n)` returns n bytes, and fewer only at the end.
 
-    IncoherentError for a stream that ends early, states more than `most_bytes`, or is none. OSError.
+    IncoherentError for a stream that ends early, states more than `most_bytes`, has blocks of zeros, or is none.
+    OSError.
     """
     digest = hashlib.sha256()
 
@@ -108,7 +109,10 @@ def receive_content(read: Callable[[int], bytes], descriptor: int, most_bytes: i
             return Content(size, used_bytes, digest.hexdigest())
         if offset % BLOCK_BYTES or offset < next_offset or length != min(BLOCK_BYTES, size - offset):
             raise IncoherentError("the stream of the image has a block in a wrong place")
-        write_block(descriptor, offset, take(length))
+        block = take(length)
+        if block == _ZEROS[:length]:  # the digest would not be that of the content
+            raise IncoherentError("the stream of the image has a block of zeros, which no sender has")
+        write_block(descriptor, offset, block)
         next_offset, used_bytes = offset + length, used_bytes + length
 
 

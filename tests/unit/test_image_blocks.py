@@ -88,6 +88,14 @@ def test_a_stream_that_is_not_one_is_rejected(tmp_path: Path, change: object, te
     assert not (tmp_path / "copy").stat().st_blocks * 512 > 8 * BLOCK_BYTES
 
 
+def test_a_block_of_zeros_is_rejected(tmp_path: Path) -> None:
+    stream = stream_of(image(tmp_path / "source"))
+    zeros = (BLOCK_BYTES).to_bytes(8, "big") + BLOCK_BYTES.to_bytes(4, "big") + bytes(BLOCK_BYTES)
+    second = 27 + 12 + BLOCK_BYTES
+    with pytest.raises(IncoherentError, match="has a block of zeros"):
+        received(stream[:second] + zeros + stream[second:], tmp_path / "copy")
+
+
 def test_another_content_has_another_digest(tmp_path: Path) -> None:
     stream = bytearray(stream_of(image(tmp_path / "source")))
     stream[100 + 39] ^= 1
