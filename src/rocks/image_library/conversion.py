@@ -36,14 +36,23 @@ def convert_qcow2(source: Path, target: Path, most_bytes: int, progress: Progres
 
 
 def write_qcow2(
-    source: Path, target: Path, most_bytes: int, progress: Progress, check: Callable[[], None]
+    source: int, target: int, most_bytes: int, progress: Progress, check: Callable[[], None]
 ) -> None:
-    """Write the raw disk as a compressed qcow2 image. ToolError; what `check` raises ends it."""
+    """Write an open raw disk as a compressed qcow2 image into an open, empty file.
+
+    The file has no way by its name: in a folder of another user it may be another file meanwhile. ToolError; what
+    `check` raises ends it.
+    """
     options = ["-c", "-o", "compression_type=zstd"]
-    arguments = ["-f", "raw", "-O", "qcow2", *options, str(source), str(target)]
+    arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
     if _convert(arguments, most_bytes, progress, check):
         check()
-        raise ToolError(f"qemu-img cannot write a qcow2 image in {target.parent}; give format=raw")
+        raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
+
+
+def _opened(descriptor: int) -> str:
+    """Where another process of this user finds a file that is open here."""
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 def check_space(folder: Path, needed_bytes: int = 0) -> None:

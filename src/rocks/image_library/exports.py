@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rocks.errors import HostError, IncoherentError, StateError, UserError
+from rocks.errors import HostError, IncoherentError, StateError, ToolError, UserError
 from rocks.files import Draft, draft, explain
 from rocks.image_blocks import content_of, data_blocks, write_block
 from rocks.image_library.conversion import write_qcow2
@@ -126,7 +126,10 @@ def _write_zstd(path: Path, source: int, new: Draft, image: LibraryImage, progre
 
 def _write_qcow2(path: Path, source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     most_bytes = int(image.size_bytes * _OVERHEAD) + _MARGIN_BYTES
-    write_qcow2(path, new.path, most_bytes, progress, lambda: _check_free(new.path.parent, 0))
+    try:
+        write_qcow2(source, new.descriptor, most_bytes, progress, lambda: _check_free(new.path.parent, 0))
+    except ToolError as error:
+        raise ToolError(f"{image.name} is not saved in {new.path.parent}: {error}") from None
 
 
 _WRITERS: dict[str, Callable[[Path, int, Draft, LibraryImage, Progress], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_no_file_is_replaced(tmp_path: Path, library: Path, image: LibraryImage)
     assert there.read_text() == "mine"
     assert not (tmp_path / "elsewhere").exists()
     assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+@pytest.mark.parametrize("format_name", EXPORT_FORMATS)
+def test_a_link_in_place_of_the_unfinished_file_leads_nowhere(
+    tmp_path: Path, library: Path, image: LibraryImage, format_name: str
+) -> None:
+    if shutil.which(PROGRAMS.get(format_name, "true")) is None:
+        pytest.skip(f"{PROGRAMS[format_name]} is not installed")
+    secret, folder = tmp_path / "secret", tmp_path / "of-a-user"
+    secret.write_text("not to be written")
+    folder.mkdir()
+
+    def exchange(line: str) -> None:
+        for draft in folder.iterdir():
+            draft.unlink()
+            draft.symlink_to(secret)
+
+    with contextlib.suppress(RocksError):
+        export_image(library, image, folder / "saved", format_name, exchange)
+    assert secret.read_text() == "not to be written"
 
 
 def test_a_damaged_image_is_not_saved(tmp_path: Path, library: Path, image: LibraryImage) -> None:
