@@ -49,10 +49,19 @@ def store_received(
             if content.used_bytes == 0:
                 raise StateError(f"the image {name} is not made: the disk has no data, all of it is zeros")
         made = LibraryImage(name, "raw", *content, "", comment)
-        write_record(library, made)
+        _record(library, made, target)
     except OSError as error:
         raise HostError(f"the image {name} is not made: {explain(error, target)}") from None
     return made
+
+
+def _record(library: Path, made: LibraryImage, target: Path) -> None:
+    """Write the record; without it there is no image either."""
+    try:
+        write_record(library, made)
+    except HostError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _watch(library: Path, name: str, progress: Progress) -> Callable[[int], None]:
