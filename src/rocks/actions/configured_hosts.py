@@ -25,15 +25,21 @@ class FirstSync:
         """`launcher` is the program `rocks`; `log` gets a line for each command that failed."""
         self._launcher, self._log = launcher, log
         self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._lock, self._named = threading.Lock(), set[str]()
         threading.Thread(target=self._work, daemon=True).start()
 
     def put(self, host: str) -> None:
-        """Have the commands run for the host, and return at once."""
-        self._waiting.put(host)
+        """Have the commands run for the host, and return at once. A host that waits already does not wait twice."""
+        with self._lock:
+            if host not in self._named:
+                self._named.add(host)
+                self._waiting.put(host)
 
     def _work(self) -> None:
         while True:
             host = self._waiting.get()
+            with self._lock:
+                self._named.discard(host)
             for command in COMMANDS:
                 try:
                     process.run_checked([self._launcher, *command, host], deadline_seconds=_SECONDS)

@@ -34,3 +34,25 @@ def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) 
         "sync users compute-0-1",
         "sync host sec_attr compute-0-1",
     ]
+
+
+def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
+    program, record, go = tmp_path / "rocks", tmp_path / "record", tmp_path / "go"
+    program.write_text(
+        f'#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.1; done\necho "$*" >>{record}\n[ "$3" != last ]\n'
+    )
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put)
+    sync.put("first")
+    for _ in range(20):
+        sync.put("often")
+    sync.put("last")
+    go.touch()
+    logged.get(timeout=SECONDS)
+    assert record.read_text().splitlines().count("sync users often") == 1
+    sync.put("often")
+    sync.put("last")
+    while not logged.get(timeout=SECONDS).endswith("sync users last"):
+        pass
+    assert record.read_text().splitlines().count("sync users often") == 2
