@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import syslog
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,8 +116,10 @@ class RefusedCalls:
 
     def _begin_timer(self) -> None:
         timer = threading.Timer(REFUSALS_SECONDS, self._end_timer)
-        timer.daemon = self._has_timer = True
-        timer.start()
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread can be started now: the next refusal begins one
+            timer.start()
+            self._has_timer = True
 
     def _end_timer(self) -> None:
         try:
