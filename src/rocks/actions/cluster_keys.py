@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rocks.cluster.guest_images import CLUSTER_KEY_ATTRIBUTE
 from rocks.database import secrets
 from rocks.errors import IncoherentError, StateError
-from rocks.hosts.cluster_keys import new_key, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +17,13 @@ if TYPE_CHECKING:
 
 def ensure_cluster_keys(database: Database, frontends: Sequence[str]) -> dict[str, ClusterKey | StateError]:
     """Frontend → the key of its cluster, or why it has none. Commits: what a guest has been given stays known."""
+    if not frontends:
+        return {}
+    from rocks.hosts.cluster_keys import (
+        new_key,
+        read_key,
+    )  # late: its library takes longer than a start's other modules
+
     missing = set(frontends) - set(_stored(database, frontends))
     for frontend in sorted(missing):
         secrets.add(database, frontend, CLUSTER_KEY_ATTRIBUTE, new_key())

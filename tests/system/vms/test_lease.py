@@ -23,7 +23,8 @@ def test_two_starts_at_the_same_moment_give_one_domain(site: ThreeMachines) -> N
 def test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain(site: ThreeMachines) -> None:
     vm = site.add_vm("wanted", "vmh1")
     first = site.begin(f"start host vm {vm}")
-    site.done(f"set host vm {vm} physnode=vmh2")
+    # while the start has the machine to itself, it is refused
+    wait_until(lambda: site.rocks(f"set host vm {vm} physnode=vmh2").exit_status == 0, 120)
     second = site.begin(f"start host vm {vm}")
     ends = [first.end(), second.end()]
     assert [status for status, _ in ends].count(0) <= 1, ends
