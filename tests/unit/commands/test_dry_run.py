@@ -79,7 +79,7 @@ def test_a_command_that_reaches_hosts_can_be_tried_or_says_why_not(path: tuple[s
     command = CHANGING[path]
     assert declares(command) is not bool(command.NoDryRun), (
         f"{title(path)} reaches {', '.join(sorted(reached_gateways(path)))}: its docstring needs "
-        "<shared command='start host vm' names='dry-run'/>, or the command a NoDryRun with the reason"
+        "<shared command='set host power' names='dry-run'/>, or the command a NoDryRun with the reason"
     )
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterator[str]:
     """The lines of the commands whose first words are `start`, by name; only those that this process may run.
 
-    A command that cannot be loaded is left out, and `notify` receives its error as a line.
+    A command that cannot be loaded, or that shares help with such a one, is left out, and `notify` receives its error
+    as a line.
     """
     trees = tree_folders()
     for command_path in all_commands(trees):
@@ -24,8 +25,10 @@ def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterat
             continue
         try:
             command_class = getattr(load_package(command_path, trees), "Command", None)
+            if command_class is None or not may_run(command_class):
+                continue
+            usage = read_documentation(command_class).usage()
         except BugError as error:
             notify(f"Warning: {error}")
-            continue
-        if command_class is not None and may_run(command_class):
-            yield f"{' '.join(command_path)} {read_documentation(command_class).usage()}".rstrip()
+        else:
+            yield f"{' '.join(command_path)} {usage}".rstrip()

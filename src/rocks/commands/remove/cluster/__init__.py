@@ -25,7 +25,7 @@ class Command(rocks.commands.Command):
     keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
     devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS stay.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove cluster vc1'>
     Remove vc1 and its compute nodes.

@@ -34,7 +34,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove host compute-0-1'>
     One host.

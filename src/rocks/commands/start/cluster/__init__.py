@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='computes' default='yes'>
     no: start only the frontends.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='start cluster vc1'>
     Start vc1 and all its compute nodes.

@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='timeout' default='60' unit='seconds'>
     Time that shutdown allows the guests.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='stop cluster vc1 action=shutdown'>
     Shut down vc1 and its compute nodes.

@@ -18,7 +18,7 @@ class Command(rocks.commands.Command):
           machines'>
     Hosts, by name or any other selector.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='sync users'>
     After useradd, passwd or userdel on the frontend.

@@ -14,7 +14,7 @@ class Command(OneHostSetter):
     <arg type='string' name='name'>
     The alias. No host may have this name or alias. Alternative form: name=NAME.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='add host alias compute-0-0 c00'>
     Let c00 refer to compute-0-0.

@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     Issue a new certificate to a host that has one. The old certificate is revoked when the new one has been
     deployed.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='add host certificate nas-0-0 vm-container-0-0'>
     Issue certificates to two hosts.

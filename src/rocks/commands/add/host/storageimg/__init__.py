@@ -44,7 +44,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='format' default="by the end of the file's name" values='raw,qcow2'>
     raw or qcow2; required if the name of the file does not end in .raw, .img or .qcow2.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='add host storageimg nas-0-0 tank golden file=/export/rocky9.qcow2'>
     Import an image as the origin of clones.

@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='remotepool' default='none'>
     Pool on the host for the copy.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='add host storagemap nas-0-0 tank vm-vc1-0-vol vm-container-0-0 36 img_sync=no'>
     Let a host use a volume of the NAS, to prepare an image.

@@ -18,7 +18,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     The volume.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='cancel host storagemap nas-0-0 vm-vc1-0-vol'>
     Cancel a mapping to a host that does not respond.

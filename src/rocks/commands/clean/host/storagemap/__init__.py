@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='reason' default='none'>
     The reason of force, with which it is required; the NAS records it.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='clean host storagemap nas-0-0 vm-vc1-0-vol'>
     Unmap an image that is stuck in a state.

@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='flag' default='none'>
     ks for the device from which the host was installed, empty for others.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='config host interface compute-0-0 iface=eth0,eth1 mac=52:54:00:00:00:01,52:54:00:00:00:02 flag=,ks'>
     The host was installed from eth1, which gets the private address.

@@ -13,7 +13,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='create host vm vm-vc1-0'>
     Start one machine.

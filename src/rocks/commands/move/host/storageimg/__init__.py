@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
           has it, else its only pool' of='zpool'>
     The pool there.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='move host storageimg nas-0-0 vm-vc1-0-vol to=nas-0-1'>
     Move the first disk of a stopped machine.

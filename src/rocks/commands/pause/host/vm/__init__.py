@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='pause host vm vm-vc1-0'>
     Pause one machine.

@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='attr'>
     The attribute.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove host storageattr nas-0-0 uploadspeed'>
     Remove the limit of the upload rate.

@@ -30,7 +30,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='now' default='no'>
     yes: destroy it at once, also when it is in its grace period.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove host storageimg nas-0-0 tank vm-vc1-0-vol'>
     Remove the image of a removed machine.

@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='timeout' default='86400' unit='seconds'>
     Time to wait; 86400 is a day. The unmapping continues afterwards.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol'>
     Write an image back to its NAS.

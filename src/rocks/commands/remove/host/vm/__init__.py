@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
     keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
     devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS stay.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='remove host vm vm-vc1-1'>
     Convert one machine.

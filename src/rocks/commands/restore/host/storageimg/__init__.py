@@ -23,7 +23,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='snap' default='none: the removed image returns'>
     The snapshot, as listed by list host storagesnap.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='restore host storageimg nas-0-0 vm-vc1-0-vol snap=img-3-7-20261101T120000Z'>
     Restore the content of that day.

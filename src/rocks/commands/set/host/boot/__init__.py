@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' default='unchanged: only boot files are written' values='os,run,install'>
     os or run: boot the installed system; install: reinstall the host. This machine itself is not reinstalled.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='set host boot compute-0-0 action=install'>
     Reinstall the host at its next boot.

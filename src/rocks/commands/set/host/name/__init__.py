@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='name'>
     New name, without a domain. Alternative form: name=NAME.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='set host name compute-0-0 node1'>
     Rename compute-0-0 to node1.

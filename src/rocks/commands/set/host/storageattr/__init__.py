@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='value'>
     Value; none stores null.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='set host storageattr nas-0-0 frequency 600'>
     Write changes back every ten minutes.

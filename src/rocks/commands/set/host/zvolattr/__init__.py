@@ -27,7 +27,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='value'>
     Value; none clears it.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='set host zvolattr nas-0-0 vm-vc1-0-vol uploadspeed 20M'>
     Limit the transfer to its host to 20 MiB per second.

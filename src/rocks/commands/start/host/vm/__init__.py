@@ -21,10 +21,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Virtual machines.
     </arg>
-    <param type='bool' name='dry-run' default='no'>
-    yes: change nothing, and print a line for each step on each host, and the rows of the cluster database that would
-    change. Hosts are asked questions only.
-    </param>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='start host vm vm-vc1-0'>
     Start one machine.

@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='host-off' default='no'>
     yes: you have verified that the host is off; its fence command is not run.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='stop host vm vm-vc1-0'>
     Power off one machine.

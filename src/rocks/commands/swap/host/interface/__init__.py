@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='sync-config' default='yes'>
     Run rocks sync config afterwards.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='swap host interface compute-0-0 ifaces=eth0,eth1'>
     The address of eth0 is on the adapter eth1 now, and that of eth1 on eth0.

@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='sync host certificate nas-0-0'>
     One host.

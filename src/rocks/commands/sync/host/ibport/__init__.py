@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts, by name or any other selector.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='sync host ibport vmc-0-0 vmc-0-1'>
     Update the ports after adapters were added or replaced.

@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
           machines'>
     Hosts, by name or any other selector.
     </arg>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='sync host sec_attr compute-0-0'>
     One host.

@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='replace' default='no'>
     Replace the recorded key of a host that was reinstalled.
     </param>
-    <shared command='start host vm' names='dry-run'/>
+    <shared command='set host power' names='dry-run'/>
 
     <example cmd='sync host sharedkey vm-container-0-0'>
     One host. The command may prompt for its password.
