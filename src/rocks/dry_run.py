@@ -46,7 +46,7 @@ class _DryRun:
         self.assumed_devices: Set[Tuple[str, str]] = set()
         self.other_threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
         """Those that ran before, which do not work for the command."""
-        self.wrote_bytecode = sys.dont_write_bytecode
+        self.wrote_no_bytecode = sys.dont_write_bytecode
 
     def add(self, place: str, step: str) -> None:
         with self._lock:
@@ -84,7 +84,7 @@ def end() -> None:
     """Changes are made again."""
     global _current
     if _current is not None:
-        sys.dont_write_bytecode = _current.wrote_bytecode
+        sys.dont_write_bytecode = _current.wrote_no_bytecode
         known = {*_current.other_threads, threading.get_ident()}
         _left.update(thread for thread in threading.enumerate() if thread.ident not in known)
         _current.has_ended = True

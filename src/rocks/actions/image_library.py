@@ -17,6 +17,7 @@ from rocks.errors import HostError, IncoherentError, StateError, UserError
 from rocks.image_blocks import content_of
 from rocks.image_library.exports import EXPORT_FORMATS, export_image
 from rocks.image_library.imports import FORMATS, ImportRequest, import_image
+from rocks.image_library.progress import Meter
 from rocks.image_library.records import (
     existing_image,
     find_image,
@@ -122,21 +123,13 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
     library = library_folder(database)
     image = existing_image(library, name)
     database.end_reading()
-    reported = -1
-
-    def watch(done: int) -> None:
-        nonlocal reported
-        percent = 100 * done // max(1, image.used_bytes)
-        if percent > reported:
-            reported = percent
-            progress(f"{name}: {min(100, percent)} %")
-
+    meter = Meter(progress, name, image.used_bytes)
     remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
     path = image_file(library, name)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            found = content_of(descriptor, watch)
+            found = content_of(descriptor, meter.reach)
         finally:
             os.close(descriptor)
     except FileNotFoundError:

@@ -13,12 +13,11 @@ from rocks.actions.consoles import ask_running
 from rocks.errors import HostError, UserError
 from rocks.files import write_file
 from rocks.terminal import one_line
-from rocks.wire.consoles import LARGEST_PICTURE_BYTES, ScreenRequest
+from rocks.wire.consoles import LARGEST_PICTURE_BYTES, PNG_BEGINNING, ScreenRequest
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[ -/]{1,4}[0-~]|[0-Z\\-~])"
 )
@@ -41,7 +40,7 @@ def take_picture(database: Database, name: str, file: Path | None) -> int:
         picture = base64.b64decode(answer.png, validate=True)
     except (binascii.Error, ValueError):
         picture = b""
-    if not picture.startswith(_PNG) or len(picture) > LARGEST_PICTURE_BYTES:
+    if not picture.startswith(PNG_BEGINNING) or len(picture) > LARGEST_PICTURE_BYTES:
         raise HostError(f"{place} has not sent a picture of the screen of {name}")
     if file is not None:
         write_file(file, picture)

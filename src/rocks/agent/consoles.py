@@ -11,14 +11,13 @@ from rocks.devices.libvirt.checks import is_active
 from rocks.errors import HostError, StateError, UserError
 from rocks.wire.consoles import (
     LARGEST_PICTURE_BYTES,
+    PNG_BEGINNING,
     ConsoleLogFact,
     ConsoleLogRequest,
     ScreenFact,
     ScreenRequest,
 )
 from rocks.wire.facts import ConsoleFact, ConsoleRequest
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:
@@ -39,7 +38,7 @@ def read_screen(host: Host, request: ScreenRequest) -> ScreenFact:
             f"the picture of the screen of {request.name} has more than {LARGEST_PICTURE_BYTES} bytes; choose a "
             f"smaller resolution in the guest, or look at it: rocks open host console {request.name} type=vnc"
         )
-    if not picture.startswith(_PNG):
+    if not picture.startswith(PNG_BEGINNING):
         raise HostError("QEMU of this host does not make pictures in PNG; version 7.1 and later do")
     return ScreenFact(base64.b64encode(picture).decode("ascii"))
 

@@ -15,7 +15,7 @@ from rocks.image_library.progress import Meter, Progress
 from rocks.image_library.records import LibraryImage, image_file
 from rocks.image_library.sources import SequentialReader, Sources
 from rocks.image_library.unpacking import packed_zstd
-from rocks.units import size_text
+from rocks.units import BYTES_PER_SECTOR, size_text
 
 EXPORT_FORMATS = ("raw", "qcow2", "zstd")
 """How an image may be exported."""
@@ -41,7 +41,7 @@ def export_image(library: Path, image: LibraryImage, file: Path, format_name: st
             _check_free(file.parent, image.used_bytes if format_name == "raw" else 0)
             with draft(file, replace=False) as new:
                 _WRITERS[format_name](image_file(library, image.name), source, new, image, progress)
-                return os.fstat(new.descriptor).st_blocks * 512
+                return os.fstat(new.descriptor).st_blocks * BYTES_PER_SECTOR
         except FileExistsError:
             raise _exists(file) from None
         except OSError as error:
@@ -82,15 +82,9 @@ def _opened(library: Path, image: LibraryImage) -> Iterator[int]:
 
 def _check_content(source: int, image: LibraryImage, progress: Progress) -> None:
     """IncoherentError unless the file is the image of the record: a damaged one is not passed on."""
-    meter, done = Meter(progress, f"{image.name} is checked", image.used_bytes), 0
-
-    def watch(read_bytes: int) -> None:
-        nonlocal done
-        meter.count(read_bytes - done)
-        done = read_bytes
-
+    meter = Meter(progress, f"{image.name} is checked", image.used_bytes)
     try:
-        found = content_of(source, watch)
+        found = content_of(source, meter.reach)
     except OSError as error:
         raise HostError(f"the image {image.name} cannot be read: {error.strerror}") from None
     if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):

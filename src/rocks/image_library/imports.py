@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.cluster.guest_images import check_image_name
-from rocks.errors import HostError, StateError, UserError
+from rocks.errors import HostError, UserError
 from rocks.files import draft, ensure_folders, explain
 from rocks.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
 from rocks.image_library.conversion import check_space, convert_qcow2
@@ -22,21 +21,20 @@ from rocks.image_library.progress import Meter, Progress
 from rocks.image_library.records import (
     ImageFormat,
     LibraryImage,
-    find_image,
+    check_new,
     image_file,
     remove_leftovers,
-    write_record,
+    write_new_record,
 )
 from rocks.image_library.sources import SequentialReader, SourceError, Sources
 from rocks.image_library.unfinished import UnfinishedImport, remove_finished_leftovers, unfinished_import
 from rocks.image_library.unpacking import UNPACKERS
-from rocks.units import BYTES_PER_GB, gigabytes
+from rocks.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 
 FORMATS = ("raw", "qcow2", "iso")
 """What may be stated as the format of an image, packed or not."""
 
 _CHECK_EVERY_BYTES = 64 * 1024**2
-_SECTOR_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
 
 Blocks = Iterable[tuple[int, bytes]]
@@ -69,11 +67,7 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     UserError for a file that is no image, is not what was stated, or is too large; StateError when the image exists;
     HostError when the library cannot be written. Then nothing is left. After an interruption the same import continues.
     """
-    check_image_name(request.name)
-    if find_image(library, request.name) is not None:
-        raise StateError(
-            f"there is an image {request.name} already; give another name, or rocks remove image {request.name} first"
-        )
+    check_new(library, request.name)
     named = str(request.files[0]) if len(request.files) == 1 else f"the image {request.name}"
     target = image_file(library, request.name)
     try:
@@ -88,7 +82,7 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
                 if not unfinished.is_read:
                     _read(sources, unfinished, request, progress)
                 imported = _store(unfinished, request, target, progress)
-                _record(library, imported, target)
+                write_new_record(library, imported)
     except UserError as error:
         raise UserError(f"{named} is not imported: {error}") from None
     except SourceError as error:
@@ -98,15 +92,6 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     except OSError as error:
         raise HostError(f"the image {request.name} is not imported: {explain(error, target)}") from None
     return imported
-
-
-def _record(library: Path, imported: LibraryImage, target: Path) -> None:
-    """Write the record; without it there is no image either."""
-    try:
-        write_record(library, imported)
-    except HostError:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:
@@ -224,7 +209,7 @@ def _store(
             convert_qcow2(unfinished.path, image.path, request.most_bytes, progress)
             content = _complete(image.descriptor, progress)
     else:
-        os.ftruncate(unfinished.descriptor, -(-size // _SECTOR_BYTES) * _SECTOR_BYTES)
+        os.ftruncate(unfinished.descriptor, -(-size // BYTES_PER_SECTOR) * BYTES_PER_SECTOR)
         content = _complete(unfinished.descriptor, progress)
         unfinished.become(target)
     stored_as: ImageFormat = "iso" if kind == "iso" else "raw"
@@ -235,15 +220,8 @@ def _complete(descriptor: int, progress: Progress) -> Content:
     """What the image holds. UserError for one that is empty."""
     if next(data_blocks(descriptor), None) is None:
         raise UserError("it has no data: all of it is zeros")
-    meter = Meter(progress, "its digest", os.fstat(descriptor).st_blocks * _SECTOR_BYTES)
-    done = 0
-
-    def watch(bytes_done: int) -> None:
-        nonlocal done
-        meter.count(bytes_done - done)
-        done = bytes_done
-
-    return content_of(descriptor, watch)
+    meter = Meter(progress, "its digest", os.fstat(descriptor).st_blocks * BYTES_PER_SECTOR)
+    return content_of(descriptor, meter.reach)
 
 
 def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequest) -> None:
@@ -255,8 +233,10 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
         raise _too_large(gigabytes(size_bytes), request.most_bytes)
     if size_bytes == 0:
         raise UserError("it is empty")
-    if size_bytes < _SECTOR_BYTES:
-        raise UserError(f"{size_bytes} bytes are no disk: the smallest has one sector, {_SECTOR_BYTES} bytes")
+    if size_bytes < BYTES_PER_SECTOR:
+        raise UserError(
+            f"{size_bytes} bytes are no disk: the smallest has one sector, {BYTES_PER_SECTOR} bytes"
+        )
 
 
 def _too_large(size: str, most_bytes: int) -> UserError:

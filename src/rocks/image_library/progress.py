@@ -25,7 +25,11 @@ class Meter:
 
     def count(self, size_bytes: int) -> None:
         """So many more bytes are done."""
-        self._done += size_bytes
+        self.reach(self._done + size_bytes)
+
+    def reach(self, done_bytes: int) -> None:
+        """So many bytes are done in all."""
+        self._done = done_bytes
         now = monotonic_seconds()
         if now >= self._reported + _EVERY_SECONDS:
             self._reported = now

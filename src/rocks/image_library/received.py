@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from rocks.cluster.guest_images import check_image_name
 from rocks.errors import HostError, StateError
 from rocks.files import draft, ensure_folders, explain
 from rocks.image_blocks import Content, content_of
@@ -14,29 +13,24 @@ from rocks.image_library.conversion import check_space
 from rocks.image_library.progress import Progress
 from rocks.image_library.records import (
     LibraryImage,
-    find_image,
+    check_new,
     image_file,
     remove_leftovers,
-    write_record,
+    write_new_record,
 )
-from rocks.units import size_text
+from rocks.units import BYTES_PER_SECTOR, size_text
 
 Receive = Callable[[int, Callable[[int], None]], Content]
 """(descriptor, watch) → what was written into the empty file; `watch` gets the bytes that have come."""
 
 _CHECK_EVERY_BYTES = 64 * 1024**2
-_SECTOR_BYTES = 512
 
 
 def store_received(
     library: Path, name: str, comment: str, receive: Receive, progress: Progress
 ) -> LibraryImage:
     """Store the image. StateError when there is one of this name, or all is zeros; HostError. Then nothing is left."""
-    check_image_name(name)
-    if find_image(library, name) is not None:
-        raise StateError(
-            f"there is an image {name} already; give another name, or rocks remove image {name} first"
-        )
+    check_new(library, name)
     target = image_file(library, name)
     try:
         ensure_folders(library, 0o755)
@@ -49,19 +43,10 @@ def store_received(
             if content.used_bytes == 0:
                 raise StateError(f"the image {name} is not made: the disk has no data, all of it is zeros")
         made = LibraryImage(name, "raw", *content, "", comment)
-        _record(library, made, target)
+        write_new_record(library, made)
     except OSError as error:
         raise HostError(f"the image {name} is not made: {explain(error, target)}") from None
     return made
-
-
-def _record(library: Path, made: LibraryImage, target: Path) -> None:
-    """Write the record; without it there is no image either."""
-    try:
-        write_record(library, made)
-    except HostError:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def _watch(library: Path, name: str, progress: Progress) -> Callable[[int], None]:
@@ -78,7 +63,7 @@ def _watch(library: Path, name: str, progress: Progress) -> Callable[[int], None
 
 
 def _whole_sectors(descriptor: int, content: Content) -> Content:
-    size = -(-content.size_bytes // _SECTOR_BYTES) * _SECTOR_BYTES
+    size = -(-content.size_bytes // BYTES_PER_SECTOR) * BYTES_PER_SECTOR
     if size == content.size_bytes:
         return content
     os.ftruncate(descriptor, size)

@@ -90,6 +90,23 @@ def write_record(library: Path, image: LibraryImage) -> None:
     write_file(library / f"{image.name}{_RECORD}", text, mode=PUBLIC)
 
 
+def check_new(library: Path, name: str) -> None:
+    """StateError when there is an image of this name already, UserError for a name that is not valid."""
+    if find_image(library, name) is not None:
+        raise StateError(
+            f"there is an image {name} already; give another name, or rocks remove image {name} first"
+        )
+
+
+def write_new_record(library: Path, image: LibraryImage) -> None:
+    """Store the record of a new image. HostError; then there is no image either."""
+    try:
+        write_record(library, image)
+    except HostError:
+        image_file(library, image.name).unlink(missing_ok=True)
+        raise
+
+
 def remove_image_files(library: Path, name: str) -> None:
     """Remove the record, then the file; what is absent already is left so. HostError."""
     try:

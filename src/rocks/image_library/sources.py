@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.errors import HostError, UserError
 from rocks.image_blocks import data_blocks
 from rocks.terminal import one_line
+from rocks.units import BYTES_PER_SECTOR
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 MOST_PARTS = 10_000
-_SECTOR_BYTES = 512
 
 
 class SourceError(HostError):
@@ -171,7 +171,7 @@ class Sources:
         self.files.append(_identity(self._paths[index], status))
         self._starts.append(self.size_bytes)
         self.size_bytes += status.st_size
-        self.data_bytes += min(status.st_size, status.st_blocks * _SECTOR_BYTES)
+        self.data_bytes += min(status.st_size, status.st_blocks * BYTES_PER_SECTOR)
 
     def _index_of(self, offset: int) -> int:
         return bisect.bisect_right(self._starts, offset) - 1

@@ -19,6 +19,7 @@ from rocks.clock import monotonic_seconds
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.files import SECRET, explain, rename_file, write_file
 from rocks.image_library.sources import SourceError
+from rocks.units import BYTES_PER_SECTOR
 
 _CONTENT = ".import"
 _JOURNAL = ".import.json"
@@ -126,7 +127,7 @@ def find_leftovers(library: Path) -> list[Leftover]:
             name = _name_of(path)
             if name and not (library / f"{name}.json").exists():
                 with contextlib.suppress(FileNotFoundError):
-                    found[name] = found.get(name, 0) + path.lstat().st_blocks * 512
+                    found[name] = found.get(name, 0) + path.lstat().st_blocks * BYTES_PER_SECTOR
     except OSError as error:
         raise HostError(f"the image library {library} cannot be read: {error.strerror}") from None
     return [Leftover(name, used_bytes) for name, used_bytes in sorted(found.items())]

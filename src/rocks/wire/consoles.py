@@ -13,6 +13,9 @@ CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
 LARGEST_PICTURE_BYTES = 11 * 1024 * 1024
 """As base64 it fits into a reply."""
 
+PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of each PNG."""
+
 MOST_LINES = 10_000
 
 

@@ -31,7 +31,7 @@ def pair(tmp_path: Path) -> bytes:
 
 
 def _open_connections(server: HttpsServer) -> int:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while server.places.total and time.monotonic() < deadline:
         time.sleep(0.01)
     return server.places.total

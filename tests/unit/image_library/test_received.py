@@ -1,4 +1,4 @@
-"""What a host sends becomes an image of the library whole, or nothing is left of it."""
+"""What another machine sends becomes an image, or nothing is left of it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ import pytest
 
 from rocks.errors import HostError
 from rocks.image_blocks import Content, content_of
-from rocks.image_library import received
 from rocks.image_library.received import store_received
-from rocks.image_library.records import LibraryImage, find_image
+from rocks.image_library.records import image_file, read_images
 
 
-def sent(descriptor: int, watch: Callable[[int], None]) -> Content:
-    os.write(descriptor, b"a disk".ljust(4096))
-    watch(4096)
+def receive(descriptor: int, watch: Callable[[int], None]) -> Content:
+    os.write(descriptor, b"boot")
+    watch(4)
     return content_of(descriptor)
 
 
-def test_an_image_is_stored(tmp_path: Path) -> None:
-    made = store_received(tmp_path, "golden", "", sent, lambda line: None)
-    assert find_image(tmp_path, "golden") == made
+def test_what_is_received_is_whole_sectors(tmp_path: Path) -> None:
+    lines: list[str] = []
+    image = store_received(tmp_path, "one", "", receive, lines.append)
+    assert read_images(tmp_path) == [image] and image.size_bytes == 512
+    assert image_file(tmp_path, "one").read_bytes() == b"boot".ljust(512, b"\0")
+    assert lines
 
 
-def test_nothing_is_left_when_the_record_cannot_be_written(
+def test_a_record_that_cannot_be_written_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(library: Path, image: LibraryImage) -> None:
-        raise HostError(f"cannot write {library}: No space left on device")
+    def full(*_: object) -> None:
+        raise HostError("No space left on device")
 
-    monkeypatch.setattr(received, "write_record", fail)
+    monkeypatch.setattr("rocks.image_library.records.write_record", full)
     with pytest.raises(HostError, match="No space left"):
-        store_received(tmp_path, "golden", "", sent, lambda line: None)
+        store_received(tmp_path, "one", "", receive, lambda line: None)
     assert list(tmp_path.iterdir()) == []

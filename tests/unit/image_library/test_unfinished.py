@@ -242,7 +242,7 @@ def test_what_a_killed_command_leaves_is_removed_by_name_or_by_the_next_import(
         def stop(*_: object) -> None:
             raise PowerFailure
 
-        patch.setattr("rocks.image_library.imports.write_record", stop)
+        patch.setattr("rocks.image_library.records.write_record", stop)
         with pytest.raises(PowerFailure):
             imported(library, disk)
     assert read_images(library) == []
@@ -262,7 +262,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
     def full(*_: object) -> None:
         raise HostError("No space left on device")
 
-    monkeypatch.setattr("rocks.image_library.imports.write_record", full)
+    monkeypatch.setattr("rocks.image_library.records.write_record", full)
     with pytest.raises(HostError, match="No space left"):
         imported(tmp_path / "library", disk)
     assert list((tmp_path / "library").iterdir()) == []

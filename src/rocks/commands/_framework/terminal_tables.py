@@ -29,8 +29,6 @@ FREE_TEXT = frozenset(
         "line",
         "not taken over because",
         "note",
-    )
-    + (
         "old value",
         "options",
         "problem",
@@ -61,8 +59,9 @@ RED_STATES = frozenset(
         "missing",
         "nostate-error",
         "not allowed",
+        "silent",
+        "wrong",
     )
-    + ("silent", "wrong")
 )
 """States that end only by what an operator does."""
 YELLOW_STATES = frozenset(
