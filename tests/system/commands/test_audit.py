@@ -237,6 +237,17 @@ def own_environment(cluster_environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def writer_of_fifo(path: Path) -> int:
+    """Its writing end, as soon as a program reads from it."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody has opened the other end
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 def test_a_killed_command_has_an_entry_without_outcome(
     site: Site, cluster_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -244,10 +255,7 @@ def test_a_killed_command_has_an_entry_without_outcome(
     os.mkfifo(tmp_path / "fifo")
     waiting = f"cat {tmp_path}/fifo"
     process = start(own_environment(cluster_environment), "iterate", "host", "compute-0-0", waiting)
-    deadline = time.monotonic() + SECONDS
-    while len(events(site)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    writer = os.open(tmp_path / "fifo", os.O_RDWR)  # whenever cat opens the other end
+    writer = writer_of_fifo(tmp_path / "fifo")
     process.kill()
     os.close(writer)
     process.communicate(timeout=SECONDS)
