@@ -13,8 +13,9 @@ class Command(rocks.commands.Command):
     """
     Print the last lines that a virtual machine has written to its serial console, also when it does not run any more.
 
-    The host keeps at least the last 2 MB of each machine's console, under its UUID. At most 1 MB is printed,
-    without the control sequences of a terminal. A machine that has moved has its earlier lines on the earlier host.
+    The host keeps at least the last 2 MB of each machine's console, under its UUID, until the machine is started there
+    again. At most 1 MB is printed, without the control sequences of a terminal. A machine that has moved has its
+    earlier lines on the earlier host.
 
     <arg type='string' name='host'>
     One virtual machine.
