@@ -281,6 +281,13 @@ rocks_service() {
   rocks_restart_if_older "$unit" "$@"
 }
 
+# rocks_failed_unit_started UNIT: start a unit again that failed before what it needs was there
+rocks_failed_unit_started() {
+  [ -d /run/systemd/system ] && systemctl is-failed -q -- "$1" || return 0
+  systemctl start -- "$1" || rocks_fail "$1 does not start: journalctl -u $1 says why"
+  rocks_changed "unit $1 started"
+}
+
 # rocks_restart_if_older UNIT FILE…: have the unit, if it runs, started after the last change of any of the files
 rocks_restart_if_older() {
   local unit=$1 started file

@@ -74,6 +74,8 @@ rocks_say 'node img-storage-base ends (post)'
 rocks_say 'node zfs begins (post)'
 rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module zfs
+# Debian's zfsutils-linux starts this unit when it is installed, before the modules are there
+rocks_failed_unit_started zfs-load-module.service
 ROCKS-END-1
 rocks_say 'node zfs ends (post)'
 rocks_say 'node img-storage-scans begins (post)'

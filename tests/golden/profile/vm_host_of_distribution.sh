@@ -222,6 +222,8 @@ fi
 ROCKS-END-1
 rocks_section zfs post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module zfs
+# Debian's zfsutils-linux starts this unit when it is installed, before the modules are there
+rocks_failed_unit_started zfs-load-module.service
 ROCKS-END-1
 rocks_say 'node zfs ends (post)'
 rocks_say 'node guest-ends begins (post)'

@@ -153,6 +153,8 @@ def test_blank_machines_become_a_nas_and_a_host_whose_guest_has_its_disk_there(
         boot, *state = _nas_state(site, nas)
         assert state[:2] == ["tank", "ONLINE"], storage.evidence()
         assert state[2].endswith("/extra/zfs/zfs.ko")
+        failed = site.ask(nas, "systemctl", "list-units", "--failed", "--plain", "--no-legend").text
+        assert not failed, failed
         carrier.wait_for_state(container, "configured")
         _start_daemons(site, lab_frontend, storage, nas, container)
         _add_cluster(site, container)

@@ -22,8 +22,11 @@ echo "$word $unit" >>"$STUBS/systemctl"
 case $word in
   is-enabled) [ -e "$STUBS/units/$unit.enabled" ] ;;
   is-active) [ -e "$STUBS/units/$unit.active" ] ;;
+  is-failed) [ -e "$STUBS/units/$unit.failed" ] ;;
   enable) touch "$STUBS/units/$unit.enabled" ;;
-  start|restart) [ ! -e "$STUBS/units/$unit.broken" ] && touch "$STUBS/units/$unit.active" ;;
+  start|restart)
+    [ ! -e "$STUBS/units/$unit.broken" ] && rm -f "$STUBS/units/$unit.failed" && touch "$STUBS/units/$unit.active"
+    ;;
   show) [ ! -e "$STUBS/units/$unit.active" ] || stat -c %y "$STUBS/units/$unit.active" ;;
 esac
 """,
