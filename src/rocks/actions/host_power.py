@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rocks import dry_run, process
 from rocks.actions.site_programs import site_program
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.host_power import (
     CYCLE,
     INSTALL,
@@ -20,6 +19,7 @@ from rocks.cluster.host_power import (
     ipmi_steps,
     reads_on,
 )
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.attributes import resolve_attribute
 from rocks.database.hosts import find_local_host
 from rocks.database.leases import leases_of_hosts

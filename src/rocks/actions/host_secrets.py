@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_files import sync_files
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.secrets import read_global, read_of_hosts
 from rocks.hosts.host_files import FileChange
 

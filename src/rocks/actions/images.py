@@ -13,9 +13,9 @@ from rocks import dry_run
 from rocks.actions.storage_access import open_storage
 from rocks.clock import Deadline, wait_seconds
 from rocks.cluster.attribute_forms import LONGEST_GRACE_HOURS
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.image_plan import check_volume_name
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.attributes import resolve_attributes
 from rocks.errors import BusyError, StateError, ToolError, UserError
 from rocks.imgstorage.client import questions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.graph.installer_profile import installer_profile, read_section
 from rocks.graph.node_documents import read_documents
 from rocks.graph.profile import Profile

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.guest_images import LIBRARY_ATTRIBUTE
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.names import printable
 from rocks.database.attributes import global_attributes
 from rocks.errors import StateError

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.partition_plan import (
     DEFAULT_MEMBERSHIP_ATTRIBUTE,
     Partition,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks import trees
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.attributes import global_attributes
 from rocks.database.rolls import RollRow, load_rolls
 from rocks.errors import HostError, StateError

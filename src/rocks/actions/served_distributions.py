@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.message_broker import node_authority
 from rocks.actions.roll_folders import distribution_folder
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
 from rocks.database.addresses import find_private_address
 from rocks.errors import HostError

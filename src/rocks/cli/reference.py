@@ -11,10 +11,10 @@ from rocks.cluster.attributes import (
     FORCED_SOURCE,
     INTRINSIC,
     INTRINSIC_SOURCE,
-    KNOWN,
     OLD_SUFFIX,
     SOURCE_LETTERS,
 )
+from rocks.cluster.known_attributes import KNOWN
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.version import rocks_version_attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.errors import StateError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,6 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.device_options import (
     BondOption,
     bond_options,
@@ -20,6 +19,7 @@ from rocks.cluster.device_options import (
     is_unreported,
     uses_dhcp,
 )
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.names import printable
 from rocks.cluster.routes import ANYWHERE, Route, default_gateway, device_on
 from rocks.cluster.vm_network import DEFAULT_MTU_BYTES, LONGEST_DEVICE_NAME, kernel_device

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.names import check_plain_name
 from rocks.cluster.network_rules import check_zone
 from rocks.cluster.values import read_number

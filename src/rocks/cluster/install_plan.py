@@ -9,8 +9,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.install_disks import DiskChoice, Partition, read_disks, read_partitions
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.names import check_host_name, printable
 from rocks.cluster.records import TRUE_VALUES
 from rocks.errors import RocksError, UserError

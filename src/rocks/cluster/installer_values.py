@@ -9,10 +9,10 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.host_network import plan_devices
 from rocks.cluster.install_disks import read_disks, read_partitions
 from rocks.cluster.install_plan import check_arguments
+from rocks.cluster.known_attributes import KNOWN
 from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_places import check_pool_name
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.storage_roles import storage_roles
 from rocks.errors import StateError, UserError
 from rocks.wire import queues

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import KNOWN, OLD_SUFFIX
+from rocks.cluster.attributes import OLD_SUFFIX
+from rocks.cluster.known_attributes import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

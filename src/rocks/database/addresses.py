@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.addresses import Address, choose_address, ssh_port
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.image_settings import PRIVATE_NETWORK
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.attributes import resolve_attributes
 from rocks.database.hosts import find_local_host
 from rocks.database.sets import placeholders

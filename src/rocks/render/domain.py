@@ -6,22 +6,21 @@ inner CPU elements) are inserted unchanged. Each line has one tag or one short e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from string import ascii_lowercase
 
 from lxml import etree
 
 from rocks.cluster.filter_plan import FilterPlan
-from rocks.cluster.guest_images import seed_path
 from rocks.cluster.guest_media import boots_cd_last
 from rocks.cluster.mac_pool import full_mac
-from rocks.cluster.records import BootAction, Disk, VirtualMachine
+from rocks.cluster.records import BootAction, VirtualMachine
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
-from rocks.errors import StateError, UserError
-from rocks.units import KIB_PER_MB
+from rocks.errors import StateError
+from rocks.render.domain_cpus import VIRT_TYPE, cpu_and_memory
+from rocks.render.domain_disks import disk_lines
+from rocks.render.elements import element, lines_of
 from rocks.wire.consoles import console_log
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
@@ -32,23 +31,6 @@ NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
 """libvirt's own folder for the variables of UEFI."""
 
 _NAMESPACES = {"rocks": LEASE_NAMESPACE}
-IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
-VIRT_TYPE = "hvm"
-BLOCK_DRIVER = {
-    "name": "qemu",
-    "type": "raw",
-    "cache": "none",
-    "error_policy": "stop",
-    "rerror_policy": "stop",
-}
-"""For a block device, which may be on a NAS: an I/O error pauses the guest instead of corrupting its file system, and
-no acknowledged write stays in the host's memory only."""
-
-DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
-
-_SERIES = re.compile("xvd|[vsh]d")
-_TAG = re.compile(r"<[^<>]*>")
-_VALUE = re.compile(r'="([^"]*)"')
 
 Filter = Callable[[list[str]], list[str]]
 """A roll's change to a block of lines."""
@@ -95,18 +77,18 @@ def domain_lines(
 
     devices = [
         "  <devices>",
-        *_lines(_element("emulator", text=EMULATOR), 4),
+        *lines_of(element("emulator", text=EMULATOR), 4),
         *block("interface", _interfaces(connections)),
-        *block("disk", _disks(vm)),
+        *block("disk", disk_lines(vm)),
         *_raw_devices(vm.host.attributes),
         *_terminals(vm.uuid or vm.name),
         "  </devices>",
     ]
     document = [
         "<domain type='kvm'>",
-        *_lines(_element("name", text=vm.name), 2),
+        *lines_of(element("name", text=vm.name), 2),
         *block("bootloader", _os(vm, install)),
-        *block("cpumem", _cpu_and_memory(vm)),
+        *block("cpumem", cpu_and_memory(vm)),
         *block("device", devices),
         "</domain>",
     ]
@@ -183,7 +165,7 @@ def _ours(tag: str) -> str:
 
 
 def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
-    kind = _element("type", {"arch": "x86_64", "machine": "pc"}, text=VIRT_TYPE)
+    kind = element("type", {"arch": "x86_64", "machine": "pc"}, text=VIRT_TYPE)
     if install is not None:
         files = (
             ("kernel", install.action.kernel),
@@ -191,37 +173,15 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
             ("cmdline", install.command_line(vm.host.appliance.lower() == "frontend")),
         )
         # libvirt's schema allows no empty file names
-        os = _element("os", {}, kind, *(_element(tag, text=text) for tag, text in files if text))
-        return [*_lines(os, 2), "  <on_reboot>destroy</on_reboot>"]
+        os = element("os", {}, kind, *(element(tag, text=text) for tag, text in files if text))
+        return [*lines_of(os, 2), "  <on_reboot>destroy</on_reboot>"]
     has_cd, is_last = bool(vm.cdrom_path), boots_cd_last(vm)
     order = ["cdrom"] * (has_cd and not is_last)
     if vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0"):
         order.append("network")
     order += ["hd", *["cdrom"] * (has_cd and is_last)]
-    boot = [_element("boot", {"dev": device}) for device in order]
-    return _lines(_element("os", {}, kind, *boot, _element("bootmenu", {"enable": "yes"})), 2)
-
-
-def _cpu_and_memory(vm: VirtualMachine) -> list[str]:
-    lines = _lines(_element("memory", text=str(vm.memory_mb * KIB_PER_MB)), 2)
-    lines += _lines(_element("vcpu", text=str(vm.host.cpus)), 2)
-    mode, _, inner = vm.host.attribute("cpu_mode").partition(":")
-    if mode:
-        opening = _lines(_element("cpu", {"mode": mode}), 2)[0]
-        lines += (
-            [opening] if not inner else [opening.removesuffix("/>") + ">", *inner.split("\n"), "  </cpu>"]
-        )
-    pinning = vm.host.attribute("kvm_cpu_pinning")
-    if pinning == "pin_all":
-        pins = [_element("vcpupin", {"vcpu": str(i), "cpuset": str(i)}) for i in range(vm.host.cpus)]
-        lines += _lines(_element("cputune", {}, *pins), 2)
-    elif pinning:
-        lines += ["  <cputune>", *pinning.split("\n"), "  </cputune>"]
-    if vm.virt_type == VIRT_TYPE:
-        default = "    <acpi/>\n    <apic/>\n    <pae/>"
-        features = vm.host.attribute("HVM_Features") or default
-        lines += ["  <features>", *features.split("\n"), "  </features>"]
-    return lines
+    boot = [element("boot", {"dev": device}) for device in order]
+    return lines_of(element("os", {}, kind, *boot, element("bootmenu", {"enable": "yes"})), 2)
 
 
 def _interfaces(connections: Sequence[Connection]) -> list[str]:
@@ -229,110 +189,34 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
     for connection in connections:
         if isinstance(connection, Tap | Direct):
             kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
-            model = _element("model", {"type": "virtio"})
+            model = element("model", {"type": "virtio"})
         elif isinstance(connection, Bridged):
             kind, source = "bridge", {"bridge": connection.bridge}
-            model = _element("model", {"type": "virtio"})
+            model = element("model", {"type": "virtio"})
             if connection.is_open_vswitch:
-                model = _element("virtualport", {"type": "openvswitch"})
+                model = element("virtualport", {"type": "openvswitch"})
         elif isinstance(connection, VirtualFunction):
-            lines += _lines(_function(connection), 4)
+            lines += lines_of(_function(connection), 4)
             continue
         else:
             continue
-        mac = _element("mac", {"address": full_mac(connection.mac)})
-        lines += _lines(_element("interface", {"type": kind}, _element("source", source), mac, model), 4)
+        mac = element("mac", {"address": full_mac(connection.mac)})
+        lines += lines_of(element("interface", {"type": kind}, element("source", source), mac, model), 4)
     return lines
 
 
 def _function(connection: VirtualFunction) -> etree._Element:
     """A placeholder, which the schema requires; the agent inserts the VF's PCI address, which only the host knows."""
     address = {"type": "pci", **dict.fromkeys(("domain", "bus", "slot", "function"), "0x0")}
-    interface = _element(
+    interface = element(
         "interface",
         {"type": "hostdev", "managed": "yes"},
-        _element("source", {}, _element("address", address)),
-        _element("mac", {"address": full_mac(connection.mac)}),
+        element("source", {}, element("address", address)),
+        element("mac", {"address": full_mac(connection.mac)}),
     )
     if connection.vlan:
-        interface.append(_element("vlan", {}, _element("tag", {"id": str(connection.vlan)})))
+        interface.append(element("vlan", {}, element("tag", {"id": str(connection.vlan)})))
     return interface
-
-
-def _disks(vm: VirtualMachine) -> list[str]:
-    hints = {disk.device for disk in vm.disks}
-    taken: set[str] = set()
-    ide_letters: set[str] = set()
-    lines: list[str] = []
-    for disk in vm.disks:
-        target = disk.device if disk.device not in taken else _free_target(disk.device, taken | hints)
-        taken.add(target)
-        lines += _lines(_disk(disk, target), 4)
-        if disk.bus == "ide":
-            ide_letters.add(target[-1])  # libvirt maps sda on the IDE bus to the place of hda
-    if vm.cdrom_path:
-        free = (name for name in IDE_DEVICES if name not in taken and name[-1] not in ide_letters)
-        device = next(free, None)
-        if device is None:
-            raise UserError(f"{vm.name} has no free IDE device for its cdrom; move a disk to another bus")
-        lines += _lines(_cdrom(vm.cdrom_path, device), 4)
-    seed = seed_path(vm)
-    if seed is not None:
-        lines += _lines(_seed(seed, _free_target("vda", taken | hints)), 4)
-    return lines
-
-
-def _disk(disk: Disk, target: str) -> etree._Element:
-    bus = "virtio" if disk.bus == "w" else disk.bus
-    if disk.is_block:
-        driver, source, kind = BLOCK_DRIVER, {"dev": disk.path}, "block"
-    elif disk.type in DRIVER_TYPES:
-        driver, source, kind = {"name": "qemu", "type": DRIVER_TYPES[disk.type]}, {"file": disk.path}, "file"
-    else:
-        raise UserError("Disk type is not valid. Please see rocks help add host vm.")
-    return _element(
-        "disk",
-        {"type": kind, "device": "disk"},
-        _element("driver", driver),
-        _element("source", source),
-        _element("target", {"dev": target, "bus": bus}),
-    )
-
-
-def _seed(path: str, target: str) -> etree._Element:
-    """The disk that cloud-init reads; as a disk of virtio, since kernels for clouds have no AHCI."""
-    return _element(
-        "disk",
-        {"type": "file", "device": "disk"},
-        _element("driver", {"name": "qemu", "type": "raw"}),
-        _element("source", {"file": path}),
-        _element("target", {"dev": target, "bus": "virtio"}),
-        _element("readonly"),
-    )
-
-
-def _cdrom(path: str, device: str) -> etree._Element:
-    is_block = path.startswith("/dev/")
-    return _element(
-        "disk",
-        {"type": "block" if is_block else "file", "device": "cdrom"},
-        _element("driver", {"name": "qemu", "type": "raw"}),
-        _element("source", {"dev" if is_block else "file": path}),
-        _element("target", {"dev": device, "bus": "ide"}),
-        _element("readonly"),
-    )
-
-
-def _free_target(device: str, taken: set[str]) -> str:
-    """Unique targets: disks in the database may have the same device, but libvirt requires each target once."""
-    match = _SERIES.match(device)
-    series = match.group() if match else device[:-1]
-    letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
-    free = (series + letter for letter in letters if series + letter not in taken)
-    target: str | None = next(free, None)
-    if target is None:
-        raise UserError(f"too many disks have the device {device}; change it for some of them")
-    return target
 
 
 def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
@@ -347,36 +231,10 @@ def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
 
 
 def _terminals(machine: str) -> list[str]:
-    log = _element("log", {"file": console_log(machine)})
-    serial = _element("serial", {"type": "pty"}, log, _element("target", {"port": "0"}))
-    target = _element("target", {"type": "serial", "port": "0"})
-    console = _element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)
+    log = element("log", {"file": console_log(machine)})
+    serial = element("serial", {"type": "pty"}, log, element("target", {"port": "0"}))
+    target = element("target", {"type": "serial", "port": "0"})
+    console = element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)
     # a socket in libvirt's folder of the domain; on the loopback every user of the host would reach the screen
-    graphics = _element(
-        "graphics", {"type": "vnc", "keymap": "en-us"}, _element("listen", {"type": "socket"})
-    )
-    return [*_lines(serial, 4), *_lines(graphics, 4), *_lines(console, 4)]
-
-
-def _element(
-    tag: str, attributes: Mapping[str, str] | None = None, *children: etree._Element, text: str = ""
-) -> etree._Element:
-    try:
-        element = etree.Element(tag, dict(attributes or {}))
-        element.extend(children)
-        element.text = text or None
-    except ValueError:
-        escaped = " ".join([text, *(attributes or {}).values()]).encode("unicode_escape").decode()
-        raise UserError(f"the {tag} of a domain cannot contain control characters: {escaped}") from None
-    return element
-
-
-def _lines(element: etree._Element, indentation: int) -> list[str]:
-    etree.indent(element, "  ")
-    text: str = _TAG.sub(_single_quoted, etree.tostring(element, encoding="unicode"))
-    return [" " * indentation + line for line in text.split("\n")]
-
-
-def _single_quoted(tag: re.Match[str]) -> str:
-    # line-oriented scripts of sites expect these quotes; within a tag, lxml escapes every other < > and "
-    return _VALUE.sub(lambda value: "='" + value.group(1).replace("'", "&apos;") + "'", tag.group())
+    graphics = element("graphics", {"type": "vnc", "keymap": "en-us"}, element("listen", {"type": "socket"}))
+    return [*lines_of(serial, 4), *lines_of(graphics, 4), *lines_of(console, 4)]

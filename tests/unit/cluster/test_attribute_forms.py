@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rocks.cluster.attribute_forms import check_form
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.errors import UserError
 
 ANY_TEXT = {

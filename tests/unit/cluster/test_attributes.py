@@ -20,6 +20,7 @@ from rocks.cluster.attributes import (
     known_spelling,
     resolve,
 )
+from rocks.cluster.known_attributes import KNOWN
 from rocks.errors import UserError
 
 HOST = Member("compute-0-0", "linux", "compute", "Compute", "0", "7", "")
@@ -161,7 +162,7 @@ def test_every_attribute_that_the_programs_read_is_known() -> None:
         and isinstance(call.args[0], ast.Constant)
     }
     assert {"kvm", "cpu_mode"} <= read
-    assert read <= set(attributes.KNOWN)
+    assert read <= set(KNOWN)
 
 
 def test_a_value_is_any_text_that_fits() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.attributes import KNOWN, PROGRAMS
+from rocks.cluster.attributes import PROGRAMS
 from rocks.cluster.dump_plan import FORMS, Stated, check_stated_once, plan_line, what_is_stated
+from rocks.cluster.known_attributes import KNOWN
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.errors import UserError
 

@@ -1,7 +1,7 @@
 """`rocks report distro`"""
 
 import rocks.commands
-from rocks.cluster.attributes import KNOWN
+from rocks.cluster.known_attributes import KNOWN
 from rocks.database.attributes import global_attributes
 from rocks.errors import RocksError
 

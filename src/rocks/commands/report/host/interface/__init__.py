@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.host_network import plan_devices
+from rocks.cluster.known_attributes import KNOWN
 from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import run_plugin
 from rocks.commands._shared.file_blocks import add_file_block

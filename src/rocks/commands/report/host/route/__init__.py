@@ -1,8 +1,8 @@
 """`rocks report host route`"""
 
 import rocks.commands
-from rocks.cluster.attributes import KNOWN
 from rocks.cluster.host_network import plan_devices
+from rocks.cluster.known_attributes import KNOWN
 from rocks.commands._shared.file_blocks import add_file_block
 from rocks.database.host_networks import load_host_networks
 from rocks.errors import RocksError, UserError

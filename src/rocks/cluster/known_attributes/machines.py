@@ -1,0 +1,52 @@
+"""Attributes of a virtual machine: its CPUs, devices, first boot and network. Pure."""
+
+from __future__ import annotations
+
+from rocks.cluster.known_attributes.form import Known
+
+MACHINES = {
+    "vm_image": Known(
+        "host",
+        "",
+        "image of the library from which the virtual machine's first disk is made where it does not exist yet; the "
+        "machine then gets a second, small disk for cloud-init with its name, addresses and keys",
+    ),
+    "vm_cdrom": Known(
+        "host", "", "ISO of the library in the virtual machine's CD drive; rocks set host vm cdrom sets it"
+    ),
+    "vm_authorized_keys": Known(
+        "host", "", "public SSH keys, one a line, that may log in as root to a machine with vm_image"
+    ),
+    "vm_cluster_address": Known(
+        "host",
+        "",
+        "IPv4 address inside its virtual cluster of a compute with vm_image; its netmask is that of the frontend",
+    ),
+    "vm_cluster_key": Known(
+        "host",
+        "",
+        "of a virtual frontend with vm_image: the key, made at a start, with which it reaches its computes; a secret",
+        is_secret=True,
+    ),
+    "vm_filter": Known(
+        "host",
+        "on",
+        "off: guests of the host, or this guest, may send any frame; for kernels without packet filters",
+    ),
+    "vm_ipv6": Known(
+        "host",
+        "",
+        "IPv6 addresses, separated by commas, of the virtual machine on networks that it shares with others",
+    ),
+    "cpu_mode": Known("global", "", "CPU mode of guests, MODE or MODE:INNER-XML"),
+    "kvm_cpu_pinning": Known("host", "", "pin_all, or XML for cputune"),
+    "kvm_autostart": Known("host", "", "true: the machine starts with its container"),
+    "kvm_device_0": Known(
+        "host", "", "XML of one more device; kvm_device_1 and so on, up to the first missing number"
+    ),
+    "kvm_cdrom_boot": Known(
+        "host", "first", "last: the CD boots where neither the network nor the disk does; first: before them"
+    ),
+    "kvm_netboot": Known("host", "yes", "no: the network is left out of the boot order"),
+    "HVM_Features": Known("host", "", "XML that replaces the default features"),
+}

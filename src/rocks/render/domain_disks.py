@@ -1,0 +1,105 @@
+"""Disks in the libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8."""
+
+from __future__ import annotations
+
+import re
+from string import ascii_lowercase
+
+from lxml import etree
+
+from rocks.cluster.guest_images import seed_path
+from rocks.cluster.records import Disk, VirtualMachine
+from rocks.errors import UserError
+from rocks.render.elements import element, lines_of
+
+IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
+BLOCK_DRIVER = {
+    "name": "qemu",
+    "type": "raw",
+    "cache": "none",
+    "error_policy": "stop",
+    "rerror_policy": "stop",
+}
+"""For a block device, which may be on a NAS: an I/O error pauses the guest instead of corrupting its file system, and
+no acknowledged write stays in the host's memory only."""
+
+DRIVER_TYPES = {"file": "raw", "tap:aio": "raw", "qcow2": "qcow2", "qed": "qed"}
+
+_SERIES = re.compile("xvd|[vsh]d")
+
+
+def disk_lines(vm: VirtualMachine) -> list[str]:
+    """Disks, the CD drive, and the disk for cloud-init. UserError for a disk of an unknown type."""
+    hints = {disk.device for disk in vm.disks}
+    taken: set[str] = set()
+    ide_letters: set[str] = set()
+    lines: list[str] = []
+    for disk in vm.disks:
+        target = disk.device if disk.device not in taken else _free_target(disk.device, taken | hints)
+        taken.add(target)
+        lines += lines_of(_disk(disk, target), 4)
+        if disk.bus == "ide":
+            ide_letters.add(target[-1])  # libvirt maps sda on the IDE bus to the place of hda
+    if vm.cdrom_path:
+        free = (name for name in IDE_DEVICES if name not in taken and name[-1] not in ide_letters)
+        device = next(free, None)
+        if device is None:
+            raise UserError(f"{vm.name} has no free IDE device for its cdrom; move a disk to another bus")
+        lines += lines_of(_cdrom(vm.cdrom_path, device), 4)
+    seed = seed_path(vm)
+    if seed is not None:
+        lines += lines_of(_seed(seed, _free_target("vda", taken | hints)), 4)
+    return lines
+
+
+def _disk(disk: Disk, target: str) -> etree._Element:
+    bus = "virtio" if disk.bus == "w" else disk.bus
+    if disk.is_block:
+        driver, source, kind = BLOCK_DRIVER, {"dev": disk.path}, "block"
+    elif disk.type in DRIVER_TYPES:
+        driver, source, kind = {"name": "qemu", "type": DRIVER_TYPES[disk.type]}, {"file": disk.path}, "file"
+    else:
+        raise UserError("Disk type is not valid. Please see rocks help add host vm.")
+    return element(
+        "disk",
+        {"type": kind, "device": "disk"},
+        element("driver", driver),
+        element("source", source),
+        element("target", {"dev": target, "bus": bus}),
+    )
+
+
+def _seed(path: str, target: str) -> etree._Element:
+    """The disk that cloud-init reads; as a disk of virtio, since kernels for clouds have no AHCI."""
+    return element(
+        "disk",
+        {"type": "file", "device": "disk"},
+        element("driver", {"name": "qemu", "type": "raw"}),
+        element("source", {"file": path}),
+        element("target", {"dev": target, "bus": "virtio"}),
+        element("readonly"),
+    )
+
+
+def _cdrom(path: str, device: str) -> etree._Element:
+    is_block = path.startswith("/dev/")
+    return element(
+        "disk",
+        {"type": "block" if is_block else "file", "device": "cdrom"},
+        element("driver", {"name": "qemu", "type": "raw"}),
+        element("source", {"dev" if is_block else "file": path}),
+        element("target", {"dev": device, "bus": "ide"}),
+        element("readonly"),
+    )
+
+
+def _free_target(device: str, taken: set[str]) -> str:
+    """Unique targets: disks in the database may have the same device, but libvirt requires each target once."""
+    match = _SERIES.match(device)
+    series = match.group() if match else device[:-1]
+    letters = [*ascii_lowercase, *(one + other for one in ascii_lowercase for other in ascii_lowercase)]
+    free = (series + letter for letter in letters if series + letter not in taken)
+    target: str | None = next(free, None)
+    if target is None:
+        raise UserError(f"too many disks have the device {device}; change it for some of them")
+    return target
