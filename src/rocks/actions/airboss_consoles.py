@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from rocks import process
 from rocks.actions.airboss_audit import log_call
-from rocks.actions.consoles import find_console, serial_arguments, way_to_screen
+from rocks.actions.console_streams import connect_console
+from rocks.actions.consoles import find_console
 from rocks.cluster.airboss import Shares
 from rocks.database import airboss as table
 from rocks.database.connection import Database
@@ -19,20 +16,17 @@ from rocks.errors import RocksError, StateError
 from rocks.hosts.relay import relay
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from rocks.actions.airboss_audit import OwnerCall
     from rocks.database.settings import Settings
-    from rocks.hosts.settings import HostAddress
-    from rocks.wire.facts import ConsoleFact
 
 CHECK_SECONDS = 5.0
 """How often an open console looks whether its key and its machine are still the cluster's."""
 
 _STALLED_SECONDS = 60.0
 _OF_ONE, _OF_ALL = 8, 64
-_NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
-"""ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
 
 
 class Consoles:
@@ -56,8 +50,7 @@ class Consoles:
         try:
             address, console = find_console(database, name)
             database.close()
-            connect = _connect_serial if is_serial else _connect_screen
-            descriptor = connect(opened, name, address, console)
+            descriptor = connect_console(opened, name, address, console, is_serial)
         except (RocksError, OSError) as error:
             self._log(f"console of {name}: {error}")
             opened.close()
@@ -102,26 +95,3 @@ class ConsoleStream:
     def close(self) -> None:
         """End the program or the way to the screen."""
         self._opened.close()
-
-
-def _connect_serial(opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact) -> int:
-    program, descriptor = process.start_on_terminal(serial_arguments(address, name, _NO_ESCAPES))
-    opened.callback(_close, descriptor)
-    opened.callback(process.end_group, program)
-    return descriptor
-
-
-def _connect_screen(opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact) -> int:
-    target, _ = way_to_screen(opened, name, address, console)
-    if target.startswith("/"):
-        screen = opened.enter_context(socket.socket(socket.AF_UNIX))
-        screen.connect(target)
-    else:
-        place, _, port = target.partition("::")
-        screen = opened.enter_context(socket.create_connection((place, int(port)), timeout=10.0))
-    return screen.fileno()
-
-
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)

@@ -52,7 +52,7 @@ class Viewer(NamedTuple):
 
 def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
     """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
-    _check_root(name)
+    check_root(name)
     address, _ = find_console(database, name)
     notify(f"serial console of {name}; press Ctrl-] to leave it")
     notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
@@ -76,7 +76,7 @@ def open_vnc_console(
     viewer or a display the socket is reported, and stays until an interrupt. With `by_tcp` a port of this machine leads
     to the screen, for every user of it; StateError for a viewer that needs one when that is not allowed.
     """
-    _check_root(name)
+    check_root(name)
     viewer = find_viewer(os.environ)
     if viewer is not None and viewer.needs_tcp and not by_tcp:
         raise StateError(
@@ -162,7 +162,8 @@ def _describe_place(name: str, target: str) -> str:
     )
 
 
-def _check_root(name: str) -> None:
+def check_root(name: str) -> None:
+    """UserError for another user than root, who reaches no console."""
     if os.geteuid() != 0:
         raise UserError(
             f"only root reaches the consoles of virtual machines: sudo rocks open host console {name}"

@@ -1,4 +1,4 @@
-"""Carries bytes between a TLS connection and a descriptor of this machine, in one thread, with bounded memory."""
+"""Carries bytes between a client and a descriptor of this machine, with bounded memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 from rocks.clock import Deadline
@@ -53,6 +54,25 @@ def relay(
                 stalled = Deadline(stalled_seconds)
             if ends.has_ended:
                 return
+
+
+def relay_descriptors(reader: int, writer: int, descriptor: int) -> None:
+    """Relay bytes from `reader` to the descriptor, and from there to `writer`, until one of the three closes.
+
+    Blocking: an end that takes nothing stops the other one, and memory holds one piece for each way.
+    """
+    ended = threading.Event()
+    for source, target in ((reader, descriptor), (descriptor, writer)):
+        threading.Thread(target=_copy, args=(source, target, ended), daemon=True).start()
+    ended.wait()
+
+
+def _copy(source: int, target: int, ended: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := os.read(source, _PIECE_BYTES):
+            while data:
+                data = data[os.write(target, data) :]
+    ended.set()
 
 
 class _Ends:

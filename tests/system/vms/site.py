@@ -110,6 +110,12 @@ class ThreeMachines:
         variables = {**self._environment, **environment}
         return run(arguments, deadline_seconds=deadline_seconds, environment=variables)
 
+    def rocks_on_terminal(self, line: str) -> Finished:
+        """As `rocks`, with a terminal as its standard input, output and error."""
+        command = shlex.join(self.machines["head"].command([*LAUNCHER, *shlex.split(line)]))
+        program = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
+        return run(program, deadline_seconds=MOST_SECONDS, environment=self._environment)
+
     def done(self, line: str) -> str:
         """As `rocks`, for a command that must succeed; returns its standard output."""
         finished = self.rocks(line)
@@ -250,6 +256,17 @@ class Running:
         """The first line on standard error, when it is there."""
         assert self._process.stderr is not None
         return self._process.stderr.readline().decode()
+
+    def read(self, count: int) -> bytes:
+        """So many bytes of standard output, or fewer when it has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.read(count)
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
 
     def end(self, deadline_seconds: float = MOST_SECONDS) -> tuple[int, str]:
         """(exit status, standard error) when it has ended."""

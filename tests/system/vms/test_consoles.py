@@ -181,6 +181,52 @@ def test_without_a_viewer_the_way_to_the_screen_stays_open(two_guests: ThreeMach
     wait_until(lambda: screen not in listening_sockets(head))
 
 
+RFB_GREETING = b"RFB 003.008\n"
+
+
+@pytest.mark.parametrize("guest", ["far", "near"])
+def test_a_program_gets_the_bytes_of_the_screen(two_guests: ThreeMachines, guest: str) -> None:
+    opened = two_guests.begin(f"open host console {guest} type=vnc stream=yes")
+    assert opened.read(len(RFB_GREETING)) == RFB_GREETING
+    opened.send(RFB_GREETING)
+    assert opened.read(2) == b"\x01\x01", (
+        "one kind of authentication: none; the socket's folder keeps others out"
+    )
+    assert opened.end() == (0, ""), "the end of its input ends it"
+    assert [
+        one for one in listening_sockets(two_guests.machines["head"]) if "rocks-console" in one.place
+    ] == []
+
+
+def test_a_program_gets_the_serial_line(two_guests: ThreeMachines) -> None:
+    opened = two_guests.begin("open host console far stream=yes")
+    opened.send(b"\x1d")
+    status, error = opened.end()
+    assert (status, error) == (0, ""), "Ctrl-] ends it"
+
+
+def test_a_stream_ends_with_its_machine(two_guests: ThreeMachines) -> None:
+    two_guests.done(f"start host vm {two_guests.add_vm('short', 'vmh1')}")
+    screen = two_guests.begin("open host console short type=vnc stream=yes")
+    line = two_guests.begin("open host console short stream=yes")
+    assert screen.read(len(RFB_GREETING)) == RFB_GREETING
+    two_guests.done("stop host vm short")
+    assert screen.read(1) == b"", "its output has ended although its input is open"
+    assert screen.end() == (0, "")
+    assert line.end()[0] in (0, 1)
+    refused = two_guests.rocks("open host console short type=vnc stream=yes")
+    assert refused.exit_status == 1
+    assert "short does not run; start it: rocks start host vm short" in refused.error_text
+    assert refused.text == ""
+
+
+def test_the_bytes_of_a_console_are_not_for_a_terminal(two_guests: ThreeMachines) -> None:
+    seen = two_guests.rocks_on_terminal("open host console far stream=yes")
+    assert seen.exit_status == 1
+    assert "stream=yes relays the bytes of the console over standard input and output" in seen.text
+    assert "rocks open host console far" in seen.text
+
+
 def test_the_message_for_an_ordinary_user_names_the_command(two_guests: ThreeMachines) -> None:
     for kind in ("serial", "vnc"):
         status, error = two_guests.begin(f"open host console far type={kind}", NOBODY).end()

@@ -3,6 +3,7 @@
 import shlex
 
 import rocks.commands
+from rocks.actions.console_streams import stream_console
 from rocks.actions.consoles import open_serial_console, open_vnc_console
 
 KINDS = ("serial", "vnc")
@@ -35,6 +36,11 @@ class Command(rocks.commands.Command):
     frontend, which is the attribute airboss of localhost, connects this terminal or viewer to the machine.
     </param>
 
+    <param type='bool' name='stream' default='no'>
+    yes: for a program. Standard input and output are the bytes of the console, and nothing else: RFB for the screen.
+    The command ends when one of them closes, or the machine stops.
+    </param>
+
     <example cmd='open host console vm-vc1-0'>
     The serial console.
     </example>
@@ -61,6 +67,9 @@ class Command(rocks.commands.Command):
             self._ask_the_site(args, kind, key)
             return
         name = self.getOneHostname(args)
+        if self.fillFlag("stream"):
+            stream_console(self.db, name, kind == "serial")
+            return
         if kind == "serial":
             self.exit_status = open_serial_console(self.db, name, self.notify)
             return
